@@ -1,0 +1,205 @@
+//! The decision about one request, and about an exchange that already runs.
+
+use std::sync::Arc;
+
+use http::Method;
+use http::uri::PathAndQuery;
+
+use crate::{Allow, AppId, OnChange, Policy, Principal, Route, Rule, RulesVersion};
+
+/// Leave to forward. Only [`Policy::decide`] makes one; Forward cannot be called without it.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    app: AppId,
+    rule: Arc<Rule>,
+    method: Method,
+    target: PathAndQuery,
+    version: RulesVersion,
+}
+
+impl Pass {
+    /// The app it leads to.
+    pub fn app(&self) -> AppId {
+        self.app
+    }
+
+    /// The configuration it was decided under.
+    pub fn version(&self) -> RulesVersion {
+        self.version
+    }
+
+    /// The pattern of the rule that allowed it, for the record.
+    pub fn rule(&self) -> &str {
+        self.rule.pattern.text()
+    }
+
+    /// Whether anybody may come, so that no identity goes up.
+    pub fn is_public(&self) -> bool {
+        self.rule.allow == Allow::Public
+    }
+
+    /// What happens to a stream under it when the person's headers change.
+    pub fn on_change(&self) -> OnChange {
+        self.rule.on_change
+    }
+}
+
+/// The answer of policy to one request.
+#[derive(Debug)]
+#[must_use]
+pub enum Decision {
+    /// It may go up.
+    Allow(Pass),
+    /// Nobody is signed in.
+    Login,
+    /// It may not.
+    Deny(DenyReason),
+}
+
+/// Why a request is refused, whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum DenyReason {
+    /// The host is no public name of ours.
+    #[error("unknown_host")]
+    UnknownHost,
+    /// No rule matches the path.
+    #[error("no_route")]
+    NoRoute,
+    /// The rule of the path does not take the method.
+    #[error("method")]
+    Method,
+    /// The path could be read in two ways.
+    #[error("ambiguous_path")]
+    AmbiguousPath,
+    /// The person has none of the roles the rule asks for.
+    #[error("role")]
+    Role,
+}
+
+impl Policy {
+    /// Whether the request may go up. Our own pages are nobody's to forward.
+    pub fn decide(
+        &self,
+        route: &Route<'_>,
+        who: Option<&Principal>,
+        method: &Method,
+        target: &PathAndQuery,
+    ) -> Decision {
+        let Route::Site { app, rule } = route else { return Decision::Deny(DenyReason::NoRoute) };
+        match allowed(rule, who) {
+            Ok(()) => Decision::Allow(Pass {
+                app: app.id,
+                rule: Arc::clone(rule),
+                method: method.clone(),
+                target: target.clone(),
+                version: self.version(),
+            }),
+            Err(Refused::Nobody) => Decision::Login,
+            Err(Refused::Role) => Decision::Deny(DenyReason::Role),
+        }
+    }
+
+    /// Whether an exchange may go on under this configuration and this description of the person. False too when
+    /// the rule of its path is gone or says something else now.
+    pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
+        if pass.version == self.version() {
+            return allowed(&pass.rule, Some(who)).is_ok();
+        }
+        let Some(app) = self.app(pass.app) else { return false };
+        match self.site(app, pass.target.path(), &pass.method) {
+            Ok(Route::Site { rule, .. }) => *rule == pass.rule && allowed(rule, Some(who)).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+enum Refused {
+    Nobody,
+    Role,
+}
+
+fn allowed(rule: &Rule, who: Option<&Principal>) -> Result<(), Refused> {
+    match (&rule.allow, who) {
+        (Allow::Public, _) | (Allow::SignedIn, Some(_)) => Ok(()),
+        (Allow::Roles(wanted), Some(who)) if who.roles().any_of(wanted) => Ok(()),
+        (Allow::Roles(_), Some(_)) => Err(Refused::Role),
+        (Allow::SignedIn | Allow::Roles(_), None) => Err(Refused::Nobody),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AccountId, App, Asked, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, Seq, UserFrom,
+    };
+
+    fn policy(version: u64, rules: &[(&str, Allow)]) -> Policy {
+        let rules = rules.iter().map(|(path, allow)| Rule {
+            pattern: Pattern::parse(path).unwrap(),
+            methods: vec![],
+            allow: allow.clone(),
+            on_change: OnChange::Cut,
+        });
+        let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules.collect()).unwrap();
+        let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
+        let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
+        Policy::new(RulesVersion(version), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName })
+    }
+
+    fn person(policy: &Policy, groups: &[&str]) -> Principal {
+        let facts = Facts {
+            account: AccountId(1),
+            org: OrgId::ONLY,
+            user_name: Some("alice".into()),
+            id: None,
+            external_id: None,
+            subject: None,
+            email: None,
+            display_name: None,
+            preferred_username: None,
+            groups: groups.iter().map(|g| Arc::from(*g)).collect(),
+        };
+        policy.describe(&Arc::new(facts), Seq(1)).unwrap()
+    }
+
+    fn ask(policy: &Policy, path: &str, who: Option<&Principal>) -> Decision {
+        let target = PathAndQuery::try_from(path).unwrap();
+        let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).unwrap();
+        policy.decide(&route, who, &Method::GET, &target)
+    }
+
+    fn admins() -> Allow {
+        Allow::Roles(Arc::new(["admin".into()]))
+    }
+
+    #[test]
+    fn who_asks_decides() {
+        let policy =
+            policy(1, &[("/**", Allow::SignedIn), ("/admin/**", admins()), ("/open", Allow::Public)]);
+        let (plain, owner) = (person(&policy, &[]), person(&policy, &["owners"]));
+        assert!(matches!(ask(&policy, "/", None), Decision::Login));
+        assert!(matches!(ask(&policy, "/", Some(&plain)), Decision::Allow(_)));
+        assert!(matches!(ask(&policy, "/admin", None), Decision::Login));
+        assert!(matches!(ask(&policy, "/admin", Some(&plain)), Decision::Deny(DenyReason::Role)));
+        assert!(matches!(ask(&policy, "/admin", Some(&owner)), Decision::Allow(_)));
+        assert!(matches!(ask(&policy, "/open", None), Decision::Allow(_)));
+        assert!(matches!(ask(&policy, "/.portcullis/me", Some(&owner)), Decision::Deny(_)));
+    }
+
+    #[test]
+    fn a_pass_outlives_a_reload_only_where_its_path_is_ruled_alike() {
+        let before = policy(1, &[("/**", Allow::SignedIn)]);
+        let who = person(&before, &[]);
+        let Decision::Allow(pass) = ask(&before, "/feed/live", Some(&who)) else { panic!("refused") };
+        let after = |rules: &[(&str, Allow)]| {
+            let after = policy(2, rules);
+            after.still_allows(&pass, &person(&after, &[]))
+        };
+        assert!(before.still_allows(&pass, &who));
+        assert!(after(&[("/**", Allow::SignedIn), ("/other", admins())]));
+        assert!(!after(&[("/**", admins())]), "the rule says something else");
+        assert!(!after(&[("/**", Allow::SignedIn), ("/feed/**", admins())]), "a narrower rule came");
+        assert!(!after(&[("/other", Allow::SignedIn)]), "the rule is gone");
+    }
+}

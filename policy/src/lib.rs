@@ -1,0 +1,24 @@
+//! Who may come in and who may do what, as pure functions: no I/O, no clock, no async.
+//!
+//! The crate also owns the ids, the facts about a person and the [`Change`]s to access that every other crate
+//! speaks of. The rule it protects: leave to forward a request is a [`Pass`], and only [`Policy::decide`] makes one.
+#![forbid(unsafe_code)]
+
+mod change;
+mod decide;
+pub mod fold;
+mod identity;
+mod ids;
+mod principal;
+mod roles;
+mod routes;
+
+pub use change::{Change, Scope};
+pub use decide::{Decision, DenyReason, Pass};
+pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
+pub use ids::{
+    AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
+};
+pub use principal::{Facts, NoName, Principal};
+pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};
+pub use routes::{Allow, App, Asked, OnChange, Pattern, PatternError, Policy, Route, Rule, RuleError};

@@ -1,0 +1,90 @@
+//! What is known of a person, and the principal that policy makes of it.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::{AccountId, OrgId, Roles, RulesVersion, Seq};
+
+/// What the directory, or without one a verified login, states about somebody: verified, not yet judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The account.
+    pub account: AccountId,
+    /// Its organization.
+    pub org: OrgId,
+    /// `userName` of the SCIM User; `None` without a directory.
+    pub user_name: Option<Arc<str>>,
+    /// `id` of the SCIM User; `None` without a directory.
+    pub id: Option<Arc<str>>,
+    /// `externalId` of the SCIM User.
+    pub external_id: Option<Arc<str>>,
+    /// The subject at the IdP that is linked.
+    pub subject: Option<Arc<str>>,
+    /// An address that may be believed: the directory's primary one, or a verified one of a login.
+    pub email: Option<Arc<str>>,
+    /// A name for people, never for decisions.
+    pub display_name: Option<Arc<str>>,
+    /// `preferred_username` of a login, `userName` of the directory.
+    pub preferred_username: Option<Arc<str>>,
+    /// Display names of all groups, nested ones included.
+    pub groups: Arc<[Arc<str>]>,
+}
+
+/// A person who may sign in, as policy sees them now; roles and headers are resolved. Made by `Policy::describe`.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) at: Seq,
+    pub(crate) rules: RulesVersion,
+    pub(crate) name: Arc<str>,
+    pub(crate) roles: Roles,
+    pub(crate) headers: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl Principal {
+    /// What it was resolved from.
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    /// The log number the facts were read at (rule R2).
+    pub fn at(&self) -> Seq {
+        self.at
+    }
+
+    /// The configuration it was resolved with.
+    pub fn rules(&self) -> RulesVersion {
+        self.rules
+    }
+
+    /// Who the application is told it is: the value of the user header, before encoding.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The resolved roles.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// The identity headers, ready to be written; lower-case names.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// The same person, read again at a later log number with nothing different.
+    #[must_use]
+    pub fn read_at(mut self, at: Seq) -> Self {
+        self.at = at;
+        self
+    }
+}
+
+/// The user header has no value: `headers.user` asks for something that is not known of this person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("headers.user is {wanted}, which is not known of this person")]
+pub struct NoName {
+    /// What `headers.user` says.
+    pub wanted: &'static str,
+}

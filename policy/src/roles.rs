@@ -1,0 +1,203 @@
+//! From groups to roles: bindings by exact group name, and which role loses to which.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::fold;
+
+/// Resolved roles in the order the bindings file lists them. Cloning shares them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(Arc<[Arc<str>]>);
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
+
+impl Roles {
+    /// Whether any of `wanted` is among these. An empty list wants something nobody has.
+    pub fn any_of(&self, wanted: &[Arc<str>]) -> bool {
+        wanted.iter().any(|role| self.0.contains(role))
+    }
+
+    /// The names, in the order of the bindings file.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.0
+    }
+}
+
+/// A group by its exact display name, folded by [`fold::same`], gives a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupBinding {
+    /// The group's `displayName`.
+    pub group: String,
+    /// The role it gives.
+    pub role: String,
+}
+
+/// The bindings of one organization. The default knows no roles.
+#[derive(Clone, Debug, Default)]
+pub struct Bindings {
+    roles: Vec<Arc<str>>,
+    conflicts: Vec<Vec<usize>>,
+    groups: HashMap<String, Vec<usize>>,
+}
+
+/// A role that was given and lost against a stricter one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The role that is not granted.
+    pub role: Arc<str>,
+    /// The role that won.
+    pub to: Arc<str>,
+}
+
+/// The roles of a person, and what the conflicts took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// What is granted.
+    pub roles: Roles,
+    /// What a conflict line took, for the audit and for `explain`.
+    pub lost: Vec<Lost>,
+}
+
+/// Why bindings cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindingError {
+    /// A binding or a conflict names a role that `roles` does not list.
+    #[error("\"{0}\" is not among the roles of this file")]
+    UnknownRole(String),
+    /// A role is listed twice.
+    #[error("the role \"{0}\" is listed twice")]
+    RoleTwice(String),
+    /// A role that cannot stand in a list header.
+    #[error("the role \"{0}\" has a comma, a blank at an end, or a character outside printable ASCII")]
+    RoleName(String),
+}
+
+impl Bindings {
+    /// Joins roles, conflict lines (strictest first) and bindings.
+    ///
+    /// # Errors
+    /// The first [`BindingError`] met: a role that is unknown, listed twice, or cannot stand in a header.
+    pub fn new(
+        roles: &[String],
+        conflicts: &[Vec<String>],
+        groups: &[GroupBinding],
+    ) -> Result<Self, BindingError> {
+        let mut made = Self::default();
+        for role in roles {
+            if role.is_empty()
+                || role.trim() != role
+                || !role.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b',')
+            {
+                return Err(BindingError::RoleName(role.clone()));
+            }
+            if made.roles.iter().any(|known| **known == **role) {
+                return Err(BindingError::RoleTwice(role.clone()));
+            }
+            made.roles.push(role.as_str().into());
+        }
+        for line in conflicts {
+            let line = line.iter().map(|role| made.index(role)).collect::<Result<_, _>>()?;
+            made.conflicts.push(line);
+        }
+        for binding in groups {
+            let role = made.index(&binding.role)?;
+            made.groups.entry(fold::same(&binding.group)).or_default().push(role);
+        }
+        Ok(made)
+    }
+
+    /// Whether any role is defined.
+    pub fn is_empty(&self) -> bool {
+        self.roles.is_empty()
+    }
+
+    /// The roles, in the order of the file.
+    pub fn known(&self) -> &[Arc<str>] {
+        &self.roles
+    }
+
+    /// Roles add up; of each conflict line the leftmost, the strictest, wins. Lines are applied one after another,
+    /// and a role that has lost wins over nobody.
+    pub fn resolve<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Resolution {
+        let mut has = vec![false; self.roles.len()];
+        for group in groups {
+            for role in self.groups.get(&fold::same(group)).into_iter().flatten() {
+                has[*role] = true;
+            }
+        }
+        let mut lost = Vec::new();
+        for line in &self.conflicts {
+            let mut winner: Option<usize> = None;
+            for role in line.iter().copied().filter(|role| has[*role]).collect::<Vec<_>>() {
+                match winner {
+                    None => winner = Some(role),
+                    Some(to) if to != role => {
+                        has[role] = false;
+                        lost.push(Lost { role: self.roles[role].clone(), to: self.roles[to].clone() });
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let roles: Vec<_> =
+            self.roles.iter().zip(&has).filter(|(_, has)| **has).map(|(role, _)| role.clone()).collect();
+        Resolution { roles: Roles(roles.into()), lost }
+    }
+
+    fn index(&self, role: &str) -> Result<usize, BindingError> {
+        self.roles
+            .iter()
+            .position(|known| **known == *role)
+            .ok_or_else(|| BindingError::UnknownRole(role.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).into()).collect()
+    }
+
+    fn bindings() -> Bindings {
+        let bind = |group: &str, role: &str| GroupBinding { group: group.into(), role: role.into() };
+        Bindings::new(
+            &strings(&["member", "admin", "billing"]),
+            &[strings(&["member", "admin"])],
+            &[bind("Engineering", "member"), bind("Owners", "admin"), bind("Owners", "billing")],
+        )
+        .unwrap()
+    }
+
+    fn names(resolution: &Resolution) -> Vec<&str> {
+        resolution.roles.names().iter().map(|role| &**role).collect()
+    }
+
+    #[test]
+    fn roles_add_up_and_the_leftmost_of_a_conflict_wins() {
+        let both = bindings().resolve(["owners", "ENGINEERING"]);
+        assert_eq!(names(&both), ["member", "billing"]);
+        assert_eq!(both.lost, [Lost { role: "admin".into(), to: "member".into() }]);
+        assert_eq!(names(&bindings().resolve(["Owners"])), ["admin", "billing"]);
+        assert!(bindings().resolve(["owner", "Engineering "]).roles.names().is_empty());
+    }
+
+    #[test]
+    fn no_roles_wanted_is_nobodys() {
+        assert!(!bindings().resolve(["Owners"]).roles.any_of(&[]));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let refused =
+            |roles: &[&str], conflicts: &[Vec<String>]| Bindings::new(&strings(roles), conflicts, &[]).err();
+        assert_eq!(refused(&["a", "a"], &[]), Some(BindingError::RoleTwice("a".into())));
+        assert_eq!(refused(&["a,b"], &[]), Some(BindingError::RoleName("a,b".into())));
+        assert_eq!(refused(&["a"], &[strings(&["a", "b"])]), Some(BindingError::UnknownRole("b".into())));
+    }
+}

@@ -1,0 +1,1 @@
+//! The data plane on Pingora: the six rooms a request passes

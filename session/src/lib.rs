@@ -1,0 +1,1 @@
+//! Who is in right now: accounts, sessions and exchanges in flight; mark, drop, cut

@@ -1,0 +1,1 @@
+//! OpenID Connect: bytes from an identity provider in, a verified assertion or a refusal out

@@ -1,0 +1,1 @@
+//! The only crate with SQL: whatever writes returns a commit that must be enforced
