@@ -1,0 +1,108 @@
+//! Waiting until what the marks forbid has left the register (R5).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::registry::{Holder, StaleAccount};
+
+/// What was marked and cut: the accounts it touched, and up to which ticket their exchanges are concerned.
+#[derive(Debug, Default)]
+#[must_use = "what was cut has not left yet: wait for `Sessions::cleared`"]
+pub struct Cut {
+    touched: Vec<(Holder, u64)>,
+    exchanges: usize,
+}
+
+impl Cut {
+    /// How many exchanges were told to end.
+    pub fn exchanges(&self) -> usize {
+        self.exchanges
+    }
+
+    /// This cut and another.
+    pub fn and(mut self, other: Cut) -> Cut {
+        self.touched.extend(other.touched);
+        self.exchanges += other.exchanges;
+        self
+    }
+
+    pub(crate) fn add(&mut self, holder: Holder, bound: u64, exchanges: usize) {
+        self.touched.push((holder, bound));
+        self.exchanges += exchanges;
+    }
+
+    /// The accounts it made stale that have exchanges: they are to be read again before the wait.
+    pub fn stale(&self) -> Vec<StaleAccount> {
+        let stale = self.touched.iter().filter_map(|(holder, _)| {
+            let known = {
+                let state = holder.account.state.lock();
+                (state.is_stale() && state.has_exchanges()).then(|| state.stale_count())
+            };
+            Some(StaleAccount { known: known?, holder: holder.clone() })
+        });
+        stale.collect()
+    }
+}
+
+/// Proof that everything a cut forbids has left the register.
+#[derive(Debug)]
+pub struct Gone(());
+
+/// Ready when every exchange that had enrolled before the marks and that they forbid has left, whoever cut it. An
+/// exchange whose session is not read yet counts as forbidden; later ones cannot pass, for they read after the commit.
+#[derive(Debug)]
+pub struct Cleared {
+    waits: Vec<Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
+    holder: Holder,
+    bound: u64,
+    key: Option<usize>,
+}
+
+impl Cleared {
+    pub(crate) fn new(cut: Cut) -> Self {
+        let waits = cut.touched.into_iter().map(|(holder, bound)| Wait { holder, bound, key: None });
+        Self { waits: waits.collect() }
+    }
+
+    /// How many exchanges have not left yet.
+    pub fn left(&self) -> usize {
+        self.waits.iter().map(|wait| wait.holder.account.state.lock().to_leave(wait.bound)).sum()
+    }
+}
+
+impl Wait {
+    /// Looks, and registers the waker where something is left, in one critical section.
+    fn is_over(&mut self, context: &Context<'_>) -> bool {
+        let mut state = self.holder.account.state.lock();
+        if let Some(key) = self.key.take() {
+            state.stop_waiting(key);
+        }
+        let left = state.to_leave(self.bound);
+        if left > 0 {
+            self.key = Some(state.wait(self.bound, left, context.waker().clone()));
+        }
+        left == 0
+    }
+}
+
+impl Future for Cleared {
+    type Output = Gone;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Gone> {
+        self.waits.retain_mut(|wait| !wait.is_over(context));
+        if self.waits.is_empty() { Poll::Ready(Gone(())) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.holder.account.state.lock().stop_waiting(key);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! One exchange in flight: a flag and a waker. What polls it beside the exchange ends the exchange.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::sync::{AtomicU8, AtomicWaker, Ordering};
+
+/// Why an exchange is over. Its text is the word of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Ended {
+    /// The account was taken out, or an epoch passed over the session.
+    Revoked = 1,
+    /// The session ended: a logout of any kind, or an operator.
+    SignedOut = 2,
+    /// Nothing came from the client for too long.
+    Idle = 3,
+    /// The session's absolute end, or the IdP's.
+    Expired = 4,
+    /// Its rule no longer allows it.
+    Forbidden = 5,
+    /// Its identity headers would say something else now.
+    Changed = 6,
+    /// A removal could not be stored yet.
+    OnHold = 7,
+    /// This process could not read what it needs to go on serving it.
+    Unproven = 8,
+}
+
+impl Ended {
+    /// Every reason, for tables of metrics.
+    pub const ALL: [Ended; 8] = [
+        Self::Revoked,
+        Self::SignedOut,
+        Self::Idle,
+        Self::Expired,
+        Self::Forbidden,
+        Self::Changed,
+        Self::OnHold,
+        Self::Unproven,
+    ];
+
+    /// The word of the access log and of metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::SignedOut => "signed_out",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::Forbidden => "forbidden",
+            Self::Changed => "changed",
+            Self::OnHold => "on_hold",
+            Self::Unproven => "unproven",
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// An exchange in flight, shared by the register and by whoever polls the exchange.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// 0 while it runs, else the first reason that ended it.
+    ended: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl InFlight {
+    /// An exchange that runs and is in no register yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Why it is over; `None` while it runs.
+    pub fn reason(&self) -> Option<Ended> {
+        let code = self.0.ended.load(Ordering::Acquire);
+        Ended::ALL.into_iter().find(|ended| *ended as u8 == code)
+    }
+
+    /// Ready once it is over. One task polls at a time; the last waker is kept.
+    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<Ended> {
+        if let Some(ended) = self.reason() {
+            return Poll::Ready(ended);
+        }
+        register(&self.0.waker, context);
+        // A cut between the first look and the registration woke nobody.
+        self.reason().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Waits until it is over.
+    pub async fn ended(&self) -> Ended {
+        poll_fn(|context| self.poll_ended(context)).await
+    }
+
+    /// Sets the reason if there is none yet, without waking: done under the account's mutex, so that no pass is
+    /// stood on afterwards.
+    pub(crate) fn mark(&self, why: Ended) {
+        let _ = self.0.ended.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Wakes whoever polls; done after the mutex is released.
+    pub(crate) fn wake(&self) {
+        self.0.waker.wake();
+    }
+}
+
+#[cfg(not(portcullis_loom))]
+fn register(waker: &AtomicWaker, context: &Context<'_>) {
+    waker.register(context.waker());
+}
+
+#[cfg(portcullis_loom)]
+fn register(waker: &AtomicWaker, context: &Context<'_>) {
+    waker.register_by_ref(context.waker());
+}

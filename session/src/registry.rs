@@ -1,0 +1,159 @@
+//! The registry: one [`Account`] object per person (R1), and what every account shares.
+//!
+//! It owns accounts with a count of what holds them: sessions, cold loads, a running `enforce`. A look-up takes the
+//! object and raises the count in one step, the last release removes it in one step, so no two objects for one person
+//! are ever in use. A shard's lock and an account's mutex are never held together.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, OrgId, Policy, RulesVersion};
+
+use crate::account::Account;
+use crate::epochs::Epochs;
+use crate::holds::Holds;
+use crate::sync::{AtomicI64, AtomicU64, Mutex, Ordering};
+
+#[cfg(not(portcullis_loom))]
+const SHARDS: usize = 64;
+#[cfg(portcullis_loom)]
+const SHARDS: usize = 1;
+
+/// What all accounts of the process share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    shards: Vec<Mutex<HashMap<AccountId, Held>>>,
+    pub(crate) holds: Holds,
+    pub(crate) epochs: Epochs,
+    pub(crate) idle_ms: AtomicI64,
+    rules: AtomicU64,
+    policy: Mutex<Arc<Policy>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    account: Arc<Account>,
+    count: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(idle_ms: i64, policy: Arc<Policy>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            holds: Holds::default(),
+            epochs: Epochs::default(),
+            idle_ms: AtomicI64::new(idle_ms),
+            rules: AtomicU64::new(policy.version().0),
+            policy: Mutex::new(policy),
+        }
+    }
+
+    /// The version in force. Raised before a reload looks through the register.
+    pub(crate) fn rules(&self) -> RulesVersion {
+        RulesVersion(self.rules.load(Ordering::Acquire))
+    }
+
+    /// The policy in force. Read inside an account's critical section where it describes or judges.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.lock().clone()
+    }
+
+    pub(crate) fn enforce(&self, policy: Arc<Policy>) {
+        let mut current = self.policy.lock();
+        if policy.version() > current.version() {
+            self.rules.store(policy.version().0, Ordering::Release);
+            *current = policy;
+        }
+    }
+
+    fn shard(&self, id: AccountId) -> &Mutex<HashMap<AccountId, Held>> {
+        let at = usize::try_from(id.0.unsigned_abs() % SHARDS as u64).unwrap_or_default();
+        &self.shards[at]
+    }
+
+    /// The account's object, made if nobody holds one.
+    pub(crate) fn hold(self: &Arc<Self>, org: OrgId, id: AccountId) -> Holder {
+        let mut shard = self.shard(id).lock();
+        let held =
+            shard.entry(id).or_insert_with(|| Held { account: Arc::new(Account::new(org, id)), count: 0 });
+        held.count += 1;
+        Holder { shared: self.clone(), account: held.account.clone() }
+    }
+
+    /// The account's object, if somebody holds one.
+    pub(crate) fn held(self: &Arc<Self>, id: AccountId) -> Option<Holder> {
+        let mut shard = self.shard(id).lock();
+        let held = shard.get_mut(&id)?;
+        held.count += 1;
+        Some(Holder { shared: self.clone(), account: held.account.clone() })
+    }
+
+    /// Every account for which `wanted` says so; asked under the shard's lock, so it must not touch the mutex.
+    pub(crate) fn all(self: &Arc<Self>, wanted: impl Fn(&Account) -> bool) -> Vec<Holder> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for held in shard.lock().values_mut().filter(|held| wanted(&held.account)) {
+                held.count += 1;
+                all.push(Holder { shared: self.clone(), account: held.account.clone() });
+            }
+        }
+        all
+    }
+
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let mut figures = (0, 0);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            figures.0 += shard.len();
+            figures.1 += shard.values().map(|held| held.account.live.load(Ordering::Relaxed)).sum::<usize>();
+        }
+        figures
+    }
+}
+
+/// Holds an account's object in memory; dropping it lets go.
+#[derive(Debug)]
+pub struct Holder {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) account: Arc<Account>,
+}
+
+impl Holder {
+    /// Whose it is.
+    pub fn id(&self) -> AccountId {
+        self.account.id
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        self.shared.hold(self.account.org, self.account.id)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let mut shard = self.shared.shard(self.account.id).lock();
+        if let Entry::Occupied(mut held) = shard.entry(self.account.id) {
+            held.get_mut().count -= 1;
+            if held.get().count == 0 {
+                held.remove(); // this holder's own handle keeps the object until the lock is released
+            }
+        }
+    }
+}
+
+/// An account that is to be read again, with the count the read must remember (R3).
+#[derive(Debug)]
+pub struct StaleAccount {
+    pub(crate) holder: Holder,
+    pub(crate) known: u64,
+}
+
+impl StaleAccount {
+    /// Whose it is.
+    pub fn id(&self) -> AccountId {
+        self.holder.account.id
+    }
+}

@@ -1,0 +1,239 @@
+//! Everything this process knows of who is in: the cache, and what must never be evicted.
+
+use std::sync::{Arc, Weak};
+
+use portcullis_policy::{AccountId, AppId, Change, OrgId, Policy, Scope, SessionHash, Timestamp};
+
+use crate::account::{Doomed, State};
+use crate::cache::Cache;
+use crate::holds::{HoldMark, Subject};
+use crate::registry::{Holder, Shared, StaleAccount};
+use crate::session::{Described, Session, Stored};
+use crate::sync::Ordering;
+use crate::{Cleared, Cold, Cut, Ended, Enrolment};
+
+/// The sessions, accounts and exchanges of this process.
+#[derive(Debug)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+    cache: Cache,
+}
+
+/// What there is, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Sessions in the cache, about.
+    pub sessions: u64,
+    /// Accounts held in memory.
+    pub accounts: usize,
+    /// Exchanges in the register.
+    pub exchanges: usize,
+}
+
+impl Sessions {
+    /// `capacity` sessions are kept without an exchange; one is idle after `idle_ms` milliseconds without a byte from
+    /// its client.
+    pub fn new(capacity: u64, idle_ms: i64, policy: Arc<Policy>) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::new(Shared::new(idle_ms, policy)), cache: Cache::new(capacity) })
+    }
+
+    /// A session in memory. Nothing is believed of it before [`Session::enter`].
+    pub fn find(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+        self.cache.find(hash)
+    }
+
+    /// The one object of an account (R1). What it does next is [`Holder::enrol`].
+    pub fn account(&self, org: OrgId, id: AccountId) -> Holder {
+        self.shared.hold(org, id)
+    }
+
+    /// The end of the cold road (R3): takes what was read after the enrolment, then checks like any other.
+    ///
+    /// # Errors
+    /// Why the session is not good; the exchange has left the register then.
+    pub fn read(&self, cold: Cold, stored: &Stored, app: AppId, now: Timestamp) -> Result<Enrolment, Ended> {
+        let session = cold.session().clone();
+        let (org, account) = (session.org(), &session.holder().account);
+        if stored.session.hash != session.hash() || stored.described.facts.account != session.account() {
+            return Err(Ended::Unproven);
+        }
+        let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, stored.session.idp.clone())];
+        let epochs = scopes.map(|scope| self.shared.epochs.of(scope));
+        epochs.iter().zip(stored.epochs).for_each(|(epoch, now)| epoch.raise(now));
+
+        let (doomed, read, verdict) = {
+            let mut state = account.state.lock();
+            session.is_born(&stored.session, epochs);
+            let read = state.session_was_read();
+            let doomed = state.describe(&stored.described, cold.known(), &self.shared.policy());
+            (doomed, read, self.verdict(&session, &state, stored, app, now))
+        };
+        self.finish(doomed);
+        self.finish(read);
+        let who = verdict?;
+        self.cache.keep(&session);
+        session.touch(now);
+        Ok(cold.admit(who))
+    }
+
+    fn verdict(
+        &self,
+        session: &Session,
+        state: &State,
+        stored: &Stored,
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<Result<Arc<portcullis_policy::Principal>, u64>, Ended> {
+        session.check(state, app, now)?;
+        if !stored.described.active {
+            return Err(Ended::Revoked);
+        }
+        if state.is_nameless() {
+            return Err(Ended::Forbidden);
+        }
+        Ok(state.who(self.shared.rules()))
+    }
+
+    /// Mark, drop, cut. Idempotent and in any order (R2, R5). Accounts to reconsider become stale until they are
+    /// described again.
+    pub fn apply(&self, changes: &[Change]) -> Cut {
+        let mut cut = Cut::default();
+        for change in changes {
+            match change {
+                Change::Out(id, _) | Change::Ended(id, _) | Change::Reconsider(id) => {
+                    self.visit(self.shared.held(*id), &mut cut, |state| state.apply(change));
+                }
+                Change::Epoch(scope, to) => {
+                    self.shared.epochs.of(scope.clone()).raise(*to);
+                    self.visit(self.shared.all(|_| true), &mut cut, |state| state.apply(change));
+                }
+                Change::ReconsiderAll(org) => {
+                    self.visit(self.shared.all(|account| account.org == *org), &mut cut, |state| {
+                        state.apply(change)
+                    });
+                }
+            }
+        }
+        cut
+    }
+
+    /// Waits until everything the cut forbids has left the register.
+    pub fn cleared(&self, cut: Cut) -> Cleared {
+        Cleared::new(cut)
+    }
+
+    /// Takes what a stale account was read to be. What it no longer allows, or would be headed differently, is cut (R8).
+    pub fn describe(&self, stale: &StaleAccount, described: &Described) -> Cut {
+        let mut cut = Cut::default();
+        self.visit(Some(stale.holder.clone()), &mut cut, |state| {
+            state.describe(described, stale.known, &self.shared.policy())
+        });
+        cut
+    }
+
+    /// A stale account could not be read in time: all its exchanges that stand are cut. It stays stale.
+    pub fn give_up(&self, stale: &StaleAccount) -> Cut {
+        let mut cut = Cut::default();
+        self.visit(Some(stale.holder.clone()), &mut cut, State::scan_standing);
+        cut
+    }
+
+    /// The moment in the order of holds; taken before a transaction on the user begins (R6).
+    pub fn hold_mark(&self) -> HoldMark {
+        self.shared.holds.mark()
+    }
+
+    /// Takes somebody out whose removal could not be stored. The mark ends the hold where the same transaction still
+    /// commits.
+    pub fn hold(&self, of: &Subject) -> (Cut, HoldMark) {
+        let mark = self.shared.holds.set(of.clone());
+        let mut cut = Cut::default();
+        self.visit(self.shared.all(|_| true), &mut cut, |state| {
+            if state.resource.as_ref() == Some(of) { state.scan() } else { Doomed::default() }
+        });
+        (cut, mark)
+    }
+
+    /// Ends a hold: a write on the user committed whose transaction began at `began`, after the hold.
+    pub fn end_hold(&self, of: &Subject, began: HoldMark) {
+        self.shared.holds.end(of, began);
+    }
+
+    /// Whether a hold stands.
+    pub fn is_held(&self, of: &Subject) -> bool {
+        self.shared.holds.stands(Some(of))
+    }
+
+    /// The holds that stand.
+    pub fn holds(&self) -> Vec<Subject> {
+        self.shared.holds.all()
+    }
+
+    /// After a reload, and after the data plane has the new rules: raises their version, then resolves everybody anew
+    /// and looks through the register (R4).
+    pub fn review(&self, policy: Arc<Policy>) -> Cut {
+        self.shared.enforce(policy);
+        let mut cut = Cut::default();
+        self.visit(self.shared.all(|_| true), &mut cut, |state| state.review(&self.shared.policy()));
+        cut
+    }
+
+    /// How long a session may be idle, in milliseconds, from now on.
+    pub fn idle_after(&self, ms: i64) {
+        self.shared.idle_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Ends the exchanges whose session is over by the clock; called at least once a second (R9).
+    pub fn expire(&self, now: Timestamp) -> Cut {
+        let mut cut = Cut::default();
+        let busy = self.shared.all(|account| account.live.load(Ordering::Acquire) > 0);
+        self.visit(busy, &mut cut, |state| state.scan_clock(now));
+        cut
+    }
+
+    /// Sessions heard of since the last call, and when: for the store, in a batch.
+    pub fn heard(&self) -> Vec<(SessionHash, Timestamp)> {
+        let mut heard = Vec::new();
+        for holder in self.shared.all(|_| true) {
+            let sessions: Vec<Arc<Session>> =
+                holder.account.state.lock().sessions.values().filter_map(Weak::upgrade).collect();
+            // The guard is gone: one of these may be a session's last owner.
+            heard.extend(sessions.iter().filter_map(|session| Some((session.hash(), session.unsaved()?))));
+        }
+        heard
+    }
+
+    /// Forgets all sessions without an exchange, as memory pressure might. Nobody is signed out.
+    pub fn forget(&self) {
+        self.cache.clear();
+    }
+
+    /// What there is.
+    pub fn figures(&self) -> Figures {
+        let (accounts, exchanges) = self.shared.count();
+        Figures { sessions: self.cache.len(), accounts, exchanges }
+    }
+
+    /// One critical section an account; wakes and drops after each.
+    fn visit(
+        &self,
+        accounts: impl IntoIterator<Item = Holder>,
+        cut: &mut Cut,
+        act: impl Fn(&mut State) -> Doomed,
+    ) {
+        for holder in accounts {
+            let (doomed, bound) = {
+                let mut state = holder.account.state.lock();
+                (act(&mut state), state.bound())
+            };
+            let exchanges = self.finish(doomed);
+            cut.add(holder, bound, exchanges);
+        }
+    }
+
+    fn finish(&self, doomed: Doomed) -> usize {
+        let (exchanges, sessions) = doomed.wake();
+        sessions.iter().for_each(|hash| self.cache.drop_session(hash));
+        exchanges
+    }
+}
