@@ -1,0 +1,33 @@
+# Portcullis. Two commands do everything on a fresh Debian 12 with Rust, git and make: `make demo` and `make test`.
+#
+#   make demo            builds and plays the rehearsal, then stays for a browser; SCRIPT=1 ends after the script
+#   make test            installs the peers and passes all tests
+#   make check           what CI runs: format, lints, licences, then make test
+#   make test-long       fuzzing, Keycloak, the long runs; wants a nightly toolchain for the fuzzers
+#   make bench           the hot path without sockets, then CPU per request beside a bare Pingora
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-long bench tools
+
+help:
+	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
+
+demo: tools
+	cargo run --quiet --no-default-features --features demo -- demo $(if $(SCRIPT),--script)
+
+test: tools
+	@tests/run
+
+test-long: tools
+	@tests/run long
+
+check:
+	@.ci/run
+
+bench: tools
+	cargo bench
+
+# A C compiler and cmake, for the C code that SQLite, ring and Pingora's compression bring along. Nothing else.
+tools:
+	@tests/tools
