@@ -333,7 +333,8 @@ impl Policy {
         method: &Method,
     ) -> Result<Route<'p>, DenyReason> {
         let below = path.strip_prefix(app.base.as_str()).ok_or(DenyReason::NoRoute)?;
-        if !below.starts_with('/') && !(below.is_empty() && !app.base.is_empty()) {
+        let at_base = below.is_empty() && !app.base.is_empty();
+        if !at_base && !below.starts_with('/') {
             return Err(DenyReason::NoRoute);
         }
         if app.routed && is_ambiguous(path) {
