@@ -1,1 +1,25 @@
-//! SCIM 2.0 as functions: a request in, a query or a write out; resource and patch make a resource
+//! SCIM 2.0 as functions: a request in, a [`Query`] or a [`Write`] out; a resource and a patch make a resource.
+//!
+//! No I/O, no clock, no store. A dialect layer turns what identity providers really send into what the standard
+//! says; behind it stands a strict engine driven by the schema tables, which knows no vendors. The rule it
+//! protects: an operation is applied or it is an error. There is no third outcome.
+#![forbid(unsafe_code)]
+
+pub mod dialect;
+mod discovery;
+mod error;
+pub mod filter;
+mod patch;
+mod projection;
+mod request;
+mod resource;
+pub mod schema;
+
+pub use discovery::Discovery;
+pub use error::{ScimError, ScimType};
+pub use filter::{Filter, Lookup, Row};
+pub use patch::Patch;
+pub use projection::Projection;
+pub use request::{Act, MAX_COUNT, Outcome, Page, Precondition, Query, Request, Search, Selection, Write};
+pub use resource::{Damaged, Member, Membership, Meta, Record, Resource, Version};
+pub use schema::{ResourceKind, Schemas};

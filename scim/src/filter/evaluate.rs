@@ -1,0 +1,132 @@
+//! What a filter means: the reference that a store's search agrees with, and what value paths of PATCH run.
+
+use std::cmp::Ordering;
+
+use portcullis_policy::fold;
+use serde_json::{Map, Value};
+
+use crate::resource::{Record, is_empty};
+use crate::schema::{Attribute, AttributePath};
+
+use super::{Comparison, Filter, Literal, Operator};
+
+impl Filter {
+    /// Whether a resource meets the filter.
+    pub fn matches(&self, record: &Record) -> bool {
+        self.holds(&Scope::Resource(&record.facts()))
+    }
+
+    /// Whether one element of a list meets a filter that was written inside `[ ]`.
+    pub(crate) fn matches_element(&self, element: &Value) -> bool {
+        element.as_object().is_some_and(|element| self.holds(&Scope::Element(element)))
+    }
+
+    fn holds(&self, scope: &Scope<'_>) -> bool {
+        match self {
+            Filter::All(parts) => parts.iter().all(|part| part.holds(scope)),
+            Filter::Any(parts) => parts.iter().any(|part| part.holds(scope)),
+            Filter::Not(inner) => !inner.holds(scope),
+            Filter::Compare(comparison) => comparison.holds(scope),
+            Filter::Present(path) => scope.values(path).into_iter().any(is_present),
+            Filter::Element(path, inner) => {
+                scope.values(path).into_iter().any(|value| inner.matches_element(value))
+            }
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(&self, scope: &Scope<'_>) -> bool {
+        let values = scope.values(&self.path);
+        if self.value == Literal::Null {
+            let absent = !values.into_iter().any(is_present);
+            return absent == (self.operator == Operator::Eq);
+        }
+        let leaf = self.path.leaf();
+        match self.operator {
+            Operator::Ne => !values.into_iter().any(|value| self.compares(leaf, value, Operator::Eq)),
+            operator => values.into_iter().any(|value| self.compares(leaf, value, operator)),
+        }
+    }
+
+    fn compares(&self, leaf: &Attribute, value: &Value, operator: Operator) -> bool {
+        match (&self.value, value) {
+            (Literal::Truth(wanted), Value::Bool(found)) => wanted == found,
+            (Literal::Moment(wanted), Value::String(found)) => {
+                found.parse::<jiff::Timestamp>().is_ok_and(|found| is_ordered(found.cmp(wanted), operator))
+            }
+            (Literal::Text(wanted), Value::String(found)) => {
+                if operator == Operator::Eq {
+                    return same_text(leaf, found, wanted);
+                }
+                let (found, wanted) = (compared(leaf, found), compared(leaf, wanted));
+                match operator {
+                    Operator::Co => found.contains(&wanted),
+                    Operator::Sw => found.starts_with(&wanted),
+                    Operator::Ew => found.ends_with(&wanted),
+                    _ => is_ordered(found.cmp(&wanted), operator),
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether two texts are the same value of an attribute.
+pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool {
+    left == right || (!attribute.case_exact && fold::same(left) == fold::same(right))
+}
+
+/// A text as an attribute compares it.
+pub(crate) fn compared(attribute: &Attribute, text: &str) -> String {
+    if attribute.case_exact { text.to_owned() } else { fold::same(text) }
+}
+
+fn is_ordered(ordering: Ordering, operator: Operator) -> bool {
+    match operator {
+        Operator::Eq => ordering == Ordering::Equal,
+        Operator::Gt => ordering == Ordering::Greater,
+        Operator::Ge => ordering != Ordering::Less,
+        Operator::Lt => ordering == Ordering::Less,
+        Operator::Le => ordering != Ordering::Greater,
+        _ => false,
+    }
+}
+
+/// A value that says something: not null, not empty, and of a complex one some part does.
+fn is_present(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.values().any(is_present),
+        Value::Array(list) => list.iter().any(is_present),
+        other => !is_empty(other),
+    }
+}
+
+/// Where names are looked up.
+enum Scope<'a> {
+    Resource(&'a Map<String, Value>),
+    Element(&'a Map<String, Value>),
+}
+
+impl<'a> Scope<'a> {
+    /// The values at a path; those of all elements of a list.
+    fn values(&self, path: &AttributePath) -> Vec<&'a Value> {
+        let tree = match self {
+            Scope::Element(element) => return element.get(path.leaf().name.as_ref()).into_iter().collect(),
+            Scope::Resource(tree) => match path.extension() {
+                None => Some(*tree),
+                Some(urn) => tree.get(urn.as_ref()).and_then(Value::as_object),
+            },
+        };
+        let whole = tree.and_then(|tree| tree.get(path.attribute().name.as_ref()));
+        let elements: Vec<&Value> = match whole {
+            Some(Value::Array(list)) => list.iter().collect(),
+            Some(value) => vec![value],
+            None => Vec::new(),
+        };
+        match path.sub() {
+            None => elements,
+            Some(sub) => elements.into_iter().filter_map(|element| element.get(sub.name.as_ref())).collect(),
+        }
+    }
+}

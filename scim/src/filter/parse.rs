@@ -1,0 +1,372 @@
+//! Reads filters: recursive descent over the grammar of RFC 7644, figure 1, with a budget.
+//!
+//! Beyond the RFC it takes `emails[type eq "work"].value eq "x"`, which Entra and Rippling send, and a complex
+//! attribute compared by itself, which means its `value`. Length, nesting and number of conditions are bounded
+//! before anything is built, so no input costs more than a few microseconds or any stack.
+
+use crate::error::{ScimError, ScimType};
+use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Returned, Schemas, Type};
+
+use super::{Comparison, Filter, Literal, Operator};
+
+/// The longest filter, in bytes.
+pub const MAX_LENGTH: usize = 4_096;
+/// The deepest nesting of parentheses, brackets and `not`.
+pub const MAX_DEPTH: usize = 16;
+/// The most conditions in one filter.
+pub const MAX_TERMS: usize = 32;
+
+impl Filter {
+    /// Reads a filter on a kind of resource.
+    ///
+    /// # Errors
+    /// `invalidFilter` for one that is malformed, too long, too deep, names an attribute that is unknown or never
+    /// told, or compares it in a way its type does not have.
+    pub fn parse(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
+        if text.len() > MAX_LENGTH {
+            return Err(ScimError::filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
+        }
+        let mut reader = Reader::new(schemas, kind, text, Grammar::Filter);
+        let filter = reader.filter(None)?;
+        reader.end()?;
+        Ok(filter)
+    }
+}
+
+/// Whose errors a reader makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grammar {
+    Filter,
+    Path,
+}
+
+/// A place in a text that holds a filter or a path.
+pub(crate) struct Reader<'a> {
+    schemas: &'a Schemas,
+    kind: ResourceKind,
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    terms: usize,
+    pub(crate) grammar: Grammar,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(schemas: &'a Schemas, kind: ResourceKind, text: &'a str, grammar: Grammar) -> Self {
+        Self { schemas, kind, text, at: 0, depth: 0, terms: 0, grammar }
+    }
+
+    /// A whole condition: `or` binds loosest. Inside brackets `element` is the list that is meant.
+    pub(crate) fn filter(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.fail(format!("a filter is limited to {MAX_DEPTH} levels")));
+        }
+        let mut any = vec![self.conjunction(element)?];
+        while self.word("or") {
+            any.push(self.conjunction(element)?);
+        }
+        self.depth -= 1;
+        Ok(one_or(any, Filter::Any))
+    }
+
+    fn conjunction(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        let mut all = vec![self.term(element)?];
+        while self.word("and") {
+            all.push(self.term(element)?);
+        }
+        Ok(one_or(all, Filter::All))
+    }
+
+    fn term(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        self.blanks();
+        if self.is_negation() {
+            self.at += "not".len();
+            self.blanks();
+            return Ok(Filter::Not(Box::new(self.group(element)?)));
+        }
+        if self.peek() == Some('(') {
+            return self.group(element);
+        }
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return Err(self.fail(format!("a filter is limited to {MAX_TERMS} conditions")));
+        }
+        match element {
+            Some(list) => self.inner_term(list),
+            None => self.outer_term(),
+        }
+    }
+
+    fn group(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        self.expect('(')?;
+        let inner = self.filter(element)?;
+        self.expect(')')?;
+        Ok(inner)
+    }
+
+    fn outer_term(&mut self) -> Result<Filter, ScimError> {
+        let path = self.path()?;
+        if self.peek() != Some('[') {
+            return self.condition(path);
+        }
+        let inner = self.brackets(&path)?;
+        let Some(sub) = self.sub(&path)? else { return Ok(Filter::Element(path, Box::new(inner))) };
+        self.terms += 1;
+        let mut all = match inner {
+            Filter::All(all) => all,
+            other => vec![other],
+        };
+        all.push(self.condition(sub)?);
+        Ok(Filter::Element(path, Box::new(Filter::All(all))))
+    }
+
+    fn inner_term(&mut self, list: &AttributePath) -> Result<Filter, ScimError> {
+        let name = self.name();
+        let sub = list.attribute().sub(name).ok_or_else(|| {
+            let name = crate::schema::shown(name);
+            self.fail(format!("{list} has no sub-attribute \"{name}\""))
+        })?;
+        self.condition(list.with_sub(sub))
+    }
+
+    /// `[…]` after a list.
+    pub(crate) fn brackets(&mut self, path: &AttributePath) -> Result<Filter, ScimError> {
+        let list = path.attribute();
+        if path.sub().is_some() || !list.multi || list.kind != Type::Complex {
+            return Err(self.fail(format!("{path} is no list of elements to choose from")));
+        }
+        let outside = std::mem::replace(&mut self.grammar, Grammar::Filter);
+        self.expect('[')?;
+        let inner = self.filter(Some(path))?;
+        self.expect(']')?;
+        self.grammar = outside;
+        Ok(inner)
+    }
+
+    /// `.value` after `]`.
+    pub(crate) fn sub(&mut self, path: &AttributePath) -> Result<Option<AttributePath>, ScimError> {
+        if self.peek() != Some('.') {
+            return Ok(None);
+        }
+        self.at += 1;
+        let name = self.name();
+        match path.attribute().sub(name) {
+            Some(sub) => Ok(Some(path.with_sub(sub))),
+            None => {
+                let name = crate::schema::shown(name);
+                Err(self.fail(format!("{path} has no sub-attribute \"{name}\"")))
+            }
+        }
+    }
+
+    /// `pr`, or an operator and a value.
+    fn condition(&mut self, path: AttributePath) -> Result<Filter, ScimError> {
+        if path.leaf().returned == Returned::Never {
+            return Err(self.fail(format!("{path} cannot be searched")));
+        }
+        if path.leaf().kind == Type::Reference && path.leaf().mutability == Mutability::ReadOnly {
+            return Err(self.fail(format!("{path} is made for each answer and cannot be searched")));
+        }
+        if !self.blanks() {
+            return Err(self.fail("a blank and an operator are due"));
+        }
+        if self.word("pr") {
+            return Ok(Filter::Present(path));
+        }
+        let operator = self.operator()?;
+        if !self.blanks() {
+            return Err(self.fail("a blank and a value are due"));
+        }
+        let written = self.literal()?;
+        let Some(path) = path.to_value() else {
+            return Err(self.fail(format!("{path} has parts: say which one to compare")));
+        };
+        let value = self.fitting(&path, operator, written)?;
+        Ok(Filter::Compare(Comparison { path, operator, value }))
+    }
+
+    /// The value as the attribute's type has it.
+    fn fitting(
+        &self,
+        path: &AttributePath,
+        operator: Operator,
+        written: Written,
+    ) -> Result<Literal, ScimError> {
+        use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+        let leaf: &Attribute = path.leaf();
+        let literal = match (leaf.kind, written) {
+            (_, Written::Null) => Literal::Null,
+            (Type::Boolean, Written::Truth(truth)) => Literal::Truth(truth),
+            (Type::Boolean, Written::Text(text)) => match truth(&text) {
+                Some(truth) => Literal::Truth(truth),
+                None => return Err(self.fail(format!("{path} is true or false"))),
+            },
+            (Type::DateTime, Written::Text(text)) => match text.parse() {
+                Ok(moment) => Literal::Moment(moment),
+                Err(_) => {
+                    return Err(self.fail(format!("{path} is compared with a moment as RFC 3339 writes it")));
+                }
+            },
+            (Type::String | Type::Reference, Written::Text(text)) => Literal::Text(text),
+            (Type::Binary, _) => return Err(self.fail(format!("{path} cannot be searched"))),
+            _ => return Err(self.fail(format!("the value does not have the type of {path}"))),
+        };
+        let runs = match (&literal, leaf.kind) {
+            (Literal::Null, _) | (_, Type::Boolean) => matches!(operator, Eq | Ne),
+            (_, Type::DateTime) => matches!(operator, Eq | Ne | Gt | Ge | Lt | Le),
+            _ => matches!(operator, Eq | Ne | Co | Sw | Ew | Gt | Ge | Lt | Le),
+        };
+        if runs {
+            Ok(literal)
+        } else {
+            Err(self.fail(format!("{path} cannot be compared by {} with that value", operator.as_str())))
+        }
+    }
+
+    fn operator(&mut self) -> Result<Operator, ScimError> {
+        use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+        for operator in [Eq, Ne, Co, Sw, Ew, Gt, Ge, Lt, Le] {
+            if self.word(operator.as_str()) {
+                return Ok(operator);
+            }
+        }
+        Err(self.fail("an operator is due: eq, ne, co, sw, ew, gt, ge, lt, le or pr"))
+    }
+
+    fn literal(&mut self) -> Result<Written, ScimError> {
+        if self.peek() == Some('"') {
+            let length =
+                string_length(self.rest()).ok_or_else(|| self.fail("the text has no closing quote"))?;
+            let text = serde_json::from_str(&self.rest()[..length])
+                .map_err(|_| self.fail("the text is not written as JSON writes it"))?;
+            self.at += length;
+            return Ok(Written::Text(text));
+        }
+        for (word, literal) in
+            [("true", Written::Truth(true)), ("false", Written::Truth(false)), ("null", Written::Null)]
+        {
+            if self.word(word) {
+                return Ok(literal);
+            }
+        }
+        Err(self.fail("a value is due: text in double quotes, true, false or null"))
+    }
+
+    /// The attribute named here.
+    pub(crate) fn path(&mut self) -> Result<AttributePath, ScimError> {
+        let name = self.name();
+        self.schemas.resolve(self.kind, name).map_err(|error| self.fail(error.to_string()))
+    }
+
+    /// Everything up to what cannot be part of a name.
+    pub(crate) fn name(&mut self) -> &'a str {
+        let rest = &self.text[self.at..];
+        let length = rest.find(|c: char| c.is_whitespace() || "[]()\"".contains(c)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    /// Steps over a keyword, in any case, if it stands here by itself.
+    fn word(&mut self, word: &str) -> bool {
+        let rest = self.text[self.at..].trim_start_matches(is_blank);
+        let stands = rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+            && rest[word.len()..].chars().next().is_none_or(|next| is_blank(next) || "()[]".contains(next));
+        if stands {
+            self.at = self.text.len() - rest.len() + word.len();
+        }
+        stands
+    }
+
+    /// `not (` or `not(`.
+    fn is_negation(&self) -> bool {
+        let rest = self.rest();
+        rest.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("not"))
+            && rest[3..].trim_start_matches(is_blank).starts_with('(')
+    }
+
+    fn expect(&mut self, due: char) -> Result<(), ScimError> {
+        self.blanks();
+        if self.peek() != Some(due) {
+            return Err(self.fail(format!("\"{due}\" is due")));
+        }
+        self.at += due.len_utf8();
+        Ok(())
+    }
+
+    pub(crate) fn end(&mut self) -> Result<(), ScimError> {
+        self.blanks();
+        if self.rest().is_empty() { Ok(()) } else { Err(self.fail("nothing more is due")) }
+    }
+
+    fn blanks(&mut self) -> bool {
+        let before = self.at;
+        self.at = self.text.len() - self.rest().trim_start_matches(is_blank).len();
+        self.at > before
+    }
+
+    pub(crate) fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    /// An error that says where.
+    pub(crate) fn fail(&self, why: impl Into<String>) -> ScimError {
+        let (scim_type, what) = match self.grammar {
+            Grammar::Filter => (ScimType::InvalidFilter, "filter"),
+            Grammar::Path => (ScimType::InvalidPath, "path"),
+        };
+        let column = self.text[..self.at].chars().count() + 1;
+        ScimError::invalid(scim_type, format!("{what}, character {column}: {}", why.into()))
+    }
+}
+
+/// A value as it was written, before the attribute says what it should be.
+enum Written {
+    Text(String),
+    Truth(bool),
+    Null,
+}
+
+/// `true` or `false` as text in any case (rule 3 of the dialects).
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn one_or(mut parts: Vec<Filter>, join: impl FnOnce(Vec<Filter>) -> Filter) -> Filter {
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        Some(last) => {
+            parts.push(last);
+            join(parts)
+        }
+        None => join(parts),
+    }
+}
+
+/// How long the JSON string at the start of a text is, its quotes included.
+fn string_length(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (index, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(index + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_blank(c: char) -> bool {
+    c == ' ' || c == '\t'
+}

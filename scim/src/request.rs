@@ -1,0 +1,172 @@
+//! What a request asks, once it has been read: to discover, to find or to write.
+
+use portcullis_policy::ResourceId;
+
+use crate::dialect::Rule;
+use crate::discovery::Discovery;
+use crate::filter::Filter;
+use crate::patch::Patch;
+use crate::projection::Projection;
+use crate::resource::{Record, Resource, Version};
+use crate::schema::ResourceKind;
+
+/// A request that was understood completely.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// What this service can do.
+    Discover(Discovery),
+    /// To read.
+    Find(Query),
+    /// To write.
+    Write(Write),
+}
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Users or groups.
+    pub kind: ResourceKind,
+    /// One, or those that match.
+    pub selection: Selection,
+    /// Which attributes are wanted; a store may leave out what [`Projection::wants`] denies.
+    pub projection: Projection,
+}
+
+/// Which resources to read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// The one with that id.
+    One(ResourceId),
+    /// A page of those that match, in the order they were made, `id` as tie-break.
+    Page(Search),
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// The condition; [`Filter::lookups`] has accepted it.
+    pub filter: Option<Filter>,
+    /// The first one wanted, from 1.
+    pub start_index: u64,
+    /// How many at most: 0 to [`MAX_COUNT`]; 0 asks for the total alone.
+    pub count: u64,
+}
+
+/// The most resources one page holds; a larger `count` is taken for this.
+pub const MAX_COUNT: u64 = 1_000;
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// The change.
+    pub act: Act,
+    /// Which versions it may change; `None` for any.
+    pub if_match: Option<Precondition>,
+    /// Rewrites of the dialect that were needed to understand it, each named once; to be counted.
+    pub rewrites: Vec<Rule>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Make a resource.
+    Create(Resource),
+    /// Replace one: what counts is [`Resource::replacing`] of the stored one.
+    Replace(ResourceId, Resource),
+    /// Change parts of one.
+    Patch(ResourceKind, ResourceId, Patch),
+    /// Remove one.
+    Delete(ResourceKind, ResourceId),
+}
+
+impl Write {
+    /// Users or groups.
+    pub fn kind(&self) -> ResourceKind {
+        match &self.act {
+            Act::Create(resource) | Act::Replace(_, resource) => resource.kind(),
+            Act::Patch(kind, ..) | Act::Delete(kind, _) => *kind,
+        }
+    }
+
+    /// The resource it names; none for one that is to be made.
+    pub fn id(&self) -> Option<&ResourceId> {
+        match &self.act {
+            Act::Create(_) => None,
+            Act::Replace(id, _) | Act::Patch(_, id, _) | Act::Delete(_, id) => Some(id),
+        }
+    }
+
+    /// Whether it may take access away, by its shape alone: it overtakes other writes. True for a DELETE, for a PUT
+    /// or PATCH of a user that [deprovisions](Self::deprovisions), and for one of a group that can remove a member
+    /// or rename the group, since roles are bound to names.
+    pub fn takes_away(&self) -> bool {
+        match &self.act {
+            Act::Create(_) => false,
+            Act::Delete(..) => true,
+            Act::Replace(_, resource) => match resource.kind() {
+                ResourceKind::User => self.deprovisions().is_some(),
+                ResourceKind::Group => true,
+            },
+            Act::Patch(ResourceKind::User, ..) => self.deprovisions().is_some(),
+            Act::Patch(ResourceKind::Group, _, patch) => patch.can_remove_access(),
+        }
+    }
+
+    /// The user it puts out: of a DELETE, or of a PUT or PATCH that sets `active` to anything but true or (PATCH)
+    /// removes it. While such a write cannot be committed, the user is on hold (rule R6).
+    pub fn deprovisions(&self) -> Option<&ResourceId> {
+        match &self.act {
+            Act::Delete(ResourceKind::User, id) => Some(id),
+            Act::Replace(id, resource) if resource.active() == Some(false) => Some(id),
+            Act::Patch(ResourceKind::User, id, patch) if patch.can_deactivate() => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// Which versions a condition names (RFC 9110 §13.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `*`: any, but there must be one.
+    Any,
+    /// One of these. Tags that this service never gave are left out; they match nothing.
+    Versions(Vec<Version>),
+}
+
+impl Precondition {
+    /// Whether a resource of that version meets it. Weak tags compare by what they hold, as SCIM's examples do.
+    pub fn admits(&self, version: Version) -> bool {
+        match self {
+            Precondition::Any => true,
+            Precondition::Versions(versions) => versions.contains(&version),
+        }
+    }
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Discovery needs nobody's help.
+    Discovered(Discovery),
+    /// One resource, read.
+    Found(Record),
+    /// A page of a list.
+    Listed(Page),
+    /// A resource was made, or a removed one restored.
+    Created(Record),
+    /// A resource was replaced or patched, or was so already.
+    Changed(Record),
+    /// A resource is gone.
+    Deleted,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// How many match in all.
+    pub total: u64,
+    /// Where the page starts, from 1: what was asked for.
+    pub start_index: u64,
+    /// The page itself, at most `count`.
+    pub records: Vec<Record>,
+}

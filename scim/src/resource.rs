@@ -1,0 +1,242 @@
+//! A resource: one tree in canonical form, with a schema beside it and no struct per kind (RFC 7643 §3).
+//!
+//! A [`Resource`] holds what clients may write and nothing else: no `id`, no `meta`, no `schemas`, no `groups`, and
+//! never a `password`. Names are in canonical case, lists are lists, booleans are booleans, nothing is null or
+//! empty: one state has one form, so two trees that differ are a change. A stored User always has `active`.
+
+use std::fmt;
+
+use portcullis_policy::{ResourceId, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::schema::ResourceKind;
+
+/// What clients say about a user or a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    kind: ResourceKind,
+    pub(crate) tree: Map<String, Value>,
+}
+
+impl Resource {
+    pub(crate) fn new(kind: ResourceKind, tree: Map<String, Value>) -> Self {
+        Self { kind, tree }
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// Text that is no JSON object.
+    pub fn from_json(kind: ResourceKind, json: &str) -> Result<Self, Damaged> {
+        serde_json::from_str(json).map(|tree| Self { kind, tree }).map_err(|_| Damaged)
+    }
+
+    /// The tree as text, for a store. The same tree gives the same text.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.tree.clone()).to_string()
+    }
+
+    /// User or Group.
+    pub fn kind(&self) -> ResourceKind {
+        self.kind
+    }
+
+    /// `userName` of a User.
+    pub fn user_name(&self) -> Option<&str> {
+        self.text("userName")
+    }
+
+    /// `displayName`.
+    pub fn display_name(&self) -> Option<&str> {
+        self.text("displayName")
+    }
+
+    /// `externalId`.
+    pub fn external_id(&self) -> Option<&str> {
+        self.text("externalId")
+    }
+
+    /// `active` of a User; a Group has none.
+    pub fn active(&self) -> Option<bool> {
+        self.tree.get("active").and_then(Value::as_bool)
+    }
+
+    /// The address a person is written to: the primary one, else the one for work, else the first.
+    pub fn email(&self) -> Option<&str> {
+        let emails: Vec<&Map<String, Value>> =
+            self.tree.get("emails")?.as_array()?.iter().filter_map(Value::as_object).collect();
+        let is_work = |email: &&&Map<String, Value>| {
+            email.get("type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("work"))
+        };
+        let chosen = emails
+            .iter()
+            .find(|email| email.get("primary") == Some(&Value::Bool(true)))
+            .or_else(|| emails.iter().find(is_work))
+            .or_else(|| emails.first())?;
+        chosen.get("value")?.as_str()
+    }
+
+    /// The text at a canonical name of a single value: `userName`, `name.givenName`.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        match path.split_once('.') {
+            None => self.tree.get(path)?.as_str(),
+            Some((first, second)) => self.tree.get(first)?.get(second)?.as_str(),
+        }
+    }
+
+    /// The ids of a Group's members, in order, none twice.
+    pub fn members(&self) -> impl Iterator<Item = &str> {
+        let members = self.tree.get("members").and_then(Value::as_array);
+        members.into_iter().flatten().filter_map(|member| member.get("value")?.as_str())
+    }
+
+    /// Takes the members out, for a store that keeps them in a table of their own.
+    pub fn take_members(&mut self) -> Vec<ResourceId> {
+        let ids = self.members().map(ResourceId::new).collect();
+        self.tree.remove("members");
+        ids
+    }
+
+    /// Puts the members back, with what the store knows about each.
+    pub fn set_members(&mut self, members: impl IntoIterator<Item = Member>) {
+        let list: Vec<Value> = members.into_iter().map(Member::into_value).collect();
+        if list.is_empty() {
+            self.tree.remove("members");
+        } else {
+            self.tree.insert("members".to_owned(), Value::Array(list));
+        }
+    }
+
+    /// The schemas it uses: the base, and each extension it has data of.
+    pub(crate) fn schemas(&self) -> Vec<&str> {
+        let extensions = self.tree.keys().filter(|key| key.contains(':')).map(String::as_str);
+        std::iter::once(self.kind.urn()).chain(extensions).collect()
+    }
+
+    /// Gives a new `active`, for a store that restores or takes out by other ways than a client's write.
+    pub fn set_active(&mut self, active: bool) {
+        self.tree.insert("active".to_owned(), Value::Bool(active));
+    }
+}
+
+/// Stored text that is not a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored resource is damaged")]
+pub struct Damaged;
+
+/// One member of a group, as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: ResourceId,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its name to show.
+    pub display: Option<String>,
+}
+
+impl Member {
+    fn into_value(self) -> Value {
+        let mut member = Map::new();
+        member.insert("value".to_owned(), self.id.as_str().into());
+        member.insert("type".to_owned(), self.kind.name().into());
+        if let Some(display) = self.display {
+            member.insert("display".to_owned(), display.into());
+        }
+        Value::Object(member)
+    }
+}
+
+/// A resource with what the store knows about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: ResourceId,
+    /// What clients say.
+    pub resource: Resource,
+    /// When, and which version.
+    pub meta: Meta,
+    /// The groups a User is in, nested ones included; empty for a Group.
+    pub groups: Vec<Membership>,
+}
+
+impl Record {
+    /// Everything a filter may ask about: the tree, and what the store knows. Without addresses.
+    pub(crate) fn facts(&self) -> Map<String, Value> {
+        let kind = self.resource.kind();
+        let mut tree = self.resource.tree.clone();
+        tree.insert("id".to_owned(), self.id.as_str().into());
+        tree.insert("schemas".to_owned(), self.resource.schemas().into());
+        tree.insert(
+            "meta".to_owned(),
+            serde_json::json!({
+                "resourceType": kind.name(),
+                "created": moment(self.meta.created),
+                "lastModified": moment(self.meta.modified),
+                "version": self.meta.version.to_string(),
+            }),
+        );
+        if !self.groups.is_empty() {
+            tree.insert("groups".to_owned(), self.groups.iter().map(Membership::to_value).collect());
+        }
+        tree
+    }
+}
+
+/// A moment as RFC 3339 writes it, to the millisecond.
+fn moment(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.0).unwrap_or_default();
+    format!("{time:.3}")
+}
+
+/// What the store keeps beside each resource. The rest of `meta` follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it last changed; a write that changes nothing leaves it.
+    pub modified: Timestamp,
+    /// Grows with each change.
+    pub version: Version,
+}
+
+/// A version of a resource: an ETag, always a weak one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub i64);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "W/\"{}\"", self.0)
+    }
+}
+
+/// One group a user is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The id of the group.
+    pub group: ResourceId,
+    /// Its `displayName`.
+    pub display: String,
+    /// Whether the user is listed in it itself; else through a group within it.
+    pub direct: bool,
+}
+
+impl Membership {
+    fn to_value(&self) -> Value {
+        serde_json::json!({
+            "value": self.group.as_str(),
+            "display": self.display,
+            "type": if self.direct { "direct" } else { "indirect" },
+        })
+    }
+}
+
+/// Whether a value says nothing: null, an empty list, an empty object (RFC 7643 §2.5).
+pub(crate) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}

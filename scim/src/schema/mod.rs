@@ -1,0 +1,226 @@
+//! The schemas: what attributes there are and what each may hold (RFC 7643).
+//!
+//! Everything else in this crate asks these tables: the grammar resolves names against them, bodies are read by
+//! them, discovery prints them. No rule about one attribute stands anywhere else, except what `active`, `members`
+//! and `manager` mean. Names of attributes and schemas are compared without regard to ASCII case (RFC 7643 §2.1).
+
+mod name;
+mod tables;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub use name::{AttributePath, UnknownName};
+pub(crate) use name::{Named, shown};
+
+/// The core User schema.
+pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+/// The core Group schema.
+pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+/// The enterprise extension of User.
+pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// What kind of resource an endpoint holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// `/Users`.
+    User,
+    /// `/Groups`.
+    Group,
+}
+
+impl ResourceKind {
+    /// Both kinds.
+    pub const ALL: [ResourceKind; 2] = [ResourceKind::User, ResourceKind::Group];
+
+    /// The name as `meta.resourceType` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ResourceKind::User => "User",
+            ResourceKind::Group => "Group",
+        }
+    }
+
+    /// The path of the collection below the base URL.
+    pub fn endpoint(self) -> &'static str {
+        match self {
+            ResourceKind::User => "/Users",
+            ResourceKind::Group => "/Groups",
+        }
+    }
+
+    /// The URN of the base schema.
+    pub fn urn(self) -> &'static str {
+        match self {
+            ResourceKind::User => USER,
+            ResourceKind::Group => GROUP,
+        }
+    }
+}
+
+/// The type of an attribute's value (RFC 7643 §2.3), as far as the schemas here use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    String,
+    /// `true` or `false`.
+    Boolean,
+    /// A moment, as RFC 3339 writes it.
+    DateTime,
+    /// A URI.
+    Reference,
+    /// Base64; never searched.
+    Binary,
+    /// An object of sub-attributes.
+    Complex,
+}
+
+/// Who may write an attribute (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutability {
+    /// The service alone; what a client sends is ignored in POST and PUT and refused in PATCH.
+    ReadOnly,
+    /// Anybody, any time.
+    ReadWrite,
+    /// Set once; an element of a list is replaced as a whole.
+    Immutable,
+    /// Taken, never told. Only `password`, and that is not even kept.
+    WriteOnly,
+}
+
+/// When an attribute is part of an answer (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Whatever the client asks for.
+    Always,
+    /// Never, however it is asked for.
+    Never,
+    /// Unless the client asks for others or excludes it.
+    Default,
+}
+
+/// Whether two resources may have the same value (RFC 7643 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uniqueness {
+    /// They may.
+    None,
+    /// Not within one directory.
+    Server,
+}
+
+/// One attribute or sub-attribute: a row of the tables.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Attribute {
+    /// The name in its canonical case.
+    pub name: Cow<'static, str>,
+    /// The type of one value.
+    pub kind: Type,
+    /// Whether it is a list.
+    pub multi: bool,
+    /// Whether a resource must have it.
+    pub required: bool,
+    /// Whether values are compared byte for byte; else by `portcullis_policy::fold::same`.
+    pub case_exact: bool,
+    /// Who may write it.
+    pub mutability: Mutability,
+    /// When it is answered.
+    pub returned: Returned,
+    /// Whether it must be unique.
+    pub uniqueness: Uniqueness,
+    /// Suggested values; others are taken too.
+    pub canonical: &'static [&'static str],
+    /// What a reference may point to.
+    pub references: &'static [&'static str],
+    /// One sentence for `/Schemas`.
+    pub description: Cow<'static, str>,
+    /// Sub-attributes of a complex one.
+    pub subs: Vec<Arc<Attribute>>,
+}
+
+impl Attribute {
+    /// The sub-attribute of that name, in any case.
+    pub fn sub(&self, name: &str) -> Option<&Arc<Attribute>> {
+        find(&self.subs, name)
+    }
+}
+
+/// A base schema or an extension.
+#[derive(Debug)]
+pub struct Schema {
+    /// Its URN.
+    pub urn: Arc<str>,
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// One sentence for `/Schemas`.
+    pub description: Cow<'static, str>,
+    /// Its attributes, without the common ones.
+    pub attributes: Vec<Arc<Attribute>>,
+}
+
+impl Schema {
+    /// The attribute of that name, in any case.
+    pub fn attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
+        find(&self.attributes, name)
+    }
+}
+
+/// Every schema a directory speaks.
+#[derive(Debug)]
+pub struct Schemas {
+    common: Vec<Arc<Attribute>>,
+    user: Schema,
+    group: Schema,
+    user_extensions: Vec<Schema>,
+}
+
+impl Schemas {
+    /// The schemas of RFC 7643: User with its enterprise extension, and Group.
+    pub fn core() -> Self {
+        Self {
+            common: tables::common(),
+            user: tables::user(),
+            group: tables::group(),
+            user_extensions: vec![tables::enterprise()],
+        }
+    }
+
+    /// The base schema of a kind.
+    pub fn base(&self, kind: ResourceKind) -> &Schema {
+        match kind {
+            ResourceKind::User => &self.user,
+            ResourceKind::Group => &self.group,
+        }
+    }
+
+    /// The extensions of a kind.
+    pub fn extensions(&self, kind: ResourceKind) -> &[Schema] {
+        match kind {
+            ResourceKind::User => &self.user_extensions,
+            ResourceKind::Group => &[],
+        }
+    }
+
+    /// The extension with that URN, in any case.
+    pub fn extension(&self, kind: ResourceKind, urn: &str) -> Option<&Schema> {
+        self.extensions(kind).iter().find(|schema| schema.urn.eq_ignore_ascii_case(urn))
+    }
+
+    /// Every schema, for `/Schemas`.
+    pub fn all(&self) -> impl Iterator<Item = &Schema> {
+        [&self.user, &self.group].into_iter().chain(&self.user_extensions)
+    }
+
+    /// The attributes every resource has: `schemas`, `id`, `externalId`, `meta`.
+    pub fn common(&self) -> &[Arc<Attribute>] {
+        &self.common
+    }
+
+    /// The attribute of that name in the base schema of a kind or among the common ones.
+    pub fn attribute(&self, kind: ResourceKind, name: &str) -> Option<&Arc<Attribute>> {
+        self.base(kind).attribute(name).or_else(|| find(&self.common, name))
+    }
+}
+
+fn find<'a>(attributes: &'a [Arc<Attribute>], name: &str) -> Option<&'a Arc<Attribute>> {
+    attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
+}
