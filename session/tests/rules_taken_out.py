@@ -79,7 +79,7 @@ def main():
                 [*command, "--target-dir", f"{target}/{test}", *more], cwd=copy, timeout=900,
                 env={**os.environ, "RUSTFLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
 
-        suites = (("loom", "--cfg portcullis_loom -A warnings -C opt-level=2"), ("model", "-A warnings"))
+        suites = (("rules", "-A warnings"), ("model", "-A warnings"), ("loom", "--cfg portcullis_loom -A warnings -C opt-level=2"))
         if any(run(*suite, "--no-run") for suite in suites):
             print(f"NO BUILD   {rule}", flush=True)
             failed += 1
