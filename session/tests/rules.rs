@@ -122,6 +122,28 @@ fn whoever_comes_after_the_mark_does_not_prolong_the_wait() {
 }
 
 #[test]
+fn an_exchange_whose_session_is_not_read_yet_is_waited_for() {
+    let sessions = sessions();
+    let exchange = InFlight::new();
+    let cold = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, &exchange);
+    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
+    assert!(!is_ready(&mut cleared));
+    assert_eq!(exchange.reason(), None, "it may be a fresh session's: its own read decides");
+    drop(cold);
+    assert!(is_ready(&mut cleared));
+}
+
+#[test]
+fn an_exchange_that_was_cut_stands_on_nothing() {
+    let sessions = sessions();
+    let enrolment = load(&sessions, &InFlight::new());
+    let who = enrolment.who().unwrap();
+    let pass = decide(&policy(1), "/", &who).unwrap();
+    drop(sessions.apply(&out(1)));
+    assert!(!enrolment.stands_on(&pass, &who));
+}
+
+#[test]
 fn a_plain_answer_that_becomes_a_stream_after_its_headers_changed_is_refused() {
     let sessions = sessions();
     let exchange = InFlight::new();

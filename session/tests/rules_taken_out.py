@@ -28,9 +28,12 @@ ROWS = [
     ("R3 a change to reconsider makes stale", "account.rs",
      "                self.staled += 1;\n", ""),
     ("R4 enrol before the check", "enrolment.rs",
-     "(key, session.check(&state, app, now).map(|()| state.who(shared.rules())))",
-     "drop(state); let state = account.state.lock(); let verdict = session.check(&state, app, now).map(|()| "
-     "state.who(shared.rules())); (key, if state.bound() > 0 { verdict } else { Err(Ended::Unproven) })"),
+     "            let key = state.enrol(account, session, exchange);\n"
+     "            (key, session.check(&state, app, now).map(|()| state.who(shared.rules())))",
+     "            let verdict = session.check(&state, app, now).map(|()| state.who(shared.rules()));\n"
+     "            drop(state);\n"
+     "            let mut state = account.state.lock();\n"
+     "            (state.enrol(account, session, exchange), verdict)"),
     ("R4 stands on: not if cut meanwhile", "account.rs",
      ".filter(|entry| unmoved && entry.exchange.reason().is_none())", ".filter(|_| unmoved)"),
     ("R4 stands on: not if the description moved", "account.rs",
@@ -38,8 +41,7 @@ ROWS = [
     ("R4 stands on: not under old rules", "account.rs",
      "pass.version() >= in_force", "{ let _ = in_force; true }"),
     ("R1 one object a person", "registry.rs",
-     "let held = shard.entry(id).or_insert_with(|| Held { account: Arc::new(Account::new(org, id)), count: 0 });",
-     "shard.remove(&id); let held = shard.entry(id).or_insert_with(|| Held { account: Arc::new(Account::new(org, id)), count: 0 });"),
+     "            shard.entry(id).or_insert_with(", "            { shard.remove(&id); &mut shard }.entry(id).or_insert_with("),
     ("R6 a hold is looked at", "session.rs",
      "self.holder.shared.holds.stands(state.resource.as_ref()).then_some(Ended::OnHold)", "None"),
     ("R8 what is no longer allowed is cut", "account.rs",
@@ -48,9 +50,6 @@ ROWS = [
 
 
 def main():
-    # Writing a row down as harmless needs its reason here: enrolling and checking are one critical section, so the
-    # order inside it cannot be told apart by any history.
-    harmless = {"R4 enrol before the check"}
     root = pathlib.Path(__file__).resolve().parents[2]
     target = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="rules-taken-out-")
     copy = pathlib.Path(target) / "copy"
@@ -85,10 +84,9 @@ def main():
             failed += 1
             continue
         falls = any(run(*suite) for suite in suites)
-        if falls == (rule in harmless):
-            failed += 1
+        failed += not falls
         print(f"{'falls' if falls else 'STANDS'}      {rule}", flush=True)
-    print(f"{len(ROWS) - failed} of {len(ROWS)} as expected")
+    print(f"{len(ROWS) - failed} of {len(ROWS)} rules are shown to be tested")
     sys.exit(failed > 0)
 
 
