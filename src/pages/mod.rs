@@ -1,0 +1,380 @@
+//! Our own pages: what people see when the application is not what answers.
+//!
+//! Pure functions: what happened in, an [`http::Response`] out. A page says what happened and what to do, in words a
+//! stranger understands, and refuses to say more: no cookie value, token, claim or upstream address is on any page,
+//! and text from outside is escaped and cut at 200 characters. Every answer takes its headers from [`headers`], so
+//! that none forgets them (`docs/architecture.md`, "Our pages"). Nothing here needs a script.
+
+mod me;
+mod words;
+
+use askama::Template;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+pub(crate) use me::me;
+use words::{Action, Words};
+
+/// Where a page stands: what its links are made of. All of it is configured, nothing comes from the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The public host of the app, as people know it: `wiki.example.com`.
+    pub(crate) app: &'a str,
+    /// The path of the app's front page: `/`, or `/wiki/`.
+    pub(crate) home: &'a str,
+    /// The path our endpoints are below, without a slash at its end: `/.portcullis`, or `/wiki/.portcullis`.
+    pub(crate) ours: &'a str,
+}
+
+/// What there is to tell. `reference` is the number that `portcullis ref` takes.
+pub(crate) enum Page<'a> {
+    /// The IdP's answer, or the person it names, was refused.
+    LoginRefused { reference: &'a str },
+    /// Three rounds of login came to nothing.
+    LoginStuck { cause: Stuck, reference: &'a str },
+    /// The IdP does not answer, so nobody new can sign in.
+    IdpDown { idp: &'a str, return_to: &'a str, reference: &'a str },
+    /// The session is over; `at_idp` says whether the one at the IdP is as well.
+    SignedOut { at_idp: bool },
+    /// Asks before it ends a session. `token` goes back with the button; `idp` is the origin the answer to the button
+    /// may redirect to, as a browser holds a form's redirects to `form-action` too. The button's POST comes with
+    /// `Origin: null`, because our pages send no referrer: `Sec-Fetch-Site` and the token say that it is ours.
+    Logout { who: &'a str, token: &'a str, idp: Option<&'a str> },
+    /// A form was sent without a session: it was not passed on.
+    FormNotSent,
+    /// A frame was asked for without a session. Its link opens the top window.
+    Framed { return_to: &'a str },
+    /// Signed in, but the rule of the path asks for a role the person does not have.
+    NoAccess { who: &'a str, reference: &'a str },
+    /// Nothing stands at this path.
+    NotFound,
+    /// The host is no public name of ours. Nothing is linked from this page, not even its style.
+    Misdirected,
+    /// The request could be read in more than one way.
+    BadRequest { reference: &'a str },
+    /// The rule of the path does not take this method.
+    MethodNotAllowed,
+    /// The application cannot be reached, or does not speak HTTP.
+    Unreachable { reference: &'a str },
+    /// The application did not begin to answer in time.
+    Slow { reference: &'a str },
+    /// We cannot prove that the person may come in: the store or the account is not to be read.
+    Unavailable { reference: &'a str },
+}
+
+/// Why three rounds of login came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// The browser did not send back the cookie of the login, or of the session.
+    CookieLost,
+    /// Every answer came later than ten minutes after its login had begun.
+    TooLate,
+    /// Each login was accepted and its session was over at once.
+    EndedAtOnce,
+}
+
+impl Page<'_> {
+    /// The status the page is sent with.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::SignedOut { .. } | Self::Logout { .. } => StatusCode::OK,
+            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
+            Self::FormNotSent | Self::Framed { .. } => StatusCode::UNAUTHORIZED,
+            Self::LoginRefused { .. } | Self::LoginStuck { .. } | Self::NoAccess { .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
+            Self::IdpDown { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        match self {
+            Self::Framed { .. } => Framing::SameOrigin,
+            _ => Framing::Nobody,
+        }
+    }
+
+    fn forms(&self) -> Forms<'_> {
+        match self {
+            Self::Logout { idp, .. } => Forms::Ours { then: *idp },
+            _ => Forms::Nowhere,
+        }
+    }
+
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::IdpDown { .. } => Some(HeaderValue::from_static("30")),
+            Self::Unavailable { .. } => Some(HeaderValue::from_static("2")),
+            _ => None,
+        }
+    }
+}
+
+/// Renders a page with its status and all its headers.
+pub(crate) fn render(page: &Page<'_>, place: &Place<'_>) -> Response<Bytes> {
+    let shown = Shown {
+        words: words::of(page, place),
+        // An unknown host gets nothing that leads to us: no link, no style.
+        place: (!matches!(page, Page::Misdirected)).then_some(place),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let html = shown.render().unwrap_or_else(|_| shown.words.title.to_owned());
+    let mut headers = headers(HTML, page.framing(), page.forms());
+    if page.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
+    }
+    if let Some(seconds) = page.retry_after() {
+        headers.insert(header::RETRY_AFTER, seconds);
+    }
+    answer(page.status(), headers, html.into())
+}
+
+/// A JSON answer of ours, with the headers of every other answer of ours.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    answer(status, headers(JSON, Framing::Nobody, Forms::Nowhere), body.into())
+}
+
+/// The files that pages refer to, by the name behind the prefix: `style.css`, `icon.svg`. The only answers of ours
+/// that may be cached: pages name them with the version.
+pub(crate) fn asset(name: &str) -> Option<Response<Bytes>> {
+    let (kind, body) = match name {
+        "style.css" => ("text/css; charset=utf-8", include_str!("style.css")),
+        "icon.svg" => ("image/svg+xml", include_str!("icon.svg")),
+        _ => return None,
+    };
+    let mut headers = headers(HeaderValue::from_static(kind), Framing::Nobody, Forms::Nowhere);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    Some(answer(StatusCode::OK, headers, Bytes::from_static(body.as_bytes())))
+}
+
+/// Who may show an answer of ours in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Nobody.
+    Nobody,
+    /// Pages of the same origin: only for the page whose whole purpose is to be shown in a frame.
+    SameOrigin,
+}
+
+/// Where a form on the page may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forms<'a> {
+    /// There is no form.
+    Nowhere,
+    /// To our own endpoints, whose answer may redirect to this origin.
+    Ours {
+        /// `https://login.example-idp.com`.
+        then: Option<&'a str>,
+    },
+}
+
+/// The headers of every answer of ours; the one place that knows them. Extends nothing, forgets nothing.
+pub(crate) fn headers(content_type: HeaderValue, framing: Framing, forms: Forms<'_>) -> HeaderMap {
+    let (ancestors, options) = match framing {
+        Framing::Nobody => ("'none'", "DENY"),
+        Framing::SameOrigin => ("'self'", "SAMEORIGIN"),
+    };
+    let policy = |targets: &str| {
+        format!(
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; \
+             form-action {targets}; frame-ancestors {ancestors}"
+        )
+    };
+    let policy = match forms {
+        Forms::Nowhere => policy("'none'"),
+        Forms::Ours { then: Some(origin) } if is_origin(origin) => policy(&format!("'self' {origin}")),
+        Forms::Ours { .. } => policy("'self'"),
+    };
+    let mut headers = HeaderMap::with_capacity(9);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    // The text is ours and visible ASCII; were it not, the strictest policy is the right one.
+    let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static(options));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+}
+
+/// A path of the app as a link to its login.
+fn login_link(place: &Place<'_>, return_to: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const KEPT: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    format!("{}/login?return_to={}", place.ours, utf8_percent_encode(return_to, KEPT))
+}
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+#[derive(Template)]
+#[template(path = "page.html", config = "src/pages/askama.toml")]
+struct Shown<'a> {
+    words: Words<'a>,
+    place: Option<&'a Place<'a>>,
+    version: &'static str,
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+/// Whether it can stand in a policy without saying anything else there: a blank or `;` would begin another word.
+fn is_origin(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://"))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'_> = Place { app: "wiki.example.com", home: "/", ours: "/.portcullis" };
+    const REF: &str = "7Q2M-X4KD";
+
+    fn all() -> Vec<Page<'static>> {
+        let idp = Some("https://idp.example.com");
+        vec![
+            Page::LoginRefused { reference: REF },
+            Page::LoginStuck { cause: Stuck::CookieLost, reference: REF },
+            Page::LoginStuck { cause: Stuck::TooLate, reference: REF },
+            Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: REF },
+            Page::IdpDown { idp: "okta", return_to: "/a b?c=d&e", reference: REF },
+            Page::SignedOut { at_idp: false },
+            Page::SignedOut { at_idp: true },
+            Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },
+            Page::FormNotSent,
+            Page::Framed { return_to: "/board" },
+            Page::NoAccess { who: "alice@example.com", reference: REF },
+            Page::NotFound,
+            Page::Misdirected,
+            Page::BadRequest { reference: REF },
+            Page::MethodNotAllowed,
+            Page::Unreachable { reference: REF },
+            Page::Slow { reference: REF },
+            Page::Unavailable { reference: REF },
+        ]
+    }
+
+    fn text(answer: &Response<Bytes>) -> &str {
+        std::str::from_utf8(answer.body()).unwrap()
+    }
+
+    fn header<'a>(answer: &'a Response<Bytes>, name: &str) -> &'a str {
+        answer.headers().get(name).map(|v| v.to_str().unwrap()).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_page_has_every_header() {
+        for page in all() {
+            let answer = render(&page, &PLACE);
+            let policy = header(&answer, "content-security-policy");
+            let begins =
+                "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action ";
+            assert!(policy.starts_with(begins), "{policy}");
+            let framed = matches!(page, Page::Framed { .. });
+            assert_eq!(policy.ends_with("frame-ancestors 'none'"), !framed, "{policy}");
+            assert_eq!(header(&answer, "x-frame-options"), if framed { "SAMEORIGIN" } else { "DENY" });
+            assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+            assert_eq!(header(&answer, "referrer-policy"), "no-referrer");
+            assert_eq!(header(&answer, "cross-origin-opener-policy"), "same-origin");
+            assert_eq!(header(&answer, "cache-control"), "no-store");
+            assert_eq!(header(&answer, "content-type"), "text/html; charset=utf-8");
+            let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
+            assert_eq!(header(&answer, "www-authenticate"), if unauthorized { "Portcullis" } else { "" });
+        }
+    }
+
+    #[test]
+    fn every_page_can_be_read_by_anybody() {
+        for page in all() {
+            let answer = render(&page, &PLACE);
+            let html = text(&answer);
+            assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{html}");
+            for once in ["<h1>", "<main", "<title>", "name=\"viewport\""] {
+                assert_eq!(html.matches(once).count(), 1, "{once} in {html}");
+            }
+            for never in ["<script", "style=\"", "onclick", "javascript:", "&lt;"] {
+                assert!(!html.contains(never), "{never} in {html}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_login_says_whom_to_ask_and_what_to_mention() {
+        let answer = render(&Page::LoginRefused { reference: REF }, &PLACE);
+        let html = text(&answer);
+        assert!(html.contains("<h1>You could not be signed in</h1>"), "{html}");
+        let sentence = "Ask your administrator and mention <strong class=\"reference\">7Q2M-X4KD</strong>.";
+        assert!(html.contains(sentence), "{html}");
+    }
+
+    #[test]
+    fn foreign_text_is_escaped_and_cut() {
+        let long = format!("<b>\"'&\u{202e}\n{}", "x".repeat(5000));
+        for page in [
+            Page::NoAccess { who: &long, reference: &long },
+            Page::Logout { who: &long, token: "\"><script>", idp: Some("https://x; script-src *") },
+            Page::IdpDown { idp: &long, return_to: "\"><b>", reference: REF },
+        ] {
+            let answer = render(&page, &PLACE);
+            let html = text(&answer);
+            assert!(!html.contains("<b>") && !html.contains("<script"), "{html}");
+            assert!(!html.contains('\u{202e}') && !html.contains(&"x".repeat(200)), "{html}");
+            assert!(!header(&answer, "content-security-policy").contains("script-src"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_learns_nothing_of_ours() {
+        let answer = render(&Page::Misdirected, &PLACE);
+        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST);
+        assert!(!text(&answer).contains("portcullis") && !text(&answer).contains("wiki.example.com"));
+    }
+
+    #[test]
+    fn the_way_back_is_one_parameter() {
+        assert_eq!(
+            login_link(&PLACE, "/a b?c=d&e=ü#f"),
+            "/.portcullis/login?return_to=/a%20b%3Fc%3Dd%26e%3D%C3%BC%23f"
+        );
+    }
+
+    #[test]
+    fn only_the_logout_form_goes_anywhere() {
+        for page in all() {
+            let answer = render(&page, &PLACE);
+            let policy = header(&answer, "content-security-policy");
+            let logout = matches!(page, Page::Logout { .. });
+            assert_eq!(policy.contains("form-action 'none'"), !logout);
+            assert_eq!(policy.contains("form-action 'self' https://idp.example.com;"), logout);
+            assert_eq!(text(&answer).contains("<form"), logout);
+        }
+    }
+
+    #[test]
+    fn what_pages_refer_to_is_there() {
+        let html = render(&Page::NotFound, &PLACE);
+        for name in ["style.css", "icon.svg"] {
+            assert!(text(&html).contains(&format!("/.portcullis/{name}?{}", env!("CARGO_PKG_VERSION"))));
+            let file = asset(name).unwrap();
+            assert_eq!(header(&file, "x-content-type-options"), "nosniff");
+            assert!(!file.body().is_empty());
+        }
+        assert!(asset("../Cargo.toml").is_none());
+    }
+}

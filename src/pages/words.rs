@@ -1,0 +1,194 @@
+//! What the pages say. One function, so that all of it can be read in one place, aloud.
+
+use super::{Page, Place, Stuck, login_link};
+
+/// The words of one page.
+pub(super) struct Words<'a> {
+    pub(super) title: &'static str,
+    pub(super) lines: Vec<String>,
+    /// Whom to ask, and what to mention.
+    pub(super) reference: Option<(&'static str, String)>,
+    pub(super) action: Action<'a>,
+    /// A quieter way out: text and address.
+    pub(super) beside: Option<(&'static str, String)>,
+    /// Whether something went wrong, which colours the page's edge.
+    pub(super) trouble: bool,
+}
+
+/// The one thing to press.
+pub(super) enum Action<'a> {
+    Nothing,
+    Link { text: &'static str, href: String, target: Option<&'static str> },
+    Form { text: &'static str, href: String, token: &'a str },
+}
+
+/// Foreign text on a page is at most this long, in characters.
+const MOST: usize = 200;
+
+pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
+    let app = place.app;
+    match page {
+        Page::LoginRefused { reference } => {
+            Words::trouble("You could not be signed in").ask(reference).beside(TRY_AGAIN, login(place, place.home))
+        }
+        Page::LoginStuck { cause, reference } => Words::trouble("Signing in does not come to an end")
+            .line(match cause {
+                Stuck::CookieLost => format!(
+                    "You were sent to sign in three times, and each time your browser came back without the \
+                     cookie it had been given. Allow cookies for {app}, close its other windows, and try again."
+                ),
+                Stuck::TooLate => "Three logins in a row took longer than ten minutes. Try again, and sign in \
+                                   without a longer break."
+                    .to_owned(),
+                Stuck::EndedAtOnce => "Three logins in a row were accepted and were over at once. The fault is \
+                                       not yours: a clock or a setting is wrong."
+                    .to_owned(),
+            })
+            .ask(reference)
+            .beside(TRY_AGAIN, login(place, place.home)),
+        Page::IdpDown { idp, return_to, reference } => Words::trouble("Nobody can sign in right now")
+            .line(format!(
+                "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
+                cut(idp)
+            ))
+            .line("Try again in a few minutes.")
+            .tell(reference)
+            .link("Try again", login(place, return_to), None),
+        Page::SignedOut { at_idp } => Words::calm("You are signed out")
+            .line(if *at_idp {
+                format!("You have left {app} and the sign-in service.")
+            } else {
+                format!(
+                    "You have left {app}. The sign-in service may still know you: on a computer that others use, \
+                     sign out there as well, or close the browser."
+                )
+            })
+            .link("Sign in again", login(place, place.home), None),
+        Page::Logout { who, token, .. } => {
+            let mut words = Words::calm("Sign out?")
+                .line(format!("You are signed in to {app} as {}.", cut(who)))
+                .beside("Stay signed in", place.home.to_owned());
+            words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
+            words
+        }
+        Page::FormNotSent => Words::trouble("What you sent was not passed on")
+            .line(format!("You are not signed in any more, so {app} did not get it."))
+            .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
+            .link("Sign in in a new window", login(place, place.home), Some("_blank")),
+        Page::Framed { return_to } => Words::calm("Please sign in")
+            .line("This part of the page is only for people who are signed in.")
+            .link("Sign in", login(place, return_to), Some("_top")),
+        Page::NoAccess { who, reference } => Words::trouble("This page is not open to you")
+            .line(format!("You are signed in as {}, without a role that this page asks for.", cut(who)))
+            .need(reference)
+            .link("Go to the front page", place.home.to_owned(), None)
+            .beside("Sign out", format!("{}/logout", place.ours)),
+        Page::NotFound => Words::calm("There is nothing here")
+            .line("The address may be mistyped, or what was here is gone.")
+            .link("Go to the front page", place.home.to_owned(), None),
+        Page::Misdirected => Words::calm("This address is not served here")
+            .line("The name in the address bar is none that this server answers to. Check it for a mistake."),
+        Page::BadRequest { reference } => Words::trouble("This request was not passed on")
+            .line("It could be read in more than one way. Check the address for odd characters.")
+            .tell(reference),
+        Page::MethodNotAllowed => Words::trouble("That cannot be done here")
+            .line("This address does not take what was sent to it.")
+            .link("Go to the front page", place.home.to_owned(), None),
+        Page::Unreachable { reference } => Words::trouble("The application does not answer")
+            .line(format!("{app} cannot be reached at the moment. Try again in a few minutes."))
+            .tell(reference),
+        Page::Slow { reference } => Words::trouble("The application takes too long")
+            .line(format!(
+                "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
+            ))
+            .tell(reference),
+        Page::Unavailable { reference } => Words::trouble("Not now")
+            .line("Whether you may come in could not be checked just now, so nothing was passed on. Try again in a moment.")
+            .tell(reference),
+    }
+}
+
+const TRY_AGAIN: &str = "Try again";
+
+fn login(place: &Place<'_>, return_to: &str) -> String {
+    login_link(place, return_to)
+}
+
+impl Words<'_> {
+    fn calm(title: &'static str) -> Self {
+        Self { title, lines: vec![], reference: None, action: Action::Nothing, beside: None, trouble: false }
+    }
+
+    fn trouble(title: &'static str) -> Self {
+        Self { trouble: true, ..Self::calm(title) }
+    }
+
+    fn line(mut self, line: impl Into<String>) -> Self {
+        self.lines.push(line.into());
+        self
+    }
+
+    fn ask(self, reference: &str) -> Self {
+        self.mention("Ask your administrator and mention", reference)
+    }
+
+    fn tell(self, reference: &str) -> Self {
+        self.mention("If it goes on, tell your administrator and mention", reference)
+    }
+
+    fn need(self, reference: &str) -> Self {
+        self.mention("If you need it, ask your administrator and mention", reference)
+    }
+
+    fn mention(mut self, ask: &'static str, reference: &str) -> Self {
+        self.reference = Some((ask, cut(reference)));
+        self
+    }
+
+    fn link(mut self, text: &'static str, href: String, target: Option<&'static str>) -> Self {
+        self.action = Action::Link { text, href, target };
+        self
+    }
+
+    fn beside(mut self, text: &'static str, href: String) -> Self {
+        self.beside = Some((text, href));
+        self
+    }
+}
+
+/// Foreign text as a page may show it: its first 200 characters, without those that are not seen but move others.
+fn cut(text: &str) -> String {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut shown: String = text.chars().take(MOST).map(|c| if unseen(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.pop();
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_is_200_characters_long_and_says_so() {
+        assert_eq!(cut("Åsa"), "Åsa");
+        assert_eq!(cut(&"ü".repeat(200)), "ü".repeat(200));
+        assert_eq!(cut(&"ü".repeat(201)), format!("{}…", "ü".repeat(199)));
+        assert_eq!(cut("a\u{202e}b\r\nc"), "a\u{fffd}b\u{fffd}\u{fffd}c");
+    }
+
+    proptest::proptest! {
+        /// Whatever a directory holds, a page shows at most 200 characters of it and no control character.
+        #[test]
+        fn nothing_longer_or_unseen_is_shown(text in "(?s).{0,400}") {
+            let shown = cut(&text);
+            proptest::prop_assert!(shown.chars().count() <= MOST);
+            proptest::prop_assert!(!shown.chars().any(char::is_control));
+        }
+    }
+}
