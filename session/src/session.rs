@@ -118,6 +118,11 @@ impl Session {
         self.birth.get().map(|birth| &birth.idp)
     }
 
+    /// Its absolute end; `None` before it is read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.birth.get().map(|birth| birth.expires)
+    }
+
     pub(crate) fn holder(&self) -> &Holder {
         &self.holder
     }
