@@ -1,1 +1,16 @@
-//! OpenID Connect: bytes from an identity provider in, a verified assertion or a refusal out
+//! Single sign-on: bytes from an identity provider in, a verified [`Assertion`] or a [`Refusal`] out.
+//!
+//! OpenID Connect now (`oidc/`). The crate opens no socket: it asks through a [`Fetch`] that the program gives it, and
+//! it knows no session and no user of ours. The rule it protects: an assertion exists only after every check has
+//! passed; an identity provider that is down, slow or talks nonsense is a refusal with its class, never more.
+#![forbid(unsafe_code)]
+
+mod assertion;
+mod fetch;
+mod oidc;
+mod refusal;
+
+pub use assertion::Assertion;
+pub use fetch::{Fetch, FetchError, is_loopback_name, is_public};
+pub use oidc::{Answer, Ask, ClaimNames, ClientAuth, FLOW_MS, Idp, OidcSettings, Pending, Subject};
+pub use refusal::{Class, Refusal};

@@ -1,0 +1,89 @@
+//! A verified statement of an identity provider about a person. It is made by a login that passed every check, and by
+//! nothing else: who holds one may believe it.
+
+use std::fmt;
+
+use portcullis_keys::Secret;
+use portcullis_policy::Timestamp;
+
+use crate::oidc::Claims;
+
+/// What an identity provider said about a person: verified, not yet judged.
+#[derive(Clone)]
+pub struct Assertion {
+    pub(crate) idp: String,
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) email: Option<String>,
+    pub(crate) email_verified: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) groups: Option<Vec<String>>,
+    pub(crate) session_end: Option<Timestamp>,
+    pub(crate) claims: Claims,
+    pub(crate) id_token: Secret,
+}
+
+impl Assertion {
+    /// The name of the identity provider in our configuration.
+    pub fn idp(&self) -> &str {
+        &self.idp
+    }
+
+    /// The issuer, as configured and as the ID token says it, byte for byte.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Who it is: with the issuer, the durable key of a link. `sub`; Entra: `oid`; Google: `sub@hd`.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The e-mail address, believed by nobody unless [`Self::email_verified`].
+    pub fn email(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
+    /// Whether the identity provider says it verified that very address.
+    pub fn email_verified(&self) -> bool {
+        self.email_verified
+    }
+
+    /// A name for people.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What the person likes to be called by systems; may change, may be reused.
+    pub fn preferred_username(&self) -> Option<&str> {
+        self.claim("preferred_username")
+    }
+
+    /// The groups; `None` where nothing was said about groups, which is not the same as none.
+    pub fn groups(&self) -> Option<&[String]> {
+        self.groups.as_deref()
+    }
+
+    /// A claim that is text, by its name or, where the name starts with `/`, by its JSON Pointer (RFC 6901). From the
+    /// ID token, else from userinfo.
+    pub fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.text(name)
+    }
+
+    /// When the session must end at the latest, where the identity provider says so (`session_expiry` of the ID
+    /// token).
+    pub fn session_end(&self) -> Option<Timestamp> {
+        self.session_end
+    }
+
+    /// The ID token itself: the hint for the logout at the identity provider.
+    pub fn id_token(&self) -> &Secret {
+        &self.id_token
+    }
+}
+
+impl fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Assertion(idp {}, subject {})", self.idp, self.subject)
+    }
+}

@@ -1,0 +1,310 @@
+//! The claims of a verified ID token, completed from userinfo, and how a person is read from them.
+//!
+//! What the ID token says comes first; userinfo only fills gaps. An address counts as verified only where the same
+//! document says so of the very same address.
+
+use serde_json::{Map, Value};
+
+use super::settings::{ClaimNames, OidcSettings, Subject};
+use crate::{Class, Refusal};
+
+/// Claims that may be believed.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    token: Map<String, Value>,
+    userinfo: Map<String, Value>,
+}
+
+/// A person as the claims describe them.
+pub(super) struct Person {
+    pub(super) subject: String,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: bool,
+    pub(super) name: Option<String>,
+    pub(super) groups: Option<Vec<String>>,
+}
+
+impl Claims {
+    /// The claims of an ID token that has been verified.
+    pub(super) fn of_token(token: Map<String, Value>) -> Self {
+        Self { token, userinfo: Map::new() }
+    }
+
+    /// Adds what userinfo says. Its `sub` must be that of the ID token, or it speaks of somebody else (OIDC Core
+    /// §5.3.2).
+    pub(super) fn complete(&mut self, userinfo: Map<String, Value>) -> Result<(), Refusal> {
+        let sub = |map: &Map<String, Value>| map.get("sub").and_then(Value::as_str).map(str::to_owned);
+        let (expected, got) = (sub(&self.token), sub(&userinfo));
+        if expected.is_none() || expected != got {
+            return Err(Refusal::new(
+                Class::IdTokenClaims,
+                format_args!("userinfo of sub {}", expected.unwrap_or_default()),
+                got.as_deref().unwrap_or("no sub"),
+                "The identity provider's userinfo endpoint answered for somebody else. Nothing to set here.",
+            ));
+        }
+        self.userinfo = userinfo;
+        Ok(())
+    }
+
+    /// Whether everything a login looks for is there already.
+    pub(super) fn suffice(&self, settings: &OidcSettings) -> bool {
+        let ClaimNames { email, groups, name } = &settings.claims;
+        [email, groups, name, &settings.link_claim, "preferred_username"]
+            .iter()
+            .all(|claim| self.find(claim).is_some())
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.find(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A claim that only the signed token may make.
+    pub(super) fn of_the_token(&self, name: &str) -> Option<&Value> {
+        self.token.get(name)
+    }
+
+    fn find(&self, name: &str) -> Option<&Value> {
+        [&self.token, &self.userinfo].into_iter().find_map(|map| lookup(map, name))
+    }
+
+    /// Reads the person.
+    ///
+    /// # Errors
+    /// `id_token_claims` where what names the person for good is missing, or groups cannot be read as such.
+    pub(super) fn person(&self, settings: &OidcSettings) -> Result<Person, Refusal> {
+        let email = self.text(&settings.claims.email).map(str::to_owned);
+        Ok(Person {
+            subject: self.subject(settings)?,
+            email_verified: email.as_deref().is_some_and(|email| self.vouched_for(email)),
+            email,
+            name: self.text(&settings.claims.name).map(str::to_owned),
+            groups: self.groups(&settings.claims.groups)?,
+        })
+    }
+
+    fn subject(&self, settings: &OidcSettings) -> Result<String, Refusal> {
+        let sub = self.need("sub", "Every ID token has it. Nothing to set here.")?;
+        match &settings.subject {
+            Subject::Sub => Ok(sub.into()),
+            Subject::Entra => {
+                let tenant = self.need("tid", "Use an issuer of Entra ID that ends in /v2.0.")?;
+                let oid = self.need("oid", "Add the scope profile: Entra ID sends oid only with it.")?;
+                if !settings.issuer.split('/').any(|part| part == tenant) {
+                    return Err(claims(
+                        format_args!("a tid that is the tenant of {}", settings.issuer),
+                        tenant,
+                        "Use the tenant's own issuer: https://login.microsoftonline.com/<tenant id>/v2.0.",
+                    ));
+                }
+                Ok(oid.into())
+            }
+            Subject::Google { domains } => {
+                let domain = self.need("hd", "Only accounts of a Google Workspace may sign in.")?;
+                if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
+                    return Err(claims(
+                        format_args!("hd among {}", domains.join(", ")),
+                        domain,
+                        "If people of this Workspace may sign in, add it to the domains of the identity provider.",
+                    ));
+                }
+                Ok(format!("{sub}@{}", domain.to_ascii_lowercase()))
+            }
+        }
+    }
+
+    /// A claim that names a person or where the person belongs: never from userinfo, which is not signed.
+    fn need(&self, name: &'static str, remedy: &'static str) -> Result<&str, Refusal> {
+        let text = self.token.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+            let got = if text.is_empty() { "none" } else { "one that cannot be used" };
+            return Err(claims(format_args!("a {name} of 1 to 255 characters"), got, remedy));
+        }
+        Ok(text)
+    }
+
+    fn vouched_for(&self, address: &str) -> bool {
+        [&self.token, &self.userinfo].into_iter().any(|map| {
+            let verified = match map.get("email_verified") {
+                Some(Value::Bool(verified)) => *verified,
+                // Some providers write it as text.
+                Some(Value::String(text)) => text == "true",
+                _ => false,
+            };
+            verified && map.get("email").and_then(Value::as_str) == Some(address)
+        })
+    }
+
+    fn groups(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let unreadable = || {
+            claims(
+                format_args!("{name} as a list of texts"),
+                "something else",
+                "Have the identity provider send group names or ids, or name another claim in claims.groups.",
+            )
+        };
+        match self.find(name) {
+            Some(Value::Array(groups)) => {
+                let text = |group: &Value| group.as_str().map(str::to_owned).ok_or_else(unreadable);
+                Ok(Some(groups.iter().map(text).collect::<Result<_, _>>()?))
+            }
+            Some(Value::String(group)) => Ok(Some(vec![group.clone()])),
+            Some(_) => Err(unreadable()),
+            // Entra: more than 200 groups are replaced by a hint where to ask. Taking that for none would be wrong
+            // both ways.
+            None if self.too_many(name) => Err(claims(
+                format_args!("{name} in the ID token"),
+                "a note that there are too many",
+                "In Entra ID, emit only groups assigned to the application, or let the directory send groups by SCIM.",
+            )),
+            None => Ok(None),
+        }
+    }
+
+    fn too_many(&self, name: &str) -> bool {
+        let named = self.token.get("_claim_names").is_some_and(|names| names.get(name).is_some());
+        named || self.token.get("hasgroups") == Some(&Value::Bool(true))
+    }
+}
+
+fn claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> Refusal {
+    Refusal::new(Class::IdTokenClaims, expected, got, remedy)
+}
+
+/// A claim by its name, else, for a name that starts with `/`, by its JSON Pointer. Null is no claim.
+fn lookup<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let by_pointer = || {
+        let (first, rest) = name.strip_prefix('/')?.split_once('/').unwrap_or((name.strip_prefix('/')?, ""));
+        let value = map.get(&first.replace("~1", "/").replace("~0", "~"))?;
+        if rest.is_empty() { Some(value) } else { value.pointer(&format!("/{rest}")) }
+    };
+    map.get(name).or_else(by_pointer).filter(|value| !value.is_null())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn settings() -> OidcSettings {
+        OidcSettings::new(
+            "okta",
+            "https://login.microsoftonline.com/tenant-1/v2.0",
+            "client",
+            "https://a.test/cb",
+        )
+    }
+
+    fn person(token: Value, settings: &OidcSettings) -> Result<Person, Refusal> {
+        Claims::of_token(map(token)).person(settings)
+    }
+
+    #[test]
+    fn the_id_token_comes_first_and_userinfo_fills_gaps() {
+        let mut claims = Claims::of_token(map(json!({"sub": "1", "name": "A", "email": null})));
+        claims.complete(map(json!({"sub": "1", "name": "B", "email": "b@x.test"}))).unwrap();
+        assert_eq!((claims.text("name"), claims.text("email")), (Some("A"), Some("b@x.test")));
+    }
+
+    #[test]
+    fn userinfo_of_somebody_else_is_refused() {
+        for userinfo in [json!({"sub": "2"}), json!({}), json!({"sub": 1}), json!({"sub": null})] {
+            let mut claims = Claims::of_token(map(json!({"sub": "1"})));
+            assert_eq!(claims.complete(map(userinfo)).unwrap_err().class, Class::IdTokenClaims);
+        }
+    }
+
+    #[test]
+    fn an_address_is_verified_where_the_same_document_says_so_of_it() {
+        for (token, userinfo, verified) in [
+            (json!({"sub": "1", "email": "a@x", "email_verified": true}), json!({"sub": "1"}), true),
+            (json!({"sub": "1", "email": "a@x", "email_verified": "true"}), json!({"sub": "1"}), true),
+            (json!({"sub": "1", "email": "a@x", "email_verified": "yes"}), json!({"sub": "1"}), false),
+            (
+                json!({"sub": "1", "email": "a@x"}),
+                json!({"sub": "1", "email": "b@x", "email_verified": true}),
+                false,
+            ),
+            (json!({"sub": "1", "email": "a@x"}), json!({"sub": "1", "email_verified": true}), false),
+            (
+                json!({"sub": "1", "email": "a@x"}),
+                json!({"sub": "1", "email": "a@x", "email_verified": true}),
+                true,
+            ),
+            (json!({"sub": "1", "email_verified": true}), json!({"sub": "1", "email": "a@x"}), false),
+        ] {
+            let mut claims = Claims::of_token(map(token.clone()));
+            claims.complete(map(userinfo)).unwrap();
+            assert_eq!(claims.person(&settings()).unwrap().email_verified, verified, "{token}");
+        }
+        // Another claim than `email` is vouched for only where it holds the same address.
+        let mut other = settings();
+        other.claims.email = "upn".into();
+        let token = json!({"sub": "1", "upn": "c@x", "email": "a@x", "email_verified": true});
+        assert!(!person(token, &other).unwrap().email_verified);
+    }
+
+    #[test]
+    fn groups_are_texts_or_nothing_was_said() {
+        let groups =
+            |value: Value| person(json!({"sub": "1", "groups": value}), &settings()).map(|p| p.groups);
+        assert_eq!(groups(json!(["a", "b"])), Ok(Some(vec!["a".into(), "b".into()])));
+        assert_eq!(groups(json!([])), Ok(Some(vec![])));
+        assert_eq!(groups(json!("a,b")), Ok(Some(vec!["a,b".into()])));
+        assert_eq!(groups(json!(null)), Ok(None));
+        for wrong in [json!([1]), json!({"a": 1}), json!(true), json!([["a"]])] {
+            assert_eq!(groups(wrong).unwrap_err().class, Class::IdTokenClaims);
+        }
+    }
+
+    #[test]
+    fn too_many_groups_are_never_taken_for_none() {
+        for token in
+            [json!({"sub": "1", "_claim_names": {"groups": "src1"}}), json!({"sub": "1", "hasgroups": true})]
+        {
+            assert_eq!(person(token, &settings()).err().unwrap().class, Class::IdTokenClaims);
+        }
+    }
+
+    #[test]
+    fn claims_are_found_by_name_or_by_pointer() {
+        let claims = Claims::of_token(map(json!({
+            "/odd": "by name", "a.b": "dotted", "realm_access": {"roles": ["x"], "a/b": "escaped"}, "e": "",
+        })));
+        assert_eq!(claims.text("/odd"), Some("by name"));
+        assert_eq!(claims.text("a.b"), Some("dotted"));
+        assert_eq!(claims.text("/realm_access/a~1b"), Some("escaped"));
+        assert_eq!(claims.find("/realm_access/roles"), Some(&json!(["x"])));
+        assert_eq!((claims.text("/realm_access"), claims.text("e"), claims.text("")), (None, None, None));
+        assert_eq!((claims.text("/"), claims.text("/none/here")), (None, None));
+    }
+
+    #[test]
+    fn each_provider_has_its_own_durable_subject() {
+        let plain = settings();
+        let entra = OidcSettings { subject: Subject::Entra, ..settings() };
+        let google =
+            OidcSettings { subject: Subject::Google { domains: vec!["Corp.test".into()] }, ..settings() };
+        for (settings, token, subject) in [
+            (&plain, json!({"sub": "1"}), Some("1")),
+            (&plain, json!({"sub": ""}), None),
+            (&plain, json!({"sub": "a\nb"}), None),
+            (&plain, json!({"sub": "x".repeat(256)}), None),
+            (&entra, json!({"sub": "1", "oid": "o", "tid": "tenant-1"}), Some("o")),
+            (&entra, json!({"sub": "1", "oid": "o", "tid": "tenant-2"}), None),
+            (&entra, json!({"sub": "1", "oid": "o", "tid": "tenant"}), None),
+            (&entra, json!({"sub": "1", "tid": "tenant-1"}), None),
+            (&entra, json!({"sub": "1", "oid": "o"}), None),
+            (&google, json!({"sub": "1", "hd": "corp.test"}), Some("1@corp.test")),
+            (&google, json!({"sub": "1", "hd": "other.test"}), None),
+            (&google, json!({"sub": "1"}), None),
+        ] {
+            let found = person(token.clone(), settings).map(|person| person.subject);
+            assert_eq!(found.as_deref().ok(), subject, "{token}");
+        }
+    }
+}

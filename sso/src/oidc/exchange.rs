@@ -1,0 +1,242 @@
+//! What we ask the provider for during a login: tokens for a code (RFC 6749 §4.1.3), claims for an access token (OIDC
+//! Core §5.3).
+//!
+//! Codes, secrets and tokens are never part of a refusal. Written by hand and not taken from openidconnect, whose
+//! errors carry whole answers with them, and which would refuse an answer before we can say what is wrong with its
+//! ID token.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use portcullis_keys::Secret;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::{Url, form_urlencoded};
+
+use super::settings::{ClientAuth, OidcSettings};
+use crate::{Class, Refusal};
+
+/// What a code was redeemed for.
+pub(super) struct Tokens {
+    pub(super) id_token: Secret,
+    /// Only where it is of a kind that can be sent as it is.
+    pub(super) access_token: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    id_token: Option<String>,
+    access_token: Option<String>,
+    token_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+    error_description: Option<String>,
+}
+
+/// The request that redeems a code.
+pub(super) fn token_request(
+    settings: &OidcSettings,
+    to: &Url,
+    code: &Secret,
+    verifier: &str,
+) -> Option<Request<Bytes>> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "authorization_code")
+        .append_pair("code", code.expose())
+        .append_pair("redirect_uri", &settings.redirect_uri)
+        .append_pair("code_verifier", verifier);
+    let mut request = Request::post(to.as_str())
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    match (&settings.client_secret, settings.client_auth) {
+        (Some(secret), ClientAuth::Basic) => {
+            request = request.header(AUTHORIZATION, basic(&settings.client_id, secret)?);
+        }
+        (Some(secret), ClientAuth::Post) => {
+            form.append_pair("client_id", &settings.client_id).append_pair("client_secret", secret.expose());
+        }
+        (None, _) => {
+            form.append_pair("client_id", &settings.client_id);
+        }
+    }
+    request.body(form.finish().into()).ok()
+}
+
+/// Name and secret are form-encoded before they are joined (RFC 6749 §2.3.1); ordinary Basic does not do that.
+fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encoded(client_id), encoded(secret.expose()));
+    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
+}
+
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Reads the answer of the token endpoint.
+pub(super) fn tokens(answer: &Response<Bytes>) -> Result<Tokens, Refusal> {
+    let refuse = |got: String, remedy| Refusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
+    if answer.status() != StatusCode::OK {
+        let Ok(error) = serde_json::from_slice::<ErrorAnswer>(answer.body()) else {
+            return Err(refuse(answer.status().to_string(), BROKEN));
+        };
+        let description = error.error_description.unwrap_or_default();
+        return Err(refuse(format!("{} {description}", error.error), remedy_for(&error.error)));
+    }
+    // The parser's own words may quote the answer, and the answer holds tokens.
+    let Ok(found) = serde_json::from_slice::<TokenAnswer>(answer.body()) else {
+        return Err(refuse(what_it_is(answer), BROKEN));
+    };
+    let Some(id_token) = found.id_token else {
+        return Err(refuse("no id_token".into(), "The scope openid must be allowed for this client."));
+    };
+    let bearer = found.token_type.is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
+    let access_token = found.access_token.filter(|_| bearer).map(Secret::new);
+    Ok(Tokens { id_token: Secret::new(id_token), access_token })
+}
+
+const BROKEN: &str = "Look into the log of the identity provider.";
+
+fn remedy_for(error: &str) -> &'static str {
+    match error {
+        "invalid_client" => "Check client_id, client_secret and client_auth (basic or post).",
+        "invalid_grant" => {
+            "The code was used before, is too old, or belongs to another login. Start again from the application."
+        }
+        "unauthorized_client" => "Allow this client the authorization code grant.",
+        _ => BROKEN,
+    }
+}
+
+/// The request for the claims that the ID token lacks.
+pub(super) fn userinfo_request(to: &Url, access_token: &Secret) -> Option<Request<Bytes>> {
+    let token = sensitive(&format!("Bearer {}", access_token.expose()))?;
+    Request::get(to.as_str())
+        .header(ACCEPT, "application/json")
+        .header(AUTHORIZATION, token)
+        .body(Bytes::new())
+        .ok()
+}
+
+/// Reads the answer of the userinfo endpoint.
+pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Map<String, Value>, Refusal> {
+    let refuse = |got: String| {
+        Refusal::new(
+            Class::Userinfo,
+            "claims as JSON",
+            got,
+            "Have the identity provider put the claims into the ID token, or let userinfo answer unsigned JSON.",
+        )
+    };
+    if answer.status() != StatusCode::OK {
+        return Err(refuse(answer.status().to_string()));
+    }
+    serde_json::from_slice(answer.body()).map_err(|_| refuse(what_it_is(answer)))
+}
+
+/// An answer that cannot be read, in a few words that show none of it.
+fn what_it_is(answer: &Response<Bytes>) -> String {
+    let kind =
+        answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no content type");
+    format!("{} bytes of {kind} that are not such JSON", answer.body().len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn settings(client_auth: ClientAuth, secret: Option<&str>) -> OidcSettings {
+        OidcSettings {
+            client_auth,
+            client_secret: secret.map(Secret::new),
+            ..OidcSettings::new("op", "https://op.test", "client id", "https://a.test/cb?x=1")
+        }
+    }
+
+    fn request(settings: &OidcSettings) -> Request<Bytes> {
+        let to = Url::parse("https://op.test/token").unwrap();
+        token_request(settings, &to, &Secret::new("c+d"), "verifier").unwrap()
+    }
+
+    fn body(request: &Request<Bytes>) -> &str {
+        std::str::from_utf8(request.body()).unwrap()
+    }
+
+    #[test]
+    fn the_secret_goes_where_the_setting_says() {
+        let sent = request(&settings(ClientAuth::Basic, Some("p:w%")));
+        let wanted = format!("Basic {}", STANDARD.encode("client+id:p%3Aw%25"));
+        assert_eq!(sent.headers()[AUTHORIZATION], wanted.as_str());
+        assert!(sent.headers()[AUTHORIZATION].is_sensitive());
+        assert_eq!(
+            body(&sent),
+            "grant_type=authorization_code&code=c%2Bd&redirect_uri=https%3A%2F%2Fa.test%2Fcb%3Fx%3D1&code_verifier=verifier"
+        );
+
+        let sent = request(&settings(ClientAuth::Post, Some("p:w%")));
+        assert!(!sent.headers().contains_key(AUTHORIZATION));
+        assert!(body(&sent).ends_with("&client_id=client+id&client_secret=p%3Aw%25"));
+
+        let sent = request(&settings(ClientAuth::Basic, None));
+        assert!(!sent.headers().contains_key(AUTHORIZATION));
+        assert!(body(&sent).ends_with("&client_id=client+id"));
+    }
+
+    fn answer(status: u16, body: &'static str) -> Response<Bytes> {
+        Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn answers_of_the_token_endpoint_are_told_apart() {
+        let read = |status, body| tokens(&answer(status, body));
+        let found =
+            read(200, r#"{"id_token":"i","access_token":"a","token_type":"bearer","expires_in":"x"}"#)
+                .unwrap();
+        assert_eq!((found.id_token.expose(), found.access_token.unwrap().expose()), ("i", "a"));
+        let dpop = read(200, r#"{"id_token":"i","access_token":"a","token_type":"DPoP"}"#).unwrap();
+        assert!(dpop.access_token.is_none());
+        for (status, body, got) in [
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"<b>used</b>"}"#,
+                "invalid_grant <b>used</b>",
+            ),
+            (401, r#"{"error":"invalid_client"}"#, "invalid_client "),
+            (302, "", "302 Found"),
+            (500, "<html>", "500 Internal Server Error"),
+            (200, r#"{"access_token":"a"}"#, "no id_token"),
+            (
+                200,
+                r#"{"id_token":7,"access_token":"hush"}"#,
+                "36 bytes of no content type that are not such JSON",
+            ),
+            (200, "<html>", "6 bytes of no content type that are not such JSON"),
+        ] {
+            let refusal = read(status, body).err().unwrap();
+            assert_eq!((refusal.class, refusal.got.as_str()), (Class::TokenEndpoint, got));
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_no_header_is_not_sent() {
+        let to = Url::parse("https://op.test/me").unwrap();
+        assert!(userinfo_request(&to, &Secret::new("a\r\nHost: b")).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn junk_from_the_endpoints_is_refused(status in 200..600u16, body in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
+            prop_assert!(tokens(&answer).is_err());
+            prop_assert!(userinfo(&answer).is_err());
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What one OpenID provider needs to know to be used: the program makes it from the configuration.
+
+use portcullis_keys::Secret;
+
+/// One OpenID provider, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct OidcSettings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The issuer, exactly as the provider writes it.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// Our secret there; `None` for a client that has PKCE only.
+    pub client_secret: Option<Secret>,
+    /// How the secret is sent.
+    pub client_auth: ClientAuth,
+    /// Where the browser comes back to; registered at the provider, one for each provider (a defence against mix-up).
+    pub redirect_uri: String,
+    /// What is asked for; `openid` is added where it is missing.
+    pub scopes: Vec<String>,
+    /// Where things are found in the ID token or in userinfo.
+    pub claims: ClaimNames,
+    /// The claim that a first login is matched by. Asked of userinfo where the ID token lacks it.
+    pub link_claim: String,
+    /// How far the provider's clock may be off, in milliseconds.
+    pub skew_ms: i64,
+    /// What names a person there for good.
+    pub subject: Subject,
+    /// Hosts that may be connected to though they are not public.
+    pub allow: Vec<String>,
+    /// Whether our own public URL is on this machine: only then may the provider be, over plain http.
+    pub loopback: bool,
+}
+
+impl OidcSettings {
+    /// A provider with the defaults of the configuration.
+    pub fn new(name: &str, issuer: &str, client_id: &str, redirect_uri: &str) -> Self {
+        Self {
+            name: name.into(),
+            issuer: issuer.into(),
+            client_id: client_id.into(),
+            client_secret: None,
+            client_auth: ClientAuth::Basic,
+            redirect_uri: redirect_uri.into(),
+            scopes: ["openid", "profile", "email"].map(Into::into).into(),
+            claims: ClaimNames::default(),
+            link_claim: "sub".into(),
+            skew_ms: 60_000,
+            subject: Subject::Sub,
+            allow: Vec::new(),
+            loopback: false,
+        }
+    }
+}
+
+/// How the client proves itself at the token endpoint (OIDC Core §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// `client_secret_basic`: the header `Authorization`.
+    Basic,
+    /// `client_secret_post`: fields of the form.
+    Post,
+}
+
+/// Names of claims. One that starts with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimNames {
+    /// The e-mail address.
+    pub email: String,
+    /// The groups: a list of texts, or one text.
+    pub groups: String,
+    /// The name for people.
+    pub name: String,
+}
+
+impl Default for ClaimNames {
+    fn default() -> Self {
+        Self { email: "email".into(), groups: "groups".into(), name: "name".into() }
+    }
+}
+
+/// What names a person at a provider for good: never an address, never a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `sub`, as the standard means it.
+    Sub,
+    /// Entra ID: `oid`, the same in every app of the tenant; `tid` must be the tenant of the issuer.
+    Entra,
+    /// Google: `sub` with `hd`, the Workspace domain, which must be one of these. A consumer account has no `hd` and
+    /// is refused.
+    Google {
+        /// Workspace domains.
+        domains: Vec<String>,
+    },
+}

@@ -1,0 +1,129 @@
+//! Why a login was refused: the class for log and metric, what was expected, what came, and what to do about it.
+//!
+//! A refusal is for the operator. It never holds a secret, a code or a token, and text that came from outside is cut
+//! at 200 characters and cannot break a line or a terminal. The browser sees a reference number only.
+
+use std::fmt;
+
+/// What was wrong, in one word: a label of the metric and the `reason` of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The answer belongs to no login this browser started, or to one that is over.
+    State,
+    /// The answer came from another identity provider than the one asked (RFC 9207).
+    IssParam,
+    /// The identity provider answered with an error instead of a code.
+    ProviderError,
+    /// The code could not be redeemed.
+    TokenEndpoint,
+    /// The ID token is signed by an algorithm that is not allowed.
+    IdTokenAlg,
+    /// No published key fits the ID token.
+    IdTokenKey,
+    /// The signature of the ID token is wrong.
+    IdTokenSignature,
+    /// The ID token says something that does not fit: issuer, audience, time, subject.
+    IdTokenClaims,
+    /// The ID token answers another login.
+    Nonce,
+    /// Claims that the ID token lacks could not be had from the userinfo endpoint.
+    Userinfo,
+    /// Discovery or the key set could not be had or cannot be used.
+    Metadata,
+}
+
+impl Class {
+    /// Every class: the metric shows all of them from the start.
+    pub const ALL: [Class; 11] = [
+        Self::State,
+        Self::IssParam,
+        Self::ProviderError,
+        Self::TokenEndpoint,
+        Self::IdTokenAlg,
+        Self::IdTokenKey,
+        Self::IdTokenSignature,
+        Self::IdTokenClaims,
+        Self::Nonce,
+        Self::Userinfo,
+        Self::Metadata,
+    ];
+
+    /// The word for log and metric.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::IssParam => "iss_param",
+            Self::ProviderError => "provider_error",
+            Self::TokenEndpoint => "token_endpoint",
+            Self::IdTokenAlg => "id_token_alg",
+            Self::IdTokenKey => "id_token_key",
+            Self::IdTokenSignature => "id_token_signature",
+            Self::IdTokenClaims => "id_token_claims",
+            Self::Nonce => "nonce",
+            Self::Userinfo => "userinfo",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// A login that is not let in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: expected {expected}, got {got}. {remedy}", .class.word())]
+pub struct Refusal {
+    /// What was wrong.
+    pub class: Class,
+    /// What would have been right.
+    pub expected: String,
+    /// What came; foreign text is cut at 200 characters.
+    pub got: String,
+    /// What the operator can do.
+    pub remedy: &'static str,
+}
+
+impl Refusal {
+    pub(crate) fn new(
+        class: Class,
+        expected: impl fmt::Display,
+        got: impl fmt::Display,
+        remedy: &'static str,
+    ) -> Self {
+        Self { class, expected: shown(&expected.to_string()), got: shown(&got.to_string()), remedy }
+    }
+}
+
+/// Foreign text made fit to be shown: one line, no control or direction-changing characters, 200 at most.
+fn shown(text: &str) -> String {
+    const LIMIT: usize = 200;
+    let harmless = |c: char| {
+        let unsafe_ = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if unsafe_ { '\u{fffd}' } else { c }
+    };
+    let mut out: String = text.chars().take(LIMIT).map(harmless).collect();
+    if text.chars().nth(LIMIT).is_some() {
+        out.push('\u{2026}');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_is_cut_and_kept_on_one_line() {
+        let refusal =
+            Refusal::new(Class::State, "a state", "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m", "Do this.");
+        assert!(!refusal.to_string().contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{refusal}");
+        let long = Refusal::new(Class::State, "a state", "\u{e9}".repeat(10_000), "Do this.");
+        assert_eq!(long.got.chars().count(), 201);
+        let fits = Refusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
+        assert_eq!(fits.got, "y".repeat(200));
+    }
+
+    #[test]
+    fn each_class_has_a_word_of_its_own() {
+        let words: std::collections::HashSet<_> = Class::ALL.iter().map(|class| class.word()).collect();
+        assert_eq!(words.len(), Class::ALL.len());
+    }
+}
