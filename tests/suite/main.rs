@@ -1,0 +1,11 @@
+//! The end-to-end suite: the real program as a child process, real sockets, identity providers and SCIM clients that
+//! nobody here wrote, IdP and app on different sites. One file a promise; what they share stands under `rig`.
+//!
+//! A test whose peer is not installed says so, loudly, and counts as skipped (`rig::peer`). Revocation is asserted by
+//! order, never by time: after the SCIM answer was read the upstream writes a marker on every stream, and no client may
+//! ever read it.
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
+
+mod rig;
+
+mod rig_itself;

@@ -1,0 +1,180 @@
+//! Headless Chromium, driven through chromedriver's own protocol: JSON over HTTP, no library.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine;
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{must, ports, until, wire};
+
+/// A browser window. Closed when dropped.
+pub struct Chromium {
+    driver: Child,
+    address: SocketAddr,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// Starts a driver and a window of this size. `arguments` are further switches of Chromium.
+    pub async fn start(size: (u32, u32), arguments: &[String]) -> Self {
+        let address = ports::free();
+        let profile = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(profile.path().join("driver.log")).unwrap();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={}", address.port()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut chromium = Self { driver, address, session: String::new(), _profile: profile };
+        until("chromedriver", || async { wire::get(address, "localhost", "/status").await.is_ok() }).await;
+        let mut switches: Vec<String> = [
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        if rustix::process::geteuid().is_root() {
+            switches.push("--no-sandbox".to_owned());
+        }
+        switches.push(format!("--window-size={},{}", size.0, size.1));
+        switches.push(format!("--user-data-dir={}", chromium._profile.path().join("profile").display()));
+        switches.extend(arguments.iter().cloned());
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": { "args": switches },
+        } } });
+        let made = chromium.call(Method::POST, "/session", Some(wanted)).await;
+        made["sessionId"].as_str().unwrap().clone_into(&mut chromium.session);
+        chromium
+    }
+
+    /// Goes to an address and waits until it is loaded.
+    pub async fn open(&self, url: &str) {
+        self.ask(Method::POST, "url", Some(json!({ "url": url }))).await;
+    }
+
+    /// The address it is at.
+    pub async fn url(&self) -> String {
+        self.ask(Method::GET, "url", None).await.as_str().unwrap().to_owned()
+    }
+
+    /// The title of the page.
+    pub async fn title(&self) -> String {
+        self.ask(Method::GET, "title", None).await.as_str().unwrap().to_owned()
+    }
+
+    /// What a person reads on the page.
+    pub async fn text(&self) -> String {
+        self.run("return document.body ? document.body.innerText : ''")
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Runs a script on the page and gives what it returns.
+    pub async fn run(&self, script: &str) -> Value {
+        self.ask(Method::POST, "execute/sync", Some(json!({ "script": script, "args": [] }))).await
+    }
+
+    /// Clicks what a CSS selector finds first.
+    pub async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.ask(Method::POST, &format!("element/{element}/click"), Some(json!({}))).await;
+    }
+
+    /// Clicks the first button or link whose text holds this.
+    pub async fn click_text(&self, text: &str) {
+        let path = format!(
+            "//*[self::a or self::button or self::input][contains(normalize-space(.), '{text}') or contains(@value, '{text}')]"
+        );
+        let found = self.ask(Method::POST, "element", Some(json!({ "using": "xpath", "value": path }))).await;
+        let element = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        self.ask(Method::POST, &format!("element/{element}/click"), Some(json!({}))).await;
+    }
+
+    /// Types into what a CSS selector finds first.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.ask(Method::POST, &format!("element/{element}/value"), Some(json!({ "text": text }))).await;
+    }
+
+    /// Waits until a person can read this on the page.
+    pub async fn reads(&self, text: &str) {
+        until(&format!("\"{text}\" on the page"), || async { self.text().await.contains(text) }).await;
+    }
+
+    /// Opens a second window and goes there; gives its handle.
+    pub async fn window(&self) -> String {
+        let made = self.ask(Method::POST, "window/new", Some(json!({ "type": "tab" }))).await;
+        let handle = made["handle"].as_str().unwrap().to_owned();
+        self.switch(&handle).await;
+        handle
+    }
+
+    /// The handle of the window it is in.
+    pub async fn here(&self) -> String {
+        self.ask(Method::GET, "window", None).await.as_str().unwrap().to_owned()
+    }
+
+    /// Goes to another window.
+    pub async fn switch(&self, handle: &str) {
+        self.ask(Method::POST, "window", Some(json!({ "handle": handle }))).await;
+    }
+
+    /// Writes a picture of the page.
+    pub async fn picture(&self, file: &Path) {
+        let picture = self.ask(Method::GET, "screenshot", None).await;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let found = self
+            .ask(Method::POST, "element", Some(json!({ "using": "css selector", "value": selector })))
+            .await;
+        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+    }
+
+    async fn ask(&self, method: Method, what: &str, body: Option<Value>) -> Value {
+        self.call(method, &format!("/session/{}/{what}", self.session), body).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.address.to_string())
+            .header("content-type", "application/json")
+            .body(wire::whole(body.map(|body| body.to_string()).unwrap_or_default()))
+            .unwrap();
+        let asked = async { wire::Line::open(self.address).await?.send(request).await };
+        let answer =
+            must("chromedriver", asked).await.unwrap_or_else(|fault| panic!("chromedriver: {fault:?}"));
+        let json = answer.json();
+        assert!(answer.status.is_success(), "{path}: {json}");
+        json["value"].clone()
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // The driver ends its browser on SIGTERM; killed, it would leave it behind.
+        let pid = rustix::process::Pid::from_child(&self.driver);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.driver.wait();
+    }
+}

@@ -1,0 +1,290 @@
+//! A SCIM client with the habits of those in the field: bodies as Okta, Entra and JumpCloud send them.
+
+use std::net::SocketAddr;
+
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use super::must;
+use super::program::Program;
+use super::wire::{Answer, Fault, Line, whole};
+
+pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+pub const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// A client of the SCIM port.
+#[derive(Clone)]
+pub struct Directory {
+    address: SocketAddr,
+    host: String,
+    token: String,
+    base: String,
+    kind: &'static str,
+}
+
+impl Directory {
+    /// The program's own directory with its token.
+    pub fn new(program: &Program) -> Self {
+        let settings = &program.settings;
+        Self {
+            address: settings.scim,
+            host: settings.scim.to_string(),
+            token: settings.scim_token.clone(),
+            base: "/scim/v2".to_owned(),
+            kind: "application/scim+json",
+        }
+    }
+
+    /// The same with another token.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        token.clone_into(&mut self.token);
+        self
+    }
+
+    /// The same with another content type.
+    #[must_use]
+    pub fn speaking(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sends one request and reads its answer.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.try_send(method, path, body).await.unwrap_or_else(|fault| panic!("SCIM {path}: {fault:?}"))
+    }
+
+    /// The same where the connection may break.
+    pub async fn try_send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Fault> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        request = request.header("host", &self.host).header("accept", "application/scim+json");
+        if !self.token.is_empty() {
+            request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        if body.is_some() {
+            request = request.header("content-type", self.kind);
+        }
+        let request = request.body(whole(bytes)).unwrap();
+        let asked = async { Line::open(self.address).await?.send(request).await };
+        must(&format!("SCIM {path}"), asked).await
+    }
+
+    /// Writes a whole request and hangs up after its last byte, as an impatient client would.
+    pub async fn send_and_hang_up(&self, method: Method, path: &str, body: Option<&Value>) {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let head = format!(
+            "{method} {}{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+            self.base,
+            self.host,
+            self.token,
+            self.kind,
+            body.len()
+        );
+        let mut socket = super::wire::tcp(self.address, None).await.unwrap();
+        socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        socket.flush().await.unwrap();
+    }
+
+    /// Creates a user; its answer must be 201.
+    pub async fn create(&self, user: &Value) -> Value {
+        let answer = self.send(Method::POST, "/Users", Some(user)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Creates a person in the plainest way; gives the `id`.
+    pub async fn person(&self, name: &str, external_id: &str) -> String {
+        let made = self.create(&user(name, external_id)).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Creates a group; gives the `id`.
+    pub async fn group(&self, name: &str, members: &[&str]) -> String {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
+        let body = json!({ "schemas": [GROUP], "displayName": name, "members": members });
+        let answer = self.send(Method::POST, "/Groups", Some(&body)).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// PATCH of a user with these operations.
+    pub async fn patch(&self, id: &str, operations: Value) -> Answer {
+        self.send(Method::PATCH, &format!("/Users/{id}"), Some(&patch(operations))).await
+    }
+
+    /// PATCH of a group with these operations.
+    pub async fn patch_group(&self, id: &str, operations: Value) -> Answer {
+        self.send(Method::PATCH, &format!("/Groups/{id}"), Some(&patch(operations))).await
+    }
+
+    /// Takes a person out, as Okta does it. The answer must say that it took effect.
+    pub async fn deactivate(&self, id: &str) {
+        let answer = self.patch(id, okta::deactivate()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(answer.json()["active"], false);
+    }
+
+    /// Brings a person back.
+    pub async fn reactivate(&self, id: &str) {
+        let answer = self.patch(id, okta::reactivate()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(answer.json()["active"], true);
+    }
+
+    /// Removes a person; what the answer's status was.
+    pub async fn delete(&self, id: &str) -> StatusCode {
+        self.send(Method::DELETE, &format!("/Users/{id}"), None).await.status
+    }
+
+    /// Reads a user.
+    pub async fn read(&self, id: &str) -> Answer {
+        self.send(Method::GET, &format!("/Users/{id}"), None).await
+    }
+
+    /// The users that a filter finds.
+    pub async fn find(&self, filter: &str) -> Value {
+        let query: String =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("filter", filter).finish();
+        let answer = self.send(Method::GET, &format!("/Users?{query}"), None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
+    }
+}
+
+/// The plainest user.
+pub fn user(name: &str, external_id: &str) -> Value {
+    json!({
+        "schemas": [USER], "userName": name, "externalId": external_id, "active": true, "displayName": name,
+        "emails": [{ "value": name, "type": "work", "primary": true }],
+    })
+}
+
+/// A PATCH body around operations.
+pub fn patch(operations: Value) -> Value {
+    json!({ "schemas": [PATCH], "Operations": operations })
+}
+
+/// As Okta sends it.
+pub mod okta {
+    use super::*;
+
+    /// Create, as its template does it: an empty `groups` and a placeholder password always come along.
+    pub fn create(name: &str, external_id: &str) -> Value {
+        json!({
+            "schemas": [USER], "userName": name, "name": { "givenName": "Mira", "familyName": "Sand" },
+            "emails": [{ "primary": true, "value": name, "type": "work" }], "displayName": "Mira Sand", "locale": "en-US",
+            "externalId": external_id, "groups": [], "password": "q7-Placeholder", "active": true,
+        })
+    }
+
+    /// Pathless, without a path.
+    pub fn deactivate() -> Value {
+        json!([{ "op": "replace", "value": { "active": false } }])
+    }
+
+    pub fn reactivate() -> Value {
+        json!([{ "op": "replace", "value": { "active": true } }])
+    }
+
+    /// Sent with each membership change; the readOnly `id` must not be an error.
+    pub fn rename_group(id: &str, name: &str) -> Value {
+        json!([{ "op": "replace", "value": { "id": id, "displayName": name } }])
+    }
+
+    pub fn add_member(id: &str, name: &str) -> Value {
+        json!([{ "op": "add", "path": "members", "value": [{ "value": id, "display": name }] }])
+    }
+
+    pub fn remove_member(id: &str) -> Value {
+        json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }])
+    }
+}
+
+/// As Entra sends it, in both of its dialects.
+pub mod entra {
+    use super::*;
+
+    pub fn create(name: &str, external_id: &str) -> Value {
+        json!({
+            "schemas": [USER, ENTERPRISE], "externalId": external_id, "userName": name, "active": true,
+            "displayName": "Joy Vance", "emails": [{ "primary": true, "type": "work", "value": name }],
+            "meta": { "resourceType": "User" },
+            "name": { "formatted": "Joy Vance", "familyName": "Vance", "givenName": "Joy" },
+            "roles": [], ENTERPRISE: { "department": "Ops" },
+        })
+    }
+
+    /// Without the flag: capitalised, one operation a path, booleans as text.
+    pub fn old_update() -> Value {
+        json!([
+            { "op": "Replace", "path": "displayName", "value": "Joy V." },
+            { "op": "Add", "path": "name.givenName", "value": "Joyce" },
+            { "op": "Replace", "path": "emails[type eq \"work\"].value", "value": "joyce@corp.test" },
+            { "op": "Add", "path": format!("{ENTERPRISE}:department"), "value": "Finance" },
+        ])
+    }
+
+    pub fn old_deactivate() -> Value {
+        json!([{ "op": "Replace", "path": "active", "value": "False" }])
+    }
+
+    pub fn old_reactivate() -> Value {
+        json!([{ "op": "Replace", "path": "active", "value": "True" }])
+    }
+
+    pub fn old_add_member(id: &str) -> Value {
+        json!([{ "op": "Add", "path": "members", "value": [{ "value": id }] }])
+    }
+
+    pub fn old_remove_member(id: &str) -> Value {
+        json!([{ "op": "Remove", "path": "members", "value": [{ "value": id }] }])
+    }
+
+    /// With the flag `aadOptscim062020`: one pathless object, dotted and URN keys.
+    pub fn new_update() -> Value {
+        let department = format!("{ENTERPRISE}:department");
+        json!([{ "op": "replace", "value": {
+            "displayName": "Joy V.", "name.givenName": "Joyce", "emails[type eq \"work\"].value": "joyce@corp.test",
+            department: "Finance",
+        } }])
+    }
+
+    pub fn new_deactivate() -> Value {
+        json!([{ "op": "replace", "path": "active", "value": false }])
+    }
+
+    pub fn new_reactivate() -> Value {
+        json!([{ "op": "replace", "value": { "active": true } }])
+    }
+}
+
+/// As JumpCloud sends it: whole resources by PUT.
+pub mod jumpcloud {
+    use super::*;
+
+    pub fn create(name: &str, external_id: &str) -> Value {
+        json!({
+            "schemas": [USER, ENTERPRISE], "userName": name, "externalId": external_id, "active": true,
+            "displayName": "Una Reed", "name": { "familyName": "Reed", "givenName": "Una", "formatted": "Una Reed" },
+            "emails": [{ "value": name, "type": "work", "primary": true }],
+            "title": "", "addresses": [], "phoneNumbers": [],
+        })
+    }
+
+    /// The whole of it again, with `active` as wanted.
+    pub fn put(name: &str, external_id: &str, id: &str, active: bool) -> Value {
+        let mut whole = create(name, external_id);
+        whole["id"] = id.into();
+        whole["active"] = active.into();
+        whole["displayName"] = "Una R.".into();
+        whole
+    }
+
+    pub fn remove_member(id: &str) -> Value {
+        json!([{ "op": "remove", "path": "members", "value": [{ "value": id }] }])
+    }
+}

@@ -1,0 +1,107 @@
+//! As much of HTML as a login by script needs: forms and links.
+
+/// A form of a page.
+#[derive(Clone, Debug)]
+pub struct Form {
+    pub action: String,
+    pub method: String,
+    pub fields: Vec<(String, String)>,
+}
+
+impl Form {
+    /// Whether it has a field.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(known, _)| known == name)
+    }
+
+    /// The same with a field set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.retain(|(known, _)| known != name);
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The forms of a page, in order.
+pub fn forms(page: &str) -> Vec<Form> {
+    let mut forms: Vec<Form> = Vec::new();
+    let mut open = false;
+    for tag in tags(page) {
+        let attribute = |name: &str| attribute(tag, name);
+        match name(tag).as_str() {
+            "form" => {
+                open = true;
+                forms.push(Form {
+                    action: attribute("action").unwrap_or_default(),
+                    method: attribute("method").unwrap_or_default().to_ascii_lowercase(),
+                    fields: Vec::new(),
+                });
+            }
+            "/form" => open = false,
+            "input" if open => {
+                let kind = attribute("type").unwrap_or_default().to_ascii_lowercase();
+                if let (Some(form), Some(name)) = (forms.last_mut(), attribute("name")) {
+                    if kind != "checkbox" && kind != "radio" {
+                        form.fields.push((name, attribute("value").unwrap_or_default()));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    forms
+}
+
+/// The targets of the links of a page, in order.
+pub fn links(page: &str) -> Vec<String> {
+    tags(page).filter(|tag| name(tag) == "a").filter_map(|tag| attribute(tag, "href")).collect()
+}
+
+fn tags(page: &str) -> impl Iterator<Item = &str> {
+    page.split('<').skip(1).filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag))
+}
+
+fn name(tag: &str) -> String {
+    tag.split([' ', '\n', '\t', '\r']).next().unwrap_or_default().trim_end_matches('/').to_ascii_lowercase()
+}
+
+fn attribute(tag: &str, wanted: &str) -> Option<String> {
+    let mut rest = tag;
+    while let Some(at) = rest.find(wanted) {
+        let before = rest[..at].chars().next_back();
+        let after = rest[at + wanted.len()..].trim_start();
+        rest = &rest[at + wanted.len()..];
+        if !before.is_some_and(char::is_whitespace) {
+            continue;
+        }
+        let Some(value) = after.strip_prefix('=') else { continue };
+        let value = value.trim_start();
+        let value = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default(),
+            _ => value.split([' ', '\n', '\t']).next().unwrap_or_default(),
+        };
+        return Some(decode(value));
+    }
+    None
+}
+
+fn decode(text: &str) -> String {
+    text.replace("&quot;", "\"")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'")
+        .replace("&#x27;", "'")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
+}
+
+#[test]
+fn forms_are_found() {
+    let page = "<form class=x action=\"/a?b=1&amp;c=2\" method='POST'><input type=hidden name=csrf value=\"1&quot;2\">\
+                <input name=\"login\" placeholder='n'></form><a href='/next'>x</a>";
+    let form = forms(page).remove(0);
+    assert_eq!((form.action.as_str(), form.method.as_str()), ("/a?b=1&c=2", "post"));
+    assert_eq!(form.fields, [("csrf".to_owned(), "1\"2".to_owned()), ("login".to_owned(), String::new())]);
+    assert_eq!(links(page), ["/next"]);
+}

@@ -1,0 +1,133 @@
+//! An OpenID provider nobody here wrote: npm `oidc-provider`, one process a run, one client a test.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use http::Request;
+use serde_json::{Value, json};
+
+use super::browser::{Browser, Page};
+use super::settings::{Settings, rand};
+use super::{must, peer, ports, wire};
+
+/// The provider.
+pub struct Op {
+    child: Child,
+    address: SocketAddr,
+    pub issuer: String,
+}
+
+/// A client registered at it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub secret: String,
+}
+
+impl Op {
+    /// The one of this run. It ends with the run, because its standard input does.
+    pub fn shared() -> &'static Op {
+        static SHARED: OnceLock<Op> = OnceLock::new();
+        SHARED.get_or_init(Op::start)
+    }
+
+    /// One of its own, for a test that breaks it or rotates its keys.
+    pub fn start() -> Op {
+        let address = ports::free();
+        let settings = json!({ "host": "idp.localhost", "port": address.port() });
+        let log = std::env::temp_dir().join(format!("portcullis-op-{}.log", address.port()));
+        let mut child = Command::new(peer::cache().join("node/bin/node"))
+            .arg(peer::rigs().join("op/op.mjs"))
+            .arg(settings.to_string())
+            .env("PORTCULLIS_RIG_MODULES", peer::cache().join("op"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let _ = BufReader::new(child.stdout.take().unwrap()).read_line(&mut line);
+        let Some(issuer) = line.trim().strip_prefix("ready ") else {
+            let _ = child.kill();
+            panic!("oidc-provider did not start:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+        };
+        let _ = std::fs::remove_file(log);
+        Op { child, address, issuer: issuer.to_owned() }
+    }
+
+    /// Registers a client whose addresses are those of a program with these settings.
+    pub async fn client(&self, settings: &Settings) -> Client {
+        let client = Client {
+            id: format!("client-{:x}", rand()),
+            secret: format!("secret-{:016x}{:016x}", rand(), rand()),
+        };
+        self.rig(
+            "client",
+            &json!({
+                "client_id": client.id, "client_secret": client.secret,
+                "redirect_uris": [settings.callback("op")],
+                "post_logout_redirect_uris": [settings.logged_out()],
+            }),
+        )
+        .await;
+        client
+    }
+
+    /// What it says of somebody from now on.
+    pub async fn person(&self, name: &str, claims: Value) {
+        self.rig("person", &json!({ "name": name, "claims": claims })).await;
+    }
+
+    /// Signs with a new key from now on; the old one stays published if `keep`.
+    pub async fn rotate(&self, keep: bool) {
+        self.rig("rotate", &json!({ "keep": keep })).await;
+    }
+
+    /// How it answers from now on: `up`, `down`, `slow`, `nonsense`.
+    pub async fn mode(&self, mode: &str) {
+        self.rig("mode", &json!({ "mode": mode })).await;
+    }
+
+    /// How often a path was asked.
+    pub async fn asked(&self, path: &str) -> u64 {
+        self.rig("seen", &json!({})).await[path].as_u64().unwrap_or(0)
+    }
+
+    async fn rig(&self, call: &str, body: &Value) -> Value {
+        let request = Request::post(format!("/rig/{call}"))
+            .header("host", "rig")
+            .header("content-type", "application/json")
+            .body(wire::whole(body.to_string()))
+            .unwrap();
+        let asked = async { wire::Line::open(self.address).await?.send(request).await };
+        must("the rig", asked).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        if let Some(mut input) = self.child.stdin.take() {
+            let _ = input.flush();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Signs in: opens a path of the app, fills the provider's forms, and comes back. The page it ends on.
+pub async fn sign_in(browser: &mut Browser, path: &str, name: &str) -> Page {
+    let page = browser.open(path).await;
+    finish_sign_in(browser, page, name).await
+}
+
+/// Fills the provider's forms from the first on.
+pub async fn finish_sign_in(browser: &mut Browser, mut page: Page, name: &str) -> Page {
+    for _ in 0..4 {
+        let Some(form) = page.form_with("prompt") else { return page };
+        let form = if form.has("login") { form.with("login", name).with("password", "any") } else { form };
+        page = browser.submit(&page, &form).await;
+    }
+    panic!("the provider asks without end: {}", page.text());
+}

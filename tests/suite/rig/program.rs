@@ -1,0 +1,235 @@
+//! The program under test: the real binary, as a child, with a configuration of its own on free ports.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::settings::Settings;
+use super::watch::Watch;
+use super::{must, until, wire};
+
+/// A running program. Dropped, it is killed, its log is searched for the secrets of the run, and printed if the test fails.
+pub struct Program {
+    child: Child,
+    folder: TempDir,
+    pub settings: Settings,
+    pub watch: Watch,
+}
+
+impl Program {
+    /// Starts it and waits until `/readyz` says yes.
+    pub async fn start(settings: Settings) -> Self {
+        let mut program = Self::launch(settings);
+        program.ready().await;
+        program
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(settings: Settings) -> Self {
+        let folder = tempfile::Builder::new().prefix("portcullis-").tempdir().unwrap();
+        write_files(folder.path(), &settings);
+        let child = spawn(folder.path());
+        let watch = Watch::default();
+        watch.secret("the client secret", &settings.client_secret);
+        watch.secret("the SCIM token", &settings.scim_token);
+        Self { child, folder, settings, watch }
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub async fn ready(&mut self) {
+        let health = self.settings.health;
+        let ready = async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    panic!("the program ended before it was ready: {status}\n{}", self.log());
+                }
+                if wire::get(health, "localhost", "/readyz").await.is_ok_and(|answer| answer.status == 200) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        must("/readyz", ready).await;
+    }
+
+    /// The same program again on the same state, after it ended.
+    pub async fn start_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        self.child = spawn(self.folder.path());
+        self.ready().await;
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the end of the program", || {
+            status = self.child.try_wait().unwrap();
+            let over = status.is_some();
+            async move { over }
+        })
+        .await;
+        status.unwrap()
+    }
+
+    /// Writes a changed configuration and tells the program, which takes it within [`super::NET`] or never.
+    pub async fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
+        let before = self.count_in_log("reload");
+        change(&mut self.settings);
+        write_files(self.folder.path(), &self.settings);
+        self.signal(Signal::HUP);
+        until("a log line about the reload", || {
+            let after = self.count_in_log("reload");
+            async move { after > before }
+        })
+        .await;
+    }
+
+    /// Everything it wrote so far, standard output and error.
+    pub fn log(&self) -> String {
+        read_log(self.folder.path())
+    }
+
+    /// The lines of the log that hold a text.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    fn count_in_log(&self, word: &str) -> usize {
+        self.log().to_lowercase().matches(word).count()
+    }
+
+    /// Waits for a line of the log that holds all of these.
+    pub async fn logged(&self, parts: &[&str]) -> String {
+        let find = || {
+            self.log().lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
+        };
+        until(&format!("a log line with {parts:?}"), || {
+            let found = find().is_some();
+            async move { found }
+        })
+        .await;
+        find().unwrap()
+    }
+
+    /// The address of the proxy.
+    pub fn proxy(&self) -> SocketAddr {
+        self.settings.proxy
+    }
+
+    /// The folder of the test: configuration, secrets, and `state`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("state/portcullis.db")
+    }
+
+    /// Runs a command of the command line with this program's configuration.
+    pub fn command(&self, words: &[&str]) -> Output {
+        command(self.folder.path(), words)
+    }
+
+    /// The value of one metric line, summed over its labels; `None` where there is no such line.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let answer = wire::get(self.settings.health, "localhost", "/metrics").await.unwrap();
+        let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let values: Vec<f64> = answer
+            .text()
+            .lines()
+            .filter(of_name)
+            .filter_map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()))
+            .collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log();
+        if std::thread::panicking() {
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!("the program's last words:");
+            tail.iter().rev().for_each(|line| eprintln!("  {}", line.chars().take(600).collect::<String>()));
+        } else {
+            self.watch.check("the log", &log);
+            assert!(!log.contains("panicked at"), "the program panicked:\n{log}");
+        }
+    }
+}
+
+/// Runs the program with a configuration until it ends by itself: for what must be refused.
+pub fn run_to_end(settings: &Settings, words: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    write_files(folder.path(), settings);
+    command(folder.path(), words)
+}
+
+/// The program's command line in a folder of a test.
+pub fn command(folder: &Path, words: &[&str]) -> Output {
+    let mut command = binary();
+    command.args(words).arg("-c").arg(folder.join("portcullis.yaml"));
+    command.stdin(Stdio::null()).current_dir(folder).output().unwrap()
+}
+
+/// The program, with nothing of the machine's own environment that could change what it does.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PORTCULLIS_") || name == "RUST_LOG" || name == "NO_COLOR" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Writes the configuration and what it names. Replaces files as an operator's tool would: by renaming.
+pub fn write_files(folder: &Path, settings: &Settings) {
+    let write = |name: &str, text: &str| {
+        let fresh = folder.join(format!("{name}.new"));
+        fs::write(&fresh, text).unwrap();
+        fs::rename(fresh, folder.join(name)).unwrap();
+    };
+    write("client-secret", &settings.client_secret);
+    write("scim-token", &settings.scim_token);
+    if let Some(bindings) = &settings.bindings {
+        write("bindings.yml", bindings);
+    }
+    if settings.scheme == "https" {
+        let (certificate, key) = super::wire::tls_files(&settings.host);
+        write("tls.crt", &certificate);
+        write("tls.key", &key);
+    }
+    write("portcullis.yaml", &settings.yaml(folder));
+}
+
+fn spawn(folder: &Path) -> Child {
+    let log = |name: &str| File::options().append(true).create(true).open(folder.join(name)).unwrap();
+    let mut command = binary();
+    command.arg("run").arg("-c").arg(folder.join("portcullis.yaml")).current_dir(folder);
+    command.stdin(Stdio::null()).stdout(log("stdout.log")).stderr(log("stderr.log")).spawn().unwrap()
+}
+
+fn read_log(folder: &Path) -> String {
+    let read =
+        |name: &str| String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned();
+    read("stderr.log") + &read("stdout.log")
+}

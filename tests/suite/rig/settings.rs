@@ -1,0 +1,144 @@
+//! The configuration of a program under test: a file as an operator would write it, made of a few parts.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use super::{idp::Client, ports};
+
+/// What a test says about its program. `Settings::new` is the whole thing: an OpenID provider, a directory, an upstream.
+#[derive(Clone)]
+pub struct Settings {
+    pub proxy: SocketAddr,
+    pub scim: SocketAddr,
+    pub health: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host name of the app.
+    pub host: String,
+    /// What goes after `upstream:`: a URL, or a block.
+    pub upstream: String,
+    /// `scim`, `invited` or `none`.
+    pub provisioning: &'static str,
+    /// The lines below `idps:`, already indented.
+    pub idps: String,
+    /// Contents of the file of the IdP's client secret.
+    pub client_secret: String,
+    /// The directory's token.
+    pub scim_token: String,
+    /// Lines at the top level, appended as they are.
+    pub more: String,
+    /// The bindings file, where there is one.
+    pub bindings: Option<String>,
+    /// `session.idle` and `session.absolute`.
+    pub idle: &'static str,
+    pub absolute: &'static str,
+    /// `log.level`.
+    pub level: &'static str,
+}
+
+impl Settings {
+    /// A program in front of `upstream` that trusts one client of an OpenID provider, with a directory.
+    pub fn new(upstream: SocketAddr) -> Self {
+        Self {
+            proxy: ports::free(),
+            scim: ports::free(),
+            health: ports::free(),
+            scheme: "http",
+            host: "app.localhost".to_owned(),
+            upstream: format!("http://{upstream}"),
+            provisioning: "scim",
+            // Never asked: most tests sign nobody in through an IdP, and an IdP that does not answer never stops a start.
+            idps: oidc("op", &format!("http://{}", ports::free()), "nobody"),
+            client_secret: "a-client-secret-nobody-uses".to_owned(),
+            scim_token: format!("scim-token-{:016x}", rand()),
+            more: String::new(),
+            bindings: None,
+            idle: "2h",
+            absolute: "12h",
+            level: "debug",
+        }
+    }
+
+    /// The same with a client of an OpenID provider. The IdP is called `op`; `sub` is the directory's `externalId`.
+    pub fn with_idp(mut self, issuer: &str, client: &Client) -> Self {
+        self.idps = oidc("op", issuer, &client.id);
+        self.client_secret.clone_from(&client.secret);
+        self
+    }
+
+    /// The origin people see.
+    pub fn origin(&self) -> String {
+        format!("{}://{}:{}", self.scheme, self.host, self.proxy.port())
+    }
+
+    /// Where an IdP sends people back to.
+    pub fn callback(&self, idp: &str) -> String {
+        format!("{}/.portcullis/callback/{idp}", self.origin())
+    }
+
+    /// Where an IdP sends people after a logout.
+    pub fn logged_out(&self) -> String {
+        format!("{}/.portcullis/logged-out", self.origin())
+    }
+
+    /// The SCIM base URL.
+    pub fn scim_base(&self) -> String {
+        format!("http://{}/scim/v2", self.scim)
+    }
+
+    /// The file. `folder` holds the secrets it names.
+    pub fn yaml(&self, folder: &std::path::Path) -> String {
+        let folder = folder.display();
+        let mut file = format!(
+            "public_url: {origin}\nupstream: {upstream}\nstate: {folder}/state\nprovisioning: {provisioning}\n\
+             listen:\n  proxy: {proxy}\n  scim: {scim}\n  health: {health}\n\
+             session:\n  idle: {idle}\n  absolute: {absolute}\n\
+             log:\n  format: json\n  level: {level}\n\
+             idps:\n{idps}",
+            origin = self.origin(),
+            upstream = self.upstream,
+            provisioning = self.provisioning,
+            proxy =
+                if self.scheme == "https" { self.tls(&folder.to_string()) } else { self.proxy.to_string() },
+            scim = self.scim,
+            health = self.health,
+            idle = self.idle,
+            absolute = self.absolute,
+            level = self.level,
+            idps = self.idps.replace("{folder}", &folder.to_string()),
+        );
+        if self.provisioning == "scim" {
+            writeln!(
+                file,
+                "scim:\n  public_url: {}\n  token: ${{file:{folder}/scim-token}}",
+                self.scim_base()
+            )
+            .unwrap();
+        }
+        if self.bindings.is_some() {
+            writeln!(file, "bindings: {folder}/bindings.yml").unwrap();
+        }
+        file + &self.more
+    }
+
+    fn tls(&self, folder: &str) -> String {
+        format!(
+            "\n    address: {}\n    tls:\n      - certificate: {folder}/tls.crt\n        key: {folder}/tls.key",
+            self.proxy
+        )
+    }
+}
+
+/// The lines of one OpenID provider.
+pub fn oidc(name: &str, issuer: &str, client_id: &str) -> String {
+    format!(
+        "  {name}:\n    oidc:\n      issuer: {issuer}\n      client_id: {client_id}\n      \
+         client_secret: ${{file:{{folder}}/client-secret}}\n"
+    )
+}
+
+/// A number that no other test of this run has.
+pub fn rand() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

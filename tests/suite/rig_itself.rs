@@ -1,0 +1,187 @@
+//! The rig without the program: a test that waits for a marker proves nothing unless the marker can arrive. Here nobody
+//! stands in between, so it does.
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use serde_json::json;
+
+use crate::needs;
+use crate::rig::chromium::Chromium;
+use crate::rig::idp::Op;
+use crate::rig::must;
+use crate::rig::upstream::Upstream;
+use crate::rig::websocket::Socket;
+use crate::rig::wire::{self, Answer, Line, whole};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_marker_arrives_on_every_kind_of_stream() {
+    let app = Upstream::start().await;
+    let origin = format!("http://{}", app.address);
+    let mut idle = Socket::open(app.address, &origin, "/ws", "").await.unwrap();
+    idle.echo("are you there").await.unwrap();
+    let busy = Socket::open(app.address, &origin, "/ws/clock", "").await.unwrap();
+    let mut events = Line::open(app.address).await.unwrap();
+    let events = events.begin(request("/events")).await.unwrap();
+    let mut download = Line::open_h2(app.address).await.unwrap();
+    let download = download.begin(request("/download")).await.unwrap();
+    let mut upload = Line::open(app.address).await.unwrap();
+    let body = StreamBody::new(futures_util::stream::unfold((), |()| async {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        Some((Ok(Frame::data(Bytes::from_static(&[b'u'; 1024]))), ()))
+    }));
+    let uploading = Request::post("/upload").header("host", "app").body(BodyExt::boxed(body)).unwrap();
+    let uploading = tokio::spawn(async move { upload.send(uploading).await.unwrap().text() });
+    let mut held = Line::open(app.address).await.unwrap();
+    let held = tokio::spawn(async move { held.send(request("/hold")).await.unwrap().text() });
+    app.has_open(6).await;
+
+    app.mark("the-marker").await;
+
+    let mut read = idle;
+    assert_eq!(must("a message", read.next()).await.as_deref(), Some("the-marker"));
+    let mut busy = busy;
+    while must("a tick", busy.next()).await.unwrap() != "the-marker" {}
+    until_read(events, "the-marker").await;
+    until_read(download, "the-marker").await;
+    assert_eq!(uploading.await.unwrap(), "the-marker");
+    assert!(app.uploaded() > 0);
+    assert_eq!(held.await.unwrap(), "the-marker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_shows_what_reached_it() {
+    let app = Upstream::start().await;
+    let asked =
+        Request::get("/some/where?a=b").header("host", "app").header("x-thing", "1").header("x-thing", "2");
+    let answer = Line::open(app.address).await.unwrap().send(asked.body(whole("")).unwrap()).await.unwrap();
+    assert_eq!(answer.json()["target"], "/some/where?a=b");
+    assert_eq!(app.last("/some/where").unwrap().header("x-thing").as_deref(), Some("1|2"));
+    assert_eq!((app.count(), app.count_of("/some/where"), app.count_of("/else")), (1, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_client_reads_nothing_until_it_goes_on() {
+    let app = Upstream::start().await;
+    let how = wire::Dial { receive_buffer: Some(16 * 1024), ..wire::Dial::default() };
+    let mut line = Line::dial(app.address, how).await.unwrap();
+    let stall = line.stall();
+    let mut download = line.begin(request("/download")).await.unwrap();
+    assert!(download.frame().await.is_some());
+    stall.begin();
+    // What was already in the client's hands still comes, then nothing does.
+    while tokio::time::timeout(std::time::Duration::from_millis(200), download.frame()).await.is_ok() {}
+    stall.end();
+    assert!(must("more", download.frame()).await.is_some());
+}
+
+/// The provider of this run signs somebody in: a login by script against a relying party of forty lines.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_signs_in_and_rotates_its_keys() {
+    needs!("op");
+    let op = Op::shared();
+    for _ in 0..2 {
+        let token = relying_party(op, "00u-alice").await;
+        assert_eq!(token["sub"], "00u-alice");
+        assert_eq!(token["email"], "alice@corp.test");
+        op.rotate(true).await;
+    }
+    assert!(op.asked("/token").await >= 2);
+}
+
+async fn relying_party(op: &Op, name: &str) -> serde_json::Value {
+    use crate::rig::settings::Settings;
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    let settings = Settings::new(([127, 0, 0, 1], 9).into());
+    let client = op.client(&settings).await;
+    op.person(name, json!({ "email": "alice@corp.test", "groups": ["staff"] })).await;
+    let verifier = "a-verifier-of-at-least-forty-three-characters-in-all";
+    // Its S256 (RFC 7636 §4.2).
+    let challenge = "RDUzzyZDshWdh1NjEiYbs7cmFE5AV1hxBpr8vrwUqKM";
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("client_id", &client.id)
+        .append_pair("redirect_uri", &settings.callback("op"))
+        .append_pair("response_type", "code")
+        .append_pair("scope", "openid email groups")
+        .append_pair("code_challenge", challenge)
+        .append_pair("code_challenge_method", "S256")
+        .append_pair("state", "some-state")
+        .append_pair("nonce", "some-nonce")
+        .finish();
+    let mut browser = crate::rig::browser::Browser::for_origin(&settings.origin());
+    let mut page = browser.look(&format!("{}/auth?{query}", op.issuer)).await;
+    let back = loop {
+        if let Some(to) = page.location() {
+            if to.as_str().starts_with(&settings.callback("op")) {
+                break to;
+            }
+            page = browser.look(to.as_str()).await;
+            continue;
+        }
+        let form = page.form_with("prompt").unwrap_or_else(|| panic!("no form: {}", page.text()));
+        let form = if form.has("login") { form.with("login", name).with("password", "any") } else { form };
+        page = browser.submit_once(&page, &form).await;
+    };
+    let code = back.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("grant_type", "authorization_code")
+        .append_pair("code", &code)
+        .append_pair("redirect_uri", &settings.callback("op"))
+        .append_pair("code_verifier", verifier)
+        .finish();
+    let issuer: url::Url = op.issuer.parse().unwrap();
+    let asked = Request::builder()
+        .method(Method::POST)
+        .uri("/token")
+        .header("host", issuer.authority())
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header(
+            "authorization",
+            format!("Basic {}", STANDARD.encode(format!("{}:{}", client.id, client.secret))),
+        )
+        .body(whole(body))
+        .unwrap();
+    let address = ([127, 0, 0, 1], issuer.port().unwrap()).into();
+    let answer: Answer = Line::open(address).await.unwrap().send(asked).await.unwrap();
+    let token = answer.json()["id_token"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_opens_a_page_by_its_localhost_name() {
+    needs!("chromium");
+    let app = Upstream::start().await;
+    let chromium = Chromium::start((800, 600), &[]).await;
+    chromium.open(&format!("http://app.localhost:{}/cookie", app.address.port())).await;
+    chromium.reads("set").await;
+    assert_eq!(
+        app.last("/cookie").unwrap().header("host").unwrap(),
+        format!("app.localhost:{}", app.address.port())
+    );
+}
+
+fn request(path: &str) -> Request<wire::Body> {
+    Request::get(path).header("host", "app").body(whole("")).unwrap()
+}
+
+async fn until_read(response: http::Response<hyper::body::Incoming>, text: &str) {
+    let mut body = response.into_body();
+    let mut read = String::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Some(bytes) = frame.data_ref() {
+                // The tail of what came before is kept, for a text that falls between two frames.
+                read =
+                    read.split_off(read.len().saturating_sub(text.len())) + &String::from_utf8_lossy(bytes);
+            }
+            if read.contains(text) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(must(text, reading).await, "{text} did not come");
+}
