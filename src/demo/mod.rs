@@ -1,0 +1,158 @@
+//! `portcullis demo`: a rehearsal of the whole product on one machine, with nothing to install.
+//!
+//! It stands up a rehearsal IdP and a small legacy app, writes a configuration as an operator would, starts the very
+//! program that `run` starts, and plays a scripted timeline against it with real clients. Then, on a terminal, it
+//! stays, so that one can play on in a browser. It listens on loopback only, makes its secrets afresh each time, and
+//! opens no door into the program that an operator would not have.
+
+mod app;
+mod browser;
+mod directory;
+mod idp;
+mod places;
+mod provider;
+mod script;
+mod wire;
+
+use std::io::{self, IsTerminal as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use axum::Router;
+use portcullis_keys::Random;
+
+use app::App;
+use directory::{Directory, Scim, chain};
+use idp::{Idp, Links};
+use places::{CLIENT, Folder, Secrets, Taken};
+use provider::Client;
+use script::{LOGGED_OUT, LOGOUT, Stage, say};
+
+/// Plays a scripted rehearsal on this machine, then stays for your browser.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Args {
+    /// Ends after the script, also on a terminal, with exit code 0 if every step came out as it should.
+    #[arg(long)]
+    pub(crate) script: bool,
+    /// Keeps configuration, store and logs in this folder, which must be new or empty. Without it they lie in the
+    /// temporary folder and go at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// Runs the rehearsal: 0 when the script came out and, on a terminal, Ctrl-C was pressed; else 1.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    let mut random = Random::system();
+    let folder = match Folder::open(args.state.as_deref(), &mut random) {
+        Ok(folder) => folder,
+        Err(cause) => {
+            let named = args.state.unwrap_or_else(std::env::temp_dir);
+            complain(&format!(
+                "the folder {} cannot be used: {cause}. Name a new one with --state.",
+                named.display()
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let stays = !args.script && io::stdout().is_terminal();
+    match rehearse(&folder, random, stays).await {
+        Ok(()) => {
+            folder.leave();
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            complain(&chain(&fault));
+            complain(&format!("configuration, store and logs are kept in {}", folder.path().display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why the rehearsal failed.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("no free port on 127.0.0.1")]
+    Ports(#[source] io::Error),
+    #[error("a listener on 127.0.0.1 could not be served")]
+    Listen(#[source] io::Error),
+    #[error("the configuration could not be written")]
+    Write(#[source] io::Error),
+    #[error("the program did not start")]
+    Start(#[source] crate::run::StartError),
+    #[error(transparent)]
+    Push(#[from] directory::PushError),
+    #[error("this step did not come out: {0}")]
+    Script(#[from] script::Missing),
+    #[error("Ctrl-C cannot be waited for")]
+    Signal(#[source] io::Error),
+}
+
+async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<(), Fault> {
+    let Taken { ports, idp: idp_listener, app: app_listener } = places::take_ports().map_err(Fault::Ports)?;
+    let secrets = Secrets::fresh(&mut random);
+    let (app_url, idp_url) = (ports.app_url(), ports.idp_url());
+    let file = places::furnish(folder, &ports, &secrets).map_err(Fault::Write)?;
+
+    let app = App::new(&format!("{idp_url}/directory"));
+    serve(app_listener, app.router()).map_err(Fault::Listen)?;
+    let directory = Arc::new(Directory::new(Scim { port: ports.scim, token: secrets.scim }));
+    let client = Client {
+        id: CLIENT.to_owned(),
+        secret: secrets.client,
+        redirect_uri: format!("{app_url}/.portcullis/callback/rehearsal"),
+        post_logout_uri: format!("{app_url}{LOGGED_OUT}"),
+    };
+    let links = Links {
+        issuer: idp_url.clone(),
+        port: ports.idp,
+        app_url: format!("{app_url}/"),
+        logout_url: format!("{app_url}{LOGOUT}"),
+    };
+    serve(idp_listener, Idp::new(links, client, directory.clone(), random).router())
+        .map_err(Fault::Listen)?;
+
+    say("Portcullis, rehearsed on this machine alone (127.0.0.1):\n");
+    say(&format!("  the app, behind the proxy   {app_url}/"));
+    say(&format!("  the rehearsal IdP           {idp_url}/directory"));
+    say(&format!(
+        "  SCIM, health                http://127.0.0.1:{}, http://127.0.0.1:{}",
+        ports.scim, ports.health
+    ));
+    let fate = if folder.is_passing() { "removed at the end; --state DIR keeps one" } else { "kept" };
+    say(&format!("  state folder                {} ({fate})", folder.path().display()));
+
+    let running = crate::run::start(&file).await.map_err(Fault::Start)?;
+    let played = play(&Stage { ports, directory, app }).await;
+    if played.is_ok() && stays {
+        say(&format!("Now you: open  {app_url}/  and sign in as alice."));
+        say(
+            "Open the clock, then deactivate alice in the company directory, and watch. Ctrl-C ends the rehearsal.",
+        );
+        tokio::signal::ctrl_c().await.map_err(Fault::Signal)?;
+    }
+    running.shutdown().await;
+    played
+}
+
+async fn play(stage: &Stage) -> Result<(), Fault> {
+    stage.directory.push_all().await?;
+    say("  people and groups           pushed by the IdP over SCIM");
+    script::play(stage).await?;
+    say("Every step came out as it should.");
+    Ok(())
+}
+
+/// Serves a router on a listener of ours, as long as the program lives.
+fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}
+
+fn complain(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(io::stderr().lock(), "portcullis demo: {line}");
+}
