@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod cookie;
+mod digest;
 mod keyring;
 mod master;
 mod random;
@@ -14,6 +15,7 @@ mod secret;
 mod signing;
 
 pub use cookie::SessionId;
+pub use digest::sha256;
 pub use keyring::{Keyring, Purpose};
 pub use master::KeyError;
 pub use random::{Random, read_reference};
