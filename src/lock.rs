@@ -1,0 +1,158 @@
+//! The state folder, and the lock that says whose it is.
+//!
+//! The folder holds the database, the master key and the admin socket, so it is the operator's alone: 0700, and ours.
+//! One process has it at a time, for its whole life: the lock is the kernel's, on `<state>/lock`, so it is gone with
+//! the process however that ends. The pid in the file is for people; nothing is decided by it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A state folder that is this process's until the lock is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// Holds the kernel's lock; never read again.
+    _file: File,
+}
+
+/// Why the state folder is not ours to use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// Another process has it.
+    #[error("{} is in use by {}: one process at a time. End that one first.", .state.display(), whose(.pid))]
+    Held { state: PathBuf, pid: Option<u32> },
+    /// It could not be made.
+    #[error("the state folder {} could not be made", .state.display())]
+    Make { state: PathBuf, source: io::Error },
+    /// It is there and is no folder.
+    #[error("the state folder {} is not a folder", .state.display())]
+    NoFolder { state: PathBuf },
+    /// It belongs to somebody else.
+    #[error(
+        "the state folder {} belongs to user id {owner}, and this process runs as {us}. \
+         Run it as that user, or give the folder away with chown.",
+        .state.display()
+    )]
+    Owner { state: PathBuf, owner: u32, us: u32 },
+    /// Everybody may write to it, as to /tmp: no place for keys, and not ours to close.
+    #[error("everybody may write to the state folder {}: name one that is for Portcullis alone", .state.display())]
+    Shared { state: PathBuf },
+    /// The lock file or the folder's mode could not be set.
+    #[error("the lock in the state folder {} could not be taken", .state.display())]
+    Take { state: PathBuf, source: io::Error },
+}
+
+impl Lock {
+    /// Makes the state folder where it is missing, closes it to everybody else (0700), and takes its lock.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] names the pid of the process that has it.
+    pub(crate) fn take(state: &Path) -> Result<Self, LockError> {
+        own_folder(state)?;
+        let take = |source| LockError::Take { state: state.to_owned(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(state.join("lock"))
+            .map_err(take)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { state: state.to_owned(), pid: read_pid(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(take(source)),
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.and_then(|()| file.flush()).map_err(take)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn own_folder(state: &Path) -> Result<(), LockError> {
+    let make = |source| LockError::Make { state: state.to_owned(), source };
+    match fs::metadata(state) {
+        Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
+        Ok(found) => {
+            let us = rustix::process::geteuid().as_raw();
+            if found.uid() != us {
+                return Err(LockError::Owner { state: state.to_owned(), owner: found.uid(), us });
+            }
+            if found.mode() & 0o002 != 0 {
+                return Err(LockError::Shared { state: state.to_owned() });
+            }
+            if found.mode() & 0o077 != 0 {
+                tracing::info!(state = %state.display(), "the state folder was open to others: it is 0700 now");
+                fs::set_permissions(state, Permissions::from_mode(0o700)).map_err(make)?;
+            }
+            Ok(())
+        }
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(make)
+        }
+        Err(other) => Err(make(other)),
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn whose(pid: &Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("the process with pid {pid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_second_one_learns_whose_pid_has_it_and_gets_it_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("var/state");
+        let first = Lock::take(&state).unwrap();
+        assert_eq!(mode(&state), 0o700);
+        assert_eq!(mode(&state.join("lock")), 0o600);
+
+        let refused = Lock::take(&state).unwrap_err();
+        assert!(matches!(refused, LockError::Held { pid: Some(pid), .. } if pid == std::process::id()));
+        assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
+
+        drop(first);
+        Lock::take(&state).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_others_may_read_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let _lock = Lock::take(folder.path()).unwrap();
+        assert_eq!(mode(folder.path()), 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_is_everybodys_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert!(matches!(Lock::take(folder.path()), Err(LockError::Shared { .. })));
+        assert_eq!(mode(folder.path()), 0o1777);
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(Lock::take(&file), Err(LockError::NoFolder { .. })));
+    }
+}

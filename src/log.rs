@@ -1,0 +1,467 @@
+//! The program's own log: one line an event on standard error, JSON for machines or text for a terminal.
+//!
+//! Two rules are kept here, whatever is asked for. *No secret*: a library is heard at `warn` at most, because below
+//! that some print the heads of requests, and what it says at `warn` is cut where it begins to quote a request; a
+//! field with the name of a secret is not printed. *One event, one line*: text from outside cannot begin a second
+//! line or turn a terminal around. The access log is not made here: it is the data plane's (`docs/logging.md`).
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text {
+        /// Whether the level is coloured.
+        colour: bool,
+    },
+}
+
+impl Format {
+    /// Text where standard error is a terminal, else JSON.
+    pub(crate) fn for_this_terminal() -> Self {
+        if io::stderr().is_terminal() { Self::text() } else { Self::Json }
+    }
+
+    /// Text, coloured where standard error is a terminal and nobody said `NO_COLOR`.
+    pub(crate) fn text() -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self::Text { colour: io::stderr().is_terminal() && !plain }
+    }
+}
+
+/// The log that runs. Its level may change with a reload.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    filter: reload::Handle<Targets, Registry>,
+}
+
+/// The log could not be started, because another one is running in this process.
+#[derive(Debug, thiserror::Error)]
+#[error("the log could not be started: {0}")]
+pub(crate) struct LogError(String);
+
+impl Log {
+    /// Starts the log of this process, also for libraries that speak through the crate `log`.
+    ///
+    /// # Errors
+    /// Where the process has a log already.
+    pub(crate) fn start(format: Format, level: LevelFilter) -> Result<Self, LogError> {
+        let failed = |error: &dyn Error| LogError(error.to_string());
+        // All that comes this way is a library's, so nothing below `warn` is ever wanted.
+        tracing_log::LogTracer::builder()
+            .with_max_level(tracing_log::log::LevelFilter::Warn)
+            .init()
+            .map_err(|error| failed(&error))?;
+        let (filter, handle) = reload::Layer::new(heard(level));
+        let lines = Lines { format, out: Mutex::new(io::stderr()) };
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines))
+            .map_err(|error| failed(&error))?;
+        Ok(Self { filter: handle })
+    }
+
+    /// Takes another level from now on.
+    pub(crate) fn set_level(&self, level: LevelFilter) {
+        // It fails only where the log is gone, and then there is nobody to tell.
+        let _ = self.filter.reload(heard(level));
+    }
+}
+
+/// An error and what caused it, on one line: `the store could not be opened: unable to open database file`.
+pub(crate) fn chain(error: &dyn Error) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "{error}")?;
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    })
+}
+
+/// Ours at `level`, everybody else's at `warn` or less.
+fn heard(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
+}
+
+/// What the target of every crate of ours begins with.
+const OURS: &str = "portcullis";
+
+/// Fields whose value is never printed. Ours hold no secret anyway; this is the net below.
+const HIDDEN: [&str; 9] = [
+    "authorization",
+    "cookie",
+    "set_cookie",
+    "token",
+    "id_token",
+    "secret",
+    "password",
+    "assertion",
+    "verifier",
+];
+
+/// Writes each event as one line.
+struct Lines<W> {
+    format: Format,
+    out: Mutex<W>,
+}
+
+impl<S: Subscriber, W: Write + 'static> Layer<S> for Lines<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let bridged = event.normalized_metadata();
+        let metadata = bridged.as_ref().unwrap_or_else(|| event.metadata());
+        let mut said = Said { ours: metadata.target().starts_with(OURS), ..Said::default() };
+        event.record(&mut said);
+        let time = jiff::Timestamp::now();
+        let line = match self.format {
+            Format::Json => json(time, *metadata.level(), metadata.target(), &said),
+            Format::Text { colour } => text(time, *metadata.level(), metadata.target(), &said, colour),
+        };
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written is no reason to stop serving.
+        let _ = out.write_all(line.as_bytes());
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Said {
+    ours: bool,
+    message: String,
+    fields: Vec<(&'static str, Value)>,
+}
+
+enum Value {
+    Text(String),
+    /// A number or a truth, printed as it is.
+    Bare(String),
+}
+
+impl Said {
+    fn take(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::Text(text) | Value::Bare(text)) => {
+                self.message = if self.ours { text } else { unquoted(&text) };
+            }
+            // Of a record that came by the crate `log`: target and place, which the metadata says already.
+            (name, _) if name.starts_with("log.") => {}
+            (name, _) if HIDDEN.contains(&name) => {
+                self.fields.push((name, Value::Text("(hidden)".to_owned())));
+            }
+            (name, Value::Text(text)) if !self.ours => self.fields.push((name, Value::Text(unquoted(&text)))),
+            (name, value) => self.fields.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, Value::Text(format!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, Value::Text(value.to_owned()));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.take(field, Value::Text(chain(value).to_string()));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.take(field, Value::Bare(value.to_string()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.take(field, Value::Bare(value.to_string()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.take(field, Value::Bare(value.to_string()));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON knows no infinity.
+        let bare = value.is_finite();
+        self.take(field, if bare { Value::Bare(value.to_string()) } else { Value::Text(value.to_string()) });
+    }
+}
+
+fn json(time: jiff::Timestamp, level: Level, target: &str, said: &Said) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut line = format!(
+        r#"{{"time":"{time:.3}","level":"{}","target":{},"message":{}"#,
+        word(level),
+        quoted(target),
+        quoted(&said.message)
+    );
+    for (name, value) in &said.fields {
+        let value = match value {
+            Value::Text(text) => quoted(text),
+            Value::Bare(bare) => bare.clone(),
+        };
+        // Writing to a String does not fail.
+        let _ = write!(line, ",{}:{value}", quoted(name));
+    }
+    line.push_str("}\n");
+    line
+}
+
+fn text(time: jiff::Timestamp, level: Level, target: &str, said: &Said, colour: bool) -> String {
+    let mut line = format!("{time:.3} ");
+    let word = word(level);
+    let paint = match level {
+        Level::ERROR => "31",
+        Level::WARN => "33",
+        Level::INFO => "32",
+        _ => "2",
+    };
+    let _ = if colour { write!(line, "\x1b[{paint}m{word:5}\x1b[0m ") } else { write!(line, "{word:5} ") };
+    if !said.ours || level > Level::INFO {
+        let _ = write!(line, "{target}: ");
+    }
+    push_seen(&mut line, &said.message);
+    for (name, value) in &said.fields {
+        let _ = write!(line, " {name}=");
+        match value {
+            Value::Bare(bare) => line.push_str(bare),
+            Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+                line.push('"');
+                push_seen(&mut line, &text.replace('"', "\\\""));
+                line.push('"');
+            }
+            Value::Text(text) => push_seen(&mut line, text),
+        }
+    }
+    line.push('\n');
+    line
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// Appends text with everything escaped that would end the line or be acted on instead of shown.
+fn push_seen(line: &mut String, text: &str) {
+    for c in text.chars() {
+        let acted_on = c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if acted_on { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+}
+
+/// What a library says, without what it may be quoting of a request or an answer: nothing after `buf:`, no query
+/// string, nothing as long as a token, 300 characters at most.
+fn unquoted(text: &str) -> String {
+    const MOST: usize = 300;
+    const TOKEN: usize = 24;
+    let token_like =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '/' | '=' | '.' | '%' | '~');
+    let (kept, quoted) = match text.find("buf:") {
+        Some(at) => (&text[..at], "(a quotation is left out)"),
+        None => (text, ""),
+    };
+    let mut out = String::with_capacity(kept.len().min(MOST));
+    let mut rest = kept;
+    while let Some(first) = rest.chars().next() {
+        if first == '?' {
+            let end = rest.find(|c: char| c.is_whitespace() || c == ',').unwrap_or(rest.len());
+            out.push_str(if end > 1 { "?…" } else { "?" });
+            rest = &rest[end..];
+            continue;
+        }
+        let end = rest.find(|c: char| !token_like(c)).unwrap_or(rest.len());
+        match end {
+            0 => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+            // A word of a sentence, a path, an address, a module of Rust.
+            short
+                if short < TOKEN
+                    || !rest[..short].contains(|c: char| c.is_ascii_digit())
+                        && rest[..short].contains('_') =>
+            {
+                out.push_str(&rest[..short]);
+                rest = &rest[short..];
+            }
+            long => {
+                out.push('…');
+                rest = &rest[long..];
+            }
+        }
+        if out.chars().count() > MOST {
+            out = out.chars().take(MOST).collect();
+            out.push('…');
+            break;
+        }
+    }
+    out + quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Runs `speak` under a log of this format and level and returns its lines.
+    fn lines(format: Format, level: LevelFilter, speak: impl FnOnce()) -> Vec<String> {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = tracing_subscriber::registry()
+            .with(heard(level))
+            .with(Lines { format, out: Mutex::new(Shared(written.clone())) });
+        tracing::subscriber::with_default(log, speak);
+        let written = written.lock().unwrap();
+        String::from_utf8(written.clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const TEXT: Format = Format::Text { colour: false };
+
+    #[test]
+    fn a_line_of_json_has_what_was_said() {
+        let said = lines(Format::Json, LevelFilter::INFO, || {
+            tracing::warn!(target: "portcullis::login", idp = "okta", rounds = 3, "login refused: {}", "reason=\"x\"\n");
+            tracing::debug!(target: "portcullis::login", "not heard");
+        });
+        assert_eq!(said.len(), 1);
+        let value: serde_json::Value = serde_json::from_str(&said[0]).unwrap();
+        assert_eq!(value["level"], "warn");
+        assert_eq!(value["target"], "portcullis::login");
+        assert_eq!(value["message"], "login refused: reason=\"x\"\n");
+        assert_eq!((&value["idp"], &value["rounds"]), (&"okta".into(), &3.into()));
+        let time = value["time"].as_str().unwrap();
+        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == 24, "{time}");
+    }
+
+    #[test]
+    fn a_line_of_text_stays_one_line() {
+        let said = lines(TEXT, LevelFilter::INFO, || {
+            tracing::warn!(target: "portcullis", got = "a\nb \u{1b}[31m\u{202e}", "login refused\r\nforged: line");
+        });
+        assert_eq!(said.len(), 1, "{said:?}");
+        let expected = r#"warn  login refused\r\nforged: line got="a\nb \u{1b}[31m\u{202e}""#;
+        assert!(said[0].ends_with(expected), "{}", said[0]);
+    }
+
+    #[test]
+    fn a_library_is_never_heard_below_warn() {
+        for level in [LevelFilter::TRACE, LevelFilter::DEBUG] {
+            let said = lines(TEXT, level, || {
+                tracing::debug!(target: "hyper::proto::h1", "cookie: session=1");
+                tracing::trace!(target: "h2::codec", "headers");
+                tracing::info!(target: "pingora_core::server", "bound");
+                tracing::debug!(target: "portcullis_proxy::gate", "ours");
+            });
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].ends_with("portcullis_proxy::gate: ours"));
+        }
+        assert!(lines(TEXT, LevelFilter::ERROR, || tracing::warn!(target: "h2", "no")).is_empty());
+    }
+
+    #[test]
+    fn what_a_library_quotes_is_left_out() {
+        let cookie = "__Host-portcullis-1f2e=Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFy";
+        let head =
+            format!("fails to read: InvalidHTTPHeader context: buf: GET / HTTP/1.1\\r\\nCookie: {cookie}");
+        let query = "Fail to proxy: timeout, status: 502, GET /callback?code=abc&state=def, Host: h";
+        let bare = format!("odd value {cookie}");
+        let said = lines(TEXT, LevelFilter::TRACE, || {
+            tracing::error!(target: "pingora_core::apps", "{head}");
+            tracing::error!(target: "pingora_proxy", "{query}");
+            tracing::warn!(target: "hyper", value = %bare, "{bare}");
+        });
+        let all = said.join("\n");
+        for secret in ["Zm9v", "GET / HTTP", "code=abc", "state=def"] {
+            assert!(!all.contains(secret), "{secret} in {all}");
+        }
+        assert!(said[0].ends_with("InvalidHTTPHeader context: (a quotation is left out)"), "{}", said[0]);
+        assert!(said[1].ends_with("timeout, status: 502, GET /callback?…, Host: h"), "{}", said[1]);
+    }
+
+    #[test]
+    fn the_crate_log_is_heard_and_treated_alike() {
+        // The bridge is the process's; whoever sets it first in a test run sets the same one.
+        let _ = tracing_log::LogTracer::init();
+        let said = lines(Format::Json, LevelFilter::TRACE, || {
+            tracing_log::log::error!(target: "pingora_core::protocols", "bad head, buf: Cookie: a=b");
+            tracing_log::log::info!(target: "pingora_core::server", "not heard");
+        });
+        assert_eq!(said.len(), 1, "{said:?}");
+        let value: serde_json::Value = serde_json::from_str(&said[0]).unwrap();
+        assert_eq!(value["target"], "pingora_core::protocols");
+        assert_eq!(value["message"], "bad head, (a quotation is left out)");
+        assert!(value.get("log.target").is_none());
+    }
+
+    #[test]
+    fn a_field_named_like_a_secret_is_not_printed() {
+        let said = lines(TEXT, LevelFilter::INFO, || {
+            tracing::error!(target: "portcullis", cookie = "a", token = 17, password = ?"b", "x");
+        });
+        assert!(said[0].ends_with("x cookie=(hidden) token=(hidden) password=(hidden)"), "{}", said[0]);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let cause = io::Error::other("disk full");
+        let error = crate::lock::LockError::Make { state: "/s".into(), source: cause };
+        assert_eq!(chain(&error).to_string(), "the state folder /s could not be made: disk full");
+        let said = lines(TEXT, LevelFilter::INFO, || {
+            tracing::error!(target: "portcullis", error = &error as &dyn Error, "not started");
+        });
+        assert!(
+            said[0].ends_with(r#"error="the state folder /s could not be made: disk full""#),
+            "{}",
+            said[0]
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever somebody sends, it is one line, and JSON is JSON.
+        #[test]
+        fn one_event_is_one_line(foreign in "(?s).{0,80}") {
+            for format in [Format::Json, TEXT, Format::Text { colour: true }] {
+                let said = lines(format, LevelFilter::INFO, || {
+                    tracing::warn!(target: "portcullis", got = %foreign, "said {foreign}");
+                    tracing::warn!(target: "hyper", got = %foreign, "said {foreign}");
+                });
+                proptest::prop_assert_eq!(said.len(), 2);
+                if format == Format::Json {
+                    proptest::prop_assert!(said.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+                }
+            }
+        }
+    }
+}
