@@ -4,13 +4,157 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
+
+use crate::answer::list;
+use crate::request::MAX_COUNT;
+use crate::schema::{Attribute, Mutability, ResourceKind, Returned, Schema, Schemas, Type, Uniqueness};
+
+const CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
+const RESOURCE_TYPE: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
+const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
+
 /// What a client wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
     /// What is offered.
     Config,
     /// The kinds of resources, or the one named.
-    ResourceTypes(Option<crate::ResourceKind>),
+    ResourceTypes(Option<ResourceKind>),
     /// The schemas, or the one with that URN.
     Schemas(Option<Arc<str>>),
+}
+
+impl Discovery {
+    /// The body of the answer.
+    pub(crate) fn body(&self, schemas: &Schemas, base: &str) -> Value {
+        match self {
+            Discovery::Config => config(base),
+            Discovery::ResourceTypes(Some(kind)) => resource_type(schemas, base, *kind),
+            Discovery::ResourceTypes(None) => {
+                whole(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
+            }
+            Discovery::Schemas(Some(urn)) => schemas
+                .all()
+                .find(|schema| schema.urn == *urn)
+                .map(|found| schema(base, found))
+                .unwrap_or_default(),
+            Discovery::Schemas(None) => whole(schemas.all().map(|found| schema(base, found)).collect()),
+        }
+    }
+}
+
+/// A list that is never paged.
+fn whole(items: Vec<Value>) -> Value {
+    list(items.len() as u64, 1, items)
+}
+
+fn config(base: &str) -> Value {
+    json!({
+        "schemas": [CONFIG],
+        "patch": { "supported": true },
+        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "filter": { "supported": true, "maxResults": MAX_COUNT },
+        "changePassword": { "supported": false },
+        "sort": { "supported": false },
+        "etag": { "supported": true },
+        "authenticationSchemes": [{
+            "type": "oauthbearertoken",
+            "name": "Bearer token",
+            "description": "A token that the operator of this service hands out, in the Authorization header",
+            "specUri": "https://www.rfc-editor.org/info/rfc6750",
+            "primary": true,
+        }],
+        "meta": { "resourceType": "ServiceProviderConfig", "location": format!("{base}/ServiceProviderConfig") },
+    })
+}
+
+fn resource_type(schemas: &Schemas, base: &str, kind: ResourceKind) -> Value {
+    let extensions = schemas.extensions(kind).iter();
+    json!({
+        "schemas": [RESOURCE_TYPE],
+        "id": kind.name(),
+        "name": kind.name(),
+        "description": schemas.base(kind).description,
+        "endpoint": kind.endpoint(),
+        "schema": kind.urn(),
+        "schemaExtensions": extensions
+            .map(|schema| json!({ "schema": &*schema.urn, "required": false }))
+            .collect::<Vec<Value>>(),
+        "meta": { "resourceType": "ResourceType", "location": format!("{base}/ResourceTypes/{}", kind.name()) },
+    })
+}
+
+fn schema(base: &str, schema: &Schema) -> Value {
+    json!({
+        "schemas": [SCHEMA],
+        "id": &*schema.urn,
+        "name": schema.name,
+        "description": schema.description,
+        "attributes": attributes(&schema.attributes),
+        "meta": { "resourceType": "Schema", "location": format!("{base}/Schemas/{}", schema.urn) },
+    })
+}
+
+fn attributes(attributes: &[Arc<Attribute>]) -> Vec<Value> {
+    attributes.iter().map(|row| attribute(row)).collect()
+}
+
+fn attribute(row: &Attribute) -> Value {
+    let mut described = Map::from_iter([
+        ("name".to_owned(), json!(row.name)),
+        ("type".to_owned(), json!(kind(row.kind))),
+        ("multiValued".to_owned(), json!(row.multi)),
+        ("description".to_owned(), json!(row.description)),
+        ("required".to_owned(), json!(row.required)),
+        ("caseExact".to_owned(), json!(row.case_exact)),
+        ("mutability".to_owned(), json!(mutability(row.mutability))),
+        ("returned".to_owned(), json!(returned(row.returned))),
+        ("uniqueness".to_owned(), json!(uniqueness(row.uniqueness))),
+    ]);
+    if !row.canonical.is_empty() {
+        described.insert("canonicalValues".to_owned(), json!(row.canonical));
+    }
+    if !row.references.is_empty() {
+        described.insert("referenceTypes".to_owned(), json!(row.references));
+    }
+    if !row.subs.is_empty() {
+        described.insert("subAttributes".to_owned(), attributes(&row.subs).into());
+    }
+    Value::Object(described)
+}
+
+fn kind(kind: Type) -> &'static str {
+    match kind {
+        Type::String => "string",
+        Type::Boolean => "boolean",
+        Type::DateTime => "dateTime",
+        Type::Reference => "reference",
+        Type::Binary => "binary",
+        Type::Complex => "complex",
+    }
+}
+
+fn mutability(mutability: Mutability) -> &'static str {
+    match mutability {
+        Mutability::ReadOnly => "readOnly",
+        Mutability::ReadWrite => "readWrite",
+        Mutability::Immutable => "immutable",
+        Mutability::WriteOnly => "writeOnly",
+    }
+}
+
+fn returned(returned: Returned) -> &'static str {
+    match returned {
+        Returned::Always => "always",
+        Returned::Never => "never",
+        Returned::Default => "default",
+    }
+}
+
+fn uniqueness(uniqueness: Uniqueness) -> &'static str {
+    match uniqueness {
+        Uniqueness::None => "none",
+        Uniqueness::Server => "server",
+    }
 }

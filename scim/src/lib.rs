@@ -5,21 +5,28 @@
 //! protects: an operation is applied or it is an error. There is no third outcome.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod conform;
 pub mod dialect;
 mod discovery;
 mod error;
 pub mod filter;
+mod json;
 mod patch;
 mod projection;
+mod read;
 mod request;
 mod resource;
 pub mod schema;
 
+pub use answer::{GroupPatch, Service, Wanted, answer};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
 pub use filter::{Filter, Lookup, Row};
-pub use patch::Patch;
+pub use json::{MAX_BODY, MAX_LEVELS};
+pub use patch::{MAX_OPERATIONS, Patch};
 pub use projection::Projection;
+pub use read::read;
 pub use request::{Act, MAX_COUNT, Outcome, Page, Precondition, Query, Request, Search, Selection, Write};
 pub use resource::{Damaged, Member, Membership, Meta, Record, Resource, Version};
 pub use schema::{ResourceKind, Schemas};

@@ -36,6 +36,17 @@ impl Resource {
         Value::Object(self.tree.clone()).to_string()
     }
 
+    /// What a PUT of this resource makes of the stored one: itself, except that a user whose `active` was left out
+    /// or null stays as they are: neither put out nor brought back (RFC 7644 §3.5.1 leaves it open).
+    #[must_use]
+    pub fn replacing(&self, before: &Resource) -> Self {
+        let mut after = self.clone();
+        if self.kind == ResourceKind::User && self.active().is_none() {
+            after.set_active(before.active().unwrap_or(true));
+        }
+        after
+    }
+
     /// User or Group.
     pub fn kind(&self) -> ResourceKind {
         self.kind
@@ -176,8 +187,14 @@ impl Record {
                 "version": self.meta.version.to_string(),
             }),
         );
-        if !self.groups.is_empty() {
-            tree.insert("groups".to_owned(), self.groups.iter().map(Membership::to_value).collect());
+        // A list that is empty is said aloud: clients work out from it whom to remove (rauthy).
+        match kind {
+            ResourceKind::User => {
+                tree.insert("groups".to_owned(), self.groups.iter().map(Membership::to_value).collect());
+            }
+            ResourceKind::Group => {
+                tree.entry("members").or_insert_with(|| Value::Array(Vec::new()));
+            }
         }
         tree
     }

@@ -1,22 +1,163 @@
-//! What identity providers really send, rewritten into what the standard says (`Rule`).
+//! What identity providers really send, rewritten into what the standard says: named rules, each pure.
+//!
+//! A body goes in, a body comes out; what is already as the standard has it stays as it is, so rewriting twice
+//! changes nothing. No rule asks who the client is: one Entra tenant speaks both of its dialects. What a rule does
+//! not know it leaves alone, and the strict engine behind refuses it. The rules are those of `docs/scim.md`.
+
+mod operation;
+mod value;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::error::ScimError;
+use crate::schema::{ENTERPRISE_USER, ResourceKind, Schemas};
 
 /// One rewrite that an identity provider's habit needs; counted, so that an operator sees which dialect is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// `"Replace"` for `"replace"`.
+    /// `"op": "Replace"` is `replace`.
     OperationCase,
-    /// `remove` of `members` with a list of the ones to remove.
+    /// `remove` of a list with a value removes the listed elements, not the list.
     RemoveListed,
-    /// `"True"` for `true`.
+    /// `"True"` is `true` where a boolean is due.
     BooleanText,
-    /// A PATCH value whose keys are paths.
+    /// The keys of a PATCH value without a path are paths themselves.
     KeysAsPaths,
     /// A manager that is text, a list of one, or empty.
     ManagerShape,
-    /// `add` on an element that may not exist yet.
+    /// `add` at an element that is not there makes it.
     AddToElement,
-    /// A schema this service does not know, or one object where a list is due.
+    /// Schemas nobody here knows, and one object where a list is due.
     LooseShape,
-    /// An attribute of an extension without its URN.
+    /// An attribute of an extension, named without the extension.
     BareExtension,
+}
+
+impl Rule {
+    /// All of them, in the order of their numbers from 1 to 8.
+    pub const ALL: [Rule; 8] = [
+        Rule::OperationCase,
+        Rule::RemoveListed,
+        Rule::BooleanText,
+        Rule::KeysAsPaths,
+        Rule::ManagerShape,
+        Rule::AddToElement,
+        Rule::LooseShape,
+        Rule::BareExtension,
+    ];
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::OperationCase => "operation-case",
+            Rule::RemoveListed => "remove-listed",
+            Rule::BooleanText => "boolean-text",
+            Rule::KeysAsPaths => "keys-as-paths",
+            Rule::ManagerShape => "manager-shape",
+            Rule::AddToElement => "add-to-element",
+            Rule::LooseShape => "loose-shape",
+            Rule::BareExtension => "bare-extension",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Rewrites bodies of one kind of resource and remembers by which rules.
+pub(crate) struct Dialect<'a> {
+    schemas: &'a Schemas,
+    kind: ResourceKind,
+    applied: Vec<Rule>,
+}
+
+impl<'a> Dialect<'a> {
+    pub(crate) fn new(schemas: &'a Schemas, kind: ResourceKind) -> Self {
+        Self { schemas, kind, applied: Vec::new() }
+    }
+
+    /// The rules that were needed, each once, in order.
+    pub(crate) fn applied(mut self) -> Vec<Rule> {
+        self.applied.sort_unstable();
+        self.applied.dedup();
+        self.applied
+    }
+
+    fn note(&mut self, rule: Rule) {
+        if !self.applied.contains(&rule) {
+            self.applied.push(rule);
+        }
+    }
+
+    /// Rewrites the body of a POST or PUT.
+    ///
+    /// # Errors
+    /// `invalidSyntax` where an extension stands there under two names.
+    pub(crate) fn resource(&mut self, body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+        let mut rewritten = Map::new();
+        for (mut name, mut given) in body {
+            if name.eq_ignore_ascii_case("schemas") {
+                given = self.known_schemas(given);
+            } else if let Some(attribute) = self.schemas.attribute(self.kind, &name) {
+                given = self.value(attribute, given);
+            } else if let Some(extension) = self.schemas.extension(self.kind, meant(&name)) {
+                if meant(&name) != name {
+                    self.note(Rule::LooseShape);
+                    name = extension.urn.to_string();
+                }
+                given = match given {
+                    Value::Object(part) => Value::Object(self.part(extension, part)),
+                    other => other,
+                };
+            }
+            if rewritten.keys().any(|other: &String| other.eq_ignore_ascii_case(&name)) {
+                return Err(ScimError::syntax(format!("{name} stands there twice")));
+            }
+            rewritten.insert(name, given);
+        }
+        Ok(rewritten)
+    }
+
+    fn part(&mut self, extension: &crate::schema::Schema, part: Map<String, Value>) -> Map<String, Value> {
+        let rewrite = |(name, given): (String, Value)| match extension.attribute(&name) {
+            Some(attribute) => (name, self.value(attribute, given)),
+            None => (name, given),
+        };
+        part.into_iter().map(rewrite).collect()
+    }
+
+    /// Rule 7: schemas nobody here knows are left out. Whether the base schema is there is the engine's question.
+    fn known_schemas(&mut self, given: Value) -> Value {
+        let Value::Array(list) = given else { return given };
+        let mut known = Vec::with_capacity(list.len());
+        for urn in list {
+            let is_known = match urn.as_str().map(meant) {
+                Some(name) => {
+                    name.eq_ignore_ascii_case(self.kind.urn())
+                        || self.schemas.extension(self.kind, name).is_some()
+                }
+                None => true,
+            };
+            match (is_known, urn.as_str()) {
+                (true, Some(name)) if meant(name) != name => {
+                    self.note(Rule::LooseShape);
+                    known.push(meant(name).into());
+                }
+                (true, _) => known.push(urn),
+                (false, _) => self.note(Rule::LooseShape),
+            }
+        }
+        Value::Array(known)
+    }
+}
+
+/// The schema that is meant by a URN which one of Entra's documented samples misspells.
+fn meant(urn: &str) -> &str {
+    const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
+    if urn.eq_ignore_ascii_case(MISSPELT) { ENTERPRISE_USER } else { urn }
 }

@@ -12,9 +12,9 @@ use std::fmt;
 
 use crate::schema::AttributePath;
 
-pub(crate) use evaluate::same_text;
+pub(crate) use evaluate::{compared, same_text};
 pub use lookup::{Lookup, MAX_INDEXED, Row};
-pub(crate) use parse::{Grammar, Reader};
+pub(crate) use parse::{Grammar, Reader, truth};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
 
 /// A condition on a resource, or inside `[ ]` on one element of a list.
@@ -131,7 +131,7 @@ fn joined(
 }
 
 /// A filter inside `[ ]`, where names are those of sub-attributes.
-struct Inner<'a>(&'a Filter);
+pub(crate) struct Inner<'a>(pub(crate) &'a Filter);
 
 impl fmt::Display for Inner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -238,8 +238,11 @@ impl<'a> Reader<'a> {
         if self.peek() == Some('"') {
             let length =
                 string_length(self.rest()).ok_or_else(|| self.fail("the text has no closing quote"))?;
-            let text = serde_json::from_str(&self.rest()[..length])
+            let text: String = serde_json::from_str(&self.rest()[..length])
                 .map_err(|_| self.fail("the text is not written as JSON writes it"))?;
+            if text.contains('\0') {
+                return Err(self.fail("no value holds a NUL character"));
+            }
             self.at += length;
             return Ok(Written::Text(text));
         }

@@ -1,62 +1,118 @@
 //! PATCH (RFC 7644 §3.5.2): a resource and operations make a resource.
+//!
+//! A [`Patch`] exists only where every operation is understood: known path, right type, allowed to clients. Applying
+//! it is pure and atomic: all operations in order on a copy, or an error and nothing. An operation that is accepted
+//! is applied; the two that leave everything as it is are one that repeats a readOnly value and one that sets the
+//! password, which this service takes and throws away.
 
-use serde_json::Value;
+mod add;
+mod elements;
+mod read;
+mod remove;
+mod repeat;
+mod replace;
+mod target;
 
-use crate::filter::Filter;
-use crate::schema::AttributePath;
+use serde_json::{Map, Value};
+
+use crate::conform;
+use crate::error::ScimError;
+use crate::resource::{Record, Resource, is_empty};
+use crate::schema::{AttributePath, Schemas};
+
+pub use read::MAX_OPERATIONS;
+pub(crate) use target::{Place, Target};
 
 /// Operations on one resource, checked against the schemas; applied in order, all or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patch {
-    pub(crate) operations: Vec<Operation>,
+    operations: Vec<Operation>,
 }
 
-/// One operation; values are in canonical form.
+/// One operation; values are in canonical form and say something.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Add(Target, Value),
     Replace(Target, Value),
     /// With a list: only the elements that are like one of these.
     Remove(Target, Option<Vec<Value>>),
-}
-
-/// What an operation changes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Target {
-    /// The attribute, or one sub-attribute of it.
-    pub(crate) path: AttributePath,
-    /// Which elements of a list; `None` for all.
-    pub(crate) chosen: Option<Filter>,
-}
-
-impl Operation {
-    pub(crate) fn target(&self) -> &Target {
-        match self {
-            Operation::Add(target, _) | Operation::Replace(target, _) | Operation::Remove(target, _) => {
-                target
-            }
-        }
-    }
+    /// A readOnly attribute and the value the client believes it has.
+    Repeat(AttributePath, Value),
 }
 
 impl Patch {
+    /// The resource after all operations, in order. `before` is as the store has it: with its members, if it is a
+    /// group, and with its groups, if it is a user. Where nothing changes the result equals `before.resource`.
+    ///
+    /// # Errors
+    /// `noTarget` where a path finds nothing to replace, `mutability` where a value may not change, `invalidValue`
+    /// where the result is no valid resource. Nothing is applied then.
+    pub fn apply(&self, schemas: &Schemas, before: &Record) -> Result<Resource, ScimError> {
+        let mut tree = before.resource.tree.clone();
+        for operation in &self.operations {
+            match operation {
+                Operation::Add(target, value) => add::apply(&mut tree, target, value)?,
+                Operation::Replace(target, value) => replace::apply(&mut tree, target, value)?,
+                Operation::Remove(target, listed) => remove::apply(&mut tree, target, listed.as_deref())?,
+                Operation::Repeat(path, value) => repeat::check(before, path, value)?,
+            }
+        }
+        tree.retain(|_, value| !is_empty(value));
+        let after = Resource::new(before.resource.kind(), tree);
+        conform::complete(schemas, &after)?;
+        Ok(after)
+    }
+
     /// Whether it may leave a user inactive: some operation sets `active` to anything but true, or removes it.
     pub(crate) fn can_deactivate(&self) -> bool {
-        self.operations.iter().any(|operation| {
-            operation.target().path.as_str() == "active"
-                && match operation {
-                    Operation::Add(_, value) | Operation::Replace(_, value) => *value != Value::Bool(true),
-                    Operation::Remove(..) => true,
-                }
+        self.operations.iter().any(|operation| match operation {
+            Operation::Add(target, value) | Operation::Replace(target, value) => {
+                target.path.as_str() == ACTIVE && *value != Value::Bool(true)
+            }
+            Operation::Remove(target, _) => target.path.as_str() == ACTIVE,
+            Operation::Repeat(..) => false,
         })
     }
 
     /// Whether it may take a member out of a group, or give the group another name, to which no role may be bound.
     pub(crate) fn can_remove_access(&self) -> bool {
-        self.operations.iter().any(|operation| match operation.target().path.attribute().name.as_ref() {
-            "members" => !matches!(operation, Operation::Add(..)),
-            "displayName" => true,
-            _ => false,
+        self.operations.iter().any(|operation| match operation {
+            Operation::Add(target, _) => target.path.as_str() == "displayName",
+            Operation::Replace(target, _) | Operation::Remove(target, _) => {
+                matches!(target.path.attribute().name.as_ref(), "displayName" | "members")
+            }
+            Operation::Repeat(..) => false,
         })
     }
+}
+
+/// Removing it is not forgetting it: a user without `active` is inactive.
+const ACTIVE: &str = "active";
+
+/// The object that holds an attribute: the resource, or its part of an extension, made if need be.
+fn home<'a>(
+    tree: &'a mut Map<String, Value>,
+    path: &AttributePath,
+) -> Result<&'a mut Map<String, Value>, ScimError> {
+    match path.extension() {
+        None => Ok(tree),
+        Some(urn) => object(tree.entry(urn.as_ref()).or_insert_with(|| Value::Object(Map::new())), path),
+    }
+}
+
+/// A stored value that must be an object.
+fn object<'a>(value: &'a mut Value, path: &AttributePath) -> Result<&'a mut Map<String, Value>, ScimError> {
+    value.as_object_mut().ok_or_else(|| misshapen(path))
+}
+
+/// A stored value that must be a list; an absent one is made.
+fn list<'a>(tree: &'a mut Map<String, Value>, path: &AttributePath) -> Result<&'a mut Vec<Value>, ScimError> {
+    let value =
+        home(tree, path)?.entry(path.attribute().name.as_ref()).or_insert_with(|| Value::Array(Vec::new()));
+    value.as_array_mut().ok_or_else(|| misshapen(path))
+}
+
+/// The tree in the store is not what the schemas say: a fault of ours, not of the request.
+fn misshapen(_: &AttributePath) -> ScimError {
+    ScimError::Internal
 }

@@ -47,9 +47,14 @@ impl AttributePath {
 
     /// The same attribute with one of its sub-attributes named.
     pub(crate) fn with_sub(&self, sub: &Arc<Attribute>) -> Self {
-        let whole = AttributePath::new(self.extension.as_ref(), &self.attribute, None);
+        let whole = self.whole();
         let path = format!("{}.{}", whole.path, sub.name).into();
         AttributePath { path, sub: Some(sub.clone()), ..whole }
+    }
+
+    /// The whole attribute, without the sub-attribute.
+    pub(crate) fn whole(&self) -> Self {
+        AttributePath::new(self.extension.as_ref(), &self.attribute, None)
     }
 
     /// A complex attribute compared by itself means its `value` (RFC 7644 §3.4.2.2, PingFederate's `emails eq`).

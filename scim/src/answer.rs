@@ -1,0 +1,265 @@
+//! Writes answers: what came of a request, in the shape the client asked for (RFC 7644 §3).
+//!
+//! Addresses are built from the configured base URL, never from a header of the request. A user's PATCH answers
+//! with the user; a group's answers 204, since groups are large, unless the client named attributes or the operator
+//! chose otherwise. Every answer is `no-store`: it is about people.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+
+use crate::error::ScimError;
+use crate::projection::Projection;
+use crate::read::{Parameters, Place, precondition};
+use crate::request::{Outcome, Page, Precondition};
+use crate::resource::Record;
+use crate::schema::{ResourceKind, Schemas};
+
+const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// How one directory answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    base: String,
+    group_patch: GroupPatch,
+}
+
+/// What a group's PATCH answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupPatch {
+    /// 204 without a body.
+    #[default]
+    Empty,
+    /// 200 with the group, for clients that insist.
+    Whole,
+}
+
+impl Service {
+    /// `base` is the base URL that clients were given, such as `https://scim.example.com/scim/v2`.
+    pub fn new(base: &str, group_patch: GroupPatch) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), group_patch }
+    }
+
+    /// The base URL, without a slash at its end.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+}
+
+/// The shape in which a client wants its answer: read from the request before, and whether or not, it is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    projection: Projection,
+    is_patch: bool,
+    unless: Option<Precondition>,
+    media: &'static str,
+}
+
+impl Wanted {
+    /// What the request says about its answer.
+    pub fn by<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
+        let projection = match Place::of(request.uri().path()) {
+            Ok(Place::Collection(kind) | Place::Resource(kind, _)) => Parameters::read(request.uri().query())
+                .map(|parameters| parameters.projection(schemas, kind))
+                .unwrap_or_default(),
+            _ => Projection::default(),
+        };
+        Self {
+            projection,
+            is_patch: request.method() == Method::PATCH,
+            unless: precondition(request.headers(), &IF_NONE_MATCH),
+            media: media(request.headers()),
+        }
+    }
+}
+
+/// `application/json` for a client that asks for it and not for SCIM's own type, as older ones do.
+fn media(headers: &HeaderMap) -> &'static str {
+    let accepts = |media: &str| {
+        let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
+        fields.flat_map(|field| field.split(',')).any(|one| {
+            let name = one.split(';').next().unwrap_or_default();
+            name.trim().eq_ignore_ascii_case(media)
+        })
+    };
+    if accepts("application/json") && !accepts("application/scim+json") {
+        "application/json"
+    } else {
+        "application/scim+json"
+    }
+}
+
+/// The answer to a request.
+pub fn answer(
+    schemas: &Schemas,
+    service: &Service,
+    wanted: &Wanted,
+    outcome: Result<Outcome, ScimError>,
+) -> Response<Bytes> {
+    match outcome {
+        Ok(outcome) => Answering { schemas, service, wanted }.outcome(&outcome),
+        Err(error) => refusal(service, wanted, &error),
+    }
+}
+
+struct Answering<'a> {
+    schemas: &'a Schemas,
+    service: &'a Service,
+    wanted: &'a Wanted,
+}
+
+impl Answering<'_> {
+    fn outcome(&self, outcome: &Outcome) -> Response<Bytes> {
+        match outcome {
+            Outcome::Discovered(discovery) => {
+                self.with_body(StatusCode::OK, &discovery.body(self.schemas, self.service.base()))
+            }
+            Outcome::Found(record) => {
+                if self.wanted.unless.as_ref().is_some_and(|known| known.admits(record.meta.version)) {
+                    return tagged(empty(StatusCode::NOT_MODIFIED), record);
+                }
+                self.with_record(StatusCode::OK, record)
+            }
+            Outcome::Listed(page) => self.with_body(StatusCode::OK, &self.page(page)),
+            Outcome::Created(record) => {
+                let mut response = self.with_record(StatusCode::CREATED, record);
+                set(&mut response, LOCATION, &location(self.service.base(), record));
+                response
+            }
+            Outcome::Changed(record) => {
+                let is_group_patch = self.wanted.is_patch && record.resource.kind() == ResourceKind::Group;
+                let is_empty =
+                    self.service.group_patch == GroupPatch::Empty && !self.wanted.projection.is_asked();
+                if is_group_patch && is_empty {
+                    return tagged(empty(StatusCode::NO_CONTENT), record);
+                }
+                self.with_record(StatusCode::OK, record)
+            }
+            Outcome::Deleted => empty(StatusCode::NO_CONTENT),
+        }
+    }
+
+    fn with_record(&self, status: StatusCode, record: &Record) -> Response<Bytes> {
+        tagged(self.with_body(status, &Value::Object(self.record(record))), record)
+    }
+
+    fn page(&self, page: &Page) -> Value {
+        let records = page.records.iter().map(|record| Value::Object(self.record(record))).collect();
+        list(page.total, page.start_index, records)
+    }
+
+    /// A resource as the client wants to see it.
+    fn record(&self, record: &Record) -> Map<String, Value> {
+        let base = self.service.base();
+        let mut tree = record.facts();
+        if let Some(meta) = tree.get_mut("meta") {
+            meta["location"] = location(base, record).into();
+        }
+        refer(&mut tree, "groups", |_| Some(address(base, ResourceKind::Group)));
+        refer(&mut tree, "members", |member| {
+            let kind =
+                ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
+            kind.map(|kind| address(base, kind))
+        });
+        self.wanted.projection.of(self.schemas, tree)
+    }
+
+    fn with_body(&self, status: StatusCode, body: &Value) -> Response<Bytes> {
+        written(status, self.wanted.media, body)
+    }
+}
+
+/// An error in SCIM's form (RFC 7644 §3.12).
+fn refusal(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<Bytes> {
+    let status = error.status();
+    let detail = match error {
+        ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base()),
+        _ => error.to_string(),
+    };
+    let mut body = json!({ "schemas": [ERROR], "status": status.as_str(), "detail": detail });
+    if let Some(scim_type) = error.scim_type() {
+        body["scimType"] = scim_type.as_str().into();
+    }
+    let mut response = written(status, wanted.media, &body);
+    if let ScimError::MethodNotAllowed { allow } = error {
+        set(&mut response, ALLOW, allow);
+    }
+    if let ScimError::Unauthorized(_) = error {
+        set(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"scim\"");
+    }
+    if let Some(seconds) = error.retry_after() {
+        set(&mut response, RETRY_AFTER, &seconds.to_string());
+    }
+    response
+}
+
+/// A ListResponse (RFC 7644 §3.4.2).
+pub(crate) fn list(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
+    json!({
+        "schemas": [LIST],
+        "totalResults": total,
+        "startIndex": start_index,
+        "itemsPerPage": resources.len(),
+        "Resources": resources,
+    })
+}
+
+/// Gives each element of a list the address it stands for.
+fn refer(
+    tree: &mut Map<String, Value>,
+    name: &str,
+    collection: impl Fn(&Map<String, Value>) -> Option<String>,
+) {
+    let Some(Value::Array(list)) = tree.get_mut(name) else { return };
+    for element in list.iter_mut().filter_map(Value::as_object_mut) {
+        let id = element.get("value").and_then(Value::as_str).map(segment);
+        if let (Some(id), Some(collection)) = (id, collection(element)) {
+            element.insert("$ref".to_owned(), format!("{collection}/{id}").into());
+        }
+    }
+}
+
+fn location(base: &str, record: &Record) -> String {
+    format!("{}/{}", address(base, record.resource.kind()), segment(record.id.as_str()))
+}
+
+fn address(base: &str, kind: ResourceKind) -> String {
+    format!("{base}{}", kind.endpoint())
+}
+
+/// An id as a segment of a path.
+fn segment(id: &str) -> String {
+    const OUTSIDE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(id, OUTSIDE).to_string()
+}
+
+fn tagged(mut response: Response<Bytes>, record: &Record) -> Response<Bytes> {
+    set(&mut response, ETAG, &record.meta.version.to_string());
+    response
+}
+
+fn written(status: StatusCode, media: &'static str, body: &Value) -> Response<Bytes> {
+    let mut response = empty(status);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    *response.body_mut() = Bytes::from(body.to_string());
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Sets a header whose value this module made; one that no header can hold is left out.
+fn set(response: &mut Response<Bytes>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,210 @@
+//! Holds a body against the schema tables and brings it into canonical form.
+//!
+//! The strict half of reading: names get their canonical case, null and empty become absent, what is readOnly or
+//! unknown is passed over (RFC 7644 §3.3, §3.5.1), a value of the wrong type is `invalidValue`. `password` ends
+//! here: it is in no tree this module returns. What vendors bend has been straightened by the dialect layer before.
+
+use std::collections::HashSet;
+
+use portcullis_policy::fold;
+use serde_json::{Map, Value};
+
+use crate::error::ScimError;
+use crate::filter::MAX_INDEXED;
+use crate::resource::{Resource, is_empty};
+use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Schemas, Type, Uniqueness};
+
+/// The most values one list of a user holds. Members of a group are bounded by the size of a body alone.
+pub(crate) const MAX_VALUES: usize = 500;
+
+/// Reads the body of a POST or PUT.
+pub(crate) fn resource(
+    schemas: &Schemas,
+    kind: ResourceKind,
+    body: &Map<String, Value>,
+) -> Result<Resource, ScimError> {
+    declares(body, kind.urn())?;
+    let mut tree = Map::new();
+    for (name, given) in body {
+        if let Some(attribute) = schemas.attribute(kind, name) {
+            keep(&mut tree, &AttributePath::new(None, attribute, None), given)?;
+        } else if let Some(extension) = schemas.extension(kind, name) {
+            let mut part = Map::new();
+            match given {
+                Value::Object(given) => {
+                    for (name, given) in given {
+                        let Some(attribute) = extension.attribute(name) else { continue };
+                        keep(&mut part, &AttributePath::new(Some(&extension.urn), attribute, None), given)?;
+                    }
+                }
+                Value::Null => {}
+                _ => return Err(ScimError::value(format!("{} must be an object", extension.urn))),
+            }
+            if !part.is_empty() {
+                tree.insert(extension.urn.to_string(), Value::Object(part));
+            }
+        }
+    }
+    let resource = Resource::new(kind, tree);
+    complete(schemas, &resource)?;
+    Ok(resource)
+}
+
+/// Whether `schemas` names the one that is due (RFC 7643 §3).
+pub(crate) fn declares(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
+    let named = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas"));
+    let Some(Value::Array(list)) = named.map(|(_, value)| value) else {
+        return Err(ScimError::syntax(format!("schemas must be a list that contains {urn}")));
+    };
+    if list.iter().filter_map(Value::as_str).any(|name| name.eq_ignore_ascii_case(urn)) {
+        Ok(())
+    } else {
+        Err(ScimError::syntax(format!("schemas must contain {urn}")))
+    }
+}
+
+/// Whether everything required is there.
+pub(crate) fn complete(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
+    for attribute in &schemas.base(resource.kind()).attributes {
+        if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
+            return Err(ScimError::value(format!("{} is required", attribute.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Puts one attribute of a body into the tree, if it says something and is the client's to say.
+fn keep(tree: &mut Map<String, Value>, path: &AttributePath, given: &Value) -> Result<(), ScimError> {
+    if !is_kept(path.leaf()) || path.as_str() == "schemas" {
+        return Ok(());
+    }
+    let value = whole(path, given)?;
+    if !is_empty(&value) {
+        tree.insert(path.attribute().name.to_string(), value);
+    }
+    Ok(())
+}
+
+/// Whether a tree may hold it.
+pub(crate) fn is_kept(attribute: &Attribute) -> bool {
+    matches!(attribute.mutability, Mutability::ReadWrite | Mutability::Immutable)
+}
+
+/// The value of a whole attribute or sub-attribute in canonical form; null where it says nothing.
+pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    let leaf = path.leaf();
+    if !leaf.multi || path.sub().is_some() {
+        return single(path, given);
+    }
+    let list = match given {
+        Value::Null => return Ok(Value::Null),
+        Value::Array(list) => list,
+        _ => return Err(ScimError::value(format!("{path} must be a list"))),
+    };
+    let is_reference = identifies_by_value(leaf);
+    let mut kept = Vec::with_capacity(list.len());
+    let mut known = HashSet::new();
+    for given in list {
+        let element = element(path, given)?;
+        if is_empty(&element) {
+            continue;
+        }
+        if is_reference {
+            let Some(id) = element.get("value").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
+                return Err(ScimError::value(format!("each of {path} must have a value")));
+            };
+            if !known.insert(id.to_owned()) {
+                continue;
+            }
+        }
+        kept.push(element);
+    }
+    bounded(path, kept.len())?;
+    if kept.iter().filter(|element| is_primary(element)).count() > 1 {
+        return Err(ScimError::value(format!("only one of {path} can be primary")));
+    }
+    Ok(Value::Array(kept))
+}
+
+/// One element of a list in canonical form.
+pub(crate) fn element(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    parts(path, given, Nulls::Drop)
+}
+
+/// A list must not grow beyond its bound.
+pub(crate) fn bounded(path: &AttributePath, length: usize) -> Result<(), ScimError> {
+    if length > MAX_VALUES && !identifies_by_value(path.attribute()) {
+        return Err(ScimError::value(format!("{path} is limited to {MAX_VALUES} values")));
+    }
+    Ok(())
+}
+
+/// Whether elements of a list are the same as soon as their `value` is: references to other resources.
+pub(crate) fn identifies_by_value(attribute: &Attribute) -> bool {
+    attribute.sub("value").is_some_and(|value| value.mutability == Mutability::Immutable)
+}
+
+pub(crate) fn is_primary(element: &Value) -> bool {
+    element.get("primary") == Some(&Value::Bool(true))
+}
+
+fn single(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    if path.leaf().kind == Type::Complex { parts(path, given, Nulls::Drop) } else { simple(path, given) }
+}
+
+/// What becomes of a sub-attribute that is null.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    /// It is as if it were not there.
+    Drop,
+    /// It says that the sub-attribute shall go.
+    Keep,
+}
+
+/// A complex value in canonical form.
+pub(crate) fn parts(path: &AttributePath, given: &Value, nulls: Nulls) -> Result<Value, ScimError> {
+    let given = match given {
+        Value::Null => return Ok(Value::Null),
+        Value::Object(given) => given,
+        _ => return Err(ScimError::value(format!("{path} must be an object"))),
+    };
+    let mut kept = Map::new();
+    for (name, given) in given {
+        let Some(sub) = path.attribute().sub(name).filter(|sub| is_kept(sub)) else { continue };
+        let value = simple(&path.with_sub(sub), given)?;
+        if nulls == Nulls::Keep || !is_empty(&value) {
+            kept.insert(sub.name.to_string(), value);
+        }
+    }
+    Ok(Value::Object(kept))
+}
+
+/// A value without parts.
+fn simple(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    let leaf = path.leaf();
+    match (leaf.kind, given) {
+        (_, Value::Null) => Ok(Value::Null),
+        (Type::Boolean, Value::Bool(_)) => Ok(given.clone()),
+        (Type::Boolean, _) => Err(ScimError::value(format!("{path} must be true or false"))),
+        (_, Value::String(text)) => named(path, text).map(|()| as_said(path, given)),
+        _ => Err(ScimError::value(format!("{path} must be text"))),
+    }
+}
+
+/// An empty `externalId` is none: two people without one are not the same person.
+fn as_said(path: &AttributePath, given: &Value) -> Value {
+    if path.as_str() == "externalId" && given == "" { Value::Null } else { given.clone() }
+}
+
+/// Names that resources are found by are neither blank nor longer than what is indexed.
+fn named(path: &AttributePath, text: &str) -> Result<(), ScimError> {
+    let leaf = path.leaf();
+    if leaf.required && text.trim().is_empty() {
+        return Err(ScimError::value(format!("{path} must not be blank")));
+    }
+    let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
+    if is_name && (text.len() > MAX_INDEXED || fold::same(text).len() > MAX_INDEXED) {
+        return Err(ScimError::value(format!("{path} is limited to {MAX_INDEXED} bytes")));
+    }
+    Ok(())
+}

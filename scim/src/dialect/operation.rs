@@ -1,0 +1,187 @@
+//! Rules about PATCH: 1 (case of `op`), 2 (remove the listed), 4 (keys as paths), 6 (add to an element), 8 (bare
+//! names of an extension).
+//!
+//! Every operation without a path, or at an extension as a whole, is spelled out as one operation for each
+//! attribute, which is what the standard says it means; so the engine behind knows operations with a path alone.
+//! Keys apply in the order of their names, so that a whole comes before its parts; JSON itself has no order.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use crate::error::ScimError;
+use crate::patch::{Place, Target};
+use crate::schema::shown;
+
+use super::value::is_reference;
+use super::{Dialect, Rule, meant};
+
+impl Dialect<'_> {
+    /// Rewrites the body of a PATCH.
+    ///
+    /// # Errors
+    /// `invalidSyntax` where there is no list of operations, 413 where it is too long.
+    pub(crate) fn patch(&mut self, mut body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+        let Some(Value::Array(operations)) = take(&mut body, "Operations") else {
+            return Err(ScimError::syntax("Operations must be a list"));
+        };
+        let mut rewritten = Vec::with_capacity(operations.len());
+        for operation in operations {
+            match operation {
+                Value::Object(operation) => self.operation(operation, &mut rewritten)?,
+                _ => return Err(ScimError::syntax("each operation must be an object")),
+            }
+        }
+        let schemas = take(&mut body, "schemas").unwrap_or_default();
+        Ok(Map::from_iter([
+            ("schemas".to_owned(), schemas),
+            ("Operations".to_owned(), Value::Array(rewritten)),
+        ]))
+    }
+
+    fn operation(
+        &mut self,
+        mut given: Map<String, Value>,
+        rewritten: &mut Vec<Value>,
+    ) -> Result<(), ScimError> {
+        let op = match take(&mut given, "op") {
+            Some(Value::String(op)) if op.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.note(Rule::OperationCase);
+                Value::String(op.to_ascii_lowercase())
+            }
+            Some(op) => op,
+            None => Value::Null,
+        };
+        let path = take(&mut given, "path").filter(|path| !path.is_null());
+        let value = take(&mut given, "value");
+        match (path, value) {
+            (None, Some(Value::Object(keys))) if op != "remove" => {
+                let from = rewritten.len();
+                self.spell_out(&op, keys, rewritten);
+                return no_path_twice(&rewritten[from..]);
+            }
+            (Some(Value::String(path)), value) => self.at_path(&op, &path, value, rewritten),
+            (path, value) => rewritten.push(written(&op, path, value)),
+        }
+        Ok(())
+    }
+
+    /// A value without a path: rule 4.
+    fn spell_out(&mut self, op: &Value, keys: Map<String, Value>, rewritten: &mut Vec<Value>) {
+        if keys.is_empty() {
+            rewritten.push(written(op, None, Some(Value::Object(keys))));
+            return;
+        }
+        for (key, value) in sorted(keys) {
+            // Which schemas a resource has follows from what it holds; clients repeat the list (authentik).
+            if key.eq_ignore_ascii_case("schemas") {
+                continue;
+            }
+            let is_path =
+                key.contains(['.', '[']) && self.schemas.extension(self.kind, meant(&key)).is_none();
+            if is_path {
+                self.note(Rule::KeysAsPaths);
+            }
+            self.at_path(op, &key, Some(value), rewritten);
+        }
+    }
+
+    fn at_path(&mut self, op: &Value, path: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
+        if meant(path) != path {
+            self.note(Rule::LooseShape);
+        }
+        match Place::parse(self.schemas, self.kind, meant(path)) {
+            Ok(Place::Target(target)) => {
+                if target.path.extension().is_some() && !path.contains(':') {
+                    self.note(Rule::BareExtension);
+                }
+                let value = value.and_then(|value| self.at_target(op, &target, value));
+                rewritten.push(written(op, Some(Value::String(target.to_string())), value));
+            }
+            Ok(Place::Extension(urn)) => self.at_extension(op, &urn, value, rewritten),
+            // A path that means nothing stays as it is: the engine says what is wrong with it.
+            Err(_) => rewritten.push(written(op, Some(path.into()), value)),
+        }
+    }
+
+    /// An extension as a whole: one operation for each attribute named, or for every one where it is to go.
+    fn at_extension(&mut self, op: &Value, urn: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
+        match value {
+            Some(Value::Object(keys)) if op != "remove" && !keys.is_empty() => {
+                for (key, value) in sorted(keys) {
+                    self.at_path(op, &format!("{urn}:{key}"), Some(value), rewritten);
+                }
+            }
+            None | Some(Value::Null) if op == "remove" || (op == "replace" && value.is_some()) => {
+                let Some(extension) = self.schemas.extension(self.kind, urn) else { return };
+                for attribute in &extension.attributes {
+                    let path = format!("{urn}:{}", attribute.name).into();
+                    let value = if op == "remove" { None } else { Some(Value::Null) };
+                    rewritten.push(written(op, Some(path), value));
+                }
+            }
+            value => rewritten.push(written(op, Some(urn.into()), value)),
+        }
+    }
+
+    /// The value of an operation at a known place; `None` where it means nothing there.
+    fn at_target(&mut self, op: &Value, target: &Target, value: Value) -> Option<Value> {
+        if op == "remove" {
+            if !target.is_list() || value.is_null() {
+                return None;
+            }
+            self.note(Rule::RemoveListed);
+            return Some(self.value(target.path.leaf(), value));
+        }
+        if op == "add" && target.chosen.is_some() {
+            self.note(Rule::AddToElement);
+        }
+        if !target.is_elements() {
+            let is_part = target.path.sub().is_some_and(|sub| sub.name == "value");
+            if is_part && is_reference(target.path.attribute()) && value == "" {
+                self.note(Rule::ManagerShape);
+                return Some(Value::Null);
+            }
+            return Some(self.value(target.path.leaf(), value));
+        }
+        let only = match value {
+            Value::Array(mut list) if list.len() == 1 => {
+                self.note(Rule::LooseShape);
+                list.pop().unwrap_or_default()
+            }
+            other => other,
+        };
+        Some(self.element(target.path.attribute(), only))
+    }
+}
+
+/// Keys that are two spellings of one path contradict each other.
+fn no_path_twice(operations: &[Value]) -> Result<(), ScimError> {
+    let mut known = HashSet::new();
+    for path in operations.iter().filter_map(|operation| operation.get("path")?.as_str()) {
+        if !known.insert(path) {
+            return Err(ScimError::syntax(format!("{} stands twice in one value", shown(path))));
+        }
+    }
+    Ok(())
+}
+
+/// Takes a member of an object out, by its name in any case.
+fn take(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    let found = object.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
+    object.remove(&found)
+}
+
+/// By name, whatever order the map keeps.
+fn sorted(keys: Map<String, Value>) -> Vec<(String, Value)> {
+    let mut keys: Vec<(String, Value)> = keys.into_iter().collect();
+    keys.sort_by_cached_key(|(name, _)| name.to_ascii_lowercase());
+    keys
+}
+
+fn written(op: &Value, path: Option<Value>, value: Option<Value>) -> Value {
+    let mut operation = Map::from_iter([("op".to_owned(), op.clone())]);
+    operation.extend(path.map(|path| ("path".to_owned(), path)));
+    operation.extend(value.map(|value| ("value".to_owned(), value)));
+    Value::Object(operation)
+}

@@ -1,0 +1,82 @@
+//! Rules about values: 3 (booleans as text), 5 (the shape of a manager), 7 (one object where a list is due).
+
+use serde_json::{Map, Value};
+
+use crate::filter::truth;
+use crate::schema::{Attribute, Type};
+
+use super::{Dialect, Rule};
+
+impl Dialect<'_> {
+    /// Rewrites the value of a whole attribute or sub-attribute.
+    pub(super) fn value(&mut self, attribute: &Attribute, given: Value) -> Value {
+        if attribute.multi {
+            return match given {
+                Value::Array(list) => list.into_iter().map(|given| self.element(attribute, given)).collect(),
+                Value::Object(_) => {
+                    self.note(Rule::LooseShape);
+                    Value::Array(vec![self.element(attribute, given)])
+                }
+                other => other,
+            };
+        }
+        if is_reference(attribute) { self.manager(attribute, given) } else { self.element(attribute, given) }
+    }
+
+    /// Rewrites one value, of a list or by itself.
+    pub(super) fn element(&mut self, attribute: &Attribute, given: Value) -> Value {
+        match (attribute.kind, given) {
+            (Type::Complex, Value::Object(parts)) => Value::Object(self.parts(attribute, parts)),
+            (Type::Boolean, Value::String(text)) => match truth(&text) {
+                Some(truth) => {
+                    self.note(Rule::BooleanText);
+                    Value::Bool(truth)
+                }
+                None => Value::String(text),
+            },
+            (_, other) => other,
+        }
+    }
+
+    fn parts(&mut self, attribute: &Attribute, parts: Map<String, Value>) -> Map<String, Value> {
+        let rewrite = |(name, given): (String, Value)| match attribute.sub(&name) {
+            Some(sub) => (name, self.value(sub, given)),
+            None => (name, given),
+        };
+        parts.into_iter().map(rewrite).collect()
+    }
+
+    fn manager(&mut self, attribute: &Attribute, given: Value) -> Value {
+        match given {
+            Value::String(id) if id.is_empty() => {
+                self.note(Rule::ManagerShape);
+                Value::Null
+            }
+            Value::String(id) => {
+                self.note(Rule::ManagerShape);
+                Value::Object(Map::from_iter([("value".to_owned(), Value::String(id))]))
+            }
+            Value::Array(mut list) if list.len() == 1 => {
+                self.note(Rule::ManagerShape);
+                match list.pop() {
+                    Some(only) if !only.is_array() => self.manager(attribute, only),
+                    _ => Value::Array(list),
+                }
+            }
+            Value::Object(parts) => {
+                let value = parts.iter().find(|(name, _)| name.eq_ignore_ascii_case("value"));
+                if value.is_some_and(|(_, value)| value.is_null() || value == "") {
+                    self.note(Rule::ManagerShape);
+                    return Value::Null;
+                }
+                Value::Object(self.parts(attribute, parts))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether it is one reference to another resource, as `manager` is.
+pub(super) fn is_reference(attribute: &Attribute) -> bool {
+    attribute.kind == Type::Complex && !attribute.multi && attribute.sub("value").is_some()
+}

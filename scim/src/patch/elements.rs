@@ -1,0 +1,141 @@
+//! Elements of a list: which are meant, which are the same, which one is primary.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use crate::conform::{self, identifies_by_value, is_primary};
+use crate::error::ScimError;
+use crate::filter::{Comparison, Filter, Literal, Operator, compared};
+use crate::schema::{Attribute, AttributePath, Mutability};
+
+use super::Target;
+
+/// Adds elements to a list; one that is there already takes on what the new one says beyond it.
+pub(super) fn append(
+    list: &mut Vec<Value>,
+    path: &AttributePath,
+    new: &[Value],
+) -> Result<Vec<usize>, ScimError> {
+    let attribute = path.attribute();
+    let mut known: HashMap<String, usize> = HashMap::with_capacity(list.len());
+    for (index, element) in list.iter().enumerate() {
+        known.entry(likeness(attribute, element)).or_insert(index);
+    }
+    let mut touched = Vec::with_capacity(new.len());
+    for element in new {
+        let key = likeness(attribute, element);
+        let index = *known.entry(key).or_insert(list.len());
+        match list.get_mut(index) {
+            Some(present) => merge(present, attribute, element)?,
+            None => list.push(element.clone()),
+        }
+        touched.push(index);
+    }
+    conform::bounded(path, list.len())?;
+    Ok(touched)
+}
+
+/// What two elements of a list have in common when they are the same one: `value` and `type`, or `value` alone
+/// where it is a reference, or everything where there is no `value`.
+pub(super) fn likeness(attribute: &Attribute, element: &Value) -> String {
+    let part = |name: &str| {
+        let text = element.get(name)?.as_str()?;
+        Some(attribute.sub(name).map_or_else(|| text.to_owned(), |sub| compared(sub, text)))
+    };
+    match (part("value"), identifies_by_value(attribute)) {
+        (Some(value), true) => value,
+        (Some(value), false) => {
+            Value::from(vec![Value::from(value), part("type").map_or(Value::Null, Value::from)]).to_string()
+        }
+        (None, _) => element.to_string(),
+    }
+}
+
+/// Lays the parts of one object over another.
+pub(super) fn merge(present: &mut Value, attribute: &Attribute, new: &Value) -> Result<(), ScimError> {
+    let (Some(present), Some(new)) = (present.as_object_mut(), new.as_object()) else {
+        return Err(ScimError::Internal);
+    };
+    for (name, value) in new {
+        if value.is_null() {
+            present.remove(name);
+        } else if let Some(sub) = attribute.sub(name) {
+            lay(present, sub, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets one part of an element.
+pub(super) fn set(element: &mut Value, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
+    lay(element.as_object_mut().ok_or(ScimError::Internal)?, sub, value)
+}
+
+fn lay(parts: &mut Map<String, Value>, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
+    let present = parts.get(sub.name.as_ref());
+    if sub.mutability == Mutability::Immutable && present.is_some_and(|present| present != value) {
+        return Err(ScimError::mutability(format!("{} cannot change: replace the element", sub.name)));
+    }
+    parts.insert(sub.name.to_string(), value.clone());
+    Ok(())
+}
+
+/// References are in a list once each, whatever was written into it.
+pub(super) fn keep_once(list: &mut Vec<Value>, attribute: &Attribute) {
+    if identifies_by_value(attribute) {
+        let mut known = HashSet::new();
+        list.retain(|element| known.insert(likeness(attribute, element)));
+    }
+}
+
+/// Where the elements are that a filter chooses.
+pub(super) fn chosen(list: &[Value], filter: &Filter) -> Vec<usize> {
+    let matching = list.iter().enumerate().filter(|(_, element)| filter.matches_element(element));
+    matching.map(|(index, _)| index).collect()
+}
+
+/// The element that a filter describes: its `eq` terms.
+pub(super) fn described(target: &Target, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
+    let mut element = Map::new();
+    if describe(filter, &mut element) {
+        Ok(element)
+    } else {
+        Err(ScimError::no_target(format!("{target} finds nothing, and its filter does not say what to make")))
+    }
+}
+
+fn describe(filter: &Filter, element: &mut Map<String, Value>) -> bool {
+    match filter {
+        Filter::All(parts) => parts.iter().all(|part| describe(part, element)),
+        Filter::Compare(Comparison { path, operator: Operator::Eq, value }) => {
+            let value = match value {
+                Literal::Text(text) => Value::from(text.as_str()),
+                Literal::Truth(truth) => Value::from(*truth),
+                Literal::Moment(_) | Literal::Null => return false,
+            };
+            let said_before = element.insert(path.leaf().name.to_string(), value.clone());
+            conform::is_kept(path.leaf()) && said_before.is_none_or(|before| before == value)
+        }
+        _ => false,
+    }
+}
+
+/// A new primary element is the only one (RFC 7643 §2.4).
+pub(super) fn settle_primary(
+    list: &mut [Value],
+    path: &AttributePath,
+    touched: &[usize],
+) -> Result<(), ScimError> {
+    let mut new = touched.iter().copied().filter(|index| list.get(*index).is_some_and(is_primary));
+    let Some(first) = new.next() else { return Ok(()) };
+    if new.any(|index| index != first) {
+        return Err(ScimError::value(format!("only one of {path} can be primary")));
+    }
+    for (index, element) in list.iter_mut().enumerate() {
+        if index != first && is_primary(element) {
+            element["primary"] = Value::Bool(false);
+        }
+    }
+    Ok(())
+}

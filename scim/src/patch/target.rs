@@ -1,0 +1,77 @@
+//! Paths of PATCH (RFC 7644, figure 7): an attribute, some elements of a list, a part of either.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::ScimError;
+use crate::filter::{Filter, Grammar, Inner, Reader};
+use crate::schema::{AttributePath, Named, ResourceKind, Schemas};
+
+/// The longest path, in bytes.
+pub(crate) const MAX_PATH: usize = 1_024;
+
+/// What an operation changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Target {
+    /// The attribute, or one sub-attribute of it.
+    pub(crate) path: AttributePath,
+    /// Which elements of a list; `None` for all.
+    pub(crate) chosen: Option<Filter>,
+}
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Place {
+    Target(Target),
+    /// An extension as a whole.
+    Extension(Arc<str>),
+}
+
+impl Place {
+    pub(crate) fn parse(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
+        if text.len() > MAX_PATH {
+            return Err(ScimError::path(format!("a path is limited to {MAX_PATH} bytes")));
+        }
+        let mut reader = Reader::new(schemas, kind, text, Grammar::Path);
+        let path = match schemas.named(kind, reader.name()) {
+            Ok(Named::Attribute(path)) => path,
+            Ok(Named::Extension(urn)) => {
+                reader.end()?;
+                return Ok(Place::Extension(urn));
+            }
+            Err(error) => return Err(ScimError::path(error.to_string())),
+        };
+        let mut target = Target { path, chosen: None };
+        if reader.peek() == Some('[') {
+            target.chosen = Some(reader.brackets(&target.path)?);
+            if let Some(sub) = reader.sub(&target.path)? {
+                target.path = sub;
+            }
+        }
+        reader.end()?;
+        Ok(Place::Target(target))
+    }
+}
+
+impl Target {
+    /// Whether it means elements of a list as they are, one or more, and not the list.
+    pub(crate) fn is_elements(&self) -> bool {
+        self.chosen.is_some() && self.path.sub().is_none()
+    }
+
+    /// Whether it means a list as a whole.
+    pub(crate) fn is_list(&self) -> bool {
+        self.chosen.is_none() && self.path.sub().is_none() && self.path.attribute().multi
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(chosen) = &self.chosen else { return self.path.fmt(f) };
+        write!(f, "{}[{}]", self.path.whole(), Inner(chosen))?;
+        match self.path.sub() {
+            Some(sub) => write!(f, ".{}", sub.name),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Reads requests: path, method, parameters and body in; a [`Request`] that is understood completely, or an error.
+//!
+//! Whatever is bounded is bounded before it is parsed. A request that comes through can be carried out as far as
+//! its own words go; only what is stored can still refuse it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH};
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+use portcullis_policy::ResourceId;
+
+use crate::conform;
+use crate::dialect::Dialect;
+use crate::discovery::Discovery;
+use crate::error::ScimError;
+use crate::filter::Filter;
+use crate::json;
+use crate::patch::Patch;
+use crate::projection::Projection;
+use crate::request::{Act, MAX_COUNT, Precondition, Query, Request, Search, Selection, Write};
+use crate::resource::Version;
+use crate::schema::{ResourceKind, Schemas};
+
+/// Reads a request whose path is relative to the base URL: `/Users`, `/Groups/{id}`, `/Schemas`.
+///
+/// # Errors
+/// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
+/// standard that `ServiceProviderConfig` denies.
+pub fn read(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<Request, ScimError> {
+    let parameters = Parameters::read(request.uri().query())?;
+    let place = Place::of(request.uri().path())?;
+    match (&place, request.method()) {
+        (Place::Discovery(what), &Method::GET | &Method::HEAD) => discover(schemas, *what, &parameters),
+        (Place::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
+        (Place::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
+        (Place::Collection(kind), &Method::GET | &Method::HEAD) => {
+            let selection = Selection::Page(parameters.search(schemas, *kind)?);
+            let projection = parameters.projection(schemas, *kind);
+            Ok(Request::Find(Query { kind: *kind, selection, projection }))
+        }
+        (Place::Resource(kind, id), &Method::GET | &Method::HEAD) => {
+            let projection = parameters.projection(schemas, *kind);
+            Ok(Request::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
+        }
+        (Place::Collection(kind), &Method::POST) => write(schemas, request, *kind, Verb::Create),
+        (Place::Resource(kind, id), &Method::PUT) => write(schemas, request, *kind, Verb::Replace(id)),
+        (Place::Resource(kind, id), &Method::PATCH) => write(schemas, request, *kind, Verb::Patch(id)),
+        (Place::Resource(kind, id), &Method::DELETE) => write(schemas, request, *kind, Verb::Delete(id)),
+        (Place::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
+        (Place::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
+    }
+}
+
+enum Verb<'a> {
+    Create,
+    Replace(&'a ResourceId),
+    Patch(&'a ResourceId),
+    Delete(&'a ResourceId),
+}
+
+fn write(
+    schemas: &Schemas,
+    request: &http::Request<Bytes>,
+    kind: ResourceKind,
+    verb: Verb<'_>,
+) -> Result<Request, ScimError> {
+    let mut dialect = Dialect::new(schemas, kind);
+    let act = match verb {
+        Verb::Delete(id) => Act::Delete(kind, id.clone()),
+        Verb::Patch(id) => {
+            let body = body(request)?;
+            Patch::bounded(&body)?;
+            let body = dialect.patch(body)?;
+            Act::Patch(kind, id.clone(), Patch::read(schemas, kind, &body)?)
+        }
+        Verb::Create => {
+            let body = dialect.resource(body(request)?)?;
+            let mut resource = conform::resource(schemas, kind, &body)?;
+            if kind == ResourceKind::User && resource.active().is_none() {
+                resource.set_active(true);
+            }
+            Act::Create(resource)
+        }
+        Verb::Replace(id) => {
+            let body = dialect.resource(body(request)?)?;
+            Act::Replace(id.clone(), conform::resource(schemas, kind, &body)?)
+        }
+    };
+    let if_match = precondition(request.headers(), &IF_MATCH);
+    Ok(Request::Write(Write { act, if_match, rewrites: dialect.applied() }))
+}
+
+fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_json::Value>, ScimError> {
+    if let Some(media) = request.headers().get(CONTENT_TYPE) {
+        let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        let is_json =
+            ["application/scim+json", "application/json"].iter().any(|due| media.eq_ignore_ascii_case(due));
+        if !is_json {
+            return Err(ScimError::UnsupportedMediaType);
+        }
+    }
+    json::object(request.body())
+}
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    Discovery(DiscoveryPlace<'a>),
+    Collection(ResourceKind),
+    Resource(ResourceKind, ResourceId),
+    NotOffered(&'static str),
+}
+
+/// A discovery endpoint and the single item that is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DiscoveryPlace<'a> {
+    Config,
+    ResourceTypes(Option<&'a str>),
+    Schemas(Option<&'a str>),
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(path: &'a str) -> Result<Self, ScimError> {
+        let path = path.strip_prefix('/').ok_or(ScimError::NoSuchPlace)?;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (first, second) = match path.split_once('/') {
+            Some((first, second)) => (first, Some(second)),
+            None => (path, None),
+        };
+        if second.is_some_and(|second| second.is_empty() || second.contains('/')) {
+            return Err(ScimError::NoSuchPlace);
+        }
+        let kind =
+            ResourceKind::ALL.into_iter().find(|kind| kind.endpoint().strip_prefix('/') == Some(first));
+        match (kind, first, second) {
+            (Some(_), _, Some(".search")) | (None, ".search", None) => {
+                Ok(Place::NotOffered("search by POST"))
+            }
+            (Some(kind), _, None) => Ok(Place::Collection(kind)),
+            (Some(kind), _, Some(id)) => Ok(Place::Resource(kind, resource_id(kind, id)?)),
+            (None, "ServiceProviderConfig", None) => Ok(Place::Discovery(DiscoveryPlace::Config)),
+            (None, "ResourceTypes", name) => Ok(Place::Discovery(DiscoveryPlace::ResourceTypes(name))),
+            (None, "Schemas", urn) => Ok(Place::Discovery(DiscoveryPlace::Schemas(urn))),
+            (None, "Me", _) => Ok(Place::NotOffered("/Me")),
+            (None, "Bulk", None) => Ok(Place::NotOffered("Bulk")),
+            _ => Err(ScimError::NoSuchPlace),
+        }
+    }
+}
+
+/// An id from a path. One that this service could never have given names nothing.
+fn resource_id(kind: ResourceKind, segment: &str) -> Result<ResourceId, ScimError> {
+    let id = percent_decode_str(segment).decode_utf8().unwrap_or(Cow::Borrowed(""));
+    let is_possible = !id.is_empty() && id.len() <= 256 && !id.chars().any(char::is_control);
+    let shown = if is_possible { id.as_ref() } else { "of that id" };
+    let id = ResourceId::new(shown);
+    if is_possible { Ok(id) } else { Err(ScimError::NotFound { kind, id }) }
+}
+
+fn discover(
+    schemas: &Schemas,
+    place: DiscoveryPlace<'_>,
+    parameters: &Parameters,
+) -> Result<Request, ScimError> {
+    if parameters.filter.is_some() {
+        return Err(ScimError::Forbidden("discovery answers everything; it cannot be filtered".to_owned()));
+    }
+    let named = |name: &str| percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let discovery = match place {
+        DiscoveryPlace::Config => Discovery::Config,
+        DiscoveryPlace::ResourceTypes(None) => Discovery::ResourceTypes(None),
+        DiscoveryPlace::ResourceTypes(Some(name)) => {
+            let name = named(name);
+            let kind = ResourceKind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(&name));
+            Discovery::ResourceTypes(Some(kind.ok_or(ScimError::NotDescribed { what: "resource type" })?))
+        }
+        DiscoveryPlace::Schemas(None) => Discovery::Schemas(None),
+        DiscoveryPlace::Schemas(Some(urn)) => {
+            let urn = named(urn);
+            let schema = schemas.all().find(|schema| schema.urn.eq_ignore_ascii_case(&urn));
+            let schema = schema.ok_or(ScimError::NotDescribed { what: "schema" })?;
+            Discovery::Schemas(Some(schema.urn.clone()))
+        }
+    };
+    Ok(Request::Discover(discovery))
+}
+
+/// The parameters of a request; those that SCIM does not know are passed over (Entra's flags come as one).
+#[derive(Debug, Default)]
+pub(crate) struct Parameters {
+    filter: Option<String>,
+    start_index: Option<String>,
+    count: Option<String>,
+    attributes: Option<String>,
+    excluded: Option<String>,
+}
+
+impl Parameters {
+    /// Names in any case: a filter that is not seen would answer with everybody.
+    pub(crate) fn read(query: Option<&str>) -> Result<Self, ScimError> {
+        let mut read = Self::default();
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Ok(name) = decoded(name) else { continue };
+            let place = match name.to_ascii_lowercase().as_str() {
+                "filter" => &mut read.filter,
+                "startindex" => &mut read.start_index,
+                "count" => &mut read.count,
+                "attributes" => &mut read.attributes,
+                "excludedattributes" => &mut read.excluded,
+                "cursor" => {
+                    return Err(ScimError::value("paging is by startIndex and count, not by cursor"));
+                }
+                _ => continue,
+            };
+            if place.is_some() {
+                return Err(ScimError::syntax(format!("the parameter {name} stands there twice")));
+            }
+            let value = decoded(value).map_err(|()| ScimError::syntax(format!("{name} is not UTF-8")))?;
+            *place = Some(value);
+        }
+        Ok(read)
+    }
+
+    pub(crate) fn projection(&self, schemas: &Schemas, kind: ResourceKind) -> Projection {
+        Projection::read(schemas, kind, self.attributes.as_deref(), self.excluded.as_deref())
+    }
+
+    fn search(&self, schemas: &Schemas, kind: ResourceKind) -> Result<Search, ScimError> {
+        let filter = match &self.filter {
+            None => None,
+            Some(text) => {
+                let filter = Filter::parse(schemas, kind, text)?;
+                filter.lookups()?;
+                Some(filter)
+            }
+        };
+        let start_index = number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
+        let count = number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
+        Ok(Search { filter, start_index, count })
+    }
+}
+
+/// A whole number; a negative one is taken for 0, one too large for the largest (RFC 7644 §3.4.2.4).
+fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ScimError> {
+    let Some(text) = text else { return Ok(None) };
+    let (digits, is_negative) = match text.trim().strip_prefix('-') {
+        Some(digits) => (digits, true),
+        None => (text.trim(), false),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ScimError::value(format!("{name} must be a whole number")));
+    }
+    // A store counts in 64 bits with a sign.
+    let number = digits.parse().unwrap_or(u64::MAX).min(i64::MAX as u64);
+    Ok(Some(if is_negative { 0 } else { number }))
+}
+
+/// A name or value of a query: `+` is a blank, as Entra and canaille write it.
+fn decoded(text: &str) -> Result<String, ()> {
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().map(Cow::into_owned).map_err(|_| ())
+}
+
+/// `If-Match` or `If-None-Match` (RFC 9110 §13.1).
+pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Option<Precondition> {
+    let mut fields = headers.get_all(name).iter().peekable();
+    fields.peek()?;
+    let mut versions = Vec::new();
+    for tag in
+        fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim)
+    {
+        if tag == "*" {
+            return Some(Precondition::Any);
+        }
+        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+        let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        versions.extend(inner.and_then(|inner| inner.parse().ok()).map(Version));
+    }
+    Some(Precondition::Versions(versions))
+}
