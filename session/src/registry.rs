@@ -152,6 +152,11 @@ pub struct StaleAccount {
 }
 
 impl StaleAccount {
+    /// Its organization.
+    pub fn org(&self) -> OrgId {
+        self.holder.account.org
+    }
+
     /// Whose it is.
     pub fn id(&self) -> AccountId {
         self.holder.account.id
