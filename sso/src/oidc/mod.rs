@@ -117,7 +117,7 @@ impl Idp {
 
     /// Where to send a browser to be signed out at the provider too (RP-Initiated Logout §2), after our own session
     /// has ended. `None` where the provider offers no such place, as Google, or is not known yet.
-    pub fn logout_url(&self, hint: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
+    pub async fn logout_url(&self, hint: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
         let mut url = self.provider.cached()?.metadata.end_session.clone()?;
         {
             let mut query = url.query_pairs_mut();
