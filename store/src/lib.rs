@@ -1,1 +1,46 @@
-//! The only crate with SQL: whatever writes returns a commit that must be enforced
+//! The store: the only crate with SQL. Users, groups, accounts, links, sessions, and the log of what changed.
+//!
+//! Whatever changes access returns [`Committed`](portcullis_session::Committed): durable, and to be enforced before it
+//! is answered. Resource, account, event, audit and revocation of a change are one transaction; log numbers are in the
+//! order of commits. One task owns the only connection that writes, and removals overtake everything else in it. It
+//! refuses a schema too new, a file on a network file system, and any login that does not match exactly one active
+//! person (`docs/architecture.md`).
+#![forbid(unsafe_code)]
+
+mod account;
+mod attr;
+mod barred;
+mod directory;
+mod end;
+mod engine;
+mod epoch;
+mod error;
+mod file;
+mod filter;
+mod flow;
+mod head;
+mod link;
+mod log;
+mod member;
+mod migrate;
+mod refusal;
+mod resource;
+mod session;
+mod sign_in;
+mod store;
+mod tidy;
+mod users;
+mod writer;
+
+pub use directory::Answer;
+pub use end::Which;
+pub use error::{Cause, OpenError, StoreError};
+pub use log::{Audit, Event, Origin};
+pub use refusal::Refused;
+pub use session::SealedIdToken;
+pub use sign_in::{
+    Claims, Hint, Link, LinkTo, NewSession, Provisioning, Refusal, SignIn, SignInError, SignedIn,
+};
+pub use store::Store;
+pub use tidy::Retention;
+pub use users::{NewUser, UserError, UserState, UserSummary};

@@ -1,0 +1,229 @@
+//! The table `account`: a person who may sign in, with the generation that every revocation raises. Every SCIM User has
+//! one; without a directory a login makes it.
+
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, Timestamp};
+use portcullis_scim::{Resource, ResourceKind};
+use portcullis_session::Described;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Row, Tx};
+use crate::resource::Place;
+use crate::{Store, StoreError, head, member, resource};
+
+/// A row.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) generation: Generation,
+    /// The SCIM User behind it: directory and row number.
+    pub(crate) user: Option<(DirectoryId, i64)>,
+    /// The directory's word.
+    pub(crate) active: bool,
+    /// The operator's word.
+    pub(crate) disabled: bool,
+    pub(crate) told: Option<String>,
+}
+
+/// What a login said about a person without a directory; kept for the identity headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) email: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) preferred_username: Option<String>,
+    pub(crate) groups: Vec<String>,
+}
+
+impl Account {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let user = match (row.maybe_int(2)?, row.maybe_int(3)?) {
+            (Some(directory), Some(resource)) => Some((directory_id(directory)?, resource)),
+            _ => None,
+        };
+        Ok(Self {
+            id: AccountId(row.int(0)?),
+            generation: Generation(row.int(1)?),
+            user,
+            active: row.flag(4)?,
+            disabled: row.flag(5)?,
+            told: row.maybe_text(6)?.map(str::to_owned),
+        })
+    }
+}
+
+/// A directory's number as it stands in a row.
+pub(crate) fn directory_id(number: i64) -> Result<DirectoryId, StoreError> {
+    u32::try_from(number).map(DirectoryId).map_err(|_| StoreError::Unreadable {
+        table: "account",
+        row: number.to_string(),
+        what: "the directory",
+    })
+}
+
+pub(crate) async fn load(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let sql = "select id, generation, directory, resource, active, disabled, told from account \
+               where organization = $1 and id = $2";
+    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(Account::read).transpose()
+}
+
+/// An account that a row of another table names, so that it must be there.
+pub(crate) async fn known(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Account, StoreError> {
+    load(tx, org, id).await?.ok_or(StoreError::Unreadable {
+        table: "account",
+        row: id.0.to_string(),
+        what: "it is named but not there",
+    })
+}
+
+/// Makes an account; without a SCIM User where `user` is `None`.
+pub(crate) async fn create(
+    tx: &mut Tx,
+    org: OrgId,
+    user: Option<(DirectoryId, i64)>,
+    active: bool,
+    now: Timestamp,
+) -> Result<Account, StoreError> {
+    let id = AccountId(head::next_row(tx).await?);
+    let sql = "insert into account \
+               (organization, id, generation, directory, resource, active, disabled, created, used) \
+               values ($1, $2, 0, $3, $4, $5, 0, $6, $6)";
+    let (directory, rid) = user.unzip();
+    let args = [org.into(), id.into(), directory.into(), rid.into(), active.into(), now.into()];
+    tx.run(sql, &args).await?;
+    Ok(Account { id, generation: Generation(0), user, active, disabled: false, told: None })
+}
+
+/// Raises the generation: every session born before is over. Returns the new one.
+pub(crate) async fn raise(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Generation, StoreError> {
+    let sql = "update account set generation = generation + 1 where organization = $1 and id = $2 \
+               returning generation";
+    Ok(Generation(tx.one(sql, &[org.into(), id.into()]).await?.int(0)?))
+}
+
+/// Takes down the directory's word.
+pub(crate) async fn set_active(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    active: bool,
+) -> Result<(), StoreError> {
+    let sql = "update account set active = $3 where organization = $1 and id = $2";
+    tx.run(sql, &[org.into(), id.into(), active.into()]).await.map(drop)
+}
+
+/// Takes down the operator's word.
+pub(crate) async fn set_disabled(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    disabled: bool,
+) -> Result<(), StoreError> {
+    let sql = "update account set disabled = $3 where organization = $1 and id = $2";
+    tx.run(sql, &[org.into(), id.into(), disabled.into()]).await.map(drop)
+}
+
+/// Takes down a login, and what it said of a person without a directory.
+pub(crate) async fn set_used(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    told: Option<&str>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update account set used = $3, told = coalesce($4, told) where organization = $1 and id = $2";
+    tx.run(sql, &[org.into(), id.into(), now.into(), told.into()]).await.map(drop)
+}
+
+/// Everything a description needs, from the snapshot of `tx`.
+pub(crate) async fn describe(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+) -> Result<Option<Described>, StoreError> {
+    let sql = "select a.generation, a.active, a.disabled, a.told, a.directory, a.resource, \
+                      r.id, r.doc, r.deleted, l.subject, h.seq \
+               from account a \
+               join head h on h.one = 1 \
+               left join resource r on r.organization = a.organization and r.directory = a.directory \
+                 and r.rid = a.resource \
+               left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
+               where a.organization = $1 and a.id = $2";
+    let Some(row) = tx.row(sql, &[org.into(), account.into()]).await? else { return Ok(None) };
+    let subject = row.maybe_text(9)?.map(Arc::from);
+    let is_gone = row.maybe_int(8)?.is_some();
+    let (facts, resource) =
+        match (row.maybe_int(4)?, row.maybe_int(5)?, row.maybe_text(6)?, row.maybe_text(7)?) {
+            (Some(directory), Some(rid), Some(id), Some(doc)) => {
+                let directory = directory_id(directory)?;
+                let user = resource::parse(ResourceKind::User, id, doc)?;
+                let id = ResourceId::new(id);
+                let groups = member::group_names(tx, Place { org, directory }, rid).await?;
+                (of_user(org, account, subject, &id, &user, groups), Some((directory, id)))
+            }
+            _ => (of_login(org, account, subject, read_told(account, row.maybe_text(3)?)?), None),
+        };
+    Ok(Some(Described {
+        at: Seq(row.int(10)?),
+        facts: Arc::new(facts),
+        generation: Generation(row.int(0)?),
+        active: row.flag(1)? && !row.flag(2)? && !is_gone,
+        resource,
+    }))
+}
+
+fn of_user(
+    org: OrgId,
+    account: AccountId,
+    subject: Option<Arc<str>>,
+    id: &ResourceId,
+    user: &Resource,
+    groups: Arc<[Arc<str>]>,
+) -> Facts {
+    let user_name: Option<Arc<str>> = user.user_name().map(Arc::from);
+    Facts {
+        account,
+        org,
+        id: Some(id.as_str().into()),
+        external_id: user.external_id().map(Arc::from),
+        subject,
+        email: user.email().map(Arc::from),
+        display_name: user.display_name().or_else(|| user.text("name.formatted")).map(Arc::from),
+        preferred_username: user_name.clone(),
+        user_name,
+        groups,
+    }
+}
+
+/// The facts of a person without a directory.
+pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>, told: Told) -> Facts {
+    Facts {
+        account,
+        org,
+        user_name: None,
+        id: None,
+        external_id: None,
+        subject,
+        email: told.email.map(Into::into),
+        display_name: told.name.map(Into::into),
+        preferred_username: told.preferred_username.map(Into::into),
+        groups: told.groups.into_iter().map(Arc::from).collect(),
+    }
+}
+
+/// What stands in the column `told`.
+pub(crate) fn read_told(account: AccountId, told: Option<&str>) -> Result<Told, StoreError> {
+    let damaged =
+        StoreError::Unreadable { table: "account", row: account.0.to_string(), what: "what the login said" };
+    told.map_or(Ok(Told::default()), |told| serde_json::from_str(told).map_err(|_| damaged))
+}
+
+impl Store {
+    /// What is known of an account, of one snapshot begun now; `None` where there is no such account.
+    ///
+    /// # Errors
+    /// The database does not answer, or a row is damaged.
+    pub async fn described(&self, org: OrgId, account: AccountId) -> Result<Option<Described>, StoreError> {
+        describe(&mut self.engine.snapshot().await?, org, account).await
+    }
+}

@@ -1,0 +1,250 @@
+//! Writing users. Each is an account too, so each write says what it means for access.
+
+use portcullis_policy::{AccountId, Change, ResourceId};
+use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, Write};
+use portcullis_session::Committed;
+use serde_json::json;
+
+use super::{Answer, Desk, changed_attributes, precondition};
+use crate::engine::Tx;
+use crate::log::{Log, still_out, unchanged};
+use crate::resource::{self, Stored};
+use crate::{StoreError, account, attr, barred, link, member};
+
+const USER: ResourceKind = ResourceKind::User;
+
+impl Desk<'_> {
+    /// POST.
+    pub(super) async fn create_user(
+        &self,
+        tx: &mut Tx,
+        resource: &Resource,
+    ) -> Result<Committed<Answer>, StoreError> {
+        match self.add_user(tx, resource).await? {
+            Ok((log, record)) => log.seal(tx, Ok(Outcome::Created(record))).await,
+            Err(refusal) => unchanged(tx, Err(refusal)).await,
+        }
+    }
+
+    /// A tombstone that the new user fits lives again, with its id; who has the name of a live one is refused.
+    pub(crate) async fn add_user(
+        &self,
+        tx: &mut Tx,
+        resource: &Resource,
+    ) -> Result<Result<(Log, Record), ScimError>, StoreError> {
+        let mut resource = resource.clone();
+        let active = resource.active().unwrap_or(true);
+        resource.set_active(active);
+        if let Some(refusal) = self.taken(tx, &resource, None).await? {
+            return Ok(Err(refusal));
+        }
+        if let Some(mut tombstone) = resource::tombstone_of(tx, self.place, &resource).await? {
+            tombstone.resource = resource;
+            return Ok(Ok(self.restore(tx, tombstone).await?));
+        }
+        let mut stored = resource::insert(tx, self.place, resource, self.now).await?;
+        let user = Some((self.place.directory, stored.rid));
+        let account = account::create(tx, self.place.org, user, active, self.now).await?;
+        resource::set_account(tx, self.place, &mut stored, account.id).await?;
+        attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        let mut log = self.log();
+        log.did("user.created", stored.id.as_str(), Some(account.id), json!({}));
+        Ok(Ok((log, self.user_record(tx, &stored).await?)))
+    }
+
+    /// PUT and PATCH.
+    pub(super) async fn change_user(
+        &self,
+        tx: &mut Tx,
+        id: &ResourceId,
+        write: &Write,
+    ) -> Result<Committed<Answer>, StoreError> {
+        let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
+            return unchanged(tx, Err(not_found(id))).await;
+        };
+        if stored.deleted.is_some() {
+            return self.revive_user(tx, stored, write).await;
+        }
+        if let Err(refusal) = precondition(write, stored.meta.version) {
+            return self.settle(tx, &stored, Err(refusal)).await;
+        }
+        let before = self.user_record(tx, &stored).await?;
+        let after = match self.after(write, &before) {
+            Ok(after) => after,
+            Err(refusal) => return self.settle(tx, &stored, Err(refusal)).await,
+        };
+        if after == before.resource {
+            return self.settle(tx, &stored, Ok(Outcome::Changed(before))).await;
+        }
+        if let Some(refusal) = self.taken(tx, &after, Some(stored.rid)).await? {
+            return self.settle(tx, &stored, Err(refusal)).await;
+        }
+        self.update_user(tx, stored, after).await
+    }
+
+    /// DELETE: a tombstone. Its links go, and whoever they let in is barred until a directory brings them back.
+    pub(super) async fn delete_user(
+        &self,
+        tx: &mut Tx,
+        id: &ResourceId,
+        write: &Write,
+    ) -> Result<Committed<Answer>, StoreError> {
+        let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
+            return unchanged(tx, Err(not_found(id))).await;
+        };
+        if stored.deleted.is_some() {
+            return self.settle(tx, &stored, Err(not_found(id))).await;
+        }
+        if let Err(refusal) = precondition(write, stored.meta.version) {
+            return self.settle(tx, &stored, Err(refusal)).await;
+        }
+        let org = self.place.org;
+        let account = stored.user_account()?;
+        resource::bury(tx, self.place, &stored, self.now).await?;
+        attr::remove(tx, self.place, stored.rid).await?;
+        let groups = member::remove_everywhere(tx, self.place, stored.rid, self.now).await?;
+        barred::bar(tx, org, account, self.now).await?;
+        link::remove(tx, org, account).await?;
+        account::set_active(tx, org, account, false).await?;
+        let generation = account::raise(tx, org, account).await?;
+        let mut log = self.log();
+        log.did("user.deleted", id.as_str(), Some(account), json!({ "groups": groups }));
+        log.change(Change::Out(account, generation));
+        log.seal(tx, Ok(Outcome::Deleted)).await
+    }
+
+    /// A PATCH of a tombstone brings it back only if all it does is `active` → true; whatever else is 404.
+    async fn revive_user(
+        &self,
+        tx: &mut Tx,
+        mut tombstone: Stored,
+        write: &Write,
+    ) -> Result<Committed<Answer>, StoreError> {
+        let gone = Err(not_found(&tombstone.id));
+        let mut before = self.user_record(tx, &tombstone).await?;
+        before.resource.set_active(false);
+        let mut revived = before.resource.clone();
+        revived.set_active(true);
+        let revives = matches!(write.act, Act::Patch(..))
+            && self.after(write, &before).is_ok_and(|after| after == revived);
+        if !revives {
+            return self.settle(tx, &tombstone, gone).await;
+        }
+        if let Err(refusal) = precondition(write, tombstone.meta.version) {
+            return self.settle(tx, &tombstone, Err(refusal)).await;
+        }
+        if let Some(refusal) = self.taken(tx, &revived, None).await? {
+            return self.settle(tx, &tombstone, Err(refusal)).await;
+        }
+        tombstone.resource = revived;
+        let (log, record) = self.restore(tx, tombstone).await?;
+        log.seal(tx, Ok(Outcome::Changed(record))).await
+    }
+
+    /// Makes a tombstone, with what it says now, live again: same id, same account, nothing of what it was let in by.
+    async fn restore(&self, tx: &mut Tx, mut stored: Stored) -> Result<(Log, Record), StoreError> {
+        let org = self.place.org;
+        let account = stored.user_account()?;
+        resource::update(tx, self.place, &mut stored, self.now).await?;
+        attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        account::set_active(tx, org, account, stored.resource.active() == Some(true)).await?;
+        let generation = account::raise(tx, org, account).await?;
+        barred::lift(tx, org, account).await?;
+        let mut log = self.log();
+        log.did("user.restored", stored.id.as_str(), Some(account), json!({}));
+        log.change(Change::Out(account, generation));
+        log.change(Change::Reconsider(account));
+        Ok((log, self.user_record(tx, &stored).await?))
+    }
+
+    async fn update_user(
+        &self,
+        tx: &mut Tx,
+        mut stored: Stored,
+        after: Resource,
+    ) -> Result<Committed<Answer>, StoreError> {
+        let org = self.place.org;
+        let account = stored.user_account()?;
+        let before = std::mem::replace(&mut stored.resource, after);
+        let after = &stored.resource;
+        let was_active = before.active() == Some(true);
+        let is_active = after.active() == Some(true);
+        // Another externalId is another person: whoever was let in as the one before is out.
+        let is_another = before.external_id() != after.external_id();
+        let changed = changed_attributes(&before, after);
+        attr::update(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
+        resource::update(tx, self.place, &mut stored, self.now).await?;
+
+        let mut log = self.log();
+        if is_active != was_active {
+            account::set_active(tx, org, account, is_active).await?;
+        }
+        if is_another {
+            let links = link::remove(tx, org, account).await?;
+            if links > 0 {
+                log.did("account.unlinked", stored.id.as_str(), Some(account), json!({ "links": links }));
+            }
+        }
+        if is_another || (was_active && !is_active) {
+            let generation = account::raise(tx, org, account).await?;
+            log.change(Change::Out(account, generation));
+        } else if !is_active {
+            let generation = account::known(tx, org, account).await?.generation;
+            log.change(Change::Out(account, generation));
+        }
+        if changed.iter().any(|name| name != "active") {
+            log.change(Change::Reconsider(account));
+        }
+        let kind = match (was_active, is_active) {
+            (true, false) => "user.deactivated",
+            (false, true) => "user.activated",
+            _ => "user.updated",
+        };
+        log.did(kind, stored.id.as_str(), Some(account), json!({ "changed": changed }));
+        let record = self.user_record(tx, &stored).await?;
+        log.seal(tx, Ok(Outcome::Changed(record))).await
+    }
+
+    /// Answers without having changed anything. A user who is inactive or gone is named all the same (R5).
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        stored: &Stored,
+        answer: Answer,
+    ) -> Result<Committed<Answer>, StoreError> {
+        if stored.deleted.is_none() && stored.resource.active() == Some(true) {
+            return unchanged(tx, answer).await;
+        }
+        let account: AccountId = stored.user_account()?;
+        let generation = account::known(tx, self.place.org, account).await?.generation;
+        still_out(tx, account, generation, answer).await
+    }
+
+    /// What a PUT or a PATCH makes of a user. Without `active` they are inactive.
+    fn after(&self, write: &Write, before: &Record) -> Result<Resource, ScimError> {
+        let mut after = match &write.act {
+            Act::Replace(_, resource) => resource.replacing(&before.resource),
+            Act::Patch(_, _, patch) => patch.apply(self.schemas, before)?,
+            Act::Create(_) | Act::Delete(..) => before.resource.clone(),
+        };
+        if after.active().is_none() {
+            after.set_active(false);
+        }
+        Ok(after)
+    }
+
+    /// The user with their groups: these are in every answer, since clients work out from them what to remove.
+    async fn user_record(&self, tx: &mut Tx, stored: &Stored) -> Result<Record, StoreError> {
+        let mut groups = member::memberships(tx, self.place, &[stored.rid]).await?;
+        Ok(Record {
+            id: stored.id.clone(),
+            resource: stored.resource.clone(),
+            meta: stored.meta,
+            groups: groups.remove(&stored.rid).unwrap_or_default(),
+        })
+    }
+}
+
+fn not_found(id: &ResourceId) -> ScimError {
+    ScimError::NotFound { kind: USER, id: id.clone() }
+}

@@ -1,0 +1,140 @@
+//! Ending sessions: by logout, by an operator, by an IdP's word. Nothing here asks whose wish it is.
+
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, Change, OrgId, Scope, SessionHash, Timestamp};
+use portcullis_session::Committed;
+use serde_json::json;
+
+use crate::engine::{Arg, Tx};
+use crate::log::{Log, Origin, account_name, unchanged};
+use crate::writer::Lane;
+use crate::{Store, StoreError, account, epoch, session};
+
+/// Which sessions end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// One.
+    Session(SessionHash),
+    /// All of one person.
+    Account(OrgId, AccountId),
+    /// All that one IdP of an organization signed in.
+    Idp(OrgId, Arc<str>),
+    /// All of an organization.
+    Org(OrgId),
+    /// All.
+    Deployment,
+}
+
+impl Store {
+    /// Ends sessions and says how many were live. One that has ended before ends again: the repeat is enforced like
+    /// the first.
+    ///
+    /// # Errors
+    /// Nothing has ended.
+    pub async fn end(
+        &self,
+        which: Which,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<u32>, StoreError> {
+        // Counted beside the transaction, which must be short. The number is for people: where it cannot be read,
+        // the sessions end all the same.
+        let live = self.live(&which, now).await.unwrap_or_default();
+        let origin = origin.clone();
+        self.write_in(Lane::Removal, move |tx| {
+            Box::pin(async move { end(tx, which, live, &origin, now).await })
+        })
+        .await
+    }
+
+    async fn live(&self, which: &Which, now: Timestamp) -> Result<u32, StoreError> {
+        let (condition, args): (_, Vec<Arg<'_>>) = match which {
+            Which::Session(hash) => ("s.hash = $2", vec![hash.into()]),
+            Which::Account(org, id) => {
+                ("s.organization = $2 and s.account = $3", vec![(*org).into(), (*id).into()])
+            }
+            Which::Idp(org, idp) => {
+                ("s.organization = $2 and s.idp = $3", vec![(*org).into(), (&**idp).into()])
+            }
+            Which::Org(org) => ("s.organization = $2", vec![(*org).into()]),
+            Which::Deployment => ("1 = 1", Vec::new()),
+        };
+        session::count_live(&mut self.engine.snapshot().await?, condition, &args, now).await
+    }
+}
+
+async fn end(
+    tx: &mut Tx,
+    which: Which,
+    live: u32,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<u32>, StoreError> {
+    match which {
+        Which::Session(hash) => end_one(tx, &hash, live, origin, now).await,
+        Which::Account(org, id) => end_account(tx, org, id, live, origin, now).await,
+        Which::Idp(org, idp) => end_scope(tx, Scope::Idp(org, idp), org, live, origin, now).await,
+        Which::Org(org) => end_scope(tx, Scope::Org(org), org, live, origin, now).await,
+        Which::Deployment => end_scope(tx, Scope::Deployment, OrgId(0), live, origin, now).await,
+    }
+}
+
+async fn end_one(
+    tx: &mut Tx,
+    hash: &SessionHash,
+    live: u32,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<u32>, StoreError> {
+    let Some((org, id)) = session::owner_of(tx, hash).await? else { return unchanged(tx, 0).await };
+    if session::end(tx, hash, now).await?.is_none() {
+        let seq = crate::head::seq(tx).await?;
+        return Ok(Committed::new(0, vec![Change::Ended(id, *hash)], seq, true));
+    }
+    let mut log = Log::new(org, None, origin, now);
+    log.audit("session.end", "done", Some(id), json!({ "session": format!("{hash:?}") }));
+    log.event("session.ended", account_name(id), json!({}));
+    log.change(Change::Ended(id, *hash));
+    log.seal(tx, live).await
+}
+
+async fn end_account(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    live: u32,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<u32>, StoreError> {
+    if account::load(tx, org, id).await?.is_none() {
+        return unchanged(tx, 0).await;
+    }
+    let generation = account::raise(tx, org, id).await?;
+    let mut log = Log::new(org, None, origin, now);
+    log.audit("session.end", "done", Some(id), json!({ "live": live }));
+    log.event("sessions.ended", account_name(id), json!({ "live": live }));
+    log.change(Change::Out(id, generation));
+    log.seal(tx, live).await
+}
+
+async fn end_scope(
+    tx: &mut Tx,
+    scope: Scope,
+    org: OrgId,
+    live: u32,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<u32>, StoreError> {
+    let number = epoch::raise(tx, &scope).await?;
+    let name = match &scope {
+        Scope::Deployment => "deployment".to_owned(),
+        Scope::Org(org) => format!("organization:{}", org.0),
+        Scope::Idp(_, idp) => format!("idp:{idp}"),
+    };
+    let mut log = Log::new(org, None, origin, now);
+    log.audit("session.end", "done", None, json!({ "scope": name, "live": live }));
+    log.event("sessions.ended", name, json!({ "live": live }));
+    log.change(Change::Epoch(scope, number));
+    log.seal(tx, live).await
+}

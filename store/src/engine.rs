@@ -1,0 +1,307 @@
+//! The database behind plain functions: text of SQL in, rows out. SQLite today; with PostgreSQL the connection in here
+//! becomes an enum over two engines, and nothing above changes: SQL stays within what both take, columns are
+//! integer, text or bytes, flags are integers, and values are always arguments (`$1`).
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_policy::{
+    AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, Seq, SessionHash, Timestamp,
+};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row as _, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
+
+use crate::StoreError;
+
+/// How long SQLite itself waits for a lock. Short, so that whoever waits can think again.
+const LOCK_STEP: Duration = Duration::from_millis(100);
+/// How long a read may wait for a connection of the pool.
+const READ_PATIENCE: Duration = Duration::from_millis(900);
+const READERS: u32 = 4;
+/// "Port": what tells our file from another program's.
+pub(crate) const APPLICATION_ID: i64 = 0x506f_7274;
+
+/// One database file: how to connect to it, and the connections that only read.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    path: PathBuf,
+    readers: SqlitePool,
+}
+
+impl Engine {
+    /// Opens the file, which must be there. The readers are lazy: they come once a writer has made the tables.
+    pub(crate) fn new(path: &Path) -> Self {
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(READ_PATIENCE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options(path).read_only(true));
+        Self { path: path.to_owned(), readers }
+    }
+
+    /// A connection that may write. There is one, the writer's.
+    pub(crate) async fn connect(&self) -> Result<Tx, StoreError> {
+        let options = options(&self.path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // Checkpoints are another connection's work: they would make one write in a thousand slow.
+            .pragma("wal_autocheckpoint", "0");
+        Ok(Tx(Held::Writer(options.connect().await?)))
+    }
+
+    /// One read transaction: everything asked of it comes from one snapshot, begun now.
+    pub(crate) async fn snapshot(&self) -> Result<Tx, StoreError> {
+        Ok(Tx(Held::Reader(self.readers.begin().await?)))
+    }
+
+    /// Closes the connections that read.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(LOCK_STEP)
+        .statement_cache_capacity(200)
+        .disable_statement_logging()
+}
+
+/// A connection within a transaction, or the writer's between two of them.
+#[derive(Debug)]
+pub(crate) struct Tx(Held);
+
+#[derive(Debug)]
+enum Held {
+    Writer(SqliteConnection),
+    Reader(Transaction<'static, Sqlite>),
+}
+
+impl Tx {
+    /// All rows.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = bound(sql, args).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(Row).collect())
+    }
+
+    /// The first row.
+    pub(crate) async fn row(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: &[Arg<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(bound(sql, args).fetch_optional(self.connection()).await?.map(Row))
+    }
+
+    /// The only row of a question that always has one.
+    pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Row, StoreError> {
+        Ok(Row(bound(sql, args).fetch_one(self.connection()).await?))
+    }
+
+    /// Runs a statement and says how many rows it changed.
+    pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        Ok(bound(sql, args).execute(self.connection()).await?.rows_affected())
+    }
+
+    /// Inserts many rows with few statements. `head` ends before the word `values`, `tail` follows the rows; every
+    /// row has the same number of arguments.
+    pub(crate) async fn insert(
+        &mut self,
+        head: &'static str,
+        tail: &'static str,
+        rows: &[Vec<Arg<'_>>],
+    ) -> Result<(), StoreError> {
+        for chunk in rows.chunks(INSERTED_AT_ONCE) {
+            let width = chunk[0].len();
+            let mut sql = String::with_capacity(head.len() + tail.len() + chunk.len() * width * 6);
+            sql.push_str(head);
+            sql.push_str(" values ");
+            for row in 0..chunk.len() {
+                sql.push_str(if row == 0 { "(" } else { ", (" });
+                for column in 0..width {
+                    let comma = if column == 0 { "" } else { ", " };
+                    sql.push_str(&format!("{comma}${}", row * width + column + 1));
+                }
+                sql.push(')');
+            }
+            sql.push(' ');
+            sql.push_str(tail);
+            // Made of our own words and numbers of arguments alone.
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(chunk.len() == INSERTED_AT_ONCE);
+            for arg in chunk.iter().flatten() {
+                query = arg.bind(query);
+            }
+            query.execute(self.connection()).await?;
+        }
+        Ok(())
+    }
+
+    /// Statements without arguments or answers: transactions, savepoints, schemas.
+    pub(crate) async fn plain(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Closes the writer's connection.
+    pub(crate) async fn close(self) {
+        if let Held::Writer(connection) = self.0 {
+            let _ = connection.close().await;
+        }
+    }
+
+    fn connection(&mut self) -> &mut SqliteConnection {
+        match &mut self.0 {
+            Held::Writer(connection) => connection,
+            Held::Reader(transaction) => transaction,
+        }
+    }
+}
+
+/// Rows of one `insert`: with 20 columns still far below what both engines take as arguments.
+const INSERTED_AT_ONCE: usize = 200;
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bound<'q>(sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Query<'q> {
+    args.iter().fold(sqlx::query(sql), |query, arg| arg.bind(query))
+}
+
+/// An argument: integer, text or bytes, or a null of that type.
+#[derive(Clone, Debug)]
+pub(crate) enum Arg<'a> {
+    Int(Option<i64>),
+    Text(Option<Cow<'a, str>>),
+    Bytes(Option<Cow<'a, [u8]>>),
+}
+
+impl Arg<'_> {
+    fn bind<'q>(&self, query: Query<'q>) -> Query<'q> {
+        match self {
+            Self::Int(value) => query.bind(*value),
+            Self::Text(value) => query.bind(value.as_deref().map(str::to_owned)),
+            Self::Bytes(value) => query.bind(value.as_deref().map(<[u8]>::to_vec)),
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($kind:ty: $read:expr),* $(,)?) => {$(
+        impl From<$kind> for Arg<'_> {
+            fn from(value: $kind) -> Self {
+                let read: fn($kind) -> i64 = $read;
+                Self::Int(Some(read(value)))
+            }
+        }
+        impl From<Option<$kind>> for Arg<'_> {
+            fn from(value: Option<$kind>) -> Self {
+                Self::Int(value.map($read))
+            }
+        }
+    )*};
+}
+
+integers! {
+    i64: |value| value,
+    bool: i64::from,
+    OrgId: |id| i64::from(id.0),
+    AppId: |id| i64::from(id.0),
+    DirectoryId: |id| i64::from(id.0),
+    AccountId: |id| id.0,
+    Generation: |generation| generation.0,
+    Seq: |seq| seq.0,
+    Timestamp: |at| at.0,
+}
+
+impl<'a> From<&'a str> for Arg<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Some(value.into()))
+    }
+}
+
+impl<'a> From<&'a String> for Arg<'a> {
+    fn from(value: &'a String) -> Self {
+        Self::Text(Some(value.into()))
+    }
+}
+
+impl From<String> for Arg<'_> {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value.into()))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Arg<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::Text(value.map(Into::into))
+    }
+}
+
+impl<'a> From<&'a ResourceId> for Arg<'a> {
+    fn from(id: &'a ResourceId) -> Self {
+        Self::Text(Some(id.as_str().into()))
+    }
+}
+
+impl<'a> From<&'a SessionHash> for Arg<'a> {
+    fn from(hash: &'a SessionHash) -> Self {
+        Self::Bytes(Some(hash.0.as_slice().into()))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Arg<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(Some(bytes.into()))
+    }
+}
+
+impl<'a> From<Option<&'a [u8]>> for Arg<'a> {
+    fn from(bytes: Option<&'a [u8]>) -> Self {
+        Self::Bytes(bytes.map(Into::into))
+    }
+}
+
+/// A row of an answer; columns are counted from 0.
+#[derive(Debug)]
+pub(crate) struct Row(SqliteRow);
+
+impl Row {
+    pub(crate) fn int(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.0.try_get(column)?)
+    }
+
+    pub(crate) fn maybe_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.0.try_get(column)?)
+    }
+
+    pub(crate) fn text(&self, column: usize) -> Result<&str, StoreError> {
+        Ok(self.0.try_get(column)?)
+    }
+
+    pub(crate) fn maybe_text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        Ok(self.0.try_get(column)?)
+    }
+
+    pub(crate) fn maybe_bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
+        Ok(self.0.try_get(column)?)
+    }
+
+    pub(crate) fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.int(column)? != 0)
+    }
+
+    pub(crate) fn at(&self, column: usize) -> Result<Timestamp, StoreError> {
+        Ok(Timestamp(self.int(column)?))
+    }
+}

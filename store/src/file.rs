@@ -1,0 +1,107 @@
+//! The database file before the database sees it: on a local disk, and for its owner alone.
+//!
+//! SQLite's write-ahead log needs shared memory and locks that network file systems do not give; two processes there
+//! corrupt the file. So such a place is refused, not warned of.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::OpenError;
+
+/// Makes sure the file is there, local and 0600. SQLite gives its log and its index the mode of the file.
+pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    // Without truncation: the file is usually there already.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    if let Some(kind) = file_system(&file).map_err(failed)? {
+        return Err(OpenError::NetworkFileSystem { path: path.to_owned(), kind });
+    }
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            "the database could be read by others (mode {:03o}); it is for its owner alone now", mode & 0o777
+        );
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn file_system(file: &File) -> io::Result<Option<&'static str>> {
+    Ok(network_kind(rustix::fs::fstatfs(file)?.f_type as u64))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system(_: &File) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
+
+/// The name of a network file system by its magic number (statfs(2)).
+#[cfg(any(target_os = "linux", test))]
+fn network_kind(magic: u64) -> Option<&'static str> {
+    // The type of f_type differs between machines: some sign-extend the 32 bits.
+    let kind = match magic & 0xffff_ffff {
+        0x6969 => "NFS",
+        0x517b => "SMB",
+        0xff53_4d42 => "CIFS",
+        0xfe53_4d42 => "SMB2",
+        0x00c3_6400 => "Ceph",
+        0x5346_414f => "AFS",
+        0x7375_7245 => "Coda",
+        0x564c => "NCP",
+        0x0102_1997 => "9P",
+        0x0bd0_0bd0 => "Lustre",
+        0x4750_4653 => "GPFS",
+        0x0116_1970 => "GFS2",
+        0x7461_636f => "OCFS2",
+        0x786f_4256 => "VirtualBox shared folder",
+        0xbacb_acbc => "VMware shared folder",
+        _ => return None,
+    };
+    Some(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_number_on_every_machine() {
+        assert_eq!(network_kind(0x6969), Some("NFS"));
+        assert_eq!(network_kind(0xff53_4d42), Some("CIFS"));
+        assert_eq!(network_kind(0xffff_ffff_ff53_4d42), Some("CIFS"), "sign-extended");
+        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x2fc1_2fc1, 0x794c_7630] {
+            assert_eq!(network_kind(local), None, "{local:#x}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_made_for_its_owner_alone_and_a_wider_one_is_narrowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        prepare(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&path, b"kept").unwrap();
+        prepare(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        assert_eq!(std::fs::read(&path).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = prepare(Path::new("/nonexistent/portcullis.db")).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/portcullis.db"), "{error}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The log: what a transaction did, written in that transaction, under one number. Events say what changed, revocations
+//! what it means for access, audit who did it. Three tables, one order.
+
+use std::sync::Arc;
+
+use portcullis_policy::{
+    AccountId, Change, DirectoryId, Generation, OrgId, Scope, Seq, SessionHash, Timestamp,
+};
+use portcullis_session::Committed;
+use serde_json::{Value, json};
+
+use crate::engine::{Arg, Row, Tx};
+use crate::{Store, StoreError, head};
+
+/// More accounts to be reconsidered than this are one row: the whole organization (R8).
+pub(crate) const RECONSIDERED_SINGLY: usize = 100;
+
+/// Who asks for a write, for the audit.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `scim:default`, `login`, `cli`, `console`: a word of ours, never a secret.
+    pub actor: Arc<str>,
+    /// The address of whoever asks, as far as the configuration lets it be kept.
+    pub client: Option<Arc<str>>,
+    /// The reference or request number that log lines carry.
+    pub reference: Option<Arc<str>>,
+}
+
+impl Origin {
+    /// An actor and nothing else.
+    pub fn of(actor: &str) -> Self {
+        Self { actor: actor.into(), client: None, reference: None }
+    }
+}
+
+/// What one transaction will write down.
+#[derive(Debug)]
+pub(crate) struct Log {
+    org: OrgId,
+    directory: Option<DirectoryId>,
+    now: Timestamp,
+    origin: Origin,
+    events: Vec<(&'static str, String, Value)>,
+    audits: Vec<(&'static str, &'static str, Option<AccountId>, Value)>,
+    changes: Vec<Change>,
+}
+
+impl Log {
+    pub(crate) fn new(org: OrgId, directory: Option<DirectoryId>, origin: &Origin, now: Timestamp) -> Self {
+        let origin = origin.clone();
+        Self { org, directory, now, origin, events: Vec::new(), audits: Vec::new(), changes: Vec::new() }
+    }
+
+    /// Something about a resource or an account changed.
+    pub(crate) fn event(&mut self, kind: &'static str, subject: impl Into<String>, detail: Value) {
+        self.events.push((kind, subject.into(), detail));
+    }
+
+    /// Somebody did, or was refused, something.
+    pub(crate) fn audit(
+        &mut self,
+        action: &'static str,
+        outcome: &'static str,
+        account: Option<AccountId>,
+        detail: Value,
+    ) {
+        self.audits.push((action, outcome, account, detail));
+    }
+
+    /// Both: something changed, and who did it.
+    pub(crate) fn did(
+        &mut self,
+        kind: &'static str,
+        subject: &str,
+        account: Option<AccountId>,
+        detail: Value,
+    ) {
+        self.audit(kind, "done", account, json!({ "subject": subject, "detail": detail }));
+        self.event(kind, subject, detail);
+    }
+
+    /// What it means for access.
+    pub(crate) fn change(&mut self, change: Change) {
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
+    /// Accounts whose description is to be read again.
+    pub(crate) fn reconsider(&mut self, accounts: Vec<AccountId>) {
+        if accounts.len() > RECONSIDERED_SINGLY {
+            self.change(Change::ReconsiderAll(self.org));
+        } else {
+            accounts.into_iter().for_each(|account| self.change(Change::Reconsider(account)));
+        }
+    }
+
+    /// Draws the number, writes the rows and seals the value. The last thing a transaction does.
+    pub(crate) async fn seal<T>(self, tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
+        let seq = head::next_seq(tx).await?;
+        self.write(tx, seq).await?;
+        // Whatever changes access may take some of it away: a group more can cost a role, by a conflict.
+        let takes_away = !self.changes.is_empty();
+        Ok(Committed::new(value, self.changes, seq, takes_away))
+    }
+
+    async fn write(&self, tx: &mut Tx, seq: Seq) -> Result<(), StoreError> {
+        let numbered = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let mut events = Vec::with_capacity(self.events.len());
+        for (n, (kind, subject, detail)) in self.events.iter().enumerate() {
+            events.push(vec![
+                seq.into(),
+                numbered(n).into(),
+                self.org.into(),
+                self.directory.into(),
+                self.now.into(),
+                (*kind).into(),
+                subject.into(),
+                detail.to_string().into(),
+            ]);
+        }
+        let sql = "insert into event (seq, n, organization, directory, at, kind, subject, detail)";
+        tx.insert(sql, "", &events).await?;
+
+        let mut audits = Vec::with_capacity(self.audits.len());
+        for (n, (action, outcome, account, detail)) in self.audits.iter().enumerate() {
+            audits.push(vec![
+                seq.into(),
+                numbered(n).into(),
+                self.org.into(),
+                self.now.into(),
+                (*action).into(),
+                (*outcome).into(),
+                (&*self.origin.actor).into(),
+                (*account).into(),
+                self.origin.client.as_deref().into(),
+                self.origin.reference.as_deref().into(),
+                detail.to_string().into(),
+            ]);
+        }
+        let sql = "insert into audit (seq, n, organization, at, action, outcome, actor, account, client, reference, detail)";
+        tx.insert(sql, "", &audits).await?;
+
+        let mut changes = Vec::with_capacity(self.changes.len());
+        for (n, change) in self.changes.iter().enumerate() {
+            let mut row = vec![seq.into(), numbered(n).into()];
+            row.extend(to_row(self.org, change));
+            changes.push(row);
+        }
+        let sql = "insert into revocation (seq, n, organization, kind, account, number, session, idp)";
+        tx.insert(sql, "", &changes).await
+    }
+}
+
+/// A write that changed nothing and has nothing to enforce, at the log number of its snapshot.
+pub(crate) async fn unchanged<T>(tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
+    Ok(Committed::new(value, Vec::new(), head::seq(tx).await?, false))
+}
+
+/// A write that changed nothing but leaves its user out: it waits like the first one (R5).
+pub(crate) async fn still_out<T>(
+    tx: &mut Tx,
+    account: AccountId,
+    generation: Generation,
+    value: T,
+) -> Result<Committed<T>, StoreError> {
+    let changes = vec![Change::Out(account, generation)];
+    Ok(Committed::new(value, changes, head::seq(tx).await?, true))
+}
+
+/// Columns: organization, kind, account, number, session, idp.
+fn to_row(org: OrgId, change: &Change) -> [Arg<'_>; 6] {
+    const NONE: Arg<'_> = Arg::Int(None);
+    let no_session = Arg::Bytes(None);
+    let no_idp = Arg::Text(None);
+    match change {
+        Change::Out(account, generation) => {
+            [org.into(), "out".into(), (*account).into(), (*generation).into(), no_session, no_idp]
+        }
+        Change::Ended(account, hash) => {
+            [org.into(), "ended".into(), (*account).into(), NONE, hash.into(), no_idp]
+        }
+        Change::Epoch(scope, epoch) => {
+            let (org, idp) = scope_key(scope);
+            let number = i64::try_from(*epoch).unwrap_or(i64::MAX);
+            [org.into(), "epoch".into(), NONE, number.into(), no_session, idp.into()]
+        }
+        Change::Reconsider(account) => {
+            [org.into(), "reconsider".into(), (*account).into(), NONE, no_session, no_idp]
+        }
+        Change::ReconsiderAll(org) => [(*org).into(), "all".into(), NONE, NONE, no_session, no_idp],
+    }
+}
+
+/// The key of a scope in the table `epoch`: organization 0 is the deployment, the empty name an organization.
+pub(crate) fn scope_key(scope: &Scope) -> (OrgId, &str) {
+    match scope {
+        Scope::Deployment => (OrgId(0), ""),
+        Scope::Org(org) => (*org, ""),
+        Scope::Idp(org, idp) => (*org, idp),
+    }
+}
+
+/// Columns: seq, organization, kind, account, number, session, idp.
+fn from_row(row: &Row) -> Result<(Seq, Change), StoreError> {
+    let seq = row.int(0)?;
+    let damaged = |what| StoreError::Unreadable { table: "revocation", row: seq.to_string(), what };
+    let org = OrgId(u32::try_from(row.int(1)?).map_err(|_| damaged("the organization"))?);
+    let account = || row.maybe_int(3)?.map(AccountId).ok_or_else(|| damaged("no account"));
+    let number = || row.maybe_int(4)?.ok_or_else(|| damaged("no number"));
+    let change = match row.text(2)? {
+        "out" => Change::Out(account()?, Generation(number()?)),
+        "ended" => {
+            let hash = row.maybe_bytes(5)?.and_then(|hash| hash.try_into().ok());
+            Change::Ended(account()?, SessionHash(hash.ok_or_else(|| damaged("no session"))?))
+        }
+        "epoch" => {
+            let scope = match (org.0, row.maybe_text(6)?.unwrap_or_default()) {
+                (0, _) => Scope::Deployment,
+                (_, "") => Scope::Org(org),
+                (_, idp) => Scope::Idp(org, idp.into()),
+            };
+            Change::Epoch(scope, u64::try_from(number()?).map_err(|_| damaged("the epoch"))?)
+        }
+        "reconsider" => Change::Reconsider(account()?),
+        "all" => Change::ReconsiderAll(org),
+        _ => return Err(damaged("the kind")),
+    };
+    Ok((Seq(seq), change))
+}
+
+impl Store {
+    /// The number of the last commit.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn seq(&self) -> Result<Seq, StoreError> {
+        head::seq(&mut self.engine.snapshot().await?).await
+    }
+
+    /// What changed access after `seq`, in the order of commits; whole commits, at least one of them where there is
+    /// any, and no more than about `limit` changes.
+    ///
+    /// # Errors
+    /// The database does not answer, or a row is damaged.
+    pub async fn changes_after(&self, seq: Seq, limit: u32) -> Result<Vec<(Seq, Change)>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        // The number of the commit in which the limit falls: that one is still read whole.
+        let args = [seq.into(), i64::from(limit.saturating_sub(1)).into()];
+        let sql = "select seq from revocation where seq > $1 order by seq, n limit 1 offset $2";
+        let last = tx.row(sql, &args).await?.map_or(Ok(i64::MAX), |row| row.int(0))?;
+        let sql = "select seq, organization, kind, account, number, session, idp from revocation \
+                   where seq > $1 and seq <= $2 order by seq, n";
+        tx.rows(sql, &[seq.into(), last.into()]).await?.iter().map(from_row).collect()
+    }
+
+    /// The last events, newest first.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn events(&self, org: OrgId, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        let sql = "select seq, at, kind, subject, detail from event where organization = $1 order by seq desc, n desc limit $2";
+        let rows = tx.rows(sql, &[org.into(), i64::from(limit).into()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Event {
+                    seq: Seq(row.int(0)?),
+                    at: row.at(1)?,
+                    kind: row.text(2)?.to_owned(),
+                    subject: row.text(3)?.to_owned(),
+                    detail: row.text(4)?.to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// The last audit records, newest first.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn audits(&self, org: OrgId, limit: u32) -> Result<Vec<Audit>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        let sql = "select seq, at, action, outcome, actor, account, client, reference, detail from audit \
+                   where organization = $1 order by seq desc, n desc limit $2";
+        let rows = tx.rows(sql, &[org.into(), i64::from(limit).into()]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Audit {
+                    seq: Seq(row.int(0)?),
+                    at: row.at(1)?,
+                    action: row.text(2)?.to_owned(),
+                    outcome: row.text(3)?.to_owned(),
+                    actor: row.text(4)?.to_owned(),
+                    account: row.maybe_int(5)?.map(AccountId),
+                    client: row.maybe_text(6)?.map(str::to_owned),
+                    reference: row.maybe_text(7)?.map(str::to_owned),
+                    detail: row.text(8)?.to_owned(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// A row of the event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The number of its commit.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// `user.created`, `group.updated`, `account.linked`, …
+    pub kind: String,
+    /// The id of a resource, or `account:N`.
+    pub subject: String,
+    /// JSON.
+    pub detail: String,
+}
+
+/// A row of the audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The number of its commit.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// `login`, `scim`, `session.end`, …
+    pub action: String,
+    /// `accepted`, or why not.
+    pub outcome: String,
+    /// Who asked.
+    pub actor: String,
+    /// Whom it is about.
+    pub account: Option<AccountId>,
+    /// From where.
+    pub client: Option<String>,
+    /// The reference number.
+    pub reference: Option<String>,
+    /// JSON.
+    pub detail: String,
+}
+
+/// How an account without a User is named in events.
+pub(crate) fn account_name(id: AccountId) -> String {
+    format!("account:{}", id.0)
+}
+
+/// How an event names what it is about: the User, or the account where there is none.
+pub(crate) fn subject_name(account: AccountId, resource: Option<&str>) -> String {
+    resource.map_or_else(|| account_name(account), str::to_owned)
+}

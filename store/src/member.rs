@@ -1,0 +1,199 @@
+//! The table `member`: who is in which group. Groups hold users and groups; whoever is in a group is in every group
+//! around it. Circles do no harm: `union` visits each group once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, ResourceId, Timestamp};
+use portcullis_scim::{Member, Membership};
+use sqlx::AssertSqlSafe;
+
+use crate::StoreError;
+use crate::engine::{Arg, Tx};
+use crate::resource::{Place, kind_of};
+
+/// As many row numbers as one question names.
+const ASKED_AT_ONCE: usize = 200;
+
+/// The names of every group a user is in, nested ones included; sorted, so that the same groups give the same list.
+pub(crate) async fn group_names(tx: &mut Tx, place: Place, user: i64) -> Result<Arc<[Arc<str>]>, StoreError> {
+    let sql = "with recursive above(team) as ( \
+                 select team from member where organization = $1 and directory = $2 and member = $3 \
+                 union \
+                 select m.team from member m join above a on m.member = a.team \
+                 where m.organization = $1 and m.directory = $2) \
+               select r.display from above a \
+               join resource r on r.organization = $1 and r.directory = $2 and r.rid = a.team \
+               order by r.display, r.rid";
+    let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), user.into()]).await?;
+    rows.iter().map(|row| row.text(0).map(Arc::from)).collect()
+}
+
+/// The groups of each of these users, nested ones included, in the order the groups were made.
+pub(crate) async fn memberships(
+    tx: &mut Tx,
+    place: Place,
+    users: &[i64],
+) -> Result<HashMap<i64, Vec<Membership>>, StoreError> {
+    let mut found: HashMap<i64, Vec<Membership>> = HashMap::new();
+    for users in users.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "with recursive above(origin, team) as ( \
+               select member, team from member \
+               where organization = $1 and directory = $2 and member in ({}) \
+               union \
+               select a.origin, m.team from member m join above a on m.member = a.team \
+               where m.organization = $1 and m.directory = $2) \
+             select a.origin, r.id, r.display, \
+               case when exists (select 1 from member d where d.organization = $1 and d.directory = $2 \
+                 and d.team = a.team and d.member = a.origin) then 1 else 0 end \
+             from above a \
+             join resource r on r.organization = $1 and r.directory = $2 and r.rid = a.team \
+             order by a.origin, r.rid",
+            places(3, users.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &asked(place, users)).await? {
+            let membership = Membership {
+                group: ResourceId::new(row.text(1)?),
+                display: row.text(2)?.to_owned(),
+                direct: row.flag(3)?,
+            };
+            found.entry(row.int(0)?).or_default().push(membership);
+        }
+    }
+    Ok(found)
+}
+
+/// A member, with its row number.
+#[derive(Clone, Debug)]
+pub(crate) struct InGroup {
+    pub(crate) rid: i64,
+    pub(crate) member: Member,
+}
+
+/// The members of each of these groups, in the order the members were made.
+pub(crate) async fn members(
+    tx: &mut Tx,
+    place: Place,
+    groups: &[i64],
+) -> Result<HashMap<i64, Vec<InGroup>>, StoreError> {
+    let mut found: HashMap<i64, Vec<InGroup>> = HashMap::new();
+    for groups in groups.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select m.team, m.member, r.id, r.kind, r.display from member m \
+             join resource r on r.organization = $1 and r.directory = $2 and r.rid = m.member \
+             where m.organization = $1 and m.directory = $2 and m.team in ({}) order by m.team, m.member",
+            places(3, groups.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &asked(place, groups)).await? {
+            let member = read(row.text(2)?, row.text(3)?, row.text(4)?)?;
+            found.entry(row.int(0)?).or_default().push(InGroup { rid: row.int(1)?, member });
+        }
+    }
+    Ok(found)
+}
+
+/// Users and groups that may become members, by their ids; ids that name nothing live are left out.
+pub(crate) async fn find(tx: &mut Tx, place: Place, ids: &[ResourceId]) -> Result<Vec<InGroup>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select rid, id, kind, display from resource \
+             where organization = $1 and directory = $2 and deleted is null and id in ({})",
+            places(3, ids.len())
+        );
+        let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
+        args.extend(ids.iter().map(Arg::from));
+        for row in tx.rows(AssertSqlSafe(sql), &args).await? {
+            let member = read(row.text(1)?, row.text(2)?, row.text(3)?)?;
+            found.push(InGroup { rid: row.int(0)?, member });
+        }
+    }
+    Ok(found)
+}
+
+fn read(id: &str, kind: &str, display: &str) -> Result<Member, StoreError> {
+    Ok(Member { id: ResourceId::new(id), kind: kind_of(kind)?, display: Some(display.to_owned()) })
+}
+
+pub(crate) async fn add(tx: &mut Tx, place: Place, group: i64, members: &[i64]) -> Result<(), StoreError> {
+    let rows: Vec<Vec<Arg<'_>>> = members
+        .iter()
+        .map(|member| vec![place.org.into(), place.directory.into(), group.into(), (*member).into()])
+        .collect();
+    tx.insert("insert into member (organization, directory, team, member)", "on conflict do nothing", &rows)
+        .await
+}
+
+pub(crate) async fn remove(tx: &mut Tx, place: Place, group: i64, members: &[i64]) -> Result<(), StoreError> {
+    for members in members.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "delete from member where organization = $1 and directory = $2 and team = $3 and member in ({})",
+            places(4, members.len())
+        );
+        let mut args = vec![place.org.into(), place.directory.into(), group.into()];
+        args.extend(members.iter().map(|member| Arg::from(*member)));
+        tx.run(AssertSqlSafe(sql), &args).await?;
+    }
+    Ok(())
+}
+
+/// Takes a user or group out of every group; these groups have changed then. Returns how many.
+pub(crate) async fn remove_everywhere(
+    tx: &mut Tx,
+    place: Place,
+    member: i64,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let sql = "update resource set version = version + 1, modified = $4 \
+               where organization = $1 and directory = $2 and rid in ( \
+                 select team from member where organization = $1 and directory = $2 and member = $3)";
+    let left = tx.run(sql, &[place.org.into(), place.directory.into(), member.into(), now.into()]).await?;
+    let sql = "delete from member where organization = $1 and directory = $2 and member = $3";
+    tx.run(sql, &[place.org.into(), place.directory.into(), member.into()]).await?;
+    Ok(left)
+}
+
+/// The accounts of these users and of all users in these groups, nested ones included; no more than `limit`.
+pub(crate) async fn accounts_below(
+    tx: &mut Tx,
+    place: Place,
+    rids: &[i64],
+    limit: usize,
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut accounts = Vec::new();
+    for rids in rids.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "with recursive below(rid) as ( \
+               select rid from resource where organization = $1 and directory = $2 and rid in ({}) \
+               union \
+               select m.member from member m join below b on m.team = b.rid \
+               where m.organization = $1 and m.directory = $2) \
+             select distinct r.account from below b \
+             join resource r on r.organization = $1 and r.directory = $2 and r.rid = b.rid \
+             where r.account is not null limit {limit}",
+            places(3, rids.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &asked(place, rids)).await? {
+            accounts.push(AccountId(row.int(0)?));
+        }
+        if accounts.len() >= limit {
+            break;
+        }
+    }
+    accounts.sort_unstable();
+    accounts.dedup();
+    Ok(accounts)
+}
+
+/// `$3, $4, …`: made of numbers alone.
+pub(crate) fn places(first: usize, count: usize) -> String {
+    let places: Vec<String> = (first..first + count).map(|n| format!("${n}")).collect();
+    places.join(", ")
+}
+
+fn asked(place: Place, rids: &[i64]) -> Vec<Arg<'static>> {
+    let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
+    args.extend(rids.iter().map(|rid| Arg::from(*rid)));
+    args
+}

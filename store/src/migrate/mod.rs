@@ -1,0 +1,92 @@
+//! The schema's history. Migrations only add; what they replace goes one release later, so that a release reads what
+//! the one before wrote and the other way round. A schema too new is refused by name.
+
+use std::path::Path;
+
+use crate::OpenError;
+use crate::engine::{APPLICATION_ID, Tx};
+use crate::error::StoreError;
+
+/// One step, as text for the engine. Numbers start at 1 and have no gaps.
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "first", sql: include_str!("sqlite/0001_first.sql") }];
+
+/// The newest schema this release knows.
+const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;
+
+/// Brings the schema up to date, in one transaction, or leaves it as it was.
+pub(crate) async fn migrate(tx: &mut Tx, path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Store { path: path.to_owned(), source };
+    tx.plain("begin immediate").await.map_err(failed)?;
+    let outcome = async {
+        let found = found(tx, path).await?;
+        for migration in MIGRATIONS.iter().filter(|migration| migration.number > found) {
+            run(tx, migration).await.map_err(|source| OpenError::Migration {
+                path: path.to_owned(),
+                number: migration.number,
+                name: migration.name,
+                source,
+            })?;
+        }
+        tx.plain("commit").await.map_err(failed)
+    }
+    .await;
+    if outcome.is_err() {
+        // The connection is given up with the start; what has begun is taken back with it.
+        let _ = tx.plain("rollback").await;
+    }
+    outcome
+}
+
+/// The number of the schema in the file; 0 for an empty one.
+async fn found(tx: &mut Tx, path: &Path) -> Result<i64, OpenError> {
+    let failed = |source| OpenError::Store { path: path.to_owned(), source };
+    let (tables, application) = identity(tx).await.map_err(failed)?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotOurs { path: path.to_owned() });
+    }
+    let (found, name) = newest(tx).await.map_err(failed)?;
+    if found > KNOWN {
+        return Err(OpenError::TooNew { path: path.to_owned(), found, name, known: KNOWN });
+    }
+    Ok(found)
+}
+
+async fn identity(tx: &mut Tx) -> Result<(i64, i64), StoreError> {
+    let tables = tx.one("select count(*) from sqlite_schema", &[]).await?.int(0)?;
+    let application = tx.one("pragma application_id", &[]).await?.int(0)?;
+    Ok((tables, application))
+}
+
+async fn newest(tx: &mut Tx) -> Result<(i64, String), StoreError> {
+    let row = tx.row("select number, name from migration order by number desc limit 1", &[]).await?;
+    row.map_or(Ok((0, String::new())), |row| Ok((row.int(0)?, row.text(1)?.to_owned())))
+}
+
+async fn run(tx: &mut Tx, migration: &Migration) -> Result<(), StoreError> {
+    tx.plain(migration.sql).await?;
+    let args = [migration.number.into(), migration.name.into()];
+    tx.run("insert into migration (number, name) values ($1, $2)", &args).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_in_order_without_gaps() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(migration.number).unwrap(), index + 1, "{}", migration.name);
+        }
+    }
+}

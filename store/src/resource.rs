@@ -1,0 +1,275 @@
+//! The table `resource`: users and groups as clients wrote them, and the tombstones of users. Beside each row stand the
+//! names it must not share; the table `attr` holds what filters look up, the table `member` who is in a group.
+
+use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId, Timestamp, fold};
+use portcullis_scim::{Meta, Resource, ResourceKind, Version};
+
+use crate::engine::{Row, Tx};
+use crate::{StoreError, head};
+
+/// A row.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) rid: i64,
+    pub(crate) id: ResourceId,
+    /// Without members.
+    pub(crate) resource: Resource,
+    pub(crate) had_external_id: bool,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) meta: Meta,
+    /// A tombstone since then.
+    pub(crate) deleted: Option<Timestamp>,
+}
+
+/// Where a resource stands: the key of every question about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) org: OrgId,
+    pub(crate) directory: DirectoryId,
+}
+
+impl Stored {
+    /// Columns: rid, id, kind, doc, had_external_id, account, version, created, modified, deleted.
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let id = ResourceId::new(row.text(1)?);
+        let resource = parse(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
+        Ok(Self {
+            rid: row.int(0)?,
+            id,
+            resource,
+            had_external_id: row.flag(4)?,
+            account: row.maybe_int(5)?.map(AccountId),
+            meta: Meta { version: Version(row.int(6)?), created: row.at(7)?, modified: row.at(8)? },
+            deleted: row.maybe_int(9)?.map(Timestamp),
+        })
+    }
+
+    /// The account of a User.
+    pub(crate) fn user_account(&self) -> Result<AccountId, StoreError> {
+        self.account.ok_or_else(|| StoreError::Unreadable {
+            table: "resource",
+            row: self.id.to_string(),
+            what: "a user without an account",
+        })
+    }
+}
+
+/// The document of the resource with that id.
+pub(crate) fn parse(kind: ResourceKind, id: &str, doc: &str) -> Result<Resource, StoreError> {
+    Resource::from_json(kind, doc).map_err(|_| StoreError::Unreadable {
+        table: "resource",
+        row: id.to_owned(),
+        what: "the document",
+    })
+}
+
+/// The kind by its name.
+pub(crate) fn kind_of(name: &str) -> Result<ResourceKind, StoreError> {
+    ResourceKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or(StoreError::Unreadable {
+        table: "resource",
+        row: String::new(),
+        what: "the kind",
+    })
+}
+
+/// The name that must be unique: `userName` of a User, `displayName` of a Group.
+pub(crate) fn name(resource: &Resource) -> &str {
+    match resource.kind() {
+        ResourceKind::User => resource.user_name(),
+        ResourceKind::Group => resource.display_name(),
+    }
+    .unwrap_or_default()
+}
+
+/// The attribute that holds the unique name.
+pub(crate) fn name_attribute(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::User => "userName",
+        ResourceKind::Group => "displayName",
+    }
+}
+
+fn display(resource: &Resource) -> &str {
+    resource.display_name().unwrap_or_else(|| name(resource))
+}
+
+/// The resource with that id, a tombstone too.
+pub(crate) async fn by_id(
+    tx: &mut Tx,
+    place: Place,
+    kind: ResourceKind,
+    id: &ResourceId,
+) -> Result<Option<Stored>, StoreError> {
+    let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+               from resource where organization = $1 and directory = $2 and id = $3 and kind = $4";
+    let args = [place.org.into(), place.directory.into(), id.into(), kind.name().into()];
+    tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()
+}
+
+/// The live resource whose name collides, other than `but`: its row number and its name as it is written.
+pub(crate) async fn name_holder(
+    tx: &mut Tx,
+    place: Place,
+    resource: &Resource,
+    but: Option<i64>,
+) -> Result<Option<String>, StoreError> {
+    let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+               from resource where organization = $1 and directory = $2 and kind = $3 and name = $4 \
+               and deleted is null and rid <> $5";
+    let args = [
+        place.org.into(),
+        place.directory.into(),
+        resource.kind().name().into(),
+        fold::unique(name(resource)).into(),
+        but.unwrap_or(-1).into(),
+    ];
+    let holder = tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()?;
+    Ok(holder.map(|holder| name(&holder.resource).to_owned()))
+}
+
+/// The live User, other than `but`, that has this `externalId`: its `userName`.
+pub(crate) async fn external_id_holder(
+    tx: &mut Tx,
+    place: Place,
+    external_id: &str,
+    but: Option<i64>,
+) -> Result<Option<String>, StoreError> {
+    let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+               from resource where organization = $1 and directory = $2 and external_id = $3 \
+               and deleted is null and kind = 'User' and rid <> $4";
+    let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
+    let holder = tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()?;
+    Ok(holder.map(|holder| name(&holder.resource).to_owned()))
+}
+
+/// The tombstone that a new User brings back: the same `externalId`, or neither ever had one and the name is equal. An
+/// equal name with another `externalId` is a new person.
+pub(crate) async fn tombstone_of(
+    tx: &mut Tx,
+    place: Place,
+    user: &Resource,
+) -> Result<Option<Stored>, StoreError> {
+    let rows = match user.external_id() {
+        Some(external_id) => {
+            let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                       from resource where organization = $1 and directory = $2 and external_id = $3 \
+                       and deleted is not null order by deleted desc, rid desc limit 1";
+            tx.rows(sql, &[place.org.into(), place.directory.into(), external_id.into()]).await?
+        }
+        None => {
+            let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                       from resource where organization = $1 and directory = $2 and name = $3 \
+                       and deleted is not null and had_external_id = 0 order by deleted desc, rid desc";
+            let key = fold::unique(name(user));
+            tx.rows(sql, &[place.org.into(), place.directory.into(), key.into()]).await?
+        }
+    };
+    for row in &rows {
+        let stored = Stored::read(row)?;
+        let is_same =
+            user.external_id().is_some() || fold::same(name(&stored.resource)) == fold::same(name(user));
+        if is_same {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
+}
+
+/// Inserts a resource, at first without an account. The numbers of `attr` and `member` are the caller's.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    place: Place,
+    resource: Resource,
+    now: Timestamp,
+) -> Result<Stored, StoreError> {
+    let rid = head::next_row(tx).await?;
+    let id = new_id(now);
+    let had_external_id = resource.external_id().is_some();
+    let sql = "insert into resource (organization, directory, rid, kind, id, doc, name, display, external_id, \
+                 had_external_id, version, created, modified) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11, $11)";
+    let args = [
+        place.org.into(),
+        place.directory.into(),
+        rid.into(),
+        resource.kind().name().into(),
+        (&id).into(),
+        resource.to_json().into(),
+        fold::unique(name(&resource)).into(),
+        display(&resource).into(),
+        resource.external_id().into(),
+        had_external_id.into(),
+        now.into(),
+    ];
+    tx.run(sql, &args).await?;
+    let meta = Meta { created: now, modified: now, version: Version(1) };
+    Ok(Stored { rid, id, resource, had_external_id, account: None, meta, deleted: None })
+}
+
+/// Joins a User and its account.
+pub(crate) async fn set_account(
+    tx: &mut Tx,
+    place: Place,
+    stored: &mut Stored,
+    account: AccountId,
+) -> Result<(), StoreError> {
+    let sql = "update resource set account = $4 where organization = $1 and directory = $2 and rid = $3";
+    tx.run(sql, &[place.org.into(), place.directory.into(), stored.rid.into(), account.into()]).await?;
+    stored.account = Some(account);
+    Ok(())
+}
+
+/// Writes what a resource says now, at the next version; a tombstone lives again.
+pub(crate) async fn update(
+    tx: &mut Tx,
+    place: Place,
+    stored: &mut Stored,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    stored.had_external_id |= stored.resource.external_id().is_some();
+    stored.meta.version = Version(stored.meta.version.0 + 1);
+    stored.meta.modified = now;
+    stored.deleted = None;
+    let sql = "update resource set doc = $4, name = $5, display = $6, external_id = $7, had_external_id = $8, \
+                 version = $9, modified = $10, deleted = null \
+               where organization = $1 and directory = $2 and rid = $3";
+    let args = [
+        place.org.into(),
+        place.directory.into(),
+        stored.rid.into(),
+        stored.resource.to_json().into(),
+        fold::unique(name(&stored.resource)).into(),
+        display(&stored.resource).into(),
+        stored.resource.external_id().into(),
+        stored.had_external_id.into(),
+        stored.meta.version.0.into(),
+        now.into(),
+    ];
+    tx.run(sql, &args).await.map(drop)
+}
+
+/// Makes a User a tombstone: its name is free, its document is kept for operators.
+pub(crate) async fn bury(
+    tx: &mut Tx,
+    place: Place,
+    stored: &Stored,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "update resource set deleted = $4, modified = $4, version = version + 1 \
+               where organization = $1 and directory = $2 and rid = $3";
+    tx.run(sql, &[place.org.into(), place.directory.into(), stored.rid.into(), now.into()]).await.map(drop)
+}
+
+/// Removes a Group for good, with its rows of `attr` and `member`.
+pub(crate) async fn delete(tx: &mut Tx, place: Place, rid: i64) -> Result<(), StoreError> {
+    let sql = "delete from resource where organization = $1 and directory = $2 and rid = $3";
+    tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
+}
+
+/// A UUID that begins with the time, so that rows made together stand together. It is a name, not a secret.
+fn new_id(now: Timestamp) -> ResourceId {
+    let seconds = u64::try_from(now.seconds()).unwrap_or_default();
+    let nanos = u32::try_from(now.0.rem_euclid(1000) * 1_000_000).unwrap_or_default();
+    let at = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+    ResourceId::new(uuid::Uuid::new_v7(at).hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
+}

@@ -1,0 +1,210 @@
+//! The table `session`: signed-in browsers, by the hash of an id that only the browser has.
+//!
+//! A row is first read as a hint, whose account is then asked for; what counts is read afterwards, in one transaction,
+//! with the account and the epochs (R3). A session is over when its row says so, its account's generation or one of
+//! its epochs has passed it, or its time is up: rows are not touched when many end at once.
+
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, AppId, Generation, OrgId, SessionHash, Timestamp};
+use portcullis_session::{Stored, StoredSession};
+
+use crate::engine::{Row, Tx};
+use crate::writer::Lane;
+use crate::{Store, StoreError, account, epoch};
+
+/// What an IdP wants to hear of its own at the logout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedIdToken {
+    /// The IdP.
+    pub idp: Arc<str>,
+    /// The ID token, sealed; `None` where none was kept.
+    pub sealed: Option<Vec<u8>>,
+}
+
+/// A session as sign-in makes it.
+#[derive(Debug)]
+pub(crate) struct Born<'a> {
+    pub(crate) org: OrgId,
+    pub(crate) hash: SessionHash,
+    pub(crate) account: AccountId,
+    pub(crate) app: AppId,
+    pub(crate) idp: &'a str,
+    pub(crate) generation: Generation,
+    pub(crate) epochs: [u64; 3],
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Timestamp,
+    pub(crate) id_token: Option<&'a [u8]>,
+}
+
+pub(crate) async fn insert(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreError> {
+    let [deployment, organization, idp] = born.epochs.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX));
+    let sql = "insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
+                 epoch_organization, epoch_idp, created, seen, expires, id_token) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)";
+    let args = [
+        born.org.into(),
+        (&born.hash).into(),
+        born.account.into(),
+        born.app.into(),
+        born.idp.into(),
+        born.generation.into(),
+        deployment.into(),
+        organization.into(),
+        idp.into(),
+        born.created.into(),
+        born.expires.into(),
+        born.id_token.into(),
+    ];
+    tx.run(sql, &args).await.map(drop)
+}
+
+/// Ends one session; whose it was, or `None` where it is not there or has ended before.
+pub(crate) async fn end(
+    tx: &mut Tx,
+    hash: &SessionHash,
+    now: Timestamp,
+) -> Result<Option<(OrgId, AccountId)>, StoreError> {
+    let sql = "update session set ended = $2, id_token = null where hash = $1 and ended is null \
+               returning organization, account";
+    let row = tx.row(sql, &[hash.into(), now.into()]).await?;
+    row.as_ref().map(owner).transpose()
+}
+
+/// Whose session it is, ended or not.
+pub(crate) async fn owner_of(
+    tx: &mut Tx,
+    hash: &SessionHash,
+) -> Result<Option<(OrgId, AccountId)>, StoreError> {
+    let row = tx.row("select organization, account from session where hash = $1", &[hash.into()]).await?;
+    row.as_ref().map(owner).transpose()
+}
+
+fn owner(row: &Row) -> Result<(OrgId, AccountId), StoreError> {
+    Ok((organization(row, 0)?, AccountId(row.int(1)?)))
+}
+
+fn organization(row: &Row, column: usize) -> Result<OrgId, StoreError> {
+    let number = row.int(column)?;
+    u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
+        table: "session",
+        row: number.to_string(),
+        what: "the organization",
+    })
+}
+
+fn app(row: &Row, column: usize) -> Result<AppId, StoreError> {
+    let number = row.int(column)?;
+    u32::try_from(number).map(AppId).map_err(|_| StoreError::Unreadable {
+        table: "session",
+        row: number.to_string(),
+        what: "the app",
+    })
+}
+
+/// The condition that a row `s` with its account `a` is live at `$1`, by everything but idleness.
+const LIVE: &str = "s.ended is null and s.expires > $1 and s.generation >= a.generation \
+     and not exists (select 1 from epoch e where \
+       (e.organization = 0 and e.number > s.epoch_deployment) \
+       or (e.organization = s.organization and e.idp = '' and e.number > s.epoch_organization) \
+       or (e.organization = s.organization and e.idp = s.idp and e.idp <> '' and e.number > s.epoch_idp))";
+
+/// How many live sessions match a further condition on `s`; `args` start at `$2`.
+pub(crate) async fn count_live(
+    tx: &mut Tx,
+    condition: &'static str,
+    args: &[crate::engine::Arg<'_>],
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    let sql = format!(
+        "select count(*) from session s \
+         join account a on a.organization = s.organization and a.id = s.account where {LIVE} and {condition}"
+    );
+    let mut all = vec![now.into()];
+    all.extend_from_slice(args);
+    // Made of texts of this crate alone.
+    let count = tx.one(sqlx::AssertSqlSafe(sql), &all).await?.int(0)?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+impl Store {
+    /// Whose session it may be: a hint, to find the account in memory. Nothing else is to be believed of it (R3).
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn hint(&self, hash: &SessionHash) -> Result<Option<(OrgId, AccountId)>, StoreError> {
+        owner_of(&mut self.engine.snapshot().await?, hash).await
+    }
+
+    /// A session with its account, the epochs and the log number: of one snapshot, begun now.
+    ///
+    /// # Errors
+    /// The database does not answer, or a row is damaged.
+    pub async fn stored(&self, hash: &SessionHash) -> Result<Option<Stored>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        let sql = "select organization, account, app, idp, generation, epoch_deployment, epoch_organization, \
+                     epoch_idp, created, seen, expires, ended from session where hash = $1";
+        let Some(row) = tx.row(sql, &[hash.into()]).await? else { return Ok(None) };
+        let (org, account) = owner(&row)?;
+        let idp: Arc<str> = row.text(3)?.into();
+        let session = StoredSession {
+            hash: *hash,
+            app: app(&row, 2)?,
+            born: Generation(row.int(4)?),
+            born_epochs: [
+                epoch::number(row.int(5)?)?,
+                epoch::number(row.int(6)?)?,
+                epoch::number(row.int(7)?)?,
+            ],
+            created: row.at(8)?,
+            seen: row.at(9)?,
+            expires: row.at(10)?,
+            ended: row.maybe_int(11)?.is_some(),
+            idp,
+        };
+        let epochs = epoch::read(&mut tx, org, &session.idp).await?;
+        let described = account::describe(&mut tx, org, account).await?;
+        Ok(described.map(|described| Stored { described, session, epochs }))
+    }
+
+    /// The ID token that was kept for the logout at the IdP; gone once the session has ended.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn id_token(&self, hash: &SessionHash) -> Result<Option<SealedIdToken>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        let sql = "select idp, id_token from session where hash = $1 and ended is null";
+        let Some(row) = tx.row(sql, &[hash.into()]).await? else { return Ok(None) };
+        let sealed = row.maybe_bytes(1)?.map(<[u8]>::to_vec);
+        Ok(Some(SealedIdToken { idp: row.text(0)?.into(), sealed }))
+    }
+
+    /// How many sessions are live at `now`, idle ones among them.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn sessions(&self, now: Timestamp) -> Result<u32, StoreError> {
+        count_live(&mut self.engine.snapshot().await?, "1 = 1", &[], now).await
+    }
+
+    /// Takes down when clients were last heard, in transactions of a few hundred, without sync.
+    ///
+    /// # Errors
+    /// Some, or all, were not written.
+    pub async fn seen(&self, batch: Vec<(SessionHash, Timestamp)>) -> Result<(), StoreError> {
+        for part in batch.chunks(200) {
+            let part = part.to_vec();
+            self.write_in(Lane::Unsynced, move |tx| {
+                Box::pin(async move {
+                    for (hash, seen) in &part {
+                        let sql = "update session set seen = $2 where hash = $1 and seen < $2";
+                        tx.run(sql, &[hash.into(), (*seen).into()]).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}

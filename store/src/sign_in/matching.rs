@@ -1,0 +1,131 @@
+//! Matching a subject nobody knows yet to exactly one user, by exactly one attribute. Once linked it is never asked
+//! again.
+
+use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
+use portcullis_scim::{Resource, ResourceKind};
+
+use super::hint::hint;
+use super::refusal::Refusal;
+use super::{Claims, Link, LinkTo, SignIn, Verdict, is_listed, refuse};
+use crate::StoreError;
+use crate::account::{self, Account, directory_id};
+use crate::engine::Tx;
+use crate::resource::{self, Place};
+
+/// As many users are looked at for a hint.
+const HINTED_FROM: i64 = 40;
+
+/// The one user of these directories that has the claim's value.
+pub(super) async fn find(
+    tx: &mut Tx,
+    asked: &SignIn,
+    directories: &[DirectoryId],
+    link: &Link,
+) -> Verdict<Account> {
+    let to = link.to.word();
+    let Some(value) = link.value.as_deref().filter(|value| !value.is_empty()) else {
+        return refuse(Refusal::MissingClaim { claim: link.claim.clone(), to });
+    };
+    let idp = || asked.idp.to_string();
+    let (here, elsewhere): (Vec<_>, Vec<_>) = candidates(tx, asked.org, link.to, value)
+        .await?
+        .into_iter()
+        .partition(|(directory, _)| directories.contains(directory));
+    match (here.as_slice(), elsewhere.first()) {
+        ([(_, account)], _) => {
+            // Any IdP can give a name, so the name's domain must be one of this IdP's. An id need not have one.
+            let has_domain = link.to != LinkTo::ExternalId || value.contains('@');
+            if has_domain && !is_listed(value, &asked.domains) {
+                return refuse(Refusal::Domain {
+                    attribute: to,
+                    domain: fold::email_domain(value),
+                    idp: idp(),
+                });
+            }
+            Ok(Ok(account::known(tx, asked.org, *account).await?))
+        }
+        ([], Some((directory, _))) => refuse(Refusal::OtherDirectory { directory: *directory, idp: idp() }),
+        ([], None) => no_match(tx, asked.org, directories, link.to, value).await,
+        (several, _) => refuse(Refusal::TwoMatches { to, value: value.to_owned(), count: several.len() }),
+    }
+}
+
+/// Every live user of the organization with that value. One who has an address twice counts once.
+async fn candidates(
+    tx: &mut Tx,
+    org: OrgId,
+    to: LinkTo,
+    value: &str,
+) -> Result<Vec<(DirectoryId, AccountId)>, StoreError> {
+    let (path, key) = match to {
+        LinkTo::ExternalId => ("externalId", value.to_owned()),
+        LinkTo::UserName => ("userName", fold::same(value)),
+        LinkTo::Email => ("emails.value", fold::same(value)),
+    };
+    let sql = "select distinct r.directory, r.account from attr t \
+               join resource r on r.organization = t.organization and r.directory = t.directory and r.rid = t.rid \
+               where t.organization = $1 and t.kind = 'User' and t.path = $2 and t.value = $3 \
+                 and r.deleted is null and r.account is not null";
+    let rows = tx.rows(sql, &[org.into(), path.into(), key.into()]).await?;
+    rows.iter().map(|row| Ok((directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
+}
+
+/// Why nobody matches: the person was removed, nobody is there yet, or the values are of another kind.
+async fn no_match(
+    tx: &mut Tx,
+    org: OrgId,
+    directories: &[DirectoryId],
+    to: LinkTo,
+    value: &str,
+) -> Verdict<Account> {
+    if is_tombstone(tx, org, to, value).await? {
+        return refuse(Refusal::Removed);
+    }
+    let mut users = Vec::new();
+    for directory in directories {
+        users.extend(newest_users(tx, Place { org, directory: *directory }).await?);
+    }
+    let (to_word, value_text) = (to.word(), value.to_owned());
+    if users.is_empty() {
+        return refuse(Refusal::DirectoryEmpty { to: to_word, value: value_text });
+    }
+    let hint = hint(&users, to, value);
+    refuse(Refusal::NoMatch { to: to_word, value: value_text, hint })
+}
+
+async fn newest_users(tx: &mut Tx, place: Place) -> Result<Vec<Resource>, StoreError> {
+    let sql = "select id, doc from resource where organization = $1 and directory = $2 and kind = 'User' \
+               and deleted is null order by rid desc limit $3";
+    let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), HINTED_FROM.into()]).await?;
+    rows.iter().map(|row| resource::parse(ResourceKind::User, row.text(0)?, row.text(1)?)).collect()
+}
+
+/// Whether a removed user had that value. Addresses of tombstones are not looked up.
+async fn is_tombstone(tx: &mut Tx, org: OrgId, to: LinkTo, value: &str) -> Result<bool, StoreError> {
+    match to {
+        LinkTo::ExternalId => {
+            let sql = "select 1 from resource \
+                       where organization = $1 and external_id = $2 and deleted is not null and kind = 'User'";
+            Ok(tx.row(sql, &[org.into(), value.into()]).await?.is_some())
+        }
+        LinkTo::UserName => is_tombstone_name(tx, org, value).await,
+        LinkTo::Email => Ok(false),
+    }
+}
+
+async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, StoreError> {
+    let sql = "select 1 from resource \
+               where organization = $1 and name = $2 and deleted is not null and kind = 'User'";
+    Ok(tx.row(sql, &[org.into(), fold::unique(name).into()]).await?.is_some())
+}
+
+/// Whether a removed user had the name or address that somebody without a directory comes with. Coarsely: who was
+/// removed does not come back by another spelling.
+pub(super) async fn is_tombstone_named(tx: &mut Tx, org: OrgId, claims: &Claims) -> Result<bool, StoreError> {
+    for name in [&claims.email, &claims.preferred_username].into_iter().flatten() {
+        if is_tombstone_name(tx, org, name).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

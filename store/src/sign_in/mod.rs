@@ -1,0 +1,418 @@
+//! Signing in: link, admission, account, session, spent flow and audit record in one transaction that reads `active`
+//! and the generation again. A removal at the same moment is either before it, and the login is refused, or after it,
+//! and the session is cut.
+//!
+//! The rule it protects: a subject is let in as exactly one active person, who was matched once, by exactly one
+//! attribute, and whom no other subject has. There is no fallback; whatever else happens is a named [`Refusal`].
+
+mod hint;
+mod matching;
+mod refusal;
+
+use std::sync::Arc;
+
+use portcullis_policy::{
+    AccountId, AppId, Change, DirectoryId, Facts, Generation, OrgId, SessionHash, Timestamp, UserFrom, fold,
+};
+use portcullis_session::Committed;
+use serde_json::json;
+
+use crate::account::{Account, Told};
+use crate::engine::Tx;
+use crate::link::Key;
+use crate::log::{Log, Origin, subject_name};
+use crate::session::Born;
+use crate::writer::Lane;
+use crate::{Store, StoreError, account, barred, epoch, flow, link, session};
+
+pub use refusal::{Hint, Refusal};
+
+/// A verified answer of an IdP that wants in.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The organization of the IdP.
+    pub org: OrgId,
+    /// The app the session will belong to.
+    pub app: AppId,
+    /// The IdP's name in the configuration.
+    pub idp: Arc<str>,
+    /// Its issuer, as verified.
+    pub issuer: String,
+    /// The subject, as verified; for Entra with `oid` and `tid`, for Google with `hd`.
+    pub subject: String,
+    /// The keyed hash of IdP, issuer and subject (`Purpose::Tombstone`): what stays when the person is removed.
+    pub keyed: [u8; 32],
+    /// Where people come from.
+    pub provisioning: Provisioning,
+    /// The e-mail domains of the IdP, as [`fold::domain_key`] writes them; empty where none are listed.
+    pub domains: Vec<String>,
+    /// Where the user header's value comes from: a person without it is refused.
+    pub user_from: UserFrom,
+    /// What the IdP said; used only without a directory.
+    pub claims: Claims,
+    /// The session to be.
+    pub session: NewSession,
+    /// The number of the login flow, to be spent.
+    pub flow: Vec<u8>,
+    /// Until when the flow could be presented again.
+    pub flow_until: Timestamp,
+}
+
+/// Where people come from.
+#[derive(Clone, Debug)]
+pub enum Provisioning {
+    /// A user must be there and be active (`scim`, `invited`).
+    Directory {
+        /// The directories that name this IdP.
+        directories: Vec<DirectoryId>,
+        /// How a subject that is not known yet is matched.
+        link: Link,
+    },
+    /// The session lives on what the IdP said alone (`none`).
+    None,
+}
+
+/// The one attribute by which an unknown subject is matched, once.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The claim's name, for messages.
+    pub claim: String,
+    /// Its value; `None` where the IdP did not send it.
+    pub value: Option<String>,
+    /// The attribute of the User it must equal.
+    pub to: LinkTo,
+}
+
+/// What a claim may be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkTo {
+    /// `externalId`, byte for byte.
+    ExternalId,
+    /// `userName`, folded by [`fold::same`].
+    UserName,
+    /// The value of any e-mail address of the User, folded by [`fold::same`].
+    Email,
+}
+
+impl LinkTo {
+    /// The word of the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ExternalId => "externalId",
+            Self::UserName => "userName",
+            Self::Email => "emails",
+        }
+    }
+}
+
+/// What an IdP said about somebody, verified.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// An address that may be believed: verified, or of an IdP whose addresses are trusted. Else `None`.
+    pub email: Option<String>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// `preferred_username`.
+    pub preferred_username: Option<String>,
+    /// Groups, where they were sent.
+    pub groups: Vec<String>,
+}
+
+/// The session to be.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The hash of its id.
+    pub hash: SessionHash,
+    /// Its absolute end, the IdP's own included.
+    pub expires: Timestamp,
+    /// The ID token, sealed, for the logout at the IdP.
+    pub id_token: Option<Vec<u8>>,
+    /// The session the browser had in this app: it ends.
+    pub replaces: Option<SessionHash>,
+}
+
+/// Somebody is in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The account.
+    pub account: AccountId,
+    /// What is known of the person, as of this transaction.
+    pub facts: Arc<Facts>,
+    /// The generation the session was born with.
+    pub generation: Generation,
+    /// Whether the subject was linked just now.
+    pub is_first: bool,
+}
+
+/// Nobody is in.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The person is refused, by name. The flow is spent and the refusal is in the audit.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The store could not answer; nothing has changed.
+    #[error("the login could not be stored")]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Lets somebody in or refuses by name.
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn sign_in(
+        &self,
+        sign_in: SignIn,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<SignedIn>, SignInError> {
+        let origin = origin.clone();
+        self.write_in(Lane::Ordinary, move |tx| {
+            Box::pin(async move { Entry::new(&sign_in, &origin, now).admit(tx).await })
+        })
+        .await?
+        .map_err(SignInError::Refused)
+    }
+}
+
+/// One login under way.
+struct Entry<'a> {
+    asked: &'a SignIn,
+    key: Key,
+    log: Log,
+    now: Timestamp,
+}
+
+/// Whom a subject turned out to be.
+struct Admitted {
+    account: Account,
+    is_first: bool,
+    /// The account the subject was linked to before there was a directory: its sessions end.
+    former: Option<AccountId>,
+}
+
+/// A refusal ends the login, an error the transaction.
+type Verdict<T> = Result<Result<T, Box<Refusal>>, StoreError>;
+
+/// Hands a refusal on.
+macro_rules! admit {
+    ($verdict:expr) => {
+        match $verdict {
+            Ok(value) => value,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    };
+}
+
+impl<'a> Entry<'a> {
+    fn new(asked: &'a SignIn, origin: &Origin, now: Timestamp) -> Self {
+        let key = Key {
+            org: asked.org,
+            idp: asked.idp.to_string(),
+            issuer: asked.issuer.clone(),
+            subject: asked.subject.clone(),
+            keyed: asked.keyed,
+        };
+        Self { asked, key, log: Log::new(asked.org, None, origin, now), now }
+    }
+
+    async fn admit(mut self, tx: &mut Tx) -> Verdict<Committed<SignedIn>> {
+        let spent = flow::spend(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
+        let verdict = if spent { self.enter(tx).await? } else { Err(Box::new(Refusal::FlowSpent)) };
+        match verdict {
+            Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
+            Err(refusal) => {
+                // Every check comes before the first write but the flow's, so there is nothing to take back.
+                let detail = json!({ "idp": self.key.idp, "subject": self.key.subject, "reason": refusal.to_string() });
+                self.log.audit("login", refusal.word(), None, detail);
+                let _ = self.log.seal(tx, ()).await?;
+                Ok(Err(refusal))
+            }
+        }
+    }
+
+    async fn enter(&mut self, tx: &mut Tx) -> Verdict<SignedIn> {
+        let known = link::find(tx, &self.key).await?;
+        let admitted = match &self.asked.provisioning {
+            Provisioning::Directory { directories, link } => {
+                admit!(self.of_directory(tx, known, directories, link).await?)
+            }
+            Provisioning::None => admit!(self.of_nobody(tx, known).await?),
+        };
+        let account = &admitted.account;
+        let facts = self.facts(tx, account).await?;
+        admit!(self.may_be_named(&facts));
+        self.write(tx, admitted, facts).await
+    }
+
+    /// A person of a directory: the one the subject is linked to, or else the one it matches.
+    async fn of_directory(
+        &mut self,
+        tx: &mut Tx,
+        known: Option<AccountId>,
+        directories: &[DirectoryId],
+        link: &Link,
+    ) -> Verdict<Admitted> {
+        if let Some(known) = known {
+            let account = account::known(tx, self.key.org, known).await?;
+            if let Some((directory, _)) = account.user {
+                if !directories.contains(&directory) {
+                    return refuse(Refusal::OtherDirectory { directory, idp: self.key.idp.clone() });
+                }
+                admit!(is_active(&account));
+                return Ok(Ok(Admitted { account, is_first: false, former: None }));
+            }
+            // Linked to an account that a login made, before there was a directory: it is matched like an unknown.
+        }
+        let account = admit!(matching::find(tx, self.asked, directories, link).await?);
+        admit!(is_active(&account));
+        if link::is_taken(tx, self.key.org, account.id).await? {
+            return refuse(Refusal::LinkedToAnother { to: link.to.word() });
+        }
+        Ok(Ok(Admitted { account, is_first: true, former: known }))
+    }
+
+    /// A person without a directory: whoever the IdP says, unless somebody removed them.
+    async fn of_nobody(&mut self, tx: &mut Tx, known: Option<AccountId>) -> Verdict<Admitted> {
+        if let Some(known) = known {
+            let account = account::known(tx, self.key.org, known).await?;
+            admit!(is_active(&account));
+            return Ok(Ok(Admitted { account, is_first: false, former: None }));
+        }
+        let is_removed = barred::is_barred(tx, self.key.org, &self.key.keyed).await?
+            || matching::is_tombstone_named(tx, self.key.org, &self.asked.claims).await?;
+        if is_removed {
+            return refuse(Refusal::Removed);
+        }
+        let draft = Account {
+            id: AccountId(0), // drawn once nothing can refuse any more
+            generation: Generation(0),
+            user: None,
+            active: true,
+            disabled: false,
+            told: None,
+        };
+        Ok(Ok(Admitted { account: draft, is_first: true, former: None }))
+    }
+
+    /// What the person will be known by.
+    async fn facts(&self, tx: &mut Tx, account: &Account) -> Result<Arc<Facts>, StoreError> {
+        if account.user.is_some() {
+            let described = account::describe(tx, self.key.org, account.id).await?;
+            let described = described.ok_or(StoreError::Unreadable {
+                table: "account",
+                row: account.id.0.to_string(),
+                what: "it is named but not there",
+            })?;
+            let mut facts = (*described.facts).clone();
+            facts.subject = Some(self.asked.subject.as_str().into());
+            return Ok(Arc::new(facts));
+        }
+        let subject = Some(self.asked.subject.as_str().into());
+        Ok(Arc::new(account::of_login(self.key.org, account.id, subject, self.told())))
+    }
+
+    fn told(&self) -> Told {
+        let Claims { email, name, preferred_username, groups } = self.asked.claims.clone();
+        Told { email, name, preferred_username, groups }
+    }
+
+    /// The e-mail header's value must be of the IdP's domains, and the user header must have one.
+    fn may_be_named(&self, facts: &Facts) -> Result<(), Box<Refusal>> {
+        if let Some(email) = facts.email.as_deref()
+            && !is_listed(email, &self.asked.domains)
+        {
+            return Err(Box::new(Refusal::Domain {
+                attribute: "the e-mail address",
+                domain: fold::email_domain(email),
+                idp: self.key.idp.clone(),
+            }));
+        }
+        match self.asked.user_from.of(facts) {
+            Ok(_) => Ok(()),
+            Err(missing) => Err(Box::new(Refusal::NoName { wanted: missing.wanted })),
+        }
+    }
+
+    /// Everything is settled: account, link, session, audit.
+    async fn write(&mut self, tx: &mut Tx, admitted: Admitted, facts: Arc<Facts>) -> Verdict<SignedIn> {
+        let Admitted { mut account, is_first, former } = admitted;
+        let org = self.key.org;
+        let mut facts = facts;
+        if account.user.is_none() && is_first {
+            account = account::create(tx, org, None, true, self.now).await?;
+            let mut named = (*facts).clone();
+            named.account = account.id;
+            facts = Arc::new(named);
+        }
+        if account.user.is_none() {
+            let told = serde_json::to_string(&self.told()).unwrap_or_default();
+            if account.told.as_deref().is_some_and(|before| before != told) {
+                self.log.change(Change::Reconsider(account.id));
+            }
+            account::set_used(tx, org, account.id, Some(&told), self.now).await?;
+        } else {
+            account::set_used(tx, org, account.id, None, self.now).await?;
+        }
+        if let Some(former) = former {
+            let generation = account::raise(tx, org, former).await?;
+            self.log.change(Change::Out(former, generation));
+        }
+        let subject = subject_name(account.id, facts.id.as_deref());
+        if is_first {
+            link::make(tx, &self.key, account.id, self.now).await?;
+            barred::lift_subject(tx, org, &self.key.keyed).await?;
+            // Whoever is in memory already has another subject, or none.
+            self.log.change(Change::Reconsider(account.id));
+            self.log.event("account.linked", &subject, json!({ "idp": self.key.idp }));
+        } else {
+            link::set_used(tx, &self.key, self.now).await?;
+        }
+        if let Some(old) = self.asked.session.replaces
+            && let Some((_, owner)) = session::end(tx, &old, self.now).await?
+        {
+            self.log.change(Change::Ended(owner, old));
+        }
+        let epochs = epoch::read(tx, org, &self.asked.idp).await?;
+        let born = Born {
+            org,
+            hash: self.asked.session.hash,
+            account: account.id,
+            app: self.asked.app,
+            idp: &self.asked.idp,
+            generation: account.generation,
+            epochs,
+            created: self.now,
+            expires: self.asked.session.expires,
+            id_token: self.asked.session.id_token.as_deref(),
+        };
+        session::insert(tx, &born).await?;
+        let detail = json!({
+            "idp": self.key.idp,
+            "subject": self.key.subject,
+            "user": subject,
+            "session": format!("{:?}", self.asked.session.hash),
+            "first": is_first,
+        });
+        self.log.audit("login", "accepted", Some(account.id), detail);
+        Ok(Ok(SignedIn { account: account.id, facts, generation: account.generation, is_first }))
+    }
+}
+
+fn refuse<T>(refusal: Refusal) -> Verdict<T> {
+    Ok(Err(Box::new(refusal)))
+}
+
+/// Whether the directory and the operator let the person in.
+fn is_active(account: &Account) -> Result<(), Box<Refusal>> {
+    match account {
+        Account { active: false, .. } => Err(Box::new(Refusal::Inactive)),
+        Account { disabled: true, .. } => Err(Box::new(Refusal::Disabled)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an address is of one of the listed domains; where none is listed, any is.
+fn is_listed(address: &str, domains: &[String]) -> bool {
+    domains.is_empty() || fold::email_domain(address).is_some_and(|domain| domains.contains(&domain))
+}

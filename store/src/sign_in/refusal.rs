@@ -1,0 +1,158 @@
+//! Why a verified person is not let in: one variant for each reason, with what an operator does about it.
+
+use portcullis_policy::DirectoryId;
+
+/// A refusal of a login whose answer was verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The login flow was used before: a reload, or a copy of the answer.
+    #[error("this login was completed before")]
+    FlowSpent,
+    /// The IdP did not send the claim that people are matched by.
+    #[error("the IdP sent no {claim}, which is compared with {to}")]
+    MissingClaim {
+        /// The claim.
+        claim: String,
+        /// The attribute.
+        to: &'static str,
+    },
+    /// Nobody has the value, and nobody is there at all.
+    #[error("no user has {to} {value}: the directory is empty")]
+    DirectoryEmpty {
+        /// The attribute.
+        to: &'static str,
+        /// The claim's value.
+        value: String,
+    },
+    /// Nobody has the value.
+    #[error("no user has {to} {value}{}", hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+    NoMatch {
+        /// The attribute.
+        to: &'static str,
+        /// The claim's value.
+        value: String,
+        /// What the values look like, where that tells what is wrong.
+        hint: Option<Hint>,
+    },
+    /// More than one user has the value.
+    #[error("{count} users have {to} {value}")]
+    TwoMatches {
+        /// The attribute.
+        to: &'static str,
+        /// The claim's value.
+        value: String,
+        /// How many.
+        count: usize,
+    },
+    /// Another subject is linked to the user.
+    #[error("the user with this {to} is linked to another subject")]
+    LinkedToAnother {
+        /// The attribute.
+        to: &'static str,
+    },
+    /// The user is of a directory that does not name the IdP.
+    #[error("the user is of directory {}, which does not name the IdP {idp}", directory.0)]
+    OtherDirectory {
+        /// The directory.
+        directory: DirectoryId,
+        /// The IdP.
+        idp: String,
+    },
+    /// An address is of a domain that the IdP does not list.
+    #[error(
+        "{attribute} is {}, which is not among the domains of the IdP {idp}",
+        domain.as_ref().map_or_else(|| "of no domain".to_owned(), |domain| format!("of {domain}"))
+    )]
+    Domain {
+        /// Which address.
+        attribute: &'static str,
+        /// Its domain, if it has one.
+        domain: Option<String>,
+        /// The IdP.
+        idp: String,
+    },
+    /// The directory says that the user is not active.
+    #[error("the user is not active in the directory")]
+    Inactive,
+    /// An operator has disabled the user.
+    #[error("an operator has disabled the user")]
+    Disabled,
+    /// The person was removed, and nobody has brought them back.
+    #[error("the user was removed from the directory")]
+    Removed,
+    /// The user header would have no value.
+    #[error("headers.user is {wanted}, which is not known of this person")]
+    NoName {
+        /// What `headers.user` says.
+        wanted: &'static str,
+    },
+}
+
+impl Refusal {
+    /// One word for metrics, the log and the audit.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::FlowSpent => "flow_spent",
+            Self::MissingClaim { .. } => "missing_claim",
+            Self::DirectoryEmpty { .. } => "directory_empty",
+            Self::NoMatch { .. } => "no_match",
+            Self::TwoMatches { .. } => "two_matches",
+            Self::LinkedToAnother { .. } => "linked_to_another",
+            Self::OtherDirectory { .. } => "other_directory",
+            Self::Domain { .. } => "domain",
+            Self::Inactive => "inactive",
+            Self::Disabled => "disabled",
+            Self::Removed => "removed",
+            Self::NoName { .. } => "no_name",
+        }
+    }
+
+    /// What an operator does about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::FlowSpent => "Start at the application's own address.",
+            Self::MissingClaim { .. } => {
+                "Have the IdP send the claim, or set link: {claim: …, to: …} of this IdP."
+            }
+            Self::DirectoryEmpty { .. } => "Run a full sync at the IdP.",
+            Self::NoMatch { hint: Some(_), .. } => {
+                "Map the IdP's immutable id to externalId at the IdP, or set link: {claim: …, to: userName} of this IdP."
+            }
+            Self::NoMatch { hint: None, .. } => {
+                "Assign the person to the application at the IdP, or compare another claim: link: {claim: …, to: …}."
+            }
+            Self::TwoMatches { .. } => "Make the values unique at the IdP.",
+            Self::LinkedToAnother { .. } => {
+                "If it is the same person, remove the user at the IdP and provision it again; if not, the IdP gives one value to two people."
+            }
+            Self::OtherDirectory { .. } => {
+                "Name the IdP under idps: of that directory, if it may sign its users in."
+            }
+            Self::Domain { .. } => "Add the domain to domains: of this IdP, if it may sign these people in.",
+            Self::Inactive => "Activate the user at the IdP.",
+            Self::Disabled => "Enable the user: portcullis user enable.",
+            Self::Removed => "Provision the user again at the IdP.",
+            Self::NoName { wanted: "email" } => {
+                "Have the IdP verify addresses, set trust_email: true of this IdP, or set headers.user: subject."
+            }
+            Self::NoName { .. } => "Fill the attribute at the IdP, or name another one: headers.user.",
+        }
+    }
+}
+
+/// What the values of an attribute look like, when they do not look like the claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// How many look alike.
+    pub alike: usize,
+    /// Of how many looked at.
+    pub of: usize,
+    /// What they look like.
+    pub looks_like: &'static str,
+}
+
+impl std::fmt::Display for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} look like {}", self.alike, self.of, self.looks_like)
+    }
+}

@@ -1,0 +1,68 @@
+//! Opening and closing the store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_scim::Schemas;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::engine::{Engine, Tx};
+use crate::writer::{Lane, Writer};
+use crate::{OpenError, StoreError, file, migrate};
+
+/// The store of a deployment: one SQLite file. Every function that writes runs to its end once it has begun, also if
+/// its caller stops waiting; an error of it means that nothing was committed.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) engine: Engine,
+    pub(crate) schemas: Arc<Schemas>,
+    writer: Writer,
+    writing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the file at `path`, making it and its tables where they are not there. Must be called within the runtime
+    /// on which the store is to live.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the folder is missing, the file is another program's, on a network file system, damaged, or of
+    /// a newer release.
+    pub async fn open(path: &Path, schemas: Arc<Schemas>) -> Result<Self, OpenError> {
+        file::prepare(path)?;
+        let engine = Engine::new(path);
+        let failed = |source| OpenError::Store { path: path.to_owned(), source };
+        let mut tx = engine.connect().await.map_err(failed)?;
+        migrate::migrate(&mut tx, path).await?;
+        let (writer, writing) = Writer::start(engine.clone(), tx);
+        Ok(Self { engine, schemas, writer, writing: Mutex::new(Some(writing)) })
+    }
+
+    /// Has `work` done by the writer, in a transaction of its own.
+    pub(crate) async fn write_in<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> futures_util::future::BoxFuture<'t, Result<T, StoreError>>
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.ask(lane, work).await
+    }
+
+    /// Whether the database answers: reads the head.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.seq().await.map(drop)
+    }
+
+    /// Writes what waits, then closes. Later calls fail with [`StoreError::Closed`] or find nothing to do.
+    pub async fn close(&self) {
+        self.writer.close();
+        if let Some(writing) = self.writing.lock().await.take() {
+            let _ = writing.await;
+        }
+        self.engine.close().await;
+    }
+}

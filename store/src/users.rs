@@ -1,0 +1,335 @@
+//! People as operators handle them: `user add`, `disable`, `enable`, `list`. An operator's `disable` is a word of its
+//! own beside the directory's `active`: neither overrules the other, and both must let the person in.
+
+use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, Timestamp, fold};
+use portcullis_scim::{Resource, ResourceKind, ScimError, ScimType};
+use portcullis_session::Committed;
+use serde_json::json;
+
+use crate::account::{self, directory_id};
+use crate::directory::Desk;
+use crate::engine::{Row, Tx};
+use crate::log::{Log, Origin, account_name, still_out, unchanged};
+use crate::resource::{self, Place};
+use crate::writer::Lane;
+use crate::{Store, StoreError};
+
+/// A person to be added by hand.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// The name, unique in the directory.
+    pub user_name: String,
+    /// An address.
+    pub email: Option<String>,
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// The IdP's own id of the person, where people are matched by it.
+    pub external_id: Option<String>,
+}
+
+/// Whether somebody may sign in, and who says not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserState {
+    /// They may.
+    Active,
+    /// The directory says not.
+    Inactive,
+    /// An operator says not.
+    Disabled,
+    /// The directory has removed them.
+    Deleted,
+}
+
+impl UserState {
+    /// The word for tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A line of `user list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSummary {
+    /// The account.
+    pub account: AccountId,
+    /// The directory; `None` for whom a login made.
+    pub directory: Option<DirectoryId>,
+    /// The `id` of the SCIM User.
+    pub id: Option<ResourceId>,
+    /// `userName`; without a directory the address, else the subject.
+    pub name: String,
+    /// A name for people.
+    pub display_name: Option<String>,
+    /// Whether they may sign in.
+    pub state: UserState,
+    /// The IdP whose subject is linked.
+    pub idp: Option<String>,
+    /// The last login, or when the account was made.
+    pub used: Timestamp,
+}
+
+/// Why a person could not be handled.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UserError {
+    /// Nobody has that name, id or number.
+    #[error("there is no user \"{0}\"")]
+    Unknown(String),
+    /// Several people do.
+    #[error("\"{0}\" names more than one user: use the id or account:N")]
+    Ambiguous(String),
+    /// The name is taken, or not a name.
+    #[error("the user could not be added: {0}")]
+    Refused(ScimError),
+    /// The store could not answer.
+    #[error("the store did not answer")]
+    Store(#[from] StoreError),
+}
+
+impl NewUser {
+    fn resource(&self) -> Result<Resource, ScimError> {
+        let refused = |detail: &str| Err(ScimError::invalid(ScimType::InvalidValue, detail));
+        if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name {
+            return refused("the name is empty or has a blank at an end");
+        }
+        let mut tree = json!({ "userName": self.user_name, "active": true });
+        if let Some(email) = &self.email {
+            if fold::email_domain(email).is_none() {
+                return refused("the address must have one @ and a domain behind it");
+            }
+            tree["emails"] = json!([{ "value": email, "type": "work", "primary": true }]);
+        }
+        if let Some(name) = &self.display_name {
+            tree["displayName"] = json!(name);
+        }
+        if let Some(id) = self.external_id.as_deref().filter(|id| !id.is_empty()) {
+            tree["externalId"] = json!(id);
+        }
+        Resource::from_json(ResourceKind::User, &tree.to_string()).map_err(|_| ScimError::Internal)
+    }
+}
+
+impl Store {
+    /// Adds a person to a directory by hand.
+    ///
+    /// # Errors
+    /// [`UserError::Refused`] where the name or the external id is taken, or is none.
+    pub async fn user_add(
+        &self,
+        org: OrgId,
+        directory: DirectoryId,
+        user: NewUser,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<ResourceId>, UserError> {
+        let resource = user.resource().map_err(UserError::Refused)?;
+        let (schemas, origin) = (self.schemas.clone(), origin.clone());
+        self.write_in(Lane::Ordinary, move |tx| {
+            Box::pin(async move {
+                let place = Place { org, directory };
+                let desk = Desk { place, schemas: &schemas, origin: &origin, now };
+                match desk.add_user(tx, &resource).await? {
+                    Ok((log, record)) => Ok(Ok(log.seal(tx, record.id).await?)),
+                    Err(refusal) => Ok(Err(UserError::Refused(refusal))),
+                }
+            })
+        })
+        .await?
+    }
+
+    /// An operator puts a person out: sessions end, logins are refused until [`user_enable`](Self::user_enable).
+    /// `who` is a `userName`, the id of a User, `account:N`, or without a directory an address or a subject.
+    ///
+    /// # Errors
+    /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
+    pub async fn user_disable(
+        &self,
+        org: OrgId,
+        who: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<UserSummary>, UserError> {
+        self.user_switch(org, who, true, origin, now).await
+    }
+
+    /// Takes an operator's `disable` back. Whom the directory says to be inactive stays out.
+    ///
+    /// # Errors
+    /// As [`user_disable`](Self::user_disable).
+    pub async fn user_enable(
+        &self,
+        org: OrgId,
+        who: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<UserSummary>, UserError> {
+        self.user_switch(org, who, false, origin, now).await
+    }
+
+    async fn user_switch(
+        &self,
+        org: OrgId,
+        who: &str,
+        disabled: bool,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<UserSummary>, UserError> {
+        let (who, origin) = (who.to_owned(), origin.clone());
+        let lane = if disabled { Lane::Removal } else { Lane::Ordinary };
+        self.write_in(lane, move |tx| {
+            Box::pin(async move {
+                match find(tx, org, &who).await? {
+                    Ok(id) => Ok(Ok(switch(tx, org, id, disabled, &origin, now).await?)),
+                    Err(unknown) => Ok(Err(unknown)),
+                }
+            })
+        })
+        .await?
+    }
+
+    /// Accounts of an organization in the order they were made, those of removed users among them: at most `limit`
+    /// after `after`.
+    ///
+    /// # Errors
+    /// The database does not answer, or a row is damaged.
+    pub async fn user_list(
+        &self,
+        org: OrgId,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<Vec<UserSummary>, StoreError> {
+        let mut tx = self.engine.snapshot().await?;
+        let args = [org.into(), after.unwrap_or(AccountId(0)).into(), i64::from(limit).into()];
+        let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
+                     l.idp, l.subject \
+                   from account a \
+                   left join resource r on r.organization = a.organization and r.directory = a.directory \
+                     and r.rid = a.resource \
+                   left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
+                   where a.organization = $1 and a.id > $2 order by a.id limit $3";
+        tx.rows(sql, &args).await?.iter().map(summary).collect()
+    }
+}
+
+async fn switch(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    disabled: bool,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<UserSummary>, StoreError> {
+    let before = account::known(tx, org, id).await?;
+    let mut log = Log::new(org, before.user.map(|(directory, _)| directory), origin, now);
+    let changes = before.disabled != disabled;
+    if changes {
+        account::set_disabled(tx, org, id, disabled).await?;
+        let kind = if disabled { "user.disabled" } else { "user.enabled" };
+        log.did(kind, &account_name(id), Some(id), json!({}));
+    }
+    let user = one(tx, org, id).await?;
+    match (disabled, changes) {
+        (true, true) => {
+            let generation = account::raise(tx, org, id).await?;
+            log.change(Change::Out(id, generation));
+            log.seal(tx, user).await
+        }
+        (true, false) => still_out(tx, id, before.generation, user).await,
+        (false, true) => log.seal(tx, user).await,
+        (false, false) => unchanged(tx, user).await,
+    }
+}
+
+/// The one account that `who` names.
+async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<AccountId, UserError>, StoreError> {
+    if let Some(number) = who.strip_prefix("account:").and_then(|number| number.parse().ok()) {
+        let id = AccountId(number);
+        let is_there = account::load(tx, org, id).await?.is_some();
+        return Ok(if is_there { Ok(id) } else { Err(UserError::Unknown(who.to_owned())) });
+    }
+    // Tombstones only by their id: their name may be somebody else's by now.
+    let sql = "select account from resource where organization = $1 and id = $2 and account is not null \
+               union \
+               select r.account from attr t \
+               join resource r on r.organization = t.organization and r.directory = t.directory and r.rid = t.rid \
+               where t.organization = $1 and t.kind = 'User' and t.path = 'userName' and t.value = $3 \
+                 and r.deleted is null and r.account is not null \
+               union \
+               select l.account from link l \
+               join account a on a.organization = l.organization and a.id = l.account \
+               where l.organization = $1 and l.subject = $2 and a.directory is null";
+    let mut found = accounts(&tx.rows(sql, &[org.into(), who.into(), fold::same(who).into()]).await?)?;
+    if found.is_empty() {
+        found = by_address(tx, org, who).await?;
+    }
+    Ok(match found.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(UserError::Unknown(who.to_owned())),
+        _ => Err(UserError::Ambiguous(who.to_owned())),
+    })
+}
+
+/// Whom a login made and said that address of. Read one by one: these are few, and an operator asks.
+async fn by_address(tx: &mut Tx, org: OrgId, address: &str) -> Result<Vec<AccountId>, StoreError> {
+    let sql =
+        "select id, told from account where organization = $1 and directory is null and told is not null";
+    let wanted = fold::same(address);
+    let mut found = Vec::new();
+    for row in tx.rows(sql, &[org.into()]).await? {
+        let id = AccountId(row.int(0)?);
+        let told = account::read_told(id, row.maybe_text(1)?)?;
+        if told.email.is_some_and(|email| fold::same(&email) == wanted) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
+fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
+    rows.iter().map(|row| row.int(0).map(AccountId)).collect()
+}
+
+async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
+    let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
+                 l.idp, l.subject \
+               from account a \
+               left join resource r on r.organization = a.organization and r.directory = a.directory \
+                 and r.rid = a.resource \
+               left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
+               where a.organization = $1 and a.id = $2";
+    summary(&tx.one(sql, &[org.into(), id.into()]).await?)
+}
+
+/// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject.
+fn summary(row: &Row) -> Result<UserSummary, StoreError> {
+    let account = AccountId(row.int(0)?);
+    let id = row.maybe_text(6)?.map(ResourceId::new);
+    let told = account::read_told(account, row.maybe_text(4)?)?;
+    let (name, display_name) = match (&id, row.maybe_text(7)?) {
+        (Some(id), Some(doc)) => {
+            let user = resource::parse(ResourceKind::User, id.as_str(), doc)?;
+            (user.user_name().map(str::to_owned), user.display_name().map(str::to_owned))
+        }
+        _ => (told.email.or(row.maybe_text(10)?.map(str::to_owned)), told.name),
+    };
+    let state = match (row.maybe_int(8)?.is_some(), row.flag(3)?, row.flag(2)?) {
+        (true, ..) => UserState::Deleted,
+        (_, true, _) => UserState::Disabled,
+        (_, _, false) => UserState::Inactive,
+        _ => UserState::Active,
+    };
+    Ok(UserSummary {
+        account,
+        directory: row.maybe_int(1)?.map(directory_id).transpose()?,
+        id,
+        name: name.unwrap_or_else(|| account_name(account)),
+        display_name,
+        state,
+        idp: row.maybe_text(9)?.map(str::to_owned),
+        used: row.at(5)?,
+    })
+}
