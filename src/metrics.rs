@@ -1,0 +1,306 @@
+//! Every metric of the program in one table; the data plane registers its own beside it (`docs/metrics.md` has both).
+//!
+//! The rule: no label an outsider can fill. A label is a word of this program or a name of the configuration, never
+//! a path, a user, a host or anything else a request brings, so the number of series is known before the first one.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use portcullis_policy::Timestamp;
+use portcullis_scim::dialect::Rule;
+use portcullis_session::Figures;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// The outcome of a login that let somebody in; every other outcome is the reason of a refusal.
+pub(crate) const ACCEPTED: &str = "accepted";
+
+/// What the program counts, and what it shows of its state.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    logins: Family<Outcome, Counter>,
+    scim_requests: Family<Call, Counter>,
+    scim_rewrites: Family<Dialect, Counter>,
+    scim_last_call: Family<Directory, Gauge>,
+    scim_last_change: Family<Directory, Gauge>,
+    revocation: Histogram,
+    reloads: Family<Outcome, Counter>,
+    sessions_stored: Family<Nothing, Gauge>,
+    sessions_cached: Gauge,
+    accounts: Gauge,
+    enrolled: Gauge,
+    holds: Gauge,
+    idp_answering: Family<Name, Gauge>,
+}
+
+/// What is looked up only when somebody asks for the metrics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Sessions in the store that are not over; `None` where it did not say.
+    pub(crate) sessions: Option<u32>,
+    /// What is in memory.
+    pub(crate) figures: Figures,
+    /// Users on hold.
+    pub(crate) holds: usize,
+    /// Each IdP's name and whether it answers.
+    pub(crate) idps: Vec<(String, bool)>,
+}
+
+impl Metrics {
+    /// Makes the table and enters it.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            logins: Family::default(),
+            scim_requests: Family::default(),
+            scim_rewrites: Family::default(),
+            scim_last_call: Family::default(),
+            scim_last_change: Family::default(),
+            revocation: Histogram::new(REVOCATION_BUCKETS),
+            reloads: Family::default(),
+            sessions_stored: Family::default(),
+            sessions_cached: Gauge::default(),
+            accounts: Gauge::default(),
+            enrolled: Gauge::default(),
+            holds: Gauge::default(),
+            idp_answering: Family::default(),
+        };
+        let m = &metrics;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("portcullis_build", "The version that runs", build);
+        registry.register(
+            "portcullis_logins",
+            "Logins by outcome: accepted, or the reason of the refusal",
+            m.logins.clone(),
+        );
+        registry.register(
+            "portcullis_scim_requests",
+            "SCIM requests by method and status",
+            m.scim_requests.clone(),
+        );
+        registry.register(
+            "portcullis_scim_rewrites",
+            "Habits of SCIM clients that were understood although they are not the standard",
+            m.scim_rewrites.clone(),
+        );
+        registry.register(
+            "portcullis_scim_last_call_timestamp_seconds",
+            "When a SCIM request was last answered with success",
+            m.scim_last_call.clone(),
+        );
+        registry.register(
+            "portcullis_scim_last_change_timestamp_seconds",
+            "When a SCIM write was last answered with success",
+            m.scim_last_change.clone(),
+        );
+        registry.register(
+            "portcullis_revocation_seconds",
+            "From the last byte of a SCIM write that takes access away until nobody is left whom it forbids",
+            m.revocation.clone(),
+        );
+        registry.register("portcullis_reloads", "Reloads of the configuration by outcome", m.reloads.clone());
+        registry.register(
+            "portcullis_sessions",
+            "Sessions that are not over, in the store",
+            m.sessions_stored.clone(),
+        );
+        registry.register(
+            "portcullis_sessions_cached",
+            "Sessions in memory, about",
+            m.sessions_cached.clone(),
+        );
+        registry.register("portcullis_accounts_held", "Accounts in memory", m.accounts.clone());
+        registry.register(
+            "portcullis_exchanges_enrolled",
+            "Exchanges in flight that stand on a session",
+            m.enrolled.clone(),
+        );
+        registry.register(
+            "portcullis_holds",
+            "Users kept out because their removal could not be stored",
+            m.holds.clone(),
+        );
+        registry.register(
+            "portcullis_idp_answering",
+            "Whether an identity provider answers: 1 or 0",
+            m.idp_answering.clone(),
+        );
+        // Series that are there from the start can be alerted on before the first one is counted.
+        drop(metrics.logins.get_or_create(&Outcome { outcome: ACCEPTED }));
+        for outcome in portcullis_sso::Class::ALL {
+            drop(metrics.logins.get_or_create(&Outcome { outcome: outcome.word() }));
+        }
+        for rule in Rule::ALL {
+            drop(metrics.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }));
+        }
+        for outcome in [APPLIED, REFUSED] {
+            drop(metrics.reloads.get_or_create(&Outcome { outcome }));
+        }
+        metrics
+    }
+
+    /// A login ended: [`ACCEPTED`], or the one word of its refusal.
+    pub(crate) fn login(&self, outcome: &'static str) {
+        self.logins.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A SCIM request was answered.
+    pub(crate) fn scim(&self, method: &Method, status: StatusCode) {
+        let method = SCIM_METHODS.into_iter().find(|known| method == known).unwrap_or("other");
+        self.scim_requests.get_or_create(&Call { method, status: status.as_u16() }).inc();
+        if status.is_success() {
+            let now = Timestamp::now().seconds();
+            self.scim_last_call.get_or_create(&DEFAULT).set(now);
+            if method != "GET" {
+                self.scim_last_change.get_or_create(&DEFAULT).set(now);
+            }
+        }
+    }
+
+    /// A SCIM write was understood with these rewrites.
+    pub(crate) fn rewrites(&self, rules: &[Rule]) {
+        for rule in rules {
+            self.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }).inc();
+        }
+    }
+
+    /// A write that takes away was enforced, this long after its request was read.
+    pub(crate) fn revoked(&self, took: Duration) {
+        self.revocation.observe(took.as_secs_f64());
+    }
+
+    /// A reload ended.
+    pub(crate) fn reloaded(&self, applied: bool) {
+        let outcome = if applied { APPLIED } else { REFUSED };
+        self.reloads.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Takes what was just looked up.
+    pub(crate) fn see(&self, seen: &Seen) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        match seen.sessions {
+            Some(sessions) => drop(self.sessions_stored.get_or_create(&Nothing {}).set(sessions.into())),
+            // Better no figure than an old one.
+            None => self.sessions_stored.clear(),
+        }
+        self.sessions_cached.set(i64::try_from(seen.figures.sessions).unwrap_or(i64::MAX));
+        self.accounts.set(gauge(seen.figures.accounts));
+        self.enrolled.set(gauge(seen.figures.exchanges));
+        self.holds.set(gauge(seen.holds));
+        self.idp_answering.clear();
+        for (idp, answers) in &seen.idps {
+            self.idp_answering.get_or_create(&Name { idp: idp.clone() }).set((*answers).into());
+        }
+    }
+}
+
+/// The promise is 50 ms for a hundred exchanges, 500 for 3,000, a second for 10,000; after two the answer is a 503.
+const REVOCATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0];
+
+const SCIM_METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+const APPLIED: &str = "applied";
+const REFUSED: &str = "refused";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dialect {
+    rule: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    /// A name of the configuration.
+    idp: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Directory {
+    directory: &'static str,
+}
+
+/// The directory of a configuration that names none.
+const DEFAULT: Directory = Directory { directory: "default" };
+
+/// For a figure that is not there before it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Nothing {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let before = text(&registry);
+        assert!(before.contains("portcullis_logins_total{outcome=\"accepted\"} 0\n"), "{before}");
+        assert!(before.contains("portcullis_logins_total{outcome=\"nonce\"} 0\n"), "{before}");
+        assert!(!before.contains("portcullis_sessions{}"), "not known yet: {before}");
+
+        metrics.login(ACCEPTED);
+        metrics.scim(&Method::PATCH, StatusCode::NO_CONTENT);
+        metrics.scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
+        metrics.rewrites(&[Rule::BooleanText, Rule::BooleanText]);
+        metrics.revoked(Duration::from_millis(3));
+        metrics.reloaded(false);
+        let figures = Figures { sessions: 4, accounts: 3, exchanges: 2 };
+        let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
+        metrics.see(&Seen { sessions: Some(5), figures, holds: 1, idps });
+
+        let after = text(&registry);
+        for line in [
+            "portcullis_logins_total{outcome=\"accepted\"} 1",
+            "portcullis_scim_requests_total{method=\"PATCH\",status=\"204\"} 1",
+            "portcullis_scim_requests_total{method=\"other\",status=\"404\"} 1",
+            "portcullis_scim_rewrites_total{rule=\"boolean-text\"} 2",
+            "portcullis_revocation_seconds_bucket{le=\"0.0025\"} 0",
+            "portcullis_revocation_seconds_bucket{le=\"0.005\"} 1",
+            "portcullis_reloads_total{outcome=\"refused\"} 1",
+            "portcullis_sessions{} 5",
+            "portcullis_sessions_cached 4",
+            "portcullis_accounts_held 3",
+            "portcullis_exchanges_enrolled 2",
+            "portcullis_holds 1",
+            "portcullis_idp_answering{idp=\"okta\"} 1",
+            "portcullis_idp_answering{idp=\"old\"} 0",
+        ] {
+            assert!(after.contains(&format!("{line}\n")), "{line} in {after}");
+        }
+        assert!(
+            after.contains("portcullis_scim_last_change_timestamp_seconds{directory=\"default\"} 1"),
+            "{after}"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_is_not_shown() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.see(&Seen { sessions: Some(5), idps: vec![("gone".to_owned(), true)], ..Seen::default() });
+        metrics.see(&Seen::default());
+        let after = text(&registry);
+        assert!(!after.contains("portcullis_sessions{}") && !after.contains("gone"), "{after}");
+    }
+}
