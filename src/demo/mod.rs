@@ -8,10 +8,14 @@
 mod app;
 mod browser;
 mod directory;
+mod held;
 mod idp;
+mod person;
 mod places;
 mod provider;
+mod push;
 mod script;
+mod step;
 mod wire;
 
 use std::io::{self, IsTerminal as _};
@@ -19,16 +23,20 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use portcullis_keys::Random;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use app::App;
 use directory::{Directory, Scim, chain};
 use idp::{Idp, Links};
+use person::{LOGGED_OUT, LOGOUT};
 use places::{CLIENT, Folder, Secrets, Taken};
 use provider::Client;
-use script::{LOGGED_OUT, LOGOUT, Stage, say};
+use script::{Stage, say};
 
 /// Plays a scripted rehearsal on this machine, then stays for your browser.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -36,6 +44,9 @@ pub(crate) struct Args {
     /// Ends after the script, also on a terminal, with exit code 0 if every step came out as it should.
     #[arg(long)]
     pub(crate) script: bool,
+    /// Stays after the script until Ctrl-C or SIGTERM, also without a terminal.
+    #[arg(long, conflicts_with = "script")]
+    pub(crate) stay: bool,
     /// Keeps configuration, store and logs in this folder, which must be new or empty. Without it they lie in the
     /// temporary folder and go at the end.
     #[arg(long, value_name = "DIR")]
@@ -56,7 +67,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let stays = !args.script && io::stdout().is_terminal();
+    let stays = args.stay || (!args.script && io::stdout().is_terminal());
     match rehearse(&folder, random, stays).await {
         Ok(()) => {
             folder.leave();
@@ -84,9 +95,11 @@ enum Fault {
     #[error(transparent)]
     Push(#[from] directory::PushError),
     #[error("this step did not come out: {0}")]
-    Script(#[from] script::Missing),
-    #[error("Ctrl-C cannot be waited for")]
+    Script(#[from] step::Missing),
+    #[error("signals cannot be waited for")]
     Signal(#[source] io::Error),
+    #[error("it was ended before the script was over")]
+    Interrupted,
 }
 
 async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<(), Fault> {
@@ -124,16 +137,44 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
     say(&format!("  state folder                {} ({fate})", folder.path().display()));
 
     let running = crate::run::start(&file).await.map_err(Fault::Start)?;
-    let played = play(&Stage { ports, directory, app }).await;
+    let mut end = End::watch().map_err(Fault::Signal)?;
+    let stage = Stage { ports, directory, app };
+    let played = tokio::select! {
+        played = play(&stage) => played,
+        () = end.wait() => Err(Fault::Interrupted),
+    };
     if played.is_ok() && stays {
         say(&format!("Now you: open  {app_url}/  and sign in as alice."));
         say(
             "Open the clock, then deactivate alice in the company directory, and watch. Ctrl-C ends the rehearsal.",
         );
-        tokio::signal::ctrl_c().await.map_err(Fault::Signal)?;
+        end.wait().await;
     }
-    running.shutdown().await;
+    // A browser may still hold a connection open; the rehearsal does not wait for it for ever.
+    let _ = timeout(GRACE, running.shutdown()).await;
     played
+}
+
+/// How long the program may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ctrl-C, or the signal by which one program asks another to end.
+struct End {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl End {
+    fn watch() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 async fn play(stage: &Stage) -> Result<(), Fault> {

@@ -1,0 +1,57 @@
+//! What a step of the script came to: as it should, or missing, and then what was expected.
+
+use super::directory::chain;
+
+/// A step that did not come out as it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}\n      expected: {expected}\n      got:      {got}")]
+pub(super) struct Missing {
+    pub(super) step: &'static str,
+    pub(super) expected: String,
+    pub(super) got: String,
+}
+
+pub(super) fn expect(step: &'static str, expected: &str, got: &str) -> Result<(), Missing> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(Missing { step, expected: expected.to_owned(), got: got.to_owned() })
+}
+
+pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Result<(), Missing> {
+    if page.contains(expected) {
+        return Ok(());
+    }
+    Err(Missing {
+        step,
+        expected: format!("a page that says {expected}"),
+        got: "a page that does not".into(),
+    })
+}
+
+pub(super) fn missing(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> Missing {
+    Missing { step, expected: expected.to_owned(), got: chain(fault) }
+}
+
+pub(super) fn words(count: u64) -> String {
+    match count {
+        0 => "no".into(),
+        1 => "one".into(),
+        more => more.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_step_says_what_was_expected() {
+        let missing = expect("the ledger", "403 Forbidden", "200 OK").unwrap_err().to_string();
+        assert!(
+            missing.contains("expected: 403 Forbidden") && missing.contains("got:      200 OK"),
+            "{missing}"
+        );
+        assert!(expect("the ledger", "200 OK", "200 OK").is_ok());
+    }
+}
