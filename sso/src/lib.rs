@@ -11,6 +11,6 @@ mod oidc;
 mod refusal;
 
 pub use assertion::Assertion;
-pub use fetch::{Fetch, FetchError, is_loopback_name, is_public};
+pub use fetch::{Allowed, Fetch, FetchError, is_loopback_name, is_public};
 pub use oidc::{Answer, Ask, ClaimNames, ClientAuth, FLOW_MS, Idp, OidcSettings, Pending, Subject};
 pub use refusal::{Class, Refusal};

@@ -1,39 +1,32 @@
 //! Which hosts a provider's metadata may send us or the browser to.
 //!
 //! The host of the configured issuer is trusted as it is written. Any other host must be public https or stand in
-//! `http_client.allow`. Plain http is for this machine only, and only where our own public URL is on this machine.
-//! What a name resolves to is looked at again when it is connected to.
+//! `http_client.allow`, which then stands for plain http too. Plain http is otherwise for this machine only, and only
+//! where our own public URL is on this machine. What a name resolves to is looked at when it is connected to.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use crate::{Class, Refusal, is_loopback_name, is_public};
+use crate::{Allowed, Class, Refusal, is_loopback_name, is_public};
 
 pub(super) struct Hosts {
     issuer: Option<String>,
-    allow: Vec<String>,
+    allow: Vec<Allowed>,
     loopback: bool,
 }
 
 impl Hosts {
-    pub(super) fn new(issuer: &str, allow: &[String], loopback: bool) -> Self {
+    pub(super) fn new(issuer: &str, allow: &[Allowed], loopback: bool) -> Self {
         let issuer = Url::parse(issuer).ok().and_then(|url| url.host_str().map(Into::into));
-        // IPv6 addresses are written with and without brackets.
-        let spelled = |host: &String| match host.parse::<std::net::Ipv6Addr>() {
-            Ok(address) => format!("[{address}]"),
-            Err(_) => host.to_ascii_lowercase(),
-        };
-        let allow = allow.iter().map(spelled).collect();
-        Self { issuer, allow, loopback }
+        Self { issuer, allow: allow.to_vec(), loopback }
     }
 
     /// An address that we will connect to ourselves.
     pub(super) fn fetched(&self, what: &str, url: &str) -> Result<Url, Refusal> {
         let url = self.visited(what, url)?;
-        let host = url.host_str().unwrap_or_default();
-        let known = self.issuer.as_deref() == Some(host) || self.allow.iter().any(|allowed| allowed == host);
-        if known || on_this_machine(&url) && self.loopback || may_be_public(&url) {
+        let issuers = self.issuer.as_deref() == url.host_str();
+        if issuers || self.allows(&url) || on_this_machine(&url) && self.loopback || may_be_public(&url) {
             return Ok(url);
         }
         Err(Refusal::new(
@@ -53,12 +46,17 @@ impl Hosts {
         }
         match parsed.scheme() {
             "https" => Ok(parsed),
-            "http" if self.loopback && on_this_machine(&parsed) => Ok(parsed),
+            "http" if self.loopback && on_this_machine(&parsed) || self.allows(&parsed) => Ok(parsed),
             "http" => Err(refuse(
                 "Plain http is used on this machine only, where public_url is on this machine too. Give the identity provider a certificate.",
             )),
             _ => Err(refuse("The identity provider's metadata is broken.")),
         }
+    }
+
+    fn allows(&self, url: &Url) -> bool {
+        let port = url.port_or_known_default();
+        self.allow.iter().any(|allowed| url.host_str().is_some_and(|host| allowed.covers(host, port)))
     }
 }
 
@@ -86,17 +84,21 @@ mod tests {
 
     #[test]
     fn hosts_are_the_issuers_or_public_or_allowed() {
-        let allow = ["Keys.corp.test", "10.9.9.9", "fd00:0::9", "[fd00::8]"].map(str::to_owned);
+        let allowed = |host: &str, port| Allowed { host: host.into(), port };
+        let allow =
+            [allowed("keys.corp.test", Some(8443)), allowed("10.9.9.9", None), allowed("fd00::9", None)];
         let hosts = Hosts::new("https://10.0.0.5:8443/realm", &allow, false);
         for (url, fine) in [
             ("https://10.0.0.5:8443/jwks", true),
             ("https://10.0.0.5/jwks", true),
             ("https://10.0.0.6/jwks", false),
             ("http://10.0.0.5:8443/jwks", false),
-            ("https://keys.corp.test/jwks", true),
+            ("http://keys.corp.test:8443/jwks", true),
+            ("http://keys.corp.test/jwks", false),
             ("https://10.9.9.9/jwks", true),
+            ("http://10.9.9.9:8080/jwks", true),
+            ("http://10.9.9.8:8080/jwks", false),
             ("https://[fd00::9]/jwks", true),
-            ("https://[fd00::8]/jwks", true),
             ("https://[fd00::7]/jwks", false),
             ("https://www.googleapis.com/oauth2/v3/certs", true),
             ("https://169.254.169.254/latest/meta-data", false),

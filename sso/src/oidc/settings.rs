@@ -2,6 +2,8 @@
 
 use portcullis_keys::Secret;
 
+use crate::Allowed;
+
 /// One OpenID provider, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct OidcSettings {
@@ -27,8 +29,8 @@ pub struct OidcSettings {
     pub skew_ms: i64,
     /// What names a person there for good.
     pub subject: Subject,
-    /// Hosts that may be connected to though they are not public.
-    pub allow: Vec<String>,
+    /// Hosts that may be connected to though they are not public or speak no https.
+    pub allow: Vec<Allowed>,
     /// Whether our own public URL is on this machine: only then may the provider be, over plain http.
     pub loopback: bool,
 }
