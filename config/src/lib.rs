@@ -1,1 +1,58 @@
-//! The configuration file: a valid File, or a list of problems with line and remedy
+//! The configuration file: a valid [`File`], or a list of all its problems, each with line and remedy.
+//!
+//! [`load`] reads `portcullis.yaml` and the bindings file it names, follows the references to secrets, and checks that
+//! what is asked for can work. It never stops at the first problem and never half accepts: a key that this version
+//! does not act on is refused by name. It prints nothing, opens no socket, and no message of it holds a secret.
+//!
+//! Each block of the configuration has a file of its own; [`document`] is the table of contents.
+#![forbid(unsafe_code)]
+
+mod at;
+mod bindings;
+mod cross;
+mod desk;
+mod document;
+mod environment;
+mod file;
+mod headers;
+mod http_client;
+mod idps;
+mod later;
+mod limits;
+mod listen;
+mod load;
+mod log;
+mod nearest;
+mod network;
+mod node;
+mod problem;
+mod read;
+mod routes;
+mod schema;
+mod scim;
+mod secret;
+mod session;
+mod store;
+mod units;
+mod upstream;
+mod urls;
+mod web;
+
+pub use environment::Environment;
+pub use file::{File, Provisioning};
+pub use http_client::HttpClient;
+pub use idps::{Claims, ClientAuth, Domains, Idp, Link, LinkTo, Oidc, Preset};
+pub use limits::Limits;
+pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListener, Tls};
+pub use load::{Checked, Loaded, check, check_text, find_default_path, load, read};
+pub use log::{AccessLog, Log, LogClient, LogFormat, LogIdentity, LogLevel};
+pub use network::{AllowedHost, Network};
+pub use problem::{Problem, Problems};
+pub use schema::{bindings_schema, schema};
+pub use scim::{PatchAnswer, Scim, ScimGroups, Tokens};
+pub use secret::{MasterKey, Secret};
+pub use session::{SameSite, Session};
+pub use units::Size;
+pub use upstream::{HealthPath, HostTold, Upstream};
+pub use urls::urls;
+pub use web::{Issuer, PublicUrl, UpstreamUrl};

@@ -1,0 +1,470 @@
+//! What no single key can tell: whether the keys fit each other. What cannot work is an error here, before a port is
+//! opened. Everything is asked, whatever else was found; only then is there a [`File`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_policy::{Allow, App, AppId, Bindings, IdentityHeaders, OrgId, Rule, UserFrom};
+
+use crate::at::{At, shown};
+use crate::bindings;
+use crate::desk::Desk;
+use crate::document::{Document, ProvisioningWord};
+use crate::environment::Reach;
+use crate::file::{File, Provisioning};
+use crate::headers::HeaderPreset;
+use crate::idps::{Domains, Idp, Preset};
+use crate::load::bytes_of;
+use crate::nearest;
+use crate::node::Node;
+use crate::read::Given;
+use crate::routes::Route;
+use crate::store::Store;
+use crate::units::{Size, show};
+use crate::web::is_localhost;
+
+/// More rules than anybody reads; each is compared with each.
+const MOST_ROUTES: usize = 500;
+
+/// Asks everything and joins the configuration, where nothing was found wrong by anybody.
+pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Option<File> {
+    let mut cross = Cross { root, desk };
+    cross.provisioning(&document);
+    cross.idp(&document);
+    cross.scim(&document);
+    cross.listeners(&document);
+    cross.upstream(&document);
+    cross.bounds(&document);
+    cross.files(&document);
+    let bindings = cross.bindings(&document);
+    let app = cross.app(&document, bindings.as_ref());
+    let state = cross.state(&document);
+    if !desk.problems.is_empty() {
+        return None;
+    }
+    let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
+    let HeaderPreset::XForwarded = document.headers.preset;
+    let link = idps.idp.link.unwrap_or_else(|| idps.idp.preset.link());
+    let without_directory = document.provisioning == ProvisioningWord::None;
+    let user = if without_directory { UserFrom::Email } else { UserFrom::UserName };
+    Some(File {
+        public_url,
+        upstream: document.upstream.0?,
+        app: app?,
+        bindings: bindings?,
+        identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
+        idp: Idp {
+            name: idps.name,
+            preset: idps.idp.preset,
+            link,
+            domains: idps.idp.domains,
+            oidc: idps.idp.oidc,
+        },
+        provisioning: match document.provisioning {
+            ProvisioningWord::Scim => Provisioning::Scim(document.scim?),
+            ProvisioningWord::Invited => Provisioning::Invited,
+            ProvisioningWord::None => Provisioning::None,
+        },
+        session: document.session,
+        listen: document.listen,
+        database: match document.store {
+            Store::InState => state.join("portcullis.db"),
+            Store::File(path) => path,
+        },
+        state,
+        prefix: document.prefix.0,
+        log: document.log,
+        limits: document.limits,
+        trusted_proxies: document.trusted_proxies,
+        http_client: document.http_client,
+        keys: document.keys,
+    })
+}
+
+struct Cross<'a, 'e> {
+    root: &'a Node,
+    desk: &'a mut Desk<'e>,
+}
+
+impl Cross<'_, '_> {
+    fn say(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let at = At::from(path);
+        self.desk.say_on(self.root.line_of(&at), &at, what, remedy);
+    }
+
+    fn warn(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        let at = At::from(path);
+        self.desk.warn(self.root.line_of(&at), &at, what, remedy);
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.root.has(&At::from(path))
+    }
+
+    /// Provisioning says which blocks have a meaning.
+    fn provisioning(&mut self, document: &Document) {
+        let word = match document.provisioning {
+            ProvisioningWord::Scim if !self.has("scim") => {
+                let how = if self.has("provisioning") { "provisioning" } else { "scim" };
+                return self.say(
+                    how,
+                    "users come from the directory (provisioning: scim), and there is no scim: block that feeds it",
+                    "Write scim: with public_url and token, or provisioning: invited or none",
+                );
+            }
+            ProvisioningWord::Scim => return,
+            ProvisioningWord::Invited => "invited",
+            ProvisioningWord::None => "none",
+        };
+        for path in ["scim", "listen.scim"] {
+            if self.has(path) {
+                let what =
+                    format!("has no meaning with provisioning: {word}, since no SCIM client feeds users");
+                self.say(path, what, "Leave it out, or write provisioning: scim");
+            }
+        }
+        if document.provisioning == ProvisioningWord::Invited {
+            return;
+        }
+        if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user
+        {
+            let what =
+                format!("{} is an attribute of a directory, and provisioning: none has none", user.word());
+            self.say("headers.user", what, "Write email or subject");
+        }
+    }
+
+    fn idp(&mut self, document: &Document) {
+        let Some(idps) = &document.idps.0 else { return };
+        let (name, idp) = (&idps.name, &idps.idp);
+        let of = |key: &str| format!("idps.{name}.{key}");
+        if document.provisioning == ProvisioningWord::None && self.has(&of("link")) {
+            let what =
+                "has no meaning with provisioning: none, since there is no directory to find a user in";
+            self.say(&of("link"), what, "Leave it out");
+        }
+        if let Some(public) = &document.public_url.0
+            && !idp.oidc.issuer.is_https()
+            && !public.is_loopback()
+        {
+            let what = "an issuer on this machine works only where public_url is on this machine too";
+            self.say(&of("oidc.issuer"), what, "Write the issuer as https://");
+        }
+        if idp.oidc.trust_email && idp.domains == Domains::Any && !self.has(&of("domains")) {
+            let what = "an unverified address would be believed of every domain";
+            self.say(
+                &of("oidc.trust_email"),
+                what,
+                format!("Write {}, a list of e-mail domains", of("domains")),
+            );
+        } else if idp.oidc.trust_email && idp.domains == Domains::Any {
+            let what = "an unverified address would be believed of every domain";
+            self.say(&of("oidc.trust_email"), what, format!("List the e-mail domains in {}", of("domains")));
+        }
+        let scopes = &idp.oidc.scopes;
+        if !scopes.iter().any(|scope| scope == "openid") {
+            self.say(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
+        }
+        for (nth, scope) in scopes.iter().enumerate() {
+            let path = of(&format!("oidc.scopes[{nth}]"));
+            // RFC 6749 §3.3.
+            if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
+                self.say(&path, format!("\"{}\" is not a scope", shown(scope)), "Write one scope an item");
+            } else if scope == "offline_access" {
+                self.say(
+                    &path,
+                    "offline_access is not in this version: no token is refreshed",
+                    "Leave it out",
+                );
+            }
+        }
+        let by_default = !self.has(&of("link"));
+        if idp.preset == Preset::Entra && by_default && document.provisioning == ProvisioningWord::Scim {
+            let what = "Entra does not send its immutable id by itself: oid is looked for in externalId";
+            let remedy = "Map objectId to externalId in Entra's provisioning, or write link with claim: name and to: \
+                          userName";
+            self.warn(&format!("idps.{name}"), what, remedy);
+        }
+    }
+
+    fn scim(&mut self, document: &Document) {
+        let (Some(scim), Some(idps)) = (&document.scim, &document.idps.0) else { return };
+        let Some(named) = &scim.idps else { return };
+        if named.is_empty() {
+            self.say(
+                "scim.idps",
+                "an empty list lets nobody of this directory in",
+                "Name a provider, or leave it out",
+            );
+        }
+        for (nth, name) in named.iter().enumerate().filter(|(_, name)| **name != idps.name) {
+            let what = format!("\"{}\" is not a provider of idps", shown(name));
+            self.say(&format!("scim.idps[{nth}]"), what, nearest::all([idps.name.as_str()]));
+        }
+    }
+
+    fn listeners(&mut self, document: &Document) {
+        let listen = &document.listen;
+        let fed = document.provisioning == ProvisioningWord::Scim;
+        let mut open = vec![("listen.proxy", listen.proxy.address)];
+        if fed {
+            open.push(("listen.scim", listen.scim.address));
+        }
+        open.push(("listen.health", listen.health.address));
+        for (nth, (path, address)) in open.iter().enumerate() {
+            if let Some((other, at)) = open[..nth].iter().find(|(_, other)| overlap(*address, *other)) {
+                // Said where the hand is: a default may be in the way of what is written.
+                let (place, (other, at)) =
+                    if self.has(path) { (path, (other, at)) } else { (other, (path, address)) };
+                let what = format!("port {} is taken by {other} ({at})", address.port());
+                self.say(place, what, "Give one of them another port");
+            }
+        }
+        if fed
+            && !listen.scim.address.ip().is_loopback()
+            && !self.has("listen.scim.plaintext")
+            && !self.has("listen.scim.tls")
+        {
+            let what = "tokens and people would cross the network in the clear";
+            let remedy =
+                "Listen on 127.0.0.1, or write plaintext: behind-proxy where a proxy before it ends TLS";
+            self.say("listen.scim.address", what, remedy);
+        }
+        if let Some(public) = &document.public_url.0
+            && listen.proxy.tls.is_some()
+            && !public.is_https()
+        {
+            let what = "the listener speaks TLS, but public_url says http, so browsers would not";
+            self.warn("listen.proxy.tls", what, "Write public_url as https://");
+        }
+    }
+
+    /// The upstream must not be ourselves.
+    fn upstream(&mut self, document: &Document) {
+        let Some(upstream) = &document.upstream.0 else { return };
+        let (host, port) = (upstream.url.host(), upstream.url.port());
+        let here: Option<IpAddr> =
+            if is_localhost(host) { Some(IpAddr::from([127, 0, 0, 1])) } else { host.parse().ok() };
+        let Some(here) = here else { return };
+        let listen = &document.listen;
+        let ours = [
+            ("listen.proxy", listen.proxy.address),
+            ("listen.scim", listen.scim.address),
+            ("listen.health", listen.health.address),
+        ];
+        if let Some((name, _)) = ours.into_iter().find(|(_, own)| overlap(SocketAddr::new(here, port), *own))
+        {
+            let what = format!("this is {name}: Portcullis would forward to itself");
+            self.say("upstream.url", what, "Write where the application listens, or move the listener");
+        }
+    }
+
+    /// Values that can be written and cannot work.
+    fn bounds(&mut self, document: &Document) {
+        const SECOND: Duration = Duration::from_secs(1);
+        const HOUR: Duration = Duration::from_secs(3600);
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        let Document { session, limits, .. } = document;
+        let span = |cross: &mut Self, path: &str, value: Duration, least: Duration, most: Duration| {
+            cross.between(path, value, least, most, show);
+        };
+        span(self, "session.idle", session.idle, SECOND, YEAR);
+        span(self, "session.absolute", session.absolute, SECOND, YEAR);
+        if session.idle > session.absolute && self.has("session") {
+            let what = "longer than session.absolute, so it never ends a session";
+            self.warn("session.idle", what, format!("Write at most {}", show(session.absolute)));
+        }
+        if let Some(upstream) = &document.upstream.0 {
+            let least = Duration::from_millis(10);
+            span(self, "upstream.connect_timeout", upstream.connect_timeout, least, HOUR);
+            span(self, "upstream.first_byte_timeout", upstream.first_byte_timeout, least, 24 * HOUR);
+        }
+        span(self, "limits.head_time", limits.head_time, SECOND, HOUR);
+        span(self, "limits.idle", limits.idle, SECOND, HOUR);
+        self.between("limits.head", limits.head, Size::kib(8), Size::kib(512), |size| size.to_string());
+        // Above it more than 256 KiB may go out after a cut (measured: 2.4 times the setting).
+        let (least, most) = (Size::kib(16), Size::kib(96));
+        self.between("limits.send_buffer", limits.send_buffer, least, most, |size| size.to_string());
+        if let Some(idps) = &document.idps.0 {
+            let path = format!("idps.{}.oidc.skew", idps.name);
+            span(self, &path, idps.idp.oidc.skew, Duration::ZERO, Duration::from_secs(300));
+        }
+    }
+
+    fn between<T: PartialOrd + Copy>(
+        &mut self,
+        path: &str,
+        value: T,
+        least: T,
+        most: T,
+        show: impl Fn(T) -> String,
+    ) {
+        if value < least || value > most {
+            let what = format!("{} is out of bounds", show(value));
+            self.say(path, what, format!("Write {} at least and {} at most", show(least), show(most)));
+        }
+    }
+
+    /// Certificates that are named are there, and look like what they are to be.
+    fn files(&mut self, document: &Document) {
+        if let Some(tls) = &document.listen.proxy.tls {
+            let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
+            self.pem("listen.proxy.tls[0].certificate", certificate, &["CERTIFICATE"], "a certificate");
+            let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+            self.pem("listen.proxy.tls[0].key", key, &kinds, "a private key without a passphrase");
+        }
+        if let Some(authorities) = &document.http_client.ca_file {
+            self.pem("http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate");
+        }
+    }
+
+    fn pem(&mut self, path: &str, file: &Path, kinds: &[&str], wanted: &str) {
+        self.desk.watch(file);
+        if self.desk.environment.reach() == Reach::TextOnly {
+            return;
+        }
+        let name = shown(&file.to_string_lossy());
+        match bytes_of(file) {
+            Err(what) => self.say(path, format!("{name} {what}"), ""),
+            Ok(bytes) => {
+                let begins = |kind: &&str| {
+                    let head = format!("-----BEGIN {kind}-----");
+                    bytes.windows(head.len()).any(|window| window == head.as_bytes())
+                };
+                if !kinds.iter().any(begins) {
+                    self.say(path, format!("{name} holds no PEM block of {wanted}"), "");
+                }
+            }
+        }
+    }
+
+    fn bindings(&mut self, document: &Document) -> Option<Bindings> {
+        let Some(written) = &document.bindings else {
+            return (!self.has("bindings")).then(Bindings::default);
+        };
+        let path = self.desk.resolve(written);
+        self.desk.watch(&path);
+        match bytes_of(&path) {
+            Ok(text) => bindings::read(&text, &self.desk.name_beside(written), self.desk),
+            Err(what) => {
+                let remedy = "A relative path starts in the folder of this file";
+                self.say("bindings", format!("{} {what}", shown(written)), remedy);
+                None
+            }
+        }
+    }
+
+    /// The rules, each for itself and against each other.
+    fn app(&mut self, document: &Document, bindings: Option<&Bindings>) -> Option<App> {
+        let prefix = &document.prefix.0;
+        let (host, base) = match &document.public_url.0 {
+            Some(url) => (url.host(), url.path()),
+            None => ("unknown.invalid", ""),
+        };
+        let routes = document.routes.as_deref().unwrap_or_default();
+        if document.routes.is_some() && routes.is_empty() {
+            let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
+            self.say("routes", "an empty list names no path", remedy);
+        }
+        if routes.len() > MOST_ROUTES {
+            self.say("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+            return None;
+        }
+        let mut rules: Vec<(usize, Rule)> = Vec::new();
+        for (nth, route) in routes.iter().enumerate() {
+            let Given(Some(route)) = route else { continue };
+            self.route(nth, route, base, prefix);
+            self.roles(nth, route, document.bindings.as_deref(), bindings);
+            rules.push((nth, route.rule()));
+        }
+        let app = |rules| App::new(AppId::ONLY, OrgId::ONLY, host, base, prefix, rules);
+        let whole = app(rules.iter().map(|(_, rule)| rule.clone()).collect()).ok();
+        if whole.is_some() {
+            return whole;
+        }
+        // Policy names the first pair that clashes; here each rule is told of the first one before it.
+        for (nth, (later, rule)) in rules.iter().enumerate() {
+            let clash =
+                rules[..nth].iter().find(|(_, other)| app(vec![other.clone(), rule.clone()]).is_err());
+            let Some((earlier, _)) = clash else { continue };
+            let line = self.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
+            let what = format!(
+                "\"{}\" takes the same paths and methods as routes[{earlier}] on line {line}, and differs in what it \
+                 allows",
+                shown(rule.pattern.text())
+            );
+            self.say(&format!("routes[{later}].path"), what, "Leave one out, or make one more exact");
+        }
+        None
+    }
+
+    /// A rule that no request would ever reach.
+    fn route(&mut self, nth: usize, route: &Route, base: &str, prefix: &str) {
+        let text = route.path.text();
+        let path = format!("routes[{nth}].path");
+        let own = format!("{base}{prefix}");
+        if below(text.strip_suffix("/**").unwrap_or(text), &own) {
+            let what = format!("below {own} are our own pages, and no rule is asked there");
+            self.say(&path, what, "Leave the rule out");
+        } else if !reaches(text, base) {
+            let what = format!("\"{}\" is outside {base}, the path of public_url", shown(text));
+            self.say(&path, what, format!("Write the whole path: {base}{}", shown(text)));
+        }
+    }
+
+    fn roles(&mut self, nth: usize, route: &Route, file: Option<&str>, bindings: Option<&Bindings>) {
+        let (Allow::Roles(roles), Some(bindings)) = (&route.allow.0, bindings) else { return };
+        for (item, role) in roles.iter().enumerate() {
+            if bindings.known().contains(role) {
+                continue;
+            }
+            let line = self.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
+            let (what, remedy) = match file {
+                Some(file) => (
+                    format!("\"{}\" is not a role of {}", shown(role), shown(file)),
+                    nearest::all(bindings.known().iter().map(|role| &**role)),
+                ),
+                None => (
+                    format!("\"{}\" is a role, and there is no bindings file that gives roles", shown(role)),
+                    "Write bindings: with the path of one".into(),
+                ),
+            };
+            self.desk.say_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
+        }
+    }
+
+    fn state(&mut self, document: &Document) -> Option<PathBuf> {
+        let state = document.state.clone().or_else(|| self.desk.environment.state_folder());
+        if state.is_none() && !self.has("state") {
+            let what = "missing, and an ordinary user without HOME has no state folder";
+            self.say("state", what, "Write the path of a folder");
+        }
+        state
+    }
+}
+
+/// Whether two listeners cannot both be opened.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let every = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
+    let (one, other) = (a.ip(), b.ip());
+    a.port() == b.port() && a.port() != 0 && (one == other || every(one, other) || every(other, one))
+}
+
+/// Whether a path is `base` or below it.
+fn below(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a pattern matches any path at or below `base`.
+fn reaches(pattern: &str, base: &str) -> bool {
+    let mut own = base.split('/').skip(1);
+    let mut parts = pattern.split('/').skip(1);
+    loop {
+        match (own.next(), parts.next()) {
+            (None, _) | (Some(_), Some("**")) => return true,
+            (Some(own), Some(part)) if part == "*" || part == own => {}
+            (Some(_), _) => return false,
+        }
+    }
+}

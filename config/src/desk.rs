@@ -1,0 +1,122 @@
+//! Where problems are collected while a configuration is read: reading never stops at the first one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::at::{At, shown};
+use crate::environment::Environment;
+use crate::later;
+use crate::node::Node;
+use crate::problem::Problem;
+
+/// What reading needs at hand, and what it found.
+pub(crate) struct Desk<'e> {
+    pub(crate) environment: &'e Environment,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    /// Files whose change is a change of the configuration.
+    pub(crate) watched: Vec<PathBuf>,
+    file: Arc<str>,
+    folder: PathBuf,
+}
+
+impl<'e> Desk<'e> {
+    /// A desk for a file of this name, whose relative paths start in `folder`.
+    pub(crate) fn new(file: &str, folder: &Path, environment: &'e Environment) -> Self {
+        Self {
+            environment,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            watched: Vec::new(),
+            file: file.into(),
+            folder: folder.into(),
+        }
+    }
+
+    /// Notes a problem at a node. It answers `None`, since there is no value then.
+    pub(crate) fn say<T>(
+        &mut self,
+        node: &Node,
+        at: &At,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Option<T> {
+        self.say_on(node.line, at, what, remedy);
+        None
+    }
+
+    /// Notes a problem on a line.
+    pub(crate) fn say_on(
+        &mut self,
+        line: usize,
+        at: &At,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let problem = self.problem(Some(line), at, what.into(), remedy.into());
+        self.problems.push(problem);
+    }
+
+    /// Notes a problem of the file as a whole.
+    pub(crate) fn say_of_file<T>(
+        &mut self,
+        line: Option<usize>,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Option<T> {
+        let problem = self.problem(line, &At::root(), what.into(), remedy.into());
+        self.problems.push(problem);
+        None
+    }
+
+    /// Notes something that works and deserves a look.
+    pub(crate) fn warn(&mut self, line: usize, at: &At, what: impl Into<String>, remedy: impl Into<String>) {
+        let problem = self.problem(Some(line), at, what.into(), remedy.into());
+        self.warnings.push(problem);
+    }
+
+    /// Refuses a value by name that this version does not act on, or that cannot work.
+    pub(crate) fn refuse_word<T>(&mut self, node: &Node, at: &At, word: &str, why: &str) -> Option<T> {
+        let (what, remedy) = if why.is_empty() { (later::NOT_YET, "") } else { (why, "") };
+        self.say(node, at, format!("\"{}\" {}", shown(word), of_a_value(what)), remedy)
+    }
+
+    /// Reads another file with this desk: problems found meanwhile are that file's.
+    pub(crate) fn in_file<T>(&mut self, file: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = std::mem::replace(&mut self.file, file.into());
+        let result = read(self);
+        self.file = outer;
+        result
+    }
+
+    /// Where a path of the configuration leads: relative ones start in the folder of the configuration file.
+    pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// How the problems of another file call it: beside this one, in the words this one was asked for with.
+    pub(crate) fn name_beside(&self, path: &str) -> String {
+        Path::new(&*self.file).parent().unwrap_or(Path::new("")).join(path).display().to_string()
+    }
+
+    /// The folder of the configuration file.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Remembers a file whose change is a change of the configuration.
+    pub(crate) fn watch(&mut self, path: impl AsRef<Path>) {
+        let path = self.resolve(path);
+        if !self.watched.contains(&path) {
+            self.watched.push(path);
+        }
+    }
+
+    fn problem(&self, line: Option<usize>, at: &At, what: String, remedy: String) -> Problem {
+        Problem { file: self.file.clone(), line, path: at.to_string(), what, remedy }
+    }
+}
+
+fn of_a_value(what: &str) -> String {
+    if what == later::NOT_YET { format!("is {what}") } else { what.to_owned() }
+}

@@ -1,0 +1,115 @@
+//! The configuration as it is written: the table of contents of the file. What it comes to is [`File`](crate::File).
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::headers::Headers;
+use crate::http_client::HttpClient;
+use crate::idps::Idps;
+use crate::limits::Limits;
+use crate::listen::Listen;
+use crate::log::Log;
+use crate::network::Network;
+use crate::node::Node;
+use crate::read::{Given, Read, section, text, words};
+use crate::routes::Route;
+use crate::scim::Scim;
+use crate::secret::MasterKey;
+use crate::session::Session;
+use crate::store::Store;
+use crate::upstream::Upstream;
+use crate::web::PublicUrl;
+
+section! {
+    /// The configuration of Portcullis: one app, one identity provider, one directory.
+    pub(crate) struct Document {
+        /// Where people reach the application: https, or plain http on this machine.
+        #[schemars(with = "PublicUrl")]
+        pub(crate) public_url: Given<PublicUrl>,
+        /// Where the application is. A plain address is short for a block with `url`.
+        #[schemars(with = "Upstream")]
+        pub(crate) upstream: Given<Upstream>,
+        /// Where users come from.
+        pub(crate) provisioning: ProvisioningWord = "scim",
+        /// The identity provider, by a name of your own; exactly one in this version.
+        #[schemars(with = "Idps")]
+        pub(crate) idps: Given<Idps>,
+        /// The directory and the SCIM client that feeds it. Needed where provisioning is `scim`.
+        pub(crate) scim: Option<Scim>,
+        /// The bindings file: which groups give which roles.
+        pub(crate) bindings: Option<String>,
+        /// Who may ask for which paths. Left out, the whole site is for signed-in people; with routes, what matches
+        /// none is refused.
+        #[schemars(with = "Option<Vec<Route>>")]
+        pub(crate) routes: Option<Vec<Given<Route>>>,
+        /// How long a signed-in browser stays signed in.
+        pub(crate) session: Session = "{}",
+        /// How the application is told who is there.
+        pub(crate) headers: Headers = "{}",
+        /// The addresses we listen on.
+        pub(crate) listen: Listen = "{}",
+        /// Where what must last is kept: `sqlite`, or a block with `sqlite` and a path.
+        pub(crate) store: Store = "sqlite",
+        /// Where our own pages are, below the path of `public_url`.
+        pub(crate) prefix: Prefix = "/.portcullis",
+        /// What is written about what happens.
+        pub(crate) log: Log = "{}",
+        /// How much a client may ask of us.
+        pub(crate) limits: Limits = "{}",
+        /// The proxies before us, whose word on a client's address is believed.
+        pub(crate) trusted_proxies: Vec<Network> = "[]",
+        /// The requests we make ourselves, to the identity provider.
+        pub(crate) http_client: HttpClient = "{}",
+        /// The folder of the database, the sockets, the lock and the master key; /var/lib/portcullis where left out,
+        /// for an ordinary user portcullis in the XDG state folder.
+        pub(crate) state: Option<PathBuf>,
+        /// The master key, 64 hexadecimal digits; made in the state folder at the first start where left out.
+        pub(crate) keys: Option<MasterKey>,
+    }
+}
+
+words! {
+    /// Where users come from.
+    pub(crate) enum ProvisioningWord {
+        /// The directory: a user must exist there and be active.
+        Scim = "scim",
+        /// `portcullis user add`.
+        Invited = "invited",
+        /// Nowhere: whoever the identity provider lets in.
+        None = "none",
+    }
+    refused { "jit" => "" }
+}
+
+/// Where our own pages are: `/.portcullis`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix(pub(crate) String);
+
+impl Read for Prefix {
+    const WANTED: &'static str = "a path such as /.portcullis";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(fits);
+        if text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
+            return Some(Self(text.into()));
+        }
+        let remedy = "Write a slash and a name of letters, digits, dots and dashes, without a final slash";
+        desk.say(node, at, format!("\"{}\" cannot be the path of our own pages", shown(text)), remedy)
+    }
+}
+
+impl JsonSchema for Prefix {
+    fn schema_name() -> Cow<'static, str> {
+        "Prefix".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)+$" })
+    }
+}

@@ -1,0 +1,118 @@
+//! What a configuration is read in: environment variables, who runs it, and how far secrets are followed.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// How far a configuration is followed beyond its own text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Secrets and certificates are read, commands are run.
+    All,
+    /// The same without running commands.
+    NoCommands,
+    /// Neither secrets nor certificates: the file is meant for another machine.
+    TextOnly,
+}
+
+/// What a configuration is read in. Nothing of this crate looks at the process's environment but through it.
+#[derive(Clone)]
+pub struct Environment {
+    variables: HashMap<String, String>,
+    root: bool,
+    reach: Reach,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn system() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            variables: std::env::vars_os().filter_map(text).collect(),
+            root: rustix::process::geteuid().is_root(),
+            reach: Reach::All,
+        }
+    }
+
+    /// One with these variables and nothing else, of an ordinary user.
+    pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { variables, root: false, reach: Reach::All }
+    }
+
+    /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for [`check`](crate::check).
+    #[must_use]
+    pub fn without_commands(mut self) -> Self {
+        self.reach = Reach::NoCommands;
+        self
+    }
+
+    /// The same, but no secret and no certificate is looked at, since the file is meant for another machine: for
+    /// [`check`](crate::check).
+    #[must_use]
+    pub fn text_only(mut self) -> Self {
+        self.reach = Reach::TextOnly;
+        self
+    }
+
+    /// A configuration that is to be used needs all of it.
+    pub(crate) fn read_everything(&mut self) {
+        self.reach = Reach::All;
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    pub(crate) fn reads_everything(&self) -> bool {
+        self.reach == Reach::All
+    }
+
+    /// The state folder where the configuration names none: the system's for root, the XDG one for an ordinary user.
+    /// None where such a user has no home.
+    pub(crate) fn state_folder(&self) -> Option<PathBuf> {
+        if self.root {
+            return Some("/var/lib/portcullis".into());
+        }
+        let folder = |name: &str| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let states = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        states.map(|states| states.join("portcullis"))
+    }
+}
+
+/// Variables may be secrets: none is shown.
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment")
+            .field("root", &self.root)
+            .field("reach", &self.reach)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_user_has_the_xdg_state_folder() {
+        let folder = |variables: &[(&str, &str)]| Environment::of(variables.iter().copied()).state_folder();
+        let home = ("HOME", "/home/nora");
+        assert_eq!(folder(&[home]), Some("/home/nora/.local/state/portcullis".into()));
+        assert_eq!(folder(&[home, ("XDG_STATE_HOME", "/s")]), Some("/s/portcullis".into()));
+        assert_eq!(folder(&[home, ("XDG_STATE_HOME", "s")]), folder(&[home]));
+        assert_eq!(folder(&[]), None);
+        let root = Environment { root: true, ..Environment::of([home]) };
+        assert_eq!(root.state_folder(), Some("/var/lib/portcullis".into()));
+    }
+
+    #[test]
+    fn variables_are_not_shown() {
+        assert!(!format!("{:?}", Environment::of([("A", "hunter2")])).contains("hunter2"));
+    }
+}

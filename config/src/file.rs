@@ -1,0 +1,65 @@
+//! A valid configuration: every value typed, every secret read, everything that cannot work refused.
+
+use std::path::PathBuf;
+
+use portcullis_policy::{App, Bindings, IdentityHeaders, Policy, RulesVersion};
+
+use crate::{HttpClient, Idp, Limits, Listen, Log, MasterKey, Network, PublicUrl, Scim, Session, Upstream};
+
+/// A valid configuration. Only [`load`](crate::load) makes one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct File {
+    /// Where people reach the application.
+    pub public_url: PublicUrl,
+    /// Where the application is.
+    pub upstream: Upstream,
+    /// The app with its host, its prefix and its rules; none of them clash.
+    pub app: App,
+    /// The role bindings; without a bindings file no roles.
+    pub bindings: Bindings,
+    /// Where the user header's value comes from.
+    pub identity: IdentityHeaders,
+    /// The one identity provider.
+    pub idp: Idp,
+    /// Where users come from.
+    pub provisioning: Provisioning,
+    /// How long a signed-in browser stays signed in.
+    pub session: Session,
+    /// The addresses we listen on; that of SCIM only counts with [`Provisioning::Scim`].
+    pub listen: Listen,
+    /// The file of the database.
+    pub database: PathBuf,
+    /// The state folder.
+    pub state: PathBuf,
+    /// Where our own pages are, below the path of `public_url`: `/.portcullis`.
+    pub prefix: String,
+    /// What is written about what happens.
+    pub log: Log,
+    /// How much a client may ask of us.
+    pub limits: Limits,
+    /// Who is believed when it says whose request it passes on; empty by default.
+    pub trusted_proxies: Vec<Network>,
+    /// The requests we make ourselves.
+    pub http_client: HttpClient,
+    /// The master key, where it is given; else it is made in the state folder.
+    pub keys: Option<MasterKey>,
+}
+
+/// Where users come from.
+#[derive(Clone, Debug)]
+pub enum Provisioning {
+    /// A SCIM client feeds the directory.
+    Scim(Scim),
+    /// An operator adds them.
+    Invited,
+    /// There is no directory; whoever the identity provider lets in.
+    None,
+}
+
+impl File {
+    /// Everything that decides. `version` grows with each reload.
+    pub fn policy(&self, version: RulesVersion) -> Policy {
+        Policy::new(version, vec![self.app.clone()], self.bindings.clone(), self.identity)
+    }
+}

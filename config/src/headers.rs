@@ -1,0 +1,62 @@
+//! `headers`: how the application is told who is there.
+
+use std::borrow::Cow;
+
+use portcullis_policy::UserFrom;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::At;
+use crate::desk::Desk;
+use crate::node::Node;
+use crate::read::{Read, section, text, unknown_word, words};
+
+section! {
+    /// How the application is told who is there.
+    pub(crate) struct Headers {
+        /// Which headers are written.
+        pub(crate) preset: HeaderPreset = "x-forwarded",
+        /// Where the user header's value comes from; it never falls back. `userName` where left out, without a
+        /// directory `email`.
+        #[schemars(with = "Option<UserWord>")]
+        pub(crate) user: Option<UserFrom>,
+    }
+}
+
+words! {
+    /// Which headers are written.
+    pub(crate) enum HeaderPreset {
+        /// `X-Forwarded-User`, `-Email`, `-Groups`, `-Roles`, `-Preferred-Username`.
+        XForwarded = "x-forwarded",
+    }
+    refused {
+        "oauth2-proxy" => "", "authelia" => "", "remote-user" => "", "grafana" => "", "gitea" => "",
+        "jenkins" => "", "nexus" => "", "sonarqube" => "",
+    }
+}
+
+const SOURCES: [UserFrom; 5] =
+    [UserFrom::UserName, UserFrom::Id, UserFrom::ExternalId, UserFrom::Subject, UserFrom::Email];
+
+impl Read for UserFrom {
+    const WANTED: &'static str = "userName, id, externalId, subject or email";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        let known = SOURCES.map(Self::word);
+        let found = SOURCES.into_iter().find(|source| source.word() == text);
+        found.or_else(|| unknown_word(node, at, desk, text, &known))
+    }
+}
+
+/// The schema of [`UserFrom`].
+struct UserWord;
+
+impl JsonSchema for UserWord {
+    fn schema_name() -> Cow<'static, str> {
+        "UserFrom".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "enum": SOURCES.map(UserFrom::word) })
+    }
+}

@@ -1,0 +1,17 @@
+//! `http_client`: the requests we make ourselves, to the identity provider.
+
+use std::path::PathBuf;
+
+use crate::network::AllowedHost;
+use crate::read::section;
+
+section! {
+    /// The requests we make ourselves, to the identity provider.
+    pub struct HttpClient {
+        /// Certificate authorities to trust besides those of the system, PEM.
+        pub ca_file: Option<PathBuf>,
+        /// Hosts that may be reached although their address is not public or they speak no https. The host of a
+        /// configured issuer needs no mention.
+        pub allow: Vec<AllowedHost> = "[]",
+    }
+}

@@ -1,0 +1,274 @@
+//! `idps`: who says who somebody is. Exactly one OpenID provider in this version.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portcullis_policy::fold;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::node::{Node, Value};
+use crate::read::{Read, missing_value, section, text, words};
+use crate::secret::Secret;
+use crate::units::Period;
+use crate::web::Issuer;
+
+/// One identity provider.
+#[derive(Clone, Debug)]
+pub struct Idp {
+    /// Its name: lower-case letters, digits and `-`, at most 40. It stands in the callback's address.
+    pub name: String,
+    /// Which product it is.
+    pub preset: Preset,
+    /// The one attribute by which a first login finds its user in the directory; that of the preset where none is
+    /// written.
+    pub link: Link,
+    /// The e-mail domains it may speak for.
+    pub domains: Domains,
+    /// OpenID Connect.
+    pub oidc: Oidc,
+}
+
+section! {
+    /// One identity provider.
+    pub(crate) struct IdpBlock {
+        /// Which product it is; it says what `link` is where that is left out.
+        pub(crate) preset: Preset = "generic",
+        /// How a first login finds its user in the directory. There is no fallback.
+        pub(crate) link: Option<Link>,
+        /// The e-mail domains this provider may speak for; `any` for all.
+        pub(crate) domains: Domains = "any",
+        /// OpenID Connect.
+        pub(crate) oidc: Oidc,
+    }
+}
+
+section! {
+    /// How a first login finds its user: a claim of the login equals an attribute of the directory.
+    #[derive(PartialEq, Eq)]
+    pub struct Link {
+        /// The claim of the ID token: `sub`, `oid`, `preferred_username`, `email` …
+        pub claim: String,
+        /// The attribute of the user it must equal.
+        pub to: LinkTo,
+    }
+}
+
+section! {
+    /// An OpenID provider and our registration there.
+    pub struct Oidc {
+        /// The issuer, byte for byte as its discovery document says it.
+        pub issuer: Issuer,
+        /// The client id of our registration.
+        pub client_id: String,
+        /// The client secret of our registration.
+        pub client_secret: Secret,
+        /// How the client secret is sent: in the `Authorization` header, or in the body.
+        pub client_auth: ClientAuth = "basic",
+        /// The scopes that are asked for; `openid` is always among them.
+        pub scopes: Vec<String> = "[openid, profile, email]",
+        /// Which claims hold what; they are looked for in the ID token, else in userinfo.
+        pub claims: Claims = "{}",
+        /// Believe the e-mail address although the provider does not say that it is verified. Needs `domains`.
+        pub trust_email: bool = "false",
+        /// How far the provider's clock may be off.
+        #[schemars(with = "Period")]
+        pub skew: Duration = "60s",
+    }
+}
+
+section! {
+    /// The names of claims.
+    pub struct Claims {
+        /// The claim that holds the e-mail address.
+        pub email: String = "email",
+        /// The claim that holds the groups.
+        pub groups: String = "groups",
+        /// The claim that holds the name to show.
+        pub name: String = "name",
+    }
+}
+
+words! {
+    /// Which product a provider is.
+    pub enum Preset {
+        /// Any OpenID provider: `sub` is linked to `externalId`.
+        Generic = "generic",
+        /// Okta: `sub` is linked to `externalId`.
+        Okta = "okta",
+        /// Microsoft Entra: `oid` is linked to `externalId`; map `objectId` to `externalId` there.
+        Entra = "entra",
+        /// Google: `sub` is linked to `externalId`.
+        Google = "google",
+    }
+    refused { "adfs" => "", "auth0" => "", "jumpcloud" => "", "keycloak" => "", "onelogin" => "", "ping" => "" }
+}
+
+impl Preset {
+    /// What is linked where the configuration does not say it: the provider's immutable id.
+    pub(crate) fn link(self) -> Link {
+        let claim = match self {
+            Self::Generic | Self::Okta | Self::Google => "sub",
+            Self::Entra => "oid",
+        };
+        Link { claim: claim.into(), to: LinkTo::ExternalId }
+    }
+}
+
+words! {
+    /// The attribute of a user a login is matched with.
+    pub enum LinkTo {
+        /// The immutable id the identity provider gave the user.
+        ExternalId = "externalId",
+        /// The user's name.
+        UserName = "userName",
+    }
+}
+
+words! {
+    /// How the client secret is sent (OIDC Core §9).
+    pub enum ClientAuth {
+        /// `client_secret_basic`.
+        Basic = "basic",
+        /// `client_secret_post`.
+        Post = "post",
+    }
+    refused { "private_key_jwt" => "", "none" => "", "tls" => "" }
+}
+
+/// The e-mail domains a provider may speak for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Domains {
+    /// All of them.
+    Any,
+    /// These, in A-form and lower case; never empty.
+    Only(Vec<String>),
+}
+
+impl Read for Domains {
+    const WANTED: &'static str = "a list of e-mail domains, or any";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let items = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                return desk.say(
+                    node,
+                    at,
+                    "an empty list lets nobody in",
+                    "Name a domain, or leave the key out",
+                );
+            }
+            Value::List(items) => items,
+            Value::Text(word) if word == "any" => return Some(Self::Any),
+            Value::Nothing => return missing_value(node, at, desk),
+            other => {
+                let kind = other.kind();
+                return desk.say(
+                    node,
+                    at,
+                    format!("{kind} where {} belongs", Self::WANTED),
+                    "Write [example.com]",
+                );
+            }
+        };
+        let mut domains = Some(Vec::new());
+        for (index, item) in items.iter().enumerate() {
+            let at = at.index(index);
+            let Some(written) = text(item, &at, desk, "a domain such as example.com") else {
+                domains = None;
+                continue;
+            };
+            match fold::domain_key(written).filter(|domain| domain.contains('.')) {
+                Some(domain) => domains.iter_mut().for_each(|all| all.push(domain.clone())),
+                None => {
+                    let remedy = "Write what follows the @ of an address, such as example.com";
+                    domains = desk.say(item, &at, format!("\"{}\" is not a domain", shown(written)), remedy);
+                }
+            }
+        }
+        domains.map(Self::Only)
+    }
+}
+
+impl JsonSchema for Domains {
+    fn schema_name() -> Cow<'static, str> {
+        "Domains".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "const": "any" },
+                { "type": "array", "items": { "type": "string", "format": "idn-hostname" }, "minItems": 1 },
+            ]
+        })
+    }
+}
+
+/// The providers by name; exactly one in this version.
+#[derive(Clone, Debug)]
+pub(crate) struct Idps {
+    pub(crate) name: String,
+    pub(crate) idp: IdpBlock,
+}
+
+impl Read for Idps {
+    const WANTED: &'static str = "a name and below it the provider: okta: { oidc: … }";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let entries = match &node.value {
+            Value::Map(entries) if !entries.is_empty() => entries,
+            Value::Map(_) | Value::Nothing => return missing_value(node, at, desk),
+            other => {
+                return desk.say(node, at, format!("{} where a name belongs", other.kind()), "Write okta:");
+            }
+        };
+        let mut found = Vec::new();
+        for (nth, (key, value)) in entries.iter().enumerate() {
+            let at = at.key(&key.name);
+            if let Some((first, _)) = entries[..nth].iter().find(|(other, _)| other.name == key.name) {
+                desk.say_on(
+                    key.line,
+                    &at,
+                    format!("written twice, first on line {}", first.line),
+                    "Keep one",
+                );
+                continue;
+            }
+            if nth > 0 {
+                desk.say_on(key.line, &at, "a second identity provider is not in this version", "Keep one");
+            }
+            if !is_name(&key.name) {
+                desk.say_on(
+                    key.line,
+                    &at,
+                    "not a name that can stand in an address",
+                    "Use lower-case letters, digits and -, at most 40, beginning with a letter",
+                );
+            }
+            found.push(IdpBlock::read(value, &at, desk).map(|idp| Self { name: key.name.clone(), idp }));
+        }
+        found.into_iter().next().flatten()
+    }
+}
+
+/// The name stands in the callback's address, where a dot will part an organization from a provider.
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits)
+}
+
+impl JsonSchema for Idps {
+    fn schema_name() -> Cow<'static, str> {
+        "Idps".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = <BTreeMap<String, IdpBlock>>::json_schema(generator);
+        schema.insert("minProperties".into(), 1.into());
+        schema.insert("maxProperties".into(), 1.into());
+        schema
+    }
+}

@@ -1,0 +1,117 @@
+//! The keys of the whole design that this version does not act on, by name. They are refused, never accepted: a key
+//! that is read and does nothing is worse than one that is not there.
+
+use crate::at::{At, Step};
+
+/// What is said of each.
+pub(crate) const NOT_YET: &str = "not in this version";
+
+/// Where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only leaving out.
+const KEYS: &[(&str, &str)] = &[
+    ("app", ""),
+    ("apps", "One file fronts one app: write its public_url and upstream at the top"),
+    ("audit", ""),
+    ("console", ""),
+    ("directories", "One directory is written as scim:"),
+    ("organizations", "One organization is written by its idps: and scim: at the top"),
+    ("retention", ""),
+    ("roles_from", ""),
+    ("support", ""),
+    ("upstreams", "One upstream is written as upstream:"),
+    ("webhooks", ""),
+    ("headers.budget", ""),
+    ("headers.encoding", ""),
+    ("headers.groups", ""),
+    ("headers.strip", ""),
+    ("headers.templates", ""),
+    ("http_client.proxy", ""),
+    ("idps.*.emergency", ""),
+    ("idps.*.replaces", ""),
+    ("idps.*.saml", "This version speaks OpenID Connect (oidc)"),
+    ("listen.admin", ""),
+    ("listen.health.tls", ""),
+    ("listen.proxy.proxy_protocol", ""),
+    ("listen.proxy.redirect", ""),
+    ("listen.proxy.tls[].client_ca", ""),
+    ("listen.scim.client_ca", ""),
+    ("listen.scim.tls", "End TLS before it and write plaintext: behind-proxy"),
+    ("routes[].as", ""),
+    ("routes[].cache", ""),
+    ("routes[].cors", ""),
+    ("routes[].csrf", ""),
+    ("routes[].host", ""),
+    ("routes[].identity", ""),
+    ("routes[].origin", ""),
+    ("routes[].upstream", ""),
+    ("scim.extensions", ""),
+    ("scim.on_proxy", ""),
+    ("session.bind", ""),
+    ("store.lease", ""),
+    ("store.postgres", "Write store: sqlite"),
+    ("upstream.ca_file", ""),
+    ("upstream.secret_header", ""),
+    ("upstream.server_name", ""),
+    ("upstream.strip_prefix", ""),
+    // of the bindings file
+    ("default_role", ""),
+    ("bindings[].attribute", "Bind by group"),
+    ("bindings[].claim", "Bind by group"),
+    ("bindings[].contains", "Bind by group"),
+    ("bindings[].equals", "Bind by group"),
+    ("bindings[].group_id", "Bind by group, its displayName"),
+    ("bindings[].group_matches", "Bind by group, its whole displayName"),
+    ("bindings[].user", "Bind by group"),
+];
+
+/// What to do about a key of a later version; `None` for a key that is none.
+pub(crate) fn remedy(at: &At) -> Option<&'static str> {
+    KEYS.iter().find(|(pattern, _)| matches(pattern, at)).map(|(_, remedy)| match *remedy {
+        "" => "Leave it out",
+        remedy => remedy,
+    })
+}
+
+fn matches(pattern: &str, at: &At) -> bool {
+    let mut steps = at.steps().iter();
+    for part in pattern.split('.') {
+        let (name, in_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
+        let Some(Step::Key(key)) = steps.next() else { return false };
+        if name != "*" && name != key {
+            return false;
+        }
+        if in_list && !matches!(steps.next(), Some(Step::Index(_))) {
+            return false;
+        }
+    }
+    steps.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_under_any_name_and_index() {
+        for path in ["webhooks", "idps.okta.saml", "routes[7].upstream", "listen.proxy.tls[0].client_ca"] {
+            assert!(remedy(&At::from(path)).is_some(), "{path}");
+        }
+        for path in ["webhook", "idps.saml", "routes.upstream", "routes[7]", "idps.okta.oidc", "a.webhooks"] {
+            assert!(remedy(&At::from(path)).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_both_known_and_refused() {
+        let known: Vec<String> = crate::schema::keys()
+            .into_iter()
+            .chain(crate::schema::bindings_keys())
+            .map(|key| key.path)
+            .collect();
+        for (pattern, _) in KEYS {
+            assert!(!known.iter().any(|path| path == pattern), "{pattern}");
+            let block = pattern.rsplit_once('.').map_or("", |(block, _)| block);
+            let inside = |path: &String| path.starts_with(&format!("{block}."));
+            assert!(block.is_empty() || known.iter().any(inside), "{pattern}: no block {block}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `listen`: the addresses we listen on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::node::{Node, Value};
+use crate::read::{Read, section, text, words};
+
+section! {
+    /// The addresses we listen on. A plain address is short for a block with `address`.
+    pub struct Listen {
+        /// The application and our own pages. Without `tls` it speaks HTTP/1.1 and h2c.
+        pub proxy: ProxyListener = "127.0.0.1:8080",
+        /// SCIM; it listens only where there is a `scim:` block.
+        pub scim: ScimListener = "127.0.0.1:8081",
+        /// Health and metrics.
+        pub health: HealthListener = "127.0.0.1:8082",
+    }
+}
+
+section! {
+    /// Where the application is reached.
+    pub struct ProxyListener [short = address] {
+        /// The address and port; port 0 is any that is free.
+        #[schemars(with = "String")]
+        pub address: SocketAddr,
+        /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then.
+        #[schemars(with = "Option<[Certificate; 1]>")]
+        pub tls: Option<Tls>,
+    }
+}
+
+section! {
+    /// Where SCIM is reached.
+    pub struct ScimListener [short = address] {
+        /// The address and port; port 0 is any that is free.
+        #[schemars(with = "String")]
+        pub address: SocketAddr,
+        /// Says that a proxy before it ends TLS; without it SCIM listens on loopback addresses only.
+        pub plaintext: Option<Plaintext>,
+    }
+}
+
+section! {
+    /// Where health and metrics are reached.
+    pub struct HealthListener [short = address] {
+        /// The address and port; port 0 is any that is free.
+        #[schemars(with = "String")]
+        pub address: SocketAddr,
+    }
+}
+
+section! {
+    /// A certificate and its key.
+    pub struct Certificate {
+        /// The certificate and its chain, PEM.
+        pub certificate: PathBuf,
+        /// The private key, PEM.
+        pub key: PathBuf,
+    }
+}
+
+words! {
+    /// Who ends TLS where we do not.
+    pub enum Plaintext {
+        /// A proxy before us.
+        BehindProxy = "behind-proxy",
+    }
+}
+
+/// The certificates of a listener: one in this version.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The only one.
+    pub certificate: Certificate,
+}
+
+impl Read for Tls {
+    const WANTED: &'static str = "a list with one certificate and its key";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let mut certificates = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                return desk.say(node, at, "an empty list is no certificate", "Leave tls out, or name one");
+            }
+            _ => Vec::<Certificate>::read(node, at, desk)?,
+        };
+        if certificates.len() > 1 {
+            return desk.say(node, at, "several certificates are not in this version", "Keep one");
+        }
+        certificates.pop().map(|certificate| Self { certificate })
+    }
+}
+
+impl Read for SocketAddr {
+    const WANTED: &'static str = "an address and a port such as 127.0.0.1:8080";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        if let Ok(address) = text.parse() {
+            return Some(address);
+        }
+        if text == "off" && *at == At::from("listen.scim.address") {
+            return desk.refuse_word(node, at, text, "");
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let remedy = match (host, port.parse::<u16>()) {
+            ("localhost", Ok(port)) => format!("Write 127.0.0.1:{port}"),
+            ("" | "*", Ok(port)) => format!("Write 127.0.0.1:{port}, or 0.0.0.0:{port} for every network"),
+            (host, Ok(port)) if host.parse::<IpAddr>().is_ok() => format!("Write [{host}]:{port}"),
+            _ => format!("Write {}", Self::WANTED),
+        };
+        desk.say(node, at, format!("\"{}\" is not an address and a port", shown(text)), remedy)
+    }
+}

@@ -1,0 +1,169 @@
+//! From a path to a valid configuration, or to all its problems.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::at::At;
+use crate::cross;
+use crate::desk::Desk;
+use crate::document::Document;
+use crate::environment::Environment;
+use crate::file::File;
+use crate::node::{MOST_BYTES, Node, Value};
+use crate::problem::{Problem, Problems, sort};
+use crate::read::Read;
+use crate::secret::reason;
+use crate::urls::urls;
+
+/// A valid configuration and what stands around it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The configuration.
+    pub file: File,
+    /// What works and deserves a look, by line.
+    pub warnings: Vec<Problem>,
+    /// Every file it was read from, with absolute paths: a change of one is a change of the configuration.
+    pub watched: Vec<PathBuf>,
+}
+
+/// What a check found in a configuration that has no problem.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// What works and deserves a look, by line.
+    pub warnings: Vec<Problem>,
+    /// Every file it was read from, with absolute paths.
+    pub watched: Vec<PathBuf>,
+    /// The addresses to paste into the identity provider, each with the vendors' word for it.
+    pub urls: Vec<(&'static str, String)>,
+}
+
+/// Reads a configuration file, the bindings file it names, and its secrets.
+///
+/// It blocks: files are read and the commands of `${run:…}` are waited for, each 5 s at most. An `environment` that
+/// leaves secrets alone is for [`check`]; here everything is read.
+///
+/// # Errors
+/// All [`Problems`], by line.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+    let mut environment = environment.clone();
+    environment.read_everything();
+    whole(path, None, &environment)
+}
+
+/// The same with the text at hand: `path` says how problems call it and where relative paths start.
+///
+/// # Errors
+/// All [`Problems`], by line.
+pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loaded, Problems> {
+    let mut environment = environment.clone();
+    environment.read_everything();
+    whole(path, Some(text), &environment)
+}
+
+/// Checks a configuration as far as `environment` reaches, and yields none: secrets may be missing here.
+///
+/// # Errors
+/// All [`Problems`], by line.
+pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems> {
+    whole(path, None, environment).map(Checked::of)
+}
+
+/// The same with the text at hand.
+///
+/// # Errors
+/// All [`Problems`], by line.
+pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result<Checked, Problems> {
+    whole(path, Some(text), environment).map(Checked::of)
+}
+
+impl Checked {
+    fn of(loaded: Loaded) -> Self {
+        let Loaded { file, warnings, watched } = loaded;
+        Self { warnings, watched, urls: urls(&file) }
+    }
+}
+
+/// The configuration file where none is named: `portcullis.yaml` in the working folder, else in the system's
+/// configuration folder.
+///
+/// # Errors
+/// One problem that names both, where neither is there.
+pub fn find_default_path() -> Result<PathBuf, Problems> {
+    const PLACES: [&str; 2] = ["portcullis.yaml", "/etc/portcullis/portcullis.yaml"];
+    PLACES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        let problem = Problem {
+            file: PLACES[0].into(),
+            line: None,
+            path: String::new(),
+            what: format!("no configuration: neither here nor at {}", PLACES[1]),
+            remedy: "Name one with -c FILE".into(),
+        };
+        Problems::new(vec![problem], PLACES[0])
+    })
+}
+
+fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<Loaded, Problems> {
+    let name = path.display().to_string();
+    let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let folder = whole_path.parent().unwrap_or(Path::new("/"));
+    let mut desk = Desk::new(&name, folder, environment);
+    desk.watch(&whole_path);
+    let file = match text {
+        Some(bytes) => made(bytes, &mut desk),
+        None => match bytes_of(&whole_path) {
+            Ok(bytes) => made(&bytes, &mut desk),
+            Err(what) => desk.say_of_file(None, what, ""),
+        },
+    };
+    let Desk { mut problems, mut warnings, watched, .. } = desk;
+    match file {
+        Some(file) if problems.is_empty() => {
+            sort(&mut warnings, &name);
+            Ok(Loaded { file, warnings, watched })
+        }
+        _ => {
+            problems.dedup();
+            Err(Problems::new(problems, &name))
+        }
+    }
+}
+
+fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<File> {
+    let root = tree(text, "docs/configuration.md begins with the smallest one", desk)?;
+    let document = Document::read(&root, &At::root(), desk)?;
+    cross::settle(document, &root, desk)
+}
+
+/// The bytes of a plain file of at most [`MOST_BYTES`], or what is wrong with it.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
+    let unread = |error: std::io::Error| format!("cannot be read: {}", reason(&error));
+    // A pipe or a device could block the start for good.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err("is not a plain file".into());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unread)?;
+    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if bytes.len() > MOST_BYTES { Err("is larger than 1 MiB".into()) } else { Ok(bytes) }
+}
+
+/// The tree of a text; `empty` is what to do where there is nothing in it.
+pub(crate) fn tree(bytes: &[u8], empty: &str, desk: &mut Desk<'_>) -> Option<Node> {
+    if bytes.len() > MOST_BYTES {
+        return desk.say_of_file(None, "is larger than 1 MiB", "");
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            return desk.say_of_file(Some(line), "not text in UTF-8", "Save the file as UTF-8");
+        }
+    };
+    match Node::parse(text) {
+        Ok(Node { value: Value::Nothing, .. }) => desk.say_of_file(None, "the file is empty", empty),
+        Ok(root) => Some(root),
+        Err(error) => desk.say_of_file(error.line, error.what, error.remedy),
+    }
+}

@@ -1,0 +1,368 @@
+//! From a tree to typed values: the trait every type of the configuration has, and the two macros that make a block
+//! of keys and a set of words. One definition gives the type, its reader, its known keys, its defaults and its schema,
+//! so that they cannot disagree.
+//!
+//! Reading never stops at the first problem: a reader notes what is wrong and goes on with the next key.
+
+use std::path::PathBuf;
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::later;
+use crate::nearest;
+use crate::node::{Key, Node, Value};
+use crate::schema;
+
+/// A type that can be read from a tree.
+pub(crate) trait Read: Sized {
+    /// What is expected, with an article, for messages: "a duration such as 90s".
+    const WANTED: &'static str;
+
+    /// Reads it. `None` means that a problem was noted.
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self>;
+
+    /// What stands for a key that is not there, where that is no problem.
+    fn nothing() -> Option<Self> {
+        None
+    }
+
+    /// What a block goes on with after a problem was noted.
+    fn failed() -> Option<Self> {
+        Self::nothing()
+    }
+}
+
+/// Notes that a key has nothing behind its colon.
+pub(crate) fn missing_value<T: Read>(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<T> {
+    desk.say(
+        node,
+        at,
+        "nothing stands behind the colon",
+        format!("Write {}, or leave the key out", T::WANTED),
+    )
+}
+
+/// The text of a scalar that is no secret.
+pub(crate) fn text<'n>(node: &'n Node, at: &At, desk: &mut Desk<'_>, wanted: &str) -> Option<&'n str> {
+    let text = match &node.value {
+        Value::Text(text) => text.trim(),
+        Value::Nothing => {
+            return desk.say(
+                node,
+                at,
+                "nothing stands behind the colon",
+                format!("Write {wanted}, or leave the key out"),
+            );
+        }
+        other => return desk.say(node, at, format!("{} where {wanted} belongs", other.kind()), ""),
+    };
+    if text.starts_with("${") {
+        return desk.say(
+            node,
+            at,
+            "a reference stands only where a secret belongs",
+            format!("Write {wanted}"),
+        );
+    }
+    if text.is_empty() {
+        return desk.say(node, at, "empty", format!("Write {wanted}"));
+    }
+    if text.chars().any(char::is_control) {
+        return desk.say(node, at, "holds a line break or a control character", format!("Write {wanted}"));
+    }
+    Some(text)
+}
+
+impl Read for String {
+    const WANTED: &'static str = "a text";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        text(node, at, desk, Self::WANTED).map(str::to_owned)
+    }
+}
+
+impl Read for bool {
+    const WANTED: &'static str = "true or false";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        match text(node, at, desk, Self::WANTED)? {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => desk.say(node, at, format!("\"{}\" is neither true nor false", shown(other)), ""),
+        }
+    }
+}
+
+/// A path; a relative one starts in the folder of the configuration file.
+impl Read for PathBuf {
+    const WANTED: &'static str = "a path";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        text(node, at, desk, Self::WANTED).map(|path| desk.resolve(path))
+    }
+}
+
+impl<T: Read> Read for Option<T> {
+    const WANTED: &'static str = T::WANTED;
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        Some(T::read(node, at, desk))
+    }
+
+    fn nothing() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    const WANTED: &'static str = "a list";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        match &node.value {
+            Value::List(items) => {
+                let read = |(index, item): (usize, &Node)| T::read(item, &at.index(index), desk);
+                let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
+                items.into_iter().collect()
+            }
+            Value::Nothing => missing_value(node, at, desk),
+            other => desk.say(
+                node,
+                at,
+                format!("{} where a list belongs", other.kind()),
+                "Write each item on its own line, after a dash and a blank",
+            ),
+        }
+    }
+}
+
+/// A required value that may have failed, with a problem noted: its block goes on without it, so that all problems
+/// are found.
+#[derive(Clone, Debug)]
+pub(crate) struct Given<T>(pub(crate) Option<T>);
+
+impl<T: Read> Read for Given<T> {
+    const WANTED: &'static str = T::WANTED;
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        Some(Self(T::read(node, at, desk)))
+    }
+
+    fn failed() -> Option<Self> {
+        Some(Self(None))
+    }
+}
+
+/// The keys of one block while it is read.
+pub(crate) struct Fields<'n> {
+    block: &'n Node,
+    at: At,
+    entries: Vec<(&'n Key, &'n Node)>,
+    /// Something here was refused as of a later version; what is missing then is not worth a word of its own.
+    refused: bool,
+}
+
+impl<'n> Fields<'n> {
+    /// Opens a block and judges the names of its keys: unknown, written twice, of a later version.
+    pub(crate) fn open(
+        block: &'n Node,
+        at: &At,
+        desk: &mut Desk<'_>,
+        known: &[&'static str],
+    ) -> Option<Self> {
+        let map = match &block.value {
+            Value::Map(map) => map,
+            Value::Nothing => {
+                return desk.say(
+                    block,
+                    at,
+                    "nothing stands below it",
+                    format!("Known: {}", known.join(", ")),
+                );
+            }
+            other => {
+                return desk.say(
+                    block,
+                    at,
+                    format!("{} where a block of keys belongs", other.kind()),
+                    format!("Known: {}", known.join(", ")),
+                );
+            }
+        };
+        let mut fields = Self { block, at: at.clone(), entries: Vec::new(), refused: false };
+        for (key, node) in map {
+            let at = at.key(&key.name);
+            if let Some((first, _)) = fields.entries.iter().find(|(first, _)| first.name == key.name) {
+                desk.say_on(
+                    key.line,
+                    &at,
+                    format!("written twice, first on line {}", first.line),
+                    "Keep one",
+                );
+            } else if known.contains(&key.name.as_str()) {
+                fields.entries.push((key, node));
+            } else if let Some(remedy) = later::remedy(&at) {
+                desk.say_on(key.line, &at, later::NOT_YET, remedy);
+                fields.refused = true;
+            } else if key.name == "<<" {
+                desk.say_on(key.line, &at, "merge keys are not read here", "Write the keys out");
+            } else {
+                desk.say_on(key.line, &at, "no such key", unknown(&key.name, known, &at));
+            }
+        }
+        Some(fields)
+    }
+
+    /// Reads the key `name`; where it is missing, its default, which is YAML too and takes the same road.
+    pub(crate) fn take<T: Read>(&self, name: &str, default: Option<&str>, desk: &mut Desk<'_>) -> Option<T> {
+        let at = self.at.key(name);
+        let read = match self.entries.iter().find(|(key, _)| key.name == name) {
+            Some((_, node)) => T::read(node, &at, desk),
+            None if default.is_some() => None,
+            None => {
+                let nothing = T::nothing();
+                if nothing.is_none() && !self.refused {
+                    desk.say_on(self.block.line, &at, "missing", format!("Write {}", T::WANTED));
+                }
+                nothing
+            }
+        };
+        // Where a problem was noted the whole is refused; with the default the rest of it can still be judged.
+        let default = || T::read(&of_default(default?, self.block.line), &at, desk);
+        read.or_else(default).or_else(T::failed)
+    }
+}
+
+/// The tree of a default, on the line of its block.
+fn of_default(default: &str, line: usize) -> Node {
+    let mut node = Node::parse(default).unwrap_or(Node { line, value: Value::Nothing });
+    node.line = line;
+    node
+}
+
+/// What to say of an unknown key: the nearest of its block, else where a key of that name belongs, else all.
+fn unknown(name: &str, known: &[&'static str], at: &At) -> String {
+    if nearest::nearest(name, known.iter().copied()).is_none() {
+        let elsewhere = schema::keys().into_iter().map(|key| key.path);
+        let named = |path: &String| path.rsplit('.').next() == Some(name);
+        if let Some(path) =
+            elsewhere.filter(named).min_by_key(String::len).filter(|path| *path != at.to_string())
+        {
+            return format!("Known as {path}: look at the indentation");
+        }
+    }
+    nearest::remedy(name, known.iter().copied())
+}
+
+/// A block of keys: a struct, how it is read, and its schema.
+///
+/// `key: Type` is required, `key: Option<Type>` may be missing, `key: Type = "yaml"` has a default. With
+/// `short = key` a plain value is short for a block with that key alone.
+macro_rules! section {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident $([short = $short:ident])? {
+            $( $(#[$field_meta:meta])* $field_vis:vis $field:ident : $type:ty $(= $default:literal)? ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, schemars::JsonSchema)]
+        #[schemars(deny_unknown_fields, transform = crate::schema::block)]
+        $(#[schemars(transform = crate::schema::ShortForm(stringify!($short)))])?
+        $vis struct $name {
+            $( $(#[$field_meta])* $(#[schemars(extend("default" = $default))])? $field_vis $field: $type ),*
+        }
+
+        impl crate::read::Read for $name {
+            const WANTED: &'static str = crate::read::wanted!([$($short)?] $($field : $type),*);
+
+            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
+                const KNOWN: &[&str] = &[$(stringify!($field)),*];
+                let node = node.clone();
+                $( let node = crate::read::lengthen(node, stringify!($short)); )?
+                let fields = crate::read::Fields::open(&node, at, desk, KNOWN)?;
+                $( let $field = fields.take(
+                    stringify!($field), crate::read::default!($($default)?), desk); )*
+                Some(Self { $($field: $field?),* })
+            }
+        }
+    };
+}
+
+/// A set of words: an enum, how it is read, and its schema. Words behind `refused` are known and not accepted: `""` says
+/// "not in this version", anything else is the reason.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal ),* $(,)? }
+        $(refused { $($refused:literal => $why:literal),* $(,)? })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+        $vis enum $name { $( $(#[$variant_meta])* #[schemars(rename = $word)] $variant ),* }
+
+        impl crate::read::Read for $name {
+            const WANTED: &'static str = crate::read::either!($($word),*);
+
+            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
+                match crate::read::text(node, at, desk, Self::WANTED)? {
+                    $( $word => Some(Self::$variant), )*
+                    $( $( $refused => desk.refuse_word(node, at, $refused, $why), )* )?
+                    other => crate::read::unknown_word(node, at, desk, other, &[$($word),*]),
+                }
+            }
+        }
+    };
+}
+
+/// `None`, or the default as it is written.
+macro_rules! default {
+    () => {
+        None
+    };
+    ($default:literal) => {
+        Some($default)
+    };
+}
+
+/// What a block wants to be: where it has a short form, its first key's value; else a block with its first key.
+macro_rules! wanted {
+    ([] $first:ident : $type:ty $(, $rest:ident : $rest_type:ty)*) => {
+        concat!("a block with ", stringify!($first))
+    };
+    ([$short:ident] $first:ident : $type:ty $(, $rest:ident : $rest_type:ty)*) => {
+        <$type as crate::read::Read>::WANTED
+    };
+}
+
+/// Words joined by "or", as a constant.
+macro_rules! either {
+    ($first:literal) => { $first };
+    ($first:literal $(, $rest:literal)+) => { concat!($first $(, " or ", $rest)+) };
+}
+
+pub(crate) use {default, either, section, wanted, words};
+
+/// The block a short form stands for.
+pub(crate) fn lengthen(node: Node, key: &str) -> Node {
+    if !matches!(node.value, Value::Text(_)) {
+        return node;
+    }
+    let line = node.line;
+    Node { line, value: Value::Map(vec![(Key { line, name: key.into() }, node)]) }
+}
+
+/// Notes a word that is none of those known.
+pub(crate) fn unknown_word<T>(
+    node: &Node,
+    at: &At,
+    desk: &mut Desk<'_>,
+    word: &str,
+    known: &[&str],
+) -> Option<T> {
+    desk.say(
+        node,
+        at,
+        format!("\"{}\" is not known here", shown(word)),
+        nearest::remedy(word, known.iter().copied()),
+    )
+}

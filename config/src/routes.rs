@@ -1,0 +1,183 @@
+//! `routes`: who may ask for which paths.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::Method;
+use portcullis_policy::{Allow, OnChange, Pattern, Rule};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::nearest;
+use crate::node::{Node, Value};
+use crate::read::{Read, section, text, words};
+
+section! {
+    /// One rule: which paths, perhaps which methods, and whom it lets in.
+    pub(crate) struct Route {
+        /// The paths: `*` is one segment, `/x/**` is `/x` and all below it. The most specific pattern decides.
+        #[schemars(with = "String")]
+        pub(crate) path: Pattern,
+        /// The methods; all where left out. A method that the deciding rule does not name is refused.
+        pub(crate) methods: Option<Methods>,
+        /// Whom it lets in: `public`, `signed-in`, or a list of roles of which any will do.
+        pub(crate) allow: Whom,
+        /// What happens to streams of a person whose identity headers change.
+        pub(crate) on_change: OnChangeWord = "cut",
+    }
+}
+
+words! {
+    /// What happens to streams of a person whose identity headers change.
+    pub(crate) enum OnChangeWord {
+        /// They are cut; the client comes back and carries true headers.
+        Cut = "cut",
+        /// They run on with the headers they had.
+        Keep = "keep",
+    }
+}
+
+impl Route {
+    /// The rule policy knows.
+    pub(crate) fn rule(&self) -> Rule {
+        Rule {
+            pattern: self.path.clone(),
+            methods: self.methods.as_ref().map(|methods| methods.0.clone()).unwrap_or_default(),
+            allow: self.allow.0.clone(),
+            on_change: match self.on_change {
+                OnChangeWord::Cut => OnChange::Cut,
+                OnChangeWord::Keep => OnChange::Keep,
+            },
+        }
+    }
+}
+
+impl Read for Pattern {
+    const WANTED: &'static str = "a path such as /admin/**";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        match Self::parse(text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                let what = format!("\"{}\" is not a pattern: {error}", shown(text));
+                desk.say(node, at, what, "Write /x for one path, /x/* for one segment, /x/** for all below")
+            }
+        }
+    }
+}
+
+/// The methods of a rule; never empty.
+#[derive(Clone, Debug)]
+pub(crate) struct Methods(Vec<Method>);
+
+impl Read for Methods {
+    const WANTED: &'static str = "a list of methods such as [GET, POST]";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let items = match &node.value {
+            Value::List(items) if !items.is_empty() => items,
+            other => {
+                let what = format!("{} where a list of methods belongs", other.kind());
+                return desk.say(node, at, what, "Write [GET, POST], or leave the key out for all");
+            }
+        };
+        let mut methods = Some(Vec::new());
+        for (index, item) in items.iter().enumerate() {
+            match method(item, &at.index(index), desk) {
+                Some(method) => methods.iter_mut().for_each(|all| all.push(method.clone())),
+                None => methods = None,
+            }
+        }
+        methods.map(Self)
+    }
+}
+
+fn method(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Method> {
+    let text = text(node, at, desk, "a method such as GET")?;
+    if matches!(text.to_ascii_uppercase().as_str(), "TRACE" | "TRACK" | "CONNECT") {
+        return desk.say(node, at, format!("{} is refused on every path", shown(text)), "Leave it out");
+    }
+    let capital = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(method) if capital => Some(method),
+        _ => desk.say(
+            node,
+            at,
+            format!("\"{}\" is not a method", shown(text)),
+            "Methods are written in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ),
+    }
+}
+
+impl JsonSchema for Methods {
+    fn schema_name() -> Cow<'static, str> {
+        "Methods".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": { "type": "string", "pattern": "^[A-Z-]+$" }, "minItems": 1 })
+    }
+}
+
+/// Whom a rule lets in; whether its roles are known is asked later.
+#[derive(Clone, Debug)]
+pub(crate) struct Whom(pub(crate) Allow);
+
+impl Read for Whom {
+    const WANTED: &'static str = "public, signed-in, or a list of roles";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let items = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                return desk.say(
+                    node,
+                    at,
+                    "an empty list lets nobody in",
+                    "Name a role, or leave the rule out: a path without a rule is refused",
+                );
+            }
+            Value::List(items) => items,
+            _ => {
+                return match text(node, at, desk, Self::WANTED)? {
+                    "public" => Some(Self(Allow::Public)),
+                    "signed-in" => Some(Self(Allow::SignedIn)),
+                    other => {
+                        let near = nearest::nearest(other, ["public", "signed-in"]);
+                        let remedy = near.map_or_else(
+                            || format!("Write public, signed-in, or the role in a list: [{}]", shown(other)),
+                            |near| format!("Did you mean {near}?"),
+                        );
+                        desk.say(
+                            node,
+                            at,
+                            format!("\"{}\" is neither public nor signed-in", shown(other)),
+                            remedy,
+                        )
+                    }
+                };
+            }
+        };
+        let read = |(index, item): (usize, &Node)| String::read(item, &at.index(index), desk);
+        let roles: Vec<Option<String>> = items.iter().enumerate().map(read).collect();
+        let roles: Vec<Arc<str>> =
+            roles.into_iter().map(|role| role.map(Arc::from)).collect::<Option<_>>()?;
+        Some(Self(Allow::Roles(roles.into())))
+    }
+}
+
+impl JsonSchema for Whom {
+    fn schema_name() -> Cow<'static, str> {
+        "Whom".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "enum": ["public", "signed-in"] },
+                { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+            ]
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! The JSON Schema of the configuration, from the same types that read it, and the list of its keys.
+
+use std::fmt::Write as _;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::Transform;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Value as Json, json};
+
+use crate::bindings::BindingsFile;
+use crate::document::Document;
+use crate::node::{Node, Value};
+
+/// The JSON Schema (draft 2020-12) of `portcullis.yaml`.
+pub fn schema() -> Json {
+    of::<Document>("Portcullis configuration")
+}
+
+/// The JSON Schema of the bindings file.
+pub fn bindings_schema() -> Json {
+    of::<BindingsFile>("Portcullis role bindings")
+}
+
+fn of<T: JsonSchema>(title: &str) -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
+    schema.to_value()
+}
+
+/// One key of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyInfo {
+    /// `idps.*.oidc.issuer`, `routes[].path`.
+    pub(crate) path: String,
+    /// Its default as YAML, where it has one.
+    pub(crate) default: Option<String>,
+    /// Whether its block cannot do without it.
+    pub(crate) required: bool,
+}
+
+/// Every key of the configuration.
+pub(crate) fn keys() -> Vec<KeyInfo> {
+    let mut keys = Vec::new();
+    collect(&schema(), "", &mut keys);
+    keys
+}
+
+/// Every key of the bindings file.
+#[cfg(test)]
+pub(crate) fn bindings_keys() -> Vec<KeyInfo> {
+    let mut keys = Vec::new();
+    collect(&bindings_schema(), "", &mut keys);
+    keys
+}
+
+fn collect(schema: &Json, path: &str, keys: &mut Vec<KeyInfo>) {
+    for alternative in schema["anyOf"].as_array().into_iter().flatten() {
+        collect(alternative, path, keys);
+    }
+    if let Some(items) = schema.get("items") {
+        collect(items, &format!("{path}[]"), keys);
+    }
+    if let Some(values @ Json::Object(_)) = schema.get("additionalProperties") {
+        collect(values, &format!("{path}.*"), keys);
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let required =
+            schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name));
+        keys.push(KeyInfo { path: path.clone(), default: property.get("default").map(as_yaml), required });
+        collect(property, &path, keys);
+    }
+}
+
+/// A default as one writes it.
+fn as_yaml(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Array(items) => {
+            let mut text = String::from("[");
+            for (nth, item) in items.iter().enumerate() {
+                let _ = write!(text, "{}{}", if nth == 0 { "" } else { ", " }, as_yaml(item));
+            }
+            text + "]"
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Mends the schema of a block: a key with a default is not required, its default is YAML, and nothing may be null.
+pub(crate) fn block(schema: &mut Schema) {
+    let mut optional = Vec::new();
+    if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
+        for (name, property) in properties {
+            without_null(property);
+            if let Some(default) = property.get_mut("default") {
+                *default =
+                    default.as_str().and_then(|yaml| Node::parse(yaml).ok()).map_or(json!(null), as_json);
+                optional.push(name.clone());
+            }
+        }
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Json::as_array_mut) {
+        required.retain(|name| !optional.iter().any(|optional| name == optional));
+    }
+}
+
+/// Says that a plain value is short for a block with only this key.
+pub(crate) struct ShortForm(pub(crate) &'static str);
+
+impl Transform for ShortForm {
+    fn transform(&mut self, schema: &mut Schema) {
+        let mut long = std::mem::take(schema);
+        let mut short = long.get("properties").map_or(json!(true), |properties| properties[self.0].clone());
+        if let Some(short) = short.as_object_mut() {
+            short.remove("description");
+            short.remove("default");
+        }
+        if let Some(description) = long.remove("description") {
+            schema.insert("description".into(), description);
+        }
+        schema.insert("anyOf".into(), json!([short, long]));
+    }
+}
+
+fn without_null(property: &mut Json) {
+    if let Some(types) = property.get_mut("type").and_then(Json::as_array_mut) {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            property["type"] = only.clone();
+        }
+    }
+    if let Some(words) = property.get_mut("enum").and_then(Json::as_array_mut) {
+        words.retain(|word| !word.is_null());
+    }
+    let Some(alternatives) = property.get_mut("anyOf").and_then(Json::as_array_mut) else { return };
+    alternatives.retain(|alternative| alternative["type"] != "null");
+    if let [only] = alternatives.as_slice()
+        && let (Json::Object(only), Some(whole)) = (only.clone(), property.as_object_mut())
+    {
+        whole.remove("anyOf");
+        for (name, value) in only {
+            whole.entry(name).or_insert(value);
+        }
+    }
+}
+
+fn as_json(node: Node) -> Json {
+    match node.value {
+        Value::Nothing => Json::Null,
+        Value::List(items) => items.into_iter().map(as_json).collect(),
+        Value::Map(entries) => entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect(),
+        Value::Text(text) => match text.as_str() {
+            "true" => Json::Bool(true),
+            "false" => Json::Bool(false),
+            number => number.parse::<u64>().map_or_else(|_| Json::String(text.clone()), Json::from),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_describes_every_key() {
+        fn described(schema: &Json, path: &str) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                assert!(property["description"].is_string(), "{path}.{name} has no description: {property}");
+                described(property, &format!("{path}.{name}"));
+            }
+            for inner in ["items", "additionalProperties"] {
+                if let Some(inner) = schema.get(inner) {
+                    described(inner, path);
+                }
+            }
+            for alternative in schema["anyOf"].as_array().into_iter().flatten() {
+                described(alternative, path);
+            }
+        }
+        described(&schema(), "");
+        described(&bindings_schema(), "");
+        let text = schema().to_string();
+        assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
+        assert_eq!(schema()["additionalProperties"], false);
+    }
+
+    #[test]
+    fn keys_know_their_default_and_whether_they_are_required() {
+        let key = |path: &str| keys().into_iter().find(|key| key.path == path).unwrap();
+        assert_eq!(
+            (key("session.idle").default.as_deref(), key("session.idle").required),
+            (Some("2h"), false)
+        );
+        assert!(key("public_url").required && key("idps.*.oidc.client_secret").required);
+        assert!(!key("scim").required && key("routes[].path").required);
+        assert_eq!(key("idps.*.oidc.scopes").default.as_deref(), Some("[openid, profile, email]"));
+    }
+
+    #[test]
+    fn a_short_form_is_one_of_two() {
+        let upstream = &schema()["properties"]["upstream"];
+        assert_eq!(upstream["anyOf"][0]["type"], "string");
+        assert_eq!(upstream["anyOf"][1]["required"], json!(["url"]));
+    }
+}

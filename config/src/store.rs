@@ -1,0 +1,59 @@
+//! `store`: where what must last is kept. SQLite in this version.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::node::{Node, Value};
+use crate::read::{Read, section, text};
+
+/// Where the database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// `portcullis.db` in the state folder.
+    InState,
+    /// This file.
+    File(PathBuf),
+}
+
+section! {
+    /// The long form.
+    pub(crate) struct StoreBlock {
+        /// The file of the database. It must not be on a network file system.
+        pub(crate) sqlite: PathBuf,
+    }
+}
+
+impl Read for Store {
+    const WANTED: &'static str = "sqlite";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        if let Value::Map(_) = node.value {
+            return StoreBlock::read(node, at, desk).map(|block| Self::File(block.sqlite));
+        }
+        match text(node, at, desk, Self::WANTED)? {
+            "sqlite" => Some(Self::InState),
+            word @ ("postgres" | "postgresql") => desk.refuse_word(node, at, word, ""),
+            other => desk.say(
+                node,
+                at,
+                format!("\"{}\" is not a store", shown(other)),
+                "Write sqlite, or below it sqlite: with the path of a file",
+            ),
+        }
+    }
+}
+
+impl JsonSchema for Store {
+    fn schema_name() -> Cow<'static, str> {
+        "Store".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = StoreBlock::json_schema(generator);
+        json_schema!({ "anyOf": [{ "const": "sqlite" }, long] })
+    }
+}

@@ -1,0 +1,111 @@
+//! `upstream`: where the application is.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::node::Node;
+use crate::read::{Read, section, text};
+use crate::units::Period;
+use crate::web::UpstreamUrl;
+
+section! {
+    /// Where the application is. A plain address is short for a block with `url`.
+    pub struct Upstream [short = url] {
+        /// The address of the application: http, a host, a port.
+        pub url: UpstreamUrl,
+        /// How long a connection to the application may take to be made.
+        #[schemars(with = "Period")]
+        pub connect_timeout: Duration = "5s",
+        /// How long the application may think before the first byte of its answer. Not asked of upgraded exchanges
+        /// and event streams.
+        #[schemars(with = "Period")]
+        pub first_byte_timeout: Duration = "300s",
+        /// The application's own health check; its status is shown under `/app` of the health listener.
+        pub health: Option<HealthPath>,
+        /// The `Host` the application is told: `public` (that of `public_url`), `upstream` (that of `url`), or a name.
+        pub host: HostTold = "public",
+    }
+}
+
+/// The path of the application's own health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthPath(String);
+
+impl HealthPath {
+    /// The path, perhaps with a query.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Read for HealthPath {
+    const WANTED: &'static str = "a path such as /healthz";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        if text.starts_with('/') && !text.contains('#') && text.parse::<http::uri::PathAndQuery>().is_ok() {
+            return Some(Self(text.into()));
+        }
+        desk.say(node, at, format!("\"{}\" is not a path", shown(text)), format!("Write {}", Self::WANTED))
+    }
+}
+
+impl JsonSchema for HealthPath {
+    fn schema_name() -> Cow<'static, str> {
+        "HealthPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^/" })
+    }
+}
+
+/// Which `Host` the application is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostTold {
+    /// That of `public_url`.
+    Public,
+    /// That of the upstream's address.
+    Upstream,
+    /// This one: a name, perhaps with a port.
+    Name(String),
+}
+
+impl Read for HostTold {
+    const WANTED: &'static str = "public, upstream or a host name";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let text = text(node, at, desk, Self::WANTED)?;
+        match text {
+            "public" => return Some(Self::Public),
+            "upstream" => return Some(Self::Upstream),
+            _ => {}
+        }
+        // A bare word is more likely a mistake than a name.
+        let (name, _) = text.split_once(':').unwrap_or((text, ""));
+        let plausible = name.contains('.') || crate::web::is_localhost(name);
+        match text.parse::<http::uri::Authority>() {
+            Ok(_) if plausible && !text.contains('@') => Some(Self::Name(text.to_ascii_lowercase())),
+            _ => desk.say(
+                node,
+                at,
+                format!("\"{}\" is not a host name", shown(text)),
+                "Write public, upstream, or a name with a dot",
+            ),
+        }
+    }
+}
+
+impl JsonSchema for HostTold {
+    fn schema_name() -> Cow<'static, str> {
+        "HostTold".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}

@@ -1,0 +1,404 @@
+//! Addresses on the web as the configuration writes them: ours, the issuer's, the upstream's.
+//!
+//! An address with a name or password inside is refused without printing it.
+
+use std::borrow::Cow;
+
+use portcullis_policy::Pattern;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use url::{Host, Url};
+
+use crate::at::{At, shown};
+use crate::desk::Desk;
+use crate::node::Node;
+use crate::read::{Read, text};
+
+/// An address people or programs reach us at: `https://wiki.example.com`, perhaps with a path.
+///
+/// Plain http is for `localhost`, `*.localhost` and loopback addresses only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    origin: String,
+    https: bool,
+    loopback: bool,
+    host: String,
+    port: Option<u16>,
+    path: String,
+}
+
+impl PublicUrl {
+    /// Scheme, host and a port that is not the scheme's own; no final slash.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether the scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether the host is `localhost`, `*.localhost` or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The host in lower case and A-form, without a port; an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, where it is not the scheme's own.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The path without its final slash; empty for the root.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl std::fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
+    }
+}
+
+impl Read for PublicUrl {
+    const WANTED: &'static str = "an address such as https://wiki.example.com";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let url = whole(node, at, desk, Self::WANTED)?;
+        let (https, loopback) = (url.scheme() == "https", is_loopback(&url));
+        if !https && !loopback {
+            return desk.say(
+                node,
+                at,
+                "plain http is for localhost, *.localhost and loopback addresses only, since cookies are Secure",
+                "Write https:// and end TLS here (listen.proxy.tls) or before",
+            );
+        }
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let path = url.path().trim_end_matches('/').to_owned();
+        if path.contains('*') || Pattern::parse(&format!("{path}/**")).is_err() {
+            return desk.say(
+                node,
+                at,
+                "the path has an empty or dot segment, a star, or a character that is encoded",
+                "Write a path of plain segments, or none",
+            );
+        }
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        let origin = format!("{}://{host}{port}", url.scheme());
+        Some(Self { origin, https, loopback, host, port: url.port(), path })
+    }
+}
+
+impl JsonSchema for PublicUrl {
+    fn schema_name() -> Cow<'static, str> {
+        "PublicUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^https?://" })
+    }
+}
+
+/// The issuer of an OpenID provider, byte for byte as its documents say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    text: String,
+    https: bool,
+}
+
+impl Issuer {
+    /// The text, byte for byte: issuers are compared so (OIDC Core §3.1.3.7).
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the scheme is https; plain http is of a loopback host then.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+}
+
+impl Read for Issuer {
+    const WANTED: &'static str = "the issuer, an address such as https://example.okta.com";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let url = whole(node, at, desk, Self::WANTED)?;
+        let text = text(node, at, desk, Self::WANTED)?.to_owned();
+        let https = url.scheme() == "https";
+        if !https && !is_loopback(&url) {
+            return desk.say(
+                node,
+                at,
+                "an issuer without https could be anybody's",
+                "Write the issuer as https://; plain http is for a rehearsal on this machine only",
+            );
+        }
+        if text.ends_with("/.well-known/openid-configuration") {
+            return desk.say(
+                node,
+                at,
+                "this is the discovery document, not the issuer",
+                "Leave /.well-known/openid-configuration away",
+            );
+        }
+        Some(Self { text, https })
+    }
+}
+
+impl JsonSchema for Issuer {
+    fn schema_name() -> Cow<'static, str> {
+        "Issuer".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        PublicUrl::json_schema(generator)
+    }
+}
+
+/// Where the application listens: `http://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    host: String,
+    port: u16,
+}
+
+impl UpstreamUrl {
+    /// The host name or address; an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; 80 where none is written.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Read for UpstreamUrl {
+    const WANTED: &'static str = "an address such as http://127.0.0.1:3000";
+
+    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+        let written = text(node, at, desk, Self::WANTED)?;
+        let scheme = written.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if let Some(scheme @ ("https" | "unix" | "h2c")) = scheme.as_deref() {
+            return desk.say(
+                node,
+                at,
+                format!("an upstream by {scheme} is not in this version"),
+                "Write http://host:port",
+            );
+        }
+        let url = whole(node, at, desk, Self::WANTED)?;
+        if !matches!(url.path(), "" | "/") {
+            return desk.say(
+                node,
+                at,
+                "an upstream has no path: what is forwarded is the path the client sent",
+                "Write http://host:port",
+            );
+        }
+        let host = match url.host()? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        Some(Self { host, port: url.port_or_known_default()? })
+    }
+}
+
+impl JsonSchema for UpstreamUrl {
+    fn schema_name() -> Cow<'static, str> {
+        "UpstreamUrl".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^http://" })
+    }
+}
+
+/// An http or https address with a host, without user, query or fragment.
+fn whole(node: &Node, at: &At, desk: &mut Desk<'_>, wanted: &str) -> Option<Url> {
+    let written = text(node, at, desk, wanted)?;
+    let remedy = format!("Write {wanted}");
+    let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+        return desk.say(node, at, "not an address that begins with http:// or https://", remedy);
+    }
+    // The parser would mend these silently.
+    if written.contains(|c: char| c == '\\' || c.is_whitespace()) {
+        return desk.say(node, at, "an address with a blank or a backslash", remedy);
+    }
+    let Ok(url) = Url::parse(written) else {
+        return desk.say(node, at, "not an address: the host or the port cannot be read", remedy);
+    };
+    // Asked before anything of it is printed.
+    if !url.username().is_empty() || url.password().is_some() || authority(written).contains('@') {
+        return desk.say(node, at, "an address with a name or password inside", remedy);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return desk.say(node, at, "an address with a query or a fragment", "Leave what follows ? or # away");
+    }
+    let host = url.host_str().unwrap_or_default();
+    if host.is_empty() || host.ends_with('.') || host.starts_with('.') || host.contains(['*', '$', '{']) {
+        let host = shown(host);
+        return desk.say(node, at, format!("\"{host}\" is not the name of one host"), remedy);
+    }
+    Some(url)
+}
+
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => is_localhost(name),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// `localhost` and all below it are this machine (RFC 6761 §6.3).
+pub(crate) fn is_localhost(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::node::Value;
+    use std::path::Path;
+
+    fn read<T: Read>(text: &str) -> Result<T, String> {
+        let environment = Environment::of([]);
+        let node = Node { line: 1, value: Value::Text(text.into()) };
+        let mut desk = Desk::new("c", Path::new(""), &environment);
+        T::read(&node, &At::root(), &mut desk).ok_or_else(|| desk.problems[0].to_string())
+    }
+
+    #[test]
+    fn a_public_url_is_https_or_local() {
+        let parts = |text: &str| {
+            let url = read::<PublicUrl>(text).unwrap();
+            (url.to_string(), url.host().to_owned(), url.port(), url.path().to_owned())
+        };
+        let one = |whole: &str, host: &str, port: Option<u16>, path: &str| {
+            (whole.to_owned(), host.to_owned(), port, path.to_owned())
+        };
+        assert_eq!(
+            parts("https://Wiki.Example.com/"),
+            one("https://wiki.example.com", "wiki.example.com", None, "")
+        );
+        assert_eq!(parts("https://a.test:443"), one("https://a.test", "a.test", None, ""));
+        assert_eq!(
+            parts("https://a.test:8443/x/y/"),
+            one("https://a.test:8443/x/y", "a.test", Some(8443), "/x/y")
+        );
+        assert_eq!(
+            parts("http://app.localhost:8080"),
+            one("http://app.localhost:8080", "app.localhost", Some(8080), "")
+        );
+        assert_eq!(parts("http://[::1]:81"), one("http://[::1]:81", "[::1]", Some(81), ""));
+        assert_eq!(parts("https://bücher.test").1, "xn--bcher-kva.test");
+        for local in ["http://localhost", "http://127.0.0.1:8080", "http://a.b.LOCALHOST"] {
+            assert!(read::<PublicUrl>(local).is_ok(), "{local}");
+        }
+        for wrong in [
+            "wiki.example.com",
+            "http://wiki.example.com",
+            "http://localhost.evil.test",
+            "http://notlocalhost",
+            "http://10.0.0.1",
+            "ftp://a.test",
+            "https://",
+            "https://a.test?x",
+            "https://a.test/#x",
+            "https://a.test/a//b",
+            "https://a.test/a%2fb",
+            "https://a.test/*",
+            "https://*.a.test",
+            "https://a.test.",
+            "https://a.test\\x",
+            "https:a.test",
+            "https://a.test:99999",
+        ] {
+            assert!(read::<PublicUrl>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_printed() {
+        for text in
+            ["https://u:hunter2@a.test", "http://hunter2@localhost", "https://hunter2:@a.test", "hunter2://@"]
+        {
+            for message in [
+                read::<PublicUrl>(text).unwrap_err(),
+                read::<UpstreamUrl>(text).unwrap_err(),
+                read::<Issuer>(text).unwrap_err(),
+            ] {
+                assert!(!message.contains("hunter2"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_upstream_is_http_with_host_and_port() {
+        for (text, authority) in [
+            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
+            ("http://app/", "app:80"),
+            ("http://[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(read::<UpstreamUrl>(text).unwrap().authority(), authority);
+        }
+        for scheme in ["https", "unix", "h2c"] {
+            let message = read::<UpstreamUrl>(&format!("{scheme}://127.0.0.1:3000")).unwrap_err();
+            assert_eq!(
+                message,
+                format!("c:1: an upstream by {scheme} is not in this version. Write http://host:port.")
+            );
+        }
+        assert!(read::<UpstreamUrl>("unix:/run/app.sock").unwrap_err().contains("by unix"));
+        for wrong in ["127.0.0.1:3000", "http://a/path", "http://a?x", "localhost:3000"] {
+            assert!(read::<UpstreamUrl>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_kept_byte_for_byte() {
+        assert_eq!(
+            read::<Issuer>("https://Example.okta.com/").unwrap().as_str(),
+            "https://Example.okta.com/"
+        );
+        assert!(!read::<Issuer>("http://idp.localhost:8084").unwrap().is_https());
+        for wrong in
+            ["http://idp.test", "https://a.test/.well-known/openid-configuration", "https://a.test?x=1"]
+        {
+            assert!(read::<Issuer>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn addresses_never_panic(text in "(https?://)?\\PC{0,40}") {
+            let _ = (read::<PublicUrl>(&text), read::<UpstreamUrl>(&text), read::<Issuer>(&text));
+        }
+    }
+}

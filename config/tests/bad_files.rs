@@ -1,0 +1,721 @@
+//! Bad files and what is said of them, word for word.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::Path;
+
+use portcullis_config::{Environment, read};
+
+const SMALLEST: &str = "\
+public_url: https://wiki.example.com
+upstream: http://127.0.0.1:3000
+provisioning: none
+idps:
+  okta:
+    oidc:
+      issuer: https://example.okta.com
+      client_id: 0oa1b2c3
+      client_secret: ${env:OIDC}
+";
+
+const DIRECTORY: &str = "\
+public_url: https://wiki.example.com
+upstream: http://127.0.0.1:3000
+idps:
+  okta:
+    oidc:
+      issuer: https://example.okta.com
+      client_id: 0oa1b2c3
+      client_secret: ${env:OIDC}
+scim:
+  public_url: https://scim.example.com
+  token: ${env:SCIM}
+";
+
+fn environment() -> Environment {
+    Environment::of([
+        ("HOME", "/home/nora"),
+        ("OIDC", "hunter2-oidc"),
+        ("SCIM", "hunter2-scim-0123456789abcdef"),
+        ("SCIM2", "hunter2-next-0123456789abcdef"),
+        ("SHORT", "hunter2"),
+        ("BLANK", "hunter2 with a blank in it"),
+    ])
+}
+
+/// What is said of a text, without the closing line.
+fn said_of(text: &str) -> Vec<String> {
+    said_in(Path::new("portcullis.yaml"), text)
+}
+
+fn said_in(path: &Path, text: &str) -> Vec<String> {
+    let problems = match read(path, text.as_bytes(), &environment()) {
+        Ok(_) => return Vec::new(),
+        Err(problems) => problems.to_string(),
+    };
+    assert!(!problems.contains("hunter2"), "a secret is in {problems}");
+    let mut lines: Vec<String> = problems.lines().map(str::to_owned).collect();
+    let count = lines.pop().unwrap();
+    let noun = if lines.len() == 1 { "problem" } else { "problems" };
+    assert_eq!(count, format!("{} {noun}.", lines.len()), "{problems}");
+    let name = path.display().to_string();
+    lines.into_iter().map(|line| line.strip_prefix(&format!("{name}:")).unwrap_or(&line).to_owned()).collect()
+}
+
+/// Texts that follow one of the two good files, and what is said of the whole.
+#[track_caller]
+fn table(base: &str, cases: &[(&str, &str)]) {
+    assert_eq!(said_of(base), Vec::<String>::new());
+    let mut wrong = Vec::new();
+    for (added, expected) in cases {
+        let said = said_of(&format!("{base}{added}")).join("\n");
+        if said != *expected {
+            wrong.push(format!("{added}\n  said     {said}\n  expected {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn keys_that_are_not_known() {
+    table(
+        SMALLEST,
+        &[
+            ("upstrem: x\n", "10: upstrem: no such key. Did you mean upstream?"),
+            ("sesion:\n  idle: 1h\n", "10: sesion: no such key. Did you mean session?"),
+            ("session:\n  Idle: 1h\n", "11: session.Idle: no such key. Did you mean idle?"),
+            ("session:\n  ttl: 1h\n", "11: session.ttl: no such key. Known: idle, absolute, same_site."),
+            (
+                "client_id: x\n",
+                "10: client_id: no such key. Known as idps.*.oidc.client_id: look at the indentation.",
+            ),
+            (
+                "log:\n  level: info\n  level: warn\n",
+                "12: log.level: written twice, first on line 11. Keep one.",
+            ),
+            ("log: {}\nlog: {}\n", "11: log: written twice, first on line 10. Keep one."),
+            ("<<: {}\n", "10: <<: merge keys are not read here. Write the keys out."),
+            (
+                "log: &l\n  level: info\nlimits:\n  <<: *l\n",
+                "13: limits.<<: merge keys are not read here. Write the keys out.",
+            ),
+            (
+                "client_secret=hunter2: x\n",
+                "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
+          idps, scim, bindings, routes, session, headers, listen, store, prefix, log, limits, trusted_proxies, \
+          http_client, state, keys.",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_by_name() {
+    let later = [
+        "apps:\n  a: {}",
+        "organizations: {}",
+        "webhooks: []",
+        "console:\n  role: x",
+        "upstreams: {}",
+        "directories: {}",
+        "retention: {}",
+        "support: x",
+        "audit: {}",
+        "app: {}",
+        "roles_from: assertion",
+        "session:\n  bind: [network-prefix]",
+        "headers:\n  groups: {}",
+        "headers:\n  encoding: {}",
+        "headers:\n  strip: []",
+        "http_client:\n  proxy: http://p",
+        "store:\n  postgres: ${env:OIDC}",
+        "listen:\n  proxy:\n    redirect: 0.0.0.0:80",
+        "listen:\n  proxy:\n    proxy_protocol: true",
+    ];
+    for text in later {
+        let said = said_of(&format!("{SMALLEST}{text}\n"));
+        assert_eq!(said.len(), 1, "{text}: {said:?}");
+        assert!(said[0].contains(": not in this version. "), "{text}: {said:?}");
+    }
+    table(
+        SMALLEST,
+        &[
+            ("webhooks: []\n", "10: webhooks: not in this version. Leave it out."),
+            (
+                "apps:\n  wiki:\n    public_url: https://a.test\n",
+                "10: apps: not in this version. One file fronts one app: write its public_url and upstream at the top.",
+            ),
+            (
+                "store:\n  postgres: x\n  lease: 5s\n",
+                "11: store.postgres: not in this version. Write store: sqlite.\n\
+          12: store.lease: not in this version. Leave it out.",
+            ),
+        ],
+    );
+    // What is missing only because it is said in the words of a later version is not worth a word of its own.
+    assert_eq!(
+        said_of("organizations:\n  acme: {}\n"),
+        [
+            "1: organizations: not in this version. One organization is written by its idps: and scim: at the top.",
+            "1: scim: users come from the directory (provisioning: scim), and there is no scim: block that feeds it. \
+         Write scim: with public_url and token, or provisioning: invited or none.",
+        ]
+    );
+    let saml = SMALLEST.split("    oidc:").next().unwrap().to_owned() + "    saml:\n      metadata: x\n";
+    assert_eq!(
+        said_of(&saml),
+        ["6: idps.okta.saml: not in this version. This version speaks OpenID Connect (oidc)."]
+    );
+}
+
+#[test]
+fn words_of_later_versions_are_refused_by_name() {
+    let base = SMALLEST.replace("provisioning: none\n", "");
+    let block = "scim:\n  public_url: https://s.test\n  token: ${env:SCIM}\n";
+    assert_eq!(
+        said_of(&format!("{base}{block}provisioning: jit\n")),
+        ["12: provisioning: \"jit\" is not in this version."]
+    );
+    table(
+        SMALLEST,
+        &[
+            ("session:\n  same_site: none\n", "11: session.same_site: \"none\" is not in this version."),
+            (
+                "session:\n  same_site: strict\n",
+                "11: session.same_site: \"strict\" cannot work: the identity provider's answer is a navigation from \
+             another site.",
+            ),
+            ("headers:\n  preset: grafana\n", "11: headers.preset: \"grafana\" is not in this version."),
+            (
+                "headers:\n  preset: x-forward\n",
+                "11: headers.preset: \"x-forward\" is not known here. Did you mean \
+          x-forwarded?",
+            ),
+            ("store: postgres\n", "10: store: \"postgres\" is not in this version."),
+            (
+                "listen:\n  health: off\n",
+                "11: listen.health.address: \"off\" is not an address and a port. Write an \
+          address and a port such as 127.0.0.1:8080.",
+            ),
+            (
+                "log:\n  level: loud\n",
+                "11: log.level: \"loud\" is not known here. Known: error, warn, info, debug, \
+          trace.",
+            ),
+        ],
+    );
+    for (from, to, expected) in [
+        ("    oidc:", "    preset: adfs\n    oidc:", "6: idps.okta.preset: \"adfs\" is not in this version."),
+        (
+            "      client_id:",
+            "      client_auth: private_key_jwt\n      client_id:",
+            "8: idps.okta.oidc.client_auth: \"private_key_jwt\" is not in this version.",
+        ),
+        (
+            "      client_id:",
+            "      scopes: [email, offline_access, 'a b']\n      client_id:",
+            "8: idps.okta.oidc.scopes: without the scope openid there is no login. Add openid.\n\
+             8: idps.okta.oidc.scopes[1]: offline_access is not in this version: no token is refreshed. Leave it \
+             out.\n8: idps.okta.oidc.scopes[2]: \"a b\" is not a scope. Write one scope an item.",
+        ),
+        (
+            "http://127.0.0.1:3000",
+            "https://127.0.0.1:3000",
+            "2: upstream.url: an upstream by https is not in this version. Write http://host:port.",
+        ),
+    ] {
+        assert_eq!(said_of(&SMALLEST.replacen(from, to, 1)).join("\n"), expected);
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind() {
+    table(
+        SMALLEST,
+        &[
+            (
+                "session: 2h\n",
+                "10: session: a plain value where a block of keys belongs. Known: idle, absolute, \
+          same_site.",
+            ),
+            ("session:\n", "10: session: nothing stands below it. Known: idle, absolute, same_site."),
+            (
+                "session:\n  idle:\n",
+                "11: session.idle: nothing stands behind the colon. Write a duration such as 90s, \
+          or leave the key out.",
+            ),
+            ("session:\n  idle: [2h]\n", "11: session.idle: a list where a duration such as 90s belongs."),
+            (
+                "session:\n  idle: 7200\n",
+                "11: session.idle: \"7200\" is not a duration. Write a whole number and its \
+          unit: 500ms, 90s, 15m, 12h or 30d.",
+            ),
+            (
+                "limits:\n  head: 64KB\n",
+                "11: limits.head: \"64KB\" is not a size. Write a whole number and its unit: \
+          512B, 64KiB or 1MiB.",
+            ),
+            (
+                "trusted_proxies: 10.0.0.0/8\n",
+                "10: trusted_proxies: a plain value where a list belongs. Write each item \
+          on its own line, after a dash and a blank.",
+            ),
+            (
+                "trusted_proxies: [10.0.0.1/8, 0.0.0.0/0, x]\n",
+                "10: trusted_proxies[0]: 10.0.0.1/8 has bits behind its \
+          length. Write 10.0.0.0/8 for the network, or the address alone.\n10: trusted_proxies[1]: everybody would \
+          be believed, and could say to be anybody. Name the addresses of your proxies.\n10: trusted_proxies[2]: \
+          \"x\" is not a network. Write an address, a slash and a length, such as 10.0.0.0/8, or one address.",
+            ),
+            (
+                "listen:\n  proxy: 8080\n",
+                "11: listen.proxy.address: \"8080\" is not an address and a port. Write \
+          127.0.0.1:8080, or 0.0.0.0:8080 for every network.",
+            ),
+            (
+                "listen:\n  proxy: localhost:8080\n",
+                "11: listen.proxy.address: \"localhost:8080\" is not an address and a \
+          port. Write 127.0.0.1:8080.",
+            ),
+            (
+                "listen:\n  proxy:\n    tls: []\n",
+                "11: listen.proxy.address: missing. Write an address and a port such as \
+          127.0.0.1:8080.\n12: listen.proxy.tls: an empty list is no certificate. Leave tls out, or name one.",
+            ),
+            (
+                "prefix: portcullis\n",
+                "10: prefix: \"portcullis\" cannot be the path of our own pages. Write a slash and \
+          a name of letters, digits, dots and dashes, without a final slash.",
+            ),
+            (
+                "state: ${env:OIDC}\n",
+                "10: state: a reference stands only where a secret belongs. Write a path.",
+            ),
+            (
+                "headers:\n  user: name\n",
+                "11: headers.user: \"name\" is not known here. Known: userName, id, externalId, \
+          subject, email.",
+            ),
+            (
+                "http_client:\n  allow: [https://idp.internal]\n",
+                "11: http_client.allow[0]: \"https://idp.internal\" is \
+          not a host. Write a name or an address, perhaps with a port, without https://.",
+            ),
+            (
+                "keys: 0123hunter2\n",
+                "10: keys: a secret is not written in the file; it is referred to. Write \
+          ${env:NAME}, ${file:/path} or ${run:command args}.",
+            ),
+            (
+                "keys: ${env:OIDC}\n",
+                "10: keys: the master key is not 64 hexadecimal digits. Make one with `openssl rand \
+          -hex 32`.",
+            ),
+            (
+                "routes: /admin\n",
+                "10: routes: a plain value where a list belongs. Write each item on its own line, after \
+          a dash and a blank.",
+            ),
+            ("bindings: [a]\n", "10: bindings: a list where a text belongs."),
+        ],
+    );
+}
+
+#[test]
+fn all_problems_are_said_at_once_by_line() {
+    let text = "\
+upstream: http://u:hunter2@127.0.0.1:3000
+provisioning: scim
+session:
+  idle: 2 hours
+  absolut: 1d
+idps:
+  Okta:
+    oidc:
+      issuer: http://okta.example.com
+      client_id: \"\"
+      client_secret: hunter2
+      scopes: [email]
+      skew: 1h
+scim:
+  public_url: http://scim.example.com
+  token: hunter2
+  idps: [azure]
+routes:
+  - path: admin
+    allow: signed-in
+  - path: /x
+    methods: [get, TRACE]
+    allow: [wiki.admin]
+  - path: /y
+    allow: everybody
+webhooks: []
+public_url: https://wiki.example.com/?x=1
+";
+    assert_eq!(
+        said_of(text),
+        [
+            "1: upstream.url: an address with a name or password inside. Write an address such as http://127.0.0.1:3000.",
+            "4: session.idle: \"2 hours\" is not a duration. Write a whole number and its unit: 500ms, 90s, 15m, 12h or \
+         30d.",
+            "5: session.absolut: no such key. Did you mean absolute?",
+            "7: idps.Okta: not a name that can stand in an address. Use lower-case letters, digits and -, at most 40, \
+         beginning with a letter.",
+            "9: idps.Okta.oidc.issuer: an issuer without https could be anybody's. Write the issuer as https://; plain \
+         http is for a rehearsal on this machine only.",
+            "10: idps.Okta.oidc.client_id: empty. Write a text.",
+            "11: idps.Okta.oidc.client_secret: a secret is not written in the file; it is referred to. Write \
+         ${env:NAME}, ${file:/path} or ${run:command args}.",
+            "15: scim.public_url: plain http is for localhost, *.localhost and loopback addresses only, since cookies \
+         are Secure. Write https:// and end TLS here (listen.proxy.tls) or before.",
+            "16: scim.token: a secret is not written in the file; it is referred to. Write ${env:NAME}, ${file:/path} or \
+         ${run:command args}.",
+            "19: routes[0].path: \"admin\" is not a pattern: a path starts with /. Write /x for one path, /x/* for one \
+         segment, /x/** for all below.",
+            "22: routes[1].methods[0]: \"get\" is not a method. Methods are written in capitals: GET, HEAD, POST, PUT, \
+         PATCH, DELETE, OPTIONS.",
+            "22: routes[1].methods[1]: TRACE is refused on every path. Leave it out.",
+            "23: routes[1].allow: \"wiki.admin\" is a role, and there is no bindings file that gives roles. Write \
+         bindings: with the path of one.",
+            "25: routes[2].allow: \"everybody\" is neither public nor signed-in. Write public, signed-in, or the role in \
+         a list: [everybody].",
+            "26: webhooks: not in this version. Leave it out.",
+            "27: public_url: an address with a query or a fragment. Leave what follows ? or # away.",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing() {
+    assert_eq!(
+        said_of("log:\n  level: info\n"),
+        [
+            "1: public_url: missing. Write an address such as https://wiki.example.com.",
+            "1: upstream: missing. Write an address such as http://127.0.0.1:3000.",
+            "1: idps: missing. Write a name and below it the provider: okta: { oidc: … }.",
+            "1: scim: users come from the directory (provisioning: scim), and there is no scim: block that feeds it. \
+         Write scim: with public_url and token, or provisioning: invited or none.",
+        ]
+    );
+    assert_eq!(
+        said_of(""),
+        ["portcullis.yaml: the file is empty. docs/configuration.md begins with the smallest one."]
+            .map(|line| line.strip_prefix("portcullis.yaml:").unwrap_or(line).to_owned())
+    );
+    assert_eq!(said_of("# nothing\n"), said_of(""));
+    assert_eq!(
+        said_of("- a\n"),
+        [
+            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, bindings, \
+         routes, session, headers, listen, store, prefix, log, limits, trusted_proxies, http_client, state, keys."
+        ]
+    );
+    assert_eq!(said_of("hunter2\n").len(), 1);
+}
+
+#[test]
+fn keys_that_do_not_fit_each_other() {
+    table(
+        SMALLEST,
+        &[
+            (
+                "scim:\n  public_url: https://s.test\n  token: ${env:SCIM}\nlisten:\n  scim: 127.0.0.1:9000\n",
+                "10: scim: has no meaning with provisioning: none, since no SCIM client feeds users. Leave it out, or \
+             write provisioning: scim.\n14: listen.scim: has no meaning with provisioning: none, since no SCIM client \
+             feeds users. Leave it out, or write provisioning: scim.",
+            ),
+            (
+                "headers:\n  user: userName\n",
+                "11: headers.user: userName is an attribute of a directory, and provisioning: none has none. Write email \
+             or subject.",
+            ),
+            (
+                "listen:\n  health: 0.0.0.0:8080\n",
+                "11: listen.health: port 8080 is taken by listen.proxy (127.0.0.1:8080). Give one of them another port.",
+            ),
+            (
+                "listen:\n  proxy: '[::]:8082'\n",
+                "11: listen.proxy: port 8082 is taken by listen.health (127.0.0.1:8082). Give one of them another port.",
+            ),
+            (
+                "listen:\n  proxy: 127.0.0.1:3000\n",
+                "2: upstream.url: this is listen.proxy: Portcullis would forward to itself. Write where the application \
+             listens, or move the listener.",
+            ),
+            (
+                "session:\n  idle: 500ms\n  absolute: 400d\n",
+                "11: session.idle: 500ms is out of bounds. Write 1s at least and 365d at most.\n12: session.absolute: \
+             400d is out of bounds. Write 1s at least and 365d at most.",
+            ),
+            (
+                "limits:\n  head: 1KiB\n  send_buffer: 1MiB\n  head_time: 0s\n",
+                "11: limits.head: 1KiB is out of bounds. Write 8KiB at least and 512KiB at most.\n12: \
+             limits.send_buffer: 1MiB is out of bounds. Write 16KiB at least and 96KiB at most.\n13: \
+             limits.head_time: 0ms is out of bounds. Write 1s at least and 1h at most.",
+            ),
+            (
+                "listen:\n  proxy:\n    address: 0.0.0.0:8443\n    tls:\n      - certificate: /nowhere/crt\n        \
+             key: /dev/null\n",
+                "14: listen.proxy.tls[0].certificate: /nowhere/crt cannot be read: No such file or directory.\n15: \
+             listen.proxy.tls[0].key: /dev/null is not a plain file.",
+            ),
+            (
+                "listen:\n  proxy:\n    address: 0.0.0.0:8443\n    tls:\n      - certificate: a\n        key: b\n      \
+             - certificate: c\n        key: d\n",
+                "13: listen.proxy.tls: several certificates are not in this version. Keep one.",
+            ),
+            (
+                "routes: []\n",
+                "10: routes: an empty list names no path. Leave it out, and the whole site is for signed-in people; or \
+             write a rule.",
+            ),
+        ],
+    );
+    table(
+        DIRECTORY,
+        &[
+            (
+                "  idps: [okta, azure]\n",
+                "12: scim.idps[1]: \"azure\" is not a provider of idps. Known: okta.",
+            ),
+            (
+                "  idps: []\n",
+                "12: scim.idps: an empty list lets nobody of this directory in. Name a provider, or leave \
+          it out.",
+            ),
+            ("  on_proxy: true\n", "12: scim.on_proxy: not in this version. Leave it out."),
+            (
+                "  groups:\n    patch_answer: 202\n",
+                "13: scim.groups.patch_answer: \"202\" is no such answer. Write 204 or \
+          200.",
+            ),
+            (
+                "listen:\n  scim: 0.0.0.0:8081\n",
+                "13: listen.scim.address: tokens and people would cross the network in the clear. Listen on 127.0.0.1, or \
+             write plaintext: behind-proxy where a proxy before it ends TLS.",
+            ),
+            ("listen:\n  scim: off\n", "13: listen.scim.address: \"off\" is not in this version."),
+            (
+                "listen:\n  scim:\n    address: 0.0.0.0:8081\n    tls: []\n",
+                "15: listen.scim.tls: not in this version. End TLS before it and write plaintext: behind-proxy.",
+            ),
+            (
+                "listen:\n  scim:\n    address: 0.0.0.0:8081\n    plaintext: yes\n",
+                "15: listen.scim.plaintext: \"yes\" is not known here. Known: behind-proxy.",
+            ),
+        ],
+    );
+    assert_eq!(
+        said_of(&format!(
+            "{DIRECTORY}listen:\n  scim:\n    address: 0.0.0.0:8081\n    plaintext: \
+                                 behind-proxy\n"
+        ))
+        .len(),
+        0
+    );
+    for (from, to, expected) in [
+        (
+            "${env:SCIM}",
+            "[]",
+            "11: scim.token: a list of 0 tokens. Write one, or two while it is being changed.",
+        ),
+        (
+            "${env:SCIM}",
+            "['${env:SCIM}', '${env:SCIM}']",
+            "11: scim.token: both tokens are the same. Keep one, or make the second one new.",
+        ),
+        (
+            "${env:SCIM}",
+            "[${env:SCIM}]",
+            "11: not valid YAML: while parsing a flow sequence, expected ',' or ']'. `${…}` inside { } or [ ] must be \
+             quoted: \"${file:/path}\".",
+        ),
+        (
+            "${env:SCIM}",
+            "${env:BLANK}",
+            "11: scim.token: the token has a blank or a character outside ASCII, which no header can carry. Make one \
+             with `openssl rand -hex 32`.",
+        ),
+        (
+            "issuer: https://example.okta.com",
+            "issuer: http://idp.localhost:8084",
+            "6: idps.okta.oidc.issuer: an issuer on this machine works only where public_url is on this machine too. \
+             Write the issuer as https://.",
+        ),
+        (
+            "      client_id",
+            "      trust_email: true\n      client_id",
+            "7: idps.okta.oidc.trust_email: an unverified address would be believed of every domain. Write \
+             idps.okta.domains, a list of e-mail domains.",
+        ),
+        (
+            "    oidc:",
+            "    link: { claim: sub, to: mail }\n    domains: [a@b.test, localhost]\n    oidc:",
+            "5: idps.okta.link.to: \"mail\" is not known here. Known: externalId, userName.\n6: idps.okta.domains[0]: \
+             \"a@b.test\" is not a domain. Write what follows the @ of an address, such as example.com.\n6: \
+             idps.okta.domains[1]: \"localhost\" is not a domain. Write what follows the @ of an address, such as \
+             example.com.",
+        ),
+        (
+            "idps:\n",
+            "idps:\n  entra:\n    oidc:\n      issuer: https://e.test\n      client_id: x\n      client_secret: \
+             ${env:OIDC}\n",
+            "9: idps.okta: a second identity provider is not in this version. Keep one.",
+        ),
+    ] {
+        assert_eq!(said_of(&DIRECTORY.replacen(from, to, 1)).join("\n"), expected, "{to}");
+    }
+    let linked =
+        SMALLEST.replace("    oidc:", "    link:\n      claim: sub\n      to: externalId\n    oidc:");
+    assert_eq!(
+        said_of(&linked),
+        [
+            "6: idps.okta.link: has no meaning with provisioning: none, since there is no directory to find a user in. \
+         Leave it out."
+        ]
+    );
+}
+
+#[test]
+fn rules_that_cannot_be_meant() {
+    table(
+        SMALLEST,
+        &[
+            (
+                "routes:\n  - path: /a/**\n    allow: public\n  - path: /a/**\n    allow: signed-in\n  - path: /a/**\n    \
+             methods: [GET]\n    allow: signed-in\n",
+                "13: routes[1].path: \"/a/**\" takes the same paths and methods as routes[0] on line 11, and differs in \
+             what it allows. Leave one out, or make one more exact.",
+            ),
+            (
+                "routes:\n  - path: /.portcullis/me\n    allow: public\n  - path: /.portcullis/**\n    allow: public\n  \
+             - path: /.portcullisx\n    allow: public\n",
+                "11: routes[0].path: below /.portcullis are our own pages, and no rule is asked there. Leave the rule \
+             out.\n13: routes[1].path: below /.portcullis are our own pages, and no rule is asked there. Leave the \
+             rule out.",
+            ),
+            (
+                "routes:\n  - path: /a*\n    allow: sign-in\n    upstream: reports\n  - allow: []\n    cache: x\n",
+                "11: routes[0].path: \"/a*\" is not a pattern: * stands for a whole segment. Write /x for one path, /x/* \
+             for one segment, /x/** for all below.\n12: routes[0].allow: \"sign-in\" is neither public nor signed-in. \
+             Did you mean signed-in?\n13: routes[0].upstream: not in this version. Leave it out.\n14: \
+             routes[1].allow: an empty list lets nobody in. Name a role, or leave the rule out: a path without a rule \
+             is refused.\n15: routes[1].cache: not in this version. Leave it out.",
+            ),
+        ],
+    );
+    let below = SMALLEST.replace("wiki.example.com", "example.com/wiki");
+    let routes = "routes:\n  - path: /admin/**\n    allow: public\n  - path: /wiki/x\n    allow: public\n  - path: \
+                  /**\n    allow: signed-in\n  - path: /*/y\n    allow: signed-in\n";
+    assert_eq!(
+        said_of(&format!("{below}{routes}")),
+        [
+            "11: routes[0].path: \"/admin/**\" is outside /wiki, the path of public_url. Write the whole path: \
+         /wiki/admin/**."
+        ]
+    );
+}
+
+#[test]
+fn a_bindings_file_is_judged_with_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.yaml");
+    let said = |bindings: &str, allow: &str| {
+        std::fs::write(folder.path().join("scim.bindings.yml"), bindings).unwrap();
+        let routes = format!("bindings: scim.bindings.yml\nroutes:\n  - path: /**\n    allow: {allow}\n");
+        let beside = format!("{}/", folder.path().display());
+        said_in(&path, &format!("{DIRECTORY}{routes}")).join("\n").replace(&beside, "")
+    };
+    let good = "version: 1\nroles: [workspace.member, workspace.admin]\nconflicts:\n  - [workspace.member, \
+                workspace.admin]\nbindings:\n  - group: A\n    role: workspace.member\n";
+    assert_eq!(said(good, "[workspace.admin]"), "");
+    assert_eq!(
+        said(good, "[workspace.owner]"),
+        "15: routes[0].allow: \"workspace.owner\" is not a role of scim.bindings.yml. Known: workspace.member, \
+         workspace.admin."
+    );
+    let bad = "version: 2\nroles: [a, b, a, 'c,d']\nbindings:\n  - group: A\n    role: x\n  - group_id: 1\n    role: \
+               a\n  - role: a\n  - user: nora\n    role: a\n  - group: B\n    role: a\n    rolle: a\ndefault_role: a\n";
+    assert_eq!(
+        said(bad, "signed-in"),
+        "scim.bindings.yml:1: version: 2 is not a version of this form. Write 1.\n\
+         scim.bindings.yml:6: bindings[1].group_id: not in this version. Bind by group, its displayName.\n\
+         scim.bindings.yml:8: bindings[2].group: missing. Write a text.\n\
+         scim.bindings.yml:9: bindings[3].user: not in this version. Bind by group.\n\
+         scim.bindings.yml:13: bindings[4].rolle: no such key. Did you mean role?\n\
+         scim.bindings.yml:14: default_role: not in this version. Leave it out."
+    );
+    let unfit = "version: 1\nroles: [a, b, a, 'c,d']\nbindings:\n  - group: A\n    role: x\n";
+    assert_eq!(
+        said(unfit, "[a]"),
+        "scim.bindings.yml:1: conflicts: missing, and there is more than one role. List roles of which a person has \
+         only one, the strictest first, or write [] for none.\n\
+         scim.bindings.yml:2: roles[2]: \"a\" is listed twice. Keep one.\n\
+         scim.bindings.yml:2: roles[3]: the role \"c,d\" has a comma, a blank at an end, or a character outside \
+         printable ASCII. Give it a name that can stand in a header.\n\
+         scim.bindings.yml:5: bindings[0].role: \"x\" is not among the roles of this file. Known: a, b, a, c,d."
+    );
+    let lines = "version: 1\nroles: [aa, bb]\nconflicts:\n  - [aa]\n  - [aa, aa, cc]\nbindings: []\n";
+    assert_eq!(
+        said(lines, "signed-in"),
+        "scim.bindings.yml:4: conflicts[0]: a conflict is between two roles or more.\n\
+         scim.bindings.yml:5: conflicts[1][1]: \"aa\" is listed twice. Keep one.\n\
+         scim.bindings.yml:5: conflicts[1][2]: \"cc\" is not among the roles of this file. Known: aa, bb."
+    );
+    assert_eq!(
+        said("", "signed-in"),
+        "scim.bindings.yml: the file is empty. Write version, roles and bindings."
+    );
+    std::fs::remove_file(folder.path().join("scim.bindings.yml")).unwrap();
+    let missing = said_in(&path, &format!("{DIRECTORY}bindings: scim.bindings.yml\n"));
+    assert_eq!(
+        missing,
+        [
+            "12: bindings: scim.bindings.yml cannot be read: No such file or directory. A relative path starts in the \
+         folder of this file."
+        ]
+    );
+}
+
+#[test]
+fn missing_secrets_are_problems() {
+    let with = |reference: &str| said_of(&SMALLEST.replace("${env:OIDC}", reference)).join("\n");
+    assert_eq!(
+        with("${env:NONE}"),
+        "9: idps.okta.oidc.client_secret: the variable NONE is not set. Set NONE to the secret before the start."
+    );
+    assert_eq!(
+        with("${file:/nowhere/secret}"),
+        "9: idps.okta.oidc.client_secret: the file /nowhere/secret cannot be read: No such file or directory. It must \
+         be there, and readable for the user Portcullis runs as, before the start."
+    );
+    assert_eq!(
+        with("${run:/nowhere/vault hunter2}"),
+        "9: idps.okta.oidc.client_secret: the command /nowhere/vault cannot be started: No such file or directory. \
+         Name it with its whole path."
+    );
+    assert_eq!(with("${run:sh -c hunter2-no-such-command}").matches("exit status: 127").count(), 1);
+}
+
+#[test]
+fn without_a_home_the_state_folder_must_be_named() {
+    let environment = Environment::of([("OIDC", "x")]);
+    let said = read(Path::new("c.yaml"), SMALLEST.as_bytes(), &environment).unwrap_err();
+    assert_eq!(
+        said.to_string(),
+        "c.yaml:1: state: missing, and an ordinary user without HOME has no state folder. Write the path of a \
+         folder.\n1 problem."
+    );
+    let named = format!("{SMALLEST}state: /var/lib/wiki\n");
+    assert!(read(Path::new("c.yaml"), named.as_bytes(), &environment).is_ok());
+}
+
+#[test]
+fn what_is_no_text_or_no_yaml() {
+    let said = |bytes: &[u8]| read(Path::new("c"), bytes, &environment()).unwrap_err().to_string();
+    assert_eq!(said(b"a: 1\nb: \xff\n"), "c:2: not text in UTF-8. Save the file as UTF-8.\n1 problem.");
+    assert_eq!(
+        said(b"a: 1\n---\nb: 2\n"),
+        "c:3: a second document begins here; one file is one document.\n1 problem."
+    );
+    assert_eq!(said(&vec![b'#'; 1024 * 1024 + 1]), "c: is larger than 1 MiB.\n1 problem.");
+}
