@@ -153,3 +153,26 @@ impl Timeline {
 pub(super) fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::directory::Scim;
+    use portcullis_keys::Secret;
+
+    #[tokio::test]
+    async fn an_app_without_a_gate_fails_at_the_first_step() {
+        let app = App::new("http://idp.localhost:1/directory");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = listener.local_addr().unwrap().port();
+        let router = app.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let directory = Arc::new(Directory::new(Scim { port: 1, token: Secret::new("t") }));
+        let ports = Ports { proxy, scim: 1, health: 1, idp: 1, app: proxy };
+
+        let missing = play(&Stage { ports, directory, app }).await.unwrap_err();
+        assert_eq!(missing.step, "a request without a session");
+        assert_eq!(missing.expected, "401 login_required");
+        assert!(missing.got.starts_with("200 "), "{missing}");
+    }
+}
