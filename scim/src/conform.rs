@@ -106,7 +106,7 @@ pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimEr
     let mut known = HashSet::new();
     for given in list {
         let element = element(path, given)?;
-        if is_empty(&element) {
+        if is_empty(&element) && !(is_reference && given.is_object()) {
             continue;
         }
         if is_reference {

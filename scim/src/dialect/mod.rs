@@ -161,3 +161,213 @@ fn meant(urn: &str) -> &str {
     const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
     if urn.eq_ignore_ascii_case(MISSPELT) { ENTERPRISE_USER } else { urn }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{GROUP, USER};
+
+    const MANAGER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager";
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(object) => object,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    fn patched(kind: ResourceKind, operations: Value) -> (Value, Vec<Rule>) {
+        let schemas = Schemas::core();
+        let mut dialect = Dialect::new(&schemas, kind);
+        let body = dialect.patch(object(json!({ "Operations": operations }))).expect("a list");
+        (body["Operations"].clone(), dialect.applied())
+    }
+
+    fn posted(kind: ResourceKind, body: Value) -> (Value, Vec<Rule>) {
+        let schemas = Schemas::core();
+        let mut dialect = Dialect::new(&schemas, kind);
+        let body = dialect.resource(object(body)).expect("a body");
+        (Value::Object(body), dialect.applied())
+    }
+
+    #[test]
+    fn each_rule_rewrites_its_habit_and_says_its_name() {
+        use ResourceKind::{Group, User};
+        let table = [
+            (
+                User,
+                json!({ "op": "Replace", "path": "title", "value": "T" }),
+                json!([{ "op": "replace", "path": "title", "value": "T" }]),
+                vec![Rule::OperationCase],
+            ),
+            (
+                Group,
+                json!({ "op": "remove", "path": "members", "value": { "value": "u" } }),
+                json!([{ "op": "remove", "path": "members", "value": [{ "value": "u" }] }]),
+                vec![Rule::RemoveListed, Rule::LooseShape],
+            ),
+            (
+                User,
+                json!({ "op": "replace", "path": "active", "value": "FALSE" }),
+                json!([{ "op": "replace", "path": "active", "value": false }]),
+                vec![Rule::BooleanText],
+            ),
+            (
+                User,
+                json!({ "op": "replace", "value": { "name.givenName": "J", "active": false } }),
+                json!([{ "op": "replace", "path": "active", "value": false },
+                    { "op": "replace", "path": "name.givenName", "value": "J" }]),
+                vec![Rule::KeysAsPaths],
+            ),
+            (
+                User,
+                json!({ "op": "add", "path": MANAGER, "value": [{ "value": "m" }] }),
+                json!([{ "op": "add", "path": MANAGER, "value": { "value": "m" } }]),
+                vec![Rule::ManagerShape],
+            ),
+            (
+                User,
+                json!({ "op": "add", "path": "emails[type eq \"work\"].value", "value": "w" }),
+                json!([{ "op": "add", "path": "emails[type eq \"work\"].value", "value": "w" }]),
+                vec![Rule::AddToElement],
+            ),
+            (
+                User,
+                json!({ "op": "replace", "path": "emails", "value": { "value": "w" } }),
+                json!([{ "op": "replace", "path": "emails", "value": [{ "value": "w" }] }]),
+                vec![Rule::LooseShape],
+            ),
+            (
+                User,
+                json!({ "op": "replace", "path": "manager", "value": { "value": "m" } }),
+                json!([{ "op": "replace", "path": MANAGER, "value": { "value": "m" } }]),
+                vec![Rule::BareExtension],
+            ),
+            // The standard's own words need no rule.
+            (
+                User,
+                json!({ "op": "replace", "value": { "active": false } }),
+                json!([{ "op": "replace", "path": "active", "value": false }]),
+                vec![],
+            ),
+            (
+                Group,
+                json!({ "op": "remove", "path": "members[value eq \"u\"]", "value": null }),
+                json!([{ "op": "remove", "path": "members[value eq \"u\"]" }]),
+                vec![],
+            ),
+            // What means nothing stays for the engine to refuse.
+            (
+                User,
+                json!({ "op": "replace", "path": "active", "value": "no" }),
+                json!([{ "op": "replace", "path": "active", "value": "no" }]),
+                vec![],
+            ),
+            (
+                User,
+                json!({ "op": "add", "path": "nobody", "value": 1 }),
+                json!([{ "op": "add", "path": "nobody", "value": 1 }]),
+                vec![],
+            ),
+        ];
+        for (kind, given, expected, rules) in table {
+            assert_eq!(patched(kind, json!([given])), (expected, rules), "{given}");
+        }
+        let legacy = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group";
+        assert_eq!(
+            posted(Group, json!({ "schemas": [GROUP, legacy] })),
+            (json!({ "schemas": [GROUP] }), vec![Rule::LooseShape])
+        );
+        let misspelt = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
+        assert_eq!(
+            posted(User, json!({ "schemas": [USER, misspelt], misspelt: { "manager": "" } })),
+            (
+                json!({ "schemas": [USER, ENTERPRISE_USER], ENTERPRISE_USER: { "manager": null } }),
+                vec![Rule::ManagerShape, Rule::LooseShape]
+            )
+        );
+        assert_eq!(Rule::ALL.map(Rule::name).len(), 8);
+        assert!(Rule::ALL.is_sorted());
+    }
+
+    fn habits() -> impl Strategy<Value = Value> {
+        let paths = prop::sample::select(vec![
+            "active",
+            "emails",
+            "emails[type eq \"work\"]",
+            "emails[type eq \"work\"].value",
+            "emails.primary",
+            "manager",
+            MANAGER,
+            "department",
+            "name",
+            "name.givenName",
+            "nobody",
+            "members",
+            ENTERPRISE_USER,
+            "title x",
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0User",
+            "schemas",
+            "id",
+        ]);
+        let leaf = prop::sample::select(vec![
+            json!("True"),
+            json!(false),
+            json!("x"),
+            json!(""),
+            json!(null),
+            json!([]),
+            json!({}),
+            json!(1),
+            json!([{ "value": "a", "primary": "TRUE" }]),
+            json!({ "value": "" }),
+            json!([{ "value": "m" }]),
+            json!([[{ "value": "m" }]]),
+            json!({ "Value": "m", "$ref": "r" }),
+            json!(["a"]),
+            json!([{ "value": "a" }, { "value": "b" }]),
+        ]);
+        let keys = prop::collection::vec((paths.clone(), leaf.clone()), 0..4)
+            .prop_map(|keys| Value::from_iter(keys.into_iter().map(|(key, value)| (key.to_owned(), value))));
+        let value = prop_oneof![3 => leaf, 1 => keys];
+        let op = prop::sample::select(vec![
+            json!("Add"),
+            json!("REPLACE"),
+            json!("remove"),
+            json!("add"),
+            json!(7),
+        ]);
+        (op, prop::option::of(paths), prop::option::weighted(0.9, value)).prop_map(|(op, path, value)| {
+            let mut operation = json!({ "op": op });
+            if let Some(path) = path {
+                operation["path"] = path.into();
+            }
+            if let Some(value) = value {
+                operation["value"] = value;
+            }
+            operation
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn rewriting_twice_changes_nothing(operations in prop::collection::vec(habits(), 1..4)) {
+            let schemas = Schemas::core();
+            for kind in ResourceKind::ALL {
+                let body = object(json!({ "schemas": ["x"], "Operations": operations }));
+                let Ok(once) = Dialect::new(&schemas, kind).patch(body) else { continue };
+                prop_assert_eq!(Dialect::new(&schemas, kind).patch(once.clone()), Ok(once));
+                for operation in &operations {
+                    let Some(Value::Object(body)) = operation.get("value") else { continue };
+                    let Ok(once) = Dialect::new(&schemas, kind).resource(body.clone()) else { continue };
+                    prop_assert_eq!(Dialect::new(&schemas, kind).resource(once.clone()), Ok(once));
+                }
+            }
+        }
+    }
+}

@@ -56,12 +56,10 @@ impl Dialect<'_> {
                 self.note(Rule::ManagerShape);
                 Value::Object(Map::from_iter([("value".to_owned(), Value::String(id))]))
             }
-            Value::Array(mut list) if list.len() == 1 => {
+            Value::Array(list) if matches!(list.as_slice(), [only] if !only.is_array()) => {
                 self.note(Rule::ManagerShape);
-                match list.pop() {
-                    Some(only) if !only.is_array() => self.manager(attribute, only),
-                    _ => Value::Array(list),
-                }
+                let only = list.into_iter().next().unwrap_or_default();
+                self.manager(attribute, only)
             }
             Value::Object(parts) => {
                 let value = parts.iter().find(|(name, _)| name.eq_ignore_ascii_case("value"));

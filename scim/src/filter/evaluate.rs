@@ -21,31 +21,29 @@ impl Filter {
         element.as_object().is_some_and(|element| self.holds(&Scope::Element(element)))
     }
 
-    fn holds(&self, scope: &Scope<'_>) -> bool {
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> bool {
         match self {
             Filter::All(parts) => parts.iter().all(|part| part.holds(scope)),
             Filter::Any(parts) => parts.iter().any(|part| part.holds(scope)),
             Filter::Not(inner) => !inner.holds(scope),
             Filter::Compare(comparison) => comparison.holds(scope),
-            Filter::Present(path) => scope.values(path).into_iter().any(is_present),
-            Filter::Element(path, inner) => {
-                scope.values(path).into_iter().any(|value| inner.matches_element(value))
-            }
+            Filter::Present(path) => scope.values(path).any(is_present),
+            Filter::Element(path, inner) => scope.values(path).any(|value| inner.matches_element(value)),
         }
     }
 }
 
 impl Comparison {
-    fn holds(&self, scope: &Scope<'_>) -> bool {
-        let values = scope.values(&self.path);
+    fn holds<'a>(&'a self, scope: &Scope<'a>) -> bool {
+        let mut values = scope.values(&self.path);
         if self.value == Literal::Null {
-            let absent = !values.into_iter().any(is_present);
+            let absent = !values.any(is_present);
             return absent == (self.operator == Operator::Eq);
         }
         let leaf = self.path.leaf();
         match self.operator {
-            Operator::Ne => !values.into_iter().any(|value| self.compares(leaf, value, Operator::Eq)),
-            operator => values.into_iter().any(|value| self.compares(leaf, value, operator)),
+            Operator::Ne => !values.any(|value| self.compares(leaf, value, Operator::Eq)),
+            operator => values.any(|value| self.compares(leaf, value, operator)),
         }
     }
 
@@ -110,23 +108,25 @@ enum Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// The values at a path; those of all elements of a list.
-    fn values(&self, path: &AttributePath) -> Vec<&'a Value> {
-        let tree = match self {
-            Scope::Element(element) => return element.get(path.leaf().name.as_ref()).into_iter().collect(),
-            Scope::Resource(tree) => match path.extension() {
-                None => Some(*tree),
-                Some(urn) => tree.get(urn.as_ref()).and_then(Value::as_object),
-            },
+    fn values(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
+        let (whole, part) = match self {
+            Scope::Element(element) => (element.get(path.leaf().name.as_ref()), None),
+            Scope::Resource(tree) => {
+                let home = match path.extension() {
+                    None => Some(*tree),
+                    Some(urn) => tree.get(urn.as_ref()).and_then(Value::as_object),
+                };
+                (home.and_then(|home| home.get(path.attribute().name.as_ref())), path.sub())
+            }
         };
-        let whole = tree.and_then(|tree| tree.get(path.attribute().name.as_ref()));
-        let elements: Vec<&Value> = match whole {
-            Some(Value::Array(list)) => list.iter().collect(),
-            Some(value) => vec![value],
-            None => Vec::new(),
+        let elements = match whole {
+            Some(Value::Array(list)) => list.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+            None => &[],
         };
-        match path.sub() {
-            None => elements,
-            Some(sub) => elements.into_iter().filter_map(|element| element.get(sub.name.as_ref())).collect(),
-        }
+        elements.iter().filter_map(move |element| match part {
+            None => Some(element),
+            Some(sub) => element.get(sub.name.as_ref()),
+        })
     }
 }
