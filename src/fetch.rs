@@ -1,0 +1,529 @@
+//! The one client for requests we make ourselves, to identity providers: behind a [`Fetch`], bounded in time and size.
+//!
+//! It follows no redirect, speaks https (plain http only to this machine or to hosts in `http_client.allow`), and
+//! resolves names itself: the address that was checked is the address that is connected to, so no name can lead into a
+//! private network. `localhost` and `*.localhost` are this machine without asking anybody (RFC 6761 §6.3).
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use portcullis_sso::{Allowed, Fetch, FetchError, is_loopback_name, is_public};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Where we may go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reach {
+    /// Hosts of configured issuers: trusted as written, whatever address they have.
+    pub(crate) issuers: Vec<String>,
+    /// `http_client.allow`.
+    pub(crate) allow: Vec<Allowed>,
+    /// Whether our own public URL is on this machine: then what is here may be asked, over plain http too.
+    pub(crate) loopback: bool,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The file of further authorities is no such file.
+    #[error("http_client.ca_file {}: no certificates in PEM could be read from it", .path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        source: pem::Error,
+    },
+    /// The file of further authorities holds none, or one that is none.
+    #[error("http_client.ca_file {}: holds no certificate of an authority", .path.display())]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The client: authorities of the system and those of `ca_file`.
+///
+/// # Errors
+/// See [`ClientError`]. A system without any authority of its own is no error: a warning, and https works with
+/// `ca_file` only.
+pub(crate) fn client(reach: Reach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
+    build(reach, ca_file, Limits { time: Duration::from_secs(5), body: 1024 * 1024 })
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    time: Duration,
+    body: usize,
+}
+
+fn build(reach: Reach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch, ClientError> {
+    let tls = tls(ca_file)?;
+    // Two clients with their own connections: whether a name may lead anywhere depends on its port too, which a
+    // resolver does not see.
+    let (trusting, strict) = (connect(&tls, Names::Trusted, limits), connect(&tls, names(&reach), limits));
+    let reach = Arc::new(reach);
+    Ok(Arc::new(move |mut request: Request<Bytes>| {
+        let (trusting, strict, reach) = (trusting.clone(), strict.clone(), reach.clone());
+        Box::pin(async move {
+            let host = request.uri().host().unwrap_or_default().to_owned();
+            let client = if reach.admit(request.uri())? { trusting } else { strict };
+            let us = const { HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))) };
+            request.headers_mut().insert(USER_AGENT, us);
+            let exchange = async {
+                let answer =
+                    client.request(request.map(Full::new)).await.map_err(|error| unreached(&host, error))?;
+                let (head, body) = answer.into_parts();
+                match Limited::new(body, limits.body).collect().await {
+                    Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+                    Err(error) if error.is::<LengthLimitError>() => {
+                        Err(FetchError::TooLarge { host: host.clone(), limit: limits.body })
+                    }
+                    Err(source) => Err(FetchError::Malformed { host: host.clone(), source }),
+                }
+            };
+            match tokio::time::timeout(limits.time, exchange).await {
+                Ok(answer) => answer,
+                Err(_) => Err(FetchError::Timeout { host: host.clone(), seconds: limits.time.as_secs() }),
+            }
+        })
+    }))
+}
+
+impl Reach {
+    /// Whether an address may be asked, as it is written, and whether it is trusted whatever it resolves to.
+    fn admit(&self, uri: &Uri) -> Result<bool, FetchError> {
+        let host = uri.host().unwrap_or_default();
+        let refuse = |why| Err(FetchError::NotAllowed { host: host.into(), why });
+        let (https, port) = match uri.scheme_str() {
+            Some("https") => (true, uri.port_u16().unwrap_or(443)),
+            Some("http") => (false, uri.port_u16().unwrap_or(80)),
+            _ => return refuse("no address on the web"),
+        };
+        let allowed = self.allow.iter().any(|allowed| allowed.covers(host, Some(port)));
+        if !(https || allowed || self.loopback && on_this_machine(host)) {
+            return refuse("asked over plain http");
+        }
+        let trusted =
+            allowed || self.issuers.iter().any(|issuer| bare(issuer).eq_ignore_ascii_case(bare(host)));
+        // The connector asks no resolver for a host that is an address.
+        if let Some(address) = literal(host)
+            && !trusted
+            && !names(self).lead_to(host, address)
+        {
+            return refuse(NOT_PUBLIC);
+        }
+        Ok(trusted)
+    }
+}
+
+type Pool = Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>;
+
+fn connect(tls: &ClientConfig, names: Names, limits: Limits) -> Pool {
+    let mut tcp = HttpConnector::new_with_resolver(names);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(limits.time));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.clone())
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(tcp);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(4)
+        .build(connector)
+}
+
+/// Where names may lead.
+#[derive(Clone, Copy)]
+enum Names {
+    /// Anywhere.
+    Trusted,
+    /// To the public internet.
+    Public,
+    /// There, and names of this machine to this machine.
+    PublicOrHere,
+}
+
+fn names(reach: &Reach) -> Names {
+    if reach.loopback { Names::PublicOrHere } else { Names::Public }
+}
+
+impl Names {
+    async fn resolve(self, name: &str) -> Result<Vec<SocketAddr>, Unresolved> {
+        let found: Vec<SocketAddr> = if is_loopback_name(name) {
+            [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]
+                .map(|ip| SocketAddr::new(ip, 0))
+                .into()
+        } else {
+            tokio::net::lookup_host((name, 0)).await.map_err(Unresolved::Name)?.collect()
+        };
+        self.keep(name, found)
+    }
+
+    /// The addresses of a name that may be connected to. One that may not makes the others no worse: it is left out.
+    fn keep(self, name: &str, mut found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Unresolved> {
+        if found.is_empty() {
+            return Err(Unresolved::Name(io::Error::new(io::ErrorKind::NotFound, "no address")));
+        }
+        found.retain(|address| self.lead_to(name, address.ip()));
+        if found.is_empty() { Err(Unresolved::NotPublic) } else { Ok(found) }
+    }
+
+    fn lead_to(self, host: &str, address: IpAddr) -> bool {
+        match self {
+            Self::Trusted => true,
+            Self::PublicOrHere if on_this_machine(host) && address.is_loopback() => true,
+            Self::Public | Self::PublicOrHere => is_public(address),
+        }
+    }
+}
+
+/// The resolver that hyper asks.
+impl tower::Service<Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Unresolved;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unresolved>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let names = *self;
+        Box::pin(async move { names.resolve(name.as_str()).await.map(Vec::into_iter) })
+    }
+}
+
+const NOT_PUBLIC: &str = "at an address that is not public";
+
+/// Why a name gives no address to connect to.
+#[derive(Debug)]
+enum Unresolved {
+    Name(io::Error),
+    NotPublic,
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::NotPublic => f.write_str(NOT_PUBLIC),
+        }
+    }
+}
+
+impl Error for Unresolved {}
+
+fn on_this_machine(host: &str) -> bool {
+    is_loopback_name(host) || literal(host).is_some_and(|address| address.is_loopback())
+}
+
+fn literal(host: &str) -> Option<IpAddr> {
+    bare(host).parse().ok()
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// What hyper says, in our words.
+fn unreached(host: &str, error: hyper_util::client::legacy::Error) -> FetchError {
+    let host = host.to_owned();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        match inner.downcast_ref::<Unresolved>() {
+            Some(Unresolved::NotPublic) => return FetchError::NotAllowed { host, why: NOT_PUBLIC },
+            Some(Unresolved::Name(error)) => {
+                let source = io::Error::new(error.kind(), error.to_string());
+                return FetchError::Name { host, source };
+            }
+            None => cause = inner.source(),
+        }
+    }
+    if error.is_connect() {
+        FetchError::Connect { host, source: error.into() }
+    } else {
+        FetchError::Malformed { host, source: error.into() }
+    }
+}
+
+fn tls(ca_file: Option<PathBuf>) -> Result<ClientConfig, ClientError> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::warn!("certificate authorities of the system: {error}");
+    }
+    roots.add_parsable_certificates(system.certs);
+    if let Some(path) = ca_file {
+        let read = |source| ClientError::Authorities { path: path.clone(), source };
+        let further: Vec<_> =
+            CertificateDer::pem_file_iter(&path).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+        let (added, ignored) = roots.add_parsable_certificates(further);
+        if added == 0 || ignored > 0 {
+            return Err(ClientError::NoAuthority { path });
+        }
+    }
+    if roots.is_empty() {
+        tracing::warn!(
+            "this system has no certificate authorities: install ca-certificates or set http_client.ca_file"
+        );
+    }
+    // Named, so that it does not matter who was first to install a default for the process.
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(ClientError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    const SHORT: Limits = Limits { time: Duration::from_millis(300), body: 1024 };
+
+    fn here() -> Reach {
+        Reach { loopback: true, ..Reach::default() }
+    }
+
+    async fn get(fetch: &Fetch, url: &str) -> Result<Response<Bytes>, FetchError> {
+        fetch(Request::get(url).body(Bytes::new()).unwrap()).await
+    }
+
+    /// A server that says the same to everybody; how many came.
+    async fn serve(answer: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let came = count.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                came.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(speak(socket, answer));
+            }
+        });
+        (port, count)
+    }
+
+    async fn speak(mut socket: impl AsyncRead + AsyncWrite + Unpin, answer: &'static [u8]) {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            if socket.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let _ = socket.write_all(answer).await;
+        // Held open: whoever waits for more, waits.
+        let _ = socket.read_buf(&mut request).await;
+    }
+
+    const FINE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+    #[tokio::test]
+    async fn names_of_this_machine_are_reached_where_we_are_on_it() {
+        let (port, count) = serve(FINE).await;
+        let fetch = client(here(), None).unwrap();
+        for host in ["localhost", "idp.localhost", "127.0.0.1"] {
+            let answer = get(&fetch, &format!("http://{host}:{port}/x")).await.unwrap();
+            assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"{}"[..]), "{host}");
+        }
+        let before = count.load(Ordering::Relaxed);
+        let elsewhere = client(Reach::default(), None).unwrap();
+        for url in [
+            format!("http://localhost:{port}/"),
+            format!("https://idp.localhost:{port}/"),
+            format!("https://127.0.0.1:{port}/"),
+            format!("https://[::1]:{port}/"),
+        ] {
+            let error = get(&elsewhere, &url).await.unwrap_err();
+            assert!(matches!(error, FetchError::NotAllowed { .. }), "{url}: {error}");
+        }
+        assert_eq!(count.load(Ordering::Relaxed), before);
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_not_public_are_refused_as_written() {
+        let reach = Reach {
+            issuers: vec!["10.0.0.5".into(), "[fd00::5]".into()],
+            allow: vec![
+                Allowed { host: "10.0.0.6".into(), port: None },
+                Allowed { host: "idp.corp".into(), port: Some(8443) },
+            ],
+            loopback: false,
+        };
+        for (url, fine) in [
+            ("https://10.0.0.5/", true),
+            ("http://10.0.0.5/", false),
+            ("https://[fd00::5]/", true),
+            ("https://10.0.0.6:1/", true),
+            ("http://10.0.0.6/", true),
+            ("https://10.0.0.7/", false),
+            ("https://169.254.169.254/latest", false),
+            ("https://[::ffff:10.0.0.7]/", false),
+            ("https://1.1.1.1/", true),
+            ("http://1.1.1.1/", false),
+            ("http://idp.corp:8443/", true),
+            ("http://idp.corp/", false),
+            ("https://idp.corp/", true),
+            ("http://op.test/", false),
+            ("https://op.test/", true),
+            ("ftp://op.test/", false),
+            ("/path", false),
+        ] {
+            assert_eq!(reach.admit(&url.parse().unwrap()).is_ok(), fine, "{url}");
+        }
+        // One port is trusted, the others may lead to public addresses.
+        assert_eq!(reach.admit(&"https://idp.corp:8443/".parse().unwrap()).ok(), Some(true));
+        assert_eq!(reach.admit(&"https://idp.corp/".parse().unwrap()).ok(), Some(false));
+    }
+
+    #[test]
+    fn names_lead_to_public_addresses_only() {
+        let addresses =
+            |text: &[&str]| text.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+        let kept = |names: Names, name: &str, found: &[&str]| {
+            names.keep(name, addresses(found)).map(|kept| kept.len()).ok()
+        };
+        for names in [Names::Public, Names::PublicOrHere] {
+            assert_eq!(kept(names, "op.test", &["1.1.1.1", "2606:4700::1"]), Some(2));
+            assert_eq!(kept(names, "op.test", &["1.1.1.1", "10.0.0.1"]), Some(1));
+            assert_eq!(kept(names, "op.test", &["10.0.0.1", "::1", "127.0.0.1"]), None);
+            assert_eq!(kept(names, "x.localhost", &["10.0.0.1"]), None);
+        }
+        assert_eq!(kept(Names::PublicOrHere, "x.localhost", &["127.0.0.1", "::1"]), Some(2));
+        assert_eq!(kept(Names::Public, "x.localhost", &["127.0.0.1", "::1"]), None);
+        assert_eq!(kept(Names::Trusted, "idp.corp", &["10.0.0.1"]), Some(1));
+        assert_eq!(kept(Names::Trusted, "idp.corp", &[]), None);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_not_followed() {
+        let (target, count) = serve(FINE).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let answer = format!(
+                "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n"
+            );
+            speak(socket, answer.leak().as_bytes()).await;
+        });
+        let fetch = client(here(), None).unwrap();
+        let answer = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap();
+        assert_eq!((answer.status().as_u16(), count.load(Ordering::Relaxed)), (302, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_slow_or_too_large_or_no_http_is_an_error() {
+        type Kind = fn(&FetchError) -> bool;
+        let large =
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n{}", "x".repeat(2000));
+        let cases: [(&[u8], Kind); 5] = [
+            (b"", |error| matches!(error, FetchError::Timeout { .. })),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", |error| {
+                matches!(error, FetchError::Timeout { .. })
+            }),
+            (b"SSH-2.0-OpenSSH\r\n\r\n", |error| matches!(error, FetchError::Malformed { .. })),
+            (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", |error| {
+                matches!(error, FetchError::Malformed { .. })
+            }),
+            (large.leak().as_bytes(), |error| matches!(error, FetchError::TooLarge { limit: 1024, .. })),
+        ];
+        for (answer, kind) in cases {
+            let (port, _) = serve(answer).await;
+            let fetch = build(here(), None, SHORT).unwrap();
+            let error = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap_err();
+            assert!(kind(&error), "{}: {error:?}", String::from_utf8_lossy(&answer[..answer.len().min(40)]));
+            assert!(error.to_string().contains("127.0.0.1"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_an_error_that_says_so() {
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let fetch = build(here(), None, SHORT).unwrap();
+        let error = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap_err();
+        assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
+        let error = get(&fetch, "https://no-such-name.invalid/").await.unwrap_err();
+        assert!(matches!(error, FetchError::Name { .. } | FetchError::Timeout { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn only_certificates_of_known_authorities_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        let (port, ca) = serve_tls("idp.localhost").await;
+        std::fs::write(&ca_file, ca).unwrap();
+
+        let fetch = client(here(), Some(ca_file.clone())).unwrap();
+        let answer = get(&fetch, &format!("https://idp.localhost:{port}/")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        // The right authority for another name, and the right name without the authority.
+        for (fetch, host) in [(fetch, "other.localhost"), (client(here(), None).unwrap(), "idp.localhost")] {
+            let error = get(&fetch, &format!("https://{host}:{port}/")).await.unwrap_err();
+            assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
+        }
+        for (content, missing) in [("", false), ("no certificate", false), ("", true)] {
+            std::fs::write(&ca_file, content).unwrap();
+            let path = if missing { folder.path().join("none.pem") } else { ca_file.clone() };
+            assert!(client(here(), Some(path)).is_err(), "{content:?}");
+        }
+    }
+
+    /// A TLS server, HTTP/1.1 only, and the PEM of its authority.
+    async fn serve_tls(name: &str) -> (u16, String) {
+        let authority = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&authority).unwrap().pem();
+        let issuer = rcgen::Issuer::from_params(&params, &authority);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf =
+            rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key.serialize_der().try_into().unwrap())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                if let Ok(socket) = acceptor.accept(socket).await {
+                    tokio::spawn(speak(socket, FINE));
+                }
+            }
+        });
+        (port, ca)
+    }
+}
