@@ -1,1 +1,41 @@
-//! The data plane on Pingora: the six rooms a request passes
+//! The data plane on Pingora: the six rooms a request passes, in the order of [`Gate::pass`].
+//!
+//! It knows policy, sessions and keys; no SQL, no login, no SCIM. Two seams lead out, both plain functions: [`Load`]
+//! reads a session that is not in memory, [`Pages`] serves our own pages. Nothing of Pingora crosses the border.
+
+mod accept;
+mod access_log;
+mod answer;
+mod caching;
+mod cookies;
+mod cut;
+mod forward;
+mod gate;
+mod identify;
+mod kind;
+mod metrics;
+mod networks;
+mod pages;
+mod record;
+mod rules;
+mod server;
+mod strip;
+#[cfg(test)]
+mod test;
+mod trace;
+
+pub use accept::{Accept, Head};
+pub use access_log::{AccessLog, LogError, LogFormat, LogTarget};
+pub use answer::Refusal;
+pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, session_cookie};
+pub use forward::{HostSent, Upstream, UpstreamError, UpstreamSettings, incoming, outgoing};
+pub use gate::{Gate, Open, Parts, Request, Verdict};
+pub use identify::{Load, LoadError};
+pub use kind::Kind;
+pub use networks::{Network, NetworkError, Networks};
+pub use pages::{Pages, RefusalKind, Refused, Visitor};
+pub use record::{Asked, Decision, Line, Over, Record};
+pub use rules::{Limits, LogClient, LogDetail, LogIdentity, Place, Rules, RulesError, Site, SiteError};
+pub use server::{Drained, Listener, Server, StartError, Stopped, TlsFiles};
+pub use strip::Strip;
+pub use trace::Trace;

@@ -1,0 +1,479 @@
+//! The access log: lines are handed to one thread, formatted there into a buffer that is used again, and written in
+//! batches. A queue that is full drops lines and says so; no request ever waits for the log.
+//!
+//! The fields are a contract (`docs/logging.md`). Never in it: cookies, tokens, secrets, query strings.
+
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use portcullis_policy::{Principal, Timestamp};
+
+use crate::record::{Asked, Line};
+use crate::rules::{LogClient, LogIdentity};
+
+/// How many lines may wait.
+const QUEUE: usize = 8192;
+/// After a batch the writer rests, so that a busy log costs a few hundred wake-ups a second and not one a request.
+const REST: Duration = Duration::from_millis(5);
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// To standard output.
+    Stdout,
+    /// To the end of a file.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `name=value` words.
+    Text,
+}
+
+/// Why there is no access log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file cannot be opened.
+    #[error("the access log {} cannot be opened for writing", .0.display())]
+    Open(PathBuf, #[source] io::Error),
+    /// Its thread cannot be started.
+    #[error("the thread of the access log cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// The queue's near end. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    queue: Option<SyncSender<Message>>,
+}
+
+enum Message {
+    Line(Box<Line>),
+    Reopen,
+    Flush(SyncSender<()>),
+}
+
+impl AccessLog {
+    /// Opens the log and starts its writer.
+    ///
+    /// # Errors
+    /// [`LogError`] for a file that cannot be opened, or a thread that cannot be started.
+    pub fn start(target: &LogTarget, format: LogFormat) -> Result<Self, LogError> {
+        let sink = match target {
+            LogTarget::Off => return Ok(Self { queue: None }),
+            LogTarget::Stdout => Sink::Stdout,
+            LogTarget::File(path) => Sink::File(path.clone(), open(path)?),
+        };
+        let (queue, lines) = sync_channel(QUEUE);
+        let writer = thread::Builder::new().name("access-log".into());
+        writer.spawn(move || write_all(&lines, sink, format)).map_err(LogError::Thread)?;
+        Ok(Self { queue: Some(queue) })
+    }
+
+    /// Hands a line over; false where it had to be dropped.
+    pub(crate) fn write(&self, line: Box<Line>) -> bool {
+        self.queue.as_ref().is_none_or(|queue| queue.try_send(Message::Line(line)).is_ok())
+    }
+
+    /// Opens the file again, for whoever has moved it away.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(Message::Reopen);
+        }
+    }
+
+    /// Waits until everything handed over so far is written.
+    pub fn flush(&self) {
+        if let Some(queue) = &self.queue {
+            let (done, written) = sync_channel(1);
+            if queue.send(Message::Flush(done)).is_ok() {
+                let _ = written.recv();
+            }
+        }
+    }
+}
+
+enum Sink {
+    Stdout,
+    File(PathBuf, File),
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(bytes)?;
+                out.flush()
+            }
+            Self::File(_, file) => file.write_all(bytes),
+        }
+    }
+
+    fn reopen(&mut self) {
+        let Self::File(path, file) = self else { return };
+        match open(path) {
+            Ok(new) => *file = new,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                tracing::error!("{error}: {cause}. The old file is written on.");
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, LogError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|cause| LogError::Open(path.into(), cause))
+}
+
+fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat) {
+    let mut buffer = Vec::with_capacity(64 * 1024);
+    let mut failing = false;
+    while let Ok(first) = lines.recv() {
+        let mut waiting = Vec::new();
+        let mut reopen = false;
+        for message in std::iter::once(first).chain(lines.try_iter().take(QUEUE)) {
+            match message {
+                Message::Line(line) => write_line(&mut buffer, &line, format),
+                Message::Reopen => reopen = true,
+                Message::Flush(done) => waiting.push(done),
+            }
+        }
+        match sink.write(&buffer) {
+            Ok(()) => failing = false,
+            // Said once until it works again; whoever reads the log finds the gap by the counter of requests.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!("the access log cannot be written: {error}; lines are lost until it can");
+            }
+            Err(_) => {}
+        }
+        buffer.clear();
+        if reopen {
+            sink.reopen();
+        }
+        if waiting.is_empty() {
+            thread::sleep(REST);
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}
+
+impl Line {
+    /// The line as the JSON log has it, without its end: for the record that a reference number leads to.
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::with_capacity(512);
+        write_line(&mut out, self, LogFormat::Json);
+        String::from_utf8_lossy(out.trim_ascii_end()).into_owned()
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
+    let mut fields = Fields { out, format, first: true };
+    fields.start();
+    let detail = line.detail();
+    fields.text("time", Some(&rfc3339(line.time)));
+    fields.text("ref", line.reference.as_deref());
+    fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
+    let site = line.place.as_ref().map(crate::rules::Place::site);
+    fields.text("org", site.map(|site| &*site.org));
+    fields.text("app", site.map(|site| &*site.name));
+    fields.text("rule", line.pass.as_ref().map(portcullis_policy::Pass::rule));
+    fields.text("decision", Some(line.decision.word()));
+    fields.text("reason", Some(line.reason).filter(|reason| !reason.is_empty()));
+    fields.text("user", line.who.as_ref().and_then(|who| user(who, detail.identity)).as_deref());
+    fields.text("idp", line.idp.as_deref());
+    fields.text("method", Some(line.method.as_str()));
+    fields.bytes(
+        "host",
+        match &line.host {
+            Asked::Field(value) => Some(value.as_bytes()),
+            Asked::Authority(authority) => Some(authority.as_str().as_bytes()),
+            Asked::Nothing => None,
+        },
+    );
+    fields.text("path", line.target.as_ref().map(http::uri::PathAndQuery::path));
+    fields.number("status", Some(u64::from(line.status)));
+    fields.number("in", Some(line.bytes_in));
+    fields.number("out", Some(line.bytes_out));
+    fields.number("gate_us", Some(line.gate_us));
+    fields.number("upstream_ms", line.upstream_ms);
+    fields.text("ended", Some(line.over.word()));
+    fields.text("client", client(line, detail.client).as_deref());
+    fields.end();
+}
+
+fn user(who: &Principal, detail: LogIdentity) -> Option<Cow<'_, str>> {
+    let facts = who.facts();
+    match detail {
+        LogIdentity::Id => {
+            Some(facts.id.as_deref().map_or_else(|| facts.account.0.to_string().into(), Cow::from))
+        }
+        LogIdentity::Name => Some(Cow::from(&**who.name())),
+        LogIdentity::Email => facts.email.as_deref().map(Cow::from),
+        LogIdentity::None => None,
+    }
+}
+
+fn client(line: &Line, detail: LogClient) -> Option<String> {
+    use std::net::IpAddr;
+    match (detail, line.client) {
+        (LogClient::None, _) => None,
+        (LogClient::Full, client) => Some(client.to_string()),
+        (LogClient::Prefix, IpAddr::V4(v4)) => {
+            let [a, b, c, _] = v4.octets();
+            Some(format!("{a}.{b}.{c}.0/24"))
+        }
+        (LogClient::Prefix, IpAddr::V6(v6)) => {
+            let [a, b, c, ..] = v6.segments();
+            Some(format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
+        }
+    }
+}
+
+struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    format: LogFormat,
+    first: bool,
+}
+
+impl Fields<'_> {
+    fn start(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push(b'{');
+        }
+    }
+
+    fn end(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push(b'}');
+        }
+        self.out.push(b'\n');
+    }
+
+    fn name(&mut self, name: &str) {
+        let (between, after): (&[u8], &[u8]) = match self.format {
+            LogFormat::Json => (b",", b"\":"),
+            LogFormat::Text => (b" ", b"="),
+        };
+        if !self.first {
+            self.out.extend_from_slice(between);
+        }
+        self.first = false;
+        if self.format == LogFormat::Json {
+            self.out.push(b'"');
+        }
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(after);
+    }
+
+    fn nothing(&mut self) {
+        self.out.extend_from_slice(if self.format == LogFormat::Json { b"null" } else { b"-" });
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        self.bytes(name, value.map(str::as_bytes));
+    }
+
+    fn bytes(&mut self, name: &str, value: Option<&[u8]>) {
+        self.name(name);
+        match value {
+            None => self.nothing(),
+            Some(value) if self.format == LogFormat::Text && is_word(value) => {
+                self.out.extend_from_slice(value)
+            }
+            Some(value) => write_quoted(self.out, value),
+        }
+    }
+
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        self.name(name);
+        match value {
+            None => self.nothing(),
+            Some(value) => drop(write!(self.out, "{value}")),
+        }
+    }
+}
+
+/// Whether a value can stand in a text line without quotes and is not taken for an absent one.
+fn is_word(value: &[u8]) -> bool {
+    !value.is_empty()
+        && value != b"-"
+        && value.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
+}
+
+/// A JSON string (RFC 8259 §7). What is not UTF-8 is replaced, so a line is always text.
+fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'"');
+    for c in String::from_utf8_lossy(value).chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            // Line separators too: they are no control characters, and still end a line for some readers.
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                drop(write!(out, "\\u{:04x}", u32::from(c)))
+            }
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// `2026-03-01T12:00:00.123Z`.
+fn rfc3339(time: Timestamp) -> String {
+    let (days, second) = (time.seconds().div_euclid(86_400), time.seconds().rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let ms = time.0.rem_euclid(1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// The date of a day counted from 1970-01-01, in the Gregorian calendar. A year begins in March here, so that the
+/// leap day is its last; an era has 400 of them.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Decision, Over};
+    use proptest::prelude::*;
+    use std::net::IpAddr;
+
+    fn line() -> Line {
+        Line {
+            time: Timestamp(1_772_366_400_123),
+            reference: Some("7Q2M-X4KD".into()),
+            trace: None,
+            place: None,
+            pass: None,
+            decision: Decision::Deny,
+            reason: "role",
+            who: None,
+            idp: Some("okta".into()),
+            method: http::Method::GET,
+            host: Asked::Field(http::HeaderValue::from_static("wiki.example.com")),
+            target: Some("/a?secret=1".parse().unwrap()),
+            status: 403,
+            bytes_in: 1,
+            bytes_out: 2,
+            gate_us: 3,
+            upstream_ms: None,
+            over: Over::Done,
+            client: IpAddr::from([192, 0, 2, 7]),
+        }
+    }
+
+    fn written(line: &Line, format: LogFormat) -> String {
+        let mut out = Vec::new();
+        write_line(&mut out, line, format);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_fields_are_the_contract() {
+        assert_eq!(
+            written(&line(), LogFormat::Json),
+            concat!(
+                r#"{"time":"2026-03-01T12:00:00.123Z","ref":"7Q2M-X4KD","trace":null,"org":null,"app":null,"rule":null,"#,
+                r#""decision":"deny","reason":"role","user":null,"idp":"okta","method":"GET","host":"wiki.example.com","#,
+                r#""path":"/a","status":403,"in":1,"out":2,"gate_us":3,"upstream_ms":null,"ended":"done","client":"192.0.2.7"}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            written(&line(), LogFormat::Text),
+            "time=2026-03-01T12:00:00.123Z ref=7Q2M-X4KD trace=- org=- app=- rule=- decision=deny reason=role user=- \
+             idp=okta method=GET host=wiki.example.com path=/a status=403 in=1 out=2 gate_us=3 upstream_ms=- ended=done \
+             client=192.0.2.7\n"
+        );
+    }
+
+    #[test]
+    fn dates_are_right_across_leap_years() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339(Timestamp(seconds * 1000)), expected);
+        }
+    }
+
+    #[test]
+    fn a_client_is_shown_as_far_as_wanted() {
+        let shown =
+            |address: &str, detail| client(&Line { client: address.parse().unwrap(), ..line() }, detail);
+        assert_eq!(shown("192.0.2.7", LogClient::Prefix).as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(shown("2001:db8:1:2::3", LogClient::Prefix).as_deref(), Some("2001:db8:1::/48"));
+        assert_eq!(shown("192.0.2.7", LogClient::None), None);
+    }
+
+    #[test]
+    fn lines_reach_the_file_and_a_moved_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLog::start(&LogTarget::File(path.clone()), LogFormat::Text).unwrap();
+        assert!(log.write(Box::new(line())));
+        log.flush();
+        let moved = folder.path().join("access.log.1");
+        std::fs::rename(&path, &moved).unwrap();
+        log.reopen();
+        log.flush();
+        assert!(log.write(Box::new(line())));
+        assert!(log.write(Box::new(line())));
+        log.flush();
+        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        assert_eq!((lines(&moved), lines(&path)), (1, 2));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let target = LogTarget::File("/nonexistent/folder/access.log".into());
+        let error = AccessLog::start(&target, LogFormat::Json).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/folder/access.log"));
+    }
+
+    proptest! {
+        /// Whatever a client sends, a line is one line, and its JSON says what was sent.
+        #[test]
+        fn no_host_breaks_a_line(host in prop::collection::vec(32u8..=255, 0..30), reason in 0..3usize) {
+            let Ok(value) = http::HeaderValue::from_bytes(&host) else { return Ok(()) };
+            let line = Line { host: Asked::Field(value), reason: ["", "a b", "-"][reason], ..line() };
+            for format in [LogFormat::Json, LogFormat::Text] {
+                let text = written(&line, format);
+                prop_assert_eq!(text.lines().count(), 1);
+            }
+            let read: serde_json::Value = serde_json::from_str(&written(&line, LogFormat::Json)).unwrap();
+            prop_assert_eq!(read["host"].as_str().unwrap(), &*String::from_utf8_lossy(&host));
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Answer: whatever is not forwarded leaves here, and nowhere else is a status chosen.
+//!
+//! A refusal has the form that its asker understands (design §7): a page for a person, JSON for a program, trailers
+//! for gRPC. Only a navigation is sent to login. A person's page comes through [`crate::Pages`]; where that fails, a
+//! few words do. No refusal is ever kept by a cache, and none says where the application is.
+
+mod own;
+mod send;
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use pingora::proxy::Session as Exchange;
+use pingora::{Error, ErrorSource, ErrorType};
+use portcullis_keys::Random;
+use portcullis_policy::DenyReason;
+use portcullis_session::Ended;
+
+use self::send::{drain, drain_small, send};
+use crate::accept::Unacceptable;
+use crate::gate::{Gate, Passage};
+use crate::kind::Kind;
+use crate::pages::{RefusalKind, Refused};
+use crate::record::{Decision, Record};
+use crate::rules::Place;
+
+/// Why a request does not go up, or came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head is no request we read.
+    Unacceptable(&'static str, StatusCode),
+    /// Policy says no.
+    Denied(DenyReason),
+    /// Nobody is signed in.
+    Login,
+    /// The session is over, or held.
+    Ended(Ended),
+    /// A page of another site is behind it.
+    OtherSite,
+    /// It cannot be shown right now that this person may be here.
+    Unproven,
+    /// The application cannot be reached, or its answer not read.
+    Unreachable,
+    /// The application did not begin to answer in time.
+    Slow,
+    /// The client's body is larger than a page of ours takes.
+    TooLarge,
+    /// The client stopped in the middle of its body.
+    BodySlow,
+    /// What cannot happen.
+    Fault,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<Unacceptable> for Refusal {
+    fn from(why: Unacceptable) -> Self {
+        let status = match why {
+            Unacceptable::Head => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Unacceptable::Target => StatusCode::URI_TOO_LONG,
+            Unacceptable::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Unacceptable::NoTarget => StatusCode::BAD_REQUEST,
+        };
+        Self::Unacceptable(why.word(), status)
+    }
+}
+
+impl From<DenyReason> for Refusal {
+    fn from(reason: DenyReason) -> Self {
+        Self::Denied(reason)
+    }
+}
+
+impl Refusal {
+    /// The status for everybody but gRPC clients and people on their way to login.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Unacceptable(_, status) => status,
+            Self::Login => StatusCode::UNAUTHORIZED,
+            Self::Ended(Ended::Revoked | Ended::SignedOut | Ended::Idle | Ended::Expired) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Ended(Ended::OnHold | Ended::Unproven | Ended::Changed) | Self::Unproven => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Ended(Ended::Forbidden) | Self::Denied(DenyReason::Role) | Self::OtherSite => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Denied(DenyReason::UnknownHost) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Denied(DenyReason::NoRoute) => StatusCode::NOT_FOUND,
+            Self::Denied(DenyReason::Method) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Denied(DenyReason::AmbiguousPath) => StatusCode::BAD_REQUEST,
+            Self::Unreachable => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The word of the access log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Unacceptable(word, _) => word,
+            Self::Denied(DenyReason::UnknownHost) => "unknown_host",
+            Self::Denied(DenyReason::NoRoute) => "no_route",
+            Self::Denied(DenyReason::Method) => "method",
+            Self::Denied(DenyReason::AmbiguousPath) => "ambiguous_path",
+            Self::Denied(DenyReason::Role) => "role",
+            Self::Login => "no_session",
+            Self::Ended(ended) => ended.word(),
+            Self::OtherSite => "other_site",
+            Self::Unproven => "unproven",
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::TooLarge => "body_too_large",
+            Self::BodySlow => "body_too_slow",
+            Self::Fault => "fault",
+        }
+    }
+
+    fn decision(self) -> Decision {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => Decision::Login,
+            StatusCode::FORBIDDEN => Decision::Deny,
+            status if status.is_server_error() => Decision::Fault,
+            _ if matches!(self, Self::Denied(_)) => Decision::Deny,
+            _ => Decision::Bad,
+        }
+    }
+
+    fn told(self, kind: Kind) -> RefusalKind {
+        match self.status() {
+            StatusCode::UNAUTHORIZED if kind == Kind::Form => RefusalKind::FormNotSent,
+            StatusCode::UNAUTHORIZED => RefusalKind::FramedLogin,
+            StatusCode::FORBIDDEN if self == Self::OtherSite => RefusalKind::OtherSite,
+            StatusCode::FORBIDDEN => RefusalKind::NotAllowed,
+            StatusCode::NOT_FOUND => RefusalKind::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => RefusalKind::Method,
+            StatusCode::BAD_GATEWAY => RefusalKind::Unreachable,
+            StatusCode::GATEWAY_TIMEOUT => RefusalKind::Slow,
+            StatusCode::SERVICE_UNAVAILABLE => RefusalKind::Unproven,
+            StatusCode::INTERNAL_SERVER_ERROR => RefusalKind::Unreachable,
+            _ => RefusalKind::Unreadable,
+        }
+    }
+
+    /// The code of a gRPC client (its own list of status codes).
+    fn grpc(self) -> &'static str {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => "16",
+            StatusCode::FORBIDDEN => "7",
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "12",
+            status if status.is_server_error() => "14",
+            _ => "3",
+        }
+    }
+}
+
+/// What a refused request looked like.
+pub(crate) struct Asker<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) place: Option<&'a Place>,
+    /// Path and query, for the way back.
+    pub(crate) target: &'a str,
+    pub(crate) reference: &'a str,
+}
+
+/// The answer to a refused request, but for a person's page: that one has no body yet.
+pub(crate) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
+    let status = refusal.status();
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = status;
+    let place = asker.place.filter(|_| refusal != Refusal::Denied(DenyReason::UnknownHost));
+    match (asker.kind, place) {
+        (_, None) => {
+            *answer.body_mut() =
+                Bytes::from(format!("{}\n", few_words(refusal.told(asker.kind), asker.reference)));
+            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        (Kind::Navigation, Some(place)) if status == StatusCode::UNAUTHORIZED => {
+            *answer.status_mut() = StatusCode::SEE_OTHER;
+            if let Ok(to) = HeaderValue::from_str(&login(place, Some(asker.target))) {
+                set(&mut answer, LOCATION, to);
+            }
+        }
+        (Kind::Grpc, Some(_)) => {
+            *answer.status_mut() = StatusCode::OK;
+            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            set(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
+            if let Ok(words) = HeaderValue::from_str(&few_words(refusal.told(asker.kind), asker.reference)) {
+                set(&mut answer, GRPC_MESSAGE, words);
+            }
+        }
+        (kind, Some(place)) if !kind.is_page() => {
+            let mut said = serde_json::json!({ "error": refusal.told(kind).word(), "ref": asker.reference });
+            if status == StatusCode::UNAUTHORIZED {
+                said["login_url"] = format!("{}{}", place.site().origin, login(place, None)).into();
+            }
+            *answer.body_mut() = Bytes::from(said.to_string());
+            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        _ => {}
+    }
+    if status == StatusCode::UNAUTHORIZED && answer.status() == status {
+        set(&mut answer, WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        set(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if matches!(refusal, Refusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED)) {
+        set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    answer
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
+    answer.headers_mut().insert(name, value);
+}
+
+/// What stays as it is in the way back.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// A way back longer than this is cut to its path, or dropped.
+const WAY_BACK: usize = 2048;
+
+/// The address of the login page; with the way back, for a person who was on the way to a page.
+fn login(place: &Place, back_to: Option<&str>) -> String {
+    let mut url = place.own("login");
+    let path = back_to.and_then(|target| target.split('?').next());
+    // Only a path of this very site: `//` would be another one.
+    let is_ours =
+        |target: &&str| target.starts_with('/') && !target.starts_with("//") && target.len() <= WAY_BACK;
+    if let Some(back_to) = back_to.filter(is_ours).or(path.filter(is_ours)) {
+        url.push_str("?return_to=");
+        url.extend(utf8_percent_encode(back_to, KEPT));
+    }
+    url
+}
+
+/// What is said where no page can be shown.
+fn few_words(kind: RefusalKind, reference: &str) -> String {
+    let what = match kind {
+        RefusalKind::FramedLogin => "You are not signed in.",
+        RefusalKind::FormNotSent => "You are not signed in, and the form was not sent.",
+        RefusalKind::NotAllowed => "You may not see this page.",
+        RefusalKind::NotFound => "There is no such page.",
+        RefusalKind::Method => "This page does not take this method.",
+        RefusalKind::Unreadable => "This request cannot be served here.",
+        RefusalKind::OtherSite => "This request came from a page of another site.",
+        RefusalKind::Unreachable => "The application cannot be reached.",
+        RefusalKind::Slow => "The application did not answer in time.",
+        RefusalKind::Unproven => "It cannot be checked right now that you may be here. Please try again.",
+    };
+    format!("{what} Reference: {reference}")
+}
+
+impl Gate {
+    /// Refuses a request. Its record says why.
+    pub(crate) async fn refuse(&self, exchange: &mut Exchange, record: &mut Record, why: Refusal) {
+        let reference = Random::system().reference();
+        let head = exchange.req_header();
+        let kind = Kind::of(&head.method, &head.headers);
+        let place = record.place().cloned();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let asker = Asker { kind, place: place.as_ref(), target: &target, reference: &reference };
+        let mut answer = refusal(why, &asker);
+        record.decided(why.decision(), why.reason());
+        let (status, needs_page) = (answer.status(), kind.is_page() && answer.body().is_empty());
+        if status != StatusCode::SEE_OTHER {
+            record.note(|line| line.reference = Some(reference.clone()));
+        }
+        if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
+            let told = why.told(kind);
+            let refused =
+                Refused { status, kind: told, reference: reference.clone(), login_url: login(place, None) };
+            self.page_of(exchange, record, place, refused, &mut answer).await;
+            if answer.body().is_empty() {
+                *answer.body_mut() = Bytes::from(format!("{}\n", few_words(told, &reference)));
+                set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            }
+        }
+        if kind == Kind::WebSocket {
+            exchange.set_keepalive(None);
+        }
+        drain_small(exchange).await;
+        send(exchange, record, answer).await;
+        drain(exchange).await;
+    }
+
+    /// Answers where the application or the client failed. Says the status, 0 where there was nobody to answer.
+    pub(crate) async fn fault(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> u16 {
+        let has_begun = exchange.response_written().is_some_and(|head| !head.status.is_informational());
+        let Passage::Open(underway) = passage else {
+            let _ = exchange.respond_error(StatusCode::INTERNAL_SERVER_ERROR.as_u16()).await;
+            return StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+        };
+        let Some(why) = fault_of(error, underway.was_late()) else { return 0 };
+        let (metrics, is_ours) =
+            (&self.recorder.metrics, why != Refusal::BodySlow && why.status().is_server_error());
+        let counter = match why {
+            Refusal::Slow => &metrics.slow,
+            _ if has_begun => &metrics.broken,
+            _ => &metrics.unreachable,
+        };
+        if is_ours {
+            counter.inc();
+        }
+        if has_begun {
+            return 0; // the client sees the broken end: nothing closes the body for it
+        }
+        let (place, late) = (underway.place().clone(), why == Refusal::Slow);
+        self.refuse(exchange, &mut underway.record, why).await;
+        if is_ours {
+            let (app, upstream) = (&place.site().name, place.site().upstream.url());
+            let reference = underway.record.line().and_then(|line| line.reference.as_deref()).unwrap_or("-");
+            let what = if late { "did not begin to answer in time" } else { "cannot be reached" };
+            tracing::warn!(
+                "the application {what}: app={app} upstream={upstream} cause=\"{}\" ref={reference}",
+                cause(error)
+            );
+        }
+        why.status().as_u16()
+    }
+}
+
+/// Why it failed, for the log: the kind, and the system's own words. Pingora's text may hold the bytes that it could
+/// not read, cookies among them.
+fn cause(error: &Error) -> String {
+    let kind = error.etype().as_str();
+    match error.root_cause().downcast_ref::<std::io::Error>() {
+        Some(io) => format!("{kind}: {io}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// What a failed exchange is answered with; `None` where the client is gone.
+fn fault_of(error: &Error, was_late: bool) -> Option<Refusal> {
+    use ErrorType::{
+        ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
+    };
+    Some(match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, _) if was_late => Refusal::Slow,
+        (ErrorSource::Upstream, _) => Refusal::Unreachable,
+        (ErrorSource::Downstream, ReadTimedout) => Refusal::BodySlow,
+        (ErrorSource::Downstream, ReadError | WriteError | WriteTimedout | ConnectionClosed) => return None,
+        (ErrorSource::Downstream, InvalidHTTPHeader) => {
+            Refusal::Unacceptable("connection_field", StatusCode::BAD_REQUEST)
+        }
+        (ErrorSource::Downstream, ErrorType::H2Error) => return None,
+        (ErrorSource::Downstream, _) => Refusal::Unacceptable("unreadable", StatusCode::BAD_REQUEST),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Refusal::Fault,
+    })
+}
+
+/// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.
+pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &Place) -> bool {
+    headers.contains_key(http::header::UPGRADE)
+        && headers
+            .get_all(http::header::ORIGIN)
+            .iter()
+            .any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+
+    fn refused(why: Refusal, kind: Kind) -> Response<Bytes> {
+        let place = test::place();
+        refusal(why, &Asker { kind, place: Some(&place), target: "/a b?c=d&e", reference: "7Q2M-X4KD" })
+    }
+
+    fn field<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+        answer.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The table of design §7: who asks, and what nobody-is-signed-in looks like to them.
+    #[test]
+    fn nobody_signed_in_by_kind() {
+        for (kind, status, has) in [
+            (Kind::Navigation, 303, "location"),
+            (Kind::Form, 401, "www-authenticate"),
+            (Kind::Frame, 401, "www-authenticate"),
+            (Kind::WebSocket, 401, "www-authenticate"),
+            (Kind::EventStream, 401, "www-authenticate"),
+            (Kind::Api, 401, "www-authenticate"),
+            (Kind::Grpc, 200, "grpc-status"),
+        ] {
+            for why in [Refusal::Login, Refusal::Ended(Ended::Revoked), Refusal::Ended(Ended::Idle)] {
+                let answer = refused(why, kind);
+                assert_eq!(answer.status(), status, "{kind:?}");
+                assert!(field(&answer, has).is_some(), "{kind:?}");
+                assert_eq!(field(&answer, "location").is_some(), kind == Kind::Navigation, "{kind:?}");
+                assert!(!answer.headers().contains_key("set-cookie"));
+            }
+        }
+        let api = refused(Refusal::Login, Kind::Api);
+        assert_eq!(field(&api, "www-authenticate"), Some("Portcullis"));
+        let said: serde_json::Value = serde_json::from_slice(api.body()).unwrap();
+        assert_eq!(said["error"], "login_required");
+        assert_eq!(said["login_url"], "https://wiki.test/.portcullis/login");
+        assert_eq!(said["ref"], "7Q2M-X4KD");
+        assert_eq!(field(&refused(Refusal::Login, Kind::Grpc), "grpc-status"), Some("16"));
+    }
+
+    #[test]
+    fn every_other_refusal_has_its_status_whoever_asks() {
+        for (why, status) in [
+            (Refusal::from(Unacceptable::Head), 431),
+            (Refusal::from(Unacceptable::Target), 414),
+            (Refusal::from(Unacceptable::Method), 405),
+            (Refusal::Denied(DenyReason::NoRoute), 404),
+            (Refusal::Denied(DenyReason::Method), 405),
+            (Refusal::Denied(DenyReason::AmbiguousPath), 400),
+            (Refusal::Denied(DenyReason::Role), 403),
+            (Refusal::Ended(Ended::Forbidden), 403),
+            (Refusal::OtherSite, 403),
+            (Refusal::Ended(Ended::OnHold), 503),
+            (Refusal::Ended(Ended::Unproven), 503),
+            (Refusal::Unproven, 503),
+            (Refusal::Unreachable, 502),
+            (Refusal::Slow, 504),
+            (Refusal::TooLarge, 413),
+        ] {
+            for kind in
+                [Kind::Navigation, Kind::Form, Kind::Frame, Kind::WebSocket, Kind::EventStream, Kind::Api]
+            {
+                let answer = refused(why, kind);
+                assert_eq!(answer.status(), status, "{why} {kind:?}");
+                assert!(field(&answer, "location").is_none());
+                assert_eq!(answer.body().is_empty(), kind.is_page(), "{why} {kind:?}");
+            }
+            assert_eq!(refused(why, Kind::Grpc).status(), 200);
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_learns_nothing() {
+        for kind in [Kind::Navigation, Kind::Api, Kind::Grpc] {
+            let asker = Asker { kind, place: None, target: "/", reference: "7Q2M-X4KD" };
+            let answer = refusal(Refusal::Denied(DenyReason::UnknownHost), &asker);
+            assert_eq!(answer.status(), 421);
+            assert_eq!(answer.headers().len(), 1, "{:?}", answer.headers());
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_a_path_of_this_site() {
+        let place = test::place();
+        let back = |target: &str| login(&place, Some(target));
+        assert_eq!(back("/a?b=c&d"), "/.portcullis/login?return_to=/a%3Fb%3Dc%26d");
+        assert_eq!(back("//evil.test/"), "/.portcullis/login");
+        assert_eq!(back("*"), "/.portcullis/login");
+        let long = format!("/p?{}", "q".repeat(WAY_BACK));
+        assert_eq!(back(&long), "/.portcullis/login?return_to=/p");
+        assert_eq!(back(&"/".repeat(WAY_BACK + 1)), "/.portcullis/login");
+    }
+
+    #[test]
+    fn a_websocket_of_another_site_is_foreign() {
+        let foreign = |fields: &[(&str, &str)]| is_foreign_websocket(&test::fields(fields), &test::place());
+        let upgrade = ("upgrade", "websocket");
+        assert!(foreign(&[upgrade, ("origin", "https://evil.test")]));
+        assert!(foreign(&[upgrade, ("origin", "https://wiki.test"), ("origin", "https://evil.test")]));
+        assert!(foreign(&[upgrade, ("origin", "http://wiki.test")]));
+        assert!(!foreign(&[upgrade, ("origin", "https://wiki.test")]));
+        assert!(!foreign(&[upgrade]));
+        assert!(!foreign(&[("origin", "https://evil.test")]));
+    }
+}

@@ -1,0 +1,183 @@
+//! Our own pages, and the pages of refusals: asked for through [`crate::Pages`], bounded in size and time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use pingora::proxy::Session as Exchange;
+
+use super::Refusal;
+use super::send::send;
+use crate::gate::{Gate, peer};
+use crate::pages::{Refused, Visitor};
+use crate::record::{Decision, Record};
+use crate::rules::Place;
+
+/// How long the page of a refusal may take, and any page of ours.
+const REFUSAL_PAGE: Duration = Duration::from_secs(2);
+const OWN_PAGE: Duration = Duration::from_secs(60);
+/// How long a page of ours waits for the next piece of a body, and how large that may be.
+const OWN_PIECE: Duration = Duration::from_secs(10);
+const OWN_BODY: usize = 64 * 1024;
+
+impl Gate {
+    /// Serves one of our own pages.
+    pub(crate) async fn own_page(&self, exchange: &mut Exchange, record: &mut Record) {
+        let Some(place) = record.place().cloned() else {
+            return self.refuse(exchange, record, Refusal::Fault).await;
+        };
+        if from_elsewhere(
+            &exchange.req_header().method,
+            &exchange.req_header().headers,
+            &place,
+            exchange.req_header().uri.path(),
+        ) {
+            return self.refuse(exchange, record, Refusal::OtherSite).await;
+        }
+        let body = match read_body(exchange).await {
+            Ok(body) => body,
+            Err(why) => return self.refuse(exchange, record, why).await,
+        };
+        record.note(|line| line.bytes_in = body.len() as u64);
+        let visitor = self.visitor(exchange, record, &place);
+        let head = exchange.req_header();
+        let mut request = http::Request::new(body);
+        *request.method_mut() = head.method.clone();
+        if let Some(target) = head.uri.path_and_query() {
+            *request.uri_mut() = target.clone().into();
+        }
+        *request.headers_mut() = head.headers.clone();
+        let accept = &place.rules().accept;
+        accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer(exchange)));
+        request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
+        request.extensions_mut().insert(visitor);
+        record.decided(Decision::Own, "");
+        match tokio::time::timeout(OWN_PAGE, (self.pages)(request)).await {
+            Ok(mut page) => {
+                guard_own(page.headers_mut());
+                send(exchange, record, page).await;
+            }
+            Err(_) => self.refuse(exchange, record, Refusal::Unproven).await,
+        }
+    }
+
+    /// Asks for the page that tells a person why. The answer keeps its status and fields.
+    pub(super) async fn page_of(
+        &self,
+        exchange: &Exchange,
+        record: &Record,
+        place: &Place,
+        refused: Refused,
+        answer: &mut Response<Bytes>,
+    ) {
+        let mut request = http::Request::new(Bytes::new());
+        if let Ok(uri) = place.own("refused").parse() {
+            *request.uri_mut() = uri;
+        }
+        for name in [http::header::ACCEPT_LANGUAGE, http::header::ACCEPT] {
+            if let Some(value) = exchange.req_header().headers.get(&name) {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+        request.extensions_mut().insert(self.visitor(exchange, record, place));
+        request.extensions_mut().insert(refused);
+        let Ok(page) = tokio::time::timeout(REFUSAL_PAGE, (self.pages)(request)).await else {
+            tracing::warn!("a refusal page took longer than {REFUSAL_PAGE:?}; a few words were sent instead");
+            return;
+        };
+        if page.status().is_server_error() {
+            return;
+        }
+        let (parts, body) = page.into_parts();
+        for (name, value) in &parts.headers {
+            if !answer.headers().contains_key(name) {
+                answer.headers_mut().append(name, value.clone());
+            }
+        }
+        *answer.body_mut() = body;
+    }
+
+    fn visitor(&self, exchange: &Exchange, record: &Record, place: &Place) -> Visitor {
+        let (app, headers) = (place.app().id, &exchange.req_header().headers);
+        let cookie = crate::cookies::find(headers, &place.site().cookie);
+        let line = record.line();
+        Visitor {
+            app,
+            client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
+            session: cookie.and_then(|value| self.keys.open_cookie(app, value)),
+            request_id: line.and_then(|line| Some(line.trace.as_ref()?.id().to_owned())).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether a page of another site is behind a request that changes something (design §11). An IdP's own answers come
+/// from elsewhere by nature and are checked by what they carry.
+fn from_elsewhere(method: &Method, headers: &HeaderMap, place: &Place, path: &str) -> bool {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return false;
+    }
+    let page = path.strip_prefix(place.own("").as_str()).unwrap_or_default();
+    if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
+        return false;
+    }
+    match headers.get(http::header::ORIGIN) {
+        Some(origin) => origin.as_bytes() != place.site().origin.as_bytes(),
+        None => headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none"),
+    }
+}
+
+/// What a page of ours says unless it says otherwise itself.
+fn guard_own(headers: &mut HeaderMap) {
+    const DEFAULTS: [(&str, &str); 7] = [
+        ("cache-control", "no-store"),
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("vary", "Cookie"),
+    ];
+    for (name, value) in DEFAULTS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
+    let mut body = bytes::BytesMut::new();
+    loop {
+        match tokio::time::timeout(OWN_PIECE, exchange.read_request_body()).await {
+            Ok(Ok(None)) => return Ok(body.freeze()),
+            Ok(Ok(Some(piece))) if body.len() + piece.len() <= OWN_BODY => body.extend_from_slice(&piece),
+            Ok(Ok(Some(_))) => return Err(Refusal::TooLarge),
+            Ok(Err(_)) | Err(_) => return Err(Refusal::BodySlow),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+
+    #[test]
+    fn our_own_pages_take_forms_of_this_site_only() {
+        let place = test::place();
+        let elsewhere = |method: Method, fields: &[(&str, &str)], page: &str| {
+            from_elsewhere(&method, &test::fields(fields), &place, &format!("/.portcullis/{page}"))
+        };
+        let evil = [("origin", "https://evil.test")];
+        assert!(elsewhere(Method::POST, &evil, "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "null")], "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "https://wiki.test:8443")], "logout"));
+        assert!(elsewhere(Method::POST, &[("sec-fetch-site", "cross-site")], "logout"));
+        assert!(elsewhere(Method::DELETE, &[("sec-fetch-site", "same-site")], "logout"));
+        assert!(!elsewhere(Method::POST, &[("origin", "https://wiki.test")], "logout"));
+        assert!(!elsewhere(Method::POST, &[], "logout"));
+        assert!(!elsewhere(Method::GET, &evil, "login"));
+        assert!(!elsewhere(Method::POST, &evil, "callback/okta"));
+        assert!(!elsewhere(Method::POST, &evil, "backchannel-logout/okta"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Our cookies: finding ours, cutting all of them out before the application sees the rest, and keeping the
+//! application from setting any.
+//!
+//! All `Cookie` fields count as one (HTTP/2 sends crumbs, RFC 9113 §8.2.3). Ours twice is no session: one of them
+//! was planted. The rule protected: our cookie never reaches an application (design §7).
+
+use bytes::{BufMut, BytesMut};
+use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use portcullis_keys::sha256;
+use url::Url;
+
+/// What every session cookie of ours begins with; the app's own ending follows, see [`session_cookie`].
+pub const SESSION_COOKIE: &str = "__Host-portcullis-";
+
+/// What every cookie of a login under way begins with.
+pub const FLOW_COOKIE: &str = "__Host-pcflow-";
+
+/// The name of an app's session cookie: two apps on one host name but different ports must not share one.
+pub fn session_cookie(public_url: &Url) -> String {
+    use std::fmt::Write as _;
+    let mut name = String::from(SESSION_COOKIE);
+    for byte in &sha256(public_url.as_str().trim_end_matches('/').as_bytes())[..4] {
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// The value of the one cookie with this name; `None` where there is none or more than one.
+pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut named = pairs(headers).filter(|(found, _)| *found == name.as_bytes());
+    let (_, value) = named.next()?;
+    named.next().is_none().then_some(value)
+}
+
+/// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
+pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
+    let ours = pairs(headers).any(|(name, _)| is_ours(name));
+    if !ours && headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return false;
+    }
+    let mut rest = BytesMut::new();
+    for field in headers.get_all(COOKIE) {
+        for pair in field.as_bytes().split(|byte| *byte == b';') {
+            let pair = trim(pair);
+            if pair.is_empty() || is_ours(split(pair).0) {
+                continue;
+            }
+            if !rest.is_empty() {
+                rest.put_slice(b"; ");
+            }
+            rest.put_slice(pair);
+        }
+    }
+    match HeaderValue::from_maybe_shared(rest.freeze()) {
+        Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
+        _ => drop(headers.remove(COOKIE)),
+    }
+    ours
+}
+
+/// Takes `Set-Cookie` fields that name a cookie of ours out of an application's answer; says how many.
+pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
+    let sets_ours = |field: &HeaderValue| is_ours(split(field.as_bytes()).0);
+    let ours = headers.get_all(SET_COOKIE).iter().filter(|field| sets_ours(field)).count();
+    if ours > 0 {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(SET_COOKIE).iter().filter(|field| !sets_ours(field)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for field in kept {
+            headers.append(SET_COOKIE, field);
+        }
+    }
+    ours
+}
+
+/// Any cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does not care must not see it.
+fn is_ours(name: &[u8]) -> bool {
+    [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    })
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers
+        .get_all(COOKIE)
+        .into_iter()
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+        .map(split)
+}
+
+/// Name and value, without blanks around them. A pair without `=` is all name.
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    let pair = pair.split(|byte| *byte == b';').next().unwrap_or_default();
+    match pair.iter().position(|byte| *byte == b'=') {
+        Some(at) => (trim(&pair[..at]), trim(&pair[at + 1..])),
+        None => (trim(pair), b""),
+    }
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OURS: &str = "__Host-portcullis-0a1b2c3d";
+
+    fn jar(fields: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(COOKIE, HeaderValue::from_str(field).unwrap());
+        }
+        headers
+    }
+
+    fn left(fields: &[&str]) -> Vec<String> {
+        let mut headers = jar(fields);
+        cut_out(&mut headers);
+        headers.get_all(COOKIE).iter().map(|field| field.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_name_is_the_apps_own() {
+        let name = |url: &str| session_cookie(&Url::parse(url).unwrap());
+        let wiki = name("https://wiki.example.com");
+        assert_eq!(wiki.len(), SESSION_COOKIE.len() + 8);
+        assert!(wiki.starts_with(SESSION_COOKIE));
+        assert_eq!(wiki, name("https://WIKI.example.com:443/"));
+        assert_ne!(wiki, name("https://wiki.example.com:8443"));
+    }
+
+    #[test]
+    fn ours_is_found_once_or_not_at_all() {
+        for (fields, expected) in [
+            (vec![format!("{OURS}=v")], Some("v")),
+            (vec![format!("a=1; {OURS}=v; b=2")], Some("v")),
+            (vec!["a=1".into(), format!("{OURS}=v")], Some("v")),
+            (vec![format!(" {OURS} = v ;")], Some("v")),
+            (vec![format!("{OURS}=v; {OURS}=w")], None),
+            (vec![format!("{OURS}=v"), format!("{OURS}=v")], None),
+            (vec![format!("{OURS}x=v")], None),
+            (vec![format!("{}=v", OURS.to_lowercase())], None),
+            (vec![format!("a={OURS}=v")], None),
+            (vec![OURS.into()], Some("")),
+            (vec![], None),
+        ] {
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            assert_eq!(find(&jar(&fields), OURS), expected.map(str::as_bytes), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_one_field_without_ours() {
+        for (fields, expected) in [
+            (&["a=1; b=2"][..], &["a=1; b=2"][..]),
+            (&["a=1", "b=2"], &["a=1; b=2"]),
+            (&["__Host-portcullis-ffffffff=x"], &[]),
+            (&["a=1; __Host-portcullis-ffffffff=x; __Host-pcflow-9=y; b=2"], &["a=1; b=2"]),
+            (&["a=1;__HOST-PORTCULLIS-ffffffff =x"], &["a=1"]),
+            (&["__Host-portcullis-=x", "c"], &["c"]),
+            (&["", ";;"], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(left(fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_field_is_not_touched() {
+        let odd = ["a=1;b=2 ;  c"];
+        assert_eq!(left(&odd), odd);
+    }
+
+    #[test]
+    fn an_app_cannot_set_ours() {
+        let mut headers = HeaderMap::new();
+        for field in [
+            "sid=1; Path=/",
+            "__Host-portcullis-ffffffff=x; Secure",
+            " __host-PORTCULLIS-a = x",
+            "__Host-pcflow-1=; Max-Age=0",
+            "theme=__Host-portcullis-",
+        ] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(field));
+        }
+        assert_eq!(refuse_set(&mut headers), 3);
+        let kept: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(kept, ["sid=1; Path=/", "theme=__Host-portcullis-"]);
+        assert_eq!(refuse_set(&mut headers), 0);
+    }
+
+    proptest! {
+        /// Whatever else is in the jar, ours never stays, and every other pair stays as it was, in its order.
+        #[test]
+        fn ours_never_stays_and_the_rest_does(
+            fields in prop::collection::vec(prop::collection::vec(("[ -:<-~]{0,12}", any::<bool>()), 0..5), 0..4),
+        ) {
+            let made: Vec<String> = fields.iter().map(|pairs| {
+                let pairs: Vec<String> = pairs.iter()
+                    .map(|(text, ours)| if *ours { format!("{SESSION_COOKIE}{text}") } else { text.clone() })
+                    .collect();
+                pairs.join(";")
+            }).collect();
+            let made: Vec<&str> = made.iter().map(String::as_str).collect();
+            let left = left(&made);
+            prop_assert!(left.len() <= made.len().max(1));
+            let wanted: Vec<String> = made.iter().flat_map(|field| field.split(';'))
+                .map(|pair| pair.trim().to_owned())
+                .filter(|pair| !pair.is_empty() && !is_ours(split(pair.as_bytes()).0))
+                .collect();
+            let seen: Vec<String> = left.iter().flat_map(|field| field.split(';'))
+                .map(|pair| pair.trim().to_owned()).filter(|pair| !pair.is_empty()).collect();
+            prop_assert_eq!(seen, wanted);
+        }
+
+        /// The session is the one that a plain reading of all pairs finds.
+        #[test]
+        fn finding_agrees_with_a_plain_reading(fields in prop::collection::vec("[ab=; ]{0,12}", 0..4)) {
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            let plain: Vec<String> = fields.iter().flat_map(|field| field.split(';'))
+                .filter_map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (name.trim() == "a").then(|| value.trim().to_owned())
+                }).collect();
+            let expected = (plain.len() == 1).then(|| plain[0].clone().into_bytes());
+            prop_assert_eq!(find(&jar(&fields), "a").map(<[u8]>::to_vec), expected);
+        }
+    }
+}

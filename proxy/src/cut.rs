@@ -1,0 +1,376 @@
+//! The cut: whatever runs for a client can be ended from outside, at once, and is held to its time limits.
+//!
+//! Pingora has no such hook, so its proxy is wrapped: each exchange is polled beside its [`InFlight`], and once that
+//! has ended, the proxy's future is dropped with both sockets in it. Nothing of it survives: no task is spawned, no
+//! upstream connection returns to the pool. On HTTP/1 the socket is reset first, so that what the kernel still holds
+//! is thrown away (rule R10); on HTTP/2 the stream is, and its siblings live on.
+//!
+//! Time limits are kept by one clock for all exchanges instead of a timer each: those cost more than all six rooms.
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use portcullis_session::InFlight;
+use slab::Slab;
+
+use crate::gate::Hooks;
+use crate::rules::Limits;
+
+tokio::task_local! {
+    static SLOT: Arc<Slot>;
+}
+
+/// The place of the exchange that this task serves. The hooks of the gate always run inside one.
+pub(crate) fn slot() -> Option<Arc<Slot>> {
+    SLOT.try_with(Arc::clone).ok()
+}
+
+/// An exchange as seen from around it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// What the register of exchanges knows it by.
+    pub(crate) in_flight: InFlight,
+    /// The tick at which its time is up; 0 while nothing is waited for, [`STRUCK`] once the clock found it due.
+    due: AtomicU64,
+    /// The application's time was up.
+    late: AtomicBool,
+    /// The whole head has been read.
+    begun: AtomicBool,
+    /// It must end although the register did not say so.
+    doomed: AtomicBool,
+    /// The application's socket while its answer is waited for; -1 otherwise.
+    upstream: AtomicI32,
+    waker: AtomicWaker,
+    clock: Arc<Clock>,
+}
+
+impl Slot {
+    /// The head is here: from now on it is an exchange.
+    pub(crate) fn head_is_read(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.due.store(0, Ordering::Relaxed);
+    }
+
+    /// The application's socket is connected; its answer must begin in time. A later call begins anew.
+    pub(crate) fn waits_for(&self, upstream: RawFd, limit: Duration) {
+        self.upstream.store(upstream, Ordering::Relaxed);
+        self.due.store(self.clock.at(limit), Ordering::Relaxed);
+    }
+
+    /// The client sent a piece of its body: the application's time begins anew.
+    pub(crate) fn goes_on(&self, limit: Duration) {
+        if self.upstream.load(Ordering::Relaxed) >= 0 {
+            self.due.store(self.clock.at(limit), Ordering::Relaxed);
+        }
+    }
+
+    /// The application answered, or its socket is gone.
+    pub(crate) fn waits_no_more(&self) {
+        self.due.store(0, Ordering::Relaxed);
+        self.upstream.store(-1, Ordering::Relaxed);
+    }
+
+    /// Whether the application's time was up.
+    pub(crate) fn was_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Cuts from inside: whoever calls this does not come back.
+    pub(crate) async fn end(&self) {
+        self.doomed.store(true, Ordering::Relaxed);
+        pending().await
+    }
+
+    /// The clock looks. What has been answered meanwhile is not due any more.
+    fn look(&self, now: u64) {
+        let due = self.due.load(Ordering::Relaxed);
+        if due != 0
+            && due <= now
+            && self.due.compare_exchange(due, STRUCK, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            self.waker.wake();
+        }
+    }
+
+    /// Whether the clock has struck since this was asked last.
+    fn has_struck(&self) -> bool {
+        self.due.compare_exchange(STRUCK, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+const STRUCK: u64 = u64::MAX;
+
+/// Counts ticks, and knows every exchange that waits for something.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    now: AtomicU64,
+    shards: [Mutex<Slab<Arc<Slot>>>; SHARDS],
+}
+
+const SHARDS: usize = 16;
+const TICK: Duration = Duration::from_millis(100);
+
+impl Clock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { now: AtomicU64::new(1), shards: Default::default() })
+    }
+
+    /// Runs the clock; dropping the future stops it.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            self.tick();
+        }
+    }
+
+    fn tick(&self) {
+        let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
+        for shard in &self.shards {
+            for (_, slot) in &*shard.lock() {
+                slot.look(now);
+            }
+        }
+    }
+
+    /// The tick that is surely not before `limit` has passed.
+    fn at(&self, limit: Duration) -> u64 {
+        let ticks = limit.as_millis().div_ceil(TICK.as_millis());
+        let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
+        self.now.load(Ordering::Relaxed).saturating_add(ticks).saturating_add(1).min(STRUCK - 1)
+    }
+
+    fn enter(self: &Arc<Self>, head_within: Option<Duration>) -> Watched {
+        let slot = Arc::new(Slot {
+            in_flight: InFlight::new(),
+            due: AtomicU64::new(head_within.map_or(0, |limit| self.at(limit))),
+            late: AtomicBool::new(false),
+            begun: AtomicBool::new(head_within.is_none()),
+            doomed: AtomicBool::new(false),
+            upstream: AtomicI32::new(-1),
+            waker: AtomicWaker::new(),
+            clock: self.clone(),
+        });
+        let shard = own_shard();
+        let key = self.shards[shard].lock().insert(slot.clone());
+        Watched { slot, shard, key }
+    }
+}
+
+/// Each thread enters at its own shard; an exchange leaves where it entered.
+fn own_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+    }
+    MINE.with(Cell::get)
+}
+
+struct Watched {
+    slot: Arc<Slot>,
+    shard: usize,
+    key: usize,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.slot.clock.shards[self.shard].lock().remove(self.key);
+    }
+}
+
+/// What listeners hand sockets to. Makes a [`Connection`] of each.
+pub(crate) struct Door {
+    pub(crate) proxy: Arc<HttpProxy<Hooks>>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) limits: Limits,
+}
+
+/// One socket of a client, plain or after its TLS handshake.
+struct Connection {
+    proxy: Arc<HttpProxy<Hooks>>,
+    clock: Arc<Clock>,
+    limits: Limits,
+    /// How many exchanges it has begun.
+    exchanges: AtomicU32,
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(self: &Arc<Self>, mut socket: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if socket.get_ssl_digest().is_none() {
+            // Pingora looks for the HTTP/2 preface and would wait for it for ever.
+            let mut preface = [0; 24];
+            tokio::time::timeout(self.limits.head_time, socket.try_peek(&mut preface)).await.ok()?.ok()?;
+        }
+        let connection = Arc::new(Connection {
+            proxy: self.proxy.clone(),
+            clock: self.clock.clone(),
+            limits: self.limits,
+            exchanges: AtomicU32::new(0),
+        });
+        // An HTTP/2 handshake has no limit of its own either.
+        let mut patience = pin!(tokio::time::sleep(self.limits.idle));
+        let mut served = pin!(ServerApp::process_new(&connection, socket, shutdown));
+        poll_fn(|context| {
+            let begun = connection.exchanges.load(Ordering::Relaxed) > 0;
+            if !begun && patience.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            served.as_mut().poll(context)
+        })
+        .await
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Connection {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let is_first = self.exchanges.fetch_add(1, Ordering::Relaxed) == 0;
+        let socket = session.as_http1().map(|session| session.stream().id());
+        // On a connection that is used again the head may come after a pause; of HTTP/2 it is here already.
+        let pause = if is_first { Duration::ZERO } else { self.limits.idle };
+        let head_within = socket.map(|_| pause + self.limits.head_time);
+        let watched = self.clock.enter(head_within);
+        let slot = &*watched.slot;
+        let mut exchange =
+            pin!(SLOT.scope(watched.slot.clone(), self.proxy.process_new_http(session, shutdown)));
+        poll_fn(|context| {
+            if slot.in_flight.poll_ended(context).is_ready() {
+                reset(socket);
+                return Poll::Ready(None);
+            }
+            slot.waker.register(context.waker());
+            if slot.has_struck() {
+                if !slot.begun.load(Ordering::Relaxed) {
+                    return Poll::Ready(None);
+                }
+                slot.late.store(true, Ordering::Relaxed);
+                // Its reading end becomes ready, and the proxy's own error path answers.
+                hang_up(slot.upstream.swap(-1, Ordering::Relaxed));
+            }
+            let polled = exchange.as_mut().poll(context);
+            if polled.is_pending() && slot.doomed.load(Ordering::Relaxed) {
+                reset(socket);
+                return Poll::Ready(None);
+            }
+            polled
+        })
+        .await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options()
+    }
+}
+
+/// Makes the close of an HTTP/1 socket a reset: what the client has not taken yet is thrown away.
+fn reset(socket: Option<RawFd>) {
+    if let Some(socket) = socket {
+        with_socket(socket, |socket| {
+            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        });
+    }
+}
+
+/// Ends an application's socket in both directions.
+fn hang_up(socket: RawFd) {
+    if socket >= 0 {
+        with_socket(socket, |socket| {
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        });
+    }
+}
+
+/// Lends a socket that Pingora owns.
+#[allow(unsafe_code, reason = "Pingora tells the number of its sockets and lends none")]
+fn with_socket(socket: RawFd, act: impl FnOnce(BorrowedFd<'_>)) {
+    // SAFETY: the owner lives in the future of the exchange, which this task alone polls, which is pending and which
+    // is not polled before `act` is done. A client's HTTP/1 session is inside it until it is ready: no await lies
+    // between the session's end and the future's. An application's socket is named here only from its connection
+    // until its answer or its error, both seen by the gate before the owner can let go of it and be polled again
+    // (`Slot::waits_no_more`). To be read again with each new version of Pingora.
+    act(unsafe { BorrowedFd::borrow_raw(socket) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_late(watched: &Watched) -> bool {
+        watched.slot.has_struck()
+    }
+
+    #[test]
+    fn the_clock_never_strikes_early() {
+        let clock = Clock::new();
+        let watched = clock.enter(Some(TICK * 3));
+        for _ in 0..3 {
+            clock.tick();
+            assert!(!is_late(&watched));
+        }
+        clock.tick();
+        assert!(is_late(&watched));
+    }
+
+    #[test]
+    fn what_is_no_longer_waited_for_is_never_late() {
+        let clock = Clock::new();
+        let (read, answered, unwatched) = (clock.enter(Some(TICK)), clock.enter(None), clock.enter(None));
+        read.slot.head_is_read();
+        answered.slot.waits_for(0, TICK);
+        answered.slot.waits_no_more();
+        answered.slot.goes_on(TICK);
+        for _ in 0..10 {
+            clock.tick();
+        }
+        assert!(!is_late(&read) && !is_late(&answered) && !is_late(&unwatched));
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_gives_time() {
+        let clock = Clock::new();
+        let watched = clock.enter(None);
+        watched.slot.waits_for(0, TICK * 2);
+        for _ in 0..10 {
+            clock.tick();
+            watched.slot.goes_on(TICK * 2);
+        }
+        assert!(!is_late(&watched));
+        (0..3).for_each(|_| clock.tick());
+        assert!(is_late(&watched));
+    }
+
+    #[test]
+    fn whoever_leaves_is_forgotten() {
+        let clock = Clock::new();
+        drop(clock.enter(Some(TICK)));
+        assert!(clock.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+}

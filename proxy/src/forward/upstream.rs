@@ -1,0 +1,279 @@
+//! Where requests go: the application's address, and the host name it is asked for.
+//!
+//! A name is looked up when it is first needed and again every half minute, so that an application may move; a
+//! literal address and the loopback names are never looked up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use pingora::protocols::TcpKeepalive;
+use pingora::upstreams::peer::HttpPeer;
+use url::{Host, Url};
+
+use crate::rules::Site;
+
+/// How old a look-up may be.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How an application is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// `http://host:port`, nothing else.
+    pub url: Url,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long the application may take to begin its answer, once it has the request.
+    pub first_byte_timeout: Duration,
+    /// What `Host` says.
+    pub host: HostSent,
+}
+
+/// The host name an application is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostSent {
+    /// The public one.
+    Public,
+    /// Its own.
+    Upstream,
+    /// This one.
+    Named(String),
+}
+
+/// Why an upstream cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// Only http is spoken here.
+    #[error("{0} is no http:// address")]
+    Scheme(Url),
+    /// A path, a query, a user or a fragment would be ignored.
+    #[error("{0} says more than http://host:port")]
+    More(Url),
+    /// No host, or one that cannot stand in a field.
+    #[error("{0} has no usable host")]
+    Host(String),
+}
+
+/// An application's address.
+#[derive(Debug)]
+pub struct Upstream {
+    /// As configured, for log lines.
+    url: Url,
+    target: Target,
+    connect_timeout: Duration,
+    pub(crate) first_byte_timeout: Duration,
+    host: Option<HeaderValue>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Fixed(Vec<HttpPeer>),
+    Named(Arc<Named>),
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    port: u16,
+    found: ArcSwapOption<(Vec<HttpPeer>, Instant)>,
+    looking: AtomicBool,
+}
+
+impl Upstream {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] for an address this build cannot use.
+    pub fn new(settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
+        let url = &settings.url;
+        if url.scheme() != "http" {
+            return Err(UpstreamError::Scheme(url.clone()));
+        }
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !bare || !url.username().is_empty() || url.password().is_some() {
+            return Err(UpstreamError::More(url.clone()));
+        }
+        let no_host = || UpstreamError::Host(url.to_string());
+        let port = url.port().unwrap_or(80);
+        let fixed = |addresses: &[IpAddr]| {
+            Target::Fixed(
+                addresses
+                    .iter()
+                    .map(|ip| peer(SocketAddr::new(*ip, port), settings.connect_timeout))
+                    .collect(),
+            )
+        };
+        let target = match url.host().ok_or_else(no_host)? {
+            Host::Ipv4(ip) => fixed(&[ip.into()]),
+            Host::Ipv6(ip) => fixed(&[ip.into()]),
+            // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
+            Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
+                fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+            }
+            Host::Domain(name) => Target::Named(Arc::new(Named {
+                name: name.into(),
+                port,
+                found: ArcSwapOption::empty(),
+                looking: AtomicBool::new(false),
+            })),
+        };
+        let own =
+            url.host_str().map(|host| url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
+        let host = match &settings.host {
+            HostSent::Public => None,
+            HostSent::Upstream => Some(own.ok_or_else(no_host)?),
+            HostSent::Named(name) if name.is_empty() => return Err(UpstreamError::Host(name.clone())),
+            HostSent::Named(name) => Some(name.clone()),
+        };
+        let host =
+            host.map(|host| HeaderValue::from_str(&host).map_err(|_| UpstreamError::Host(host.clone())));
+        Ok(Self {
+            url: url.clone(),
+            target,
+            connect_timeout: settings.connect_timeout,
+            first_byte_timeout: settings.first_byte_timeout,
+            host: host.transpose()?,
+        })
+    }
+
+    /// As configured, for log lines; never on a page.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// What `Host` says.
+    pub(crate) fn host<'a>(&'a self, site: &'a Site) -> &'a HeaderValue {
+        self.host.as_ref().unwrap_or(&site.authority)
+    }
+
+    /// The address of an attempt; `None` where there is none, or no further one.
+    pub(crate) async fn peer(&self, attempt: usize) -> Option<HttpPeer> {
+        match &self.target {
+            Target::Fixed(peers) => peers.get(attempt).cloned(),
+            Target::Named(named) => named.peers(self.connect_timeout).await.0.get(attempt).cloned(),
+        }
+    }
+
+    /// Whether there is an address for a further attempt.
+    pub(crate) fn has_more(&self, attempt: usize) -> bool {
+        match &self.target {
+            Target::Fixed(peers) => attempt < peers.len(),
+            Target::Named(named) => named.found.load().as_ref().is_some_and(|found| attempt < found.0.len()),
+        }
+    }
+
+    /// The addresses did not answer: they are looked up anew before the next request.
+    pub(crate) fn doubt(&self) {
+        if let Target::Named(named) = &self.target {
+            named.found.store(None);
+        }
+    }
+}
+
+impl Named {
+    async fn peers(self: &Arc<Self>, limit: Duration) -> Arc<(Vec<HttpPeer>, Instant)> {
+        match self.found.load_full() {
+            Some(found) if found.1.elapsed() < FRESH => found,
+            // Old addresses serve while one task looks for new ones.
+            Some(found) => {
+                if !self.looking.swap(true, Ordering::AcqRel) {
+                    let named = self.clone();
+                    tokio::spawn(async move {
+                        named.look(limit).await;
+                        named.looking.store(false, Ordering::Release);
+                    });
+                }
+                found
+            }
+            None => self.look(limit).await,
+        }
+    }
+
+    async fn look(&self, limit: Duration) -> Arc<(Vec<HttpPeer>, Instant)> {
+        let looked =
+            tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
+        let addresses: Vec<SocketAddr> = match looked {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => {
+                tracing::warn!("the application's name {} cannot be looked up: {error}", self.name);
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!("the application's name {} was not found within {limit:?}", self.name);
+                Vec::new()
+            }
+        };
+        let found =
+            Arc::new((addresses.into_iter().map(|to| peer(to, limit)).collect::<Vec<_>>(), Instant::now()));
+        if !found.0.is_empty() {
+            self.found.store(Some(found.clone()));
+        }
+        found
+    }
+}
+
+/// Made once an address: it is compared with those of idle connections by its hash.
+fn peer(address: SocketAddr, connect_timeout: Duration) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    peer.options.connection_timeout = Some(connect_timeout);
+    // An application that vanished without a word is noticed. Timers on each request would cost more than the gate.
+    peer.options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        count: 6,
+        user_timeout: Duration::ZERO,
+    });
+    peer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> UpstreamSettings {
+        UpstreamSettings {
+            url: Url::parse(url).unwrap(),
+            connect_timeout: Duration::from_secs(1),
+            first_byte_timeout: Duration::from_secs(1),
+            host: HostSent::Public,
+        }
+    }
+
+    async fn addresses(url: &str) -> Vec<String> {
+        let upstream = Upstream::new(&settings(url)).unwrap();
+        let mut all = Vec::new();
+        while let Some(peer) = upstream.peer(all.len()).await {
+            all.push(peer._address.to_string());
+        }
+        assert!(upstream.has_more(all.len() - 1) && !upstream.has_more(all.len()));
+        all
+    }
+
+    #[tokio::test]
+    async fn literal_and_loopback_names_need_no_look_up() {
+        assert_eq!(addresses("http://192.0.2.1:3000").await, ["192.0.2.1:3000"]);
+        assert_eq!(addresses("http://[2001:db8::1]").await, ["[2001:db8::1]:80"]);
+        assert_eq!(addresses("http://app.localhost:1").await, ["127.0.0.1:1", "[::1]:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_has_no_address() {
+        let upstream = Upstream::new(&settings("http://no-such-name.invalid")).unwrap();
+        assert!(upstream.peer(0).await.is_none());
+        assert!(!upstream.has_more(0));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        let refused = |url: &str| Upstream::new(&settings(url)).err();
+        assert!(matches!(refused("https://a.test"), Some(UpstreamError::Scheme(_))));
+        assert!(matches!(refused("http://a.test/app"), Some(UpstreamError::More(_))));
+        assert!(matches!(refused("http://user@a.test"), Some(UpstreamError::More(_))));
+        assert!(matches!(refused("http://a.test/?x"), Some(UpstreamError::More(_))));
+        let empty = UpstreamSettings { host: HostSent::Named(String::new()), ..settings("http://a.test") };
+        assert!(matches!(Upstream::new(&empty), Err(UpstreamError::Host(_))));
+    }
+}

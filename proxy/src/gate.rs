@@ -1,0 +1,183 @@
+//! The gate: the table of contents of a request. Accept, Route, Identify, Decide, Forward, Record, one after another.
+//!
+//! A request goes up only as [`Passage::Open`], which holds the leave that `Policy::decide` alone gives, and, unless
+//! the rule is public, a place in the register of exchanges that stands on that leave. A fault anywhere ends in an
+//! answer, never in forwarding.
+
+mod hooks;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_keys::Keyring;
+use portcullis_policy::{Asked, Decision, Pass, Principal, Route};
+use portcullis_session::{Enrolment, InFlight, Sessions};
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+
+use crate::access_log::AccessLog;
+use crate::answer::{self, Refusal};
+use crate::identify::{Load, Search};
+use crate::metrics::Metrics;
+use crate::pages::Pages;
+use crate::record::{Line, Record, Recorder};
+use crate::rules::{Place, Rules};
+use crate::trace::Trace;
+
+pub(crate) use hooks::{Hooks, Passage, peer};
+
+/// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
+const ROUNDS: usize = 3;
+
+/// What a gate is made of.
+pub struct Parts {
+    /// The first rules.
+    pub rules: Rules,
+    /// The sessions of this process.
+    pub sessions: Arc<Sessions>,
+    /// The keys that open cookies.
+    pub keys: Arc<Keyring>,
+    /// The seam to the store.
+    pub load: Load,
+    /// The seam to our own pages.
+    pub pages: Pages,
+    /// Where lines go.
+    pub log: AccessLog,
+    /// Where lines with a reference number go as well; a full channel drops them.
+    pub references: Option<mpsc::Sender<Line>>,
+    /// How long a connection may wait between requests, and a body between two pieces.
+    pub idle: Duration,
+}
+
+/// Everything a request is decided with.
+pub struct Gate {
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) keys: Arc<Keyring>,
+    pub(crate) load: Load,
+    pub(crate) pages: Pages,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) idle: Duration,
+    pub(crate) draining: AtomicBool,
+}
+
+/// A request as the gate is asked about it.
+pub struct Request<'a> {
+    /// Its head.
+    pub parts: &'a http::request::Parts,
+    /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
+    pub bytes: usize,
+    /// Who is at the other end of the socket.
+    pub peer: IpAddr,
+    /// What the register of exchanges knows it by.
+    pub exchange: &'a InFlight,
+}
+
+/// What becomes of a request that is not refused.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is one of our own pages.
+    Own,
+    /// It goes up.
+    Open(Open),
+}
+
+/// Leave to forward, and what it stands on. Dropping it leaves the register.
+#[derive(Debug)]
+pub struct Open {
+    pass: Pass,
+    who: Option<Arc<Principal>>,
+    enrolment: Option<Enrolment>,
+}
+
+impl Open {
+    /// The leave.
+    pub fn pass(&self) -> &Pass {
+        &self.pass
+    }
+
+    /// Whose identity goes up; `None` under a public rule.
+    pub fn who(&self) -> Option<&Principal> {
+        self.who.as_deref()
+    }
+
+    /// Its place in the register; `None` under a public rule.
+    pub fn enrolment(&self) -> Option<&Enrolment> {
+        self.enrolment.as_ref()
+    }
+}
+
+impl Gate {
+    /// Joins the parts; what it counts is registered.
+    pub fn new(parts: Parts, registry: &mut Registry) -> Arc<Self> {
+        let Parts { rules, sessions, keys, load, pages, log, references, idle } = parts;
+        let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references });
+        let (rules, draining) = (ArcSwap::from_pointee(rules), AtomicBool::new(false));
+        Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle, draining })
+    }
+
+    /// The record of a request that has just been read.
+    pub fn record(&self, request: &Request<'_>) -> Record {
+        Record::new(&self.recorder, request.exchange, request.parts, request.peer)
+    }
+
+    /// The rooms up to the decision. Needs no socket.
+    ///
+    /// # Errors
+    /// [`Refusal`]. The record has learned by then whatever was found out.
+    pub async fn pass(&self, request: &Request<'_>, record: &mut Record) -> Result<Verdict, Refusal> {
+        let mut search = Search::default();
+        for _ in 0..ROUNDS {
+            let rules = self.rules.load_full(); // one file a round
+            let head = rules.accept.read(request.parts, request.bytes, request.peer)?; // Accept
+            record.accepted(&head, || Trace::of(head.headers, rules.accept.trusted.contains(request.peer)));
+            let place = Place::of_host(&rules, head.host);
+            record.arrived(place.as_ref());
+            let asked = Asked { host: head.host, target: head.target, method: head.method };
+            let route = rules.policy.route(&asked)?; // Route: the rule of the path, or a page of ours
+            let place = place.filter(|place| place.app().id == route.app().id).ok_or(Refusal::Fault)?;
+            if let Route::Ours { .. } = route {
+                return Ok(Verdict::Own);
+            }
+            if answer::is_foreign_websocket(head.headers, &place) {
+                return Err(Refusal::OtherSite);
+            }
+            let enrolment = if route.asks_who() {
+                self.identify(&head, &place, request.exchange, &mut search, record.time()).await? // Identify
+            } else {
+                None
+            };
+            let Ok(who) = enrolment.as_ref().map(Enrolment::who).transpose() else {
+                search.cold = true; // stale: the next round takes the cold road
+                continue;
+            };
+            record.identified(enrolment.as_ref(), who.as_ref());
+            match rules.policy.decide(&route, who.as_deref(), head.method, head.target) {
+                Decision::Allow(pass) if stands(enrolment.as_ref(), &pass, who.as_ref()) => {
+                    return Ok(Verdict::Open(Open { pass, who, enrolment }));
+                }
+                Decision::Allow(_) => {} // roles or rules moved meanwhile
+                Decision::Login => return Err(Refusal::Login),
+                Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
+            }
+        }
+        Err(Refusal::Unproven)
+    }
+
+    /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
+    /// [`Sessions::review`] (rule R4).
+    pub fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+}
+
+/// Whether what was allowed stands in the register. A public rule asks nobody, so there is nobody to enrol.
+fn stands(enrolment: Option<&Enrolment>, pass: &Pass, who: Option<&Arc<Principal>>) -> bool {
+    match (enrolment, who) {
+        (Some(enrolment), Some(who)) => enrolment.stands_on(pass, who),
+        _ => pass.is_public(),
+    }
+}

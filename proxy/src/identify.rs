@@ -1,0 +1,81 @@
+//! Identify: from a cookie to a session that has let this exchange in.
+//!
+//! It alone opens cookies and looks up sessions. An exchange is enrolled before anything is believed (rules R3, R4):
+//! a session in memory enrols and checks in one step; anything else takes the cold road, which reads after the
+//! enrolment and is given one second in all. What cannot be read is refused, never guessed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use portcullis_policy::{AppId, SessionHash, Timestamp};
+use portcullis_session::{Ended, Enrolment, InFlight};
+use tokio::time::Instant;
+
+use crate::accept::Head;
+use crate::answer::Refusal;
+use crate::cookies;
+use crate::gate::Gate;
+use crate::rules::Place;
+
+/// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.
+/// `None` where there is no such session.
+pub type Load = Arc<
+    dyn Fn(SessionHash, AppId, InFlight) -> BoxFuture<'static, Result<Option<Enrolment>, LoadError>>
+        + Send
+        + Sync,
+>;
+
+/// Why the cold road led nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The session is not good.
+    #[error("the session is over: {0}")]
+    Ended(Ended),
+    /// The store does not answer.
+    #[error("the session cannot be read now")]
+    Unavailable,
+}
+
+/// How long a request waits for reads, over all its rounds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How a request looks for its session in one round.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// The session in memory is of no use: its account has to be read again.
+    pub(crate) cold: bool,
+    until: Option<Instant>,
+}
+
+impl Gate {
+    /// The session this request shows, with the exchange in its register. `None`: nobody.
+    pub(crate) async fn identify(
+        &self,
+        head: &Head<'_>,
+        place: &Place,
+        exchange: &InFlight,
+        search: &mut Search,
+        now: Timestamp,
+    ) -> Result<Option<Enrolment>, Refusal> {
+        let app = place.app();
+        let Some(value) = cookies::find(head.headers, &place.site().cookie) else { return Ok(None) };
+        let Some(hash) = self.keys.open_cookie(app.id, value) else { return Ok(None) };
+        if !search.cold
+            && let Some(session) = self.sessions.find(&hash)
+        {
+            self.recorder.metrics.warm.inc();
+            if session.org() != app.org {
+                return Ok(None);
+            }
+            return session.enter(app.id, exchange, now).map(Some).map_err(Refusal::Ended);
+        }
+        self.recorder.metrics.cold.inc();
+        let until = *search.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        match tokio::time::timeout_at(until, (self.load)(hash, app.id, exchange.clone())).await {
+            Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
+            Ok(Err(LoadError::Ended(ended))) => Err(Refusal::Ended(ended)),
+            Ok(Err(LoadError::Unavailable)) | Err(_) => Err(Refusal::Unproven),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the data plane counts. No label can be filled by an outsider, and no value is a name.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use portcullis_session::Ended;
+
+use crate::record::Decision;
+
+/// The counters, each a handle of its own: nothing is looked up by name while requests pass.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: [Counter; Decision::ALL.len()],
+    cuts: [Counter; Ended::ALL.len()],
+    /// Exchanges in flight, from the request's head to the last byte.
+    pub(crate) live: Gauge,
+    /// Sessions found in memory, and sessions that had to be read.
+    pub(crate) warm: Counter,
+    pub(crate) cold: Counter,
+    pub(crate) unreachable: Counter,
+    pub(crate) slow: Counter,
+    pub(crate) broken: Counter,
+    pub(crate) set_cookies_refused: Counter,
+    pub(crate) headers_stripped: Counter,
+    pub(crate) log_lines_dropped: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        fn family<const N: usize>(
+            registry: &mut Registry,
+            name: &str,
+            help: &str,
+            kinds: [&'static str; N],
+        ) -> [Counter; N] {
+            let family = Family::<Labels, Counter>::default();
+            registry.register(name, help, family.clone());
+            kinds.map(|kind| family.get_or_create(&Labels { kind }).clone())
+        }
+        fn one(registry: &mut Registry, name: &str, help: &str) -> Counter {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        }
+        let live = Gauge::default();
+        registry.register("portcullis_exchanges", "Exchanges in flight", live.clone());
+        let [warm, cold] = family(
+            registry,
+            "portcullis_session_lookups",
+            "Sessions looked up, by whether they were in memory",
+            ["warm", "cold"],
+        );
+        let [unreachable, slow, broken] = family(
+            registry,
+            "portcullis_upstream_errors",
+            "Requests the application did not answer, or not to the end",
+            ["unreachable", "slow", "broken"],
+        );
+        Self {
+            requests: family(
+                registry,
+                "portcullis_requests",
+                "Requests by what was decided",
+                Decision::ALL.map(Decision::word),
+            ),
+            cuts: family(
+                registry,
+                "portcullis_cuts",
+                "Exchanges cut, by reason",
+                Ended::ALL.map(Ended::word),
+            ),
+            live,
+            warm,
+            cold,
+            unreachable,
+            slow,
+            broken,
+            set_cookies_refused: one(
+                registry,
+                "portcullis_set_cookies_refused",
+                "Cookies of ours that an application tried to set",
+            ),
+            headers_stripped: one(
+                registry,
+                "portcullis_headers_stripped",
+                "Fields taken out of requests because a client may not say them",
+            ),
+            log_lines_dropped: one(
+                registry,
+                "portcullis_access_log_dropped",
+                "Access log lines dropped because the log could not be written fast enough",
+            ),
+        }
+    }
+
+    pub(crate) fn decided(&self, decision: Decision) {
+        self.requests[decision as usize].inc();
+    }
+
+    pub(crate) fn cut(&self, why: Ended) {
+        if let Some(at) = Ended::ALL.iter().position(|ended| *ended == why) {
+            self.cuts[at].inc();
+        }
+    }
+}

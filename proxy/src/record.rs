@@ -1,0 +1,328 @@
+//! Record: one line and one count an exchange, written when the passage is dropped.
+//!
+//! A cut skips Pingora's logging phase, and a client may hang up at any moment, so the line is written by `Drop` and
+//! by nothing else: whatever ends an exchange, its line comes out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method};
+use portcullis_policy::{Pass, Principal, Timestamp};
+use portcullis_session::{Ended, Enrolment, InFlight};
+use tokio::sync::mpsc;
+
+use crate::accept::Head;
+use crate::access_log::AccessLog;
+use crate::metrics::Metrics;
+use crate::rules::{LogDetail, Place};
+use crate::trace::Trace;
+
+/// What was decided about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A signed-in person's request went up.
+    Allow,
+    /// A request of a public rule went up.
+    Public,
+    /// One of our own pages.
+    Own,
+    /// Nobody is signed in.
+    Login,
+    /// Not allowed.
+    Deny,
+    /// It was no request we read.
+    Bad,
+    /// We or the application could not.
+    Fault,
+}
+
+impl Decision {
+    /// Every decision, in order.
+    pub const ALL: [Decision; 7] =
+        [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
+
+    /// The word of the access log and of metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Public => "public",
+            Self::Own => "own",
+            Self::Login => "login",
+            Self::Deny => "deny",
+            Self::Bad => "bad",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// How an exchange came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The whole answer was handed over.
+    Done,
+    /// It was cut; the reason says why.
+    Cut,
+    /// The client went away, or sent what could not be read.
+    Client,
+    /// The application broke off.
+    Upstream,
+    /// The program stopped first.
+    Stopped,
+}
+
+impl Over {
+    /// The word of the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cut => "cut",
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The host a client asked for, as it came.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// The `Host` field.
+    Field(HeaderValue),
+    /// `:authority`.
+    Authority(Authority),
+    /// Nothing.
+    Nothing,
+}
+
+/// Everything a line says. The query of the target is never written.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When the head was read.
+    pub time: Timestamp,
+    /// The reference number on the page, for refusals.
+    pub reference: Option<String>,
+    /// What it is followed by.
+    pub trace: Option<Trace>,
+    /// The configuration and the app, where the host is one of ours.
+    pub place: Option<Place>,
+    /// The leave it went up with.
+    pub pass: Option<Pass>,
+    /// What was decided.
+    pub decision: Decision,
+    /// Why; empty where there is nothing to say.
+    pub reason: &'static str,
+    /// Who, where somebody is signed in.
+    pub who: Option<Arc<Principal>>,
+    /// The IdP that signed them in.
+    pub idp: Option<Arc<str>>,
+    /// The method.
+    pub method: Method,
+    /// The host asked for.
+    pub host: Asked,
+    /// The target.
+    pub target: Option<PathAndQuery>,
+    /// The status sent; 0 where none was.
+    pub status: u16,
+    /// Body bytes from the client.
+    pub bytes_in: u64,
+    /// Body bytes to the client.
+    pub bytes_out: u64,
+    /// From the head to the decision, in microseconds.
+    pub gate_us: u64,
+    /// From the decision to the head of the application's answer, in milliseconds.
+    pub upstream_ms: Option<u64>,
+    /// How it ended.
+    pub over: Over,
+    /// The client's address, through trusted proxies.
+    pub client: IpAddr,
+}
+
+impl Line {
+    /// What the configuration in force at the time says about names in logs.
+    pub fn detail(&self) -> LogDetail {
+        self.place.as_ref().map(|place| place.rules().log).unwrap_or_default()
+    }
+}
+
+/// What lines and counts are written to; shared by all records.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) metrics: Metrics,
+    pub(crate) log: AccessLog,
+    /// Lines with a reference number go here as well, so that they can be looked up by it.
+    pub(crate) references: Option<mpsc::Sender<Line>>,
+}
+
+/// A line in the making.
+#[derive(Debug)]
+pub struct Record {
+    line: Option<Box<Line>>,
+    to: Arc<Recorder>,
+    exchange: InFlight,
+    started: Instant,
+    decided: Option<Instant>,
+}
+
+impl Record {
+    pub(crate) fn new(
+        to: &Arc<Recorder>,
+        exchange: &InFlight,
+        parts: &http::request::Parts,
+        client: IpAddr,
+    ) -> Self {
+        let host = match (parts.uri.authority(), parts.headers.get(http::header::HOST)) {
+            (Some(authority), _) => Asked::Authority(authority.clone()),
+            (None, Some(field)) => Asked::Field(field.clone()),
+            (None, None) => Asked::Nothing,
+        };
+        to.metrics.live.inc();
+        let line = Box::new(Line {
+            time: Timestamp::now(),
+            reference: None,
+            trace: None,
+            place: None,
+            pass: None,
+            decision: Decision::Bad,
+            reason: "",
+            who: None,
+            idp: None,
+            method: parts.method.clone(),
+            host,
+            target: parts.uri.path_and_query().cloned(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            gate_us: 0,
+            upstream_ms: None,
+            over: Over::Stopped,
+            client,
+        });
+        Self {
+            line: Some(line),
+            to: to.clone(),
+            exchange: exchange.clone(),
+            started: Instant::now(),
+            decided: None,
+        }
+    }
+
+    /// When the head was read.
+    pub fn time(&self) -> Timestamp {
+        self.line.as_ref().map_or_else(Timestamp::now, |line| line.time)
+    }
+
+    /// The configuration and the app, once they are known.
+    pub fn place(&self) -> Option<&Place> {
+        self.line.as_ref()?.place.as_ref()
+    }
+
+    pub(crate) fn note(&mut self, write: impl FnOnce(&mut Line)) {
+        if let Some(line) = &mut self.line {
+            write(line);
+        }
+    }
+
+    pub(crate) fn line(&self) -> Option<&Line> {
+        self.line.as_deref()
+    }
+
+    /// What Accept found out.
+    pub(crate) fn accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
+        self.note(|line| {
+            line.client = head.client;
+            line.trace.get_or_insert_with(trace);
+        });
+    }
+
+    /// The configuration of this round, and the app whose host it is.
+    pub(crate) fn arrived(&mut self, place: Option<&Place>) {
+        self.note(|line| line.place = place.cloned());
+    }
+
+    /// Who it is.
+    pub(crate) fn identified(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
+        self.note(|line| {
+            line.idp = enrolment.and_then(|enrolment| enrolment.session().idp().cloned());
+            line.who = who.cloned();
+        });
+    }
+
+    /// It goes up. Gives the place, which is known by then.
+    pub(crate) fn opened(&mut self, pass: &Pass) -> Option<Place> {
+        self.decided(if pass.is_public() { Decision::Public } else { Decision::Allow }, "");
+        self.note(|line| line.pass = Some(pass.clone()));
+        self.place().cloned()
+    }
+
+    pub(crate) fn decided(&mut self, decision: Decision, reason: &'static str) {
+        let now = Instant::now();
+        self.decided = Some(now);
+        let gate_us = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
+        self.note(|line| {
+            line.decision = decision;
+            line.reason = reason;
+            if line.gate_us == 0 {
+                line.gate_us = gate_us;
+            }
+        });
+    }
+
+    /// The head of the application's answer is here.
+    pub(crate) fn answered(&mut self, status: u16) {
+        let since =
+            self.decided.map(|decided| u64::try_from(decided.elapsed().as_millis()).unwrap_or(u64::MAX));
+        self.note(|line| {
+            line.status = status;
+            line.upstream_ms = since;
+        });
+    }
+
+    pub(crate) fn over(&mut self, over: Over) {
+        self.note(|line| line.over = over);
+    }
+
+    /// The end of a forwarded exchange; what was answered here instead has said already how that went.
+    pub(crate) fn finished(&mut self, over: Over) {
+        self.note(|line| {
+            if line.over == Over::Stopped {
+                line.over = over;
+            }
+        });
+    }
+
+    /// It is cut from inside, before the register says so.
+    pub(crate) fn cut_short(&mut self, why: Ended) {
+        self.note(|line| {
+            line.over = Over::Cut;
+            line.reason = why.word();
+        });
+        self.to.metrics.cut(why);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let Some(mut line) = self.line.take() else { return };
+        let metrics = &self.to.metrics;
+        metrics.live.dec();
+        metrics.decided(line.decision);
+        // An exchange that reached its end is done, even if the cut came between the last byte and this line.
+        if line.over == Over::Stopped
+            && let Some(ended) = self.exchange.reason()
+        {
+            line.over = Over::Cut;
+            line.reason = ended.word();
+            metrics.cut(ended);
+        }
+        if line.reference.is_some()
+            && let Some(references) = &self.to.references
+        {
+            let _ = references.try_send(Line::clone(&line)); // the line itself is in the access log
+        }
+        if !self.to.log.write(line) {
+            metrics.log_lines_dropped.inc();
+        }
+    }
+}

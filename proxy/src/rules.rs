@@ -1,0 +1,229 @@
+//! The rules: everything one configuration says to the data plane, compiled, and taken whole for one round of a
+//! decision, so that a reload never mixes two files.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use portcullis_policy::{App, AppId, Policy};
+use url::Url;
+
+use crate::accept::Accept;
+use crate::cookies::session_cookie;
+use crate::forward::Upstream;
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Rules {
+    /// Who may do what.
+    pub(crate) policy: Arc<Policy>,
+    /// What a request must look like.
+    pub(crate) accept: Accept,
+    /// In the order of the policy's apps.
+    sites: Vec<Site>,
+    /// What the access log says of people.
+    pub(crate) log: LogDetail,
+}
+
+/// An app of the policy has no site, or a site no app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("app {} is in the policy or among the sites, but not in both", .0.0)]
+pub struct RulesError(pub AppId);
+
+impl Rules {
+    /// Joins a policy with what the data plane needs besides.
+    ///
+    /// # Errors
+    /// [`RulesError`] unless there is exactly one site for each app.
+    pub fn new(
+        policy: Arc<Policy>,
+        accept: Accept,
+        mut sites: Vec<Site>,
+        log: LogDetail,
+    ) -> Result<Self, RulesError> {
+        let place = |site: &Site| policy.apps().iter().position(|app| app.id == site.app);
+        if let Some(stray) = sites.iter().find(|site| place(site).is_none()) {
+            return Err(RulesError(stray.app));
+        }
+        sites.sort_by_key(place);
+        for (at, app) in policy.apps().iter().enumerate() {
+            if sites.get(at).is_none_or(|site| site.app != app.id) {
+                return Err(RulesError(app.id));
+            }
+        }
+        if sites.len() > policy.apps().len() {
+            return Err(RulesError(sites[policy.apps().len()].app));
+        }
+        Ok(Self { policy, accept, sites, log })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+}
+
+/// A configuration and one of its apps.
+#[derive(Clone)]
+pub struct Place {
+    rules: Arc<Rules>,
+    at: usize,
+}
+
+impl Place {
+    /// The app that a host names, as policy compares them: case folded, any port. Policy has the last word.
+    pub(crate) fn of_host(rules: &Arc<Rules>, host: &str) -> Option<Self> {
+        let names = |app: &App| {
+            host.get(..app.host.len()).is_some_and(|start| start.eq_ignore_ascii_case(&app.host))
+                && matches!(host.as_bytes().get(app.host.len()), None | Some(b':'))
+        };
+        let at = rules.policy.apps().iter().position(names)?;
+        Some(Self { rules: rules.clone(), at })
+    }
+
+    /// The configuration.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// What the data plane knows of the app.
+    pub fn site(&self) -> &Site {
+        &self.rules.sites[self.at]
+    }
+
+    /// What policy knows of the app.
+    pub fn app(&self) -> &App {
+        &self.rules.policy.apps()[self.at]
+    }
+
+    /// The path of one of our own pages.
+    pub(crate) fn own(&self, page: &str) -> String {
+        let app = self.app();
+        format!("{}{}/{page}", app.base, app.prefix)
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({})", self.site().name)
+    }
+}
+
+/// One app as the data plane knows it.
+#[derive(Debug)]
+pub struct Site {
+    /// Which app.
+    pub app: AppId,
+    /// Its name in the configuration, for the record.
+    pub name: Arc<str>,
+    /// The name of its organization, for the record.
+    pub org: Arc<str>,
+    /// Where requests go.
+    pub(crate) upstream: Upstream,
+    /// The name of its session cookie.
+    pub(crate) cookie: String,
+    /// Scheme, host and port as a browser writes them in `Origin`.
+    pub(crate) origin: String,
+    /// Host and port.
+    pub(crate) authority: HeaderValue,
+    pub(crate) scheme: HeaderValue,
+    pub(crate) is_https: bool,
+}
+
+/// A public URL that has no host, or is neither http nor https.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} has no host, or is neither http nor https")]
+pub struct SiteError(pub Url);
+
+impl Site {
+    /// Joins an app's public address and where it goes.
+    ///
+    /// # Errors
+    /// [`SiteError`] for an address without a host or of another scheme.
+    pub fn new(
+        app: AppId,
+        name: &str,
+        org: &str,
+        public_url: &Url,
+        upstream: Upstream,
+    ) -> Result<Self, SiteError> {
+        let wrong = || SiteError(public_url.clone());
+        let is_https = public_url.scheme() == "https";
+        if !is_https && public_url.scheme() != "http" {
+            return Err(wrong());
+        }
+        let host = public_url.host_str().ok_or_else(wrong)?;
+        let authority = public_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self {
+            app,
+            name: name.into(),
+            org: org.into(),
+            upstream,
+            cookie: session_cookie(public_url),
+            origin: public_url.origin().ascii_serialization(),
+            authority: HeaderValue::from_str(&authority).map_err(|_| wrong())?,
+            scheme: HeaderValue::from_static(if is_https { "https" } else { "http" }),
+            is_https,
+        })
+    }
+}
+
+/// What the access log says of people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogDetail {
+    /// `log.identity`.
+    pub identity: LogIdentity,
+    /// `log.client`.
+    pub client: LogClient,
+}
+
+/// How a person is named in the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogIdentity {
+    /// By the id of the SCIM User, or the account's number.
+    #[default]
+    Id,
+    /// By the name the application is given.
+    Name,
+    /// By e-mail address.
+    Email,
+    /// Not at all.
+    None,
+}
+
+/// How much of a client's address is in the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogClient {
+    /// All of it.
+    #[default]
+    Full,
+    /// The network: 24 bits of IPv4, 48 of IPv6.
+    Prefix,
+    /// None of it.
+    None,
+}
+
+/// Bounds on what a client may take of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How large a head may be, in bytes, for HTTP/2; [`Accept::head`] is the same for HTTP/1.
+    pub head: usize,
+    /// How long a head may take.
+    pub head_time: Duration,
+    /// How long a connection may wait between requests, and a body between two pieces.
+    pub idle: Duration,
+    /// How much may wait in a socket, in bytes (rule R10).
+    pub send_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 64 * 1024,
+            head_time: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            send_buffer: 64 * 1024,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The id of a request, for whoever follows it through several programs: `X-Request-Id` and `traceparent`
+//! (W3C Trace Context), taken from trusted proxies or made here.
+//!
+//! Ids are no secrets, only unlikely to be equal; they come from a fast generator of each thread, not from the
+//! system's.
+
+use std::cell::Cell;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_keys::Random;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What a request is followed by. Cloning shares the texts.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    id: [u8; 32],
+    parent: HeaderValue,
+    request: HeaderValue,
+}
+
+impl Trace {
+    /// Takes what a trusted proxy said, or makes what is missing.
+    pub fn of(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
+        let said = |name| headers.get(name).filter(|_| from_trusted_proxy);
+        let (id, parent) =
+            match said(TRACEPARENT).and_then(|parent| Some((trace_id(parent.as_bytes())?, parent))) {
+                Some((id, parent)) => (id, parent.clone()),
+                None => made(),
+            };
+        let request = said(X_REQUEST_ID).filter(|value| is_plain(value.as_bytes())).cloned();
+        let request = request.unwrap_or_else(|| parent_id(&id));
+        Self { id, parent, request }
+    }
+
+    /// The trace id: 32 hex digits.
+    pub fn id(&self) -> &str {
+        std::str::from_utf8(&self.id).unwrap_or_default()
+    }
+
+    pub(crate) fn parent(&self) -> &HeaderValue {
+        &self.parent
+    }
+
+    pub(crate) fn request(&self) -> &HeaderValue {
+        &self.request
+    }
+}
+
+/// The trace id of a `traceparent`: version, 16 bytes that are not all zero, 8 bytes that are not all zero, flags.
+fn trace_id(parent: &[u8]) -> Option<[u8; 32]> {
+    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let some = |part: &[u8]| hex(part) && part.iter().any(|byte| *byte != b'0');
+    let (version, rest) = (parent.get(..2)?, parent.get(2..55)?);
+    let (id, span, flags) = (&rest[1..33], &rest[34..50], &rest[51..53]);
+    let dashes = [rest[0], rest[33], rest[50]] == *b"---";
+    // A later version may add fields; this one has none.
+    let length = if version == b"00" { parent.len() == 55 } else { parent.len() == 55 || parent[55] == b'-' };
+    (dashes && hex(version) && version != b"ff" && some(id) && some(span) && hex(flags) && length)
+        .then(|| id.try_into().ok())?
+}
+
+fn is_plain(text: &[u8]) -> bool {
+    !text.is_empty() && text.len() <= 128 && text.iter().all(u8::is_ascii_graphic)
+}
+
+fn made() -> ([u8; 32], HeaderValue) {
+    let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(&mut parent[3..19], draw());
+    write_hex(&mut parent[19..35], draw());
+    write_hex(&mut parent[36..52], draw());
+    let mut id = [0; 32];
+    id.copy_from_slice(&parent[3..35]);
+    (id, value(&parent))
+}
+
+fn parent_id(id: &[u8; 32]) -> HeaderValue {
+    value(id)
+}
+
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+fn write_hex(out: &mut [u8], number: u64) {
+    for (at, digit) in out.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (60 - 4 * at) & 15) as usize];
+    }
+}
+
+/// The next number of this thread's generator (splitmix64). Never zero, which Trace Context forbids.
+fn draw() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::system().bytes()));
+    }
+    STATE.with(|state| {
+        let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state.set(next);
+        let mixed = (next ^ (next >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).max(1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn trace(fields: &[(HeaderName, &'static str)], trusted: bool) -> Trace {
+        let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        Trace::of(&fields.collect(), trusted)
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_followed_and_nobody_else() {
+        let said = [(TRACEPARENT, PARENT), (X_REQUEST_ID, "abc-1")];
+        let followed = trace(&said, true);
+        assert_eq!(followed.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(followed.parent(), PARENT);
+        assert_eq!(followed.request(), "abc-1");
+        let made = trace(&said, false);
+        assert_ne!(made.id(), followed.id());
+        assert_eq!(made.request(), made.id());
+        assert_eq!(trace_id(made.parent().as_bytes()).unwrap(), made.id().as_bytes());
+        assert_ne!(trace(&[], true).id(), trace(&[], true).id());
+    }
+
+    #[test]
+    fn malformed_ids_are_replaced() {
+        for wrong in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace_id(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert!(trace_id(b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
+        let blank = trace(&[(X_REQUEST_ID, "two words")], true);
+        assert_eq!(blank.request(), blank.id());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in proptest::collection::vec(0u8..=255, 0..70)) {
+            let _ = trace_id(&bytes);
+        }
+    }
+}
