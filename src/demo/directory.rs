@@ -6,7 +6,6 @@
 //! in the order in which the buttons were pressed.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::provider::Profile;
 use super::wire;
+use crate::log::chain;
 
 /// Where the directory pushes to.
 pub(super) struct Scim {
@@ -314,7 +314,7 @@ impl Directory {
             .body(Bytes::from(body.to_string()));
         let request = match request {
             Ok(request) => request,
-            Err(cause) => return Outcome::Unanswered(chain(&cause)),
+            Err(cause) => return Outcome::Unanswered(chain(&cause).to_string()),
         };
         match wire::ask(self.scim.port, request).await {
             Ok(answer) => {
@@ -330,7 +330,7 @@ impl Directory {
                     answered: answer.answered,
                 }
             }
-            Err(cause) => Outcome::Unanswered(chain(&cause)),
+            Err(cause) => Outcome::Unanswered(chain(&cause).to_string()),
         }
     }
 
@@ -365,17 +365,6 @@ fn created(person: &Person) -> Value {
 
 fn patch(operations: Value) -> Value {
     json!({ "schemas": [PATCH_OP], "Operations": operations })
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        line = format!("{line}: {next}");
-        cause = next.source();
-    }
-    line
 }
 
 #[cfg(test)]

@@ -29,9 +29,11 @@ use axum::Router;
 use portcullis_keys::Random;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
+use tracing::level_filters::LevelFilter;
 
+use crate::log::{Format, Log, chain};
 use app::App;
-use directory::{Directory, Scim, chain};
+use directory::{Directory, Scim};
 use idp::{Idp, Links};
 use person::{LOGGED_OUT, LOGOUT};
 use places::{CLIENT, Folder, Secrets, Taken};
@@ -55,6 +57,8 @@ pub(crate) struct Args {
 
 /// Runs the rehearsal: 0 when the script came out and, on a terminal, Ctrl-C was pressed; else 1.
 pub(crate) async fn run(args: Args) -> ExitCode {
+    // The access log goes to a file; what a person should look at belongs on the screen. A log that runs already stays.
+    let _ = Log::start(Format::text(), LevelFilter::WARN);
     let mut random = Random::system();
     let folder = match Folder::open(args.state.as_deref(), &mut random) {
         Ok(folder) => folder,
@@ -74,7 +78,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            complain(&chain(&fault));
+            complain(&chain(&fault).to_string());
             complain(&format!("configuration, store and logs are kept in {}", folder.path().display()));
             ExitCode::FAILURE
         }

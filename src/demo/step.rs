@@ -1,6 +1,6 @@
 //! What a step of the script came to: as it should, or missing, and then what was expected.
 
-use super::directory::chain;
+use crate::log::chain;
 
 /// A step that did not come out as it should.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Resul
 }
 
 pub(super) fn missing(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> Missing {
-    Missing { step, expected: expected.to_owned(), got: chain(fault) }
+    Missing { step, expected: expected.to_owned(), got: chain(fault).to_string() }
 }
 
 pub(super) fn words(count: u64) -> String {
