@@ -117,12 +117,12 @@ impl Cross<'_, '_> {
             ProvisioningWord::Invited => "invited",
             ProvisioningWord::None => "none",
         };
-        for path in ["scim", "listen.scim"] {
-            if self.has(path) {
-                let what =
-                    format!("has no meaning with provisioning: {word}, since no SCIM client feeds users");
-                self.say(path, what, "Leave it out, or write provisioning: scim");
-            }
+        let what = |of: &str| format!("{of} with provisioning: {word}, since no SCIM client feeds users");
+        if self.has("scim") {
+            self.say("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
+        }
+        if self.has("listen.scim") {
+            self.warn("listen.scim", what("nothing listens here"), "Leave it out");
         }
         if document.provisioning == ProvisioningWord::Invited {
             return;
@@ -189,7 +189,12 @@ impl Cross<'_, '_> {
     }
 
     fn scim(&mut self, document: &Document) {
-        let (Some(scim), Some(idps)) = (&document.scim, &document.idps.0) else { return };
+        let Some(scim) = &document.scim else { return };
+        if scim.public_url.path().ends_with("/scim/v2") {
+            let what = "this is the base URL already: it is public_url and /scim/v2";
+            self.say("scim.public_url", what, "Leave /scim/v2 away");
+        }
+        let Some(idps) = &document.idps.0 else { return };
         let Some(named) = &scim.idps else { return };
         if named.is_empty() {
             self.say(

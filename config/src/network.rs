@@ -1,6 +1,7 @@
 //! Networks and hosts: who is believed when it speaks of others, and where outgoing requests may go besides.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -57,6 +58,12 @@ impl Network {
                 IpAddr::V6((address.to_bits() & mask).into())
             }
         }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
     }
 }
 

@@ -198,6 +198,46 @@ mod tests {
         assert_eq!(key("idps.*.oidc.scopes").default.as_deref(), Some("[openid, profile, email]"));
     }
 
+    /// Every key that holds a value itself is in docs/configuration.md with its default, and nothing else is.
+    #[test]
+    fn the_documentation_names_every_key_and_its_default() {
+        let text = include_str!("../../docs/configuration.md");
+        let cells = |line: &str| -> Option<(String, String)> {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let key = cells.next()?.strip_suffix('`')?.to_owned();
+            Some((key, cells.next()?.replace('`', "")))
+        };
+        let documented: Vec<(String, String)> = text.lines().filter_map(cells).collect();
+        let mut wrong = Vec::new();
+        let mut known: Vec<String> = Vec::new();
+        for all in [keys(), bindings_keys()] {
+            let is_block = |path: &str| {
+                let inside = |rest: &str| rest.starts_with(['.', '[']);
+                path != "store" && all.iter().any(|key| key.path.strip_prefix(path).is_some_and(inside))
+            };
+            for key in all.iter().filter(|key| !is_block(&key.path)) {
+                known.push(key.path.clone());
+                let Some((_, default)) = documented.iter().find(|(path, _)| *path == key.path) else {
+                    wrong.push(format!("{} is not documented", key.path));
+                    continue;
+                };
+                // Where the short form of a block is its default, it is that of its address.
+                let block = key.path.strip_suffix(".address");
+                let short = block.and_then(|block| all.iter().find(|key| key.path == block)?.default.clone());
+                let expected = key.default.clone().or(short).or(key.required.then(|| "required".into()));
+                if let Some(expected) = expected.filter(|expected| expected != default) {
+                    wrong.push(format!("{}: documented {default}, is {expected}", key.path));
+                }
+            }
+        }
+        for (path, _) in documented.iter().filter(|(path, _)| !path.starts_with("${")) {
+            if !known.contains(path) {
+                wrong.push(format!("{path} is documented and not known"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
     #[test]
     fn a_short_form_is_one_of_two() {
         let upstream = &schema()["properties"]["upstream"];

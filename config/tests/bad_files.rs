@@ -420,8 +420,7 @@ fn keys_that_do_not_fit_each_other() {
             (
                 "scim:\n  public_url: https://s.test\n  token: ${env:SCIM}\nlisten:\n  scim: 127.0.0.1:9000\n",
                 "10: scim: has no meaning with provisioning: none, since no SCIM client feeds users. Leave it out, or \
-             write provisioning: scim.\n14: listen.scim: has no meaning with provisioning: none, since no SCIM client \
-             feeds users. Leave it out, or write provisioning: scim.",
+             write provisioning: scim.",
             ),
             (
                 "headers:\n  user: userName\n",
@@ -513,6 +512,11 @@ fn keys_that_do_not_fit_each_other() {
         0
     );
     for (from, to, expected) in [
+        (
+            "https://scim.example.com",
+            "https://scim.example.com/scim/v2/",
+            "10: scim.public_url: this is the base URL already: it is public_url and /scim/v2. Leave /scim/v2 away.",
+        ),
         (
             "${env:SCIM}",
             "[]",

@@ -1,0 +1,335 @@
+//! Good files and what they come to: the examples, the documentation, what is watched, what is warned of.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_config::{
+    AccessLog, Checked, Domains, Environment, File, HostTold, LinkTo, Loaded, LogClient, LogIdentity, Preset,
+    Provisioning, check, check_text, find_default_path, load, urls,
+};
+use portcullis_policy::{RulesVersion, UserFrom};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn environment() -> Environment {
+    Environment::of([("HOME", "/home/nora"), ("OIDC", "hunter2-oidc"), ("SCIM", TOKEN), ("SHORT", "hunter2")])
+}
+
+/// A folder with the secrets the examples name, and the examples pointed at it.
+fn folder_of_examples() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = folder.path().display().to_string();
+    for (name, content) in [("oidc", "hunter2-oidc\n"), ("scim", TOKEN), ("tls.crt", PEM), ("tls.key", KEY)] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml") {
+            let text = std::fs::read_to_string(&path).unwrap().replace("/run/secrets", &secrets);
+            std::fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+        }
+    }
+    folder
+}
+
+fn loaded(text: &str) -> Loaded {
+    portcullis_config::read(Path::new("portcullis.yaml"), text.as_bytes(), &environment())
+        .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+fn smallest() -> String {
+    std::fs::read_to_string(root().join("examples/smallest.yaml"))
+        .unwrap()
+        .replace("${file:/run/secrets/oidc}", "${env:OIDC}")
+}
+
+#[test]
+fn every_example_loads_without_a_warning() {
+    let folder = folder_of_examples();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "yaml") {
+            let loaded = load(&path, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(loaded.warnings, [], "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "{seen} examples");
+}
+
+#[test]
+fn the_smallest_file_has_every_default() {
+    let Loaded { file, warnings, watched, .. } = loaded(&smallest());
+    assert_eq!(warnings, []);
+    assert_eq!(watched, [std::path::absolute("portcullis.yaml").unwrap()]);
+    assert_eq!(file.public_url.to_string(), "https://wiki.example.com");
+    assert_eq!(file.upstream.url.authority(), "127.0.0.1:3000");
+    assert_eq!(file.upstream.connect_timeout, Duration::from_secs(5));
+    assert_eq!(file.upstream.first_byte_timeout, Duration::from_secs(300));
+    assert_eq!((&file.upstream.health, &file.upstream.host), (&None, &HostTold::Public));
+    assert_eq!((file.app.host.as_str(), file.app.base.as_str()), ("wiki.example.com", ""));
+    assert_eq!((file.app.prefix.as_str(), file.prefix.as_str()), ("/.portcullis", "/.portcullis"));
+    assert!(file.bindings.is_empty());
+    assert_eq!(file.identity.user, UserFrom::Email);
+    assert_eq!((file.idp.name.as_str(), file.idp.preset), ("okta", Preset::Generic));
+    assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("sub", LinkTo::ExternalId));
+    assert_eq!(file.idp.domains, Domains::Any);
+    assert_eq!(file.idp.oidc.client_secret.expose(), "hunter2-oidc");
+    assert_eq!(file.idp.oidc.scopes, ["openid", "profile", "email"]);
+    assert_eq!(file.idp.oidc.skew, Duration::from_secs(60));
+    assert!(!file.idp.oidc.trust_email);
+    assert!(matches!(file.provisioning, Provisioning::None));
+    assert_eq!(file.session.idle, Duration::from_secs(2 * 3600));
+    assert_eq!(file.session.absolute, Duration::from_secs(12 * 3600));
+    assert_eq!(file.listen.proxy.address.to_string(), "127.0.0.1:8080");
+    assert_eq!(file.listen.scim.address.to_string(), "127.0.0.1:8081");
+    assert_eq!(file.listen.health.address.to_string(), "127.0.0.1:8082");
+    assert!(file.listen.proxy.tls.is_none());
+    assert_eq!(file.state, Path::new("/home/nora/.local/state/portcullis"));
+    assert_eq!(file.database, file.state.join("portcullis.db"));
+    assert_eq!((file.log.identity, file.log.client), (LogIdentity::Id, LogClient::Full));
+    assert_eq!((file.log.format, &file.log.access), (None, &AccessLog::Stdout));
+    assert_eq!((file.limits.head.bytes(), file.limits.send_buffer.bytes()), (65536, 65536));
+    assert_eq!((file.limits.head_time, file.limits.idle), (Duration::from_secs(10), Duration::from_secs(75)));
+    assert!(file.trusted_proxies.is_empty() && file.http_client.allow.is_empty() && file.keys.is_none());
+    assert_eq!(file.policy(RulesVersion(7)).version(), RulesVersion(7));
+}
+
+#[test]
+fn the_example_with_a_directory_says_it_all() {
+    let folder = folder_of_examples();
+    let at = |name: &str| folder.path().join(name);
+    let Loaded { file, watched, .. } = load(&at("directory.yaml"), &environment()).unwrap();
+    let Provisioning::Scim(scim) = &file.provisioning else { panic!("no directory") };
+    assert_eq!(scim.token.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
+    assert_eq!(file.identity.user, UserFrom::UserName);
+    assert_eq!(file.idp.domains, Domains::Only(vec!["example.com".into()]));
+    assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("preferred_username", LinkTo::UserName));
+    let roles: Vec<&str> = file.bindings.known().iter().map(|role| &**role).collect();
+    assert_eq!(roles, ["workspace.member", "workspace.admin", "org.audit"]);
+    let both = file.bindings.resolve(["engineering", "Wiki owners", "Auditors"]);
+    assert_eq!(
+        both.roles.names().iter().map(|role| &**role).collect::<Vec<_>>(),
+        ["workspace.member", "org.audit"]
+    );
+    assert_eq!(file.listen.proxy.tls.unwrap().certificate.key, at("tls.key"));
+    assert_eq!((file.log.identity, file.log.client), (LogIdentity::Name, LogClient::Prefix));
+    let mut watched = watched;
+    watched.sort();
+    let mut expected = ["directory.yaml", "oidc", "scim", "scim.bindings.yml", "tls.crt", "tls.key"].map(at);
+    expected.sort();
+    assert_eq!(watched, expected);
+}
+
+#[test]
+fn addresses_are_printed_under_the_vendors_words() {
+    let folder = folder_of_examples();
+    let file = load(&folder.path().join("directory.yaml"), &environment()).unwrap().file;
+    assert_eq!(
+        urls(&file),
+        [
+            ("redirect URI (platform Web)", "https://wiki.example.com/.portcullis/callback/entra".to_owned()),
+            ("home page URL", "https://wiki.example.com/.portcullis/login".to_owned()),
+            (
+                "redirect URI (platform Web), for the return after a logout",
+                "https://wiki.example.com/.portcullis/logged-out".to_owned()
+            ),
+            ("tenant URL (provisioning)", "https://scim.wiki.example.com/scim/v2".to_owned()),
+        ]
+    );
+    let below = smallest().replace("wiki.example.com", "example.com:8443/wiki/") + "prefix: /.gate/way\n";
+    let urls: Vec<String> = urls(&loaded(&below).file).into_iter().map(|(_, url)| url).collect();
+    assert_eq!(urls[0], "https://example.com:8443/wiki/.gate/way/callback/okta");
+    assert_eq!(urls.len(), 3);
+}
+
+#[test]
+fn a_check_needs_no_secret_where_it_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["directory.yaml", "scim.bindings.yml", "smallest.yaml"] {
+        std::fs::copy(root().join("examples").join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("directory.yaml");
+    let elsewhere = environment().text_only();
+    let Checked { urls, warnings, .. } = check(&path, &elsewhere).unwrap();
+    assert_eq!((urls.len(), warnings.len()), (4, 0));
+    let here = check(&path, &environment()).unwrap_err().to_string();
+    assert!(here.ends_with("\n4 problems."), "{here}");
+    // A configuration that is to be used is never read without its secrets.
+    assert!(load(&path, &elsewhere).is_err());
+}
+
+#[test]
+fn what_works_and_deserves_a_look_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let bindings = "version: 1\nroles: [a, b]\nconflicts: []\nbindings:\n  - group: A\n    role: a\n";
+    std::fs::write(folder.path().join("b.yml"), bindings).unwrap();
+    std::fs::write(folder.path().join("c.pem"), PEM.to_owned() + KEY).unwrap();
+    let text = "\
+public_url: http://app.localhost:8080
+upstream: http://127.0.0.1:3000
+session:
+  idle: 13h
+idps:
+  e:
+    preset: entra
+    oidc:
+      issuer: http://idp.localhost:8084
+      client_id: x
+      client_secret: ${env:OIDC}
+scim:
+  public_url: http://localhost:8081
+  token: ${env:SHORT}
+bindings: b.yml
+listen:
+  proxy:
+    address: 127.0.0.1:8080
+    tls:
+      - certificate: c.pem
+        key: c.pem
+";
+    let path = folder.path().join("c.yaml");
+    let warned = portcullis_config::read(&path, text.as_bytes(), &environment()).unwrap();
+    let beside = format!("{}/", folder.path().display());
+    let said: Vec<String> = warned.warnings.iter().map(|w| w.to_string().replace(&beside, "")).collect();
+    assert_eq!(
+        said,
+        [
+            "c.yaml:4: session.idle: longer than session.absolute, so it never ends a session. Write at most 12h.",
+            "c.yaml:6: idps.e: Entra does not send its immutable id by itself: oid is looked for in externalId. Map objectId \
+         to externalId in Entra's provisioning, or write link with claim: name and to: userName.",
+            "c.yaml:14: scim.token: the token has fewer than 24 characters, and whoever guesses it owns the directory. Make \
+         one with `openssl rand -hex 32`.",
+            "c.yaml:19: listen.proxy.tls: the listener speaks TLS, but public_url says http, so browsers would not. Write \
+         public_url as https://.",
+            "b.yml:2: roles[1]: no group gives \"b\". Bind it, or leave it out.",
+        ]
+    );
+}
+
+#[test]
+fn every_word_and_long_form_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), PEM).unwrap();
+    let text = smallest().replace("upstream: http://127.0.0.1:3000\n", "")
+        + "\
+upstream:
+  url: http://[::1]:3000
+  connect_timeout: 500ms
+  first_byte_timeout: 10m
+  health: /healthz?deep=1
+  host: App.Internal:8080
+session: { idle: 1s, absolute: 30d, same_site: lax }
+headers: { preset: x-forwarded, user: subject }
+log: { format: text, level: trace, identity: none, client: none, access: access.log }
+limits: { head: 8KiB, head_time: 1s, idle: 1m, send_buffer: 96KiB }
+trusted_proxies: [10.0.0.0/8, '::1']
+http_client: { ca_file: ca.pem, allow: ['[fd00::1]:443', idp.internal] }
+store: { sqlite: data/wiki.db }
+state: state
+keys: \"${env:MASTER}\"
+routes:
+  - { path: /, methods: [GET, HEAD], allow: public, on_change: keep }
+";
+    let environment = Environment::of([("OIDC", "x"), ("MASTER", &"ab".repeat(32))]);
+    let path = folder.path().join("c.yaml");
+    let loaded = portcullis_config::read(&path, text.as_bytes(), &environment);
+    let file: File = loaded.unwrap_or_else(|problems| panic!("{problems}")).file;
+    assert_eq!(file.upstream.url.authority(), "[::1]:3000");
+    assert_eq!(file.upstream.host, HostTold::Name("app.internal:8080".into()));
+    assert_eq!(file.upstream.health.as_ref().unwrap().as_str(), "/healthz?deep=1");
+    assert_eq!(file.log.access, AccessLog::File(folder.path().join("access.log")));
+    assert_eq!(file.database, folder.path().join("data/wiki.db"));
+    assert_eq!(file.state, folder.path().join("state"));
+    assert_eq!(file.keys.as_ref().unwrap().expose(), &[0xab; 32]);
+    assert_eq!(file.http_client.allow[0].port, Some(443));
+    assert!(file.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
+    let shown = format!("{file:?}");
+    assert!(!shown.contains("abab"), "a secret is in {shown}");
+}
+
+#[test]
+fn the_documentation_is_true() {
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let base = smallest();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut whole, mut parts) = (0, 0);
+    for block in text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let text = if block.contains("public_url: https://wiki") && block.contains("upstream") {
+            whole += 1;
+            block.to_owned()
+        } else if block.starts_with("version: 1") {
+            std::fs::write(folder.path().join("b.yml"), block).unwrap();
+            format!("{base}bindings: b.yml\n")
+        } else {
+            parts += 1;
+            without_keys_of(&base, block) + block
+        };
+        let checked = check_text(&folder.path().join("c.yaml"), text.as_bytes(), &environment().text_only());
+        if let Err(problems) = checked {
+            panic!("{problems}\n{text}");
+        }
+    }
+    assert!(whole >= 1 && parts >= 5, "{whole} {parts}");
+}
+
+/// The top-level blocks of `base` that `block` does not write itself.
+fn without_keys_of(base: &str, block: &str) -> String {
+    let key = |line: &str| line.split(':').next().unwrap().to_owned();
+    let written: Vec<String> = block.lines().filter(|line| !line.starts_with([' ', '#'])).map(key).collect();
+    let mut kept = String::new();
+    let mut keeping = true;
+    for line in base.lines() {
+        if !line.starts_with([' ', '#']) {
+            keeping = !written.contains(&key(line));
+        }
+        if keeping {
+            kept += &format!("{line}\n");
+        }
+    }
+    kept
+}
+
+#[test]
+fn without_a_file_both_places_are_named() {
+    // The tests run in the folder of the crate, which has none.
+    let said = find_default_path().unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "portcullis.yaml: no configuration: neither here nor at /etc/portcullis/portcullis.yaml. Name one with -c \
+         FILE.\n1 problem."
+    );
+    let missing = load(Path::new("/nowhere/c.yaml"), &environment()).unwrap_err().to_string();
+    assert_eq!(missing, "/nowhere/c.yaml: cannot be read: No such file or directory.\n1 problem.");
+}
+
+proptest::proptest! {
+    #[test]
+    fn bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let _ = check_text(Path::new("c"), &bytes, &environment().text_only());
+    }
+
+    /// A good file with a piece replaced: nearer to what people write than noise is.
+    #[test]
+    fn broken_files_never_panic_and_print_no_secret(
+        at in 0_usize..2000, length in 0_usize..60, piece in "\\PC{0,12}|[\\[\\]{}:\\-#&*!|>'\"% \n]{0,6}"
+    ) {
+        let text = std::fs::read_to_string(root().join("examples/directory.yaml")).unwrap()
+            .replace("${file:/run/secrets/oidc}", "hunter2")
+            .replace("${file:/run/secrets/scim}", "'hunter2'");
+        let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        let (start, end) = (floor(at), floor(at + length));
+        let broken = format!("{}{piece}{}", &text[..start], &text[end..]);
+        let problems = check_text(Path::new("c"), broken.as_bytes(), &environment()).unwrap_err().to_string();
+        proptest::prop_assert!(!problems.contains("hunter2"), "{problems}\n{broken}");
+        proptest::prop_assert!(problems.lines().count() >= 2);
+    }
+}
