@@ -183,6 +183,11 @@ impl Sessions {
         self.shared.idle_ms.store(ms, Ordering::Relaxed);
     }
 
+    /// After how many milliseconds without a byte from its client a session is idle.
+    pub fn idle_ms(&self) -> i64 {
+        self.shared.idle_ms.load(Ordering::Relaxed)
+    }
+
     /// Ends the exchanges whose session is over by the clock; called at least once a second (R9).
     pub fn expire(&self, now: Timestamp) -> Cut {
         let mut cut = Cut::default();

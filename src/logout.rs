@@ -1,0 +1,104 @@
+//! Logout: the local session first, then the IdP's (OpenID Connect RP-Initiated Logout 1.0).
+//!
+//! A logout is a POST of our own page, or carries the page's token; a GET shows the button. What an image on another
+//! site can send ends nobody's session.
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use portcullis_keys::{Purpose, Random, Secret, equal};
+use portcullis_policy::{SessionHash, Timestamp};
+use portcullis_proxy::Visitor;
+use portcullis_store::{Origin, Which};
+
+use crate::flows;
+use crate::login::redirect;
+use crate::own::{Own, Site};
+use crate::pages::Page;
+
+impl Own {
+    /// `logout` by GET: asks.
+    pub(crate) async fn ask_to_sign_out(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
+        let (Some((who, _)), Some(session)) = (self.who(visitor).await, visitor.session) else {
+            return self.page(site, &Page::SignedOut { at_idp: false });
+        };
+        let token = self.form_token(&session);
+        let idp = site.idp.logout_origin();
+        self.page(site, &Page::Logout { who: who.name(), token: &token, idp: idp.as_deref() })
+    }
+
+    /// `logout` by POST: ends.
+    pub(crate) async fn sign_out(
+        &self,
+        site: &Site,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
+        let Some(session) = visitor.session else {
+            return self.page(site, &Page::SignedOut { at_idp: false });
+        };
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let given = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "token");
+        let by_token =
+            given.is_some_and(|(_, token)| equal(token.as_bytes(), self.form_token(&session).as_bytes()));
+        if !by_token && origin != Some(site.origin.as_str()) {
+            let reference = self.refuse(
+                site.idp.name(),
+                "logout_csrf",
+                "a logout from another page than ours: nobody was signed out",
+                visitor,
+            );
+            return self.page(site, &Page::NoAccess { who: "", reference: &reference });
+        }
+        let Ok(hint) = self.end(&session).await else {
+            let reference = self.refuse(
+                site.idp.name(),
+                crate::login::STORE,
+                "a logout could not be stored: the session stands",
+                visitor,
+            );
+            return self.page(site, &Page::Unavailable { reference: &reference });
+        };
+        let back_to = format!("{}{}/logged-out", site.origin, site.ours);
+        let state = Random::system().reference();
+        let at_idp = match hint {
+            Some(hint) => site.idp.logout_url(Some(&hint), &back_to, &state).await,
+            None => None,
+        };
+        let mut answer = redirect(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
+        for removal in [flows::removal(&site.cookie), flows::forget_landing()].into_iter().flatten() {
+            answer.headers_mut().append(header::SET_COOKIE, removal);
+        }
+        answer
+    }
+
+    /// `logged-out`: where the IdP sends the browser back to. It says so, whether or not a session was there.
+    pub(crate) fn signed_out(&self, site: &Site, request: &Request<Bytes>) -> Response<Bytes> {
+        self.page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
+    }
+
+    /// Ends a session and waits until what stood on it is gone. The hint for the IdP comes back.
+    async fn end(&self, session: &SessionHash) -> Result<Option<Secret>, ()> {
+        let (store, revocation, session) = (self.store.clone(), self.revocation.clone(), *session);
+        let task = self.core.spawn(async move {
+            let hint = store.id_token(&session).await.ok().flatten();
+            let ended = store
+                .end(Which::Session(session), &Origin::of("logout"), Timestamp::now())
+                .await
+                .map_err(drop)?;
+            revocation.enforce(ended).await.map_err(drop)?;
+            Ok(hint)
+        });
+        let sealed = task.await.map_err(drop)??;
+        let open = |sealed: Vec<u8>| self.keys.open(Purpose::Session, &session.0, &sealed);
+        Ok(sealed
+            .and_then(|hint| hint.sealed)
+            .and_then(open)
+            .and_then(|plain| String::from_utf8(plain).ok())
+            .map(Secret::new))
+    }
+
+    /// The token of our own form: only whoever could read the page of this session has it.
+    fn form_token(&self, session: &SessionHash) -> String {
+        self.keys.hash(Purpose::Form, &session.0).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

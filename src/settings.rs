@@ -1,0 +1,318 @@
+//! From what the file says to what the parts use. Two types and the functions between them, nothing else: no check is
+//! made here (the crate `config` made them) and nothing is read.
+
+use std::sync::Arc;
+
+use portcullis_config::{
+    AccessLog, Domains, File, HostTold, LinkTo, LogClient, LogFormat, LogIdentity, LogLevel, Preset,
+    Provisioning,
+};
+use portcullis_keys::{Keyring, Purpose, Secret};
+use portcullis_policy::{AppId, DirectoryId, OrgId, Policy, Timestamp, UserFrom};
+use portcullis_proxy as proxy;
+use portcullis_scim::{GroupPatch, Service};
+use portcullis_sso::{Allowed, Assertion, ClaimNames, ClientAuth, Fetch, Idp, OidcSettings, Subject};
+use portcullis_store as store;
+use tracing::level_filters::LevelFilter;
+use url::Url;
+
+use crate::desk::Clients;
+use crate::fetch::Reach;
+use crate::health::AppHealth;
+use crate::log::Format;
+use crate::own::Site;
+
+/// Who is let in by a verified login, and for how long.
+pub(crate) struct Admission {
+    /// Without a directory there is nothing to match.
+    directory: bool,
+    claim: String,
+    to: store::LinkTo,
+    domains: Vec<String>,
+    trust_email: bool,
+    user_from: UserFrom,
+    absolute_ms: i64,
+}
+
+impl Admission {
+    /// What the store is asked to let in.
+    pub(crate) fn sign_in(
+        &self,
+        keys: &Keyring,
+        app: AppId,
+        assertion: &Assertion,
+        session: store::NewSession,
+        flow: (Vec<u8>, Timestamp),
+    ) -> store::SignIn {
+        let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
+        let provisioning = if self.directory {
+            let value = assertion.claim(&self.claim).map(str::to_owned);
+            let link = store::Link { claim: self.claim.clone(), value, to: self.to };
+            store::Provisioning::Directory { directories: vec![DirectoryId::ONLY], link }
+        } else {
+            store::Provisioning::None
+        };
+        let believed = assertion.email_verified() || self.trust_email;
+        let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
+        let claims = store::Claims {
+            email: text(assertion.email()).filter(|_| believed),
+            name: text(assertion.name()),
+            preferred_username: text(assertion.preferred_username()),
+            groups: assertion.groups().unwrap_or_default().to_vec(),
+        };
+        let named =
+            [assertion.idp(), &issuer, &subject].map(|part| format!("{}:{part}", part.len())).concat();
+        store::SignIn {
+            org: OrgId::ONLY,
+            app,
+            idp: assertion.idp().into(),
+            keyed: keys.hash(Purpose::Tombstone, named.as_bytes()),
+            issuer,
+            subject,
+            provisioning,
+            domains: self.domains.clone(),
+            user_from: self.user_from,
+            claims,
+            session,
+            flow: flow.0,
+            flow_until: flow.1,
+        }
+    }
+
+    /// When a session that begins now ends at the latest; the IdP's own end counts too.
+    pub(crate) fn expires(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
+        let ours = now.plus_ms(self.absolute_ms);
+        at_idp.map_or(ours, |theirs| ours.min(theirs))
+    }
+}
+
+/// The app as its own pages need it.
+///
+/// # Errors
+/// [`DataPlaneError`]: a fault of ours, for the configuration was checked.
+pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
+    let path = file.public_url.path();
+    let oidc = oidc(file);
+    Ok(Site {
+        host: file.public_url.host().to_owned(),
+        origin: file.public_url.origin().to_owned(),
+        home: format!("{path}/"),
+        ours: format!("{path}{}", file.prefix),
+        cookie: proxy::session_cookie(&public_url(file)?),
+        idp: Arc::new(Idp::new(oidc.clone(), fetch)),
+        oidc,
+        admission: Admission {
+            directory: !matches!(file.provisioning, Provisioning::None),
+            claim: file.idp.link.claim.clone(),
+            to: match file.idp.link.to {
+                LinkTo::ExternalId => store::LinkTo::ExternalId,
+                LinkTo::UserName => store::LinkTo::UserName,
+            },
+            domains: domains(file).to_vec(),
+            trust_email: file.idp.oidc.trust_email,
+            user_from: file.identity.user,
+            absolute_ms: ms(file.session.absolute),
+        },
+    })
+}
+
+fn domains(file: &File) -> &[String] {
+    match &file.idp.domains {
+        Domains::Any => &[],
+        Domains::Only(domains) => domains,
+    }
+}
+
+fn oidc(file: &File) -> OidcSettings {
+    let (idp, oidc) = (&file.idp, &file.idp.oidc);
+    let path = file.public_url.path();
+    let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
+    OidcSettings {
+        client_secret: Some(Secret::new(oidc.client_secret.expose())),
+        client_auth: match oidc.client_auth {
+            portcullis_config::ClientAuth::Basic => ClientAuth::Basic,
+            portcullis_config::ClientAuth::Post => ClientAuth::Post,
+        },
+        scopes: oidc.scopes.clone(),
+        claims: ClaimNames {
+            email: oidc.claims.email.clone(),
+            groups: oidc.claims.groups.clone(),
+            name: oidc.claims.name.clone(),
+        },
+        link_claim: idp.link.claim.clone(),
+        skew_ms: ms(oidc.skew),
+        subject: match idp.preset {
+            Preset::Entra => Subject::Entra,
+            Preset::Google => Subject::Google { domains: domains(file).to_vec() },
+            Preset::Generic | Preset::Okta => Subject::Sub,
+        },
+        allow: allowed(file),
+        loopback: file.public_url.is_loopback(),
+        ..OidcSettings::new(&idp.name, oidc.issuer.as_str(), &oidc.client_id, &redirect_uri)
+    }
+}
+
+/// Who may write to the directory.
+pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
+    let Provisioning::Scim(scim) = &file.provisioning else { return None };
+    let hash = |token: &portcullis_config::Secret| keys.hash(Purpose::ScimToken, token.expose().as_bytes());
+    let url = &scim.public_url;
+    let base = format!("{}{}/scim/v2", url.origin(), url.path());
+    let group_patch = match scim.groups.patch_answer {
+        portcullis_config::PatchAnswer::NoContent => GroupPatch::Empty,
+        portcullis_config::PatchAnswer::Resource => GroupPatch::Whole,
+    };
+    Some(Clients { tokens: scim.token.iter().map(hash).collect(), service: Service::new(&base, group_patch) })
+}
+
+/// Milliseconds, as the parts count them.
+pub(crate) fn ms(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Where requests of our own may go.
+pub(crate) fn reach(file: &File) -> Reach {
+    let issuer = Url::parse(file.idp.oidc.issuer.as_str()).ok();
+    Reach {
+        issuers: issuer.and_then(|url| url.host_str().map(str::to_owned)).into_iter().collect(),
+        allow: allowed(file),
+        loopback: file.public_url.is_loopback(),
+    }
+}
+
+fn allowed(file: &File) -> Vec<Allowed> {
+    let allow = file.http_client.allow.iter();
+    allow.map(|allowed| Allowed { host: allowed.host.clone(), port: allowed.port }).collect()
+}
+
+/// Where the app says how it is.
+pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
+    let path = file.upstream.health.as_ref()?.as_str().parse().ok()?;
+    let dial = file.upstream.url.authority();
+    let host = match &file.upstream.host {
+        HostTold::Public => authority(file),
+        HostTold::Upstream => dial.clone(),
+        HostTold::Name(name) => name.clone(),
+    };
+    Some(AppHealth { dial: dial.parse().ok()?, host, path })
+}
+
+fn authority(file: &File) -> String {
+    let url = &file.public_url;
+    url.port().map_or_else(|| url.host().to_owned(), |port| format!("{}:{port}", url.host()))
+}
+
+/// The log's level.
+pub(crate) fn level(file: &File) -> LevelFilter {
+    match file.log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// The log's form; where the file says nothing, text on a terminal.
+pub(crate) fn format(file: &File) -> Format {
+    match file.log.format {
+        Some(LogFormat::Json) => Format::Json,
+        Some(LogFormat::Text) => Format::text(),
+        None => Format::for_this_terminal(),
+    }
+}
+
+/// Why the data plane cannot use a configuration that was found valid: the two readings of it differ.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataPlaneError {
+    #[error("public_url cannot be used")]
+    PublicUrl(#[from] url::ParseError),
+    #[error("public_url cannot be used")]
+    Site(#[from] proxy::SiteError),
+    #[error("upstream.url cannot be used")]
+    Upstream(#[from] proxy::UpstreamError),
+    #[error("the app's rules cannot be used")]
+    Rules(#[from] proxy::RulesError),
+    #[error("trusted_proxies cannot be used")]
+    Network(#[from] proxy::NetworkError),
+}
+
+/// What the data plane goes by.
+///
+/// # Errors
+/// [`DataPlaneError`]: a fault of ours, for the configuration was checked.
+pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, DataPlaneError> {
+    let upstream = proxy::Upstream::new(&proxy::UpstreamSettings {
+        url: Url::parse(&format!("http://{}", file.upstream.url.authority()))?,
+        connect_timeout: file.upstream.connect_timeout,
+        first_byte_timeout: file.upstream.first_byte_timeout,
+        host: match &file.upstream.host {
+            HostTold::Public => proxy::HostSent::Public,
+            HostTold::Upstream => proxy::HostSent::Upstream,
+            HostTold::Name(name) => proxy::HostSent::Named(name.clone()),
+        },
+    })?;
+    let trusted = file.trusted_proxies.iter().map(|network| network.to_string().parse());
+    let accept = proxy::Accept {
+        trusted: proxy::Networks::new(trusted.collect::<Result<_, _>>()?),
+        strip: proxy::Strip::default(),
+        head: file.limits.head.bytes(),
+    };
+    let log = proxy::LogDetail {
+        identity: match file.log.identity {
+            LogIdentity::Id => proxy::LogIdentity::Id,
+            LogIdentity::Name => proxy::LogIdentity::Name,
+            LogIdentity::Email => proxy::LogIdentity::Email,
+            LogIdentity::None => proxy::LogIdentity::None,
+        },
+        client: match file.log.client {
+            LogClient::Full => proxy::LogClient::Full,
+            LogClient::Prefix => proxy::LogClient::Prefix,
+            LogClient::None => proxy::LogClient::None,
+        },
+    };
+    let site = proxy::Site::new(AppId::ONLY, "default", "default", &public_url(file)?, upstream)?;
+    Ok(proxy::Rules::new(policy, accept, vec![site], log)?)
+}
+
+fn public_url(file: &File) -> Result<Url, url::ParseError> {
+    Url::parse(&format!("{}{}/", file.public_url.origin(), file.public_url.path()))
+}
+
+/// Bounds on what a client may take.
+pub(crate) fn limits(file: &File) -> proxy::Limits {
+    proxy::Limits {
+        head: file.limits.head.bytes(),
+        head_time: file.limits.head_time,
+        idle: file.limits.idle,
+        send_buffer: file.limits.send_buffer.bytes(),
+    }
+}
+
+/// Where the data plane listens.
+pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
+    let tls = file.listen.proxy.tls.as_ref().map(|tls| proxy::TlsFiles {
+        certificate: tls.certificate.certificate.clone(),
+        key: tls.certificate.key.clone(),
+    });
+    vec![proxy::Listener { address: file.listen.proxy.address, tls }]
+}
+
+/// Where the access log goes, and how it looks.
+pub(crate) fn access_log(file: &File) -> (proxy::LogTarget, proxy::LogFormat) {
+    let target = match &file.log.access {
+        AccessLog::Stdout => proxy::LogTarget::Stdout,
+        AccessLog::Off => proxy::LogTarget::Off,
+        AccessLog::File(path) => proxy::LogTarget::File(path.clone()),
+    };
+    let format = match format(file) {
+        Format::Json => proxy::LogFormat::Json,
+        Format::Text { .. } => proxy::LogFormat::Text,
+    };
+    (target, format)
+}
+
+/// Everything that decides, compiled.
+pub(crate) fn policy(file: &File, version: u64) -> Arc<Policy> {
+    Arc::new(file.policy(portcullis_policy::RulesVersion(version)))
+}

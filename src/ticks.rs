@@ -1,0 +1,125 @@
+//! What happens by the clock: sessions that are over, last-seen times, holds that stand, old rows, the IdP's keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_policy::Timestamp;
+use portcullis_session::Sessions;
+use portcullis_store::{Retention, Store};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::desk::Desk;
+use crate::log::chain;
+use crate::own::Own;
+use crate::revocation::Revocation;
+
+/// Live exchanges end within a second of the clock's word (R9).
+const EXPIRE: Duration = Duration::from_millis(500);
+/// What a crash may forget of last-seen times.
+const SAVE: Duration = Duration::from_secs(15);
+const REMIND: Duration = Duration::from_secs(60);
+const TIDY: Duration = Duration::from_secs(600);
+/// How often discovery and keys are read again while the IdP answers, and while it does not.
+const IDP: Duration = Duration::from_secs(300);
+const IDP_DOWN: Duration = Duration::from_secs(10);
+
+/// Everything that ticks.
+pub(crate) struct Ticks {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) revocation: Revocation,
+    pub(crate) own: Arc<Own>,
+    pub(crate) desk: Option<Arc<Desk>>,
+}
+
+impl Ticks {
+    /// Starts the ticks on the current runtime; they end when `stop` says so.
+    pub(crate) fn start(self, stop: watch::Receiver<bool>) {
+        let ticks = Arc::new(self);
+        let revocation = ticks.revocation.clone();
+        every(EXPIRE, stop.clone(), move || {
+            revocation.expire(Timestamp::now());
+            std::future::ready(())
+        });
+        let ticking = ticks.clone();
+        every(SAVE, stop.clone(), move || ticking.clone().save());
+        let ticking = ticks.clone();
+        every(REMIND, stop.clone(), move || {
+            ticking.desk.iter().for_each(|desk| desk.remind());
+            std::future::ready(())
+        });
+        let ticking = ticks.clone();
+        every(TIDY, stop.clone(), move || ticking.clone().tidy());
+        tokio::spawn(ask_idp(ticks.own.clone(), stop));
+    }
+
+    async fn save(self: Arc<Self>) {
+        save(&self.sessions, &self.store).await;
+    }
+
+    async fn tidy(self: Arc<Self>) {
+        if let Err(error) = self.store.tidy(Timestamp::now(), Retention::new(self.sessions.idle_ms())).await {
+            tracing::warn!(error = %chain(&error), "old rows could not be removed: they are tried again in ten minutes");
+        }
+    }
+}
+
+/// Writes down when clients were last heard.
+pub(crate) async fn save(sessions: &Sessions, store: &Store) {
+    let heard = sessions.heard();
+    if heard.is_empty() {
+        return;
+    }
+    if let Err(error) = store.seen(heard).await {
+        tracing::warn!(error = %chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
+    }
+}
+
+/// Keeps discovery and keys fresh. An IdP that is down stops new logins and nobody else; this says so once.
+async fn ask_idp(own: Arc<Own>, mut stop: watch::Receiver<bool>) {
+    let mut answering = None;
+    loop {
+        let idp = own.site.load().idp.clone();
+        let read = idp.refresh(Timestamp::now()).await;
+        match &read {
+            Ok(()) if answering != Some(true) => tracing::info!(idp = idp.name(), "the IdP answers"),
+            Err(refusal) if answering != Some(false) => {
+                tracing::error!(
+                    idp = idp.name(),
+                    reason = refusal.class.word(),
+                    "the IdP does not answer: nobody new can sign in, whoever is in stays in. {refusal}"
+                );
+            }
+            _ => {}
+        }
+        answering = Some(read.is_ok());
+        let pause = if read.is_ok() { IDP } else { IDP_DOWN };
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = own.new_site.notified() => answering = None,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn every<F>(period: Duration, mut stop: watch::Receiver<bool>, mut act: impl FnMut() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send,
+{
+    tokio::spawn(async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                _ = ticks.tick() => act().await,
+            }
+        }
+    });
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
