@@ -39,7 +39,9 @@ def setup(folder, port, app, scim):
     do(folder, "create", "client", "--client-id", "app", "--client-secret", "app-secret", "--client-name", "app",
        "--client-uri", scim, "--redirect-uris", app + CALLBACK, "--post-logout-redirect-uris", app + LOGGED_OUT,
        "--grant-types", "authorization_code", "--grant-types", "refresh_token", "--response-types", "code",
-       "--scope", "openid profile email groups", "--token-endpoint-auth-method", "client_secret_basic", "--quiet")
+       "--scope", "openid profile email groups", "--token-endpoint-auth-method", "client_secret_basic",
+       # Said, or the longest hash its key can do is taken: RS512, which is on nobody's list.
+       "--id-token-signed-response-alg", "RS256", "--quiet")
     # Without an audience of its own the ID token has `aud: []`.
     do(folder, "set", "client", "app", "--audience", "app", "--quiet")
     do(folder, "create", "token", "--token-id", "scim", "--access-token", "scim-push-token", "--client", "app",
