@@ -103,7 +103,7 @@ impl Claims {
                 let domain = self.need("hd", "Only accounts of a Google Workspace may sign in.")?;
                 if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
                     return Err(claims(
-                        format_args!("hd among {}", domains.join(", ")),
+                        format_args!("hd among domains ({})", domains.join(", ")),
                         domain,
                         "If people of this Workspace may sign in, add it to the domains of the identity provider.",
                     ));

@@ -87,8 +87,8 @@ pub(super) fn tokens(answer: &Response<Bytes>) -> Result<Tokens, Refusal> {
         let Ok(error) = serde_json::from_slice::<ErrorAnswer>(answer.body()) else {
             return Err(refuse(answer.status().to_string(), BROKEN));
         };
-        let description = error.error_description.unwrap_or_default();
-        return Err(refuse(format!("{} {description}", error.error), remedy_for(&error.error)));
+        let description = error.error_description.map_or_else(String::new, |text| format!(": {text}"));
+        return Err(refuse(format!("{}{description}", error.error), remedy_for(&error.error)));
     }
     // The parser's own words may quote the answer, and the answer holds tokens.
     let Ok(found) = serde_json::from_slice::<TokenAnswer>(answer.body()) else {
@@ -207,9 +207,9 @@ mod tests {
             (
                 400,
                 r#"{"error":"invalid_grant","error_description":"<b>used</b>"}"#,
-                "invalid_grant <b>used</b>",
+                "invalid_grant: <b>used</b>",
             ),
-            (401, r#"{"error":"invalid_client"}"#, "invalid_client "),
+            (401, r#"{"error":"invalid_client"}"#, "invalid_client"),
             (302, "", "302 Found"),
             (500, "<html>", "500 Internal Server Error"),
             (200, r#"{"access_token":"a"}"#, "no id_token"),

@@ -132,6 +132,12 @@ impl Idp {
         Some(url.into())
     }
 
+    /// The origin of [`Self::logout_url`], for the policy of the page whose button leads there.
+    pub fn logout_origin(&self) -> Option<String> {
+        let url = self.provider.cached()?.metadata.end_session.clone()?;
+        Some(url.origin().ascii_serialization())
+    }
+
     fn authorization_url(&self, metadata: &Metadata, pending: &Pending) -> String {
         let verifier = PkceCodeVerifier::new(pending.verifier().to_owned());
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
@@ -222,7 +228,7 @@ fn comes_from(issuer: &str, always_said: bool, answer: &Answer) -> Result<(), Re
 
 fn code_of(answer: Answer) -> Result<Secret, Refusal> {
     if let Some(error) = answer.error {
-        let description = answer.error_description.unwrap_or_default();
+        let description = answer.error_description.map_or_else(String::new, |text| format!(": {text}"));
         let remedy = match error.as_str() {
             "access_denied" => "Assign the person to the application at the identity provider.",
             "invalid_scope" => "Ask for scopes that the identity provider knows: see scopes.",
@@ -234,7 +240,7 @@ fn code_of(answer: Answer) -> Result<Secret, Refusal> {
         return Err(Refusal::new(
             Class::ProviderError,
             "a code",
-            format_args!("{error} {description}"),
+            format_args!("{error}{description}"),
             remedy,
         ));
     }

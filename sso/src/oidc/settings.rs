@@ -5,7 +5,7 @@ use portcullis_keys::Secret;
 use crate::Allowed;
 
 /// One OpenID provider, ready to be asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
     /// Its name in the configuration.
     pub name: String,
