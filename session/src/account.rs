@@ -162,7 +162,8 @@ impl State {
         !self.exchanges.is_empty()
     }
 
-    /// Puts an exchange on its pass; false where it was cut or roles or rules moved since `who` was read.
+    /// Puts an exchange on its pass; false where roles or rules moved since `who` was read, and where a mark forbids
+    /// its session: until it stands nothing cuts it, so that whoever is refused here gets an answer.
     pub(crate) fn stand(
         &mut self,
         key: usize,
@@ -173,11 +174,8 @@ impl State {
         let unmoved = !self.is_stale()
             && pass.version() >= in_force
             && self.principal.as_ref().is_some_and(|now| Arc::ptr_eq(now, who));
-        let Some(entry) =
-            self.exchanges.get_mut(key).filter(|entry| unmoved && entry.exchange.reason().is_none())
-        else {
-            return false;
-        };
+        let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.marked(self).is_none());
+        let Some(entry) = self.exchanges.get_mut(key).filter(|_| unmoved && unmarked) else { return false };
         entry.stands = Some((pass.clone(), who.clone()));
         true
     }
@@ -220,7 +218,7 @@ impl State {
         self.scan()
     }
 
-    /// Cuts every exchange whose session the marks forbid. One whose session nobody has read yet is left to its read.
+    /// Cuts every exchange that stands and whose session the marks forbid.
     pub(crate) fn scan(&mut self) -> Doomed {
         self.doom(|state, entry| entry.session.marked(state))
     }
@@ -232,12 +230,12 @@ impl State {
 
     /// Cuts every exchange that stands: what it stands on cannot be proven.
     pub(crate) fn scan_standing(&mut self) -> Doomed {
-        self.doom(|_, entry| entry.stands.as_ref().map(|_| Ended::Unproven))
+        self.doom(|_, _| Some(Ended::Unproven))
     }
 
     fn doom(&mut self, why: impl Fn(&State, &Entry) -> Option<Ended>) -> Doomed {
         let mut doomed = Doomed::default();
-        for (_, entry) in &self.exchanges {
+        for (_, entry) in self.exchanges.iter().filter(|(_, entry)| entry.stands.is_some()) {
             if entry.exchange.reason().is_none()
                 && let Some(ended) = why(self, entry)
             {

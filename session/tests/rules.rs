@@ -54,6 +54,7 @@ fn removals_out_of_order_leave_the_larger_generation() {
     let sessions = sessions();
     let exchange = InFlight::new();
     let enrolment = load_as(&sessions, &exchange, described(ALICE, 1, 1, true, &[]), 1).unwrap();
+    stand(&enrolment, "/");
     let session = enrolment.session().clone();
     drop(sessions.apply(&out(2)));
     drop(sessions.apply(&out(1)));
@@ -134,13 +135,27 @@ fn an_exchange_whose_session_is_not_read_yet_is_waited_for() {
 }
 
 #[test]
-fn an_exchange_that_was_cut_stands_on_nothing() {
+fn a_mark_between_the_check_and_the_stand_is_a_refusal_and_no_cut() {
     let sessions = sessions();
-    let enrolment = load(&sessions, &InFlight::new());
+    let exchange = InFlight::new();
+    let enrolment = load(&sessions, &exchange);
     let who = enrolment.who().unwrap();
     let pass = decide(&policy(1), "/", &who).unwrap();
-    drop(sessions.apply(&out(1)));
+    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
     assert!(!enrolment.stands_on(&pass, &who));
+    assert_eq!(exchange.reason(), None, "whoever is refused gets an answer");
+    assert!(!is_ready(&mut cleared), "until then it is waited for");
+    drop(enrolment);
+    assert!(is_ready(&mut cleared));
+}
+
+#[test]
+fn a_cold_request_of_somebody_removed_is_refused_and_not_cut() {
+    let sessions = sessions();
+    let exchange = InFlight::new();
+    let refused = load_as(&sessions, &exchange, described(ALICE, 2, 1, false, &[]), 0);
+    assert_eq!(refused.err(), Some(Ended::Revoked));
+    assert_eq!(exchange.reason(), None);
 }
 
 #[test]
@@ -210,6 +225,7 @@ fn an_epoch_ends_what_was_born_before_it() {
     let sessions = sessions();
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
+    stand(&enrolment, "/");
     drop(sessions.apply(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "other".into()), 1)]));
     assert_eq!(exchange.reason(), None);
     drop(sessions.apply(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "okta".into()), 1)]));
@@ -238,6 +254,7 @@ fn the_clock_ends_exchanges_and_the_client_keeps_them() {
     let sessions = sessions();
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
+    stand(&enrolment, "/");
     enrolment.touch(NOW.plus_ms(IDLE_MS - 1));
     drop(sessions.expire(NOW.plus_ms(IDLE_MS)));
     assert_eq!(exchange.reason(), None);
@@ -246,6 +263,7 @@ fn the_clock_ends_exchanges_and_the_client_keeps_them() {
 
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
+    stand(&enrolment, "/");
     enrolment.touch(NOW.plus_ms(3_600_000));
     drop(sessions.expire(NOW.plus_ms(3_600_000)));
     assert_eq!(exchange.reason(), Some(Ended::Expired));

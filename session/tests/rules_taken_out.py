@@ -34,8 +34,8 @@ ROWS = [
      "            drop(state);\n"
      "            let mut state = account.state.lock();\n"
      "            (state.enrol(account, session, exchange), verdict)"),
-    ("R4 stands on: not if cut meanwhile", "account.rs",
-     ".filter(|entry| unmoved && entry.exchange.reason().is_none())", ".filter(|_| unmoved)"),
+    ("R4 stands on: not if a mark came meanwhile", "account.rs",
+     ".filter(|_| unmoved && unmarked)", ".filter(|_| unmoved && (unmarked || true))"),
     ("R4 stands on: not if the description moved", "account.rs",
      "self.principal.as_ref().is_some_and(|now| Arc::ptr_eq(now, who))", "{ let _ = who; true }"),
     ("R4 stands on: not under old rules", "account.rs",
