@@ -1,0 +1,5 @@
+//! What the fuzzers hold to be true, apart from the fuzzers, so that the stable compiler can replay their corpora.
+
+pub mod config;
+pub mod oidc;
+pub mod scim;

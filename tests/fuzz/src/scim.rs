@@ -1,0 +1,137 @@
+//! What the SCIM fuzzers hold to be true of any input. The same functions replay the corpora on the stable compiler
+//! (`scim/tests/suite/corpus.rs`).
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use portcullis_policy::{ResourceId, Timestamp};
+use portcullis_scim::{
+    Act, Filter, GroupPatch, Meta, Outcome, Record, Request, Resource, ResourceKind, Schemas, ScimError,
+    Service, Version, Wanted, Write, answer, read,
+};
+use serde_json::{Value, json};
+
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::core);
+
+/// A filter reads or is refused; what is read prints and reads as itself, and means what its look-ups find.
+pub fn filter(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for kind in ResourceKind::ALL {
+        let Ok(filter) = Filter::parse(&SCHEMAS, kind, text) else { continue };
+        let printed = filter.to_string();
+        // Canonical names are longer than short ones, so the print of a very long filter may be beyond the limit.
+        if printed.len() <= portcullis_scim::filter::MAX_LENGTH {
+            assert_eq!(Filter::parse(&SCHEMAS, kind, &printed).as_ref(), Ok(&filter), "{printed}");
+        }
+        let record = record(sample(kind));
+        if let Ok(lookups) = filter.lookups() {
+            let mut rows = record.resource.indexed(&SCHEMAS);
+            rows.push(portcullis_scim::Row {
+                path: "id".to_owned(),
+                element: 0,
+                value: record.id.to_string(),
+            });
+            let found = lookups.iter().all(|lookup| lookup.is_met_by(&rows));
+            assert_eq!(found, filter.matches(&record), "{printed}");
+        }
+    }
+}
+
+/// The path of a PATCH, with each operation and several values.
+pub fn patch_path(data: &[u8]) {
+    let Ok(path) = std::str::from_utf8(data) else { return };
+    for kind in ResourceKind::ALL {
+        for op in ["add", "replace", "remove"] {
+            for value in
+                [json!("x"), json!("True"), json!({ "value": "x", "primary": true }), json!([]), Value::Null]
+            {
+                let operation = json!({ "op": op, "path": path, "value": value });
+                patch(kind, &json!({ "schemas": [PATCH_OP], "Operations": [operation] }).to_string());
+            }
+        }
+    }
+}
+
+/// A whole request: the first byte chooses method and place, the rest is the body.
+pub fn body(data: &[u8]) {
+    let Some((first, body)) = data.split_first() else { return };
+    let (method, path) = match first % 6 {
+        0 => ("POST", "/Users"),
+        1 => ("PUT", "/Users/u-1"),
+        2 => ("PATCH", "/Users/u-1"),
+        3 => ("POST", "/Groups"),
+        4 => ("PUT", "/Groups/u-1"),
+        _ => ("PATCH", "/Groups/u-1"),
+    };
+    send(method, path, Bytes::copy_from_slice(body));
+}
+
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+fn patch(kind: ResourceKind, body: &str) {
+    let path = format!("{}/u-1", kind.endpoint());
+    send("PATCH", &path, Bytes::from(body.to_owned()));
+}
+
+/// Reads, applies and answers one write.
+fn send(method: &str, path: &str, body: Bytes) {
+    let Ok(request) = http::Request::builder().method(method).uri(path).body(body) else { return };
+    let wanted = Wanted::by(&SCHEMAS, &request);
+    let outcome = match read(&SCHEMAS, &request) {
+        Ok(Request::Write(write)) => written(&write),
+        Ok(_) => return,
+        Err(error) => Err(error),
+    };
+    assert_ne!(outcome, Err(ScimError::Internal), "bad input is never our fault");
+    let service = Service::new("https://scim.example.test/scim/v2", GroupPatch::Whole);
+    let response = answer(&SCHEMAS, &service, &wanted, outcome);
+    assert!(!response.status().is_server_error());
+}
+
+fn written(write: &Write) -> Result<Outcome, ScimError> {
+    let before = record(sample(write.kind()));
+    let after = match &write.act {
+        Act::Create(resource) => resource.clone(),
+        Act::Replace(_, resource) => resource.replacing(&before.resource),
+        Act::Patch(_, _, patch) => patch.apply(&SCHEMAS, &before)?,
+        Act::Delete(..) => return Ok(Outcome::Deleted),
+    };
+    let json = after.to_json();
+    assert_eq!(Resource::from_json(after.kind(), &json).as_ref(), Ok(&after));
+    assert!(!json.contains("\"password\""));
+    // Nobody is put out by a write that was not seen to do so.
+    if before.resource.active() == Some(true)
+        && after.active() != Some(true)
+        && !matches!(write.act, Act::Create(_))
+    {
+        assert!(write.takes_away() && write.deprovisions().is_some(), "{json}");
+    }
+    let lost = before.resource.members().any(|member| after.members().all(|other| other != member));
+    assert!(!lost || write.takes_away() || matches!(write.act, Act::Create(_)), "{json}");
+    // The same write again changes nothing more.
+    if let Act::Replace(_, resource) = &write.act {
+        assert_eq!(resource.replacing(&after), after);
+    }
+    Ok(Outcome::Changed(record(after)))
+}
+
+fn record(resource: Resource) -> Record {
+    let meta = Meta { created: Timestamp(1_000), modified: Timestamp(2_000), version: Version(3) };
+    Record { id: ResourceId::new("u-1"), resource, meta, groups: Vec::new() }
+}
+
+/// Somebody, and a group, with something of each shape.
+fn sample(kind: ResourceKind) -> Resource {
+    let json = match kind {
+        ResourceKind::User => json!({
+            "userName": "a@corp.test", "externalId": "x", "active": true, "title": "a",
+            "name": { "givenName": "a", "familyName": "b" },
+            "emails": [{ "value": "a", "type": "work", "primary": true }, { "value": "b", "type": "home" }],
+            "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": { "department": "a", "manager": { "value": "b" } },
+        }),
+        ResourceKind::Group => json!({
+            "displayName": "a", "members": [{ "value": "a", "type": "User" }, { "value": "b", "type": "Group", "display": "b" }],
+        }),
+    };
+    Resource::from_json(kind, &json.to_string()).unwrap_or_else(|error| panic!("{error}"))
+}
