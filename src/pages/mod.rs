@@ -46,8 +46,11 @@ pub(crate) enum Page<'a> {
     FormNotSent,
     /// A frame was asked for without a session. Its link opens the top window.
     Framed { return_to: &'a str },
-    /// Signed in, but the rule of the path asks for a role the person does not have.
+    /// Signed in, but not with a role that the path asks for, or not known by what the application is to be told.
+    /// `who` is empty where it is not known.
     NoAccess { who: &'a str, reference: &'a str },
+    /// A page of another site sent it, and what it asks for is only for our own pages.
+    OtherSite { reference: &'a str },
     /// Nothing stands at this path.
     NotFound,
     /// The host is no public name of ours. Nothing is linked from this page, not even its style.
@@ -82,9 +85,10 @@ impl Page<'_> {
             Self::SignedOut { .. } | Self::Logout { .. } => StatusCode::OK,
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::FormNotSent | Self::Framed { .. } => StatusCode::UNAUTHORIZED,
-            Self::LoginRefused { .. } | Self::LoginStuck { .. } | Self::NoAccess { .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Self::LoginRefused { .. }
+            | Self::LoginStuck { .. }
+            | Self::NoAccess { .. }
+            | Self::OtherSite { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -260,6 +264,8 @@ mod tests {
             Page::FormNotSent,
             Page::Framed { return_to: "/board" },
             Page::NoAccess { who: "alice@example.com", reference: REF },
+            Page::NoAccess { who: "", reference: REF },
+            Page::OtherSite { reference: REF },
             Page::NotFound,
             Page::Misdirected,
             Page::BadRequest { reference: REF },

@@ -79,10 +79,17 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .line("This part of the page is only for people who are signed in.")
             .link("Sign in", login(place, return_to), Some("_top")),
         Page::NoAccess { who, reference } => Words::trouble("This page is not open to you")
-            .line(format!("You are signed in as {}, without a role that this page asks for.", cut(who)))
+            .line(match *who {
+                "" => "You are signed in, but your account may not open it.".to_owned(),
+                who => format!("You are signed in as {}, and that account may not open it.", cut(who)),
+            })
             .need(reference)
             .link("Go to the front page", place.home.to_owned(), None)
             .beside("Sign out", format!("{}/logout", place.ours)),
+        Page::OtherSite { reference } => Words::trouble("This request came from another site")
+            .line(format!("It was not passed on. Open {app} in a window of its own and do it there."))
+            .tell(reference)
+            .link("Go to the front page", place.home.to_owned(), None),
         Page::NotFound => Words::calm("There is nothing here")
             .line("The address may be mistyped, or what was here is gone.")
             .link("Go to the front page", place.home.to_owned(), None),

@@ -1,0 +1,87 @@
+//! The admin API: an operator's orders over HTTP, on `<state>/admin.sock`.
+//!
+//! There is no password: the socket is 0600 in a folder that is 0700, and whoever owns the folder is the operator.
+//! It is HTTP/1.1 and JSON so that `curl --unix-socket` is a client too. Nothing of it is reachable over TCP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Json, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use crate::log::chain;
+use crate::operator::{NotDone, Operator, Person};
+
+/// The name of the socket in the state folder.
+pub(crate) const SOCKET: &str = "admin.sock";
+
+/// What an answer that is no success holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// A sentence for the operator.
+    pub(crate) error: String,
+}
+
+/// `GET /users`, `POST /users`, `POST /users/{name}/disable`, `POST /users/{name}/enable`, `GET /refs/{reference}`.
+pub(crate) fn router(operator: Arc<Operator>) -> Router {
+    Router::new()
+        .route("/users", get(list).post(add))
+        .route("/users/{name}/disable", post(disable))
+        .route("/users/{name}/enable", post(enable))
+        .route("/refs/{reference}", get(reference))
+        .fallback(|| async { failed(StatusCode::NOT_FOUND, "there is nothing here".to_owned()) })
+        .layer(DefaultBodyLimit::max(64 * 1024))
+        .with_state(operator)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    after: Option<i64>,
+}
+
+async fn list(State(operator): State<Arc<Operator>>, Query(After { after }): Query<After>) -> Response {
+    answer(StatusCode::OK, operator.users(after).await)
+}
+
+async fn add(State(operator): State<Arc<Operator>>, person: Result<Json<Person>, JsonRejection>) -> Response {
+    match person {
+        Ok(Json(person)) => answer(StatusCode::CREATED, operator.add(person).await),
+        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+async fn disable(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.disable(name).await)
+}
+
+async fn enable(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.enable(name).await)
+}
+
+async fn reference(State(operator): State<Arc<Operator>>, Path(reference): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.reference(&reference).await)
+}
+
+fn answer(success: StatusCode, outcome: Result<impl Serialize, NotDone>) -> Response {
+    match outcome {
+        Ok(value) => (success, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response(),
+        Err(error) => {
+            let status = match &error {
+                NotDone::Unknown(_) => StatusCode::NOT_FOUND,
+                NotDone::Refused(_) => StatusCode::CONFLICT,
+                NotDone::Store(_) | NotDone::NotGone(_) => StatusCode::SERVICE_UNAVAILABLE,
+                NotDone::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            failed(status, chain(&error).to_string())
+        }
+    }
+}
+
+fn failed(status: StatusCode, error: String) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(Failure { error })).into_response()
+}

@@ -1,0 +1,249 @@
+//! The command line: noun, then verb.
+//!
+//! Every command ends with one of four codes: 0 fine, 1 failed, 2 used wrongly, 78 bad configuration. What a command
+//! was asked for goes to standard output, everything else to standard error, so that both can be piped. Text that came
+//! from outside is made fit for a terminal before it is printed.
+
+mod check;
+mod reach;
+mod reference;
+mod schema;
+mod user;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use portcullis_config::{Environment, File, Problems};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did what it was asked for.
+    Fine,
+    /// It could not.
+    Failed,
+    /// It was used wrongly. `clap` uses the same code.
+    Usage,
+    /// The configuration has a problem.
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Fine => Self::SUCCESS,
+            Exit::Failed => Self::FAILURE,
+            Exit::Usage => Self::from(2),
+            Exit::Config => Self::from(Problems::EXIT_CODE),
+        }
+    }
+}
+
+/// A sign-in proxy that takes people out the moment the directory removes them.
+///
+/// Portcullis stands in front of one web application. Nobody reaches it without a single-sign-on session, the
+/// application learns from request headers who is there, and whom the directory removes is out before the directory
+/// gets its answer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example: portcullis -c /etc/portcullis/portcullis.yaml run\n\n\
+                  Exit codes: 0 fine, 1 failed, 2 used wrongly, 78 bad configuration."
+)]
+pub(crate) struct Cli {
+    /// The configuration file. Without it: portcullis.yaml in this folder, else /etc/portcullis/portcullis.yaml.
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve, until SIGTERM. SIGHUP reads the configuration and the bindings again.
+    #[command(after_help = "Example: portcullis -c portcullis.yaml run")]
+    Run,
+    /// Rehearse the whole product on this machine, with an identity provider and an application of its own.
+    #[cfg(feature = "demo")]
+    #[command(after_help = "Example: portcullis demo --script")]
+    Demo(crate::demo::Args),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// The commands that answer and end.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ask {
+    /// Check the configuration, without a network and without starting anything. Fit for a pipeline.
+    #[command(after_help = "Example: portcullis -c portcullis.yaml check --text-only")]
+    Check(check::Check),
+    /// Print every address to paste into the identity provider, under its own words.
+    #[command(after_help = "Example: portcullis -c portcullis.yaml urls")]
+    Urls,
+    /// Print the JSON Schema of the configuration file, for an editor.
+    #[command(after_help = "Example: portcullis schema > portcullis.schema.json")]
+    Schema(schema::Schema),
+    /// Print what is known about a reference number that somebody was shown.
+    #[command(after_help = "Example: portcullis ref 7Q2M-X4KD")]
+    Ref(reference::Ref),
+    /// List people, add them, and put them out by hand.
+    #[command(subcommand, arg_required_else_help = true)]
+    User(user::User),
+}
+
+impl Ask {
+    /// Does it. `config` is what `-c` named.
+    pub(crate) fn answer(self, config: Option<&Path>) -> Exit {
+        match self {
+            Self::Check(check) => check.answer(config),
+            Self::Urls => check::urls(config),
+            Self::Schema(schema) => schema.answer(),
+            Self::Ref(reference) => reference.answer(config),
+            Self::User(user) => user.answer(config),
+        }
+    }
+}
+
+/// The configuration file: what `-c` named, else where it is looked for.
+///
+/// # Errors
+/// One problem that names the places.
+pub(crate) fn config_path(named: Option<&Path>) -> Result<PathBuf, Problems> {
+    named.map_or_else(portcullis_config::find_default_path, |path| Ok(path.to_owned()))
+}
+
+/// Says what is wrong with the configuration.
+pub(crate) fn tell(problems: &Problems) -> Exit {
+    eprintln!("{problems}");
+    Exit::Config
+}
+
+/// Says why a command failed.
+fn complain(error: &dyn std::error::Error) -> Exit {
+    eprintln!("portcullis: {}", seen(&crate::log::chain(error).to_string()));
+    Exit::Failed
+}
+
+/// The whole configuration, for commands that work on the store.
+fn whole(config: Option<&Path>) -> Result<File, Exit> {
+    let path = config_path(config).map_err(|problems| tell(&problems))?;
+    let loaded =
+        portcullis_config::load(&path, &Environment::system()).map_err(|problems| tell(&problems))?;
+    Ok(loaded.file)
+}
+
+/// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Foreign text, fit for a terminal: what would be acted on is shown as an escape.
+fn seen(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let acted_on = c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        // Writing to a String does not fail.
+        let _ = if acted_on { write!(out, "{}", c.escape_default()) } else { write!(out, "{c}") };
+    }
+    out
+}
+
+/// Lines of a table: columns as wide as their widest entry, two blanks apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (entry, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{entry:width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_text_is_a_sentence_and_every_command_has_an_example() {
+        // clap takes the dot away from a text of one sentence.
+        let is_sentence = |text: &str| text.contains(' ') && text.starts_with(char::is_uppercase);
+        fn look(command: &clap::Command, is_sentence: &impl Fn(&str) -> bool) {
+            let name = command.get_name();
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(is_sentence(&about), "{name}: {about:?}");
+            if command.get_subcommands().next().is_none() {
+                let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(example.starts_with("Example: portcullis "), "{name}: {example:?}");
+            }
+            for argument in
+                command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
+            {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(is_sentence(&help), "{name} {}: {help:?}", argument.get_id());
+            }
+            command.get_subcommands().for_each(|command| look(command, is_sentence));
+        }
+        look(&Cli::command(), &is_sentence);
+    }
+
+    #[test]
+    fn every_example_is_one() {
+        fn look(command: &clap::Command) {
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in example.lines().filter_map(|line| line.strip_prefix("Example: ")) {
+                let line = line.split(" > ").next().unwrap_or_default();
+                let words = line.split(' ').map(|word| word.trim_matches('"'));
+                assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+            }
+            command.get_subcommands().for_each(look);
+        }
+        look(&Cli::command());
+    }
+
+    #[test]
+    fn without_a_command_there_is_help_and_it_is_a_wrong_use() {
+        let refused = Cli::try_parse_from(["portcullis"]).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+        assert_eq!(refused.exit_code(), 2);
+        for wrong in [&["portcullis", "walk"][..], &["portcullis", "user", "add"], &["portcullis", "ref"]] {
+            assert_eq!(Cli::try_parse_from(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_may_be_named_before_or_behind_the_command() {
+        for words in [["portcullis", "-c", "a.yaml", "check"], ["portcullis", "check", "--config", "a.yaml"]]
+        {
+            let cli = Cli::try_parse_from(words).unwrap();
+            assert_eq!(cli.config.as_deref(), Some(Path::new("a.yaml")));
+            assert!(matches!(cli.command, Command::Ask(Ask::Check(_))));
+        }
+    }
+
+    #[test]
+    fn columns_line_up_and_nothing_is_acted_on() {
+        let rows = [["NAME", "STATE"], ["Åsa", "active"], ["x", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "NAME  STATE\nÅsa   active\nx\n");
+        assert_eq!(seen("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+    }
+}

@@ -1,0 +1,294 @@
+//! How a command reaches the store: through the program that runs, else by itself.
+//!
+//! A running program holds the lock of the state folder and everything that must hear of a change, so it is asked on
+//! its admin socket. Where none runs, the command takes the lock, opens the store and asks the same router in its own
+//! process: the same code answers, and what it writes goes through the same log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use portcullis_config::{File, Provisioning};
+use portcullis_policy::RulesVersion;
+use portcullis_scim::Schemas;
+use portcullis_session::Sessions;
+use portcullis_store::{OpenError, Store};
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime::{Handle, Runtime};
+use tower::ServiceExt as _;
+
+use crate::admin::{self, Failure, SOCKET};
+use crate::lock::{Lock, LockError};
+use crate::operator::Operator;
+use crate::revocation::Revocation;
+
+/// A way to the store.
+pub(super) struct Reach(Way);
+
+enum Way {
+    /// A program runs and listens here.
+    Program(PathBuf),
+    /// This process has the store, and the lock until the end.
+    Here { router: Router, store: Arc<Store>, _lock: Lock },
+}
+
+/// Why an order did not get there, or was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReachError {
+    /// What the program, or the store, said to it.
+    #[error("{0}")]
+    Said(String),
+    /// Somebody holds the lock and does not listen: it is starting or leaving, or it is another command.
+    #[error("{held}, and it does not listen at {}. Try again in a moment", .socket.display())]
+    Elsewhere { held: LockError, socket: PathBuf },
+    /// The state folder is not ours to use.
+    #[error(transparent)]
+    Lock(LockError),
+    /// The database could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The socket is there and cannot be used.
+    #[error("{} cannot be used", .socket.display())]
+    Socket { socket: PathBuf, source: io::Error },
+    /// The program went away, or spoke something else.
+    #[error("the program that listens at {} broke off", .socket.display())]
+    Broken { socket: PathBuf, source: hyper::Error },
+    /// An answer that this version does not understand.
+    #[error("the answer was not understood: the program that runs may be of another version")]
+    Answer(#[source] serde_json::Error),
+    /// The order cannot be written as a request.
+    #[error("the name cannot be asked for")]
+    Request(#[from] http::Error),
+    /// The system gives no event loop.
+    #[error("the command could not be started")]
+    Runtime(#[source] io::Error),
+}
+
+/// A runtime for one command.
+///
+/// # Errors
+/// [`ReachError::Runtime`].
+pub(super) fn runtime() -> Result<Runtime, ReachError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReachError::Runtime)
+}
+
+impl Reach {
+    /// Gets to the store, asks once and leaves.
+    ///
+    /// # Errors
+    /// [`ReachError`].
+    pub(super) fn once<T: DeserializeOwned>(
+        file: &File,
+        request: http::request::Builder,
+        body: Option<serde_json::Value>,
+    ) -> Result<T, ReachError> {
+        runtime()?.block_on(async {
+            let reach = Self::open(file).await?;
+            let answer = reach.ask(request, body).await;
+            reach.leave().await;
+            answer
+        })
+    }
+
+    /// Finds the program that runs, else opens the store.
+    ///
+    /// # Errors
+    /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen.
+    pub(super) async fn open(file: &File) -> Result<Self, ReachError> {
+        let socket = file.state.join(SOCKET);
+        match connect(&socket).await {
+            Ok(_) => return Ok(Self(Way::Program(socket))),
+            // Nobody listens: none was started, or one ended without tidying up.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(source) => return Err(ReachError::Socket { socket, source }),
+        }
+        let lock = Lock::take(&file.state).map_err(|error| match error {
+            held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
+            other => ReachError::Lock(other),
+        })?;
+        let store = Arc::new(Store::open(&file.database, Arc::new(Schemas::core())).await?);
+        // Nobody is in, in this process: what is enforced here is what the store says from now on.
+        let policy = Arc::new(file.policy(RulesVersion::default()));
+        let idle = i64::try_from(file.session.idle.as_millis()).unwrap_or(i64::MAX);
+        let operator = Operator {
+            core: Handle::current(),
+            store: store.clone(),
+            revocation: Revocation::new(Sessions::new(0, idle, policy), store.clone()),
+            invites: matches!(file.provisioning, Provisioning::Invited).into(),
+        };
+        Ok(Self(Way::Here { router: admin::router(Arc::new(operator)), store, _lock: lock }))
+    }
+
+    /// Asks, and understands the answer.
+    ///
+    /// # Errors
+    /// [`ReachError::Said`] has the sentence of whoever refused.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        request: http::request::Builder,
+        body: Option<serde_json::Value>,
+    ) -> Result<T, ReachError> {
+        let body = Bytes::from(body.map(|body| body.to_string()).unwrap_or_default());
+        let request = request
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))?;
+        let (status, body) = match &self.0 {
+            Way::Program(socket) => send(socket, request).await?,
+            Way::Here { router, .. } => {
+                let answer = match router.clone().oneshot(request.map(Body::new)).await {
+                    Ok(answer) => answer,
+                    Err(never) => match never {},
+                };
+                let (head, body) = answer.into_parts();
+                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                (head.status, body)
+            }
+        };
+        if !status.is_success() {
+            let said = serde_json::from_slice::<Failure>(&body).map(|failure| failure.error);
+            return Err(ReachError::Said(said.unwrap_or_else(|_| format!("the program answered {status}"))));
+        }
+        serde_json::from_slice(&body).map_err(ReachError::Answer)
+    }
+
+    /// Closes what was opened.
+    pub(super) async fn leave(self) {
+        if let Way::Here { store, .. } = &self.0 {
+            store.close().await;
+        }
+    }
+}
+
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(socket).await
+}
+
+/// One request over the socket, the answer read whole.
+async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ReachError> {
+    let at = || socket.to_owned();
+    let stream = connect(socket).await.map_err(|source| ReachError::Socket { socket: at(), source })?;
+    let broken = |source| ReachError::Broken { socket: at(), source };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let asking = async {
+        let answer: Response<hyper::body::Incoming> = sender.send_request(request).await?;
+        let status = answer.status();
+        Ok::<_, hyper::Error>((status, answer.into_body().collect().await?.to_bytes()))
+    };
+    tokio::select! {
+        answer = asking => answer.map_err(broken),
+        Err(error) = connection => Err(broken(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_config::Environment;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A configuration whose people are invited, with its state in a folder of its own.
+    fn file(state: &Path, provisioning: &str) -> File {
+        let link = match provisioning {
+            "invited" => "    link:\n      claim: email\n      to: userName\n",
+            _ => "",
+        };
+        let text = format!(
+            "public_url: https://wiki.example.com\nupstream: http://127.0.0.1:3000\nprovisioning: {provisioning}\n\
+             state: {}\nidps:\n  okta:\n    domains: any\n{link}    oidc:\n      issuer: https://example.okta.com\n      client_id: a\n      client_secret: ${{env:SECRET}}\n",
+            state.display()
+        );
+        let environment = Environment::of([("SECRET", "not-a-real-one"), ("HOME", "/nowhere")]);
+        portcullis_config::read(Path::new("portcullis.yaml"), text.as_bytes(), &environment).unwrap().file
+    }
+
+    async fn ask(reach: &Reach, method: &str, path: &str, body: Option<Value>) -> Result<Value, ReachError> {
+        reach.ask(Request::builder().method(method).uri(path), body).await
+    }
+
+    fn said(outcome: Result<Value, ReachError>) -> String {
+        match outcome {
+            Err(ReachError::Said(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What every way must do alike.
+    async fn the_whole_round(reach: &Reach) {
+        let alice = json!({"name": "alice@example.com", "email": "alice@example.com"});
+        let added = ask(reach, "POST", "/users", Some(alice.clone())).await.unwrap();
+        assert!(added["id"].as_str().is_some_and(|id| id.len() == 36), "{added}");
+        let taken = said(ask(reach, "POST", "/users", Some(alice)).await);
+        assert!(taken.contains("could not be added"), "{taken}");
+        let unknown = said(ask(reach, "POST", "/users", Some(json!({"name": "x", "admin": true}))).await);
+        assert!(unknown.contains("admin"), "{unknown}");
+
+        for (verb, state) in [("disable", "disabled"), ("disable", "disabled"), ("enable", "active")] {
+            let user =
+                ask(reach, "POST", &format!("/users/alice%40example%2Ecom/{verb}"), None).await.unwrap();
+            assert_eq!(user["state"], state);
+            let listed = ask(reach, "GET", "/users", None).await.unwrap();
+            assert_eq!(listed["users"], json!([user]));
+        }
+        let nobody = said(ask(reach, "POST", "/users/nobody/disable", None).await);
+        assert_eq!(nobody, "there is no user \"nobody\"");
+        let nothing = said(ask(reach, "GET", "/refs/7Q2M-X4KD", None).await);
+        assert!(nothing.starts_with("nothing is kept under 7Q2M-X4KD"), "{nothing}");
+        assert_eq!(said(ask(reach, "GET", "/secrets", None).await), "there is nothing here");
+    }
+
+    #[tokio::test]
+    async fn without_a_program_the_command_does_it_under_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "invited");
+        let reach = Reach::open(&file).await.unwrap();
+        the_whole_round(&reach).await;
+
+        let second = Reach::open(&file).await;
+        assert!(matches!(second, Err(ReachError::Elsewhere { held: LockError::Held { .. }, .. })));
+        reach.leave().await;
+        let after = Reach::open(&file).await.unwrap();
+        assert_eq!(
+            ask(&after, "GET", "/users", None).await.unwrap()["users"][0]["name"],
+            "alice@example.com"
+        );
+    }
+
+    #[tokio::test]
+    async fn with_a_program_it_is_asked_on_its_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "invited");
+        let Reach(Way::Here { router, store, _lock }) = Reach::open(&file).await.unwrap() else { panic!() };
+        let socket = tokio::net::UnixListener::bind(file.state.join(SOCKET)).unwrap();
+        let program = tokio::spawn(async move { axum::serve(socket, router).await });
+
+        let reach = Reach::open(&file).await.unwrap();
+        assert!(matches!(reach.0, Way::Program(_)));
+        the_whole_round(&reach).await;
+
+        // It ended without tidying up: the socket is there, nobody listens, and the lock is free.
+        program.abort();
+        assert!(program.await.is_err());
+        store.close().await;
+        drop(_lock);
+        assert!(matches!(Reach::open(&file).await.unwrap().0, Way::Here { .. }));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_added_by_hand_where_a_directory_says_who_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let reach = Reach::open(&file(folder.path(), "none")).await.unwrap();
+        let refused = said(ask(&reach, "POST", "/users", Some(json!({"name": "alice"}))).await);
+        assert!(refused.contains("provisioning: invited"), "{refused}");
+    }
+}

@@ -1,0 +1,81 @@
+//! `ref`: what is known about a reference number that somebody was shown on a page.
+
+use std::path::Path;
+
+use clap::Args;
+use http::{Method, Request};
+use serde_json::Value;
+
+use super::reach::Reach;
+use super::{Exit, complain, print, seen, table, whole};
+use crate::operator::Told;
+
+/// Prints the whole record of a refusal.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Ref {
+    /// The number on the page: eight letters and digits in two groups. Case and the dash do not matter.
+    #[arg(value_name = "REF", value_parser = read)]
+    reference: String,
+}
+
+fn read(typed: &str) -> Result<String, &'static str> {
+    portcullis_keys::read_reference(typed)
+        .ok_or("a reference number is eight letters and digits in two groups, such as 7Q2M-X4KD")
+}
+
+impl Ref {
+    pub(super) fn answer(self, config: Option<&Path>) -> Exit {
+        let file = match whole(config) {
+            Ok(file) => file,
+            Err(exit) => return exit,
+        };
+        let request = Request::builder().method(Method::GET).uri(format!("/refs/{}", self.reference));
+        match Reach::once::<Told>(&file, request, None) {
+            Ok(told) => {
+                print(&shown(&told));
+                Exit::Fine
+            }
+            Err(error) => complain(&error),
+        }
+    }
+}
+
+/// One line a field. What was refused stands first, as the log has it.
+fn shown(told: &Told) -> String {
+    let line = |name: &str, value: &str| [format!("{name}:"), seen(value)];
+    let mut rows = vec![line("reference", &told.reference), line("time", &told.at)];
+    match &told.record {
+        Value::Object(fields) => rows.extend(fields.iter().map(|(name, value)| match value {
+            Value::String(text) => line(&seen(name), text),
+            other => line(&seen(name), &other.to_string()),
+        })),
+        Value::String(text) => rows.push(line("record", text)),
+        other => rows.push(line("record", &other.to_string())),
+    }
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_however_it_was_heard() {
+        for typed in ["7Q2M-X4KD", "7q2mx4kd", "7Q2M X4KD"] {
+            assert_eq!(read(typed), Ok("7Q2M-X4KD".to_owned()));
+        }
+        assert!(read("7Q2M-X4K").is_err() && read("../users").is_err());
+    }
+
+    #[test]
+    fn a_record_is_shown_whole_and_nothing_of_it_is_acted_on() {
+        let told = Told {
+            reference: "7Q2M-X4KD".into(),
+            at: "2026-01-31T17:00:00Z".into(),
+            record: serde_json::json!({"idp": "okta", "reason": "aud\u{1b}[31mience", "rounds": 3}),
+        };
+        let text = "reference:  7Q2M-X4KD\ntime:       2026-01-31T17:00:00Z\nidp:        okta\n\
+                    reason:     aud\\u{1b}[31mience\nrounds:     3\n";
+        assert_eq!(shown(&told), text);
+    }
+}

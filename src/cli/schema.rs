@@ -1,0 +1,22 @@
+//! `schema`: the JSON Schema of the configuration, from the same types that read it.
+
+use clap::Args;
+
+use super::{Exit, print};
+
+/// Prints a JSON Schema.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Schema {
+    /// That of the bindings file instead.
+    #[arg(long)]
+    bindings: bool,
+}
+
+impl Schema {
+    pub(super) fn answer(self) -> Exit {
+        let schema =
+            if self.bindings { portcullis_config::bindings_schema() } else { portcullis_config::schema() };
+        print(&format!("{schema:#}\n"));
+        Exit::Fine
+    }
+}
