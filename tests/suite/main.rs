@@ -8,4 +8,16 @@
 
 mod rig;
 
+mod bad_input;
+mod canaille;
+mod conformance;
+mod headers;
+mod in_a_browser;
+mod refusals;
+mod restart;
+mod revocation;
 mod rig_itself;
+mod scim;
+mod secrets;
+mod sign_in;
+mod store_failure;

@@ -11,6 +11,10 @@ use crate::needs;
 use crate::rig::chromium::Chromium;
 use crate::rig::idp::Op;
 use crate::rig::must;
+use crate::rig::program::Program;
+use crate::rig::seed::Seed;
+use crate::rig::settings::Settings;
+use crate::rig::sqlite_lock::{self, WriteLock};
 use crate::rig::upstream::Upstream;
 use crate::rig::websocket::Socket;
 use crate::rig::wire::{self, Answer, Line, whole};
@@ -74,6 +78,29 @@ async fn a_stalled_client_reads_nothing_until_it_goes_on() {
     while tokio::time::timeout(std::time::Duration::from_millis(200), download.frame()).await.is_ok() {}
     stall.end();
     assert!(must("more", download.frame()).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_seeded_without_the_program() {
+    let program = Program::install(Settings::new(([127, 0, 0, 1], 9).into()));
+    let seed = Seed::open(program.folder(), &program.settings).await;
+    let names: Vec<String> = (0..30).map(|number| format!("p{number}@corp.test")).collect();
+    let people = seed.people(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let another = seed.session(&names[0]).await;
+    seed.close().await;
+    assert_eq!(people.0.len(), 30);
+    let mut cookies: Vec<&String> = people.0.values().map(|(_, cookie)| cookie).collect();
+    cookies.push(&another);
+    cookies.sort();
+    cookies.dedup();
+    assert_eq!(cookies.len(), 31, "each session has a cookie of its own");
+    // The lever of the store's failures: nobody else writes while it is held.
+    let lock = WriteLock::take(&program.database()).await;
+    let mut other = sqlite_lock::open(&program.database()).await;
+    assert!(sqlx::query("pragma busy_timeout = 50").execute(&mut other).await.is_ok());
+    assert!(sqlx::query("begin immediate").execute(&mut other).await.is_err());
+    lock.release().await;
+    sqlite_lock::multiply_sessions(&mut other, 1000).await;
 }
 
 /// The provider of this run signs somebody in: a login by script against a relying party of forty lines.

@@ -65,11 +65,6 @@ impl Chromium {
         self.ask(Method::POST, "url", Some(json!({ "url": url }))).await;
     }
 
-    /// The address it is at.
-    pub async fn url(&self) -> String {
-        self.ask(Method::GET, "url", None).await.as_str().unwrap().to_owned()
-    }
-
     /// The title of the page.
     pub async fn title(&self) -> String {
         self.ask(Method::GET, "title", None).await.as_str().unwrap().to_owned()
@@ -92,16 +87,6 @@ impl Chromium {
     /// Clicks what a CSS selector finds first.
     pub async fn click(&self, selector: &str) {
         let element = self.element(selector).await;
-        self.ask(Method::POST, &format!("element/{element}/click"), Some(json!({}))).await;
-    }
-
-    /// Clicks the first button or link whose text holds this.
-    pub async fn click_text(&self, text: &str) {
-        let path = format!(
-            "//*[self::a or self::button or self::input][contains(normalize-space(.), '{text}') or contains(@value, '{text}')]"
-        );
-        let found = self.ask(Method::POST, "element", Some(json!({ "using": "xpath", "value": path }))).await;
-        let element = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
         self.ask(Method::POST, &format!("element/{element}/click"), Some(json!({}))).await;
     }
 

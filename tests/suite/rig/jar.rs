@@ -114,11 +114,6 @@ impl Jar {
             same_site: SameSite::Lax,
         });
     }
-
-    /// Forgets everything of a host.
-    pub fn forget(&mut self, host: &str) {
-        self.0.retain(|cookie| cookie.host != host);
-    }
 }
 
 fn default_path(path: &str) -> String {

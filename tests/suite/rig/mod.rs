@@ -1,6 +1,7 @@
 //! What the tests stand on: the program, its neighbours, and clients that look at what comes back.
 
 pub mod browser;
+pub mod canaille;
 pub mod chromium;
 pub mod directory;
 pub mod html;
@@ -9,8 +10,12 @@ pub mod jar;
 pub mod peer;
 pub mod ports;
 pub mod program;
+pub mod seed;
 pub mod settings;
+pub mod sqlite_lock;
+pub mod stage;
 pub mod upstream;
+pub mod visitor;
 pub mod watch;
 pub mod websocket;
 pub mod wire;
@@ -37,4 +42,11 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -
         }
     };
     must(what, asked).await;
+}
+
+/// Lets this process open as many files as the machine allows: a test with thousands of sockets needs twice as many.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
 }

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use super::settings::Settings;
 use super::watch::Watch;
-use super::{must, until, wire};
+use super::{NET, must, until, wire};
 
-/// A running program. Dropped, it is killed, its log is searched for the secrets of the run, and printed if the test fails.
+/// A program, running or about to. Dropped, it is killed, its log is searched for the secrets of the run, and printed if the test fails.
 pub struct Program {
-    child: Child,
+    child: Option<Child>,
     folder: TempDir,
     pub settings: Settings,
     pub watch: Watch,
@@ -23,28 +23,29 @@ pub struct Program {
 impl Program {
     /// Starts it and waits until `/readyz` says yes.
     pub async fn start(settings: Settings) -> Self {
-        let mut program = Self::launch(settings);
-        program.ready().await;
+        let mut program = Self::install(settings);
+        program.begin().await;
         program
     }
 
-    /// Starts it and does not wait.
-    pub fn launch(settings: Settings) -> Self {
+    /// Puts the files there and starts nothing.
+    pub fn install(settings: Settings) -> Self {
         let folder = tempfile::Builder::new().prefix("portcullis-").tempdir().unwrap();
         write_files(folder.path(), &settings);
-        let child = spawn(folder.path());
         let watch = Watch::default();
         watch.secret("the client secret", &settings.client_secret);
         watch.secret("the SCIM token", &settings.scim_token);
-        Self { child, folder, settings, watch }
+        Self { child: None, folder, settings, watch }
     }
 
-    /// Waits until `/readyz` says yes.
-    pub async fn ready(&mut self) {
+    /// Starts it, for the first time or again on the same state, and waits until `/readyz` says yes.
+    pub async fn begin(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        self.child = Some(spawn(self.folder.path()));
         let health = self.settings.health;
         let ready = async {
             loop {
-                if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
                     panic!("the program ended before it was ready: {status}\n{}", self.log());
                 }
                 if wire::get(health, "localhost", "/readyz").await.is_ok_and(|answer| answer.status == 200) {
@@ -56,29 +57,34 @@ impl Program {
         must("/readyz", ready).await;
     }
 
-    /// The same program again on the same state, after it ended.
-    pub async fn start_again(&mut self) {
-        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        self.child = spawn(self.folder.path());
-        self.ready().await;
-    }
-
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Whether it was started and not ended.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
         let mut status = None;
         until("the end of the program", || {
-            status = self.child.try_wait().unwrap();
+            status = child.try_wait().unwrap();
             let over = status.is_some();
             async move { over }
         })
@@ -162,8 +168,10 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let log = self.log();
         if std::thread::panicking() {
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
@@ -186,8 +194,37 @@ pub fn run_to_end(settings: &Settings, words: &[&str]) -> Output {
 /// The program's command line in a folder of a test.
 pub fn command(folder: &Path, words: &[&str]) -> Output {
     let mut command = binary();
-    command.args(words).arg("-c").arg(folder.join("portcullis.yaml"));
-    command.stdin(Stdio::null()).current_dir(folder).output().unwrap()
+    command.args(words).arg("-c").arg(folder.join("portcullis.yaml")).current_dir(folder);
+    bounded(command)
+}
+
+/// Runs a command that must end by itself.
+pub fn bounded(mut command: Command) -> Output {
+    let shown = format!("{command:?}");
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (over, ended) = std::sync::mpsc::channel::<()>();
+    // Somebody must end it if it does not: the pipes below are read to their end.
+    let guard = std::thread::spawn(move || {
+        let timed_out = ended.recv_timeout(NET) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+        if timed_out {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        timed_out
+    });
+    let mut stderr = child.stderr.take().unwrap();
+    let errors = std::thread::spawn(move || {
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut stderr, &mut read).map(|_| read)
+    });
+    let mut stdout = Vec::new();
+    std::io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut stdout).unwrap();
+    let stderr = errors.join().unwrap().unwrap();
+    let status = child.wait().unwrap();
+    drop(over);
+    assert!(!guard.join().unwrap(), "{shown} did not end by itself:\n{}", String::from_utf8_lossy(&stderr));
+    Output { status, stdout, stderr }
 }
 
 /// The program, with nothing of the machine's own environment that could change what it does.

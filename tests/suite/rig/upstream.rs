@@ -4,7 +4,7 @@
 //!
 //! `/ws` echoes, `/ws/clock` ticks by itself, `/events` is an event stream, `/download` never ends, `/upload` counts
 //! what comes, `/hold` waits before it answers, `/becomes-events` waits and then is an event stream, `/cookie` sets
-//! cookies of its own, `/identity-back` answers with odd headers. Everything else answers with the request as JSON.
+//! cookies of its own, `/page` opens a WebSocket. Everything else answers with the request as JSON.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -136,6 +136,19 @@ impl Upstream {
         self.shared.uploaded.load(Ordering::SeqCst)
     }
 
+    /// Waits until nothing more goes out: everything on the way is full, because a client does not read.
+    pub async fn stalls(&self) {
+        let (mut last, mut same) = (0, 0);
+        super::until("a stall", || {
+            let sent = self.shared.sent.load(Ordering::SeqCst);
+            same = if sent == last && sent > 0 { same + 1 } else { 0 };
+            last = sent;
+            let stalled = same > 20;
+            async move { stalled }
+        })
+        .await;
+    }
+
     /// Streams that are open on its side.
     pub fn open(&self) -> u64 {
         self.shared.open.load(Ordering::SeqCst)
@@ -224,6 +237,13 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             stream(&shared, "text/event-stream", Pace::Quiet)
         }
         "/slow" => std::future::pending().await,
+        "/page" => {
+            let mut response = plain(StatusCode::OK, PAGE.to_owned());
+            response
+                .headers_mut()
+                .insert("content-type", http::HeaderValue::from_static("text/html; charset=utf-8"));
+            response
+        }
         "/cookie" => {
             let mut response = plain(StatusCode::OK, "set".to_owned());
             let mut set = |line: &'static str| {
@@ -236,6 +256,11 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         _ => echo(&seen, request).await,
     })
 }
+
+/// A page that opens a WebSocket and says how it is.
+const PAGE: &str = "<!doctype html><title>legacy</title><p id=s>socket opening</p><script>
+const s = document.getElementById('s'), w = new WebSocket(location.origin.replace('http', 'ws') + '/ws');
+w.onopen = () => s.textContent = 'socket open'; w.onclose = () => s.textContent = 'socket closed';</script>";
 
 async fn echo(seen: &Seen, request: Request<Incoming>) -> Response<Body> {
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();

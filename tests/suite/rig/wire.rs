@@ -66,24 +66,12 @@ pub async fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer, 
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// No connection.
-    Dial(io::Error),
-    /// The connection ended before the answer did.
-    Broken(hyper::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Self::Dial(error)
-    }
-}
-
-impl From<hyper::Error> for Fault {
-    fn from(error: hyper::Error) -> Self {
-        Self::Broken(error)
-    }
+    #[error("no connection: {0}")]
+    Dial(#[from] io::Error),
+    #[error("the connection ended before the answer did: {0}")]
+    Broken(#[from] hyper::Error),
 }
 
 enum Sender {
@@ -259,7 +247,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Slow<S> {
 struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
     certificate: rustls::pki_types::CertificateDer<'static>,
-    pem: String,
 }
 
 fn authority() -> &'static Authority {
@@ -270,25 +257,28 @@ fn authority() -> &'static Authority {
         params.distinguished_name.push(rcgen::DnType::CommonName, "Portcullis test run");
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        Authority {
-            pem: certificate.pem(),
-            certificate: certificate.der().clone(),
-            issuer: rcgen::Issuer::new(params, key),
-        }
+        Authority { certificate: certificate.der().clone(), issuer: rcgen::Issuer::new(params, key) }
     })
 }
 
-/// The authority's certificate in PEM, for a browser to trust.
-pub fn authority_pem() -> &'static str {
-    &authority().pem
+/// The key of every certificate of this run.
+fn leaf_key() -> &'static rcgen::KeyPair {
+    static KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
+    KEY.get_or_init(|| rcgen::KeyPair::generate().unwrap())
+}
+
+/// What Chromium is given to believe in that key: SHA-256 of the public key, in base64.
+pub fn leaf_key_hash() -> String {
+    use base64::Engine;
+    let hash = portcullis_keys::sha256(&rcgen::PublicKeyData::subject_public_key_info(leaf_key()));
+    base64::engine::general_purpose::STANDARD.encode(hash)
 }
 
 /// A certificate for a name, signed by the authority of this run, and its key, both in PEM.
 pub fn tls_files(host: &str) -> (String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority().issuer).unwrap();
-    (certificate.pem(), key.serialize_pem())
+    let certificate = params.signed_by(leaf_key(), &authority().issuer).unwrap();
+    (certificate.pem(), leaf_key().serialize_pem())
 }
 
 fn trusting(alpn: &[u8]) -> Arc<rustls::ClientConfig> {

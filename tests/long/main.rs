@@ -1,0 +1,10 @@
+//! The long runs of `make test-long`: what costs minutes, on the same rig as the suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
+#![allow(dead_code, reason = "the suite's rig, of which this uses a part")]
+
+#[path = "../suite/rig/mod.rs"]
+mod rig;
+
+mod crashes;
+mod keycloak;
+mod rig_keycloak;

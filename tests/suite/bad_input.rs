@@ -1,0 +1,232 @@
+//! Bad input: each kind says what happened, where, and what to do, with the exit code or status that goes with it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Output;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::rig::program::{Program, binary, command, run_to_end, write_files};
+use crate::rig::settings::Settings;
+use crate::rig::stage::Stage;
+use crate::rig::upstream::Upstream;
+use crate::rig::{must, ports, wire};
+
+fn settings() -> Settings {
+    Settings::new(ports::free())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_bad_configuration_exits_78_with_all_its_problems_at_once() {
+    let mut settings = settings();
+    settings.more = "webhooks: []\nheadrs:\n  user: userName\nlimits:\n  head_time: soon\n".to_owned();
+    for words in [["run"], ["check"]] {
+        let output = run_to_end(&settings, &words);
+        assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+        let text = said(&output);
+        for part in ["portcullis.yaml:", "webhooks", "not in this version", "headrs", "headers", "head_time"]
+        {
+            assert!(text.contains(part), "{words:?}: no {part} in:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_there_exits_78_and_names_the_file() {
+    let mut settings = settings();
+    settings.idps = settings.idps.replace("{folder}/client-secret", "{folder}/no-such-secret");
+    let output = run_to_end(&settings, &["run"]);
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(said(&output).contains("no-such-secret"), "{}", said(&output));
+}
+
+#[test]
+fn no_configuration_exits_78_and_wrong_words_exit_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = command(folder.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(said(&output).contains("portcullis.yaml"), "{}", said(&output));
+    let output = binary().arg("runn").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let help = binary().arg("--help").output().unwrap();
+    assert!(help.status.success() && said(&help).contains("run"));
+}
+
+#[test]
+fn check_is_offline_and_finds_nothing_wrong_with_a_good_file() {
+    let output = run_to_end(&settings(), &["check"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn urls_prints_what_goes_into_the_idp() {
+    let settings = settings();
+    let output = run_to_end(&settings, &["urls"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = said(&output);
+    for address in [settings.callback("op"), settings.scim_base(), settings.logged_out()] {
+        assert!(text.contains(&address), "no {address} in:\n{text}");
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = binary().arg("schema").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["properties"]["public_url"].is_object(), "{schema}");
+}
+
+#[test]
+fn a_port_in_use_exits_1_and_names_it() {
+    for take in [|s: &Settings| s.proxy, |s: &Settings| s.scim, |s: &Settings| s.health] {
+        let settings = settings();
+        let address = take(&settings);
+        let _taken = TcpListener::bind(address).unwrap();
+        let output = run_to_end(&settings, &["run"]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(&address.to_string()), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_exits_1_and_names_the_file() {
+    let settings = settings();
+    let folder = tempfile::tempdir().unwrap();
+    write_files(folder.path(), &settings);
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::write(
+        state.join("portcullis.db"),
+        "this is no database, but it is long enough to look like one".repeat(100),
+    )
+    .unwrap();
+    let output = command(folder.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("portcullis.db"), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_says_who_holds_the_state_folder() {
+    let program = Program::start(settings()).await;
+    let mut other = program.settings.clone();
+    (other.proxy, other.scim, other.health) = (ports::free(), ports::free(), ports::free());
+    let folder = program.folder();
+    let file = folder.join("second.yaml");
+    fs::write(&file, other.yaml(folder)).unwrap();
+    let output = binary().args(["run", "-c"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&program.pid().to_string()), "{}", said(&output));
+    assert_eq!(wire::get(program.settings.health, "localhost", "/readyz").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_cannot_be_reached_is_502_and_a_slow_one_504_each_with_a_reference() {
+    let nowhere = ports::free();
+    let stage = Stage::seeded(
+        |settings| settings.upstream = format!("\n  url: http://{nowhere}\n  connect_timeout: 1s"),
+        &["alice@corp.test"],
+    )
+    .await;
+    let alice = stage.visitor("alice@corp.test");
+    let answer = alice.get("/").await;
+    assert_eq!(answer.status, 502);
+    assert!(
+        !answer.text().contains(&nowhere.to_string()),
+        "no upstream address on any page: {}",
+        answer.text()
+    );
+    let reference = answer.json()["ref"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
+    let line = stage.program.logged(&[&reference]).await;
+    assert!(line.contains("502"), "{line}");
+
+    let app = Upstream::start().await;
+    let stage = Stage::seeded(
+        |settings| settings.upstream = format!("\n  url: http://{}\n  first_byte_timeout: 1s", app.address),
+        &["alice@corp.test"],
+    )
+    .await;
+    let alice = stage.visitor("alice@corp.test");
+    let answer = must("the time limit", alice.try_get("/slow")).await.unwrap();
+    assert_eq!(answer.status, 504);
+    assert!(answer.json()["ref"].is_string(), "{}", answer.text());
+    assert_eq!(alice.status("/quick").await, 200);
+    // No limit of this kind on what has begun, nor on what was upgraded.
+    let mut socket = alice.socket("/ws").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    socket.echo("still here").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idp_that_does_not_answer_never_stops_the_start() {
+    // Nobody listens there; nonsense is the suite's own application.
+    let app = Upstream::start().await;
+    for issuer in [format!("http://{}", ports::free()), format!("http://{}", app.address)] {
+        let stage = Stage::with(|settings| {
+            settings.idps = crate::rig::settings::oidc("op", &issuer, "client");
+        })
+        .await;
+        let mut browser = crate::rig::browser::Browser::new(&stage.program);
+        let page = browser.open("/").await;
+        assert_eq!(page.status(), 503, "{}", page.text());
+        assert!(!page.text().contains(&issuer), "{}", page.text());
+        let lines = stage.program.log();
+        assert!(lines.lines().any(|l| l.to_lowercase().contains("error") && l.contains(&issuer)), "{lines}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_what_runs_come_to_its_end() {
+    let mut stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let alice = stage.visitor("alice@corp.test");
+    let waiting = alice.waiting("/hold");
+    stage.app.has_open(1).await;
+    stage.program.signal(Signal::TERM);
+    crate::rig::until("the end of accepting, or of being ready", || async {
+        wire::get(stage.program.settings.health, "localhost", "/readyz")
+            .await
+            .map_or(true, |answer| answer.status != 200)
+    })
+    .await;
+    stage.app.release();
+    let answer = waiting.outcome().await.expect("the answer that was under way");
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "released"));
+    let status = stage.program.ended().await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_no_requests_do_not_get_far() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stage = Stage::start().await;
+    let host = format!("app.localhost:{}", stage.program.proxy().port());
+    let big = "x".repeat(80 * 1024);
+    let cases: [(String, &[u16]); 6] = [
+        ("\0\0\0\0 nonsense\r\n\r\n".to_owned(), &[400]),
+        (format!("GET / HTTP/1.1\r\nhost: {host}\r\nhost: {host}\r\n\r\n"), &[400]),
+        (format!("TRACE / HTTP/1.1\r\nhost: {host}\r\n\r\n"), &[405, 401]),
+        (format!("CONNECT {host} HTTP/1.1\r\nhost: {host}\r\n\r\n"), &[405, 400, 401]),
+        (format!("GET /{big} HTTP/1.1\r\nhost: {host}\r\n\r\n"), &[414, 431, 400]),
+        (format!("GET / HTTP/1.1\r\nhost: {host}\r\nx-big: {big}\r\n\r\n"), &[431, 400]),
+    ];
+    for (text, statuses) in cases {
+        let mut socket = wire::tcp(stage.program.proxy(), None).await.unwrap();
+        let _ = socket.write_all(text.as_bytes()).await;
+        let _ = socket.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = must("an answer", socket.read_to_end(&mut answer)).await;
+        let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        let status = line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+        // A connection that is closed without a word is as good.
+        let good = status.is_none_or(|status| statuses.contains(&status));
+        assert!(good, "{}: {line}", text.chars().take(40).collect::<String>());
+    }
+    assert_eq!(stage.app.count(), 0);
+    assert_eq!(wire::get(stage.program.settings.health, "localhost", "/readyz").await.unwrap().status, 200);
+}

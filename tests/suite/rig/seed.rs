@@ -1,0 +1,129 @@
+//! People and sessions put into the store before the program starts, through the crate `store`: never through a door in
+//! the binary that only tests know.
+
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use portcullis_keys::{Keyring, Random, sha256};
+use portcullis_policy::{AppId, DirectoryId, OrgId, Timestamp, UserFrom};
+use portcullis_scim::{Outcome, Request, Schemas};
+use portcullis_store::{Claims, Link, LinkTo, NewSession, Origin, Provisioning, SignIn, Store};
+
+use super::directory::user;
+use super::settings::Settings;
+
+/// Who was put there: the SCIM `id` of each, and a `Cookie` header for their session.
+#[derive(Default)]
+pub struct Seeded(pub HashMap<String, (String, String)>);
+
+/// The store and the keys of a program that does not run yet, or runs: SQLite keeps two writers apart.
+pub struct Seed {
+    store: Store,
+    keys: Keyring,
+    schemas: Arc<Schemas>,
+    cookie: String,
+}
+
+impl Seed {
+    /// Opens the state of a program in this folder, making it where it is not there yet.
+    pub async fn open(folder: &Path, settings: &Settings) -> Self {
+        let state = folder.join("state");
+        if !state.exists() {
+            DirBuilder::new().mode(0o700).create(&state).unwrap();
+        }
+        let keys = Keyring::load_or_create(&state.join("master.key"), &mut Random::system()).unwrap();
+        let schemas = Arc::new(Schemas::core());
+        let store = Store::open(&state.join("portcullis.db"), schemas.clone()).await.unwrap();
+        Self { store, keys, schemas, cookie: session_cookie(settings) }
+    }
+
+    /// Makes users whose `externalId`, address and name are all the same, with a session each.
+    pub async fn people(&self, names: &[&str]) -> Seeded {
+        let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
+        let made = names.iter().map(|name| async move {
+            let body = Bytes::from(user(name, name).to_string());
+            let request = http::Request::post("/Users")
+                .header("content-type", "application/scim+json")
+                .body(body)
+                .unwrap();
+            let Ok(Request::Write(write)) = portcullis_scim::read(&self.schemas, &request) else {
+                panic!("{name}")
+            };
+            // Nobody is in yet: there is nothing to enforce.
+            let _ = self
+                .store
+                .write(org, directory, &write, &Origin::of("suite"), Timestamp::now())
+                .await
+                .unwrap();
+        });
+        futures_util::future::join_all(made).await;
+        let mut seeded = Seeded::default();
+        for start in (1..=names.len()).step_by(1000) {
+            let request = http::Request::get(format!("/Users?startIndex={start}&count=1000"))
+                .body(Bytes::new())
+                .unwrap();
+            let Ok(Request::Find(query)) = portcullis_scim::read(&self.schemas, &request) else {
+                panic!("a list")
+            };
+            let Ok(Outcome::Listed(page)) = self.store.find(org, directory, &query).await.unwrap() else {
+                panic!("a page")
+            };
+            for record in page.records {
+                let name = record.resource.user_name().unwrap().to_owned();
+                seeded.0.insert(name, (record.id.as_str().to_owned(), String::new()));
+            }
+        }
+        let cookies = futures_util::future::join_all(names.iter().map(|name| self.session(name))).await;
+        for (name, cookie) in names.iter().zip(cookies) {
+            seeded.0.get_mut(*name).unwrap().1 = cookie;
+        }
+        seeded
+    }
+
+    /// A further session of somebody, as a login makes it: the `Cookie` header.
+    pub async fn session(&self, name: &str) -> String {
+        let now = Timestamp::now();
+        let (id, hash) = self.keys.new_session(&mut Random::system());
+        let sign_in = SignIn {
+            org: OrgId::ONLY,
+            app: AppId::ONLY,
+            idp: "op".into(),
+            issuer: "https://issuer.test".to_owned(),
+            subject: name.to_owned(),
+            keyed: sha256(name.as_bytes()),
+            provisioning: Provisioning::Directory {
+                directories: vec![DirectoryId::ONLY],
+                link: Link { claim: "sub".to_owned(), value: Some(name.to_owned()), to: LinkTo::ExternalId },
+            },
+            domains: Vec::new(),
+            user_from: UserFrom::UserName,
+            claims: Claims::default(),
+            session: NewSession {
+                hash,
+                expires: now.plus_ms(12 * 3600 * 1000),
+                id_token: None,
+                replaces: None,
+            },
+            flow: hash.0.to_vec(),
+            flow_until: now.plus_ms(600_000),
+        };
+        let _ = self.store.sign_in(sign_in, &Origin::of("suite"), now).await.unwrap();
+        format!("{}={}", self.cookie, self.keys.seal_cookie(AppId::ONLY, &id).expose())
+    }
+
+    /// Hands the store to the program.
+    pub async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// The name of the app's session cookie: it ends in a short hash of the public URL.
+fn session_cookie(settings: &Settings) -> String {
+    let hash = sha256(settings.origin().as_bytes());
+    let short: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}{short}", super::browser::SESSION_COOKIE)
+}

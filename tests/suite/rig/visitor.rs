@@ -1,0 +1,232 @@
+//! Somebody signed in, as plain as it gets: a cookie and the sockets it opens. For tests about what happens to
+//! exchanges; what pages look like is the browser's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use tokio::task::JoinHandle;
+
+use super::must;
+use super::settings::Settings;
+use super::websocket::Socket;
+use super::wire::{Answer, Body, Dial, Fault, Line, whole};
+
+/// A client of the app with one cookie, or none.
+#[derive(Clone)]
+pub struct Visitor {
+    pub address: SocketAddr,
+    pub origin: String,
+    pub cookie: String,
+}
+
+impl Visitor {
+    /// Somebody with this `Cookie` header.
+    pub fn new(settings: &Settings, cookie: &str) -> Self {
+        Self { address: settings.proxy, origin: settings.origin(), cookie: cookie.to_owned() }
+    }
+
+    /// A request as a script on a page of the app makes it.
+    pub fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let host = self.origin.split_once("://").unwrap().1;
+        let request = Request::builder().method(method).uri(path).header("host", host);
+        let request = request.header("sec-fetch-mode", "cors").header("sec-fetch-site", "same-origin");
+        let request = request.header("sec-fetch-dest", "empty").header("accept", "*/*");
+        if self.cookie.is_empty() { request } else { request.header("cookie", &self.cookie) }
+    }
+
+    /// The same for HTTP/2, whose target carries scheme and authority.
+    pub fn request_h2(&self, method: Method, path: &str) -> http::request::Builder {
+        let mut request = self.request(method, &format!("{}{path}", self.origin));
+        request.headers_mut().unwrap().remove("host");
+        request
+    }
+
+    /// One GET on a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.try_get(path).await.unwrap_or_else(|fault| panic!("{path}: {fault:?}"))
+    }
+
+    /// The same where the connection may break.
+    pub async fn try_get(&self, path: &str) -> Result<Answer, Fault> {
+        let request = self.request(Method::GET, path).body(whole("")).unwrap();
+        must(path, async { Line::open(self.address).await?.send(request).await }).await
+    }
+
+    /// The status of one GET.
+    pub async fn status(&self, path: &str) -> u16 {
+        self.get(path).await.status.as_u16()
+    }
+
+    /// Opens a WebSocket.
+    pub async fn socket(&self, path: &str) -> Result<Socket, u16> {
+        Socket::open(self.address, &self.origin, path, &self.cookie).await
+    }
+
+    /// Begins a GET whose answer does not end by itself.
+    pub async fn stream(&self, path: &str, how: Dial<'_>) -> Stream {
+        let request = if how.version == http::Version::HTTP_2 {
+            self.request_h2(Method::GET, path)
+        } else {
+            self.request(Method::GET, path)
+        };
+        let begun = async {
+            let mut line = Line::dial(self.address, how).await?;
+            let response = line.begin(request.body(whole("")).unwrap()).await?;
+            Ok::<_, Fault>((line, response))
+        };
+        let (line, response) = must(path, begun).await.unwrap_or_else(|fault| panic!("{path}: {fault:?}"));
+        assert_eq!(response.status(), 200, "{path}");
+        Stream { line, body: response.into_body(), read: 0, tail: Vec::new() }
+    }
+
+    /// Begins an upload that trickles until it is broken off, or answered.
+    pub async fn upload(&self, path: &str) -> Upload {
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Some((Ok(Frame::data(Bytes::from_static(&[b'u'; 512]))), ()))
+        });
+        let body: Body = BodyExt::boxed(StreamBody::new(trickle));
+        let request = self.request(Method::POST, path).body(body).unwrap();
+        let mut line = Line::open(self.address).await.unwrap();
+        Upload(tokio::spawn(async move { line.send(request).await }))
+    }
+
+    /// Begins a GET whose answer is waited for.
+    pub fn waiting(&self, path: &'static str) -> Upload {
+        let visitor = self.clone();
+        Upload(tokio::spawn(async move {
+            let request = visitor.request(Method::GET, path).body(whole("")).unwrap();
+            Line::open(visitor.address).await?.send(request).await
+        }))
+    }
+}
+
+/// An answer that is being read.
+pub struct Stream {
+    line: Line,
+    body: Incoming,
+    /// Bytes read so far.
+    pub read: usize,
+    tail: Vec<u8>,
+}
+
+impl Stream {
+    /// Reads one piece; `None` at the end, however it comes.
+    pub async fn piece(&mut self) -> Option<Bytes> {
+        loop {
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(piece) = frame.into_data() {
+                self.read += piece.len();
+                return Some(piece);
+            }
+        }
+    }
+
+    /// Reads until so many bytes have come.
+    pub async fn at_least(&mut self, bytes: usize) {
+        let reading = async {
+            while self.read < bytes {
+                assert!(self.piece().await.is_some(), "it ended after {} bytes", self.read);
+            }
+        };
+        must("some bytes", reading).await;
+    }
+
+    /// The client stops reading its socket.
+    pub fn stall(&self) {
+        self.line.stall().begin();
+    }
+
+    /// The client reads again.
+    pub fn go_on(&self) {
+        self.line.stall().end();
+    }
+
+    /// Reads to the end, which must come; says whether a text was among it.
+    pub async fn to_end(&mut self, text: &str) -> bool {
+        let mut found = false;
+        let reading = async {
+            while let Some(piece) = self.piece().await {
+                self.tail.extend_from_slice(&piece);
+                found |= self.tail.windows(text.len()).any(|window| window == text.as_bytes());
+                let keep = self.tail.len().saturating_sub(text.len());
+                self.tail.drain(..keep);
+            }
+        };
+        must("the end of a stream", reading).await;
+        found
+    }
+}
+
+/// A request that is under way.
+pub struct Upload(JoinHandle<Result<Answer, Fault>>);
+
+impl Upload {
+    /// What it came to.
+    pub async fn outcome(self) -> Result<Answer, Fault> {
+        must("the end of a request", self.0).await.unwrap()
+    }
+
+    /// What it came to, as far as a marker goes: whether the client read it.
+    pub async fn read(self, text: &str) -> bool {
+        self.outcome().await.is_ok_and(|answer| answer.text().contains(text))
+    }
+}
+
+/// One exchange of every kind, all of one person, all open.
+pub struct Held {
+    idle: Socket,
+    busy: Socket,
+    events: Stream,
+    download: Stream,
+    download_h2: Stream,
+    upload: Upload,
+    unanswered: Upload,
+}
+
+impl Held {
+    /// How many exchanges that is.
+    pub const COUNT: u64 = 7;
+
+    /// Opens one of every kind and waits until each is in use.
+    pub async fn open(visitor: &Visitor, app: &super::upstream::Upstream) -> Self {
+        let before = app.open();
+        let (uploaded, mut idle) = (app.uploaded(), visitor.socket("/ws").await.expect("a WebSocket"));
+        idle.echo("hello").await.unwrap();
+        let mut busy = visitor.socket("/ws/clock").await.expect("a WebSocket");
+        assert!(must("a tick", busy.next()).await.is_some());
+        let h2 = Dial { version: http::Version::HTTP_2, ..Dial::default() };
+        let mut events = visitor.stream("/events", Dial::default()).await;
+        events.at_least(5).await;
+        let mut download = visitor.stream("/download", Dial::default()).await;
+        download.at_least(64 * 1024).await;
+        let mut download_h2 = visitor.stream("/download", h2).await;
+        download_h2.at_least(64 * 1024).await;
+        let upload = visitor.upload("/upload").await;
+        super::until("bytes of the upload", || async { app.uploaded() > uploaded }).await;
+        let unanswered = visitor.waiting("/hold");
+        app.has_open(before + Self::COUNT).await;
+        Self { idle, busy, events, download, download_h2, upload, unanswered }
+    }
+
+    /// Every one of them ends, and none of them reads the marker.
+    pub async fn ends_without(mut self, marker: &str) {
+        assert!(
+            !self.idle.to_end().await.iter().any(|text| text == marker),
+            "the idle WebSocket read the marker"
+        );
+        assert!(
+            !self.busy.to_end().await.iter().any(|text| text == marker),
+            "the busy WebSocket read the marker"
+        );
+        assert!(!self.events.to_end(marker).await, "the event stream read the marker");
+        assert!(!self.download.to_end(marker).await, "the download read the marker");
+        assert!(!self.download_h2.to_end(marker).await, "the download over HTTP/2 read the marker");
+        assert!(!self.upload.read(marker).await, "the upload was answered with the marker");
+        assert!(!self.unanswered.read(marker).await, "the waiting request was answered with the marker");
+    }
+}
