@@ -127,8 +127,13 @@ impl Dialect<'_> {
     /// The value of an operation at a known place; `None` where it means nothing there.
     fn at_target(&mut self, op: &Value, target: &Target, value: Value) -> Option<Value> {
         if op == "remove" {
-            if !target.is_list() || value.is_null() {
+            if value.is_null() {
                 return None;
+            }
+            if !target.is_list() {
+                // The path says it all; but which of several parts a value means, nothing says: the engine refuses.
+                let is_unclear = target.path.attribute().multi && target.chosen.is_none();
+                return is_unclear.then_some(value);
             }
             self.note(Rule::RemoveListed);
             return Some(self.value(target.path.leaf(), value));

@@ -78,6 +78,9 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
     }
     match (verb, value) {
         (Verb::Remove, None) => Ok(Some(Operation::Remove(target, None))),
+        (Verb::Remove, Some(_)) if !target.is_list() => {
+            Err(ScimError::value(format!("{target}: say by a filter which ones are meant, not by a value")))
+        }
         (Verb::Remove, Some(value)) => {
             let listed = listed(&target, value)?;
             Ok(Some(Operation::Remove(target, Some(listed))))

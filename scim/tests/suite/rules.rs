@@ -492,6 +492,7 @@ fn patch_is_refused_whole() {
         (json!({ "op": "remove", "path": "emails", "value": [] }), "invalidValue"),
         (json!({ "op": "remove", "path": "emails", "value": [{}] }), "invalidValue"),
         (json!({ "op": "remove", "path": "emails", "value": "w@x.test" }), "invalidValue"),
+        (json!({ "op": "remove", "path": "emails.value", "value": "w@x.test" }), "invalidValue"),
         (json!({ "op": "add" }), "invalidValue"),
         (json!({ "op": "add", "value": {} }), "invalidValue"),
         (json!({ "op": "add", "value": "x" }), "invalidValue"),
