@@ -262,6 +262,18 @@ mod tests {
             // What means nothing stays for the engine to refuse.
             (
                 User,
+                json!({ "op": "add", "path": "emails[type eq \"work\"]", "value": [[{ "value": "w" }]] }),
+                json!([{ "op": "add", "path": "emails[type eq \"work\"]", "value": [[{ "value": "w" }]] }]),
+                vec![Rule::AddToElement],
+            ),
+            (
+                User,
+                json!({ "op": "add", "path": MANAGER, "value": [["m"]] }),
+                json!([{ "op": "add", "path": MANAGER, "value": [["m"]] }]),
+                vec![],
+            ),
+            (
+                User,
                 json!({ "op": "replace", "path": "active", "value": "no" }),
                 json!([{ "op": "replace", "path": "active", "value": "no" }]),
                 vec![],

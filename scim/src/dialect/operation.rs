@@ -150,9 +150,9 @@ impl Dialect<'_> {
             return Some(self.value(target.path.leaf(), value));
         }
         let only = match value {
-            Value::Array(mut list) if list.len() == 1 => {
+            Value::Array(list) if matches!(list.as_slice(), [Value::Object(_)]) => {
                 self.note(Rule::LooseShape);
-                list.pop().unwrap_or_default()
+                list.into_iter().next().unwrap_or_default()
             }
             other => other,
         };
