@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use cookie::Cookie;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use portcullis_policy::Timestamp;
 use url::{Url, form_urlencoded};
 
@@ -34,6 +34,17 @@ pub(super) struct Landed {
     pub(super) answer: Answer,
 }
 
+impl Landed {
+    /// What a form on this page says of where it stands. A page that is to give no referrer has no origin either
+    /// (Fetch §3.2, "append a request Origin header").
+    fn origin(&self) -> HeaderValue {
+        let silent =
+            self.answer.header(header::REFERRER_POLICY).is_some_and(|policy| policy == "no-referrer");
+        let origin = self.url.origin().ascii_serialization();
+        HeaderValue::from_str(&origin).ok().filter(|_| !silent).unwrap_or(HeaderValue::from_static("null"))
+    }
+}
+
 /// Why a navigation did not end on a page.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BrowseError {
@@ -59,13 +70,14 @@ impl Browser {
     /// Sends a form that stands on `page`, and follows.
     pub(super) async fn submit(
         &mut self,
-        page: &Url,
+        page: &Landed,
         action: &Url,
         fields: &[(String, String)],
     ) -> Result<Landed, BrowseError> {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let first = self.navigation(Method::POST, action, Some(page), Bytes::from(body))?;
-        self.follow(action.clone(), Some(page.clone()), first).await
+        let mut first = self.navigation(Method::POST, action, Some(&page.url), Bytes::from(body))?;
+        first.headers_mut().insert(header::ORIGIN, page.origin());
+        self.follow(action.clone(), Some(page.url.clone()), first).await
     }
 
     /// One request of a script on a page of the same site: no redirect is followed.
@@ -144,9 +156,6 @@ impl Browser {
             .header("sec-fetch-site", site);
         if method == Method::POST {
             request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-            if let Some(page) = from {
-                request = request.header(header::ORIGIN, page.origin().ascii_serialization());
-            }
         }
         Ok(request.body(body)?)
     }
@@ -333,6 +342,14 @@ mod tests {
         assert_eq!(browser.cookies_for(&app), "__Host-s=3");
         browser.keep(&app, &setting(&["__Host-s=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]));
         assert_eq!(browser.cookies_for(&app), "");
+    }
+
+    #[test]
+    fn a_page_without_a_referrer_has_no_origin() {
+        let mut page = Landed { url: url("http://app.localhost:81/x?y"), answer: setting(&[]) };
+        assert_eq!(page.origin(), "http://app.localhost:81");
+        page.answer.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        assert_eq!(page.origin(), "null");
     }
 
     #[test]

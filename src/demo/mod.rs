@@ -98,7 +98,7 @@ enum Fault {
     Start(#[source] crate::run::StartError),
     #[error(transparent)]
     Push(#[from] directory::PushError),
-    #[error("this step did not come out: {0}")]
+    #[error("this step did not come out")]
     Script(#[from] step::Missing),
     #[error("signals cannot be waited for")]
     Signal(#[source] io::Error),

@@ -60,7 +60,7 @@ impl Person {
             self.browser.open(&self.app).await.map_err(|fault| missing(step, "the IdP's page", &fault))?;
         expect(step, "idp.localhost", page.url.host_str().unwrap_or_default())?;
         let chosen = [("person".to_owned(), self.key.to_owned())];
-        let landed = self.browser.submit(&page.url, &page.url, &chosen).await;
+        let landed = self.browser.submit(&page, &page.url, &chosen).await;
         landed.map_err(|fault| missing(step, "the way back to the app", &fault))
     }
 
@@ -225,7 +225,7 @@ impl Person {
         };
         let form = form_of(&page.answer.text()).ok_or_else(none)?;
         let action = page.url.join(&form.action).map_err(|_| none())?;
-        let landed = self.browser.submit(&page.url, &action, &form.fields).await;
+        let landed = self.browser.submit(&page, &action, &form.fields).await;
         let landed = landed.map_err(|fault| missing(STEP, "a page that says so", &fault))?;
         let there = format!("{} {}", landed.answer.status, place(&landed.url));
         expect(STEP, &format!("200 OK {}", place(&self.at(LOGGED_OUT))), &there)?;

@@ -40,7 +40,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
 
     told.chapter("Alice and Bob sign in");
     let took = alice.sign_in().await?;
-    told.line("alice signs in at the IdP, four pages and redirects all told", Some(took));
+    told.line("alice goes to the app, to the IdP, and comes back signed in", Some(took));
     bob.sign_in().await?;
     alice.headers_are(&stage.app, 0).await?;
     told.line("the app is told who she is; headers she forged never reach it", None);
