@@ -91,7 +91,7 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
     let known = || file.roles.iter().map(String::as_str);
     let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", shown(role));
     match &file.conflicts {
-        None if file.roles.len() > 1 && !root.has(&At::from("conflicts")) => say(
+        None if file.roles.len() > 1 && root.find(&At::from("conflicts")).is_none() => say(
             "conflicts".into(),
             "missing, and there is more than one role".into(),
             "List roles of which a person has only one, the strictest first, or write [] for none".into(),

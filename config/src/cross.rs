@@ -1,7 +1,7 @@
 //! What no single key can tell: whether the keys fit each other. What cannot work is an error here, before a port is
 //! opened. Everything is asked, whatever else was found; only then is there a [`File`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ impl Cross<'_, '_> {
     }
 
     fn has(&self, path: &str) -> bool {
-        self.root.has(&At::from(path))
+        self.root.find(&At::from(path)).is_some()
     }
 
     /// Provisioning says which blocks have a meaning.
@@ -151,14 +151,7 @@ impl Cross<'_, '_> {
             let what = "an issuer on this machine works only where public_url is on this machine too";
             self.say(&of("oidc.issuer"), what, "Write the issuer as https://");
         }
-        if idp.oidc.trust_email && idp.domains == Domains::Any && !self.has(&of("domains")) {
-            let what = "an unverified address would be believed of every domain";
-            self.say(
-                &of("oidc.trust_email"),
-                what,
-                format!("Write {}, a list of e-mail domains", of("domains")),
-            );
-        } else if idp.oidc.trust_email && idp.domains == Domains::Any {
+        if idp.oidc.trust_email && idp.domains == Domains::Any {
             let what = "an unverified address would be believed of every domain";
             self.say(&of("oidc.trust_email"), what, format!("List the e-mail domains in {}", of("domains")));
         }
@@ -179,12 +172,23 @@ impl Cross<'_, '_> {
                 );
             }
         }
-        let by_default = !self.has(&of("link"));
-        if idp.preset == Preset::Entra && by_default && document.provisioning == ProvisioningWord::Scim {
-            let what = "Entra does not send its immutable id by itself: oid is looked for in externalId";
-            let remedy = "Map objectId to externalId in Entra's provisioning, or write link with claim: name and to: \
-                          userName";
-            self.warn(&format!("idps.{name}"), what, remedy);
+        if self.has(&of("link")) {
+            return;
+        }
+        let place = format!("idps.{name}");
+        match (document.provisioning, idp.preset) {
+            (ProvisioningWord::Scim, Preset::Entra) => self.warn(
+                &place,
+                "Entra does not send its immutable id by itself, and oid is looked for in externalId",
+                "Map objectId to externalId in Entra's provisioning, or write link: with claim: preferred_username and \
+                 to: userName",
+            ),
+            (ProvisioningWord::Invited, preset) => self.warn(
+                &place,
+                format!("people are found by externalId ({} of the login)", preset.link().claim),
+                "Give each `portcullis user add` its --external-id, or write link: with claim: email and to: userName",
+            ),
+            _ => {}
         }
     }
 
@@ -212,11 +216,7 @@ impl Cross<'_, '_> {
     fn listeners(&mut self, document: &Document) {
         let listen = &document.listen;
         let fed = document.provisioning == ProvisioningWord::Scim;
-        let mut open = vec![("listen.proxy", listen.proxy.address)];
-        if fed {
-            open.push(("listen.scim", listen.scim.address));
-        }
-        open.push(("listen.health", listen.health.address));
+        let open = open(document);
         for (nth, (path, address)) in open.iter().enumerate() {
             if let Some((other, at)) = open[..nth].iter().find(|(_, other)| overlap(*address, *other)) {
                 // Said where the hand is: a default may be in the way of what is written.
@@ -249,17 +249,13 @@ impl Cross<'_, '_> {
     fn upstream(&mut self, document: &Document) {
         let Some(upstream) = &document.upstream.0 else { return };
         let (host, port) = (upstream.url.host(), upstream.url.port());
-        let here: Option<IpAddr> =
-            if is_localhost(host) { Some(IpAddr::from([127, 0, 0, 1])) } else { host.parse().ok() };
-        let Some(here) = here else { return };
-        let listen = &document.listen;
-        let ours = [
-            ("listen.proxy", listen.proxy.address),
-            ("listen.scim", listen.scim.address),
-            ("listen.health", listen.health.address),
-        ];
-        if let Some((name, _)) = ours.into_iter().find(|(_, own)| overlap(SocketAddr::new(here, port), *own))
-        {
+        let here: Vec<IpAddr> = if is_localhost(host) {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        } else {
+            host.parse().into_iter().collect()
+        };
+        let ours = |own: SocketAddr| own.port() == port && here.iter().any(|ip| is_reached_at(own.ip(), *ip));
+        if let Some((name, _)) = open(document).into_iter().find(|(_, own)| ours(*own)) {
             let what = format!("this is {name}: Portcullis would forward to itself");
             self.say("upstream.url", what, "Write where the application listens, or move the listener");
         }
@@ -447,6 +443,24 @@ impl Cross<'_, '_> {
         }
         state
     }
+}
+
+/// The listeners that will be opened.
+fn open(document: &Document) -> Vec<(&'static str, SocketAddr)> {
+    let listen = &document.listen;
+    let mut open = vec![("listen.proxy", listen.proxy.address)];
+    if document.provisioning == ProvisioningWord::Scim {
+        open.push(("listen.scim", listen.scim.address));
+    }
+    open.push(("listen.health", listen.health.address));
+    open
+}
+
+/// Whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is not
+/// known here: it may be another machine's.
+fn is_reached_at(own: IpAddr, ip: IpAddr) -> bool {
+    let here = ip.is_loopback() || ip.is_unspecified();
+    own == ip || here && own.is_unspecified() || ip.is_unspecified() && own.is_loopback()
 }
 
 /// Whether two listeners cannot both be opened.

@@ -101,33 +101,25 @@ impl Node {
     pub(crate) fn line_of(&self, at: &At) -> usize {
         let mut node = self;
         for step in at.steps() {
-            let next = match (step, &node.value) {
-                (Step::Key(name), Value::Map(entries)) => {
-                    entries.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value)
-                }
-                (Step::Index(index), Value::List(items)) => items.get(*index),
-                _ => None,
-            };
-            match next {
-                Some(next) => node = next,
-                None => break,
-            }
+            let Some(next) = node.below(step) else { break };
+            node = next;
         }
         node.line
     }
 
-    /// Whether something stands at a path.
-    pub(crate) fn has(&self, at: &At) -> bool {
-        at.steps()
-            .iter()
-            .try_fold(self, |node, step| match (step, &node.value) {
-                (Step::Key(name), Value::Map(entries)) => {
-                    entries.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value)
-                }
-                (Step::Index(index), Value::List(items)) => items.get(*index),
-                _ => None,
-            })
-            .is_some()
+    /// What stands at a path.
+    pub(crate) fn find(&self, at: &At) -> Option<&Node> {
+        at.steps().iter().try_fold(self, Self::below)
+    }
+
+    fn below(&self, step: &Step) -> Option<&Node> {
+        match (step, &self.value) {
+            (Step::Key(name), Value::Map(entries)) => {
+                entries.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value)
+            }
+            (Step::Index(index), Value::List(items)) => items.get(*index),
+            _ => None,
+        }
     }
 }
 
@@ -307,7 +299,7 @@ mod tests {
         for (path, line) in [("a.b[1].d", 4), ("a.b[1].x", 4), ("a.x", 1), ("upstream.url", 5), ("x", 1)] {
             assert_eq!(root.line_of(&At::from(path)), line, "{path}");
         }
-        assert!(root.has(&At::from("a.b[0].c")) && !root.has(&At::from("a.b[2]")));
+        assert!(root.find(&At::from("a.b[0].c")).is_some() && root.find(&At::from("a.b[2]")).is_none());
     }
 
     #[test]

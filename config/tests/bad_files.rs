@@ -548,8 +548,8 @@ fn keys_that_do_not_fit_each_other() {
         (
             "      client_id",
             "      trust_email: true\n      client_id",
-            "7: idps.okta.oidc.trust_email: an unverified address would be believed of every domain. Write \
-             idps.okta.domains, a list of e-mail domains.",
+            "7: idps.okta.oidc.trust_email: an unverified address would be believed of every domain. List the \
+             e-mail domains in idps.okta.domains.",
         ),
         (
             "    oidc:",
@@ -577,6 +577,26 @@ fn keys_that_do_not_fit_each_other() {
          Leave it out."
         ]
     );
+}
+
+#[test]
+fn an_upstream_that_is_portcullis_itself() {
+    for (upstream, proxy, ours) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080", true),
+        ("localhost:8080", "'[::1]:8080'", true),
+        ("127.0.0.1:8080", "0.0.0.0:8080", true),
+        ("0.0.0.0:8080", "127.0.0.1:8080", true),
+        ("app.localhost:8082", "127.0.0.1:8080", true), // the health listener
+        ("127.0.0.1:8081", "127.0.0.1:8080", false),    // no SCIM here, so nothing listens
+        ("10.0.0.5:8080", "0.0.0.0:8080", false),
+        ("127.0.0.2:8080", "127.0.0.1:8080", false),
+        ("app:8080", "127.0.0.1:8080", false),
+    ] {
+        let text = SMALLEST.replace("127.0.0.1:3000", upstream) + &format!("listen:\n  proxy: {proxy}\n");
+        let said = said_of(&text);
+        assert_eq!(said.len(), usize::from(ours), "{upstream} {proxy}: {said:?}");
+        assert!(said.iter().all(|line| line.contains("Portcullis would forward to itself")), "{said:?}");
+    }
 }
 
 #[test]

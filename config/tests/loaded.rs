@@ -204,8 +204,8 @@ listen:
         said,
         [
             "c.yaml:4: session.idle: longer than session.absolute, so it never ends a session. Write at most 12h.",
-            "c.yaml:6: idps.e: Entra does not send its immutable id by itself: oid is looked for in externalId. Map objectId \
-         to externalId in Entra's provisioning, or write link with claim: name and to: userName.",
+            "c.yaml:6: idps.e: Entra does not send its immutable id by itself, and oid is looked for in externalId. Map \
+         objectId to externalId in Entra's provisioning, or write link: with claim: preferred_username and to: userName.",
             "c.yaml:14: scim.token: the token has fewer than 24 characters, and whoever guesses it owns the directory. Make \
          one with `openssl rand -hex 32`.",
             "c.yaml:19: listen.proxy.tls: the listener speaks TLS, but public_url says http, so browsers would not. Write \
