@@ -34,7 +34,7 @@ impl Limits {
     pub(crate) fn tell(&self) {
         if let Some(error) = self.files_failed {
             let files = self.files.unwrap_or(u64::MAX);
-            tracing::warn!(files, %error, "the limit of open files could not be raised: set LimitNOFILE, or ulimit -n");
+            tracing::warn!(files, %error, "the limit of open files stays: raise LimitNOFILE, or ulimit -n");
         }
         if let Some(error) = self.huge_pages_failed {
             tracing::warn!(%error, "huge pages could not be switched off: idle WebSockets take more memory");

@@ -36,7 +36,10 @@ pub(crate) enum LockError {
     )]
     Owner { state: PathBuf, owner: u32, us: u32 },
     /// Everybody may write to it, as to /tmp: no place for keys, and not ours to close.
-    #[error("everybody may write to the state folder {}: name one that is for Portcullis alone", .state.display())]
+    #[error(
+        "everybody may write to the state folder {}: name one that is for Portcullis alone",
+        .state.display()
+    )]
     Shared { state: PathBuf },
     /// The lock file or the folder's mode could not be set.
     #[error("the lock in the state folder {} could not be taken", .state.display())]
@@ -85,7 +88,8 @@ fn own_folder(state: &Path) -> Result<(), LockError> {
                 return Err(LockError::Shared { state: state.to_owned() });
             }
             if found.mode() & 0o077 != 0 {
-                tracing::info!(state = %state.display(), "the state folder was open to others: it is 0700 now");
+                let path = state.display();
+                tracing::info!(state = %path, "the state folder was open to others: it is 0700 now");
                 fs::set_permissions(state, Permissions::from_mode(0o700)).map_err(make)?;
             }
             Ok(())

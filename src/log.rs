@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn a_line_of_json_has_what_was_said() {
         let said = lines(Format::Json, LevelFilter::INFO, || {
-            tracing::warn!(target: "portcullis::login", idp = "okta", rounds = 3, "login refused: {}", "reason=\"x\"\n");
+            let text = "reason=\"x\"\n";
+            tracing::warn!(target: "portcullis::login", idp = "okta", rounds = 3, "login refused: {text}");
             tracing::debug!(target: "portcullis::login", "not heard");
         });
         assert_eq!(said.len(), 1);
@@ -368,7 +369,8 @@ mod tests {
     #[test]
     fn a_line_of_text_stays_one_line() {
         let said = lines(TEXT, LevelFilter::INFO, || {
-            tracing::warn!(target: "portcullis", got = "a\nb \u{1b}[31m\u{202e}", "login refused\r\nforged: line");
+            let got = "a\nb \u{1b}[31m\u{202e}";
+            tracing::warn!(target: "portcullis", got, "login refused\r\nforged: line");
         });
         assert_eq!(said.len(), 1, "{said:?}");
         let expected = r#"warn  login refused\r\nforged: line got="a\nb \u{1b}[31m\u{202e}""#;
@@ -459,7 +461,8 @@ mod tests {
                 });
                 proptest::prop_assert_eq!(said.len(), 2);
                 if format == Format::Json {
-                    proptest::prop_assert!(said.iter().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+                    let is_json = |line: &String| serde_json::from_str::<serde_json::Value>(line).is_ok();
+                    proptest::prop_assert!(said.iter().all(is_json));
                 }
             }
         }

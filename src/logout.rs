@@ -47,7 +47,7 @@ impl Own {
                 "a logout from another page than ours: nobody was signed out",
                 visitor,
             );
-            return self.page(site, &Page::NoAccess { who: "", reference: &reference });
+            return self.page(site, &Page::OtherSite { reference: &reference });
         }
         let Ok(hint) = self.end(&session).await else {
             let reference = self.refuse(

@@ -1,5 +1,7 @@
 //! Portcullis: a single-sign-on sidecar that takes people out the moment the directory removes them.
 
+mod admin;
+mod cli;
 mod desk;
 mod fetch;
 mod flows;
@@ -12,6 +14,7 @@ mod log;
 mod login;
 mod logout;
 mod metrics;
+mod operator;
 mod own;
 mod pages;
 mod refusals;
@@ -24,42 +27,39 @@ mod ticks;
 #[cfg(feature = "demo")]
 mod demo;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
+
+use cli::{Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(short = 'c', global = true)]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serves.
-    Run,
-    #[cfg(feature = "demo")]
-    Demo(demo::Args),
-}
-
 fn main() -> ExitCode {
     let limits = limits::set();
-    let arguments = Arguments::parse();
-    match arguments.command {
-        Command::Run => run::main(arguments.config, &limits),
+    let Cli { config, command } = Cli::parse();
+    match command {
+        Command::Run => run::main(config.as_deref(), &limits).into(),
         #[cfg(feature = "demo")]
-        Command::Demo(args) => {
-            let log = log::Log::start(log::Format::text(), tracing::level_filters::LevelFilter::WARN);
-            drop(log);
-            run::core_runtime().map_or(ExitCode::FAILURE, |core| core.block_on(demo::run(args)))
-        }
+        Command::Demo(args) => rehearse(args),
+        Command::Ask(ask) => ask.answer(config.as_deref()).into(),
     }
+}
+
+/// The rehearsal tells its own story; of the program's log it shows what a person should look at.
+#[cfg(feature = "demo")]
+fn rehearse(args: demo::Args) -> ExitCode {
+    let started = log::Log::start(log::Format::text(), tracing::level_filters::LevelFilter::ERROR);
+    match (started, run::core_runtime()) {
+        (Ok(_), Ok(core)) => core.block_on(demo::run(args)),
+        (Err(error), _) => fail(&error),
+        (_, Err(error)) => fail(&error),
+    }
+}
+
+#[cfg(feature = "demo")]
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("portcullis: {}", log::chain(error));
+    ExitCode::FAILURE
 }

@@ -124,7 +124,8 @@ impl Operator {
     pub(crate) async fn add(self: Arc<Self>, person: Person) -> Result<Added, NotDone> {
         if !self.invites.load(Ordering::Acquire) {
             return Err(NotDone::Refused(
-                "people are added by hand only with provisioning: invited. Add the person at the identity provider"
+                "people are added by hand only with provisioning: invited. Add the person at the identity \
+                 provider"
                     .to_owned(),
             ));
         }
@@ -175,7 +176,7 @@ impl Operator {
                     .unwrap_or(serde_json::Value::String(refused.record)),
             }),
             None => Err(NotDone::Unknown(format!(
-                "nothing is kept under {reference}. The last 10,000 refusals are, at most ten a second; \
+                "nothing is kept under {reference}. The store has the last 10,000 refusals, ten a second at most; \
                  the log has every one"
             ))),
         }

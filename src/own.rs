@@ -165,7 +165,8 @@ impl Own {
             &match refused.kind {
                 RefusalKind::FramedLogin => Page::Framed { return_to: &return_to },
                 RefusalKind::FormNotSent => Page::FormNotSent,
-                RefusalKind::NotAllowed | RefusalKind::OtherSite => Page::NoAccess { who, reference },
+                RefusalKind::NotAllowed => Page::NoAccess { who, reference },
+                RefusalKind::OtherSite => Page::OtherSite { reference },
                 RefusalKind::NotFound => Page::NotFound,
                 RefusalKind::Method => Page::MethodNotAllowed,
                 RefusalKind::Unreadable => Page::BadRequest { reference },

@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::health::Health;
 use crate::log::{Log, chain};
 use crate::metrics::Metrics;
+use crate::operator::Operator;
 use crate::own::Own;
 use crate::revocation::Revocation;
 use crate::settings;
@@ -33,6 +34,7 @@ pub(crate) struct Reload {
     pub(crate) revocation: Revocation,
     pub(crate) own: Arc<Own>,
     pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) operator: Arc<Operator>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fetch: Fetch,
@@ -119,6 +121,7 @@ impl Reload {
         if let (Some(desk), Some(clients)) = (&self.desk, settings::clients(file, &self.own.keys)) {
             desk.clients.store(Arc::new(clients));
         }
+        self.operator.invites.store(settings::invites(file), Ordering::Relaxed);
         self.health.app.store(settings::app_health(file).map(Arc::new));
         self.sessions.idle_after(settings::ms(file.session.idle));
         self.gate.replace(rules);

@@ -3,8 +3,7 @@
 //! The core runtime has the store, the IdP client, SCIM, health and the admin socket; the data plane has threads of its
 //! own. A start that fails says at what and what to change, and nothing is left behind.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::admin;
+use crate::cli::{self, Exit};
 use crate::desk::{self, Desk};
 use crate::fetch;
 use crate::health::{self, Health};
@@ -32,6 +33,7 @@ use crate::load;
 use crate::lock::{Lock, LockError};
 use crate::log::{Log, chain};
 use crate::metrics::{Metrics, Seen};
+use crate::operator::Operator;
 use crate::own::{self, Own};
 use crate::refusals::Refusals;
 use crate::reload::{Reload, Started};
@@ -163,6 +165,13 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
     if let Some(desk) = &desk {
         bound.push((listen::tcp("listen.scim", file.listen.scim.address).await?, desk::router(desk.clone())));
     }
+    let operator = Arc::new(Operator {
+        core: core.clone(),
+        store: store.clone(),
+        revocation: revocation.clone(),
+        invites: settings::invites(file).into(),
+    });
+    bound.push((listen::unix("state", &file.state.join(admin::SOCKET))?, admin::router(operator.clone())));
     let (stop, stopping) = watch::channel(false);
     let listeners = bound.into_iter().map(|(bound, router)| bound.serve(router, stopping.clone())).collect();
     let mut draining = stopping.clone();
@@ -185,6 +194,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         revocation,
         own,
         desk,
+        operator,
         health,
         metrics,
         fetch,
@@ -279,24 +289,20 @@ pub(crate) fn core_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 const CORE_THREADS: usize = 2;
 
 /// `portcullis run`: 0 after an orderly end, 1 where the start failed, 78 for a configuration that cannot work.
-pub(crate) fn main(path: Option<PathBuf>, limits: &Limits) -> ExitCode {
-    let found = path.map_or_else(portcullis_config::find_default_path, Ok);
-    let loaded = found.and_then(|path| {
+pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
+    let loaded = cli::config_path(named).and_then(|path| {
         let loaded = portcullis_config::load(&path, &Environment::system())?;
         Ok((path, loaded))
     });
     let (path, Loaded { file, warnings, .. }) = match loaded {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            eprint!("{problems}");
-            return ExitCode::from(Problems::EXIT_CODE);
-        }
+        Err(problems) => return cli::tell(&problems),
     };
     let log = match Log::start(settings::format(&file), settings::level(&file)) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("portcullis: {error}");
-            return ExitCode::FAILURE;
+            return Exit::Failed;
         }
     };
     limits.tell();
@@ -305,27 +311,27 @@ pub(crate) fn main(path: Option<PathBuf>, limits: &Limits) -> ExitCode {
         Ok(core) => core,
         Err(error) => {
             tracing::error!(%error, "the core runtime could not be started");
-            return ExitCode::FAILURE;
+            return Exit::Failed;
         }
     };
-    let code = core.block_on(serve(&path, &file, log));
+    let exit = core.block_on(serve(&path, &file, log));
     core.shutdown_timeout(Duration::from_secs(1));
-    code
+    exit
 }
 
 /// Serves until a signal says otherwise: SIGTERM and SIGINT end, SIGHUP reloads.
-async fn serve(path: &Path, file: &File, log: Log) -> ExitCode {
+async fn serve(path: &Path, file: &File, log: Log) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("signals cannot be listened for");
-        return ExitCode::FAILURE;
+        return Exit::Failed;
     };
     let running = match start_with(path, file, Some(log)).await {
         Ok(running) => running,
         Err(error) => {
             tracing::error!("{}", chain(&error));
-            return ExitCode::FAILURE;
+            return Exit::Failed;
         }
     };
     let reload = running.reload();
@@ -338,5 +344,5 @@ async fn serve(path: &Path, file: &File, log: Log) -> ExitCode {
     }
     tracing::info!("asked to end: no new requests, those in flight may take {} s", DRAIN.as_secs());
     running.shutdown().await;
-    ExitCode::SUCCESS
+    Exit::Fine
 }

@@ -165,6 +165,11 @@ pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
     Some(Clients { tokens: scim.token.iter().map(hash).collect(), service: Service::new(&base, group_patch) })
 }
 
+/// Whether people come by an operator's word.
+pub(crate) fn invites(file: &File) -> bool {
+    matches!(file.provisioning, Provisioning::Invited)
+}
+
 /// Milliseconds, as the parts count them.
 pub(crate) fn ms(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

@@ -24,8 +24,6 @@ pub(crate) enum Exit {
     Fine,
     /// It could not.
     Failed,
-    /// It was used wrongly. `clap` uses the same code.
-    Usage,
     /// The configuration has a problem.
     Config,
 }
@@ -35,7 +33,6 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
-            Exit::Usage => Self::from(2),
             Exit::Config => Self::from(Problems::EXIT_CODE),
         }
     }

@@ -139,7 +139,7 @@ impl Who {
 }
 
 fn listed(users: &[Found]) -> String {
-    let head = ["ACCOUNT", "NAME", "STATE", "LAST SEEN", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
+    let head = ["ACCOUNT", "NAME", "STATE", "LAST USED", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), seen);
     let line = |user: &Found| {
         let account = format!("account:{}", user.account);
@@ -171,7 +171,7 @@ mod tests {
         };
         assert_eq!(
             listed(std::slice::from_ref(&user)),
-            "ACCOUNT    NAME              STATE     LAST SEEN             IDP   DISPLAY NAME  ID\n\
+            "ACCOUNT    NAME              STATE     LAST USED             IDP   DISPLAY NAME  ID\n\
              account:7  mallory\\u{1b}[2J  disabled  2026-01-31T17:00:00Z  okta  M. Allory     -\n"
         );
         let line = lines(&[user]);

@@ -32,7 +32,7 @@ pub(crate) struct Place<'a> {
 pub(crate) enum Page<'a> {
     /// The IdP's answer, or the person it names, was refused.
     LoginRefused { reference: &'a str },
-    /// Three rounds of login came to nothing.
+    /// A login led back to where it began.
     LoginStuck { cause: Stuck, reference: &'a str },
     /// The IdP does not answer, so nobody new can sign in.
     IdpDown { idp: &'a str, return_to: &'a str, reference: &'a str },
@@ -53,9 +53,7 @@ pub(crate) enum Page<'a> {
     OtherSite { reference: &'a str },
     /// Nothing stands at this path.
     NotFound,
-    /// The host is no public name of ours. Nothing is linked from this page, not even its style.
-    Misdirected,
-    /// The request could be read in more than one way.
+    /// The request is too large, or could be read in more than one way.
     BadRequest { reference: &'a str },
     /// The rule of the path does not take this method.
     MethodNotAllowed,
@@ -67,14 +65,12 @@ pub(crate) enum Page<'a> {
     Unavailable { reference: &'a str },
 }
 
-/// Why three rounds of login came to nothing.
+/// Why a login leads back to where it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
-    /// The browser did not send back the cookie of the login, or of the session.
+    /// The IdP's answer came without the cookie of the login it belongs to: too late, twice, or the browser lost it.
     CookieLost,
-    /// Every answer came later than ten minutes after its login had begun.
-    TooLate,
-    /// Each login was accepted and its session was over at once.
+    /// Three logins in a row were accepted and did not last.
     EndedAtOnce,
 }
 
@@ -91,7 +87,6 @@ impl Page<'_> {
             | Self::OtherSite { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
             Self::IdpDown { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -123,12 +118,7 @@ impl Page<'_> {
 
 /// Renders a page with its status and all its headers.
 pub(crate) fn render(page: &Page<'_>, place: &Place<'_>) -> Response<Bytes> {
-    let shown = Shown {
-        words: words::of(page, place),
-        // An unknown host gets nothing that leads to us: no link, no style.
-        place: (!matches!(page, Page::Misdirected)).then_some(place),
-        version: env!("CARGO_PKG_VERSION"),
-    };
+    let shown = Shown { words: words::of(page, place), place, version: env!("CARGO_PKG_VERSION") };
     let html = shown.render().unwrap_or_else(|_| shown.words.title.to_owned());
     let mut headers = headers(HTML, page.framing(), page.forms());
     if page.status() == StatusCode::UNAUTHORIZED {
@@ -226,7 +216,7 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 #[template(path = "page.html", config = "src/pages/askama.toml")]
 struct Shown<'a> {
     words: Words<'a>,
-    place: Option<&'a Place<'a>>,
+    place: &'a Place<'a>,
     version: &'static str,
 }
 
@@ -255,7 +245,6 @@ mod tests {
         vec![
             Page::LoginRefused { reference: REF },
             Page::LoginStuck { cause: Stuck::CookieLost, reference: REF },
-            Page::LoginStuck { cause: Stuck::TooLate, reference: REF },
             Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: REF },
             Page::IdpDown { idp: "okta", return_to: "/a b?c=d&e", reference: REF },
             Page::SignedOut { at_idp: false },
@@ -267,7 +256,6 @@ mod tests {
             Page::NoAccess { who: "", reference: REF },
             Page::OtherSite { reference: REF },
             Page::NotFound,
-            Page::Misdirected,
             Page::BadRequest { reference: REF },
             Page::MethodNotAllowed,
             Page::Unreachable { reference: REF },
@@ -343,13 +331,6 @@ mod tests {
             assert!(!html.contains('\u{202e}') && !html.contains(&"x".repeat(200)), "{html}");
             assert!(!header(&answer, "content-security-policy").contains("script-src"));
         }
-    }
-
-    #[test]
-    fn an_unknown_host_learns_nothing_of_ours() {
-        let answer = render(&Page::Misdirected, &PLACE);
-        assert_eq!(answer.status(), StatusCode::MISDIRECTED_REQUEST);
-        assert!(!text(&answer).contains("portcullis") && !text(&answer).contains("wiki.example.com"));
     }
 
     #[test]

@@ -29,23 +29,25 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
     let app = place.app;
     match page {
         Page::LoginRefused { reference } => {
-            Words::trouble("You could not be signed in").ask(reference).beside(TRY_AGAIN, login(place, place.home))
+            Words::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
         }
-        Page::LoginStuck { cause, reference } => Words::trouble("Signing in does not come to an end")
-            .line(match cause {
-                Stuck::CookieLost => format!(
-                    "You were sent to sign in three times, and each time your browser came back without the \
-                     cookie it had been given. Allow cookies for {app}, close its other windows, and try again."
-                ),
-                Stuck::TooLate => "Three logins in a row took longer than ten minutes. Try again, and sign in \
-                                   without a longer break."
-                    .to_owned(),
-                Stuck::EndedAtOnce => "Three logins in a row were accepted and were over at once. The fault is \
-                                       not yours: a clock or a setting is wrong."
-                    .to_owned(),
-            })
-            .ask(reference)
-            .beside(TRY_AGAIN, login(place, place.home)),
+        Page::LoginStuck { cause: Stuck::CookieLost, reference } => Words::trouble("Your login got lost")
+            .line(format!(
+                "Your browser came back without the cookie it was given when the login began. Either that was \
+                 longer than ten minutes ago, or it does not accept cookies of {app}."
+            ))
+            .tell(reference)
+            .link("Try again", login_link(place, place.home), None),
+        Page::LoginStuck { cause: Stuck::EndedAtOnce, reference } => {
+            Words::trouble("Signing in does not come to an end")
+                .line("You were signed in three times in a row, and each time you came back signed out.")
+                .line(format!(
+                    "Your browser may be dropping the cookie of {app}: allow it, and close other windows of \
+                     this site. If that does not help, a clock or a setting on our side is wrong."
+                ))
+                .ask(reference)
+                .beside("Try again", login_link(place, place.home))
+        }
         Page::IdpDown { idp, return_to, reference } => Words::trouble("Nobody can sign in right now")
             .line(format!(
                 "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
@@ -53,17 +55,17 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             ))
             .line("Try again in a few minutes.")
             .tell(reference)
-            .link("Try again", login(place, return_to), None),
+            .link("Try again", login_link(place, return_to), None),
         Page::SignedOut { at_idp } => Words::calm("You are signed out")
             .line(if *at_idp {
                 format!("You have left {app} and the sign-in service.")
             } else {
                 format!(
-                    "You have left {app}. The sign-in service may still know you: on a computer that others use, \
-                     sign out there as well, or close the browser."
+                    "You have left {app}. The sign-in service may still know you: on a computer that others \
+                     use, sign out there as well, or close the browser."
                 )
             })
-            .link("Sign in again", login(place, place.home), None),
+            .link("Sign in again", login_link(place, place.home), None),
         Page::Logout { who, token, .. } => {
             let mut words = Words::calm("Sign out?")
                 .line(format!("You are signed in to {app} as {}.", cut(who)))
@@ -74,10 +76,10 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
         Page::FormNotSent => Words::trouble("What you sent was not passed on")
             .line(format!("You are not signed in any more, so {app} did not get it."))
             .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
-            .link("Sign in in a new window", login(place, place.home), Some("_blank")),
+            .link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
         Page::Framed { return_to } => Words::calm("Please sign in")
             .line("This part of the page is only for people who are signed in.")
-            .link("Sign in", login(place, return_to), Some("_top")),
+            .link("Sign in", login_link(place, return_to), Some("_top")),
         Page::NoAccess { who, reference } => Words::trouble("This page is not open to you")
             .line(match *who {
                 "" => "You are signed in, but your account may not open it.".to_owned(),
@@ -93,10 +95,8 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
         Page::NotFound => Words::calm("There is nothing here")
             .line("The address may be mistyped, or what was here is gone.")
             .link("Go to the front page", place.home.to_owned(), None),
-        Page::Misdirected => Words::calm("This address is not served here")
-            .line("The name in the address bar is none that this server answers to. Check it for a mistake."),
         Page::BadRequest { reference } => Words::trouble("This request was not passed on")
-            .line("It could be read in more than one way. Check the address for odd characters.")
+            .line("It is too large, or its address could be read in more than one way.")
             .tell(reference),
         Page::MethodNotAllowed => Words::trouble("That cannot be done here")
             .line("This address does not take what was sent to it.")
@@ -106,19 +106,17 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .tell(reference),
         Page::Slow { reference } => Words::trouble("The application takes too long")
             .line(format!(
-                "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
+                "{app} did not answer in time. What you asked for may still be under way: look before you \
+                 repeat it."
             ))
             .tell(reference),
         Page::Unavailable { reference } => Words::trouble("Not now")
-            .line("Whether you may come in could not be checked just now, so nothing was passed on. Try again in a moment.")
+            .line(
+                "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
+                 moment.",
+            )
             .tell(reference),
     }
-}
-
-const TRY_AGAIN: &str = "Try again";
-
-fn login(place: &Place<'_>, return_to: &str) -> String {
-    login_link(place, return_to)
 }
 
 impl Words<'_> {
@@ -167,7 +165,8 @@ impl Words<'_> {
 fn cut(text: &str) -> String {
     let unseen = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let mut shown: String = text.chars().take(MOST).map(|c| if unseen(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
