@@ -25,7 +25,25 @@ fn of<T: JsonSchema>(title: &str) -> Json {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), title.into());
-    schema.to_value()
+    let mut schema = schema.to_value();
+    unwrap_lines(&mut schema);
+    schema
+}
+
+/// Descriptions come from comments, which are wrapped; an editor wraps for itself.
+fn unwrap_lines(schema: &mut Json) {
+    match schema {
+        Json::Object(entries) => {
+            for (name, value) in entries {
+                match value {
+                    Json::String(text) if name == "description" => *text = text.replace('\n', " "),
+                    value => unwrap_lines(value),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(unwrap_lines),
+        _ => {}
+    }
 }
 
 /// One key of the configuration.
@@ -182,7 +200,7 @@ mod tests {
         described(&schema(), "");
         described(&bindings_schema(), "");
         let text = schema().to_string();
-        assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
+        assert!(!text.contains("null") && !text.contains("$ref") && !text.contains("\\n"), "{text}");
         assert_eq!(schema()["additionalProperties"], false);
     }
 
