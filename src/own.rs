@@ -160,7 +160,7 @@ impl Own {
             _ => None,
         };
         let who = who.as_ref().map_or("", |(who, _)| who.name());
-        self.page(
+        let mut answer = self.page(
             site,
             &match refused.kind {
                 RefusalKind::FramedLogin => Page::Framed { return_to: &return_to },
@@ -174,7 +174,10 @@ impl Own {
                 RefusalKind::Slow => Page::Slow { reference },
                 RefusalKind::Unproven => Page::Unavailable { reference },
             },
-        )
+        );
+        // A page that says that the application failed has not itself failed.
+        *answer.status_mut() = StatusCode::OK;
+        answer
     }
 
     /// Who is signed in, checked like any exchange, and until when.

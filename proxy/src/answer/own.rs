@@ -120,9 +120,13 @@ fn from_elsewhere(method: &Method, headers: &HeaderMap, place: &Place, path: &st
     if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
         return false;
     }
-    match headers.get(http::header::ORIGIN) {
-        Some(origin) => origin.as_bytes() != place.site().origin.as_bytes(),
-        None => headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none"),
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes) {
+        // Our own pages send no referrer, and a browser hides the origin of their forms with it; it still says whose
+        // the form is, in a field that no page can set.
+        Some(b"null") => site != Some(b"same-origin"),
+        Some(origin) => origin != place.site().origin.as_bytes(),
+        None => site.is_some_and(|site| site != b"same-origin" && site != b"none"),
     }
 }
 
@@ -171,6 +175,9 @@ mod tests {
         let evil = [("origin", "https://evil.test")];
         assert!(elsewhere(Method::POST, &evil, "logout"));
         assert!(elsewhere(Method::POST, &[("origin", "null")], "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "cross-site")], "logout"));
+        assert!(!elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "same-origin")], "logout"));
+        assert!(elsewhere(Method::POST, &[evil[0], ("sec-fetch-site", "same-origin")], "logout"));
         assert!(elsewhere(Method::POST, &[("origin", "https://wiki.test:8443")], "logout"));
         assert!(elsewhere(Method::POST, &[("sec-fetch-site", "cross-site")], "logout"));
         assert!(elsewhere(Method::DELETE, &[("sec-fetch-site", "same-site")], "logout"));
