@@ -10,7 +10,8 @@ use portcullis_config::{Environment, check_text};
 pub fn file(data: &[u8]) {
     let path = Path::new("/fuzz/portcullis.yaml");
     let environment = Environment::of([("HOME", "/fuzz")]).text_only();
-    let lines = data.iter().filter(|byte| **byte == b'\n').count() + 1;
+    // A lone carriage return ends a line too (YAML 1.2 §5.4).
+    let lines = data.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() + 1;
     match check_text(path, data, &environment) {
         Ok(checked) => {
             assert!(checked.urls.len() >= 3);
