@@ -36,7 +36,8 @@ pub(crate) struct Told {
 }
 
 impl Account {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    /// Columns: id, generation, directory, resource, active, disabled, told.
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
         let user = match (row.maybe_int(2)?, row.maybe_int(3)?) {
             (Some(directory), Some(resource)) => Some((directory_id(directory)?, resource)),
             _ => None,

@@ -138,8 +138,10 @@ impl Tx {
             }
             sql.push(' ');
             sql.push_str(tail);
-            // Made of our own words and numbers of arguments alone.
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(chunk.len() == INSERTED_AT_ONCE);
+            // Kept prepared where the same text comes again: few rows, or as many as fit. Made of our own words and
+            // numbers of arguments alone.
+            let is_usual = chunk.len() <= 4 || chunk.len() == INSERTED_AT_ONCE;
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(is_usual);
             for arg in chunk.iter().flatten() {
                 query = arg.bind(query);
             }

@@ -4,6 +4,7 @@
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::StoreError;
+use crate::account::Account;
 use crate::engine::Tx;
 
 /// A subject at an IdP, as it was verified.
@@ -18,11 +19,12 @@ pub(crate) struct Key {
 }
 
 /// The account a subject is linked to.
-pub(crate) async fn find(tx: &mut Tx, key: &Key) -> Result<Option<AccountId>, StoreError> {
-    let sql =
-        "select account from link where organization = $1 and idp = $2 and issuer = $3 and subject = $4";
+pub(crate) async fn find(tx: &mut Tx, key: &Key) -> Result<Option<Account>, StoreError> {
+    let sql = "select a.id, a.generation, a.directory, a.resource, a.active, a.disabled, a.told from link l \
+               join account a on a.organization = l.organization and a.id = l.account \
+               where l.organization = $1 and l.idp = $2 and l.issuer = $3 and l.subject = $4";
     let args = [key.org.into(), (&key.idp).into(), (&key.issuer).into(), (&key.subject).into()];
-    tx.row(sql, &args).await?.map(|row| row.int(0).map(AccountId)).transpose()
+    tx.row(sql, &args).await?.as_ref().map(Account::read).transpose()
 }
 
 /// Whether any subject is linked to the account.
@@ -38,10 +40,10 @@ pub(crate) async fn make(
     account: AccountId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "insert into link (organization, idp, issuer, subject, account, place, keyed, created, used) \
-               values ($1, $2, $3, $4, $5, 0, $6, $7, $7) \
+    let sql = "insert into link (organization, idp, issuer, subject, account, place, keyed, created) \
+               values ($1, $2, $3, $4, $5, 0, $6, $7) \
                on conflict (organization, idp, issuer, subject) do update \
-               set account = excluded.account, place = 0, created = excluded.created, used = excluded.used";
+               set account = excluded.account, place = 0, created = excluded.created";
     let args = [
         key.org.into(),
         (&key.idp).into(),
@@ -51,14 +53,6 @@ pub(crate) async fn make(
         key.keyed.as_slice().into(),
         now.into(),
     ];
-    tx.run(sql, &args).await.map(drop)
-}
-
-/// Takes down that a link was used.
-pub(crate) async fn set_used(tx: &mut Tx, key: &Key, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "update link set used = $5 \
-               where organization = $1 and idp = $2 and issuer = $3 and subject = $4";
-    let args = [key.org.into(), (&key.idp).into(), (&key.issuer).into(), (&key.subject).into(), now.into()];
     tx.run(sql, &args).await.map(drop)
 }
 

@@ -31,17 +31,19 @@ pub(crate) struct Born<'a> {
     pub(crate) app: AppId,
     pub(crate) idp: &'a str,
     pub(crate) generation: Generation,
-    pub(crate) epochs: [u64; 3],
     pub(crate) created: Timestamp,
     pub(crate) expires: Timestamp,
     pub(crate) id_token: Option<&'a [u8]>,
 }
 
+/// Inserts a session, born under the epochs of this moment.
 pub(crate) async fn insert(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreError> {
-    let [deployment, organization, idp] = born.epochs.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX));
-    let sql = "insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
-                 epoch_organization, epoch_idp, created, seen, expires, id_token) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)";
+    let sql = "insert into session (organization, hash, account, app, idp, generation, created, seen, expires, \
+                 id_token, epoch_deployment, epoch_organization, epoch_idp) \
+               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, \
+                 coalesce((select number from epoch where organization = 0 and idp = ''), 0), \
+                 coalesce((select number from epoch where organization = $1 and idp = ''), 0), \
+                 coalesce((select number from epoch where organization = $1 and idp = $5), 0))";
     let args = [
         born.org.into(),
         (&born.hash).into(),
@@ -49,9 +51,6 @@ pub(crate) async fn insert(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreErro
         born.app.into(),
         born.idp.into(),
         born.generation.into(),
-        deployment.into(),
-        organization.into(),
-        idp.into(),
         born.created.into(),
         born.expires.into(),
         born.id_token.into(),

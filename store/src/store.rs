@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portcullis_scim::Schemas;
 use tokio::sync::Mutex;
@@ -31,9 +32,14 @@ impl Store {
     pub async fn open(path: &Path, schemas: Arc<Schemas>) -> Result<Self, OpenError> {
         file::prepare(path)?;
         let engine = Engine::new(path);
-        let failed = |source| OpenError::Store { path: path.to_owned(), source };
-        let mut tx = engine.connect().await.map_err(failed)?;
-        migrate::migrate(&mut tx, path).await?;
+        let began = Instant::now();
+        let tx = loop {
+            match connect(&engine, path).await {
+                // A process that ends, or a hand-over, has the lock for a moment.
+                Err(OpenError::Store { source, .. }) if source.is_busy() && began.elapsed() < PATIENCE => {}
+                other => break other?,
+            }
+        };
         let (writer, writing) = Writer::start(engine.clone(), tx);
         Ok(Self { engine, schemas, writer, writing: Mutex::new(Some(writing)) })
     }
@@ -65,4 +71,14 @@ impl Store {
         }
         self.engine.close().await;
     }
+}
+
+/// How long opening waits for a lock that another process has.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn connect(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {
+    let mut tx =
+        engine.connect().await.map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
+    migrate::migrate(&mut tx, path).await?;
+    Ok(tx)
 }

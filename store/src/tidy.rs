@@ -9,22 +9,24 @@ use crate::{Store, StoreError};
 /// How long things are kept, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// A session nobody heard of for so long is over: `session.idle`.
+    /// A session nobody heard of for so long is over. Its row is kept an hour longer, since it may be behind: when
+    /// clients were heard is written in batches.
     pub idle_ms: i64,
-    /// A tombstone: 30 days.
+    /// A tombstone.
     pub tombstone_ms: i64,
-    /// An account without a directory that nobody used: 90 days.
+    /// An account without a directory that nobody used.
     pub unused_ms: i64,
 }
 
 impl Retention {
     /// 30 days for tombstones, 90 for unused accounts.
     pub fn new(idle_ms: i64) -> Self {
-        const DAY_MS: i64 = 86_400_000;
         Self { idle_ms, tombstone_ms: 30 * DAY_MS, unused_ms: 90 * DAY_MS }
     }
 }
 
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
 /// Rows a piece removes at most.
 const PIECE: i64 = 200;
 
@@ -35,9 +37,10 @@ impl Store {
     /// What was removed until then stays removed.
     pub async fn tidy(&self, now: Timestamp, kept: Retention) -> Result<u64, StoreError> {
         let before = |ms: i64| now.plus_ms(-ms);
-        let over = "select hash from session where ended is not null or expires <= $1 or seen <= $2 limit $3";
+        let over = "select hash from session where expires <= $1 or seen <= $2 limit $3";
         let over = format!("delete from session where hash in ({over})");
-        let mut removed = self.in_pieces(over, vec![now, before(kept.idle_ms)]).await?;
+        let mut removed =
+            self.in_pieces(over, vec![now, before(kept.idle_ms.saturating_add(HOUR_MS))]).await?;
         let spent = "select organization, id from flow where until <= $1 limit $2";
         let spent = format!("delete from flow where (organization, id) in ({spent})");
         removed += self.in_pieces(spent, vec![now]).await?;

@@ -1,9 +1,10 @@
 //! The one writer: a task that owns the one connection that may write.
 //!
 //! Removals have a lane of their own and overtake: those that wait are committed together, and after each such commit
-//! one ordinary write has its turn. A write that has begun runs to its end whoever stopped waiting for it; an error
-//! says that it was not committed. The rule it protects: what was answered with success is on the disk, and taking
-//! away waits for nobody but the write that is under way.
+//! one ordinary write has its turn. Where no removal waits, ordinary writes share commits too, for a few milliseconds
+//! and until a removal comes. A write that has begun runs to its end whoever stopped waiting for it; an error says that
+//! it was not committed. The rule it protects: what was answered with success is on the disk, and taking away waits
+//! for nobody but the write that is under way.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -13,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::StoreError;
 use crate::engine::{Engine, Tx};
@@ -23,10 +25,10 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(900);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a removal waits for anything: it had better commit late than not at all (R6).
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
-/// How many removals share one commit.
-const REMOVALS_AT_ONCE: usize = 64;
-/// A commit takes in no further removals once it has worked this long.
-const COMMIT_SPAN: Duration = Duration::from_millis(10);
+/// How many writes share one commit.
+const AT_ONCE: usize = 64;
+/// A commit takes in no further write once it has worked this long.
+const COMMIT_SPAN: Duration = Duration::from_millis(5);
 /// How often what was committed is moved from the log into the file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -98,7 +100,8 @@ impl Writer {
     /// Starts the writing task and the one that checkpoints. `tx` is the connection that made the tables.
     pub(crate) fn start(engine: Engine, tx: Tx) -> (Self, JoinHandle<()>) {
         let (jobs, asked) = mpsc::unbounded_channel();
-        let checkpoints = tokio::spawn(checkpoint(engine.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let checkpoints = tokio::spawn(checkpoint(engine.clone(), stopped));
         let task = Task {
             engine,
             tx: Some(tx),
@@ -109,8 +112,13 @@ impl Writer {
             served_removals: false,
         };
         let writing = tokio::spawn(async move {
-            task.write().await;
-            checkpoints.abort();
+            let last = task.write().await;
+            // One connection after the other: the last to close tidies the log away.
+            drop(stop);
+            let _ = checkpoints.await;
+            if let Some(tx) = last {
+                tx.close().await;
+            }
         });
         (Self { jobs }, writing)
     }
@@ -151,7 +159,8 @@ struct Task {
 }
 
 impl Task {
-    async fn write(mut self) {
+    /// Writes until the store is closed and hands back the connection.
+    async fn write(mut self) -> Option<Tx> {
         while self.wait().await {
             let relaxed = self.is_relaxed_next();
             if let Err(error) = self.begin(relaxed).await {
@@ -162,9 +171,7 @@ impl Task {
             let batch = if relaxed { self.ordinary.pop_front().into_iter().collect() } else { self.next() };
             self.commit(batch).await;
         }
-        if let Some(tx) = self.tx.take() {
-            tx.close().await;
-        }
+        self.tx
     }
 
     /// Waits until something is to be written; false when the store is closed and nothing is left.
@@ -245,54 +252,65 @@ impl Task {
         }
     }
 
-    /// What is written in this transaction: the removals that wait, or one ordinary write.
-    fn next(&mut self) -> Vec<Queued> {
+    /// What is written in this transaction: the removals that wait, or ordinary writes; but one alone where removals
+    /// wait for it.
+    fn next(&mut self) -> VecDeque<Queued> {
         let may_overtake = !self.served_removals || self.ordinary.is_empty();
-        let removals = !self.removals.is_empty() && may_overtake;
-        self.served_removals = removals;
-        if removals {
-            let many = self.removals.len().min(REMOVALS_AT_ONCE);
+        self.served_removals = !self.removals.is_empty() && may_overtake;
+        if self.served_removals {
+            let many = self.removals.len().min(AT_ONCE);
             return self.removals.drain(..many).collect();
         }
-        while let Some(queued) = self.ordinary.pop_front() {
+        let many = if self.removals.is_empty() { AT_ONCE } else { 1 };
+        let mut batch = VecDeque::new();
+        while batch.len() < many
+            && let Some(queued) = self.ordinary.pop_front()
+        {
             if queued.asked.elapsed() < QUEUE_PATIENCE {
-                return vec![queued];
+                batch.push_back(queued);
+            } else {
+                let waited_ms = queued.waited_ms();
+                queued.job.settle(Err(StoreError::Crowded { waited_ms }));
             }
-            let waited_ms = queued.waited_ms();
-            queued.job.settle(Err(StoreError::Crowded { waited_ms }));
         }
-        Vec::new()
+        batch
     }
 
     /// Runs the batch in the transaction that has begun, commits, and tells everybody.
-    async fn commit(&mut self, batch: Vec<Queued>) {
-        let Some(tx) = &mut self.tx else { return };
+    async fn commit(&mut self, mut batch: VecDeque<Queued>) {
+        let Some(mut tx) = self.tx.take() else { return };
         let began = Instant::now();
         let is_shared = batch.len() > 1;
-        let mut batch = VecDeque::from(batch);
         let mut ran = Vec::with_capacity(batch.len());
         let mut kept = 0;
         let mut outcome = Ok(());
         while let Some(mut queued) = batch.pop_front() {
-            match run(tx, &mut *queued.job, is_shared).await {
+            match run(&mut tx, &mut *queued.job, is_shared).await {
                 Ok(keep) => kept += usize::from(keep),
                 Err(error) => outcome = Err(error),
             }
+            let is_removal = queued.lane == Lane::Removal;
             ran.push(queued);
-            if outcome.is_err() || began.elapsed() >= COMMIT_SPAN {
+            self.collect();
+            let is_overtaken = !is_removal && !self.removals.is_empty();
+            if outcome.is_err() || is_overtaken || began.elapsed() >= COMMIT_SPAN {
                 break;
             }
         }
-        // Removals that found no room go back to the front, in their order.
+        // Those that found no room go back to the front, in their order.
         while let Some(queued) = batch.pop_back() {
-            self.removals.push_front(queued);
+            match queued.lane {
+                Lane::Removal => self.removals.push_front(queued),
+                Lane::Ordinary | Lane::Unsynced => self.ordinary.push_front(queued),
+            }
         }
         if outcome.is_ok() {
             outcome = tx.plain(if kept > 0 { "commit" } else { "rollback" }).await;
         }
-        if outcome.is_err() && tx.plain("rollback").await.is_err() {
-            // Perhaps the database took the transaction back by itself; a connection in doubt is not used again.
-            self.tx = None;
+        // Where that fails too, perhaps because the database took the transaction back by itself, the connection is in
+        // doubt and is not used again.
+        if outcome.is_ok() || tx.plain("rollback").await.is_ok() {
+            self.tx = Some(tx);
         }
         for queued in ran {
             queued.job.settle(outcome.clone());
@@ -323,10 +341,9 @@ async fn run(tx: &mut Tx, job: &mut dyn Job, is_shared: bool) -> Result<bool, St
 }
 
 /// Moves what was committed from the log into the file, never holding up the writer (passive), on its own connection.
-async fn checkpoint(engine: Engine) {
+async fn checkpoint(engine: Engine, mut stopped: oneshot::Receiver<()>) {
     let mut connection = None;
-    loop {
-        tokio::time::sleep(CHECKPOINT_EVERY).await;
+    while timeout(CHECKPOINT_EVERY, &mut stopped).await.is_err() {
         if connection.is_none() {
             connection = engine.connect().await.ok();
         }
@@ -336,5 +353,8 @@ async fn checkpoint(engine: Engine) {
             tracing::warn!(error = &error as &dyn std::error::Error, "a checkpoint of the database failed");
             connection = None;
         }
+    }
+    if let Some(tx) = connection {
+        tx.close().await;
     }
 }

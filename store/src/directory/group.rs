@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use portcullis_policy::ResourceId;
-use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, ScimType, Write};
+use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, ScimType, Version, Write};
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -16,6 +16,18 @@ use crate::resource::{self, Stored};
 use crate::{StoreError, attr, member};
 
 const GROUP: ResourceKind = ResourceKind::Group;
+
+/// What a change of a group comes to, as of one version of it.
+#[derive(Debug)]
+pub(super) struct Plan {
+    version: Version,
+    /// Without members.
+    after: Resource,
+    /// All of them, afterwards.
+    members: Vec<InGroup>,
+    added: Vec<InGroup>,
+    removed: Vec<i64>,
+}
 
 impl Desk<'_> {
     /// POST.
@@ -43,44 +55,81 @@ impl Desk<'_> {
         log.seal(tx, Ok(Outcome::Created(record(stored, members)))).await
     }
 
-    /// PUT and PATCH.
+    /// PUT and PATCH. `plan` was made before the writer was taken; where the group has changed since, or there is
+    /// none, it is made here.
     pub(super) async fn change_group(
         &self,
         tx: &mut Tx,
         id: &ResourceId,
         write: &Write,
+        plan: Option<Plan>,
     ) -> Result<Committed<Answer>, StoreError> {
-        let Some(mut stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
-            return unchanged(tx, Err(not_found(id))).await;
+        let stored = resource::by_id(tx, self.place, GROUP, id).await?;
+        let is_fresh =
+            |plan: &Plan| stored.as_ref().is_some_and(|stored| stored.meta.version == plan.version);
+        let plan = match plan.filter(is_fresh) {
+            Some(plan) => Ok(plan),
+            None => self.plan_group(tx, id, write).await?,
         };
-        if let Err(refusal) = precondition(write, stored.meta.version) {
+        let (plan, stored) = match (plan, stored) {
+            (Ok(plan), Some(stored)) => (plan, stored),
+            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await,
+            (_, None) => return unchanged(tx, Err(not_found(id))).await,
+        };
+        if plan.added.is_empty() && plan.removed.is_empty() && plan.after == stored.resource {
+            return unchanged(tx, Ok(Outcome::Changed(record(stored, plan.members)))).await;
+        }
+        if let Some(refusal) = self.taken(tx, &plan.after, Some(stored.rid)).await? {
             return unchanged(tx, Err(refusal)).await;
+        }
+        // Whoever is to be added may have been removed since the plan was made.
+        let added: Vec<ResourceId> = plan.added.iter().map(|added| added.member.id.clone()).collect();
+        if let Err(refusal) = self.members(tx, &added, Vec::new()).await? {
+            return unchanged(tx, Err(refusal)).await;
+        }
+        self.update_group(tx, stored, plan).await
+    }
+
+    /// What a PUT or a PATCH will do, from any snapshot: with thousands of members this is the long part of it.
+    pub(super) async fn plan_group(
+        &self,
+        tx: &mut Tx,
+        id: &ResourceId,
+        write: &Write,
+    ) -> Result<Result<Plan, ScimError>, StoreError> {
+        let Some(stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
+            return Ok(Err(not_found(id)));
+        };
+        let version = stored.meta.version;
+        if let Err(refusal) = precondition(write, version) {
+            return Ok(Err(refusal));
         }
         let had =
             member::members(tx, self.place, &[stored.rid]).await?.remove(&stored.rid).unwrap_or_default();
-        let before = record(stored.clone(), had.clone());
-        let mut after = match self.group_after(write, &before) {
+        let mut after = match self.group_after(write, &record(stored, had.clone())) {
             Ok(after) => after,
-            Err(refusal) => return unchanged(tx, Err(refusal)).await,
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let ids = after.take_members();
         let wanted: HashSet<&ResourceId> = ids.iter().collect();
-        let removed: Vec<i64> =
-            had.iter().filter(|had| !wanted.contains(&had.member.id)).map(|had| had.rid).collect();
+        let removed = had.iter().filter(|had| !wanted.contains(&had.member.id)).map(|had| had.rid).collect();
         let had_rids: HashSet<i64> = had.iter().map(|had| had.rid).collect();
         let members = match self.members(tx, &ids, had).await? {
             Ok(members) => members,
-            Err(refusal) => return unchanged(tx, Err(refusal)).await,
+            Err(refusal) => return Ok(Err(refusal)),
         };
-        let added: Vec<i64> =
-            members.iter().map(|member| member.rid).filter(|rid| !had_rids.contains(rid)).collect();
-        if added.is_empty() && removed.is_empty() && after == stored.resource {
-            return unchanged(tx, Ok(Outcome::Changed(before))).await;
-        }
-        if let Some(refusal) = self.taken(tx, &after, Some(stored.rid)).await? {
-            return unchanged(tx, Err(refusal)).await;
-        }
+        let added = members.iter().filter(|member| !had_rids.contains(&member.rid)).cloned().collect();
+        Ok(Ok(Plan { version, after, members, added, removed }))
+    }
 
+    async fn update_group(
+        &self,
+        tx: &mut Tx,
+        mut stored: Stored,
+        plan: Plan,
+    ) -> Result<Committed<Answer>, StoreError> {
+        let Plan { after, members, removed, .. } = plan;
+        let added: Vec<i64> = plan.added.iter().map(|added| added.rid).collect();
         let mut log = self.log();
         let mut changed = changed_attributes(&stored.resource, &after);
         let mut touched: Vec<i64> = added.iter().chain(&removed).copied().collect();
@@ -97,7 +146,7 @@ impl Desk<'_> {
             changed.push("members".to_owned());
         }
         let detail = json!({ "changed": changed, "added": added.len(), "removed": removed.len() });
-        log.did("group.updated", id.as_str(), None, detail);
+        log.did("group.updated", stored.id.as_str(), None, detail);
         log.seal(tx, Ok(Outcome::Changed(record(stored, members)))).await
     }
 

@@ -12,6 +12,7 @@ use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use portcullis_scim::{Act, Outcome, Resource, ResourceKind, Schemas, ScimError, Version, Write};
 use portcullis_session::Committed;
 
+use self::group::Plan;
 use crate::engine::Tx;
 use crate::log::{Log, Origin};
 use crate::resource::{self, Place};
@@ -35,16 +36,29 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<Answer>, StoreError> {
+        let place = Place { org, directory };
         let lane = if write.takes_away() { Lane::Removal } else { Lane::Ordinary };
+        let plan = self.plan(place, write, origin, now).await;
         let (write, origin, schemas) = (write.clone(), origin.clone(), self.schemas.clone());
         self.write_in(lane, move |tx| {
             Box::pin(async move {
-                let place = Place { org, directory };
                 let desk = Desk { place, schemas: &schemas, origin: &origin, now };
-                desk.write(tx, &write).await
+                desk.write(tx, &write, plan).await
             })
         })
         .await
+    }
+
+    /// Compares a group's members with what is asked before the writer is taken, which others wait for. Where that
+    /// cannot be done, or comes to a refusal, the transaction finds out by itself.
+    async fn plan(&self, place: Place, write: &Write, origin: &Origin, now: Timestamp) -> Option<Plan> {
+        let (ResourceKind::Group, Act::Replace(id, _) | Act::Patch(_, id, _)) = (write.kind(), &write.act)
+        else {
+            return None;
+        };
+        let desk = Desk { place, schemas: &self.schemas, origin, now };
+        let mut tx = self.engine.snapshot().await.ok()?;
+        desk.plan_group(&mut tx, id, write).await.ok()?.ok()
     }
 }
 
@@ -58,7 +72,12 @@ pub(crate) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    async fn write(&self, tx: &mut Tx, write: &Write) -> Result<Committed<Answer>, StoreError> {
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        write: &Write,
+        plan: Option<Plan>,
+    ) -> Result<Committed<Answer>, StoreError> {
         use ResourceKind::{Group, User};
         match (write.kind(), &write.act) {
             (User, Act::Create(resource)) => self.create_user(tx, resource).await,
@@ -66,7 +85,9 @@ impl Desk<'_> {
             (User, Act::Delete(_, id)) => self.delete_user(tx, id, write).await,
             (Group, Act::Delete(_, id)) => self.delete_group(tx, id, write).await,
             (User, Act::Replace(id, _) | Act::Patch(_, id, _)) => self.change_user(tx, id, write).await,
-            (Group, Act::Replace(id, _) | Act::Patch(_, id, _)) => self.change_group(tx, id, write).await,
+            (Group, Act::Replace(id, _) | Act::Patch(_, id, _)) => {
+                self.change_group(tx, id, write, plan).await
+            }
         }
     }
 

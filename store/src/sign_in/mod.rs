@@ -23,7 +23,7 @@ use crate::link::Key;
 use crate::log::{Log, Origin, subject_name};
 use crate::session::Born;
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, barred, epoch, flow, link, session};
+use crate::{Store, StoreError, account, barred, flow, link, session};
 
 pub use refusal::{Hint, Refusal};
 
@@ -249,13 +249,12 @@ impl<'a> Entry<'a> {
     async fn of_directory(
         &mut self,
         tx: &mut Tx,
-        known: Option<AccountId>,
+        known: Option<Account>,
         directories: &[DirectoryId],
         link: &Link,
     ) -> Verdict<Admitted> {
-        if let Some(known) = known {
-            let account = account::known(tx, self.key.org, known).await?;
-            if let Some((directory, _)) = account.user {
+        let former = match known {
+            Some(account) if let Some((directory, _)) = account.user => {
                 if !directories.contains(&directory) {
                     return refuse(Refusal::OtherDirectory { directory, idp: self.key.idp.clone() });
                 }
@@ -263,19 +262,19 @@ impl<'a> Entry<'a> {
                 return Ok(Ok(Admitted { account, is_first: false, former: None }));
             }
             // Linked to an account that a login made, before there was a directory: it is matched like an unknown.
-        }
+            known => known.map(|account| account.id),
+        };
         let account = admit!(matching::find(tx, self.asked, directories, link).await?);
         admit!(is_active(&account));
         if link::is_taken(tx, self.key.org, account.id).await? {
             return refuse(Refusal::LinkedToAnother { to: link.to.word() });
         }
-        Ok(Ok(Admitted { account, is_first: true, former: known }))
+        Ok(Ok(Admitted { account, is_first: true, former }))
     }
 
     /// A person without a directory: whoever the IdP says, unless somebody removed them.
-    async fn of_nobody(&mut self, tx: &mut Tx, known: Option<AccountId>) -> Verdict<Admitted> {
-        if let Some(known) = known {
-            let account = account::known(tx, self.key.org, known).await?;
+    async fn of_nobody(&mut self, tx: &mut Tx, known: Option<Account>) -> Verdict<Admitted> {
+        if let Some(account) = known {
             admit!(is_active(&account));
             return Ok(Ok(Admitted { account, is_first: false, former: None }));
         }
@@ -365,15 +364,12 @@ impl<'a> Entry<'a> {
             // Whoever is in memory already has another subject, or none.
             self.log.change(Change::Reconsider(account.id));
             self.log.event("account.linked", &subject, json!({ "idp": self.key.idp }));
-        } else {
-            link::set_used(tx, &self.key, self.now).await?;
         }
         if let Some(old) = self.asked.session.replaces
             && let Some((_, owner)) = session::end(tx, &old, self.now).await?
         {
             self.log.change(Change::Ended(owner, old));
         }
-        let epochs = epoch::read(tx, org, &self.asked.idp).await?;
         let born = Born {
             org,
             hash: self.asked.session.hash,
@@ -381,7 +377,6 @@ impl<'a> Entry<'a> {
             app: self.asked.app,
             idp: &self.asked.idp,
             generation: account.generation,
-            epochs,
             created: self.now,
             expires: self.asked.session.expires,
             id_token: self.asked.session.id_token.as_deref(),

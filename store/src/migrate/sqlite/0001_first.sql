@@ -83,7 +83,6 @@ create table link (
   place integer not null,  -- 0: made by a login. An operator may make others
   keyed blob not null,     -- keyed hash of (IdP, issuer, subject): what stays when the person is removed
   created integer not null,
-  used integer not null,
   primary key (organization, idp, issuer, subject),
   unique (organization, account, place),
   foreign key (organization, account) references account (organization, id) on delete cascade

@@ -1,0 +1,416 @@
+//! Linking: a subject is let in as exactly one active person, or refused by name (design §6).
+
+use portcullis_policy::{Change, DirectoryId, UserFrom};
+use portcullis_store::{Claims, LinkTo, Origin, Provisioning, Refusal, SignIn, SignInError};
+use serde_json::json;
+
+use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, user, user_path};
+
+fn link_to(login: &mut SignIn, to: LinkTo, value: Option<&str>) {
+    let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+    link.to = to;
+    link.value = value.map(str::to_owned);
+}
+
+fn directories(login: &mut SignIn, named: &[DirectoryId]) {
+    let Provisioning::Directory { directories, .. } = &mut login.provisioning else { panic!() };
+    *directories = named.to_vec();
+}
+
+#[tokio::test]
+async fn a_known_subject_is_that_user_whatever_name_comes_with_it() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let (_, first) = rig.sign_in("s1", "alice").await;
+    let (_, again) = rig.sign_in("s1", "bob").await;
+    assert!(first.is_first && !again.is_first);
+    assert_eq!(first.account, again.account);
+    assert_eq!(again.facts.user_name.as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn the_same_subject_twice_gets_one_link_and_two_sessions() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (one, other) = tokio::join!(rig.sign_in("s1", "alice"), rig.sign_in("s1", "alice"));
+    assert_eq!(one.1.account, other.1.account);
+    assert_eq!([one.1.is_first, other.1.is_first].iter().filter(|first| **first).count(), 1);
+    assert!(rig.is_in(&one.0).await && rig.is_in(&other.0).await);
+}
+
+#[tokio::test]
+async fn of_two_subjects_racing_for_one_user_exactly_one_is_linked() {
+    for round in 0..20 {
+        let rig = Rig::new().await;
+        rig.add_user("alice").await;
+        let race = (0..4).map(|n| {
+            let login = rig.login(&format!("s{round}-{n}"), "alice");
+            rig.try_sign_in(login)
+        });
+        let ends = futures_util::future::join_all(race).await;
+        let (won, lost): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
+        assert_eq!((won.len(), lost.len()), (1, 3));
+        for refusal in lost {
+            assert_eq!(refusal.err(), Some(Refusal::LinkedToAnother { to: "userName" }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_claim_is_named() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    for value in [None, Some("")] {
+        let mut login = rig.login("s1", "alice");
+        link_to(&mut login, LinkTo::ExternalId, value);
+        let refusal = rig.try_sign_in(login).await.err().unwrap();
+        assert_eq!(refusal, Refusal::MissingClaim { claim: "preferred_username".into(), to: "externalId" });
+    }
+}
+
+#[tokio::test]
+async fn nobody_in_an_empty_directory_is_told_to_sync() {
+    let rig = Rig::new().await;
+    let refusal = rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap();
+    assert_eq!(refusal.word(), "directory_empty");
+    assert!(refusal.to_string().contains("the directory is empty"), "{refusal}");
+    assert!(refusal.remedy().contains("full sync"));
+}
+
+#[tokio::test]
+async fn no_match_says_what_the_values_look_like() {
+    let rig = Rig::new().await;
+    for n in 0..40 {
+        // Entra's usual mapping: mailNickname. Three were made by hand.
+        let external_id = if n < 37 { format!("user{n}") } else { format!("E-{n}") };
+        let name = format!("user{n}@corp.test");
+        let body = json!({ "schemas": [USER], "userName": name, "externalId": external_id });
+        rig.post("/Users", body).await;
+    }
+    let mut login = rig.login("s1", "user1@corp.test");
+    link_to(&mut login, LinkTo::ExternalId, Some("2f1c7d1e-0b5a-4b8e-9a44-0f6f0a3c1d22"));
+    let refusal = rig.try_sign_in(login).await.err().unwrap();
+    assert_eq!(
+        refusal.to_string(),
+        "no user has externalId 2f1c7d1e-0b5a-4b8e-9a44-0f6f0a3c1d22; 37 of 40 look like mailNickname"
+    );
+    assert_eq!(refusal.word(), "no_match");
+
+    let refusal = rig.try_sign_in(rig.login("s1", "mallory@corp.test")).await.err().unwrap();
+    assert_eq!(refusal.to_string(), "no user has userName mallory@corp.test");
+}
+
+#[tokio::test]
+async fn two_matches_are_nobody() {
+    let rig = Rig::new().await;
+    for name in ["alice", "alicia"] {
+        let emails = json!([{ "value": "a@corp.test", "type": "work" }]);
+        rig.post("/Users", json!({ "schemas": [USER], "userName": name, "emails": emails })).await;
+    }
+    let mut login = rig.login("s1", "a@corp.test");
+    link_to(&mut login, LinkTo::Email, Some("A@corp.test"));
+    let refusal = rig.try_sign_in(login).await.err().unwrap();
+    assert_eq!(refusal, Refusal::TwoMatches { to: "emails", value: "A@corp.test".into(), count: 2 });
+}
+
+#[tokio::test]
+async fn an_address_that_one_user_has_twice_is_one_match() {
+    let rig = Rig::new().await;
+    let emails =
+        json!([{ "value": "a@corp.test", "type": "work" }, { "value": "A@corp.test", "type": "home" }]);
+    rig.post("/Users", json!({ "schemas": [USER], "userName": "alice", "emails": emails })).await;
+    let mut login = rig.login("s1", "x");
+    link_to(&mut login, LinkTo::Email, Some("a@corp.test"));
+    rig.try_sign_in(login).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_whom_another_subject_has_is_refused() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.sign_in("s1", "alice").await;
+    let refusal = rig.try_sign_in(rig.login("s2", "alice")).await.err().unwrap();
+    assert_eq!(refusal, Refusal::LinkedToAnother { to: "userName" });
+    // The same subject of another issuer, or of another IdP, is another subject.
+    let mut other = rig.login("s1", "alice");
+    other.issuer = "https://other.test".to_owned();
+    assert_eq!(rig.try_sign_in(other).await.err().unwrap().word(), "linked_to_another");
+    let mut other = rig.login("s1", "alice");
+    other.idp = "entra".into();
+    assert_eq!(rig.try_sign_in(other).await.err().unwrap().word(), "linked_to_another");
+}
+
+#[tokio::test]
+async fn a_directory_that_does_not_name_the_idp_is_closed_to_it() {
+    let rig = Rig::new().await;
+    let done = rig.write_in(ELSEWHERE, "POST", "/Users", None, user("alice")).await;
+    done.value.unwrap();
+    let refusal = rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap();
+    assert_eq!(refusal, Refusal::OtherDirectory { directory: ELSEWHERE, idp: "okta".into() });
+    // Linked while it was named; named no more.
+    let mut login = rig.login("s1", "alice");
+    directories(&mut login, &[HERE, ELSEWHERE]);
+    rig.try_sign_in(login).await.unwrap();
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "other_directory");
+}
+
+#[tokio::test]
+async fn a_name_of_another_domain_is_refused() {
+    let rig = Rig::new().await;
+    for name in ["eve@evil.test", "plain", "mia@corp.test"] {
+        rig.add_user(name).await;
+    }
+    for (name, domain) in [("eve@evil.test", Some("evil.test")), ("plain", None)] {
+        let mut login = rig.login(name, name);
+        login.domains = vec!["corp.test".to_owned()];
+        let refusal = rig.try_sign_in(login).await.err().unwrap();
+        let domain = domain.map(str::to_owned);
+        assert_eq!(refusal, Refusal::Domain { attribute: "userName", domain, idp: "okta".into() });
+    }
+    let mut login = rig.login("mia", "mia@corp.test");
+    login.domains = vec!["corp.test".to_owned()];
+    rig.try_sign_in(login).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_address_the_application_is_told_must_be_of_the_domains_too() {
+    let rig = Rig::new().await;
+    let emails = json!([{ "value": "mia@elsewhere.test", "primary": true }]);
+    let body = json!({ "schemas": [USER], "userName": "mia@corp.test", "emails": emails });
+    let mia = rig.post("/Users", body).await;
+    let mut login = rig.login("mia", "mia@corp.test");
+    login.domains = vec!["corp.test".to_owned()];
+    let refusal = rig.try_sign_in(login.clone()).await.err().unwrap();
+    let domain = Some("elsewhere.test".to_owned());
+    assert_eq!(refusal, Refusal::Domain { attribute: "the e-mail address", domain, idp: "okta".into() });
+    // Also once linked: the directory may have changed the address since.
+    let operations = json!([{ "op": "replace", "path": "emails", "value": [{ "value": "mia@corp.test" }] }]);
+    rig.patch(&user_path(&mia), operations).await.value.unwrap();
+    login.flow = fresh_hash().0.to_vec();
+    rig.try_sign_in(login.clone()).await.unwrap();
+    let operations =
+        json!([{ "op": "replace", "path": "emails", "value": [{ "value": "mia@elsewhere.test" }] }]);
+    rig.patch(&user_path(&mia), operations).await.value.unwrap();
+    login.flow = fresh_hash().0.to_vec();
+    login.session.hash = fresh_hash();
+    assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain");
+}
+
+#[tokio::test]
+async fn an_inactive_user_is_refused_linked_or_not() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let bob = rig.add_user("bob").await;
+    rig.sign_in("s1", "alice").await;
+    rig.set_active(&alice, false).await.value.unwrap();
+    rig.set_active(&bob, false).await.value.unwrap();
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Inactive));
+    assert_eq!(rig.try_sign_in(rig.login("s2", "bob")).await.err(), Some(Refusal::Inactive));
+    rig.set_active(&alice, true).await.value.unwrap();
+    let (_, back) = rig.sign_in("s1", "somebody else").await;
+    assert!(!back.is_first, "`active: false` keeps the link");
+}
+
+#[tokio::test]
+async fn a_user_whom_an_operator_disabled_is_refused() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.sign_in("s1", "alice").await;
+    let disabled = rig.store.user_disable(ORG, "alice", &Origin::of("cli"), NOW).await.unwrap();
+    rig.done(disabled).await;
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Disabled));
+}
+
+#[tokio::test]
+async fn who_was_removed_is_told_so() {
+    let rig = Rig::new().await;
+    let body = json!({ "schemas": [USER], "userName": "alice", "externalId": "x1" });
+    let alice = rig.post("/Users", body).await;
+    rig.sign_in("s1", "alice").await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(rig.login("s2", "ALICE")).await.err(), Some(Refusal::Removed));
+    let mut login = rig.login("s1", "");
+    link_to(&mut login, LinkTo::ExternalId, Some("x1"));
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
+}
+
+#[tokio::test]
+async fn a_flow_is_good_once() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let login = rig.login("s1", "alice");
+    rig.try_sign_in(login.clone()).await.unwrap();
+    let mut again = login.clone();
+    again.session.hash = fresh_hash();
+    assert_eq!(rig.try_sign_in(again.clone()).await.err(), Some(Refusal::FlowSpent));
+    assert!(rig.store.stored(&again.session.hash).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_refused_login_has_spent_its_flow_and_stands_in_the_audit() {
+    let rig = Rig::new().await;
+    let login = rig.login("s1", "alice");
+    assert_eq!(rig.try_sign_in(login.clone()).await.err().unwrap().word(), "directory_empty");
+    rig.add_user("alice").await;
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::FlowSpent));
+    let audit = rig.store.audits(ORG, 10).await.unwrap();
+    let outcomes: Vec<_> =
+        audit.iter().filter(|row| row.action == "login").map(|row| row.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["flow_spent", "directory_empty"]);
+    assert_eq!(audit[0].reference.as_deref(), Some("7Q2M-X4KD"));
+    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_user_header_never_falls_back() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let mut login = rig.login("s1", "alice");
+    login.user_from = UserFrom::Email;
+    let refusal = rig.try_sign_in(login).await.err().unwrap();
+    assert_eq!(refusal, Refusal::NoName { wanted: "email" });
+    let remedy = refusal.remedy();
+    assert!(remedy.contains("trust_email") && remedy.contains("headers.user: subject"), "{remedy}");
+    // Nothing is left behind: another subject may still be the first.
+    rig.sign_in("s2", "alice").await;
+}
+
+#[tokio::test]
+async fn another_external_id_is_another_person() {
+    let rig = Rig::new().await;
+    let body = json!({ "schemas": [USER], "userName": "alice", "externalId": "x1" });
+    let alice = rig.post("/Users", body).await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let operations = json!([{ "op": "replace", "path": "externalId", "value": "x2" }]);
+    let done = rig.patch(&user_path(&alice), operations).await;
+    done.value.unwrap();
+    assert!(done.takes_away);
+    assert!(
+        done.changes.iter().any(|change| matches!(change, Change::Out(id, _) if *id == signed_in.account)),
+        "{:?}",
+        done.changes
+    );
+    assert!(!rig.is_in(&hash).await, "the generation was raised");
+    let (_, other) = rig.sign_in("s2", "alice").await;
+    assert!(other.is_first, "the link was removed");
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "linked_to_another");
+}
+
+#[tokio::test]
+async fn an_external_id_that_stays_keeps_link_and_session() {
+    let rig = Rig::new().await;
+    let body = json!({ "schemas": [USER], "userName": "alice", "externalId": "x1" });
+    let alice = rig.post("/Users", body).await;
+    let (hash, _) = rig.sign_in("s1", "alice").await;
+    let body = json!({ "schemas": [USER], "userName": "alice.b", "externalId": "x1", "active": true });
+    rig.put(&user_path(&alice), body).await.value.unwrap();
+    assert!(rig.is_in(&hash).await);
+    assert!(!rig.sign_in("s1", "x").await.1.is_first);
+}
+
+#[tokio::test]
+async fn a_login_and_a_removal_leave_nobody_in() {
+    for round in 0..30 {
+        let rig = Rig::new().await;
+        let alice = rig.add_user("alice").await;
+        let login = rig.login(&format!("s{round}"), "alice");
+        let hash = login.session.hash;
+        let path = user_path(&alice);
+        let (signed_in, removed) = tokio::join!(rig.try_sign_in(login), rig.delete(&path));
+        removed.value.unwrap();
+        // Before it: refused. After it: its generation is smaller.
+        assert!(signed_in.is_err() || !rig.is_in(&hash).await);
+        assert!(!rig.is_in(&hash).await);
+    }
+}
+
+// ── without a directory ──
+
+fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> SignIn {
+    let mut login = rig.login(subject, "");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Email;
+    login.claims = Claims {
+        email: email.map(str::to_owned),
+        name: Some("Mia".to_owned()),
+        preferred_username: Some("mia".to_owned()),
+        groups: vec!["crew".to_owned()],
+    };
+    login
+}
+
+#[tokio::test]
+async fn without_a_directory_the_first_login_makes_the_account() {
+    let rig = Rig::new().await;
+    let first = rig.try_sign_in(alone(&rig, "s1", Some("mia@corp.test"))).await.unwrap().value;
+    let again = rig.try_sign_in(alone(&rig, "s1", Some("mia@new.test"))).await.unwrap();
+    let other = rig.try_sign_in(alone(&rig, "s2", Some("mia@corp.test"))).await.unwrap().value;
+    assert_eq!(first.account, again.value.account);
+    assert_ne!(first.account, other.account, "an address is nobody");
+    assert_eq!(again.changes, [Change::Reconsider(first.account)], "another address is another header");
+    let described = rig.store.described(ORG, first.account).await.unwrap().unwrap();
+    assert_eq!(described.facts.email.as_deref(), Some("mia@new.test"));
+    assert_eq!(described.facts.subject.as_deref(), Some("s1"));
+    assert_eq!(described.facts.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["crew"]);
+    assert!(described.resource.is_none());
+}
+
+#[tokio::test]
+async fn without_a_directory_and_a_verified_address_nobody_is_named() {
+    let rig = Rig::new().await;
+    let refusal = rig.try_sign_in(alone(&rig, "s1", None)).await.err();
+    assert_eq!(refusal, Some(Refusal::NoName { wanted: "email" }));
+    assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty(), "no account was made");
+    let mut login = alone(&rig, "s1", None);
+    login.user_from = UserFrom::Subject;
+    rig.try_sign_in(login).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_directory_the_domains_hold() {
+    let rig = Rig::new().await;
+    for address in ["mia@evil.test", "mia@corp.test@evil.test", "mia@corp.test.", "@corp.test"] {
+        let mut login = alone(&rig, "s1", Some(address));
+        login.domains = vec!["corp.test".to_owned()];
+        assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain", "{address}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_removed_from_a_directory_does_not_come_back_without_one() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice@corp.test").await;
+    rig.sign_in("s1", "alice@corp.test").await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    let by_subject = alone(&rig, "s1", Some("somebody@corp.test"));
+    assert_eq!(rig.try_sign_in(by_subject).await.err(), Some(Refusal::Removed));
+    let by_name = alone(&rig, "s9", Some("ALICE@corp.test"));
+    assert_eq!(rig.try_sign_in(by_name).await.err(), Some(Refusal::Removed));
+    // The directory provisions again: whoever is matched to an active user enters.
+    rig.add_user("alice@corp.test").await;
+    rig.sign_in("s1", "alice@corp.test").await;
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_later_matches_anew_and_ends_the_old_account() {
+    let rig = Rig::new().await;
+    let login = alone(&rig, "s1", Some("mia@corp.test"));
+    let old = login.session.hash;
+    let alone = rig.try_sign_in(login).await.unwrap().value;
+    rig.add_user("mia").await;
+    let signed_in = rig.try_sign_in(rig.login("s1", "mia")).await.unwrap();
+    assert_ne!(signed_in.value.account, alone.account);
+    assert!(
+        signed_in.changes.iter().any(|change| matches!(change, Change::Out(id, _) if *id == alone.account))
+    );
+    assert!(!rig.is_in(&old).await);
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_a_fault_of_the_store() {
+    let rig = Rig::new().await;
+    let error = rig.store.sign_in(rig.login("s1", "x"), &Origin::of("login"), NOW).await.err().unwrap();
+    assert!(matches!(error, SignInError::Refused(_)));
+}

@@ -1,0 +1,20 @@
+//! The behaviour of a store, one file a promise. Every test opens a store of its own in a folder of its own, and knows
+//! nothing of the engine but in `opening`, `failing` and `lanes`, which are about the file.
+
+mod access;
+mod failing;
+mod groups;
+mod lanes;
+mod linking;
+mod logs;
+mod model;
+mod names;
+mod opening;
+mod people;
+mod search;
+mod sessions;
+mod size;
+mod support;
+mod tidying;
+mod tombstones;
+mod writes;

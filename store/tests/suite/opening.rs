@@ -1,0 +1,112 @@
+//! Opening: what is refused by name, who may read the file, what a restart finds.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis_scim::Schemas;
+use portcullis_store::{OpenError, Store};
+use sqlx::ConnectOptions;
+
+use crate::support::Rig;
+
+async fn open(path: &Path) -> Result<Store, OpenError> {
+    Store::open(path, Arc::new(Schemas::core())).await
+}
+
+async fn run(path: &Path, sql: &'static str) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut other = options.connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_by_name_and_left_alone() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.store.close().await;
+    run(&rig.path, "insert into migration (number, name) values (7, 'cursor_paging')").await;
+    let error = open(&rig.path).await.err().unwrap();
+    assert!(matches!(error, OpenError::TooNew { found: 7, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("number 7 (cursor_paging)") && text.contains("newer release"), "{text}");
+    run(&rig.path, "delete from migration where number = 7").await;
+    let rig = rig.reopened().await;
+    assert_eq!(rig.list("/Users").await.total, 1);
+}
+
+#[tokio::test]
+async fn another_programs_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    run(&path, "create table migration (number integer, name text)").await;
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(open(&path).await, Err(OpenError::NotOurs { .. })));
+    let tables = std::fs::read(&path).unwrap();
+    assert_eq!(before.len(), tables.len());
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.db");
+    std::fs::write(&path, "this is a text file, and long enough to be taken for a header").unwrap();
+    let error = open(&path).await.err().unwrap();
+    assert!(matches!(error, OpenError::Store { .. }), "{error:?}");
+    let error = open(&folder.path().join("missing/portcullis.db")).await.err().unwrap();
+    assert!(matches!(error, OpenError::File { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_file_is_for_its_owner_alone() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(rig.path.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.path());
+        files += 1;
+    }
+    assert!(files >= 2, "the database and its log");
+}
+
+#[tokio::test]
+async fn a_restart_finds_everything() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    rig.add_group("crew", &[&alice.id]).await;
+    let (hash, _) = rig.sign_in("s1", "alice").await;
+    let seq = rig.store.seq().await.unwrap();
+    let rig = rig.reopened().await;
+    assert_eq!(rig.store.seq().await.unwrap(), seq);
+    assert!(rig.is_in(&hash).await);
+    assert_eq!(rig.get(&crate::support::user_path(&alice)).await.unwrap().groups.len(), 1);
+    let (_, again) = rig.sign_in("s1", "x").await;
+    assert!(!again.is_first);
+    let bob = rig.add_user("bob").await;
+    assert_ne!(bob.id, alice.id);
+    rig.store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_are_strict_and_foreign_keys_hold() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&rig.path).foreign_keys(true);
+    let mut other = options.connect().await.unwrap();
+    let wrong = [
+        "update account set active = 'yes'",
+        "insert into head (one, seq, row) values (2, 0, 0)",
+        "insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
+           epoch_organization, epoch_idp, created, seen, expires) values (1, x'00', 99, 1, 'okta', 0, 0, 0, 0, 0, 0, 0)",
+        // The uniqueness of links is the database's.
+        "insert into link (organization, idp, issuer, subject, account, place, keyed, created) \
+           select 1, 'a', 'b', column1, (select min(id) from account), 0, x'00', 0 from (values ('s1'), ('s2'))",
+        "insert into resource (organization, directory, rid, kind, id, doc, name, display, had_external_id, \
+           version, created, modified) values (1, 1, 99, 'User', 'x', '{}', 'alice', 'alice', 0, 1, 0, 0)",
+    ];
+    for sql in wrong {
+        assert!(sqlx::raw_sql(sql).execute(&mut other).await.is_err(), "{sql}");
+    }
+}

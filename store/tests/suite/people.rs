@@ -1,0 +1,125 @@
+//! People as operators handle them.
+
+use portcullis_policy::{Change, UserFrom};
+use portcullis_scim::ScimError;
+use portcullis_store::{Claims, NewUser, Origin, Provisioning, UserError, UserState};
+
+use crate::support::{HERE, NOW, ORG, Rig, user, user_path};
+
+fn cli() -> Origin {
+    Origin::of("cli")
+}
+
+fn new(name: &str) -> NewUser {
+    NewUser { user_name: name.to_owned(), email: Some("mia@corp.test".to_owned()), ..NewUser::default() }
+}
+
+#[tokio::test]
+async fn an_invited_person_signs_in() {
+    let rig = Rig::new().await;
+    let added = rig.store.user_add(ORG, HERE, new("mia"), &cli(), NOW).await.unwrap();
+    let id = rig.done(added).await.value;
+    let (hash, signed_in) = rig.sign_in("s1", "MIA").await;
+    assert!(rig.is_in(&hash).await);
+    assert_eq!(signed_in.facts.id.as_deref(), Some(id.as_str()));
+    assert_eq!(signed_in.facts.email.as_deref(), Some("mia@corp.test"));
+    // It is a User like any other: SCIM, once it comes, finds it.
+    assert_eq!(rig.list("/Users?filter=userName%20eq%20%22mia%22").await.total, 1);
+}
+
+#[tokio::test]
+async fn names_that_are_taken_or_none_are_refused() {
+    let rig = Rig::new().await;
+    let added = rig.store.user_add(ORG, HERE, new("mia"), &cli(), NOW).await.unwrap();
+    rig.done(added).await;
+    let again = rig.store.user_add(ORG, HERE, new("MIA"), &cli(), NOW).await.err().unwrap();
+    assert!(
+        matches!(&again, UserError::Refused(ScimError::Uniqueness { with, .. }) if with == "mia"),
+        "{again}"
+    );
+    for name in ["", " ", " mia2", "mia2 "] {
+        let refused = rig.store.user_add(ORG, HERE, new(name), &cli(), NOW).await.err();
+        assert!(matches!(refused, Some(UserError::Refused(ScimError::Invalid { .. }))), "{name:?}");
+    }
+    let wrong = NewUser { email: Some("no address".to_owned()), ..new("bob") };
+    assert!(rig.store.user_add(ORG, HERE, wrong, &cli(), NOW).await.is_err());
+}
+
+#[tokio::test]
+async fn disabling_puts_out_and_the_directory_does_not_overrule_it() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let done = rig.done(rig.store.user_disable(ORG, "ALICE", &cli(), NOW).await.unwrap()).await;
+    assert_eq!(done.value.state, UserState::Disabled);
+    assert!(done.takes_away && matches!(done.changes[..], [Change::Out(id, _)] if id == signed_in.account));
+    assert!(!rig.is_in(&hash).await);
+    let again = rig.done(rig.store.user_disable(ORG, "alice", &cli(), NOW).await.unwrap()).await;
+    assert_eq!((again.changes, again.seq), (done.changes, done.seq));
+    // The directory goes on as if nothing was.
+    rig.set_active(&alice, false).await.value.unwrap();
+    rig.set_active(&alice, true).await.value.unwrap();
+    rig.put(&user_path(&alice), user("alice")).await.value.unwrap();
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "disabled");
+    assert!(!rig.is_in(&hash).await);
+    // Nor does the operator overrule the directory.
+    rig.set_active(&alice, false).await.value.unwrap();
+    let done = rig.done(rig.store.user_enable(ORG, "alice", &cli(), NOW).await.unwrap()).await;
+    assert_eq!(done.value.state, UserState::Inactive);
+    rig.set_active(&alice, true).await.value.unwrap();
+    rig.sign_in("s1", "alice").await;
+    assert!(!rig.is_in(&hash).await, "old sessions stay dead");
+}
+
+#[tokio::test]
+async fn people_are_named_by_name_id_number_subject_or_address() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let mut login = rig.login("sub-1", "");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Subject;
+    login.claims = Claims { email: Some("mia@corp.test".to_owned()), ..Claims::default() };
+    let mia = rig.try_sign_in(login).await.unwrap().value.account;
+    let number = format!("account:{}", mia.0);
+    for who in ["alice", alice.id.as_str(), &number, "sub-1", "MIA@corp.test"] {
+        let done = rig.done(rig.store.user_disable(ORG, who, &cli(), NOW).await.unwrap()).await;
+        assert_eq!(done.value.state, UserState::Disabled, "{who}");
+        rig.done(rig.store.user_enable(ORG, who, &cli(), NOW).await.unwrap()).await;
+    }
+    for who in ["", "nobody", "account:999", "account:x"] {
+        let error = rig.store.user_disable(ORG, who, &cli(), NOW).await.err();
+        assert!(matches!(error, Some(UserError::Unknown(_))), "{who:?}");
+    }
+    rig.write_in(crate::support::ELSEWHERE, "POST", "/Users", None, user("alice")).await.value.unwrap();
+    let error = rig.store.user_disable(ORG, "alice", &cli(), NOW).await.err();
+    assert!(matches!(error, Some(UserError::Ambiguous(_))));
+}
+
+#[tokio::test]
+async fn whoever_is_there_is_listed() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let bob = rig.add_user("bob").await;
+    let carol = rig.add_user("carol").await;
+    rig.set_active(&bob, false).await.value.unwrap();
+    rig.delete(&user_path(&carol)).await.value.unwrap();
+    let mut login = rig.login("sub-1", "");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Subject;
+    rig.try_sign_in(login).await.unwrap();
+    let list = rig.store.user_list(ORG, None, 100).await.unwrap();
+    let lines: Vec<_> =
+        list.iter().map(|user| (user.name.as_str(), user.state, user.idp.as_deref())).collect();
+    assert_eq!(
+        lines,
+        [
+            ("alice", UserState::Active, None),
+            ("bob", UserState::Inactive, None),
+            ("carol", UserState::Deleted, None),
+            ("sub-1", UserState::Active, Some("okta")),
+        ]
+    );
+    let rest = rig.store.user_list(ORG, Some(list[1].account), 1).await.unwrap();
+    assert_eq!(rest, list[2..3]);
+    assert!(rig.store.user_list(portcullis_policy::OrgId(7), None, 10).await.unwrap().is_empty());
+}

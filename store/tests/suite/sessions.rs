@@ -1,0 +1,156 @@
+//! Sessions: what a cold load reads, what ends them, what survives.
+
+use portcullis_policy::{AppId, Change, Generation, OrgId, Scope, SessionHash};
+use portcullis_session::InFlight;
+use portcullis_store::{Origin, Which};
+
+use crate::support::{HERE, HOUR, NOW, ORG, Rig, fresh_hash, user_path};
+
+fn origin() -> Origin {
+    Origin::of("test")
+}
+
+#[tokio::test]
+async fn a_cold_load_reads_what_the_login_wrote() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    rig.add_group("crew", &[&alice.id]).await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    assert_eq!(rig.store.hint(&hash).await.unwrap(), Some((ORG, signed_in.account)));
+    let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+    assert_eq!(stored.session.app, AppId::ONLY);
+    assert_eq!(&*stored.session.idp, "okta");
+    assert_eq!(stored.session.born, Generation(0));
+    assert_eq!((stored.session.created, stored.session.seen), (NOW, NOW));
+    assert_eq!(stored.session.expires, NOW.plus_ms(12 * HOUR));
+    assert!(!stored.session.ended && stored.described.active);
+    assert_eq!(stored.described.facts, signed_in.facts);
+    assert_eq!(stored.described.resource, Some((HERE, alice.id)));
+    assert_eq!(stored.described.at, rig.store.seq().await.unwrap());
+    assert_eq!(rig.store.hint(&fresh_hash()).await.unwrap(), None);
+    assert!(rig.store.stored(&fresh_hash()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_session_of_the_rows_is_let_in_by_the_real_check() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let enter = async |hash: SessionHash| {
+        let exchange = InFlight::new();
+        let cold = rig.sessions.account(ORG, signed_in.account).enrol(hash, &exchange);
+        let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+        rig.sessions.read(cold, &stored, AppId::ONLY, NOW).map(drop)
+    };
+    enter(hash).await.unwrap();
+    rig.set_active(&alice, false).await.value.unwrap();
+    assert!(enter(hash).await.is_err());
+}
+
+#[tokio::test]
+async fn a_login_replaces_the_session_the_browser_had() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let (old, before) = rig.sign_in("s1", "alice").await;
+    let mut login = rig.login("s2", "bob");
+    login.session.replaces = Some(old);
+    let done = rig.try_sign_in(login).await.unwrap();
+    assert!(done.changes.contains(&Change::Ended(before.account, old)));
+    assert!(!rig.is_in(&old).await);
+}
+
+#[tokio::test]
+async fn a_logout_ends_one_and_its_repeat_is_enforced_too() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (one, signed_in) = rig.sign_in("s1", "alice").await;
+    let (other, _) = rig.sign_in("s1", "alice").await;
+    let token = rig.store.id_token(&one).await.unwrap().unwrap();
+    assert_eq!((&*token.idp, token.sealed.as_deref()), ("okta", Some(&b"sealed"[..])));
+    let first = rig.done(rig.store.end(Which::Session(one), &origin(), NOW).await.unwrap()).await;
+    assert_eq!((first.value, &first.changes[..]), (1, &[Change::Ended(signed_in.account, one)][..]));
+    assert!(!rig.is_in(&one).await && rig.is_in(&other).await);
+    assert_eq!(rig.store.id_token(&one).await.unwrap(), None, "what only the logout needed is gone");
+    let again = rig.done(rig.store.end(Which::Session(one), &origin(), NOW).await.unwrap()).await;
+    assert_eq!((again.value, again.changes, again.seq), (0, first.changes, first.seq));
+    let nobody = rig.done(rig.store.end(Which::Session(fresh_hash()), &origin(), NOW).await.unwrap()).await;
+    assert!(nobody.value == 0 && nobody.changes.is_empty());
+}
+
+#[tokio::test]
+async fn each_wider_end_ends_its_own_and_nothing_else() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let (alice, signed_in) = rig.sign_in("s1", "alice").await;
+    let (bob, _) = rig.sign_in("s2", "bob").await;
+    let end = async |which: Which| rig.done(rig.store.end(which, &origin(), NOW).await.unwrap()).await;
+
+    let done = end(Which::Account(ORG, signed_in.account)).await;
+    assert_eq!((done.value, done.changes), (1, vec![Change::Out(signed_in.account, Generation(1))]));
+    assert!(!rig.is_in(&alice).await && rig.is_in(&bob).await);
+
+    let none = end(Which::Idp(ORG, "entra".into())).await;
+    assert_eq!(none.value, 0);
+    assert!(rig.is_in(&bob).await);
+    let done = end(Which::Idp(ORG, "okta".into())).await;
+    assert_eq!(done.value, 1, "alice's is over already");
+    assert_eq!(done.changes, [Change::Epoch(Scope::Idp(ORG, "okta".into()), 1)]);
+    assert!(!rig.is_in(&bob).await);
+
+    let (again, _) = rig.sign_in("s2", "bob").await;
+    assert!(rig.is_in(&again).await, "born after the epoch");
+    assert_eq!(end(Which::Org(OrgId(9))).await.value, 0);
+    assert!(rig.is_in(&again).await);
+    assert_eq!(end(Which::Org(ORG)).await.changes, [Change::Epoch(Scope::Org(ORG), 1)]);
+    assert!(!rig.is_in(&again).await);
+
+    let (again, _) = rig.sign_in("s2", "bob").await;
+    assert_eq!(end(Which::Deployment).await.changes, [Change::Epoch(Scope::Deployment, 1)]);
+    assert!(!rig.is_in(&again).await);
+    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn ends_survive_a_restart() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (kept, _) = rig.sign_in("s1", "alice").await;
+    let (ended, _) = rig.sign_in("s1", "alice").await;
+    rig.done(rig.store.end(Which::Session(ended), &origin(), NOW).await.unwrap()).await;
+    let rig = rig.reopened().await;
+    assert!(rig.is_in(&kept).await && !rig.is_in(&ended).await);
+    rig.done(rig.store.end(Which::Deployment, &origin(), NOW).await.unwrap()).await;
+    let rig = rig.reopened().await;
+    assert!(!rig.is_in(&kept).await);
+}
+
+#[tokio::test]
+async fn last_seen_only_grows() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (hash, _) = rig.sign_in("s1", "alice").await;
+    let seen = async || rig.store.stored(&hash).await.unwrap().unwrap().session.seen;
+    rig.store.seen(vec![(hash, NOW.plus_ms(5_000)), (fresh_hash(), NOW)]).await.unwrap();
+    assert_eq!(seen().await, NOW.plus_ms(5_000));
+    rig.store.seen(vec![(hash, NOW.plus_ms(1_000))]).await.unwrap();
+    assert_eq!(seen().await, NOW.plus_ms(5_000));
+    rig.store.seen(Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn live_sessions_are_counted() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    rig.sign_in("s1", "alice").await;
+    let (bob, _) = rig.sign_in("s2", "bob").await;
+    rig.sign_in("s2", "bob").await;
+    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 3);
+    rig.done(rig.store.end(Which::Session(bob), &origin(), NOW).await.unwrap()).await;
+    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 2);
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 1);
+    assert_eq!(rig.store.sessions(NOW.plus_ms(12 * HOUR)).await.unwrap(), 0);
+}

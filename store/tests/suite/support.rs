@@ -1,0 +1,266 @@
+//! An opened store and short words for what is done with it: SCIM as requests, logins, the enforcing that opens a
+//! `Committed`.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use portcullis_policy::{
+    App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId, RulesVersion,
+    SessionHash, Timestamp, UserFrom,
+};
+use portcullis_scim::{Outcome, Page, Record, Request, Schemas, ScimError};
+use portcullis_session::{Committed, Sessions};
+use portcullis_store::{
+    Answer, Claims, Link, LinkTo, NewSession, Origin, Provisioning, Refusal, SignIn, SignInError, SignedIn,
+    Store, StoreError,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const ORG: OrgId = OrgId::ONLY;
+pub(crate) const HERE: DirectoryId = DirectoryId::ONLY;
+pub(crate) const ELSEWHERE: DirectoryId = DirectoryId(2);
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const HOUR: i64 = 3_600_000;
+
+/// A store in a folder that goes with it.
+pub(crate) struct Rig {
+    pub(crate) store: Arc<Store>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) schemas: Arc<Schemas>,
+    pub(crate) path: PathBuf,
+    folder: TempDir,
+}
+
+/// What a write came to: the answer, and what it meant for access.
+pub(crate) struct Done<T> {
+    pub(crate) value: T,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) takes_away: bool,
+    pub(crate) seq: i64,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Opens the store that is in a folder.
+    pub(crate) async fn over(folder: TempDir) -> Self {
+        let path = folder.path().join("portcullis.db");
+        let schemas = Arc::new(Schemas::core());
+        let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
+        let identity = IdentityHeaders { user: UserFrom::UserName };
+        let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
+        let sessions = Sessions::new(1_000, HOUR, Arc::new(policy));
+        Self { store, sessions, schemas, path, folder }
+    }
+
+    /// Closes the store and opens it again.
+    pub(crate) async fn reopened(self) -> Self {
+        self.store.close().await;
+        Self::over(self.folder).await
+    }
+
+    /// Enforces, as whoever answers must, and opens.
+    pub(crate) async fn done<T>(&self, committed: Committed<T>) -> Done<T> {
+        let (changes, takes_away, seq) =
+            (committed.changes().to_vec(), committed.takes_away(), committed.seq().0);
+        let gone = self.sessions.cleared(self.sessions.apply(&changes)).await;
+        Done { value: committed.release(gone), changes, takes_away, seq }
+    }
+
+    // ── SCIM ──
+
+    pub(crate) fn read(&self, method: &str, target: &str, if_match: Option<&str>, body: &Value) -> Request {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(target)
+            .header("content-type", "application/scim+json");
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        portcullis_scim::read(&self.schemas, &request.body(body).unwrap()).unwrap()
+    }
+
+    pub(crate) async fn write_in(
+        &self,
+        directory: DirectoryId,
+        method: &str,
+        target: &str,
+        if_match: Option<&str>,
+        body: Value,
+    ) -> Done<Answer> {
+        let Request::Write(write) = self.read(method, target, if_match, &body) else {
+            panic!("{method} {target} is no write")
+        };
+        let origin = Origin::of("scim:test");
+        self.done(self.store.write(ORG, directory, &write, &origin, NOW).await.unwrap()).await
+    }
+
+    pub(crate) async fn write(&self, method: &str, target: &str, body: Value) -> Done<Answer> {
+        self.write_in(HERE, method, target, None, body).await
+    }
+
+    pub(crate) async fn post(&self, target: &str, body: Value) -> Record {
+        match self.write("POST", target, body).await.value.unwrap() {
+            Outcome::Created(record) => record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn put(&self, target: &str, body: Value) -> Done<Answer> {
+        self.write("PUT", target, body).await
+    }
+
+    pub(crate) async fn patch(&self, target: &str, operations: Value) -> Done<Answer> {
+        let body = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": operations,
+        });
+        self.write("PATCH", target, body).await
+    }
+
+    pub(crate) async fn delete(&self, target: &str) -> Done<Answer> {
+        self.write("DELETE", target, Value::Null).await
+    }
+
+    pub(crate) async fn set_active(&self, user: &Record, active: bool) -> Done<Answer> {
+        self.patch(&user_path(user), json!([{ "op": "replace", "value": { "active": active } }])).await
+    }
+
+    pub(crate) async fn find_in(&self, directory: DirectoryId, target: &str) -> Answer {
+        let Request::Find(query) = self.read("GET", target, None, &Value::Null) else {
+            panic!("GET {target} is no query")
+        };
+        self.store.find(ORG, directory, &query).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Result<Record, ScimError> {
+        match self.find_in(HERE, target).await? {
+            Outcome::Found(record) => Ok(record),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn list(&self, target: &str) -> Page {
+        match self.find_in(HERE, target).await.unwrap() {
+            Outcome::Listed(page) => page,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn add_user(&self, name: &str) -> Record {
+        self.post("/Users", user(name)).await
+    }
+
+    pub(crate) async fn add_group(&self, name: &str, members: &[&ResourceId]) -> Record {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "value": id.as_str() })).collect();
+        let body = json!({ "schemas": [GROUP], "displayName": name, "members": members });
+        self.post("/Groups", body).await
+    }
+
+    // ── logins ──
+
+    /// A login with what `link` names; by default the subject compared with `userName`.
+    pub(crate) fn login(&self, subject: &str, name: &str) -> SignIn {
+        SignIn {
+            org: ORG,
+            app: AppId::ONLY,
+            idp: "okta".into(),
+            issuer: "https://idp.test".to_owned(),
+            subject: subject.to_owned(),
+            keyed: keyed(subject),
+            provisioning: Provisioning::Directory {
+                directories: vec![HERE],
+                link: Link {
+                    claim: "preferred_username".to_owned(),
+                    value: Some(name.to_owned()),
+                    to: LinkTo::UserName,
+                },
+            },
+            domains: Vec::new(),
+            user_from: UserFrom::UserName,
+            claims: Claims::default(),
+            session: NewSession {
+                hash: fresh_hash(),
+                expires: NOW.plus_ms(12 * HOUR),
+                id_token: Some(b"sealed".to_vec()),
+                replaces: None,
+            },
+            flow: fresh_hash().0.to_vec(),
+            flow_until: NOW.plus_ms(600_000),
+        }
+    }
+
+    pub(crate) async fn try_sign_in(&self, login: SignIn) -> Result<Done<SignedIn>, Refusal> {
+        let origin = Origin { actor: "login".into(), client: None, reference: Some("7Q2M-X4KD".into()) };
+        match self.store.sign_in(login, &origin, NOW).await {
+            Ok(committed) => Ok(self.done(committed).await),
+            Err(SignInError::Refused(refusal)) => Err(*refusal),
+            Err(SignInError::Store(error)) => panic!("{error:?}"),
+        }
+    }
+
+    /// Signs in whoever must succeed; the hash of the session.
+    pub(crate) async fn sign_in(&self, subject: &str, name: &str) -> (SessionHash, SignedIn) {
+        let login = self.login(subject, name);
+        let hash = login.session.hash;
+        (hash, self.try_sign_in(login).await.unwrap().value)
+    }
+
+    /// Whether the store would let a cold load of this session in: the rules of R3 and R7, asked of the rows.
+    pub(crate) async fn is_in(&self, hash: &SessionHash) -> bool {
+        let Some(stored) = self.store.stored(hash).await.unwrap() else { return false };
+        stored.described.active
+            && !stored.session.ended
+            && stored.session.born >= stored.described.generation
+            && stored.session.born_epochs.iter().zip(&stored.epochs).all(|(born, now)| born >= now)
+    }
+}
+
+pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub(crate) const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+
+pub(crate) fn user(name: &str) -> Value {
+    json!({ "schemas": [USER], "userName": name, "active": true })
+}
+
+pub(crate) fn user_path(user: &Record) -> String {
+    format!("/Users/{}", user.id)
+}
+
+pub(crate) fn group_path(group: &Record) -> String {
+    format!("/Groups/{}", group.id)
+}
+
+/// Takes the first step of a write, which puts it in the writer's queue; it must not be done by that.
+pub(crate) fn begin<F: Future>(future: Pin<&mut F>) {
+    assert!(future.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
+
+/// A hash no other call gave.
+pub(crate) fn fresh_hash() -> SessionHash {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    SessionHash(hash)
+}
+
+/// Stands for the keyed hash of a subject.
+pub(crate) fn keyed(subject: &str) -> [u8; 32] {
+    let mut keyed = [0; 32];
+    for (at, byte) in subject.bytes().enumerate() {
+        keyed[at % 32] ^= byte.rotate_left(u32::try_from(at / 32).unwrap());
+    }
+    keyed
+}
+
+pub(crate) fn is_busy(error: &StoreError) -> bool {
+    matches!(error, StoreError::Busy { .. })
+}

@@ -1,0 +1,108 @@
+//! What time takes away, and what it must not.
+
+use portcullis_policy::{OrgId, UserFrom};
+use portcullis_store::{Origin, Provisioning, Refusal, Refused, Retention};
+
+use crate::support::{HOUR, NOW, ORG, Rig, user_path};
+
+const DAY: i64 = 24 * HOUR;
+const KEPT: Retention = Retention { idle_ms: 2 * HOUR, tombstone_ms: 30 * DAY, unused_ms: 90 * DAY };
+
+#[tokio::test]
+async fn sessions_that_are_over_go_and_others_stay() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (idle, _) = rig.sign_in("s1", "alice").await;
+    let (heard, _) = rig.sign_in("s1", "alice").await;
+    rig.store.seen(vec![(heard, NOW.plus_ms(3 * HOUR))]).await.unwrap();
+    rig.store.tidy(NOW.plus_ms(2 * HOUR + 1), KEPT).await.unwrap();
+    assert!(rig.store.hint(&idle).await.unwrap().is_some(), "its time of last sight may not be written yet");
+    rig.store.tidy(NOW.plus_ms(3 * HOUR), KEPT).await.unwrap();
+    assert!(rig.store.hint(&idle).await.unwrap().is_none());
+    assert!(rig.store.hint(&heard).await.unwrap().is_some());
+    rig.store.seen(vec![(heard, NOW.plus_ms(12 * HOUR))]).await.unwrap();
+    rig.store.tidy(NOW.plus_ms(12 * HOUR), KEPT).await.unwrap();
+    assert!(rig.store.hint(&heard).await.unwrap().is_none(), "its absolute end");
+}
+
+#[tokio::test]
+async fn a_flow_is_remembered_as_long_as_it_could_be_presented() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let login = rig.login("s1", "alice");
+    rig.try_sign_in(login.clone()).await.unwrap();
+    rig.store.tidy(NOW.plus_ms(599_999), KEPT).await.unwrap();
+    assert_eq!(rig.try_sign_in(login.clone()).await.err(), Some(Refusal::FlowSpent));
+    assert!(rig.store.tidy(NOW.plus_ms(600_000), KEPT).await.unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_tombstone_is_shredded_after_its_time_and_still_bars() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    rig.store.tidy(NOW.plus_ms(30 * DAY - 1), KEPT).await.unwrap();
+    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_some());
+    rig.store.tidy(NOW.plus_ms(30 * DAY), KEPT).await.unwrap();
+    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_none());
+    assert!(rig.store.stored(&hash).await.unwrap().is_none());
+    assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty());
+    let mut login = rig.login("s1", "");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Subject;
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed), "the keyed hash remembers");
+    assert_ne!(rig.add_user("alice").await.id, alice.id, "nothing is left to restore");
+}
+
+#[tokio::test]
+async fn accounts_nobody_uses_go_but_not_those_an_operator_disabled() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await; // of a directory: the directory's to remove
+    for subject in ["s1", "s2"] {
+        let mut login = rig.login(subject, "");
+        login.provisioning = Provisioning::None;
+        login.user_from = UserFrom::Subject;
+        rig.try_sign_in(login).await.unwrap();
+    }
+    let disabled = rig.store.user_disable(ORG, "s2", &Origin::of("cli"), NOW).await.unwrap();
+    rig.done(disabled).await;
+    rig.store.tidy(NOW.plus_ms(90 * DAY), KEPT).await.unwrap();
+    let left: Vec<_> =
+        rig.store.user_list(ORG, None, 10).await.unwrap().into_iter().map(|u| u.name).collect();
+    assert_eq!(left, ["alice", "s2"]);
+}
+
+#[tokio::test]
+async fn more_than_a_piece_is_removed_in_pieces() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    for _ in 0..450 {
+        rig.sign_in("s1", "alice").await;
+    }
+    let removed = rig.store.tidy(NOW.plus_ms(13 * HOUR), KEPT).await.unwrap();
+    assert_eq!(removed, 900, "sessions and flows");
+    assert_eq!(rig.store.tidy(NOW.plus_ms(13 * HOUR), KEPT).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_ring_keeps_the_last_ten_thousand_refusals() {
+    let rig = Rig::new().await;
+    let refused = |n: u32| Refused {
+        org: OrgId::ONLY,
+        reference: format!("R-{n}"),
+        at: NOW,
+        record: format!("{{\"n\":{n}}}"),
+    };
+    for batch in 0..21 {
+        let batch = (batch * 500..(batch + 1) * 500).map(refused).collect();
+        rig.store.refused(batch).await.unwrap();
+    }
+    rig.store.refused(Vec::new()).await.unwrap();
+    assert_eq!(rig.store.reference("R-499").await.unwrap(), None);
+    assert_eq!(rig.store.reference("R-500").await.unwrap(), Some(refused(500)));
+    assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(refused(10_499)));
+    let twice = Refused { record: "{}".to_owned(), ..refused(10_499) };
+    rig.store.refused(vec![twice.clone()]).await.unwrap();
+    assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(twice), "the newest");
+}
