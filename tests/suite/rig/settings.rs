@@ -25,6 +25,8 @@ pub struct Settings {
     pub client_secret: String,
     /// The directory's token.
     pub scim_token: String,
+    /// `scim.groups.patch_answer`: `204` or `200`.
+    pub groups_answer: &'static str,
     /// Lines at the top level, appended as they are.
     pub more: String,
     /// The bindings file, where there is one.
@@ -34,6 +36,8 @@ pub struct Settings {
     pub absolute: &'static str,
     /// `log.level`.
     pub level: &'static str,
+    /// `log.access`.
+    pub access: String,
 }
 
 impl Settings {
@@ -51,11 +55,13 @@ impl Settings {
             idps: oidc("op", &format!("http://{}", ports::free()), "nobody"),
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
+            groups_answer: "204",
             more: String::new(),
             bindings: None,
             idle: "2h",
             absolute: "12h",
             level: "debug",
+            access: "stdout".to_owned(),
         }
     }
 
@@ -81,6 +87,12 @@ impl Settings {
         format!("{}/.portcullis/logged-out", self.origin())
     }
 
+    /// `session.absolute` in milliseconds; hours or seconds.
+    pub fn absolute_ms(&self) -> i64 {
+        let (number, unit) = self.absolute.split_at(self.absolute.len() - 1);
+        number.parse::<i64>().unwrap() * if unit == "h" { 3_600_000 } else { 1000 }
+    }
+
     /// The SCIM base URL.
     pub fn scim_base(&self) -> String {
         format!("http://{}/scim/v2", self.scim)
@@ -93,7 +105,7 @@ impl Settings {
             "public_url: {origin}\nupstream: {upstream}\nstate: {folder}/state\nprovisioning: {provisioning}\n\
              listen:\n  proxy: {proxy}\n  scim: {scim}\n  health: {health}\n\
              session:\n  idle: {idle}\n  absolute: {absolute}\n\
-             log:\n  format: json\n  level: {level}\n\
+             log:\n  format: json\n  level: {level}\n  access: {access}\n\
              idps:\n{idps}",
             origin = self.origin(),
             upstream = self.upstream,
@@ -105,13 +117,14 @@ impl Settings {
             idle = self.idle,
             absolute = self.absolute,
             level = self.level,
+            access = self.access,
             idps = self.idps.replace("{folder}", &folder.to_string()),
         );
         if self.provisioning == "scim" {
             writeln!(
                 file,
-                "scim:\n  public_url: {}\n  token: ${{file:{folder}/scim-token}}",
-                self.scim_base()
+                "scim:\n  public_url: http://{}\n  token: ${{file:{folder}/scim-token}}\n  groups:\n    patch_answer: {}",
+                self.scim, self.groups_answer
             )
             .unwrap();
         }

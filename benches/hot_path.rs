@@ -1,0 +1,155 @@
+//! Rooms one to five of a warm request without sockets: accept, route, identify, decide, and the head that goes up.
+//!
+//! Run with `cargo bench --bench hot_path`. The promise is 3 µs (docs/architecture.md); what Pingora itself costs is
+//! measured by `--bench requests`.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a measurement that cannot go on stops")]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt as _;
+use portcullis_keys::{Keyring, Random};
+use portcullis_policy::{
+    AccountId, App, AppId, Bindings, Facts, Generation, GroupBinding, IdentityHeaders, OrgId, Policy,
+    RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+};
+use portcullis_proxy::{
+    Accept, AccessLog, Gate, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Request, Rules, Site,
+    Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
+};
+use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
+use prometheus_client::registry::Registry;
+use url::Url;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+struct World {
+    gate: Arc<Gate>,
+    /// Keeps the account in memory as the cache does.
+    _sessions: Arc<Sessions>,
+    parts: http::request::Parts,
+}
+
+fn policy() -> Arc<Policy> {
+    let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.example.com", "", "/.portcullis", vec![]).unwrap();
+    let bind = [GroupBinding { group: "Engineering".into(), role: "member".into() }];
+    let bindings = Bindings::new(&["member".into()], &[], &bind).unwrap();
+    Arc::new(Policy::new(RulesVersion(1), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName }))
+}
+
+fn stored(hash: SessionHash, now: Timestamp) -> Stored {
+    let facts = Facts {
+        account: AccountId(1),
+        org: OrgId::ONLY,
+        user_name: Some("alice@example.com".into()),
+        id: Some("2819c223-7f76-453a-919d-413861904646".into()),
+        external_id: Some("00u8mira2k".into()),
+        subject: None,
+        email: Some("alice@example.com".into()),
+        display_name: Some("Alice Example".into()),
+        preferred_username: Some("alice@example.com".into()),
+        groups: Arc::new(["Engineering".into(), "Everyone".into()]),
+    };
+    let generation = Generation(0);
+    Stored {
+        described: Described { at: Seq(1), facts: Arc::new(facts), generation, active: true, resource: None },
+        session: StoredSession {
+            hash,
+            app: AppId::ONLY,
+            idp: "okta".into(),
+            born: generation,
+            born_epochs: [0; 3],
+            created: now,
+            seen: now,
+            expires: now.plus_ms(43_200_000),
+            ended: false,
+        },
+        epochs: [0; 3],
+    }
+}
+
+fn world() -> World {
+    let now = Timestamp::now();
+    let url = Url::parse("https://wiki.example.com/").unwrap();
+    let keys = Arc::new(Keyring::from_master(&[7; 32]));
+    let (id, hash) = keys.new_session(&mut Random::seeded(1));
+    let cookie = format!(
+        "theme=dark; {}={}; lang=en",
+        session_cookie(&url),
+        keys.seal_cookie(AppId::ONLY, &id).expose()
+    );
+    let policy = policy();
+    let sessions = Sessions::new(100_000, 7_200_000, policy.clone());
+    let cold = sessions.account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
+    drop(sessions.read(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
+
+    let upstream = Upstream::new(&UpstreamSettings {
+        url: Url::parse("http://127.0.0.1:3000").unwrap(),
+        connect_timeout: Duration::from_secs(5),
+        first_byte_timeout: Duration::from_secs(300),
+        host: HostSent::Public,
+    });
+    let site = Site::new(AppId::ONLY, "default", "default", &url, upstream.unwrap()).unwrap();
+    let gate = Gate::new(
+        Parts {
+            rules: Rules::new(policy, Accept::default(), vec![site], LogDetail::default()).unwrap(),
+            sessions: sessions.clone(),
+            keys,
+            load: Arc::new(|_, _, _| panic!("a warm request reads nothing")),
+            pages: Arc::new(|_| panic!("a warm request shows no page of ours")),
+            log: AccessLog::start(&LogTarget::Off, LogFormat::Json).unwrap(),
+            references: None,
+            idle: Duration::from_secs(75),
+        },
+        &mut Registry::default(),
+    );
+    let request = http::Request::get("/dashboard?tab=1")
+        .header("host", "wiki.example.com")
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64) bench")
+        .header("accept", "text/html,application/xhtml+xml")
+        .header("accept-language", "en-GB,en")
+        .header("accept-encoding", "gzip, br")
+        .header("cookie", cookie)
+        .header("sec-fetch-mode", "navigate")
+        .header("sec-fetch-dest", "document")
+        .header("sec-fetch-site", "none");
+    World { gate, _sessions: sessions, parts: request.body(()).unwrap().into_parts().0 }
+}
+
+fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
+    let exchange = InFlight::new();
+    let request = Request { parts: &world.parts, bytes: 512, peer: PEER, exchange: &exchange };
+    let mut record = world.gate.record(&request);
+    let verdict = world.gate.pass(&request, &mut record).now_or_never();
+    match verdict {
+        Some(Ok(Verdict::Open(open))) => (open, record),
+        _ => panic!("a warm request is let up at once"),
+    }
+}
+
+fn hot_path(criterion: &mut Criterion) {
+    let world = world();
+    // The request's own is made in `pass`; this one stands for it.
+    let trace = Trace::of(&world.parts.headers, false);
+    criterion.bench_function("rooms 1 to 4: accept, route, identify, decide", |bench| {
+        bench.iter(|| black_box(pass(&world)));
+    });
+    criterion.bench_function("rooms 1 to 5: and the head that goes up", |bench| {
+        bench.iter_batched(
+            || world.parts.headers.clone(),
+            |mut headers| {
+                let (open, record) = pass(&world);
+                let place = record.place().unwrap().clone();
+                outgoing(&mut headers, &place, open.who(), PEER, &trace);
+                black_box((headers, open))
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, hot_path);
+criterion_main!(benches);
