@@ -3,11 +3,8 @@
 
 use crate::model::{self, Answer, Directory};
 use portcullis_scim::dialect::Rule;
+use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, GROUP, USER};
 use serde_json::{Value, json};
-
-const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
-const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 fn total(answer: &Answer) -> u64 {
     assert_eq!(answer.status, 200, "{}", answer.body);

@@ -1,8 +1,11 @@
 //! SCIM from the outside: requests in, answers out, a directory in memory in between.
 #![allow(clippy::expect_used)] // what is not as it should be fails the test
 
+mod bodies;
 mod corpus;
 mod dialects;
 mod model;
+mod patch;
 mod properties;
-mod rules;
+mod protocol;
+mod search;

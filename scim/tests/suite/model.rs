@@ -125,7 +125,8 @@ impl Directory {
                         continue;
                     };
                     let rows = rows(&self.schemas, &record);
-                    let by_rows = filter.lookups()?.iter().all(|lookup| lookup.is_met_by(&rows));
+                    let lookups = filter.lookups().expect("a filter that was read can be searched by");
+                    let by_rows = lookups.iter().all(|lookup| lookup.is_met_by(&rows));
                     assert_eq!(by_rows, filter.matches(&record), "{filter}");
                     if by_rows {
                         found.push(record);
@@ -275,4 +276,16 @@ fn checked(response: Response<Bytes>) -> Answer {
         assert!(["application/scim+json", "application/json"].contains(&media), "{media}");
     }
     Answer { status: head.status.as_u16(), headers: head.headers, body }
+}
+
+/// A directory with three users `a`, `b`, `c` and their ids.
+pub(crate) fn three() -> (Directory, [String; 3]) {
+    let mut at = Directory::new();
+    let ids = ["a", "b", "c"].map(|name| {
+        let user = serde_json::json!({ "schemas": [portcullis_scim::schema::USER], "userName": format!("{name}@corp.test"), "title": name,
+                           "emails": [{ "type": "work", "value": format!("{name}@corp.test"), "primary": true },
+                                      { "type": "home", "value": format!("{name}@home.test") }] });
+        at.post("/Users", user).id()
+    });
+    (at, ids)
 }

@@ -4,14 +4,13 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
+use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, USER};
 use portcullis_scim::{Act, Filter, Meta, Record, Request, Resource, ResourceKind, Schemas, Version, read};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::model::rows;
 
-const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
-const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::core);
@@ -286,7 +285,7 @@ fn operations() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn any_text_is_a_filter_or_an_error(text in "\\PC{0,200}") {
