@@ -303,4 +303,19 @@ mod tests {
         let after = text(&registry);
         assert!(!after.contains("portcullis_sessions{}") && !after.contains("gone"), "{after}");
     }
+
+    #[test]
+    fn every_series_is_in_the_documentation() {
+        let documented = include_str!("../docs/metrics.md");
+        for source in [include_str!("metrics.rs"), include_str!("../proxy/src/metrics.rs")] {
+            let is_name = |text: &&str| {
+                text.starts_with("portcullis_") && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            };
+            let names: Vec<&str> = source.split('"').filter(is_name).collect();
+            assert!(names.len() > 5, "{names:?}");
+            for name in names {
+                assert!(documented.contains(&format!("`{name}")), "{name} is not in docs/metrics.md");
+            }
+        }
+    }
 }
