@@ -12,7 +12,7 @@ use std::future::{Future, pending, poll_fn};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -55,9 +55,14 @@ pub(crate) struct Slot {
     doomed: AtomicBool,
     /// The application's socket while its answer is waited for; -1 otherwise.
     upstream: AtomicI32,
+    /// Whether the application's socket holds the head back, and whether it may go.
+    cork: AtomicU8,
     waker: AtomicWaker,
     clock: Arc<Clock>,
 }
+
+const CORKED: u8 = 1;
+const MAY_GO: u8 = 2;
 
 impl Slot {
     /// The head is here: from now on it is an exchange.
@@ -70,6 +75,30 @@ impl Slot {
     pub(crate) fn waits_for(&self, upstream: RawFd, limit: Duration) {
         self.upstream.store(upstream, Ordering::Relaxed);
         self.due.store(self.clock.at(limit), Ordering::Relaxed);
+    }
+
+    /// The head that asks for a WebSocket is held back in the application's socket until Pingora has taken note that
+    /// the request has no body. A 101 that comes earlier makes it take that end for the end of the WebSocket
+    /// (`proxy_handle_upstream` waits for both in one `select!`). To be looked at with each new version of Pingora.
+    pub(crate) fn hold_back(&self) {
+        with_socket(self.upstream.load(Ordering::Relaxed), |socket| {
+            if rustix::net::sockopt::set_tcp_cork(socket, true).is_ok() {
+                self.cork.store(CORKED, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// The end of the request is on its way to be noted: within this poll of the exchange.
+    pub(crate) fn may_go(&self) {
+        let _ = self.cork.compare_exchange(CORKED, MAY_GO, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn let_go(&self) {
+        if self.cork.compare_exchange(MAY_GO, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            with_socket(self.upstream.load(Ordering::Relaxed), |socket| {
+                let _ = rustix::net::sockopt::set_tcp_cork(socket, false);
+            });
+        }
     }
 
     /// The client sent a piece of its body: the application's time begins anew.
@@ -163,6 +192,7 @@ impl Clock {
             begun: AtomicBool::new(head_within.is_none()),
             doomed: AtomicBool::new(false),
             upstream: AtomicI32::new(-1),
+            cork: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             clock: self.clone(),
         });
@@ -198,6 +228,8 @@ pub(crate) struct Door {
     pub(crate) proxy: Arc<HttpProxy<Hooks>>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) limits: Limits,
+    /// How many sockets of clients are open.
+    pub(crate) sockets: Arc<AtomicUsize>,
 }
 
 /// One socket of a client, plain or after its TLS handshake.
@@ -209,9 +241,26 @@ struct Connection {
     exchanges: AtomicU32,
 }
 
+/// One of a number of things; one less when it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, mut socket: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _counted = Counted::new(&self.sockets);
         if socket.get_ssl_digest().is_none() {
             // Pingora looks for the HTTP/2 preface and would wait for it for ever.
             let mut preface = [0; 24];
@@ -272,9 +321,12 @@ impl HttpServerApp for Connection {
                 hang_up(slot.upstream.swap(-1, Ordering::Relaxed));
             }
             let polled = exchange.as_mut().poll(context);
-            if polled.is_pending() && slot.doomed.load(Ordering::Relaxed) {
-                reset(socket);
-                return Poll::Ready(None);
+            if polled.is_pending() {
+                if slot.doomed.load(Ordering::Relaxed) {
+                    reset(socket);
+                    return Poll::Ready(None);
+                }
+                slot.let_go();
             }
             polled
         })
@@ -292,29 +344,28 @@ impl HttpServerApp for Connection {
 
 /// Makes the close of an HTTP/1 socket a reset: what the client has not taken yet is thrown away.
 fn reset(socket: Option<RawFd>) {
-    if let Some(socket) = socket {
-        with_socket(socket, |socket| {
-            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
-        });
-    }
+    with_socket(socket.unwrap_or(-1), |socket| {
+        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    });
 }
 
 /// Ends an application's socket in both directions.
 fn hang_up(socket: RawFd) {
-    if socket >= 0 {
-        with_socket(socket, |socket| {
-            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-        });
-    }
+    with_socket(socket, |socket| {
+        let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+    });
 }
 
-/// Lends a socket that Pingora owns.
+/// Lends a socket that Pingora owns; a negative number is none.
 #[allow(unsafe_code, reason = "Pingora tells the number of its sockets and lends none")]
 fn with_socket(socket: RawFd, act: impl FnOnce(BorrowedFd<'_>)) {
-    // SAFETY: the owner lives in the future of the exchange, which this task alone polls, which is pending and which
-    // is not polled before `act` is done. A client's HTTP/1 session is inside it until it is ready: no await lies
-    // between the session's end and the future's. An application's socket is named here only from its connection
-    // until its answer or its error, both seen by the gate before the owner can let go of it and be polled again
+    if socket < 0 {
+        return;
+    }
+    // SAFETY: the owner lives in the future of the exchange, which this task alone polls, and which is not polled on
+    // before `act` is done. A client's HTTP/1 session is inside it until it is ready: no await lies between the
+    // session's end and the future's. An application's socket is named here only from its connection until its answer
+    // or its error, both seen by the gate before the owner can let go of it and be polled again
     // (`Slot::waits_no_more`). To be read again with each new version of Pingora.
     act(unsafe { BorrowedFd::borrow_raw(socket) });
 }

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
@@ -26,7 +26,7 @@ use pingora::services::listening::Service;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::cut::{Clock, Door};
@@ -103,10 +103,38 @@ pub struct Stopped(#[source] tokio::task::JoinError);
 /// The data plane, bound and ready.
 pub struct Server {
     gate: Arc<Gate>,
-    runtime: Runtime,
+    threads: Threads,
+    handle: Handle,
     proxy: HttpProxy<Hooks>,
     limits: Limits,
     bound: Vec<Bound>,
+}
+
+/// The runtime. Whoever drops it may be inside another one, where waiting for threads is not allowed.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start(count: usize) -> io::Result<(Self, Handle)> {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        let runtime = threads.worker_threads(count).thread_name("proxy").enable_all().build()?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
+
+    /// Drops every task, and waits for that.
+    async fn end(mut self) {
+        if let Some(runtime) = self.0.take() {
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LAST)).await;
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 struct Bound {
@@ -126,23 +154,18 @@ impl Server {
         limits: Limits,
         threads: Option<usize>,
     ) -> Result<Self, StartError> {
-        let threads =
+        let count =
             threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
         let bound = listeners.iter().map(Bound::new).collect::<Result<Vec<_>, _>>()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("proxy")
-            .enable_all()
-            .build()
-            .map_err(StartError::Runtime)?;
-        let conf = ServerConf { threads, upstream_keepalive_pool_size: POOL, ..ServerConf::default() };
+        let (threads, handle) = Threads::start(count).map_err(StartError::Runtime)?;
+        let conf = ServerConf { threads: count, upstream_keepalive_pool_size: POOL, ..ServerConf::default() };
         let mut proxy = http_proxy(&Arc::new(conf), Hooks(gate.clone()));
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(limits.idle);
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2_options(limits));
-        Ok(Self { gate, runtime, proxy, limits, bound })
+        Ok(Self { gate, threads, handle, proxy, limits, bound })
     }
 
     /// Where it listens, in the order given.
@@ -155,11 +178,14 @@ impl Server {
     /// # Errors
     /// [`Stopped`] where the listeners end before.
     pub async fn run(self, shutdown: impl Future<Output = ()>, limit: Duration) -> Result<Drained, Stopped> {
-        let Self { gate, runtime, proxy, limits, bound } = self;
-        let clock = Clock::new();
-        runtime.spawn(clock.clone().run());
+        let Self { gate, threads, handle, proxy, limits, bound } = self;
+        let (clock, sockets) = (Clock::new(), Arc::new(AtomicUsize::new(0)));
+        handle.spawn(clock.clone().run());
         let mut fds = Fds::new();
-        let mut service = Service::new("proxy".into(), Door { proxy: Arc::new(proxy), clock, limits });
+        let mut service = Service::new(
+            "proxy".into(),
+            Door { proxy: Arc::new(proxy), clock, limits, sockets: sockets.clone() },
+        );
         for bound in bound {
             let name = bound.address.to_string();
             let mut listener = ListenerConfig::tcp(name.as_str())
@@ -173,11 +199,10 @@ impl Server {
         }
         let fds = Arc::new(parking_lot::Mutex::new(fds));
         let (stop, stopping) = watch::channel(false);
-        let mut serving = runtime.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
+        let mut serving = handle.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
         tokio::select! {
             () = shutdown => {}
             ended = &mut serving => {
-                runtime.shutdown_background();
                 return ended.map(|()| Drained { left: 0 }).map_err(Stopped);
             }
         }
@@ -189,10 +214,17 @@ impl Server {
             while live() > 0 {
                 tokio::time::sleep(LOOK).await;
             }
+            // HTTP/2 writes the last bytes of an answer after its exchange has ended.
+            let _ = tokio::time::timeout(LAST, async {
+                while sockets.load(Ordering::Relaxed) > 0 {
+                    tokio::time::sleep(LOOK).await;
+                }
+            })
+            .await;
         };
         let left = if tokio::time::timeout(limit, emptied).await.is_ok() { 0 } else { live() };
         // Tasks are dropped here, and with them whatever is left; each writes its line.
-        let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LAST)).await;
+        threads.end().await;
         gate.recorder.log.flush();
         Ok(Drained { left })
     }

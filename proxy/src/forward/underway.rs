@@ -63,8 +63,16 @@ impl Underway {
     }
 
     /// The application's time begins.
-    pub(crate) fn connected(&self, socket: RawFd) {
+    pub(crate) fn connected(&self, socket: RawFd, asks_to_switch: bool) {
         self.slot.waits_for(socket, self.place.site().upstream.first_byte_timeout);
+        if asks_to_switch {
+            self.slot.hold_back();
+        }
+    }
+
+    /// The request has no more to come.
+    pub(crate) fn is_whole(&self) {
+        self.slot.may_go();
     }
 
     /// The application's socket is about to go.
@@ -107,8 +115,17 @@ impl Underway {
 
     /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut
     /// here, before its head is passed on (rule R8).
-    pub(crate) async fn down(&mut self, head: &mut ResponseHeader, metrics: &Metrics) -> Result<()> {
+    pub(crate) async fn down(
+        &mut self,
+        asked_to_switch: bool,
+        head: &mut ResponseHeader,
+        metrics: &Metrics,
+    ) -> Result<()> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !asked_to_switch {
+            // Passed on, it would turn one connection's end into another protocol than its beginning.
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
         if head.status.is_informational() && !switches {
             return Ok(());
         }

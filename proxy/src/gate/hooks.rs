@@ -98,14 +98,14 @@ impl ProxyHttp for Hooks {
 
     async fn connected_to_upstream(
         &self,
-        _: &mut Exchange,
+        exchange: &mut Exchange,
         _: bool,
         _: &HttpPeer,
         socket: RawFd,
         _: Option<&Digest>,
         passage: &mut Passage,
     ) -> Result<()> {
-        passage.open().map(|underway| underway.connected(socket))
+        passage.open().map(|underway| underway.connected(socket, exchange.is_upgrade_req()))
     }
 
     async fn upstream_request_filter(
@@ -121,21 +121,24 @@ impl ProxyHttp for Hooks {
         &self,
         _: &mut Exchange,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_last: bool,
         passage: &mut Passage,
     ) -> Result<()> {
         let underway = passage.open()?;
         body.iter().filter(|piece| !piece.is_empty()).for_each(|piece| underway.took(piece.len()));
+        if is_last {
+            underway.is_whole();
+        }
         Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Exchange,
+        exchange: &mut Exchange,
         down: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> Result<()> {
-        passage.open()?.down(down, &self.0.recorder.metrics).await
+        passage.open()?.down(exchange.is_upgrade_req(), down, &self.0.recorder.metrics).await
     }
 
     fn response_body_filter(

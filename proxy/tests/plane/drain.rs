@@ -1,0 +1,55 @@
+//! The end of a run: what is in flight may end, what comes is turned away.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::client::{Raw, empty, h2_send, h2c, piece, request};
+use crate::rig::{Rig, Wish};
+use crate::streams::UPGRADE;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_ends_at_once_and_its_port_is_free() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_secs(60)).await;
+    let mut idle = Raw::ask(&rig, "GET /", &[]).await;
+    assert_eq!(idle.answer().await.0.status, 401);
+    assert_eq!(rig.stop().await.left, 0);
+    assert_eq!(idle.rest().await.unwrap_or_default(), b"", "a connection that rests is closed");
+    assert!(TcpStream::connect(rig.address).await.is_err());
+    std::net::TcpListener::bind(rig.address).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_is_served_to_its_end() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_secs(60)).await;
+    let cookie = rig.alice();
+    let mut raw = Raw::ask(&rig, "GET /pause", &[&format!("Cookie: {cookie}")]).await;
+    raw.until("first").await;
+    let mut sender = h2c(&rig).await;
+    let mut body =
+        h2_send(&mut sender, request("GET", "/pause", &[("cookie", &cookie)], empty())).await.into_body();
+    assert_eq!(piece(&mut body).await.unwrap().unwrap(), "first\n");
+    let stopping = async { rig.stop().await };
+    let serving = async {
+        raw.until("second").await;
+        assert_eq!(piece(&mut body).await.unwrap().unwrap(), "second\n");
+        assert!(piece(&mut body).await.is_none(), "a whole answer");
+    };
+    let (drained, ()) = tokio::join!(stopping, serving);
+    assert_eq!(drained.left, 0);
+    for line in rig.lines("/pause", 2).await {
+        assert_eq!(line["ended"], "done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_is_broken_off_and_written_down() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_millis(300)).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut raw = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    raw.until("ready\n").await;
+    assert_eq!(rig.stop().await.left, 1);
+    let _ = raw.rest().await;
+    assert_eq!(rig.lines("/socket", 1).await[0]["ended"], "stopped");
+    assert_eq!(rig.sessions.figures().exchanges, 0, "nothing is left in the register");
+}

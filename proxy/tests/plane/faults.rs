@@ -1,0 +1,175 @@
+//! What happens where the application, the store or the client fails.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use portcullis_proxy::Limits;
+use tokio::net::TcpListener;
+
+use crate::client::{Raw, empty, h2_get, h2_send, h2c, piece, request};
+use crate::rig::{Rig, Wish, wait_for};
+use crate::upstream::{blurt, once_each};
+
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_cannot_be_reached_is_502_with_a_reference() {
+    let address = nobody().await;
+    let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
+    let cookie = rig.alice();
+    let field = format!("Cookie: {cookie}");
+    let (head, body) = Raw::ask(&rig, "GET /api", &[&field]).await.answer().await;
+    assert_eq!(head.status, 502);
+    let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(said["error"], "app_unreachable");
+    assert!(!body.contains(&address.port().to_string()), "nobody is told where the application is");
+    let line = &rig.lines("/api", 1).await[0];
+    assert_eq!(
+        (&line["ref"], &line["decision"], &line["reason"]),
+        (&said["ref"], &"fault".into(), &"unreachable".into())
+    );
+    assert_eq!(line["user"], "id-alice");
+
+    let (head, body) = Raw::ask(&rig, "GET /page", &[&field, "Accept: text/html"]).await.answer().await;
+    assert_eq!(head.status, 502);
+    assert!(body.starts_with("<p>app_unreachable "), "{body}");
+    let (parts, _) = h2_get(&mut h2c(&rig).await, "/h2", &[("cookie", &cookie)]).await;
+    assert_eq!(parts.status, 502);
+    assert!(
+        (rig.metric("portcullis_upstream_errors_total{kind=\"unreachable\"}") - 3.0).abs() < f64::EPSILON
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_answers_nonsense_is_502() {
+    for nonsense in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ] {
+        let rig = Rig::with(Wish { upstream: Some(blurt(nonsense).await), ..Wish::default() }).await;
+        let (head, _) = Raw::ask(&rig, "GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+        assert_eq!(head.status, 502, "{:?}", String::from_utf8_lossy(nonsense));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_application_is_504_with_a_reference() {
+    let rig = Rig::with(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }).await;
+    let cookie = rig.alice();
+    let (head, body) = Raw::ask(&rig, "GET /never", &[&format!("Cookie: {cookie}")]).await.answer().await;
+    assert_eq!(head.status, 504);
+    assert!(body.contains("\"app_slow\""), "{body}");
+    let (parts, _) = h2_get(&mut h2c(&rig).await, "/never", &[("cookie", &cookie)]).await;
+    assert_eq!(parts.status, 504);
+    for line in rig.lines("/never", 2).await {
+        assert_eq!((&line["reason"], &line["ended"]), (&"slow".into(), &"done".into()));
+    }
+    assert_eq!(rig.upstream.asked(), ["/never", "/never"], "it is not asked twice");
+    // The next request is served: nothing is left hanging.
+    let (head, _) = Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
+    assert_eq!(head.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_slowly_is_not_the_applications_fault() {
+    let rig = Rig::with(Wish { first_byte: Duration::from_millis(500), ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut raw = Raw::ask(&rig, "POST /count", &[&cookie, "Content-Length: 10"]).await;
+    for sent in 1..=10 {
+        raw.send(b"x").await;
+        rig.upstream.has_taken(sent).await;
+        tokio::time::sleep(Duration::from_millis(150)).await; // together three times the limit
+    }
+    assert_eq!(raw.answer().await.1, "10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_broken_for_the_client_too() {
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+    let rig = Rig::with(Wish { upstream: Some(blurt(half).await), ..Wish::default() }).await;
+    let cookie = rig.alice();
+    let mut raw = Raw::ask(&rig, "GET /half", &[&format!("Cookie: {cookie}")]).await;
+    assert_eq!(raw.head().await.field("content-length"), Some("100"));
+    assert!(raw.rest().await.unwrap_or_default().len() < 100);
+    let mut sender = h2c(&rig).await;
+    let mut body =
+        h2_send(&mut sender, request("GET", "/half", &[("cookie", &cookie)], empty())).await.into_body();
+    let mut last = piece(&mut body).await;
+    while let Some(Ok(_)) = last {
+        last = piece(&mut body).await;
+    }
+    assert!(last.unwrap().is_err(), "the stream is reset, not ended");
+    for line in rig.lines("/half", 2).await {
+        assert_eq!((&line["ended"], &line["status"]), (&"upstream".into(), &200.into()));
+    }
+    assert!((rig.metric("portcullis_upstream_errors_total{kind=\"broken\"}") - 2.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_the_application_has_closed_is_replaced_and_a_post_is_not_repeated() {
+    let (address, mut told) = once_each(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    for _ in 0..3 {
+        assert_eq!(Raw::ask(&rig, "GET /", &[&cookie]).await.answer().await.0.status, 200);
+    }
+    let mut asked = 0;
+    while told.try_recv().is_ok() {
+        asked += 1;
+    }
+    assert_eq!(asked, 3, "each on a connection of its own");
+    let (head, _) = Raw::ask(&rig, "POST /", &[&cookie, "Content-Length: 0"]).await.answer().await;
+    assert!(head.status == 200 || head.status == 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_never_end_and_connections_that_rest_too_long_are_closed() {
+    let limits =
+        Limits { head_time: Duration::from_millis(300), idle: Duration::from_secs(1), ..Limits::default() };
+    let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
+    for begun in [&b""[..], b"GET", b"GET / HTTP/1.1\r\nHost: wiki.localhost\r\nX-Half: "] {
+        let mut raw = Raw::connect(&rig).await;
+        raw.send(begun).await;
+        assert_eq!(raw.rest().await.unwrap_or_default(), b"", "{:?}", String::from_utf8_lossy(begun));
+    }
+    let mut raw = Raw::ask(&rig, "GET /", &[]).await;
+    assert_eq!(raw.answer().await.0.status, 401);
+    assert_eq!(raw.rest().await.unwrap(), b"", "it may rest for a while, and no longer");
+    let mut raw = Raw::ask(&rig, "GET /", &[]).await;
+    assert_eq!(raw.answer().await.0.status, 401);
+    raw.send(b"GET / HTTP/1.1\r\nHost: ").await;
+    assert_eq!(raw.rest().await.unwrap_or_default(), b"", "half a second head is not waited for either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stops_is_given_up() {
+    let limits = Limits { idle: Duration::from_millis(500), ..Limits::default() };
+    let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
+    let mut raw =
+        Raw::ask(&rig, "POST /count", &[&format!("Cookie: {}", rig.alice()), "Content-Length: 10"]).await;
+    raw.send(b"x").await;
+    assert_eq!(raw.answer().await.0.status, 408);
+    wait_for(|| rig.metric("portcullis_exchanges").abs() < f64::EPSILON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_parsed_is_400_and_closes() {
+    let rig = Rig::new().await;
+    for bad in [
+        "GET / HTTP/1.1\r\nHost: wiki.localhost\r\nHost: wiki.localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : wiki.localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: wiki.localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: wiki.localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET http://evil.test/ HTTP/1.1\r\nHost: wiki.localhost\r\n\r\n",
+    ] {
+        let mut raw = Raw::connect(&rig).await;
+        raw.send(bad.as_bytes()).await;
+        assert_eq!(raw.head().await.status, 400, "{bad:?}");
+        let _ = raw.rest().await;
+    }
+    assert!(rig.upstream.asked().is_empty());
+}

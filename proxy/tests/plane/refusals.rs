@@ -1,0 +1,295 @@
+//! Refusals, as each kind of client sees them.
+
+use std::sync::atomic::Ordering;
+
+use portcullis_policy::{Allow, Change, SessionHash};
+use portcullis_proxy::RefusalKind;
+
+use crate::client::{Raw, empty, h2_get, h2_send, h2c, request};
+use crate::rig::{HOST, Rig, Wish, admins};
+use crate::streams::UPGRADE;
+
+const NAVIGATE: [&str; 2] = ["Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signed_in_by_kind() {
+    let rig = Rig::new().await;
+    let frame = ["Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"];
+    for (name, line, fields, status) in [
+        ("navigation", "GET /a/b?c=d", &NAVIGATE[..], 303),
+        ("old browser", "GET /a/b?c=d", &["Accept: text/html"][..], 303),
+        ("head", "HEAD /a/b?c=d", &NAVIGATE[..], 303),
+        ("form", "POST /a", &[&NAVIGATE[..], &["Content-Length: 3"]].concat()[..], 401),
+        ("frame", "GET /a", &frame[..], 401),
+        ("prefetch", "GET /a", &[&NAVIGATE[..], &["Sec-Purpose: prefetch"]].concat()[..], 401),
+        ("websocket", "GET /a", &UPGRADE[..], 401),
+        ("event stream", "GET /a", &["Accept: text/event-stream"][..], 401),
+        ("script", "GET /a", &["Accept: application/json"][..], 401),
+        ("preflight", "OPTIONS /a", &["Access-Control-Request-Method: PUT"][..], 401),
+        ("program", "DELETE /a", &[][..], 401),
+    ] {
+        let mut raw = Raw::ask(&rig, line, fields).await;
+        if name == "form" {
+            raw.send(b"a=b").await;
+        }
+        let (head, body) =
+            if line.starts_with("HEAD") { (raw.head().await, String::new()) } else { raw.answer().await };
+        assert_eq!(head.status, status, "{name}");
+        assert_eq!(head.field("cache-control"), Some("no-store"), "{name}");
+        assert!(head.field("set-cookie").is_none(), "{name}");
+        if status == 303 {
+            assert_eq!(head.field("location"), Some("/.portcullis/login?return_to=/a/b%3Fc%3Dd"), "{name}");
+            assert_eq!(body, "");
+            continue;
+        }
+        assert_eq!(head.field("www-authenticate"), Some("Portcullis"), "{name}");
+        let is_page = matches!(name, "form" | "frame");
+        let kind = head.field("content-type").unwrap();
+        assert_eq!(kind.starts_with("text/html"), is_page, "{name}: {kind}");
+        if !is_page {
+            let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(said["error"], "login_required", "{name}");
+            assert_eq!(said["login_url"], format!("http://{HOST}/.portcullis/login"), "{name}");
+            assert_eq!(said["ref"].as_str().unwrap().len(), 9, "{name}");
+        }
+    }
+    let pages: Vec<_> = rig.pages.lock().unwrap().drain(..).map(|seen| seen.refused.unwrap()).collect();
+    let kinds: Vec<_> = pages.iter().map(|refused| refused.kind).collect();
+    assert_eq!(kinds, [RefusalKind::FormNotSent, RefusalKind::FramedLogin]);
+    assert!(rig.upstream.asked().is_empty(), "no byte without a session");
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 0);
+    // The reference on the page is the one in the record.
+    let lines = rig.lines("/a", 8).await;
+    assert!(lines.iter().any(|line| line["ref"] == pages[0].reference && line["reason"] == "no_session"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_is_told_in_its_own_way() {
+    let rig = Rig::new().await;
+    let mut sender = h2c(&rig).await;
+    let fields = [("content-type", "application/grpc"), ("te", "trailers")];
+    let answer = h2_send(&mut sender, request("POST", "/wiki.Pages/Get", &fields, empty())).await;
+    assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"16".parse().unwrap()));
+    assert!(hyper::body::Body::is_end_stream(answer.body()), "the status is the end of the stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_says_no_by_name() {
+    let rules = vec![("/admin/**", admins()), ("/app/**", Allow::SignedIn)];
+    let rig = Rig::with(Wish { rules, ..Wish::default() }).await;
+    let bob = format!("Cookie: {}", rig.bob());
+    for (line, status, reason, kind) in [
+        ("GET /admin/x", 403, "role", RefusalKind::NotAllowed),
+        ("GET /elsewhere", 404, "no_route", RefusalKind::NotFound),
+        ("GET /app/%2e%2e/admin", 400, "ambiguous_path", RefusalKind::Unreadable),
+        ("GET /app//admin", 400, "ambiguous_path", RefusalKind::Unreadable),
+        ("TRACE /app/x", 405, "method", RefusalKind::Method),
+    ] {
+        let (head, body) =
+            Raw::ask(&rig, line, &[&[bob.as_str()][..], &NAVIGATE].concat()).await.answer().await;
+        assert_eq!(head.status, status, "{line}");
+        let path = line.split(' ').nth(1).unwrap();
+        let record = rig.lines(path, 1).await.pop().unwrap();
+        assert_eq!((&record["reason"], &record["status"]), (&reason.into(), &status.into()), "{line}");
+        if line.starts_with("GET") {
+            assert!(body.contains(record["ref"].as_str().unwrap()), "{line}: {body}");
+            assert_eq!(rig.pages.lock().unwrap().pop().unwrap().refused.unwrap().kind, kind, "{line}");
+        }
+    }
+    let (head, body) = Raw::ask(&rig, "GET /admin/x", &[&bob]).await.answer().await;
+    assert_eq!((head.status, head.field("www-authenticate")), (403, None));
+    assert!(body.contains("\"not_allowed\""), "{body}");
+    assert!(rig.upstream.asked().is_empty());
+    let alice = format!("Cookie: {}", rig.alice());
+    assert_eq!(Raw::ask(&rig, "GET /admin/x", &[&alice]).await.answer().await.0.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_is_nobody() {
+    let rig = Rig::new().await;
+    let cookie = rig.alice();
+    for host in ["evil.test", "wiki.localhost.", "localhost", "wiki.localhost.evil.test", "127.0.0.1"] {
+        let mut raw = Raw::connect(&rig).await;
+        raw.send(
+            format!("GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nAccept: text/html\r\n\r\n")
+                .as_bytes(),
+        )
+        .await;
+        let (head, _) = raw.answer().await;
+        assert_eq!(head.status, 421, "{host}");
+        assert!(head.field("location").is_none() && head.field("set-cookie").is_none());
+    }
+    let mut raw = Raw::connect(&rig).await;
+    raw.send(b"GET /without-a-host-at-all HTTP/1.0\r\n\r\n").await;
+    assert_eq!(raw.head().await.status, 421);
+    assert!(rig.upstream.asked().is_empty() && rig.pages.lock().unwrap().is_empty());
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_is_refused_on_both_protocols() {
+    let rig = Rig::new().await;
+    let mut raw = Raw::connect(&rig).await;
+    raw.send(format!("CONNECT {HOST} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
+    assert_eq!(raw.head().await.status, 405);
+    assert!(rig.upstream.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_of_another_site_is_refused() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let own = format!("Origin: http://{HOST}");
+    for (origin, status) in [
+        (Some("Origin: http://evil.test"), 403),
+        (Some("Origin: https://wiki.localhost:8080"), 403),
+        (Some("Origin: http://wiki.localhost"), 403),
+        (Some("Origin: null"), 403),
+        (Some(own.as_str()), 101),
+        (None, 101),
+    ] {
+        let fields: Vec<&str> = [cookie.as_str()].into_iter().chain(UPGRADE).chain(origin).collect();
+        assert_eq!(Raw::ask(&rig, "GET /socket", &fields).await.head().await.status, status, "{origin:?}");
+    }
+    assert_eq!(rig.upstream.asked().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_is_not_ours_never_causes_a_read() {
+    let rig = Rig::new().await;
+    let good = rig.alice();
+    let (name, value) = good.split_once('=').unwrap();
+    let flipped = format!("{}{}", &value[..20], value[20..].replace(|c: char| c.is_ascii_lowercase(), "A"));
+    for (cookie, reads) in [
+        (format!("{name}={flipped}"), 0),
+        (format!("{name}="), 0),
+        (format!("{name}=\"{value}\""), 0),
+        (format!("{good}; {good}"), 0),
+        (format!("{}={value}", name.to_lowercase()), 0),
+    ] {
+        let (head, _) = Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
+        assert_eq!(head.status, 401, "{cookie}");
+        assert_eq!(rig.store.reads.load(Ordering::SeqCst), reads, "{cookie}");
+    }
+    let (parts, _) = h2_get(&mut h2c(&rig).await, "/headers", &[("cookie", &good), ("cookie", &good)]).await;
+    assert_eq!(parts.status, 401, "ours twice is no session, in crumbs too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_read_once_and_then_known() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    for _ in 0..5 {
+        assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    }
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 1);
+    // Losing it is harmless: it is read again.
+    rig.sessions.forget();
+    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    assert_eq!(rig.store.reads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_account_is_read_again_before_it_is_served() {
+    let rig = Rig::with(Wish { rules: vec![("/**", admins())], ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    rig.regroup(1, &[]);
+    let _ = rig.sessions.apply(&[Change::Reconsider(portcullis_policy::AccountId(1))]);
+    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 403);
+    assert_eq!(rig.upstream.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_refused_and_not_guessed() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    rig.store.fails.store(true, Ordering::SeqCst);
+    let (head, body) = Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await;
+    assert_eq!((head.status, head.field("retry-after")), (503, Some("1")));
+    assert!(body.contains("\"unproven\""), "{body}");
+    rig.store.fails.store(false, Ordering::SeqCst);
+    rig.store.hangs.store(true, Ordering::SeqCst);
+    let (head, _) = Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await;
+    assert_eq!(head.status, 503, "a read is waited for a second, not longer");
+    rig.store.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    // Who is known needs no store.
+    rig.store.fails.store(true, Ordering::SeqCst);
+    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    let lines = rig.lines("/headers", 4).await;
+    let said: Vec<_> = lines.iter().map(|line| line["decision"].as_str().unwrap()).collect();
+    assert_eq!(said, ["fault", "fault", "allow", "allow"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_pages_are_asked_whole_and_never_forwarded() {
+    let rig = Rig::new().await;
+    let (hash, cookie) = rig.sign_in(1, "alice", &[]);
+    let fields = [
+        format!("Cookie: {cookie}; __Host-pcflow-1=x"),
+        "X-Forwarded-User: mallory".into(),
+        "Content-Length: 5".into(),
+        format!("Origin: http://{HOST}"),
+    ];
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let mut raw = Raw::ask(&rig, "POST /.portcullis/logout?x=1", &fields).await;
+    raw.send(b"a=b&c").await;
+    let (head, body) = raw.answer().await;
+    assert_eq!((head.status, body.as_str()), (200, "<p>/.portcullis/logout</p>"));
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("x-frame-options", "DENY"),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ] {
+        assert_eq!(head.field(name), Some(value));
+    }
+    assert!(head.field("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    {
+        let seen = &rig.pages.lock().unwrap()[0];
+        assert_eq!(seen.request.body(), "a=b&c");
+        assert_eq!(seen.request.uri(), "/.portcullis/logout?x=1");
+        assert_eq!(seen.request.headers()["host"], HOST);
+        assert!(seen.request.headers()["cookie"].to_str().unwrap().contains("__Host-pcflow-1=x"));
+        assert!(!seen.request.headers().contains_key("x-forwarded-user"));
+        assert_eq!(seen.visitor.session, Some(hash));
+        assert_eq!(seen.visitor.client.to_string(), "127.0.0.1");
+        assert_eq!(seen.visitor.request_id.len(), 32);
+    }
+    let (parts, _) = h2_get(&mut h2c(&rig).await, "/.portcullis/none-such", &[]).await;
+    assert_eq!(parts.status, 200, "the page says what it is");
+    assert_eq!(rig.pages.lock().unwrap()[1].visitor.session, None::<SessionHash>);
+    assert!(rig.upstream.asked().is_empty());
+    assert_eq!(rig.lines("/.portcullis/logout", 1).await[0]["decision"], "own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_pages_take_little_and_from_this_site_only() {
+    let rig = Rig::new().await;
+    let mut raw = Raw::ask(&rig, "POST /.portcullis/logout", &["Content-Length: 65537"]).await;
+    raw.send(&vec![b'x'; 65537]).await;
+    assert_eq!(raw.answer().await.0.status, 413);
+    let fields = ["Content-Length: 0", "Origin: http://evil.test"];
+    let (head, _) = Raw::ask(&rig, "POST /.portcullis/logout", &fields).await.answer().await;
+    assert_eq!(head.status, 403);
+    assert!(rig.pages.lock().unwrap().is_empty());
+    let (head, _) = Raw::ask(&rig, "POST /.portcullis/callback/okta", &fields).await.answer().await;
+    assert_eq!(head.status, 200, "an IdP's answer comes from elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_takes_no_more_than_its_share_of_a_head() {
+    let rig = Rig::new().await;
+    let long = format!("X-Long: {}", "x".repeat(70_000));
+    assert_eq!(Raw::ask(&rig, "GET /", &[&long]).await.answer().await.0.status, 431);
+    let many: Vec<String> = (0..210).map(|n| format!("X-{n}: x")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(Raw::ask(&rig, "GET /", &many).await.answer().await.0.status, 431);
+    let target = format!("GET /{}", "x".repeat(17_000));
+    assert_eq!(Raw::ask(&rig, &target, &[]).await.answer().await.0.status, 414);
+    let mut sender = h2c(&rig).await;
+    let answer = h2_send(&mut sender, request("GET", "/", &[("x-long", &"x".repeat(70_000))], empty())).await;
+    assert_eq!(answer.status(), 431);
+}

@@ -1,0 +1,400 @@
+//! One data plane and everything around it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use portcullis_keys::{Keyring, Random};
+use portcullis_policy::{
+    AccountId, Allow, App, AppId, Bindings, Change, Facts, Generation, GroupBinding, IdentityHeaders,
+    OnChange, OrgId, Pattern, Policy, Rule, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+};
+use portcullis_proxy::{
+    Accept, AccessLog, Drained, Gate, HostSent, Limits, Listener, Load, LoadError, LogDetail, LogFormat,
+    LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings,
+    Visitor, session_cookie,
+};
+use portcullis_session::{Described, Sessions, Stored, StoredSession};
+use prometheus_client::registry::Registry;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::upstream;
+
+/// The app of every test.
+pub(crate) const PUBLIC: &str = "http://wiki.localhost:8080";
+pub(crate) const HOST: &str = "wiki.localhost:8080";
+
+/// How a test wants its data plane.
+pub(crate) struct Wish {
+    pub(crate) rules: Vec<(&'static str, Allow)>,
+    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) limits: Limits,
+    pub(crate) first_byte: Duration,
+    pub(crate) host: HostSent,
+    pub(crate) trusted: Vec<&'static str>,
+    pub(crate) public: &'static str,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            upstream: None,
+            limits: Limits::default(),
+            first_byte: Duration::from_secs(30),
+            host: HostSent::Public,
+            trusted: Vec::new(),
+            public: PUBLIC,
+        }
+    }
+}
+
+pub(crate) fn admins() -> Allow {
+    Allow::Roles(Arc::new(["admin".into()]))
+}
+
+/// What the store would say.
+#[derive(Default)]
+pub(crate) struct Store {
+    people: Mutex<HashMap<AccountId, Person>>,
+    sessions: Mutex<HashMap<SessionHash, (AccountId, StoredSession)>>,
+    /// Reads fail.
+    pub(crate) fails: AtomicBool,
+    /// Reads never end.
+    pub(crate) hangs: AtomicBool,
+    /// How many reads there were.
+    pub(crate) reads: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Person {
+    facts: Arc<Facts>,
+    generation: Generation,
+    active: bool,
+    at: Seq,
+}
+
+impl Store {
+    fn stored(&self, hash: &SessionHash) -> Option<Stored> {
+        let (account, session) = self.sessions.lock().unwrap().get(hash)?.clone();
+        Some(Stored { described: self.described(account), session, epochs: [0; 3] })
+    }
+
+    fn described(&self, account: AccountId) -> Described {
+        let person = self.people.lock().unwrap()[&account].clone();
+        let Person { facts, generation, active, at } = person;
+        Described { at, facts, generation, active, resource: None }
+    }
+}
+
+/// What a page of ours was asked.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) request: Request<Bytes>,
+    pub(crate) visitor: Visitor,
+    pub(crate) refused: Option<Refused>,
+}
+
+pub(crate) struct Rig {
+    pub(crate) upstream: upstream::Upstream,
+    /// Plain.
+    pub(crate) address: SocketAddr,
+    /// With TLS, and the certificate to trust.
+    pub(crate) secure: SocketAddr,
+    pub(crate) certificate: String,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) keys: Arc<Keyring>,
+    pub(crate) pages: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) registry: Registry,
+    log: AccessLog,
+    log_path: PathBuf,
+    wish: Wish,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) running: Option<JoinHandle<Drained>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        Self::with(Wish::default()).await
+    }
+
+    pub(crate) async fn with(wish: Wish) -> Self {
+        Self::draining(wish, Duration::from_millis(200)).await
+    }
+
+    /// `drain`: how long exchanges may take after the stop.
+    pub(crate) async fn draining(wish: Wish, drain: Duration) -> Self {
+        let upstream = upstream::Upstream::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["wiki.localhost".to_owned()]).unwrap();
+        let tls = TlsFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
+        std::fs::write(&tls.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+
+        let policy = policy(&wish, 1);
+        let sessions = Sessions::new(1000, 3_600_000, policy.clone());
+        let (store, pages) = (Arc::new(Store::default()), Arc::new(Mutex::new(Vec::new())));
+        let keys = Arc::new(Keyring::from_master(&[7; 32]));
+        let log_path = folder.path().join("access.log");
+        let log = AccessLog::start(&LogTarget::File(log_path.clone()), LogFormat::Json).unwrap();
+        let mut registry = Registry::default();
+        let parts = Parts {
+            rules: rules(&wish, policy, upstream.address),
+            sessions: sessions.clone(),
+            keys: keys.clone(),
+            load: load(sessions.clone(), store.clone()),
+            pages: page(pages.clone()),
+            log: log.clone(),
+            references: None,
+            idle: wish.limits.idle,
+        };
+        let gate = Gate::new(parts, &mut registry);
+        let listen = |tls| Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
+        let server =
+            Server::bind(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2)).unwrap();
+        let addresses = server.addresses();
+        let (stop, stopped) = oneshot::channel();
+        let running =
+            tokio::spawn(async move { server.run(async move { drop(stopped.await) }, drain).await.unwrap() });
+        Self {
+            upstream,
+            address: addresses[0],
+            secure: addresses[1],
+            certificate: made.cert.pem(),
+            gate,
+            sessions,
+            store,
+            keys,
+            pages,
+            registry,
+            log,
+            log_path,
+            wish,
+            stop: Some(stop),
+            running: Some(running),
+            _folder: folder,
+        }
+    }
+
+    /// Signs somebody in, in the store alone. Says the session and its `Cookie` pair.
+    pub(crate) fn sign_in(&self, account: i64, name: &str, groups: &[&str]) -> (SessionHash, String) {
+        let (id, hash) = self.keys.new_session(&mut Random::system());
+        let id_of = AccountId(account);
+        self.store.people.lock().unwrap().entry(id_of).or_insert_with(|| Person {
+            facts: Arc::new(facts(id_of, name, groups)),
+            generation: Generation(0),
+            active: true,
+            at: Seq(1),
+        });
+        let now = Timestamp::now();
+        let session = StoredSession {
+            hash,
+            app: AppId::ONLY,
+            idp: "okta".into(),
+            born: self.store.people.lock().unwrap()[&id_of].generation,
+            born_epochs: [0; 3],
+            created: now,
+            seen: now,
+            expires: now.plus_ms(3_600_000),
+            ended: false,
+        };
+        self.store.sessions.lock().unwrap().insert(hash, (id_of, session));
+        let value = self.keys.seal_cookie(AppId::ONLY, &id);
+        let name = session_cookie(&Url::parse(self.wish.public).unwrap());
+        (hash, format!("{name}={}", value.expose()))
+    }
+
+    pub(crate) fn alice(&self) -> String {
+        self.sign_in(1, "alice", &["Owners"]).1
+    }
+
+    pub(crate) fn bob(&self) -> String {
+        self.sign_in(2, "bob", &[]).1
+    }
+
+    /// Takes somebody out, and waits until everything of theirs has left.
+    pub(crate) async fn take_out(&self, account: i64) {
+        let id = AccountId(account);
+        let generation = {
+            let mut people = self.store.people.lock().unwrap();
+            let person = people.get_mut(&id).unwrap();
+            person.generation.0 += 1;
+            person.active = false;
+            person.at.0 += 1;
+            person.generation
+        };
+        self.enforce(&[Change::Out(id, generation)]).await;
+    }
+
+    pub(crate) async fn enforce(&self, changes: &[Change]) {
+        let cut = self.sessions.apply(changes);
+        let _ =
+            tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
+    }
+
+    /// Gives somebody other groups, in the store alone.
+    pub(crate) fn regroup(&self, account: i64, groups: &[&str]) {
+        let mut people = self.store.people.lock().unwrap();
+        let person = people.get_mut(&AccountId(account)).unwrap();
+        let name = person.facts.user_name.clone().unwrap();
+        person.facts = Arc::new(facts(AccountId(account), &name, groups));
+        person.at.0 += 1;
+    }
+
+    /// Describes somebody again, as the revocation does after a change of groups.
+    pub(crate) async fn describe(&self, account: i64) {
+        let id = AccountId(account);
+        let mut cut = self.sessions.apply(&[Change::Reconsider(id)]);
+        for stale in cut.stale() {
+            cut = cut.and(self.sessions.describe(&stale, &self.store.described(id)));
+        }
+        let _ =
+            tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
+    }
+
+    /// New rules of this rig, of the next version.
+    pub(crate) fn new_rules(&self, version: u64, rules_: Vec<(&'static str, Allow)>) -> (Rules, Arc<Policy>) {
+        let wish = Wish { rules: rules_, trusted: self.wish.trusted.clone(), ..Wish::default() };
+        let policy = policy(&wish, version);
+        (rules(&wish, policy.clone(), self.upstream.address), policy)
+    }
+
+    /// The lines of the access log that have a path, once there are enough of them.
+    pub(crate) async fn lines(&self, path: &str, count: usize) -> Vec<serde_json::Value> {
+        let mut found = Vec::new();
+        wait_for(|| {
+            self.log.flush();
+            let text = std::fs::read_to_string(&self.log_path).unwrap();
+            let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            found = lines.filter(|line| line["path"] == path).collect();
+            found.len() >= count
+        })
+        .await;
+        found
+    }
+
+    /// The value of a metric, with its labels as they are written.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
+    }
+
+    /// Stops, and says how it ended.
+    pub(crate) async fn stop(&mut self) -> Drained {
+        let _ = self.stop.take().unwrap().send(());
+        tokio::time::timeout(Duration::from_secs(20), self.running.take().unwrap()).await.unwrap().unwrap()
+    }
+}
+
+/// Waits for a state, with a bound.
+pub(crate) async fn wait_for(mut is_there: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_there() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited ten seconds for a state that never came");
+}
+
+fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {
+    Facts {
+        account,
+        org: OrgId::ONLY,
+        user_name: Some(name.into()),
+        id: Some(format!("id-{name}").into()),
+        external_id: None,
+        subject: None,
+        email: Some(format!("{name}@wiki.test").into()),
+        display_name: None,
+        preferred_username: None,
+        groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+    }
+}
+
+fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
+    let rule = |(path, allow): &(&str, Allow)| Rule {
+        pattern: Pattern::parse(path).unwrap(),
+        methods: Vec::new(),
+        allow: allow.clone(),
+        on_change: OnChange::Cut,
+    };
+    let rules = wish.rules.iter().map(rule).collect();
+    let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.localhost", "", "/.portcullis", rules).unwrap();
+    let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
+    let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
+    Arc::new(Policy::new(
+        RulesVersion(version),
+        vec![app],
+        bindings,
+        IdentityHeaders { user: UserFrom::UserName },
+    ))
+}
+
+fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr) -> Rules {
+    let address = wish.upstream.unwrap_or(upstream);
+    let upstream = Upstream::new(&UpstreamSettings {
+        url: Url::parse(&format!("http://{address}")).unwrap(),
+        connect_timeout: Duration::from_secs(2),
+        first_byte_timeout: wish.first_byte,
+        host: wish.host.clone(),
+    });
+    let site =
+        Site::new(AppId::ONLY, "wiki", "default", &Url::parse(wish.public).unwrap(), upstream.unwrap())
+            .unwrap();
+    let trusted = Networks::new(wish.trusted.iter().map(|network| network.parse().unwrap()).collect());
+    let accept = Accept { trusted, head: wish.limits.head, ..Accept::default() };
+    Rules::new(policy, accept, vec![site], LogDetail::default()).unwrap()
+}
+
+/// The cold road over the maps.
+fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
+    Arc::new(move |hash, app, exchange| {
+        let (sessions, store) = (sessions.clone(), store.clone());
+        Box::pin(async move {
+            store.reads.fetch_add(1, Ordering::SeqCst);
+            let Some((account, _)) = store.sessions.lock().unwrap().get(&hash).cloned() else {
+                return Ok(None);
+            };
+            let cold = sessions.account(OrgId::ONLY, account).enrol(hash, &exchange);
+            if store.hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            if store.fails.load(Ordering::SeqCst) {
+                return Err(LoadError::Unavailable);
+            }
+            let Some(stored) = store.stored(&hash) else { return Ok(None) };
+            sessions.read(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
+        })
+    })
+}
+
+fn page(seen: Arc<Mutex<Vec<Seen>>>) -> Pages {
+    Arc::new(move |request| {
+        let visitor = request.extensions().get::<Visitor>().unwrap().clone();
+        let refused = request.extensions().get::<Refused>().cloned();
+        let page = match &refused {
+            Some(refused) => format!("<p>{} {}</p>", refused.kind, refused.reference),
+            None => format!("<p>{}</p>", request.uri().path()),
+        };
+        let mut response = Response::new(Bytes::from(page));
+        response.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
+        if request.uri().path().ends_with("/broken") {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        seen.lock().unwrap().push(Seen { request, visitor, refused });
+        Box::pin(async move { response })
+    })
+}

@@ -1,0 +1,137 @@
+//! WebSockets, event streams and what else does not end by itself: they pass, piece by piece.
+
+use std::time::Duration;
+
+use crate::client::{Raw, empty, h2_send, h2c, piece, request, tls};
+use crate::rig::{HOST, Rig, Wish, wait_for};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub(crate) const UPGRADE: [&str; 3] = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_both_ways() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut raw = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let head = raw.head().await;
+    assert_eq!((head.status, head.field("upgrade")), (101, Some("websocket")));
+    raw.until("ready\n").await;
+    for text in ["one", "two"] {
+        raw.send(text.as_bytes()).await;
+        raw.until(text).await;
+    }
+    rig.upstream.mark("three");
+    raw.until("three").await;
+    drop(raw);
+    let line = &rig.lines("/socket", 1).await[0];
+    assert_eq!((&line["status"], &line["in"], &line["decision"]), (&101.into(), &6.into(), &"allow".into()));
+    wait_for(|| rig.upstream.streams() == 0).await;
+}
+
+/// Pingora itself ends a WebSocket whose 101 arrives before it has taken note of the end of the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_may_switch_at_once() {
+    let rig = std::sync::Arc::new(Rig::new().await);
+    let cookie = format!("Cookie: {}", rig.alice());
+    let tasks = (0..32).map(|_| {
+        let (rig, cookie) = (rig.clone(), cookie.clone());
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let mut raw =
+                    Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+                raw.until("ready\n").await;
+                raw.send(b"ping").await;
+                raw.until("ping").await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_through_tls() {
+    let rig = Rig::new().await;
+    let (mut socket, protocol) = tls(&rig, &[b"http/1.1"]).await;
+    assert_eq!(protocol.as_deref(), Some(&b"http/1.1"[..]));
+    let head = format!(
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        rig.alice()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"marked") {
+        assert!(socket.read_buf(&mut read).await.unwrap() > 0);
+        rig.upstream.mark("marked");
+    }
+    assert!(read.starts_with(b"HTTP/1.1 101"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_protocols_are_not_switched_to() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    for fields in [
+        ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"],
+        ["Connection: Upgrade", "Upgrade: websocket, h2c"],
+    ] {
+        let fields = [&[cookie.as_str(), "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"][..], &fields].concat();
+        let (head, body) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
+        assert_eq!(head.status, 200);
+        assert!(!body.contains("upgrade") && !body.contains("http2-settings"), "{body}");
+    }
+    // An application that switches all the same is no application we understand.
+    let (head, _) = Raw::ask(&rig, "GET /socket", &[&cookie]).await.answer().await;
+    assert_eq!(head.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_passed_on_one_by_one() {
+    let rig = Rig::new().await;
+    let cookie = rig.alice();
+    let field = format!("Cookie: {cookie}");
+    let mut raw = Raw::ask(&rig, "GET /events", &[&field]).await;
+    assert_eq!(raw.head().await.field("content-type"), Some("text/event-stream"));
+    let mut sender = h2c(&rig).await;
+    let mut body =
+        h2_send(&mut sender, request("GET", "/events", &[("cookie", &cookie)], empty())).await.into_body();
+    raw.until("hello").await;
+    assert_eq!(piece(&mut body).await.unwrap().unwrap(), "hello\n");
+    // Each is seen before the next is written: nothing is held back.
+    for event in ["first", "second", "third"] {
+        rig.upstream.mark(event);
+        raw.until(event).await;
+        assert_eq!(piece(&mut body).await.unwrap().unwrap(), event);
+    }
+    assert_eq!(rig.upstream.streams(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_ends_the_stream_behind_it() {
+    let rig = Rig::new().await;
+    let cookie = rig.alice();
+    let mut raw = Raw::ask(&rig, "GET /events", &[&format!("Cookie: {cookie}")]).await;
+    raw.until("hello").await;
+    drop(raw);
+    wait_for(|| rig.upstream.streams() == 0).await;
+    let line = &rig.lines("/events", 1).await[0];
+    assert_eq!((&line["ended"], &line["status"]), (&"client".into(), &200.into()));
+    assert!((rig.metric("portcullis_exchanges")).abs() < f64::EPSILON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_outlive_the_limit_for_the_first_byte() {
+    let rig = Rig::with(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut socket = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let mut stream = Raw::ask(&rig, "GET /stream", &[&cookie]).await;
+    stream.until("hello").await;
+    socket.head().await;
+    // This one pauses for five times the limit in the middle of its body.
+    let mut pause = Raw::ask(&rig, "GET /pause", &[&cookie]).await;
+    pause.until("second").await;
+    rig.upstream.mark("marked");
+    socket.until("marked").await;
+    stream.until("marked").await;
+}
