@@ -59,26 +59,16 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new().fallback(serve).with_state(desk)
 }
 
+/// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
+/// everything and hangs up is heard.
 async fn serve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response<Body> {
-    let clients = desk.clients.load_full();
-    let (head, body) = request.into_parts();
-    let mut request = Request::from_parts(head, Bytes::new());
-    let is_ours = below_base(&mut request);
-    let wanted = Wanted::by(&desk.schemas, &request);
-    let outcome = match desk.admit(&clients, request.headers()) {
-        Ok(()) if !is_ours => Err(ScimError::NoSuchPlace),
-        Ok(()) => match collect(body).await {
-            Ok(body) => {
-                *request.body_mut() = body;
-                desk.clone().answer(&request).await
-            }
-            Err(refusal) => Err(refusal),
-        },
-        Err(refusal) => Err(refusal),
-    };
-    let answer = portcullis_scim::answer(&desk.schemas, &clients.service, &wanted, outcome);
-    desk.metrics.scim(request.method(), answer.status());
-    answer.map(Body::from)
+    let core = desk.core.clone();
+    core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a SCIM request failed: the client gets 500");
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        answer
+    })
 }
 
 /// Makes the path relative to the base URL; false where it is not below it.
@@ -106,6 +96,28 @@ async fn collect(body: Body) -> Result<Bytes, ScimError> {
 }
 
 impl Desk {
+    async fn hear(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let clients = self.clients.load_full();
+        let (head, body) = request.into_parts();
+        let mut request = Request::from_parts(head, Bytes::new());
+        let is_ours = below_base(&mut request);
+        let wanted = Wanted::by(&self.schemas, &request);
+        let outcome = match self.admit(&clients, request.headers()) {
+            Ok(()) if !is_ours => Err(ScimError::NoSuchPlace),
+            Ok(()) => match collect(body).await {
+                Ok(body) => {
+                    *request.body_mut() = body;
+                    self.clone().answer(&request).await
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let answer = portcullis_scim::answer(&self.schemas, &clients.service, &wanted, outcome);
+        self.metrics.scim(request.method(), answer.status());
+        answer.map(Body::from)
+    }
+
     /// Only a bearer of a known token is heard, before its body is read (RFC 6750 §2.1).
     fn admit(&self, clients: &Clients, headers: &HeaderMap) -> Result<(), ScimError> {
         let refused = |why: &str| Err(ScimError::Unauthorized(why.to_owned()));

@@ -9,9 +9,11 @@ use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::Line;
 use portcullis_store::{Refused, Store};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How many are kept a second.
 const A_SECOND: usize = 10;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Where refusals are handed in.
 #[derive(Clone)]
@@ -50,10 +52,18 @@ impl Refusals {
 
 async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<Refused>) {
     let mut batch = Vec::with_capacity(A_SECOND);
-    while refusals.recv_many(&mut batch, A_SECOND).await > 0 {
+    let (mut since, mut kept) = (Instant::now(), 0);
+    while refusals.recv_many(&mut batch, A_SECOND - kept).await > 0 {
+        if since.elapsed() >= SECOND {
+            (since, kept) = (Instant::now(), 0);
+        }
+        kept += batch.len();
         if let Err(error) = store.refused(std::mem::take(&mut batch)).await {
             tracing::warn!(%error, "refusals could not be kept: their reference numbers lead to the log alone");
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        if kept >= A_SECOND {
+            tokio::time::sleep_until(since + SECOND).await;
+            (since, kept) = (Instant::now(), 0);
+        }
     }
 }
