@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Json, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,8 +44,14 @@ struct After {
     after: Option<i64>,
 }
 
-async fn list(State(operator): State<Arc<Operator>>, Query(After { after }): Query<After>) -> Response {
-    answer(StatusCode::OK, operator.users(after).await)
+async fn list(
+    State(operator): State<Arc<Operator>>,
+    query: Result<Query<After>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(After { after })) => answer(StatusCode::OK, operator.users(after).await),
+        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
 }
 
 async fn add(State(operator): State<Arc<Operator>>, person: Result<Json<Person>, JsonRejection>) -> Response {

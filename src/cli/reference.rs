@@ -40,15 +40,28 @@ impl Ref {
     }
 }
 
-/// One line a field. What was refused stands first, as the log has it.
+/// What a reader looks for first.
+const FIRST: [&str; 5] = ["what", "decision", "reason", "detail", "status"];
+/// Said already, in the head of what is printed.
+const SAID: [&str; 2] = ["ref", "time"];
+
+/// One line a field, without those that hold nothing.
 fn shown(told: &Told) -> String {
-    let line = |name: &str, value: &str| [format!("{name}:"), seen(value)];
+    let line = |name: &str, value: &str| [format!("{}:", seen(name)), seen(value)];
     let mut rows = vec![line("reference", &told.reference), line("time", &told.at)];
     match &told.record {
-        Value::Object(fields) => rows.extend(fields.iter().map(|(name, value)| match value {
-            Value::String(text) => line(&seen(name), text),
-            other => line(&seen(name), &other.to_string()),
-        })),
+        Value::Object(fields) => {
+            let place = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+            let mut fields: Vec<_> = fields
+                .iter()
+                .filter(|(name, value)| !value.is_null() && !SAID.contains(&name.as_str()))
+                .collect();
+            fields.sort_by_key(|(name, _)| place(name));
+            rows.extend(fields.into_iter().map(|(name, value)| match value {
+                Value::String(text) => line(name, text),
+                other => line(name, &other.to_string()),
+            }));
+        }
         Value::String(text) => rows.push(line("record", text)),
         other => rows.push(line("record", &other.to_string())),
     }
@@ -72,10 +85,12 @@ mod tests {
         let told = Told {
             reference: "7Q2M-X4KD".into(),
             at: "2026-01-31T17:00:00Z".into(),
-            record: serde_json::json!({"idp": "okta", "reason": "aud\u{1b}[31mience", "rounds": 3}),
+            record: serde_json::json!({
+                "idp": "okta", "reason": "aud\u{1b}[31mience", "rounds": 3, "time": "2026", "user": null,
+            }),
         };
-        let text = "reference:  7Q2M-X4KD\ntime:       2026-01-31T17:00:00Z\nidp:        okta\n\
-                    reason:     aud\\u{1b}[31mience\nrounds:     3\n";
+        let text = "reference:  7Q2M-X4KD\ntime:       2026-01-31T17:00:00Z\n\
+                    reason:     aud\\u{1b}[31mience\nidp:        okta\nrounds:     3\n";
         assert_eq!(shown(&told), text);
     }
 }
