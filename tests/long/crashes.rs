@@ -17,7 +17,7 @@ async fn two_hundred_crashes_right_behind_the_answer_bring_nobody_back() {
         }
         stage.program.kill();
         stage.program.begin().await;
-        socket.to_end().await;
+        socket.read_out().await;
         for out in &names[..=round] {
             assert_eq!(stage.visitor(out).status("/").await, 401, "{out} after crash {round}");
         }

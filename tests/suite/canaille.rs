@@ -48,7 +48,7 @@ async fn locked_in_canaille_is_out_here() {
     // The command returns when its pushes were answered.
     canaille.run(&["set", "user", "alice", "--lock-date", "2020-01-01T00:00:00+00:00", "--quiet"]).await;
     stage.app.mark(MARK).await;
-    assert!(!socket.to_end().await.iter().any(|text| text == MARK));
+    assert!(!socket.read_out().await.iter().any(|text| text == MARK));
     let before = stage.app.count();
     assert_eq!(alice.status("/home").await, 401);
     assert_eq!(stage.app.count(), before);

@@ -21,3 +21,4 @@ mod scim;
 mod secrets;
 mod sign_in;
 mod store_failure;
+mod streams;

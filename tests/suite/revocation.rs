@@ -20,7 +20,7 @@ const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
 const MARK: &str = "written-after-the-answer";
 
-/// Takes a person out in a way of its own; the answer must say success.
+/// A way to take access away, for the resource with an id; the answer must say success.
 type Removal = (&'static str, fn(&str) -> (Method, Option<Value>));
 
 const REMOVALS: [Removal; 4] = [
@@ -102,7 +102,7 @@ async fn a_repeated_removal_waits_like_the_first() {
         "{answers:?}"
     );
     for socket in sockets {
-        assert!(!socket.to_end().await.iter().any(|text| text == MARK));
+        assert!(!socket.read_out().await.iter().any(|text| text == MARK));
     }
     is_out(&stage, &alice).await;
 }
@@ -124,7 +124,7 @@ async fn a_slow_download_gets_at_most_256_kib_after_the_cut() {
         stage.directory.deactivate(stage.id(ALICE)).await;
         let before = download.read;
         download.go_on();
-        assert!(!download.to_end(MARK).await);
+        assert!(!download.read_out(MARK).await);
         let after = download.read - before;
         assert!(after <= 256 * 1024, "{version:?} with a window of {window}: {after} bytes after the cut");
     }
@@ -158,7 +158,7 @@ async fn three_thousand_idle_websockets_of_one_person_are_gone() {
     .await;
     stage.app.mark(MARK).await;
     for socket in sockets {
-        assert!(!socket.to_end().await.iter().any(|text| text == MARK));
+        assert!(!socket.read_out().await.iter().any(|text| text == MARK));
     }
     is_out(&stage, &alice).await;
 }
@@ -245,7 +245,7 @@ async fn a_directory_that_hangs_up_has_removed_everybody_all_the_same() {
         stage.directory.send_and_hang_up(Method::PATCH, &path, Some(&patch(okta::deactivate()))).await;
     }
     for socket in sockets {
-        socket.to_end().await;
+        socket.read_out().await;
     }
     for name in &names {
         let visitor = stage.visitor(name);
@@ -304,7 +304,7 @@ fn guarded(settings: &mut crate::rig::settings::Settings) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_is_lost_ends_what_stood_on_it() {
-    let ways: [(&str, fn(&str) -> (Method, Option<Value>)); 4] = [
+    let ways: [Removal; 4] = [
         ("a member removed as Okta does", |id| (Method::PATCH, Some(patch(okta::remove_member(id))))),
         ("a member removed as Entra does", |id| (Method::PATCH, Some(patch(entra::old_remove_member(id))))),
         ("all members replaced by none", |_| {
@@ -324,7 +324,7 @@ async fn a_role_that_is_lost_ends_what_stood_on_it() {
         let answer = stage.directory.send(method, &format!("/Groups/{group}"), body.as_ref()).await;
         assert!(answer.status.is_success(), "{what}: {}", answer.text());
         stage.app.mark(MARK).await;
-        assert!(!socket.to_end().await.iter().any(|text| text == MARK), "{what}");
+        assert!(!socket.read_out().await.iter().any(|text| text == MARK), "{what}");
         let before = stage.app.count();
         assert_eq!(alice.status("/ops/panel").await, 403, "{what}");
         assert_eq!(stage.app.count(), before);
@@ -344,7 +344,7 @@ async fn streams_that_carry_an_outdated_description_end() {
     stage.app.has_open(3).await;
 
     stage.directory.group("Ops", &[id]).await;
-    assert!(!events.to_end(MARK).await, "an event stream with other groups in its headers is over");
+    assert!(!events.read_out(MARK).await, "an event stream with other groups in its headers is over");
     stage.app.release();
     let answer = plain.outcome().await.expect("a plain answer runs to its end");
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "released"));
@@ -372,7 +372,7 @@ async fn a_reload_ends_what_the_new_rules_forbid() {
             );
         })
         .await;
-    hers.to_end().await;
+    hers.read_out().await;
     assert_eq!(alice.status("/ops/panel").await, 403);
     assert_eq!(alice.status("/elsewhere").await, 200);
     assert_eq!(bob.status("/ops/panel").await, 200);
@@ -406,7 +406,7 @@ async fn an_idle_session_ends_with_its_streams_and_words_of_the_client_keep_it()
     assert_eq!(alice.status("/").await, 401);
     assert_eq!(bob.status("/").await, 200);
     his.say("now silent").await.unwrap();
-    his.to_end().await;
+    his.read_out().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,6 +55,20 @@ async fn the_marker_arrives_on_every_kind_of_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_sockets_stay_open_at_the_application() {
+    let app = Upstream::start().await;
+    let origin = format!("http://{}", app.address);
+    let mut sockets = Vec::new();
+    for _ in 0..300 {
+        sockets.push(Socket::open(app.address, &origin, "/ws", "").await.unwrap());
+    }
+    app.has_open(300).await;
+    for socket in &mut sockets {
+        socket.echo("still there").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_application_shows_what_reached_it() {
     let app = Upstream::start().await;
     let asked =

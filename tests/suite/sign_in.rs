@@ -69,6 +69,7 @@ async fn a_logout_ends_the_session_here_and_at_the_provider() {
     let form = asked.form();
     assert_eq!(form.method, "post");
     let page = browser.submit(&asked, &form).await;
+    assert!(page.url.as_str().starts_with(&Op::shared().issuer), "{}: {}", page.url, page.text());
     // The session is over before the provider was asked anything.
     let thief = crate::rig::visitor::Visitor::new(&stage.program.settings, &stolen);
     assert_eq!(thief.status("/").await, 401);
@@ -117,9 +118,15 @@ async fn whom_the_directory_does_not_know_or_has_removed_is_refused_by_name() {
     let reference = reference_of(&page.text());
     let line = stage.program.logged(&[&reference]).await;
     assert!(line.contains("login refused"), "{line}");
-    let told = stage.program.command(&["ref", &reference]);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    assert!(String::from_utf8_lossy(&told.stdout).contains("refused"));
+    // Refusals are written in batches, without a hurry.
+    let mut told = String::new();
+    until("the refusal under its number", || {
+        let output = stage.program.command(&["ref", &reference]);
+        told = String::from_utf8_lossy(&output.stdout).into_owned();
+        async move { output.status.success() }
+    })
+    .await;
+    assert!(told.contains("not active in the directory"), "{told}");
     assert_eq!(stage.app.count(), 0);
 
     // Brought back, the same person signs in.
@@ -342,11 +349,9 @@ async fn keys_rotate_without_a_restart() {
     let op = Op::start();
     let stage = stage_at(&op, |_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    for keep in [true, false] {
-        let mut browser = Browser::new(&stage.program);
-        assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
-        op.rotate(keep).await;
-    }
+    let mut browser = Browser::new(&stage.program);
+    assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
+    op.rotate(false).await;
     let mut browser = Browser::new(&stage.program);
     let page = sign_in(&mut browser, "/", "00u-mira").await;
     assert_eq!(
@@ -448,7 +453,7 @@ async fn people_who_were_invited_come_in_and_go_by_the_command_line() {
 
     run(&["user", "disable", "ines@corp.test"]);
     stage.app.mark("after-the-command").await;
-    assert!(!socket.to_end().await.iter().any(|text| text == "after-the-command"));
+    assert!(!socket.read_out().await.iter().any(|text| text == "after-the-command"));
     assert_eq!(visitor.status("/").await, 401);
     let mut browser = Browser::new(&stage.program);
     assert_eq!(sign_in(&mut browser, "/", "sub-invited").await.status(), 403);

@@ -82,6 +82,18 @@ fn presentable(refusal: &Refusal) {
 const ISSUER: &str = "https://op.test";
 const NOW: Timestamp = Timestamp(1_900_000_000_000);
 
+/// The nonce of every login here: the same seed makes it. A provider that is known to be good is asked for it.
+static NONCE: LazyLock<String> = LazyLock::new(|| {
+    let idp = Idp::new(settings(), fetch(Arc::default()));
+    let (_, url) = settled(idp.begin(&ask(), &mut Random::seeded(1), NOW)).expect("a good provider");
+    let nonce = url.split("nonce=").nth(1).and_then(|rest| rest.split('&').next());
+    nonce.expect("a nonce").to_owned()
+});
+
+fn ask() -> Ask {
+    Ask { app: AppId::ONLY, return_to: "/".into(), rounds: 0 }
+}
+
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::new("1", &mut Random::seeded(7)));
 
 /// What a provider says; what is not said here is said as a good one would.
@@ -113,15 +125,8 @@ impl Login {
 
     /// Starts a login and brings an answer to it, made from its state.
     fn run(&self, answer: impl FnOnce(&str) -> Answer) -> Result<Assertion, Refusal> {
-        let ask = Ask { app: AppId::ONLY, return_to: "/".into(), rounds: 0 };
-        // The first of these asks a provider that the second knows to be good: the nonce is in what it is asked.
-        let seeded = || Random::seeded(1);
-        let known = Idp::new(settings(), fetch(Arc::new(Said::default()), String::new()));
-        let (_, url) = settled(known.begin(&ask, &mut seeded(), NOW)).expect("a good provider");
-        let nonce = url.split("nonce=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
-
-        let idp = Idp::new(settings(), fetch(self.said.clone(), nonce.to_owned()));
-        let (pending, _) = settled(idp.begin(&ask, &mut seeded(), NOW))?;
+        let idp = Idp::new(settings(), fetch(self.said.clone()));
+        let (pending, _) = settled(idp.begin(&ask(), &mut Random::seeded(1), NOW))?;
         let answer = answer(pending.state());
         settled(idp.finish(&pending, answer, NOW))
     }
@@ -134,7 +139,7 @@ fn settings() -> OidcSettings {
     }
 }
 
-fn fetch(said: Arc<Said>, nonce: String) -> Fetch {
+fn fetch(said: Arc<Said>) -> Fetch {
     Arc::new(move |request| {
         let uri = request.uri();
         let host = uri.host().unwrap_or_default();
@@ -143,12 +148,12 @@ fn fetch(said: Arc<Said>, nonce: String) -> Fetch {
         assert_eq!(uri.scheme_str(), Some("https"), "{uri}");
         assert!(!is_loopback_name(host) && address.map_or(true, is_public), "{uri}");
         let timeout = FetchError::Timeout { host: host.to_owned(), seconds: 5 };
-        let answer = answer(&said, &nonce, uri.path()).map(http::Response::new).ok_or(timeout);
+        let answer = answer(&said, uri.path()).map(http::Response::new).ok_or(timeout);
         Box::pin(std::future::ready(answer))
     })
 }
 
-fn answer(said: &Said, nonce: &str, path: &str) -> Option<Bytes> {
+fn answer(said: &Said, path: &str) -> Option<Bytes> {
     let json = |value: serde_json::Value| Some(Bytes::from(value.to_string()));
     match path {
         "/.well-known/openid-configuration" => said.discovery.clone().or_else(|| {
@@ -165,7 +170,7 @@ fn answer(said: &Said, nonce: &str, path: &str) -> Option<Bytes> {
                 "iss": ISSUER, "aud": "client", "sub": "s", "iat": issued, "exp": issued + 60, "nonce": "$nonce",
             });
             let claims = if said.claims.is_empty() { good.to_string() } else { said.claims.clone() };
-            let token = KEY.sign(&claims.replace("$nonce", nonce));
+            let token = KEY.sign(&claims.replace("$nonce", &NONCE));
             json(serde_json::json!({ "id_token": token.expose(), "access_token": "a", "token_type": "Bearer" }))
         }),
         "/me" => said.userinfo.clone().or_else(|| json(serde_json::json!({ "sub": "s", "email": "a@x.test" }))),

@@ -24,6 +24,10 @@ const entry = require.resolve('oidc-provider');
 const { Provider } = await import(pathToFileURL(entry));
 const { default: Memory } = await import(pathToFileURL(join(dirname(entry), 'adapters', 'memory_adapter.js')));
 
+// Standard output is for the one line; whoever reads it stops reading then.
+const ready = (line) => process.stdout.write(`${line}\n`);
+console.log = console.info = console.error;
+
 const settings = { port: 9802, host: '127.0.0.1', ...JSON.parse(process.argv[2] ?? '{}') };
 const issuer = settings.issuer ?? `http://${settings.host}:${settings.port}`;
 const clients = new Map((settings.clients ?? []).map((client) => [client.client_id, client]));
@@ -117,5 +121,5 @@ const server = createServer(async (request, response) => {
   return serve(request, response);
 });
 
-server.listen(settings.port, '127.0.0.1', () => console.log(`ready ${issuer}`));
+server.listen(settings.port, '127.0.0.1', () => ready(`ready ${issuer}`));
 process.stdin.resume().on('end', () => process.exit(0)).on('error', () => process.exit(0));

@@ -41,10 +41,9 @@ pub fn forms(page: &str) -> Vec<Form> {
             "/form" => open = false,
             "input" if open => {
                 let kind = attribute("type").unwrap_or_default().to_ascii_lowercase();
-                if let (Some(form), Some(name)) = (forms.last_mut(), attribute("name")) {
-                    if kind != "checkbox" && kind != "radio" {
-                        form.fields.push((name, attribute("value").unwrap_or_default()));
-                    }
+                let filled = kind != "checkbox" && kind != "radio";
+                if let (true, Some(form), Some(name)) = (filled, forms.last_mut(), attribute("name")) {
+                    form.fields.push((name, attribute("value").unwrap_or_default()));
                 }
             }
             _ => {}

@@ -37,14 +37,15 @@ impl Op {
     pub fn start() -> Op {
         let address = ports::free();
         let settings = json!({ "host": "idp.localhost", "port": address.port() });
-        let log = std::env::temp_dir().join(format!("portcullis-op-{}.log", address.port()));
+        // Kept in the cache: why a provider ended is asked after the test that met its end.
+        let log = peer::cache().join("op.out");
         let mut child = Command::new(peer::cache().join("node/bin/node"))
             .arg(peer::rigs().join("op/op.mjs"))
             .arg(settings.to_string())
             .env("PORTCULLIS_RIG_MODULES", peer::cache().join("op"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(std::fs::File::options().append(true).create(true).open(&log).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -53,7 +54,6 @@ impl Op {
             let _ = child.kill();
             panic!("oidc-provider did not start:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
         };
-        let _ = std::fs::remove_file(log);
         Op { child, address, issuer: issuer.to_owned() }
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use portcullis_keys::{Keyring, Random, sha256};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Timestamp, UserFrom};
 use portcullis_scim::{Outcome, Request, Schemas};
@@ -15,6 +16,9 @@ use portcullis_store::{Claims, Link, LinkTo, NewSession, Origin, Provisioning, S
 
 use super::directory::user;
 use super::settings::Settings;
+
+/// How many writes wait for the store at a time: more would be told that it is crowded.
+const AT_ONCE: usize = 8;
 
 /// Who was put there: the SCIM `id` of each, and a `Cookie` header for their session.
 #[derive(Default)]
@@ -26,6 +30,7 @@ pub struct Seed {
     keys: Keyring,
     schemas: Arc<Schemas>,
     cookie: String,
+    lasts_ms: i64,
 }
 
 impl Seed {
@@ -38,7 +43,7 @@ impl Seed {
         let keys = Keyring::load_or_create(&state.join("master.key"), &mut Random::system()).unwrap();
         let schemas = Arc::new(Schemas::core());
         let store = Store::open(&state.join("portcullis.db"), schemas.clone()).await.unwrap();
-        Self { store, keys, schemas, cookie: session_cookie(settings) }
+        Self { store, keys, schemas, cookie: session_cookie(settings), lasts_ms: settings.absolute_ms() }
     }
 
     /// Makes users whose `externalId`, address and name are all the same, with a session each.
@@ -60,7 +65,7 @@ impl Seed {
                 .await
                 .unwrap();
         });
-        futures_util::future::join_all(made).await;
+        futures_util::stream::iter(made).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
         let mut seeded = Seeded::default();
         for start in (1..=names.len()).step_by(1000) {
             let request = http::Request::get(format!("/Users?startIndex={start}&count=1000"))
@@ -77,9 +82,10 @@ impl Seed {
                 seeded.0.insert(name, (record.id.as_str().to_owned(), String::new()));
             }
         }
-        let cookies = futures_util::future::join_all(names.iter().map(|name| self.session(name))).await;
-        for (name, cookie) in names.iter().zip(cookies) {
-            seeded.0.get_mut(*name).unwrap().1 = cookie;
+        let sessions = names.iter().map(|name| async { (*name, self.session(name).await) });
+        let sessions: Vec<_> = futures_util::stream::iter(sessions).buffer_unordered(AT_ONCE).collect().await;
+        for (name, cookie) in sessions {
+            seeded.0.get_mut(name).unwrap().1 = cookie;
         }
         seeded
     }
@@ -102,12 +108,7 @@ impl Seed {
             domains: Vec::new(),
             user_from: UserFrom::UserName,
             claims: Claims::default(),
-            session: NewSession {
-                hash,
-                expires: now.plus_ms(12 * 3600 * 1000),
-                id_token: None,
-                replaces: None,
-            },
+            session: NewSession { hash, expires: now.plus_ms(self.lasts_ms), id_token: None, replaces: None },
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
         };

@@ -147,7 +147,7 @@ impl Stream {
     }
 
     /// Reads to the end, which must come; says whether a text was among it.
-    pub async fn to_end(&mut self, text: &str) -> bool {
+    pub async fn read_out(&mut self, text: &str) -> bool {
         let mut found = false;
         let reading = async {
             while let Some(piece) = self.piece().await {
@@ -216,16 +216,16 @@ impl Held {
     /// Every one of them ends, and none of them reads the marker.
     pub async fn ends_without(mut self, marker: &str) {
         assert!(
-            !self.idle.to_end().await.iter().any(|text| text == marker),
+            !self.idle.read_out().await.iter().any(|text| text == marker),
             "the idle WebSocket read the marker"
         );
         assert!(
-            !self.busy.to_end().await.iter().any(|text| text == marker),
+            !self.busy.read_out().await.iter().any(|text| text == marker),
             "the busy WebSocket read the marker"
         );
-        assert!(!self.events.to_end(marker).await, "the event stream read the marker");
-        assert!(!self.download.to_end(marker).await, "the download read the marker");
-        assert!(!self.download_h2.to_end(marker).await, "the download over HTTP/2 read the marker");
+        assert!(!self.events.read_out(marker).await, "the event stream read the marker");
+        assert!(!self.download.read_out(marker).await, "the download read the marker");
+        assert!(!self.download_h2.read_out(marker).await, "the download over HTTP/2 read the marker");
         assert!(!self.upload.read(marker).await, "the upload was answered with the marker");
         assert!(!self.unanswered.read(marker).await, "the waiting request was answered with the marker");
     }

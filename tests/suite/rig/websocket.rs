@@ -69,7 +69,7 @@ impl Socket {
     }
 
     /// Reads to the end; panics if it does not come. What was read.
-    pub async fn to_end(mut self) -> Vec<String> {
+    pub async fn read_out(mut self) -> Vec<String> {
         let mut read = Vec::new();
         let reading = async {
             while let Some(text) = self.next().await {

@@ -116,23 +116,17 @@ impl Line {
 
     /// Any kind of connection.
     pub async fn dial(address: SocketAddr, how: Dial<'_>) -> Result<Self, Fault> {
-        let stall = Stall::default();
-        let socket = Slow { inner: tcp(address, how.receive_buffer).await?, stall: stall.clone() };
-        let sender = match how.tls {
-            None => shake(socket, how).await?,
-            Some(name) => {
-                let alpn: &[u8] = if how.version == Version::HTTP_2 { b"h2" } else { b"http/1.1" };
-                let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
-                let stream = tokio_rustls::TlsConnector::from(trusting(alpn)).connect(name, socket).await?;
-                assert_eq!(
-                    stream.get_ref().1.alpn_protocol(),
-                    Some(alpn),
-                    "the listener speaks what was asked for"
-                );
-                shake(stream, how).await?
-            }
-        };
-        Ok(Self { sender, stall })
+        // Boxed: a TLS handshake is a large future, and every test holds one.
+        Box::pin(async move {
+            let stall = Stall::default();
+            let socket = Slow { inner: tcp(address, how.receive_buffer).await?, stall: stall.clone() };
+            let sender = match how.tls {
+                None => shake(socket, how).await?,
+                Some(name) => shake(tls(socket, name, how.version).await?, how).await?,
+            };
+            Ok(Self { sender, stall })
+        })
+        .await
     }
 
     /// Sends a request and reads its answer to the end.
@@ -158,6 +152,17 @@ impl Line {
     pub fn stall(&self) -> Stall {
         self.stall.clone()
     }
+}
+
+async fn tls<S>(socket: S, name: &str, version: Version) -> io::Result<tokio_rustls::client::TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let alpn: &[u8] = if version == Version::HTTP_2 { b"h2" } else { b"http/1.1" };
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+    let stream = tokio_rustls::TlsConnector::from(trusting(alpn)).connect(name, socket).await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn), "the listener speaks what was asked for");
+    Ok(stream)
 }
 
 async fn shake<S>(stream: S, how: Dial<'_>) -> Result<Sender, hyper::Error>
