@@ -24,6 +24,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// What an application says of its own connection to us.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// One year, of this name alone: what is below it is not ours to promise.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
@@ -77,6 +80,7 @@ fn came_by(headers: &HeaderMap, peer: IpAddr, from_proxy: bool) -> Option<Header
 /// to set.
 pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
     headers.remove(ALT_SVC);
+    headers.remove(KEEP_ALIVE);
     let refused = cookies::refuse_set(headers);
     if !is_public && !switches {
         caching::make_private(headers);

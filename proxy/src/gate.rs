@@ -181,3 +181,26 @@ fn stands(enrolment: Option<&Enrolment>, pass: &Pass, who: Option<&Arc<Principal
         _ => pass.is_public(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test::{self, PEER};
+
+    async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
+        let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
+        let (parts, exchange) = (request.into_parts().0, InFlight::new());
+        let request = Request { parts: &parts, bytes: 1, peer: PEER, exchange: &exchange };
+        let mut record = gate.record(&request);
+        gate.pass(&request, &mut record).await
+    }
+
+    #[tokio::test]
+    async fn the_rooms_need_no_socket() {
+        let gate = test::gate();
+        assert!(matches!(ask(&gate, "/.portcullis/login", "wiki.test").await, Ok(Verdict::Own)));
+        assert!(matches!(ask(&gate, "/page", "wiki.test:443").await, Err(Refusal::Login)));
+        let unknown = Refusal::Denied(portcullis_policy::DenyReason::UnknownHost);
+        assert_eq!(ask(&gate, "/page", "other.test").await.err(), Some(unknown));
+    }
+}

@@ -28,9 +28,9 @@ pub(super) async fn drain_small(exchange: &mut Exchange) {
 }
 
 /// Reads on for a while: a socket closed over unread bytes is reset, and the client never sees why it was refused. One
-/// that waits for `100 Continue` has sent nothing.
+/// that waits for `100 Continue` has sent nothing, and HTTP/2 has an end for each direction.
 pub(super) async fn drain(exchange: &mut Exchange) {
-    if exchange.req_header().headers.contains_key(http::header::EXPECT) {
+    if exchange.is_http2() || exchange.req_header().headers.contains_key(http::header::EXPECT) {
         return;
     }
     let reading = async {

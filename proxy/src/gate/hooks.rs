@@ -46,8 +46,9 @@ pub(crate) struct Hooks(pub(crate) Arc<Gate>);
 impl Gate {
     /// What a socket's settings must be before anything waits on it, and what Accept does not carry.
     fn settle(&self, exchange: &mut Exchange) {
-        let idle = (!self.draining.load(Ordering::Relaxed)).then_some(self.idle.as_secs().max(1));
-        exchange.set_keepalive(idle);
+        // An HTTP/1.0 client that did not ask to keep the connection waits for its end.
+        let keeps = exchange.get_keepalive().is_some() && !self.draining.load(Ordering::Relaxed);
+        exchange.set_keepalive(keeps.then_some(self.idle.as_secs().max(1)));
         for name in accept::unwanted_upgrade(exchange.req_header()) {
             exchange.req_header_mut().remove_header::<HeaderName>(name);
         }

@@ -7,7 +7,7 @@ use portcullis_proxy::Limits;
 use tokio::net::TcpListener;
 
 use crate::client::{Raw, empty, h2_get, h2_send, h2c, piece, request};
-use crate::rig::{Rig, Wish, wait_for};
+use crate::rig::{HOST, Rig, Wish, wait_for};
 use crate::upstream::{blurt, once_each};
 
 async fn nobody() -> SocketAddr {
@@ -154,6 +154,31 @@ async fn a_body_that_stops_is_given_up() {
     raw.send(b"x").await;
     assert_eq!(raw.answer().await.0.status, 408);
     wait_for(|| rig.metric("portcullis_exchanges").abs() < f64::EPSILON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_are_needed_cannot_be_nominated_away() {
+    let rig = Rig::new().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    for nominated in ["Host", "X-Forwarded-For", "\"X-Forwarded-For\"", "a,b,c,d,e,f,g,h,i,j,k"] {
+        let fields = [cookie.as_str(), &format!("Connection: {nominated}")];
+        let (head, _) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
+        assert_eq!(head.status, 400, "{nominated}");
+    }
+    assert!(rig.upstream.asked().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_client_is_given_the_end_it_waits_for() {
+    let rig = Rig::new().await;
+    let cookie = rig.alice();
+    let mut raw = Raw::connect(&rig).await;
+    raw.send(format!("GET /stream HTTP/1.0\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n").as_bytes()).await;
+    raw.until("hello").await;
+    let mut raw = Raw::connect(&rig).await;
+    raw.send(format!("GET /headers HTTP/1.0\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n").as_bytes()).await;
+    let whole = String::from_utf8(raw.rest().await.unwrap()).unwrap();
+    assert!(whole.contains("x-forwarded-user: alice"), "{whole}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
