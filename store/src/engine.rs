@@ -17,10 +17,10 @@ use sqlx::{ConnectOptions, Connection, Row as _, SqlSafeStr, Sqlite, SqliteConne
 use crate::StoreError;
 
 /// How long SQLite itself waits for a lock. Short, so that whoever waits can think again.
-const LOCK_STEP: Duration = Duration::from_millis(100);
+pub(crate) const LOCK_STEP: Duration = Duration::from_millis(100);
 /// How long a read may wait for a connection of the pool.
 const READ_PATIENCE: Duration = Duration::from_millis(900);
-const READERS: u32 = 4;
+const READERS: u32 = 8;
 /// "Port": what tells our file from another program's.
 pub(crate) const APPLICATION_ID: i64 = 0x506f_7274;
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::engine::LOCK_STEP;
+
 /// The store could not answer. Whoever asked is told 503, never a guess.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -81,10 +83,20 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()?.parse::<i64>().ok());
+        let is_damage = matches!(
+            error,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound
+        );
+        if matches!(error, sqlx::Error::PoolClosed) {
+            return Self::Closed;
+        }
         let cause = Cause(Arc::new(error));
+        if is_damage {
+            return Self::Corrupt(cause);
+        }
         // Primary result codes of SQLite: the low byte of the extended ones.
         match code.map(|code| code & 0xff) {
-            Some(5 | 6) => Self::Busy { waited_ms: 0 },
+            Some(5 | 6) => Self::Busy { waited_ms: u64::try_from(LOCK_STEP.as_millis()).unwrap_or(u64::MAX) },
             Some(8) => Self::ReadOnly(cause),
             Some(11 | 26) => Self::Corrupt(cause),
             Some(13) => Self::Full(cause),

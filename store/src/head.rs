@@ -19,5 +19,5 @@ pub(crate) async fn next_seq(tx: &mut Tx) -> Result<Seq, StoreError> {
 
 /// The next number of an account or a resource.
 pub(crate) async fn next_row(tx: &mut Tx) -> Result<i64, StoreError> {
-    tx.one("update head set row = row + 1 where one = 1 returning row", &[]).await?.int(0)
+    tx.one("update head set last_row = last_row + 1 where one = 1 returning last_row", &[]).await?.int(0)
 }

@@ -45,8 +45,8 @@ pub(crate) async fn memberships(
                select a.origin, m.team from member m join above a on m.member = a.team \
                where m.organization = $1 and m.directory = $2) \
              select a.origin, r.id, r.display, \
-               case when exists (select 1 from member d where d.organization = $1 and d.directory = $2 \
-                 and d.team = a.team and d.member = a.origin) then 1 else 0 end \
+               (select count(*) from member d where d.organization = $1 and d.directory = $2 \
+                 and d.team = a.team and d.member = a.origin) \
              from above a \
              join resource r on r.organization = $1 and r.directory = $2 and r.rid = a.team \
              order by a.origin, r.rid",

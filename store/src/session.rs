@@ -186,12 +186,12 @@ impl Store {
         count_live(&mut self.engine.snapshot().await?, "1 = 1", &[], now).await
     }
 
-    /// Takes down when clients were last heard, in transactions of a few hundred, without sync.
+    /// Takes down when clients were last heard, in transactions of a hundred, without sync.
     ///
     /// # Errors
     /// Some, or all, were not written.
     pub async fn seen(&self, batch: Vec<(SessionHash, Timestamp)>) -> Result<(), StoreError> {
-        for part in batch.chunks(200) {
+        for part in batch.chunks(100) {
             let part = part.to_vec();
             self.write_in(Lane::Unsynced, move |tx| {
                 Box::pin(async move {

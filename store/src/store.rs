@@ -82,3 +82,33 @@ async fn connect(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {
     migrate::migrate(&mut tx, path).await?;
     Ok(tx)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_taken_back_and_the_next_one_is_as_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let store = Store::open(&path, Arc::new(Schemas::core())).await.unwrap();
+        for lane in [Lane::Removal, Lane::Ordinary, Lane::Unsynced] {
+            let before = store.seq().await.unwrap();
+            let panicked = store
+                .write_in(lane, move |tx| {
+                    Box::pin(async move {
+                        crate::head::next_seq(tx).await?;
+                        if before.0 >= 0 {
+                            panic!("a fault of the program");
+                        }
+                        Ok(())
+                    })
+                })
+                .await;
+            assert!(matches!(panicked, Err(StoreError::Panicked)), "{panicked:?}");
+            assert_eq!(store.seq().await.unwrap(), before);
+            let next = store.write_in(lane, |tx| Box::pin(crate::head::next_seq(tx))).await.unwrap();
+            assert_eq!(next.0, before.0 + 1);
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! What time takes away: sessions that are over, spent flows, tombstones, accounts nobody uses. Nothing here decides
 //! about access: whatever is removed was worthless before. Cut into pieces that leave the writer to others.
 
+use futures_util::future::BoxFuture;
 use portcullis_policy::Timestamp;
 
+use crate::engine::{Arg, Row, Tx};
 use crate::writer::Lane;
 use crate::{Store, StoreError};
 
@@ -27,58 +29,131 @@ impl Retention {
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Rows a piece removes at most.
-const PIECE: i64 = 200;
+/// Rows a piece removes at most, so that the writer is soon free for others.
+const PIECE: usize = 50;
+/// Rows one call looks for of each kind; the next call finds the rest.
+const FOUND: i64 = 50_000;
 
 impl Store {
-    /// Removes what is past keeping and says how many rows that were. To be called now and then.
+    /// Removes what is past keeping and says how many rows that were. To be called now and then. What to remove is
+    /// looked for beside the writer, and looked at again by it.
     ///
     /// # Errors
     /// What was removed until then stays removed.
     pub async fn tidy(&self, now: Timestamp, kept: Retention) -> Result<u64, StoreError> {
-        let before = |ms: i64| now.plus_ms(-ms);
-        let over = "select hash from session where expires <= $1 or seen <= $2 limit $3";
-        let over = format!("delete from session where hash in ({over})");
-        let mut removed =
-            self.in_pieces(over, vec![now, before(kept.idle_ms.saturating_add(HOUR_MS))]).await?;
-        let spent = "select organization, id from flow where until <= $1 limit $2";
-        let spent = format!("delete from flow where (organization, id) in ({spent})");
-        removed += self.in_pieces(spent, vec![now]).await?;
-        // The account goes first, with its sessions; its rows of `barred` stay, as hashes.
-        let shredded = "select organization, account from resource where deleted <= $1 limit $2";
-        let accounts = format!("delete from account where (organization, id) in ({shredded})");
-        removed += self.in_pieces(accounts, vec![before(kept.tombstone_ms)]).await?;
-        let tombs = "select organization, directory, rid from resource where deleted <= $1 limit $2";
-        let tombs = format!("delete from resource where (organization, directory, rid) in ({tombs})");
-        removed += self.in_pieces(tombs, vec![before(kept.tombstone_ms)]).await?;
-        // Whom an operator disabled stays: the row is what keeps them out.
-        let unused = "select organization, id from account a where a.directory is null and a.disabled = 0 \
-                      and a.active = 1 and a.used <= $1 and not exists (select 1 from session s \
-                        where s.organization = a.organization and s.account = a.id) limit $2";
-        let unused = format!("delete from account where (organization, id) in ({unused})");
-        removed += self.in_pieces(unused, vec![before(kept.unused_ms)]).await?;
-        Ok(removed)
+        let before = |ms: i64| now.plus_ms(ms.saturating_neg());
+        let unheard = before(kept.idle_ms.saturating_add(HOUR_MS));
+        Ok(self.tidy_sessions(now, unheard).await?
+            + self.tidy_flows(now).await?
+            + self.tidy_tombstones(before(kept.tombstone_ms)).await?
+            + self.tidy_accounts(before(kept.unused_ms)).await?)
     }
 
-    /// Runs a removal that ends with `limit`, until a piece finds less than its limit.
-    async fn in_pieces(&self, sql: String, times: Vec<Timestamp>) -> Result<u64, StoreError> {
+    async fn tidy_sessions(&self, now: Timestamp, unheard: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select hash from session where expires <= $1 or seen <= $2 limit $3";
+        let found = self.look(sql, &[now.into(), unheard.into(), FOUND.into()]).await?;
+        let mut hashes = Vec::with_capacity(found.len());
+        for row in &found {
+            hashes.push(row.maybe_bytes(0)?.unwrap_or_default().to_vec());
+        }
+        self.in_pieces(hashes, move |tx, hash| {
+            Box::pin(async move {
+                let sql = "delete from session where hash = $1 and (expires <= $2 or seen <= $3)";
+                tx.run(sql, &[hash.as_slice().into(), now.into(), unheard.into()]).await
+            })
+        })
+        .await
+    }
+
+    async fn tidy_flows(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select organization, id from flow where until <= $1 limit $2";
+        let found = self.look(sql, &[now.into(), FOUND.into()]).await?;
+        let mut flows = Vec::with_capacity(found.len());
+        for row in &found {
+            flows.push((row.int(0)?, row.maybe_bytes(1)?.unwrap_or_default().to_vec()));
+        }
+        self.in_pieces(flows, |tx, (org, id)| {
+            Box::pin(async move {
+                let sql = "delete from flow where organization = $1 and id = $2";
+                tx.run(sql, &[(*org).into(), id.as_slice().into()]).await
+            })
+        })
+        .await
+    }
+
+    /// The person goes with the account; what bars them stays, as a hash.
+    async fn tidy_tombstones(&self, deleted: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select organization, directory, rid, account from resource where deleted <= $1 limit $2";
+        let found = self.look(sql, &[deleted.into(), FOUND.into()]).await?;
+        let mut tombstones = Vec::with_capacity(found.len());
+        for row in &found {
+            tombstones.push([row.int(0)?, row.int(1)?, row.int(2)?, row.maybe_int(3)?.unwrap_or_default()]);
+        }
+        self.in_pieces(tombstones, move |tx, [org, directory, rid, account]| {
+            Box::pin(async move {
+                let sql = "delete from resource \
+                           where organization = $1 and directory = $2 and rid = $3 and deleted <= $4";
+                let args = [(*org).into(), (*directory).into(), (*rid).into(), deleted.into()];
+                let shredded = tx.run(sql, &args).await?;
+                if shredded > 0 {
+                    let sql = "delete from account where organization = $1 and id = $2";
+                    tx.run(sql, &[(*org).into(), (*account).into()]).await?;
+                }
+                Ok(shredded)
+            })
+        })
+        .await
+    }
+
+    /// Whom an operator disabled stays: the row is what keeps them out.
+    async fn tidy_accounts(&self, used: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select organization, id from account \
+                   where directory is null and disabled = 0 and used <= $1 limit $2";
+        let found = self.look(sql, &[used.into(), FOUND.into()]).await?;
+        let mut accounts = Vec::with_capacity(found.len());
+        for row in &found {
+            accounts.push([row.int(0)?, row.int(1)?]);
+        }
+        self.in_pieces(accounts, move |tx, [org, id]| {
+            Box::pin(async move {
+                let sql = "delete from account where organization = $1 and id = $2 and directory is null \
+                             and disabled = 0 and used <= $3 and not exists (select 1 from session s \
+                               where s.organization = account.organization and s.account = account.id)";
+                tx.run(sql, &[(*org).into(), (*id).into(), used.into()]).await
+            })
+        })
+        .await
+    }
+
+    async fn look(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.engine.snapshot().await?.rows(sql, args).await
+    }
+
+    /// Removes each of `keys`, a piece in a transaction.
+    async fn in_pieces<K: Clone + Send + Sync + 'static>(
+        &self,
+        keys: Vec<K>,
+        remove: impl for<'t> Fn(&'t mut Tx, &'t K) -> BoxFuture<'t, Result<u64, StoreError>>
+        + Copy
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<u64, StoreError> {
         let mut removed = 0;
-        loop {
-            let (sql, times) = (sql.clone(), times.clone());
-            let piece = self
+        for piece in keys.chunks(PIECE) {
+            let piece = piece.to_vec();
+            removed += self
                 .write_in(Lane::Ordinary, move |tx| {
                     Box::pin(async move {
-                        let mut args: Vec<_> = times.into_iter().map(Into::into).collect();
-                        args.push(PIECE.into());
-                        // Made of texts of this file alone.
-                        tx.run(sqlx::AssertSqlSafe(sql), &args).await
+                        let mut removed = 0;
+                        for key in &piece {
+                            removed += remove(tx, key).await?;
+                        }
+                        Ok(removed)
                     })
                 })
                 .await?;
-            removed += piece;
-            if piece < PIECE.unsigned_abs() {
-                return Ok(removed);
-            }
         }
+        Ok(removed)
     }
 }

@@ -316,14 +316,17 @@ impl<'a> Entry<'a> {
         Told { email, name, preferred_username, groups }
     }
 
-    /// The e-mail header's value must be of the IdP's domains, and the user header must have one.
+    /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory
+    /// the address is all there is to tell a domain by, so it must be known.
     fn may_be_named(&self, facts: &Facts) -> Result<(), Box<Refusal>> {
-        if let Some(email) = facts.email.as_deref()
-            && !is_listed(email, &self.asked.domains)
-        {
+        let is_of_domain = match facts.email.as_deref() {
+            Some(email) => is_listed(email, &self.asked.domains),
+            None => facts.id.is_some() || self.asked.domains.is_empty(),
+        };
+        if !is_of_domain {
             return Err(Box::new(Refusal::Domain {
                 attribute: "the e-mail address",
-                domain: fold::email_domain(email),
+                domain: facts.email.as_deref().and_then(fold::email_domain),
                 idp: self.key.idp.clone(),
             }));
         }

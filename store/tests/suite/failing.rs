@@ -36,6 +36,9 @@ async fn sight(rig: &Rig) -> String {
     format!("{users:?} {groups:?} {list:?} {seq:?} {audits} {sessions}")
 }
 
+/// A method, a target, a body, and the tables it writes: (doing, table).
+type Case<'a> = (&'a str, String, Value, &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 async fn a_scim_write_is_whole_or_nothing() {
     let rig = Rig::new().await;
@@ -46,7 +49,7 @@ async fn a_scim_write_is_whole_or_nothing() {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"] });
     let rename = json!({ "Operations": [{ "op": "replace", "value": { "displayName": "staff", "members": [] } }],
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"] });
-    let writes: [(&str, String, Value, &[(&str, &str)]); 5] = [
+    let writes: [Case<'_>; 5] = [
         (
             "POST",
             "/Users".to_owned(),
@@ -151,7 +154,7 @@ async fn one_failure_in_a_shared_commit_is_its_own() {
     for how in ["abort", "rollback"] {
         let rig = Rig::new().await;
         let sql = format!(
-            "create trigger broken before insert on resource when new.name = 'bad' \
+            "create trigger broken before insert on attr when new.value = 'bad' \
              begin select raise({how}, 'no disk'); end"
         );
         run(&rig, sql).await;

@@ -221,6 +221,34 @@ async fn changes_of_one_group_at_once_are_all_kept() {
     assert_eq!(crew.resource.members().count(), 24 / 2 - 4);
 }
 
+/// Two that set the whole list, and know the version they change: one is first, the other is told.
+#[tokio::test]
+async fn of_two_changes_of_one_version_one_is_refused() {
+    let rig = Rig::new().await;
+    let (alice, bob) = (rig.add_user("alice").await, rig.add_user("bob").await);
+    for round in 0..20 {
+        let crew = rig.add_group(&format!("crew{round}"), &[]).await;
+        let tag = crew.meta.version.to_string();
+        let path = group_path(&crew);
+        let put = |member: &str, tag: Option<&str>| {
+            let members = json!([{ "value": member }]);
+            let body =
+                json!({ "schemas": [GROUP], "displayName": format!("crew{round}"), "members": members });
+            let tag = tag.map(str::to_owned);
+            let (rig, path) = (&rig, &path);
+            async move { rig.write_in(HERE, "PUT", path, tag.as_deref(), body).await.value.is_ok() }
+        };
+        let (one, other) = tokio::join!(put(alice.id.as_str(), Some(&tag)), put(bob.id.as_str(), Some(&tag)));
+        assert!(one != other, "round {round}: {one} {other}");
+        let members = async || rig.get(&path).await.unwrap().resource.members().count();
+        assert_eq!(members().await, 1);
+        // Without a version the later one counts, whole.
+        let (one, other) = tokio::join!(put(alice.id.as_str(), None), put(bob.id.as_str(), None));
+        assert!(one && other);
+        assert_eq!(members().await, 1);
+    }
+}
+
 /// As many as a test may take; the benchmark has 10,000.
 const MEMBERS: usize = 2_000;
 

@@ -376,6 +376,11 @@ async fn without_a_directory_the_domains_hold() {
         login.domains = vec!["corp.test".to_owned()];
         assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain", "{address}");
     }
+    // Nor does anybody enter of whom no domain is known.
+    let mut login = alone(&rig, "s1", None);
+    login.user_from = UserFrom::Subject;
+    login.domains = vec!["corp.test".to_owned()];
+    assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The behaviour of a store, one file a promise. Every test opens a store of its own in a folder of its own, and knows
 //! nothing of the engine but in `opening`, `failing` and `lanes`, which are about the file.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod access;
 mod failing;
 mod groups;

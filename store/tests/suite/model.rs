@@ -289,7 +289,8 @@ async fn agrees(rig: &Rig, model: &Model, crew: &Record) {
         model.people.iter().filter(|person| person.in_crew).map(|person| person.id.to_string()).collect();
     let crew = rig.get(&format!("/Groups/{}", crew.id)).await.unwrap();
     let mut told: Vec<String> = crew.resource.members().map(str::to_owned).collect();
-    (members.sort_unstable(), told.sort_unstable());
+    members.sort_unstable();
+    told.sort_unstable();
     assert_eq!(told, members);
 }
 

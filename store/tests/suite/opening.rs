@@ -97,7 +97,7 @@ async fn tables_are_strict_and_foreign_keys_hold() {
     let mut other = options.connect().await.unwrap();
     let wrong = [
         "update account set active = 'yes'",
-        "insert into head (one, seq, row) values (2, 0, 0)",
+        "insert into head (one, seq, last_row) values (2, 0, 0)",
         "insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
            epoch_organization, epoch_idp, created, seen, expires) values (1, x'00', 99, 1, 'okta', 0, 0, 0, 0, 0, 0, 0)",
         // The uniqueness of links is the database's.

@@ -12,10 +12,10 @@ create table migration (
 -- of commits, and a number that was seen is never given again.
 create table head (
   one integer primary key check (one = 1),
-  seq integer not null, -- the last log number
-  row integer not null  -- the last number of an account or a resource
+  seq integer not null,     -- the last log number
+  last_row integer not null -- the last number of an account or a resource
 ) strict;
-insert into head (one, seq, row) values (1, 0, 0);
+insert into head (one, seq, last_row) values (1, 0, 0);
 
 -- ── the log: rows of one commit share its number ──
 
@@ -73,6 +73,7 @@ create table account (
   used integer not null,     -- the last login
   primary key (organization, id)
 ) strict;
+create index account_alone on account (organization, used) where directory is null;
 
 create table link (
   organization integer not null,
@@ -172,6 +173,7 @@ create unique index resource_external_id on resource (organization, directory, e
   where deleted is null and kind = 'User' and external_id is not null;
 create index resource_list on resource (organization, directory, kind, rid) where deleted is null;
 create index resource_account on resource (organization, account) where account is not null;
+create index resource_deleted on resource (deleted) where deleted is not null;
 create index resource_tombstone on resource (organization, name, directory) where deleted is not null;
 create index resource_tombstone_external_id on resource (organization, external_id, directory)
   where deleted is not null;
