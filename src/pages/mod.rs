@@ -200,11 +200,12 @@ pub(crate) fn headers(content_type: HeaderValue, framing: Framing, forms: Forms<
     headers
 }
 
-/// A path of the app as a link to its login.
+/// The login that leads back to a path of the app; to its front page where none is given.
 fn login_link(place: &Place<'_>, return_to: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const KEPT: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let return_to = if return_to.is_empty() { place.home } else { return_to };
     format!("{}/login?return_to={}", place.ours, utf8_percent_encode(return_to, KEPT))
 }
 
@@ -339,6 +340,7 @@ mod tests {
             login_link(&PLACE, "/a b?c=d&e=ü#f"),
             "/.portcullis/login?return_to=/a%20b%3Fc%3Dd%26e%3D%C3%BC%23f"
         );
+        assert_eq!(login_link(&PLACE, ""), "/.portcullis/login?return_to=/");
     }
 
     #[test]
