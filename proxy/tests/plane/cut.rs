@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use portcullis_policy::{AccountId, Change};
+use portcullis_policy::{AccountId, Change, Timestamp};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{Raw, Valve, empty, h2_over, h2_send, h2c, piece, request};
-use crate::rig::{HOST, Rig, Wish, wait_for};
+use crate::rig::{HOST, IDLE, Rig, Wish, wait_for};
 use crate::streams::UPGRADE;
 
 /// What may still arrive after a cut (rule R10).
@@ -204,6 +204,31 @@ async fn a_logout_ends_one_session_and_not_the_other() {
     assert!(ended.rest().await.is_err());
     let lines = rig.lines("/events", 1).await;
     assert_eq!(lines[0]["reason"], "signed_out");
+}
+
+/// Rule R9: bytes from the client keep a session from idling, bytes to it do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_is_not_idle_and_who_only_listens_is() {
+    let rig = Rig::new().await;
+    let (talks, listens) = (rig.sign_in(1, "alice", &[]).1, rig.sign_in(2, "bob", &[]).1);
+    let mut upload = Raw::ask(&rig, "POST /count", &[&format!("Cookie: {talks}"), "Content-Length: 10"]).await;
+    let mut events = Raw::ask(&rig, "GET /events", &[&format!("Cookie: {listens}")]).await;
+    events.until("hello").await;
+    upload.send(b"x").await;
+    rig.upstream.has_taken(1).await;
+    let began = Timestamp::now();
+    tokio::time::sleep(Duration::from_millis(1200)).await; // the clock of sessions counts in seconds
+    upload.send(b"x").await;
+    rig.upstream.has_taken(2).await;
+    rig.upstream.mark("heard");
+    events.until("heard").await;
+
+    let _ = rig.sessions.expire(began.plus_ms(IDLE + 500));
+
+    assert!(events.rest().await.is_err());
+    upload.send(b"xxxxxxxx").await;
+    assert_eq!(upload.answer().await.1, "10");
+    assert_eq!(rig.lines("/events", 1).await[0]["reason"], "idle");
 }
 
 #[tokio::test(flavor = "multi_thread")]

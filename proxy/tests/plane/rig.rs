@@ -31,6 +31,9 @@ use crate::upstream;
 pub(crate) const PUBLIC: &str = "http://wiki.localhost:8080";
 pub(crate) const HOST: &str = "wiki.localhost:8080";
 
+/// After how many milliseconds without a byte from its client a session is idle.
+pub(crate) const IDLE: i64 = 600_000;
+
 /// How a test wants its data plane.
 pub(crate) struct Wish {
     pub(crate) rules: Vec<(&'static str, Allow)>,
@@ -142,7 +145,7 @@ impl Rig {
         std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
 
         let policy = policy(&wish, 1);
-        let sessions = Sessions::new(1000, 3_600_000, policy.clone());
+        let sessions = Sessions::new(1000, IDLE, policy.clone());
         let (store, pages) = (Arc::new(Store::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = Arc::new(Keyring::from_master(&[7; 32]));
         let log_path = folder.path().join("access.log");
