@@ -47,6 +47,43 @@ async fn a_session_of_the_rows_is_let_in_by_the_real_check() {
     assert!(enter(hash).await.is_err());
 }
 
+/// The log number, the session and the account of one reading are of one moment: a change with that number or a smaller
+/// one is in it, a later one is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_is_of_one_moment() {
+    let rig = std::sync::Arc::new(Rig::new().await);
+    let alice = rig.add_user("alice").await;
+    for round in 0..12 {
+        let (hash, _) = rig.sign_in("s1", "alice").await;
+        let base = rig.store.stored(&hash).await.unwrap().unwrap();
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let rig = rig.clone();
+                tokio::spawn(async move {
+                    let mut readings = Vec::new();
+                    loop {
+                        let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+                        let (at, generation) = (stored.described.at, stored.described.generation);
+                        readings.push((at, stored.session.ended, generation));
+                        if stored.session.ended && generation > base.described.generation {
+                            return readings;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let removed = rig.set_active(&alice, false).await.seq;
+        rig.set_active(&alice, true).await.value.unwrap();
+        let ended = rig.done(rig.store.end(Which::Session(hash), &origin(), NOW).await.unwrap()).await.seq;
+        for reader in readers {
+            for (at, is_ended, generation) in reader.await.unwrap() {
+                assert_eq!(is_ended, at.0 >= ended, "round {round}: {at:?}");
+                assert_eq!(generation > base.described.generation, at.0 >= removed, "round {round}: {at:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_login_replaces_the_session_the_browser_had() {
     let rig = Rig::new().await;
