@@ -158,10 +158,18 @@ async fn a_directory_that_does_not_name_the_idp_is_closed_to_it() {
 #[tokio::test]
 async fn a_name_of_another_domain_is_refused() {
     let rig = Rig::new().await;
-    for name in ["eve@evil.test", "plain", "mia@corp.test"] {
+    let strangers = [
+        ("eve@evil.test", Some("evil.test")),
+        ("eve@CORP.test.evil.test", Some("corp.test.evil.test")),
+        ("eve@corp.test@evil.test", None),
+        ("eve@corp.test.", None),
+        ("@corp.test", None),
+        ("plain", None),
+    ];
+    for name in strangers.map(|(name, _)| name).into_iter().chain(["mia@corp.test"]) {
         rig.add_user(name).await;
     }
-    for (name, domain) in [("eve@evil.test", Some("evil.test")), ("plain", None)] {
+    for (name, domain) in strangers {
         let mut login = rig.login(name, name);
         login.domains = vec!["corp.test".to_owned()];
         let refusal = rig.try_sign_in(login).await.err().unwrap();
