@@ -5,7 +5,7 @@
 //! us for the keys once a minute at most, so that a flood of callbacks never becomes a flood of requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub(super) struct Provider {
     fetch: Fetch,
     known: ArcSwapOption<Known>,
     answering: AtomicBool,
+    /// How often asking came to an end.
+    asked: AtomicU64,
     /// Held while the provider is asked.
     turn: Mutex<Turn>,
 }
@@ -56,6 +58,7 @@ impl Provider {
             fetch,
             known: ArcSwapOption::empty(),
             answering: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
             turn: Mutex::default(),
         }
     }
@@ -84,13 +87,14 @@ impl Provider {
         if let Some(known) = at_hand() {
             return Ok(known);
         }
+        let before = self.asked.load(Ordering::Relaxed);
         let mut turn = self.turn.lock().await;
-        // Whoever had the turn before us may have been answered, or not.
+        // Whoever had the turn before us may have been answered, or not: that is our answer too.
         if let Some(known) = at_hand() {
             return Ok(known);
         }
         if let Some((at, refusal)) = &turn.failed
-            && within(now, *at, RETRY_MS)
+            && (within(now, *at, RETRY_MS) || self.asked.load(Ordering::Relaxed) != before)
         {
             return Err(refusal.clone());
         }
@@ -158,7 +162,9 @@ impl Provider {
         let hung_up =
             Refusal::new(Class::Metadata, "an answer of the identity provider", "none yet", "Try again.");
         turn.failed = Some((now, hung_up));
-        match self.ask_for_everything().await {
+        let answer = self.ask_for_everything().await;
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match answer {
             Ok(known) => {
                 turn.failed = None;
                 Ok(known)

@@ -155,6 +155,41 @@ async fn a_provider_that_is_down_is_asked_again_after_five_seconds() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_slow_provider_gets_the_answer_of_who_asked() {
+    let op = Op::new(ISSUER);
+    let (asked, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let (count, end) = (asked.clone(), enough.clone());
+    let slow: Fetch = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let end = end.clone();
+        Box::pin(async move {
+            end.notified().await;
+            Err(FetchError::Timeout { host: "op.test".into(), seconds: 5 })
+        })
+    });
+    let idp = Arc::new(Idp::new(op.settings(), slow));
+    // They come one after the other, some after the five seconds, all before the answer.
+    let begins: Vec<_> = (0..10)
+        .map(|second| {
+            let idp = idp.clone();
+            tokio::spawn(async move { begin(&idp, NOW.plus_ms(second * 1_000)).await.map(drop).unwrap_err() })
+        })
+        .collect();
+    while asked.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    enough.notify_one();
+    let refusals = tokio::time::timeout(Duration::from_secs(5), join_all(begins)).await;
+    for refusal in refusals.expect("nobody asks again") {
+        assert_eq!(refusal.unwrap().class, Class::Metadata);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn a_browser_that_hangs_up_leaves_nothing_locked() {
     let op = Op::new(ISSUER);
     let asked = Arc::new(AtomicUsize::new(0));
