@@ -96,9 +96,10 @@ impl Chromium {
         self.ask(Method::POST, &format!("element/{element}/value"), Some(json!({ "text": text }))).await;
     }
 
-    /// Waits until a person can read this on the page.
+    /// Waits until a person can read this on the page. A style sheet may show letters in another case.
     pub async fn reads(&self, text: &str) {
-        until(&format!("\"{text}\" on the page"), || async { self.text().await.contains(text) }).await;
+        let wanted = text.to_lowercase();
+        until(&format!("\"{text}\" on the page"), || async { self.text().await.to_lowercase().contains(&wanted) }).await;
     }
 
     /// Opens a second window and goes there; gives its handle.
@@ -119,6 +120,13 @@ impl Chromium {
         self.ask(Method::POST, "window", Some(json!({ "handle": handle }))).await;
     }
 
+    /// Shows pages as a telephone of this width would; a window cannot be as narrow.
+    pub async fn narrow(&self, width: u32) {
+        let metrics = json!({ "width": width, "height": 640, "deviceScaleFactor": 2, "mobile": true });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        self.ask(Method::POST, "goog/cdp/execute", Some(command)).await;
+    }
+
     /// Writes a picture of the page.
     pub async fn picture(&self, file: &Path) {
         let picture = self.ask(Method::GET, "screenshot", None).await;
@@ -127,11 +135,20 @@ impl Chromium {
         std::fs::write(file, bytes).unwrap();
     }
 
+    /// The first element that a CSS selector finds; it may take a moment to be there.
     async fn element(&self, selector: &str) -> String {
-        let found = self
-            .ask(Method::POST, "element", Some(json!({ "using": "css selector", "value": selector })))
-            .await;
-        found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
+        let wanted = serde_json::to_string(selector).unwrap();
+        let is_there = format!("return document.querySelector({wanted}) !== null");
+        for _ in 0..100 {
+            if self.run(&is_there).await == true {
+                let by = json!({ "using": "css selector", "value": selector });
+                let found = self.ask(Method::POST, "element", Some(by)).await;
+                return found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let url = self.run("return location.href").await;
+        panic!("nothing is {selector} at {url}:\n{}", self.text().await);
     }
 
     async fn ask(&self, method: Method, what: &str, body: Option<Value>) -> Value {
