@@ -23,12 +23,10 @@ pub enum Purpose {
     ScimToken,
     /// What is left of a removed person: names that must not come back by themselves.
     Tombstone,
-    /// What the ring of refusals keeps under a reference number.
-    Reference,
 }
 
 /// How many purposes there are.
-const PURPOSES: usize = Purpose::Reference as usize + 1;
+const PURPOSES: usize = Purpose::Tombstone as usize + 1;
 
 /// The id of the one key set this build makes.
 pub(crate) const KEY_ID: u8 = 1;
@@ -114,14 +112,13 @@ impl fmt::Debug for Keyring {
 
 fn keys(root: &hmac::Key, use_: &str) -> [hmac::Key; PURPOSES] {
     use Purpose::*;
-    [Login, Session, Form, ScimToken, Tombstone, Reference].map(|purpose| {
+    [Login, Session, Form, ScimToken, Tombstone].map(|purpose| {
         let label = match purpose {
             Login => "login",
             Session => "session",
             Form => "form",
             ScimToken => "scim-token",
             Tombstone => "tombstone",
-            Reference => "reference",
         };
         let bytes = expand(root, format!("portcullis 1 {use_} {label}").as_bytes());
         hmac::Key::new(hmac::HMAC_SHA256, &bytes)
