@@ -137,7 +137,7 @@ impl Own {
                     .insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
                 answer
             }
-            (known, "") if matches!(known, "login" | "logout" | "logged-out" | "me" | "ping") => {
+            ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
                 self.page(&site, &Page::MethodNotAllowed)
             }
             (asset, "") if reads => pages::asset(asset).unwrap_or_else(|| self.page(&site, &Page::NotFound)),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_config::{Environment, File, Loaded};
 use portcullis_policy::{OrgId, Timestamp};
-use portcullis_proxy::Gate;
+use portcullis_proxy::{AccessLog, Gate};
 use portcullis_session::Sessions;
 use portcullis_sso::Fetch;
 use portcullis_store::{Origin, Store, Which};
@@ -39,6 +39,7 @@ pub(crate) struct Reload {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) fetch: Fetch,
     pub(crate) log: Option<Log>,
+    pub(crate) access_log: AccessLog,
 }
 
 /// What of a configuration needs a restart, as text to compare.
@@ -68,6 +69,8 @@ impl Started {
 impl Reload {
     /// Reads the file again and puts it in force.
     pub(crate) async fn reload(&self) {
+        // Whoever rotates logs sends the same signal, whatever the configuration says.
+        self.access_log.reopen();
         let applied = self.apply().await;
         self.metrics.reloaded(applied);
     }

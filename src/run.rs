@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use portcullis_config::{Environment, File, Loaded, Problems};
+use portcullis_config::{Environment, File, Loaded};
 use portcullis_keys::{KeyError, Keyring, Random};
 use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
@@ -47,9 +47,10 @@ const CACHED: u64 = 200_000;
 /// Why the program did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The configuration cannot work: exit code 78.
+    /// The configuration cannot work.
+    #[cfg(feature = "demo")]
     #[error("{0}")]
-    Config(Problems),
+    Config(portcullis_config::Problems),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -78,10 +79,11 @@ pub(crate) struct Running {
     _lock: Lock,
 }
 
-/// Starts everything on the current runtime, which becomes the core runtime. Returns once requests are served.
+/// Reads a configuration and starts, for the rehearsal.
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
+#[cfg(feature = "demo")]
 pub(crate) async fn start(path: &Path) -> Result<Running, StartError> {
     let Loaded { file, warnings, .. } =
         portcullis_config::load(path, &Environment::system()).map_err(StartError::Config)?;
@@ -89,10 +91,11 @@ pub(crate) async fn start(path: &Path) -> Result<Running, StartError> {
     start_with(path, &file, None).await
 }
 
-/// The same with a configuration that is read already, and the log whose level a reload sets.
+/// Starts everything on the current runtime, which becomes the core runtime. Returns once requests are served. `log`
+/// is the log whose level a reload sets.
 ///
 /// # Errors
-/// [`StartError`].
+/// [`StartError`]; nothing is served then.
 pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
     let core = Handle::current();
     let lock = Lock::take(&file.state)?;
@@ -134,6 +137,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         })
     });
     let (target, format) = settings::access_log(file);
+    let access_log = AccessLog::start(&target, format)?;
     let gate = Gate::new(
         proxy::Parts {
             rules: settings::rules(file, policy)?,
@@ -141,7 +145,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
             keys,
             load: load::load(core.clone(), sessions.clone(), store.clone()),
             pages: own::seam(own.clone()),
-            log: AccessLog::start(&target, format)?,
+            log: access_log.clone(),
             references: Some(refusals.of_the_data_plane(&core)),
             idle: file.limits.idle,
         },
@@ -199,6 +203,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         metrics,
         fetch,
         log,
+        access_log,
     };
     tell(file);
     Ok(Running { stop, reload, server, listeners, _lock: lock })
