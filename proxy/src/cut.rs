@@ -8,11 +8,12 @@
 //! Time limits are kept by one clock for all exchanges instead of a timer each: those cost more than all six rooms.
 
 use std::cell::Cell;
+use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::os::fd::{BorrowedFd, RawFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -55,14 +56,22 @@ pub(crate) struct Slot {
     doomed: AtomicBool,
     /// The application's socket while its answer is waited for; -1 otherwise.
     upstream: AtomicI32,
-    /// Whether the application's socket holds the head back, and whether it may go.
-    cork: AtomicU8,
+    next: Next,
     waker: AtomicWaker,
     clock: Arc<Clock>,
 }
 
-const CORKED: u8 = 1;
-const MAY_GO: u8 = 2;
+/// What takes Pingora's place.
+#[derive(Default)]
+struct Next(Mutex<Option<Going>>);
+
+type Going = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl fmt::Debug for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Next")
+    }
+}
 
 impl Slot {
     /// The head is here: from now on it is an exchange.
@@ -75,30 +84,6 @@ impl Slot {
     pub(crate) fn waits_for(&self, upstream: RawFd, limit: Duration) {
         self.upstream.store(upstream, Ordering::Relaxed);
         self.due.store(self.clock.at(limit), Ordering::Relaxed);
-    }
-
-    /// The head that asks for a WebSocket is held back in the application's socket until Pingora has taken note that
-    /// the request has no body. A 101 that comes earlier makes it take that end for the end of the WebSocket
-    /// (`proxy_handle_upstream` waits for both in one `select!`). To be looked at with each new version of Pingora.
-    pub(crate) fn hold_back(&self) {
-        with_socket(self.upstream.load(Ordering::Relaxed), |socket| {
-            if rustix::net::sockopt::set_tcp_cork(socket, true).is_ok() {
-                self.cork.store(CORKED, Ordering::Relaxed);
-            }
-        });
-    }
-
-    /// The end of the request is on its way to be noted: within this poll of the exchange.
-    pub(crate) fn may_go(&self) {
-        let _ = self.cork.compare_exchange(CORKED, MAY_GO, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    fn let_go(&self) {
-        if self.cork.compare_exchange(MAY_GO, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            with_socket(self.upstream.load(Ordering::Relaxed), |socket| {
-                let _ = rustix::net::sockopt::set_tcp_cork(socket, false);
-            });
-        }
     }
 
     /// The client sent a piece of its body: the application's time begins anew.
@@ -122,6 +107,12 @@ impl Slot {
     /// Cuts from inside: whoever calls this does not come back.
     pub(crate) async fn end(&self) {
         self.doomed.store(true, Ordering::Relaxed);
+        pending().await
+    }
+
+    /// Goes on as `next`, which has taken the sockets. Pingora's part is dropped: whoever calls this does not come back.
+    pub(crate) async fn goes_on_as(&self, next: impl Future<Output = ()> + Send + 'static) {
+        *self.next.0.lock() = Some(Box::pin(next));
         pending().await
     }
 
@@ -192,7 +183,7 @@ impl Clock {
             begun: AtomicBool::new(head_within.is_none()),
             doomed: AtomicBool::new(false),
             upstream: AtomicI32::new(-1),
-            cork: AtomicU8::new(0),
+            next: Next::default(),
             waker: AtomicWaker::new(),
             clock: self.clone(),
         });
@@ -305,7 +296,8 @@ impl HttpServerApp for Connection {
         let watched = self.clock.enter(head_within);
         let slot = &*watched.slot;
         let mut exchange =
-            pin!(SLOT.scope(watched.slot.clone(), self.proxy.process_new_http(session, shutdown)));
+            pin!(Some(SLOT.scope(watched.slot.clone(), self.proxy.process_new_http(session, shutdown))));
+        let mut going: Option<Going> = None;
         poll_fn(|context| {
             if slot.in_flight.poll_ended(context).is_ready() {
                 reset(socket);
@@ -320,13 +312,20 @@ impl HttpServerApp for Connection {
                 // Its reading end becomes ready, and the proxy's own error path answers.
                 hang_up(slot.upstream.swap(-1, Ordering::Relaxed));
             }
-            let polled = exchange.as_mut().poll(context);
-            if polled.is_pending() {
-                if slot.doomed.load(Ordering::Relaxed) {
-                    reset(socket);
-                    return Poll::Ready(None);
-                }
-                slot.let_go();
+            let polled = match exchange.as_mut().as_pin_mut() {
+                Some(proxied) => proxied.poll(context),
+                None => Poll::Pending,
+            };
+            if let Some(next) = slot.next.0.lock().take() {
+                exchange.set(None);
+                going = Some(next);
+            }
+            if let Some(going) = &mut going {
+                return going.as_mut().poll(context).map(|()| None);
+            }
+            if polled.is_pending() && slot.doomed.load(Ordering::Relaxed) {
+                reset(socket);
+                return Poll::Ready(None);
             }
             polled
         })
@@ -363,10 +362,10 @@ fn with_socket(socket: RawFd, act: impl FnOnce(BorrowedFd<'_>)) {
         return;
     }
     // SAFETY: the owner lives in the future of the exchange, which this task alone polls, and which is not polled on
-    // before `act` is done. A client's HTTP/1 session is inside it until it is ready: no await lies between the
-    // session's end and the future's. An application's socket is named here only from its connection until its answer
-    // or its error, both seen by the gate before the owner can let go of it and be polled again
-    // (`Slot::waits_no_more`). To be read again with each new version of Pingora.
+    // before `act` is done. A client's HTTP/1 session, or the socket that a tunnel took out of it, is inside it until
+    // it is ready: no await lies between the end of the one and of the other. An application's socket is named here
+    // only from its connection until its answer or its error, both seen by the gate before the owner can let go of it
+    // and be polled again (`Slot::waits_no_more`). To be read again with each new version of Pingora.
     act(unsafe { BorrowedFd::borrow_raw(socket) });
 }
 

@@ -23,6 +23,7 @@ mod strip;
 #[cfg(test)]
 mod test;
 mod trace;
+mod upgrade;
 
 pub use accept::{Accept, Head};
 pub use access_log::{AccessLog, LogError, LogFormat, LogTarget};

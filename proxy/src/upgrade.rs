@@ -1,7 +1,7 @@
 //! WebSockets: asked for at the application by us, and carried in both directions until either side ends.
 //!
 //! Pingora carries everything else. Of an upgrade it may read the 101 before it has noted that the request has no
-//! body, and takes that end for the end of the WebSocket; no hook orders the two (decision 0004). So the handshake is
+//! body, and takes that end for the end of the WebSocket; no hook orders the two (decision 0007). So the handshake is
 //! held here beside Pingora's session, and after the 101 nothing of Pingora is left but the client's socket.
 //!
 //! It forwards only what is [`Passage::Open`]. Nothing is spawned: a cut drops the one future that owns both sockets.
@@ -10,7 +10,7 @@ use std::future::{Future, pending, poll_fn};
 use std::io::{self, Cursor};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::AsRawFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,8 +21,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -56,6 +56,7 @@ const LAST: Duration = Duration::from_secs(2);
 pub(crate) async fn carry(exchange: &mut Exchange, passage: &mut Passage, metrics: &Metrics) -> Result<()> {
     let underway = passage.open()?;
     let (request, accept) = request(exchange, underway, metrics)?;
+    let slot = cut::slot().ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
     let mut asked = Asked::new(Box::new(Socket(connect(underway).await?)));
     underway.connected(asked.id());
     keep_what_comes_early(exchange);
@@ -71,7 +72,6 @@ pub(crate) async fn carry(exchange: &mut Exchange, passage: &mut Passage, metric
     }
     exchange.as_mut().write_response_header(Box::new(head)).await.map_err(|error| error.into_down())?;
     let tunnel = Tunnel::dig(exchange, passage, asked)?;
-    let slot = cut::slot().ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
     slot.goes_on_as(tunnel.run()).await;
     Ok(())
 }
@@ -117,19 +117,27 @@ static OF_A_HOP: [HeaderName; 11] = [
 ];
 
 /// What `Connection` may not take out, and how much it may name; as Pingora has it for other requests.
-static PROTECTED: [&str; 6] =
-    ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "content-length", "transfer-encoding"];
+static PROTECTED: [&str; 6] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "content-length",
+    "transfer-encoding",
+];
 const NAMED: usize = 9;
 
 /// What `Connection` names.
 fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>> {
     let fields = headers.get_all(CONNECTION).iter();
-    let tokens = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let tokens =
+        fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     let mut names = Vec::new();
     for token in tokens.filter(|token| !token.is_empty()) {
-        let is_token = token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
-        match HeaderName::from_bytes(token) {
-            Ok(name) if is_token && names.len() < NAMED && !PROTECTED.contains(&name.as_str()) => names.push(name),
+        let is_token =
+            token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+        match HeaderName::from_bytes(token).ok().filter(|name| !PROTECTED.contains(&name.as_str())) {
+            Some(name) if is_token && names.len() < NAMED => names.push(name),
             _ => return Err(Error::new_down(ErrorType::InvalidHTTPHeader)),
         }
     }
@@ -169,12 +177,18 @@ async fn connect(underway: &mut Underway) -> Result<TcpStream> {
 }
 
 /// The application's answer: what RFC 6455 §4.1 takes for an upgrade, or another.
-async fn answer(asked: &mut Asked, request: Box<RequestHeader>, accept: Option<String>) -> Result<ResponseHeader> {
+async fn answer(
+    asked: &mut Asked,
+    request: Box<RequestHeader>,
+    accept: Option<String>,
+) -> Result<ResponseHeader> {
     asked.write_request_header(request).await?;
     loop {
         asked.read_response().await?;
         let head = asked.resp_header().ok_or_else(|| Error::new(ErrorType::InvalidHTTPHeader))?;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS && !(asked.was_upgraded() && agrees(&head.headers, accept)) {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS
+            && !(asked.was_upgraded() && agrees(&head.headers, accept.as_deref()))
+        {
             return Err(Error::new(ErrorType::InvalidHTTPHeader));
         }
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -184,7 +198,7 @@ async fn answer(asked: &mut Asked, request: Box<RequestHeader>, accept: Option<S
 }
 
 /// Whether a 101 is the one that was asked for.
-fn agrees(headers: &HeaderMap, accept: Option<String>) -> bool {
+fn agrees(headers: &HeaderMap, accept: Option<&str>) -> bool {
     let only = |name: &HeaderName| {
         let mut all = headers.get_all(name).iter();
         all.next().filter(|_| all.next().is_none()).map(HeaderValue::as_bytes)
@@ -245,9 +259,7 @@ async fn beside<T>(exchange: &mut Exchange, work: impl Future<Output = Result<T>
 /// A client may not send before the 101, but what it does is not lost: Pingora keeps a byte that it finds while it
 /// looks whether the client is there, and hands it out as the first of the upgraded body.
 fn keep_what_comes_early(exchange: &mut Exchange) {
-    if let ServerSession::H1(session) = exchange.as_mut() {
-        session.set_pipelining_enabled(true);
-    }
+    exchange.as_mut().set_pipelining_enabled(true);
 }
 
 /// A WebSocket between its two sockets.
@@ -267,7 +279,9 @@ impl Tunnel {
         // An end or an error that shows here shows again at the socket itself.
         let down = asked.read_body_bytes().now_or_never().and_then(Result::ok).flatten();
         let nobody = ServerSession::new_http1(Box::new(Cursor::new(Vec::new())));
-        let ServerSession::H1(mut session) = mem::replace(exchange.as_mut(), nobody) else { return Err(fault()) };
+        let ServerSession::H1(mut session) = mem::replace(exchange.as_mut(), nobody) else {
+            return Err(fault());
+        };
         let up = session.read_body_bytes().now_or_never().and_then(Result::ok).flatten();
         underway.took(up.as_ref().map_or(0, Bytes::len));
         let application = asked.into_inner().into_any().downcast::<Socket>().map_err(|_| fault())?;
@@ -287,7 +301,9 @@ impl Tunnel {
         let Self { client, application, up, down, underway } = self;
         let moved = down.poll(context, application, client, |_| {}, |length| underway.gave(length));
         if let Poll::Ready(ended) = moved {
-            return Poll::Ready(ended.map_or_else(|side| side.over(Over::Upstream, Over::Client), |()| Over::Done));
+            return Poll::Ready(
+                ended.map_or_else(|side| side.over(Over::Upstream, Over::Client), |()| Over::Done),
+            );
         }
         let ended = ready!(up.poll(context, client, application, |length| underway.took(length), |_| {}));
         Poll::Ready(ended.map_or_else(|side| side.over(Over::Client, Over::Upstream), |()| Over::Done))
@@ -348,12 +364,15 @@ impl Way {
         loop {
             ready!(self.give(context, to, &mut gave))?;
             if self.has_ended {
-                return Poll::Ready(Ok(()));
+                return self.flush(context, to);
             }
             let mut space = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut space);
-            match pin!(&mut *from).poll_read(context, &mut piece) {
-                Poll::Pending => return Poll::Pending,
+            match Pin::new(&mut *from).poll_read(context, &mut piece) {
+                Poll::Pending => {
+                    ready!(self.flush(context, to))?;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Side::From)),
                 Poll::Ready(Ok(())) => {}
             }
@@ -361,7 +380,7 @@ impl Way {
             self.has_ended = piece.is_empty();
             took(piece.len());
             while !piece.is_empty() {
-                match pin!(&mut *to).poll_write(context, piece) {
+                match Pin::new(&mut *to).poll_write(context, piece) {
                     Poll::Ready(Ok(length)) if length > 0 => {
                         gave(length);
                         self.is_written = true;
@@ -385,7 +404,7 @@ impl Way {
         gave: &mut impl FnMut(usize),
     ) -> Poll<Result<(), Side>> {
         while !self.held.is_empty() {
-            match ready!(pin!(&mut *to).poll_write(context, &self.held)) {
+            match ready!(Pin::new(&mut *to).poll_write(context, &self.held)) {
                 Ok(length) if length > 0 => {
                     gave(length);
                     self.is_written = true;
@@ -395,8 +414,16 @@ impl Way {
             }
         }
         self.held = Bytes::new();
+        Poll::Ready(Ok(()))
+    }
+
+    fn flush(
+        &mut self,
+        context: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<Result<(), Side>> {
         if self.is_written {
-            ready!(pin!(&mut *to).poll_flush(context)).map_err(|_| Side::To)?;
+            ready!(Pin::new(to).poll_flush(context)).map_err(|_| Side::To)?;
             self.is_written = false;
         }
         Poll::Ready(Ok(()))
@@ -418,7 +445,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(context, from)
     }
 

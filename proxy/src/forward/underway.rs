@@ -63,16 +63,8 @@ impl Underway {
     }
 
     /// The application's time begins.
-    pub(crate) fn connected(&self, socket: RawFd, asks_to_switch: bool) {
+    pub(crate) fn connected(&self, socket: RawFd) {
         self.slot.waits_for(socket, self.place.site().upstream.first_byte_timeout);
-        if asks_to_switch {
-            self.slot.hold_back();
-        }
-    }
-
-    /// The request has no more to come.
-    pub(crate) fn is_whole(&self) {
-        self.slot.may_go();
     }
 
     /// The application's socket is about to go.

@@ -1,5 +1,6 @@
 //! The gate as Pingora calls it: each hook is a call into a room.
 
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::{Gate, Request, Verdict};
 use crate::answer::Refusal;
 use crate::forward::Underway;
 use crate::record::Over;
-use crate::{accept, cut};
+use crate::{accept, cut, upgrade};
 
 /// What Pingora carries from hook to hook.
 pub(crate) enum Passage {
@@ -32,10 +33,18 @@ pub(crate) enum Passage {
 
 impl Passage {
     /// The request, if it may go up. Forward has no other way to one.
-    fn open(&mut self) -> Result<&mut Underway> {
+    pub(crate) fn open(&mut self) -> Result<&mut Underway> {
         match self {
             Self::Open(underway) => Ok(underway),
             _ => Error::e_explain(ErrorType::InternalError, "this request may not go up"),
+        }
+    }
+
+    /// Takes it out, to where Pingora calls no more hooks.
+    pub(crate) fn take(&mut self) -> Option<Box<Underway>> {
+        match mem::replace(self, Self::Arrived) {
+            Self::Open(underway) => Some(underway),
+            _ => None,
         }
     }
 }
@@ -79,7 +88,10 @@ impl ProxyHttp for Hooks {
             Ok(Verdict::Open(open)) => match record.opened(open.pass()) {
                 Some(place) => {
                     *passage = Passage::Open(Box::new(Underway::new(open, place, peer, slot, record)));
-                    return Ok(false);
+                    if !exchange.is_upgrade_req() {
+                        return Ok(false);
+                    }
+                    return upgrade::carry(exchange, passage, &self.0.recorder.metrics).await.map(|()| true);
                 }
                 None => Some(Refusal::Fault),
             },
@@ -99,14 +111,14 @@ impl ProxyHttp for Hooks {
 
     async fn connected_to_upstream(
         &self,
-        exchange: &mut Exchange,
+        _: &mut Exchange,
         _: bool,
         _: &HttpPeer,
         socket: RawFd,
         _: Option<&Digest>,
         passage: &mut Passage,
     ) -> Result<()> {
-        passage.open().map(|underway| underway.connected(socket, exchange.is_upgrade_req()))
+        passage.open().map(|underway| underway.connected(socket))
     }
 
     async fn upstream_request_filter(
@@ -122,24 +134,21 @@ impl ProxyHttp for Hooks {
         &self,
         _: &mut Exchange,
         body: &mut Option<Bytes>,
-        is_last: bool,
+        _: bool,
         passage: &mut Passage,
     ) -> Result<()> {
         let underway = passage.open()?;
         body.iter().filter(|piece| !piece.is_empty()).for_each(|piece| underway.took(piece.len()));
-        if is_last {
-            underway.is_whole();
-        }
         Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        exchange: &mut Exchange,
+        _: &mut Exchange,
         down: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> Result<()> {
-        passage.open()?.down(exchange.is_upgrade_req(), down, &self.0.recorder.metrics).await
+        passage.open()?.down(false, down, &self.0.recorder.metrics).await // upgrades do not come this way
     }
 
     fn response_body_filter(

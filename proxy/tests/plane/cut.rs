@@ -211,7 +211,8 @@ async fn a_logout_ends_one_session_and_not_the_other() {
 async fn who_sends_is_not_idle_and_who_only_listens_is() {
     let rig = Rig::new().await;
     let (talks, listens) = (rig.sign_in(1, "alice", &[]).1, rig.sign_in(2, "bob", &[]).1);
-    let mut upload = Raw::ask(&rig, "POST /count", &[&format!("Cookie: {talks}"), "Content-Length: 10"]).await;
+    let mut upload =
+        Raw::ask(&rig, "POST /count", &[&format!("Cookie: {talks}"), "Content-Length: 10"]).await;
     let mut events = Raw::ask(&rig, "GET /events", &[&format!("Cookie: {listens}")]).await;
     events.until("hello").await;
     upload.send(b"x").await;

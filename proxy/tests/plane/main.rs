@@ -14,4 +14,5 @@ mod refusals;
 mod reload;
 mod rig;
 mod streams;
+mod upgrades;
 mod upstream;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::header::{CONTENT_TYPE, SET_COOKIE, UPGRADE};
+use http::header::{CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -161,6 +162,7 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
         // A socket that says hello, then every mark, and gives back what it is sent.
         "socket" => {
             let seen: Vec<String> = request.headers().keys().map(|name| name.as_str().to_owned()).collect();
+            let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let Ok(upgraded) = upgrade.await else { return };
@@ -185,6 +187,9 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<R
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             response.headers_mut().insert(UPGRADE, "websocket".parse().unwrap());
             response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+            if let Some(accept) = key {
+                response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept.parse().unwrap());
+            }
         }
         // Tries what an application may not.
         "tricks" => {
