@@ -144,7 +144,8 @@ impl Own {
         visitor: Visitor,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
-        let assertion = site.idp.finish(&pending, answer, now).await?;
+        let down = |refusal| NotIn { idp_down: !site.idp.is_answering(), ..NotIn::from(refusal) };
+        let assertion = site.idp.finish(&pending, answer, now).await.map_err(down)?;
         let task = self
             .core
             .clone()

@@ -57,9 +57,8 @@ pub(crate) fn serve(role: &str) {
     // As Portcullis does, with the same allocator.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let (listen, upstream) = role.split_once(' ').unwrap();
-    let mut conf = ServerConf::default();
-    conf.threads = std::thread::available_parallelism().map_or(1, usize::from);
-    conf.upstream_keepalive_pool_size = 512;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let conf = ServerConf { threads, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut proxy = http_proxy_service(
