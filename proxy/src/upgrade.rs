@@ -495,3 +495,59 @@ impl GetSocketDigest for Socket {
 
 impl Ssl for Socket {}
 impl Peek for Socket {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+    use proptest::prelude::*;
+    use tokio::io::AsyncReadExt;
+
+    #[test]
+    fn the_answer_to_a_key_is_the_standards() {
+        assert_eq!(accept_of(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="); // RFC 6455 §1.3
+    }
+
+    #[test]
+    fn a_101_agrees_with_what_was_asked() {
+        let (upgrade, accept) = (("upgrade", "WebSocket"), ("sec-websocket-accept", "x"));
+        let agrees = |fields: &[(&str, &str)], accept| agrees(&test::fields(fields), accept);
+        assert!(agrees(&[upgrade, accept], Some("x")));
+        assert!(agrees(&[upgrade], None));
+        assert!(!agrees(&[upgrade], Some("x")));
+        assert!(!agrees(&[upgrade, ("sec-websocket-accept", "X")], Some("x")));
+        assert!(!agrees(&[upgrade, accept, accept], Some("x")));
+        assert!(!agrees(&[accept], Some("x")));
+        assert!(!agrees(&[upgrade, upgrade, accept], Some("x")));
+    }
+
+    proptest! {
+        /// Whatever the sizes: every byte, once, in order, and counted on both sides; the end comes last.
+        #[test]
+        fn a_way_loses_nothing(
+            early in prop::collection::vec(any::<u8>(), 0..50),
+            sent in prop::collection::vec(any::<u8>(), 0..40_000),
+            narrow in 1..20_000usize,
+            wide in 1..20_000usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (got, took, gave) = runtime.block_on(async {
+                let ((mut client, mut from), (mut to, mut end)) = (tokio::io::duplex(wide), tokio::io::duplex(narrow));
+                let (mut took, mut gave, mut got) = (0, 0, Vec::new());
+                let mut way = Way::with(Some(Bytes::from(early.clone())));
+                let moving = async {
+                    poll_fn(|context| way.poll(context, &mut from, &mut to, |n| took += n, |n| gave += n)).await.unwrap();
+                    AsyncWriteExt::shutdown(&mut to).await.unwrap();
+                };
+                let sending = async {
+                    client.write_all(&sent).await.unwrap();
+                    AsyncWriteExt::shutdown(&mut client).await.unwrap();
+                };
+                tokio::join!(moving, sending, async { end.read_to_end(&mut got).await.unwrap() });
+                (got, took, gave)
+            });
+            prop_assert_eq!((took, gave), (sent.len(), sent.len() + early.len()));
+            prop_assert!(got == [early, sent].concat());
+        }
+    }
+}
