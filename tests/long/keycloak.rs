@@ -2,10 +2,10 @@
 
 use crate::needs;
 use crate::rig::browser::{Browser, Page};
-use crate::rig_keycloak::{ALICE, Keycloak, SECRET};
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
 use crate::rig::upstream::Upstream;
+use crate::rig_keycloak::{ALICE, Keycloak, SECRET};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
@@ -31,7 +31,12 @@ async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
 
     let asked = browser.open("/.portcullis/logout").await;
     let page = browser.submit(&asked, &asked.form()).await;
-    assert_eq!((page.status().as_u16(), page.url.path()), (200, "/.portcullis/logged-out"), "{}", page.text());
+    assert_eq!(
+        (page.status().as_u16(), page.url.path()),
+        (200, "/.portcullis/logged-out"),
+        "{}",
+        page.text()
+    );
     let again = browser.open("/home").await;
     assert!(again.form_with("password").is_some(), "its session is over too: {}", again.text());
 }

@@ -32,7 +32,8 @@ impl Keycloak {
         copy(&peer::cache().join("keycloak"), &home);
         let realm = std::fs::read_to_string(peer::rigs().join("keycloak/realm.json")).unwrap();
         std::fs::create_dir_all(home.join("data/import")).unwrap();
-        std::fs::write(home.join("data/import/rig-realm.json"), realm.replace("APP", &settings.origin())).unwrap();
+        std::fs::write(home.join("data/import/rig-realm.json"), realm.replace("APP", &settings.origin()))
+            .unwrap();
         let log = std::fs::File::create(folder.path().join("keycloak.log")).unwrap();
         let mut command = Command::new(home.join("bin/kc.sh"));
         command.args(["start-dev", "--import-realm", "--http-host=127.0.0.1"]);
@@ -42,7 +43,8 @@ impl Keycloak {
         command.env("JAVA_OPTS_APPEND", "-XX:TieredStopAtLevel=1");
         // The script starts Java as its child: both are ended, as one group.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let child =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let mut keycloak = Self { child, folder, issuer: format!("http://{address}/realms/rig") };
         keycloak.ready(address).await;
         keycloak
@@ -50,7 +52,9 @@ impl Keycloak {
 
     async fn ready(&mut self, address: SocketAddr) {
         for _ in 0..1800 {
-            let asked = wire::get(address, &address.to_string(), "/realms/rig/.well-known/openid-configuration").await;
+            let asked =
+                wire::get(address, &address.to_string(), "/realms/rig/.well-known/openid-configuration")
+                    .await;
             if asked.is_ok_and(|answer| answer.status == 200) {
                 return;
             }

@@ -99,7 +99,10 @@ impl Chromium {
     /// Waits until a person can read this on the page. A style sheet may show letters in another case.
     pub async fn reads(&self, text: &str) {
         let wanted = text.to_lowercase();
-        until(&format!("\"{text}\" on the page"), || async { self.text().await.to_lowercase().contains(&wanted) }).await;
+        until(&format!("\"{text}\" on the page"), || async {
+            self.text().await.to_lowercase().contains(&wanted)
+        })
+        .await;
     }
 
     /// Opens a second window and goes there; gives its handle.
