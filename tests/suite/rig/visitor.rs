@@ -141,6 +141,11 @@ impl Stream {
         self.line.stall().begin();
     }
 
+    /// How many bytes the client has taken from its socket, whatever it has made of them.
+    pub fn taken(&self) -> usize {
+        self.line.stall().taken()
+    }
+
     /// The client reads again.
     pub fn go_on(&self) {
         self.line.stall().end();

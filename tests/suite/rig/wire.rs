@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -197,6 +197,7 @@ pub async fn tcp(address: SocketAddr, receive_buffer: Option<u32>) -> io::Result
 #[derive(Clone, Default)]
 pub struct Stall {
     on: Arc<AtomicBool>,
+    taken: Arc<AtomicUsize>,
     waker: Arc<std::sync::Mutex<Option<std::task::Waker>>>,
 }
 
@@ -204,6 +205,11 @@ impl Stall {
     /// From now on nothing is read.
     pub fn begin(&self) {
         self.on.store(true, Ordering::SeqCst);
+    }
+
+    /// How many bytes were taken from the socket so far.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
     }
 
     /// Reads again.
@@ -230,7 +236,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Slow<S> {
         if self.stall.on.load(Ordering::SeqCst) {
             return Poll::Pending;
         }
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.stall.taken.fetch_add(buf.filled().len() - before, Ordering::SeqCst);
+        read
     }
 }
 
