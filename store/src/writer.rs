@@ -25,6 +25,8 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(900);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a removal waits for anything: it had better commit late than not at all (R6).
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the writer rests before it asks for the lock again.
+const BREATH: Duration = Duration::from_millis(2);
 /// How many writes share one commit.
 const AT_ONCE: usize = 64;
 /// A commit takes in no further write once it has worked this long.
@@ -165,6 +167,7 @@ impl Task {
             let relaxed = self.is_relaxed_next();
             if let Err(error) = self.begin(relaxed).await {
                 self.give_up(&error);
+                tokio::time::sleep(BREATH).await; // SQLite has waited itself, mostly
                 continue;
             }
             self.collect();
@@ -252,8 +255,8 @@ impl Task {
         }
     }
 
-    /// What is written in this transaction: the removals that wait, or ordinary writes; but one alone where removals
-    /// wait for it.
+    /// What is written in this transaction: the removals that wait, or else ordinary writes, of which there is only
+    /// the first where removals wait for it.
     fn next(&mut self) -> VecDeque<Queued> {
         let may_overtake = !self.served_removals || self.ordinary.is_empty();
         self.served_removals = !self.removals.is_empty() && may_overtake;
@@ -261,9 +264,8 @@ impl Task {
             let many = self.removals.len().min(AT_ONCE);
             return self.removals.drain(..many).collect();
         }
-        let many = if self.removals.is_empty() { AT_ONCE } else { 1 };
         let mut batch = VecDeque::new();
-        while batch.len() < many
+        while batch.len() < AT_ONCE
             && let Some(queued) = self.ordinary.pop_front()
         {
             if queued.asked.elapsed() < QUEUE_PATIENCE {

@@ -1,6 +1,6 @@
 //! Removed and restored users: the name is free at once, the id comes back only to the same person (design §8).
 
-use portcullis_policy::Change;
+use portcullis_policy::{Change, Generation};
 use portcullis_scim::{Outcome, Record, ScimError};
 use portcullis_store::Refusal;
 use serde_json::{Value, json};
@@ -13,6 +13,14 @@ fn with_external_id(name: &str, external_id: &str) -> Value {
 
 fn is_out<T>(done: &Done<T>) -> bool {
     done.takes_away && done.changes.iter().any(|change| matches!(change, Change::Out(..)))
+}
+
+fn generation<T>(done: &Done<T>) -> Generation {
+    let out = |change: &Change| match change {
+        Change::Out(_, generation) => Some(*generation),
+        _ => None,
+    };
+    done.changes.iter().find_map(out).unwrap()
 }
 
 fn created(answer: Result<Outcome, ScimError>) -> Record {
@@ -82,9 +90,10 @@ async fn the_same_external_id_brings_the_person_back() {
     let alice = rig.post("/Users", with_external_id("alice", "x1")).await;
     rig.add_group("crew", &[&alice.id]).await;
     let (hash, before) = rig.sign_in("s1", "alice").await;
-    rig.delete(&user_path(&alice)).await.value.unwrap();
+    let removed = rig.delete(&user_path(&alice)).await;
     let done = rig.write("POST", "/Users", with_external_id("alice.b", "x1")).await;
-    assert!(is_out(&done), "restoring raises the generation");
+    assert!(is_out(&done));
+    assert!(generation(&done) > generation(&removed), "restoring raises the generation");
     let back = created(done.value);
     assert_eq!(back.id, alice.id);
     assert_eq!(back.resource.user_name(), Some("alice.b"));
