@@ -26,7 +26,7 @@ ROWS = [
     ("repeat: a removal that changes nothing is enforced as well", "store/src/directory/user.rs",
      "            let generation = account::known(tx, org, account).await?.generation;\n"
      "            log.change(Change::Out(account, generation));\n", "",
-     "store_failure::whoever_is_removed"),
+     "revocation::a_repeated_removal"),
     ("spawn before the transaction: who has sent everything is heard", "src/listen.rs",
      "        .half_close(true)\n", "",
      "revocation::a_directory_that_hangs_up"),
