@@ -142,7 +142,7 @@ impl Chromium {
     async fn element(&self, selector: &str) -> String {
         let wanted = serde_json::to_string(selector).unwrap();
         let is_there = format!("return document.querySelector({wanted}) !== null");
-        for _ in 0..100 {
+        for _ in 0..400 {
             if self.run(&is_there).await == true {
                 let by = json!({ "using": "css selector", "value": selector });
                 let found = self.ask(Method::POST, "element", Some(by)).await;
