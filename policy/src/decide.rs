@@ -7,9 +7,12 @@ use http::uri::PathAndQuery;
 
 use crate::{Allow, AppId, OnChange, Policy, Principal, Route, Rule, RulesVersion};
 
-/// Leave to forward. Only [`Policy::decide`] makes one; Forward cannot be called without it.
+/// Leave to forward. Only [`Policy::decide`] makes one; Forward cannot be called without it. Cloning shares it.
 #[derive(Clone, Debug)]
-pub struct Pass {
+pub struct Pass(Arc<Leave>);
+
+#[derive(Debug)]
+struct Leave {
     app: AppId,
     rule: Arc<Rule>,
     method: Method,
@@ -20,27 +23,27 @@ pub struct Pass {
 impl Pass {
     /// The app it leads to.
     pub fn app(&self) -> AppId {
-        self.app
+        self.0.app
     }
 
     /// The configuration it was decided under.
     pub fn version(&self) -> RulesVersion {
-        self.version
+        self.0.version
     }
 
     /// The pattern of the rule that allowed it, for the record.
     pub fn rule(&self) -> &str {
-        self.rule.pattern.text()
+        self.0.rule.pattern.text()
     }
 
     /// Whether anybody may come, so that no identity goes up.
     pub fn is_public(&self) -> bool {
-        self.rule.allow == Allow::Public
+        self.0.rule.allow == Allow::Public
     }
 
     /// What happens to a stream under it when the person's headers change.
     pub fn on_change(&self) -> OnChange {
-        self.rule.on_change
+        self.0.rule.on_change
     }
 }
 
@@ -87,13 +90,13 @@ impl Policy {
     ) -> Decision {
         let Route::Site { app, rule } = route else { return Decision::Deny(DenyReason::NoRoute) };
         match allowed(rule, who) {
-            Ok(()) => Decision::Allow(Pass {
+            Ok(()) => Decision::Allow(Pass(Arc::new(Leave {
                 app: app.id,
                 rule: Arc::clone(rule),
                 method: method.clone(),
                 target: target.clone(),
                 version: self.version(),
-            }),
+            }))),
             Err(Refused::Nobody) => Decision::Login,
             Err(Refused::Role) => Decision::Deny(DenyReason::Role),
         }
@@ -101,7 +104,7 @@ impl Policy {
 
     /// Whether an exchange may go on under this configuration and this description of the person. False too when
     /// the rule of its path is gone or says something else now.
-    pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
+    pub fn still_allows(&self, Pass(pass): &Pass, who: &Principal) -> bool {
         if pass.version == self.version() {
             return allowed(&pass.rule, Some(who)).is_ok();
         }
