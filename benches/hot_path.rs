@@ -17,8 +17,8 @@ use portcullis_policy::{
     RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Gate, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Request, Rules, Site,
-    Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
+    Accept, AccessLog, Gate, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Peer, Request, Rules,
+    Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
 };
 use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
@@ -31,6 +31,7 @@ struct World {
     /// Keeps the account in memory as the cache does.
     _sessions: Arc<Sessions>,
     parts: http::request::Parts,
+    peer: Arc<Peer>,
 }
 
 fn policy() -> Arc<Policy> {
@@ -116,12 +117,17 @@ fn world() -> World {
         .header("sec-fetch-mode", "navigate")
         .header("sec-fetch-dest", "document")
         .header("sec-fetch-site", "none");
-    World { gate, _sessions: sessions, parts: request.body(()).unwrap().into_parts().0 }
+    World {
+        peer: gate.peer(PEER),
+        gate,
+        _sessions: sessions,
+        parts: request.body(()).unwrap().into_parts().0,
+    }
 }
 
 fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
     let exchange = InFlight::new();
-    let request = Request { parts: &world.parts, bytes: 512, peer: PEER, exchange: &exchange };
+    let request = Request { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
     let mut record = world.gate.record(&request);
     let verdict = world.gate.pass(&request, &mut record).now_or_never();
     match verdict {
@@ -141,9 +147,8 @@ fn hot_path(criterion: &mut Criterion) {
         bench.iter_batched(
             || world.parts.headers.clone(),
             |mut headers| {
-                let (open, record) = pass(&world);
-                let place = record.place().unwrap().clone();
-                outgoing(&mut headers, &place, open.who(), PEER, &trace);
+                let (open, _record) = pass(&world);
+                outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
                 black_box((headers, open))
             },
             criterion::BatchSize::SmallInput,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -189,7 +190,7 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let mut fields = Fields { out, format, first: true };
     fields.start();
     let detail = line.detail();
-    fields.text("time", Some(&rfc3339(line.time)));
+    fields.bytes("time", Some(&rfc3339(line.time)));
     fields.text("ref", line.reference.as_deref());
     fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
     let site = line.place.as_ref().map(crate::rules::Place::site);
@@ -232,18 +233,24 @@ fn user(who: &Principal, detail: LogIdentity) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The client's address, as far as it is wanted. Written by hand for IPv4: it stands in every line.
 fn client(line: &Line, detail: LogClient) -> Option<String> {
-    use std::net::IpAddr;
+    let dotted = |octets: &[u8], end: &str| {
+        let (mut text, mut number) = (String::with_capacity(18), itoa::Buffer::new());
+        for octet in octets {
+            text.push_str(if text.is_empty() { "" } else { "." });
+            text.push_str(number.format(*octet));
+        }
+        text + end
+    };
     match (detail, line.client) {
         (LogClient::None, _) => None,
-        (LogClient::Full, client) => Some(client.to_string()),
-        (LogClient::Prefix, IpAddr::V4(v4)) => {
-            let [a, b, c, _] = v4.octets();
-            Some(format!("{a}.{b}.{c}.0/24"))
-        }
+        (LogClient::Full, IpAddr::V4(v4)) => Some(dotted(&v4.octets(), "")),
+        (LogClient::Prefix, IpAddr::V4(v4)) => Some(dotted(&v4.octets()[..3], ".0/24")),
+        (LogClient::Full, IpAddr::V6(v6)) => Some(v6.to_string()),
         (LogClient::Prefix, IpAddr::V6(v6)) => {
             let [a, b, c, ..] = v6.segments();
-            Some(format!("{}/48", std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
+            Some(format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
         }
     }
 }
@@ -307,7 +314,7 @@ impl Fields<'_> {
         self.name(name);
         match value {
             None => self.nothing(),
-            Some(value) => drop(write!(self.out, "{value}")),
+            Some(value) => self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         }
     }
 }
@@ -322,6 +329,11 @@ fn is_word(value: &[u8]) -> bool {
 /// A JSON string (RFC 8259 §7). What is not UTF-8 is replaced, so a line is always text.
 fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
+    if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+        out.extend_from_slice(value);
+        out.push(b'"');
+        return;
+    }
     for c in String::from_utf8_lossy(value).chars() {
         match c {
             '"' => out.extend_from_slice(b"\\\""),
@@ -337,12 +349,25 @@ fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
 }
 
 /// `2026-03-01T12:00:00.123Z`.
-fn rfc3339(time: Timestamp) -> String {
+fn rfc3339(time: Timestamp) -> [u8; 24] {
+    fn put(place: &mut [u8], number: i64) {
+        let mut left = number.unsigned_abs();
+        for digit in place.iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+    }
     let (days, second) = (time.seconds().div_euclid(86_400), time.seconds().rem_euclid(86_400));
     let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let ms = time.0.rem_euclid(1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    put(&mut text[0..4], year);
+    put(&mut text[5..7], month);
+    put(&mut text[8..10], day);
+    put(&mut text[11..13], second / 3600);
+    put(&mut text[14..16], second / 60 % 60);
+    put(&mut text[17..19], second % 60);
+    put(&mut text[20..23], time.0.rem_euclid(1000));
+    text
 }
 
 /// The date of a day counted from 1970-01-01, in the Gregorian calendar. A year begins in March here, so that the
@@ -363,7 +388,6 @@ mod tests {
     use super::*;
     use crate::record::{Decision, Over};
     use proptest::prelude::*;
-    use std::net::IpAddr;
 
     fn line() -> Line {
         Line {
@@ -424,7 +448,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp(seconds * 1000)), expected);
+            assert_eq!(rfc3339(Timestamp(seconds * 1000)), expected.as_bytes());
         }
     }
 

@@ -6,6 +6,7 @@
 
 use bytes::{BufMut, BytesMut};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use memchr::memchr;
 use portcullis_keys::sha256;
 use url::Url;
 
@@ -27,29 +28,27 @@ pub fn session_cookie(public_url: &Url) -> String {
 
 /// The value of the one cookie with this name; `None` where there is none or more than one.
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let mut named = pairs(headers).filter(|(found, _)| *found == name.as_bytes());
-    let (_, value) = named.next()?;
-    named.next().is_none().then_some(value)
+    let named = |pair: &'a [u8]| {
+        let (found, value) = split(pair);
+        (found == name.as_bytes()).then_some(value)
+    };
+    let mut values = pairs(headers).filter(|pair| pair.starts_with(name.as_bytes())).filter_map(named);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
 }
 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
-    let ours = pairs(headers).any(|(name, _)| is_ours(name));
+    let ours = pairs(headers).any(is_ours);
     if !ours && headers.get_all(COOKIE).iter().nth(1).is_none() {
         return false;
     }
-    let mut rest = BytesMut::new();
-    for field in headers.get_all(COOKIE) {
-        for pair in field.as_bytes().split(|byte| *byte == b';') {
-            let pair = trim(pair);
-            if pair.is_empty() || is_ours(split(pair).0) {
-                continue;
-            }
-            if !rest.is_empty() {
-                rest.put_slice(b"; ");
-            }
-            rest.put_slice(pair);
+    let mut rest = BytesMut::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
+    for pair in pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
+        if !rest.is_empty() {
+            rest.put_slice(b"; ");
         }
+        rest.put_slice(pair);
     }
     match HeaderValue::from_maybe_shared(rest.freeze()) {
         Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
@@ -60,7 +59,8 @@ pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
 
 /// Takes `Set-Cookie` fields that name a cookie of ours out of an application's answer; says how many.
 pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
-    let sets_ours = |field: &HeaderValue| is_ours(split(field.as_bytes()).0);
+    let sets_ours =
+        |field: &HeaderValue| between(field.as_bytes()).next().is_some_and(|set| is_ours(set.trim_ascii()));
     let ours = headers.get_all(SET_COOKIE).iter().filter(|field| sets_ours(field)).count();
     if ours > 0 {
         let kept: Vec<HeaderValue> =
@@ -73,32 +73,37 @@ pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
     ours
 }
 
-/// Any cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does not care must not see it.
-fn is_ours(name: &[u8]) -> bool {
+/// Whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does not care
+/// must not see it.
+fn is_ours(pair: &[u8]) -> bool {
     [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        pair.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
     })
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers
-        .get_all(COOKIE)
-        .into_iter()
-        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
-        .map(split)
+/// Every pair of every field, without blanks around it.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(COOKIE).into_iter();
+    fields.flat_map(|field| between(field.as_bytes())).map(<[u8]>::trim_ascii)
+}
+
+/// What stands between the semicolons of a field.
+fn between(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr(b';', text);
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 /// Name and value, without blanks around them. A pair without `=` is all name.
 fn split(pair: &[u8]) -> (&[u8], &[u8]) {
-    let pair = pair.split(|byte| *byte == b';').next().unwrap_or_default();
-    match pair.iter().position(|byte| *byte == b'=') {
-        Some(at) => (trim(&pair[..at]), trim(&pair[at + 1..])),
-        None => (trim(pair), b""),
+    match memchr(b'=', pair) {
+        Some(at) => (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()),
+        None => (pair.trim_ascii(), b""),
     }
-}
-
-fn trim(text: &[u8]) -> &[u8] {
-    text.trim_ascii()
 }
 
 #[cfg(test)]

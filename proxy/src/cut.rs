@@ -7,18 +7,17 @@
 //!
 //! Time limits are kept by one clock for all exchanges instead of a timer each: those cost more than all six rooms.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
@@ -29,8 +28,10 @@ use pingora::server::ShutdownWatch;
 use portcullis_session::InFlight;
 use slab::Slab;
 
-use crate::gate::Hooks;
+use crate::gate::{Gate, Hooks};
+use crate::peer::Peer;
 use crate::rules::Limits;
+use crate::striped::{self, Apart};
 
 tokio::task_local! {
     static SLOT: Arc<Slot>;
@@ -46,20 +47,34 @@ pub(crate) fn slot() -> Option<Arc<Slot>> {
 pub(crate) struct Slot {
     /// What the register of exchanges knows it by.
     pub(crate) in_flight: InFlight,
+    /// Where it came in.
+    socket: Arc<Socket>,
     /// The tick at which its time is up; 0 while nothing is waited for, [`STRUCK`] once the clock found it due.
     due: AtomicU64,
     /// The application's time was up.
     late: AtomicBool,
     /// The whole head has been read.
     begun: AtomicBool,
-    /// It must end although the register did not say so.
-    doomed: AtomicBool,
+    /// What its own task has turned it into: [`RUNS`], [`ENDS`] or [`GOES_ON`].
+    turn: AtomicU8,
     /// The application's socket while its answer is waited for; -1 otherwise.
     upstream: AtomicI32,
     next: Next,
-    waker: AtomicWaker,
+}
+
+/// A client's socket, as all exchanges on it see it.
+#[derive(Debug)]
+struct Socket {
+    peer: Arc<Peer>,
     clock: Arc<Clock>,
 }
+
+/// Pingora has it.
+const RUNS: u8 = 0;
+/// It must end although the register did not say so.
+const ENDS: u8 = 1;
+/// Something else has it from now on.
+const GOES_ON: u8 = 2;
 
 /// What takes Pingora's place.
 #[derive(Default)]
@@ -74,6 +89,11 @@ impl fmt::Debug for Next {
 }
 
 impl Slot {
+    /// Who is at the other end of the socket.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.socket.peer
+    }
+
     /// The head is here: from now on it is an exchange.
     pub(crate) fn head_is_read(&self) {
         self.begun.store(true, Ordering::Relaxed);
@@ -83,13 +103,13 @@ impl Slot {
     /// The application's socket is connected; its answer must begin in time. A later call begins anew.
     pub(crate) fn waits_for(&self, upstream: RawFd, limit: Duration) {
         self.upstream.store(upstream, Ordering::Relaxed);
-        self.due.store(self.clock.at(limit), Ordering::Relaxed);
+        self.due.store(self.socket.clock.at(limit), Ordering::Relaxed);
     }
 
     /// The client sent a piece of its body: the application's time begins anew.
     pub(crate) fn goes_on(&self, limit: Duration) {
         if self.upstream.load(Ordering::Relaxed) >= 0 {
-            self.due.store(self.clock.at(limit), Ordering::Relaxed);
+            self.due.store(self.socket.clock.at(limit), Ordering::Relaxed);
         }
     }
 
@@ -106,13 +126,14 @@ impl Slot {
 
     /// Cuts from inside: whoever calls this does not come back.
     pub(crate) async fn end(&self) {
-        self.doomed.store(true, Ordering::Relaxed);
+        self.turn.store(ENDS, Ordering::Relaxed);
         pending().await
     }
 
     /// Goes on as `next`, which has taken the sockets. Pingora's part is dropped: whoever calls this does not come back.
     pub(crate) async fn goes_on_as(&self, next: impl Future<Output = ()> + Send + 'static) {
         *self.next.0.lock() = Some(Box::pin(next));
+        self.turn.store(GOES_ON, Ordering::Relaxed);
         pending().await
     }
 
@@ -123,13 +144,14 @@ impl Slot {
             && due <= now
             && self.due.compare_exchange(due, STRUCK, Ordering::Release, Ordering::Relaxed).is_ok()
         {
-            self.waker.wake();
+            self.in_flight.nudge();
         }
     }
 
     /// Whether the clock has struck since this was asked last.
     fn has_struck(&self) -> bool {
-        self.due.compare_exchange(STRUCK, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.due.load(Ordering::Relaxed) == STRUCK
+            && self.due.compare_exchange(STRUCK, 0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -139,10 +161,10 @@ const STRUCK: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Clock {
     now: AtomicU64,
-    shards: [Mutex<Slab<Arc<Slot>>>; SHARDS],
+    /// Each thread enters at its own.
+    shards: [Apart<Mutex<Slab<Arc<Slot>>>>; striped::STRIPES],
 }
 
-const SHARDS: usize = 16;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Clock {
@@ -162,7 +184,7 @@ impl Clock {
     fn tick(&self) {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
         for shard in &self.shards {
-            for (_, slot) in &*shard.lock() {
+            for (_, slot) in &*shard.0.lock() {
                 slot.look(now);
             }
         }
@@ -174,32 +196,24 @@ impl Clock {
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         self.now.load(Ordering::Relaxed).saturating_add(ticks).saturating_add(1).min(STRUCK - 1)
     }
-
-    fn enter(self: &Arc<Self>, head_within: Option<Duration>) -> Watched {
-        let slot = Arc::new(Slot {
-            in_flight: InFlight::new(),
-            due: AtomicU64::new(head_within.map_or(0, |limit| self.at(limit))),
-            late: AtomicBool::new(false),
-            begun: AtomicBool::new(head_within.is_none()),
-            doomed: AtomicBool::new(false),
-            upstream: AtomicI32::new(-1),
-            next: Next::default(),
-            waker: AtomicWaker::new(),
-            clock: self.clone(),
-        });
-        let shard = own_shard();
-        let key = self.shards[shard].lock().insert(slot.clone());
-        Watched { slot, shard, key }
-    }
 }
 
-/// Each thread enters at its own shard; an exchange leaves where it entered.
-fn own_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-    }
-    MINE.with(Cell::get)
+/// An exchange begins.
+fn enter(socket: &Arc<Socket>, head_within: Option<Duration>) -> Watched {
+    let clock = &socket.clock;
+    let slot = Arc::new(Slot {
+        in_flight: InFlight::new(),
+        socket: socket.clone(),
+        due: AtomicU64::new(head_within.map_or(0, |limit| clock.at(limit))),
+        late: AtomicBool::new(false),
+        begun: AtomicBool::new(head_within.is_none()),
+        turn: AtomicU8::new(RUNS),
+        upstream: AtomicI32::new(-1),
+        next: Next::default(),
+    });
+    let shard = striped::own_stripe(); // an exchange leaves where it entered
+    let key = clock.shards[shard].0.lock().insert(slot.clone());
+    Watched { slot, shard, key }
 }
 
 struct Watched {
@@ -210,13 +224,14 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.slot.clock.shards[self.shard].lock().remove(self.key);
+        self.slot.socket.clock.shards[self.shard].0.lock().remove(self.key);
     }
 }
 
 /// What listeners hand sockets to. Makes a [`Connection`] of each.
 pub(crate) struct Door {
     pub(crate) proxy: Arc<HttpProxy<Hooks>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) limits: Limits,
     /// How many sockets of clients are open.
@@ -226,8 +241,11 @@ pub(crate) struct Door {
 /// One socket of a client, plain or after its TLS handshake.
 struct Connection {
     proxy: Arc<HttpProxy<Hooks>>,
+    gate: Arc<Gate>,
     clock: Arc<Clock>,
     limits: Limits,
+    /// Known with its first exchange.
+    socket: OnceLock<Arc<Socket>>,
     /// How many exchanges it has begun.
     exchanges: AtomicU32,
 }
@@ -259,8 +277,10 @@ impl ServerApp for Door {
         }
         let connection = Arc::new(Connection {
             proxy: self.proxy.clone(),
+            gate: self.gate.clone(),
             clock: self.clock.clone(),
             limits: self.limits,
+            socket: OnceLock::new(),
             exchanges: AtomicU32::new(0),
         });
         // An HTTP/2 handshake has no limit of its own either.
@@ -281,6 +301,14 @@ impl ServerApp for Door {
     }
 }
 
+impl Connection {
+    fn socket(&self, session: &ServerSession) -> Arc<Socket> {
+        let address = session.client_addr().and_then(|address| address.as_inet());
+        let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), SocketAddr::ip);
+        Arc::new(Socket { peer: self.gate.peer(address), clock: self.clock.clone() })
+    }
+}
+
 #[async_trait]
 impl HttpServerApp for Connection {
     async fn process_new_http(
@@ -289,21 +317,22 @@ impl HttpServerApp for Connection {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let is_first = self.exchanges.fetch_add(1, Ordering::Relaxed) == 0;
-        let socket = session.as_http1().map(|session| session.stream().id());
+        let socket = self.socket.get_or_init(|| self.socket(&session));
+        let number = session.as_http1().map(|session| session.stream().id());
         // On a connection that is used again the head may come after a pause; of HTTP/2 it is here already.
         let pause = if is_first { Duration::ZERO } else { self.limits.idle };
-        let head_within = socket.map(|_| pause + self.limits.head_time);
-        let watched = self.clock.enter(head_within);
+        let head_within = number.map(|_| pause + self.limits.head_time);
+        let watched = enter(socket, head_within);
         let slot = &*watched.slot;
+        let mut ended = slot.in_flight.ended();
         let mut exchange =
             pin!(Some(SLOT.scope(watched.slot.clone(), self.proxy.process_new_http(session, shutdown))));
         let mut going: Option<Going> = None;
         poll_fn(|context| {
-            if slot.in_flight.poll_ended(context).is_ready() {
-                reset(socket);
+            if Pin::new(&mut ended).poll(context).is_ready() {
+                reset(number);
                 return Poll::Ready(None);
             }
-            slot.waker.register(context.waker());
             if slot.has_struck() {
                 if !slot.begun.load(Ordering::Relaxed) {
                     return Poll::Ready(None);
@@ -312,22 +341,27 @@ impl HttpServerApp for Connection {
                 // Its reading end becomes ready, and the proxy's own error path answers.
                 hang_up(slot.upstream.swap(-1, Ordering::Relaxed));
             }
+            if let Some(going) = &mut going {
+                return going.as_mut().poll(context).map(|()| None);
+            }
             let polled = match exchange.as_mut().as_pin_mut() {
                 Some(proxied) => proxied.poll(context),
                 None => Poll::Pending,
             };
-            if let Some(next) = slot.next.0.lock().take() {
-                exchange.set(None);
-                going = Some(next);
+            match slot.turn.load(Ordering::Relaxed) {
+                ENDS if polled.is_pending() => {
+                    reset(number);
+                    Poll::Ready(None)
+                }
+                GOES_ON => {
+                    exchange.set(None);
+                    going = slot.next.0.lock().take();
+                    going
+                        .as_mut()
+                        .map_or(Poll::Ready(None), |going| going.as_mut().poll(context).map(|()| None))
+                }
+                _ => polled,
             }
-            if let Some(going) = &mut going {
-                return going.as_mut().poll(context).map(|()| None);
-            }
-            if polled.is_pending() && slot.doomed.load(Ordering::Relaxed) {
-                reset(socket);
-                return Poll::Ready(None);
-            }
-            polled
         })
         .await
     }
@@ -372,6 +406,12 @@ fn with_socket(socket: RawFd, act: impl FnOnce(BorrowedFd<'_>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test;
+
+    fn enter(clock: &Arc<Clock>, head_within: Option<Duration>) -> Watched {
+        let socket = Socket { peer: test::gate().peer(test::PEER), clock: clock.clone() };
+        super::enter(&Arc::new(socket), head_within)
+    }
 
     fn is_late(watched: &Watched) -> bool {
         watched.slot.has_struck()
@@ -380,7 +420,7 @@ mod tests {
     #[test]
     fn the_clock_never_strikes_early() {
         let clock = Clock::new();
-        let watched = clock.enter(Some(TICK * 3));
+        let watched = enter(&clock, Some(TICK * 3));
         for _ in 0..3 {
             clock.tick();
             assert!(!is_late(&watched));
@@ -392,7 +432,8 @@ mod tests {
     #[test]
     fn what_is_no_longer_waited_for_is_never_late() {
         let clock = Clock::new();
-        let (read, answered, unwatched) = (clock.enter(Some(TICK)), clock.enter(None), clock.enter(None));
+        let (read, answered, unwatched) =
+            (enter(&clock, Some(TICK)), enter(&clock, None), enter(&clock, None));
         read.slot.head_is_read();
         answered.slot.waits_for(0, TICK);
         answered.slot.waits_no_more();
@@ -406,7 +447,7 @@ mod tests {
     #[test]
     fn a_body_that_comes_in_pieces_gives_time() {
         let clock = Clock::new();
-        let watched = clock.enter(None);
+        let watched = enter(&clock, None);
         watched.slot.waits_for(0, TICK * 2);
         for _ in 0..10 {
             clock.tick();
@@ -420,7 +461,7 @@ mod tests {
     #[test]
     fn whoever_leaves_is_forgotten() {
         let clock = Clock::new();
-        drop(clock.enter(Some(TICK)));
-        assert!(clock.shards.iter().all(|shard| shard.lock().is_empty()));
+        drop(enter(&clock, Some(TICK)));
+        assert!(clock.shards.iter().all(|shard| shard.0.lock().is_empty()));
     }
 }

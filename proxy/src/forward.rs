@@ -7,15 +7,14 @@
 mod underway;
 mod upstream;
 
-use std::net::IpAddr;
-
 use bytes::BytesMut;
 use http::header::{ALT_SVC, HOST, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use portcullis_policy::Principal;
 
-pub(crate) use underway::Underway;
+pub(crate) use underway::{Underway, forget_spelling};
 pub use upstream::{HostSent, Upstream, UpstreamError, UpstreamSettings};
 
+use crate::peer::Peer;
 use crate::rules::{Place, Site};
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::{caching, cookies};
@@ -23,6 +22,9 @@ use crate::{caching, cookies};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// How many fields speak of the way a request came.
+const OURS: usize = 6;
 
 /// What an application says of its own connection to us.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -37,43 +39,41 @@ pub fn outgoing(
     headers: &mut HeaderMap,
     place: &Place,
     who: Option<&Principal>,
-    peer: IpAddr,
+    peer: &Peer,
     trace: &Trace,
 ) -> usize {
     let (site, accept) = (place.site(), &place.rules().accept);
-    let from_proxy = accept.trusted.contains(peer);
+    let from_proxy = accept.trusted.contains(peer.address());
     let came_by = came_by(headers, peer, from_proxy);
     let stripped = accept.strip.clean(headers, from_proxy);
     cookies::cut_out(headers);
 
-    headers.insert(HOST, site.upstream.host(site).clone());
+    let identity = who.map(Principal::headers).unwrap_or_default();
+    headers.reserve(OURS + identity.len()); // it grows once and not twice
+    headers.insert(HOST, place.host().clone());
     headers.insert(X_FORWARDED_PROTO, site.scheme.clone());
-    headers.insert(X_FORWARDED_HOST, site.authority.clone());
-    if let Some(came_by) = came_by {
-        headers.insert(X_FORWARDED_FOR, came_by);
-    }
-    headers.insert(X_REQUEST_ID, trace.request().clone());
-    headers.insert(TRACEPARENT, trace.parent().clone());
-    for (name, value) in who.map(Principal::headers).unwrap_or_default() {
+    headers.insert(X_FORWARDED_HOST, place.authority().clone());
+    headers.insert(X_FORWARDED_FOR, came_by);
+    headers.insert(X_REQUEST_ID, trace.request());
+    headers.insert(TRACEPARENT, trace.parent());
+    for (name, value) in identity {
         headers.insert(name.clone(), value.clone());
     }
     stripped
 }
 
 /// `X-Forwarded-For`: what a trusted proxy said, then our peer.
-fn came_by(headers: &HeaderMap, peer: IpAddr, from_proxy: bool) -> Option<HeaderValue> {
-    let peer = peer.to_canonical().to_string();
-    let mut said = headers.get_all(X_FORWARDED_FOR).iter().filter(|_| from_proxy).peekable();
-    if said.peek().is_none() {
-        return HeaderValue::from_maybe_shared(bytes::Bytes::from(peer)).ok();
+fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
+    if !from_proxy || !headers.contains_key(X_FORWARDED_FOR) {
+        return peer.text().clone();
     }
     let mut all = BytesMut::new();
-    for field in said {
+    for field in headers.get_all(X_FORWARDED_FOR) {
         all.extend_from_slice(field.as_bytes());
         all.extend_from_slice(b", ");
     }
-    all.extend_from_slice(peer.as_bytes());
-    HeaderValue::from_maybe_shared(all.freeze()).ok()
+    all.extend_from_slice(peer.text().as_bytes());
+    HeaderValue::from_maybe_shared(all.freeze()).unwrap_or_else(|_| peer.text().clone())
 }
 
 /// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
@@ -110,12 +110,19 @@ mod tests {
     use super::*;
     use crate::test::{self, PEER};
     use proptest::prelude::*;
+    use std::net::IpAddr;
 
     fn up(fields: &[(&str, &str)], peer: IpAddr) -> HeaderMap {
         let mut headers = test::fields(fields);
         let place = test::place();
         let who = test::alice(place.rules().policy());
-        outgoing(&mut headers, &place, Some(&who), peer, &Trace::of(&HeaderMap::new(), false));
+        outgoing(
+            &mut headers,
+            &place,
+            Some(&who),
+            &test::gate().peer(peer),
+            &Trace::of(&HeaderMap::new(), false),
+        );
         headers
     }
 
@@ -184,7 +191,13 @@ mod tests {
     #[test]
     fn a_public_rule_tells_nobodys_name() {
         let mut headers = test::fields(&[("x-forwarded-user", "mallory")]);
-        outgoing(&mut headers, &test::place(), None, PEER, &Trace::of(&HeaderMap::new(), false));
+        outgoing(
+            &mut headers,
+            &test::place(),
+            None,
+            &test::gate().peer(PEER),
+            &Trace::of(&HeaderMap::new(), false),
+        );
         assert!(!headers.contains_key("x-forwarded-user"));
     }
 

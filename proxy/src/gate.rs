@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, Pass, Principal, Route};
+use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route};
 use portcullis_session::{Enrolment, InFlight, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
@@ -23,11 +23,12 @@ use crate::answer::{self, Refusal};
 use crate::identify::{Load, Search};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
+use crate::peer::Peer;
 use crate::record::{Line, Record, Recorder};
 use crate::rules::{Place, Rules};
 use crate::trace::Trace;
 
-pub(crate) use hooks::{Hooks, Passage, peer};
+pub(crate) use hooks::{Hooks, Passage};
 
 /// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
 const ROUNDS: usize = 3;
@@ -71,7 +72,7 @@ pub struct Request<'a> {
     /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
     pub bytes: usize,
     /// Who is at the other end of the socket.
-    pub peer: IpAddr,
+    pub peer: &'a Arc<Peer>,
     /// What the register of exchanges knows it by.
     pub exchange: &'a InFlight,
 }
@@ -88,12 +89,18 @@ pub enum Verdict {
 /// Leave to forward, and what it stands on. Dropping it leaves the register.
 #[derive(Debug)]
 pub struct Open {
+    place: Place,
     pass: Pass,
     who: Option<Arc<Principal>>,
     enrolment: Option<Enrolment>,
 }
 
 impl Open {
+    /// The configuration it was decided under, and the app.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The leave.
     pub fn pass(&self) -> &Pass {
         &self.pass
@@ -119,9 +126,14 @@ impl Gate {
         Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle, draining })
     }
 
+    /// Whoever is at the other end of a new socket.
+    pub fn peer(&self, address: IpAddr) -> Arc<Peer> {
+        Arc::new(Peer::new(address, self.recorder.clone()))
+    }
+
     /// The record of a request that has just been read.
     pub fn record(&self, request: &Request<'_>) -> Record {
-        Record::new(&self.recorder, request.exchange, request.parts, request.peer)
+        Record::new(request)
     }
 
     /// The rooms up to the decision. Needs no socket.
@@ -131,14 +143,19 @@ impl Gate {
     pub async fn pass(&self, request: &Request<'_>, record: &mut Record) -> Result<Verdict, Refusal> {
         let mut search = Search::default();
         for _ in 0..ROUNDS {
-            let rules = self.rules.load_full(); // one file a round
-            let head = rules.accept.read(request.parts, request.bytes, request.peer)?; // Accept
-            record.accepted(&head, || Trace::of(head.headers, rules.accept.trusted.contains(request.peer)));
-            let place = Place::of_host(&rules, head.host);
+            let rules = self.rules.load(); // one file a round
+            let from_proxy = rules.accept.trusted.contains(request.peer.address());
+            let head = rules.accept.read(request.parts, request.bytes, request.peer.address())?; // Accept
+            record.accepted(&head, || Trace::of(head.headers, from_proxy));
+            let place = request.peer.place(&rules, head.host);
             record.arrived(place.as_ref());
+            let place = place.ok_or(DenyReason::UnknownHost)?;
+            let policy = place.rules().policy();
             let asked = Asked { host: head.host, target: head.target, method: head.method };
-            let route = rules.policy.route(&asked)?; // Route: the rule of the path, or a page of ours
-            let place = place.filter(|place| place.app().id == route.app().id).ok_or(Refusal::Fault)?;
+            let route = policy.route(&asked)?; // Route: the rule of the path, or a page of ours
+            if place.app().id != route.app().id {
+                return Err(Refusal::Fault);
+            }
             if let Route::Ours { .. } = route {
                 return Ok(Verdict::Own);
             }
@@ -146,7 +163,7 @@ impl Gate {
                 return Err(Refusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
-                self.identify(&head, &place, request.exchange, &mut search, record.time()).await? // Identify
+                self.identify(&head, &place, request, &mut search, record.time()).await? // Identify
             } else {
                 None
             };
@@ -155,9 +172,9 @@ impl Gate {
                 continue;
             };
             record.identified(enrolment.as_ref(), who.as_ref());
-            match rules.policy.decide(&route, who.as_deref(), head.method, head.target) {
+            match policy.decide(&route, who.as_deref(), head.method, head.target) {
                 Decision::Allow(pass) if stands(enrolment.as_ref(), &pass, who.as_ref()) => {
-                    return Ok(Verdict::Open(Open { pass, who, enrolment }));
+                    return Ok(Verdict::Open(Open { place, pass, who, enrolment }));
                 }
                 Decision::Allow(_) => {} // roles or rules moved meanwhile
                 Decision::Login => return Err(Refusal::Login),
@@ -190,7 +207,7 @@ mod tests {
     async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
         let (parts, exchange) = (request.into_parts().0, InFlight::new());
-        let request = Request { parts: &parts, bytes: 1, peer: PEER, exchange: &exchange };
+        let request = Request { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
         let mut record = gate.record(&request);
         gate.pass(&request, &mut record).await
     }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use portcullis_policy::{AppId, SessionHash, Timestamp};
-use portcullis_session::{Ended, Enrolment, InFlight};
+use portcullis_policy::{App, AppId, SessionHash, Timestamp};
+use portcullis_session::{Ended, Enrolment, InFlight, Session};
 use tokio::time::Instant;
 
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::cookies;
-use crate::gate::Gate;
+use crate::gate::{Gate, Request};
 use crate::rules::Place;
 
 /// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.
@@ -54,28 +54,44 @@ impl Gate {
         &self,
         head: &Head<'_>,
         place: &Place,
-        exchange: &InFlight,
+        request: &Request<'_>,
         search: &mut Search,
         now: Timestamp,
     ) -> Result<Option<Enrolment>, Refusal> {
         let app = place.app();
         let Some(value) = cookies::find(head.headers, &place.site().cookie) else { return Ok(None) };
+        let shown = request.peer.session(app.id, value).filter(|_| !search.cold);
+        if let Some(session) = shown {
+            return self.enter(&session, app, request.exchange, now);
+        }
         let Some(hash) = self.keys.open_cookie(app.id, value) else { return Ok(None) };
         if !search.cold
             && let Some(session) = self.sessions.find(&hash)
         {
-            self.recorder.metrics.warm.inc();
-            if session.org() != app.org {
-                return Ok(None);
-            }
-            return session.enter(app.id, exchange, now).map(Some).map_err(Refusal::Ended);
+            request.peer.keep(app.id, value, &session);
+            return self.enter(&session, app, request.exchange, now);
         }
         self.recorder.metrics.cold.inc();
         let until = *search.until.get_or_insert_with(|| Instant::now() + PATIENCE);
-        match tokio::time::timeout_at(until, (self.load)(hash, app.id, exchange.clone())).await {
+        match tokio::time::timeout_at(until, (self.load)(hash, app.id, request.exchange.clone())).await {
             Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
             Ok(Err(LoadError::Ended(ended))) => Err(Refusal::Ended(ended)),
             Ok(Err(LoadError::Unavailable)) | Err(_) => Err(Refusal::Unproven),
         }
+    }
+
+    /// The warm road: a session in memory lets the exchange in, or says why not.
+    fn enter(
+        &self,
+        session: &Arc<Session>,
+        app: &App,
+        exchange: &InFlight,
+        now: Timestamp,
+    ) -> Result<Option<Enrolment>, Refusal> {
+        self.recorder.metrics.warm.inc();
+        if session.org() != app.org {
+            return Ok(None);
+        }
+        session.enter(app.id, exchange, now).map(Some).map_err(Refusal::Ended)
     }
 }

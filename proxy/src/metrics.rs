@@ -1,14 +1,16 @@
 //! What the data plane counts. No label can be filled by an outsider, and no value is a name.
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
 use crate::record::Decision;
+use crate::striped::Striped;
+
+type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
+type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 
 /// The counters, each a handle of its own: nothing is looked up by name while requests pass.
 #[derive(Debug)]

@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::accept::Head;
 use crate::access_log::AccessLog;
+use crate::gate::Request;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 use crate::rules::{LogDetail, Place};
 use crate::trace::Trace;
 
@@ -159,25 +161,21 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub struct Record {
     line: Option<Box<Line>>,
-    to: Arc<Recorder>,
+    peer: Arc<Peer>,
     exchange: InFlight,
     started: Instant,
     decided: Option<Instant>,
 }
 
 impl Record {
-    pub(crate) fn new(
-        to: &Arc<Recorder>,
-        exchange: &InFlight,
-        parts: &http::request::Parts,
-        client: IpAddr,
-    ) -> Self {
+    pub(crate) fn new(request: &Request<'_>) -> Self {
+        let parts = request.parts;
         let host = match (parts.uri.authority(), parts.headers.get(http::header::HOST)) {
             (Some(authority), _) => Asked::Authority(authority.clone()),
             (None, Some(field)) => Asked::Field(field.clone()),
             (None, None) => Asked::Nothing,
         };
-        to.metrics.live.inc();
+        request.peer.recorder().metrics.live.inc();
         let line = Box::new(Line {
             time: Timestamp::now(),
             reference: None,
@@ -197,12 +195,12 @@ impl Record {
             gate_us: 0,
             upstream_ms: None,
             over: Over::Stopped,
-            client,
+            client: request.peer.address(),
         });
         Self {
             line: Some(line),
-            to: to.clone(),
-            exchange: exchange.clone(),
+            peer: request.peer.clone(),
+            exchange: request.exchange.clone(),
             started: Instant::now(),
             decided: None,
         }
@@ -249,11 +247,10 @@ impl Record {
         });
     }
 
-    /// It goes up. Gives the place, which is known by then.
-    pub(crate) fn opened(&mut self, pass: &Pass) -> Option<Place> {
+    /// It goes up.
+    pub(crate) fn opened(&mut self, pass: &Pass) {
         self.decided(if pass.is_public() { Decision::Public } else { Decision::Allow }, "");
         self.note(|line| line.pass = Some(pass.clone()));
-        self.place().cloned()
     }
 
     pub(crate) fn decided(&mut self, decision: Decision, reason: &'static str) {
@@ -298,14 +295,14 @@ impl Record {
             line.over = Over::Cut;
             line.reason = why.word();
         });
-        self.to.metrics.cut(why);
+        self.peer.recorder().metrics.cut(why);
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
-        let metrics = &self.to.metrics;
+        let Recorder { metrics, log, references } = self.peer.recorder();
         metrics.live.dec();
         metrics.decided(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.
@@ -317,11 +314,11 @@ impl Drop for Record {
             metrics.cut(ended);
         }
         if line.reference.is_some()
-            && let Some(references) = &self.to.references
+            && let Some(references) = references
         {
             let _ = references.try_send(Line::clone(&line)); // the line itself is in the access log
         }
-        if !self.to.log.write(line) {
+        if !log.write(line) {
             metrics.log_lines_dropped.inc();
         }
     }

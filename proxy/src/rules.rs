@@ -64,37 +64,64 @@ impl Rules {
     }
 }
 
-/// A configuration and one of its apps.
+/// A configuration and one of its apps, for the requests of one client's socket. Cloning shares it.
+///
+/// Each socket has its own, with texts of its own too: what all requests share is counted by all cores, and for a
+/// count that they all write they wait for each other.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place(Arc<Held>);
+
+struct Held {
     rules: Arc<Rules>,
     at: usize,
+    /// As the client named it.
+    asked: String,
+    authority: HeaderValue,
+    host: HeaderValue,
 }
 
 impl Place {
     /// The app that a host names, as policy compares them: case folded, any port. Policy has the last word.
-    pub(crate) fn of_host(rules: &Arc<Rules>, host: &str) -> Option<Self> {
+    pub(crate) fn of_host(rules: &Arc<Rules>, host_asked: &str) -> Option<Self> {
         let names = |app: &App| {
-            host.get(..app.host.len()).is_some_and(|start| start.eq_ignore_ascii_case(&app.host))
-                && matches!(host.as_bytes().get(app.host.len()), None | Some(b':'))
+            host_asked.get(..app.host.len()).is_some_and(|start| start.eq_ignore_ascii_case(&app.host))
+                && matches!(host_asked.as_bytes().get(app.host.len()), None | Some(b':'))
         };
         let at = rules.policy.apps().iter().position(names)?;
-        Some(Self { rules: rules.clone(), at })
+        let site = &rules.sites[at];
+        let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+        let (authority, host) = (own(&site.authority)?, own(site.upstream.host(site))?);
+        Some(Self(Arc::new(Held { rules: rules.clone(), at, asked: host_asked.into(), authority, host })))
+    }
+
+    /// Whether it is the place of this host under these rules.
+    pub(crate) fn is_of(&self, rules: &Arc<Rules>, host: &str) -> bool {
+        Arc::ptr_eq(&self.0.rules, rules) && self.0.asked == host
     }
 
     /// The configuration.
     pub fn rules(&self) -> &Arc<Rules> {
-        &self.rules
+        &self.0.rules
     }
 
     /// What the data plane knows of the app.
     pub fn site(&self) -> &Site {
-        &self.rules.sites[self.at]
+        &self.0.rules.sites[self.0.at]
     }
 
     /// What policy knows of the app.
     pub fn app(&self) -> &App {
-        &self.rules.policy.apps()[self.at]
+        &self.0.rules.policy.apps()[self.0.at]
+    }
+
+    /// Host and port of the public URL.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        &self.0.authority
+    }
+
+    /// What `Host` says to the application.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.0.host
     }
 
     /// The path of one of our own pages.

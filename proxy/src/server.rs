@@ -184,7 +184,7 @@ impl Server {
         let mut fds = Fds::new();
         let mut service = Service::new(
             "proxy".into(),
-            Door { proxy: Arc::new(proxy), clock, limits, sockets: sockets.clone() },
+            Door { proxy: Arc::new(proxy), gate: gate.clone(), clock, limits, sockets: sockets.clone() },
         );
         for bound in bound {
             let name = bound.address.to_string();

@@ -5,6 +5,7 @@
 //! system's.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_keys::Random;
@@ -12,40 +13,64 @@ use portcullis_keys::Random;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What a request is followed by. Cloning shares the texts.
+/// What a request is followed by.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    id: [u8; 32],
-    parent: HeaderValue,
-    request: HeaderValue,
+    parent: Parent,
+    /// What a trusted proxy called the request.
+    request: Option<HeaderValue>,
+}
+
+#[derive(Clone, Debug)]
+enum Parent {
+    Made([u8; 55]),
+    Said([u8; 32], HeaderValue),
 }
 
 impl Trace {
     /// Takes what a trusted proxy said, or makes what is missing.
     pub fn of(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
-        let said = |name| headers.get(name).filter(|_| from_trusted_proxy);
-        let (id, parent) =
-            match said(TRACEPARENT).and_then(|parent| Some((trace_id(parent.as_bytes())?, parent))) {
-                Some((id, parent)) => (id, parent.clone()),
-                None => made(),
-            };
-        let request = said(X_REQUEST_ID).filter(|value| is_plain(value.as_bytes())).cloned();
-        let request = request.unwrap_or_else(|| parent_id(&id));
-        Self { id, parent, request }
+        if !from_trusted_proxy {
+            return Self { parent: made(), request: None };
+        }
+        let parent = headers.get(TRACEPARENT).and_then(|parent| {
+            let id = trace_id(parent.as_bytes())?;
+            Some(Parent::Said(id, parent.clone()))
+        });
+        let request = headers.get(X_REQUEST_ID).filter(|value| is_plain(value.as_bytes()));
+        Self { parent: parent.unwrap_or_else(made), request: request.cloned() }
     }
 
     /// The trace id: 32 hex digits.
     pub fn id(&self) -> &str {
-        std::str::from_utf8(&self.id).unwrap_or_default()
+        let id = match &self.parent {
+            Parent::Made(parent) => &parent[ID],
+            Parent::Said(id, _) => id,
+        };
+        std::str::from_utf8(id).unwrap_or_default()
     }
 
-    pub(crate) fn parent(&self) -> &HeaderValue {
-        &self.parent
+    pub(crate) fn parent(&self) -> HeaderValue {
+        match &self.parent {
+            Parent::Made(parent) => value(parent),
+            Parent::Said(_, parent) => parent.clone(),
+        }
     }
 
-    pub(crate) fn request(&self) -> &HeaderValue {
-        &self.request
+    pub(crate) fn request(&self) -> HeaderValue {
+        self.request.clone().unwrap_or_else(|| value(self.id().as_bytes()))
     }
+}
+
+/// Where the trace id stands in a `traceparent`.
+const ID: Range<usize> = 3..35;
+
+fn made() -> Parent {
+    let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(&mut parent[3..19], draw());
+    write_hex(&mut parent[19..35], draw());
+    write_hex(&mut parent[36..52], draw());
+    Parent::Made(parent)
 }
 
 /// The trace id of a `traceparent`: version, 16 bytes that are not all zero, 8 bytes that are not all zero, flags.
@@ -65,27 +90,14 @@ fn is_plain(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= 128 && text.iter().all(u8::is_ascii_graphic)
 }
 
-fn made() -> ([u8; 32], HeaderValue) {
-    let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    write_hex(&mut parent[3..19], draw());
-    write_hex(&mut parent[19..35], draw());
-    write_hex(&mut parent[36..52], draw());
-    let mut id = [0; 32];
-    id.copy_from_slice(&parent[3..35]);
-    (id, value(&parent))
-}
-
-fn parent_id(id: &[u8; 32]) -> HeaderValue {
-    value(id)
-}
-
 fn value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn write_hex(out: &mut [u8], number: u64) {
-    for (at, digit) in out.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (60 - 4 * at) & 15) as usize];
+    for (digits, byte) in out.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 

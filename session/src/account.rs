@@ -78,7 +78,7 @@ pub(crate) struct Doomed {
 impl Doomed {
     /// Wakes all; says how many exchanges were cut and which sessions the cache can forget.
     pub(crate) fn wake(self) -> (usize, Vec<SessionHash>) {
-        self.exchanges.iter().for_each(InFlight::wake);
+        self.exchanges.iter().for_each(InFlight::nudge);
         self.wakers.into_iter().for_each(Waker::wake);
         (self.exchanges.len(), self.sessions)
     }

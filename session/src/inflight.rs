@@ -1,11 +1,12 @@
 //! One exchange in flight: a flag and a waker. What polls it beside the exchange ends the exchange.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use crate::sync::{AtomicU8, AtomicWaker, Ordering};
+use crate::sync::{AtomicU8, Mutex, Ordering};
 
 /// Why an exchange is over. Its text is the word of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +72,8 @@ pub struct InFlight(Arc<Slot>);
 struct Slot {
     /// 0 while it runs, else the first reason that ended it.
     ended: AtomicU8,
-    waker: AtomicWaker,
+    /// Whoever polls it. It stays registered when it is woken.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl InFlight {
@@ -82,23 +84,21 @@ impl InFlight {
 
     /// Why it is over; `None` while it runs.
     pub fn reason(&self) -> Option<Ended> {
-        let code = self.0.ended.load(Ordering::Acquire);
-        Ended::ALL.into_iter().find(|ended| *ended as u8 == code)
-    }
-
-    /// Ready once it is over. One task polls at a time; the last waker is kept.
-    pub fn poll_ended(&self, context: &mut Context<'_>) -> Poll<Ended> {
-        if let Some(ended) = self.reason() {
-            return Poll::Ready(ended);
+        match self.0.ended.load(Ordering::Acquire) {
+            0 => None,
+            code => Ended::ALL.into_iter().find(|ended| *ended as u8 == code),
         }
-        register(&self.0.waker, context);
-        // A cut between the first look and the registration woke nobody.
-        self.reason().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Waits until it is over.
-    pub async fn ended(&self) -> Ended {
-        poll_fn(|context| self.poll_ended(context)).await
+    /// Ready once it is over. One task watches at a time.
+    pub fn ended(&self) -> Watch {
+        Watch { exchange: self.clone(), registered: None }
+    }
+
+    /// Wakes whoever watches, although it is not over: there is something else to look at.
+    pub fn nudge(&self) {
+        let waker = self.0.waker.lock().clone();
+        waker.iter().for_each(Waker::wake_by_ref);
     }
 
     /// Sets the reason if there is none yet, without waking: done under the account's mutex, so that no pass is
@@ -106,19 +106,26 @@ impl InFlight {
     pub(crate) fn mark(&self, why: Ended) {
         let _ = self.0.ended.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire);
     }
+}
 
-    /// Wakes whoever polls; done after the mutex is released.
-    pub(crate) fn wake(&self) {
-        self.0.waker.wake();
+/// Waits until an exchange is over. A task registers once and not at each look, for it looks a few times a request.
+#[derive(Debug)]
+#[must_use = "nothing is watched unless it is polled"]
+pub struct Watch {
+    exchange: InFlight,
+    registered: Option<Waker>,
+}
+
+impl Future for Watch {
+    type Output = Ended;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended> {
+        if !self.registered.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            let waker = context.waker().clone();
+            *self.exchange.0.waker.lock() = Some(waker.clone());
+            self.registered = Some(waker);
+        }
+        // After the registration: what is marked later finds the waker.
+        self.exchange.reason().map_or(Poll::Pending, Poll::Ready)
     }
-}
-
-#[cfg(not(portcullis_loom))]
-fn register(waker: &AtomicWaker, context: &Context<'_>) {
-    waker.register(context.waker());
-}
-
-#[cfg(portcullis_loom)]
-fn register(waker: &AtomicWaker, context: &Context<'_>) {
-    waker.register_by_ref(context.waker());
 }

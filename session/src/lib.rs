@@ -25,7 +25,7 @@ pub use cleared::{Cleared, Cut, Gone};
 pub use committed::Committed;
 pub use enrolment::{Cold, Enrolment};
 pub use holds::{HoldMark, Subject};
-pub use inflight::{Ended, InFlight};
+pub use inflight::{Ended, InFlight, Watch};
 pub use registry::{Holder, StaleAccount};
 pub use session::{Described, Session, Stored, StoredSession};
 pub use sessions::{Figures, Sessions};

@@ -2,7 +2,6 @@
 
 #[cfg(not(portcullis_loom))]
 mod primitives {
-    pub(crate) use atomic_waker::AtomicWaker;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
     use std::sync::{MutexGuard, PoisonError};
 
@@ -23,7 +22,6 @@ mod primitives {
 
 #[cfg(portcullis_loom)]
 mod primitives {
-    pub(crate) use loom::future::AtomicWaker;
     pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
     use std::sync::PoisonError;

@@ -8,7 +8,8 @@ use pingora::proxy::Session as Exchange;
 
 use super::Refusal;
 use super::send::send;
-use crate::gate::{Gate, peer};
+use crate::cut;
+use crate::gate::Gate;
 use crate::pages::{Refused, Visitor};
 use crate::record::{Decision, Record};
 use crate::rules::Place;
@@ -48,7 +49,8 @@ impl Gate {
         }
         *request.headers_mut() = head.headers.clone();
         let accept = &place.rules().accept;
-        accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer(exchange)));
+        let from_proxy = cut::slot().is_some_and(|slot| accept.trusted.contains(slot.peer().address()));
+        accept.strip.clean(request.headers_mut(), from_proxy);
         request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
         request.extensions_mut().insert(visitor);
         record.decided(Decision::Own, "");

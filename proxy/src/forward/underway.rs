@@ -4,11 +4,10 @@
 
 use std::borrow::Cow;
 use std::mem;
-use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -24,20 +23,18 @@ use crate::trace::Trace;
 /// A request on its way up, or its answer on the way down.
 pub(crate) struct Underway {
     open: Open, // first, so that a cut exchange leaves the register before its line is written
-    place: Place,
-    peer: IpAddr,
     slot: Arc<Slot>,
     attempt: usize,
     pub(crate) record: Record,
 }
 
 impl Underway {
-    pub(crate) fn new(open: Open, place: Place, peer: IpAddr, slot: Arc<Slot>, record: Record) -> Self {
-        Self { open, place, peer, slot, attempt: 0, record }
+    pub(crate) fn new(open: Open, slot: Arc<Slot>, record: Record) -> Self {
+        Self { open, slot, attempt: 0, record }
     }
 
     pub(crate) fn place(&self) -> &Place {
-        &self.place
+        self.open.place()
     }
 
     /// Whether the application's time was up.
@@ -47,14 +44,14 @@ impl Underway {
 
     /// The application's address for this attempt.
     pub(crate) async fn upstream(&self) -> Result<Box<HttpPeer>> {
-        let peer = self.place.site().upstream.peer(self.attempt).await;
+        let peer = self.place().site().upstream.peer(self.attempt).await;
         peer.map(Box::new).ok_or_else(|| Error::new_up(ErrorType::ConnectNoRoute))
     }
 
     /// This address does not answer; says whether there is another.
     pub(crate) fn tries_another(&mut self) -> bool {
-        let upstream = &self.place.site().upstream;
         self.attempt += 1;
+        let upstream = &self.place().site().upstream;
         let more = upstream.has_more(self.attempt);
         if !more {
             upstream.doubt();
@@ -64,7 +61,7 @@ impl Underway {
 
     /// The application's time begins.
     pub(crate) fn connected(&self, socket: RawFd) {
-        self.slot.waits_for(socket, self.place.site().upstream.first_byte_timeout);
+        self.slot.waits_for(socket, self.place().site().upstream.first_byte_timeout);
     }
 
     /// The application's socket is about to go.
@@ -72,23 +69,16 @@ impl Underway {
         self.slot.waits_no_more();
     }
 
-    /// Makes the client's head into what goes up. The fields are taken out and put back as one map: doing this by
-    /// name, through Pingora, costs four times as much.
+    /// Makes the client's head into what goes up.
     pub(crate) fn up(&self, head: &mut RequestHeader, metrics: &Metrics) -> Result<()> {
-        let raw = (!head.raw_path_is_utf8()).then(|| head.raw_path().to_vec());
-        let blank = RequestHeader::build_no_case("GET", b"/", Some(0))?;
-        let mut parts: http::request::Parts = mem::replace(head, blank).into();
-        let trace = self
-            .record
-            .line()
-            .and_then(|line| line.trace.as_ref())
-            .map_or_else(|| Cow::Owned(Trace::of(&parts.headers, false)), Cow::Borrowed);
-        let stripped = super::outgoing(&mut parts.headers, &self.place, self.open.who(), self.peer, &trace);
-        if stripped > 0 {
-            metrics.headers_stripped.inc_by(stripped as u64);
-        }
-        *head = parts.into();
-        raw.map_or(Ok(()), |raw| head.set_raw_path(&raw))
+        rewrite(head, |headers| {
+            let trace = self.record.line().and_then(|line| line.trace.as_ref());
+            let trace = trace.map_or_else(|| Cow::Owned(Trace::of(headers, false)), Cow::Borrowed);
+            let stripped = super::outgoing(headers, self.place(), self.open.who(), self.slot.peer(), &trace);
+            if stripped > 0 {
+                metrics.headers_stripped.inc_by(stripped as u64);
+            }
+        })
     }
 
     /// A piece came from the client: the session is not idle, and the application's time begins anew.
@@ -97,7 +87,7 @@ impl Underway {
         if let Some(enrolment) = self.open.enrolment() {
             enrolment.touch(Timestamp::now());
         }
-        self.slot.goes_on(self.place.site().upstream.first_byte_timeout);
+        self.slot.goes_on(self.place().site().upstream.first_byte_timeout);
     }
 
     /// A piece goes to the client.
@@ -136,7 +126,7 @@ impl Underway {
         let blank = ResponseHeader::build_no_case(head.status, Some(0))?;
         let mut parts: http::response::Parts = mem::replace(head, blank).into();
         let is_public = self.open.pass().is_public();
-        let refused = super::incoming(&mut parts.headers, self.place.site(), is_public, switches);
+        let refused = super::incoming(&mut parts.headers, self.place().site(), is_public, switches);
         if refused > 0 {
             metrics.set_cookies_refused.inc_by(refused as u64);
         }
@@ -148,4 +138,20 @@ impl Underway {
     pub(crate) fn finished(&mut self, over: Over) {
         self.record.finished(over);
     }
+}
+
+/// Changes the fields of a head as one map: by name, through Pingora, it costs four times as much.
+fn rewrite(head: &mut RequestHeader, change: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+    let raw = (!head.raw_path_is_utf8()).then(|| head.raw_path().to_vec());
+    let blank = http::Request::new(()).into_parts().0.into();
+    let mut parts: http::request::Parts = mem::replace(head, blank).into();
+    change(&mut parts.headers);
+    *head = parts.into();
+    raw.map_or(Ok(()), |raw| head.set_raw_path(&raw))
+}
+
+/// Drops what Pingora remembers of how the client spelt the names of fields. Applications are told lower case, and
+/// every later step would carry the memory along.
+pub(crate) fn forget_spelling(head: &mut RequestHeader) -> Result<()> {
+    if head.has_case() { rewrite(head, |_| ()) } else { Ok(()) }
 }

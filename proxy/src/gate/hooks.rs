@@ -1,7 +1,6 @@
 //! The gate as Pingora calls it: each hook is a call into a room.
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,10 +17,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::{Gate, Request, Verdict};
-use crate::answer::Refusal;
 use crate::forward::Underway;
 use crate::record::Over;
-use crate::{accept, cut, upgrade};
+use crate::{accept, cut, forward, upgrade};
 
 /// What Pingora carries from hook to hook.
 pub(crate) enum Passage {
@@ -54,16 +52,19 @@ pub(crate) struct Hooks(pub(crate) Arc<Gate>);
 
 impl Gate {
     /// What a socket's settings must be before anything waits on it, and what Accept does not carry.
-    fn settle(&self, exchange: &mut Exchange) {
-        // An HTTP/1.0 client that did not ask to keep the connection waits for its end.
-        let keeps = exchange.get_keepalive().is_some() && !self.draining.load(Ordering::Relaxed);
-        exchange.set_keepalive(keeps.then_some(self.idle.as_secs().max(1)));
+    fn settle(&self, exchange: &mut Exchange) -> Result<()> {
+        // How long a connection is kept between requests is the clock's to say: a limit of Pingora's is a timer each.
+        if self.draining.load(Ordering::Relaxed) {
+            exchange.set_keepalive(None);
+        }
+        forward::forget_spelling(exchange.req_header_mut())?;
         for name in accept::unwanted_upgrade(exchange.req_header()) {
             exchange.req_header_mut().remove_header::<HeaderName>(name);
         }
         // A WebSocket may be silent for as long as its session lives.
         let upgrades = exchange.is_upgrade_req();
         exchange.set_read_timeout((!upgrades).then_some(self.idle));
+        Ok(())
     }
 }
 
@@ -80,27 +81,21 @@ impl ProxyHttp for Hooks {
     async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
         let slot = cut::slot().ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
         slot.head_is_read();
-        self.0.settle(exchange);
-        let (bytes, peer) = (head_bytes(exchange), peer(exchange));
-        let request = Request { parts: exchange.req_header(), bytes, peer, exchange: &slot.in_flight };
+        self.0.settle(exchange)?;
+        let (parts, bytes) = (exchange.req_header(), head_bytes(exchange));
+        let request = Request { parts, bytes, peer: slot.peer(), exchange: &slot.in_flight };
         let mut record = self.0.record(&request);
-        let refusal = match self.0.pass(&request, &mut record).await {
-            Ok(Verdict::Open(open)) => match record.opened(open.pass()) {
-                Some(place) => {
-                    *passage = Passage::Open(Box::new(Underway::new(open, place, peer, slot, record)));
-                    if !exchange.is_upgrade_req() {
-                        return Ok(false);
-                    }
-                    return upgrade::carry(exchange, passage, &self.0.recorder.metrics).await.map(|()| true);
+        match self.0.pass(&request, &mut record).await {
+            Ok(Verdict::Open(open)) => {
+                record.opened(open.pass());
+                *passage = Passage::Open(Box::new(Underway::new(open, slot, record)));
+                if !exchange.is_upgrade_req() {
+                    return Ok(false);
                 }
-                None => Some(Refusal::Fault),
-            },
-            Ok(Verdict::Own) => None,
-            Err(refusal) => Some(refusal),
-        };
-        match refusal {
-            None => self.0.own_page(exchange, &mut record).await,
-            Some(refusal) => self.0.refuse(exchange, &mut record, refusal).await,
+                upgrade::carry(exchange, passage, &self.0.recorder.metrics).await?;
+            }
+            Ok(Verdict::Own) => self.0.own_page(exchange, &mut record).await,
+            Err(refusal) => self.0.refuse(exchange, &mut record, refusal).await,
         }
         Ok(true)
     }
@@ -218,12 +213,6 @@ impl ProxyHttp for Hooks {
             });
         }
     }
-}
-
-/// Who is at the other end of the socket.
-pub(crate) fn peer(exchange: &Exchange) -> IpAddr {
-    let address = exchange.client_addr().and_then(|address| address.as_inet());
-    address.map_or(Ipv4Addr::UNSPECIFIED.into(), std::net::SocketAddr::ip)
 }
 
 fn head_bytes(exchange: &Exchange) -> usize {

@@ -223,3 +223,36 @@ async fn the_path_goes_up_byte_for_byte() {
     assert_eq!(parts.status, 200);
     assert_eq!(body.lines().next(), Some("GET /headers/%2e%2E/a%2Fb;x=1//c/?a=%20"));
 }
+
+/// A proxy before us may carry many people's requests over one socket: what one of them showed is nothing to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_share_a_socket_are_told_apart() {
+    let rig = Rig::new().await;
+    let (alice, bob) = (format!("Cookie: {}", rig.alice()), format!("Cookie: {}", rig.bob()));
+    let reads = || rig.store.reads.load(Ordering::SeqCst);
+    let mut raw = Raw::connect(&rig).await;
+    for (cookie, name) in
+        [(&alice, "alice"), (&alice, "alice"), (&bob, "bob"), (&alice, "alice"), (&bob, "bob")]
+    {
+        raw.say("GET /headers", &[cookie]).await;
+        let (head, body) = raw.answer().await;
+        assert_eq!(head.status, 200);
+        assert!(body.contains(&format!("x-forwarded-user: {name}\n")), "{name}: {body}");
+    }
+    assert_eq!(reads(), 2, "each was read once");
+    // Nobody, somebody with one character changed, and two cookies at once.
+    let mut changed = alice.clone();
+    changed.replace_range(alice.len() - 1.., if alice.ends_with('A') { "B" } else { "A" });
+    for fields in [vec![], vec![changed.as_str()], vec![alice.as_str(), bob.as_str()]] {
+        raw.say("GET /headers", &fields).await;
+        assert_eq!(raw.answer().await.0.status, 401, "{fields:?}");
+        raw.say("GET /headers", &[&alice]).await;
+        assert_eq!(raw.answer().await.0.status, 200);
+    }
+    // What the socket remembers of her does not keep her in.
+    rig.take_out(1).await;
+    raw.say("GET /headers", &[&alice]).await;
+    assert_eq!(raw.answer().await.0.status, 401);
+    raw.say("GET /headers", &[&bob]).await;
+    assert_eq!(raw.answer().await.0.status, 200);
+}
