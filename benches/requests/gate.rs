@@ -1,4 +1,4 @@
-//! Portcullis in front of the same upstream, with one person signed in.
+//! Portcullis in front of the same upstream, with people signed in.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,12 +11,15 @@ use crate::rig::settings::Settings;
 
 const ALICE: &str = "alice@corp.test";
 
-/// The program, its directory, and the session of one person.
+/// How many people are signed in.
+const PEOPLE: usize = 64;
+
+/// The program, its directory, and the sessions of its people. The first of them is the one that is taken out.
 pub(crate) struct Gate {
     program: Program,
     directory: Directory,
     id: String,
-    pub(crate) cookie: String,
+    pub(crate) cookies: Vec<String>,
 }
 
 impl Gate {
@@ -27,12 +30,15 @@ impl Gate {
         settings.level = "error";
         let mut program = Program::install(settings);
         let seed = Seed::open(program.folder(), &program.settings).await;
-        let people = seed.people(&[ALICE]).await;
+        let names: Vec<String> = (1..PEOPLE).map(|n| format!("person{n}@corp.test")).collect();
+        let names: Vec<&str> = [ALICE].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let people = seed.people(&names).await;
         seed.close().await;
-        let (id, cookie) = people.0[ALICE].clone();
+        let id = people.0[ALICE].0.clone();
+        let cookies = names.iter().map(|name| people.0[*name].1.clone()).collect();
         program.begin().await;
         let directory = Directory::new(&program);
-        Self { program, directory, id, cookie }
+        Self { program, directory, id, cookies }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -54,7 +60,7 @@ impl Gate {
         self.program.signal(rustix::process::Signal::TERM);
         self.program.ended().await;
         let seed = Seed::open(self.program.folder(), &self.program.settings).await;
-        self.cookie = seed.session(ALICE).await;
+        self.cookies[0] = seed.session(ALICE).await;
         seed.close().await;
         self.program.begin().await;
     }

@@ -37,30 +37,33 @@ async fn answer(mut socket: TcpStream) {
     }
 }
 
-/// One request, asked again and again.
+/// One request with the cookie of one person a connection, asked again and again.
 pub(crate) struct Load {
     address: SocketAddr,
-    request: Vec<u8>,
+    requests: Vec<Vec<u8>>,
 }
 
 impl Load {
-    /// A browser-like head, with a cookie or without.
-    pub(crate) fn new(address: SocketAddr, host: &str, cookie: Option<&str>) -> Self {
-        let cookie =
-            cookie.map(|cookie| format!("cookie: theme=dark; {cookie}; lang=en\r\n")).unwrap_or_default();
-        let request = format!(
-            "GET /dashboard?tab=1 HTTP/1.1\r\nhost: {host}\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\n\
-             accept: text/html,application/xhtml+xml\r\naccept-language: en-GB,en\r\naccept-encoding: gzip, br\r\n\
-             {cookie}sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nsec-fetch-site: none\r\n\r\n"
-        );
-        Self { address, request: request.into_bytes() }
+    /// A browser-like head.
+    pub(crate) fn new(address: SocketAddr, host: &str, cookies: &[String]) -> Self {
+        let request = |cookie: &String| {
+            format!(
+                "GET /dashboard?tab=1 HTTP/1.1\r\nhost: {host}\r\n\
+                 user-agent: Mozilla/5.0 (X11; Linux x86_64) bench\r\naccept: text/html,application/xhtml+xml\r\n\
+                 accept-language: en-GB,en\r\naccept-encoding: gzip, br\r\n\
+                 cookie: theme=dark; {cookie}; lang=en\r\n\
+                 sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nsec-fetch-site: none\r\n\r\n"
+            )
+            .into_bytes()
+        };
+        Self { address, requests: cookies.iter().map(request).collect() }
     }
 
-    /// Asks `requests` times over `connections` kept-alive connections; every answer must be the upstream's.
-    pub(crate) async fn run(&self, requests: usize, connections: usize) {
-        let each = requests / connections;
-        let tasks = (0..connections).map(|_| {
-            let (address, request) = (self.address, self.request.clone());
+    /// Asks about `requests` times over kept-alive connections; every answer must be the upstream's.
+    pub(crate) async fn run(&self, requests: usize) {
+        let each = requests / self.requests.len();
+        let tasks = self.requests.iter().map(|request| {
+            let (address, request) = (self.address, request.clone());
             tokio::spawn(async move {
                 let mut socket = TcpStream::connect(address).await.unwrap();
                 socket.set_nodelay(true).unwrap();

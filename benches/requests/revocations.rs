@@ -53,7 +53,7 @@ async fn open(gate: &Gate) -> TcpStream {
     let request = format!(
         "GET /socket HTTP/1.1\r\nhost: app.localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncookie: {}\r\n\r\n",
-        gate.cookie
+        gate.cookies[0]
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
