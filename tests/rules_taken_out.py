@@ -1,57 +1,90 @@
 #!/usr/bin/env python3
 """Takes each rule out of a copy of the program and shows that the test which holds it falls.
 
-Each row: the rule, the file, what stands there, what is put in its place, and the test of the suite that must fall.
-What only an unlucky moment shows (the wait of R5, also of a repeat; the order of enrolling, reading and standing) was
-tried here and stands: what is left for some milliseconds is gone before a client can look. Those rules are taken out
-of the crate `session` by `session/tests/rules_taken_out.py`, where loom tries every moment. A row whose text is not found exactly once, that does
-not build, or whose test still passes, fails the run.
+Each row: the rule, the changes (a file, what stands there, what is put in its place), and the test of the suite that
+must fall. What only an unlucky moment shows (the wait of R5, also of a repeat; the order of enrolling, reading and
+standing) was tried here and stands: what is left for some milliseconds is gone before a client can look. Those rules
+are taken out by `session/tests/rules_taken_out.py`, where loom tries every moment. A row whose text is not found
+exactly once, that does not build, or whose test still passes, fails the run.
 
     tests/rules_taken_out.py [TARGET_DIR] [WORD]        rows with WORD in their rule only
 """
 import pathlib, shutil, subprocess, sys, tempfile
 
 ROWS = [
-    ("cut: the exchange is told", "session/src/account.rs",
-     "                entry.exchange.mark(ended);\n", "",
-     "revocation::every_kind_of_exchange"),
-    ("mark: a removal raises the generation in memory", "session/src/account.rs",
-     "Change::Out(_, generation) => self.generation = self.generation.max(*generation),", "Change::Out(..) => {}",
-     "revocation::every_kind_of_exchange"),
-    ("generation: who comes back has a new one", "store/src/account.rs",
-     "set generation = generation + 1 where", "set generation = generation where",
-     "revocation::who_comes_back_needs_a_new_session"),
-    ("spawn before the transaction: who has sent everything is heard", "src/listen.rs",
-     "        .half_close(true)\n", "",
-     "revocation::a_directory_that_hangs_up"),
-    ("R6: taking away does not wait for the disk", "src/desk.rs",
-     "let (cut, mark) = self.sessions.hold(subject);",
-     "let (cut, mark) = (portcullis_session::Cut::default(), self.sessions.hold_mark()); let _ = subject;",
-     "store_failure::whoever_is_removed"),
-    ("R8: what is no longer allowed is cut", "session/src/account.rs",
-     "                _ => Some(Ended::Forbidden),", "                _ => None,",
-     "revocation::a_role_that_is_lost"),
-    ("R8: an answer is judged again when its head makes it a stream", "proxy/src/forward/underway.rs",
-     "            && super::is_stream(head.status, &head.headers)\n", "            && false\n",
-     "revocation::streams_that_carry"),
-    ("reload: live exchanges are decided again", "src/revocation.rs",
-     "let cut = self.sessions.review(policy);", "let cut = { let _ = policy; portcullis_session::Cut::default() };",
-     "revocation::a_reload_ends"),
-    ("R9: the clock ends sessions", "src/revocation.rs",
-     "let cut = self.sessions.expire(now);", "let cut = { let _ = now; portcullis_session::Cut::default() };",
-     "revocation::the_absolute_end"),
-    ("logout takes the same road", "src/logout.rs",
-     "            revocation.enforce(ended).await.map_err(drop)?;\n", "            let _ = (ended, revocation);\n",
-     "revocation::a_logout_ends_that_session_only"),
-    ("R10: an HTTP/1 socket is reset", "proxy/src/cut.rs",
-     "        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));\n", "        let _ = socket;\n",
-     "revocation::a_slow_download"),
-    ("sign-in reads active again in its transaction", "store/src/sign_in/mod.rs",
-     "Account { active: false, .. } => Err(Box::new(Refusal::Inactive)),", "Account { id: AccountId(-1), .. } => Err(Box::new(Refusal::Inactive)),",
-     "sign_in::a_login_that_races_a_removal"),
-    ("strip: what a client claims does not pass", "proxy/src/forward.rs",
-     "let stripped = accept.strip.clean(headers, from_proxy);", "let stripped = { let _ = from_proxy; 0 };",
-     "headers::forged_identity"),
+    ("cut: the exchange is told", [
+        ("session/src/account.rs",
+         "                entry.exchange.mark(ended);\n",
+         ""),
+    ], "revocation::every_kind_of_exchange"),
+    ("mark: a removal raises the generation in memory", [
+        ("session/src/account.rs",
+         "Change::Out(_, generation) => self.generation = self.generation.max(*generation),",
+         "Change::Out(..) => {}"),
+    ], "revocation::every_kind_of_exchange"),
+    ("generation: who comes back has a new one", [
+        ("store/src/account.rs",
+         "set generation = generation + 1 where",
+         "set generation = generation where"),
+    ], "revocation::who_comes_back_needs_a_new_session"),
+    ("R5: who has sent everything and hangs up is heard", [
+        ("src/listen.rs",
+         "        .half_close(true)\n",
+         ""),
+    ], "revocation::a_directory_that_hangs_up"),
+    ("R5: the write is a task of its own, spawned before the transaction", [
+        ("src/desk.rs",
+         "    core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {\n",
+         "    let _ = core;\n    Ok::<_, tokio::task::JoinError>(desk.hear(request).await).unwrap_or_else(|error| {\n"),
+        ("src/desk.rs",
+         "                let task = self.core.clone().spawn(self.write(org, directory, write, received));\n                task.await.unwrap_or_else(|error| {\n",
+         "                Ok::<_, tokio::task::JoinError>(self.write(org, directory, write, received).await).unwrap_or_else(|error| {\n"),
+    ], "store_failure::a_removal_whose_client_broke_off"),
+    ("R6: taking away does not wait for the disk", [
+        ("src/desk.rs",
+         "let (cut, mark) = self.sessions.hold(subject);",
+         "let (cut, mark) = (portcullis_session::Cut::default(), self.sessions.hold_mark()); let _ = subject;"),
+    ], "store_failure::whoever_is_removed"),
+    ("R8: what is no longer allowed is cut", [
+        ("session/src/account.rs",
+         "                _ => Some(Ended::Forbidden),",
+         "                _ => None,"),
+    ], "revocation::a_role_that_is_lost"),
+    ("R8: an answer is judged again when its head makes it a stream", [
+        ("proxy/src/forward/underway.rs",
+         "            && super::is_stream(head.status, &head.headers)\n",
+         "            && false\n"),
+    ], "revocation::streams_that_carry"),
+    ("reload: live exchanges are decided again", [
+        ("src/revocation.rs",
+         "let cut = self.sessions.review(policy);",
+         "let cut = { let _ = policy; portcullis_session::Cut::default() };"),
+    ], "revocation::a_reload_ends"),
+    ("R9: the clock ends sessions", [
+        ("src/revocation.rs",
+         "let cut = self.sessions.expire(now);",
+         "let cut = { let _ = now; portcullis_session::Cut::default() };"),
+    ], "revocation::the_absolute_end"),
+    ("logout takes the same road", [
+        ("src/logout.rs",
+         "            revocation.enforce(ended).await.map_err(drop)?;\n",
+         "            let _ = (ended, revocation);\n"),
+    ], "revocation::a_logout_ends_that_session_only"),
+    ("R10: an HTTP/1 socket is reset", [
+        ("proxy/src/cut.rs",
+         "        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));\n",
+         "        let _ = socket;\n"),
+    ], "revocation::a_slow_download"),
+    ("sign-in reads active again in its transaction", [
+        ("store/src/sign_in/mod.rs",
+         "Account { active: false, .. } => Err(Box::new(Refusal::Inactive)),",
+         "Account { id: AccountId(-1), .. } => Err(Box::new(Refusal::Inactive)),"),
+    ], "sign_in::a_login_that_races_a_removal"),
+    ("strip: what a client claims does not pass", [
+        ("proxy/src/forward.rs",
+         "let stripped = accept.strip.clean(headers, from_proxy);",
+         "let stripped = { let _ = from_proxy; 0 };"),
+    ], "headers::forged_identity"),
 ]
 
 
@@ -64,14 +97,19 @@ def main():
     subprocess.run(["git", "clone", "-q", root, copy], check=True)
     (copy / "tests/rigs/.cache").symlink_to(root / "tests/rigs/.cache")
     failed = 0
-    for rule, name, old, new, test in rows:
-        source = copy / name
-        text = source.read_text()
-        if text.count(old) != 1:
+    for rule, changes, test in rows:
+        files = {name: (copy / name).read_text() for name, _, _ in changes}
+        changed = dict(files)
+        found = True
+        for name, old, new in changes:
+            found = found and changed[name].count(old) == 1
+            changed[name] = changed[name].replace(old, new)
+        if not found:
             print(f"NOT FOUND  {rule}", flush=True)
             failed += 1
             continue
-        source.write_text(text.replace(old, new))
+        for name, text in changed.items():
+            (copy / name).write_text(text)
 
         def run(*more):
             command = ["cargo", "test", "-q", "--test", "suite", "--target-dir", target, *more]
@@ -80,7 +118,8 @@ def main():
 
         builds = run("--no-run") == 0
         falls = builds and run("--", test) != 0
-        source.write_text(text)
+        for name, text in files.items():
+            (copy / name).write_text(text)
         failed += not falls
         print(f"{'falls' if falls else 'STANDS' if builds else 'NO BUILD'}      {rule}  ({test})", flush=True)
     shutil.rmtree(copy.parent)

@@ -129,3 +129,50 @@ impl Future for Watch {
         self.exchange.reason().map_or(Poll::Pending, Poll::Ready)
     }
 }
+
+#[cfg(all(test, not(portcullis_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_nudge_does_not_use_up_the_registration() {
+        let (exchange, counted) = (InFlight::new(), Arc::new(Counted::default()));
+        let (waker, mut watch) = (Waker::from(counted.clone()), exchange.ended());
+        let mut look = || Pin::new(&mut watch).poll(&mut Context::from_waker(&waker));
+        exchange.nudge(); // nobody watches yet
+        assert_eq!(look(), Poll::Pending);
+        exchange.nudge();
+        exchange.nudge();
+        assert_eq!(look(), Poll::Pending);
+        exchange.mark(Ended::Revoked);
+        exchange.mark(Ended::Idle);
+        exchange.nudge();
+        assert_eq!(counted.0.load(std::sync::atomic::Ordering::Relaxed), 3);
+        assert_eq!(look(), Poll::Ready(Ended::Revoked));
+    }
+
+    #[test]
+    fn whoever_polls_last_is_woken() {
+        let (exchange, first, second) =
+            (InFlight::new(), Arc::new(Counted::default()), Arc::new(Counted::default()));
+        let mut watch = exchange.ended();
+        for counted in [&first, &second] {
+            let waker = Waker::from(counted.clone());
+            assert_eq!(Pin::new(&mut watch).poll(&mut Context::from_waker(&waker)), Poll::Pending);
+        }
+        exchange.nudge();
+        let woken = |counted: &Counted| counted.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((woken(&first), woken(&second)), (0, 1));
+    }
+}

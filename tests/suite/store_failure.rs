@@ -88,6 +88,21 @@ async fn a_removal_whose_client_gave_up_is_stored_when_the_store_is_back() {
     }
 }
 
+/// The write belongs to nobody's connection: while it waits for the store its client is gone, and the hold comes all
+/// the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_whose_client_broke_off_is_enforced() {
+    let stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let (alice, id) = (stage.visitor(ALICE), stage.id(ALICE));
+    let socket = alice.socket("/ws").await.unwrap();
+    let lock = WriteLock::take(&stage.program.database()).await;
+    let body = crate::rig::directory::patch(okta::deactivate());
+    stage.directory.send_and_break_off(Method::PATCH, &format!("/Users/{id}"), Some(&body)).await;
+    must("the cut", socket.read_out()).await;
+    assert_eq!(alice.status("/").await, 503);
+    lock.release().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_write_that_fails_serves_nobody_on_old_roles() {
     let bindings =

@@ -75,6 +75,24 @@ impl Directory {
 
     /// Writes a whole request and hangs up after its last byte, as an impatient client would.
     pub async fn send_and_hang_up(&self, method: Method, path: &str, body: Option<&Value>) {
+        drop(self.send_only(method, path, body).await);
+    }
+
+    /// Writes a whole request, waits until the program has taken every byte of it, and breaks the connection off with
+    /// a reset, as a client that crashes would.
+    pub async fn send_and_break_off(&self, method: Method, path: &str, body: Option<&Value>) {
+        let socket = self.send_only(method, path, body).await;
+        let ours = socket.local_addr().unwrap();
+        super::until("the request to be read", || async {
+            super::wire::unread(self.address, ours) == Some(0)
+        })
+        .await;
+        // Taken is not handed over yet, and nothing outside the program shows when it is.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
+    async fn send_only(&self, method: Method, path: &str, body: Option<&Value>) -> tokio::net::TcpStream {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
             "{method} {}{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
@@ -87,6 +105,7 @@ impl Directory {
         let mut socket = super::wire::tcp(self.address, None).await.unwrap();
         socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         socket.flush().await.unwrap();
+        socket
     }
 
     /// Creates a user; its answer must be 201.
