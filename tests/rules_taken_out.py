@@ -39,7 +39,7 @@ ROWS = [
         ("src/desk.rs",
          "                let task = self.core.clone().spawn(self.write(org, directory, write, received));\n                task.await.unwrap_or_else(|error| {\n",
          "                Ok::<_, tokio::task::JoinError>(self.write(org, directory, write, received).await).unwrap_or_else(|error| {\n"),
-    ], "store_failure::a_removal_whose_client_broke_off"),
+    ], "store_failure::a_removal_that_its_client_cancels"),
     ("R6: taking away does not wait for the disk", [
         ("src/desk.rs",
          "let (cut, mark) = self.sessions.hold(subject);",
@@ -66,7 +66,7 @@ ROWS = [
          "let cut = { let _ = now; portcullis_session::Cut::default() };"),
     ], "revocation::the_absolute_end"),
     ("logout takes the same road", [
-        ("src/logout.rs",
+        ("src/own/logout.rs",
          "            revocation.enforce(ended).await.map_err(drop)?;\n",
          "            let _ = (ended, revocation);\n"),
     ], "revocation::a_logout_ends_that_session_only"),

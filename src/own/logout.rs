@@ -10,9 +10,9 @@ use portcullis_policy::{SessionHash, Timestamp};
 use portcullis_proxy::Visitor;
 use portcullis_store::{Origin, Which};
 
-use crate::flows;
-use crate::login::redirect;
-use crate::own::{Own, Site};
+use super::flows;
+use super::login::redirect;
+use super::{Own, Site};
 use crate::pages::Page;
 
 impl Own {
@@ -52,7 +52,7 @@ impl Own {
         let Ok(hint) = self.end(&session).await else {
             let reference = self.refuse(
                 site.idp.name(),
-                crate::login::STORE,
+                super::login::STORE,
                 "a logout could not be stored: the session stands",
                 visitor,
             );

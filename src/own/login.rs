@@ -14,8 +14,8 @@ use portcullis_proxy::Visitor;
 use portcullis_sso::{Answer, Ask, Assertion, Class, FLOW_MS, Pending};
 use portcullis_store::{NewSession, Origin, SignInError};
 
-use crate::flows::{self, Flows};
-use crate::own::{Own, Site};
+use super::flows::{self, Flows};
+use super::{Own, Site};
 use crate::pages::{Page, Stuck};
 
 /// How many logins in a row may come to nothing before a page says so.

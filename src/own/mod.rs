@@ -3,6 +3,10 @@
 //! The data plane hands over whole requests (`portcullis_proxy::Pages`) and gets whole answers; everything here runs
 //! on the core runtime. Whatever is not listed is 404 and never forwarded.
 
+mod flows;
+mod login;
+mod logout;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
