@@ -78,18 +78,19 @@ impl Directory {
         drop(self.send_only(method, path, body).await);
     }
 
-    /// Writes a whole request, waits until the program has taken every byte of it, and breaks the connection off with
-    /// a reset, as a client that crashes would.
-    pub async fn send_and_break_off(&self, method: Method, path: &str, body: Option<&Value>) {
-        let socket = self.send_only(method, path, body).await;
-        let ours = socket.local_addr().unwrap();
-        super::until("the request to be read", || async {
-            super::wire::unread(self.address, ours) == Some(0)
-        })
-        .await;
-        // Taken is not handed over yet, and nothing outside the program shows when it is.
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    /// Sends a whole request over HTTP/2 and cancels it after half a second, as a client with a time limit would.
+    pub async fn send_and_cancel(&self, method: Method, path: &str, body: &Value) {
+        let mut line = Line::open_h2(self.address).await.unwrap();
+        let request =
+            Request::builder().method(method).uri(format!("http://{}{}{path}", self.host, self.base));
+        let request = request.header("authorization", format!("Bearer {}", self.token));
+        let request = request.header("content-type", self.kind).body(whole(body.to_string())).unwrap();
+        let asked = tokio::time::timeout(std::time::Duration::from_millis(500), line.send(request)).await;
+        assert!(
+            asked.is_err(),
+            "it was answered: {:?}",
+            asked.map(|answer| answer.map(|answer| answer.status))
+        );
     }
 
     async fn send_only(&self, method: Method, path: &str, body: Option<&Value>) -> tokio::net::TcpStream {

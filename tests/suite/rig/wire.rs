@@ -74,21 +74,6 @@ pub enum Fault {
     Broken(#[from] hyper::Error),
 }
 
-/// How many bytes that `client` sent wait in the kernel for the process behind `server` (both IPv4), from
-/// `/proc/net/tcp`.
-pub fn unread(server: SocketAddr, client: SocketAddr) -> Option<u64> {
-    let written = |address: SocketAddr| match address.ip() {
-        std::net::IpAddr::V4(ip) => format!("{:08X}:{:04X}", u32::from_le_bytes(ip.octets()), address.port()),
-        std::net::IpAddr::V6(_) => String::new(),
-    };
-    let (server, client) = (written(server), written(client));
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let mut rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
-    let row =
-        rows.find(|row| row.get(1) == Some(&server.as_str()) && row.get(2) == Some(&client.as_str()))?;
-    u64::from_str_radix(row.get(4)?.split_once(':')?.1, 16).ok()
-}
-
 enum Sender {
     One(hyper::client::conn::http1::SendRequest<Body>),
     Two(hyper::client::conn::http2::SendRequest<Body>),
