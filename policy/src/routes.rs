@@ -215,13 +215,29 @@ impl App {
     }
 
     fn rule(&self, path: &str, method: &Method) -> Result<&Arc<Rule>, DenyReason> {
-        let mut matching = self.rules.iter().filter(|rule| rule.pattern.matches(path)).peekable();
-        let best = matching.peek().ok_or(DenyReason::NoRoute)?.pattern.rank();
-        // The most specific pattern decides; a method it does not name is refused, never handed to a wider pattern.
-        matching
-            .take_while(|rule| rule.pattern.rank() == best)
+        let mut deciding = self.deciding(path).peekable();
+        deciding.peek().ok_or(DenyReason::NoRoute)?;
+        deciding
             .find(|rule| rule.methods.is_empty() || rule.methods.contains(method))
             .ok_or(DenyReason::Method)
+    }
+
+    /// The rules of the most specific pattern: a method they do not name is refused, never handed to a wider one.
+    fn deciding(&self, path: &str) -> impl Iterator<Item = &Arc<Rule>> {
+        let mut matching = self.rules.iter().filter(move |rule| rule.pattern.matches(path)).peekable();
+        let best = matching.peek().map(|rule| rule.pattern.rank());
+        matching.take_while(move |rule| Some(rule.pattern.rank()) == best)
+    }
+
+    /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
+    pub fn methods(&self, path: &str) -> Vec<&Method> {
+        let mut methods: Vec<&Method> = Vec::new();
+        for method in self.deciding(path).flat_map(|rule| &rule.methods) {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        methods
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::proxy::Session as Exchange;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -217,8 +217,19 @@ pub(crate) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         set(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if matches!(refusal, Refusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED)) {
-        set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    // A 405 says what would be taken (RFC 9110 §15.5.6).
+    match (refusal, place) {
+        (Refusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED), _) => {
+            set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        (Refusal::Denied(DenyReason::Method), Some(place)) => {
+            let path = asker.target.split('?').next().unwrap_or_default();
+            let methods: Vec<&str> = place.app().methods(path).into_iter().map(Method::as_str).collect();
+            if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+                set(&mut answer, ALLOW, methods);
+            }
+        }
+        _ => {}
     }
     answer
 }
@@ -445,6 +456,31 @@ mod tests {
             }
             assert_eq!(refused(why, Kind::Grpc).status(), 200);
         }
+    }
+
+    #[test]
+    fn a_method_that_no_rule_takes_learns_which_are() {
+        let rule = |path: &str, methods: &[Method]| portcullis_policy::Rule {
+            pattern: portcullis_policy::Pattern::parse(path).unwrap(),
+            methods: methods.into(),
+            allow: portcullis_policy::Allow::SignedIn,
+            on_change: portcullis_policy::OnChange::Cut,
+        };
+        let rules = vec![
+            rule("/**", &[]),
+            rule("/app/**", &[Method::GET, Method::HEAD]),
+            rule("/app/**", &[Method::GET, Method::POST]),
+        ];
+        let rules = std::sync::Arc::new(test::rules(test::policy(rules)));
+        let place = Place::of_host(&rules, "wiki.test").unwrap();
+        let asker =
+            Asker { kind: Kind::Api, place: Some(&place), target: "/app/x?a=1", reference: "7Q2M-X4KD" };
+        let answer = refusal(Refusal::Denied(DenyReason::Method), &asker);
+        assert_eq!((answer.status().as_u16(), field(&answer, "allow")), (405, Some("GET, HEAD, POST")));
+        assert_eq!(
+            field(&refused(Refusal::from(Unacceptable::Method), Kind::Api), "allow").map(str::len),
+            Some(44)
+        );
     }
 
     #[test]

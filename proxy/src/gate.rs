@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_keys::Keyring;
 use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route};
-use portcullis_session::{Enrolment, InFlight, Sessions};
+use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::peer::Peer;
 use crate::record::{Line, Record, Recorder};
+use crate::request::Request;
 use crate::rules::{Place, Rules};
 use crate::trace::Trace;
 
@@ -63,18 +64,6 @@ pub struct Gate {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) idle: Duration,
     pub(crate) draining: AtomicBool,
-}
-
-/// A request as the gate is asked about it.
-pub struct Request<'a> {
-    /// Its head.
-    pub parts: &'a http::request::Parts,
-    /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
-    pub bytes: usize,
-    /// Who is at the other end of the socket.
-    pub peer: &'a Arc<Peer>,
-    /// What the register of exchanges knows it by.
-    pub exchange: &'a InFlight,
 }
 
 /// What becomes of a request that is not refused.
@@ -203,6 +192,7 @@ fn stands(enrolment: Option<&Enrolment>, pass: &Pass, who: Option<&Arc<Principal
 mod tests {
     use super::*;
     use crate::test::{self, PEER};
+    use portcullis_session::InFlight;
 
     async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::cookies;
-use crate::gate::{Gate, Request};
+use crate::gate::Gate;
+use crate::request::Request;
 use crate::rules::Place;
 
 /// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use crate::accept::Head;
 use crate::access_log::AccessLog;
-use crate::gate::Request;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
+use crate::request::Request;
 use crate::rules::{LogDetail, Place};
 use crate::trace::Trace;
 

@@ -16,9 +16,10 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session as Exchange};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use super::{Gate, Request, Verdict};
+use super::{Gate, Verdict};
 use crate::forward::Underway;
 use crate::record::Over;
+use crate::request::Request;
 use crate::{accept, cut, forward, upgrade};
 
 /// What Pingora carries from hook to hook.

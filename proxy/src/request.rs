@@ -1,0 +1,19 @@
+//! A request as Pingora hands it over: its head, how long that was, and who is at the other end.
+
+use std::sync::Arc;
+
+use portcullis_session::InFlight;
+
+use crate::peer::Peer;
+
+/// A request as the gate is asked about it.
+pub struct Request<'a> {
+    /// Its head.
+    pub parts: &'a http::request::Parts,
+    /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
+    pub bytes: usize,
+    /// Who is at the other end of the socket.
+    pub peer: &'a Arc<Peer>,
+    /// What the register of exchanges knows it by.
+    pub exchange: &'a InFlight,
+}
