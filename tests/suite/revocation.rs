@@ -128,7 +128,9 @@ async fn a_slow_download_gets_at_most_256_kib_after_the_cut() {
         download.go_on();
         assert!(!download.read_out(MARK).await);
         let after = download.taken() - before;
-        assert!(after <= 256 * 1024, "{version:?} with a window of {window}: {after} bytes after the cut");
+        // A reset of HTTP/1 throws away what our kernel held: what comes was in the client's own.
+        let limit = if version == Version::HTTP_11 { 64 * 1024 } else { 256 * 1024 };
+        assert!(after <= limit, "{version:?} with a window of {window}: {after} bytes after the cut");
     }
 }
 
