@@ -76,10 +76,10 @@ ROWS = [
          "        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));\n",
          "        let _ = socket;\n"),
     ], "revocation::a_slow_download"),
-    ("R10: HTTP/2 holds little", [
+    ("R10: little waits in a socket", [
         ("proxy/src/server.rs",
-         ".max_send_buffer_size(limits.send_buffer)",
-         ".max_send_buffer_size(4 * 1024 * 1024)"),
+         "options.tcp_snd_buf = Some(limits.send_buffer);",
+         "let _ = limits;"),
     ], "revocation::a_slow_download"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/forward.rs",
