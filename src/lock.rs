@@ -8,6 +8,13 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a lock that is held is waited for: a command that changes something has it for a moment, and so has a
+/// program that is just leaving.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A state folder that is this process's until the lock is dropped.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ impl Lock {
     /// Makes the state folder where it is missing, closes it to everybody else (0700), and takes its lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] names the pid of the process that has it.
+    /// [`LockError::Held`], after a second, names the pid of the process that has it.
     pub(crate) fn take(state: &Path) -> Result<Self, LockError> {
         own_folder(state)?;
         let take = |source| LockError::Take { state: state.to_owned(), source };
@@ -62,12 +69,16 @@ impl Lock {
             .mode(0o600)
             .open(state.join("lock"))
             .map_err(take)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { state: state.to_owned(), pid: read_pid(&mut file) });
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Held { state: state.to_owned(), pid: read_pid(&mut file) });
+                }
+                Err(TryLockError::Error(source)) => return Err(take(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(take(source)),
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.and_then(|()| file.flush()).map_err(take)?;
@@ -134,6 +145,18 @@ mod tests {
 
         drop(first);
         Lock::take(&state).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::take(folder.path()).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Lock::take(folder.path()));
+            thread::sleep(LOOK * 3);
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
     }
 
     #[test]
