@@ -27,7 +27,8 @@ async fn a_hundred_thousand_sessions_survive_a_crash_and_nobody_signs_in_again()
     for name in &names {
         assert_eq!(stage.visitor(name).status("/").await, 200, "{name} is still signed in");
     }
-    // Promised are 2 s, of the release build; the bound here is the net of ten times that.
+    println!("ready after {ready:?} with {SESSIONS} sessions");
+    // Wanted are 2 s, of the release build; the bound here is the net of ten times that.
     assert!(ready.as_secs() < 20, "ready after {ready:?}");
 }
 
