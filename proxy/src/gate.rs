@@ -50,7 +50,7 @@ pub struct Parts {
     pub log: AccessLog,
     /// Where lines with a reference number go as well; a full channel drops them.
     pub references: Option<mpsc::Sender<Line>>,
-    /// How long a connection may wait between requests, and a body between two pieces.
+    /// How long a connection may wait between requests, and a body between two pieces, either way.
     pub idle: Duration,
 }
 

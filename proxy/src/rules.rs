@@ -238,7 +238,7 @@ pub struct Limits {
     pub head: usize,
     /// How long a head may take.
     pub head_time: Duration,
-    /// How long a connection may wait between requests, and a body between two pieces.
+    /// How long a connection may wait between requests, and a body between two pieces, either way.
     pub idle: Duration,
     /// How much may wait in a socket, in bytes (rule R10).
     pub send_buffer: usize,

@@ -64,7 +64,10 @@ impl Gate {
         }
         // A WebSocket may be silent for as long as its session lives.
         let upgrades = exchange.is_upgrade_req();
-        exchange.set_read_timeout((!upgrades).then_some(self.idle));
+        let limit = (!upgrades).then_some(self.idle);
+        exchange.set_read_timeout(limit);
+        // Whoever takes nothing for so long holds the application's answer, and a buffer, for nobody.
+        exchange.set_write_timeout(limit);
         Ok(())
     }
 }

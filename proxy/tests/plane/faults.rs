@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis_proxy::Limits;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::client::{Raw, empty, h2_get, h2_send, h2c, piece, request};
+use crate::client::{Raw, Valve, empty, h2_get, h2_over, h2_send, h2c, piece, request};
 use crate::rig::{HOST, Rig, Wish, wait_for};
 use crate::upstream::{blurt, once_each};
 
@@ -197,4 +197,25 @@ async fn what_cannot_be_parsed_is_400_and_closes() {
         let _ = raw.rest().await;
     }
     assert!(rig.upstream.asked().is_empty());
+}
+
+/// A client that takes nothing any more holds the application's answer for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_reading_is_let_go() {
+    let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
+    let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
+    let (alice, path) = (rig.alice(), "/bytes/200000000");
+    let field = format!("Cookie: {alice}");
+    let mut raw = Raw::ask(&rig, &format!("GET {path}"), &[&field]).await;
+    assert_eq!(raw.head().await.status, 200);
+    let (socket, valve) = Valve::new(TcpStream::connect(rig.address).await.unwrap());
+    let mut sender = h2_over(socket, 64 * 1024).await;
+    let mut body =
+        h2_send(&mut sender, request("GET", path, &[("cookie", &alice)], empty())).await.into_body();
+    piece(&mut body).await.unwrap().unwrap();
+    valve.shut();
+    for line in rig.lines(path, 2).await {
+        assert_eq!((&line["ended"], &line["status"]), (&"client".into(), &200.into()), "{line}");
+        assert!(line["out"].as_u64().unwrap() < 100_000_000);
+    }
 }
