@@ -138,6 +138,7 @@ impl Gate {
             record.accepted(&head, || Trace::of(head.headers, from_proxy));
             let place = request.peer.place(&rules, head.host);
             record.arrived(place.as_ref());
+            drop(rules); // the place holds them from here on
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
             let asked = Asked { host: head.host, target: head.target, method: head.method };
