@@ -5,8 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::TcpKeepalive;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
@@ -61,13 +63,32 @@ pub(crate) fn serve(role: &str) {
     let conf = ServerConf { threads, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut proxy = http_proxy_service(
-        &server.configuration,
-        Pass { peer: HttpPeer::new(upstream, false, String::new()) },
+    let mut peer = HttpPeer::new(upstream, false, String::new());
+    peer.options.connection_timeout = Some(Duration::from_secs(5));
+    peer.options.tcp_keepalive = Some(keepalive());
+    let mut proxy = http_proxy_service(&server.configuration, Pass { peer });
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.app_logic_mut().unwrap().server_options = Some(options);
+    let mut socket = TcpSocketOptions::default();
+    socket.tcp_snd_buf = Some(64 * 1024);
+    socket.tcp_keepalive = Some(keepalive());
+    proxy.add_listener(
+        ListenerConfig::tcp(listen)
+            .tcp_socket_options(socket)
+            .l4_buffer(L4BufferSettings::new(4 * 1024, 16 * 1024)),
     );
-    proxy.add_listener(ListenerConfig::tcp(listen).l4_buffer(L4BufferSettings::new(4 * 1024, 16 * 1024)));
     server.add_service(proxy);
     server.run_forever();
+}
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(15),
+        count: 4,
+        user_timeout: Duration::ZERO,
+    }
 }
 
 struct Pass {
