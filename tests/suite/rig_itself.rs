@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::needs;
 use crate::rig::chromium::Chromium;
 use crate::rig::idp::Op;
-use crate::rig::must;
 use crate::rig::program::Program;
 use crate::rig::seed::Seed;
 use crate::rig::settings::Settings;
@@ -18,6 +17,7 @@ use crate::rig::sqlite_lock::{self, WriteLock};
 use crate::rig::upstream::Upstream;
 use crate::rig::websocket::Socket;
 use crate::rig::wire::{self, Answer, Line, whole};
+use crate::rig::{must, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_marker_arrives_on_every_kind_of_stream() {
@@ -202,6 +202,10 @@ async fn chromium_opens_a_page_by_its_localhost_name() {
         app.last("/cookie").unwrap().header("host").unwrap(),
         format!("app.localhost:{}", app.address.port())
     );
+    let profile = chromium.profile().to_owned();
+    assert!(Chromium::processes(&profile) > 0);
+    drop(chromium);
+    until("the browser's processes to be gone", || async { Chromium::processes(&profile) == 0 }).await;
 }
 
 fn request(path: &str) -> Request<wire::Body> {

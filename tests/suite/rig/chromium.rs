@@ -1,5 +1,6 @@
 //! Headless Chromium, driven through chromedriver's own protocol: JSON over HTTP, no library.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,7 @@ pub struct Chromium {
     driver: Child,
     address: SocketAddr,
     session: String,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Chromium {
@@ -32,7 +33,7 @@ impl Chromium {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut chromium = Self { driver, address, session: String::new(), _profile: profile };
+        let mut chromium = Self { driver, address, session: String::new(), profile };
         until("chromedriver", || async { wire::get(address, "localhost", "/status").await.is_ok() }).await;
         let mut switches: Vec<String> = [
             "--headless=new",
@@ -50,7 +51,7 @@ impl Chromium {
             switches.push("--no-sandbox".to_owned());
         }
         switches.push(format!("--window-size={},{}", size.0, size.1));
-        switches.push(format!("--user-data-dir={}", chromium._profile.path().join("profile").display()));
+        switches.push(format!("--user-data-dir={}", chromium.profile.path().join("profile").display()));
         switches.extend(arguments.iter().cloned());
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome", "goog:chromeOptions": { "args": switches },
@@ -175,9 +176,34 @@ impl Chromium {
     }
 }
 
+impl Chromium {
+    /// Ends the session, by hand: whoever drops this may be on any thread.
+    fn end_session(&self) -> std::io::Result<()> {
+        let mut socket = std::net::TcpStream::connect(self.address)?;
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
+        let path = format!("/session/{}", self.session);
+        write!(socket, "DELETE {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        socket.read(&mut [0; 64]).map(drop)
+    }
+
+    /// Processes that work in this window's profile.
+    pub fn processes(profile: &Path) -> usize {
+        let profile = profile.display().to_string();
+        let has_it = |command: Vec<u8>| String::from_utf8_lossy(&command).contains(&profile);
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.filter(|process| std::fs::read(process.path().join("cmdline")).is_ok_and(has_it)).count()
+    }
+
+    /// The folder of everything this window keeps.
+    pub fn profile(&self) -> &Path {
+        self.profile.path()
+    }
+}
+
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // The driver ends its browser on SIGTERM; killed, it would leave it behind.
+        // Only a session that is ended ends its browser: a driver that is told to go leaves it behind.
+        let _ = self.end_session();
         let pid = rustix::process::Pid::from_child(&self.driver);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.driver.wait();
