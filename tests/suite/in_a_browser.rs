@@ -119,6 +119,8 @@ async fn the_rehearsal_from_signing_in_to_being_refused() {
     // Others are not touched, and Alice comes back when the directory says so.
     chromium.open(&idp).await;
     chromium.click("button[formaction='/directory/alice/reactivate']").await;
+    // The click's own page first: it would come over the next one.
+    chromium.reads("Re-activate Alice Archer").await;
     chromium.open(&app).await;
     chromium.click("button[value=alice]").await;
     chromium.reads("What this server was told about your visit").await;
