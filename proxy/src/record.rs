@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::request::Request;
 use crate::rules::{LogDetail, Place};
+use crate::striped::own_stripe;
 use crate::trace::Trace;
 
 /// What was decided about a request.
@@ -163,6 +164,8 @@ pub struct Record {
     line: Option<Box<Line>>,
     peer: Arc<Peer>,
     exchange: InFlight,
+    /// Where it is counted as live, and leaves again, on whichever thread that is: a drain must not overlook it.
+    stripe: usize,
     started: Instant,
     decided: Option<Instant>,
 }
@@ -175,7 +178,8 @@ impl Record {
             (None, Some(field)) => Asked::Field(field.clone()),
             (None, None) => Asked::Nothing,
         };
-        request.peer.recorder().metrics.live.inc();
+        let stripe = own_stripe();
+        request.peer.recorder().metrics.live.inner().add_at(stripe, 1);
         let line = Box::new(Line {
             time: Timestamp::now(),
             reference: None,
@@ -201,6 +205,7 @@ impl Record {
             line: Some(line),
             peer: request.peer.clone(),
             exchange: request.exchange.clone(),
+            stripe,
             started: Instant::now(),
             decided: None,
         }
@@ -303,7 +308,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
         let Recorder { metrics, log, references } = self.peer.recorder();
-        metrics.live.dec();
+        metrics.live.inner().add_at(self.stripe, -1);
         metrics.decided(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.
         if line.over == Over::Stopped

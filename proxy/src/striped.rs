@@ -23,13 +23,19 @@ pub(crate) fn own_stripe() -> usize {
 #[repr(align(128))]
 pub(crate) struct Apart<T>(pub(crate) T);
 
-/// A number in stripes. What one thread adds another may take away: only the sum says something.
+/// A number in stripes. What is taken away where it was added leaves no stripe below zero: then the sum of a reader that
+/// is interrupted never says that nothing is there while something is.
 #[derive(Debug, Default)]
 pub(crate) struct Striped([Apart<AtomicI64>; STRIPES]);
 
 impl Striped {
+    /// Adds to the stripe that [`own_stripe`] named.
+    pub(crate) fn add_at(&self, stripe: usize, number: i64) -> i64 {
+        self.0[stripe].0.fetch_add(number, Ordering::Relaxed)
+    }
+
     fn add(&self, number: i64) -> i64 {
-        self.0[own_stripe()].0.fetch_add(number, Ordering::Relaxed)
+        self.add_at(own_stripe(), number)
     }
 
     fn sum(&self) -> i64 {
@@ -85,6 +91,15 @@ mod tests {
     use super::*;
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::gauge::Gauge;
+
+    #[test]
+    fn what_leaves_where_it_came_in_leaves_no_stripe_below_zero() {
+        let gauge = Gauge::<i64, Striped>::default();
+        let stripe = own_stripe();
+        gauge.inner().add_at(stripe, 1);
+        std::thread::scope(|scope| scope.spawn(|| gauge.inner().add_at(stripe, -1)).join().unwrap());
+        assert!(gauge.inner().0.iter().all(|stripe| stripe.0.load(Ordering::Relaxed) == 0));
+    }
 
     #[test]
     fn threads_add_up() {
