@@ -5,12 +5,13 @@ Each row: the rule, the changes (a file, what stands there, what is put in its p
 must fall. What only an unlucky moment shows (the wait of R5, also of a repeat; the order of enrolling, reading and
 standing) was tried here and stands: what is left for some milliseconds is gone before a client can look. Those rules
 are taken out by `session/tests/rules_taken_out.py`, where loom tries every moment. That a sign-in reads `active` again
-is `store/tests/rules_taken_out.py`'s: here the first request of such a session is refused all the same. A row whose text is not found
-exactly once, that does not build, or whose test still passes, fails the run.
-
-    tests/rules_taken_out.py [TARGET_DIR] [WORD]        rows with WORD in their rule only
+is `store/tests/rules_taken_out.py`'s: here the first request of such a session is refused all the same. How it is run:
+`tests/taken_out.py`.
 """
-import pathlib, shutil, subprocess, sys, tempfile
+import pathlib, subprocess, sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from taken_out import ROOT, Row, main, passes
 
 ROWS = [
     ("cut: the exchange is told", [
@@ -89,44 +90,16 @@ ROWS = [
 ]
 
 
-def main():
-    root = pathlib.Path(__file__).resolve().parents[1]
-    target = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="rules-taken-out-")
-    word = sys.argv[2] if len(sys.argv) > 2 else ""
-    rows = [row for row in ROWS if word in row[0]]
-    copy = pathlib.Path(tempfile.mkdtemp(prefix="suite-without-")) / "portcullis"
-    subprocess.run(["git", "clone", "-q", root, copy], check=True)
-    (copy / "tests/rigs/.cache").symlink_to(root / "tests/rigs/.cache")
-    failed = 0
-    for rule, changes, test in rows:
-        files = {name: (copy / name).read_text() for name, _, _ in changes}
-        changed = dict(files)
-        found = True
-        for name, old, new in changes:
-            found = found and changed[name].count(old) == 1
-            changed[name] = changed[name].replace(old, new)
-        if not found:
-            print(f"NOT FOUND  {rule}", flush=True)
-            failed += 1
-            continue
-        for name, text in changed.items():
-            (copy / name).write_text(text)
+def make_copy(copy):
+    subprocess.run(["git", "clone", "-q", ROOT, copy], check=True)
+    (copy / "tests/rigs/.cache").symlink_to(ROOT / "tests/rigs/.cache")
 
-        def run(*more):
-            command = ["cargo", "test", "-q", "--test", "suite", "--target-dir", target, *more]
-            return subprocess.run(command, cwd=copy, timeout=1800, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL).returncode
 
-        builds = run("--no-run") == 0
-        falls = builds and run("--", test) != 0
-        for name, text in files.items():
-            (copy / name).write_text(text)
-        failed += not falls
-        print(f"{'falls' if falls else 'STANDS' if builds else 'NO BUILD'}      {rule}  ({test})", flush=True)
-    shutil.rmtree(copy.parent)
-    print(f"{len(rows) - failed} of {len(rows)} rules are shown to be tested")
-    sys.exit(failed > 0)
+def run(copy, target, *more):
+    return passes(["cargo", "test", "-q", "--test", "suite", "--target-dir", target, *more], copy, 1800)
 
 
 if __name__ == "__main__":
-    main()
+    main([Row(*row) for row in ROWS], make_copy,
+         builds=lambda copy, target: run(copy, target, "--no-run"),
+         falls=lambda copy, target, row: not run(copy, target, "--", row.test))

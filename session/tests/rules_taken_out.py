@@ -3,10 +3,12 @@
 
 Each row: the rule, the file, what stands there, what is put in its place. That an exchange enrols before its session is
 checked (R4) has none: standing looks at the marks again (decision 0002), so checking first stands in every history.
-A row whose text is not found exactly once, or whose copy still passes the loom histories and the model, fails the run.
-Usage: rules_taken_out.py [TARGET_DIR]
+Files are named below `session/src`. How it is run: `tests/taken_out.py`.
 """
-import os, pathlib, shutil, subprocess, sys, tempfile
+import pathlib, shutil, sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from taken_out import ROOT, Row, main, passes
 
 ROWS = [
     ("R2 mark: a removal raises the generation", "account.rs",
@@ -51,48 +53,31 @@ ROWS = [
 ]
 
 
-def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    target = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="rules-taken-out-")
-    copy = pathlib.Path(target) / "copy"
-    failed = 0
-    for rule, name, old, new in ROWS:
-        shutil.rmtree(copy, ignore_errors=True)
-        (copy / "session").mkdir(parents=True)
-        for part in ("Cargo.lock", "rust-toolchain.toml"):
-            shutil.copy(root / part, copy / part)
-        manifest = (root / "Cargo.toml").read_text()
-        head, _, rest = manifest.partition("members = [")
-        manifest = head + 'members = ["policy", "session"]' + rest.partition("]")[2]
-        (copy / "Cargo.toml").write_text(manifest.partition("[package]")[0])
-        shutil.copytree(root / "policy", copy / "policy")
-        shutil.copytree(root / "session", copy / "session", dirs_exist_ok=True)
-        source = copy / "session" / "src" / name
-        text = source.read_text()
-        if text.count(old) != 1:
-            print(f"NOT FOUND  {rule}")
-            failed += 1
-            continue
-        source.write_text(text.replace(old, new))
-        def run(test, flags, *more):
-            lib = ["--lib"] if test == "rules" else []
-            command = ["cargo", "test", "-q", "-p", "portcullis-session", *lib, "--test", test]
-            return subprocess.run(
-                [*command, "--target-dir", f"{target}/{test}", *more], cwd=copy, timeout=900,
-                env={**os.environ, "RUSTFLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+# The crate's unit tests come with `rules`.
+SUITES = [
+    ("rules", "-A warnings"),
+    ("model", "-A warnings"),
+    ("loom", "--cfg portcullis_loom -A warnings -C opt-level=2"),
+]
 
-        # The crate's unit tests come with `rules`.
-        suites = (("rules", "-A warnings"), ("model", "-A warnings"), ("loom", "--cfg portcullis_loom -A warnings -C opt-level=2"))
-        if any(run(*suite, "--no-run") for suite in suites):
-            print(f"NO BUILD   {rule}", flush=True)
-            failed += 1
-            continue
-        falls = any(run(*suite) for suite in suites)
-        failed += not falls
-        print(f"{'falls' if falls else 'STANDS'}      {rule}", flush=True)
-    print(f"{len(ROWS) - failed} of {len(ROWS)} rules are shown to be tested")
-    sys.exit(failed > 0)
+
+def make_copy(copy):
+    for part in ("Cargo.lock", "rust-toolchain.toml"):
+        shutil.copy(ROOT / part, copy / part)
+    head, _, rest = (ROOT / "Cargo.toml").read_text().partition("members = [")
+    manifest = head + 'members = ["policy", "session"]' + rest.partition("]")[2]
+    (copy / "Cargo.toml").write_text(manifest.partition("[package]")[0])
+    for member in ("policy", "session"):
+        shutil.copytree(ROOT / member, copy / member)
+
+
+def run(copy, target, test, flags, *more):
+    lib = ["--lib"] if test == "rules" else []
+    command = ["cargo", "test", "-q", "-p", "portcullis-session", *lib, "--test", test]
+    return passes([*command, "--target-dir", target / test, *more], copy, 900, flags)
 
 
 if __name__ == "__main__":
-    main()
+    main([Row(rule, [(f"session/src/{name}", old, new)]) for rule, name, old, new in ROWS], make_copy,
+         builds=lambda copy, target: all(run(copy, target, *suite, "--no-run") for suite in SUITES),
+         falls=lambda copy, target, row: not all(run(copy, target, *suite) for suite in SUITES))

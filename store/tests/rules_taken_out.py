@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Takes each rule of the store out of a copy of this crate and shows that a test falls.
 
-Each row: the rule, the file, what stands there, what is put in its place. A row whose text is not found exactly once,
-or whose copy still passes the suite, fails the run. Usage: rules_taken_out.py [TARGET_DIR [WORDS OF A RULE …]]
+Each row: the rule, the file below `store/src`, what stands there, what is put in its place. How it is run:
+`tests/taken_out.py`.
 """
-import os, pathlib, re, shutil, subprocess, sys, tempfile
+import pathlib, re, shutil, sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from taken_out import ROOT, Row, main, passes
 
 ROWS = [
     ("linking: no other subject has the user", "sign_in/mod.rs",
@@ -93,48 +96,23 @@ ROWS = [
 ]
 
 
-def main():
-    root = pathlib.Path(__file__).resolve().parents[2]
-    target = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="store-rules-taken-out-")
-    rows = [row for row in ROWS if all(word in row[0] for word in sys.argv[2:])]
-    copy = pathlib.Path(target) / "copy"
-    shutil.rmtree(copy, ignore_errors=True)
+def make_copy(copy):
     members = ["policy", "session", "scim", "store"]
     for member in members:
-        shutil.copytree(root / member, copy / member)
+        shutil.copytree(ROOT / member, copy / member)
     for part in ("Cargo.lock", "rust-toolchain.toml"):
-        shutil.copy(root / part, copy / part)
-    manifest = (root / "Cargo.toml").read_text().partition("\n[package]\n")[0]
+        shutil.copy(ROOT / part, copy / part)
+    manifest = (ROOT / "Cargo.toml").read_text().partition("\n[package]\n")[0]
     manifest = re.sub(r"members = \[[^]]*\]", f"members = {members}".replace("'", '"'), manifest)
     (copy / "Cargo.toml").write_text(manifest)
 
-    def run(*more):
-        command = ["cargo", "test", "-q", "-p", "portcullis-store", "--target-dir", target, *more]
-        try:
-            return subprocess.run(command, cwd=copy, timeout=900, env={**os.environ, "RUSTFLAGS": "-A warnings"},
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
-        except subprocess.TimeoutExpired:
-            return 1  # a test that never ends has not passed
 
-    failed = 0
-    for rule, name, old, new in rows:
-        source = copy / "store" / "src" / name
-        text = source.read_text()
-        if text.count(old) != 1:
-            print(f"NOT FOUND  {rule}", flush=True)
-            failed += 1
-            continue
-        source.write_text(text.replace(old, new))
-        if run("--no-run"):
-            word = "NO BUILD  "
-        else:
-            word = "falls     " if run("--", "--skip", "size", "--skip", "thousands") else "STANDS    "
-        failed += word.strip() != "falls"
-        print(f"{word} {rule}", flush=True)
-        source.write_text(text)
-    print(f"{len(rows) - failed} of {len(rows)} rules are shown to be tested")
-    sys.exit(failed > 0)
+def run(copy, target, *more):
+    command = ["cargo", "test", "-q", "-p", "portcullis-store", "--target-dir", target, *more]
+    return passes(command, copy, 900, "-A warnings")
 
 
 if __name__ == "__main__":
-    main()
+    main([Row(rule, [(f"store/src/{name}", old, new)]) for rule, name, old, new in ROWS], make_copy,
+         builds=lambda copy, target: run(copy, target, "--no-run"),
+         falls=lambda copy, target, row: not run(copy, target, "--", "--skip", "size", "--skip", "thousands"))
