@@ -14,6 +14,7 @@ use crate::document::{Document, ProvisioningWord};
 use crate::environment::Reach;
 use crate::file::{File, Provisioning};
 use crate::headers::HeaderPreset;
+use crate::home::IN_STATE;
 use crate::idps::{Domains, Idp, Preset};
 use crate::load::bytes_of;
 use crate::nearest;
@@ -69,7 +70,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
         session: document.session,
         listen: document.listen,
         database: match document.store {
-            Store::InState => state.join("portcullis.db"),
+            Store::InState => state.join(IN_STATE),
             Store::File(path) => path,
         },
         state,

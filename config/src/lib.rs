@@ -15,6 +15,7 @@ mod document;
 mod environment;
 mod file;
 mod headers;
+mod home;
 mod http_client;
 mod idps;
 mod later;
@@ -40,6 +41,7 @@ mod web;
 
 pub use environment::Environment;
 pub use file::{File, Provisioning};
+pub use home::{Home, home};
 pub use http_client::HttpClient;
 pub use idps::{Claims, ClientAuth, Domains, Idp, Link, LinkTo, Oidc, Preset};
 pub use limits::Limits;

@@ -5,6 +5,7 @@
 //! from outside is made fit for a terminal before it is printed.
 
 mod check;
+mod home;
 mod reach;
 mod reference;
 mod schema;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use portcullis_config::{Environment, File, Problems};
+use portcullis_config::Problems;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +91,8 @@ pub(crate) enum Ask {
     #[command(after_help = "Example: portcullis ref 7Q2M-X4KD")]
     Ref(reference::Ref),
     /// List people, add them, and put them out by hand.
-    #[command(subcommand, arg_required_else_help = true)]
-    User(user::User),
+    #[command(arg_required_else_help = true)]
+    User(user::Orders),
 }
 
 impl Ask {
@@ -102,7 +103,7 @@ impl Ask {
             Self::Urls => check::urls(config),
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
-            Self::User(user) => user.answer(config),
+            Self::User(orders) => orders.answer(config),
         }
     }
 }
@@ -125,14 +126,6 @@ pub(crate) fn tell(problems: &Problems) -> Exit {
 fn complain(error: &dyn std::error::Error) -> Exit {
     eprintln!("portcullis: {}", seen(&crate::log::chain(error).to_string()));
     Exit::Failed
-}
-
-/// The whole configuration, for commands that work on the store.
-fn whole(config: Option<&Path>) -> Result<File, Exit> {
-    let path = config_path(config).map_err(|problems| tell(&problems))?;
-    let loaded =
-        portcullis_config::load(&path, &Environment::system()).map_err(|problems| tell(&problems))?;
-    Ok(loaded.file)
 }
 
 /// Prints to standard output. A reader that has gone away, as `head` does, is no failure.

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use portcullis_config::{File, Provisioning};
-use portcullis_policy::RulesVersion;
+use portcullis_config::Home;
+use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{OpenError, Store};
@@ -24,6 +24,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
 
+use super::home::Foreign;
 use crate::admin::{self, Failure, SOCKET};
 use crate::lock::{Lock, LockError};
 use crate::operator::Operator;
@@ -48,6 +49,23 @@ pub(crate) enum ReachError {
     /// Somebody holds the lock and does not listen: it is starting or leaving, or it is another command.
     #[error("{held}, and it does not listen at {}. Try again in a moment", .socket.display())]
     Elsewhere { held: LockError, socket: PathBuf },
+    /// The state folder is another user's.
+    #[error(transparent)]
+    Foreign(Foreign),
+    /// No program was ever started with this state folder.
+    #[error(
+        "no program listens in {}, and there is no database at {}. Name the state folder of the program with \
+         --state DIR, or its configuration with -c FILE",
+        .state.display(), .database.display()
+    )]
+    Nothing { state: PathBuf, database: PathBuf },
+    /// Nobody says whether people come by hand.
+    #[error(
+        "whether people are invited is not known: no program listens in {}, and `provisioning` was not read. Name \
+         the configuration with -c FILE",
+        .state.display()
+    )]
+    Unsaid { state: PathBuf },
     /// The state folder is not ours to use.
     #[error(transparent)]
     Lock(LockError),
@@ -85,12 +103,13 @@ impl Reach {
     /// # Errors
     /// [`ReachError`].
     pub(super) fn once<T: DeserializeOwned>(
-        file: &File,
+        home: &Home,
+        missing: Missing,
         request: http::request::Builder,
         body: Option<serde_json::Value>,
     ) -> Result<T, ReachError> {
         runtime()?.block_on(async {
-            let reach = Self::open(file).await?;
+            let reach = Self::open(home, missing).await?;
             let answer = reach.ask(request, body).await;
             reach.leave().await;
             answer
@@ -100,29 +119,46 @@ impl Reach {
     /// Finds the program that runs, else opens the store.
     ///
     /// # Errors
-    /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen.
-    pub(super) async fn open(file: &File) -> Result<Self, ReachError> {
-        let socket = file.state.join(SOCKET);
+    /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen, [`ReachError::Foreign`]
+    /// where it is another user's.
+    pub(super) async fn open(home: &Home, missing: Missing) -> Result<Self, ReachError> {
+        let Home { state, database, .. } = home;
+        let socket = state.join(SOCKET);
         match connect(&socket).await {
             Ok(_) => return Ok(Self(Way::Program(socket))),
             // Nobody listens: none was started, or one ended without tidying up.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-            Err(source) => return Err(ReachError::Socket { socket, source }),
+            Err(source) => {
+                let foreign = Foreign::of(state).ok().flatten();
+                return Err(foreign.map_or(ReachError::Socket { socket, source }, ReachError::Foreign));
+            }
         }
-        let lock = Lock::take(&file.state).map_err(|error| match error {
+        // Whoever is not the owner would leave files behind that the program cannot open, root above all.
+        if let Ok(Some(foreign)) = Foreign::of(state) {
+            return Err(ReachError::Foreign(foreign));
+        }
+        // A folder that was not meant has no store, and gets none.
+        if missing == Missing::Refuse && !database.try_exists().unwrap_or(true) {
+            return Err(ReachError::Nothing { state: state.clone(), database: database.clone() });
+        }
+        if missing == Missing::Make && home.invites.is_none() {
+            return Err(ReachError::Unsaid { state: state.clone() });
+        }
+        let lock = Lock::take(state).map_err(|error| match error {
             held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
             other => ReachError::Lock(other),
         })?;
-        let store = Arc::new(Store::open(&file.database, Arc::new(Schemas::core())).await?);
+        let store = Arc::new(Store::open(database, Arc::new(Schemas::core())).await?);
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
-        let policy = Arc::new(file.policy(RulesVersion::default()));
-        let idle = i64::try_from(file.session.idle.as_millis()).unwrap_or(i64::MAX);
+        let identity = IdentityHeaders { user: UserFrom::UserName };
+        let policy =
+            Arc::new(Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity));
         let operator = Operator {
             core: Handle::current(),
             store: store.clone(),
-            revocation: Revocation::new(Sessions::new(0, idle, policy), store.clone()),
-            invites: matches!(file.provisioning, Provisioning::Invited).into(),
+            revocation: Revocation::new(Sessions::new(0, IDLE_MS, policy), store.clone()),
+            invites: home.invites.unwrap_or_default().into(),
         };
         Ok(Self(Way::Here { router: admin::router(Arc::new(operator)), store, _lock: lock }))
     }
@@ -168,6 +204,18 @@ impl Reach {
     }
 }
 
+/// What is done where there is no database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The order is refused.
+    Refuse,
+    /// It is made: people may be invited before the first start.
+    Make,
+}
+
+/// Nothing idles in a process without sessions.
+const IDLE_MS: i64 = i64::MAX;
+
 async fn connect(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(socket).await
 }
@@ -192,24 +240,15 @@ async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCod
 
 #[cfg(test)]
 mod tests {
-    use portcullis_config::Environment;
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// A configuration whose people are invited, with its state in a folder of its own.
-    fn file(state: &Path, provisioning: &str) -> File {
-        let link = match provisioning {
-            "invited" => "    link:\n      claim: email\n      to: userName\n",
-            _ => "",
-        };
-        let text = format!(
-            "public_url: https://wiki.example.com\nupstream: http://127.0.0.1:3000\nprovisioning: {provisioning}\n\
-             state: {}\nidps:\n  okta:\n    domains: any\n{link}    oidc:\n      issuer: https://example.okta.com\n      client_id: a\n      client_secret: ${{env:SECRET}}\n",
-            state.display()
-        );
-        let environment = Environment::of([("SECRET", "not-a-real-one"), ("HOME", "/nowhere")]);
-        portcullis_config::read(Path::new("portcullis.yaml"), text.as_bytes(), &environment).unwrap().file
+    /// A program whose people are invited, or not, with its state in a folder of its own.
+    fn home(state: &Path, invites: bool) -> Home {
+        let mut home = Home::in_folder(state);
+        home.invites = Some(invites);
+        home
     }
 
     async fn ask(reach: &Reach, method: &str, path: &str, body: Option<Value>) -> Result<Value, ReachError> {
@@ -250,14 +289,14 @@ mod tests {
     #[tokio::test]
     async fn without_a_program_the_command_does_it_under_the_lock() {
         let folder = tempfile::tempdir().unwrap();
-        let file = file(folder.path(), "invited");
-        let reach = Reach::open(&file).await.unwrap();
+        let home = home(folder.path(), true);
+        let reach = Reach::open(&home, Missing::Make).await.unwrap();
         the_whole_round(&reach).await;
 
-        let second = Reach::open(&file).await;
+        let second = Reach::open(&home, Missing::Make).await;
         assert!(matches!(second, Err(ReachError::Elsewhere { held: LockError::Held { .. }, .. })));
         reach.leave().await;
-        let after = Reach::open(&file).await.unwrap();
+        let after = Reach::open(&home, Missing::Make).await.unwrap();
         assert_eq!(
             ask(&after, "GET", "/users", None).await.unwrap()["users"][0]["name"],
             "alice@example.com"
@@ -267,12 +306,15 @@ mod tests {
     #[tokio::test]
     async fn with_a_program_it_is_asked_on_its_socket() {
         let folder = tempfile::tempdir().unwrap();
-        let file = file(folder.path(), "invited");
-        let Reach(Way::Here { router, store, _lock }) = Reach::open(&file).await.unwrap() else { panic!() };
-        let socket = tokio::net::UnixListener::bind(file.state.join(SOCKET)).unwrap();
+        let home = home(folder.path(), true);
+        let Reach(Way::Here { router, store, _lock }) = Reach::open(&home, Missing::Make).await.unwrap()
+        else {
+            panic!()
+        };
+        let socket = tokio::net::UnixListener::bind(home.state.join(SOCKET)).unwrap();
         let program = tokio::spawn(async move { axum::serve(socket, router).await });
 
-        let reach = Reach::open(&file).await.unwrap();
+        let reach = Reach::open(&home, Missing::Make).await.unwrap();
         assert!(matches!(reach.0, Way::Program(_)));
         the_whole_round(&reach).await;
 
@@ -281,14 +323,24 @@ mod tests {
         assert!(program.await.is_err());
         store.close().await;
         drop(_lock);
-        assert!(matches!(Reach::open(&file).await.unwrap().0, Way::Here { .. }));
+        assert!(matches!(Reach::open(&home, Missing::Make).await.unwrap().0, Way::Here { .. }));
     }
 
     #[tokio::test]
     async fn nobody_is_added_by_hand_where_a_directory_says_who_there_is() {
         let folder = tempfile::tempdir().unwrap();
-        let reach = Reach::open(&file(folder.path(), "none")).await.unwrap();
+        let reach = Reach::open(&home(folder.path(), false), Missing::Make).await.unwrap();
         let refused = said(ask(&reach, "POST", "/users", Some(json!({"name": "alice"}))).await);
         assert!(refused.contains("provisioning: invited"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_in_which_nothing_was_started_gets_no_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(&folder.path().join("mistyped"), true);
+        let refused = Reach::open(&home, Missing::Refuse).await.err().unwrap();
+        assert!(matches!(refused, ReachError::Nothing { .. }), "{refused}");
+        assert!(refused.to_string().contains("mistyped") && refused.to_string().contains("--state DIR"));
+        assert!(!home.state.exists());
     }
 }

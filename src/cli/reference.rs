@@ -6,8 +6,9 @@ use clap::Args;
 use http::{Method, Request};
 use serde_json::Value;
 
-use super::reach::Reach;
-use super::{Exit, complain, print, seen, table, whole};
+use super::home::Named;
+use super::reach::{Missing, Reach};
+use super::{Exit, complain, print, seen, table};
 use crate::operator::Told;
 
 /// Prints the whole record of a refusal.
@@ -16,6 +17,8 @@ pub(crate) struct Ref {
     /// The number on the page: eight letters and digits in two groups. Case and the dash do not matter.
     #[arg(value_name = "REF", value_parser = read)]
     reference: String,
+    #[command(flatten)]
+    named: Named,
 }
 
 fn read(typed: &str) -> Result<String, &'static str> {
@@ -25,12 +28,12 @@ fn read(typed: &str) -> Result<String, &'static str> {
 
 impl Ref {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
-        let file = match whole(config) {
-            Ok(file) => file,
+        let home = match self.named.home(config) {
+            Ok(home) => home,
             Err(exit) => return exit,
         };
         let request = Request::builder().method(Method::GET).uri(format!("/refs/{}", self.reference));
-        match Reach::once::<Told>(&file, request, None) {
+        match Reach::once::<Told>(&home, Missing::Refuse, request, None) {
             Ok(told) => {
                 print(&shown(&told));
                 Exit::Fine

@@ -5,11 +5,21 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_config::File;
+use portcullis_config::Home;
 
-use super::reach::{Reach, ReachError};
-use super::{Exit, complain, print, seen, table, whole};
+use super::home::Named;
+use super::reach::{Missing, Reach, ReachError};
+use super::{Exit, complain, print, seen, table};
 use crate::operator::{Added, Person, User as Found, Users};
+
+/// Orders about people, and where the program is whose people they are.
+#[derive(Args, Debug)]
+pub(crate) struct Orders {
+    #[command(flatten)]
+    named: Named,
+    #[command(subcommand)]
+    order: User,
+}
 
 /// What to do with people.
 #[derive(Debug, Subcommand)]
@@ -62,14 +72,15 @@ pub(crate) struct Who {
     name: String,
 }
 
-impl User {
+impl Orders {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
-        let done = match whole(config) {
-            Ok(file) => match self {
-                Self::List(list) => list.answer(&file),
-                Self::Add(add) => add.answer(&file),
-                Self::Disable(who) => who.disable(&file),
-                Self::Enable(who) => who.enable(&file),
+        let Self { named, order } = self;
+        let done = match named.home(config) {
+            Ok(home) => match order {
+                User::List(list) => list.answer(&home),
+                User::Add(add) => add.answer(&home),
+                User::Disable(who) => who.disable(&home),
+                User::Enable(who) => who.enable(&home),
             },
             Err(exit) => return exit,
         };
@@ -78,10 +89,10 @@ impl User {
 }
 
 impl List {
-    fn answer(self, file: &File) -> Result<(), ReachError> {
+    fn answer(self, home: &Home) -> Result<(), ReachError> {
         let runtime = super::reach::runtime()?;
         runtime.block_on(async {
-            let reach = Reach::open(file).await?;
+            let reach = Reach::open(home, Missing::Refuse).await?;
             let mut found = Vec::new();
             let mut after = None;
             loop {
@@ -102,25 +113,25 @@ impl List {
 }
 
 impl Add {
-    fn answer(self, file: &File) -> Result<(), ReachError> {
+    fn answer(self, home: &Home) -> Result<(), ReachError> {
         let Self { name, email, display_name, external_id } = self;
         let person = Person { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
-        let Added { id } = Reach::once(file, request, Some(serde_json::json!(person)))?;
+        let Added { id } = Reach::once(home, Missing::Make, request, Some(serde_json::json!(person)))?;
         print(&format!("{} is added, with the id {id}.\n", seen(&person.name)));
         Ok(())
     }
 }
 
 impl Who {
-    fn disable(self, file: &File) -> Result<(), ReachError> {
-        let user = self.switch(file, "disable")?;
+    fn disable(self, home: &Home) -> Result<(), ReachError> {
+        let user = self.switch(home, "disable")?;
         print(&format!("{} is out: every session has ended, and no login is accepted.\n", seen(&user.name)));
         Ok(())
     }
 
-    fn enable(self, file: &File) -> Result<(), ReachError> {
-        let user = self.switch(file, "enable")?;
+    fn enable(self, home: &Home) -> Result<(), ReachError> {
+        let user = self.switch(home, "enable")?;
         let name = seen(&user.name);
         print(&match user.state.as_str() {
             "active" => format!("{name} may sign in again.\n"),
@@ -131,10 +142,10 @@ impl Who {
         Ok(())
     }
 
-    fn switch(self, file: &File, verb: &str) -> Result<Found, ReachError> {
+    fn switch(self, home: &Home, verb: &str) -> Result<Found, ReachError> {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         let request = Request::builder().method(Method::POST).uri(format!("/users/{name}/{verb}"));
-        Reach::once(file, request, None)
+        Reach::once(home, Missing::Refuse, request, None)
     }
 }
 

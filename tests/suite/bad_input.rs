@@ -126,6 +126,102 @@ async fn a_second_run_says_who_holds_the_state_folder() {
     assert_eq!(wire::get(program.settings.health, "localhost", "/readyz").await.unwrap().status, 200);
 }
 
+/// What may be wrong on disk, or in the operator's shell, when an order is given by hand.
+fn spoil(folder: &std::path::Path, how: &str) {
+    let file = folder.join("portcullis.yaml");
+    let good = fs::read_to_string(&file).unwrap();
+    let bad = match how {
+        "a typo" => good.clone() + "headrs:\n  user: email\n",
+        "no YAML" => good.clone() + "keys: [\n",
+        "a secret that is gone" => good.replace("/client-secret", "/gone"),
+        "a variable of another shell" => good.clone() + "keys: ${env:NOT_IN_THIS_SHELL}\n",
+        other => panic!("{other}"),
+    };
+    assert_ne!(good, bad, "{how}");
+    fs::write(&file, bad).unwrap();
+}
+
+const SPOILT: [&str; 4] = ["a typo", "no YAML", "a secret that is gone", "a variable of another shell"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_by_hand_need_the_state_folder_alone() {
+    let mut stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let alice = stage.visitor("alice@corp.test");
+    assert_eq!(alice.status("/").await, 200);
+    let folder = stage.program.folder().to_owned();
+    let state = folder.join("state");
+    let orders = |stage: &Stage| {
+        for how in SPOILT {
+            write_files(&folder, &stage.program.settings);
+            spoil(&folder, how);
+            assert_eq!(stage.program.command(&["check"]).status.code(), Some(78), "{how}");
+            let listed = stage.program.command(&["user", "list"]);
+            assert_eq!(listed.status.code(), Some(0), "{how}: {}", said(&listed));
+            assert!(said(&listed).contains("alice@corp.test"), "{how}: {}", said(&listed));
+            let put_out = stage.program.command(&["user", "disable", "alice@corp.test"]);
+            assert_eq!(put_out.status.code(), Some(0), "{how}: {}", said(&put_out));
+            // Nothing is kept under it, and it is the store that says so.
+            let asked = stage.program.command(&["ref", "7Q2M-X4KD"]);
+            assert_eq!(asked.status.code(), Some(1), "{how}: {}", said(&asked));
+            assert!(said(&asked).contains("nothing is kept under 7Q2M-X4KD"), "{how}: {}", said(&asked));
+        }
+        // Without any configuration the folder is named.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut by_folder = binary();
+        by_folder.current_dir(elsewhere.path()).args(["user", "list", "--state"]).arg(&state);
+        let listed = by_folder.output().unwrap();
+        assert!(listed.status.success() && said(&listed).contains("alice@corp.test"), "{}", said(&listed));
+        assert!(said(&listed).contains("disabled"), "{}", said(&listed));
+    };
+    orders(&stage);
+    assert_eq!(alice.status("/").await, 401, "out while the file on disk is wrong");
+    stage.program.signal(Signal::TERM);
+    stage.program.ended().await;
+    orders(&stage);
+}
+
+#[test]
+fn an_order_makes_no_store_where_none_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let mistyped = folder.path().join("mistyped");
+    let order = |words: &[&str]| binary().args(words).arg("--state").arg(&mistyped).output().unwrap();
+    for words in [
+        &["user", "list"][..],
+        &["user", "disable", "alice"],
+        &["ref", "7Q2M-X4KD"],
+        &["user", "add", "alice"],
+    ] {
+        let output = order(words);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("mistyped"), "{}", said(&output));
+        assert!(!mistyped.exists(), "{words:?}");
+    }
+    // Where nothing says which folder, the way to say it is named.
+    let output = binary().current_dir(folder.path()).args(["user", "list"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+    assert!(said(&output).contains("--state DIR"), "{}", said(&output));
+}
+
+#[test]
+fn an_order_on_somebody_elses_state_says_whom_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    // Root has it of another user; anybody else finds root's.
+    let (state, owner) = if rustix::process::geteuid().is_root() {
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        std::os::unix::fs::chown(&state, Some(4_000_000_001), None).unwrap();
+        (state, "sudo -u '#4000000001' ")
+    } else {
+        ("/".into(), "sudo -u root ")
+    };
+    let output = binary().args(["user", "disable", "alice", "--state"]).arg(&state).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let text = said(&output);
+    assert!(text.contains(owner) && text.contains(" user disable alice --state "), "{text}");
+    assert!(!text.contains("chown"), "{text}");
+    assert_eq!(fs::read_dir(folder.path().join("state")).map_or(0, Iterator::count), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_cannot_be_reached_is_502_and_a_slow_one_504_each_with_a_reference() {
     let nowhere = ports::free();
