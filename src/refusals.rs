@@ -42,7 +42,7 @@ impl Refusals {
         core.spawn(async move {
             while let Some(line) = lines.recv().await {
                 if let Some(reference) = &line.reference {
-                    refusals.keep(reference, line.to_json(), line.time);
+                    refusals.keep(reference, line.to_record(), line.time);
                 }
             }
         });

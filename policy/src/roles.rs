@@ -41,7 +41,16 @@ pub struct GroupBinding {
 pub struct Bindings {
     roles: Vec<Arc<str>>,
     conflicts: Vec<Vec<usize>>,
-    groups: HashMap<String, Vec<usize>>,
+    /// By the group's folded name.
+    groups: HashMap<String, Bound>,
+}
+
+/// What a group gives.
+#[derive(Clone, Debug, Default)]
+struct Bound {
+    /// The group as the bindings file spells it first.
+    group: String,
+    roles: Vec<usize>,
 }
 
 /// A role that was given and lost against a stricter one.
@@ -105,7 +114,8 @@ impl Bindings {
         }
         for binding in groups {
             let role = made.index(&binding.role)?;
-            made.groups.entry(fold::same(&binding.group)).or_default().push(role);
+            let new = || Bound { group: binding.group.clone(), roles: Vec::new() };
+            made.groups.entry(fold::same(&binding.group)).or_insert_with(new).roles.push(role);
         }
         Ok(made)
     }
@@ -125,7 +135,7 @@ impl Bindings {
     pub fn resolve<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Resolution {
         let mut has = vec![false; self.roles.len()];
         for group in groups {
-            for role in self.groups.get(&fold::same(group)).into_iter().flatten() {
+            for role in self.groups.get(&fold::same(group)).into_iter().flat_map(|bound| &bound.roles) {
                 has[*role] = true;
             }
         }
@@ -146,6 +156,20 @@ impl Bindings {
         let roles: Vec<_> =
             self.roles.iter().zip(&has).filter(|(_, has)| **has).map(|(role, _)| role.clone()).collect();
         Resolution { roles: Roles(roles.into()), lost }
+    }
+
+    /// The groups that give a role, as the bindings file spells them, sorted.
+    pub fn groups_that_give(&self, role: &str) -> Vec<&str> {
+        let gives = |bound: &&Bound| bound.roles.iter().any(|given| *self.roles[*given] == *role);
+        let mut groups: Vec<&str> = self.groups.values().filter(gives).map(|bound| &*bound.group).collect();
+        groups.sort_unstable();
+        groups
+    }
+
+    /// The roles that a group gives by itself, before any conflict line.
+    pub fn given_by(&self, group: &str) -> impl Iterator<Item = &Arc<str>> {
+        let bound = self.groups.get(&fold::same(group));
+        bound.into_iter().flat_map(|bound| &bound.roles).map(|role| &self.roles[*role])
     }
 
     fn index(&self, role: &str) -> Result<usize, BindingError> {
@@ -185,6 +209,15 @@ mod tests {
         assert_eq!(both.lost, [Lost { role: "admin".into(), to: "member".into() }]);
         assert_eq!(names(&bindings().resolve(["Owners"])), ["admin", "billing"]);
         assert!(bindings().resolve(["owner", "Engineering "]).roles.names().is_empty());
+    }
+
+    #[test]
+    fn it_is_told_which_group_gives_what() {
+        let bindings = bindings();
+        assert_eq!(bindings.groups_that_give("admin"), ["Owners"]);
+        assert_eq!(bindings.groups_that_give("nothing"), [""; 0]);
+        assert_eq!(bindings.given_by("OWNERS").map(|role| &**role).collect::<Vec<_>>(), ["admin", "billing"]);
+        assert_eq!(bindings.given_by("Sales").count(), 0);
     }
 
     #[test]

@@ -178,11 +178,18 @@ fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat) {
 }
 
 impl Line {
-    /// The line as the JSON log has it, without its end: for the record that a reference number leads to.
-    pub fn to_json(&self) -> String {
+    /// The record that a reference number leads to: the line as the JSON log has it, and what there is to tell beside.
+    pub fn to_record(&self) -> String {
         let mut out = Vec::with_capacity(512);
         write_line(&mut out, self, LogFormat::Json);
-        String::from_utf8_lossy(out.trim_ascii_end()).into_owned()
+        let mut record = String::from_utf8_lossy(out.trim_ascii_end()).into_owned();
+        if let Some(detail) = self.detail.as_ref().filter(|detail| !detail.is_empty())
+            && let Ok(detail) = serde_json::to_string(&**detail)
+            && let (Some(line), Some(detail)) = (record.strip_suffix('}'), detail.strip_prefix('{'))
+        {
+            record = format!("{line},{detail}"); // no name of the one is a name of the other
+        }
+        record
     }
 }
 
@@ -196,7 +203,8 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let site = line.place.as_ref().map(crate::rules::Place::site);
     fields.text("org", site.map(|site| &*site.org));
     fields.text("app", site.map(|site| &*site.name));
-    fields.text("rule", line.pass.as_ref().map(portcullis_policy::Pass::rule));
+    let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.text());
+    fields.text("rule", line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
     fields.text("decision", Some(line.decision.word()));
     fields.text("reason", Some(line.reason).filter(|reason| !reason.is_empty()));
     fields.text("user", line.who.as_ref().and_then(|who| user(who, detail.identity)).as_deref());
@@ -393,9 +401,12 @@ mod tests {
         Line {
             time: Timestamp(1_772_366_400_123),
             reference: Some("7Q2M-X4KD".into()),
+            detail: None,
+            is_kept: false,
             trace: None,
             place: None,
             pass: None,
+            refused_by: None,
             decision: Decision::Deny,
             reason: "role",
             who: None,
@@ -436,6 +447,21 @@ mod tests {
              idp=okta method=GET host=wiki.example.com path=/a status=403 in=1 out=2 gate_us=3 upstream_ms=- ended=done \
              client=192.0.2.7\n"
         );
+    }
+
+    #[test]
+    fn a_record_is_the_line_and_what_there_is_to_tell_beside() {
+        assert_eq!(format!("{}\n", line().to_record()), written(&line(), LogFormat::Json));
+        let detail = [("help".to_owned(), "say \"please\"".into()), ("groups".to_owned(), ["a", "b"].into())];
+        let told = Line { detail: Some(Box::new(detail.into_iter().collect())), ..line() };
+        assert_eq!(
+            written(&told, LogFormat::Json),
+            written(&line(), LogFormat::Json),
+            "the log has none of it"
+        );
+        let record: serde_json::Value = serde_json::from_str(&told.to_record()).unwrap();
+        assert_eq!((&record["reason"], &record["client"]), (&"role".into(), &"192.0.2.7".into()));
+        assert_eq!((&record["help"], &record["groups"][1]), (&"say \"please\"".into(), &"b".into()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! for gRPC. Only a navigation is sent to login. A person's page comes through [`crate::Pages`]; where that fails, a
 //! few words do. No refusal is ever kept by a cache, and none says where the application is.
 
+mod detail;
 mod own;
 mod send;
 
@@ -11,6 +12,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::proxy::Session as Exchange;
@@ -19,6 +21,8 @@ use portcullis_keys::Random;
 use portcullis_policy::DenyReason;
 use portcullis_session::Ended;
 
+pub use self::detail::Detail;
+use self::detail::{Seen, Trouble};
 use self::send::{drain, drain_small, send};
 use crate::accept::Unacceptable;
 use crate::gate::{Gate, Passage};
@@ -280,6 +284,17 @@ fn few_words(kind: RefusalKind, reference: &str) -> String {
 impl Gate {
     /// Refuses a request. Its record says why.
     pub(crate) async fn refuse(&self, exchange: &mut Exchange, record: &mut Record, why: Refusal) {
+        self.refuse_for(exchange, record, why, None).await;
+    }
+
+    /// The same where something went wrong on the way to the application.
+    async fn refuse_for(
+        &self,
+        exchange: &mut Exchange,
+        record: &mut Record,
+        why: Refusal,
+        trouble: Option<&Trouble>,
+    ) {
         let reference = Random::system().reference();
         let head = exchange.req_header();
         let kind = Kind::of(&head.method, &head.headers);
@@ -290,6 +305,7 @@ impl Gate {
         record.decided(why.decision(), why.reason());
         let (status, needs_page) = (answer.status(), kind.is_page() && answer.body().is_empty());
         if status != StatusCode::SEE_OTHER {
+            self.tell(exchange.req_header(), record, why, trouble);
             record.note(|line| line.reference = Some(reference.clone()));
         }
         if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
@@ -310,6 +326,20 @@ impl Gate {
         drain(exchange).await;
     }
 
+    /// Puts into the record what a refusal was decided by.
+    fn tell(&self, head: &Parts, record: &mut Record, why: Refusal, trouble: Option<&Trouble>) {
+        let place = record.place().cloned();
+        let rules = place.as_ref().map_or_else(|| self.rules.load_full(), |place| place.rules().clone());
+        let Some(line) = record.line() else { return };
+        let seen = Seen { rules: &rules, place: place.as_ref(), parts: head, line, idle: self.idle, trouble };
+        let rule = matches!(why, Refusal::Denied(DenyReason::Role)).then(|| seen.rule().cloned()).flatten();
+        let detail = self.recorder.takes_references().then(|| Box::new(seen.told(why)));
+        record.note(|line| {
+            line.refused_by = rule;
+            line.detail = detail;
+        });
+    }
+
     /// Answers where the application or the client failed. Says the status, 0 where there was nobody to answer.
     pub(crate) async fn fault(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> u16 {
         let has_begun = exchange.response_written().is_some_and(|head| !head.status.is_informational());
@@ -328,32 +358,38 @@ impl Gate {
         if is_ours {
             counter.inc();
         }
+        let place = underway.place().clone();
+        let trouble =
+            is_ours.then(|| Trouble::of(error, why == Refusal::Slow, has_begun, &place.site().upstream));
         if has_begun {
-            return 0; // the client sees the broken end: nothing closes the body for it
+            // The client sees the broken end: nothing closes the body for it. Nobody is shown a number, but the line
+            // of the access log has one, and it leads here.
+            if let Some(trouble) = &trouble {
+                underway.record.note(|line| line.reference = Some(Random::system().reference()));
+                self.tell(exchange.req_header(), &mut underway.record, why, Some(trouble));
+                say(&place, &underway.record, trouble, "broke off its answer");
+            }
+            return 0;
         }
-        let (place, late) = (underway.place().clone(), why == Refusal::Slow);
-        self.refuse(exchange, &mut underway.record, why).await;
-        if is_ours {
-            let (app, upstream) = (&place.site().name, place.site().upstream.url());
-            let reference = underway.record.line().and_then(|line| line.reference.as_deref()).unwrap_or("-");
-            let what = if late { "did not begin to answer in time" } else { "cannot be reached" };
-            tracing::warn!(
-                "the application {what}: app={app} upstream={upstream} cause=\"{}\" ref={reference}",
-                cause(error)
-            );
+        self.refuse_for(exchange, &mut underway.record, why, trouble.as_ref()).await;
+        if let Some(trouble) = &trouble {
+            let what = match why {
+                Refusal::Slow => "did not begin to answer in time",
+                Refusal::Unreachable => "cannot be reached",
+                _ => "was not answered for, by a fault on our side",
+            };
+            say(&place, &underway.record, trouble, what);
         }
         why.status().as_u16()
     }
 }
 
-/// Why it failed, for the log: the kind, and the system's own words. Pingora's text may hold the bytes that it could
-/// not read, cookies among them.
-fn cause(error: &Error) -> String {
-    let kind = error.etype().as_str();
-    match error.root_cause().downcast_ref::<std::io::Error>() {
-        Some(io) => format!("{kind}: {io}"),
-        None => kind.to_owned(),
-    }
+/// Tells the log what is wrong with the application.
+fn say(place: &Place, record: &Record, trouble: &Trouble, what: &str) {
+    let Trouble { upstream, cause, limit, .. } = trouble;
+    let reference = record.line().and_then(|line| line.reference.as_deref());
+    let (app, limit) = (&*place.site().name, limit.as_deref());
+    tracing::warn!("ref" = reference, app, upstream, cause, limit, "the application {what}");
 }
 
 /// What a failed exchange is answered with; `None` where the client is gone.

@@ -30,14 +30,14 @@ mod upgrade;
 
 pub use accept::{Accept, Head};
 pub use access_log::{AccessLog, LogError, LogFormat, LogTarget};
-pub use answer::Refusal;
+pub use answer::{Detail, Refusal};
 pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, session_cookie};
 pub use forward::{HostSent, Upstream, UpstreamError, UpstreamSettings, incoming, outgoing};
 pub use gate::{Gate, Open, Parts, Verdict};
 pub use identify::{Load, LoadError};
 pub use kind::Kind;
 pub use networks::{Network, NetworkError, Networks};
-pub use pages::{Pages, RefusalKind, Refused, Visitor};
+pub use pages::{Pages, Reference, RefusalKind, Refused, Visitor};
 pub use peer::Peer;
 pub use record::{Asked, Decision, Line, Over, Record};
 pub use request::Request;

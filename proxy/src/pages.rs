@@ -45,6 +45,11 @@ pub struct Refused {
     pub login_url: String,
 }
 
+/// The reference number on a page of ours, as an extension of its answer. Whoever made the page has kept the record
+/// that it leads to; the line of the access log has the number too.
+#[derive(Clone, Debug)]
+pub struct Reference(pub String);
+
 /// What happened to a request, for the page that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalKind {

@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
-use portcullis_policy::{Pass, Principal, Timestamp};
+use portcullis_policy::{Pass, Principal, Rule, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight};
 use tokio::sync::mpsc;
 
 use crate::accept::Head;
 use crate::access_log::AccessLog;
+use crate::answer::Detail;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::request::Request;
@@ -106,12 +107,18 @@ pub struct Line {
     pub time: Timestamp,
     /// The reference number on the page, for refusals.
     pub reference: Option<String>,
+    /// What the record under that number says beside this line; never in the access log.
+    pub detail: Option<Box<Detail>>,
+    /// The record under that number is kept already, by whoever made the page.
+    pub is_kept: bool,
     /// What it is followed by.
     pub trace: Option<Trace>,
     /// The configuration and the app, where the host is one of ours.
     pub place: Option<Place>,
     /// The leave it went up with.
     pub pass: Option<Pass>,
+    /// The rule it was refused by.
+    pub refused_by: Option<Arc<Rule>>,
     /// What was decided.
     pub decision: Decision,
     /// Why; empty where there is nothing to say.
@@ -158,6 +165,13 @@ pub(crate) struct Recorder {
     pub(crate) references: Option<mpsc::Sender<Line>>,
 }
 
+impl Recorder {
+    /// Whether one more record would be taken: in a flood of refusals none is, and then none need be made.
+    pub(crate) fn takes_references(&self) -> bool {
+        self.references.as_ref().is_some_and(|references| references.capacity() > 0)
+    }
+}
+
 /// A line in the making.
 #[derive(Debug)]
 pub struct Record {
@@ -183,9 +197,12 @@ impl Record {
         let line = Box::new(Line {
             time: Timestamp::now(),
             reference: None,
+            detail: None,
+            is_kept: false,
             trace: None,
             place: None,
             pass: None,
+            refused_by: None,
             decision: Decision::Bad,
             reason: "",
             who: None,
@@ -319,6 +336,7 @@ impl Drop for Record {
             metrics.cut(ended);
         }
         if line.reference.is_some()
+            && !line.is_kept
             && let Some(references) = references
         {
             let _ = references.try_send(Line::clone(&line)); // the line itself is in the access log

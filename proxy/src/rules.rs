@@ -62,6 +62,11 @@ impl Rules {
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
+
+    /// The apps as the data plane knows them, in the order of the policy's.
+    pub(crate) fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.iter()
+    }
 }
 
 /// A configuration and one of its apps, for the requests of one client's socket. Cloning shares it.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{Principal, Timestamp};
-use portcullis_proxy::{Pages, RefusalKind, Refused, Visitor};
+use portcullis_proxy::{Pages, Reference, RefusalKind, Refused, Visitor};
 use portcullis_session::{InFlight, Sessions};
 use portcullis_sso::{Idp, OidcSettings};
 use portcullis_store::Store;
@@ -149,9 +149,13 @@ impl Own {
         }
     }
 
-    /// Renders a page of this app.
+    /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.
     pub(crate) fn page(&self, site: &Site, page: &Page<'_>) -> Response<Bytes> {
-        pages::render(page, &site.place())
+        let mut answer = pages::render(page, &site.place());
+        if let Some(reference) = page.reference() {
+            answer.extensions_mut().insert(Reference(reference.to_owned()));
+        }
+        answer
     }
 
     /// The page for a refusal of the data plane, which sets the status.
@@ -211,7 +215,7 @@ impl Own {
     /// Tells the operator why somebody was not let in, and gives the number that leads back to it.
     pub(crate) fn refuse(&self, idp: &str, reason: &'static str, text: &str, visitor: &Visitor) -> String {
         let reference = Random::system().reference();
-        tracing::warn!(idp, reason, %reference, client = %visitor.client, trace = %visitor.request_id, "login refused: {text}");
+        tracing::warn!("ref" = reference, idp, reason, client = %visitor.client, trace = %visitor.request_id, "login refused: {text}");
         self.metrics.login(reason);
         let record = serde_json::json!({
             "what": "login refused", "idp": idp, "reason": reason, "detail": text, "trace": visitor.request_id,

@@ -93,6 +93,27 @@ impl Page<'_> {
         }
     }
 
+    /// The number on it, where it has one.
+    pub(crate) fn reference(&self) -> Option<&str> {
+        match *self {
+            Self::LoginRefused { reference }
+            | Self::LoginStuck { reference, .. }
+            | Self::IdpDown { reference, .. }
+            | Self::NoAccess { reference, .. }
+            | Self::OtherSite { reference }
+            | Self::BadRequest { reference }
+            | Self::Unreachable { reference }
+            | Self::Slow { reference }
+            | Self::Unavailable { reference } => Some(reference),
+            Self::SignedOut { .. }
+            | Self::Logout { .. }
+            | Self::FormNotSent
+            | Self::Framed { .. }
+            | Self::NotFound
+            | Self::MethodNotAllowed => None,
+        }
+    }
+
     fn framing(&self) -> Framing {
         match self {
             Self::Framed { .. } => Framing::SameOrigin,

@@ -4,10 +4,10 @@
 use http::{Method, Request, header};
 
 use crate::rig::browser::Browser;
-use crate::rig::must;
 use crate::rig::stage::Stage;
 use crate::rig::websocket::Socket;
 use crate::rig::wire::{Answer, Line, whole};
+use crate::rig::{must, until};
 
 /// A request without a session, with exactly these headers.
 async fn ask(stage: &Stage, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -250,6 +250,97 @@ async fn the_other_listeners_serve_their_own_things_only() {
     assert!([401, 404].contains(&lost.status.as_u16()), "{}", lost.status);
     assert_eq!(get(settings.scim, "/scim/v2/Users").await.status, 401, "no token");
     assert_eq!(stage.app.count(), 0);
+}
+
+/// What `portcullis ref` prints. Refusals are written in batches, without a hurry.
+async fn told(stage: &Stage, reference: &str) -> String {
+    let mut told = String::new();
+    until("the refusal under its number", || {
+        let output = stage.program.command(&["ref", reference]);
+        told = String::from_utf8_lossy(&output.stdout).into_owned();
+        async move { output.status.success() }
+    })
+    .await;
+    told
+}
+
+/// The line of the access log with a number.
+async fn line_of(stage: &Stage, reference: &str) -> serde_json::Value {
+    let line = stage.program.logged(&[&format!("\"ref\":\"{reference}\""), "\"decision\""]).await;
+    serde_json::from_str(&line).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_leads_the_operator_to_the_rule_the_host_and_the_limit() {
+    let upstream = crate::rig::upstream::Upstream::start().await;
+    let change = |settings: &mut crate::rig::settings::Settings| {
+        settings.more =
+            "routes:\n  - path: /admin/**\n    allow: [admin]\n  - path: /**\n    allow: signed-in\n"
+                .to_owned();
+        settings.bindings =
+            Some("version: 1\nroles: [admin]\nbindings:\n  - group: Owners\n    role: admin\n".to_owned());
+        settings.upstream = format!("\n  url: http://{}\n  first_byte_timeout: 1s", upstream.address);
+    };
+    let stage = Stage::seeded(change, &["alice@corp.test"]).await;
+    stage.directory.group("Sales", &[stage.id("alice@corp.test")]).await;
+    let alice = stage.visitor("alice@corp.test");
+
+    let refused = alice.get("/admin/x").await;
+    assert_eq!(refused.status, 403);
+    let reference = refused.json()["ref"].as_str().unwrap().to_owned();
+    assert_eq!(line_of(&stage, &reference).await["rule"], "/admin/**");
+    let role = told(&stage, &reference).await;
+    for part in ["/admin/** asks for admin", "Sales", "by the group Owners", stage.id("alice@corp.test")] {
+        assert!(role.contains(part), "{part} in {role}");
+    }
+    assert!(!refused.text().contains("Owners"), "the browser sees the number alone: {}", refused.text());
+
+    let port = stage.program.proxy().port();
+    let request = Request::get("/").header("host", format!("10.1.2.3:{port}")).body(whole("")).unwrap();
+    let answer = Line::open(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
+    assert_eq!(answer.status, 421);
+    let host = told(&stage, answer.text().trim().rsplit(' ').next().unwrap()).await;
+    for part in [
+        format!("10.1.2.3:{port}"),
+        format!("app.localhost:{port}"),
+        "let the proxy in front pass the Host".into(),
+    ] {
+        assert!(host.contains(&part), "{part} in {host}");
+    }
+
+    let slow = must("the time limit", alice.try_get("/slow")).await.unwrap();
+    assert_eq!(slow.status, 504);
+    let reference = slow.json()["ref"].as_str().unwrap().to_owned();
+    let line = stage.program.logged(&[&format!("\"ref\":\"{reference}\""), "did not begin to answer"]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["upstream"], format!("http://{}", upstream.address));
+    assert_eq!(line["cause"], "no answer began within 1s");
+    assert_eq!(line["limit"], "upstream.first_byte_timeout: 1s");
+    assert_eq!(line_of(&stage, &reference).await["status"], 504);
+    let record = told(&stage, &reference).await;
+    assert!(
+        record.contains("no answer began within 1s") && record.contains("first_byte_timeout"),
+        "{record}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_a_refused_login_stands_in_the_access_log_too() {
+    let stage = Stage::start().await; // its IdP does not answer
+    let page = ask(&stage, "GET", "/.portcullis/login", &[("accept", "text/html")]).await;
+    assert_eq!(page.status, 503);
+    let line = stage.program.logged(&["login refused", "\"ref\""]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let reference = line["ref"].as_str().unwrap();
+    assert!(page.text().contains(reference), "{}", page.text());
+    let access = line_of(&stage, reference).await;
+    assert_eq!((&access["path"], &access["decision"]), (&"/.portcullis/login".into(), &"own".into()));
+    assert_eq!(access["trace"], line["trace"]);
+    let record = told(&stage, reference).await;
+    assert!(
+        record.contains("login refused") && record.contains("metadata"),
+        "one record, the login's: {record}"
+    );
 }
 
 fn public_everywhere() -> String {

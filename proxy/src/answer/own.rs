@@ -10,7 +10,7 @@ use super::Refusal;
 use super::send::send;
 use crate::cut;
 use crate::gate::Gate;
-use crate::pages::{Refused, Visitor};
+use crate::pages::{Reference, Refused, Visitor};
 use crate::record::{Decision, Record};
 use crate::rules::Place;
 
@@ -56,6 +56,12 @@ impl Gate {
         record.decided(Decision::Own, "");
         match tokio::time::timeout(OWN_PAGE, (self.pages)(request)).await {
             Ok(mut page) => {
+                if let Some(Reference(reference)) = page.extensions().get() {
+                    record.note(|line| {
+                        line.reference = Some(reference.clone());
+                        line.is_kept = true;
+                    });
+                }
                 guard_own(page.headers_mut());
                 send(exchange, record, page).await;
             }

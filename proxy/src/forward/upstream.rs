@@ -63,7 +63,7 @@ pub struct Upstream {
     /// As configured, for log lines.
     url: Url,
     target: Target,
-    connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     host: Option<HeaderValue>,
 }
@@ -80,6 +80,8 @@ struct Named {
     port: u16,
     found: ArcSwapOption<(Vec<HttpPeer>, Instant)>,
     looking: AtomicBool,
+    /// Why the last look-up found nothing, and whether it did so in time.
+    failed: ArcSwapOption<(String, bool)>,
 }
 
 impl Upstream {
@@ -118,6 +120,7 @@ impl Upstream {
                 port,
                 found: ArcSwapOption::empty(),
                 looking: AtomicBool::new(false),
+                failed: ArcSwapOption::empty(),
             })),
         };
         let own =
@@ -142,6 +145,14 @@ impl Upstream {
     /// As configured, for log lines; never on a page.
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
+    pub(crate) fn not_found(&self) -> Option<(String, bool)> {
+        match &self.target {
+            Target::Fixed(_) => None,
+            Target::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
+        }
     }
 
     /// What `Host` says.
@@ -195,17 +206,22 @@ impl Named {
     async fn look(&self, limit: Duration) -> Arc<(Vec<HttpPeer>, Instant)> {
         let looked =
             tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
-        let addresses: Vec<SocketAddr> = match looked {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => {
-                tracing::warn!("the application's name {} cannot be looked up: {error}", self.name);
-                Vec::new()
-            }
-            Err(_) => {
-                tracing::warn!("the application's name {} was not found within {limit:?}", self.name);
-                Vec::new()
-            }
+        let name = &self.name;
+        let addresses: Result<Vec<SocketAddr>, (String, bool)> = match looked {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(error)) => Err((format!("the name {name} cannot be looked up: {error}"), true)),
+            Err(_) => Err((format!("the name {name} was not found within {limit:?}"), false)),
         };
+        let addresses = match addresses {
+            Ok(addresses) if addresses.is_empty() => Err((format!("the name {name} has no address"), true)),
+            other => other,
+        };
+        // Whoever asked is told under a reference number; this is for old addresses, which serve on without a word.
+        self.failed.store(addresses.as_ref().err().cloned().map(Arc::new));
+        let addresses = addresses.unwrap_or_else(|(cause, _)| {
+            tracing::warn!(cause, "the application's address could not be looked up");
+            Vec::new()
+        });
         let found =
             Arc::new((addresses.into_iter().map(|to| peer(to, limit)).collect::<Vec<_>>(), Instant::now()));
         if !found.0.is_empty() {
@@ -263,6 +279,8 @@ mod tests {
     async fn a_name_that_does_not_exist_has_no_address() {
         let upstream = Upstream::new(&settings("http://no-such-name.invalid")).unwrap();
         assert!(upstream.peer(0).await.is_none());
+        let (cause, in_time) = upstream.not_found().unwrap();
+        assert!(cause.contains("no-such-name.invalid") && in_time, "{cause}");
         assert!(!upstream.has_more(0));
     }
 

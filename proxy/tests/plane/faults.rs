@@ -219,3 +219,64 @@ async fn a_client_that_stops_reading_is_let_go() {
         assert!(line["out"].as_u64().unwrap() < 100_000_000);
     }
 }
+
+/// The number that is shown leads to where it failed, why, and which limit ended it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_fault_has_the_upstream_the_cause_and_the_limit() {
+    let told = async |wish: Wish, path: &str| {
+        let rig = Rig::with(wish).await;
+        let (_, body) = Raw::ask(&rig, path, &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+        let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"));
+        (rig.record(said["ref"].as_str().unwrap()).await, rig.upstream.address)
+    };
+    let gone = nobody().await;
+    let (record, _) = told(Wish { upstream: Some(gone), ..Wish::default() }, "GET /").await;
+    assert_eq!(record["upstream"], format!("http://{gone}"));
+    assert!(record["cause"].as_str().unwrap().contains("refused"), "{record}");
+    assert_eq!((&record["limit"], &record["status"]), (&serde_json::Value::Null, &502.into()));
+
+    let (record, at) =
+        told(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }, "GET /never").await;
+    assert_eq!(record["upstream"], format!("http://{at}"));
+    assert_eq!(
+        record["cause"], "no answer began within 300ms",
+        "the time-out, not what the hang-up looked like"
+    );
+    assert_eq!(
+        (&record["limit"], &record["status"]),
+        (&"upstream.first_byte_timeout: 300ms".into(), &504.into())
+    );
+    assert!(record["help"].as_str().unwrap().contains("first_byte_timeout"), "{record}");
+
+    let nonsense = blurt(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+    let (record, _) = told(Wish { upstream: Some(nonsense), ..Wish::default() }, "GET /").await;
+    assert_eq!(record["upstream"], format!("http://{nonsense}"));
+    assert!(
+        !record["cause"].as_str().unwrap().is_empty() && !record.to_string().contains("OpenSSH"),
+        "{record}"
+    );
+
+    // A WebSocket is asked for on another road.
+    let rig = Rig::with(Wish { upstream: Some(gone), ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let fields: Vec<&str> = [cookie.as_str()].into_iter().chain(crate::streams::UPGRADE).collect();
+    let (_, body) = Raw::ask(&rig, "GET /socket", &fields).await.answer().await;
+    let said: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let record = rig.record(said["ref"].as_str().unwrap()).await;
+    assert!(record["cause"].as_str().unwrap().contains("refused"), "{record}");
+}
+
+/// Nobody is shown a number where the answer had begun, but the line has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_has_a_record_of_why() {
+    let half = blurt(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+    let rig = Rig::with(Wish { upstream: Some(half), ..Wish::default() }).await;
+    let mut raw = Raw::ask(&rig, "GET /half", &[&format!("Cookie: {}", rig.alice())]).await;
+    raw.head().await;
+    let _ = raw.rest().await;
+    let line = &rig.lines("/half", 1).await[0];
+    assert_eq!((&line["decision"], &line["ended"]), (&"allow".into(), &"upstream".into()));
+    let record = rig.record(line["ref"].as_str().unwrap()).await;
+    assert_eq!(record["upstream"], format!("http://{half}"));
+    assert!(record["detail"].as_str().unwrap().contains("broke off"), "{record}");
+}

@@ -293,3 +293,66 @@ async fn the_gate_takes_no_more_than_its_share_of_a_head() {
     let answer = h2_send(&mut sender, request("GET", "/", &[("x-long", &"x".repeat(70_000))], empty())).await;
     assert_eq!(answer.status(), 431);
 }
+
+/// What the operator finds under the number that somebody was shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_refusal_says_by_what_and_what_would_help() {
+    let roles = |names: &[&str]| Allow::Roles(names.iter().map(|name| std::sync::Arc::from(*name)).collect());
+    let rules =
+        vec![("/admin/**", roles(&["admin"])), ("/ops/**", roles(&["ops"])), ("/app/**", Allow::SignedIn)];
+    let rig = Rig::with(Wish { rules, ..Wish::default() }).await;
+    let bob = format!("Cookie: {}", rig.sign_in(2, "bob", &["Sales", "Engineering"]).1);
+    let told = async |line: &str, fields: &[&str]| {
+        let (_, body) = Raw::ask(&rig, line, fields).await.answer().await;
+        let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"));
+        rig.record(said["ref"].as_str().unwrap()).await
+    };
+
+    let role = told("GET /admin/x?secret=1", &[&bob]).await;
+    assert_eq!((&role["rule"], &role["asks_for"]), (&"/admin/**".into(), &["admin"].into()));
+    assert_eq!((&role["roles"], &role["groups"]), (&serde_json::json!([]), &["Sales", "Engineering"].into()));
+    assert_eq!(role["detail"], "the rule /admin/** asks for admin, and the person has no role");
+    assert_eq!(role["help"], "the person needs admin by the group Owners");
+    assert_eq!((&role["user"], &role["idp"]), (&"id-bob".into(), &"okta".into()));
+    assert!(!role.to_string().contains("secret"), "{role}");
+    assert_eq!(rig.lines("/admin/x", 1).await[0]["rule"], "/admin/**", "the access log has the rule too");
+    let unbound = told("GET /ops/x", &[&bob]).await;
+    assert_eq!(unbound["help"], "no group gives any of these roles: bind one in the bindings file");
+
+    let nobody = told("GET /app/x", &[]).await;
+    assert_eq!(nobody["detail"], "no session cookie came with the request");
+    let lost = told("GET /elsewhere", &[&bob]).await;
+    assert!(lost["help"].as_str().unwrap().contains("/**"), "{lost}");
+    let elsewhere: Vec<&str> =
+        [bob.as_str(), "Origin: http://evil.test"].into_iter().chain(UPGRADE).collect();
+    let elsewhere = told("GET /app/socket", &elsewhere).await;
+    assert_eq!(elsewhere["origin"], "http://evil.test");
+    assert_eq!(elsewhere["expected"], serde_json::json!([format!("http://{HOST}")]));
+
+    rig.take_out(2).await;
+    let out = told("GET /app/x", &[&bob]).await;
+    assert!(out["detail"].as_str().unwrap().contains("revoked"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_another_host_names_both_and_the_proxy_in_front() {
+    let rig = Rig::new().await;
+    for (fields, came, help) in [
+        ("Host: 10.0.0.7:8080\r\n", "10.0.0.7:8080", "let the proxy in front pass the Host"),
+        (
+            "Host: app\r\nX-Forwarded-Host: wiki.localhost\r\n",
+            "app",
+            "X-Forwarded-Host, which says wiki.localhost",
+        ),
+    ] {
+        let mut raw = Raw::connect(&rig).await;
+        raw.send(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()).await;
+        let (head, body) = raw.answer().await;
+        assert_eq!(head.status, 421);
+        assert!(!body.contains(HOST), "a stranger learns no name of ours: {body}");
+        let record = rig.record(body.trim().rsplit(' ').next().unwrap()).await;
+        assert_eq!((&record["host"], &record["expected"]), (&came.into(), &[HOST].into()));
+        assert!(record["help"].as_str().unwrap().contains(help), "{record}");
+        assert!(record["detail"].as_str().unwrap().contains(came), "{record}");
+    }
+}

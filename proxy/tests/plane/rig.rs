@@ -15,13 +15,13 @@ use portcullis_policy::{
     OnChange, OrgId, Pattern, Policy, Rule, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Drained, Gate, HostSent, Limits, Listener, Load, LoadError, LogDetail, LogFormat,
-    LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings,
-    Visitor, session_cookie,
+    Accept, AccessLog, Drained, Gate, HostSent, Limits, Line, Listener, Load, LoadError, LogDetail,
+    LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles, Upstream,
+    UpstreamSettings, Visitor, session_cookie,
 };
 use portcullis_session::{Described, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -118,6 +118,7 @@ pub(crate) struct Rig {
     pub(crate) keys: Arc<Keyring>,
     pub(crate) pages: Arc<Mutex<Vec<Seen>>>,
     pub(crate) registry: Registry,
+    records: tokio::sync::Mutex<mpsc::Receiver<Line>>,
     log: AccessLog,
     log_path: PathBuf,
     wish: Wish,
@@ -151,6 +152,7 @@ impl Rig {
         let log_path = folder.path().join("access.log");
         let log = AccessLog::start(&LogTarget::File(log_path.clone()), LogFormat::Json).unwrap();
         let mut registry = Registry::default();
+        let (references, records) = mpsc::channel(100);
         let parts = Parts {
             rules: rules(&wish, policy, upstream.address),
             sessions: sessions.clone(),
@@ -158,7 +160,7 @@ impl Rig {
             load: load(sessions.clone(), store.clone()),
             pages: page(pages.clone()),
             log: log.clone(),
-            references: None,
+            references: Some(references),
             idle: wish.limits.idle,
         };
         let gate = Gate::new(parts, &mut registry);
@@ -180,6 +182,7 @@ impl Rig {
             keys,
             pages,
             registry,
+            records: records.into(),
             log,
             log_path,
             wish,
@@ -284,6 +287,18 @@ impl Rig {
         })
         .await;
         found
+    }
+
+    /// The record that a reference number leads to; those before it are dropped.
+    pub(crate) async fn record(&self, reference: &str) -> serde_json::Value {
+        let mut records = self.records.lock().await;
+        loop {
+            let line = tokio::time::timeout(Duration::from_secs(10), records.recv()).await;
+            let line = line.expect("a record").unwrap();
+            if line.reference.as_deref() == Some(reference) {
+                return serde_json::from_str(&line.to_record()).unwrap();
+            }
+        }
     }
 
     /// The value of a metric, with its labels as they are written.

@@ -1,0 +1,395 @@
+//! What the operator is told of a refusal under its reference number: the facts it was decided by, and what would help.
+//!
+//! The person who was refused sees the number alone. Nothing secret is among the facts, what a client sent is cut, and
+//! people are named as far as `log.identity` says. It decides nothing.
+
+use std::time::Duration;
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, StatusCode};
+use pingora::{Error, ErrorType};
+use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Route, Rule};
+use portcullis_session::Ended;
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use crate::cookies;
+use crate::forward::Upstream;
+use crate::record::Line;
+use crate::rules::{LogIdentity, Place, Rules};
+
+/// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
+pub type Detail = Map<String, Value>;
+
+/// How many groups are listed; a person of a large directory has hundreds.
+const LISTED: usize = 50;
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What went wrong on the way to the application.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// The address as configured.
+    pub(crate) upstream: String,
+    /// In the system's own words where it has some.
+    pub(crate) cause: String,
+    /// The limit that ended it, with its value.
+    pub(crate) limit: Option<String>,
+    /// The application had begun to answer.
+    pub(crate) has_begun: bool,
+}
+
+impl Trouble {
+    /// Why an exchange with the application failed. `late`: its time to begin an answer was up, and the clock hung up;
+    /// what Pingora found then is our own doing and says nothing.
+    pub(crate) fn of(error: &Error, late: bool, has_begun: bool, upstream: &Upstream) -> Self {
+        let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
+        let (cause, limit) = match error.etype() {
+            _ if late => (
+                format!("no answer began within {}", shown(upstream.first_byte_timeout)),
+                limit("upstream.first_byte_timeout", upstream.first_byte_timeout),
+            ),
+            ErrorType::ConnectTimedout => (
+                format!("no connection was made within {}", shown(upstream.connect_timeout)),
+                limit("upstream.connect_timeout", upstream.connect_timeout),
+            ),
+            ErrorType::ConnectNoRoute => match upstream.not_found() {
+                Some((cause, in_time)) => {
+                    let limit = limit("upstream.connect_timeout", upstream.connect_timeout);
+                    (cause, limit.filter(|_| !in_time))
+                }
+                None => ("it has no address".to_owned(), None),
+            },
+            _ => (cause(error), None),
+        };
+        Self { upstream: upstream.url().origin().ascii_serialization(), cause, limit, has_begun }
+    }
+
+    fn tell(&self, detail: &mut Detail) {
+        let Self { upstream, cause, limit, .. } = self;
+        detail.insert("upstream".to_owned(), upstream.as_str().into());
+        detail.insert("cause".to_owned(), cause.as_str().into());
+        if let Some(limit) = limit {
+            detail.insert("limit".to_owned(), limit.as_str().into());
+        }
+    }
+}
+
+/// Why it failed: the kind, and the system's own words. Pingora's text may hold the bytes that it could not read,
+/// cookies among them.
+fn cause(error: &Error) -> String {
+    let kind = error.etype().as_str();
+    if let Some(io) = error.root_cause().downcast_ref::<std::io::Error>() {
+        return format!("{kind}: {io}");
+    }
+    let words = match error.etype() {
+        ErrorType::ConnectRefused => "the connection was refused: nothing listens there",
+        ErrorType::ConnectionClosed => "it closed the connection before its answer was whole",
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => {
+            "what it answered is no HTTP"
+        }
+        ErrorType::ReadError => "the connection broke while its answer was read",
+        ErrorType::WriteError => "the connection broke while the request was passed on",
+        _ => return kind.to_owned(),
+    };
+    format!("{kind}: {words}")
+}
+
+/// Seconds as the configuration writes them.
+fn shown(limit: Duration) -> String {
+    if limit.subsec_millis() == 0 {
+        format!("{}s", limit.as_secs())
+    } else {
+        format!("{}ms", limit.as_millis())
+    }
+}
+
+/// What a refusal was decided by.
+pub(crate) struct Seen<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) place: Option<&'a Place>,
+    pub(crate) parts: &'a Parts,
+    pub(crate) line: &'a Line,
+    /// How long a body may pause.
+    pub(crate) idle: Duration,
+    pub(crate) trouble: Option<&'a Trouble>,
+}
+
+impl Seen<'_> {
+    /// The rule that the path and method fall under, where there is one.
+    pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
+        let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
+        let asked = Asked { host: &app.host, target, method: &self.parts.method };
+        match self.rules.policy().route(&asked) {
+            Ok(Route::Site { rule, .. }) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// Everything there is to tell.
+    pub(crate) fn told(&self, why: Refusal) -> Detail {
+        let mut told = Detail::new();
+        let say = |told: &mut Detail, detail: String, help: String| {
+            told.insert("what".to_owned(), "request refused".into());
+            told.insert("detail".to_owned(), detail.into());
+            if !help.is_empty() {
+                told.insert("help".to_owned(), help.into());
+            }
+        };
+        if let Some(trouble) = self.trouble {
+            trouble.tell(&mut told);
+        }
+        let (detail, help) = match why {
+            Refusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),
+            Refusal::Ended(Ended::Forbidden) => self.of_a_name(),
+            Refusal::Denied(DenyReason::UnknownHost) => self.of_a_host(&mut told),
+            Refusal::Denied(DenyReason::NoRoute) => self.of_no_route(),
+            Refusal::Denied(DenyReason::Method) => self.of_a_method(&mut told),
+            Refusal::OtherSite => self.of_another_site(&mut told),
+            Refusal::Login => self.of_nobody(),
+            Refusal::Ended(ended) => of_an_end(ended),
+            Refusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
+            Refusal::BodySlow => {
+                told.insert("limit".to_owned(), format!("limits.idle: {}", shown(self.idle)).into());
+                ("the client stopped in the middle of its body".to_owned(), String::new())
+            }
+            _ if self.trouble.is_some_and(|trouble| trouble.has_begun) => (
+                "the application broke off an answer that it had begun; the client saw it end in the middle"
+                    .to_owned(),
+                "look into its own log at this time".to_owned(),
+            ),
+            _ => of_a_fault(why),
+        };
+        say(&mut told, detail, help);
+        told
+    }
+
+    fn of_a_role(&self, told: &mut Detail) -> (String, String) {
+        let (Some(rule), Some(who)) = (self.rule(), self.line.who.as_deref()) else {
+            return ("the person has none of the roles that the rule asks for".to_owned(), String::new());
+        };
+        let wanted: &[_] = match &rule.allow {
+            Allow::Roles(wanted) => wanted,
+            Allow::Public | Allow::SignedIn => &[],
+        };
+        told.insert("asks_for".to_owned(), list(wanted.iter().map(|role| &**role)));
+        told.insert("roles".to_owned(), list(who.roles().names().iter().map(|role| &**role)));
+        let groups = &who.facts().groups;
+        if self.rules.log.identity != LogIdentity::None {
+            told.insert("groups".to_owned(), list(groups.iter().map(|group| &**group)));
+        }
+        let path = rule.pattern.text();
+        let detail =
+            format!("the rule {path} asks for {}, and the person has {}", either(wanted), all_of(who));
+        (detail, what_gives(self.rules.policy(), wanted, who))
+    }
+
+    /// Who has no value for the user header is let in nowhere.
+    fn of_a_name(&self) -> (String, String) {
+        let wanted = self.rules.policy().identity().user.word();
+        (
+            format!(
+                "the application is told who is there by {wanted} (headers.user), and the person has none"
+            ),
+            format!(
+                "give the person a {wanted} where they are managed, or let headers.user name what everybody has"
+            ),
+        )
+    }
+
+    fn of_a_host(&self, told: &mut Detail) -> (String, String) {
+        let expected = || self.rules.sites().map(|site| site.authority.to_str().unwrap_or_default());
+        told.insert("expected".to_owned(), list(expected()));
+        let came = self.parts.uri.authority().map(|authority| authority.as_str().to_owned());
+        let came = came.or_else(|| field(&self.parts.headers, &HOST)).unwrap_or_default();
+        let elsewhere = field(&self.parts.headers, &X_FORWARDED_HOST);
+        let came = if came.is_empty() { "no host".to_owned() } else { format!("the host {}", cut(&came)) };
+        let expected = expected().map(cut).collect::<Vec<_>>().join(", ");
+        let detail = format!("{came} was asked for, and public_url is of {expected}");
+        let help = match elsewhere {
+            Some(other) => format!(
+                "let the proxy in front pass the Host as it came; X-Forwarded-Host, which says {}, is not read",
+                cut(&other)
+            ),
+            None => "let the proxy in front pass the Host, or let public_url say the name that people use"
+                .to_owned(),
+        };
+        (detail, help)
+    }
+
+    fn of_no_route(&self) -> (String, String) {
+        let base = self.place.map_or("", |place| place.app().base.as_str());
+        let below =
+            |path: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if below(self.parts.uri.path()) {
+            (
+                "no rule matches the path".to_owned(),
+                "add a rule for it to routes; /** matches all that no other rule does".to_owned(),
+            )
+        } else {
+            (
+                format!("the path is not below {base}, which is the path of public_url"),
+                format!("ask below {base}/, or let public_url end before it"),
+            )
+        }
+    }
+
+    fn of_a_method(&self, told: &mut Detail) -> (String, String) {
+        let path = self.parts.uri.path();
+        let taken: Vec<_> = self.place.map(|place| place.app().methods(path)).unwrap_or_default();
+        told.insert("methods".to_owned(), list(taken.iter().map(|method| method.as_str())));
+        (
+            "the rules of the path do not take the method".to_owned(),
+            "add the method to a rule of exactly this pattern: a wider rule is not asked".to_owned(),
+        )
+    }
+
+    fn of_another_site(&self, told: &mut Detail) -> (String, String) {
+        let origin = field(&self.parts.headers, &http::header::ORIGIN).unwrap_or_default();
+        let expected = self.place.map_or("", |place| place.site().origin.as_str());
+        told.insert("origin".to_owned(), cut(&origin).into());
+        told.insert("expected".to_owned(), list([expected].into_iter()));
+        (
+            format!(
+                "a page of {} sent it",
+                if origin.is_empty() { "another site".to_owned() } else { cut(&origin) }
+            ),
+            format!("only pages of {expected} may; a proxy in front must not change Origin"),
+        )
+    }
+
+    fn of_nobody(&self) -> (String, String) {
+        let name = self.place.map(|place| place.site().cookie.as_str());
+        let came = name.is_some_and(|name| cookies::find(&self.parts.headers, name).is_some());
+        let detail = if came {
+            "a session cookie came, and no session of this app is behind it: it is over and forgotten, or of other keys"
+        } else {
+            "no session cookie came with the request"
+        };
+        (detail.to_owned(), String::new())
+    }
+
+    fn of_a_head(&self, told: &mut Detail, word: &str, status: StatusCode) -> (String, String) {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+                told.insert(
+                    "limit".to_owned(),
+                    format!("limits.head: {} bytes", self.rules.accept.head).into(),
+                );
+                told.insert("fields".to_owned(), self.parts.headers.len().into());
+                (
+                    "the head of the request is larger than the limit, or has more than 200 fields"
+                        .to_owned(),
+                    "mostly cookies: remove those of the host that nobody needs, or raise limits.head"
+                        .to_owned(),
+                )
+            }
+            StatusCode::URI_TOO_LONG => ("the target is longer than 16 KiB".to_owned(), String::new()),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("TRACE, TRACK and CONNECT are never passed on".to_owned(), String::new())
+            }
+            _ => (format!("the request cannot be read: {word}"), String::new()),
+        }
+    }
+}
+
+/// What would give one of the roles: a group, another order of a conflict line, or a binding that is not there yet.
+fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) -> String {
+    let bindings = policy.bindings();
+    let lost = bindings.resolve(who.facts().groups.iter().map(|group| &**group)).lost;
+    if let Some(lost) = lost.iter().find(|lost| wanted.contains(&lost.role)) {
+        return format!(
+            "the person's groups give {}, but it loses to {}, which they give too: see conflicts in the bindings",
+            cut(&lost.role),
+            cut(&lost.to)
+        );
+    }
+    let ways: Vec<String> = wanted
+        .iter()
+        .filter_map(|role| {
+            let groups = bindings.groups_that_give(role);
+            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut(group)).collect();
+            (!named.is_empty()).then(|| format!("{} by the group {}", cut(role), named.join(" or ")))
+        })
+        .collect();
+    if ways.is_empty() {
+        "no group gives any of these roles: bind one in the bindings file".to_owned()
+    } else {
+        format!("the person needs {}", ways.join(", or "))
+    }
+}
+
+fn of_an_end(ended: Ended) -> (String, String) {
+    let detail = match ended {
+        Ended::Revoked => {
+            "the session was revoked: the person was removed, put out, or their sessions were ended"
+        }
+        Ended::SignedOut => "the session was signed out",
+        Ended::Idle => "nothing was heard from the client for session.idle",
+        Ended::Expired => "the session reached its end: session.absolute, or what the identity provider said",
+        Ended::Forbidden => "a role or a rule is gone",
+        Ended::Changed => "what the application is told of the person changed meanwhile",
+        Ended::OnHold => "the person is out: a removal was read, and the store could not write it down yet",
+        Ended::Unproven => "the person's account could not be read in time",
+    };
+    let help = match ended {
+        Ended::OnHold | Ended::Unproven => "look at the store: its disk, and what else uses it",
+        _ => "",
+    };
+    (detail.to_owned(), help.to_owned())
+}
+
+fn of_a_fault(why: Refusal) -> (String, String) {
+    let (detail, help) = match why {
+        Refusal::Denied(DenyReason::AmbiguousPath) => (
+            "the path could be read in more than one way, and where routes exist such a path is not decided",
+            "the application must be asked by plain paths (docs/operating.md)",
+        ),
+        Refusal::Unproven => (
+            "the session could not be read within a second, or roles and rules moved all the while",
+            "look at the store: its disk, and what else uses it",
+        ),
+        Refusal::Unreachable => (
+            "the application cannot be reached, or what it answered is no HTTP",
+            "look whether it runs and listens at the address of upstream",
+        ),
+        Refusal::Slow => (
+            "the application did not begin to answer in time",
+            "look what it is busy with; where it may take so long, raise upstream.first_byte_timeout",
+        ),
+        Refusal::TooLarge => ("the body is larger than the 64 KiB that our own pages take", ""),
+        _ => ("something happened that cannot: please report it, with the lines of the log around it", ""),
+    };
+    (detail.to_owned(), help.to_owned())
+}
+
+fn either(wanted: &[std::sync::Arc<str>]) -> String {
+    wanted.iter().map(|role| cut(role)).collect::<Vec<_>>().join(" or ")
+}
+
+fn all_of(who: &Principal) -> String {
+    let roles: Vec<String> = who.roles().names().iter().map(|role| cut(role)).collect();
+    if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") }
+}
+
+fn field(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A list as JSON, its first [`LISTED`] entries and how many there are beside.
+fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
+    let (mut listed, mut more) = (Vec::new(), 0);
+    for entry in all {
+        if listed.len() < LISTED { listed.push(Value::from(cut(entry))) } else { more += 1 }
+    }
+    if more > 0 {
+        listed.push(format!("… and {more} more").into());
+    }
+    listed.into()
+}
+
+/// Foreign text as a record may hold it.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
