@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 
+use portcullis_policy::{escaped, shown};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -155,14 +156,21 @@ impl Said {
     fn take(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::Text(text) | Value::Bare(text)) => {
-                self.message = if self.ours { text } else { unquoted(&text) };
+                self.message = if self.ours { sentence(&text) } else { sentence(&unquoted(&text)) };
             }
             // Of a record that came by the crate `log`: target and place, which the metadata says already.
             (name, _) if name.starts_with("log.") => {}
             (name, _) if HIDDEN.contains(&name) => {
                 self.fields.push((name, Value::Text("(hidden)".to_owned())));
             }
-            (name, Value::Text(text)) if !self.ours => self.fields.push((name, Value::Text(unquoted(&text)))),
+            // Errors are sentences with values in them.
+            ("error", Value::Text(text)) if self.ours => {
+                self.fields.push(("error", Value::Text(sentence(&text))));
+            }
+            (name, Value::Text(text)) => {
+                let text = if self.ours { text } else { unquoted(&text) };
+                self.fields.push((name, Value::Text(shown(&text).into_owned())));
+            }
             (name, value) => self.fields.push((name, value)),
         }
     }
@@ -233,17 +241,15 @@ fn text(time: jiff::Timestamp, level: Level, target: &str, said: &Said, colour: 
     if !said.ours || level > Level::INFO {
         let _ = write!(line, "{target}: ");
     }
-    push_seen(&mut line, &said.message);
+    let _ = write!(line, "{}", said.message);
     for (name, value) in &said.fields {
         let _ = write!(line, " {name}=");
         match value {
             Value::Bare(bare) => line.push_str(bare),
             Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
-                line.push('"');
-                push_seen(&mut line, &text.replace('"', "\\\""));
-                line.push('"');
+                let _ = write!(line, "\"{}\"", text.replace('"', "\\\""));
             }
-            Value::Text(text) => push_seen(&mut line, text),
+            Value::Text(text) => line.push_str(text),
         }
     }
     line.push('\n');
@@ -260,12 +266,12 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// Appends text with everything escaped that would end the line or be acted on instead of shown.
-fn push_seen(line: &mut String, text: &str) {
-    for c in text.chars() {
-        let acted_on = c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if acted_on { line.extend(c.escape_default()) } else { line.push(c) }
+/// A whole sentence on one line. It repeats few values, and each was cut where it came in; this is the net below.
+fn sentence(text: &str) -> String {
+    const MOST: usize = 4000;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", escaped(&text[..end])),
+        None => escaped(text).to_string(),
     }
 }
 
@@ -360,7 +366,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&said[0]).unwrap();
         assert_eq!(value["level"], "warn");
         assert_eq!(value["target"], "portcullis::login");
-        assert_eq!(value["message"], "login refused: reason=\"x\"\n");
+        assert_eq!(value["message"], r#"login refused: reason="x"\n"#);
         assert_eq!((&value["idp"], &value["rounds"]), (&"okta".into(), &3.into()));
         let time = value["time"].as_str().unwrap();
         assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == 24, "{time}");
@@ -375,6 +381,18 @@ mod tests {
         assert_eq!(said.len(), 1, "{said:?}");
         let expected = r#"warn  login refused\r\nforged: line got="a\nb \u{1b}[31m\u{202e}""#;
         assert!(said[0].ends_with(expected), "{}", said[0]);
+    }
+
+    #[test]
+    fn a_value_from_outside_is_cut_and_turns_nothing_around() {
+        let claim = format!("\u{202e}\u{9b}{}", "x".repeat(100_000));
+        for format in [Format::Json, TEXT] {
+            let said = lines(format, LevelFilter::INFO, || {
+                tracing::warn!(target: "portcullis", got = %claim, error = %claim, "refused: {claim}");
+            });
+            assert!(said[0].len() < 10_000 && !said[0].contains(['\u{202e}', '\u{9b}']), "{}", said[0].len());
+            assert!(!said[0].contains(&"x".repeat(4001)));
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Admission {
     to: store::LinkTo,
     domains: Vec<String>,
     trust_email: bool,
-    user_from: UserFrom,
+    pub(crate) user_from: UserFrom,
     absolute_ms: i64,
 }
 

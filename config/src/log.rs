@@ -17,9 +17,9 @@ section! {
         pub format: Option<LogFormat>,
         /// From which level on lines are written.
         pub level: LogLevel = "info",
-        /// What the access log says of a person beside the user's id, which it always has.
+        /// How a person is named in what is written: logs, records of refusals, audit.
         pub identity: LogIdentity = "id",
-        /// What the access log says of the client's address.
+        /// What is written of the client's address, there too.
         pub client: LogClient = "full",
         /// Where the access log goes: `stdout`, `off`, or a file.
         pub access: AccessLog = "stdout",
@@ -66,7 +66,7 @@ impl LogLevel {
 }
 
 words! {
-    /// What the access log says of a person.
+    /// How a person is named in what is written.
     pub enum LogIdentity {
         /// Only the user's id.
         Id = "id",
@@ -80,7 +80,7 @@ words! {
 }
 
 words! {
-    /// What the access log says of the client's address.
+    /// What is written of the client's address.
     pub enum LogClient {
         /// All of it.
         Full = "full",

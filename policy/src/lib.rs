@@ -12,6 +12,7 @@ mod ids;
 mod principal;
 mod roles;
 mod routes;
+mod shown;
 
 pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
@@ -22,3 +23,4 @@ pub use ids::{
 pub use principal::{Facts, NoName, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};
 pub use routes::{Allow, App, Asked, OnChange, Pattern, PatternError, Policy, Route, Rule, RuleError};
+pub use shown::{MOST, escaped, is_seen, shown};

@@ -3,19 +3,16 @@
 //!
 //! The fields are a contract (`docs/logging.md`). Never in it: cookies, tokens, secrets, query strings.
 
-use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use portcullis_policy::{Principal, Timestamp};
+use portcullis_policy::{Timestamp, shown};
 
 use crate::record::{Asked, Line};
-use crate::rules::{LogClient, LogIdentity};
 
 /// How many lines may wait.
 const QUEUE: usize = 8192;
@@ -196,7 +193,7 @@ impl Line {
 fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let mut fields = Fields { out, format, first: true };
     fields.start();
-    let detail = line.detail();
+    let detail = line.log;
     fields.bytes("time", Some(&rfc3339(line.time)));
     fields.text("ref", line.reference.as_deref());
     fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
@@ -207,7 +204,10 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     fields.text("rule", line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
     fields.text("decision", Some(line.decision.word()));
     fields.text("reason", Some(line.reason).filter(|reason| !reason.is_empty()));
-    fields.text("user", line.who.as_ref().and_then(|who| user(who, detail.identity)).as_deref());
+    fields.text(
+        "user",
+        line.who.as_ref().and_then(|who| detail.user(who.facts(), Some(who.name()))).as_deref(),
+    );
     fields.text("idp", line.idp.as_deref());
     fields.text("method", Some(line.method.as_str()));
     fields.bytes(
@@ -225,42 +225,8 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     fields.number("gate_us", Some(line.gate_us));
     fields.number("upstream_ms", line.upstream_ms);
     fields.text("ended", Some(line.over.word()));
-    fields.text("client", client(line, detail.client).as_deref());
+    fields.text("client", detail.client(line.client).as_deref());
     fields.end();
-}
-
-fn user(who: &Principal, detail: LogIdentity) -> Option<Cow<'_, str>> {
-    let facts = who.facts();
-    match detail {
-        LogIdentity::Id => {
-            Some(facts.id.as_deref().map_or_else(|| facts.account.0.to_string().into(), Cow::from))
-        }
-        LogIdentity::Name => Some(Cow::from(&**who.name())),
-        LogIdentity::Email => facts.email.as_deref().map(Cow::from),
-        LogIdentity::None => None,
-    }
-}
-
-/// The client's address, as far as it is wanted. Written by hand for IPv4: it stands in every line.
-fn client(line: &Line, detail: LogClient) -> Option<String> {
-    let dotted = |octets: &[u8], end: &str| {
-        let (mut text, mut number) = (String::with_capacity(18), itoa::Buffer::new());
-        for octet in octets {
-            text.push_str(if text.is_empty() { "" } else { "." });
-            text.push_str(number.format(*octet));
-        }
-        text + end
-    };
-    match (detail, line.client) {
-        (LogClient::None, _) => None,
-        (LogClient::Full, IpAddr::V4(v4)) => Some(dotted(&v4.octets(), "")),
-        (LogClient::Prefix, IpAddr::V4(v4)) => Some(dotted(&v4.octets()[..3], ".0/24")),
-        (LogClient::Full, IpAddr::V6(v6)) => Some(v6.to_string()),
-        (LogClient::Prefix, IpAddr::V6(v6)) => {
-            let [a, b, c, ..] = v6.segments();
-            Some(format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
-        }
-    }
 }
 
 struct Fields<'a> {
@@ -311,10 +277,15 @@ impl Fields<'_> {
         self.name(name);
         match value {
             None => self.nothing(),
-            Some(value) if self.format == LogFormat::Text && is_word(value) => {
-                self.out.extend_from_slice(value)
+            Some(value) => {
+                let text = String::from_utf8_lossy(value); // a line is always text
+                let text = shown(&text);
+                if self.format == LogFormat::Text && is_word(text.as_bytes()) {
+                    self.out.extend_from_slice(text.as_bytes());
+                } else {
+                    write_quoted(self.out, &text);
+                }
             }
-            Some(value) => write_quoted(self.out, value),
         }
     }
 
@@ -334,24 +305,14 @@ fn is_word(value: &[u8]) -> bool {
         && value.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
 }
 
-/// A JSON string (RFC 8259 §7). What is not UTF-8 is replaced, so a line is always text.
-fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
+/// A JSON string (RFC 8259 §7) of a text that is fit to be shown: it holds no control character.
+fn write_quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
-        out.extend_from_slice(value);
-        out.push(b'"');
-        return;
-    }
-    for c in String::from_utf8_lossy(value).chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            // Line separators too: they are no control characters, and still end a line for some readers.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
-                drop(write!(out, "\\u{:04x}", u32::from(c)))
-            }
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    for byte in text.bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
+        out.push(byte);
     }
     out.push(b'"');
 }
@@ -393,6 +354,8 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::record::{Decision, Over};
     use proptest::prelude::*;
@@ -421,6 +384,7 @@ mod tests {
             upstream_ms: None,
             over: Over::Done,
             client: IpAddr::from([192, 0, 2, 7]),
+            log: crate::LogDetail::default(),
         }
     }
 
@@ -479,12 +443,17 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_shown_as_far_as_wanted() {
-        let shown =
-            |address: &str, detail| client(&Line { client: address.parse().unwrap(), ..line() }, detail);
-        assert_eq!(shown("192.0.2.7", LogClient::Prefix).as_deref(), Some("192.0.2.0/24"));
-        assert_eq!(shown("2001:db8:1:2::3", LogClient::Prefix).as_deref(), Some("2001:db8:1::/48"));
-        assert_eq!(shown("192.0.2.7", LogClient::None), None);
+    fn what_a_client_sends_is_cut_and_turns_nothing_around() {
+        let path = format!("/{}", "a".repeat(60_000)).parse().unwrap();
+        let host = http::HeaderValue::from_bytes("wiki\u{202e}\u{2028}".as_bytes()).unwrap();
+        let line = Line { target: Some(path), host: Asked::Field(host), ..line() };
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let text = written(&line, format);
+            assert!(text.len() < 800 && !text.contains(['\u{202e}', '\u{2028}']), "{text}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&line.to_record()).unwrap();
+        assert_eq!(read["path"].as_str().unwrap().chars().count(), 200);
+        assert_eq!(read["host"], "wiki\\u{202e}\\u{2028}");
     }
 
     #[test]
@@ -523,7 +492,8 @@ mod tests {
                 prop_assert_eq!(text.lines().count(), 1);
             }
             let read: serde_json::Value = serde_json::from_str(&written(&line, LogFormat::Json)).unwrap();
-            prop_assert_eq!(read["host"].as_str().unwrap(), &*String::from_utf8_lossy(&host));
+            let host = String::from_utf8_lossy(&host);
+            prop_assert_eq!(read["host"].as_str().unwrap(), &*shown(&host));
         }
     }
 }

@@ -110,7 +110,8 @@ impl Gate {
     /// Joins the parts; what it counts is registered.
     pub fn new(parts: Parts, registry: &mut Registry) -> Arc<Self> {
         let Parts { rules, sessions, keys, load, pages, log, references, idle } = parts;
-        let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references });
+        let detail = ArcSwap::from_pointee(rules.log);
+        let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
         let (rules, draining) = (ArcSwap::from_pointee(rules), AtomicBool::new(false));
         Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle, draining })
     }
@@ -177,6 +178,7 @@ impl Gate {
     /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
     /// [`Sessions::review`] (rule R4).
     pub fn replace(&self, rules: Rules) {
+        self.recorder.detail.store(Arc::new(rules.log));
         self.rules.store(Arc::new(rules));
     }
 }

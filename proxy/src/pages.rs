@@ -11,6 +11,8 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use portcullis_policy::{AppId, SessionHash};
 
+use crate::log_detail::LogDetail;
+
 /// Our own pages: everything under the prefix of an app, and the pages that tell a person why they were refused.
 ///
 /// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`Refused`] as well. Its
@@ -23,8 +25,10 @@ pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, http::Re
 pub struct Visitor {
     /// The app under whose prefix the page is.
     pub app: AppId,
-    /// The client's address, through trusted proxies.
+    /// The client's address, through trusted proxies. It is written only as `detail` says.
     pub client: IpAddr,
+    /// How much of person and address may be written.
+    pub detail: LogDetail,
     /// The session the cookie speaks of, if it is one we made for this app. Nobody has looked whether it is still
     /// good.
     pub session: Option<SessionHash>,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
 use portcullis_policy::{Pass, Principal, Rule, Timestamp};
@@ -16,10 +17,11 @@ use tokio::sync::mpsc;
 use crate::accept::Head;
 use crate::access_log::AccessLog;
 use crate::answer::Detail;
+use crate::log_detail::LogDetail;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::request::Request;
-use crate::rules::{LogDetail, Place};
+use crate::rules::Place;
 use crate::striped::own_stripe;
 use crate::trace::Trace;
 
@@ -147,13 +149,9 @@ pub struct Line {
     pub over: Over,
     /// The client's address, through trusted proxies.
     pub client: IpAddr,
-}
-
-impl Line {
-    /// What the configuration in force at the time says about names in logs.
-    pub fn detail(&self) -> LogDetail {
-        self.place.as_ref().map(|place| place.rules().log).unwrap_or_default()
-    }
+    /// How much of person and address is written: as the configuration says when the line is written, whatever host
+    /// was asked for.
+    pub log: LogDetail,
 }
 
 /// What lines and counts are written to; shared by all records.
@@ -163,6 +161,8 @@ pub(crate) struct Recorder {
     pub(crate) log: AccessLog,
     /// Lines with a reference number go here as well, so that they can be looked up by it.
     pub(crate) references: Option<mpsc::Sender<Line>>,
+    /// What the configuration in force says of people.
+    pub(crate) detail: ArcSwap<LogDetail>,
 }
 
 impl Recorder {
@@ -217,6 +217,7 @@ impl Record {
             upstream_ms: None,
             over: Over::Stopped,
             client: request.peer.address(),
+            log: LogDetail::default(),
         });
         Self {
             line: Some(line),
@@ -324,7 +325,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
-        let Recorder { metrics, log, references } = self.peer.recorder();
+        let Recorder { metrics, log, references, detail } = self.peer.recorder();
+        line.log = **detail.load();
         metrics.live.inner().add_at(self.stripe, -1);
         metrics.decided(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.

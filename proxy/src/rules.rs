@@ -12,6 +12,7 @@ use url::Url;
 use crate::accept::Accept;
 use crate::cookies::session_cookie;
 use crate::forward::Upstream;
+use crate::log_detail::LogDetail;
 
 /// One configuration, compiled.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub struct Rules {
     pub(crate) accept: Accept,
     /// In the order of the policy's apps.
     sites: Vec<Site>,
-    /// What the access log says of people.
+    /// What is said of people.
     pub(crate) log: LogDetail,
 }
 
@@ -199,41 +200,6 @@ impl Site {
             is_https,
         })
     }
-}
-
-/// What the access log says of people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogDetail {
-    /// `log.identity`.
-    pub identity: LogIdentity,
-    /// `log.client`.
-    pub client: LogClient,
-}
-
-/// How a person is named in the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogIdentity {
-    /// By the id of the SCIM User, or the account's number.
-    #[default]
-    Id,
-    /// By the name the application is given.
-    Name,
-    /// By e-mail address.
-    Email,
-    /// Not at all.
-    None,
-}
-
-/// How much of a client's address is in the access log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogClient {
-    /// All of it.
-    #[default]
-    Full,
-    /// The network: 24 bits of IPv4, 48 of IPv6.
-    Prefix,
-    /// None of it.
-    None,
 }
 
 /// Bounds on what a client may take of us.

@@ -11,7 +11,6 @@ mod reference;
 mod schema;
 mod user;
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -124,7 +123,7 @@ pub(crate) fn tell(problems: &Problems) -> Exit {
 
 /// Says why a command failed.
 fn complain(error: &dyn std::error::Error) -> Exit {
-    eprintln!("portcullis: {}", seen(&crate::log::chain(error).to_string()));
+    eprintln!("portcullis: {}", portcullis_policy::escaped(&crate::log::chain(error).to_string()));
     Exit::Failed
 }
 
@@ -134,27 +133,25 @@ fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Foreign text, fit for a terminal: what would be acted on is shown as an escape.
+/// A value of the store, fit for a terminal and a column of a table.
 fn seen(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let acted_on = c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        // Writing to a String does not fail.
-        let _ = if acted_on { write!(out, "{}", c.escape_default()) } else { write!(out, "{c}") };
-    }
-    out
+    portcullis_policy::shown(text).into_owned()
 }
 
-/// Lines of a table: columns as wide as their widest entry, two blanks apart.
+/// Lines of a table: columns as wide as their widest entry, two blanks apart. The last column may hold whole texts.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+    let length = |entry: &String| entry.chars().count();
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0));
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (entry, width) in row.iter().zip(widths) {
-            let _ = write!(line, "{entry:width$}  ");
+        for (column, (entry, width)) in row.iter().zip(widths).enumerate() {
+            line.push_str(entry);
+            if column + 1 < N {
+                // By hand: a width that is formatted may not pass 65,535.
+                line.extend(std::iter::repeat_n(' ', width - length(entry) + 2));
+            }
         }
         out.push_str(line.trim_end());
         out.push('\n');
@@ -235,5 +232,13 @@ mod tests {
         let rows = [["NAME", "STATE"], ["Åsa", "active"], ["x", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "NAME  STATE\nÅsa   active\nx\n");
         assert_eq!(seen("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+        assert_eq!(seen(&"x".repeat(100_000)).chars().count(), 200);
+    }
+
+    #[test]
+    fn no_entry_is_too_wide_for_a_table() {
+        let long = "x".repeat(100_000);
+        let rows = [["a".to_owned(), "b".to_owned()], [long.clone(), long.clone()]];
+        assert_eq!(table(&rows).lines().nth(1), Some(format!("{long}  {long}").as_str()));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use http::{Method, Request};
+use portcullis_policy::escaped;
 use serde_json::Value;
 
 use super::home::Named;
@@ -50,7 +51,7 @@ const SAID: [&str; 2] = ["ref", "time"];
 
 /// One line a field, without those that hold nothing.
 fn shown(told: &Told) -> String {
-    let line = |name: &str, value: &str| [format!("{}:", seen(name)), seen(value)];
+    let line = |name: &str, value: &str| [format!("{}:", seen(name)), escaped(value).to_string()];
     let mut rows = vec![line("reference", &told.reference), line("time", &told.at)];
     match &told.record {
         Value::Object(fields) => {
@@ -81,6 +82,14 @@ mod tests {
             assert_eq!(read(typed), Ok("7Q2M-X4KD".to_owned()));
         }
         assert!(read("7Q2M-X4K").is_err() && read("../users").is_err());
+    }
+
+    #[test]
+    fn a_record_that_an_older_release_kept_whole_is_shown() {
+        let long = "x".repeat(100_000);
+        let record = serde_json::json!({ "detail": &long, long.clone(): 1 });
+        let told = Told { reference: "7Q2M-X4KD".into(), at: String::new(), record };
+        assert!(shown(&told).contains(&long));
     }
 
     #[test]

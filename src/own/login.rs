@@ -182,14 +182,23 @@ impl Own {
         let flow = (pending.state().as_bytes().to_vec(), pending.started().plus_ms(FLOW_MS));
         let asked = site.admission.sign_in(&self.keys, visitor.app, assertion, session, flow);
         let origin = Origin {
-            client: Some(visitor.client.to_string().into()),
+            client: visitor.detail.client(visitor.client).map(Into::into),
             reference: Some(visitor.request_id.as_str().into()),
+            names: visitor.detail.names_strangers(),
             ..Origin::of("login")
         };
-        let signed_in = self.store.sign_in(asked, &origin, now).await?;
+        let signed_in = self.store.sign_in(asked, &origin, now).await.map_err(|error| match error {
+            SignInError::Refused(refusal) if !origin.names => {
+                SignInError::Refused(Box::new(refusal.unnamed()))
+            }
+            error => error,
+        })?;
         let signed_in = self.revocation.enforce(signed_in).await.map_err(|error| NotIn::store(&error))?;
         self.metrics.login("accepted");
-        tracing::info!(idp = assertion.idp(), account = signed_in.account.0, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
+        let named = site.admission.user_from.of(&signed_in.facts).ok();
+        let user = visitor.detail.user(&signed_in.facts, named.as_deref());
+        let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
+        tracing::info!(idp = assertion.idp(), user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
         let cookie = self.keys.seal_cookie(visitor.app, &id);
         flows::set(&site.cookie, cookie.expose(), None)
             .ok_or_else(|| NotIn::store(&"the cookie could not be written"))

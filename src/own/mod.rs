@@ -215,7 +215,7 @@ impl Own {
     /// Tells the operator why somebody was not let in, and gives the number that leads back to it.
     pub(crate) fn refuse(&self, idp: &str, reason: &'static str, text: &str, visitor: &Visitor) -> String {
         let reference = Random::system().reference();
-        tracing::warn!("ref" = reference, idp, reason, client = %visitor.client, trace = %visitor.request_id, "login refused: {text}");
+        tracing::warn!("ref" = reference, idp, reason, client = visitor.detail.client(visitor.client), trace = %visitor.request_id, "login refused: {text}");
         self.metrics.login(reason);
         let record = serde_json::json!({
             "what": "login refused", "idp": idp, "reason": reason, "detail": text, "trace": visitor.request_id,

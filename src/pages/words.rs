@@ -1,5 +1,7 @@
 //! What the pages say. One function, so that all of it can be read in one place, aloud.
 
+use portcullis_policy::shown;
+
 use super::{Page, Place, Stuck, login_link};
 
 /// The words of one page.
@@ -21,9 +23,6 @@ pub(super) enum Action<'a> {
     Link { text: &'static str, href: String, target: Option<&'static str> },
     Form { text: &'static str, href: String, token: &'a str },
 }
-
-/// Foreign text on a page is at most this long, in characters.
-const MOST: usize = 200;
 
 pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
     let app = place.app;
@@ -51,7 +50,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
         Page::IdpDown { idp, return_to, reference } => Words::trouble("Nobody can sign in right now")
             .line(format!(
                 "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
-                cut(idp)
+                shown(idp)
             ))
             .line("Try again in a few minutes.")
             .tell(reference)
@@ -68,7 +67,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .link("Sign in again", login_link(place, place.home), None),
         Page::Logout { who, token, .. } => {
             let mut words = Words::calm("Sign out?")
-                .line(format!("You are signed in to {app} as {}.", cut(who)))
+                .line(format!("You are signed in to {app} as {}.", shown(who)))
                 .beside("Stay signed in", place.home.to_owned());
             words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
             words
@@ -83,7 +82,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
         Page::NoAccess { who, reference } => Words::trouble("This page is not open to you")
             .line(match *who {
                 "" => "You are signed in, but your account may not open it.".to_owned(),
-                who => format!("You are signed in as {}, and that account may not open it.", cut(who)),
+                who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
             })
             .need(reference)
             .link("Go to the front page", place.home.to_owned(), None)
@@ -146,7 +145,7 @@ impl Words<'_> {
     }
 
     fn mention(mut self, ask: &'static str, reference: &str) -> Self {
-        self.reference = Some((ask, cut(reference)));
+        self.reference = Some((ask, shown(reference).into_owned()));
         self
     }
 
@@ -158,43 +157,5 @@ impl Words<'_> {
     fn beside(mut self, text: &'static str, href: String) -> Self {
         self.beside = Some((text, href));
         self
-    }
-}
-
-/// Foreign text as a page may show it: its first 200 characters, without those that are not seen but move others.
-fn cut(text: &str) -> String {
-    let unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut shown: String = text.chars().take(MOST).map(|c| if unseen(c) { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_cut_is_200_characters_long_and_says_so() {
-        assert_eq!(cut("Åsa"), "Åsa");
-        assert_eq!(cut(&"ü".repeat(200)), "ü".repeat(200));
-        assert_eq!(cut(&"ü".repeat(201)), format!("{}…", "ü".repeat(199)));
-        assert_eq!(cut("a\u{202e}b\r\nc"), "a\u{fffd}b\u{fffd}\u{fffd}c");
-    }
-
-    proptest::proptest! {
-        /// Whatever a directory holds, a page shows at most 200 characters of it and no control character.
-        #[test]
-        fn nothing_longer_or_unseen_is_shown(text in "(?s).{0,400}") {
-            let shown = cut(&text);
-            proptest::prop_assert!(shown.chars().count() <= MOST);
-            proptest::prop_assert!(!shown.chars().any(char::is_control));
-        }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use portcullis_policy::shown;
+
 /// What was wrong, in one word: a label of the metric and the `reason` of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -87,23 +89,13 @@ impl Refusal {
         got: impl fmt::Display,
         remedy: &'static str,
     ) -> Self {
-        Self { class, expected: shown(&expected.to_string()), got: shown(&got.to_string()), remedy }
+        Self {
+            class,
+            expected: shown(&expected.to_string()).into(),
+            got: shown(&got.to_string()).into(),
+            remedy,
+        }
     }
-}
-
-/// Foreign text made fit to be shown: one line, no control or direction-changing characters, 200 at most.
-fn shown(text: &str) -> String {
-    const LIMIT: usize = 200;
-    let harmless = |c: char| {
-        let unsafe_ = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if unsafe_ { '\u{fffd}' } else { c }
-    };
-    let mut out: String = text.chars().take(LIMIT).map(harmless).collect();
-    if text.chars().nth(LIMIT).is_some() {
-        out.push('\u{2026}');
-    }
-    out
 }
 
 #[cfg(test)]
@@ -116,7 +108,7 @@ mod tests {
             Refusal::new(Class::State, "a state", "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m", "Do this.");
         assert!(!refusal.to_string().contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{refusal}");
         let long = Refusal::new(Class::State, "a state", "\u{e9}".repeat(10_000), "Do this.");
-        assert_eq!(long.got.chars().count(), 201);
+        assert_eq!(long.got.chars().count(), 200);
         let fits = Refusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
         assert_eq!(fits.got, "y".repeat(200));
     }

@@ -1,10 +1,11 @@
 //! The log: what a transaction did, written in that transaction, under one number. Events say what changed, revocations
 //! what it means for access, audit who did it. Three tables, one order.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_policy::{
-    AccountId, Change, DirectoryId, Generation, OrgId, Scope, Seq, SessionHash, Timestamp,
+    AccountId, Change, DirectoryId, Generation, OrgId, Scope, Seq, SessionHash, Timestamp, shown,
 };
 use portcullis_session::Committed;
 use serde_json::{Value, json};
@@ -24,12 +25,14 @@ pub struct Origin {
     pub client: Option<Arc<str>>,
     /// The reference or request number that log lines carry.
     pub reference: Option<Arc<str>>,
+    /// Whether the audit may say what an IdP calls somebody: not with `log.identity: none`.
+    pub names: bool,
 }
 
 impl Origin {
     /// An actor and nothing else.
     pub fn of(actor: &str) -> Self {
-        Self { actor: actor.into(), client: None, reference: None }
+        Self { actor: actor.into(), client: None, reference: None, names: true }
     }
 }
 
@@ -49,6 +52,16 @@ impl Log {
     pub(crate) fn new(org: OrgId, directory: Option<DirectoryId>, origin: &Origin, now: Timestamp) -> Self {
         let origin = origin.clone();
         Self { org, directory, now, origin, events: Vec::new(), audits: Vec::new(), changes: Vec::new() }
+    }
+
+    /// Whether the audit may say what an IdP calls somebody.
+    pub(crate) fn names(&self) -> bool {
+        self.origin.names
+    }
+
+    /// What an IdP calls somebody, as far as the audit may say it.
+    pub(crate) fn named<'a>(&self, name: &'a str) -> Option<Cow<'a, str>> {
+        self.origin.names.then(|| shown(name))
     }
 
     /// Something about a resource or an account changed.

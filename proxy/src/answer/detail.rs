@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::cookies;
 use crate::forward::Upstream;
+use crate::log_detail::LogIdentity;
 use crate::record::Line;
-use crate::rules::{LogIdentity, Place, Rules};
+use crate::rules::{Place, Rules};
 
 /// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
 pub type Detail = Map<String, Value>;
@@ -391,5 +392,5 @@ fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
 
 /// Foreign text as a record may hold it.
 fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+    portcullis_policy::shown(text).into_owned()
 }

@@ -112,6 +112,7 @@ impl Gate {
         Visitor {
             app,
             client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
+            detail: place.rules().log,
             session: cookie.and_then(|value| self.keys.open_cookie(app, value)),
             request_id: line.and_then(|line| Some(line.trace.as_ref()?.id().to_owned())).unwrap_or_default(),
         }

@@ -10,8 +10,9 @@ mod tables;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(crate) use name::Named;
 pub use name::{AttributePath, UnknownName};
-pub(crate) use name::{Named, shown};
+pub(crate) use portcullis_policy::shown;
 
 /// The core User schema.
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use portcullis_policy::shown;
+
 use super::{Attribute, ResourceKind, Schema, Schemas, Type};
 
 /// A known attribute, or sub-attribute, of one kind of resource.
@@ -161,7 +163,7 @@ impl Schemas {
         }
         match below(&self.base(kind).urn, name) {
             Some(rest) if !rest.is_empty() => self.of_base(kind, name, rest).map(Named::Attribute),
-            _ => Err(UnknownName::Unknown { kind, name: shown(name) }),
+            _ => Err(UnknownName::Unknown { kind, name: shown(name).into_owned() }),
         }
     }
 
@@ -174,16 +176,16 @@ impl Schemas {
         match (owners.next(), owners.next()) {
             (Some(owner), None) => self.within(kind, owner, name, name),
             (Some(first), Some(second)) => Err(UnknownName::Ambiguous {
-                name: shown(name),
+                name: shown(name).into_owned(),
                 first: first.urn.clone(),
                 second: second.urn.clone(),
             }),
-            (None, _) => Err(UnknownName::Unknown { kind, name: shown(name) }),
+            (None, _) => Err(UnknownName::Unknown { kind, name: shown(name).into_owned() }),
         }
     }
 
     fn of_base(&self, kind: ResourceKind, whole: &str, name: &str) -> Result<AttributePath, UnknownName> {
-        let unknown = || UnknownName::Unknown { kind, name: shown(whole) };
+        let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
         let (first, second) = split(name)?;
         let attribute = self.attribute(kind, first).ok_or_else(unknown)?;
         let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
@@ -197,7 +199,7 @@ impl Schemas {
         whole: &str,
         name: &str,
     ) -> Result<AttributePath, UnknownName> {
-        let unknown = || UnknownName::Unknown { kind, name: shown(whole) };
+        let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
         let (first, second) = split(name)?;
         let attribute = schema.attribute(first).ok_or_else(unknown)?;
         let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
@@ -223,7 +225,7 @@ fn split(name: &str) -> Result<(&str, Option<&str>), UnknownName> {
     if is_word(first) && second.is_none_or(is_word) {
         Ok((first, second))
     } else {
-        Err(UnknownName::Malformed(shown(name)))
+        Err(UnknownName::Malformed(shown(name).into_owned()))
     }
 }
 
@@ -231,11 +233,6 @@ fn is_word(word: &str) -> bool {
     let mut bytes = word.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'$')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-}
-
-/// A name as an error repeats it: cut at 100 characters.
-pub(crate) fn shown(name: &str) -> String {
-    name.chars().take(100).collect()
 }
 
 #[cfg(test)]

@@ -223,7 +223,9 @@ impl<'a> Entry<'a> {
             Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
             Err(refusal) => {
                 // Every check comes before the first write but the flow's, so there is nothing to take back.
-                let detail = json!({ "idp": self.key.idp, "subject": self.key.subject, "reason": refusal.to_string() });
+                let (names, subject) = (self.log.names(), self.log.named(&self.key.subject));
+                let reason = if names { refusal.to_string() } else { refusal.clone().unnamed().to_string() };
+                let detail = json!({ "idp": self.key.idp, "subject": subject, "reason": reason });
                 self.log.audit("login", refusal.word(), None, detail);
                 let _ = self.log.seal(tx, ()).await?;
                 Ok(Err(refusal))
@@ -387,7 +389,7 @@ impl<'a> Entry<'a> {
         session::insert(tx, &born).await?;
         let detail = json!({
             "idp": self.key.idp,
-            "subject": self.key.subject,
+            "subject": self.log.named(&self.key.subject),
             "user": subject,
             "session": format!("{:?}", self.asked.session.hash),
             "first": is_first,

@@ -1,6 +1,9 @@
 //! Why a verified person is not let in: one variant for each reason, with what an operator does about it.
 
-use portcullis_policy::DirectoryId;
+use portcullis_policy::{DirectoryId, shown};
+
+/// What stands where somebody would be named whom `log.identity: none` leaves unnamed.
+const UNNAMED: &str = "(not kept: log.identity)";
 
 /// A refusal of a login whose answer was verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +20,7 @@ pub enum Refusal {
         to: &'static str,
     },
     /// Nobody has the value, and nobody is there at all.
-    #[error("no user has {to} {value}: the directory is empty")]
+    #[error("no user has {to} {}: the directory is empty", shown(value))]
     DirectoryEmpty {
         /// The attribute.
         to: &'static str,
@@ -25,7 +28,7 @@ pub enum Refusal {
         value: String,
     },
     /// Nobody has the value.
-    #[error("no user has {to} {value}{}", hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+    #[error("no user has {to} {}{}", shown(value), hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
     NoMatch {
         /// The attribute.
         to: &'static str,
@@ -35,7 +38,7 @@ pub enum Refusal {
         hint: Option<Hint>,
     },
     /// More than one user has the value.
-    #[error("{count} users have {to} {value}")]
+    #[error("{count} users have {to} {}", shown(value))]
     TwoMatches {
         /// The attribute.
         to: &'static str,
@@ -61,7 +64,7 @@ pub enum Refusal {
     /// An address is of a domain that the IdP does not list.
     #[error(
         "{attribute} is {}, which is not among the domains of the IdP {idp}",
-        domain.as_ref().map_or_else(|| "of no domain".to_owned(), |domain| format!("of {domain}"))
+        domain.as_ref().map_or_else(|| "of no domain".to_owned(), |domain| format!("of {}", shown(domain)))
     )]
     Domain {
         /// Which address.
@@ -105,6 +108,18 @@ impl Refusal {
             Self::Removed => "removed",
             Self::NoName { .. } => "no_name",
         }
+    }
+
+    /// The same, without what the IdP calls the person.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        if let Self::DirectoryEmpty { value, .. }
+        | Self::NoMatch { value, .. }
+        | Self::TwoMatches { value, .. } = &mut self
+        {
+            *value = UNNAMED.to_owned();
+        }
+        self
     }
 
     /// What an operator does about it.

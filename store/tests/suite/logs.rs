@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_policy::{Change, Seq};
 use portcullis_scim::Outcome;
+use portcullis_store::Origin;
 use serde_json::json;
 
 use crate::support::{NOW, ORG, Rig, user, user_path};
@@ -26,6 +27,26 @@ async fn a_change_and_its_rows_are_one_commit() {
         changes,
         done.changes.iter().map(|change| (Seq(done.seq), change.clone())).collect::<Vec<_>>()
     );
+}
+
+#[tokio::test]
+async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let long = "x".repeat(100_000);
+    for (names, name) in [(true, long.as_str()), (false, "nobody@corp.test")] {
+        let origin = Origin { names, ..Origin::of("login") };
+        let refused = rig.store.sign_in(rig.login("s-1", name), &origin, NOW).await.err().unwrap();
+        assert!(refused.to_string().len() < 300, "{refused}");
+        let audit = &rig.store.audits(ORG, 1).await.unwrap()[0];
+        assert_eq!(audit.outcome, "no_match");
+        assert!(audit.detail.len() < 500, "{}", audit.detail.len());
+        assert_eq!(audit.detail.contains("s-1"), names, "{}", audit.detail);
+        assert!(!audit.detail.contains("nobody@corp.test"), "{}", audit.detail);
+    }
+    let origin = Origin { names: false, ..Origin::of("login") };
+    rig.done(rig.store.sign_in(rig.login("s-1", "alice"), &origin, NOW).await.unwrap()).await;
+    assert!(!rig.store.audits(ORG, 1).await.unwrap()[0].detail.contains("s-1"));
 }
 
 #[tokio::test]

@@ -199,7 +199,7 @@ impl Rig {
     }
 
     pub(crate) async fn try_sign_in(&self, login: SignIn) -> Result<Done<SignedIn>, Refusal> {
-        let origin = Origin { actor: "login".into(), client: None, reference: Some("7Q2M-X4KD".into()) };
+        let origin = Origin { reference: Some("7Q2M-X4KD".into()), ..Origin::of("login") };
         match self.store.sign_in(login, &origin, NOW).await {
             Ok(committed) => Ok(self.done(committed).await),
             Err(SignInError::Refused(refusal)) => Err(*refusal),
