@@ -180,7 +180,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         let look: Look = Arc::new(|| {
-            let figures = Figures { sessions: 7, accounts: 1, exchanges: 0 };
+            let figures = Figures { sessions: 7, accounts: 1, exchanges: 0, strangers: 0 };
             Box::pin(async move { Seen { figures, ..Seen::default() } })
         });
         let draining = AtomicBool::new(false);

@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     sessions_cached: Gauge,
     accounts: Gauge,
     enrolled: Gauge,
+    strangers: Gauge,
     holds: Gauge,
     idp_answering: Family<Name, Gauge>,
 }
@@ -66,6 +67,7 @@ impl Metrics {
             sessions_cached: Gauge::default(),
             accounts: Gauge::default(),
             enrolled: Gauge::default(),
+            strangers: Gauge::default(),
             holds: Gauge::default(),
             idp_answering: Family::default(),
         };
@@ -118,6 +120,11 @@ impl Metrics {
             "portcullis_exchanges_enrolled",
             "Exchanges in flight that stand on a session",
             m.enrolled.clone(),
+        );
+        registry.register(
+            "portcullis_exchanges_public",
+            "Exchanges in flight under public rules",
+            m.strangers.clone(),
         );
         registry.register(
             "portcullis_holds",
@@ -190,6 +197,7 @@ impl Metrics {
         self.sessions_cached.set(i64::try_from(seen.figures.sessions).unwrap_or(i64::MAX));
         self.accounts.set(gauge(seen.figures.accounts));
         self.enrolled.set(gauge(seen.figures.exchanges));
+        self.strangers.set(gauge(seen.figures.strangers));
         self.holds.set(gauge(seen.holds));
         self.idp_answering.clear();
         for (idp, answers) in &seen.idps {
@@ -265,7 +273,7 @@ mod tests {
         metrics.rewrites(&[Rule::BooleanText, Rule::BooleanText]);
         metrics.revoked(Duration::from_millis(3));
         metrics.reloaded(false);
-        let figures = Figures { sessions: 4, accounts: 3, exchanges: 2 };
+        let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
         metrics.see(&Seen { sessions: Some(5), figures, holds: 1, idps });
 
@@ -282,6 +290,7 @@ mod tests {
             "portcullis_sessions_cached 4",
             "portcullis_accounts_held 3",
             "portcullis_exchanges_enrolled 2",
+            "portcullis_exchanges_public 6",
             "portcullis_holds 1",
             "portcullis_idp_answering{idp=\"okta\"} 1",
             "portcullis_idp_answering{idp=\"old\"} 0",

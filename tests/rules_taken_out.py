@@ -54,8 +54,8 @@ ROWS = [
     ], "revocation::a_role_that_is_lost"),
     ("R8: an answer is judged again when its head makes it a stream", [
         ("proxy/src/forward/underway.rs",
-         "            && super::is_stream(head.status, &head.headers)\n",
-         "            && false\n"),
+         "self.open.answered(super::is_stream(head.status, &head.headers))",
+         "self.open.answered(false)"),
     ], "revocation::streams_that_carry"),
     ("reload: live exchanges are decided again", [
         ("src/revocation.rs",

@@ -108,9 +108,20 @@ impl Policy {
         if pass.version == self.version() {
             return allowed(&pass.rule, Some(who)).is_ok();
         }
-        let Some(app) = self.app(pass.app) else { return false };
-        match self.site(app, pass.target.path(), &pass.method) {
-            Ok(Route::Site { rule, .. }) => *rule == pass.rule && allowed(rule, Some(who)).is_ok(),
+        match self.app(pass.app).map(|app| self.of_app(app, pass.target.path(), &pass.method)) {
+            Some(Ok(Route::Site { rule, .. })) => *rule == pass.rule && allowed(rule, Some(who)).is_ok(),
+            _ => false,
+        }
+    }
+
+    /// Whether an exchange of nobody may go on under this configuration: what its path falls under now is public too.
+    /// Which public rule that is makes no difference to it, for nothing of its person went up.
+    pub fn still_public(&self, Pass(pass): &Pass) -> bool {
+        if pass.version >= self.version() {
+            return pass.rule.allow == Allow::Public;
+        }
+        match self.app(pass.app).map(|app| self.of_app(app, pass.target.path(), &pass.method)) {
+            Some(Ok(Route::Site { rule, .. })) => rule.allow == Allow::Public,
             _ => false,
         }
     }
@@ -204,5 +215,20 @@ mod tests {
         assert!(!after(&[("/**", admins())]), "the rule says something else");
         assert!(!after(&[("/**", Allow::SignedIn), ("/feed/**", admins())]), "a narrower rule came");
         assert!(!after(&[("/other", Allow::SignedIn)]), "the rule is gone");
+    }
+
+    #[test]
+    fn a_strangers_pass_outlives_a_reload_only_where_its_path_is_public() {
+        let before = policy(1, &[("/pub/**", Allow::Public), ("/**", Allow::SignedIn)]);
+        let Decision::Allow(pass) = ask(&before, "/pub/live", None) else { panic!("refused") };
+        let after = |rules: &[(&str, Allow)]| policy(2, rules).still_public(&pass);
+        assert!(before.still_public(&pass));
+        assert!(after(&[("/pub/**", Allow::Public)]));
+        assert!(after(&[("/**", Allow::Public)]), "another rule, as public");
+        assert!(!after(&[("/**", Allow::SignedIn)]), "the rule is gone, a wider one asks");
+        assert!(!after(&[("/pub/**", Allow::Public), ("/pub/live", admins())]), "a narrower rule came");
+        assert!(!after(&[("/other", Allow::Public)]), "no rule is left");
+        let Decision::Allow(named) = ask(&before, "/x", Some(&person(&before, &[]))) else { panic!("refused") };
+        assert!(!before.still_public(&named), "a pass with a person is nobody's");
     }
 }

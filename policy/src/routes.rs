@@ -333,21 +333,21 @@ impl Policy {
     /// `AmbiguousPath` where rules exist and a backend could read the path in more than one way.
     pub fn route(&self, asked: &Asked<'_>) -> Result<Route<'_>, DenyReason> {
         let app = self.apps.iter().find(|app| app.answers_to(asked.host)).ok_or(DenyReason::UnknownHost)?;
-        let path = asked.target.path();
-        if let Some(rest) = path.strip_prefix(app.own.as_str())
-            && (rest.is_empty() || rest.starts_with('/'))
-        {
-            return Ok(Route::Ours { app });
-        }
-        self.site(app, path, asked.method)
+        self.of_app(app, asked.target.path(), asked.method)
     }
 
-    pub(crate) fn site<'p>(
+    /// What a path of an app falls under: a rule, or our own pages.
+    pub(crate) fn of_app<'p>(
         &self,
         app: &'p App,
         path: &str,
         method: &Method,
     ) -> Result<Route<'p>, DenyReason> {
+        if let Some(rest) = path.strip_prefix(app.own.as_str())
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return Ok(Route::Ours { app });
+        }
         let below = path.strip_prefix(app.base.as_str()).ok_or(DenyReason::NoRoute)?;
         let at_base = below.is_empty() && !app.base.is_empty();
         if !at_base && !below.starts_with('/') {

@@ -1,7 +1,7 @@
 //! The gate: the table of contents of a request. Accept, Route, Identify, Decide, Forward, Record, one after another.
 //!
-//! A request goes up only as [`Passage::Open`], which holds the leave that `Policy::decide` alone gives, and, unless
-//! the rule is public, a place in the register of exchanges that stands on that leave. A fault anywhere ends in an
+//! A request goes up only as [`Passage::Open`], which holds the leave that `Policy::decide` alone gives, and a place in
+//! the register of exchanges that stands on that leave: a person's, or under a public rule nobody's. A fault anywhere ends in an
 //! answer, never in forwarding.
 
 mod hooks;
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route};
-use portcullis_session::{Enrolment, Sessions};
+use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route, Timestamp};
+use portcullis_session::{Ended, Enrolment, InFlight, Sessions, Stranger};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
@@ -27,6 +27,7 @@ use crate::peer::Peer;
 use crate::record::{Line, Record, Recorder};
 use crate::request::Request;
 use crate::rules::{Place, Rules};
+use crate::striped::own_stripe;
 use crate::trace::Trace;
 
 pub(crate) use hooks::{Hooks, Passage};
@@ -80,8 +81,14 @@ pub enum Verdict {
 pub struct Open {
     place: Place,
     pass: Pass,
-    who: Option<Arc<Principal>>,
-    enrolment: Option<Enrolment>,
+    standing: Standing,
+}
+
+/// A place in the register that stands on its pass.
+#[derive(Debug)]
+enum Standing {
+    Person(Arc<Principal>, Enrolment),
+    Nobody(Stranger),
 }
 
 impl Open {
@@ -97,12 +104,37 @@ impl Open {
 
     /// Whose identity goes up; `None` under a public rule.
     pub fn who(&self) -> Option<&Principal> {
-        self.who.as_deref()
+        match &self.standing {
+            Standing::Person(who, _) => Some(who),
+            Standing::Nobody(_) => None,
+        }
     }
 
-    /// Its place in the register; `None` under a public rule.
-    pub fn enrolment(&self) -> Option<&Enrolment> {
-        self.enrolment.as_ref()
+    /// Bytes came from the client.
+    pub(crate) fn took(&self) {
+        match &self.standing {
+            Standing::Person(_, enrolment) => enrolment.touch(Timestamp::now()),
+            Standing::Nobody(stranger) => stranger.touch(Timestamp::now),
+        }
+    }
+
+    /// Bytes go to the client. They keep no session awake.
+    pub(crate) fn gave(&self) {
+        if let Standing::Nobody(stranger) = &self.standing {
+            stranger.touch(Timestamp::now);
+        }
+    }
+
+    /// The answer's head is about to be passed on.
+    ///
+    /// # Errors
+    /// Why it must be cut instead (rule R8).
+    pub(crate) fn answered(&self, is_stream: bool) -> Result<(), Ended> {
+        match &self.standing {
+            Standing::Person(_, enrolment) if is_stream => enrolment.stream(),
+            Standing::Person(..) => Ok(()),
+            Standing::Nobody(stranger) => stranger.answered(Timestamp::now()),
+        }
     }
 }
 
@@ -110,6 +142,7 @@ impl Gate {
     /// Joins the parts; what it counts is registered.
     pub fn new(parts: Parts, registry: &mut Registry) -> Arc<Self> {
         let Parts { rules, sessions, keys, load, pages, log, references, idle } = parts;
+        sessions.strangers_quiet_after(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let detail = ArcSwap::from_pointee(rules.log);
         let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
         let (rules, draining) = (ArcSwap::from_pointee(rules), AtomicBool::new(false));
@@ -164,10 +197,12 @@ impl Gate {
             };
             record.identified(enrolment.as_ref(), who.as_ref());
             match policy.decide(&route, who.as_deref(), head.method, head.target) {
-                Decision::Allow(pass) if stands(enrolment.as_ref(), &pass, who.as_ref()) => {
-                    return Ok(Verdict::Open(Open { place, pass, who, enrolment }));
+                // Without a place roles or rules have moved meanwhile.
+                Decision::Allow(pass) => {
+                    if let Some(standing) = self.stand(enrolment.zip(who), &pass, request.exchange) {
+                        return Ok(Verdict::Open(Open { place, pass, standing }));
+                    }
                 }
-                Decision::Allow(_) => {} // roles or rules moved meanwhile
                 Decision::Login => return Err(Refusal::Login),
                 Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
             }
@@ -181,13 +216,21 @@ impl Gate {
         self.recorder.detail.store(Arc::new(rules.log));
         self.rules.store(Arc::new(rules));
     }
-}
 
-/// Whether what was allowed stands in the register. A public rule asks nobody, so there is nobody to enrol.
-fn stands(enrolment: Option<&Enrolment>, pass: &Pass, who: Option<&Arc<Principal>>) -> bool {
-    match (enrolment, who) {
-        (Some(enrolment), Some(who)) => enrolment.stands_on(pass, who),
-        _ => pass.is_public(),
+    /// Puts what was allowed on its pass, in the register: a person's exchange was enrolled to be checked, anybody
+    /// else's is here.
+    fn stand(
+        &self,
+        person: Option<(Enrolment, Arc<Principal>)>,
+        pass: &Pass,
+        exchange: &InFlight,
+    ) -> Option<Standing> {
+        match person {
+            Some((enrolment, who)) => {
+                enrolment.stands_on(pass, &who).then(|| Standing::Person(who, enrolment))
+            }
+            None => self.sessions.stranger(own_stripe(), exchange, pass).map(Standing::Nobody),
+        }
     }
 }
 
@@ -195,7 +238,6 @@ fn stands(enrolment: Option<&Enrolment>, pass: &Pass, who: Option<&Arc<Principal
 mod tests {
     use super::*;
     use crate::test::{self, PEER};
-    use portcullis_session::InFlight;
 
     async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();

@@ -16,6 +16,7 @@ use slab::Slab;
 use crate::holds::Subject;
 use crate::session::{Described, Session};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::waiting::Waiting;
 use crate::{Ended, InFlight};
 
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub(crate) struct State {
     read: u64,
     exchanges: Slab<Entry>,
     tickets: u64,
-    waiting: Slab<Waiting>,
+    waiting: Waiting,
 }
 
 /// An exchange in the register.
@@ -53,15 +54,6 @@ pub(crate) struct Entry {
     /// The pass it stands on and the person its headers were written for.
     stands: Option<(Pass, Arc<Principal>)>,
     is_stream: bool,
-}
-
-/// Somebody waits until exchanges enrolled before `bound` have left.
-#[derive(Debug)]
-struct Waiting {
-    bound: u64,
-    /// How many are still to leave. Reaching zero early is harmless: whoever is woken looks again.
-    left: usize,
-    waker: Waker,
 }
 
 /// What is to be done once the mutex is released.
@@ -104,7 +96,7 @@ impl Account {
             read: 0,
             exchanges: Slab::new(),
             tickets: 0,
-            waiting: Slab::new(),
+            waiting: Waiting::default(),
         };
         Self { id, org, live: AtomicUsize::new(0), state: Mutex::new(state) }
     }
@@ -327,32 +319,20 @@ impl State {
     }
 
     pub(crate) fn wait(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
-        self.waiting.insert(Waiting { bound, left, waker })
+        self.waiting.begin(bound, left, waker)
     }
 
     pub(crate) fn stop_waiting(&mut self, key: usize) {
-        self.waiting.try_remove(key);
+        self.waiting.end(key);
     }
 
     /// An exchange left, or its session was read: whoever counts it counts one less.
     pub(crate) fn settled(&mut self, ticket: u64) -> Doomed {
-        let mut doomed = Doomed::default();
-        for (_, waiting) in &mut self.waiting {
-            if ticket < waiting.bound {
-                waiting.left = waiting.left.saturating_sub(1);
-                if waiting.left == 0 {
-                    doomed.wakers.push(waiting.waker.clone());
-                }
-            }
-        }
-        doomed
+        Doomed { wakers: self.waiting.settled(ticket), ..Doomed::default() }
     }
 
     /// A session was read for the first time, so its exchanges no longer count as forbidden: whoever waits looks again.
     pub(crate) fn session_was_read(&self) -> Doomed {
-        Doomed {
-            wakers: self.waiting.iter().map(|(_, waiting)| waiting.waker.clone()).collect(),
-            ..Doomed::default()
-        }
+        Doomed { wakers: self.waiting.all(), ..Doomed::default() }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::registry::{Holder, StaleAccount};
+use crate::stranger::Stripe;
 
-/// What was marked and cut: the accounts it touched, and up to which ticket their exchanges are concerned.
+/// What was marked and cut: the accounts and strangers it touched, and up to which ticket their exchanges are concerned.
 #[derive(Debug, Default)]
 #[must_use = "what was cut has not left yet: wait for `Sessions::cleared`"]
 pub struct Cut {
     touched: Vec<(Holder, u64)>,
+    strangers: Vec<(Arc<Stripe>, u64)>,
     exchanges: usize,
 }
 
@@ -23,12 +26,18 @@ impl Cut {
     /// This cut and another.
     pub fn and(mut self, other: Cut) -> Cut {
         self.touched.extend(other.touched);
+        self.strangers.extend(other.strangers);
         self.exchanges += other.exchanges;
         self
     }
 
     pub(crate) fn add(&mut self, holder: Holder, bound: u64, exchanges: usize) {
         self.touched.push((holder, bound));
+        self.exchanges += exchanges;
+    }
+
+    pub(crate) fn add_strangers(&mut self, stripe: Arc<Stripe>, bound: u64, exchanges: usize) {
+        self.strangers.push((stripe, bound));
         self.exchanges += exchanges;
     }
 
@@ -58,27 +67,47 @@ pub struct Cleared {
 
 #[derive(Debug)]
 struct Wait {
-    holder: Holder,
+    on: Register,
     bound: u64,
     key: Option<usize>,
 }
 
+/// Where the exchanges are that are waited for.
+#[derive(Debug)]
+enum Register {
+    Account(Holder),
+    Strangers(Arc<Stripe>),
+}
+
 impl Cleared {
     pub(crate) fn new(cut: Cut) -> Self {
-        let waits = cut.touched.into_iter().map(|(holder, bound)| Wait { holder, bound, key: None });
-        Self { waits: waits.collect() }
+        let wait = |on, bound| Wait { on, bound, key: None };
+        let accounts = cut.touched.into_iter().map(|(holder, bound)| wait(Register::Account(holder), bound));
+        let strangers =
+            cut.strangers.into_iter().map(|(stripe, bound)| wait(Register::Strangers(stripe), bound));
+        Self { waits: accounts.chain(strangers).collect() }
     }
 
     /// How many exchanges have not left yet.
     pub fn left(&self) -> usize {
-        self.waits.iter().map(|wait| wait.holder.account.state.lock().to_leave(wait.bound)).sum()
+        let left = |wait: &Wait| match &wait.on {
+            Register::Account(holder) => holder.account.state.lock().to_leave(wait.bound),
+            Register::Strangers(stripe) => stripe.to_leave(wait.bound),
+        };
+        self.waits.iter().map(left).sum()
     }
 }
 
 impl Wait {
     /// Looks, and registers the waker where something is left, in one critical section.
     fn is_over(&mut self, context: &Context<'_>) -> bool {
-        let mut state = self.holder.account.state.lock();
+        let holder = match &self.on {
+            Register::Account(holder) => holder,
+            Register::Strangers(stripe) => {
+                return stripe.is_clear(self.bound, &mut self.key, context.waker());
+            }
+        };
+        let mut state = holder.account.state.lock();
         if let Some(key) = self.key.take() {
             state.stop_waiting(key);
         }
@@ -101,8 +130,10 @@ impl Future for Cleared {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.holder.account.state.lock().stop_waiting(key);
+        match (&self.on, self.key) {
+            (Register::Account(holder), Some(key)) => holder.account.state.lock().stop_waiting(key),
+            (Register::Strangers(stripe), Some(key)) => stripe.stop_waiting(key),
+            (_, None) => {}
         }
     }
 }

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{AtomicU8, Mutex, Ordering};
+use portcullis_policy::Timestamp;
+
+use crate::sync::{AtomicI64, AtomicU8, Mutex, Ordering};
 
 /// Why an exchange is over. Its text is the word of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +74,8 @@ pub struct InFlight(Arc<Slot>);
 struct Slot {
     /// 0 while it runs, else the first reason that ended it.
     ended: AtomicU8,
+    /// When bytes passed last, where that is watched; 0 where it is not.
+    heard: AtomicI64,
     /// Whoever polls it. It stays registered when it is woken.
     waker: Mutex<Option<Waker>>,
 }
@@ -99,6 +103,19 @@ impl InFlight {
     pub fn nudge(&self) {
         let waker = self.0.waker.lock().clone();
         waker.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// When bytes passed last; `None` where nobody watches that.
+    pub(crate) fn heard(&self) -> Option<Timestamp> {
+        match self.0.heard.load(Ordering::Relaxed) {
+            0 => None,
+            heard => Some(Timestamp(heard)),
+        }
+    }
+
+    /// Bytes pass; from the first call on it is watched.
+    pub(crate) fn hear_from(&self, now: Timestamp) {
+        self.0.heard.fetch_max(now.0.max(1), Ordering::Relaxed);
     }
 
     /// Sets the reason if there is none yet, without waking: done under the account's mutex, so that no pass is

@@ -19,7 +19,9 @@ mod inflight;
 mod registry;
 mod session;
 mod sessions;
+mod stranger;
 mod sync;
+mod waiting;
 
 pub use cleared::{Cleared, Cut, Gone};
 pub use committed::Committed;
@@ -29,3 +31,4 @@ pub use inflight::{Ended, InFlight, Watch};
 pub use registry::{Holder, StaleAccount};
 pub use session::{Described, Session, Stored, StoredSession};
 pub use sessions::{Figures, Sessions};
+pub use stranger::Stranger;

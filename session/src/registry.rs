@@ -13,6 +13,7 @@ use portcullis_policy::{AccountId, OrgId, Policy, RulesVersion};
 use crate::account::Account;
 use crate::epochs::Epochs;
 use crate::holds::Holds;
+use crate::stranger::Strangers;
 use crate::sync::{AtomicI64, AtomicU64, Mutex, Ordering};
 
 #[cfg(not(portcullis_loom))]
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     shards: Vec<Mutex<HashMap<AccountId, Held>>>,
     pub(crate) holds: Holds,
     pub(crate) epochs: Epochs,
+    pub(crate) strangers: Strangers,
     pub(crate) idle_ms: AtomicI64,
     rules: AtomicU64,
     policy: Mutex<Arc<Policy>>,
@@ -43,6 +45,7 @@ impl Shared {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             holds: Holds::default(),
             epochs: Epochs::default(),
+            strangers: Strangers::new(idle_ms),
             idle_ms: AtomicI64::new(idle_ms),
             rules: AtomicU64::new(policy.version().0),
             policy: Mutex::new(policy),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use portcullis_policy::{AccountId, AppId, Change, OrgId, Policy, Scope, SessionHash, Timestamp};
+use portcullis_policy::{AccountId, AppId, Change, OrgId, Pass, Policy, Scope, SessionHash, Timestamp};
 
 use crate::account::{Doomed, State};
 use crate::cache::Cache;
@@ -10,7 +10,7 @@ use crate::holds::{HoldMark, Subject};
 use crate::registry::{Holder, Shared, StaleAccount};
 use crate::session::{Described, Session, Stored};
 use crate::sync::Ordering;
-use crate::{Cleared, Cold, Cut, Ended, Enrolment};
+use crate::{Cleared, Cold, Cut, Ended, Enrolment, InFlight, Stranger};
 
 /// The sessions, accounts and exchanges of this process.
 #[derive(Debug)]
@@ -26,8 +26,10 @@ pub struct Figures {
     pub sessions: u64,
     /// Accounts held in memory.
     pub accounts: usize,
-    /// Exchanges in the register.
+    /// Exchanges in the register that stand on a session.
     pub exchanges: usize,
+    /// Exchanges in the register under public rules.
+    pub strangers: usize,
 }
 
 impl Sessions {
@@ -45,6 +47,12 @@ impl Sessions {
     /// The one object of an account (R1). What it does next is [`Holder::enrol`].
     pub fn account(&self, org: OrgId, id: AccountId) -> Holder {
         self.shared.hold(org, id)
+    }
+
+    /// Enrols an exchange whose rule is public, and puts it on its pass, in one step. `None` where the rules have moved
+    /// since the pass was given: decide again (R4). `stripe` is any number; each thread that serves has one of its own.
+    pub fn stranger(&self, stripe: usize, exchange: &InFlight, pass: &Pass) -> Option<Stranger> {
+        self.shared.strangers.admit(stripe, exchange, pass, || self.shared.rules())
     }
 
     /// The end of the cold road (R3): takes what was read after the enrolment, then checks like any other.
@@ -175,6 +183,9 @@ impl Sessions {
         self.shared.enforce(policy);
         let mut cut = Cut::default();
         self.visit(self.shared.all(|_| true), &mut cut, |state| state.review(&self.shared.policy()));
+        for (stripe, bound, exchanges) in self.shared.strangers.review(|| self.shared.policy()) {
+            cut.add_strangers(stripe, bound, exchanges);
+        }
         cut
     }
 
@@ -188,8 +199,16 @@ impl Sessions {
         self.shared.idle_ms.load(Ordering::Relaxed)
     }
 
-    /// Ends the exchanges whose session is over by the clock; called at least once a second (R9).
+    /// For how many milliseconds nothing may pass on an answer under a public rule; as long as a session may be idle,
+    /// until this is called.
+    pub fn strangers_quiet_after(&self, ms: i64) {
+        self.shared.strangers.quiet_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Ends the exchanges whose session is over by the clock, and answers to nobody on which nothing passes; called at
+    /// least once a second (R9). The cut speaks of sessions alone.
     pub fn expire(&self, now: Timestamp) -> Cut {
+        self.shared.strangers.expire(now);
         let mut cut = Cut::default();
         let busy = self.shared.all(|account| account.live.load(Ordering::Acquire) > 0);
         self.visit(busy, &mut cut, |state| state.scan_clock(now));
@@ -216,7 +235,7 @@ impl Sessions {
     /// What there is.
     pub fn figures(&self) -> Figures {
         let (accounts, exchanges) = self.shared.count();
-        Figures { sessions: self.cache.len(), accounts, exchanges }
+        Figures { sessions: self.cache.len(), accounts, exchanges, strangers: self.shared.strangers.count() }
     }
 
     /// One critical section an account; wakes and drops after each.

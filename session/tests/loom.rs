@@ -16,7 +16,9 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use portcullis_policy::{AppId, Change, Generation, OrgId, SessionHash};
 use portcullis_session::{InFlight, Session, Sessions};
-use world::{ALICE, HASH, IDLE_MS, NOW, decide, described, policy, policy_of, stored, subject};
+use world::{
+    ALICE, HASH, IDLE_MS, NOW, decide, decide_for, described, half_public, policy, policy_of, stored, subject,
+};
 
 /// The table rows, as a transaction sees them: one lock is one snapshot.
 #[derive(Clone, Copy)]
@@ -259,6 +261,29 @@ fn a_reload_and_a_request_decided_under_the_old_rules() {
         let cut = world.sessions.review(closed);
         drop(block_on(world.sessions.cleared(cut)));
         assert!(!world.serving.load(Ordering::SeqCst), "served under rules that are gone");
+        client.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reload_and_a_stranger_decided_under_the_old_rules() {
+    model(|| {
+        let sessions = Sessions::new(16, IDLE_MS, half_public(1));
+        let serving = Arc::new(AtomicBool::new(false));
+        let client = thread::spawn({
+            let (sessions, serving) = (sessions.clone(), serving.clone());
+            move || {
+                let pass = decide_for(&half_public(1), "/pub/live", None).unwrap();
+                let exchange = InFlight::new();
+                let Some(_stranger) = sessions.stranger(0, &exchange, &pass) else { return };
+                serving.store(true, Ordering::SeqCst);
+                block_on(exchange.ended());
+                serving.store(false, Ordering::SeqCst);
+            }
+        });
+        let cut = sessions.review(policy(2)); // nothing is public
+        drop(block_on(sessions.cleared(cut)));
+        assert!(!serving.load(Ordering::SeqCst), "served under rules that are gone");
         client.join().unwrap();
     });
 }

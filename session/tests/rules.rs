@@ -9,9 +9,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use portcullis_policy::{AppId, Change, Generation, OrgId, Scope, SessionHash};
-use portcullis_session::{Cleared, Described, Ended, Enrolment, InFlight, Session, Sessions};
-use world::{ALICE, HASH, IDLE_MS, NOW, decide, described, policy, policy_of, stored, subject};
+use portcullis_policy::{Allow, AppId, Change, Generation, OrgId, Scope, SessionHash};
+use portcullis_session::{Cleared, Described, Ended, Enrolment, InFlight, Session, Sessions, Stranger};
+use world::{
+    ALICE, HASH, IDLE_MS, NOW, decide, decide_for, described, half_public, policy, policy_of, stored, subject,
+};
 
 fn sessions() -> Arc<Sessions> {
     Sessions::new(16, IDLE_MS, policy(1))
@@ -283,6 +285,74 @@ fn a_reload_judges_what_runs_and_resolves_everybody_anew() {
         stays.session().enter(AppId::ONLY, &InFlight::new(), NOW).unwrap().who().is_ok(),
         "no read is needed"
     );
+}
+
+/// A stranger under the first rules of [`half_public`].
+fn stranger(sessions: &Sessions, path: &str, exchange: &InFlight) -> Option<Stranger> {
+    let pass = decide_for(&half_public(1), path, None).unwrap();
+    sessions.stranger(0, exchange, &pass)
+}
+
+#[test]
+fn a_reload_cuts_strangers_whose_path_is_not_public_any_more_and_waits_for_them() {
+    let sessions = Sessions::new(16, IDLE_MS, half_public(1));
+    let (lost, kept) = (InFlight::new(), InFlight::new());
+    let goes = stranger(&sessions, "/pub/live", &lost).unwrap();
+    let stays = stranger(&sessions, "/pub/ever", &kept).unwrap();
+    stays.answered(NOW).unwrap();
+    let narrower = policy_of(2, &[("/pub/ever", Allow::Public), ("/**", Allow::SignedIn)]);
+    let cut = sessions.review(narrower.clone());
+    assert_eq!((cut.exchanges(), lost.reason(), kept.reason()), (1, Some(Ended::Forbidden), None));
+    let mut cleared = sessions.cleared(cut);
+    assert!(!is_ready(&mut cleared));
+    let mut repeat = sessions.cleared(sessions.review(narrower));
+    assert!(!is_ready(&mut repeat), "the repeat waits like the first");
+    assert_eq!((goes.answered(NOW), stays.answered(NOW)), (Err(Ended::Forbidden), Ok(())));
+    drop(goes);
+    assert!(is_ready(&mut cleared) && is_ready(&mut repeat));
+}
+
+#[test]
+fn a_stranger_stands_on_rules_in_force_and_on_public_ones_alone() {
+    let sessions = Sessions::new(16, IDLE_MS, half_public(1));
+    drop(sessions.review(half_public(2)));
+    assert!(stranger(&sessions, "/pub/live", &InFlight::new()).is_none(), "decided under rules that are gone");
+    let pass = decide_for(&half_public(2), "/pub/live", None).unwrap();
+    assert!(sessions.stranger(7, &InFlight::new(), &pass).is_some());
+    let who = load(&sessions, &InFlight::new()).who().unwrap();
+    let pass = decide(&half_public(2), "/", &who).unwrap();
+    assert!(sessions.stranger(0, &InFlight::new(), &pass).is_none(), "this one asks for somebody");
+}
+
+#[test]
+fn nobodys_removal_touches_a_stranger() {
+    let sessions = Sessions::new(16, IDLE_MS, half_public(1));
+    let exchange = InFlight::new();
+    let stranger = stranger(&sessions, "/pub/live", &exchange).unwrap();
+    let all = [Change::Out(ALICE, Generation(1)), Change::Epoch(Scope::Deployment, 1)];
+    drop(sessions.apply(&all));
+    drop(sessions.hold(&subject(ALICE)));
+    assert_eq!((exchange.reason(), sessions.figures().strangers), (None, 1));
+    drop(stranger);
+    assert_eq!(sessions.figures().strangers, 0);
+}
+
+#[test]
+fn a_strangers_answer_on_which_nothing_passes_is_ended_by_the_clock() {
+    let sessions = Sessions::new(16, IDLE_MS, half_public(1));
+    sessions.strangers_quiet_after(1_000);
+    let (waits, silent, busy) = (InFlight::new(), InFlight::new(), InFlight::new());
+    let strangers = [&waits, &silent, &busy].map(|exchange| stranger(&sessions, "/pub/x", exchange).unwrap());
+    strangers[1].answered(NOW).unwrap();
+    strangers[2].answered(NOW).unwrap();
+    strangers[0].touch(|| panic!("the application has a limit of its own for its first byte"));
+    strangers[2].touch(|| NOW.plus_ms(500));
+    drop(sessions.expire(NOW.plus_ms(999)));
+    assert_eq!((silent.reason(), busy.reason()), (None, None));
+    drop(sessions.expire(NOW.plus_ms(1_000)));
+    assert_eq!((waits.reason(), silent.reason(), busy.reason()), (None, Some(Ended::Idle), None));
+    drop(sessions.expire(NOW.plus_ms(1_500)));
+    assert_eq!(busy.reason(), Some(Ended::Idle));
 }
 
 #[test]

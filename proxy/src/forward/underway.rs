@@ -11,7 +11,6 @@ use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
-use portcullis_policy::Timestamp;
 
 use crate::cut::Slot;
 use crate::gate::Open;
@@ -84,15 +83,14 @@ impl Underway {
     /// A piece came from the client: the session is not idle, and the application's time begins anew.
     pub(crate) fn took(&mut self, length: usize) {
         self.record.note(|line| line.bytes_in += length as u64);
-        if let Some(enrolment) = self.open.enrolment() {
-            enrolment.touch(Timestamp::now());
-        }
+        self.open.took();
         self.slot.goes_on(self.place().site().upstream.first_byte_timeout);
     }
 
     /// A piece goes to the client.
     pub(crate) fn gave(&mut self, length: usize) {
         self.record.note(|line| line.bytes_out += length as u64);
+        self.open.gave();
     }
 
     /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut
@@ -113,10 +111,7 @@ impl Underway {
         }
         self.slot.waits_no_more();
         self.record.answered(head.status.as_u16());
-        if let Some(enrolment) = self.open.enrolment()
-            && super::is_stream(head.status, &head.headers)
-            && let Err(ended) = enrolment.stream()
-        {
+        if let Err(ended) = self.open.answered(super::is_stream(head.status, &head.headers)) {
             self.record.cut_short(ended);
             self.slot.end().await;
         }

@@ -1,9 +1,12 @@
 //! New rules while requests pass.
 
-use portcullis_policy::Allow;
+use std::time::Duration;
+
+use portcullis_policy::{Allow, Timestamp};
+use portcullis_proxy::Limits;
 
 use crate::client::Raw;
-use crate::rig::{Rig, admins};
+use crate::rig::{Rig, Wish, admins};
 use crate::streams::UPGRADE;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +24,7 @@ async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
     let (rules, policy) = rig.new_rules(2, vec![("/socket", admins()), ("/**", Allow::SignedIn)]);
     rig.gate.replace(rules);
     let cleared = rig.sessions.cleared(rig.sessions.review(policy));
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), cleared).await.unwrap();
+    let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
     rig.upstream.mark("marked");
 
     elsewhere.until("marked").await;
@@ -35,5 +38,65 @@ async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
         let fields = fields(cookie);
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         assert_eq!(Raw::ask(&rig, "GET /socket", &fields).await.head().await.status, status);
+    }
+}
+
+const BOUND: Duration = Duration::from_secs(5);
+
+fn open_to_all(below: &'static str) -> Vec<(&'static str, Allow)> {
+    vec![(below, Allow::Public), ("/**", Allow::SignedIn)]
+}
+
+/// Whoever came under a public rule is nobody's, and is found by a reload all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_cut_where_their_path_is_not_public_any_more() {
+    let rules = vec![("/socket", Allow::Public), ("/events", Allow::Public), ("/**", Allow::SignedIn)];
+    let rig = Rig::with(Wish { rules, ..Wish::default() }).await;
+    let alice = format!("Cookie: {}", rig.alice());
+    let mut socket = Raw::ask(&rig, "GET /socket", &UPGRADE).await;
+    let mut named = Raw::ask(&rig, "GET /socket", &[&[alice.as_str()][..], &UPGRADE].concat()).await;
+    let mut events = Raw::ask(&rig, "GET /events", &[]).await;
+    socket.until("ready\n").await;
+    named.until("ready\n").await;
+    events.until("hello").await;
+    assert_eq!(rig.sessions.figures().strangers, 3, "a public rule asks nobody, whoever has a session");
+
+    let (rules, policy) = rig.new_rules(2, open_to_all("/events"));
+    rig.gate.replace(rules);
+    let cleared = rig.sessions.cleared(rig.sessions.review(policy));
+    let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
+    rig.upstream.mark("marked");
+
+    events.until("marked").await;
+    assert!(socket.rest().await.is_err());
+    assert!(named.rest().await.is_err());
+    for line in rig.lines("/socket", 2).await {
+        let (reason, ended, decision) = (&line["reason"], &line["ended"], &line["decision"]);
+        assert_eq!((reason, ended, decision), (&"forbidden".into(), &"cut".into(), &"public".into()));
+    }
+    assert_eq!(Raw::ask(&rig, "GET /socket", &UPGRADE).await.head().await.status, 401);
+    assert_eq!(rig.sessions.figures().strangers, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_let_go_when_nothing_passes() {
+    let limits = Limits { idle: Duration::from_secs(30), ..Limits::default() };
+    let rules = vec![("/**", Allow::Public)];
+    let rig = Rig::with(Wish { rules, limits, ..Wish::default() }).await;
+    let now = Timestamp::now();
+    let mut socket = Raw::ask(&rig, "GET /socket", &UPGRADE).await;
+    let mut events = Raw::ask(&rig, "GET /events", &[]).await;
+    socket.until("ready\n").await;
+    events.until("hello").await;
+    drop(rig.sessions.expire(now.plus_ms(29_000)));
+    rig.upstream.mark("marked");
+    socket.until("marked").await;
+    events.until("marked").await;
+    drop(rig.sessions.expire(Timestamp::now().plus_ms(30_000)));
+    assert!(socket.rest().await.is_err());
+    assert!(events.rest().await.is_err());
+    for path in ["/socket", "/events"] {
+        let line = &rig.lines(path, 1).await[0];
+        assert_eq!((&line["reason"], &line["ended"]), (&"idle".into(), &"cut".into()), "{path}");
     }
 }

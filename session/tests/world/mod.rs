@@ -40,10 +40,19 @@ pub fn policy_of(version: u64, rules: &[(&str, Allow)]) -> Arc<Policy> {
     ))
 }
 
+/// `/pub` is for everybody, the rest for whoever is signed in.
+pub fn half_public(version: u64) -> Arc<Policy> {
+    policy_of(version, &[("/pub/**", Allow::Public), ("/**", Allow::SignedIn)])
+}
+
 pub fn decide(policy: &Policy, path: &str, who: &Principal) -> Option<Pass> {
+    decide_for(policy, path, Some(who))
+}
+
+pub fn decide_for(policy: &Policy, path: &str, who: Option<&Principal>) -> Option<Pass> {
     let target = PathAndQuery::try_from(path).unwrap();
     let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).ok()?;
-    match policy.decide(&route, Some(who), &Method::GET, &target) {
+    match policy.decide(&route, who, &Method::GET, &target) {
         Decision::Allow(pass) => Some(pass),
         Decision::Login | Decision::Deny(_) => None,
     }
