@@ -62,6 +62,16 @@ ROWS = [
          "let cut = self.sessions.review(policy);",
          "let cut = { let _ = policy; portcullis_session::Cut::default() };"),
     ], "revocation::a_reload_ends"),
+    ("paths: what nobody has to encode has no reading", [
+        ("policy/src/reading.rs",
+         "meant.is_ascii_alphanumeric() || ",
+         ""),
+    ], "refusals::where_rules_exist"),
+    ("reload: strangers are decided again", [
+        ("session/src/stranger.rs",
+         "(!policy.still_public(&entry.pass)).then_some(Ended::Forbidden)",
+         "{ let _ = (&policy, &entry.pass); None::<Ended> }"),
+    ], "revocation::a_reload_ends_strangers"),
     ("R9: the clock ends sessions", [
         ("src/revocation.rs",
          "let cut = self.sessions.expire(now);",

@@ -228,7 +228,9 @@ mod tests {
         assert!(!after(&[("/**", Allow::SignedIn)]), "the rule is gone, a wider one asks");
         assert!(!after(&[("/pub/**", Allow::Public), ("/pub/live", admins())]), "a narrower rule came");
         assert!(!after(&[("/other", Allow::Public)]), "no rule is left");
-        let Decision::Allow(named) = ask(&before, "/x", Some(&person(&before, &[]))) else { panic!("refused") };
+        let Decision::Allow(named) = ask(&before, "/x", Some(&person(&before, &[]))) else {
+            panic!("refused")
+        };
         assert!(!before.still_public(&named), "a pass with a person is nobody's");
     }
 }

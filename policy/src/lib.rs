@@ -10,6 +10,7 @@ pub mod fold;
 mod identity;
 mod ids;
 mod principal;
+mod reading;
 mod roles;
 mod routes;
 mod shown;

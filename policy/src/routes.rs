@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 
+use crate::reading::{as_url, reading};
 use crate::{
     AppId, Bindings, DenyReason, Facts, IdentityHeaders, NoName, OrgId, Principal, RulesVersion, Seq,
 };
@@ -15,7 +16,7 @@ use crate::{
 pub struct Asked<'a> {
     /// The `Host` field or `:authority`, with or without a port.
     pub host: &'a str,
-    /// Path and query as sent. (*Wall* adds the other readings of the path here.)
+    /// Path and query as sent.
     pub target: &'a PathAndQuery,
     /// The method.
     pub method: &'a Method,
@@ -105,16 +106,16 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether a path without query falls under it, byte for byte.
-    pub fn matches(&self, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix('/') else { return false };
+    /// Whether a path falls under it, byte for byte: without its query, and decoded.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        let Some(rest) = path.strip_prefix(b"/") else { return false };
         if self.below && self.segments.is_empty() {
             return true;
         }
-        let mut parts = rest.split('/');
+        let mut parts = rest.split(|byte| *byte == b'/');
         for segment in &self.segments {
             match (segment, parts.next()) {
-                (Segment::Literal(literal), Some(part)) if literal == part => {}
+                (Segment::Literal(literal), Some(part)) if literal.as_bytes() == part => {}
                 (Segment::Any, Some(part)) if !part.is_empty() => {}
                 _ => return false,
             }
@@ -214,7 +215,22 @@ impl App {
         well_formed && name.eq_ignore_ascii_case(&self.host)
     }
 
+    /// The rule of a path as sent.
     fn rule(&self, path: &str, method: &Method) -> Result<&Arc<Rule>, DenyReason> {
+        if !self.routed {
+            return self.rule_of(path.as_bytes(), method);
+        }
+        let reading = reading(path).ok_or(DenyReason::AmbiguousPath)?;
+        let rule = self.rule_of(&reading, method)?;
+        let as_url = as_url(&reading);
+        let is_same = |other: &Arc<Rule>| Arc::ptr_eq(rule, other);
+        if as_url.len() < reading.len() && !self.rule_of(as_url, method).is_ok_and(is_same) {
+            return Err(DenyReason::AmbiguousPath);
+        }
+        Ok(rule)
+    }
+
+    fn rule_of(&self, path: &[u8], method: &Method) -> Result<&Arc<Rule>, DenyReason> {
         let mut deciding = self.deciding(path).peekable();
         deciding.peek().ok_or(DenyReason::NoRoute)?;
         deciding
@@ -223,7 +239,7 @@ impl App {
     }
 
     /// The rules of the most specific pattern: a method they do not name is refused, never handed to a wider one.
-    fn deciding(&self, path: &str) -> impl Iterator<Item = &Arc<Rule>> {
+    fn deciding(&self, path: &[u8]) -> impl Iterator<Item = &Arc<Rule>> {
         let mut matching = self.rules.iter().filter(move |rule| rule.pattern.matches(path)).peekable();
         let best = matching.peek().map(|rule| rule.pattern.rank());
         matching.take_while(move |rule| Some(rule.pattern.rank()) == best)
@@ -232,7 +248,8 @@ impl App {
     /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
     pub fn methods(&self, path: &str) -> Vec<&Method> {
         let mut methods: Vec<&Method> = Vec::new();
-        for method in self.deciding(path).flat_map(|rule| &rule.methods) {
+        let Some(path) = reading(path) else { return methods };
+        for method in self.deciding(&path).flat_map(|rule| &rule.methods) {
             if !methods.contains(&method) {
                 methods.push(method);
             }
@@ -353,9 +370,6 @@ impl Policy {
         if !at_base && !below.starts_with('/') {
             return Err(DenyReason::NoRoute);
         }
-        if app.routed && is_ambiguous(path) {
-            return Err(DenyReason::AmbiguousPath);
-        }
         Ok(Route::Site { app, rule: app.rule(path, method)? })
     }
 
@@ -374,27 +388,6 @@ impl Policy {
         let headers = self.identity.prepare(&name, facts, &roles);
         Ok(Principal { facts: facts.clone(), at, rules: self.version, name, roles, headers })
     }
-}
-
-/// Whether a backend could read this path in another way than its bytes say: an encoded slash, backslash, percent
-/// sign or dot, a backslash, a path parameter, an empty or a dot segment.
-fn is_ambiguous(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let encoded = |at: usize| match bytes.get(at + 1..at + 3) {
-        Some([b'2', low]) => matches!(low.to_ascii_lowercase(), b'f' | b'5' | b'e'),
-        Some([b'5', low]) => low.eq_ignore_ascii_case(&b'c'),
-        _ => false,
-    };
-    bytes.iter().enumerate().any(|(at, byte)| match byte {
-        b'\\' | b';' => true,
-        b'%' => encoded(at),
-        b'/' => {
-            let rest = &bytes[at + 1..];
-            let segment = rest.split(|b| *b == b'/').next().unwrap_or(rest);
-            segment == b"." || segment == b".." || (segment.is_empty() && !rest.is_empty())
-        }
-        _ => false,
-    })
 }
 
 #[cfg(test)]
@@ -477,16 +470,44 @@ mod tests {
     }
 
     #[test]
-    fn with_routes_a_path_of_two_readings_is_refused() {
-        let policy = policy(vec![rule("/**", &[], Allow::SignedIn)]);
+    fn an_encoded_letter_does_not_walk_past_a_rule() {
+        let policy = policy(vec![rule("/admin/**", &[], Allow::SignedIn), rule("/**", &[], Allow::Public)]);
+        let get = |path| found(&policy, &Method::GET, path);
+        assert_eq!(get("/admin/x"), Ok("/admin/**".into()));
         for path in
-            ["/a%2fb", "/a%5C", "/%25", "/%2e%2E/", "/a\\b", "/a;b", "/a//b", "//", "/a/../b", "/a/.", "/.."]
+            ["/%61dmin/x", "/admi%6E/x", "/admin%2Fx", "/x/..%2fadmin", "/%C1%A1dmin/x", "/admin%3Bx", "/%"]
         {
-            assert_eq!(found(&policy, &Method::GET, path), Err(DenyReason::AmbiguousPath), "{path}");
+            assert_eq!(get(path), Err(DenyReason::AmbiguousPath), "{path}");
         }
-        for path in ["/", "/a/", "/a%20b", "/...", "/a.b/.c", "/x?y=%2F;//.."] {
-            assert!(found(&policy, &Method::GET, path).is_ok(), "{path}");
+        for path in ["/a//admin", "/a/../admin/x", "/.\\admin", "/admin;x/y", "/./admin", "//admin/x"] {
+            assert_eq!(get(path), Err(DenyReason::AmbiguousPath), "{path}");
         }
+        assert_eq!(get("/x?y=%2F;//..%61"), Ok("/**".into()), "a query is the application's");
+    }
+
+    #[test]
+    fn what_must_be_encoded_falls_under_the_rule_written_plainly() {
+        let policy = policy(vec![
+            rule("/räume/**", &[], admins()),
+            rule("/my files/*", &[Method::GET], admins()),
+            rule("/**", &[], Allow::Public),
+        ]);
+        let get = |path| found(&policy, &Method::GET, path);
+        assert_eq!(get("/r%C3%A4ume/x"), Ok("/räume/**".into()));
+        assert_eq!(get("/my%20files/a"), Ok("/my files/*".into()));
+        assert_eq!(found(&policy, &Method::PUT, "/my%20files/a"), Err(DenyReason::Method));
+        assert_eq!(policy.apps()[0].methods("/my%20files/a"), [&Method::GET]);
+        assert_eq!(policy.apps()[0].methods("/%6Dy%20files/a"), Vec::<&Method>::new());
+    }
+
+    #[test]
+    fn an_encoded_question_mark_passes_where_it_makes_no_difference() {
+        let policy = policy(vec![rule("/wiki/**", &[], admins()), rule("/wiki/About", &[], Allow::Public)]);
+        let get = |path| found(&policy, &Method::GET, path);
+        assert_eq!(get("/wiki/What%3F"), Ok("/wiki/**".into()));
+        assert_eq!(get("/wiki/C%23/edit"), Ok("/wiki/**".into()));
+        assert_eq!(get("/wiki/About%3Fx"), Err(DenyReason::AmbiguousPath));
+        assert_eq!(get("/wiki/About%23"), Err(DenyReason::AmbiguousPath));
     }
 
     #[test]
@@ -515,7 +536,81 @@ mod tests {
         }
     }
 
+    /// Every way in which a backend might read a path; a lenient one, that passes over what it cannot decode.
+    fn readings(path: &str) -> Vec<Vec<u8>> {
+        let decode = |path: &[u8]| {
+            let (mut decoded, mut at) = (Vec::new(), 0);
+            while let Some(byte) = path.get(at) {
+                let hex = path.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+                match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                    Some(meant) => (decoded.push(meant), at += 3).1,
+                    None => (decoded.push(*byte), at += 1).1,
+                }
+            }
+            decoded
+        };
+        let each = |path: Vec<u8>| {
+            let slashes: Vec<u8> =
+                path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
+            let segments = |path: &[u8], keep: fn(&[u8]) -> bool| {
+                let cut =
+                    |segment: &[u8]| segment.split(|byte| *byte == b';').next().unwrap_or_default().to_vec();
+                let mut kept: Vec<Vec<u8>> = Vec::new();
+                let all: Vec<&[u8]> = path[1..].split(|byte| *byte == b'/').collect();
+                for (at, segment) in all.iter().enumerate() {
+                    match cut(segment) {
+                        dots if dots == b".." => drop(kept.pop()),
+                        dot if dot == b"." => {}
+                        segment if keep(&segment) || at + 1 == all.len() => kept.push(segment),
+                        _ => {}
+                    }
+                }
+                [b"/", &kept.join(&b'/')[..]].concat()
+            };
+            let url = as_url(&slashes).to_vec();
+            [
+                segments(&slashes, |_| true),
+                segments(&slashes, |segment| !segment.is_empty()),
+                url,
+                slashes,
+                path,
+            ]
+        };
+        let once = decode(path.as_bytes());
+        let twice = decode(&once);
+        let overlong = String::from_utf8_lossy(&once).replace("\u{FFFD}\u{FFFD}", "/").into_bytes();
+        let first = each(path.as_bytes().to_vec());
+        let later = first.clone().into_iter().flat_map(|path| each(decode(&path)));
+        let more = [once, twice, overlong].into_iter().flat_map(each);
+        first.into_iter().chain(later).chain(more).filter(|path| path.starts_with(b"/")).collect()
+    }
+
     proptest::proptest! {
+        /// Whatever is let through to a rule has one rule, however a backend reads it.
+        #[test]
+        fn no_reading_of_an_admitted_path_falls_under_another_rule(
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "/", "/", "/", "admin", "a", "x", "b", "open", "-", "%20", "%C3%BC", "%28", "ü", "%E9",
+                "%61", "%2f", "%2F", "%5c", "\\", ";", "%3b", "%25", "%252f", ".", "..", "%2e", "%c0%af", "%3F", "%23",
+                "%", "%00", "%u0061", "//",
+            ]), 0..9),
+        ) {
+            let rules = vec![
+                rule("/admin/**", &[], admins()),
+                rule("/a/*/x", &[], admins()),
+                rule("/a/b", &[], Allow::Public),
+                rule("/**", &[], Allow::SignedIn),
+            ];
+            let policy = policy(rules);
+            let path = format!("/{}", pieces.concat());
+            if let Ok(rule) = found(&policy, &Method::GET, &path) {
+                for reading in readings(&path) {
+                    let other = policy.apps()[0].rule_of(&reading, &Method::GET).map(|rule| rule.pattern.text.clone());
+                    proptest::prop_assert_eq!(other.as_deref(), Ok(&rule[..]), "{} as {:?}", path, String::from_utf8_lossy(&reading));
+                }
+            }
+        }
+
         #[test]
         fn routing_never_panics(path in "/[\\x21-\\x7e]{0,40}", host in "\\PC{0,20}") {
             let policy = policy(vec![rule("/a/*/**", &[], admins()), rule("/**", &[], Allow::SignedIn)]);

@@ -90,8 +90,8 @@ impl Strangers {
             let (doomed, bound) = {
                 let mut state = stripe.0.lock();
                 let policy = policy();
-                let doomed = state
-                    .doom(|entry| (!policy.still_public(&entry.pass)).then_some(Ended::Forbidden));
+                let doomed =
+                    state.doom(|entry| (!policy.still_public(&entry.pass)).then_some(Ended::Forbidden));
                 (doomed, state.tickets)
             };
             doomed.iter().for_each(InFlight::nudge);

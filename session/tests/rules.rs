@@ -316,7 +316,10 @@ fn a_reload_cuts_strangers_whose_path_is_not_public_any_more_and_waits_for_them(
 fn a_stranger_stands_on_rules_in_force_and_on_public_ones_alone() {
     let sessions = Sessions::new(16, IDLE_MS, half_public(1));
     drop(sessions.review(half_public(2)));
-    assert!(stranger(&sessions, "/pub/live", &InFlight::new()).is_none(), "decided under rules that are gone");
+    assert!(
+        stranger(&sessions, "/pub/live", &InFlight::new()).is_none(),
+        "decided under rules that are gone"
+    );
     let pass = decide_for(&half_public(2), "/pub/live", None).unwrap();
     assert!(sessions.stranger(7, &InFlight::new(), &pass).is_some());
     let who = load(&sessions, &InFlight::new()).who().unwrap();

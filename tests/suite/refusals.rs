@@ -194,12 +194,23 @@ async fn where_rules_exist_an_ambiguous_path_is_refused() {
         "/open/%252e%252e/secret",
         "/open/\\secret",
         "/open/%2E%2E%2Fsecret",
+        "/%6Fpen/page",
+        "/%73ecret",
+        "/open/%",
+        "/open/%u0070age",
+        "/open/%3Bx",
+        "/open/%00",
+        "/open/%c0%ae%c0%ae/secret",
     ];
     for path in paths {
         let status = raw_status(&stage, path).await;
         assert_eq!(status, 400, "{path}");
     }
     assert_eq!(stage.app.count(), before);
+    // What has to be encoded is, and the application is told so byte for byte.
+    for path in ["/open/a%20b", "/open/r%C3%A4ume", "/open/What%3F"] {
+        assert_eq!(raw_status(&stage, path).await, 200, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

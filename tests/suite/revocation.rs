@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::rig::directory::{Directory, entra, okta, patch, user};
 use crate::rig::stage::Stage;
 use crate::rig::visitor::{Held, Visitor};
+use crate::rig::websocket::Socket;
 use crate::rig::wire::{Dial, Line, whole};
 use crate::rig::{must, until};
 
@@ -389,6 +390,21 @@ async fn a_reload_ends_what_the_new_rules_forbid() {
     assert_eq!(bob.status("/ops/panel").await, 200);
     assert_eq!(alice.status("/ops/panel").await, 403);
     stage.program.settings.more = before;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_ends_strangers_where_a_rule_is_public_no_more() {
+    let open = "routes:\n  - path: /ws\n    allow: public\n  - path: /**\n    allow: signed-in\n";
+    let mut stage = Stage::seeded(|settings| settings.more = open.to_owned(), &[]).await;
+    let (address, origin) = (stage.program.proxy(), stage.program.settings.origin());
+    let mut socket = Socket::open_with(address, &origin, "/ws", &[]).await.unwrap();
+    socket.echo("in").await.unwrap();
+    stage
+        .program
+        .reload(|settings| settings.more = "routes:\n  - path: /**\n    allow: signed-in\n".to_owned())
+        .await;
+    socket.read_out().await;
+    assert_eq!(Socket::open_with(address, &origin, "/ws", &[]).await.err(), Some(401));
 }
 
 #[tokio::test(flavor = "multi_thread")]
