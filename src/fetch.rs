@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response, Uri};
@@ -68,6 +69,28 @@ pub(crate) enum ClientError {
 /// `ca_file` only.
 pub(crate) fn client(reach: Reach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
     build(reach, ca_file, Limits { time: Duration::from_secs(5), body: 1024 * 1024 })
+}
+
+/// The client that is in force. A reload puts another in its place, for whoever asks from then on.
+#[derive(Clone)]
+pub(crate) struct Renewable(Arc<ArcSwap<Fetch>>);
+
+impl Renewable {
+    /// Begins with this client.
+    pub(crate) fn new(client: Fetch) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(client)))
+    }
+
+    /// Asks by the client that is in force when it is asked.
+    pub(crate) fn fetch(&self) -> Fetch {
+        let current = self.0.clone();
+        Arc::new(move |request| (**current.load())(request))
+    }
+
+    /// Puts another in force.
+    pub(crate) fn renew(&self, client: Fetch) {
+        self.0.store(Arc::new(client));
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -366,6 +389,20 @@ mod tests {
             assert!(matches!(error, FetchError::NotAllowed { .. }), "{url}: {error}");
         }
         assert_eq!(count.load(Ordering::Relaxed), before);
+    }
+
+    #[tokio::test]
+    async fn who_holds_the_client_goes_by_the_one_in_force() {
+        let (port, count) = serve(FINE).await;
+        let renewable = Renewable::new(client(Reach::default(), None).unwrap());
+        let fetch = renewable.fetch();
+        let url = format!("http://127.0.0.1:{port}/");
+        assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
+        renewable.renew(client(here(), None).unwrap());
+        assert_eq!(get(&fetch, &url).await.unwrap().status().as_u16(), 200);
+        renewable.renew(client(Reach::default(), None).unwrap());
+        assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
+        assert_eq!(count.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]

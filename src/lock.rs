@@ -1,34 +1,28 @@
 //! The state folder, and the lock that says whose it is.
 //!
 //! The folder holds the database, the master key and the admin socket, so it is the operator's alone: 0700, and ours.
-//! One process has it at a time, for its whole life: the lock is the kernel's, on `<state>/lock`, so it is gone with
-//! the process however that ends. The pid in the file is for people; nothing is decided by it.
+//! One process has it at a time, for its whole life ([`FileLock`], on `<state>/lock`). The database has a lock of its
+//! own: it may be elsewhere.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// How long a lock that is held is waited for: a command that changes something has it for a moment, and so has a
-/// program that is just leaving.
-const PATIENCE: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(20);
+use portcullis_store::{FileLock, Holder, NotLocked};
 
 /// A state folder that is this process's until the lock is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    /// Holds the kernel's lock; never read again.
-    _file: File,
+    _lock: FileLock,
 }
 
 /// Why the state folder is not ours to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     /// Another process has it.
-    #[error("{} is in use by {}: one process at a time. End that one first.", .state.display(), whose(.pid))]
-    Held { state: PathBuf, pid: Option<u32> },
+    #[error("{} is in use by {}: one process at a time. End that one first.", .state.display(), .holder)]
+    Held { state: PathBuf, holder: Holder },
     /// It could not be made.
     #[error("the state folder {} could not be made", .state.display())]
     Make { state: PathBuf, source: io::Error },
@@ -60,29 +54,11 @@ impl Lock {
     /// [`LockError::Held`], after a second, names the pid of the process that has it.
     pub(crate) fn take(state: &Path) -> Result<Self, LockError> {
         own_folder(state)?;
-        let take = |source| LockError::Take { state: state.to_owned(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(state.join("lock"))
-            .map_err(take)?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOOK),
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::Held { state: state.to_owned(), pid: read_pid(&mut file) });
-                }
-                Err(TryLockError::Error(source)) => return Err(take(source)),
-            }
-        }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.and_then(|()| file.flush()).map_err(take)?;
-        Ok(Self { _file: file })
+        let lock = FileLock::take(&state.join("lock")).map_err(|error| match error {
+            NotLocked::Held(holder) => LockError::Held { state: state.to_owned(), holder },
+            NotLocked::Io(source) => LockError::Take { state: state.to_owned(), source },
+        })?;
+        Ok(Self { _lock: lock })
     }
 }
 
@@ -112,17 +88,6 @@ fn own_folder(state: &Path) -> Result<(), LockError> {
     }
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-fn whose(pid: &Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("the process with pid {pid}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +105,7 @@ mod tests {
         assert_eq!(mode(&state.join("lock")), 0o600);
 
         let refused = Lock::take(&state).unwrap_err();
-        assert!(matches!(refused, LockError::Held { pid: Some(pid), .. } if pid == std::process::id()));
+        assert!(matches!(&refused, LockError::Held { holder, .. } if holder.pid == Some(std::process::id())));
         assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
 
         drop(first);
@@ -153,7 +118,7 @@ mod tests {
         let first = Lock::take(folder.path()).unwrap();
         std::thread::scope(|scope| {
             let second = scope.spawn(|| Lock::take(folder.path()));
-            thread::sleep(LOOK * 3);
+            std::thread::sleep(std::time::Duration::from_millis(60));
             drop(first);
             second.join().unwrap().unwrap();
         });

@@ -5,6 +5,7 @@ mod cli;
 mod desk;
 mod fetch;
 mod health;
+mod keyring;
 mod limits;
 mod listen;
 mod load;
@@ -19,6 +20,7 @@ mod reload;
 mod revocation;
 mod run;
 mod settings;
+mod standing;
 mod ticks;
 
 #[cfg(feature = "demo")]

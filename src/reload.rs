@@ -5,21 +5,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_config::{Environment, File, Loaded};
-use portcullis_policy::{OrgId, Timestamp};
-use portcullis_proxy::{AccessLog, Gate};
+use portcullis_config::{Environment, File, Loaded, Provisioning};
+use portcullis_keys::sha256;
+use portcullis_policy::Policy;
+use portcullis_proxy::{AccessLog, Gate, Rules};
 use portcullis_session::Sessions;
 use portcullis_sso::Fetch;
-use portcullis_store::{Origin, Store, Which};
+use portcullis_store::Store;
 
 use crate::desk::Desk;
+use crate::fetch::{self, Renewable};
 use crate::health::Health;
 use crate::log::{Log, chain};
 use crate::metrics::Metrics;
 use crate::operator::Operator;
-use crate::own::Own;
+use crate::own::{Own, Site};
 use crate::revocation::Revocation;
 use crate::settings;
+use crate::standing;
 
 /// What a reload replaces.
 #[derive(Clone)]
@@ -37,9 +40,16 @@ pub(crate) struct Reload {
     pub(crate) operator: Arc<Operator>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) fetch: Fetch,
+    pub(crate) fetch: Renewable,
     pub(crate) log: Option<Log>,
     pub(crate) access_log: AccessLog,
+}
+
+/// What a configuration comes to, made before anything is replaced.
+struct Parts {
+    rules: Rules,
+    client: Fetch,
+    site: Site,
 }
 
 /// What of a configuration needs a restart, as text to compare.
@@ -53,10 +63,11 @@ impl Started {
             ("state", format!("{:?}", file.state)),
             ("store", format!("{:?}", file.database)),
             ("limits", format!("{:?}", file.limits)),
-            ("http_client", format!("{:?}", file.http_client)),
             ("log.access", format!("{:?}", file.log.access)),
             ("log.format", format!("{:?}", file.log.format)),
-            ("scim", matches!(file.provisioning, portcullis_config::Provisioning::Scim(_)).to_string()),
+            // Its listener is opened at a start.
+            ("provisioning", matches!(file.provisioning, Provisioning::Scim(_)).to_string()),
+            ("keys", file.keys.as_ref().map_or_else(String::new, fingerprint)),
         ])
     }
 
@@ -64,6 +75,11 @@ impl Started {
         let pairs = self.0.iter().zip(&other.0);
         pairs.filter(|(before, after)| before != after).map(|(before, _)| before.0).collect()
     }
+}
+
+/// Tells one master key from another, and nothing else.
+fn fingerprint(master: &portcullis_config::MasterKey) -> String {
+    sha256(master.expose()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Reload {
@@ -91,33 +107,40 @@ impl Reload {
                 return false;
             }
         };
-        for key in self.started.differs(&Started::of(&file)) {
-            tracing::warn!(key, "a change of this key takes a restart: the old value stays in force");
+        let needs_restart = self.started.differs(&Started::of(&file));
+        if !needs_restart.is_empty() {
+            // Half a configuration is one that nobody wrote.
+            tracing::error!(
+                keys = needs_restart.join(", "),
+                "a change of these keys takes a restart: nothing of the file was put in force, the old one stays"
+            );
+            return false;
         }
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let policy = settings::policy(&file, version);
-        let (rules, site) = match (
-            settings::rules(&file, policy.clone()),
-            settings::site(&file, self.fetch.clone()),
-        ) {
-            (Ok(rules), Ok(site)) => (rules, site),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(error = %chain(&error), "the configuration could not be put in force: nothing was changed");
+        let parts = match self.parts(&file, policy.clone()) {
+            Ok(parts) => parts,
+            Err(error) => {
+                tracing::error!(error = %chain(&*error), "the configuration could not be put in force: nothing was changed");
                 return false;
             }
         };
-        self.put_in_force(&file, policy, rules, site).await
+        self.put_in_force(&file, policy, parts).await
+    }
+
+    /// Everything that can fail, before anything is replaced.
+    fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, Box<dyn std::error::Error>> {
+        Ok(Parts {
+            rules: settings::rules(file, policy)?,
+            client: fetch::client(settings::reach(file), file.http_client.ca_file.clone())?,
+            site: settings::site(file, self.fetch.fetch())?,
+        })
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
-    async fn put_in_force(
-        &self,
-        file: &File,
-        policy: Arc<portcullis_policy::Policy>,
-        rules: portcullis_proxy::Rules,
-        site: crate::own::Site,
-    ) -> bool {
+    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> bool {
+        let Parts { rules, client, site } = parts;
         if let Some(log) = &self.log {
             log.set_level(settings::level(file));
         }
@@ -128,32 +151,22 @@ impl Reload {
         self.health.app.store(settings::app_health(file).map(Arc::new));
         self.sessions.idle_after(settings::ms(file.session.idle));
         self.gate.replace(rules);
+        self.fetch.renew(client);
         let before = self.own.site.load_full();
         self.own.site.store(Arc::new(site.with_idp_of(&before)));
         self.own.new_site.notify_one();
         let reviewed = self.revocation.reload(policy).await;
-        let removed =
-            before.oidc.name != file.idp.name || before.oidc.issuer != file.idp.oidc.issuer.as_str();
-        let ended = !removed || self.end_all_of(before.idp.name()).await;
+        let settled = standing::settle(file, &self.store, &self.revocation, "reload").await;
+        if let Err(error) = &settled {
+            tracing::error!(error = %chain(error), "reload again");
+        }
         match reviewed {
-            Ok(()) if ended => {
+            Ok(()) if settled.is_ok() => {
                 tracing::info!("the configuration is in force, on everything that runs");
                 true
             }
             _ => {
                 tracing::error!("the configuration is in force, but not everything it forbids has ended yet");
-                false
-            }
-        }
-    }
-
-    /// Whoever a removed IdP signed in is out.
-    async fn end_all_of(&self, idp: &str) -> bool {
-        let which = Which::Idp(OrgId::ONLY, idp.into());
-        match self.store.end(which, &Origin::of("reload"), Timestamp::now()).await {
-            Ok(ended) => self.revocation.enforce(ended).await.is_ok(),
-            Err(error) => {
-                tracing::error!(idp, error = %chain(&error), "the sessions of an IdP that was removed could not be ended: reload again");
                 false
             }
         }

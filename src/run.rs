@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_config::{Environment, File, Loaded};
-use portcullis_keys::{KeyError, Keyring, Random};
 use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
@@ -25,8 +24,9 @@ use tokio::task::JoinHandle;
 use crate::admin;
 use crate::cli::{self, Exit};
 use crate::desk::{self, Desk};
-use crate::fetch;
+use crate::fetch::{self, Renewable};
 use crate::health::{self, Health};
+use crate::keyring::{self, KeyringError};
 use crate::limits::Limits;
 use crate::listen::{self, ListenError};
 use crate::load;
@@ -39,6 +39,7 @@ use crate::refusals::Refusals;
 use crate::reload::{Reload, Started};
 use crate::revocation::Revocation;
 use crate::settings;
+use crate::standing::{self, StandingError};
 use crate::ticks::{self, Ticks};
 
 /// How many sessions are kept in memory without an exchange.
@@ -54,7 +55,9 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Keys(#[from] KeyringError),
+    #[error(transparent)]
+    Standing(#[from] StandingError),
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
@@ -99,17 +102,16 @@ pub(crate) async fn start(path: &Path) -> Result<Running, StartError> {
 pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
     let core = Handle::current();
     let lock = Lock::take(&file.state)?;
-    let keys = Arc::new(match &file.keys {
-        Some(master) => Keyring::from_master(master.expose()),
-        None => Keyring::load_or_create(&file.state.join("master.key"), &mut Random::system())?,
-    });
     let schemas = Arc::new(Schemas::core());
     let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
-    let fetch = fetch::client(settings::reach(file), file.http_client.ca_file.clone())?;
+    let keys = Arc::new(keyring::open(file, &store).await?);
+    let fetch = Renewable::new(fetch::client(settings::reach(file), file.http_client.ca_file.clone())?);
 
     let policy = settings::policy(file, FIRST);
     let sessions = Sessions::new(CACHED, settings::ms(file.session.idle), policy.clone());
     let revocation = Revocation::new(sessions.clone(), store.clone());
+    // Before anything listens: nobody is served by what is not configured any more.
+    standing::settle(file, &store, &revocation, "start").await?;
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
     let refusals = Refusals::start(&core, store.clone());
@@ -121,7 +123,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         revocation: revocation.clone(),
         metrics: metrics.clone(),
         refusals: refusals.clone(),
-        site: ArcSwap::from_pointee(settings::site(file, fetch.clone())?),
+        site: ArcSwap::from_pointee(settings::site(file, fetch.fetch())?),
         new_site: Notify::new(),
     });
     let desk = settings::clients(file, &keys).map(|clients| {

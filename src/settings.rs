@@ -11,7 +11,9 @@ use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Policy, Timestamp, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::{GroupPatch, Service};
-use portcullis_sso::{Allowed, Assertion, ClaimNames, ClientAuth, Fetch, Idp, OidcSettings, Subject};
+use portcullis_sso::{
+    Allowed, Assertion, ClaimNames, ClientAuth, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject,
+};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 use url::Url;
@@ -26,6 +28,9 @@ use crate::own::Site;
 pub(crate) struct Admission {
     /// Without a directory there is nothing to match.
     directory: bool,
+    invited: bool,
+    /// The name of the IdP that this one replaces.
+    replaces: Option<Arc<str>>,
     claim: String,
     to: store::LinkTo,
     domains: Vec<String>,
@@ -38,17 +43,17 @@ impl Admission {
     /// What the store is asked to let in.
     pub(crate) fn sign_in(
         &self,
-        keys: &Keyring,
         app: AppId,
         assertion: &Assertion,
         session: store::NewSession,
-        flow: (Vec<u8>, Timestamp),
+        flow: &Pending,
     ) -> store::SignIn {
         let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
         let provisioning = if self.directory {
             let value = assertion.claim(&self.claim).map(str::to_owned);
             let link = store::Link { claim: self.claim.clone(), value, to: self.to };
-            store::Provisioning::Directory { directories: vec![DirectoryId::ONLY], link }
+            let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
+            store::Provisioning::Directory { invited, directories, link }
         } else {
             store::Provisioning::None
         };
@@ -60,13 +65,12 @@ impl Admission {
             preferred_username: text(assertion.preferred_username()),
             groups: assertion.groups().unwrap_or_default().to_vec(),
         };
-        let named =
-            [assertion.idp(), &issuer, &subject].map(|part| format!("{}:{part}", part.len())).concat();
         store::SignIn {
             org: OrgId::ONLY,
             app,
             idp: assertion.idp().into(),
-            keyed: keys.hash(Purpose::Tombstone, named.as_bytes()),
+            replaces: self.replaces.clone(),
+            epochs: flow.epochs(),
             issuer,
             subject,
             provisioning,
@@ -74,8 +78,8 @@ impl Admission {
             user_from: self.user_from,
             claims,
             session,
-            flow: flow.0,
-            flow_until: flow.1,
+            flow: flow.state().as_bytes().to_vec(),
+            flow_until: flow.started().plus_ms(FLOW_MS),
         }
     }
 
@@ -103,6 +107,8 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
         oidc,
         admission: Admission {
             directory: !matches!(file.provisioning, Provisioning::None),
+            invited: invites(file),
+            replaces: file.idp.replaces.as_deref().map(Arc::from),
             claim: file.idp.link.claim.clone(),
             to: match file.idp.link.to {
                 LinkTo::ExternalId => store::LinkTo::ExternalId,

@@ -57,6 +57,20 @@ ROWS = [
          "self.open.answered(super::is_stream(head.status, &head.headers))",
          "self.open.answered(false)"),
     ], "revocation::streams_that_carry"),
+    ("standing: a start compares what sessions were made under", [
+        ("src/run.rs", '    standing::settle(file, &store, &revocation, "start").await?;\n', ""),
+    ], "standing::nobody_stays_in_by_an_idp"),
+    ("standing: a reload does", [
+        ("src/reload.rs",
+         'standing::settle(file, &self.store, &self.revocation, "reload").await;',
+         "Ok::<(), standing::StandingError>(());"),
+    ], "standing::nobody_stays_in_by_an_idp"),
+    ("reload: a file that needs a restart puts nothing in force", [
+        ("src/reload.rs", "        if !needs_restart.is_empty() {", "        if false {"),
+    ], "standing::a_reload_that_needs_a_restart"),
+    ("keys: a master key that is missing is not made anew", [
+        ("src/keyring.rs", "None if store.has_keys().await? => {", "None if false => {"),
+    ], "standing::a_master_key_that_is_missing"),
     ("reload: live exchanges are decided again", [
         ("src/revocation.rs",
          "let cut = self.sessions.review(policy);",

@@ -15,7 +15,7 @@ use crate::environment::Reach;
 use crate::file::{File, Provisioning};
 use crate::headers::HeaderPreset;
 use crate::home::IN_STATE;
-use crate::idps::{Domains, Idp, Preset};
+use crate::idps::{Domains, Idp, Preset, is_name};
 use crate::load::bytes_of;
 use crate::nearest;
 use crate::node::Node;
@@ -60,6 +60,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
             preset: idps.idp.preset,
             link,
             domains: idps.idp.domains,
+            replaces: idps.idp.replaces,
             oidc: idps.idp.oidc,
         },
         provisioning: match document.provisioning {
@@ -171,6 +172,20 @@ impl Cross<'_, '_> {
                     "offline_access is not in this version: no token is refreshed",
                     "Leave it out",
                 );
+            }
+        }
+        if let Some(replaces) = &idp.replaces {
+            if !is_name(replaces) {
+                let what = format!("\"{}\" is no name that a provider can have had", shown(replaces));
+                self.say(
+                    &of("replaces"),
+                    what,
+                    "Write the name under idps: of the provider that was there before",
+                );
+            } else if document.provisioning == ProvisioningWord::None {
+                let what = "has no meaning with provisioning: none, since there is no directory by which anybody \
+                            could be known again";
+                self.say(&of("replaces"), what, "Leave it out, and see portcullis user relink");
             }
         }
         if self.has(&of("link")) {

@@ -27,6 +27,8 @@ pub struct Idp {
     pub link: Link,
     /// The e-mail domains it may speak for.
     pub domains: Domains,
+    /// The name of the provider whose people this one signs in from now on.
+    pub replaces: Option<String>,
     /// OpenID Connect.
     pub oidc: Oidc,
 }
@@ -40,6 +42,9 @@ section! {
         pub(crate) link: Option<Link>,
         /// The e-mail domains this provider may speak for; `any` for all.
         pub(crate) domains: Domains = "any",
+        /// The name of the provider whose people this one signs in from now on: whoever was linked through that one is
+        /// linked anew at the next login, by `link`.
+        pub(crate) replaces: Option<String>,
         /// OpenID Connect.
         pub(crate) oidc: Oidc,
     }
@@ -255,7 +260,7 @@ impl Read for Idps {
 }
 
 /// The name stands in the callback's address, where a dot will part an organization from a provider.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits)
 }

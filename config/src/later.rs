@@ -26,7 +26,6 @@ const KEYS: &[(&str, &str)] = &[
     ("headers.templates", ""),
     ("http_client.proxy", ""),
     ("idps.*.emergency", ""),
-    ("idps.*.replaces", ""),
     ("idps.*.saml", "This version speaks OpenID Connect (oidc)"),
     ("listen.admin", ""),
     ("listen.health.tls", ""),

@@ -568,6 +568,22 @@ fn keys_that_do_not_fit_each_other() {
     ] {
         assert_eq!(said_of(&DIRECTORY.replacen(from, to, 1)).join("\n"), expected, "{to}");
     }
+    let replacing = SMALLEST.replace("    oidc:", "    replaces: entra\n    oidc:");
+    assert_eq!(
+        said_of(&replacing),
+        [
+            "6: idps.okta.replaces: has no meaning with provisioning: none, since there is no directory by which \
+             anybody could be known again. Leave it out, and see portcullis user relink."
+        ]
+    );
+    let nobody = SMALLEST.replace("    oidc:", "    replaces: Entra.old\n    oidc:");
+    assert_eq!(
+        said_of(&nobody),
+        [
+            "6: idps.okta.replaces: \"Entra.old\" is no name that a provider can have had. Write the name under idps: \
+             of the provider that was there before."
+        ]
+    );
     let linked =
         SMALLEST.replace("    oidc:", "    link:\n      claim: sub\n      to: externalId\n    oidc:");
     assert_eq!(

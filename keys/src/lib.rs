@@ -6,6 +6,7 @@
 //! Secrets have types of their own, [`Secret`] and [`SessionId`], that never show themselves.
 #![forbid(unsafe_code)]
 
+mod bar;
 mod cookie;
 mod digest;
 mod keyring;
@@ -14,6 +15,7 @@ mod random;
 mod secret;
 mod signing;
 
+pub use bar::BarKey;
 pub use cookie::SessionId;
 pub use digest::sha256;
 pub use keyring::{Keyring, Purpose};

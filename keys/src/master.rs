@@ -54,6 +54,18 @@ pub enum KeyError {
 }
 
 impl Keyring {
+    /// Reads the master key; `None` where the file does not exist.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; each says what to do.
+    pub fn load(path: &Path) -> Result<Option<Self>, KeyError> {
+        match File::open(path) {
+            Ok(file) => load(path, file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(KeyError::Read { path: path.into(), source }),
+        }
+    }
+
     /// Reads the master key, or makes it where the file does not exist yet: mode 0600, on disk before it is used.
     ///
     /// # Errors

@@ -102,6 +102,13 @@ impl Sessions {
         Ok(state.who(self.shared.rules()))
     }
 
+    /// The epochs a login that begins now begins under: of the deployment, the organization, the IdP, as far as this
+    /// process has heard. What it has not heard makes the login's end refuse it.
+    pub fn epochs(&self, org: OrgId, idp: &str) -> [u64; 3] {
+        let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, idp.into())];
+        scopes.map(|scope| self.shared.epochs.of(scope).now())
+    }
+
     /// Mark, drop, cut. Idempotent and in any order (R2, R5). Accounts to reconsider become stale until they are
     /// described again.
     pub fn apply(&self, changes: &[Change]) -> Cut {

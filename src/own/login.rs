@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use portcullis_keys::{Purpose, Random};
-use portcullis_policy::Timestamp;
+use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::Visitor;
-use portcullis_sso::{Answer, Ask, Assertion, Class, FLOW_MS, Pending};
+use portcullis_sso::{Answer, Ask, Assertion, Class, Pending};
 use portcullis_store::{NewSession, Origin, SignInError};
 
 use super::flows::{self, Flows};
@@ -78,7 +78,8 @@ impl Own {
             return self.page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
         let mut random = Random::system();
-        let ask = Ask { app: visitor.app, return_to: return_to.clone(), rounds };
+        let epochs = self.sessions.epochs(OrgId::ONLY, site.idp.name());
+        let ask = Ask { app: visitor.app, return_to: return_to.clone(), rounds, epochs };
         match site.idp.begin(&ask, &mut random, now).await {
             Ok((pending, location)) => {
                 let mut answer = redirect(&location);
@@ -179,8 +180,7 @@ impl Own {
             id_token: Some(hint),
             replaces: visitor.session,
         };
-        let flow = (pending.state().as_bytes().to_vec(), pending.started().plus_ms(FLOW_MS));
-        let asked = site.admission.sign_in(&self.keys, visitor.app, assertion, session, flow);
+        let asked = site.admission.sign_in(visitor.app, assertion, session, pending);
         let origin = Origin {
             client: visitor.detail.client(visitor.client).map(Into::into),
             reference: Some(visitor.request_id.as_str().into()),

@@ -127,11 +127,7 @@ async fn end_scope(
     now: Timestamp,
 ) -> Result<Committed<u32>, StoreError> {
     let number = epoch::raise(tx, &scope).await?;
-    let name = match &scope {
-        Scope::Deployment => "deployment".to_owned(),
-        Scope::Org(org) => format!("organization:{}", org.0),
-        Scope::Idp(_, idp) => format!("idp:{idp}"),
-    };
+    let name = epoch::name(&scope);
     let mut log = Log::new(org, None, origin, now);
     log.audit("session.end", "done", None, json!({ "scope": name, "live": live }));
     log.event("sessions.ended", name, json!({ "live": live }));

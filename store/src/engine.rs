@@ -59,6 +59,11 @@ impl Engine {
         Ok(Tx(Held::Reader(self.readers.begin().await?)))
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Closes the connections that read.
     pub(crate) async fn close(&self) {
         self.readers.close().await;

@@ -6,6 +6,18 @@ use crate::StoreError;
 use crate::engine::Tx;
 use crate::log::scope_key;
 
+/// What the three epochs that [`read`] gives are of, for messages.
+pub(crate) const SCOPES: [&str; 3] = ["the deployment", "the organization", "the IdP"];
+
+/// How a scope is called in the log.
+pub(crate) fn name(scope: &Scope) -> String {
+    match scope {
+        Scope::Deployment => "deployment".to_owned(),
+        Scope::Org(org) => format!("organization:{}", org.0),
+        Scope::Idp(_, idp) => format!("idp:{idp}"),
+    }
+}
+
 /// The epochs a session of this IdP is under: of the deployment, the organization, the IdP.
 pub(crate) async fn read(tx: &mut Tx, org: OrgId, idp: &str) -> Result<[u64; 3], StoreError> {
     let sql = "select organization, idp, number from epoch \

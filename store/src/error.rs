@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Holder;
 use crate::engine::LOCK_STEP;
 
 /// The store could not answer. Whoever asked is told 503, never a guess.
@@ -47,6 +48,9 @@ pub enum StoreError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// No master key has opened the keys by which subjects are hashed.
+    #[error("the master key has not been read: nobody can be signed in without it")]
+    NoKeys,
     /// A write panicked and was taken back.
     #[error("the write stopped at a fault of the program and was taken back")]
     Panicked,
@@ -117,6 +121,16 @@ pub enum OpenError {
         /// What the system says.
         #[source]
         source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "{path}: the database is in use by {holder}: one process at a time, whatever its state folder. End that one first"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        holder: Holder,
     },
     /// Locks of network file systems cannot be trusted.
     #[error(

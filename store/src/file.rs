@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::OpenError;
+use crate::{FileLock, NotLocked, OpenError};
 
 /// Makes sure the file is there, local and 0600. SQLite gives its log and its index the mode of the file.
 pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
@@ -34,6 +34,18 @@ pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Takes the database for this process, beside the file, wherever the path leads: a state folder of its own makes a
+/// second process no less a second one.
+pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    let mut beside = path.canonicalize().map_err(failed)?.into_os_string();
+    beside.push("-lock");
+    FileLock::take(Path::new(&beside)).map_err(|error| match error {
+        NotLocked::Held(holder) => OpenError::InUse { path: path.to_owned(), holder },
+        NotLocked::Io(source) => failed(source),
+    })
 }
 
 #[cfg(target_os = "linux")]

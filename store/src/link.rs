@@ -1,36 +1,51 @@
-//! The table `link`: which subject at which IdP is which account. One subject has one account, and an account has one
+//! The table `link`: which subject of which issuer is which account. One subject has one account, and an account has one
 //! subject, by constraint; a second one only an operator makes, in another `place`.
+//!
+//! The IdP's name in the configuration is no part of the key: it stands beside it for people. So a new name signs in the
+//! same people, and leaves out whom it left out before.
 
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
-use crate::StoreError;
 use crate::account::Account;
 use crate::engine::Tx;
+use crate::key::{BarKeys, Keyed};
+use crate::{Store, StoreError};
 
-/// A subject at an IdP, as it was verified.
+/// A subject, as it was verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) org: OrgId,
-    pub(crate) idp: String,
     pub(crate) issuer: String,
     pub(crate) subject: String,
-    /// The keyed hash of the three, for what must not keep them.
-    pub(crate) keyed: [u8; 32],
+    /// What the IdP is called: not part of the key.
+    pub(crate) idp: String,
+    /// The keyed hashes of issuer and subject, for what must not keep them.
+    pub(crate) keyed: Keyed,
+}
+
+/// Through which IdP an account is linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Through {
+    pub(crate) idp: String,
+    pub(crate) issuer: String,
 }
 
 /// The account a subject is linked to.
 pub(crate) async fn find(tx: &mut Tx, key: &Key) -> Result<Option<Account>, StoreError> {
     let sql = "select a.id, a.generation, a.directory, a.resource, a.active, a.disabled, a.told from link l \
                join account a on a.organization = l.organization and a.id = l.account \
-               where l.organization = $1 and l.idp = $2 and l.issuer = $3 and l.subject = $4";
-    let args = [key.org.into(), (&key.idp).into(), (&key.issuer).into(), (&key.subject).into()];
+               where l.organization = $1 and l.issuer = $2 and l.subject = $3";
+    let args = [key.org.into(), (&key.issuer).into(), (&key.subject).into()];
     tx.row(sql, &args).await?.as_ref().map(Account::read).transpose()
 }
 
-/// Whether any subject is linked to the account.
-pub(crate) async fn is_taken(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<bool, StoreError> {
-    let sql = "select 1 from link where organization = $1 and account = $2";
-    Ok(tx.row(sql, &[org.into(), account.into()]).await?.is_some())
+/// Through which IdPs subjects are linked to an account.
+pub(crate) async fn through(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<Vec<Through>, StoreError> {
+    let sql = "select idp, issuer from link where organization = $1 and account = $2";
+    let rows = tx.rows(sql, &[org.into(), account.into()]).await?;
+    rows.iter()
+        .map(|row| Ok(Through { idp: row.text(0)?.to_owned(), issuer: row.text(1)?.to_owned() }))
+        .collect()
 }
 
 /// Links a subject to an account. A subject that was linked to another moves.
@@ -40,23 +55,93 @@ pub(crate) async fn make(
     account: AccountId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "insert into link (organization, idp, issuer, subject, account, place, keyed, created) \
-               values ($1, $2, $3, $4, $5, 0, $6, $7) \
-               on conflict (organization, idp, issuer, subject) do update \
-               set account = excluded.account, place = 0, created = excluded.created";
+    let sql = "insert into link (organization, issuer, subject, idp, account, place, keyed, key, created) \
+               values ($1, $2, $3, $4, $5, 0, $6, $7, $8) \
+               on conflict (organization, issuer, subject) do update \
+               set idp = excluded.idp, account = excluded.account, place = 0, keyed = excluded.keyed, \
+                 key = excluded.key, created = excluded.created";
+    let (number, hash) = key.keyed.written();
     let args = [
         key.org.into(),
-        (&key.idp).into(),
         (&key.issuer).into(),
         (&key.subject).into(),
+        (&key.idp).into(),
         account.into(),
-        key.keyed.as_slice().into(),
+        hash.into(),
+        number.into(),
         now.into(),
     ];
+    tx.run(sql, &args).await.map(drop)
+}
+
+/// Takes down what the IdP is called now.
+pub(crate) async fn set_idp(tx: &mut Tx, key: &Key) -> Result<(), StoreError> {
+    let sql =
+        "update link set idp = $4 where organization = $1 and issuer = $2 and subject = $3 and idp <> $4";
+    let args = [key.org.into(), (&key.issuer).into(), (&key.subject).into(), (&key.idp).into()];
     tx.run(sql, &args).await.map(drop)
 }
 
 /// Removes every link of an account. Returns how many.
 pub(crate) async fn remove(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<u64, StoreError> {
     tx.run("delete from link where organization = $1 and account = $2", &[org.into(), account.into()]).await
+}
+
+/// Hashes the subject of every link by another key.
+pub(crate) async fn hash_again(tx: &mut Tx, keys: &BarKeys) -> Result<(), StoreError> {
+    for row in tx.rows("select organization, issuer, subject from link", &[]).await? {
+        let keyed = keys.keyed(row.text(1)?, row.text(2)?);
+        let (number, hash) = keyed.written();
+        let sql =
+            "update link set keyed = $4, key = $5 where organization = $1 and issuer = $2 and subject = $3";
+        let args = [row.int(0)?.into(), row.text(1)?.into(), row.text(2)?.into(), hash.into(), number.into()];
+        tx.run(sql, &args).await?;
+    }
+    Ok(())
+}
+
+/// People who are linked through an issuer that is not configured: they cannot sign in as who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranded {
+    /// What the IdP was called at the last login by it.
+    pub idp: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// How many.
+    pub people: i64,
+}
+
+impl Stranded {
+    /// What an operator is told, with what to do.
+    pub fn sentence(&self) -> String {
+        let Self { idp, people, .. } = self;
+        let (are, them) = if *people == 1 { ("person is", "this person") } else { ("people are", "them") };
+        format!(
+            "{people} {are} linked through {idp}, which is no longer configured. If another provider has taken its \
+             place, let {them} in again with replaces: {idp} of that one, or with portcullis user relink {idp}"
+        )
+    }
+}
+
+impl Store {
+    /// Who is linked through issuers other than these, by IdP.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn stranded(&self, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
+        stranded(&mut self.engine.snapshot().await?, org, issuers).await
+    }
+}
+
+pub(crate) async fn stranded(tx: &mut Tx, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
+    let sql =
+        "select idp, issuer, count(*) from link where organization = $1 group by idp, issuer order by 1, 2";
+    let mut found = Vec::new();
+    for row in tx.rows(sql, &[org.into()]).await? {
+        if !issuers.contains(&row.text(1)?) {
+            let (idp, issuer) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+            found.push(Stranded { idp, issuer, people: row.int(2)? });
+        }
+    }
+    Ok(found)
 }

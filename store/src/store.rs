@@ -1,7 +1,7 @@
 //! Opening and closing the store.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use portcullis_scim::Schemas;
@@ -9,8 +9,9 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::engine::{Engine, Tx};
+use crate::key::BarKeys;
 use crate::writer::{Lane, Writer};
-use crate::{OpenError, StoreError, file, migrate};
+use crate::{FileLock, OpenError, StoreError, file, migrate};
 
 /// The store of a deployment: one SQLite file. Every function that writes runs to its end once it has begun, also if
 /// its caller stops waiting; an error of it means that nothing was committed.
@@ -18,8 +19,12 @@ use crate::{OpenError, StoreError, file, migrate};
 pub struct Store {
     pub(crate) engine: Engine,
     pub(crate) schemas: Arc<Schemas>,
+    /// By which subjects are hashed, once a master key has opened them.
+    pub(crate) bar_keys: OnceLock<Arc<BarKeys>>,
     writer: Writer,
     writing: Mutex<Option<JoinHandle<()>>>,
+    /// Gone once everything is closed.
+    lock: Mutex<Option<FileLock>>,
 }
 
 impl Store {
@@ -27,10 +32,11 @@ impl Store {
     /// on which the store is to live.
     ///
     /// # Errors
-    /// [`OpenError`]: the folder is missing, the file is another program's, on a network file system, damaged, or of
+    /// [`OpenError`]: the folder is missing, another process has the file, it is another program's, on a network file system, damaged, or of
     /// a newer release.
     pub async fn open(path: &Path, schemas: Arc<Schemas>) -> Result<Self, OpenError> {
         file::prepare(path)?;
+        let lock = file::lock(path)?;
         let engine = Engine::new(path);
         let began = Instant::now();
         let tx = loop {
@@ -41,7 +47,14 @@ impl Store {
             }
         };
         let (writer, writing) = Writer::start(engine.clone(), tx);
-        Ok(Self { engine, schemas, writer, writing: Mutex::new(Some(writing)) })
+        Ok(Self {
+            engine,
+            schemas,
+            bar_keys: OnceLock::new(),
+            writer,
+            writing: Mutex::new(Some(writing)),
+            lock: Mutex::new(Some(lock)),
+        })
     }
 
     /// Has `work` done by the writer, in a transaction of its own.
@@ -70,6 +83,7 @@ impl Store {
             let _ = writing.await;
         }
         self.engine.close().await;
+        drop(self.lock.lock().await.take());
     }
 }
 

@@ -2,11 +2,11 @@
 //! about access: whatever is removed was worthless before. Cut into pieces that leave the writer to others.
 
 use futures_util::future::BoxFuture;
-use portcullis_policy::Timestamp;
+use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::engine::{Arg, Row, Tx};
 use crate::writer::Lane;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, barred};
 
 /// How long things are kept, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ impl Store {
                 let args = [(*org).into(), (*directory).into(), (*rid).into(), deleted.into()];
                 let shredded = tx.run(sql, &args).await?;
                 if shredded > 0 {
+                    barred::forget(tx, organization(*org)?, AccountId(*account)).await?;
                     let sql = "delete from account where organization = $1 and id = $2";
                     tx.run(sql, &[(*org).into(), (*account).into()]).await?;
                 }
@@ -156,4 +157,12 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+fn organization(number: i64) -> Result<OrgId, StoreError> {
+    u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
+        table: "resource",
+        row: number.to_string(),
+        what: "the organization",
+    })
 }

@@ -7,6 +7,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::account::{self, directory_id};
+use crate::barred::{self, Word};
 use crate::directory::Desk;
 use crate::engine::{Row, Tx};
 use crate::log::{Log, Origin, account_name, still_out, unchanged};
@@ -228,6 +229,11 @@ async fn switch(
     let changes = before.disabled != disabled;
     if changes {
         account::set_disabled(tx, org, id, disabled).await?;
+        if disabled {
+            barred::bar(tx, org, id, Word::Disabled, now).await?;
+        } else {
+            barred::lift(tx, org, id, Word::Disabled).await?;
+        }
         let kind = if disabled { "user.disabled" } else { "user.enabled" };
         log.did(kind, &account_name(id), Some(id), json!({}));
     }
@@ -293,7 +299,7 @@ fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
     rows.iter().map(|row| row.int(0).map(AccountId)).collect()
 }
 
-async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
+pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
     let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
                  l.idp, l.subject \
                from account a \

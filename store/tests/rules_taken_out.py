@@ -11,7 +11,9 @@ from taken_out import ROOT, Row, main, passes
 
 ROWS = [
     ("linking: no other subject has the user", "sign_in/mod.rs",
-     "if link::is_taken(tx, self.key.org, account.id).await? {", "if false {"),
+     "if !links.iter().all(|link| self.replaces(link)) {", "if false {"),
+    ("linking: subjects of the same issuer are people of their own", "sign_in/mod.rs",
+     "&& link.issuer != self.key.issuer", ""),
     ("linking: a name is matched finely", "sign_in/matching.rs",
      'LinkTo::UserName => ("userName", fold::same(value)),', 'LinkTo::UserName => ("userName", fold::unique(value)),'),
     ("linking: the directory names the IdP", "sign_in/mod.rs",
@@ -31,7 +33,18 @@ ROWS = [
     ("login: without an address no domain is proven", "sign_in/mod.rs",
      "None => facts.id.is_some() || self.asked.domains.is_empty(),", "None => true,"),
     ("login: a removed subject is barred", "sign_in/mod.rs",
-     "barred::is_barred(tx, self.key.org, &self.key.keyed).await?", "false"),
+     "barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await?", "false"),
+    ("login: a disabled subject is barred", "sign_in/mod.rs",
+     "barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await?", "false"),
+    ("login: what was ended meanwhile is not brought back", "sign_in/mod.rs",
+     "now[*n] > self.asked.epochs[*n]", "now[*n] > self.asked.epochs[*n] && false"),
+    ("login: nobody keeps a former directory", "sign_in/mod.rs",
+     "                if account.user.is_none() {\n                    return", "                if true {\n                    return"),
+    ("standing: an IdP that is not configured any more", "standing.rs", "if !standing.admits_idp(&row) {", "if false {"),
+    ("standing: people come from elsewhere", "standing.rs", "if !standing.admits_people(&row) {", "if false {"),
+    ("keys: a master key that does not fit", "key.rs",
+     "BarKey::open(*id, sealed, keys)?", "BarKey::open(*id, sealed, keys).unwrap_or_else(|| BarKey::new(&mut Random::system()))"),
+    ("relinking: what was barred is barred there too", "relink.rs", "if after.is_none() {", "if false {"),
     ("login: born under the epoch of its IdP", "session.rs",
      "coalesce((select number from epoch where organization = $1 and idp = $5), 0))", "0)"),
     ("write: a repeat is enforced like the first", "log.rs",
@@ -97,7 +110,7 @@ ROWS = [
 
 
 def make_copy(copy):
-    members = ["policy", "session", "scim", "store"]
+    members = ["policy", "session", "scim", "keys", "store"]
     for member in members:
         shutil.copytree(ROOT / member, copy / member)
     for part in ("Cargo.lock", "rust-toolchain.toml"):

@@ -21,5 +21,6 @@ mod rig_itself;
 mod scim;
 mod secrets;
 mod sign_in;
+mod standing;
 mod store_failure;
 mod streams;

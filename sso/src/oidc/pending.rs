@@ -24,6 +24,8 @@ pub struct Ask {
     pub return_to: String,
     /// How many rounds this browser has made without success.
     pub rounds: u8,
+    /// The epochs it begins under: what was ended since then, the answer must not bring back.
+    pub epochs: [u64; 3],
 }
 
 /// A login that has been sent to the provider.
@@ -38,6 +40,7 @@ pub struct Pending {
     app: u32,
     started: i64,
     rounds: u8,
+    epochs: [u64; 3],
 }
 
 impl Pending {
@@ -52,6 +55,7 @@ impl Pending {
             app: ask.app.0,
             started: now.0,
             rounds: ask.rounds,
+            epochs: ask.epochs,
         }
     }
 
@@ -83,6 +87,11 @@ impl Pending {
     /// How many rounds came before it.
     pub fn rounds(&self) -> u8 {
         self.rounds
+    }
+
+    /// The epochs it began under: of the deployment, the organization, the provider.
+    pub fn epochs(&self) -> [u64; 3] {
+        self.epochs
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -140,7 +149,7 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000_000_000);
 
     fn pending() -> Pending {
-        let ask = Ask { app: AppId(1), return_to: "/wiki".into(), rounds: 1 };
+        let ask = Ask { app: AppId(1), return_to: "/wiki".into(), rounds: 1, epochs: [1, 2, 3] };
         Pending::new("okta", "https://op.test", &ask, &mut Random::seeded(1), START)
     }
 
@@ -155,6 +164,7 @@ mod tests {
         let after: Pending = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&after).unwrap(), text);
         assert_eq!((after.return_to(), after.app(), after.rounds()), ("/wiki", AppId(1), 1));
+        assert_eq!(after.epochs(), [1, 2, 3]);
         let debug = format!("{after:?}");
         for secret in [&after.state, &after.nonce, &after.verifier] {
             assert!(!debug.contains(secret.as_str()));

@@ -279,7 +279,7 @@ fn is_our_client(request: &Request<Bytes>, form: &HashMap<String, String>) -> bo
 }
 
 pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), Refusal> {
-    let ask = Ask { app: AppId(1), return_to: "/start".into(), rounds: 0 };
+    let ask = Ask { app: AppId(1), return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
     idp.begin(&ask, &mut Random::system(), now).await
 }
 

@@ -6,6 +6,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use super::{Answer, Desk, changed_attributes, precondition};
+use crate::barred::Word;
 use crate::engine::Tx;
 use crate::log::{Log, still_out, unchanged};
 use crate::resource::{self, Stored};
@@ -103,7 +104,7 @@ impl Desk<'_> {
         resource::bury(tx, self.place, &stored, self.now).await?;
         attr::remove(tx, self.place, stored.rid).await?;
         let groups = member::remove_everywhere(tx, self.place, stored.rid, self.now).await?;
-        barred::bar(tx, org, account, self.now).await?;
+        barred::bar(tx, org, account, Word::Removed, self.now).await?;
         link::remove(tx, org, account).await?;
         account::set_active(tx, org, account, false).await?;
         let generation = account::raise(tx, org, account).await?;
@@ -149,7 +150,7 @@ impl Desk<'_> {
         attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         account::set_active(tx, org, account, stored.resource.active() == Some(true)).await?;
         let generation = account::raise(tx, org, account).await?;
-        barred::lift(tx, org, account).await?;
+        barred::lift(tx, org, account, Word::Removed).await?;
         let mut log = self.log();
         log.did("user.restored", stored.id.as_str(), Some(account), json!({}));
         log.change(Change::Out(account, generation));

@@ -18,12 +18,15 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::account::{Account, Told};
+use crate::barred::Word;
 use crate::engine::Tx;
-use crate::link::Key;
+use crate::key::Keyed;
+use crate::link::{Key, Through};
 use crate::log::{Log, Origin, subject_name};
 use crate::session::Born;
+use crate::standing::{Mode, Under};
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, barred, flow, link, session};
+use crate::{Store, StoreError, account, barred, epoch, flow, link, session, standing};
 
 pub use refusal::{Hint, Refusal};
 
@@ -40,8 +43,11 @@ pub struct SignIn {
     pub issuer: String,
     /// The subject, as verified; for Entra with `oid` and `tid`, for Google with `hd`.
     pub subject: String,
-    /// The keyed hash of IdP, issuer and subject (`Purpose::Tombstone`): what stays when the person is removed.
-    pub keyed: [u8; 32],
+    /// The name of the IdP that this one replaces: whom a subject of that one is linked to may be linked anew.
+    pub replaces: Option<Arc<str>>,
+    /// The epochs the login began under: of the deployment, the organization, the IdP. If one has grown since, the
+    /// session would have been ended, and is not made.
+    pub epochs: [u64; 3],
     /// Where people come from.
     pub provisioning: Provisioning,
     /// The e-mail domains of the IdP, as [`fold::domain_key`] writes them; empty where none are listed.
@@ -63,6 +69,8 @@ pub struct SignIn {
 pub enum Provisioning {
     /// A user must be there and be active (`scim`, `invited`).
     Directory {
+        /// Whether an operator adds them (`invited`), and no SCIM client (`scim`).
+        invited: bool,
         /// The directories that name this IdP.
         directories: Vec<DirectoryId>,
         /// How a subject that is not known yet is matched.
@@ -70,6 +78,16 @@ pub enum Provisioning {
     },
     /// The session lives on what the IdP said alone (`none`).
     None,
+}
+
+impl Provisioning {
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Directory { invited: false, .. } => Mode::Scim,
+            Self::Directory { invited: true, .. } => Mode::Invited,
+            Self::None => Mode::None,
+        }
+    }
 }
 
 /// The one attribute by which an unknown subject is matched, once.
@@ -167,8 +185,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<SignedIn>, SignInError> {
         let origin = origin.clone();
+        let keyed = self.keyed(&sign_in.issuer, &sign_in.subject)?;
         self.write_in(Lane::Ordinary, move |tx| {
-            Box::pin(async move { Entry::new(&sign_in, &origin, now).admit(tx).await })
+            Box::pin(async move { Entry::new(&sign_in, keyed, &origin, now).admit(tx).await })
         })
         .await?
         .map_err(SignInError::Refused)
@@ -187,8 +206,10 @@ struct Entry<'a> {
 struct Admitted {
     account: Account,
     is_first: bool,
-    /// The account the subject was linked to before there was a directory: its sessions end.
+    /// The account the subject was linked to under another provisioning: its sessions end.
     former: Option<AccountId>,
+    /// A subject of the IdP that this one replaces is linked to the account: that link goes.
+    relinks: bool,
 }
 
 /// A refusal ends the login, an error the transaction.
@@ -205,13 +226,13 @@ macro_rules! admit {
 }
 
 impl<'a> Entry<'a> {
-    fn new(asked: &'a SignIn, origin: &Origin, now: Timestamp) -> Self {
+    fn new(asked: &'a SignIn, keyed: Keyed, origin: &Origin, now: Timestamp) -> Self {
         let key = Key {
             org: asked.org,
             idp: asked.idp.to_string(),
             issuer: asked.issuer.clone(),
             subject: asked.subject.clone(),
-            keyed: asked.keyed,
+            keyed,
         };
         Self { asked, key, log: Log::new(asked.org, None, origin, now), now }
     }
@@ -234,9 +255,17 @@ impl<'a> Entry<'a> {
     }
 
     async fn enter(&mut self, tx: &mut Tx) -> Verdict<SignedIn> {
+        // The epochs were read before the IdP was waited for: they are believed only as far as they still hold (R7).
+        let now = epoch::read(tx, self.key.org, &self.key.idp).await?;
+        if let Some(grown) = (0..now.len()).find(|n| now[*n] > self.asked.epochs[*n]) {
+            return refuse(Refusal::Overtaken { scope: epoch::SCOPES[grown] });
+        }
+        if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await? {
+            return refuse(Refusal::Disabled);
+        }
         let known = link::find(tx, &self.key).await?;
         let admitted = match &self.asked.provisioning {
-            Provisioning::Directory { directories, link } => {
+            Provisioning::Directory { directories, link, .. } => {
                 admit!(self.of_directory(tx, known, directories, link).await?)
             }
             Provisioning::None => admit!(self.of_nobody(tx, known).await?),
@@ -261,30 +290,46 @@ impl<'a> Entry<'a> {
                     return refuse(Refusal::OtherDirectory { directory, idp: self.key.idp.clone() });
                 }
                 admit!(is_active(&account));
-                return Ok(Ok(Admitted { account, is_first: false, former: None }));
+                return Ok(Ok(Admitted { account, is_first: false, former: None, relinks: false }));
             }
             // Linked to an account that a login made, before there was a directory: it is matched like an unknown.
             known => known.map(|account| account.id),
         };
         let account = admit!(matching::find(tx, self.asked, directories, link).await?);
         admit!(is_active(&account));
-        if link::is_taken(tx, self.key.org, account.id).await? {
+        let links = link::through(tx, self.key.org, account.id).await?;
+        if !links.iter().all(|link| self.replaces(link)) {
             return refuse(Refusal::LinkedToAnother { to: link.to.word() });
         }
-        Ok(Ok(Admitted { account, is_first: true, former }))
+        Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
 
-    /// A person without a directory: whoever the IdP says, unless somebody removed them.
+    /// Whether a link is one of the IdP that this one replaces. Subjects of this issuer are people of their own.
+    fn replaces(&self, link: &Through) -> bool {
+        self.asked.replaces.as_deref() == Some(&*link.idp) && link.issuer != self.key.issuer
+    }
+
+    /// A person without a directory: whoever the IdP says, unless somebody removed them. Whom the subject was linked to
+    /// while there was a directory is told by that one's last word; if they may come in it is as somebody new, for
+    /// nobody keeps a directory's name, address and groups that nobody takes away any more.
     async fn of_nobody(&mut self, tx: &mut Tx, known: Option<Account>) -> Verdict<Admitted> {
-        if let Some(account) = known {
-            admit!(is_active(&account));
-            return Ok(Ok(Admitted { account, is_first: false, former: None }));
-        }
-        let is_removed = barred::is_barred(tx, self.key.org, &self.key.keyed).await?
-            || matching::is_tombstone_named(tx, self.key.org, &self.asked.claims).await?;
-        if is_removed {
-            return refuse(Refusal::Removed);
-        }
+        let former = match known {
+            Some(account) => {
+                admit!(is_active(&account));
+                if account.user.is_none() {
+                    return Ok(Ok(Admitted { account, is_first: false, former: None, relinks: false }));
+                }
+                Some(account.id)
+            }
+            None => {
+                let is_removed = barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await?
+                    || matching::is_tombstone_named(tx, self.key.org, &self.asked.claims).await?;
+                if is_removed {
+                    return refuse(Refusal::Removed);
+                }
+                None
+            }
+        };
         let draft = Account {
             id: AccountId(0), // drawn once nothing can refuse any more
             generation: Generation(0),
@@ -293,7 +338,7 @@ impl<'a> Entry<'a> {
             disabled: false,
             told: None,
         };
-        Ok(Ok(Admitted { account: draft, is_first: true, former: None }))
+        Ok(Ok(Admitted { account: draft, is_first: true, former, relinks: false }))
     }
 
     /// What the person will be known by.
@@ -340,7 +385,7 @@ impl<'a> Entry<'a> {
 
     /// Everything is settled: account, link, session, audit.
     async fn write(&mut self, tx: &mut Tx, admitted: Admitted, facts: Arc<Facts>) -> Verdict<SignedIn> {
-        let Admitted { mut account, is_first, former } = admitted;
+        let Admitted { mut account, is_first, former, relinks } = admitted;
         let org = self.key.org;
         let mut facts = facts;
         if account.user.is_none() && is_first {
@@ -363,12 +408,22 @@ impl<'a> Entry<'a> {
             self.log.change(Change::Out(former, generation));
         }
         let subject = subject_name(account.id, facts.id.as_deref());
+        if relinks {
+            // Whoever the subject before was let in as is out: their next login is by this one.
+            link::remove(tx, org, account.id).await?;
+            account.generation = account::raise(tx, org, account.id).await?;
+            self.log.change(Change::Out(account.id, account.generation));
+            let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
+            self.log.event("account.relinked", &subject, detail);
+        }
         if is_first {
             link::make(tx, &self.key, account.id, self.now).await?;
-            barred::lift_subject(tx, org, &self.key.keyed).await?;
+            barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.
             self.log.change(Change::Reconsider(account.id));
             self.log.event("account.linked", &subject, json!({ "idp": self.key.idp }));
+        } else {
+            link::set_idp(tx, &self.key).await?;
         }
         if let Some(old) = self.asked.session.replaces
             && let Some((_, owner)) = session::end(tx, &old, self.now).await?
@@ -387,6 +442,13 @@ impl<'a> Entry<'a> {
             id_token: self.asked.session.id_token.as_deref(),
         };
         session::insert(tx, &born).await?;
+        let under = Under {
+            idp: &self.key.idp,
+            issuer: &self.key.issuer,
+            mode: self.asked.provisioning.mode(),
+            directory: account.user.map(|(directory, _)| directory),
+        };
+        standing::note(tx, org, under).await?;
         let detail = json!({
             "idp": self.key.idp,
             "subject": self.log.named(&self.key.subject),

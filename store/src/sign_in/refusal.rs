@@ -11,6 +11,12 @@ pub enum Refusal {
     /// The login flow was used before: a reload, or a copy of the answer.
     #[error("this login was completed before")]
     FlowSpent,
+    /// Sessions of this scope were ended, or the configuration changed, while the login was under way.
+    #[error("every session of {scope} was ended while this login was under way")]
+    Overtaken {
+        /// The deployment, the organization or the IdP.
+        scope: &'static str,
+    },
     /// The IdP did not send the claim that people are matched by.
     #[error("the IdP sent no {claim}, which is compared with {to}")]
     MissingClaim {
@@ -96,6 +102,7 @@ impl Refusal {
     pub fn word(&self) -> &'static str {
         match self {
             Self::FlowSpent => "flow_spent",
+            Self::Overtaken { .. } => "overtaken",
             Self::MissingClaim { .. } => "missing_claim",
             Self::DirectoryEmpty { .. } => "directory_empty",
             Self::NoMatch { .. } => "no_match",
@@ -126,6 +133,9 @@ impl Refusal {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::FlowSpent => "Start at the application's own address.",
+            Self::Overtaken { .. } => {
+                "Nothing to set: the person starts again at the application's own address."
+            }
             Self::MissingClaim { .. } => {
                 "Have the IdP send the claim, or set link: {claim: …, to: …} of this IdP."
             }
@@ -138,7 +148,7 @@ impl Refusal {
             }
             Self::TwoMatches { .. } => "Make the values unique at the IdP.",
             Self::LinkedToAnother { .. } => {
-                "If it is the same person, remove the user at the IdP and provision it again; if not, the IdP gives one value to two people."
+                "If this IdP took the place of another, name that one under replaces: of this IdP, or run portcullis user relink. Else, if it is the same person, remove the user at the IdP and provision it again; if not, the IdP gives one value to two people."
             }
             Self::OtherDirectory { .. } => {
                 "Name the IdP under idps: of that directory, if it may sign its users in."

@@ -1,7 +1,7 @@
 //! Linking: a subject is let in as exactly one active person, or refused by name (design §6).
 
 use portcullis_policy::{Change, DirectoryId, UserFrom};
-use portcullis_store::{Claims, LinkTo, Origin, Provisioning, Refusal, SignIn, SignInError};
+use portcullis_store::{Claims, Home, LinkTo, Origin, Provisioning, Refusal, SignIn, SignInError};
 use serde_json::json;
 
 use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, user, user_path};
@@ -132,13 +132,108 @@ async fn a_user_whom_another_subject_has_is_refused() {
     rig.sign_in("s1", "alice").await;
     let refusal = rig.try_sign_in(rig.login("s2", "alice")).await.err().unwrap();
     assert_eq!(refusal, Refusal::LinkedToAnother { to: "userName" });
-    // The same subject of another issuer, or of another IdP, is another subject.
+    // The same subject of another issuer is another subject.
     let mut other = rig.login("s1", "alice");
     other.issuer = "https://other.test".to_owned();
     assert_eq!(rig.try_sign_in(other).await.err().unwrap().word(), "linked_to_another");
-    let mut other = rig.login("s1", "alice");
-    other.idp = "entra".into();
-    assert_eq!(rig.try_sign_in(other).await.err().unwrap().word(), "linked_to_another");
+}
+
+#[tokio::test]
+async fn another_name_of_the_idp_is_the_same_people() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (_, first) = rig.sign_in("s1", "alice").await;
+    let mut renamed = rig.login("s1", "whatever");
+    renamed.idp = "login".into();
+    let again = rig.try_sign_in(renamed).await.unwrap().value;
+    assert_eq!((again.account, again.is_first), (first.account, false));
+    let listed = rig.store.user_list(ORG, None, 10).await.unwrap();
+    assert_eq!(listed[0].idp.as_deref(), Some("login"), "the name is told as it is now");
+}
+
+#[tokio::test]
+async fn a_disabled_person_stays_out_under_another_name_and_another_provisioning() {
+    let rig = Rig::new().await;
+    let first = rig.try_sign_in(alone(&rig, "s1", Some("mia@corp.test"))).await.unwrap().value;
+    rig.sign_out_by_hand("mia@corp.test").await;
+    for idp in ["okta", "login"] {
+        let mut login = alone(&rig, "s1", Some("mia@corp.test"));
+        login.idp = idp.into();
+        assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Disabled), "{idp}");
+    }
+    // A directory comes, and has a user that the subject matches: both words must let the person in.
+    rig.add_user("mia").await;
+    assert_eq!(rig.try_sign_in(rig.login("s1", "mia")).await.err(), Some(Refusal::Disabled));
+    let who = format!("account:{}", first.account.0);
+    let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
+    rig.done(enabled).await;
+    rig.sign_in("s1", "mia").await;
+}
+
+#[tokio::test]
+async fn an_operators_word_does_not_lift_the_directorys() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let (_, signed_in) = rig.sign_in("s1", "alice").await;
+    rig.sign_out_by_hand("alice").await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    let who = format!("account:{}", signed_in.account.0);
+    let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
+    rig.done(enabled).await;
+    let refused = rig.try_sign_in(alone(&rig, "s1", Some("x@corp.test"))).await.err();
+    assert_eq!(refused, Some(Refusal::Removed));
+}
+
+#[tokio::test]
+async fn an_idp_that_replaces_another_links_its_people_anew_by_the_one_attribute() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let (old, before) = rig.sign_in("s1", "alice").await;
+    let moved = |subject: &str, name: &str, replaces: Option<&str>| {
+        let mut login = rig.login(subject, name);
+        login.idp = "login".into();
+        login.issuer = "https://new.test".to_owned();
+        login.replaces = replaces.map(Into::into);
+        login
+    };
+    for replaces in [None, Some("entra")] {
+        let refused = rig.try_sign_in(moved("n1", "alice", replaces)).await.err();
+        assert_eq!(refused, Some(Refusal::LinkedToAnother { to: "userName" }), "{replaces:?}");
+    }
+    let done = rig.try_sign_in(moved("n1", "alice", Some("okta"))).await.unwrap();
+    assert_eq!(done.value.account, before.account);
+    assert!(done.changes.iter().any(|change| matches!(change, Change::Out(id, _) if *id == before.account)));
+    assert!(!rig.is_in(&old).await);
+    assert!(!rig.try_sign_in(moved("n1", "x", None)).await.unwrap().value.is_first, "it stays");
+    // Once, and not for a second subject of the new one; nor does a subject that happens to be equal come to anything.
+    let refused = rig.try_sign_in(moved("n2", "alice", Some("okta"))).await.err();
+    assert_eq!(refused, Some(Refusal::LinkedToAnother { to: "userName" }));
+    assert_eq!(
+        rig.try_sign_in(moved("s1", "bob", Some("okta"))).await.unwrap().value.facts.user_name.as_deref(),
+        Some("bob")
+    );
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "linked_to_another");
+}
+
+#[tokio::test]
+async fn the_issuer_may_change_under_the_same_name() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (_, before) = rig.sign_in("s1", "alice").await;
+    let moved = |subject: &str| {
+        let mut login = rig.login(subject, "alice");
+        login.issuer = "https://new.test".to_owned();
+        login.replaces = Some("okta".into());
+        login
+    };
+    assert_eq!(rig.try_sign_in(moved("n1")).await.unwrap().value.account, before.account);
+    let second = rig.try_sign_in(moved("n2")).await.err();
+    assert_eq!(
+        second,
+        Some(Refusal::LinkedToAnother { to: "userName" }),
+        "of the new issuer, not of the old one"
+    );
 }
 
 #[tokio::test]
@@ -426,4 +521,90 @@ async fn a_refusal_is_not_a_fault_of_the_store() {
     let rig = Rig::new().await;
     let error = rig.store.sign_in(rig.login("s1", "x"), &Origin::of("login"), NOW).await.err().unwrap();
     assert!(matches!(error, SignInError::Refused(_)));
+}
+
+#[tokio::test]
+async fn without_a_directory_nobody_keeps_what_a_former_one_said() {
+    let rig = Rig::new().await;
+    let emails = json!([{ "value": "old@corp.test", "primary": true }]);
+    let alice = rig.post("/Users", json!({ "schemas": [USER], "userName": "alice", "emails": emails })).await;
+    rig.add_group("admins", &[&alice.id]).await;
+    let (old, before) = rig.sign_in("s1", "alice").await;
+    let done = rig.try_sign_in(alone(&rig, "s1", Some("new@corp.test"))).await.unwrap();
+    let after = &done.value;
+    assert_ne!(after.account, before.account);
+    assert!(!rig.is_in(&old).await);
+    for facts in [&after.facts, &rig.store.described(ORG, after.account).await.unwrap().unwrap().facts] {
+        assert_eq!(facts.email.as_deref(), Some("new@corp.test"));
+        assert_eq!(facts.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["crew"]);
+        assert!(facts.user_name.is_none() && facts.id.is_none());
+    }
+    // The directory's last word on whether somebody may come in still counts.
+    rig.add_user("bob").await;
+    rig.sign_in("s2", "bob").await;
+    let bob = rig.list("/Users?filter=userName%20eq%20%22bob%22").await.records.remove(0);
+    rig.set_active(&bob, false).await.value.unwrap();
+    assert_eq!(rig.try_sign_in(alone(&rig, "s2", Some("b@corp.test"))).await.err(), Some(Refusal::Inactive));
+    // And a directory that comes back matches anew.
+    let (_, again) = rig.sign_in("s1", "alice").await;
+    assert_eq!(again.account, before.account);
+}
+
+// ── relinking by hand ──
+
+#[tokio::test]
+async fn an_operator_moves_the_subjects_of_a_former_issuer() {
+    let rig = Rig::new().await;
+    let home = Home { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
+    let at_home = |mut login: SignIn| {
+        (login.idp, login.issuer) = ("login".into(), home.issuer.clone());
+        login
+    };
+    let mut accounts = Vec::new();
+    for n in 0..120 {
+        let login = alone(&rig, &format!("s{n}"), Some("x@corp.test"));
+        accounts.push(rig.try_sign_in(login).await.unwrap().value.account);
+    }
+    rig.sign_out_by_hand("s1").await;
+    // Somebody at the new issuer has the subject of another already.
+    let stranger = rig.try_sign_in(at_home(alone(&rig, "s2", Some("y@corp.test")))).await.unwrap().value;
+
+    let listed = rig.store.relinkable(ORG, "okta", &home, None, 1_000).await.unwrap();
+    assert_eq!(listed.len(), 120);
+    assert_eq!((listed[2].subject.as_str(), listed[2].taken_by), ("s2", Some(stranger.account)));
+    assert!(listed.iter().filter(|one| one.taken_by.is_some()).count() == 1);
+    assert_eq!(rig.store.relinkable(ORG, "entra", &home, None, 10).await.unwrap(), []);
+    let refused = rig.try_sign_in(at_home(alone(&rig, "s0", Some("x@corp.test")))).await.unwrap().value;
+    assert_ne!(refused.account, accounts[0], "a list changes nothing");
+
+    let (mut after, mut moved, mut taken) = (None, 0, 0);
+    loop {
+        let done = rig.store.relink(ORG, "okta", &home, after, &Origin::of("cli"), NOW).await.unwrap();
+        let done = rig.done(done).await.value;
+        (moved, taken, after) = (moved + done.moved, taken + done.taken, done.next);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((moved, taken), (118, 2));
+    let mia = rig.try_sign_in(at_home(alone(&rig, "s5", Some("x@corp.test")))).await.unwrap().value;
+    assert_eq!((mia.account, mia.is_first), (accounts[5], false));
+    let out = rig.try_sign_in(at_home(alone(&rig, "s1", Some("x@corp.test")))).await.err();
+    assert_eq!(out, Some(Refusal::Disabled), "who was barred is barred there too");
+    let stranded = rig.store.stranded(ORG, &[&home.issuer]).await.unwrap();
+    assert_eq!((stranded.len(), stranded[0].people), (1, 2));
+}
+
+#[tokio::test]
+async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    rig.sign_in("s1", "alice").await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    let home = Home { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
+    let done = rig.store.relink(ORG, "okta", &home, None, &Origin::of("cli"), NOW).await.unwrap();
+    assert_eq!(rig.done(done).await.value.moved, 0);
+    let mut login = alone(&rig, "s1", Some("other@corp.test"));
+    (login.idp, login.issuer) = ("login".into(), home.issuer);
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
 }

@@ -1,6 +1,8 @@
 //! A model of the whole directory: random SCIM writes, logins and ends, and after each the model says who is there, who
 //! may sign in, and which sessions are in. It knows the design's rules and nothing of the store.
 
+use std::collections::HashMap;
+
 use portcullis_policy::{Change, ResourceId, SessionHash};
 use portcullis_scim::{Outcome, Record};
 use portcullis_store::{Origin, Which};
@@ -67,6 +69,8 @@ struct Live {
 struct Model {
     people: Vec<Person>,
     sessions: Vec<Live>,
+    /// Subjects that an operator keeps out, and by whose account that is taken back.
+    barred: HashMap<usize, usize>,
 }
 
 impl Model {
@@ -227,7 +231,7 @@ async fn play(rig: &Rig, model: &mut Model, crew: &Record, step: &Step) {
             let hash = login.session.hash;
             let known = model.people.iter().position(|person| person.link == Some(*subject));
             let found = known.or_else(|| model.holder(|person| same(person.name) == same(NAMES[*name])));
-            let admitted = found.filter(|n| {
+            let admitted = found.filter(|_| !model.barred.contains_key(subject)).filter(|n| {
                 let person = &model.people[*n];
                 person.active && !person.disabled && person.link.is_none_or(|link| link == *subject)
             });
@@ -256,7 +260,11 @@ async fn play(rig: &Rig, model: &mut Model, crew: &Record, step: &Step) {
                 let done = rig.done(rig.store.user_disable(ORG, id.as_str(), &cli, NOW).await.unwrap()).await;
                 assert!(says_out(&done));
                 model.put_out(n);
+                if let Some(subject) = model.people[n].link.filter(|_| !model.people[n].disabled) {
+                    model.barred.insert(subject, n);
+                }
             } else {
+                model.barred.retain(|_, by| *by != n);
                 rig.done(rig.store.user_enable(ORG, id.as_str(), &cli, NOW).await.unwrap()).await;
             }
             model.people[n].disabled = *disabled;

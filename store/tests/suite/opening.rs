@@ -101,8 +101,8 @@ async fn tables_are_strict_and_foreign_keys_hold() {
         "insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
            epoch_organization, epoch_idp, created, seen, expires) values (1, x'00', 99, 1, 'okta', 0, 0, 0, 0, 0, 0, 0)",
         // The uniqueness of links is the database's.
-        "insert into link (organization, idp, issuer, subject, account, place, keyed, created) \
-           select 1, 'a', 'b', column1, (select min(id) from account), 0, x'00', 0 from (values ('s1'), ('s2'))",
+        "insert into link (organization, idp, issuer, subject, account, place, keyed, key, created) \
+           select 1, 'a', 'b', column1, (select min(id) from account), 0, x'00', 1, 0 from (values ('s1'), ('s2'))",
         "insert into resource (organization, directory, rid, kind, id, doc, name, display, had_external_id, \
            version, created, modified) values (1, 1, 99, 'User', 'x', '{}', 'alice', 'alice', 0, 1, 0, 0)",
     ];

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
     App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId, RulesVersion,
     SessionHash, Timestamp, UserFrom,
@@ -51,9 +52,14 @@ impl Rig {
 
     /// Opens the store that is in a folder.
     pub(crate) async fn over(folder: TempDir) -> Self {
+        Self::with_key(folder, 7).await
+    }
+
+    async fn with_key(folder: TempDir, byte: u8) -> Self {
         let path = folder.path().join("portcullis.db");
         let schemas = Arc::new(Schemas::core());
         let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
+        store.use_keys(&master(byte), &mut Random::system(), NOW).await.unwrap();
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
         let sessions = Sessions::new(1_000, HOUR, Arc::new(policy));
@@ -64,6 +70,12 @@ impl Rig {
     pub(crate) async fn reopened(self) -> Self {
         self.store.close().await;
         Self::over(self.folder).await
+    }
+
+    /// The same with another master key.
+    pub(crate) async fn reopened_with(self, byte: u8) -> Self {
+        self.store.close().await;
+        Self::with_key(self.folder, byte).await
     }
 
     /// Enforces, as whoever answers must, and opens.
@@ -175,8 +187,10 @@ impl Rig {
             idp: "okta".into(),
             issuer: "https://idp.test".to_owned(),
             subject: subject.to_owned(),
-            keyed: keyed(subject),
+            replaces: None,
+            epochs: [u64::MAX; 3],
             provisioning: Provisioning::Directory {
+                invited: false,
                 directories: vec![HERE],
                 link: Link {
                     claim: "preferred_username".to_owned(),
@@ -214,6 +228,12 @@ impl Rig {
         (hash, self.try_sign_in(login).await.unwrap().value)
     }
 
+    /// An operator's `disable`.
+    pub(crate) async fn sign_out_by_hand(&self, who: &str) {
+        let disabled = self.store.user_disable(ORG, who, &Origin::of("cli"), NOW).await.unwrap();
+        self.done(disabled).await;
+    }
+
     /// Whether the store would let a cold load of this session in: the rules of R3 and R7, asked of the rows.
     pub(crate) async fn is_in(&self, hash: &SessionHash) -> bool {
         let Some(stored) = self.store.stored(hash).await.unwrap() else { return false };
@@ -222,6 +242,11 @@ impl Rig {
             && stored.session.born >= stored.described.generation
             && stored.session.born_epochs.iter().zip(&stored.epochs).all(|(born, now)| born >= now)
     }
+}
+
+/// The keys of a master key.
+pub(crate) fn master(byte: u8) -> Keyring {
+    Keyring::from_master(&[byte; 32])
 }
 
 pub(crate) const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -250,15 +275,6 @@ pub(crate) fn fresh_hash() -> SessionHash {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     SessionHash(hash)
-}
-
-/// Stands for the keyed hash of a subject.
-pub(crate) fn keyed(subject: &str) -> [u8; 32] {
-    let mut keyed = [0; 32];
-    for (at, byte) in subject.bytes().enumerate() {
-        keyed[at % 32] ^= byte.rotate_left(u32::try_from(at / 32).unwrap());
-    }
-    keyed
 }
 
 pub(crate) fn is_busy(error: &StoreError) -> bool {

@@ -91,7 +91,7 @@ static NONCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 fn ask() -> Ask {
-    Ask { app: AppId::ONLY, return_to: "/".into(), rounds: 0 }
+    Ask { app: AppId::ONLY, return_to: "/".into(), rounds: 0, epochs: [0; 3] }
 }
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::new("1", &mut Random::seeded(7)));

@@ -31,6 +31,9 @@ pub struct Seed {
     schemas: Arc<Schemas>,
     cookie: String,
     lasts_ms: i64,
+    /// Name and issuer, as configured.
+    idp: (String, String),
+    invited: bool,
 }
 
 impl Seed {
@@ -43,7 +46,16 @@ impl Seed {
         let keys = Keyring::load_or_create(&state.join("master.key"), &mut Random::system()).unwrap();
         let schemas = Arc::new(Schemas::core());
         let store = Store::open(&state.join("portcullis.db"), schemas.clone()).await.unwrap();
-        Self { store, keys, schemas, cookie: session_cookie(settings), lasts_ms: settings.absolute_ms() }
+        store.use_keys(&keys, &mut Random::system(), Timestamp::now()).await.unwrap();
+        Self {
+            store,
+            keys,
+            schemas,
+            cookie: session_cookie(settings),
+            lasts_ms: settings.absolute_ms(),
+            idp: settings.idp(),
+            invited: settings.provisioning == "invited",
+        }
     }
 
     /// Makes users whose `externalId`, address and name are all the same, with a session each.
@@ -97,11 +109,13 @@ impl Seed {
         let sign_in = SignIn {
             org: OrgId::ONLY,
             app: AppId::ONLY,
-            idp: "op".into(),
-            issuer: "https://issuer.test".to_owned(),
+            idp: self.idp.0.as_str().into(),
+            issuer: self.idp.1.clone(),
             subject: name.to_owned(),
-            keyed: sha256(name.as_bytes()),
+            replaces: None,
+            epochs: [u64::MAX; 3],
             provisioning: Provisioning::Directory {
+                invited: self.invited,
                 directories: vec![DirectoryId::ONLY],
                 link: Link { claim: "sub".to_owned(), value: Some(name.to_owned()), to: LinkTo::ExternalId },
             },

@@ -72,6 +72,13 @@ impl Settings {
         self
     }
 
+    /// The name and the issuer of the IdP, as they are written.
+    pub fn idp(&self) -> (String, String) {
+        let name = self.idps.trim_start().split_once(':').unwrap().0;
+        let issuer = self.idps.lines().find_map(|line| line.trim().strip_prefix("issuer: ")).unwrap();
+        (name.to_owned(), issuer.to_owned())
+    }
+
     /// The origin people see.
     pub fn origin(&self) -> String {
         format!("{}://{}:{}", self.scheme, self.host, self.proxy.port())

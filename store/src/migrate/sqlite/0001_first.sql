@@ -75,27 +75,44 @@ create table account (
 ) strict;
 create index account_alone on account (organization, used) where directory is null;
 
+-- The keys by which subjects are hashed, each sealed by the master key: they outlive its rotation, and whether they
+-- open says whether a master key is this database's.
+create table bar_key (
+  id integer primary key,
+  sealed blob not null,
+  since integer not null,
+  lost integer -- given up then, with the master key that opens it
+) strict;
+
+-- A subject is found by its issuer. What the IdP is called is beside it, for people.
 create table link (
   organization integer not null,
-  idp text not null,
   issuer text not null,
   subject text not null,
+  idp text not null,
   account integer not null,
   place integer not null,  -- 0: made by a login. An operator may make others
-  keyed blob not null,     -- keyed hash of (IdP, issuer, subject): what stays when the person is removed
+  keyed blob not null,     -- keyed hash of (issuer, subject): what stays when the person is removed
+  key integer not null,    -- by which bar_key
   created integer not null,
-  primary key (organization, idp, issuer, subject),
+  primary key (organization, issuer, subject),
   unique (organization, account, place),
   foreign key (organization, account) references account (organization, id) on delete cascade
 ) strict;
 
--- Subjects whose person was removed: they do not come back without a directory's word.
+-- Subjects that are kept out whatever account they come to: of a person whom the directory removed, until it brings
+-- them back; of a person whom an operator disabled, until an operator enables them.
 create table barred (
   organization integer not null,
   keyed blob not null,
+  word text not null,     -- removed, disabled
+  key integer not null,   -- by which bar_key
   account integer not null,
   since integer not null,
-  primary key (organization, keyed)
+  idp text,               -- whom it bars, as long as the account is there
+  issuer text,
+  subject text,
+  primary key (organization, keyed, word)
 ) strict, without rowid;
 create index barred_account on barred (organization, account);
 
@@ -119,6 +136,17 @@ create table session (
 ) strict, without rowid;
 create index session_account on session (organization, account);
 create index session_expires on session (expires);
+
+-- What the sessions in here were made under, written by the login that made them; compared with the configuration at
+-- every start and every reload.
+create table made_under (
+  organization integer not null,
+  idp text not null,
+  issuer text not null,
+  provisioning text not null, -- scim, invited, none
+  directory integer not null, -- 0: none
+  primary key (organization, idp, issuer, provisioning, directory)
+) strict, without rowid;
 
 -- (0, ''): the deployment; (n, ''): an organization; (n, name): an IdP. No row means 0.
 create table epoch (

@@ -1,0 +1,77 @@
+//! What the sessions in the store were made under, against what is configured. A start and a reload ask here, by the
+//! same function: before the first request is accepted, and before the reload is reported.
+
+use std::collections::BTreeSet;
+
+use portcullis_config::{File, Provisioning};
+use portcullis_policy::{DirectoryId, OrgId, Scope, Timestamp};
+use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
+
+use crate::revocation::{NotGone, Revocation};
+
+/// Why sessions that are not to be there any more may still be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StandingError {
+    /// What they were made under could not be compared, or its end not be stored.
+    #[error(
+        "what the sessions were made under could not be compared with the configuration: those of an identity provider \
+         or a provisioning that is not configured any more may stand"
+    )]
+    Store(#[from] StoreError),
+    /// It is stored, and something that was cut has not left.
+    #[error("sessions that are not configured any more have ended, but not all of their exchanges")]
+    NotGone(#[from] NotGone),
+}
+
+/// Ends every session whose identity provider, provisioning or directory is not configured any more, and brings into
+/// memory the epochs that logins begin under.
+///
+/// # Errors
+/// [`StandingError`]: a start must not serve, a reload is not done.
+pub(crate) async fn settle(
+    file: &File,
+    store: &Store,
+    revocation: &Revocation,
+    actor: &str,
+) -> Result<(), StandingError> {
+    let compared = store.stand(OrgId::ONLY, of(file), &Origin::of(actor), Timestamp::now()).await?;
+    for scope in revocation.enforce(compared).await? {
+        match scope {
+            Scope::Idp(_, idp) => tracing::warn!(
+                idp = &*idp,
+                "the identity provider of this name and issuer is not configured any more: everybody it signed in is out"
+            ),
+            _ => tracing::warn!(
+                provisioning = mode(file).word(),
+                "people come from elsewhere than before: every session has ended, and everybody signs in again"
+            ),
+        }
+    }
+    tell_stranded(file, store).await;
+    Ok(())
+}
+
+/// Warns of people who are linked through an identity provider that is not configured. Nothing hangs on it: where it
+/// cannot be read, nothing is said.
+async fn tell_stranded(file: &File, store: &Store) {
+    for stranded in store.stranded(OrgId::ONLY, &[file.idp.oidc.issuer.as_str()]).await.unwrap_or_default() {
+        tracing::warn!(idp = stranded.idp, issuer = stranded.issuer, "{}", stranded.sentence());
+    }
+}
+
+fn of(file: &File) -> Standing {
+    let mode = mode(file);
+    Standing {
+        idps: BTreeSet::from([(file.idp.name.clone(), file.idp.oidc.issuer.as_str().to_owned())]),
+        mode,
+        directories: if mode == Mode::None { BTreeSet::new() } else { BTreeSet::from([DirectoryId::ONLY]) },
+    }
+}
+
+fn mode(file: &File) -> Mode {
+    match file.provisioning {
+        Provisioning::Scim(_) => Mode::Scim,
+        Provisioning::Invited => Mode::Invited,
+        Provisioning::None => Mode::None,
+    }
+}
