@@ -1,16 +1,26 @@
 //! The program's own log: one line an event on standard error, JSON for machines or text for a terminal.
 //!
-//! Two rules are kept here, whatever is asked for. *No secret*: a library is heard at `warn` at most, because below
+//! Four rules are kept here, whatever is asked for. *No secret*: a library is heard at `warn` at most, because below
 //! that some print the heads of requests, and what it says at `warn` is cut where it begins to quote a request; a
 //! field with the name of a secret is not printed. *One event, one line*: text from outside cannot begin a second
-//! line or turn a terminal around. The access log is not made here: it is the data plane's (`docs/logging.md`).
+//! line or turn a terminal around. *Nobody waits*: lines go through a queue to a thread of their own. *No stranger
+//! writes it*: what a library says of one socket or one exchange is counted, and a line at `debug` only. The access log
+//! is not made here: it is the data plane's (`docs/logging.md`).
+
+mod queue;
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal as _, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use portcullis_policy::{escaped, shown};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry as Metrics;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -18,6 +28,8 @@ use tracing_log::NormalizeEvent as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry, reload};
+
+use queue::Queue;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +60,22 @@ impl Format {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     filter: reload::Handle<Targets, Registry>,
+    queue: Queue,
+    counts: Counts,
+}
+
+/// What the log counts, and whether it says it too.
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    dropped: Counter,
+    peers: Family<Kind, Counter>,
+    debug: Arc<AtomicBool>,
+}
+
+/// What went wrong at one socket: `handshake`, `head` or `other`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 /// The log could not be started, because another one is running in this process.
@@ -55,11 +83,14 @@ pub(crate) struct Log {
 #[error("the log could not be started: {0}")]
 pub(crate) struct LogError(String);
 
+/// How long the last words of the process may take to be read.
+const LAST: Duration = Duration::from_secs(2);
+
 impl Log {
     /// Starts the log of this process, also for libraries that speak through the crate `log`.
     ///
     /// # Errors
-    /// Where the process has a log already.
+    /// Where the process has a log already, or gets no thread for it.
     pub(crate) fn start(format: Format, level: LevelFilter) -> Result<Self, LogError> {
         let failed = |error: &dyn Error| LogError(error.to_string());
         // All that comes this way is a library's, so nothing below `warn` is ever wanted.
@@ -68,16 +99,61 @@ impl Log {
             .init()
             .map_err(|error| failed(&error))?;
         let (filter, handle) = reload::Layer::new(heard(level));
-        let lines = Lines { format, out: Mutex::new(io::stderr()) };
+        let counts = Counts::of(level);
+        let told = move |lost| missing(format, lost);
+        let queue =
+            Queue::start(io::stderr(), counts.dropped.clone(), told).map_err(|error| failed(&error))?;
+        let lines = Lines { format, queue: queue.clone(), counts: counts.clone() };
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines))
             .map_err(|error| failed(&error))?;
-        Ok(Self { filter: handle })
+        Ok(Self { filter: handle, queue, counts })
+    }
+
+    /// Has a panic told like everything else. The hook that Rust brings writes to standard error itself, and the thread
+    /// that serves would wait there with it.
+    pub(crate) fn tell_panics(&self) {
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            tracing::error!(thread = thread.name(), "the program has a fault: {panic}");
+        }));
+    }
+
+    /// Enters what the log counts.
+    pub(crate) fn register(&self, metrics: &mut Metrics) {
+        metrics.register(
+            "portcullis_log_dropped",
+            "Lines of the program's log dropped because nobody read them fast enough",
+            self.counts.dropped.clone(),
+        );
+        metrics.register(
+            "portcullis_peer_faults",
+            "Sockets that failed around an exchange, by kind: handshake, head, other",
+            self.counts.peers.clone(),
+        );
+    }
+
+    /// Waits until what was said so far is written, as long as somebody reads it, and two seconds at most.
+    pub(crate) fn flush(&self) {
+        let _ = self.queue.flush(LAST);
     }
 
     /// Takes another level from now on.
     pub(crate) fn set_level(&self, level: LevelFilter) {
         // It fails only where the log is gone, and then there is nobody to tell.
         let _ = self.filter.reload(heard(level));
+        self.counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    /// Series that are there from the start can be alerted on before the first one is counted.
+    fn of(level: LevelFilter) -> Self {
+        let counts = Self::default();
+        for kind in ["handshake", "head", "other"] {
+            drop(counts.peers.get_or_create(&Kind { kind }));
+        }
+        counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
+        counts
     }
 }
 
@@ -115,27 +191,65 @@ const HIDDEN: [&str; 9] = [
     "verifier",
 ];
 
-/// Writes each event as one line.
-struct Lines<W> {
-    format: Format,
-    out: Mutex<W>,
+/// Libraries that speak of one socket or one exchange at a time: whatever they say, a stranger may have made them say.
+const OF_PEERS: [&str; 6] = ["pingora", "h2", "hyper", "rustls", "tokio_rustls", "hickory"];
+
+/// What went wrong at one socket, where it is that; `None` where it is the program's trouble.
+fn of_a_peer(target: &str, message: &str) -> Option<Kind> {
+    let crate_name = target.split("::").next().unwrap_or_default();
+    let is_theirs = OF_PEERS.iter().any(|name| crate_name == *name || crate_name.starts_with("pingora_"));
+    // A listener that takes no more sockets is everybody's.
+    if !is_theirs || message.starts_with("Accept() failed") {
+        return None;
+    }
+    let kind = if message.contains("handshake") {
+        "handshake"
+    } else if message.contains("fails to read from downstream") || message.contains("downstream session") {
+        "head"
+    } else {
+        "other"
+    };
+    Some(Kind { kind })
 }
 
-impl<S: Subscriber, W: Write + 'static> Layer<S> for Lines<W> {
+/// Writes each event as one line.
+struct Lines {
+    format: Format,
+    queue: Queue,
+    counts: Counts,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let bridged = event.normalized_metadata();
         let metadata = bridged.as_ref().unwrap_or_else(|| event.metadata());
         let mut said = Said { ours: metadata.target().starts_with(OURS), ..Said::default() };
         event.record(&mut said);
-        let time = jiff::Timestamp::now();
-        let line = match self.format {
-            Format::Json => json(time, *metadata.level(), metadata.target(), &said),
-            Format::Text { colour } => text(time, *metadata.level(), metadata.target(), &said, colour),
-        };
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // A log that cannot be written is no reason to stop serving.
-        let _ = out.write_all(line.as_bytes());
+        let mut level = *metadata.level();
+        if let Some(kind) = of_a_peer(metadata.target(), &said.message) {
+            self.counts.peers.get_or_create(&kind).inc();
+            if !self.counts.debug.load(Ordering::Relaxed) {
+                return;
+            }
+            level = Level::DEBUG;
+        }
+        self.queue.say(line(self.format, level, metadata.target(), &said));
     }
+}
+
+fn line(format: Format, level: Level, target: &str, said: &Said) -> String {
+    let time = jiff::Timestamp::now();
+    match format {
+        Format::Json => json(time, level, target, said),
+        Format::Text { colour } => text(time, level, target, said, colour),
+    }
+}
+
+/// The line that says how many are missing before it.
+fn missing(format: Format, lost: u64) -> String {
+    let message = "lines of this log were dropped: they were not read fast enough".to_owned();
+    let fields = vec![("lost", Value::Bare(lost.to_string()))];
+    line(format, Level::WARN, "portcullis::log", &Said { ours: true, message, fields })
 }
 
 /// What an event says.
@@ -326,19 +440,31 @@ fn unquoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::io::Write;
+    use std::sync::Mutex;
 
     use super::*;
 
     /// Runs `speak` under a log of this format and level and returns its lines.
     fn lines(format: Format, level: LevelFilter, speak: impl FnOnce()) -> Vec<String> {
+        counted(format, level, speak).0
+    }
+
+    /// The same, with what was counted.
+    fn counted(format: Format, level: LevelFilter, speak: impl FnOnce()) -> (Vec<String>, Counts) {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let log = tracing_subscriber::registry()
-            .with(heard(level))
-            .with(Lines { format, out: Mutex::new(Shared(written.clone())) });
-        tracing::subscriber::with_default(log, speak);
+        let counts = Counts::of(level);
+        let tell = move |lost| missing(format, lost);
+        let queue = Queue::start(Shared(written.clone()), counts.dropped.clone(), tell).unwrap();
+        let lines = Lines { format, queue: queue.clone(), counts: counts.clone() };
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(heard(level)).with(lines),
+            speak,
+        );
+        assert!(queue.flush(Duration::from_secs(30)));
         let written = written.lock().unwrap();
-        String::from_utf8(written.clone()).unwrap().lines().map(str::to_owned).collect()
+        let lines = String::from_utf8(written.clone()).unwrap().lines().map(str::to_owned).collect();
+        (lines, counts)
     }
 
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -431,6 +557,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_makes_a_library_say_is_counted_and_no_line() {
+        let speak = || {
+            tracing::error!(target: "pingora_core::services::listening", "Downstream handshake error: eof");
+            tracing::error!(target: "pingora_core::apps::http_app", "HTTP server fails to read from downstream: x");
+            tracing::error!(target: "pingora_proxy", "Fail to proxy: x, downstream session type: H1");
+            tracing::warn!(target: "rustls::msgs::handshake", "Illegal SNI hostname received");
+            tracing::error!(target: "pingora_core::services::listening", "Accept() failed too many open files");
+            tracing::error!(target: "sqlx::query", "the disk");
+        };
+        let (said, counts) = counted(TEXT, LevelFilter::INFO, speak);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].contains("Accept() failed") && said[1].contains("the disk"), "{said:?}");
+        let count = |kind| counts.peers.get_or_create(&Kind { kind }).get();
+        assert_eq!((count("handshake"), count("head"), count("other")), (1, 2, 1));
+        let (said, _) = counted(TEXT, LevelFilter::DEBUG, speak);
+        assert_eq!(said.iter().filter(|line| line.contains(" debug ")).count(), 4, "{said:?}");
+    }
+
+    #[test]
     fn the_crate_log_is_heard_and_treated_alike() {
         // The bridge is the process's; whoever sets it first in a test run sets the same one.
         let _ = tracing_log::LogTracer::init();
@@ -475,7 +620,7 @@ mod tests {
             for format in [Format::Json, TEXT, Format::Text { colour: true }] {
                 let said = lines(format, LevelFilter::INFO, || {
                     tracing::warn!(target: "portcullis", got = %foreign, "said {foreign}");
-                    tracing::warn!(target: "hyper", got = %foreign, "said {foreign}");
+                    tracing::warn!(target: "sqlx", got = %foreign, "said {foreign}");
                 });
                 proptest::prop_assert_eq!(said.len(), 2);
                 if format == Format::Json {

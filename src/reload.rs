@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use portcullis_config::{Environment, File, Loaded, Provisioning};
 use portcullis_keys::sha256;
@@ -43,6 +44,8 @@ pub(crate) struct Reload {
     pub(crate) fetch: Renewable,
     pub(crate) log: Option<Log>,
     pub(crate) access_log: AccessLog,
+    /// `stop_grace`, in milliseconds.
+    pub(crate) grace: Arc<AtomicU64>,
 }
 
 /// What a configuration comes to, made before anything is replaced.
@@ -82,6 +85,9 @@ fn fingerprint(master: &portcullis_config::MasterKey) -> String {
     sha256(master.expose()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// How long files and secrets of a new configuration may take to be read.
+const LOAD: Duration = Duration::from_secs(60);
+
 impl Reload {
     /// Reads the file again and puts it in force.
     pub(crate) async fn reload(&self) {
@@ -92,7 +98,19 @@ impl Reload {
     }
 
     async fn apply(&self) -> bool {
-        let file = match portcullis_config::load(&self.path, &Environment::system()) {
+        // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
+        let path = self.path.clone();
+        let loading =
+            tokio::task::spawn_blocking(move || portcullis_config::load(&path, &Environment::system()));
+        let Ok(Ok(loaded)) = tokio::time::timeout(LOAD, loading).await else {
+            tracing::error!(
+                "the configuration was not read within {} s: nothing was changed, the old one stays in force. Look at its \
+                 files, and at the commands of its secrets",
+                LOAD.as_secs()
+            );
+            return false;
+        };
+        let file = match loaded {
             Ok(Loaded { file, warnings, .. }) => {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 file
@@ -147,6 +165,7 @@ impl Reload {
         if let (Some(desk), Some(clients)) = (&self.desk, settings::clients(file, &self.own.keys)) {
             desk.clients.store(Arc::new(clients));
         }
+        self.grace.store(settings::grace(file), Ordering::Relaxed);
         self.operator.invites.store(settings::invites(file), Ordering::Relaxed);
         self.health.app.store(settings::app_health(file).map(Arc::new));
         self.sessions.idle_after(settings::ms(file.session.idle));

@@ -4,6 +4,7 @@
 //! own. A start that fails says at what and what to change, and nothing is left behind.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use portcullis_session::Sessions;
 use portcullis_store::{OpenError, Store};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::admin;
@@ -74,13 +75,21 @@ pub(crate) enum StartError {
 
 /// A program that serves.
 pub(crate) struct Running {
+    /// Has the data plane take no more, and says how long what is in flight may take.
+    drain: oneshot::Sender<Duration>,
+    /// The data plane's time is up.
+    hurry: Arc<Notify>,
+    /// Ends everything else: not before the last exchange is gone.
     stop: watch::Sender<bool>,
     reload: Reload,
-    server: JoinHandle<Result<proxy::Drained, proxy::Stopped>>,
+    /// `None` once it has ended.
+    server: Option<DataPlane>,
     listeners: Vec<JoinHandle<()>>,
     /// Held for the life of the process.
     _lock: Lock,
 }
+
+type DataPlane = JoinHandle<Result<proxy::Drained, proxy::Stopped>>;
 
 /// Reads a configuration and starts, for the rehearsal.
 ///
@@ -140,6 +149,9 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
     });
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start(&target, format)?;
+    if let Some(log) = &log {
+        log.register(&mut registry);
+    }
     let gate = Gate::new(
         proxy::Parts {
             rules: settings::rules(file, policy)?,
@@ -180,8 +192,13 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
     bound.push((listen::unix("state", &file.state.join(admin::SOCKET))?, admin::router(operator.clone())));
     let (stop, stopping) = watch::channel(false);
     let listeners = bound.into_iter().map(|(bound, router)| bound.serve(router, stopping.clone())).collect();
-    let mut draining = stopping.clone();
-    let server = tokio::spawn(server.run(async move { drop(draining.wait_for(|stop| *stop).await) }, DRAIN));
+    let (drain, asked) = oneshot::channel();
+    let hurry = Arc::new(Notify::new());
+    let hurried = hurry.clone();
+    // Where nobody is left who could ask, nobody waits either.
+    let server = tokio::spawn(
+        server.run(async move { asked.await.unwrap_or_default() }, async move { hurried.notified().await }),
+    );
     Ticks {
         sessions: sessions.clone(),
         store: store.clone(),
@@ -206,38 +223,113 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         fetch,
         log,
         access_log,
+        grace: Arc::new(settings::grace(file).into()),
     };
     tell(file);
-    Ok(Running { stop, reload, server, listeners, _lock: lock })
+    Ok(Running { drain, hurry, stop, reload, server: Some(server), listeners, _lock: lock })
 }
 
 /// The number of the configuration that a start reads.
 const FIRST: u64 = 1;
-/// How long exchanges in flight may take once the process leaves.
-const DRAIN: Duration = Duration::from_secs(30);
-
 impl Running {
     /// What a reload needs.
     pub(crate) fn reload(&self) -> Reload {
         self.reload.clone()
     }
 
-    /// Leaves: no new requests, those in flight may end, then everything is written down and closed.
-    pub(crate) async fn shutdown(self) {
-        let Self { stop, reload, server, listeners, _lock } = self;
+    /// How long exchanges in flight may take once the process leaves: `stop_grace`, as the last reload has it.
+    fn grace(&self) -> Duration {
+        Duration::from_millis(self.reload.grace.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the program is to end.
+    async fn ended(&mut self, asked: impl Future<Output = ()>) -> End {
+        let Some(server) = &mut self.server else { return End::Failed };
+        let end = until_ended(server, asked).await;
+        if end == End::Failed {
+            self.server = None;
+        }
+        end
+    }
+
+    /// Leaves: no new requests, those in flight may end, then everything is written down and closed. SCIM, the admin
+    /// socket and health answer until the last exchange is gone, so that a removal in that time is heard, and enforced.
+    /// Whatever is still waited for once `hurried` says so is given up.
+    pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>) {
+        let Self { drain, hurry, stop, reload, server, listeners, _lock } = self;
         reload.health.draining.store(true, Ordering::Release);
+        let _ = drain.send(Duration::from_millis(reload.grace.load(Ordering::Relaxed)));
+        if let Some(mut server) = server {
+            let ended = tokio::select! {
+                ended = &mut server => ended,
+                () = once_true(hurried.clone()) => {
+                    hurry.notify_one();
+                    server.await
+                }
+            };
+            drained(ended);
+        }
         let _ = stop.send(true);
-        match server.await {
-            Ok(Ok(proxy::Drained { left: 0 })) => tracing::info!("every exchange has ended"),
-            Ok(Ok(proxy::Drained { left })) => tracing::warn!(left, "exchanges were broken off"),
-            Ok(Err(error)) => tracing::error!(error = %chain(&error), "the data plane has stopped"),
-            Err(error) => tracing::error!(%error, "the data plane has failed"),
+        for mut listener in listeners {
+            tokio::select! {
+                _ = &mut listener => {}
+                () = once_true(hurried.clone()) => listener.abort(),
+            }
         }
-        for listener in listeners {
-            let _ = listener.await;
+        // A disk that does not answer holds up no end either: what was acknowledged is on it.
+        let closing = async {
+            ticks::save(&reload.sessions, &reload.store).await;
+            reload.store.close().await;
+        };
+        if tokio::time::timeout(CLOSE, closing).await.is_err() {
+            tracing::warn!(
+                "the database was not closed within {} s: it is left as a crash would",
+                CLOSE.as_secs()
+            );
         }
-        ticks::save(&reload.sessions, &reload.store).await;
-        reload.store.close().await;
+    }
+}
+
+/// How long the last writes may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// What ends the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Somebody asked for it.
+    Asked,
+    /// The data plane has ended by itself: whoever started the process must know.
+    Failed,
+}
+
+/// Waits for the end: asked for, or of the data plane.
+async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) -> End {
+    tokio::select! {
+        ended = server => {
+            drained(ended.map(|ended| ended.and_then(|_| Err(proxy::Stopped::by_itself()))));
+            End::Failed
+        }
+        () = asked => End::Asked,
+    }
+}
+
+/// Says how the data plane ended.
+fn drained(ended: Result<Result<proxy::Drained, proxy::Stopped>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(proxy::Drained { silent: 0, left: 0 })) => tracing::info!("every exchange has ended"),
+        Ok(Ok(proxy::Drained { silent, left: 0 })) => {
+            tracing::info!(silent, "only streams were left on which nothing passed: they are ended");
+        }
+        Ok(Ok(proxy::Drained { left, .. })) => tracing::warn!(left, "exchanges were broken off"),
+        Ok(Err(error)) => tracing::error!(error = %chain(&error), "the data plane has stopped"),
+        Err(error) => tracing::error!(%error, "the data plane has failed"),
+    }
+}
+
+/// Waits until it is said; never, where nobody can say it any more.
+async fn once_true(mut said: watch::Receiver<bool>) {
+    if said.wait_for(|said| *said).await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -312,6 +404,20 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
             return Exit::Failed;
         }
     };
+    log.tell_panics();
+    let exit = logged(&path, &file, &warnings, limits, log.clone());
+    log.flush();
+    exit
+}
+
+/// The rest of a run, whose last lines are still to be written when it is back.
+fn logged(
+    path: &Path,
+    file: &File,
+    warnings: &[portcullis_config::Problem],
+    limits: &Limits,
+    log: Log,
+) -> Exit {
     limits.tell();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let core = match core_runtime() {
@@ -321,35 +427,98 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = core.block_on(serve(&path, &file, log));
+    let exit = core.block_on(serve(path, file, log));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
-/// Serves until a signal says otherwise: SIGTERM and SIGINT end, SIGHUP reloads.
+/// Serves until a signal says otherwise: SIGTERM and SIGINT end, and a second one ends the wait; SIGHUP reloads. No
+/// signal waits for what another one has begun.
 async fn serve(path: &Path, file: &File, log: Log) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
         tracing::error!("signals cannot be listened for");
         return Exit::Failed;
     };
-    let running = match start_with(path, file, Some(log)).await {
+    let mut asked = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let started = tokio::select! {
+        started = start_with(path, file, Some(log)) => started,
+        () = asked() => {
+            tracing::info!("asked to end before the start was done");
+            return Exit::Fine;
+        }
+    };
+    let mut running = match started {
         Ok(running) => running,
         Err(error) => {
             tracing::error!("{}", chain(&error));
             return Exit::Failed;
         }
     };
-    let reload = running.reload();
+    let reloading = tokio::spawn(reloads(hangup, running.reload()));
+    let end = running.ended(asked()).await;
+    if end == End::Asked {
+        let seconds = running.grace().as_secs();
+        tracing::info!("asked to end: no new requests, those in flight may take {seconds} s");
+    }
+    let (hurry, hurried) = watch::channel(false);
+    let mut shutdown = pin!(running.shutdown(hurried));
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload.reload().await,
+            () = &mut shutdown => break,
+            () = asked() => {
+                tracing::warn!("asked again to end: nothing more is waited for");
+                let _ = hurry.send(true);
+            }
         }
     }
-    tracing::info!("asked to end: no new requests, those in flight may take {} s", DRAIN.as_secs());
-    running.shutdown().await;
-    Exit::Fine
+    reloading.abort();
+    match end {
+        End::Asked => Exit::Fine,
+        End::Failed => Exit::Failed,
+    }
+}
+
+/// Reloads at each SIGHUP, one after another; those that come meanwhile are one. A reload that fails by a fault of ours
+/// is not the last one.
+async fn reloads(mut hangup: Signal, reload: Reload) {
+    while hangup.recv().await.is_some() {
+        let reload = reload.clone();
+        if let Err(error) = tokio::spawn(async move { reload.reload().await }).await {
+            tracing::error!(%error, "the reload failed: send SIGHUP again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_the_data_plane_is_a_failure_however_it_ends() {
+        let by_itself = tokio::spawn(async { Err(proxy::Stopped::by_itself()) });
+        let in_good_order = tokio::spawn(async { Ok(proxy::Drained { silent: 0, left: 0 }) });
+        let by_a_panic = tokio::spawn(async { panic!("a fault of ours") });
+        for mut server in [by_itself, in_good_order, by_a_panic] {
+            assert_eq!(until_ended(&mut server, pending()).await, End::Failed);
+        }
+        let mut serving = tokio::spawn(pending());
+        assert_eq!(until_ended(&mut serving, async {}).await, End::Asked);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_can_say_is_never_said() {
+        let (say, said) = watch::channel(false);
+        drop(say);
+        let waited = tokio::time::timeout(Duration::from_millis(10), once_true(said)).await;
+        assert!(waited.is_err());
+    }
 }

@@ -176,6 +176,11 @@ pub(crate) fn invites(file: &File) -> bool {
     matches!(file.provisioning, Provisioning::Invited)
 }
 
+/// How long exchanges in flight may take once the program leaves, in milliseconds.
+pub(crate) fn grace(file: &File) -> u64 {
+    u64::try_from(file.stop_grace.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Milliseconds, as the parts count them.
 pub(crate) fn ms(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

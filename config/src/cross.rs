@@ -78,6 +78,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
         prefix: document.prefix.0,
         log: document.log,
         limits: document.limits,
+        stop_grace: document.stop_grace,
         trusted_proxies: document.trusted_proxies,
         http_client: document.http_client,
         keys: document.keys,
@@ -299,6 +300,7 @@ impl Cross<'_, '_> {
         }
         span(self, "limits.head_time", limits.head_time, SECOND, HOUR);
         span(self, "limits.idle", limits.idle, SECOND, HOUR);
+        span(self, "stop_grace", document.stop_grace, Duration::ZERO, HOUR);
         self.between("limits.head", limits.head, Size::kib(8), Size::kib(512), |size| size.to_string());
         // Above it more than 256 KiB may go out after a cut (measured: 2.4 times the setting).
         let (least, most) = (Size::kib(16), Size::kib(96));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -21,6 +22,7 @@ use crate::scim::Scim;
 use crate::secret::MasterKey;
 use crate::session::Session;
 use crate::store::Store;
+use crate::units::Period;
 use crate::upstream::Upstream;
 use crate::web::PublicUrl;
 
@@ -60,6 +62,9 @@ section! {
         pub(crate) log: Log = "{}",
         /// How much a client may ask of us.
         pub(crate) limits: Limits = "{}",
+        /// How long exchanges in flight may take to end once the program is asked to leave.
+        #[schemars(with = "Period")]
+        pub(crate) stop_grace: Duration = "30s",
         /// The proxies before us, whose word on a client's address is believed.
         pub(crate) trusted_proxies: Vec<Network> = "[]",
         /// The requests we make ourselves, to the identity provider.

@@ -1,6 +1,7 @@
 //! A valid configuration: every value typed, every secret read, everything that cannot work refused.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portcullis_policy::{App, Bindings, IdentityHeaders, Policy, RulesVersion};
 
@@ -38,6 +39,8 @@ pub struct File {
     pub log: Log,
     /// How much a client may ask of us.
     pub limits: Limits,
+    /// How long exchanges in flight may take to end once the program is asked to leave.
+    pub stop_grace: Duration,
     /// Who is believed when it says whose request it passes on; empty by default.
     pub trusted_proxies: Vec<Network>,
     /// The requests we make ourselves.

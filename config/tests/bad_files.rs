@@ -101,7 +101,7 @@ fn keys_that_are_not_known() {
             (
                 "client_secret=hunter2: x\n",
                 "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
-          idps, scim, bindings, routes, session, headers, listen, store, prefix, log, limits, trusted_proxies, \
+          idps, scim, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
         ],
@@ -406,7 +406,7 @@ fn what_is_missing() {
         said_of("- a\n"),
         [
             "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, bindings, \
-         routes, session, headers, listen, store, prefix, log, limits, trusted_proxies, http_client, state, keys."
+         routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
         ]
     );
     assert_eq!(said_of("hunter2\n").len(), 1);
@@ -445,6 +445,7 @@ fn keys_that_do_not_fit_each_other() {
                 "11: session.idle: 500ms is out of bounds. Write 1s at least and 365d at most.\n12: session.absolute: \
              400d is out of bounds. Write 1s at least and 365d at most.",
             ),
+            ("stop_grace: 2h\n", "10: stop_grace: 2h is out of bounds. Write 0ms at least and 1h at most."),
             (
                 "limits:\n  head: 1KiB\n  send_buffer: 1MiB\n  head_time: 0s\n",
                 "11: limits.head: 1KiB is out of bounds. Write 8KiB at least and 512KiB at most.\n12: \

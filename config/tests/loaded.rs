@@ -99,6 +99,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((file.log.format, &file.log.access), (None, &AccessLog::Stdout));
     assert_eq!((file.limits.head.bytes(), file.limits.send_buffer.bytes()), (65536, 65536));
     assert_eq!((file.limits.head_time, file.limits.idle), (Duration::from_secs(10), Duration::from_secs(75)));
+    assert_eq!(file.stop_grace, Duration::from_secs(30));
     assert!(file.trusted_proxies.is_empty() && file.http_client.allow.is_empty() && file.keys.is_none());
     assert_eq!(file.policy(RulesVersion(7)).version(), RulesVersion(7));
 }
@@ -231,6 +232,7 @@ session: { idle: 1s, absolute: 30d, same_site: lax }
 headers: { preset: x-forwarded, user: subject }
 log: { format: text, level: trace, identity: none, client: none, access: access.log }
 limits: { head: 8KiB, head_time: 1s, idle: 1m, send_buffer: 96KiB }
+stop_grace: 2m
 trusted_proxies: [10.0.0.0/8, '::1']
 http_client: { ca_file: ca.pem, allow: ['[fd00::1]:443', idp.internal] }
 store: { sqlite: data/wiki.db }
@@ -250,6 +252,7 @@ routes:
     assert_eq!(file.database, folder.path().join("data/wiki.db"));
     assert_eq!(file.state, folder.path().join("state"));
     assert_eq!(file.keys.as_ref().unwrap().expose(), &[0xab; 32]);
+    assert_eq!(file.stop_grace, Duration::from_secs(120));
     assert_eq!(file.http_client.allow[0].port, Some(443));
     assert!(file.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
     let shown = format!("{file:?}");

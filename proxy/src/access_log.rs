@@ -1,16 +1,21 @@
 //! The access log: lines are handed to one thread, formatted there into a buffer that is used again, and written in
-//! batches. A queue that is full drops lines and says so; no request ever waits for the log.
+//! batches. A queue that is full drops lines and says so; no request ever waits for the log, and neither does a reload
+//! or an end of the program: only its own thread waits for whoever reads it.
 //!
 //! The fields are a contract (`docs/logging.md`). Never in it: cookies, tokens, secrets, query strings.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_policy::{Timestamp, shown};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::record::{Asked, Line};
 
@@ -54,11 +59,13 @@ pub enum LogError {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     queue: Option<SyncSender<Message>>,
+    /// The file was moved away.
+    moved: Arc<AtomicBool>,
 }
 
 enum Message {
     Line(Box<Line>),
-    Reopen,
+    Wake,
     Flush(SyncSender<()>),
 }
 
@@ -69,14 +76,16 @@ impl AccessLog {
     /// [`LogError`] for a file that cannot be opened, or a thread that cannot be started.
     pub fn start(target: &LogTarget, format: LogFormat) -> Result<Self, LogError> {
         let sink = match target {
-            LogTarget::Off => return Ok(Self { queue: None }),
+            LogTarget::Off => return Ok(Self { queue: None, moved: Arc::default() }),
             LogTarget::Stdout => Sink::Stdout,
             LogTarget::File(path) => Sink::File(path.clone(), open(path)?),
         };
         let (queue, lines) = sync_channel(QUEUE);
         let writer = thread::Builder::new().name("access-log".into());
-        writer.spawn(move || write_all(&lines, sink, format)).map_err(LogError::Thread)?;
-        Ok(Self { queue: Some(queue) })
+        let moved = Arc::new(AtomicBool::new(false));
+        let told = moved.clone();
+        writer.spawn(move || write_all(&lines, sink, format, &told)).map_err(LogError::Thread)?;
+        Ok(Self { queue: Some(queue), moved })
     }
 
     /// Hands a line over; false where it had to be dropped.
@@ -84,20 +93,29 @@ impl AccessLog {
         self.queue.as_ref().is_none_or(|queue| queue.try_send(Message::Line(line)).is_ok())
     }
 
-    /// Opens the file again, for whoever has moved it away.
+    /// Has the file opened again, for whoever has moved it away: by its own thread, which never holds up the caller.
     pub fn reopen(&self) {
         if let Some(queue) = &self.queue {
-            let _ = queue.send(Message::Reopen);
+            self.moved.store(true, Ordering::Release);
+            let _ = queue.try_send(Message::Wake); // a full queue wakes it too
         }
     }
 
-    /// Waits until everything handed over so far is written.
-    pub fn flush(&self) {
-        if let Some(queue) = &self.queue {
-            let (done, written) = sync_channel(1);
-            if queue.send(Message::Flush(done)).is_ok() {
-                let _ = written.recv();
+    /// Waits until everything handed over so far is written, for `limit` at most; whether it is.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let Some(queue) = &self.queue else { return true };
+        let until = Instant::now() + limit;
+        let (done, written) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            match queue.try_send(message) {
+                Ok(()) => {
+                    return written.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok();
+                }
+                Err(TrySendError::Full(back)) if Instant::now() < until => message = back,
+                Err(_) => return false,
             }
+            thread::sleep(REST);
         }
     }
 }
@@ -131,24 +149,27 @@ impl Sink {
     }
 }
 
+/// Opens a file for appending. One that is a pipe must have its reader already: to wait for one could take for ever.
 fn open(path: &Path) -> Result<File, LogError> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(|cause| LogError::Open(path.into(), cause))
+    let fault = |cause| LogError::Open(path.into(), cause);
+    let waits_not = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file =
+        OpenOptions::new().create(true).append(true).custom_flags(waits_not).open(path).map_err(fault)?;
+    // Written to it is with waiting, by a thread that may wait.
+    let flags = fcntl_getfl(&file).map_err(|cause| fault(cause.into()))?;
+    fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(|cause| fault(cause.into()))?;
+    Ok(file)
 }
 
-fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat) {
+fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat, moved: &AtomicBool) {
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut failing = false;
     while let Ok(first) = lines.recv() {
         let mut waiting = Vec::new();
-        let mut reopen = false;
         for message in std::iter::once(first).chain(lines.try_iter().take(QUEUE)) {
             match message {
                 Message::Line(line) => write_line(&mut buffer, &line, format),
-                Message::Reopen => reopen = true,
+                Message::Wake => {}
                 Message::Flush(done) => waiting.push(done),
             }
         }
@@ -162,7 +183,7 @@ fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat) {
             Err(_) => {}
         }
         buffer.clear();
-        if reopen {
+        if moved.swap(false, Ordering::Acquire) {
             sink.reopen();
         }
         if waiting.is_empty() {
@@ -462,16 +483,36 @@ mod tests {
         let path = folder.path().join("access.log");
         let log = AccessLog::start(&LogTarget::File(path.clone()), LogFormat::Text).unwrap();
         assert!(log.write(Box::new(line())));
-        log.flush();
+        assert!(log.flush(Duration::from_secs(30)));
         let moved = folder.path().join("access.log.1");
         std::fs::rename(&path, &moved).unwrap();
         log.reopen();
-        log.flush();
+        assert!(log.flush(Duration::from_secs(30)));
         assert!(log.write(Box::new(line())));
         assert!(log.write(Box::new(line())));
-        log.flush();
+        assert!(log.flush(Duration::from_secs(30)));
         let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&moved), lines(&path)), (1, 2));
+    }
+
+    #[test]
+    fn a_reader_that_stalls_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let target = LogTarget::File(path.clone());
+        let error = AccessLog::start(&target, LogFormat::Json).unwrap_err();
+        assert!(
+            matches!(&error, LogError::Open(..)),
+            "a pipe nobody reads is an error, not a wait: {error:?}"
+        );
+
+        let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // both, so that it does not wait
+        let log = AccessLog::start(&target, LogFormat::Json).unwrap();
+        while log.write(Box::new(line())) {} // until pipe, batch and queue are full
+        log.reopen();
+        assert!(!log.flush(Duration::from_millis(50)), "the limit holds");
+        drop(reader);
     }
 
     #[test]

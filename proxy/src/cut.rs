@@ -55,6 +55,10 @@ pub(crate) struct Slot {
     late: AtomicBool,
     /// The whole head has been read.
     begun: AtomicBool,
+    /// The tick at which something last passed, in either direction.
+    moved: AtomicU64,
+    /// It has become a stream, which may go on for ever without a word.
+    streams: AtomicBool,
     /// What its own task has turned it into: [`RUNS`], [`ENDS`] or [`GOES_ON`].
     turn: AtomicU8,
     /// The application's socket while its answer is waited for; -1 otherwise.
@@ -98,6 +102,24 @@ impl Slot {
     pub(crate) fn head_is_read(&self) {
         self.begun.store(true, Ordering::Relaxed);
         self.due.store(0, Ordering::Relaxed);
+    }
+
+    /// Something passed, in either direction.
+    pub(crate) fn moves(&self) {
+        self.moved.store(self.socket.clock.now.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// From here on it is a stream: an upgrade, or an answer that has no end of its own.
+    pub(crate) fn streams(&self) {
+        self.moves();
+        self.streams.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it would hold up an end of the program for nothing: a stream on which nothing has passed since `tick`,
+    /// or a connection between two requests.
+    fn rests_since(&self, tick: u64) -> bool {
+        !self.begun.load(Ordering::Relaxed)
+            || self.streams.load(Ordering::Relaxed) && self.moved.load(Ordering::Relaxed) < tick
     }
 
     /// The application's socket is connected; its answer must begin in time. A later call begins anew.
@@ -190,6 +212,13 @@ impl Clock {
         }
     }
 
+    /// Whether all that is left is streams on which nothing has passed for `silence`.
+    pub(crate) fn only_silence(&self, silence: Duration) -> bool {
+        let ticks = u64::try_from(silence.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX);
+        let since = self.now.load(Ordering::Relaxed).saturating_sub(ticks);
+        self.shards.iter().all(|shard| shard.0.lock().iter().all(|(_, slot)| slot.rests_since(since)))
+    }
+
     /// The tick that is surely not before `limit` has passed.
     fn at(&self, limit: Duration) -> u64 {
         let ticks = limit.as_millis().div_ceil(TICK.as_millis());
@@ -207,6 +236,8 @@ fn enter(socket: &Arc<Socket>, head_within: Option<Duration>) -> Watched {
         due: AtomicU64::new(head_within.map_or(0, |limit| clock.at(limit))),
         late: AtomicBool::new(false),
         begun: AtomicBool::new(head_within.is_none()),
+        moved: AtomicU64::new(clock.now.load(Ordering::Relaxed)),
+        streams: AtomicBool::new(false),
         turn: AtomicU8::new(RUNS),
         upstream: AtomicI32::new(-1),
         next: Next::default(),
@@ -456,6 +487,27 @@ mod tests {
         assert!(!is_late(&watched));
         (0..3).for_each(|_| clock.tick());
         assert!(is_late(&watched));
+    }
+
+    #[test]
+    fn silence_is_of_streams_alone_and_takes_its_time() {
+        let clock = Clock::new();
+        let silence = TICK * 2;
+        assert!(clock.only_silence(silence));
+        let (stream, waiting) = (enter(&clock, None), enter(&clock, Some(TICK)));
+        stream.slot.streams();
+        (0..2).for_each(|_| clock.tick());
+        assert!(!clock.only_silence(silence), "not yet, and a moment may be cut short by no tick");
+        clock.tick();
+        assert!(clock.only_silence(silence), "a connection between two requests is nothing");
+        stream.slot.moves();
+        assert!(!clock.only_silence(silence));
+        (0..3).for_each(|_| clock.tick());
+        assert!(clock.only_silence(silence));
+        // An answer that the application is still thinking about is not silence.
+        waiting.slot.head_is_read();
+        (0..99).for_each(|_| clock.tick());
+        assert!(!clock.only_silence(silence));
     }
 
     #[test]

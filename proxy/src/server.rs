@@ -91,14 +91,27 @@ pub enum StartError {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Exchanges that were still in flight when the limit was reached, and were broken off.
+    /// Streams that were ended because nothing else was left, and nothing passed on them.
+    pub silent: usize,
+    /// Exchanges that were still in flight when the time was up, and were broken off.
     pub left: usize,
 }
 
-/// The listeners stopped by themselves, which they never do.
+/// A part of the data plane stopped by itself, which none ever does.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy's listeners stopped")]
-pub struct Stopped(#[source] tokio::task::JoinError);
+#[error("{what} of the proxy stopped")]
+pub struct Stopped {
+    what: &'static str,
+    #[source]
+    cause: Option<tokio::task::JoinError>,
+}
+
+impl Stopped {
+    /// The end of all of it, though nobody asked for one.
+    pub fn by_itself() -> Self {
+        Self { what: "everything", cause: None }
+    }
+}
 
 /// The data plane, bound and ready.
 pub struct Server {
@@ -173,18 +186,30 @@ impl Server {
         self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Serves until `shutdown` is ready; then takes no more, and gives what is in flight `limit` to end.
+    /// Serves until `stop` is ready; then takes no more, and gives what is in flight as long as `stop` says to end.
+    /// Once nothing is left but streams on which nothing passes, they are ended at once: by themselves they never would.
+    /// With `hurry` the wait is over.
     ///
     /// # Errors
-    /// [`Stopped`] where the listeners end before.
-    pub async fn run(self, shutdown: impl Future<Output = ()>, limit: Duration) -> Result<Drained, Stopped> {
+    /// [`Stopped`] where the listeners or the clock of the limits end before.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = Duration>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<Drained, Stopped> {
         let Self { gate, threads, handle, proxy, limits, bound } = self;
         let (clock, sockets) = (Clock::new(), Arc::new(AtomicUsize::new(0)));
-        handle.spawn(clock.clone().run());
+        let mut ticking = handle.spawn(clock.clone().run());
         let mut fds = Fds::new();
         let mut service = Service::new(
             "proxy".into(),
-            Door { proxy: Arc::new(proxy), gate: gate.clone(), clock, limits, sockets: sockets.clone() },
+            Door {
+                proxy: Arc::new(proxy),
+                gate: gate.clone(),
+                clock: clock.clone(),
+                limits,
+                sockets: sockets.clone(),
+            },
         );
         for bound in bound {
             let name = bound.address.to_string();
@@ -198,21 +223,23 @@ impl Server {
             fds.add(name, bound.socket.into_raw_fd());
         }
         let fds = Arc::new(parking_lot::Mutex::new(fds));
-        let (stop, stopping) = watch::channel(false);
+        let (last_call, stopping) = watch::channel(false);
         let mut serving = handle.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
-        tokio::select! {
-            () = shutdown => {}
-            ended = &mut serving => {
-                return ended.map(|()| Drained { left: 0 }).map_err(Stopped);
-            }
-        }
+        let limit = tokio::select! {
+            limit = stop => limit,
+            ended = &mut serving => return Err(Stopped { what: "the listeners", cause: ended.err() }),
+            ended = &mut ticking => return Err(Stopped { what: "the clock", cause: ended.err() }),
+        };
         gate.draining.store(true, Ordering::Relaxed);
-        let _ = stop.send(true);
+        let _ = last_call.send(true);
         let live = || usize::try_from(gate.recorder.metrics.live.get()).unwrap_or_default();
         let emptied = async {
             let _ = serving.await; // no listener is left
-            while live() > 0 {
+            while live() > 0 && !clock.only_silence(SILENCE) {
                 tokio::time::sleep(LOOK).await;
+            }
+            if live() > 0 {
+                return;
             }
             // HTTP/2 writes the last bytes of an answer after its exchange has ended.
             let _ = tokio::time::timeout(LAST, async {
@@ -222,11 +249,16 @@ impl Server {
             })
             .await;
         };
-        let left = if tokio::time::timeout(limit, emptied).await.is_ok() { 0 } else { live() };
+        let drained = tokio::select! {
+            () = emptied => Drained { silent: live(), left: 0 },
+            () = tokio::time::sleep(limit) => Drained { silent: 0, left: live() },
+            () = hurry => Drained { silent: 0, left: live() },
+        };
         // Tasks are dropped here, and with them whatever is left; each writes its line.
         threads.end().await;
-        gate.recorder.log.flush();
-        Ok(Drained { left })
+        let log = gate.recorder.log.clone();
+        let _ = tokio::task::spawn_blocking(move || log.flush(LAST)).await;
+        Ok(drained)
     }
 }
 
@@ -235,6 +267,8 @@ const POOL: usize = 512;
 /// Heads are small and read at once; 16 KiB join the head and the body of most answers in one write.
 const READ_BUFFER: usize = 4 * 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
+/// A stream on which nothing has passed for so long holds up no end of the program (docs/operating.md).
+const SILENCE: Duration = Duration::from_secs(2);
 /// How often a drain looks whether it is done, and how long dropping the rest may take.
 const LOOK: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(2);

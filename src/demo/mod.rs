@@ -154,8 +154,9 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
         );
         end.wait().await;
     }
+    let (_patient, never) = tokio::sync::watch::channel(false);
     // A browser may still hold a connection open; the rehearsal does not wait for it for ever.
-    let _ = timeout(GRACE, running.shutdown()).await;
+    let _ = timeout(GRACE, running.shutdown(never)).await;
     played
 }
 

@@ -13,6 +13,7 @@ mod canaille;
 mod conformance;
 mod headers;
 mod in_a_browser;
+mod leaving;
 mod logs;
 mod refusals;
 mod restart;

@@ -84,6 +84,7 @@ impl Underway {
     pub(crate) fn took(&mut self, length: usize) {
         self.record.note(|line| line.bytes_in += length as u64);
         self.open.took();
+        self.slot.moves();
         self.slot.goes_on(self.place().site().upstream.first_byte_timeout);
     }
 
@@ -91,6 +92,7 @@ impl Underway {
     pub(crate) fn gave(&mut self, length: usize) {
         self.record.note(|line| line.bytes_out += length as u64);
         self.open.gave();
+        self.slot.moves();
     }
 
     /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut
@@ -111,7 +113,11 @@ impl Underway {
         }
         self.slot.waits_no_more();
         self.record.answered(head.status.as_u16());
-        if let Err(ended) = self.open.answered(super::is_stream(head.status, &head.headers)) {
+        let is_stream = super::is_stream(head.status, &head.headers);
+        if is_stream {
+            self.slot.streams();
+        }
+        if let Err(ended) = self.open.answered(is_stream) {
             self.record.cut_short(ended);
             self.slot.end().await;
         }

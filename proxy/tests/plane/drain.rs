@@ -43,6 +43,19 @@ async fn what_is_in_flight_is_served_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn silent_streams_alone_hold_no_end_up() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_secs(600)).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut socket = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    socket.until("ready\n").await;
+    let drained = rig.stop().await; // ten minutes are allowed, and the socket would stay for ever
+    assert_eq!((drained.silent, drained.left), (1, 0));
+    let _ = socket.rest().await;
+    assert_eq!(rig.lines("/socket", 1).await[0]["ended"], "stopped");
+    assert_eq!(rig.sessions.figures().exchanges, 0, "nothing is left in the register");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_end_is_broken_off_and_written_down() {
     let mut rig = Rig::draining(Wish::default(), Duration::from_millis(300)).await;
     let cookie = format!("Cookie: {}", rig.alice());

@@ -169,8 +169,13 @@ impl Rig {
             Server::bind(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2)).unwrap();
         let addresses = server.addresses();
         let (stop, stopped) = oneshot::channel();
-        let running =
-            tokio::spawn(async move { server.run(async move { drop(stopped.await) }, drain).await.unwrap() });
+        let running = tokio::spawn(async move {
+            let stop = async move {
+                drop(stopped.await);
+                drain
+            };
+            server.run(stop, std::future::pending()).await.unwrap()
+        });
         Self {
             upstream,
             address: addresses[0],
@@ -279,7 +284,7 @@ impl Rig {
     pub(crate) async fn lines(&self, path: &str, count: usize) -> Vec<serde_json::Value> {
         let mut found = Vec::new();
         wait_for(|| {
-            self.log.flush();
+            self.log.flush(Duration::from_secs(10));
             let text = std::fs::read_to_string(&self.log_path).unwrap();
             let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
             found = lines.filter(|line| line["path"] == path).collect();

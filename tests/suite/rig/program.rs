@@ -40,8 +40,14 @@ impl Program {
 
     /// Starts it, for the first time or again on the same state, and waits until `/readyz` says yes.
     pub async fn begin(&mut self) {
+        let log = |name: &str| open_log(self.folder.path(), name).into();
+        self.begin_into(log("stdout.log"), log("stderr.log")).await;
+    }
+
+    /// The same, with standard output and error somewhere else.
+    pub async fn begin_into(&mut self, stdout: Stdio, stderr: Stdio) {
         assert!(self.child.is_none(), "it runs");
-        self.child = Some(spawn(self.folder.path()));
+        self.child = Some(spawn(self.folder.path(), stdout, stderr));
         let health = self.settings.health;
         let ready = async {
             loop {
@@ -258,11 +264,15 @@ pub fn write_files(folder: &Path, settings: &Settings) {
     write("portcullis.yaml", &settings.yaml(folder));
 }
 
-fn spawn(folder: &Path) -> Child {
-    let log = |name: &str| File::options().append(true).create(true).open(folder.join(name)).unwrap();
+/// A file of the test's folder that standard output or error goes to.
+pub fn open_log(folder: &Path, name: &str) -> File {
+    File::options().append(true).create(true).open(folder.join(name)).unwrap()
+}
+
+fn spawn(folder: &Path, stdout: Stdio, stderr: Stdio) -> Child {
     let mut command = binary();
     command.arg("run").arg("-c").arg(folder.join("portcullis.yaml")).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(log("stdout.log")).stderr(log("stderr.log")).spawn().unwrap()
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap()
 }
 
 fn read_log(folder: &Path) -> String {
