@@ -149,7 +149,7 @@ impl Counts {
     /// Series that are there from the start can be alerted on before the first one is counted.
     fn of(level: LevelFilter) -> Self {
         let counts = Self::default();
-        for kind in ["handshake", "head", "other"] {
+        for kind in ["handshake", "other"] {
             drop(counts.peers.get_or_create(&Kind { kind }));
         }
         counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
@@ -202,13 +202,7 @@ fn of_a_peer(target: &str, message: &str) -> Option<Kind> {
     if !is_theirs || message.starts_with("Accept() failed") {
         return None;
     }
-    let kind = if message.contains("handshake") {
-        "handshake"
-    } else if message.contains("fails to read from downstream") || message.contains("downstream session") {
-        "head"
-    } else {
-        "other"
-    };
+    let kind = if message.contains("handshake") { "handshake" } else { "other" };
     Some(Kind { kind })
 }
 
@@ -560,8 +554,8 @@ mod tests {
     fn what_a_stranger_makes_a_library_say_is_counted_and_no_line() {
         let speak = || {
             tracing::error!(target: "pingora_core::services::listening", "Downstream handshake error: eof");
-            tracing::error!(target: "pingora_core::apps::http_app", "HTTP server fails to read from downstream: x");
-            tracing::error!(target: "pingora_proxy", "Fail to proxy: x, downstream session type: H1");
+            tracing::error!(target: "pingora_core::protocols", "a socket failed");
+            tracing::error!(target: "hyper::proto", "a connection failed");
             tracing::warn!(target: "rustls::msgs::handshake", "Illegal SNI hostname received");
             tracing::error!(target: "pingora_core::services::listening", "Accept() failed too many open files");
             tracing::error!(target: "sqlx::query", "the disk");
@@ -570,7 +564,7 @@ mod tests {
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("Accept() failed") && said[1].contains("the disk"), "{said:?}");
         let count = |kind| counts.peers.get_or_create(&Kind { kind }).get();
-        assert_eq!((count("handshake"), count("head"), count("other")), (1, 2, 1));
+        assert_eq!((count("handshake"), count("other")), (1, 3));
         let (said, _) = counted(TEXT, LevelFilter::DEBUG, speak);
         assert_eq!(said.iter().filter(|line| line.contains(" debug ")).count(), 4, "{said:?}");
     }

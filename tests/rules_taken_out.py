@@ -53,9 +53,9 @@ ROWS = [
          "                _ => None,"),
     ], "revocation::a_role_that_is_lost"),
     ("R8: an answer is judged again when its head makes it a stream", [
-        ("proxy/src/forward/underway.rs",
-         "self.open.answered(super::is_stream(head.status, &head.headers))",
-         "self.open.answered(false)"),
+        ("proxy/src/forward.rs",
+         "exchange.open.answered(is_stream)",
+         "exchange.open.answered(false)"),
     ], "revocation::streams_that_carry"),
     ("standing: a start compares what sessions were made under", [
         ("src/run.rs", '    standing::settle(file, &store, &revocation, "start").await?;\n', ""),
@@ -97,9 +97,9 @@ ROWS = [
          "            let _ = (ended, revocation);\n"),
     ], "revocation::a_logout_ends_that_session_only"),
     ("R10: an HTTP/1 socket is reset", [
-        ("proxy/src/cut.rs",
-         "        let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));\n",
-         "        let _ = socket;\n"),
+        ("proxy/src/socket.rs",
+         "    let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));\n",
+         "    let _ = (socket, Duration::ZERO);\n"),
     ], "revocation::a_slow_download"),
     ("R10: little waits in a socket", [
         ("proxy/src/server.rs",

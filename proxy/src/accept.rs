@@ -6,10 +6,13 @@
 
 use std::net::IpAddr;
 
-use http::header::{HOST, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
+use crate::forward::connection_options;
 use crate::networks::Networks;
 use crate::strip::Strip;
 
@@ -48,6 +51,12 @@ pub(crate) enum Unacceptable {
     Method,
     /// It has no path.
     NoTarget,
+    /// `Connection` names what may not be taken out.
+    Connection,
+    /// `:authority` and `Host` name two hosts.
+    OtherHost,
+    /// A WebSocket is asked for with a body: its end and the first frame could not be told apart.
+    UpgradeWithBody,
 }
 
 impl Unacceptable {
@@ -58,6 +67,9 @@ impl Unacceptable {
             Self::Target => "target_too_long",
             Self::Method => "method",
             Self::NoTarget => "no_target",
+            Self::Connection => "connection_field",
+            Self::OtherHost => "other_host",
+            Self::UpgradeWithBody => "upgrade_with_body",
         }
     }
 }
@@ -85,18 +97,33 @@ impl Accept {
         bytes: usize,
         peer: IpAddr,
     ) -> Result<Head<'a>, Unacceptable> {
-        let target = parts.uri.path_and_query().ok_or(Unacceptable::NoTarget)?;
         if matches!(parts.method.as_str(), "TRACE" | "TRACK" | "CONNECT") {
             return Err(Unacceptable::Method);
         }
+        let target = parts.uri.path_and_query().ok_or(Unacceptable::NoTarget)?;
         if target.as_str().len() > TARGET {
             return Err(Unacceptable::Target);
         }
         if bytes > self.head || parts.headers.len() > FIELDS {
             return Err(Unacceptable::Head);
         }
+        if !self.may_be_named(&parts.headers) {
+            return Err(Unacceptable::Connection);
+        }
+        if parts.headers.contains_key(UPGRADE) && has_body(&parts.headers) {
+            return Err(Unacceptable::UpgradeWithBody);
+        }
         let authority = parts.uri.authority().map(|authority| authority.as_str());
         let field = || parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        if let Some(authority) = authority
+            && parts
+                .headers
+                .get_all(HOST)
+                .iter()
+                .any(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()))
+        {
+            return Err(Unacceptable::OtherHost);
+        }
         Ok(Head {
             method: &parts.method,
             target,
@@ -107,15 +134,62 @@ impl Accept {
     }
 }
 
-/// Fields that ask for another protocol and are not carried: every `Upgrade` but a WebSocket's on an HTTP/1.1 GET.
-pub(crate) fn unwanted_upgrade(parts: &http::request::Parts) -> &'static [HeaderName] {
-    static BOTH: [HeaderName; 2] = [UPGRADE, HTTP2_SETTINGS];
-    let Some(upgrade) = parts.headers.get(UPGRADE) else { return &[] };
-    let is_websocket = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
-        && parts.headers.get_all(UPGRADE).iter().nth(1).is_none()
-        && parts.version == Version::HTTP_11
-        && parts.method == Method::GET;
-    if is_websocket { &[] } else { &BOTH }
+/// Drops what asks for another protocol and is not carried: every `Upgrade` but a WebSocket's opening handshake.
+pub(crate) fn drop_unwanted_upgrade(parts: &mut http::request::Parts) {
+    if parts.headers.contains_key(UPGRADE) && !is_opening_handshake(parts) {
+        parts.headers.remove(UPGRADE);
+        parts.headers.remove(HTTP2_SETTINGS);
+    }
+}
+
+/// RFC 6455 §4.2.1: a GET of HTTP/1.1 with each of these fields once.
+fn is_opening_handshake(parts: &http::request::Parts) -> bool {
+    let only = |name: &HeaderName| {
+        let mut all = parts.headers.get_all(name).iter();
+        all.next().filter(|_| all.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && connection_options(&parts.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        && only(&UPGRADE).is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && only(&SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24)
+        && only(&SEC_WEBSOCKET_VERSION) == Some(b"13")
+}
+
+/// Whether a body was announced.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
+}
+
+/// What `Connection` may not take out (design §12), and how much it may name.
+const PROTECTED: [&str; 6] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "content-length",
+    "transfer-encoding",
+];
+const NAMED: usize = 9;
+
+impl Accept {
+    /// Whether `Connection` names only what a client may take out with it (RFC 9110 §7.6.1).
+    fn may_be_named(&self, headers: &HeaderMap) -> bool {
+        let may_be = |option: &[u8]| {
+            HeaderName::from_bytes(option).is_ok_and(|name| {
+                let name = name.as_str();
+                !PROTECTED.contains(&name)
+                    && !name.starts_with("sec-websocket-")
+                    && !self.strip.is_listed(name)
+            })
+        };
+        !headers.contains_key(CONNECTION)
+            || (connection_options(headers).take(NAMED + 1).count() <= NAMED
+                && connection_options(headers).all(may_be))
+    }
 }
 
 #[cfg(test)]
@@ -166,12 +240,33 @@ mod tests {
 
     #[test]
     fn only_a_websocket_may_be_asked_for() {
-        let dropped = |method, fields: &[_]| !unwanted_upgrade(&parts(method, "/", fields)).is_empty();
-        assert!(!dropped("GET", &[("upgrade", "WebSocket")]));
+        let dropped = |method, fields: &[_]| {
+            let mut parts = parts(method, "/", fields);
+            let asks = parts.headers.contains_key(UPGRADE);
+            drop_unwanted_upgrade(&mut parts);
+            asks && !parts.headers.contains_key(UPGRADE)
+        };
+        let handshake = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+        ];
+        assert!(!dropped("GET", &handshake));
         assert!(!dropped("GET", &[]));
-        assert!(dropped("POST", &[("upgrade", "websocket")]));
-        assert!(dropped("GET", &[("upgrade", "h2c")]));
-        assert!(dropped("GET", &[("upgrade", "websocket, h2c")]));
-        assert!(dropped("GET", &[("upgrade", "websocket"), ("upgrade", "h2c")]));
+        assert!(dropped("POST", &handshake));
+        for at in [0, 2, 3] {
+            let without: Vec<_> =
+                handshake.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, f)| *f).collect();
+            assert!(dropped("GET", &without), "{without:?}");
+        }
+        for (at, value) in [(0, "close"), (1, "h2c"), (1, "websocket, h2c"), (2, "x"), (3, "8")] {
+            let mut other = handshake;
+            other[at].1 = value;
+            assert!(dropped("GET", &other), "{other:?}");
+        }
+        for twice in handshake.iter().skip(1) {
+            assert!(dropped("GET", &[&handshake[..], &[*twice]].concat()), "{twice:?}");
+        }
     }
 }

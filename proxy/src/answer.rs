@@ -6,30 +6,26 @@
 
 mod detail;
 mod own;
-mod send;
+mod refuse;
 
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use pingora::proxy::Session as Exchange;
-use pingora::{Error, ErrorSource, ErrorType};
-use portcullis_keys::Random;
 use portcullis_policy::DenyReason;
 use portcullis_session::Ended;
 
 pub use self::detail::Detail;
-use self::detail::{Seen, Trouble};
-use self::send::{drain, drain_small, send};
+pub(crate) use self::detail::Trouble;
+pub(crate) use self::refuse::{AskedBy, own};
 use crate::accept::Unacceptable;
-use crate::gate::{Gate, Passage};
 use crate::kind::Kind;
-use crate::pages::{RefusalKind, Refused};
-use crate::record::{Decision, Record};
+use crate::pages::RefusalKind;
+use crate::record::Decision;
 use crate::rules::Place;
+use crate::wire::Malformed;
 
 /// Why a request does not go up, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +68,18 @@ impl From<Unacceptable> for Refusal {
             Unacceptable::Head => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Unacceptable::Target => StatusCode::URI_TOO_LONG,
             Unacceptable::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Unacceptable::NoTarget => StatusCode::BAD_REQUEST,
+            Unacceptable::NoTarget
+            | Unacceptable::Connection
+            | Unacceptable::OtherHost
+            | Unacceptable::UpgradeWithBody => StatusCode::BAD_REQUEST,
         };
         Self::Unacceptable(why.word(), status)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(why: Malformed) -> Self {
+        Self::Unacceptable(why.word(), why.status())
     }
 }
 
@@ -134,6 +139,7 @@ impl Refusal {
 
     fn decision(self) -> Decision {
         match self.status() {
+            _ if matches!(self, Self::Unacceptable(..)) => Decision::Bad,
             StatusCode::UNAUTHORIZED => Decision::Login,
             StatusCode::FORBIDDEN => Decision::Deny,
             status if status.is_server_error() => Decision::Fault,
@@ -279,136 +285,6 @@ fn few_words(kind: RefusalKind, reference: &str) -> String {
         RefusalKind::Unproven => "It cannot be checked right now that you may be here. Please try again.",
     };
     format!("{what} Reference: {reference}")
-}
-
-impl Gate {
-    /// Refuses a request. Its record says why.
-    pub(crate) async fn refuse(&self, exchange: &mut Exchange, record: &mut Record, why: Refusal) {
-        self.refuse_for(exchange, record, why, None).await;
-    }
-
-    /// The same where something went wrong on the way to the application.
-    async fn refuse_for(
-        &self,
-        exchange: &mut Exchange,
-        record: &mut Record,
-        why: Refusal,
-        trouble: Option<&Trouble>,
-    ) {
-        let reference = Random::system().reference();
-        let head = exchange.req_header();
-        let kind = Kind::of(&head.method, &head.headers);
-        let place = record.place().cloned();
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let asker = Asker { kind, place: place.as_ref(), target: &target, reference: &reference };
-        let mut answer = refusal(why, &asker);
-        record.decided(why.decision(), why.reason());
-        let (status, needs_page) = (answer.status(), kind.is_page() && answer.body().is_empty());
-        if status != StatusCode::SEE_OTHER {
-            self.tell(exchange.req_header(), record, why, trouble);
-            record.note(|line| line.reference = Some(reference.clone()));
-        }
-        if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
-            let told = why.told(kind);
-            let refused =
-                Refused { status, kind: told, reference: reference.clone(), login_url: login(place, None) };
-            self.page_of(exchange, record, place, refused, &mut answer).await;
-            if answer.body().is_empty() {
-                *answer.body_mut() = Bytes::from(format!("{}\n", few_words(told, &reference)));
-                set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-            }
-        }
-        if kind == Kind::WebSocket {
-            exchange.set_keepalive(None);
-        }
-        drain_small(exchange).await;
-        send(exchange, record, answer).await;
-        drain(exchange).await;
-    }
-
-    /// Puts into the record what a refusal was decided by.
-    fn tell(&self, head: &Parts, record: &mut Record, why: Refusal, trouble: Option<&Trouble>) {
-        let place = record.place().cloned();
-        let rules = place.as_ref().map_or_else(|| self.rules.load_full(), |place| place.rules().clone());
-        let Some(line) = record.line() else { return };
-        let seen = Seen { rules: &rules, place: place.as_ref(), parts: head, line, idle: self.idle, trouble };
-        let rule = matches!(why, Refusal::Denied(DenyReason::Role)).then(|| seen.rule().cloned()).flatten();
-        let detail = self.recorder.takes_references().then(|| Box::new(seen.told(why)));
-        record.note(|line| {
-            line.refused_by = rule;
-            line.detail = detail;
-        });
-    }
-
-    /// Answers where the application or the client failed. Says the status, 0 where there was nobody to answer.
-    pub(crate) async fn fault(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> u16 {
-        let has_begun = exchange.response_written().is_some_and(|head| !head.status.is_informational());
-        let Passage::Open(underway) = passage else {
-            let _ = exchange.respond_error(StatusCode::INTERNAL_SERVER_ERROR.as_u16()).await;
-            return StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-        };
-        let Some(why) = fault_of(error, underway.was_late()) else { return 0 };
-        let (metrics, is_ours) =
-            (&self.recorder.metrics, why != Refusal::BodySlow && why.status().is_server_error());
-        let counter = match why {
-            Refusal::Slow => &metrics.slow,
-            _ if has_begun => &metrics.broken,
-            _ => &metrics.unreachable,
-        };
-        if is_ours {
-            counter.inc();
-        }
-        let place = underway.place().clone();
-        let trouble =
-            is_ours.then(|| Trouble::of(error, why == Refusal::Slow, has_begun, &place.site().upstream));
-        if has_begun {
-            // The client sees the broken end: nothing closes the body for it. Nobody is shown a number, but the line
-            // of the access log has one, and it leads here.
-            if let Some(trouble) = &trouble {
-                underway.record.note(|line| line.reference = Some(Random::system().reference()));
-                self.tell(exchange.req_header(), &mut underway.record, why, Some(trouble));
-                say(&place, &underway.record, trouble, "broke off its answer");
-            }
-            return 0;
-        }
-        self.refuse_for(exchange, &mut underway.record, why, trouble.as_ref()).await;
-        if let Some(trouble) = &trouble {
-            let what = match why {
-                Refusal::Slow => "did not begin to answer in time",
-                Refusal::Unreachable => "cannot be reached",
-                _ => "was not answered for, by a fault on our side",
-            };
-            say(&place, &underway.record, trouble, what);
-        }
-        why.status().as_u16()
-    }
-}
-
-/// Tells the log what is wrong with the application.
-fn say(place: &Place, record: &Record, trouble: &Trouble, what: &str) {
-    let Trouble { upstream, cause, limit, .. } = trouble;
-    let reference = record.line().and_then(|line| line.reference.as_deref());
-    let (app, limit) = (&*place.site().name, limit.as_deref());
-    tracing::warn!("ref" = reference, app, upstream, cause, limit, "the application {what}");
-}
-
-/// What a failed exchange is answered with; `None` where the client is gone.
-fn fault_of(error: &Error, was_late: bool) -> Option<Refusal> {
-    use ErrorType::{
-        ConnectionClosed, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
-    };
-    Some(match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, _) if was_late => Refusal::Slow,
-        (ErrorSource::Upstream, _) => Refusal::Unreachable,
-        (ErrorSource::Downstream, ReadTimedout) => Refusal::BodySlow,
-        (ErrorSource::Downstream, ReadError | WriteError | WriteTimedout | ConnectionClosed) => return None,
-        (ErrorSource::Downstream, InvalidHTTPHeader) => {
-            Refusal::Unacceptable("connection_field", StatusCode::BAD_REQUEST)
-        }
-        (ErrorSource::Downstream, ErrorType::H2Error) => return None,
-        (ErrorSource::Downstream, _) => Refusal::Unacceptable("unreadable", StatusCode::BAD_REQUEST),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Refusal::Fault,
-    })
 }
 
 /// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.

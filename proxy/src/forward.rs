@@ -4,19 +4,30 @@
 //! [`portcullis_policy::Pass`]. Each direction is one pass over the fields: everything that must go, goes before
 //! anything of ours is written. `X-Forwarded-Proto` and the host come from the public URL, never from the client.
 
-mod underway;
-mod upstream;
+use std::borrow::Cow;
+use std::future::pending;
 
 use bytes::BytesMut;
-use http::header::{ALT_SVC, HOST, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{
+    ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
-pub(crate) use underway::{Underway, forget_spelling};
-pub use upstream::{HostSent, Upstream, UpstreamError, UpstreamSettings};
-
+use crate::answer::{self, AskedBy, Refusal, Trouble};
+use crate::clock::Wait;
+use crate::connection::Client;
+use crate::exchange::{Answer, Exchange, Serving};
+use crate::gate::Gate;
 use crate::peer::Peer;
+use crate::record::Over;
 use crate::rules::{Place, Site};
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
+use crate::tunnel::{self, Tunnel};
+use crate::upload::{Upload, UploadFault};
+use crate::upstream::{self, Download, Fault};
 use crate::{caching, cookies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -26,8 +37,46 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// How many fields speak of the way a request came.
 const OURS: usize = 6;
 
-/// What an application says of its own connection to us.
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// What concerns one hop alone (RFC 9110 §7.6.1), and what a proxy answers for itself.
+static OF_A_HOP: [HeaderName; 12] = [
+    CONNECTION,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    EXPECT,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("http2-settings"),
+    ALT_SVC,
+];
+
+/// Takes out what `Connection` names and what concerns one hop alone.
+pub(crate) fn of_this_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = connection_options(headers)
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            .filter(|name| name != CONTENT_LENGTH)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &OF_A_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What the `Connection` fields name.
+pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(CONNECTION).into_iter();
+    fields
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| !option.is_empty())
+}
 
 /// One year, of this name alone: what is below it is not ours to promise.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -79,8 +128,7 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
 /// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
 /// to set.
 pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
-    headers.remove(ALT_SVC);
-    headers.remove(KEEP_ALIVE);
+    of_this_hop(headers);
     let refused = cookies::refuse_set(headers);
     if !is_public && !switches {
         caching::make_private(headers);
@@ -98,6 +146,152 @@ pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
     status == http::StatusCode::SWITCHING_PROTOCOLS
         || starts(b"text/event-stream")
         || starts(b"application/grpc")
+}
+
+impl Gate {
+    /// Takes a request up, and its answer down.
+    pub(crate) async fn forward(
+        &self,
+        serving: Serving,
+        mut exchange: Exchange,
+        mut head: request::Parts,
+        mut upload: Option<Upload>,
+    ) -> Response<Answer> {
+        let session = exchange.open.session();
+        if let Some(session) = session {
+            serving.client().carries(session.account());
+        }
+        let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
+        let method = head.method.clone();
+        let asks_to_switch = head.headers.contains_key(UPGRADE); // Accept leaves a WebSocket's only
+        self.rewrite(&mut exchange, &mut head, serving.client());
+        let site = exchange.place().clone();
+        let upstream = &site.site().upstream;
+        let mut accept = None;
+        let sent = if asks_to_switch {
+            accept = tunnel::ask_for(&mut head.headers);
+            upstream::ask_alone(upstream, head, &exchange.waits).await
+        } else {
+            match &mut upload {
+                Some(upload) => exchange.takes_along(upload),
+                // RFC 9110 §8.6: an empty body is said to be empty where one could be meant.
+                None if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => {
+                    head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+                }
+                None => {}
+            }
+            upstream::send(upstream, head, upload, &exchange.waits).await
+        };
+        exchange.waits.disarm(Wait::Answer);
+        let fault = match sent {
+            Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !asks_to_switch => {
+                // Passed on, it would turn one connection's end into another protocol than its beginning.
+                Fault::Answer("switches protocols, which was not asked for")
+            }
+            Ok((head, _))
+                if head.status == StatusCode::SWITCHING_PROTOCOLS
+                    && !tunnel::is_agreed(&head.headers, accept.as_deref()) =>
+            {
+                Fault::Answer("switches to something else than was asked for")
+            }
+            Ok((head, download)) => return self.pass_down(serving, exchange, head, download).await,
+            Err(fault) => fault,
+        };
+        self.fail(serving, exchange, &asker, &method, &fault).await
+    }
+
+    /// Makes the client's head into what goes up.
+    fn rewrite(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) {
+        of_this_hop(&mut head.headers);
+        let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
+        let trace = trace.map_or_else(|| Cow::Owned(Trace::of(&head.headers, false)), Cow::Borrowed);
+        let (place, who) = (exchange.open.place(), exchange.open.who());
+        let stripped = outgoing(&mut head.headers, place, who, &client.peer, &trace);
+        if stripped > 0 {
+            self.recorder.metrics.headers_stripped.inc_by(stripped as u64);
+        }
+        if head.uri.authority().is_some()
+            && let Some(target) = head.uri.path_and_query().cloned()
+        {
+            head.uri = target.into();
+        }
+        head.version = Version::HTTP_11;
+        head.extensions.clear(); // the library's own, of the client's connection
+    }
+
+    /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut
+    /// here, before its head is passed on (rule R8).
+    async fn pass_down(
+        &self,
+        serving: Serving,
+        mut exchange: Exchange,
+        mut head: response::Parts,
+        download: Download,
+    ) -> Response<Answer> {
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        exchange.record.answered(head.status.as_u16());
+        let is_stream = is_stream(head.status, &head.headers);
+        if is_stream {
+            exchange.waits.streams();
+        }
+        if let Err(ended) = exchange.open.answered(is_stream) {
+            exchange.record.cut_short(ended);
+            exchange.waits.end();
+            return pending().await;
+        }
+        let is_public = exchange.open.pass().is_public();
+        let refused = incoming(&mut head.headers, exchange.place().site(), is_public, switches);
+        if refused > 0 {
+            self.recorder.metrics.set_cookies_refused.inc_by(refused as u64);
+        }
+        head.version = Version::HTTP_11;
+        if !switches {
+            return Response::from_parts(head, Answer::passing(serving, exchange, download));
+        }
+        head.headers.remove(CONTENT_LENGTH);
+        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        head.extensions.clear();
+        let client = serving.client().clone();
+        if let Some(connection) = download.into_connection() {
+            let (socket, early) = connection.into_socket();
+            *client.tunnel.lock() = Some(Tunnel::new(socket, early, exchange, serving));
+        }
+        Response::from_parts(head, Answer::switched(client))
+    }
+
+    /// Answers where the application or the client failed.
+    async fn fail(
+        &self,
+        serving: Serving,
+        mut exchange: Exchange,
+        asker: &AskedBy,
+        method: &Method,
+        fault: &Fault,
+    ) -> Response<Answer> {
+        let metrics = &self.recorder.metrics;
+        let why = match fault {
+            Fault::Upload(UploadFault::Gone) => {
+                exchange.record.over(Over::Client);
+                exchange.waits.end();
+                return pending().await;
+            }
+            Fault::Upload(UploadFault::Slow) => Refusal::BodySlow,
+            Fault::Upload(UploadFault::Malformed(why)) => Refusal::from(*why),
+            Fault::Late => Refusal::Slow,
+            Fault::Connect(_) | Fault::Ended(_) | Fault::Answer(_) => Refusal::Unreachable,
+        };
+        match why {
+            Refusal::Slow => drop(metrics.slow.inc()),
+            Refusal::Unreachable => drop(metrics.unreachable.inc()),
+            _ => {}
+        }
+        let is_ours = matches!(why, Refusal::Slow | Refusal::Unreachable);
+        let trouble = is_ours.then(|| Trouble::of(fault, false, &exchange.place().site().upstream));
+        let mut record = exchange.into_record();
+        let answer = self.answer_for_application(asker, &mut record, why, trouble.as_ref()).await;
+        answer::own(serving, record, method, answer)
+    }
 }
 
 /// What goes with every answer of our own on an https address.

@@ -1,25 +1,27 @@
 //! The gate: the table of contents of a request. Accept, Route, Identify, Decide, Forward, Record, one after another.
 //!
-//! A request goes up only as [`Passage::Open`], which holds the leave that `Policy::decide` alone gives, and a place in
-//! the register of exchanges that stands on that leave: a person's, or under a public rule nobody's. A fault anywhere ends in an
-//! answer, never in forwarding.
-
-mod hooks;
+//! A request goes up only with an [`Open`], which holds the leave that `Policy::decide` alone gives, and a place in the
+//! register of exchanges that stands on that leave: a person's, or under a public rule nobody's. A fault anywhere ends in
+//! an answer, never in forwarding.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
 use portcullis_keys::Keyring;
 use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route, Timestamp};
-use portcullis_session::{Ended, Enrolment, InFlight, Sessions, Stranger};
+use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
+use crate::accept;
 use crate::access_log::AccessLog;
 use crate::answer::{self, Refusal};
+use crate::clock::Waits;
+use crate::exchange::{Answer, Exchange, Serving};
 use crate::identify::{Load, Search};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
@@ -29,8 +31,7 @@ use crate::request::Request;
 use crate::rules::{Place, Rules};
 use crate::striped::own_stripe;
 use crate::trace::Trace;
-
-pub(crate) use hooks::{Hooks, Passage};
+use crate::upload::Upload;
 
 /// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
 const ROUNDS: usize = 3;
@@ -64,7 +65,6 @@ pub struct Gate {
     pub(crate) pages: Pages,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) idle: Duration,
-    pub(crate) draining: AtomicBool,
 }
 
 /// What becomes of a request that is not refused.
@@ -110,6 +110,14 @@ impl Open {
         }
     }
 
+    /// Whose session it is; `None` under a public rule.
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
+        match &self.standing {
+            Standing::Person(_, enrolment) => Some(enrolment.session()),
+            Standing::Nobody(_) => None,
+        }
+    }
+
     /// Bytes came from the client.
     pub(crate) fn took(&self) {
         match &self.standing {
@@ -145,13 +153,50 @@ impl Gate {
         sessions.strangers_quiet_after(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let detail = ArcSwap::from_pointee(rules.log);
         let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
-        let (rules, draining) = (ArcSwap::from_pointee(rules), AtomicBool::new(false));
-        Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle, draining })
+        let rules = ArcSwap::from_pointee(rules);
+        Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle })
     }
 
     /// Whoever is at the other end of a new socket.
     pub fn peer(&self, address: IpAddr) -> Arc<Peer> {
         Arc::new(Peer::new(address, self.recorder.clone()))
+    }
+
+    /// Serves one request: the six rooms, and the way to its answer.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        serving: Serving,
+        waits: Arc<Waits>,
+        request: http::Request<Option<Upload>>,
+        bytes: usize,
+    ) -> Response<Answer> {
+        let (mut head, upload) = request.into_parts();
+        let closes = !serving.client().is_h2() && head.headers.contains_key(UPGRADE);
+        accept::drop_unwanted_upgrade(&mut head);
+        let client = serving.client().clone();
+        let asked = Request { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
+        let mut record = self.record(&asked);
+        let mut answer = match self.pass(&asked, &mut record).await {
+            Ok(Verdict::Open(open)) => {
+                record.opened(open.pass());
+                let exchange = Exchange::new(open, waits, record);
+                self.forward(serving, exchange, head, upload).await // Forward, and Record with its last byte
+            }
+            Ok(Verdict::Own) => {
+                let page = self.own_page(&head, &client.peer, upload, &mut record).await;
+                answer::own(serving, record, &head.method, page)
+            }
+            Err(why) => {
+                let asker = self.asker(&head, record.place());
+                let page = self.refuse(&asker, &head, upload, &mut record, why).await;
+                answer::own(serving, record, &head.method, page)
+            }
+        };
+        if closes && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // What a client sent behind its request for another protocol cannot be told from a request.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 
     /// The record of a request that has just been read.

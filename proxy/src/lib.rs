@@ -1,16 +1,21 @@
-//! The data plane on Pingora: the six rooms a request passes, in the order of [`Gate::pass`].
+//! The data plane, hyper on Pingora's sockets: the six rooms a request passes, in the order of [`Gate::pass`].
 //!
 //! It knows policy, sessions and keys; no SQL, no login, no SCIM. Two seams lead out, both plain functions: [`Load`]
-//! reads a session that is not in memory, [`Pages`] serves our own pages. Nothing of Pingora crosses the border.
+//! reads a session that is not in memory, [`Pages`] serves our own pages. Nothing of Pingora or hyper
+//! crosses the border.
 
 mod accept;
 mod access_log;
 mod answer;
 mod caching;
+mod clock;
+mod connection;
 mod cookies;
-mod cut;
+mod exchange;
+mod flow;
 mod forward;
 mod gate;
+mod guard;
 mod identify;
 mod kind;
 mod log_detail;
@@ -22,18 +27,22 @@ mod record;
 mod request;
 mod rules;
 mod server;
+mod socket;
 mod strip;
 mod striped;
 #[cfg(test)]
 mod test;
 mod trace;
-mod upgrade;
+mod tunnel;
+mod upload;
+mod upstream;
+pub mod wire;
 
 pub use accept::{Accept, Head};
 pub use access_log::{AccessLog, LogError, LogFormat, LogTarget};
 pub use answer::{Detail, Refusal};
 pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, session_cookie};
-pub use forward::{HostSent, Upstream, UpstreamError, UpstreamSettings, incoming, outgoing};
+pub use forward::{incoming, outgoing};
 pub use gate::{Gate, Open, Parts, Verdict};
 pub use identify::{Load, LoadError};
 pub use kind::Kind;
@@ -47,3 +56,4 @@ pub use rules::{Limits, Place, Rules, RulesError, Site, SiteError};
 pub use server::{Drained, Listener, Server, StartError, Stopped, TlsFiles};
 pub use strip::Strip;
 pub use trace::Trace;
+pub use upstream::{HostSent, Upstream, UpstreamError, UpstreamSettings};

@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) broken: Counter,
     pub(crate) set_cookies_refused: Counter,
     pub(crate) headers_stripped: Counter,
+    pub(crate) broken_heads: Counter,
     pub(crate) log_lines_dropped: Counter,
 }
 
@@ -94,6 +95,11 @@ impl Metrics {
                 registry,
                 "portcullis_headers_stripped",
                 "Fields taken out of requests because a client may not say them",
+            ),
+            broken_heads: one(
+                registry,
+                "portcullis_broken_heads",
+                "Heads of requests that broke off, or did not come in time",
             ),
             log_lines_dropped: one(
                 registry,

@@ -1,6 +1,6 @@
 //! The seam to our own pages: the data plane hands over a whole request and gets a whole answer.
 //!
-//! Nothing of a login happens in here, and nothing of Pingora goes out. The other seam is [`crate::Load`].
+//! Nothing of a login happens in here, and nothing of hyper goes out. The other seam is [`crate::Load`].
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Record: one line and one count an exchange, written when the passage is dropped.
 //!
-//! A cut skips Pingora's logging phase, and a client may hang up at any moment, so the line is written by `Drop` and
-//! by nothing else: whatever ends an exchange, its line comes out.
+//! An exchange may be cut and a client may hang up at any moment, so the line is written by `Drop` and by nothing else:
+//! whatever ends an exchange, its line comes out.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::accept::Head;
 use crate::access_log::AccessLog;
 use crate::answer::Detail;
+use crate::connection::is_serving;
 use crate::log_detail::LogDetail;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -24,6 +25,7 @@ use crate::request::Request;
 use crate::rules::Place;
 use crate::striped::own_stripe;
 use crate::trace::Trace;
+use crate::upload::Taken;
 
 /// What was decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +180,8 @@ pub struct Record {
     line: Option<Box<Line>>,
     peer: Arc<Peer>,
     exchange: InFlight,
+    /// Counts what comes of the client's body.
+    taken: Option<Arc<Taken>>,
     /// Where it is counted as live, and leaves again, on whichever thread that is: a drain must not overlook it.
     stripe: usize,
     started: Instant,
@@ -223,6 +227,7 @@ impl Record {
             line: Some(line),
             peer: request.peer.clone(),
             exchange: request.exchange.clone(),
+            taken: None,
             stripe,
             started: Instant::now(),
             decided: None,
@@ -247,6 +252,11 @@ impl Record {
 
     pub(crate) fn line(&self) -> Option<&Line> {
         self.line.as_deref()
+    }
+
+    /// What is counted there came from the client.
+    pub(crate) fn counts(&mut self, taken: Arc<Taken>) {
+        self.taken = Some(taken);
     }
 
     /// What Accept found out.
@@ -325,17 +335,24 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
+        if let Some(taken) = &self.taken {
+            line.bytes_in = taken.bytes();
+        }
         let Recorder { metrics, log, references, detail } = self.peer.recorder();
         line.log = **detail.load();
         metrics.live.inner().add_at(self.stripe, -1);
         metrics.decided(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.
-        if line.over == Over::Stopped
-            && let Some(ended) = self.exchange.reason()
-        {
-            line.over = Over::Cut;
-            line.reason = ended.word();
-            metrics.cut(ended);
+        if line.over == Over::Stopped {
+            match self.exchange.reason() {
+                Some(ended) => {
+                    line.over = Over::Cut;
+                    line.reason = ended.word();
+                    metrics.cut(ended);
+                }
+                None if is_serving() => line.over = Over::Client,
+                None => {}
+            }
         }
         if line.reference.is_some()
             && !line.is_kept

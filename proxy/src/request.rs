@@ -1,4 +1,4 @@
-//! A request as Pingora hands it over: its head, how long that was, and who is at the other end.
+//! A request as the gate is asked about it: its head, how long that was, and who is at the other end.
 
 use std::sync::Arc;
 

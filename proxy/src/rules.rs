@@ -11,8 +11,8 @@ use url::Url;
 
 use crate::accept::Accept;
 use crate::cookies::session_cookie;
-use crate::forward::Upstream;
 use crate::log_detail::LogDetail;
+use crate::upstream::Upstream;
 
 /// One configuration, compiled.
 #[derive(Debug)]

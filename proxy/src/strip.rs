@@ -65,6 +65,11 @@ impl Strip {
     }
 
     /// Whether the table takes this name, which is lower case.
+    /// Whether a name speaks of identity, whoever sends it.
+    pub(crate) fn is_listed(&self, name: &str) -> bool {
+        self.takes(name, true)
+    }
+
     fn takes(&self, name: &str, from_trusted_proxy: bool) -> bool {
         if self.more.iter().any(|pattern| matches(pattern, name)) {
             return true;

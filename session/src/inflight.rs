@@ -118,6 +118,13 @@ impl InFlight {
         self.0.heard.fetch_max(now.0.max(1), Ordering::Relaxed);
     }
 
+    /// It begins: what was heard of another exchange on the same connection is not of this one.
+    pub(crate) fn begin(&self) {
+        if self.heard().is_some() {
+            self.0.heard.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Sets the reason if there is none yet, without waking: done under the account's mutex, so that no pass is
     /// stood on afterwards.
     pub(crate) fn mark(&self, why: Ended) {

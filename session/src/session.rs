@@ -205,7 +205,7 @@ impl Session {
     }
 
     /// The client was heard.
-    pub(crate) fn touch(&self, now: Timestamp) {
+    pub fn touch(&self, now: Timestamp) {
         // Most requests of a busy session fall within one second; they need not write a shared cache line.
         if now.0.saturating_sub(self.seen.load(Ordering::Relaxed)) >= 1000 {
             self.seen.fetch_max(now.0, Ordering::Relaxed);

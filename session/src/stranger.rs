@@ -76,6 +76,7 @@ impl Strangers {
             if pass.version() < in_force() || !pass.is_public() {
                 return None;
             }
+            exchange.begin();
             let ticket = state.tickets;
             state.tickets += 1;
             state.exchanges.insert(Entry { exchange: exchange.clone(), pass: pass.clone(), ticket })

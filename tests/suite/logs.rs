@@ -63,7 +63,7 @@ async fn a_reload_decides_what_is_said_from_then_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_stranger_sends_is_cut_in_every_log_and_record() {
     let program = Program::start(Settings::new(ports::free())).await;
-    let long = "y".repeat(12_000);
+    let long = "y".repeat(12_000); // a longer target is 414
     refused_login(&program, &long).await;
     let answer = wire::get(program.proxy(), "elsewhere.test", &format!("/{long}")).await.unwrap();
     assert_eq!(answer.status, 421);
@@ -90,7 +90,7 @@ async fn a_log_that_nobody_reads_stops_neither_service_nor_the_end() {
     program.begin_into(stdout.into(), pipe.into()).await;
     broken_heads(&program, 1500).await;
     until("every broken head in the count", || async {
-        program.metric("portcullis_peer_faults_total").await >= Some(1500.0)
+        program.metric("portcullis_broken_heads_total").await >= Some(1500.0)
     })
     .await;
     let origin = program.settings.origin();
@@ -104,7 +104,7 @@ async fn a_log_that_nobody_reads_stops_neither_service_nor_the_end() {
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
     assert!(text.contains("Portcullis serves"), "{text}");
-    let mut told = text.lines().filter(|line| line.contains("downstream")).peekable();
+    let mut told = text.lines().filter(|line| line.contains("a head broke off")).peekable();
     assert!(
         told.peek().is_some() && told.all(|line| line.contains(r#""level":"debug""#)),
         "no error is a stranger's"

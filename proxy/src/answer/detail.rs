@@ -3,22 +3,22 @@
 //! The person who was refused sees the number alone. Nothing secret is among the facts, what a client sent is cut, and
 //! people are named as far as `log.identity` says. It decides nothing.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
-use pingora::{Error, ErrorType};
 use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Route, Rule};
 use portcullis_session::Ended;
 use serde_json::{Map, Value};
 
 use super::Refusal;
 use crate::cookies;
-use crate::forward::Upstream;
 use crate::log_detail::LogIdentity;
 use crate::record::Line;
 use crate::rules::{Place, Rules};
+use crate::upstream::{Fault, Upstream};
 
 /// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
 pub type Detail = Map<String, Value>;
@@ -42,27 +42,26 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Why an exchange with the application failed. `late`: its time to begin an answer was up, and the clock hung up;
-    /// what Pingora found then is our own doing and says nothing.
-    pub(crate) fn of(error: &Error, late: bool, has_begun: bool, upstream: &Upstream) -> Self {
+    /// Why an exchange with the application failed.
+    pub(crate) fn of(fault: &Fault, has_begun: bool, upstream: &Upstream) -> Self {
         let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
-        let (cause, limit) = match error.etype() {
-            _ if late => (
+        let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
+        let (cause, limit) = match fault {
+            Fault::Late => (
                 format!("no answer began within {}", shown(upstream.first_byte_timeout)),
                 limit("upstream.first_byte_timeout", upstream.first_byte_timeout),
             ),
-            ErrorType::ConnectTimedout => (
-                format!("no connection was made within {}", shown(upstream.connect_timeout)),
-                limit("upstream.connect_timeout", upstream.connect_timeout),
-            ),
-            ErrorType::ConnectNoRoute => match upstream.not_found() {
-                Some((cause, in_time)) => {
-                    let limit = limit("upstream.connect_timeout", upstream.connect_timeout);
-                    (cause, limit.filter(|_| !in_time))
-                }
+            Fault::Connect(error) if error.kind() == ErrorKind::TimedOut => {
+                (format!("no connection was made within {}", shown(upstream.connect_timeout)), connecting)
+            }
+            Fault::Connect(error) if error.kind() == ErrorKind::NotFound => match upstream.not_found() {
+                Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
                 None => ("it has no address".to_owned(), None),
             },
-            _ => (cause(error), None),
+            Fault::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                (format!("the connection was refused: nothing listens there ({error})"), None)
+            }
+            fault => (fault.to_string(), None),
         };
         Self { upstream: upstream.url().origin().ascii_serialization(), cause, limit, has_begun }
     }
@@ -75,26 +74,6 @@ impl Trouble {
             detail.insert("limit".to_owned(), limit.as_str().into());
         }
     }
-}
-
-/// Why it failed: the kind, and the system's own words. Pingora's text may hold the bytes that it could not read,
-/// cookies among them.
-fn cause(error: &Error) -> String {
-    let kind = error.etype().as_str();
-    if let Some(io) = error.root_cause().downcast_ref::<std::io::Error>() {
-        return format!("{kind}: {io}");
-    }
-    let words = match error.etype() {
-        ErrorType::ConnectRefused => "the connection was refused: nothing listens there",
-        ErrorType::ConnectionClosed => "it closed the connection before its answer was whole",
-        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error => {
-            "what it answered is no HTTP"
-        }
-        ErrorType::ReadError => "the connection broke while its answer was read",
-        ErrorType::WriteError => "the connection broke while the request was passed on",
-        _ => return kind.to_owned(),
-    };
-    format!("{kind}: {words}")
 }
 
 /// Seconds as the configuration writes them.

@@ -3,45 +3,46 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response};
-use pingora::proxy::Session as Exchange;
+use http::header::{ACCEPT, ACCEPT_LANGUAGE};
+use http::{HeaderMap, HeaderValue, Method, Response, request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::Refusal;
-use super::send::send;
-use crate::cut;
+use super::{AskedBy, Refusal};
 use crate::gate::Gate;
 use crate::pages::{Reference, Refused, Visitor};
+use crate::peer::Peer;
 use crate::record::{Decision, Record};
 use crate::rules::Place;
+use crate::upload::{Upload, UploadFault};
 
 /// How long the page of a refusal may take, and any page of ours.
 const REFUSAL_PAGE: Duration = Duration::from_secs(2);
 const OWN_PAGE: Duration = Duration::from_secs(60);
-/// How long a page of ours waits for the next piece of a body, and how large that may be.
-const OWN_PIECE: Duration = Duration::from_secs(10);
+/// How long the body of a request for one may take in all, and how large it may be.
+const OWN_TIME: Duration = Duration::from_secs(15);
 const OWN_BODY: usize = 64 * 1024;
 
 impl Gate {
     /// Serves one of our own pages.
-    pub(crate) async fn own_page(&self, exchange: &mut Exchange, record: &mut Record) {
+    pub(crate) async fn own_page(
+        &self,
+        head: &request::Parts,
+        peer: &Peer,
+        upload: Option<Upload>,
+        record: &mut Record,
+    ) -> Response<Bytes> {
+        let asker = self.asker(head, record.place());
         let Some(place) = record.place().cloned() else {
-            return self.refuse(exchange, record, Refusal::Fault).await;
+            return self.refuse(&asker, head, upload, record, Refusal::Fault).await;
         };
-        if from_elsewhere(
-            &exchange.req_header().method,
-            &exchange.req_header().headers,
-            &place,
-            exchange.req_header().uri.path(),
-        ) {
-            return self.refuse(exchange, record, Refusal::OtherSite).await;
+        if from_elsewhere(&head.method, &head.headers, &place, head.uri.path()) {
+            return self.refuse(&asker, head, upload, record, Refusal::OtherSite).await;
         }
-        let body = match read_body(exchange).await {
+        let body = match read_body(upload).await {
             Ok(body) => body,
-            Err(why) => return self.refuse(exchange, record, why).await,
+            Err(why) => return self.refuse(&asker, head, None, record, why).await,
         };
         record.note(|line| line.bytes_in = body.len() as u64);
-        let visitor = self.visitor(exchange, record, &place);
-        let head = exchange.req_header();
         let mut request = http::Request::new(body);
         *request.method_mut() = head.method.clone();
         if let Some(target) = head.uri.path_and_query() {
@@ -49,10 +50,9 @@ impl Gate {
         }
         *request.headers_mut() = head.headers.clone();
         let accept = &place.rules().accept;
-        let from_proxy = cut::slot().is_some_and(|slot| accept.trusted.contains(slot.peer().address()));
-        accept.strip.clean(request.headers_mut(), from_proxy);
+        accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
         request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-        request.extensions_mut().insert(visitor);
+        request.extensions_mut().insert(visitor(&asker, record, &place));
         record.decided(Decision::Own, "");
         match tokio::time::timeout(OWN_PAGE, (self.pages)(request)).await {
             Ok(mut page) => {
@@ -63,16 +63,16 @@ impl Gate {
                     });
                 }
                 guard_own(page.headers_mut());
-                send(exchange, record, page).await;
+                page
             }
-            Err(_) => self.refuse(exchange, record, Refusal::Unproven).await,
+            Err(_) => self.refuse(&asker, head, None, record, Refusal::Unproven).await,
         }
     }
 
     /// Asks for the page that tells a person why. The answer keeps its status and fields.
     pub(super) async fn page_of(
         &self,
-        exchange: &Exchange,
+        asker: &AskedBy,
         record: &Record,
         place: &Place,
         refused: Refused,
@@ -82,12 +82,12 @@ impl Gate {
         if let Ok(uri) = place.own("refused").parse() {
             *request.uri_mut() = uri;
         }
-        for name in [http::header::ACCEPT_LANGUAGE, http::header::ACCEPT] {
-            if let Some(value) = exchange.req_header().headers.get(&name) {
+        for (name, value) in [(ACCEPT, &asker.accept), (ACCEPT_LANGUAGE, &asker.language)] {
+            if let Some(value) = value {
                 request.headers_mut().insert(name, value.clone());
             }
         }
-        request.extensions_mut().insert(self.visitor(exchange, record, place));
+        request.extensions_mut().insert(visitor(asker, record, place));
         request.extensions_mut().insert(refused);
         let Ok(page) = tokio::time::timeout(REFUSAL_PAGE, (self.pages)(request)).await else {
             tracing::warn!("a refusal page took longer than {REFUSAL_PAGE:?}; a few words were sent instead");
@@ -104,18 +104,16 @@ impl Gate {
         }
         *answer.body_mut() = body;
     }
+}
 
-    fn visitor(&self, exchange: &Exchange, record: &Record, place: &Place) -> Visitor {
-        let (app, headers) = (place.app().id, &exchange.req_header().headers);
-        let cookie = crate::cookies::find(headers, &place.site().cookie);
-        let line = record.line();
-        Visitor {
-            app,
-            client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
-            detail: place.rules().log,
-            session: cookie.and_then(|value| self.keys.open_cookie(app, value)),
-            request_id: line.and_then(|line| Some(line.trace.as_ref()?.id().to_owned())).unwrap_or_default(),
-        }
+fn visitor(asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
+    let line = record.line();
+    Visitor {
+        app: place.app().id,
+        client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
+        detail: place.rules().log,
+        session: asker.session,
+        request_id: line.and_then(|line| Some(line.trace.as_ref()?.id().to_owned())).unwrap_or_default(),
     }
 }
 
@@ -158,15 +156,17 @@ fn guard_own(headers: &mut HeaderMap) {
     }
 }
 
-async fn read_body(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
-    let mut body = bytes::BytesMut::new();
-    loop {
-        match tokio::time::timeout(OWN_PIECE, exchange.read_request_body()).await {
-            Ok(Ok(None)) => return Ok(body.freeze()),
-            Ok(Ok(Some(piece))) if body.len() + piece.len() <= OWN_BODY => body.extend_from_slice(&piece),
-            Ok(Ok(Some(_))) => return Err(Refusal::TooLarge),
-            Ok(Err(_)) | Err(_) => return Err(Refusal::BodySlow),
-        }
+/// The whole body of a request for a page of ours, within its time.
+async fn read_body(upload: Option<Upload>) -> Result<Bytes, Refusal> {
+    let Some(upload) = upload else { return Ok(Bytes::new()) };
+    match tokio::time::timeout(OWN_TIME, Limited::new(upload, OWN_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Ok(Err(error)) => Err(match error.downcast_ref::<UploadFault>() {
+            Some(UploadFault::Malformed(why)) => Refusal::from(*why),
+            _ => Refusal::BodySlow,
+        }),
+        Err(_) => Err(Refusal::BodySlow),
     }
 }
 

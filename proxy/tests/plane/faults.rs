@@ -160,7 +160,16 @@ async fn a_body_that_stops_is_given_up() {
 async fn fields_that_are_needed_cannot_be_nominated_away() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
-    for nominated in ["Host", "X-Forwarded-For", "\"X-Forwarded-For\"", "a,b,c,d,e,f,g,h,i,j,k"] {
+    for nominated in [
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "X-Forwarded-For",
+        "x_forwarded_user",
+        "Sec-WebSocket-Key",
+        "\"X-Forwarded-For\"",
+        "a,b,c,d,e,f,g,h,i,j,k",
+    ] {
         let fields = [cookie.as_str(), &format!("Connection: {nominated}")];
         let (head, _) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
         assert_eq!(head.status, 400, "{nominated}");

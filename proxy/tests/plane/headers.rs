@@ -7,6 +7,7 @@ use portcullis_proxy::HostSent;
 
 use crate::client::{Raw, h2_get, h2c, h2s};
 use crate::rig::{HOST, PUBLIC, Rig, Wish};
+use crate::streams::UPGRADE;
 
 /// Identity in every spelling we could think of, a session cookie of ours and one of a sibling, and what a proxy
 /// would say of the way.
@@ -93,8 +94,9 @@ async fn forged_identity_never_arrives_over_http1() {
             name.split('-').map(|part| part[..1].to_uppercase() + &part[1..] + "-").collect();
         fields.push(format!("{}: {value}", titled.trim_end_matches('-')));
     }
-    // A client nominates fields as belonging to this hop, ours among them.
-    fields.push("Connection: X-Forwarded-User, keep-alive".into());
+    // A client nominates fields as belonging to this hop.
+    fields.push("Connection: X-Dropped, keep-alive".into());
+    fields.push("X-Dropped: 1".into());
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
     let mut raw = Raw::ask(&rig, "GET /headers/a%2Fb?q=1", &fields).await;
     let (head, body) = raw.answer().await;
@@ -133,7 +135,7 @@ async fn forged_identity_never_arrives_over_a_websocket_or_a_public_rule() {
         assert!(!body.contains(forged), "{forged} in {body}");
     }
 
-    fields.extend(["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"]);
+    fields.extend(UPGRADE);
     let mut raw = Raw::ask(&rig, "GET /socket", &fields).await;
     assert_eq!(raw.head().await.status, 101);
     let names = raw.until("\n").await;
@@ -141,7 +143,7 @@ async fn forged_identity_never_arrives_over_a_websocket_or_a_public_rule() {
     names.sort_unstable();
     let mut expected: Vec<&str> =
         EXPECTED.iter().copied().filter(|name| *name != "cookie" && *name != "x-honest").collect();
-    expected.extend(["connection", "upgrade", "sec-websocket-key"]);
+    expected.extend(["connection", "upgrade", "sec-websocket-key", "sec-websocket-version"]);
     expected.sort_unstable();
     assert_eq!(names, expected);
 }

@@ -9,6 +9,7 @@ mod client;
 mod cut;
 mod drain;
 mod faults;
+mod framing;
 mod headers;
 mod refusals;
 mod reload;

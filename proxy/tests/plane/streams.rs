@@ -6,7 +6,13 @@ use crate::client::{Raw, empty, h2_send, h2c, piece, request, tls};
 use crate::rig::{HOST, Rig, Wish, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub(crate) const UPGRADE: [&str; 3] = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"];
+pub(crate) const KEY: &str = "x3JJHMbDL1EzLkh9GBhXDw==";
+pub(crate) const UPGRADE: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+    "Sec-WebSocket-Version: 13",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_passes_both_ways() {
@@ -56,8 +62,9 @@ async fn a_websocket_passes_through_tls() {
     let (mut socket, protocol) = tls(&rig, &[b"http/1.1"]).await;
     assert_eq!(protocol.as_deref(), Some(&b"http/1.1"[..]));
     let head = format!(
-        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        rig.alice()
+        "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n{}\r\n\r\n",
+        rig.alice(),
+        UPGRADE.join("\r\n")
     );
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut read = Vec::new();

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::client::Raw;
 use crate::rig::{HOST, Rig, Wish, wait_for};
-use crate::streams::UPGRADE;
+use crate::streams::{KEY, UPGRADE};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FRAME: &[u8] = b"\x81\x05hello";
@@ -33,7 +33,7 @@ impl Call {
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: WebSocket\r\n\
              sec-websocket-accept: {}\r\n{fields}\r\n",
-            derive_accept_key(b"x")
+            derive_accept_key(KEY.as_bytes())
         );
         self.socket.write_all(&[head.as_bytes(), more].concat()).await.unwrap();
     }
@@ -233,7 +233,10 @@ async fn an_application_that_refuses_is_passed_on() {
             "HTTP/1.1 403 No\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnot\r\n3\r\n so\r\n0\r\n\r\n",
             "3\r\nnot\r\n3\r\n so\r\n0\r\n\r\n",
         ),
-        ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 No\r\nconnection: close\r\n\r\nnot so", "not so"),
+        (
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 No\r\nconnection: close\r\n\r\nnot so",
+            "6\r\nnot so\r\n0\r\n\r\n", // an end that can be told from a break
+        ),
     ] {
         let rig = rig(application(move |mut call| async move {
             call.socket.write_all(answer.as_bytes()).await.unwrap();
@@ -272,7 +275,7 @@ async fn a_refusal_that_breaks_off_has_no_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_101_that_was_not_asked_for_is_no_answer() {
-    let right = derive_accept_key(b"x");
+    let right = derive_accept_key(KEY.as_bytes());
     for (fields, status) in [
         (format!("upgrade: websocket\r\nsec-websocket-accept: {right}"), 101),
         ("upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned(), 502),
@@ -417,9 +420,10 @@ async fn the_application_sees_our_hop_and_nothing_of_the_clients() {
     let cookie = format!("Cookie: {}; theirs=1", rig.alice());
     let fields = [
         cookie.as_str(),
-        "Connection: keep-alive, Upgrade, X-Forwarded-User, X-Hop",
+        "Connection: keep-alive, Upgrade, X-Hop",
         "Upgrade: WebSocket",
-        "Sec-WebSocket-Key: x",
+        "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+        "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Protocol: chat",
         "X-Forwarded-User: mallory",
         "X-Hop: 1",
@@ -466,6 +470,8 @@ async fn an_upgrade_with_a_body_or_a_false_connection_field_goes_nowhere() {
         "Transfer-Encoding: chunked",
         "Connection: Upgrade, Host",
         "Connection: Upgrade, X-Forwarded-For",
+        "Connection: Upgrade, X-Forwarded-User",
+        "Connection: Upgrade, Sec-WebSocket-Key",
         "Connection: Upgrade, \"x\"",
         "Connection: a,b,c,d,e,f,g,h,i,j",
     ] {

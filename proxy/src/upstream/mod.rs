@@ -1,7 +1,11 @@
-//! Where requests go: the application's address, and the host name it is asked for.
+//! Upstream: where requests go, and how they get there.
 //!
 //! A name is looked up when it is first needed and again every half minute, so that an application may move; a
 //! literal address and the loopback names are never looked up.
+
+mod client;
+mod connect;
+mod pool;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use pingora::protocols::TcpKeepalive;
-use pingora::upstreams::peer::HttpPeer;
 use url::{Host, Url};
+
+pub(crate) use client::{Download, Fault, ask_alone, send};
+pub(crate) use pool::sweep;
 
 use crate::rules::Site;
 
@@ -68,9 +73,12 @@ pub struct Upstream {
     host: Option<HeaderValue>,
 }
 
+/// The addresses of a name, in the order they are tried.
+pub(crate) type Addresses = Arc<[SocketAddr]>;
+
 #[derive(Debug)]
 enum Target {
-    Fixed(Vec<HttpPeer>),
+    Fixed(Addresses),
     Named(Arc<Named>),
 }
 
@@ -78,7 +86,7 @@ enum Target {
 struct Named {
     name: String,
     port: u16,
-    found: ArcSwapOption<(Vec<HttpPeer>, Instant)>,
+    found: ArcSwapOption<(Addresses, Instant)>,
     looking: AtomicBool,
     /// Why the last look-up found nothing, and whether it did so in time.
     failed: ArcSwapOption<(String, bool)>,
@@ -101,12 +109,7 @@ impl Upstream {
         let no_host = || UpstreamError::Host(url.to_string());
         let port = url.port().unwrap_or(80);
         let fixed = |addresses: &[IpAddr]| {
-            Target::Fixed(
-                addresses
-                    .iter()
-                    .map(|ip| peer(SocketAddr::new(*ip, port), settings.connect_timeout))
-                    .collect(),
-            )
+            Target::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         };
         let target = match url.host().ok_or_else(no_host)? {
             Host::Ipv4(ip) => fixed(&[ip.into()]),
@@ -160,19 +163,11 @@ impl Upstream {
         self.host.as_ref().unwrap_or(&site.authority)
     }
 
-    /// The address of an attempt; `None` where there is none, or no further one.
-    pub(crate) async fn peer(&self, attempt: usize) -> Option<HttpPeer> {
+    /// The addresses to try; none where the name has none.
+    pub(crate) async fn addresses(&self) -> Addresses {
         match &self.target {
-            Target::Fixed(peers) => peers.get(attempt).cloned(),
-            Target::Named(named) => named.peers(self.connect_timeout).await.0.get(attempt).cloned(),
-        }
-    }
-
-    /// Whether there is an address for a further attempt.
-    pub(crate) fn has_more(&self, attempt: usize) -> bool {
-        match &self.target {
-            Target::Fixed(peers) => attempt < peers.len(),
-            Target::Named(named) => named.found.load().as_ref().is_some_and(|found| attempt < found.0.len()),
+            Target::Fixed(addresses) => addresses.clone(),
+            Target::Named(named) => named.addresses(self.connect_timeout).await,
         }
     }
 
@@ -185,9 +180,9 @@ impl Upstream {
 }
 
 impl Named {
-    async fn peers(self: &Arc<Self>, limit: Duration) -> Arc<(Vec<HttpPeer>, Instant)> {
+    async fn addresses(self: &Arc<Self>, limit: Duration) -> Addresses {
         match self.found.load_full() {
-            Some(found) if found.1.elapsed() < FRESH => found,
+            Some(found) if found.1.elapsed() < FRESH => found.0.clone(),
             // Old addresses serve while one task looks for new ones.
             Some(found) => {
                 if !self.looking.swap(true, Ordering::AcqRel) {
@@ -197,17 +192,17 @@ impl Named {
                         named.looking.store(false, Ordering::Release);
                     });
                 }
-                found
+                found.0.clone()
             }
             None => self.look(limit).await,
         }
     }
 
-    async fn look(&self, limit: Duration) -> Arc<(Vec<HttpPeer>, Instant)> {
+    async fn look(&self, limit: Duration) -> Addresses {
         let looked =
             tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
         let name = &self.name;
-        let addresses: Result<Vec<SocketAddr>, (String, bool)> = match looked {
+        let addresses: Result<Addresses, (String, bool)> = match looked {
             Ok(Ok(addresses)) => Ok(addresses.collect()),
             Ok(Err(error)) => Err((format!("the name {name} cannot be looked up: {error}"), true)),
             Err(_) => Err((format!("the name {name} was not found within {limit:?}"), false)),
@@ -220,29 +215,13 @@ impl Named {
         self.failed.store(addresses.as_ref().err().cloned().map(Arc::new));
         let addresses = addresses.unwrap_or_else(|(cause, _)| {
             tracing::warn!(cause, "the application's address could not be looked up");
-            Vec::new()
+            Addresses::default()
         });
-        let found =
-            Arc::new((addresses.into_iter().map(|to| peer(to, limit)).collect::<Vec<_>>(), Instant::now()));
-        if !found.0.is_empty() {
-            self.found.store(Some(found.clone()));
+        if !addresses.is_empty() {
+            self.found.store(Some(Arc::new((addresses.clone(), Instant::now()))));
         }
-        found
+        addresses
     }
-}
-
-/// Made once an address: it is compared with those of idle connections by its hash.
-fn peer(address: SocketAddr, connect_timeout: Duration) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    peer.options.connection_timeout = Some(connect_timeout);
-    // An application that vanished without a word is noticed. Timers on each request would cost more than the gate.
-    peer.options.tcp_keepalive = Some(TcpKeepalive {
-        idle: Duration::from_secs(60),
-        interval: Duration::from_secs(10),
-        count: 6,
-        user_timeout: Duration::ZERO,
-    });
-    peer
 }
 
 #[cfg(test)]
@@ -260,12 +239,7 @@ mod tests {
 
     async fn addresses(url: &str) -> Vec<String> {
         let upstream = Upstream::new(&settings(url)).unwrap();
-        let mut all = Vec::new();
-        while let Some(peer) = upstream.peer(all.len()).await {
-            all.push(peer._address.to_string());
-        }
-        assert!(upstream.has_more(all.len() - 1) && !upstream.has_more(all.len()));
-        all
+        upstream.addresses().await.iter().map(SocketAddr::to_string).collect()
     }
 
     #[tokio::test]
@@ -278,10 +252,9 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_does_not_exist_has_no_address() {
         let upstream = Upstream::new(&settings("http://no-such-name.invalid")).unwrap();
-        assert!(upstream.peer(0).await.is_none());
+        assert!(upstream.addresses().await.is_empty());
         let (cause, in_time) = upstream.not_found().unwrap();
         assert!(cause.contains("no-such-name.invalid") && in_time, "{cause}");
-        assert!(!upstream.has_more(0));
     }
 
     #[test]

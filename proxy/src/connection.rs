@@ -1,0 +1,515 @@
+//! Connection: one socket of a client, from its first byte to its close.
+//!
+//! hyper speaks HTTP on it, as a value inside our own poll: nothing of it is spawned, so dropping it is the cut. In
+//! front of hyper stands [`Guard`], which lets only whole heads through that [`crate::wire`] has read, and which
+//! knows when a client takes nothing any more. Over HTTP/2 each stream is a task of its own beside its own place in
+//! the register, so that one can be cut and its siblings live on.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use portcullis_policy::AccountId;
+use portcullis_session::Ended;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::clock::{Clock, Wait, Waits};
+use crate::exchange::{Answer, Serving};
+use crate::flow::Flow;
+use crate::gate::Gate;
+use crate::guard::Guard;
+use crate::peer::Peer;
+use crate::rules::Limits;
+use crate::socket;
+use crate::tunnel::Tunnel;
+use crate::upload::Upload;
+use crate::wire::{Bounds, HeadSeen, Malformed, Reader};
+
+/// A client's socket: plain, or after its TLS handshake.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
+/// What everything on a client's connection shares.
+pub(crate) struct Client {
+    pub(crate) gate: Arc<Gate>,
+    /// The other end.
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) limits: Limits,
+    /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
+    pub(crate) waits: Arc<Waits>,
+    clock: Arc<Clock>,
+    is_h2: bool,
+    /// How many exchanges it carries.
+    pub(crate) serving: AtomicUsize,
+    /// What was read in front of hyper.
+    pub(crate) wire: Mutex<Read>,
+    /// What takes over once an answer that switches protocols has gone out.
+    pub(crate) tunnel: Mutex<Option<Tunnel>>,
+    /// Over HTTP/2: the stream whose task is about to be made.
+    next: Mutex<Option<Arc<Waits>>>,
+    pub(crate) flow: Flow,
+    seen: Mutex<Seen>,
+}
+
+/// What was read in front of hyper and has not been compared with what hyper reads.
+#[derive(Default)]
+pub(crate) struct Read {
+    pub(crate) heads: VecDeque<Result<HeadSeen, Malformed>>,
+    /// What is wrong with the body that is being read.
+    pub(crate) body: Option<Malformed>,
+    /// A head has begun and is not whole.
+    pub(crate) has_begun: bool,
+}
+
+/// Whose sessions a connection has carried.
+enum Seen {
+    Nobody,
+    One(AccountId),
+    Several,
+}
+
+impl Client {
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_h2(&self) -> bool {
+        self.is_h2
+    }
+
+    /// The next head that was read in front of hyper.
+    fn next_head(&self) -> Option<Result<HeadSeen, Malformed>> {
+        self.wire.lock().heads.pop_front()
+    }
+
+    /// What is wrong with the body that is being read.
+    pub(crate) fn malformed_body(&self) -> Option<Malformed> {
+        self.wire.lock().body
+    }
+
+    /// It carries an exchange of this account.
+    pub(crate) fn carries(&self, account: AccountId) {
+        if self.is_h2 {
+            let mut seen = self.seen.lock();
+            *seen = match *seen {
+                Seen::Nobody => Seen::One(account),
+                Seen::One(one) if one == account => Seen::One(one),
+                _ => Seen::Several,
+            };
+        }
+    }
+
+    /// How large a piece of an answer may be handed over now.
+    pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
+        let streams = self.serving.load(Ordering::Relaxed);
+        self.flow.poll_room(context, self.limits.send_buffer, streams)
+    }
+
+    /// Whether everybody it ever carried is the same person.
+    fn is_one_persons(&self) -> bool {
+        matches!(*self.seen.lock(), Seen::One(_))
+    }
+}
+
+thread_local! {
+    /// Whether this thread polls an exchange: what is dropped meanwhile was dropped because its client is gone, and
+    /// not because the program stops.
+    static IS_SERVING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether what is dropped here and now belongs to a client that is gone.
+pub(crate) fn is_serving() -> bool {
+    IS_SERVING.get()
+}
+
+fn serving<T>(serve: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            IS_SERVING.set(self.0);
+        }
+    }
+    let _before = Before(IS_SERVING.replace(true));
+    serve()
+}
+
+/// What a socket is served with.
+pub(crate) struct Door {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) limits: Limits,
+}
+
+/// What a client speaks, where its TLS handshake has settled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Door {
+    /// Serves one socket to its end.
+    pub(crate) async fn serve<S: Socket>(
+        &self,
+        mut socket: S,
+        number: RawFd,
+        peer: Arc<Peer>,
+        agreed: Option<Protocol>,
+    ) {
+        let entered = self.clock.enter();
+        let waits = entered.waits.clone();
+        waits.arm(Wait::Head, self.limits.head_time);
+        let (protocol, begun) = match agreed {
+            Some(protocol) => (protocol, Vec::new()),
+            None => match sniff(&mut socket, &waits).await {
+                Some(sniffed) => sniffed,
+                None => return,
+            },
+        };
+        let client = Arc::new(Client {
+            gate: self.gate.clone(),
+            peer,
+            limits: self.limits,
+            waits,
+            clock: self.clock.clone(),
+            is_h2: protocol == Protocol::Http2,
+            serving: AtomicUsize::new(0),
+            wire: Mutex::default(),
+            tunnel: Mutex::new(None),
+            next: Mutex::new(None),
+            flow: Flow::default(),
+            seen: Mutex::new(Seen::Nobody),
+        });
+        match protocol {
+            Protocol::Http1 => serve_h1(client, socket, number, begun).await,
+            Protocol::Http2 => serve_h2(client, socket, number, begun).await,
+        }
+    }
+}
+
+/// What every HTTP/2 client says first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Reads until it is clear what the client speaks: the first byte is enough for HTTP/1.1.
+async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
+    let mut begun = Vec::new();
+    let mut watch = waits.in_flight.ended();
+    loop {
+        let mut space = [MaybeUninit::uninit(); PREFACE.len()];
+        let mut piece = ReadBuf::uninit(&mut space[begun.len()..]);
+        let read = poll_fn(|context| {
+            let _ = Pin::new(&mut watch).poll(context); // the clock wakes by it
+            if waits.has_struck(Wait::Head) || waits.is_draining() {
+                return Poll::Ready(false);
+            }
+            Pin::new(&mut *socket).poll_read(context, &mut piece).map(|read| read.is_ok())
+        })
+        .await;
+        if !read || piece.filled().is_empty() {
+            return None;
+        }
+        begun.extend_from_slice(piece.filled());
+        if !PREFACE.starts_with(&begun) {
+            return Some((Protocol::Http1, begun));
+        }
+        if begun.len() == PREFACE.len() {
+            return Some((Protocol::Http2, begun));
+        }
+    }
+}
+
+/// How a connection came to its end.
+enum End<E> {
+    /// An exchange on it was cut.
+    Cut,
+    /// Its client takes nothing, or sends nothing, for too long.
+    Late,
+    /// hyper is done with it.
+    Over(Result<(), E>),
+}
+
+async fn serve_h1<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begun: Vec<u8>) {
+    let bounds = Bounds { head: client.limits.head, ..Bounds::default() };
+    let io = Guard::new(client.clone(), socket, Some(Reader::new(bounds)), begun);
+    let mut builder = http1::Builder::new();
+    builder.half_close(false).max_headers(bounds.fields).max_buf_size(client.limits.head + READ_AHEAD);
+    let mut connection = builder.serve_connection(TokioIo::new(io), Service { client: client.clone() });
+    let waits = &client.waits;
+    let mut watch = waits.in_flight.ended();
+    let mut told = false;
+    let end = poll_fn(|context| {
+        if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
+            return Poll::Ready(End::Cut);
+        }
+        let is_idle = client.serving.load(Ordering::Relaxed) == 0;
+        if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
+            return Poll::Ready(End::Late);
+        }
+        if !told && waits.is_draining() {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let polled = serving(|| connection.poll_without_shutdown(context)).map(End::Over);
+        if polled.is_pending() && client.serving.load(Ordering::Relaxed) == 0 {
+            waits.keep_armed(Wait::Head, client.limits.idle);
+        }
+        polled
+    })
+    .await;
+    if client.wire.lock().has_begun {
+        client.gate.recorder.metrics.broken_heads.inc();
+        tracing::debug!(client = %client.peer.address(), "a head broke off, or did not come in time");
+    }
+    // A cut may show first in the body of its answer, which breaks off.
+    if matches!(end, End::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take) {
+        socket::reset(number);
+    }
+    match end {
+        End::Cut | End::Late | End::Over(Err(_)) => serving(|| drop(connection)),
+        End::Over(Ok(())) => {
+            let (socket, early) = serving(|| connection.into_parts().io.into_inner().into_parts());
+            let tunnel = client.tunnel.lock().take();
+            match tunnel {
+                Some(tunnel) => {
+                    // Of its own size: hyper's connection is gone, and its memory with it.
+                    let mut running = Box::pin(tunnel.run(socket, early));
+                    let mut watch = waits.in_flight.ended();
+                    let is_cut = poll_fn(|context| {
+                        if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
+                            return Poll::Ready(true);
+                        }
+                        serving(|| running.as_mut().poll(context)).map(|()| false)
+                    })
+                    .await;
+                    if is_cut {
+                        socket::reset(number);
+                    }
+                    serving(|| drop(running));
+                }
+                None => close_slowly(socket).await,
+            }
+        }
+    }
+}
+
+/// How much of the next requests is read while one is served.
+const READ_AHEAD: usize = 16 * 1024;
+/// How much of what still comes is read behind the last answer, and for how long: a socket that is closed over unread
+/// bytes is reset, and the client would never see the answer.
+const LINGER: (usize, Duration) = (256 * 1024, Duration::from_secs(1));
+
+async fn close_slowly<S: Socket>(mut socket: S) {
+    let closing = async {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
+        let (mut left, mut space) = (LINGER.0, [0; 4096]);
+        while let Ok(length @ 1..) = socket.read(&mut space).await {
+            left = left.saturating_sub(length);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER.1, closing).await;
+}
+
+async fn serve_h2<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begun: Vec<u8>) {
+    let io = Guard::new(client.clone(), socket, None, begun);
+    let limits = client.limits;
+    let mut builder = http2::Builder::new(Streams { client: client.clone() });
+    builder
+        .max_concurrent_streams(128)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .max_send_buf_size(limits.send_buffer)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_frame_size(16 * 1024)
+        .max_pending_accept_reset_streams(32)
+        .max_local_error_reset_streams(128)
+        .enable_connect_protocol();
+    let mut connection =
+        pin!(Some(builder.serve_connection(TokioIo::new(io), Service { client: client.clone() })));
+    let waits = &client.waits;
+    waits.arm(Wait::Head, limits.idle);
+    let mut watch = waits.in_flight.ended();
+    let mut told = false;
+    let end: End<hyper::Error> = poll_fn(|context| {
+        let _ = Pin::new(&mut watch).poll(context); // wakes by it; no exchange is known by it
+        let is_idle = client.serving.load(Ordering::Relaxed) == 0;
+        if waits.is_ended() {
+            return Poll::Ready(End::Cut);
+        }
+        if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
+            return Poll::Ready(End::Late);
+        }
+        let Some(mut connection) = connection.as_mut().as_pin_mut() else { return Poll::Pending };
+        if !told && waits.is_draining() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let polled = serving(|| connection.as_mut().poll(context)).map(End::Over);
+        client.flow.settle();
+        if client.serving.load(Ordering::Relaxed) == 0 {
+            waits.keep_armed(Wait::Head, limits.idle);
+        } else {
+            waits.disarm(Wait::Head);
+        }
+        polled
+    })
+    .await;
+    if !matches!(end, End::Over(_)) {
+        socket::reset(number);
+    }
+    serving(|| connection.set(None));
+}
+
+/// Makes a task of each stream, beside its own place in the register.
+///
+/// hyper calls the service and makes the stream's task one after the other in one poll, so the place is handed over in
+/// between; a test holds that.
+#[derive(Clone)]
+struct Streams {
+    client: Arc<Client>,
+}
+
+tokio::task_local! {
+    /// The stream whose task this is.
+    static STREAM: Arc<Waits>;
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        // Within a stream: the sending half of what it was upgraded to. Dropped when the stream is cut, so that it is
+        // reset and not ended.
+        if let Ok(waits) = STREAM.try_with(Arc::clone) {
+            tokio::spawn(async move {
+                let mut task = pin!(task);
+                poll_fn(|context| {
+                    if waits.in_flight.reason().is_some() || waits.is_ended() {
+                        return Poll::Ready(());
+                    }
+                    serving(|| task.as_mut().poll(context))
+                })
+                .await;
+            });
+            return;
+        }
+        let Some(waits) = self.client.next.lock().take() else {
+            tokio::spawn(task);
+            return;
+        };
+        let client = self.client.clone();
+        tokio::spawn(STREAM.scope(waits.clone(), async move { serve_stream(&client, &waits, task).await }));
+    }
+}
+
+/// Runs one stream until it is over, or cut.
+async fn serve_stream(client: &Client, waits: &Waits, task: impl Future<Output = ()>) {
+    let mut task = pin!(Some(task));
+    let mut watch = waits.in_flight.ended();
+    let cut = poll_fn(|context| {
+        let ended = match Pin::new(&mut watch).poll(context) {
+            Poll::Ready(why) => Some(Some(why)),
+            Poll::Pending if waits.is_ended() || waits.has_struck(Wait::Take) => Some(None),
+            Poll::Pending => None,
+        };
+        let Some(polled) = task.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        // A cut one is polled once more: its body says so, and what is queued of it is thrown away. Where it waits for
+        // room it is dropped, which resets it.
+        match (serving(|| polled.poll(context)), ended) {
+            (Poll::Ready(()), _) => Poll::Ready(None),
+            (Poll::Pending, Some(why)) => Poll::Ready(Some(why)),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    })
+    .await;
+    serving(|| task.set(None));
+    let is_out = matches!(waits.in_flight.reason().or(cut.flatten()), Some(Ended::Revoked | Ended::OnHold));
+    // What has been finished before may still wait for the client.
+    if is_out && client.is_one_persons() {
+        client.waits.end();
+    }
+}
+
+/// What hyper calls with each request.
+struct Service {
+    client: Arc<Client>,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Service {
+    type Response = http::Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let client = self.client.clone();
+        if client.is_h2 {
+            let entered = client.clock.enter();
+            *client.next.lock() = Some(entered.waits.clone());
+            let waits = entered.waits.clone();
+            let request = received(&client, &waits, request);
+            let serving = Serving::new(client.clone(), waits.clone(), Some(entered));
+            return Box::pin(async move { Ok(client.gate.clone().serve(serving, waits, request, 0).await) });
+        }
+        let waits = client.waits.clone();
+        waits.disarm(Wait::Head);
+        let serving = Serving::new(client.clone(), waits.clone(), None);
+        match client.next_head() {
+            Some(Ok(seen)) if is_alike(&seen, &request) => {
+                let request = received(&client, &waits, request);
+                Box::pin(
+                    async move { Ok(client.gate.clone().serve(serving, waits, request, seen.bytes).await) },
+                )
+            }
+            Some(Err(why)) => {
+                Box::pin(async move { Ok(client.gate.clone().refuse_head(serving, &waits, why)) })
+            }
+            // Two readers that disagree about where a request ends: nothing on this connection can be believed.
+            read => {
+                tracing::error!(
+                    ?read,
+                    "a request was read in two ways: its connection is closed. This is a fault of Portcullis; report it"
+                );
+                waits.end();
+                Box::pin(std::future::pending())
+            }
+        }
+    }
+}
+
+/// Whether hyper has read the head that we have.
+fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
+    let uri = request.uri();
+    let length = match (uri.authority(), uri.path_and_query()) {
+        (None, path) => path.map_or(0, |path| path.as_str().len()),
+        // CONNECT has nothing else; an absolute form has a scheme, and may leave the first slash out.
+        (Some(authority), None) => authority.as_str().len(),
+        (Some(_), Some(_)) => seen.target,
+    };
+    seen.fields == request.headers().len() && seen.target == length
+}
+
+/// The request with a body that keeps to its limits.
+fn received(
+    client: &Arc<Client>,
+    waits: &Arc<Waits>,
+    request: http::Request<Incoming>,
+) -> http::Request<Option<Upload>> {
+    let (head, body) = request.into_parts();
+    let upload = (!body.is_end_stream()).then(|| Upload::new(body, client.clone(), waits.clone()));
+    http::Request::from_parts(head, upload)
+}

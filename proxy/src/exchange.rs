@@ -1,0 +1,290 @@
+//! Exchange: one request and its answer, from its head to its last byte.
+//!
+//! A forwarded one owns its leave, its place in the register, and its record; whatever drops it leaves the register
+//! first and writes the line then. It ends with the last byte of its answer, or with its cut: then the body of its
+//! answer breaks off, which hyper makes a closed connection or a reset stream of.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::clock::{Entered, Wait, Waits};
+use crate::connection::Client;
+use crate::cookies;
+use crate::forward;
+use crate::gate::Open;
+use crate::record::{Over, Record};
+use crate::rules::Place;
+use crate::upload::Upload;
+use crate::upstream::{Download, Fault};
+
+/// One of the exchanges that a client's connection carries; one less when it is dropped.
+pub(crate) struct Serving {
+    client: Arc<Client>,
+    waits: Arc<Waits>,
+    /// Over HTTP/2 the clock looks after each stream.
+    _entered: Option<Entered>,
+}
+
+impl Serving {
+    pub(crate) fn new(client: Arc<Client>, waits: Arc<Waits>, entered: Option<Entered>) -> Self {
+        client.serving.fetch_add(1, Ordering::Relaxed);
+        waits.begins();
+        Self { client, waits, _entered: entered }
+    }
+
+    /// Whose connection it is on.
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.client.serving.fetch_sub(1, Ordering::Relaxed);
+        self.waits.rests();
+    }
+}
+
+/// A request that has leave, on its way up or with its answer on the way down.
+pub(crate) struct Exchange {
+    pub(crate) open: Open, // first, so that a cut exchange leaves the register before its line is written
+    pub(crate) waits: Arc<Waits>,
+    pub(crate) record: Record,
+}
+
+impl Exchange {
+    pub(crate) fn new(open: Open, waits: Arc<Waits>, record: Record) -> Self {
+        Self { open, waits, record }
+    }
+
+    /// Leaves the register; what is left is answered by us.
+    pub(crate) fn into_record(self) -> Record {
+        let Self { open, record, .. } = self;
+        drop(open);
+        record
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        self.open.place()
+    }
+
+    /// The client's body goes up with it.
+    pub(crate) fn takes_along(&mut self, upload: &mut Upload) {
+        let first_byte = self.place().site().upstream.first_byte_timeout;
+        let session = self.open.session().cloned();
+        self.record.counts(upload.goes_up(session, first_byte));
+    }
+
+    /// So many bytes came from the client behind its head: the session is not idle.
+    pub(crate) fn took(&mut self, length: usize) {
+        self.record.note(|line| line.bytes_in += length as u64);
+        self.open.took();
+        self.waits.moves();
+    }
+
+    /// So many bytes go to the client.
+    pub(crate) fn gave(&mut self, length: usize) {
+        self.record.note(|line| line.bytes_out += length as u64);
+        self.open.gave();
+        self.waits.moves();
+    }
+}
+
+/// The body of an answer as hyper asks for it.
+pub(crate) struct Answer {
+    content: Content,
+    client: Arc<Client>,
+    _serving: Option<Serving>,
+}
+
+enum Content {
+    /// One of our own.
+    Own(Option<Bytes>),
+    /// An application's.
+    Passing(Box<Passing>),
+}
+
+/// An application's answer on its way down.
+struct Passing {
+    download: Download,
+    /// None once the last byte was handed over.
+    exchange: Option<Exchange>,
+    /// What of a piece is still to be handed over.
+    rest: Bytes,
+    has_begun: bool,
+    /// The application broke off: told with the next look, so that what came before is written out first.
+    broken: Option<Fault>,
+}
+
+/// Why an answer breaks off.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The exchange was cut.
+    Cut,
+    /// The application broke off.
+    Upstream(Fault),
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut => f.write_str("the exchange was cut"),
+            Self::Upstream(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Broken {
+    /// hyper resets a stream with the reason it finds here, and throws away what is queued of it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        static CANCEL: OnceLock<h2::Error> = OnceLock::new();
+        match self {
+            Self::Cut => Some(CANCEL.get_or_init(|| h2::Reason::CANCEL.into())),
+            Self::Upstream(fault) => Some(fault),
+        }
+    }
+}
+
+impl Answer {
+    /// One of our own, whole.
+    pub(crate) fn own(serving: Serving, body: Bytes) -> Self {
+        let content = Content::Own(Some(body).filter(|body| !body.is_empty()));
+        Self { content, client: serving.client.clone(), _serving: Some(serving) }
+    }
+
+    /// That protocols are switched: what follows is the tunnel's.
+    pub(crate) fn switched(client: Arc<Client>) -> Self {
+        Self { content: Content::Own(None), client, _serving: None }
+    }
+
+    /// An application's.
+    pub(crate) fn passing(serving: Serving, exchange: Exchange, download: Download) -> Self {
+        let passing = Passing {
+            download,
+            exchange: Some(exchange),
+            rest: Bytes::new(),
+            has_begun: false,
+            broken: None,
+        };
+        let content = Content::Passing(Box::new(passing));
+        Self { content, client: serving.client.clone(), _serving: Some(serving) }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let answer = self.get_mut();
+        match &mut answer.content {
+            Content::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Content::Passing(passing) => passing.poll_frame(context, &answer.client),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(body) => body.is_none(),
+            Content::Passing(passing) => passing.is_end_stream(self.client.is_h2()),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Content::Passing(passing) => passing.download.size_hint(),
+        }
+    }
+}
+
+impl Passing {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &Client,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(exchange) = &mut self.exchange else { return Poll::Ready(None) };
+        if exchange.waits.in_flight.reason().is_some() || exchange.waits.is_ended() {
+            return Poll::Ready(Some(Err(Broken::Cut)));
+        }
+        if let Some(fault) = self.broken.take() {
+            return Poll::Ready(Some(Err(Broken::Upstream(fault))));
+        }
+        let mut room = usize::MAX;
+        if client.is_h2() {
+            exchange.waits.disarm(Wait::Take); // it took what was handed over before
+            room = ready!(client.poll_room(context));
+        }
+        self.has_begun = true;
+        if self.rest.is_empty() {
+            match ready!(self.download.poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => self.rest = piece,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        return Poll::Ready(Some(Ok(Frame::trailers(clean_trailers(trailers)))));
+                    }
+                },
+                Some(Err(fault)) => {
+                    let place = exchange.place().clone();
+                    client.gate.tell_broken(&mut exchange.record, &place, &fault);
+                    exchange.record.finished(Over::Upstream);
+                    self.broken = Some(fault);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                None => {
+                    self.finish();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        let piece = self.rest.split_to(room.min(self.rest.len()));
+        exchange.gave(piece.len());
+        if client.is_h2() {
+            client.flow.hands_over(piece.len());
+            // Whoever does not ask for the next one has a client that takes nothing.
+            exchange.waits.arm(Wait::Take, client.limits.idle);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn finish(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.record.finished(Over::Done);
+        }
+    }
+
+    /// Over HTTP/2 an end is asked for like a piece: then all before it had room to go.
+    fn is_end_stream(&self, is_h2: bool) -> bool {
+        self.exchange.is_none()
+            || (self.rest.is_empty() && self.download.is_end_stream() && !(is_h2 && self.has_begun))
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if self.rest.is_empty() && self.download.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+/// What an application says behind its body may not concern our hop, nor set cookies of ours.
+fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    forward::of_this_hop(&mut trailers);
+    cookies::refuse_set(&mut trailers);
+    trailers
+}

@@ -1,0 +1,147 @@
+//! Upload: the body of a client's request, with its limit on pauses; whose session it keeps awake.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use portcullis_policy::Timestamp;
+use portcullis_session::Session;
+
+use crate::clock::{Wait, Waits};
+use crate::connection::Client;
+use crate::wire::Malformed;
+
+/// Why a client's body came to no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadFault {
+    /// The client stopped in the middle.
+    Slow,
+    /// It cannot be read.
+    Malformed(Malformed),
+    /// The client is gone.
+    Gone,
+}
+
+impl fmt::Display for UploadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slow => f.write_str("nothing came for too long"),
+            Self::Malformed(why) => write!(f, "it cannot be read ({})", why.word()),
+            Self::Gone => f.write_str("the client is gone"),
+        }
+    }
+}
+
+impl std::error::Error for UploadFault {}
+
+/// The body of a client's request.
+pub(crate) struct Upload {
+    body: Incoming,
+    client: Arc<Client>,
+    waits: Arc<Waits>,
+    taken: Arc<Taken>,
+    /// The application's time begins anew with each piece.
+    again: Option<Duration>,
+}
+
+/// What has come of a body, and whose session it keeps awake.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    bytes: AtomicU64,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Taken {
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Upload {
+    /// The body of a request on this connection.
+    pub(crate) fn new(body: Incoming, client: Arc<Client>, waits: Arc<Waits>) -> Self {
+        Self { body, client, waits, taken: Arc::default(), again: None }
+    }
+
+    /// It goes to an application that has so long to answer after each piece, for this session.
+    pub(crate) fn goes_up(&mut self, session: Option<Arc<Session>>, first_byte: Duration) -> Arc<Taken> {
+        self.again = Some(first_byte);
+        *self.taken.session.lock() = session;
+        self.taken.clone()
+    }
+
+    /// The length the client declared, where it did.
+    pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
+        headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+
+    fn took(&self, length: usize) {
+        self.taken.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        self.waits.moves();
+        if let Some(session) = &*self.taken.session.lock() {
+            session.touch(Timestamp::now());
+        }
+        if let Some(again) = self.again.filter(|_| self.waits.is_armed(Wait::Answer)) {
+            self.waits.arm(Wait::Answer, again);
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match polled {
+            Poll::Pending if self.waits.has_struck(Wait::Body) => Poll::Ready(Some(Err(UploadFault::Slow))),
+            Poll::Pending => {
+                self.waits.keep_armed(Wait::Body, self.client.limits.idle);
+                Poll::Pending
+            }
+            Poll::Ready(next) => {
+                self.waits.disarm(Wait::Body);
+                Poll::Ready(match next {
+                    Some(Ok(frame)) => {
+                        if let Some(piece) = frame.data_ref().filter(|piece| !piece.is_empty()) {
+                            self.took(piece.len());
+                        }
+                        Some(Ok(frame))
+                    }
+                    Some(Err(_)) => Some(Err(match self.client.malformed_body() {
+                        Some(why) => UploadFault::Malformed(why),
+                        None => UploadFault::Gone,
+                    })),
+                    None => None,
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.waits.disarm(Wait::Body); // nobody asks for more of it
+    }
+}

@@ -1,0 +1,66 @@
+//! Idle connections to applications, kept by the thread that used them: nothing is shared between cores.
+//!
+//! A kept connection is polled by nobody. It is polled once when it is given back and once when it is taken, which
+//! sees that the application has closed it, or has sent something nobody asked for; and the sweep polls the rest.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::client::AppConnection;
+
+thread_local! {
+    static POOL: RefCell<Vec<(SocketAddr, Vec<Kept>)>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Kept {
+    connection: Box<AppConnection>,
+    since: Instant,
+}
+
+/// How many are kept for an address.
+const MOST: usize = 512;
+/// How long one is kept without being used. Applications close theirs sooner or later; most after a minute or more.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// A kept connection to one of these addresses, the one used last, if it is still good.
+pub(super) fn take(addresses: &[SocketAddr]) -> Option<Box<AppConnection>> {
+    loop {
+        let mut connection = POOL.with_borrow_mut(|pool| {
+            let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
+            kept.pop()
+        })?;
+        if connection.connection.is_idle() {
+            return Some(connection.connection);
+        }
+    }
+}
+
+/// Keeps a connection whose last answer was read to its end, if it can serve another request.
+pub(super) fn give_back(mut connection: Box<AppConnection>) {
+    if !connection.is_idle() {
+        return;
+    }
+    let kept = Kept { since: Instant::now(), connection };
+    POOL.with_borrow_mut(|pool| {
+        let to = kept.connection.to;
+        let at = pool.iter().position(|(address, _)| *address == to).unwrap_or_else(|| {
+            pool.push((to, Vec::new()));
+            pool.len() - 1
+        });
+        if pool[at].1.len() < MOST {
+            pool[at].1.push(kept);
+        }
+    });
+}
+
+/// Closes what was kept for too long, and what the other side has closed. Once a second, on each thread.
+pub(crate) fn sweep() {
+    let now = Instant::now();
+    POOL.with_borrow_mut(|pool| {
+        for (_, kept) in &mut *pool {
+            kept.retain_mut(|kept| now - kept.since < IDLE && kept.connection.is_idle());
+        }
+        pool.retain(|(_, kept)| !kept.is_empty());
+    });
+}

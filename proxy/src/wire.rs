@@ -1,0 +1,777 @@
+//! Wire: the strict reader of HTTP/1.1, in front of the library's.
+//!
+//! It reads what the library is about to read, and refuses what can be read two ways (RFC 9112): a head with two
+//! lengths or two codings, a bare line feed, a folded line, a second `Host`. What it admits, every reader frames alike.
+//! It is pure: bytes in, and how many of them may be handed on, out. It looks at framing, hosts and characters;
+//! what a path means is Accept's and policy's to say.
+
+use http::StatusCode;
+use memchr::memchr;
+
+/// Why bytes are no request that is read here. Its word is the reason of the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// A line ends with a line feed alone, or holds a carriage return.
+    LineEnd,
+    /// More than one empty line before a request.
+    EmptyLines,
+    /// The request line is not `METHOD SP target SP HTTP/1.x`.
+    RequestLine,
+    /// The method is no word in capitals.
+    Method,
+    /// The target is no path, holds a fragment, or a character that no target may hold.
+    Target,
+    /// The target is longer than any that is served.
+    TargetTooLong,
+    /// The version is neither 1.1 nor 1.0.
+    Version,
+    /// A field has no name, a name with other characters than a name has, or continues on a second line.
+    FieldName,
+    /// A field's value has a control character.
+    FieldValue,
+    /// More bytes, or more fields, than a head may have.
+    TooLarge,
+    /// There is no `Host`, more than one, or one that is no host.
+    Host,
+    /// The target names another host than `Host` does.
+    OtherHost,
+    /// A `Content-Length` that is not one plain number, or more than one.
+    Length,
+    /// A `Transfer-Encoding` other than exactly `chunked`, more than one, or one of HTTP/1.0.
+    Coding,
+    /// `Content-Length` beside `Transfer-Encoding`.
+    LengthAndCoding,
+    /// The size of a chunk is not a plain hexadecimal number, or its end is missing.
+    Chunk,
+    /// A field behind the last chunk cannot be read.
+    Trailer,
+}
+
+impl Malformed {
+    /// Every reason, for tables.
+    pub const ALL: [Malformed; 17] = [
+        Self::LineEnd,
+        Self::EmptyLines,
+        Self::RequestLine,
+        Self::Method,
+        Self::Target,
+        Self::TargetTooLong,
+        Self::Version,
+        Self::FieldName,
+        Self::FieldValue,
+        Self::TooLarge,
+        Self::Host,
+        Self::OtherHost,
+        Self::Length,
+        Self::Coding,
+        Self::LengthAndCoding,
+        Self::Chunk,
+        Self::Trailer,
+    ];
+
+    /// The word of the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LineEnd => "line_end",
+            Self::EmptyLines => "empty_lines",
+            Self::RequestLine => "request_line",
+            Self::Method => "method",
+            Self::Target => "target",
+            Self::TargetTooLong => "target_too_long",
+            Self::Version => "version",
+            Self::FieldName => "field_name",
+            Self::FieldValue => "field_value",
+            Self::TooLarge => "head_too_large",
+            Self::Host => "host",
+            Self::OtherHost => "other_host",
+            Self::Length => "content_length",
+            Self::Coding => "transfer_encoding",
+            Self::LengthAndCoding => "length_and_coding",
+            Self::Chunk => "chunk",
+            Self::Trailer => "trailer",
+        }
+    }
+
+    /// What the client is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// What a head may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes, its request line and empty line included.
+    pub head: usize,
+    /// Bytes of its target.
+    pub target: usize,
+    /// Fields.
+    pub fields: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { head: 64 * 1024, target: 16 * 1024, fields: 200 }
+    }
+}
+
+/// What was read of a head, to be compared with what the library reads of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadSeen {
+    /// The length of the target, in bytes, as the request line has it.
+    pub target: usize,
+    /// How many fields it has.
+    pub fields: usize,
+    /// Its length on the wire, in bytes.
+    pub bytes: usize,
+}
+
+/// How far bytes were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fed {
+    /// So many need not be shown again.
+    pub read: usize,
+    /// So many may be handed on; behind them is the beginning of something that is not whole yet.
+    pub whole: usize,
+}
+
+/// Reads the bytes of one client's connection, in pieces of any size.
+#[derive(Debug)]
+pub struct Reader {
+    bounds: Bounds,
+    state: State,
+    head: HeadBegun,
+    /// Bytes of the head, of the line of a chunk, or of the trailers that has begun.
+    size: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between requests; so many empty lines have been skipped.
+    Start(u8),
+    Fields,
+    Body(u64),
+    ChunkSize,
+    Chunk(u64),
+    ChunkEnd,
+    Trailers,
+    /// Behind a request for another protocol: whatever comes is not HTTP, or waits for an answer that ends it.
+    Switching,
+}
+
+/// The head whose lines are being read.
+#[derive(Debug, Default)]
+struct HeadBegun {
+    seen: HeadSeen,
+    length: Option<u64>,
+    chunked: bool,
+    old: bool,
+    upgrade: bool,
+    host: Option<Box<[u8]>>,
+    authority: Option<Box<[u8]>>,
+}
+
+/// Longest line of a chunk's size, without its end: sixteen digits are more than any length.
+const CHUNK_LINE: usize = 16;
+
+impl Reader {
+    /// A reader at the beginning of a connection.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, state: State::Start(0), head: HeadBegun::default(), size: 0 }
+    }
+
+    /// Whether it stands between two requests, or in front of the first.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Start(_))
+    }
+
+    /// Whether a head has begun and is not whole.
+    pub fn is_in_head(&self) -> bool {
+        self.state == State::Fields
+    }
+
+    /// Whether a body is being read whose framing can be wrong.
+    pub fn is_in_body(&self) -> bool {
+        matches!(self.state, State::ChunkSize | State::Chunk(_) | State::ChunkEnd | State::Trailers)
+    }
+
+    /// Whether a request for another protocol was the last that was read. What follows is held until it is answered.
+    pub fn is_switching(&self) -> bool {
+        self.state == State::Switching
+    }
+
+    /// Reads on. `bytes` begins where the last call stopped reading; `heads` is told of each head that is whole now.
+    ///
+    /// # Errors
+    /// [`Malformed`], and how many bytes before it may be handed on.
+    pub fn feed(&mut self, bytes: &[u8], mut heads: impl FnMut(HeadSeen)) -> Result<Fed, (usize, Malformed)> {
+        let mut fed = Fed::default();
+        while fed.read < bytes.len() {
+            let rest = &bytes[fed.read..];
+            let (taken, next) = match self.state {
+                State::Switching => return Ok(fed),
+                State::Body(left) => match run(rest, left) {
+                    (taken, 0) => (taken, self.next()),
+                    (taken, left) => (taken, State::Body(left)),
+                },
+                State::Chunk(left) => match run(rest, left) {
+                    (taken, 0) => (taken, State::ChunkEnd),
+                    (taken, left) => (taken, State::Chunk(left)),
+                },
+                state => {
+                    let Some(end) = memchr(b'\n', rest) else {
+                        self.bound(state, rest.len()).map_err(|why| (fed.whole, why))?;
+                        return Ok(fed);
+                    };
+                    self.bound(state, end + 1).map_err(|why| (fed.whole, why))?;
+                    let line = &rest[..end];
+                    let next = self.line(state, line, &mut heads).map_err(|why| (fed.whole, why))?;
+                    (end + 1, next)
+                }
+            };
+            self.state = next;
+            fed.read += taken;
+            if !matches!(next, State::Fields | State::Trailers) {
+                fed.whole = fed.read;
+            }
+        }
+        Ok(fed)
+    }
+
+    /// Whether so many bytes more fit into what has begun.
+    fn bound(&self, state: State, more: usize) -> Result<(), Malformed> {
+        match state {
+            State::ChunkSize | State::ChunkEnd if more > CHUNK_LINE + 2 => Err(Malformed::Chunk),
+            State::Start(_) | State::Fields if self.size + more > self.bounds.head => {
+                // A request line that does not end is a long target more often than anything else.
+                Err(if state == State::Fields { Malformed::TooLarge } else { Malformed::TargetTooLong })
+            }
+            State::Trailers if self.size + more > self.bounds.head => Err(Malformed::TooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads one line, without its line feed.
+    fn line(
+        &mut self,
+        state: State,
+        line: &[u8],
+        heads: &mut impl FnMut(HeadSeen),
+    ) -> Result<State, Malformed> {
+        let size = self.size + line.len() + 1;
+        let Some((b'\r', line)) = line.split_last() else {
+            return Err(match state {
+                State::ChunkSize | State::ChunkEnd => Malformed::Chunk,
+                _ => Malformed::LineEnd,
+            });
+        };
+        self.size = size;
+        match state {
+            State::Start(0) if line.is_empty() => {
+                self.size = 0;
+                Ok(State::Start(1)) // RFC 9112 §2.2: one is forgiven
+            }
+            State::Start(_) if line.is_empty() => Err(Malformed::EmptyLines),
+            State::Start(_) => {
+                self.head = HeadBegun::default();
+                self.head.request_line(line, &self.bounds)?;
+                Ok(State::Fields)
+            }
+            State::Fields if line.is_empty() => {
+                self.head.is_whole()?;
+                self.head.seen.bytes = std::mem::take(&mut self.size);
+                heads(self.head.seen);
+                Ok(match self.head {
+                    HeadBegun { chunked: true, .. } => State::ChunkSize,
+                    HeadBegun { length: Some(length @ 1..), .. } => State::Body(length),
+                    _ => self.next(),
+                })
+            }
+            State::Fields => {
+                self.head.seen.fields += 1;
+                if self.head.seen.fields > self.bounds.fields {
+                    return Err(Malformed::TooLarge);
+                }
+                let (name, value) = field(line)?;
+                self.head.field(name, value)?;
+                Ok(State::Fields)
+            }
+            State::ChunkSize => {
+                self.size = 0;
+                Ok(match chunk_size(line)? {
+                    0 => State::Trailers,
+                    size => State::Chunk(size),
+                })
+            }
+            State::ChunkEnd if line.is_empty() => {
+                self.size = 0;
+                Ok(State::ChunkSize)
+            }
+            State::ChunkEnd => Err(Malformed::Chunk),
+            State::Trailers if line.is_empty() => {
+                self.size = 0;
+                Ok(self.next())
+            }
+            State::Trailers => field(line).map(|_| State::Trailers).map_err(|_| Malformed::Trailer),
+            State::Body(_) | State::Chunk(_) | State::Switching => Ok(state), // no lines
+        }
+    }
+
+    /// What follows a whole request.
+    fn next(&self) -> State {
+        if self.head.upgrade { State::Switching } else { State::Start(0) }
+    }
+}
+
+/// So many of the bytes belong to a body of which `left` are to come, and how many are left then.
+fn run(bytes: &[u8], left: u64) -> (usize, u64) {
+    let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    (taken, left - taken as u64)
+}
+
+/// RFC 9112 §7.1, without extensions and without blanks: others read those in many ways.
+fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
+    if line.is_empty() || line.len() > CHUNK_LINE - 1 {
+        return Err(Malformed::Chunk);
+    }
+    line.iter().try_fold(0u64, |size, digit| {
+        let digit = char::from(*digit).to_digit(16).ok_or(Malformed::Chunk)?;
+        Ok(size << 4 | u64::from(digit))
+    })
+}
+
+/// Name and value of a field's line, the value without blanks around it (RFC 9112 §5).
+fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let colon = memchr(b':', line).ok_or(Malformed::FieldName)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(|byte| is(*byte, NAME)) {
+        return Err(Malformed::FieldName); // a blank before the colon and a folded line among them
+    }
+    if !value.iter().all(|byte| is(*byte, VALUE)) {
+        return Err(Malformed::FieldValue);
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+impl HeadBegun {
+    fn request_line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), Malformed> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Malformed::RequestLine);
+        };
+        if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
+            return Err(Malformed::Method);
+        }
+        if target.len() > bounds.target {
+            return Err(Malformed::TargetTooLong);
+        }
+        self.seen.target = target.len();
+        self.authority = self::target(method, target)?;
+        match version {
+            b"HTTP/1.1" => {}
+            b"HTTP/1.0" => self.old = true,
+            _ => return Err(Malformed::Version),
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                let is_second = self.host.replace(value.into()).is_some();
+                return if is_second || !is_host(value) { Err(Malformed::Host) } else { Ok(()) };
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let is_second = self.length.replace(length(value)?).is_some();
+                return match is_second {
+                    true => Err(Malformed::Length),
+                    false => self.is_framed_one_way(),
+                };
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked || self.old || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Malformed::Coding);
+                }
+                self.chunked = true;
+                return self.is_framed_one_way();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_framed_one_way(&self) -> Result<(), Malformed> {
+        if self.chunked && self.length.is_some() { Err(Malformed::LengthAndCoding) } else { Ok(()) }
+    }
+
+    fn is_whole(&self) -> Result<(), Malformed> {
+        match (&self.host, &self.authority) {
+            (None, _) if !self.old => Err(Malformed::Host),
+            (None, Some(_)) => Err(Malformed::OtherHost),
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+                Err(Malformed::OtherHost)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
+fn length(value: &[u8]) -> Result<u64, Malformed> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed::Length);
+    }
+    Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+/// Looks at a target (RFC 9112 §3.2): a path, or one with the host before it, which is what it answers.
+fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Malformed> {
+    let (path, authority) = match target {
+        [b'/', ..] => (target, None),
+        b"*" if method == b"OPTIONS" => return Ok(None),
+        // CONNECT names a host and a port; it is refused as a method, wherever it goes.
+        _ if method == b"CONNECT" && is_host(target) => return Ok(None),
+        _ => {
+            let rest = [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+                let (start, rest) = target.split_at_checked(scheme.len())?;
+                start.eq_ignore_ascii_case(scheme).then_some(rest)
+            });
+            let rest = rest.ok_or(Malformed::Target)?;
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            if !is_host(authority) {
+                return Err(Malformed::Target);
+            }
+            (path, Some(authority.into()))
+        }
+    };
+    let (path, query) = path.split_at(memchr(b'?', path).unwrap_or(path.len()));
+    let fits = path.iter().all(|byte| is(*byte, PATH)) && query.iter().all(|byte| is(*byte, QUERY));
+    if fits { Ok(authority) } else { Err(Malformed::Target) }
+}
+
+/// Whether this is a host with or without a port, written in one way: no user, no list, no escapes.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', ..] => match memchr(b']', value) {
+            Some(end) => value.split_at(end + 1),
+            None => return false,
+        },
+        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
+    };
+    let in_brackets = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    let host_fits = match in_brackets {
+        Some(address) => {
+            !address.is_empty() && address.iter().all(|b| b.is_ascii_hexdigit() || b".:".contains(b))
+        }
+        None => {
+            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
+        }
+    };
+    let port_fits = match port {
+        [] => true,
+        [b':', digits @ ..] => (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    host_fits && port_fits
+}
+
+const NAME: u8 = 1;
+const VALUE: u8 = 2;
+const PATH: u8 = 4;
+const QUERY: u8 = 8;
+
+/// Where each byte may stand.
+static CLASSES: [u8; 256] = classes();
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let mut class = 0;
+        // RFC 9110 §5.6.2
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            class |= NAME;
+        }
+        // RFC 9110 §5.5: visible, blank, tab, and what is beyond ASCII
+        if byte == b'\t' || byte == b' ' || (byte > b' ' && byte != 0x7f) {
+            class |= VALUE;
+        }
+        // RFC 3986 §3.3, and what browsers and command lines send as it is; the URI type can carry it all.
+        if matches!(byte, b'!' | b'"' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'~') {
+            class |= PATH;
+        }
+        // RFC 3986 §3.4, and what browsers and command lines send as it is.
+        if matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~') {
+            class |= QUERY;
+        }
+        classes[at] = class;
+        at += 1;
+    }
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOST: &str = "Host: wiki.test\r\n";
+
+    /// Reads everything at once: how much may be handed on, how many heads there were, and what is wrong.
+    fn read(bytes: &[u8]) -> (usize, usize, Option<Malformed>) {
+        let (mut reader, mut heads) = (Reader::new(Bounds::default()), 0);
+        match reader.feed(bytes, |_| heads += 1) {
+            Ok(fed) => (fed.whole, heads, None),
+            Err((whole, why)) => (whole, heads, Some(why)),
+        }
+    }
+
+    fn refused(head: &str) -> Option<Malformed> {
+        read(head.as_bytes()).2
+    }
+
+    #[test]
+    fn what_can_be_read_two_ways_is_refused_by_name() {
+        use Malformed as M;
+        for (head, why) in [
+            (format!("GET / HTTP/1.1\n{HOST}\r\n"), M::LineEnd),
+            (format!("GET / HTTP/1.1\r\n{HOST}\n"), M::LineEnd),
+            (format!("GET / HTTP/1.1\r\n{HOST}A: b\n\r\n"), M::LineEnd),
+            (format!("GET / HTTP/1.1\r\n{HOST}A: b\rc\r\n\r\n"), M::FieldValue),
+            (format!("\r\n\r\nGET / HTTP/1.1\r\n{HOST}\r\n"), M::EmptyLines),
+            (format!("GET  / HTTP/1.1\r\n{HOST}\r\n"), M::RequestLine),
+            (format!("GET /\tHTTP/1.1\r\n{HOST}\r\n"), M::RequestLine),
+            (format!("GET /\r\n{HOST}\r\n"), M::RequestLine),
+            (format!("get / HTTP/1.1\r\n{HOST}\r\n"), M::Method),
+            (format!("G=T / HTTP/1.1\r\n{HOST}\r\n"), M::Method),
+            (format!("GET admin/users HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET ?x HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET /#x HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET /?x#y HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET /\x01 HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET /\u{e9} HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET /<x> HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET * HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET http://user@wiki.test/ HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET ftp://wiki.test/ HTTP/1.1\r\n{HOST}\r\n"), M::Target),
+            (format!("GET http://evil.test/ HTTP/1.1\r\n{HOST}\r\n"), M::OtherHost),
+            (format!("GET http://wiki.test:80/ HTTP/1.1\r\n{HOST}\r\n"), M::OtherHost),
+            ("GET http://evil.test/ HTTP/1.0\r\n\r\n".into(), M::OtherHost),
+            (format!("GET / HTTP/1.2\r\n{HOST}\r\n"), M::Version),
+            (format!("GET / HTTP/2.0\r\n{HOST}\r\n"), M::Version),
+            (format!("GET / http/1.1\r\n{HOST}\r\n"), M::Version),
+            ("GET / HTTP/1.1\r\n\r\n".into(), M::Host),
+            (format!("GET / HTTP/1.1\r\n{HOST}{HOST}\r\n"), M::Host),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n".into(), M::Host),
+            ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n".into(), M::Host),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), M::Host),
+            ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n".into(), M::Host),
+            ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n".into(), M::Host),
+            (format!("GET / HTTP/1.1\r\nHost : wiki.test\r\n{HOST}\r\n"), M::FieldName),
+            (format!("GET / HTTP/1.1\r\n{HOST} folded: x\r\n\r\n"), M::FieldName),
+            (format!("GET / HTTP/1.1\r\n{HOST}A: b\r\n\tfolded\r\n\r\n"), M::FieldName),
+            (format!("GET / HTTP/1.1\r\n{HOST}no colon\r\n\r\n"), M::FieldName),
+            (format!("GET / HTTP/1.1\r\n{HOST}: x\r\n\r\n"), M::FieldName),
+            (format!("GET / HTTP/1.1\r\n{HOST}A: \0\r\n\r\n"), M::FieldValue),
+            (format!("GET / HTTP/1.1\r\n{HOST}A: \x7f\r\n\r\n"), M::FieldValue),
+        ] {
+            assert_eq!(refused(&head), Some(why), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_one_length_or_one_coding() {
+        use Malformed as M;
+        for (fields, why) in [
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", Some(M::Length)),
+            ("Content-Length: 1\r\nContent-Length: 2\r\n", Some(M::Length)),
+            ("Content-Length: 1, 1\r\n", Some(M::Length)),
+            ("Content-Length: +1\r\n", Some(M::Length)),
+            ("Content-Length: 0x1\r\n", Some(M::Length)),
+            ("Content-Length: 1 \r\n", None),
+            ("Content-Length:\r\n", Some(M::Length)),
+            ("Content-Length: 1111111111111111111\r\n", Some(M::Length)),
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Some(M::LengthAndCoding)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", Some(M::LengthAndCoding)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Some(M::Coding)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Some(M::Coding)),
+            ("Transfer-Encoding: chunked, chunked\r\n", Some(M::Coding)),
+            ("Transfer-Encoding: identity\r\n", Some(M::Coding)),
+            ("Transfer-Encoding: xchunked\r\n", Some(M::Coding)),
+            ("Transfer-Encoding: \"chunked\"\r\n", Some(M::Coding)),
+            ("Transfer-Encoding:\r\n", Some(M::Coding)),
+            ("TRANSFER-ENCODING: ChUnKeD\r\n", None),
+        ] {
+            assert_eq!(refused(&format!("POST / HTTP/1.1\r\n{HOST}{fields}\r\n")), why, "{fields:?}");
+        }
+        let old = format!("POST / HTTP/1.0\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(refused(&old), Some(M::Coding));
+    }
+
+    #[test]
+    fn chunks_are_plain() {
+        let head = format!("POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n");
+        for (body, why) in [
+            ("5\r\nhello\r\n0\r\n\r\n", None),
+            ("A\r\n0123456789\r\n0\r\nx-trailer: y\r\n\r\n", None),
+            ("5;ext=1\r\nhello\r\n0\r\n\r\n", Some(Malformed::Chunk)),
+            ("5 \r\nhello\r\n", Some(Malformed::Chunk)),
+            ("+5\r\nhello\r\n", Some(Malformed::Chunk)),
+            ("0x5\r\nhello\r\n", Some(Malformed::Chunk)),
+            ("\r\nhello\r\n", Some(Malformed::Chunk)),
+            ("5\nhello\r\n", Some(Malformed::Chunk)),
+            ("5\r\nhello\n0\r\n", Some(Malformed::Chunk)),
+            ("5\r\nhellox\r\n", Some(Malformed::Chunk)),
+            ("1111111111111111\r\n", Some(Malformed::Chunk)),
+            ("111111111111111111111111", Some(Malformed::Chunk)),
+            ("0\r\n folded\r\n\r\n", Some(Malformed::Trailer)),
+            ("0\r\nx\n\r\n", Some(Malformed::LineEnd)),
+        ] {
+            assert_eq!(refused(&format!("{head}{body}")), why, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_browsers_and_tools_send_is_read() {
+        for head in [
+            format!("\r\nGET / HTTP/1.1\r\n{HOST}\r\n"),
+            format!("GET /?q={{a}}|b^`[]\\ HTTP/1.1\r\n{HOST}\r\n"),
+            format!("GET /a|b;c=[d]@e:f'\"{{}}^ HTTP/1.1\r\n{HOST}\r\n"),
+            format!("GET http://wiki.test/x?y HTTP/1.1\r\n{HOST}\r\n"),
+            format!("GET HTTP://WIKI.test HTTP/1.1\r\n{HOST}\r\n"),
+            format!("OPTIONS * HTTP/1.1\r\n{HOST}\r\n"),
+            format!("M-SEARCH / HTTP/1.1\r\n{HOST}\r\n"),
+            "GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n".into(),
+            "GET / HTTP/1.1\r\nHost: a_b.test.\r\n\r\n".into(),
+            "GET / HTTP/1.0\r\n\r\n".into(),
+            format!("GET / HTTP/1.1\r\n{HOST}A:\r\nB: \u{e9}\t x \r\n\r\n"),
+        ] {
+            assert_eq!(read(head.as_bytes()), (head.len(), 1, None), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_hold_while_bytes_arrive() {
+        let bounds = Bounds { head: 100, target: 20, fields: 3 };
+        let feed = |bytes: &str| Reader::new(bounds).feed(bytes.as_bytes(), |_| {}).err().map(|(_, why)| why);
+        assert_eq!(feed(&format!("GET /{} ", "a".repeat(96))), Some(Malformed::TargetTooLong));
+        assert_eq!(feed(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(20))), Some(Malformed::TargetTooLong));
+        assert_eq!(feed(&format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(90))), Some(Malformed::TooLarge));
+        assert_eq!(feed("GET / HTTP/1.1\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n"), Some(Malformed::TooLarge));
+        assert_eq!(feed("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nA: b\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn behind_an_upgrade_nothing_is_read() {
+        let head = format!("GET / HTTP/1.1\r\n{HOST}Upgrade: websocket\r\n\r\n");
+        let more = format!("{head}GET /smuggled HTTP/1.1\r\n{HOST}\r\n");
+        assert_eq!(read(more.as_bytes()), (head.len(), 1, None));
+    }
+
+    #[test]
+    fn the_bytes_before_what_is_wrong_may_be_handed_on() {
+        let good = format!("GET / HTTP/1.1\r\n{HOST}\r\n");
+        let (whole, heads, why) = read(format!("{good}{good}GET / HTTP/1.1\n").as_bytes());
+        assert_eq!((whole, heads, why), (2 * good.len(), 2, Some(Malformed::LineEnd)));
+        let half = format!("{good}GET / HTTP/1.1\r\nA: b\r\nC");
+        let mut reader = Reader::new(Bounds::default());
+        let fed = reader.feed(half.as_bytes(), |_| {}).unwrap();
+        assert_eq!((fed.whole, fed.read), (good.len(), half.len() - 1));
+        assert!(reader.is_in_head());
+    }
+
+    /// Reads in pieces, as [`Reader::feed`] is meant to be called.
+    fn read_in_pieces(bytes: &[u8], cuts: &[usize]) -> (usize, usize, Option<Malformed>) {
+        let (mut reader, mut heads) = (Reader::new(Bounds::default()), 0);
+        let (mut held, mut whole, mut done) = (Vec::new(), 0, 0);
+        let mut at = 0;
+        for cut in cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]) {
+            if cut <= at {
+                continue;
+            }
+            held.extend_from_slice(&bytes[at..cut]);
+            at = cut;
+            match reader.feed(&held, |_| heads += 1) {
+                Ok(fed) => {
+                    if fed.whole > 0 {
+                        whole = done + fed.whole;
+                    }
+                    done += fed.read;
+                    held.drain(..fed.read);
+                }
+                Err((more, why)) => {
+                    if more > 0 {
+                        whole = done + more;
+                    }
+                    return (whole, heads, Some(why));
+                }
+            }
+        }
+        (whole, heads, None)
+    }
+
+    proptest! {
+        /// One packet or many: the same verdict.
+        #[test]
+        fn pieces_change_nothing(
+            fields in prop::collection::vec("Host: a|A: b|Content-Length: [0-9]{1,2}|Transfer-Encoding: chunked|A : b|[ -~]{0,8}", 0..4),
+            body in "[0-9a]{0,6}|(5\r\nhello\r\n)?0\r\n(a: b\r\n)?\r\n|[\r\n0-5a-c]{0,12}",
+            more in "(GET / HTTP/1.1\r\nHost: a\r\n\r\n)?",
+            mut cuts in prop::collection::vec(0usize..200, 0..6),
+        ) {
+            cuts.sort_unstable();
+            let text = format!("POST /x HTTP/1.1\r\n{}\r\n{body}{more}", fields.iter().map(|f| format!("{f}\r\n")).collect::<String>());
+            let (whole, heads, why) = read(text.as_bytes());
+            let (whole_too, heads_too, why_too) = read_in_pieces(text.as_bytes(), &cuts);
+            prop_assert_eq!((heads, why), (heads_too, why_too));
+            prop_assert_eq!(whole, whole_too);
+        }
+
+        /// The URI type carries every target that is admitted: the library never refuses what was read here.
+        #[test]
+        fn targets_that_are_admitted_can_be_carried(path in "/[!-~]{0,12}", query in "(\\?[!-~]{0,12})?") {
+            let text = format!("{path}{query}");
+            if target(b"GET", text.as_bytes()).is_ok() {
+                prop_assert!(http::uri::PathAndQuery::try_from(text.as_str()).is_ok(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (whole, _, _) = read(&bytes);
+            prop_assert!(whole <= bytes.len());
+        }
+    }
+}
