@@ -26,13 +26,16 @@ pub(crate) struct Failure {
     pub(crate) error: String,
 }
 
-/// `GET /users`, `POST /users`, `POST /users/{name}/disable`, `POST /users/{name}/enable`, `GET /refs/{reference}`.
+/// `GET /users`, `POST /users`, `POST /users/{name}/disable`, `POST /users/{name}/enable`, `GET /refs/{reference}`,
+/// `GET /links/{idp}`, `POST /links/{idp}/relink`.
 pub(crate) fn router(operator: Arc<Operator>) -> Router {
     Router::new()
         .route("/users", get(list).post(add))
         .route("/users/{name}/disable", post(disable))
         .route("/users/{name}/enable", post(enable))
         .route("/refs/{reference}", get(reference))
+        .route("/links/{idp}", get(links))
+        .route("/links/{idp}/relink", post(relink))
         .fallback(|| async { failed(StatusCode::NOT_FOUND, "there is nothing here".to_owned()) })
         .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(operator)
@@ -71,6 +74,21 @@ async fn enable(State(operator): State<Arc<Operator>>, Path(name): Path<String>)
 
 async fn reference(State(operator): State<Arc<Operator>>, Path(reference): Path<String>) -> Response {
     answer(StatusCode::OK, operator.reference(&reference).await)
+}
+
+async fn links(
+    State(operator): State<Arc<Operator>>,
+    Path(idp): Path<String>,
+    query: Result<Query<After>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(After { after })) => answer(StatusCode::OK, operator.links(&idp, after).await),
+        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+async fn relink(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.relink(idp).await)
 }
 
 fn answer(success: StatusCode, outcome: Result<impl Serialize, NotDone>) -> Response {

@@ -16,6 +16,7 @@ mod operator;
 mod own;
 mod pages;
 mod refusals;
+mod relink;
 mod reload;
 mod revocation;
 mod run;

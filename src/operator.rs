@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use portcullis_policy::{AccountId, DirectoryId, OrgId, Timestamp};
 use portcullis_session::Committed;
-use portcullis_store::{NewUser, Origin, Store, StoreError, UserError, UserSummary};
+use portcullis_store::{NewUser, Origin, RelinkTo, Store, StoreError, UserError, UserSummary};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -24,6 +25,9 @@ pub(crate) struct Operator {
     pub(crate) revocation: Revocation,
     /// Whether people come by `user add`: `provisioning: invited`. A reload may change it.
     pub(crate) invites: AtomicBool,
+    /// The identity provider that is configured: where `user relink` moves links to. A reload may change it; without
+    /// a configuration there is none.
+    pub(crate) relink_to: ArcSwapOption<RelinkTo>,
 }
 
 /// A person to be added.
@@ -184,7 +188,7 @@ impl Operator {
 
     /// Commits and enforces in a task of its own, spawned before the transaction begins: an operator who gives up
     /// waiting stops nothing.
-    async fn ordered<T, W>(
+    pub(crate) async fn ordered<T, W>(
         self: Arc<Self>,
         write: impl FnOnce(Arc<Store>) -> W + Send + 'static,
     ) -> Result<T, NotDone>
@@ -215,7 +219,7 @@ impl From<UserError> for NotDone {
 }
 
 /// Who does it, in the audit.
-const ACTOR: &str = "cli";
+pub(crate) const ACTOR: &str = "cli";
 
 fn shown(user: UserSummary) -> User {
     User {
@@ -229,6 +233,6 @@ fn shown(user: UserSummary) -> User {
     }
 }
 
-fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.seconds()).map(|at| at.to_string()).unwrap_or_default()
 }

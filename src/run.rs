@@ -188,6 +188,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         store: store.clone(),
         revocation: revocation.clone(),
         invites: settings::invites(file).into(),
+        relink_to: ArcSwapOption::new(Some(settings::relink_to(file))),
     });
     bound.push((listen::unix("state", &file.state.join(admin::SOCKET))?, admin::router(operator.clone())));
     let (stop, stopping) = watch::channel(false);

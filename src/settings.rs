@@ -171,6 +171,12 @@ pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
     Some(Clients { tokens: scim.token.iter().map(hash).collect(), service: Service::new(&base, group_patch) })
 }
 
+/// Where an operator may move links to: the identity provider that is configured.
+pub(crate) fn relink_to(file: &File) -> Arc<store::RelinkTo> {
+    let (idp, issuer) = (file.idp.name.clone(), file.idp.oidc.issuer.as_str().to_owned());
+    Arc::new(store::RelinkTo { idp, issuer })
+}
+
 /// Whether people come by an operator's word.
 pub(crate) fn invites(file: &File) -> bool {
     matches!(file.provisioning, Provisioning::Invited)

@@ -37,6 +37,12 @@ pub struct Checked {
     pub watched: Vec<PathBuf>,
     /// The addresses to paste into the identity provider, each with the vendors' word for it.
     pub urls: Vec<(&'static str, String)>,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The file of the database.
+    pub database: PathBuf,
+    /// The issuer of the identity provider.
+    pub issuer: String,
 }
 
 /// Reads a configuration file, the bindings file it names, and its secrets.
@@ -81,7 +87,9 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 impl Checked {
     fn of(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched } = loaded;
-        Self { warnings, watched, urls: urls(&file) }
+        let urls = urls(&file);
+        let issuer = file.idp.oidc.issuer.as_str().to_owned();
+        Self { warnings, watched, urls, state: file.state, database: file.database, issuer }
     }
 }
 

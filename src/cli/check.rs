@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use portcullis_config::{Checked, Environment};
+use portcullis_policy::OrgId;
 
 use super::{Exit, config_path, print, table, tell};
 
@@ -23,7 +24,11 @@ impl Check {
             false => Environment::system().without_commands(),
         };
         match checked(config, &environment) {
-            Ok((path, Checked { warnings, .. })) => {
+            Ok((path, checked)) => {
+                let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+                if !self.text_only {
+                    warnings.extend(stranded(&path, &checked));
+                }
                 for warning in &warnings {
                     eprintln!("{warning}");
                 }
@@ -40,6 +45,19 @@ impl Check {
             Err(exit) => exit,
         }
     }
+}
+
+/// People whom the database links through an identity provider that the file does not configure. Read only, and only
+/// by the folder's owner; where there is no database, or it cannot be read, there is nothing to say.
+fn stranded(path: &str, checked: &Checked) -> Vec<String> {
+    if !matches!(super::home::Foreign::of(&checked.state), Ok(None)) || !checked.database.exists() {
+        return Vec::new();
+    }
+    let Ok(runtime) = super::reach::runtime() else { return Vec::new() };
+    let found = runtime
+        .block_on(portcullis_store::stranded_in(&checked.database, OrgId::ONLY, &[&checked.issuer]))
+        .unwrap_or_default();
+    found.iter().map(|stranded| format!("{path}: idps: {}.", stranded.sentence())).collect()
 }
 
 pub(super) fn urls(config: Option<&Path>) -> Exit {

@@ -6,8 +6,10 @@
 
 mod check;
 mod home;
+mod keys;
 mod reach;
 mod reference;
+mod relink;
 mod schema;
 mod user;
 
@@ -92,6 +94,9 @@ pub(crate) enum Ask {
     /// List people, add them, and put them out by hand.
     #[command(arg_required_else_help = true)]
     User(user::Orders),
+    /// Go on with another master key.
+    #[command(subcommand, arg_required_else_help = true)]
+    Keys(keys::Keys),
 }
 
 impl Ask {
@@ -103,6 +108,7 @@ impl Ask {
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
+            Self::Keys(keys) => keys.answer(config),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use portcullis_config::Home;
+use portcullis_config::{File, Home};
 use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
@@ -37,7 +38,7 @@ enum Way {
     /// A program runs and listens here.
     Program(PathBuf),
     /// This process has the store, and the lock until the end.
-    Here { router: Router, store: Arc<Store>, _lock: Lock },
+    Here { router: Router, operator: Arc<Operator>, store: Arc<Store>, _lock: Lock },
 }
 
 /// Why an order did not get there, or was not carried out.
@@ -69,6 +70,9 @@ pub(crate) enum ReachError {
     /// The state folder is not ours to use.
     #[error(transparent)]
     Lock(LockError),
+    /// The master key is not the database's.
+    #[error(transparent)]
+    Keyring(#[from] crate::keyring::KeyringError),
     /// The database could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -159,8 +163,27 @@ impl Reach {
             store: store.clone(),
             revocation: Revocation::new(Sessions::new(0, IDLE_MS, policy), store.clone()),
             invites: home.invites.unwrap_or_default().into(),
+            relink_to: ArcSwapOption::empty(),
         };
-        Ok(Self(Way::Here { router: admin::router(Arc::new(operator)), store, _lock: lock }))
+        let operator = Arc::new(operator);
+        Ok(Self(Way::Here { router: admin::router(operator.clone()), operator, store, _lock: lock }))
+    }
+
+    /// Whether this process has the store: then an order that needs the configuration needs it here.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.0, Way::Here { .. })
+    }
+
+    /// Gives an order in this process what it needs of a configuration: the master key, and the identity provider.
+    ///
+    /// # Errors
+    /// [`ReachError::Keyring`].
+    pub(super) async fn configure(&self, file: &File) -> Result<(), ReachError> {
+        if let Way::Here { operator, store, .. } = &self.0 {
+            crate::keyring::open(file, store).await?;
+            operator.relink_to.store(Some(crate::settings::relink_to(file)));
+        }
+        Ok(())
     }
 
     /// Asks, and understands the answer.
@@ -307,7 +330,7 @@ mod tests {
     async fn with_a_program_it_is_asked_on_its_socket() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path(), true);
-        let Reach(Way::Here { router, store, _lock }) = Reach::open(&home, Missing::Make).await.unwrap()
+        let Reach(Way::Here { router, store, _lock, .. }) = Reach::open(&home, Missing::Make).await.unwrap()
         else {
             panic!()
         };

@@ -9,6 +9,7 @@ use portcullis_config::Home;
 
 use super::home::Named;
 use super::reach::{Missing, Reach, ReachError};
+use super::relink::Relink;
 use super::{Exit, complain, print, seen, table};
 use crate::operator::{Added, Person, User as Found, Users};
 
@@ -36,6 +37,9 @@ pub(crate) enum User {
     /// Let a disabled person sign in again. Old sessions stay ended, and the directory's word still counts.
     #[command(after_help = "Example: portcullis user enable alice@example.com")]
     Enable(Who),
+    /// List who is linked through a former identity provider; with --apply, link them to the one that is configured.
+    #[command(after_help = "Example: portcullis user relink okta --apply")]
+    Relink(Relink),
 }
 
 /// Lists people.
@@ -81,6 +85,7 @@ impl Orders {
                 User::Add(add) => add.answer(&home),
                 User::Disable(who) => who.disable(&home),
                 User::Enable(who) => who.enable(&home),
+                User::Relink(relink) => return relink.answer(&home, config),
             },
             Err(exit) => return exit,
         };

@@ -61,8 +61,8 @@ impl fmt::Display for Lost {
         let Self { sessions, links, bars } = self;
         write!(
             f,
-            "{sessions} sessions, the hashes of {links} links, and {bars} bars (people who were removed or disabled, \
-             and could come back)"
+            "sessions ({sessions}), the hashes of links ({links}), and bars ({bars}: people who were removed or \
+             disabled, and could come back)"
         )
     }
 }

@@ -40,11 +40,11 @@ pub use directory::Answer;
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
 pub use key::{KeysError, Lost, Replaced, VoidBar};
-pub use link::Stranded;
+pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, Holder, NotLocked};
 pub use log::{Audit, Event, Origin};
 pub use refusal::Refused;
-pub use relink::{Home, Relinkable, Relinked};
+pub use relink::{RelinkTo, Relinkable, Relinked};
 pub use session::SealedIdToken;
 pub use sign_in::{
     Claims, Hint, Link, LinkTo, NewSession, Provisioning, Refusal, SignIn, SignInError, SignedIn,

@@ -4,10 +4,12 @@
 //! The IdP's name in the configuration is no part of the key: it stands beside it for people. So a new name signs in the
 //! same people, and leaves out whom it left out before.
 
+use std::path::Path;
+
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::account::Account;
-use crate::engine::Tx;
+use crate::engine::{Engine, Tx};
 use crate::key::{BarKeys, Keyed};
 use crate::{Store, StoreError};
 
@@ -131,6 +133,20 @@ impl Store {
     pub async fn stranded(&self, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
         stranded(&mut self.engine.snapshot().await?, org, issuers).await
     }
+}
+
+/// The same of a database that a program may be running on: it is only read, and no lock is taken.
+///
+/// # Errors
+/// It cannot be read, or is none of ours.
+pub async fn stranded_in(path: &Path, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
+    let engine = Engine::new(path);
+    let found = match engine.snapshot().await {
+        Ok(mut tx) => stranded(&mut tx, org, issuers).await,
+        Err(error) => Err(error),
+    };
+    engine.close().await;
+    found
 }
 
 pub(crate) async fn stranded(tx: &mut Tx, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {

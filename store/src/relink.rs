@@ -29,7 +29,7 @@ pub struct Relinkable {
 
 /// The IdP that is configured: where links move to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home {
+pub struct RelinkTo {
     /// Its name.
     pub idp: String,
     /// Its issuer.
@@ -60,7 +60,7 @@ impl Store {
         &self,
         org: OrgId,
         from: &str,
-        to: &Home,
+        to: &RelinkTo,
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<Relinkable>, StoreError> {
@@ -83,7 +83,7 @@ impl Store {
         &self,
         org: OrgId,
         from: &str,
-        to: &Home,
+        to: &RelinkTo,
         after: Option<AccountId>,
         origin: &Origin,
         now: Timestamp,
@@ -112,7 +112,7 @@ async fn links(
     tx: &mut Tx,
     org: OrgId,
     from: &str,
-    to: &Home,
+    to: &RelinkTo,
     after: Option<AccountId>,
     limit: u32,
 ) -> Result<Vec<OldLink>, StoreError> {
@@ -144,7 +144,7 @@ async fn piece(
     tx: &mut Tx,
     org: OrgId,
     from: &str,
-    to: &Home,
+    to: &RelinkTo,
     after: Option<AccountId>,
     keys: &BarKeys,
     mut log: Log,

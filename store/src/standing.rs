@@ -1,7 +1,7 @@
 //! The table `made_under`: what the sessions in the store were made under, which the configuration must still say.
 //!
-//! Each login writes down its IdP with the issuer, the provisioning and the directory. At a start and at a reload the
-//! set is compared with what is configured now; whatever is not configured any more has its epoch raised, so nobody
+//! Each login writes down its IdP with the issuer, the provisioning and the directory, and each start and reload what may
+//! be signed in by from then on. At the next one the set is compared with what is configured now; whatever is not configured any more has its epoch raised, so nobody
 //! stays in by an IdP that was removed, or by a directory nobody feeds. It is one function for both roads.
 
 use std::collections::BTreeSet;
@@ -81,6 +81,16 @@ struct Row {
 }
 
 impl Standing {
+    /// Everything that a session may be made under.
+    fn each(&self) -> impl Iterator<Item = Under<'_>> {
+        let nowhere = (self.mode == Mode::None).then_some(None);
+        let directories: Vec<_> = self.directories.iter().copied().map(Some).chain(nowhere).collect();
+        self.idps.iter().flat_map(move |(idp, issuer)| {
+            let under = move |directory| Under { idp, issuer, mode: self.mode, directory };
+            directories.clone().into_iter().map(under)
+        })
+    }
+
     fn admits_idp(&self, row: &Row) -> bool {
         self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
     }
@@ -124,12 +134,13 @@ async fn stand(
     now: Timestamp,
 ) -> Result<Committed<Vec<Scope>>, StoreError> {
     let mut ended: Vec<Scope> = Vec::new();
-    for row in rows(tx, org).await? {
+    let before = rows(tx, org).await?;
+    for row in &before {
         let mut out = Vec::new();
-        if !standing.admits_idp(&row) {
+        if !standing.admits_idp(row) {
             out.push(Scope::Idp(org, row.idp.as_str().into()));
         }
-        if !standing.admits_people(&row) {
+        if !standing.admits_people(row) {
             out.push(Scope::Org(org));
         }
         if out.is_empty() {
@@ -150,6 +161,10 @@ async fn stand(
                 ended.push(scope);
             }
         });
+    }
+    // Also what nobody has signed in by yet: a login may be under way there when it goes.
+    for under in standing.each() {
+        note(tx, org, under).await?;
     }
     let mut log = Log::new(org, None, origin, now);
     for scope in &ended {

@@ -1,9 +1,13 @@
 //! What the sessions in the store were made under is compared with the configuration by the same rule at a start and at
 //! a reload: each test does the same change on both roads.
 
+use crate::needs;
+use crate::rig::browser::Browser;
+use crate::rig::idp::{Op, finish_sign_in};
 use crate::rig::program;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
+use crate::rig::upstream::Upstream;
 
 /// By which road a changed configuration comes into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +167,7 @@ async fn a_master_key_that_is_missing_or_another_stops_the_start_and_is_not_made
     let refused = stage.program.command(&["run"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{text}");
-    for part in ["master.key is missing", "1 sessions", "portcullis keys replace"] {
+    for part in ["master.key is missing", "sessions (1)", "portcullis keys replace"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!key.exists());
@@ -184,4 +188,100 @@ fn write_key(path: &std::path::Path, text: &[u8]) {
     let _ = std::fs::remove_file(path);
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn said(stage: &Stage, words: &[&str], code: i32) -> String {
+    let output = stage.program.command(words);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_master_key_is_an_explicit_order_that_first_says_what_it_costs() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let running = said(&stage, &["keys", "replace"], 1);
+    assert!(running.contains("in use by the process with pid"), "{running}");
+    stage.stop().await;
+    assert!(said(&stage, &["keys", "replace"], 1).contains("fits this database"));
+
+    let key = stage.program.folder().join("state/master.key");
+    let former = stage.program.folder().join("former.key");
+    let other = stage.program.folder().join("other.key");
+    std::fs::rename(&key, &former).unwrap();
+    write_key(&other, "cd".repeat(32).as_bytes());
+    let (former, other) = (former.to_str().unwrap(), other.to_str().unwrap());
+
+    let would = said(&stage, &["keys", "replace", "--former", former], 0);
+    for part in ["Sessions that end: 1", "removed or disabled stays out", "Nothing has changed"] {
+        assert!(would.contains(part), "{part}: {would}");
+    }
+    assert!(!key.exists(), "nothing was made");
+    let wrong = said(&stage, &["keys", "replace", "--former", other, "--apply"], 1);
+    assert!(wrong.contains("not the key that this database was written with"), "{wrong}");
+    let lost = said(&stage, &["keys", "replace"], 0);
+    assert!(lost.contains("Bars that are made again: 0"), "{lost}");
+
+    let done = said(&stage, &["keys", "replace", "--former", former, "--apply"], 0);
+    assert!(done.contains("The master key is replaced"), "{done}");
+    stage.program.begin().await;
+    assert_eq!(stage.visitor(ALICE).status("/").await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_moves_the_people_of_a_former_issuer_with_a_program_and_without() {
+    for runs in [true, false] {
+        let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+        assert!(said(&stage, &["user", "relink", "op"], 0).contains("Nobody is linked through op"));
+        change(&mut stage, Road::Restart, |settings| {
+            let issuer = settings.idp().1;
+            settings.idps = settings.idps.replace(&issuer, "http://other.localhost:1");
+        })
+        .await;
+        if !runs {
+            stage.stop().await;
+        }
+        let checked = said(&stage, &["check"], 0);
+        assert!(
+            checked.contains("1 person is linked through op, which is no longer configured"),
+            "{checked}"
+        );
+        let listed = said(&stage, &["user", "relink", "op"], 0);
+        for part in [ALICE, "http://other.localhost:1", "Nothing has changed"] {
+            assert!(listed.contains(part), "{runs} {part}: {listed}");
+        }
+        let moved = said(&stage, &["user", "relink", "op", "--apply"], 0);
+        assert!(moved.contains("Links that have moved: 1."), "{moved}");
+        assert!(said(&stage, &["user", "relink", "op"], 0).contains("Nobody is linked"));
+        assert!(!said(&stage, &["check"], 0).contains("no longer configured"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
+    needs!("op");
+    let op = Op::shared();
+    let app = Upstream::start().await;
+    let settings = Settings::new(app.address);
+    let client = op.client(&settings).await;
+    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    stage.directory.person(ALICE, ALICE).await;
+    let mut browser = Browser::new(&stage.program);
+    let page = browser.open("/").await;
+    // Removed and put back: the same name and issuer, and still the login is one of before.
+    let written = stage.program.settings.idps.clone();
+    for idps in [written.replace("  op:", "  other:"), written] {
+        let before = stage.program.lines_with("the configuration is in force").len();
+        stage.program.reload(|settings| settings.idps = idps).await;
+        crate::rig::until("the reload to be done", || {
+            let after = stage.program.lines_with("the configuration is in force").len();
+            async move { after > before }
+        })
+        .await;
+    }
+    let page = finish_sign_in(&mut browser, page, ALICE).await;
+    assert_ne!(page.status(), 200, "{}", page.text());
+    stage.program.logged(&["login refused", "overtaken"]).await;
+    assert_eq!(stage.app.count(), 0);
 }

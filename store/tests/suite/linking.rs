@@ -1,7 +1,7 @@
 //! Linking: a subject is let in as exactly one active person, or refused by name (design §6).
 
 use portcullis_policy::{Change, DirectoryId, UserFrom};
-use portcullis_store::{Claims, Home, LinkTo, Origin, Provisioning, Refusal, SignIn, SignInError};
+use portcullis_store::{Claims, LinkTo, Origin, Provisioning, Refusal, RelinkTo, SignIn, SignInError};
 use serde_json::json;
 
 use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, user, user_path};
@@ -555,7 +555,7 @@ async fn without_a_directory_nobody_keeps_what_a_former_one_said() {
 #[tokio::test]
 async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     let rig = Rig::new().await;
-    let home = Home { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
+    let home = RelinkTo { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
     let at_home = |mut login: SignIn| {
         (login.idp, login.issuer) = ("login".into(), home.issuer.clone());
         login
@@ -601,7 +601,7 @@ async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
     let alice = rig.add_user("alice").await;
     rig.sign_in("s1", "alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
-    let home = Home { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
+    let home = RelinkTo { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
     let done = rig.store.relink(ORG, "okta", &home, None, &Origin::of("cli"), NOW).await.unwrap();
     assert_eq!(rig.done(done).await.value.moved, 0);
     let mut login = alone(&rig, "s1", Some("other@corp.test"));

@@ -49,7 +49,9 @@ async fn a_key_that_does_not_fit_is_an_error_that_says_what_is_lost() {
     let lost = Lost { sessions: 1, links: 2, bars: 3 };
     assert!(matches!(&error, KeysError::DoNotFit { lost: found, .. } if *found == lost), "{error:?}");
     let text = error.to_string();
-    for part in ["portcullis.db", "1 sessions", "2 links", "3 bars", "portcullis keys replace", "Restore"] {
+    for part in
+        ["portcullis.db", "sessions (1)", "links (2)", "bars (3:", "portcullis keys replace", "Restore"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let rig = rig.reopened().await;

@@ -146,7 +146,9 @@ async fn an_epoch_of_another_idp_overtakes_nobody() {
 #[tokio::test]
 async fn a_login_that_began_before_the_idp_was_removed_makes_no_session() {
     let rig = Rig::new().await;
-    signed_in(&rig).await;
+    rig.add_user("alice").await;
+    // Nobody has signed in by it before.
+    stand(&rig, standing(&[OKTA], Mode::Scim)).await;
     let mut late = rig.login("s1", "alice");
     late.epochs = [0; 3];
     stand(&rig, standing(&[("login", "https://new.test")], Mode::Scim)).await;

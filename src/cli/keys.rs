@@ -1,0 +1,177 @@
+//! `keys`: going on with another master key. Only while nothing runs on the database: whoever runs has opened it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use portcullis_config::{Environment, File};
+use portcullis_keys::{Keyring, Random};
+use portcullis_policy::Timestamp;
+use portcullis_scim::Schemas;
+use portcullis_session::Sessions;
+use portcullis_store::{KeysError, OpenError, Origin, Replaced, Store, StoreError};
+
+use super::reach::{self, ReachError};
+use super::{Exit, complain, config_path, print, table, tell};
+use crate::keyring::{self, MASTER};
+use crate::lock::{Lock, LockError};
+use crate::revocation::{NotGone, Revocation};
+use crate::settings;
+
+/// What to do with the master key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Go on with another master key than the database was written with. Lists what that costs; with --apply, does it.
+    #[command(after_help = "Example: portcullis keys replace --former /safe/old-master.key --apply")]
+    Replace(Replace),
+}
+
+/// Puts another master key in the place of the one from before.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Replace {
+    /// The file of the key from before: with it every bar keeps its meaning, and only sessions end.
+    #[arg(long, value_name = "FILE")]
+    former: Option<PathBuf>,
+    /// Do it. Without this nothing is changed.
+    #[arg(long)]
+    apply: bool,
+}
+
+/// Why no key was replaced.
+#[derive(Debug, thiserror::Error)]
+enum KeysNotReplaced {
+    #[error("{}: there is no database to have a key", .0.display())]
+    NoDatabase(PathBuf),
+    #[error("no master key has been used with this database yet: there is nothing to replace")]
+    Unused,
+    #[error(
+        "the master key fits this database: there is nothing to replace. To have another one, put it in the place of \
+         {MASTER} or of `keys`, or remove {MASTER} to have one made, and name the present one with --former"
+    )]
+    Fits,
+    #[error("{}: not there", .0.display())]
+    NoFormer(PathBuf),
+    #[error(
+        "{}: not the key that this database was written with, so it would keep no bar. Leave --former out to go on \
+         without it",
+        .0.display()
+    )]
+    WrongFormer(PathBuf),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Key(#[from] portcullis_keys::KeyError),
+    #[error(transparent)]
+    Fit(KeysError),
+    #[error("the database does not answer: nothing was replaced")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NotGone(#[from] NotGone),
+    #[error(transparent)]
+    Runtime(#[from] ReachError),
+}
+
+impl Keys {
+    pub(super) fn answer(self, config: Option<&Path>) -> Exit {
+        let Self::Replace(replace) = self;
+        let loaded =
+            config_path(config).and_then(|path| portcullis_config::load(&path, &Environment::system()));
+        let file = match loaded {
+            Ok(loaded) => loaded.file,
+            Err(problems) => return tell(&problems),
+        };
+        let done = reach::runtime().map_err(KeysNotReplaced::from).and_then(|runtime| {
+            runtime.block_on(async {
+                let done = replace.replace(&file).await?;
+                print(&told(&done, replace.apply));
+                Ok(())
+            })
+        });
+        done.map_or_else(|error| complain(&error), |()| Exit::Fine)
+    }
+}
+
+impl Replace {
+    async fn replace(&self, file: &File) -> Result<Replaced, KeysNotReplaced> {
+        if !file.database.try_exists().unwrap_or(true) {
+            return Err(KeysNotReplaced::NoDatabase(file.database.clone()));
+        }
+        let _lock = Lock::take(&file.state)?;
+        let store = Arc::new(Store::open(&file.database, Arc::new(Schemas::core())).await?);
+        let done = self.replace_in(file, &store).await;
+        store.close().await;
+        done
+    }
+
+    async fn replace_in(&self, file: &File, store: &Arc<Store>) -> Result<Replaced, KeysNotReplaced> {
+        let (now, mut random) = (Timestamp::now(), Random::system());
+        if !store.has_keys().await? {
+            return Err(KeysNotReplaced::Unused);
+        }
+        let keys = keyring::read(file)?;
+        if let Some(keys) = &keys {
+            match store.use_keys(keys, &mut random, now).await {
+                Ok(()) => return Err(KeysNotReplaced::Fits),
+                Err(KeysError::DoNotFit { .. }) => {}
+                Err(error) => return Err(KeysNotReplaced::Fit(error)),
+            }
+        }
+        let former = match &self.former {
+            Some(path) => Some(Keyring::load(path)?.ok_or_else(|| KeysNotReplaced::NoFormer(path.clone()))?),
+            None => None,
+        };
+        let would = store.would_replace_keys(former.as_ref(), now).await?;
+        if let Some(path) = self.former.as_ref().filter(|_| !would.keeps_bars) {
+            return Err(KeysNotReplaced::WrongFormer(path.clone()));
+        }
+        if !self.apply {
+            return Ok(would);
+        }
+        let keys = match keys {
+            Some(keys) => keys,
+            None => Keyring::load_or_create(&file.state.join(MASTER), &mut random)?,
+        };
+        let origin = Origin::of("cli");
+        let done = store.replace_keys(former.as_ref(), &keys, &mut random, &origin, now).await?;
+        // Nobody is in, in this process: what is enforced here is what the store says from now on.
+        let sessions = Sessions::new(0, i64::MAX, settings::policy(file, 0));
+        Ok(Revocation::new(sessions, store.clone()).enforce(done).await?)
+    }
+}
+
+fn told(done: &Replaced, applied: bool) -> String {
+    let Replaced { keeps_bars, sessions, barred_again, void } = done;
+    let mut text = format!("Sessions that end: {sessions}. Everybody signs in again.\n");
+    if *keeps_bars {
+        text.push_str("Whoever was removed or disabled stays out.\n");
+    } else {
+        text.push_str(&format!(
+            "Bars that are made again: {barred_again}. Whoever was disabled, or removed in the last 30 days, stays \
+             out.\n"
+        ));
+    }
+    if !void.is_empty() {
+        text.push_str(&format!(
+            "Bars that are void: {}. Nobody knows any more whom they were for. With provisioning: none these people can \
+             come back unless the identity provider keeps them out:\n",
+            void.len()
+        ));
+        let rows: Vec<[String; 2]> = void
+            .iter()
+            .map(|bar| {
+                [
+                    format!("  account:{}", bar.account.0),
+                    format!("since {}", crate::operator::rfc3339(bar.since)),
+                ]
+            })
+            .collect();
+        text.push_str(&table(&rows));
+    }
+    text.push_str(match applied {
+        true => "The master key is replaced.\n",
+        false => "Nothing has changed. With --apply it is done.\n",
+    });
+    text
+}

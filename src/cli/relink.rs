@@ -1,0 +1,122 @@
+//! `user relink`: links of a former identity provider, moved to the one that is configured.
+
+use std::path::Path;
+
+use clap::Args;
+use http::{Method, Request};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use portcullis_config::{Environment, Home};
+
+use super::reach::{Missing, Reach, ReachError};
+use super::{Exit, complain, config_path, print, seen, table, tell};
+use crate::relink::{Link, Links, Moved};
+
+/// Moves links, subject for subject.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Relink {
+    /// The name that the former identity provider had under idps, as warnings and the list of users show it.
+    #[arg(value_name = "IDP")]
+    from: String,
+    /// Do it. Without this the links are listed, and nothing is changed.
+    #[arg(long)]
+    apply: bool,
+}
+
+impl Relink {
+    pub(super) fn answer(self, home: &Home, config: Option<&Path>) -> Exit {
+        let runtime = match super::reach::runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return complain(&error),
+        };
+        runtime.block_on(async {
+            let reach = match Reach::open(home, Missing::Refuse).await {
+                Ok(reach) => reach,
+                Err(error) => return complain(&error),
+            };
+            let exit = self.order(&reach, config).await;
+            reach.leave().await;
+            exit
+        })
+    }
+
+    async fn order(&self, reach: &Reach, config: Option<&Path>) -> Exit {
+        // A program that runs knows its identity provider; without one the file must say which it is.
+        if reach.is_here() {
+            let loaded =
+                config_path(config).and_then(|path| portcullis_config::load(&path, &Environment::system()));
+            let file = match loaded {
+                Ok(loaded) => loaded.file,
+                Err(problems) => return tell(&problems),
+            };
+            if let Err(error) = reach.configure(&file).await {
+                return complain(&error);
+            }
+        }
+        match if self.apply { self.apply(reach).await } else { self.list(reach).await } {
+            Ok(text) => {
+                print(&text);
+                Exit::Fine
+            }
+            Err(error) => complain(&error),
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/links/{}", utf8_percent_encode(&self.from, NON_ALPHANUMERIC))
+    }
+
+    async fn list(&self, reach: &Reach) -> Result<String, ReachError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = after.map_or_else(|| self.path(), |last: i64| format!("{}?after={last}", self.path()));
+            let Links { idp, issuer, links, next } = reach.ask(Request::get(page), None).await?;
+            found.extend(links);
+            after = next;
+            if after.is_none() {
+                return Ok(listed(&self.from, &idp, &issuer, &found));
+            }
+        }
+    }
+
+    async fn apply(&self, reach: &Reach) -> Result<String, ReachError> {
+        let request = Request::builder().method(Method::POST).uri(format!("{}/relink", self.path()));
+        let Moved { moved, taken } = reach.ask(request, None).await?;
+        let mut text = format!("Links that have moved: {moved}.\n");
+        if taken > 0 {
+            text.push_str(&format!(
+                "Links that stayed, since somebody has the subject there already: {taken}.\n"
+            ));
+        }
+        Ok(text)
+    }
+}
+
+fn listed(from: &str, idp: &str, issuer: &str, links: &[Link]) -> String {
+    let from = seen(from);
+    if links.is_empty() {
+        return format!("Nobody is linked through {from} at another issuer than {}.\n", seen(issuer));
+    }
+    let head = ["ACCOUNT", "NAME", "STATE", "SUBJECT", "BECOMES"].map(str::to_owned);
+    let line = |link: &Link| {
+        let becomes = match link.taken_by {
+            Some(account) => format!("stays: account:{account} has the subject"),
+            None => format!("linked through {}", seen(idp)),
+        };
+        [
+            format!("account:{}", link.account),
+            seen(&link.name),
+            link.state.clone(),
+            seen(&link.subject),
+            becomes,
+        ]
+    };
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(links.iter().map(line)).collect();
+    let moving = links.iter().filter(|link| link.taken_by.is_none()).count();
+    format!(
+        "{}Links that would move from {from} to {} ({}): {moving}, each with its subject as it is. So be sure that whoever \
+         has that subject there is this person. Nothing has changed. With --apply it is done.\n",
+        table(&rows),
+        seen(idp),
+        seen(issuer)
+    )
+}

@@ -1,0 +1,111 @@
+//! `user relink`: whoever is linked through an identity provider that is not configured any more, at the one that is.
+//! A list first, which changes nothing; then, by another order, the links move.
+
+use std::sync::Arc;
+
+use portcullis_policy::{AccountId, OrgId, Timestamp};
+use portcullis_store::{Origin, RelinkTo, StoreError, UserError};
+use serde::{Deserialize, Serialize};
+
+use crate::operator::{ACTOR, NotDone, Operator};
+
+/// Some of the links that would move; `next` asks for those behind them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Links {
+    /// The identity provider they would move to: name and issuer.
+    pub(crate) idp: String,
+    pub(crate) issuer: String,
+    pub(crate) links: Vec<Link>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<i64>,
+}
+
+/// One person, with the subject by which they are linked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) account: i64,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    /// The issuer they are linked through now.
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    /// The account that has the subject at the new issuer already: then the link stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taken_by: Option<i64>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Moved {
+    pub(crate) moved: u32,
+    /// Links that stayed, because somebody has the subject already.
+    pub(crate) taken: u32,
+}
+
+/// How many links one answer holds.
+const A_PAGE: u32 = 500;
+
+impl Operator {
+    /// Whose link would move from the identity provider of this name.
+    ///
+    /// # Errors
+    /// [`NotDone::Refused`] where it is not known where to.
+    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<Links, NotDone> {
+        let to = self.relink_to()?;
+        let found = self.store.relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
+        let links: Vec<Link> = found
+            .map_err(NotDone::Store)?
+            .into_iter()
+            .map(|found| Link {
+                account: found.user.account.0,
+                name: found.user.name,
+                state: found.user.state.word().to_owned(),
+                issuer: found.issuer,
+                subject: found.subject,
+                taken_by: found.taken_by.map(|account| account.0),
+            })
+            .collect();
+        let next = links.last().filter(|_| links.len() == A_PAGE as usize).map(|last| last.account);
+        Ok(Links { idp: to.idp, issuer: to.issuer, links, next })
+    }
+
+    /// Moves them, in pieces that leave the store to others.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links). What has moved until an error stays so, and a repeat goes on.
+    pub(crate) async fn relink(self: Arc<Self>, from: String) -> Result<Moved, NotDone> {
+        let to = self.relink_to()?;
+        let (mut done, mut after) = (Moved::default(), None);
+        loop {
+            let (from, to) = (from.clone(), to.clone());
+            let piece = self
+                .clone()
+                .ordered(move |store| async move {
+                    let origin = Origin::of(ACTOR);
+                    let done = store.relink(OrgId::ONLY, &from, &to, after, &origin, Timestamp::now()).await;
+                    done.map_err(UserError::from)
+                })
+                .await;
+            let piece = match piece {
+                Err(NotDone::Store(StoreError::NoKeys)) => {
+                    return Err(NotDone::Refused("without the master key no link can be moved".to_owned()));
+                }
+                piece => piece?,
+            };
+            done.moved += piece.moved;
+            done.taken += piece.taken;
+            match piece.next {
+                None => return Ok(done),
+                next => after = next,
+            }
+        }
+    }
+
+    fn relink_to(&self) -> Result<RelinkTo, NotDone> {
+        self.relink_to.load_full().map(|to| (*to).clone()).ok_or_else(|| {
+            NotDone::Refused(
+                "which identity provider is configured is not known: name the file with -c".to_owned(),
+            )
+        })
+    }
+}
