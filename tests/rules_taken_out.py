@@ -91,6 +91,46 @@ ROWS = [
          "let cut = self.sessions.expire(now);",
          "let cut = { let _ = now; portcullis_session::Cut::default() };"),
     ], "revocation::the_absolute_end"),
+    ("log: whoever serves does not wait for its reader", [
+        ("src/log/queue.rs",
+         "if self.lines.try_send(Message::Line(line)).is_err() {",
+         "if self.lines.send(Message::Line(line)).is_err() {"),
+    ], "logs::a_log_that_nobody_reads"),
+    ("log: what strangers cause is a line at debug alone", [
+        ("proxy/src/connection.rs",
+         'tracing::debug!(client = address, "a head broke off',
+         'tracing::error!(client = address, "a head broke off'),
+    ], "logs::a_log_that_nobody_reads"),
+    ("log: log.client holds for a host that is not ours", [
+        ("proxy/src/record.rs",
+         "        line.log = **detail.load();\n",
+         "        let _ = detail;\n"),
+    ], "logs::what_may_not_be_said"),
+    ("log: what a client sends is cut", [
+        ("proxy/src/access_log.rs",
+         "                let text = shown(&text);\n",
+         ""),
+    ], "logs::what_a_stranger_sends"),
+    ("access log: a reload does not wait for its reader", [
+        ("proxy/src/access_log.rs",
+         "let _ = queue.try_send(Message::Wake);",
+         "let _ = queue.send(Message::Wake);"),
+    ], "logs::a_stalled_reader"),
+    ("stop: removals are heard until the last exchange is gone", [
+        ("src/run.rs",
+         "        reload.health.draining.store(true, Ordering::Release);\n",
+         "        reload.health.draining.store(true, Ordering::Release);\n        let _ = stop.send(true);\n"),
+    ], "leaving::a_removal_is_heard"),
+    ("stop: silent streams hold nothing up", [
+        ("proxy/src/server.rs",
+         "while live() > 0 && !is_silent() {",
+         "while live() > 0 {"),
+    ], "leaving::sockets_on_which_nothing_passes"),
+    ("stop: a second signal ends the wait", [
+        ("src/run.rs",
+         "                let _ = hurry.send(true);\n",
+         "                let _ = &hurry;\n"),
+    ], "leaving::a_second_signal"),
     ("logout takes the same road", [
         ("src/own/logout.rs",
          "            revocation.enforce(ended).await.map_err(drop)?;\n",
