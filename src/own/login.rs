@@ -145,7 +145,11 @@ impl Own {
         visitor: Visitor,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
-        let down = |refusal| NotIn { idp_down: !site.idp.is_answering(), ..NotIn::from(refusal) };
+        let names = visitor.detail.names_strangers();
+        let down = |refusal: portcullis_sso::Refusal| {
+            let refusal = if names { refusal } else { refusal.unnamed() };
+            NotIn { idp_down: !site.idp.is_answering(), ..NotIn::from(refusal) }
+        };
         let assertion = site.idp.finish(&pending, answer, now).await.map_err(down)?;
         let task = self
             .core

@@ -96,6 +96,19 @@ impl Refusal {
             remedy,
         }
     }
+
+    /// The same, without what the IdP calls the person: for `log.identity: none`.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        const UNNAMED: &str = "(not kept: log.identity)";
+        match self.class {
+            Class::IdTokenClaims => self.got = UNNAMED.to_owned(),
+            // Two subjects are compared there.
+            Class::Userinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
+            _ => {}
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +124,14 @@ mod tests {
         assert_eq!(long.got.chars().count(), 200);
         let fits = Refusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
         assert_eq!(fits.got, "y".repeat(200));
+    }
+
+    #[test]
+    fn what_an_idp_calls_somebody_can_be_left_out() {
+        let of = |class| Refusal::new(class, "mira@corp.test", "mira@corp.test", "Do this.").unnamed();
+        assert!(!of(Class::Userinfo).to_string().contains("mira"));
+        assert_eq!(of(Class::IdTokenClaims).got, "(not kept: log.identity)");
+        assert_eq!(of(Class::State).got, "mira@corp.test", "nobody is named there");
     }
 
     #[test]
