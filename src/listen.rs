@@ -1,25 +1,32 @@
 //! The listeners of the core runtime: SCIM, health and the admin socket. The data plane's are Pingora's.
 //!
 //! An address is bound before anything is served, so that a port in use is an error of the start and not a line in a
-//! log. A connection has bounds on the size and the time of its head.
+//! log. Each listener takes so many connections at once; what asks for nothing, or is slow to send or to take, is let go
+//! (`traffic.rs`). Whoever is turned away is counted.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-/// How long the head of a request may take.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+use crate::metrics::Metrics;
+use crate::traffic::{Times, Traffic};
+
+/// Where a client of HTTP/2 says nothing it is asked whether it is there, and how long it has to say so.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
 /// How long requests under way may take once the process leaves.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -33,6 +40,24 @@ pub(crate) struct ListenError {
     address: String,
     #[source]
     cause: io::Error,
+}
+
+/// What a listener takes on, and what it counts.
+#[derive(Clone)]
+pub(crate) struct Port {
+    /// Its name in metrics.
+    pub(crate) name: &'static str,
+    /// How many connections it takes at once.
+    pub(crate) connections: usize,
+    pub(crate) times: Times,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Port {
+    /// A listener of this name, with the times of all listeners.
+    pub(crate) fn new(name: &'static str, connections: usize, metrics: &Arc<Metrics>) -> Self {
+        Self { name, connections, times: Times::default(), metrics: metrics.clone() }
+    }
 }
 
 /// A bound address that nobody serves yet.
@@ -71,34 +96,55 @@ pub(crate) fn unix(key: &'static str, path: &Path) -> Result<Bound, ListenError>
 
 impl Bound {
     /// Serves until `stop` says so; what is under way then has a few seconds.
-    pub(crate) fn serve(self, router: Router, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        tokio::spawn(serve(self, router, stop))
+    pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        tokio::spawn(serve(self, router, port, stop))
     }
 }
 
-async fn serve(bound: Bound, router: Router, mut stop: watch::Receiver<bool>) {
+async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(port.connections));
+    let router = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = bound.accept() => accepted,
         };
-        let router = TowerToHyperService::new(router.clone());
-        match accepted {
-            Ok(Accepted::Tcp(socket)) => {
-                let _ = socket.set_nodelay(true);
-                let connection = builder().serve_connection(TokioIo::new(socket), router).into_owned();
-                tokio::spawn(watched(&connections, connection));
-            }
-            Ok(Accepted::Unix(socket)) => {
-                let connection = builder().serve_connection(TokioIo::new(socket), router).into_owned();
-                tokio::spawn(watched(&connections, connection));
-            }
+        let socket = match accepted {
+            Ok(socket) => socket,
             Err(error) => {
                 // Out of descriptors, most likely: what is under way gives some back.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            port.metrics.turned_away(port.name, "full");
+            continue;
+        };
+        let traffic = Traffic::new(port.times);
+        let (router, counted) = (router.clone(), traffic.clone());
+        let answer = service_fn(move |request| {
+            let (exchange, answer) = (counted.begin(), router.call(request));
+            async move { answer.await.map(|answer| answer.map(|body| exchange.with(body))) }
+        });
+        let builder = builder(port.times);
+        let (metrics, name) = (port.metrics.clone(), port.name);
+        let over =
+            move |why: Option<&'static str>| why.into_iter().for_each(|why| metrics.turned_away(name, why));
+        match socket {
+            Accepted::Tcp(socket) => {
+                let _ = socket.set_nodelay(true);
+                let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
+                let watched = watched(&connections, connection, traffic);
+                tokio::spawn(async move { (over(watched.await), drop(place)).1 });
+            }
+            Accepted::Unix(socket) => {
+                let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
+                let watched = watched(&connections, connection, traffic);
+                tokio::spawn(async move { (over(watched.await), drop(place)).1 });
             }
         }
     }
@@ -122,28 +168,171 @@ impl Bound {
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(times: Times) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // A client that closes its side once it has sent everything is still answered, and what it asked for is done.
     builder
         .http1()
         .half_close(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(times.head)
         .max_buf_size(64 * 1024);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64).max_header_list_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .max_concurrent_streams(64)
+        .max_header_list_size(64 * 1024);
     builder
 }
 
-fn watched<C>(connections: &GracefulShutdown, connection: C) -> impl Future<Output = ()> + use<C>
+/// A connection until its end, or until the traffic on it says that it is over; then why, where that is to be counted.
+fn watched<C>(
+    connections: &GracefulShutdown,
+    connection: C,
+    traffic: Arc<Traffic>,
+) -> impl Future<Output = Option<&'static str>> + use<C>
 where
     C: hyper_util::server::graceful::GracefulConnection,
     C::Error: std::fmt::Display,
 {
     let watched = connections.watch(connection);
     async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection of the core listeners ended early");
+        tokio::select! {
+            served = watched => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection of the core listeners ended early");
+                }
+                None
+            }
+            why = traffic.over() => why,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::{get, post};
+    use http_body_util::BodyExt as _;
+    use prometheus_client::registry::Registry;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    struct Stage {
+        address: SocketAddr,
+        registry: Registry,
+        _stop: watch::Sender<bool>,
+    }
+
+    /// So long that no test waits for it.
+    const NEVER: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(200);
+
+    async fn serve(connections: usize, times: Times) -> Stage {
+        let (mut registry, (stop, stopping)) = (Registry::default(), watch::channel(false));
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let piece = Ok::<_, std::convert::Infallible>(vec![7; 4096]);
+        let endless = move || async move { Body::from_stream(futures_util::stream::repeat(piece)) };
+        let router = Router::new()
+            .route("/", get(|| async { "here" }))
+            .route("/endless", get(endless))
+            .route("/body", post(|body: Body| async { body.collect().await.map_or("broken", |_| "whole") }));
+        let bound = tcp("listen.scim", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let Bound::Tcp(listener) = &bound else { unreachable!() };
+        let address = listener.local_addr().unwrap();
+        drop(bound.serve(router, Port { name: "scim", connections, times, metrics }, stopping));
+        Stage { address, registry, _stop: stop }
+    }
+
+    impl Stage {
+        async fn say(&self, words: &str) -> TcpStream {
+            let mut socket = TcpStream::connect(self.address).await.unwrap();
+            socket.write_all(words.as_bytes()).await.unwrap();
+            socket
+        }
+
+        fn turned_away(&self, why: &str) -> usize {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+            let name = format!("portcullis_listener_turned_away_total{{listener=\"scim\",why=\"{why}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&name)).expect("the series").parse().unwrap()
+        }
+
+        async fn has_turned_away(&self, why: &str, wanted: usize) {
+            let looking = async {
+                while self.turned_away(why) != wanted {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), looking).await.expect("it is let go");
+        }
+    }
+
+    /// Reads to the end, however it comes; panics where it does not.
+    async fn end(mut socket: TcpStream) -> String {
+        let mut read = Vec::new();
+        let reading = socket.read_to_end(&mut read);
+        let _ =
+            tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the connection is closed");
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn whoever_asks_for_nothing_is_let_go() {
+        let stage = serve(16, Times { head: SHORT, idle: NEVER, exchange: NEVER }).await;
+        // Also where the first bytes could still become HTTP/2, and where they have.
+        let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+        for words in ["", "P", "PRI * HT", preface, "GET / HTTP/1.1\r\nHost: a\r\n"] {
+            assert!(!end(stage.say(words).await).await.contains("here"), "{words:?}");
+        }
+        assert!(stage.turned_away("silent") >= 4, "{}", stage.turned_away("silent"));
+    }
+
+    #[tokio::test]
+    async fn a_listener_takes_so_many_at_once() {
+        let stage = serve(2, Times { head: NEVER, idle: NEVER, exchange: NEVER }).await;
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut socket = stage.say(GET).await;
+            let mut read = [0; 1024];
+            assert!(socket.read(&mut read).await.unwrap() > 0);
+            held.push(socket);
+        }
+        assert_eq!(end(stage.say("").await).await, "");
+        assert_eq!(stage.turned_away("full"), 1);
+        held.pop();
+        let mut answered = false;
+        for _ in 0..1000 {
+            let closing = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            answered = end(stage.say(closing).await).await.ends_with("here");
+            if answered {
+                break;
+            }
+        }
+        assert!(answered, "whoever leaves makes room");
+    }
+
+    #[tokio::test]
+    async fn who_is_slow_to_send_or_to_take_is_let_go() {
+        let stage = serve(16, Times { head: NEVER, idle: NEVER, exchange: SHORT }).await;
+        let head = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n1";
+        assert_eq!(end(stage.say(head).await).await, "");
+        stage.has_turned_away("slow", 1).await;
+        let untaken = stage.say("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        stage.has_turned_away("slow", 2).await;
+        drop(untaken);
+    }
+
+    #[tokio::test]
+    async fn who_is_done_may_wait_for_a_while() {
+        let stage = serve(16, Times { head: NEVER, idle: SHORT, exchange: NEVER }).await;
+        assert!(end(stage.say(GET).await).await.ends_with("here"));
+        assert_eq!((stage.turned_away("silent"), stage.turned_away("slow")), (0, 0));
     }
 }

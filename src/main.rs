@@ -23,6 +23,7 @@ mod run;
 mod settings;
 mod standing;
 mod ticks;
+mod traffic;
 
 #[cfg(feature = "demo")]
 mod demo;

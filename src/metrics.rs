@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     scim_last_change: Family<Directory, Gauge>,
     revocation: Histogram,
     reloads: Family<Outcome, Counter>,
+    turned_away: Family<TurnedAway, Counter>,
     sessions_stored: Family<Nothing, Gauge>,
     sessions_cached: Gauge,
     accounts: Gauge,
@@ -63,6 +64,7 @@ impl Metrics {
             scim_last_change: Family::default(),
             revocation: Histogram::new(REVOCATION_BUCKETS),
             reloads: Family::default(),
+            turned_away: Family::default(),
             sessions_stored: Family::default(),
             sessions_cached: Gauge::default(),
             accounts: Gauge::default(),
@@ -104,6 +106,11 @@ impl Metrics {
             "From the last byte of a SCIM write that takes access away until nobody is left whom it forbids",
             m.revocation.clone(),
         );
+        registry.register(
+            "portcullis_listener_turned_away",
+            "Connections that a listener of ours did not take, or let go",
+            m.turned_away.clone(),
+        );
         registry.register("portcullis_reloads", "Reloads of the configuration by outcome", m.reloads.clone());
         registry.register(
             "portcullis_sessions",
@@ -144,6 +151,11 @@ impl Metrics {
         for rule in Rule::ALL {
             drop(metrics.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }));
         }
+        for listener in ["scim", "health", "admin"] {
+            for why in ["full", "silent", "slow"] {
+                drop(metrics.turned_away.get_or_create(&TurnedAway { listener, why }));
+            }
+        }
         for outcome in [APPLIED, REFUSED] {
             drop(metrics.reloads.get_or_create(&Outcome { outcome }));
         }
@@ -178,6 +190,11 @@ impl Metrics {
     /// A write that takes away was enforced, this long after its request was read.
     pub(crate) fn revoked(&self, took: Duration) {
         self.revocation.observe(took.as_secs_f64());
+    }
+
+    /// A listener did not take a connection, or let it go.
+    pub(crate) fn turned_away(&self, listener: &'static str, why: &'static str) {
+        self.turned_away.get_or_create(&TurnedAway { listener, why }).inc();
     }
 
     /// A reload ended.
@@ -217,6 +234,12 @@ const REFUSED: &str = "refused";
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TurnedAway {
+    listener: &'static str,
+    why: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -28,8 +28,8 @@ use crate::desk::{self, Desk};
 use crate::fetch::{self, Renewable};
 use crate::health::{self, Health};
 use crate::keyring::{self, KeyringError};
-use crate::limits::Limits;
-use crate::listen::{self, ListenError};
+use crate::limits::{Limits, Shares};
+use crate::listen::{self, ListenError, Port};
 use crate::load;
 use crate::lock::{Lock, LockError};
 use crate::log::{Log, chain};
@@ -175,13 +175,19 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
     });
 
     // Everything is bound before anything is served.
+    let shares = Shares::now();
     let server = Server::bind(gate.clone(), &settings::listeners(file), settings::limits(file), None)?;
     let mut bound = vec![(
         listen::tcp("listen.health", file.listen.health.address).await?,
         health::router(health.clone()),
+        Port::new("health", shares.health, &metrics),
     )];
     if let Some(desk) = &desk {
-        bound.push((listen::tcp("listen.scim", file.listen.scim.address).await?, desk::router(desk.clone())));
+        bound.push((
+            listen::tcp("listen.scim", file.listen.scim.address).await?,
+            desk::router(desk.clone()),
+            Port::new("scim", shares.scim, &metrics),
+        ));
     }
     let operator = Arc::new(Operator {
         core: core.clone(),
@@ -190,9 +196,14 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         invites: settings::invites(file).into(),
         relink_to: ArcSwapOption::new(Some(settings::relink_to(file))),
     });
-    bound.push((listen::unix("state", &file.state.join(admin::SOCKET))?, admin::router(operator.clone())));
+    bound.push((
+        listen::unix("state", &file.state.join(admin::SOCKET))?,
+        admin::router(operator.clone()),
+        Port::new("admin", shares.admin, &metrics),
+    ));
     let (stop, stopping) = watch::channel(false);
-    let listeners = bound.into_iter().map(|(bound, router)| bound.serve(router, stopping.clone())).collect();
+    let listeners =
+        bound.into_iter().map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
     let (drain, asked) = oneshot::channel();
     let hurry = Arc::new(Notify::new());
     let hurried = hurry.clone();
