@@ -26,11 +26,15 @@ pub(crate) struct Failure {
     pub(crate) error: String,
 }
 
-/// `GET /users`, `POST /users`, `POST /users/{name}/disable`, `POST /users/{name}/enable`, `GET /refs/{reference}`,
+/// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
+/// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`.
 pub(crate) fn router(operator: Arc<Operator>) -> Router {
     Router::new()
         .route("/users", get(list).post(add))
+        .route("/users/{name}", get(show).delete(remove))
+        .route("/users/{name}/end-sessions", post(end_sessions))
+        .route("/audit", get(audit))
         .route("/users/{name}/disable", post(disable))
         .route("/users/{name}/enable", post(enable))
         .route("/refs/{reference}", get(reference))
@@ -60,6 +64,37 @@ async fn list(
 async fn add(State(operator): State<Arc<Operator>>, person: Result<Json<Person>, JsonRejection>) -> Response {
     match person {
         Ok(Json(person)) => answer(StatusCode::CREATED, operator.add(person).await),
+        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+async fn show(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.show(&name).await)
+}
+
+async fn remove(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.remove(name).await)
+}
+
+async fn end_sessions(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    answer(StatusCode::OK, operator.end_sessions(name).await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Before {
+    before: Option<String>,
+    limit: u32,
+}
+
+async fn audit(
+    State(operator): State<Arc<Operator>>,
+    query: Result<Query<Before>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(Before { before, limit })) => {
+            answer(StatusCode::OK, operator.audits(before.as_deref(), limit).await)
+        }
         Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }

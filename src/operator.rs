@@ -1,17 +1,22 @@
-//! What an operator may order by hand: people in and out, and what a reference number means.
+//! What an operator may order by hand: people in and out, and to be told: who there is and why, what was done, and
+//! what a reference number means.
 //!
 //! A running program takes these orders on its admin socket; without one, the command line carries them out itself on
 //! the store that it has locked. Either way it is this code, behind the same router, so both are the same road: what
 //! takes away is committed and then enforced before the operator is told that it is done (R5). It refuses to add
-//! people where a directory is meant to say who there is.
+//! people where a directory is meant to say who there is, and to remove whom it would bring back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
-use portcullis_policy::{AccountId, DirectoryId, OrgId, Timestamp};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use portcullis_policy::{AccountId, Bindings, DirectoryId, Facts, OrgId, ResourceId, Seq, Timestamp};
+use portcullis_proxy::LogDetail;
 use portcullis_session::Committed;
-use portcullis_store::{NewUser, Origin, RelinkTo, Store, StoreError, UserError, UserSummary};
+use portcullis_store::{
+    Audit, LinkDetails, NewUser, Origin, RelinkTo, SessionDetails, Store, StoreError, UserDetails, UserError,
+    UserSummary,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -23,11 +28,32 @@ pub(crate) struct Operator {
     pub(crate) core: Handle,
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
-    /// Whether people come by `user add`: `provisioning: invited`. A reload may change it.
-    pub(crate) invites: AtomicBool,
+    pub(crate) terms: ArcSwap<Terms>,
     /// The identity provider that is configured: where `user relink` moves links to. A reload may change it; without
     /// a configuration there is none.
     pub(crate) relink_to: ArcSwapOption<RelinkTo>,
+}
+
+/// What the configuration says that orders go by; replaced by a reload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// Whose word says who there is; `None` where no configuration could be read.
+    pub(crate) people: Option<People>,
+    /// The address of the app, for people.
+    pub(crate) address: Option<String>,
+    /// How people are named in the log.
+    pub(crate) log: LogDetail,
+}
+
+/// Whose word says who there is: `provisioning`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum People {
+    /// A directory's, over SCIM.
+    Directory,
+    /// An operator's: `user add`.
+    Invited,
+    /// A login's.
+    Login,
 }
 
 /// A person to be added.
@@ -49,6 +75,9 @@ pub(crate) struct Person {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Added {
     pub(crate) id: String,
+    /// The address to send them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
 }
 
 /// One person, as `user list` shows them.
@@ -60,12 +89,97 @@ pub(crate) struct User {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) display_name: Option<String>,
+    /// What the bindings make of their groups; absent where no roles are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) roles: Option<Vec<String>>,
     /// `active`, `inactive` (says the directory), `disabled` (says an operator) or `deleted`.
     pub(crate) state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idp: Option<String>,
     /// The last login, or when the account was made: RFC 3339.
     pub(crate) used: String,
+    /// How many live sessions an order ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<u32>,
+}
+
+/// One person, with everything that is kept of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    pub(crate) user: User,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) email: Option<String>,
+    pub(crate) created: String,
+    /// Out although the directory has not heard yet that it is stored.
+    pub(crate) on_hold: bool,
+    pub(crate) links: Vec<Linked>,
+    pub(crate) groups: Vec<InGroup>,
+    /// Roles that the groups give and a line of `conflicts` takes.
+    pub(crate) lost: Vec<LostRole>,
+    /// The newest first, 100 at most.
+    pub(crate) sessions: Vec<SignedIn>,
+}
+
+/// Who a person is at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Linked {
+    pub(crate) idp: String,
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) since: String,
+}
+
+/// A group of a person, and the roles that it gives by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InGroup {
+    pub(crate) name: String,
+    /// Only through another group.
+    pub(crate) nested: bool,
+    pub(crate) gives: Vec<String>,
+}
+
+/// A role that is not granted, and the stricter one that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LostRole {
+    pub(crate) role: String,
+    pub(crate) to: String,
+}
+
+/// A live session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SignedIn {
+    /// What log lines call it by.
+    pub(crate) session: String,
+    pub(crate) idp: String,
+    pub(crate) since: String,
+    pub(crate) heard: String,
+    pub(crate) until: String,
+}
+
+/// Some of the audit, the newest first; `next` asks for those before them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Audits {
+    pub(crate) audits: Vec<Audited>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+/// One row of the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Audited {
+    pub(crate) time: String,
+    pub(crate) seq: i64,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<String>,
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub(crate) reference: Option<String>,
+    pub(crate) detail: serde_json::Value,
 }
 
 /// Some of the people; `next` asks for those behind them.
@@ -115,6 +229,8 @@ impl Operator {
     /// [`NotDone::Store`].
     pub(crate) async fn users(&self, after: Option<i64>) -> Result<Users, NotDone> {
         let found = self.store.user_list(OrgId::ONLY, after.map(AccountId), A_PAGE).await;
+        let policy = self.revocation.sessions().policy();
+        let shown = |user| shown(user, policy.bindings());
         let users: Vec<User> = found.map_err(NotDone::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
@@ -126,23 +242,101 @@ impl Operator {
     /// # Errors
     /// [`NotDone::Refused`] where people do not come by hand, or the name is taken or none.
     pub(crate) async fn add(self: Arc<Self>, person: Person) -> Result<Added, NotDone> {
-        if !self.invites.load(Ordering::Acquire) {
+        let terms = self.terms.load_full();
+        if terms.people != Some(People::Invited) {
             return Err(NotDone::Refused(
                 "people are added by hand only with provisioning: invited. Add the person at the identity \
                  provider"
                     .to_owned(),
             ));
         }
-        let Person { name: user_name, email, display_name, external_id } = person;
-        let user = NewUser { user_name, email, display_name, external_id };
-        let id = self
-            .ordered(move |store| async move {
-                store
-                    .user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now())
-                    .await
-            })
-            .await?;
-        Ok(Added { id: id.to_string() })
+        let Person { name, email, display_name, external_id } = person;
+        let user = NewUser { user_name: name.clone(), email: email.clone(), display_name, external_id };
+        let adding = move |store: Arc<Store>| async move {
+            store.user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now()).await
+        };
+        let (id, _) = self.ordered(adding).await?;
+        let facts = facts(AccountId(0), Some(id.as_str()), email.as_deref());
+        let named = terms.log.user(&facts, Some(&name));
+        tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
+        Ok(Added { id: id.to_string(), address: terms.address.clone() })
+    }
+
+    /// Everything that is kept of a person.
+    ///
+    /// # Errors
+    /// [`NotDone::Unknown`], [`NotDone::Refused`] where the name names several.
+    pub(crate) async fn show(&self, who: &str) -> Result<Shown, NotDone> {
+        let now = Timestamp::now();
+        let details = self.store.user_show(OrgId::ONLY, who, now).await?;
+        let sessions = self.revocation.sessions();
+        let subject = details.user.directory.zip(details.user.id.clone());
+        let on_hold = subject.is_some_and(|subject| sessions.is_held(&subject));
+        let heard_after = now.plus_ms(sessions.idle_ms().saturating_neg());
+        Ok(whole(details, sessions.policy().bindings(), on_hold, heard_after))
+    }
+
+    /// Removes a person as the directory would. Where one says who there is, it would bring them back: refused.
+    ///
+    /// # Errors
+    /// As [`disable`](Self::disable); [`NotDone::Refused`] where it is not an operator's word.
+    pub(crate) async fn remove(self: Arc<Self>, who: String) -> Result<User, NotDone> {
+        match self.terms.load().people {
+            Some(People::Invited | People::Login) => {}
+            Some(People::Directory) => {
+                return Err(NotDone::Refused(
+                    "the directory says who there is (provisioning: scim), and its next sync would bring them back. \
+                     Remove the person at the identity provider; until that has come here, put them out with \
+                     portcullis user disable"
+                        .to_owned(),
+                ));
+            }
+            None => {
+                return Err(NotDone::Refused(
+                    "whether a directory says who there is stands in the configuration, which was not read: name it \
+                     with -c FILE. To put the person out now: portcullis user disable"
+                        .to_owned(),
+                ));
+            }
+        }
+        let removing = move |store: Arc<Store>| async move {
+            store.user_remove(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+        };
+        self.told("a person was removed by hand", removing).await
+    }
+
+    /// Ends every session of a person.
+    ///
+    /// # Errors
+    /// As [`disable`](Self::disable).
+    pub(crate) async fn end_sessions(self: Arc<Self>, who: String) -> Result<User, NotDone> {
+        let ending = move |store: Arc<Store>| async move {
+            store.user_end_sessions(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+        };
+        self.told("the sessions of a person were ended by hand", ending).await
+    }
+
+    /// The audit, the newest first: `limit` rows before the one that `before` names.
+    ///
+    /// # Errors
+    /// [`NotDone::Refused`] for a `before` that no answer gave; [`NotDone::Store`].
+    pub(crate) async fn audits(&self, before: Option<&str>, limit: u32) -> Result<Audits, NotDone> {
+        let place = |text: &str| {
+            let (seq, n) = text.split_once('.')?;
+            Some((Seq(seq.parse().ok()?), n.parse().ok()?))
+        };
+        let before = match before.map(|text| place(text).ok_or(text)) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            Some(Err(text)) => {
+                return Err(NotDone::Refused(format!("{text:?} is not where an answer ended")));
+            }
+        };
+        let limit = limit.min(A_PAGE);
+        let found = self.store.audits_before(OrgId::ONLY, before, limit).await.map_err(NotDone::Store)?;
+        let whole = found.len() == limit as usize;
+        let next = found.last().filter(|_| whole).map(|last| format!("{}.{}", last.seq.0, last.n));
+        Ok(Audits { audits: found.into_iter().map(audited).collect(), next })
     }
 
     /// Puts a person out until an operator lets them in again.
@@ -153,7 +347,7 @@ impl Operator {
         let order = move |store: Arc<Store>| async move {
             store.user_disable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.ordered(order).await.map(shown)
+        self.told("a person was put out by hand", order).await
     }
 
     /// Takes a `disable` back.
@@ -164,7 +358,7 @@ impl Operator {
         let order = move |store: Arc<Store>| async move {
             store.user_enable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.ordered(order).await.map(shown)
+        self.told("a person was let in again by hand", order).await
     }
 
     /// What a reference number leads to.
@@ -186,12 +380,36 @@ impl Operator {
         }
     }
 
+    /// Carries out an order about one person, and tells the log: who, and what ended in how long.
+    async fn told<W>(
+        self: Arc<Self>,
+        what: &'static str,
+        write: impl FnOnce(Arc<Store>) -> W + Send + 'static,
+    ) -> Result<User, NotDone>
+    where
+        W: Future<Output = Result<Committed<UserSummary>, UserError>> + Send,
+    {
+        let (began, terms) = (Instant::now(), self.terms.load_full());
+        let policy = self.revocation.sessions().policy();
+        let (user, exchanges) = self.ordered(write).await.inspect_err(|error| {
+            if matches!(error, NotDone::NotGone(_)) {
+                tracing::error!(by = BY, "{what}, but not everything that was cut has ended: {error}");
+            }
+        })?;
+        let facts = facts(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
+        let (named, sessions) = (terms.log.user(&facts, Some(&user.name)), user.ended);
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(by = BY, user = named.as_deref(), sessions, exchanges, ms, "{what}");
+        let ended = Some(user.ended);
+        Ok(User { ended, ..shown(user, policy.bindings()) })
+    }
+
     /// Commits and enforces in a task of its own, spawned before the transaction begins: an operator who gives up
-    /// waiting stops nothing.
+    /// waiting stops nothing. Says how many exchanges were cut.
     pub(crate) async fn ordered<T, W>(
         self: Arc<Self>,
         write: impl FnOnce(Arc<Store>) -> W + Send + 'static,
-    ) -> Result<T, NotDone>
+    ) -> Result<(T, usize), NotDone>
     where
         T: Send + 'static,
         W: Future<Output = Result<Committed<T>, UserError>> + Send,
@@ -199,7 +417,7 @@ impl Operator {
         let core = self.core.clone();
         let task = core.spawn(async move {
             let done = write(self.store.clone()).await?;
-            Ok(self.revocation.enforce(done).await?)
+            Ok(self.revocation.enforce_and_count(done).await?)
         });
         task.await.unwrap_or_else(|error| Err(NotDone::Failed(error.to_string())))
     }
@@ -209,7 +427,9 @@ impl From<UserError> for NotDone {
     fn from(error: UserError) -> Self {
         match error {
             UserError::Unknown(_) => Self::Unknown(error.to_string()),
-            UserError::Ambiguous(_) | UserError::Refused(_) => Self::Refused(error.to_string()),
+            UserError::Ambiguous(_) | UserError::Refused(_) | UserError::NoEntry(_) => {
+                Self::Refused(error.to_string())
+            }
             UserError::Store(error) => {
                 tracing::error!(error = %chain(&error), "an operator's order could not be carried out");
                 Self::Store(error)
@@ -218,11 +438,83 @@ impl From<UserError> for NotDone {
     }
 }
 
-/// Who does it, in the audit.
+/// Who does it, in the audit and in the log.
 pub(crate) const ACTOR: &str = "cli";
+pub(crate) const BY: &str = "operator";
 
-fn shown(user: UserSummary) -> User {
+/// What of a person a log line may name.
+fn facts(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
+    Facts {
+        account,
+        org: OrgId::ONLY,
+        user_name: None,
+        id: id.map(Into::into),
+        external_id: None,
+        subject: None,
+        email: email.map(Into::into),
+        display_name: None,
+        preferred_username: None,
+        groups: Arc::new([]),
+    }
+}
+
+/// The roles that groups give; `None` where no bindings are known.
+fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
+    let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
+    (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
+}
+
+fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: Timestamp) -> Shown {
+    let UserDetails { user, created, links, nested, sessions } = details;
+    let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
+    let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
+    let group = |name: &String| InGroup {
+        name: name.clone(),
+        nested: nested.contains(name),
+        gives: bindings.given_by(name).map(|role| (**role).to_owned()).collect(),
+    };
+    let link = |link: LinkDetails| {
+        let LinkDetails { idp, issuer, subject, since } = link;
+        Linked { idp, issuer, subject, since: rfc3339(since) }
+    };
+    let session = |session: SessionDetails| SignedIn {
+        session: format!("{:?}", session.hash),
+        idp: session.idp,
+        since: rfc3339(session.created),
+        heard: rfc3339(session.seen),
+        until: rfc3339(session.expires),
+    };
+    let live = sessions.into_iter().filter(|session| session.seen > heard_after);
+    Shown {
+        email: user.email.clone(),
+        created: rfc3339(created),
+        on_hold,
+        links: links.into_iter().map(link).collect(),
+        groups: user.groups.iter().map(group).collect(),
+        lost: lost.collect(),
+        sessions: live.map(session).collect(),
+        user: shown(user, bindings),
+    }
+}
+
+fn audited(audit: Audit) -> Audited {
+    Audited {
+        time: rfc3339(audit.at),
+        seq: audit.seq.0,
+        actor: audit.actor,
+        action: audit.action,
+        outcome: audit.outcome,
+        account: audit.account.map(|account| account.0),
+        client: audit.client,
+        reference: audit.reference,
+        detail: serde_json::from_str(&audit.detail).unwrap_or(serde_json::Value::String(audit.detail)),
+    }
+}
+
+fn shown(user: UserSummary, bindings: &Bindings) -> User {
     User {
+        roles: roles(&user.groups, bindings),
+        ended: None,
         account: user.account.0,
         id: user.id.map(|id| id.to_string()),
         name: user.name,

@@ -7,7 +7,7 @@ use portcullis_policy::{AccountId, OrgId, Timestamp};
 use portcullis_store::{Origin, RelinkTo, StoreError, UserError};
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{ACTOR, NotDone, Operator};
+use crate::operator::{ACTOR, BY, NotDone, Operator};
 
 /// Some of the links that would move; `next` asks for those behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,16 +77,17 @@ impl Operator {
         let to = self.relink_to()?;
         let (mut done, mut after) = (Moved::default(), None);
         loop {
-            let (from, to) = (from.clone(), to.clone());
+            let (source, target) = (from.clone(), to.clone());
             let piece = self
                 .clone()
                 .ordered(move |store| async move {
                     let origin = Origin::of(ACTOR);
-                    let done = store.relink(OrgId::ONLY, &from, &to, after, &origin, Timestamp::now()).await;
+                    let done =
+                        store.relink(OrgId::ONLY, &source, &target, after, &origin, Timestamp::now()).await;
                     done.map_err(UserError::from)
                 })
                 .await;
-            let piece = match piece {
+            let (piece, _) = match piece {
                 Err(NotDone::Store(StoreError::NoKeys)) => {
                     return Err(NotDone::Refused("without the master key no link can be moved".to_owned()));
                 }
@@ -95,7 +96,11 @@ impl Operator {
             done.moved += piece.moved;
             done.taken += piece.taken;
             match piece.next {
-                None => return Ok(done),
+                None => {
+                    let Moved { moved, taken } = done;
+                    tracing::info!(by = BY, from, to = to.idp, moved, taken, "links were moved by hand");
+                    return Ok(done);
+                }
                 next => after = next,
             }
         }

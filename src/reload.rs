@@ -166,8 +166,8 @@ impl Reload {
             desk.clients.store(Arc::new(clients));
         }
         self.grace.store(settings::grace(file), Ordering::Relaxed);
-        self.operator.invites.store(settings::invites(file), Ordering::Relaxed);
         self.operator.relink_to.store(Some(settings::relink_to(file)));
+        self.operator.terms.store(Arc::new(settings::terms(file)));
         self.health.app.store(settings::app_health(file).map(Arc::new));
         self.sessions.idle_after(settings::ms(file.session.idle));
         self.gate.replace(rules);

@@ -44,10 +44,25 @@ impl Revocation {
     /// # Errors
     /// [`NotGone`] where something has not left after two seconds.
     pub(crate) async fn enforce<T>(&self, done: Committed<T>) -> Result<T, NotGone> {
+        self.enforce_and_count(done).await.map(|(value, _)| value)
+    }
+
+    /// The same; says how many exchanges were told to end as well.
+    ///
+    /// # Errors
+    /// As [`enforce`](Self::enforce).
+    pub(crate) async fn enforce_and_count<T>(&self, done: Committed<T>) -> Result<(T, usize), NotGone> {
         let cut = self.sessions.apply(done.changes());
         let again = self.describe_again(cut.stale()).await;
-        let gone = self.gone(cut.and(again)).await?;
-        Ok(done.release(gone))
+        let cut = cut.and(again);
+        let exchanges = cut.exchanges();
+        let gone = self.gone(cut).await?;
+        Ok((done.release(gone), exchanges))
+    }
+
+    /// What this process knows of who is in.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Puts a new configuration in force on everything that runs, after the data plane has it.

@@ -193,8 +193,8 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         core: core.clone(),
         store: store.clone(),
         revocation: revocation.clone(),
-        invites: settings::invites(file).into(),
         relink_to: ArcSwapOption::new(Some(settings::relink_to(file))),
+        terms: ArcSwap::from_pointee(settings::terms(file)),
     });
     bound.push((
         listen::unix("state", &file.state.join(admin::SOCKET))?,

@@ -22,6 +22,7 @@ use crate::desk::Clients;
 use crate::fetch::Reach;
 use crate::health::AppHealth;
 use crate::log::Format;
+use crate::operator::{People, Terms};
 use crate::own::Site;
 
 /// Who is let in by a verified login, and for how long.
@@ -107,7 +108,7 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
         oidc,
         admission: Admission {
             directory: !matches!(file.provisioning, Provisioning::None),
-            invited: invites(file),
+            invited: matches!(file.provisioning, Provisioning::Invited),
             replaces: file.idp.replaces.as_deref().map(Arc::from),
             claim: file.idp.link.claim.clone(),
             to: match file.idp.link.to {
@@ -177,9 +178,15 @@ pub(crate) fn relink_to(file: &File) -> Arc<store::RelinkTo> {
     Arc::new(store::RelinkTo { idp, issuer })
 }
 
-/// Whether people come by an operator's word.
-pub(crate) fn invites(file: &File) -> bool {
-    matches!(file.provisioning, Provisioning::Invited)
+/// What an operator's orders go by.
+pub(crate) fn terms(file: &File) -> Terms {
+    let people = match file.provisioning {
+        Provisioning::Scim(_) => People::Directory,
+        Provisioning::Invited => People::Invited,
+        Provisioning::None => People::Login,
+    };
+    let address = format!("{}{}/", file.public_url.origin(), file.public_url.path());
+    Terms { people: Some(people), address: Some(address), log: log_detail(file) }
 }
 
 /// How long exchanges in flight may take once the program leaves, in milliseconds.
@@ -280,7 +287,14 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
         strip: proxy::Strip::default(),
         head: file.limits.head.bytes(),
     };
-    let log = proxy::LogDetail {
+    let log = log_detail(file);
+    let site = proxy::Site::new(AppId::ONLY, "default", "default", &public_url(file)?, upstream)?;
+    Ok(proxy::Rules::new(policy, accept, vec![site], log)?)
+}
+
+/// What is written about people.
+fn log_detail(file: &File) -> proxy::LogDetail {
+    proxy::LogDetail {
         identity: match file.log.identity {
             LogIdentity::Id => proxy::LogIdentity::Id,
             LogIdentity::Name => proxy::LogIdentity::Name,
@@ -292,9 +306,7 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
             LogClient::Prefix => proxy::LogClient::Prefix,
             LogClient::None => proxy::LogClient::None,
         },
-    };
-    let site = proxy::Site::new(AppId::ONLY, "default", "default", &public_url(file)?, upstream)?;
-    Ok(proxy::Rules::new(policy, accept, vec![site], log)?)
+    }
 }
 
 fn public_url(file: &File) -> Result<Url, url::ParseError> {

@@ -30,10 +30,23 @@ pub struct Home {
     pub state: PathBuf,
     /// The file of the database.
     pub database: PathBuf,
-    /// Whether people are invited (`provisioning: invited`); `None` where the file does not say it readably.
-    pub invites: Option<bool>,
+    /// Whose word says who there is (`provisioning`); `None` where the file does not say it readably.
+    pub people: Option<HomePeople>,
+    /// The address of the app as the file has it (`public_url`), to be shown and not to be asked.
+    pub address: Option<String>,
     /// The role bindings; none where they cannot be read.
     pub bindings: Bindings,
+}
+
+/// Whose word says who there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HomePeople {
+    /// A directory's.
+    Directory,
+    /// An operator's.
+    Invited,
+    /// A login's.
+    Login,
 }
 
 impl Home {
@@ -41,18 +54,19 @@ impl Home {
     pub fn in_folder(state: &Path) -> Self {
         let state = std::path::absolute(state).unwrap_or_else(|_| state.into());
         let database = state.join(IN_STATE);
-        Self { state, database, invites: None, bindings: Bindings::default() }
+        Self { state, database, people: None, address: None, bindings: Bindings::default() }
     }
 }
 
 /// The database's name in the state folder.
 pub(crate) const IN_STATE: &str = "portcullis.db";
 
-/// The keys that are read; the last two help where they can be read and harm nobody where not.
+/// The keys that are read; the last three help where they can be read and harm nobody where not.
 const STATE: &str = "state";
 const STORE: &str = "store";
 const PROVISIONING: &str = "provisioning";
 const BINDINGS: &str = "bindings";
+const PUBLIC_URL: &str = "public_url";
 
 /// Reads where the program of a configuration keeps its state, whatever else is wrong with the file.
 ///
@@ -106,6 +120,7 @@ fn found(text: &str, named: Option<&Path>, desk: &mut Desk<'_>) -> Option<Home> 
     let word = value(PROVISIONING)
         .map(|node| ProvisioningWord::read(node, &At::from(PROVISIONING), desk))
         .unwrap_or(Some(ProvisioningWord::Scim));
+    let address = value(PUBLIC_URL).and_then(|node| String::read(node, &At::from(PUBLIC_URL), desk));
     let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), desk));
     let bindings = written.and_then(|path| {
         let text = bytes_of(&desk.resolve(&path)).ok()?;
@@ -115,7 +130,12 @@ fn found(text: &str, named: Option<&Path>, desk: &mut Desk<'_>) -> Option<Home> 
     Some(Home {
         state,
         database,
-        invites: word.map(|word| word == ProvisioningWord::Invited),
+        people: word.map(|word| match word {
+            ProvisioningWord::Scim => HomePeople::Directory,
+            ProvisioningWord::Invited => HomePeople::Invited,
+            ProvisioningWord::None => HomePeople::Login,
+        }),
+        address,
         bindings: bindings.unwrap_or_default(),
     })
 }
@@ -279,15 +299,17 @@ mod tests {
         assert_eq!((home.state, home.database), ("/named".into(), "/db/p.db".into()));
         let home = Home::in_folder(Path::new("/named"));
         assert_eq!(home.database, Path::new("/named/portcullis.db"));
-        assert_eq!(home.invites, None);
+        assert_eq!((home.people, home.address), (None, None));
     }
 
     #[test]
     fn what_else_can_be_read_is_known_and_what_cannot_is_not() {
-        let home = read_in("provisioning: invited\nbindings: roles.yml\nrotues: []\n", None).unwrap();
-        assert_eq!((home.invites, home.bindings.known().len()), (Some(true), 1));
+        let known = "provisioning: invited\npublic_url: https://a.example\nbindings: roles.yml\nrotues: []\n";
+        let home = read_in(known, None).unwrap();
+        assert_eq!((home.people, home.bindings.known().len()), (Some(HomePeople::Invited), 1));
+        assert_eq!(home.address.as_deref(), Some("https://a.example"));
         let home = read_in("provisioning: invted\nbindings: gone.yml\n", None).unwrap();
-        assert_eq!((home.invites, home.bindings.known().len()), (None, 0));
-        assert_eq!(read_in("log: {}\n", None).unwrap().invites, Some(false));
+        assert_eq!((home.people, home.bindings.known().len()), (None, 0));
+        assert_eq!(read_in("log: {}\n", None).unwrap().people, Some(HomePeople::Directory));
     }
 }

@@ -196,6 +196,11 @@ impl Sessions {
         cut
     }
 
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.policy()
+    }
+
     /// How long a session may be idle, in milliseconds, from now on.
     pub fn idle_after(&self, ms: i64) {
         self.shared.idle_ms.store(ms, Ordering::Relaxed);

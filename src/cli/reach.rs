@@ -8,15 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use portcullis_config::{File, Home};
+use portcullis_config::{File, Home, HomePeople};
 use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
+use portcullis_proxy::LogDetail;
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{OpenError, Store};
@@ -28,7 +29,7 @@ use tower::ServiceExt as _;
 use super::home::Foreign;
 use crate::admin::{self, Failure, SOCKET};
 use crate::lock::{Lock, LockError};
-use crate::operator::Operator;
+use crate::operator::{Operator, People, Terms};
 use crate::revocation::Revocation;
 
 /// A way to the store.
@@ -146,7 +147,7 @@ impl Reach {
         if missing == Missing::Refuse && !database.try_exists().unwrap_or(true) {
             return Err(ReachError::Nothing { state: state.clone(), database: database.clone() });
         }
-        if missing == Missing::Make && home.invites.is_none() {
+        if missing == Missing::Make && home.people.is_none() {
             return Err(ReachError::Unsaid { state: state.clone() });
         }
         let lock = Lock::take(state).map_err(|error| match error {
@@ -162,8 +163,12 @@ impl Reach {
             core: Handle::current(),
             store: store.clone(),
             revocation: Revocation::new(Sessions::new(0, IDLE_MS, policy), store.clone()),
-            invites: home.invites.unwrap_or_default().into(),
             relink_to: ArcSwapOption::empty(),
+            terms: ArcSwap::from_pointee(Terms {
+                people: home.people.map(people),
+                address: home.address.clone(),
+                log: LogDetail::default(), // this process has no log
+            }),
         };
         let operator = Arc::new(operator);
         Ok(Self(Way::Here { router: admin::router(operator.clone()), operator, store, _lock: lock }))
@@ -236,6 +241,14 @@ pub(super) enum Missing {
     Make,
 }
 
+fn people(people: HomePeople) -> People {
+    match people {
+        HomePeople::Directory => People::Directory,
+        HomePeople::Invited => People::Invited,
+        HomePeople::Login => People::Login,
+    }
+}
+
 /// Nothing idles in a process without sessions.
 const IDLE_MS: i64 = i64::MAX;
 
@@ -270,7 +283,8 @@ mod tests {
     /// A program whose people are invited, or not, with its state in a folder of its own.
     fn home(state: &Path, invites: bool) -> Home {
         let mut home = Home::in_folder(state);
-        home.invites = Some(invites);
+        home.people = Some(if invites { HomePeople::Invited } else { HomePeople::Directory });
+        home.address = Some("https://wiki.example.com".to_owned());
         home
     }
 
@@ -290,20 +304,44 @@ mod tests {
         let alice = json!({"name": "alice@example.com", "email": "alice@example.com"});
         let added = ask(reach, "POST", "/users", Some(alice.clone())).await.unwrap();
         assert!(added["id"].as_str().is_some_and(|id| id.len() == 36), "{added}");
+        assert_eq!(added["address"], "https://wiki.example.com");
         let taken = said(ask(reach, "POST", "/users", Some(alice)).await);
         assert!(taken.contains("could not be added"), "{taken}");
         let unknown = said(ask(reach, "POST", "/users", Some(json!({"name": "x", "admin": true}))).await);
         assert!(unknown.contains("admin"), "{unknown}");
 
         for (verb, state) in [("disable", "disabled"), ("disable", "disabled"), ("enable", "active")] {
-            let user =
+            let mut user =
                 ask(reach, "POST", &format!("/users/alice%40example%2Ecom/{verb}"), None).await.unwrap();
-            assert_eq!(user["state"], state);
+            assert_eq!((&user["state"], &user["ended"]), (&state.into(), &0.into()));
+            user.as_object_mut().unwrap().remove("ended");
             let listed = ask(reach, "GET", "/users", None).await.unwrap();
             assert_eq!(listed["users"], json!([user]));
         }
-        let nobody = said(ask(reach, "POST", "/users/nobody/disable", None).await);
-        assert_eq!(nobody, "there is no user \"nobody\"");
+        for (method, path) in [
+            ("POST", "/users/nobody/disable"),
+            ("POST", "/users/nobody/end-sessions"),
+            ("GET", "/users/nobody"),
+            ("DELETE", "/users/nobody"),
+        ] {
+            let nobody = said(ask(reach, method, path, None).await);
+            assert_eq!(nobody, "there is no user \"nobody\"", "{method} {path}");
+        }
+        let shown = ask(reach, "GET", "/users/alice%40example%2Ecom", None).await.unwrap();
+        assert_eq!((&shown["state"], &shown["email"]), (&"active".into(), &"alice@example.com".into()));
+        let ended = ask(reach, "POST", "/users/alice%40example%2Ecom/end-sessions", None).await.unwrap();
+        assert_eq!((&ended["state"], &ended["ended"]), (&"active".into(), &0.into()));
+        let page = ask(reach, "GET", "/audit?limit=2", None).await.unwrap();
+        assert_eq!(page["audits"][0]["action"], "session.end");
+        let before = format!("/audit?limit=2&before={}", page["next"].as_str().unwrap());
+        let page = ask(reach, "GET", &before, None).await.unwrap();
+        assert_eq!(page["audits"][0]["action"], "user.disabled", "{page}");
+        let wrong = said(ask(reach, "GET", "/audit?limit=2&before=x", None).await);
+        assert_eq!(wrong, "\"x\" is not where an answer ended");
+        for _ in 0..2 {
+            let id = format!("/users/{}", added["id"].as_str().unwrap());
+            assert_eq!(ask(reach, "DELETE", &id, None).await.unwrap()["state"], "deleted");
+        }
         let nothing = said(ask(reach, "GET", "/refs/7Q2M-X4KD", None).await);
         assert!(nothing.starts_with("nothing is kept under 7Q2M-X4KD"), "{nothing}");
         assert_eq!(said(ask(reach, "GET", "/secrets", None).await), "there is nothing here");
@@ -347,6 +385,23 @@ mod tests {
         store.close().await;
         drop(_lock);
         assert!(matches!(Reach::open(&home, Missing::Make).await.unwrap().0, Way::Here { .. }));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_removed_by_hand_where_a_directory_would_bring_them_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut home = home(folder.path(), true);
+        Reach::open(&home, Missing::Make).await.unwrap().leave().await;
+        for (people, word) in [
+            (Some(HomePeople::Directory), "Remove the person at the identity provider"),
+            (None, "name it with -c FILE"),
+        ] {
+            home.people = people;
+            let reach = Reach::open(&home, Missing::Refuse).await.unwrap();
+            let refused = said(ask(&reach, "DELETE", "/users/alice", None).await);
+            assert!(refused.contains(word) && refused.contains("user disable"), "{refused}");
+            reach.leave().await;
+        }
     }
 
     #[tokio::test]

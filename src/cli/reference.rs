@@ -15,7 +15,7 @@ use crate::operator::Told;
 /// Prints the whole record of a refusal.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Ref {
-    /// The number on the page: eight letters and digits in two groups. Case and the dash do not matter.
+    /// The number on the page, eight letters and digits in two groups. Case and the dash do not matter.
     #[arg(value_name = "REF", value_parser = read)]
     reference: String,
     #[command(flatten)]
@@ -45,7 +45,7 @@ impl Ref {
 }
 
 /// What a reader looks for first.
-const FIRST: [&str; 5] = ["what", "decision", "reason", "detail", "status"];
+const FIRST: [&str; 6] = ["what", "decision", "reason", "detail", "help", "status"];
 /// Said already, in the head of what is printed.
 const SAID: [&str; 2] = ["ref", "time"];
 

@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::Home;
+use serde::de::DeserializeOwned;
 
 use super::home::Named;
 use super::reach::{Missing, Reach, ReachError};
 use super::relink::Relink;
 use super::{Exit, complain, print, seen, table};
-use crate::operator::{Added, Person, User as Found, Users};
+use crate::operator::{Added, InGroup, Linked, Person, Shown, SignedIn, User as Found, Users};
 
 /// Orders about people, and where the program is whose people they are.
 #[derive(Args, Debug)]
@@ -25,10 +26,13 @@ pub(crate) struct Orders {
 /// What to do with people.
 #[derive(Debug, Subcommand)]
 pub(crate) enum User {
-    /// List who may sign in, and who may not and why.
+    /// List who may sign in with which roles, and who may not and why.
     #[command(after_help = "Example: portcullis user list")]
     List(List),
-    /// Add a person, where the configuration says that people are invited.
+    /// Show everything that is kept of one person: links, groups, roles and what gives them, sessions.
+    #[command(after_help = "Example: portcullis user show alice@example.com")]
+    Show(Show),
+    /// Add a person, where the configuration says that people are invited. Prints the address to send them.
     #[command(after_help = "Example: portcullis user add alice@example.com --email alice@example.com")]
     Add(Add),
     /// Put a person out: every session ends at once, and no login is accepted until they are enabled again.
@@ -40,6 +44,12 @@ pub(crate) enum User {
     /// List who is linked through a former identity provider; with --apply, link them to the one that is configured.
     #[command(after_help = "Example: portcullis user relink okta --apply")]
     Relink(Relink),
+    /// Remove a person for good, where no directory says who there is: out at once, and nobody of that login comes back.
+    #[command(after_help = "Example: portcullis user remove alice@example.com")]
+    Remove(Who),
+    /// End every session of a person, who may sign in again.
+    #[command(name = "end-sessions", after_help = "Example: portcullis user end-sessions alice@example.com")]
+    EndSessions(Who),
 }
 
 /// Lists people.
@@ -49,6 +59,16 @@ pub(crate) struct List {
     #[arg(long)]
     deleted: bool,
     /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows a person.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    who: Who,
+    /// Print one JSON object instead of lines.
     #[arg(long)]
     json: bool,
 }
@@ -83,9 +103,12 @@ impl Orders {
             Ok(home) => match order {
                 User::List(list) => list.answer(&home),
                 User::Add(add) => add.answer(&home),
+                User::Show(show) => show.answer(&home),
                 User::Disable(who) => who.disable(&home),
                 User::Enable(who) => who.enable(&home),
                 User::Relink(relink) => return relink.answer(&home, config),
+                User::Remove(who) => who.remove(&home),
+                User::EndSessions(who) => who.end_sessions(&home),
             },
             Err(exit) => return exit,
         };
@@ -122,8 +145,20 @@ impl Add {
         let Self { name, email, display_name, external_id } = self;
         let person = Person { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
-        let Added { id } = Reach::once(home, Missing::Make, request, Some(serde_json::json!(person)))?;
+        let Added { id, address } =
+            Reach::once(home, Missing::Make, request, Some(serde_json::json!(person)))?;
         print(&format!("{} is added, with the id {id}.\n", seen(&person.name)));
+        if let Some(address) = address {
+            print(&format!("Send them this address: {}\n", seen(&address)));
+        }
+        Ok(())
+    }
+}
+
+impl Show {
+    fn answer(self, home: &Home) -> Result<(), ReachError> {
+        let shown: Shown = self.who.order(home, Method::GET, "")?;
+        print(&if self.json { format!("{}\n", serde_json::json!(shown)) } else { told(&shown) });
         Ok(())
     }
 }
@@ -131,7 +166,21 @@ impl Add {
 impl Who {
     fn disable(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "disable")?;
-        print(&format!("{} is out: every session has ended, and no login is accepted.\n", seen(&user.name)));
+        let (name, ended) = (seen(&user.name), ended(&user));
+        print(&format!("{name} is out: {ended}, and no login is accepted.\n"));
+        Ok(())
+    }
+
+    fn remove(self, home: &Home) -> Result<(), ReachError> {
+        let user: Found = self.order(home, Method::DELETE, "")?;
+        let (name, ended) = (seen(&user.name), ended(&user));
+        print(&format!("{name} is removed: {ended}, and whoever signed in as them is kept out.\n"));
+        Ok(())
+    }
+
+    fn end_sessions(self, home: &Home) -> Result<(), ReachError> {
+        let user = self.switch(home, "end-sessions")?;
+        print(&format!("{}: {}.\n", seen(&user.name), ended(&user)));
         Ok(())
     }
 
@@ -148,21 +197,104 @@ impl Who {
     }
 
     fn switch(self, home: &Home, verb: &str) -> Result<Found, ReachError> {
+        self.order(home, Method::POST, &format!("/{verb}"))
+    }
+
+    fn order<T: DeserializeOwned>(self, home: &Home, method: Method, verb: &str) -> Result<T, ReachError> {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
-        let request = Request::builder().method(Method::POST).uri(format!("/users/{name}/{verb}"));
+        let request = Request::builder().method(method).uri(format!("/users/{name}{verb}"));
         Reach::once(home, Missing::Refuse, request, None)
     }
 }
 
+/// What an order ended. Zero is said too: whoever gives the order may have expected one.
+fn ended(user: &Found) -> String {
+    match user.ended.unwrap_or_default() {
+        0 => "no session was live".to_owned(),
+        1 => "their one live session has ended".to_owned(),
+        n => format!("their {n} live sessions have ended"),
+    }
+}
+
+/// Everything of a person, a line each.
+fn told(shown: &Shown) -> String {
+    let Shown { user, email, created, on_hold, links, groups, lost, sessions } = shown;
+    let mut rows: Vec<[String; 2]> = Vec::new();
+    let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
+    say("name:", seen(&user.name));
+    say("account:", format!("account:{}", user.account));
+    for (name, value) in [("id:", &user.id), ("display name:", &user.display_name), ("e-mail:", email)] {
+        if let Some(value) = value {
+            say(name, seen(value));
+        }
+    }
+    let whose = match user.state.as_str() {
+        "inactive" | "deleted" => ", says the directory",
+        "disabled" => ", says an operator: portcullis user enable takes it back",
+        _ => "",
+    };
+    say("state:", format!("{}{whose}", user.state));
+    if *on_hold {
+        say("", "on hold: a removal was read, and the store could not write it down yet".to_owned());
+    }
+    say("made:", format!("{created}, last login {}", user.used));
+    let mut list = |name: &str, none: &str, lines: Vec<String>| {
+        let lines = if lines.is_empty() { vec![none.to_owned()] } else { lines };
+        for (at, line) in lines.into_iter().enumerate() {
+            say(if at == 0 { name } else { "" }, line);
+        }
+    };
+    let link = |link: &Linked| {
+        let [idp, issuer, subject] = [&link.idp, &link.issuer, &link.subject].map(|text| seen(text));
+        format!("{subject} at {idp} ({issuer}), since {}", link.since)
+    };
+    list("links:", "none: nobody has signed in as them", links.iter().map(link).collect());
+    let group = |group: &InGroup| {
+        format!("{}{}", seen(&group.name), if group.nested { " (through another group)" } else { "" })
+    };
+    list("groups:", "none", groups.iter().map(group).collect());
+    let granted = user.roles.iter().flatten().map(|role| {
+        let gives = groups.iter().filter(|group| group.gives.contains(role));
+        let by: Vec<String> = gives.map(|group| seen(&group.name)).collect();
+        format!("{}, by the group {}", seen(role), by.join(" and "))
+    });
+    let lost = lost.iter().map(|lost| {
+        format!(
+            "not {}: the groups give it, but it loses to {} (conflicts)",
+            seen(&lost.role),
+            seen(&lost.to)
+        )
+    });
+    let none = if user.roles.is_some() {
+        "none: no group of theirs gives one"
+    } else {
+        "none are bound, or no bindings were read"
+    };
+    list("roles:", none, granted.chain(lost).collect());
+    let session = |session: &SignedIn| {
+        let SignedIn { session, idp, since, heard, until } = session;
+        format!(
+            "{} through {}, since {since}, heard {heard}, until {until} at most",
+            seen(session),
+            seen(idp)
+        )
+    };
+    list("sessions:", "none is live", sessions.iter().map(session).collect());
+    table(&rows)
+}
+
 fn listed(users: &[Found]) -> String {
-    let head = ["ACCOUNT", "NAME", "STATE", "LAST USED", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
+    let head =
+        ["ACCOUNT", "NAME", "STATE", "ROLES", "LAST USED", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), seen);
     let line = |user: &Found| {
         let account = format!("account:{}", user.account);
         let (name, state, used) = (seen(&user.name), user.state.clone(), user.used.clone());
-        [account, name, state, used, or_dash(&user.idp), or_dash(&user.display_name), or_dash(&user.id)]
+        let roles = user.roles.as_ref().filter(|roles| !roles.is_empty()).map(|roles| roles.join(","));
+        let (roles, idp) = (or_dash(&roles), or_dash(&user.idp));
+        [account, name, state, roles, used, idp, or_dash(&user.display_name), or_dash(&user.id)]
     };
-    let rows: Vec<[String; 7]> = std::iter::once(head).chain(users.iter().map(line)).collect();
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(users.iter().map(line)).collect();
     table(&rows)
 }
 
@@ -174,21 +306,70 @@ fn lines(users: &[Found]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_list_is_a_table_or_json() {
-        let user = Found {
+    fn mallory() -> Found {
+        Found {
             account: 7,
             id: None,
             name: "mallory\u{1b}[2J".into(),
             display_name: Some("M. Allory".into()),
+            roles: Some(vec!["member".into(), "billing".into()]),
             state: "disabled".into(),
             idp: Some("okta".into()),
             used: "2026-01-31T17:00:00Z".into(),
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn a_person_is_shown_with_what_gives_each_role() {
+        let group = |name: &str, nested, gives: &[&str]| InGroup {
+            name: name.into(),
+            nested,
+            gives: gives.iter().map(|role| (*role).into()).collect(),
         };
+        let at = |hour: &str| format!("2026-01-31T{hour}:00:00Z");
+        let shown = Shown {
+            user: mallory(),
+            email: None,
+            created: at("10"),
+            on_hold: false,
+            links: vec![Linked {
+                idp: "okta".into(),
+                issuer: "https://okta.test".into(),
+                subject: "00u".into(),
+                since: at("11"),
+            }],
+            groups: vec![group("Staff", false, &["member"]), group("Owners", true, &["admin", "billing"])],
+            lost: vec![crate::operator::LostRole { role: "admin".into(), to: "member".into() }],
+            sessions: Vec::new(),
+        };
+        let text = told(&shown);
+        for line in [
+            "name:          mallory\\u{1b}[2J",
+            "state:         disabled, says an operator: portcullis user enable takes it back",
+            "links:         00u at okta (https://okta.test), since 2026-01-31T11:00:00Z",
+            "               Owners (through another group)",
+            "roles:         member, by the group Staff",
+            "               billing, by the group Owners",
+            "               not admin: the groups give it, but it loses to member (conflicts)",
+            "sessions:      none is live",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}\nin\n{text}");
+        }
+        let whole = serde_json::json!(shown);
+        assert_eq!(
+            (&whole["name"], &whole["groups"][1]["gives"][0]),
+            (&"mallory\u{1b}[2J".into(), &"admin".into())
+        );
+    }
+
+    #[test]
+    fn a_list_is_a_table_or_json() {
+        let user = mallory();
         assert_eq!(
             listed(std::slice::from_ref(&user)),
-            "ACCOUNT    NAME              STATE     LAST USED             IDP   DISPLAY NAME  ID\n\
-             account:7  mallory\\u{1b}[2J  disabled  2026-01-31T17:00:00Z  okta  M. Allory     -\n"
+            "ACCOUNT    NAME              STATE     ROLES           LAST USED             IDP   DISPLAY NAME  ID\n\
+             account:7  mallory\\u{1b}[2J  disabled  member,billing  2026-01-31T17:00:00Z  okta  M. Allory     -\n"
         );
         let line = lines(&[user]);
         assert!(line.ends_with("}\n") && !line.contains('\u{1b}'), "{line}");

@@ -99,7 +99,7 @@ async fn end_one(
     log.seal(tx, live).await
 }
 
-async fn end_account(
+pub(crate) async fn end_account(
     tx: &mut Tx,
     org: OrgId,
     id: AccountId,

@@ -52,4 +52,4 @@ pub use sign_in::{
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;
-pub use users::{NewUser, UserError, UserState, UserSummary};
+pub use users::{LinkDetails, NewUser, SessionDetails, UserDetails, UserError, UserState, UserSummary};

@@ -293,10 +293,25 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn audits(&self, org: OrgId, limit: u32) -> Result<Vec<Audit>, StoreError> {
+        self.audits_before(org, None, limit).await
+    }
+
+    /// The same before one that is known: a commit's number, and its place in the commit.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn audits_before(
+        &self,
+        org: OrgId,
+        before: Option<(Seq, i64)>,
+        limit: u32,
+    ) -> Result<Vec<Audit>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
-        let sql = "select seq, at, action, outcome, actor, account, client, reference, detail from audit \
-                   where organization = $1 order by seq desc, n desc limit $2";
-        let rows = tx.rows(sql, &[org.into(), i64::from(limit).into()]).await?;
+        let (seq, n) = before.unwrap_or((Seq(i64::MAX), 0));
+        let sql = "select seq, at, action, outcome, actor, account, client, reference, detail, n from audit \
+                   where organization = $1 and (seq, n) < ($3, $4) order by seq desc, n desc limit $2";
+        let args = [org.into(), i64::from(limit).into(), seq.into(), n.into()];
+        let rows = tx.rows(sql, &args).await?;
         rows.iter()
             .map(|row| {
                 Ok(Audit {
@@ -309,6 +324,7 @@ impl Store {
                     client: row.maybe_text(6)?.map(str::to_owned),
                     reference: row.maybe_text(7)?.map(str::to_owned),
                     detail: row.text(8)?.to_owned(),
+                    n: row.int(9)?,
                 })
             })
             .collect()
@@ -335,6 +351,8 @@ pub struct Event {
 pub struct Audit {
     /// The number of its commit.
     pub seq: Seq,
+    /// Its place among the rows of that commit.
+    pub n: i64,
     /// When.
     pub at: Timestamp,
     /// `login`, `scim`, `session.end`, …

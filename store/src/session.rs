@@ -10,6 +10,7 @@ use portcullis_policy::{AccountId, AppId, Generation, OrgId, SessionHash, Timest
 use portcullis_session::{Stored, StoredSession};
 
 use crate::engine::{Row, Tx};
+use crate::users::SessionDetails;
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch};
 
@@ -125,6 +126,48 @@ pub(crate) async fn count_live(
     let count = tx.one(sqlx::AssertSqlSafe(sql), &all).await?.int(0)?;
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
+
+/// How many sessions of an account are live.
+pub(crate) async fn live_of(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<u32, StoreError> {
+    count_live(tx, "s.organization = $2 and s.account = $3", &[org.into(), account.into()], now).await
+}
+
+/// The live sessions of an account, the newest first, [`LISTED`] at most.
+pub(crate) async fn list_live(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<Vec<SessionDetails>, StoreError> {
+    let sql = format!(
+        "select s.hash, s.idp, s.created, s.seen, s.expires from session s \
+         join account a on a.organization = s.organization and a.id = s.account \
+         where {LIVE} and s.organization = $2 and s.account = $3 order by s.created desc limit {LISTED}"
+    );
+    // Made of texts of this crate alone.
+    let rows = tx.rows(sqlx::AssertSqlSafe(sql), &[now.into(), org.into(), account.into()]).await?;
+    let session = |row: &Row| {
+        let damaged =
+            StoreError::Unreadable { table: "session", row: account.0.to_string(), what: "the hash" };
+        let hash = row.maybe_bytes(0)?.and_then(|hash| hash.try_into().ok()).ok_or(damaged)?;
+        Ok(SessionDetails {
+            hash: SessionHash(hash),
+            idp: row.text(1)?.to_owned(),
+            created: row.at(2)?,
+            seen: row.at(3)?,
+            expires: row.at(4)?,
+        })
+    };
+    rows.iter().map(session).collect()
+}
+
+/// How many sessions of one person are listed.
+const LISTED: u32 = 100;
 
 impl Store {
     /// Whose session it may be: a hint, to find the account in memory. Nothing else is to be believed of it (R3).

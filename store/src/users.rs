@@ -1,8 +1,11 @@
-//! People as operators handle them: `user add`, `disable`, `enable`, `list`. An operator's `disable` is a word of its
-//! own beside the directory's `active`: neither overrules the other, and both must let the person in.
+//! People as operators handle them: `user list`, `show`, `add`, `disable`, `enable`, `remove`, `end-sessions`. An
+//! operator's `disable` is a word of its own beside the directory's `active`: neither overrules the other, and both
+//! must let the person in. Whose word it is to remove somebody is asked before this is called.
 
-use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, Timestamp, fold};
-use portcullis_scim::{Resource, ResourceKind, ScimError, ScimType};
+use std::collections::BTreeMap;
+
+use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold};
+use portcullis_scim::{Act, Resource, ResourceKind, ScimError, ScimType, Write};
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -13,7 +16,7 @@ use crate::engine::{Row, Tx};
 use crate::log::{Log, Origin, account_name, still_out, unchanged};
 use crate::resource::{self, Place};
 use crate::writer::Lane;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, end, member, session};
 
 /// A person to be added by hand.
 #[derive(Clone, Debug, Default)]
@@ -66,12 +69,61 @@ pub struct UserSummary {
     pub name: String,
     /// A name for people.
     pub display_name: Option<String>,
+    /// The address that the directory, or without one a login, states.
+    pub email: Option<String>,
+    /// The groups they are in, nested ones included, by name: roles come from these.
+    pub groups: Vec<String>,
     /// Whether they may sign in.
     pub state: UserState,
     /// The IdP whose subject is linked.
     pub idp: Option<String>,
     /// The last login, or when the account was made.
     pub used: Timestamp,
+    /// How many live sessions an order has ended; 0 where nothing was ordered.
+    pub ended: u32,
+}
+
+/// Everything that is kept of one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserDetails {
+    /// As `user list` has them.
+    pub user: UserSummary,
+    /// When the account was made.
+    pub created: Timestamp,
+    /// Who they are at the identity provider; none before the first login.
+    pub links: Vec<LinkDetails>,
+    /// The names of the groups that they are in only through other groups.
+    pub nested: Vec<String>,
+    /// Sessions that are live by everything but idleness, the newest first.
+    pub sessions: Vec<SessionDetails>,
+}
+
+/// A subject at an IdP that is linked to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDetails {
+    /// The IdP.
+    pub idp: String,
+    /// Its issuer.
+    pub issuer: String,
+    /// Who the person is there.
+    pub subject: String,
+    /// When the link was made.
+    pub since: Timestamp,
+}
+
+/// A session as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionDetails {
+    /// What log lines call it by.
+    pub hash: SessionHash,
+    /// The IdP that signed them in.
+    pub idp: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When the client was last heard; some seconds behind.
+    pub seen: Timestamp,
+    /// When it ends at the latest.
+    pub expires: Timestamp,
 }
 
 /// Why a person could not be handled.
@@ -86,6 +138,12 @@ pub enum UserError {
     /// The name is taken, or not a name.
     #[error("the user could not be added: {0}")]
     Refused(ScimError),
+    /// There is nothing to remove: no directory has ever said anything of them.
+    #[error(
+        "\"{0}\" has no entry that could be removed: a login made the account, and the next one would make it again. \
+         To keep them out: portcullis user disable"
+    )]
+    NoEntry(String),
     /// The store could not answer.
     #[error("the store did not answer")]
     Store(#[from] StoreError),
@@ -192,6 +250,94 @@ impl Store {
         .await?
     }
 
+    /// Removes a person as a DELETE of the directory would: a tombstone; sessions end, links go, and whoever they let in
+    /// is barred. Removing somebody again changes nothing and is enforced again (R5).
+    ///
+    /// # Errors
+    /// As [`user_disable`](Self::user_disable); [`UserError::NoEntry`] for whom a login made.
+    pub async fn user_remove(
+        &self,
+        org: OrgId,
+        who: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<UserSummary>, UserError> {
+        let mut tx = self.engine.snapshot().await?;
+        let id = find(&mut tx, org, who).await??;
+        let mut user = one(&mut tx, org, id).await?;
+        let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) else {
+            return Err(UserError::NoEntry(who.to_owned()));
+        };
+        user.ended = session::live_of(&mut tx, org, id, now).await?;
+        drop(tx); // the write is the writer's
+        let act = Act::Delete(ResourceKind::User, resource);
+        let write = Write { act, if_match: None, rewrites: Vec::new() };
+        let done = self.write(org, directory, &write, origin, now).await?;
+        user.state = UserState::Deleted;
+        // The only other answer is that nobody is there any more, who is removed then.
+        Ok(done.map(|_| user))
+    }
+
+    /// Ends every session of a person, who may sign in again.
+    ///
+    /// # Errors
+    /// As [`user_disable`](Self::user_disable).
+    pub async fn user_end_sessions(
+        &self,
+        org: OrgId,
+        who: &str,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<UserSummary>, UserError> {
+        let (who, origin) = (who.to_owned(), origin.clone());
+        self.write_in(Lane::Removal, move |tx| {
+            Box::pin(async move {
+                let id = match find(tx, org, &who).await? {
+                    Ok(id) => id,
+                    Err(unknown) => return Ok(Err(unknown)),
+                };
+                let live = session::live_of(tx, org, id, now).await?;
+                let user = UserSummary { ended: live, ..one(tx, org, id).await? };
+                let done = end::end_account(tx, org, id, live, &origin, now).await?;
+                Ok(Ok(done.map(|_| user)))
+            })
+        })
+        .await?
+    }
+
+    /// Everything that is kept of the person whom `who` names, as of one moment.
+    ///
+    /// # Errors
+    /// As [`user_disable`](Self::user_disable).
+    pub async fn user_show(&self, org: OrgId, who: &str, now: Timestamp) -> Result<UserDetails, UserError> {
+        let mut tx = self.engine.snapshot().await?;
+        let id = find(&mut tx, org, who).await??;
+        let user = one(&mut tx, org, id).await?;
+        let args = [org.into(), id.into()];
+        let sql = "select created, directory, resource from account where organization = $1 and id = $2";
+        let row = tx.one(sql, &args).await?;
+        let created = row.at(0)?;
+        let nested = match (row.maybe_int(1)?, row.maybe_int(2)?) {
+            (Some(directory), Some(rid)) => {
+                let place = Place { org, directory: directory_id(directory)? };
+                let mut groups = member::memberships(&mut tx, place, &[rid]).await?;
+                let groups = groups.remove(&rid).unwrap_or_default().into_iter();
+                groups.filter(|group| !group.direct).map(|group| group.display).collect()
+            }
+            _ => Vec::new(),
+        };
+        let sql = "select idp, issuer, subject, created from link where organization = $1 and account = $2 \
+                   order by place";
+        let links = tx.rows(sql, &args).await?;
+        let link = |row: &Row| {
+            let text = |column| row.text(column).map(str::to_owned);
+            Ok(LinkDetails { idp: text(0)?, issuer: text(1)?, subject: text(2)?, since: row.at(3)? })
+        };
+        let links = links.iter().map(link).collect::<Result<_, StoreError>>()?;
+        let sessions = session::list_live(&mut tx, org, id, now).await?;
+        Ok(UserDetails { user, created, links, nested, sessions })
+    }
+
     /// Accounts of an organization in the order they were made, those of removed users among them: at most `limit`
     /// after `after`.
     ///
@@ -206,13 +352,14 @@ impl Store {
         let mut tx = self.engine.snapshot().await?;
         let args = [org.into(), after.unwrap_or(AccountId(0)).into(), i64::from(limit).into()];
         let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
-                     l.idp, l.subject \
+                     l.idp, l.subject, a.resource \
                    from account a \
                    left join resource r on r.organization = a.organization and r.directory = a.directory \
                      and r.rid = a.resource \
                    left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                    where a.organization = $1 and a.id > $2 order by a.id limit $3";
-        tx.rows(sql, &args).await?.iter().map(summary).collect()
+        let rows = tx.rows(sql, &args).await?;
+        summaries(&mut tx, org, &rows).await
     }
 }
 
@@ -227,6 +374,7 @@ async fn switch(
     let before = account::known(tx, org, id).await?;
     let mut log = Log::new(org, before.user.map(|(directory, _)| directory), origin, now);
     let changes = before.disabled != disabled;
+    let live = if disabled && changes { session::live_of(tx, org, id, now).await? } else { 0 };
     if changes {
         account::set_disabled(tx, org, id, disabled).await?;
         if disabled {
@@ -237,7 +385,7 @@ async fn switch(
         let kind = if disabled { "user.disabled" } else { "user.enabled" };
         log.did(kind, &account_name(id), Some(id), json!({}));
     }
-    let user = one(tx, org, id).await?;
+    let user = UserSummary { ended: live, ..one(tx, org, id).await? };
     match (disabled, changes) {
         (true, true) => {
             let generation = account::raise(tx, org, id).await?;
@@ -301,26 +449,53 @@ fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
 
 pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
     let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
-                 l.idp, l.subject \
+                 l.idp, l.subject, a.resource \
                from account a \
                left join resource r on r.organization = a.organization and r.directory = a.directory \
                  and r.rid = a.resource \
                left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                where a.organization = $1 and a.id = $2";
-    summary(&tx.one(sql, &[org.into(), id.into()]).await?)
+    let row = tx.one(sql, &[org.into(), id.into()]).await?;
+    let mut one = summaries(tx, org, &[row]).await?;
+    one.pop().ok_or(StoreError::Unreadable {
+        table: "account",
+        row: id.0.to_string(),
+        what: "it is named but not there",
+    })
 }
 
-/// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject.
+/// Rows as [`summary`] reads them, with the groups of whoever is in a directory.
+async fn summaries(tx: &mut Tx, org: OrgId, rows: &[Row]) -> Result<Vec<UserSummary>, StoreError> {
+    let mut users = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
+    let mut of_directory: BTreeMap<DirectoryId, Vec<(usize, i64)>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        if let (Some(directory), Some(rid)) = (users[at].directory, row.maybe_int(11)?) {
+            of_directory.entry(directory).or_default().push((at, rid));
+        }
+    }
+    for (directory, people) in of_directory {
+        let rids: Vec<i64> = people.iter().map(|(_, rid)| *rid).collect();
+        let mut groups = member::memberships(tx, Place { org, directory }, &rids).await?;
+        for (at, rid) in people {
+            let groups = groups.remove(&rid).unwrap_or_default();
+            users[at].groups = groups.into_iter().map(|group| group.display).collect();
+        }
+    }
+    Ok(users)
+}
+
+/// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource.
 fn summary(row: &Row) -> Result<UserSummary, StoreError> {
     let account = AccountId(row.int(0)?);
     let id = row.maybe_text(6)?.map(ResourceId::new);
     let told = account::read_told(account, row.maybe_text(4)?)?;
-    let (name, display_name) = match (&id, row.maybe_text(7)?) {
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let (name, display_name, email, groups) = match (&id, row.maybe_text(7)?) {
         (Some(id), Some(doc)) => {
             let user = resource::parse(ResourceKind::User, id.as_str(), doc)?;
-            (user.user_name().map(str::to_owned), user.display_name().map(str::to_owned))
+            (owned(user.user_name()), owned(user.display_name()), owned(user.email()), Vec::new())
         }
-        _ => (told.email.or(row.maybe_text(10)?.map(str::to_owned)), told.name),
+        _ => (told.email.clone().or(owned(row.maybe_text(10)?)), told.name, told.email, told.groups),
     };
     let state = match (row.maybe_int(8)?.is_some(), row.flag(3)?, row.flag(2)?) {
         (true, ..) => UserState::Deleted,
@@ -334,8 +509,11 @@ fn summary(row: &Row) -> Result<UserSummary, StoreError> {
         id,
         name: name.unwrap_or_else(|| account_name(account)),
         display_name,
+        email,
+        groups,
         state,
-        idp: row.maybe_text(9)?.map(str::to_owned),
+        idp: owned(row.maybe_text(9)?),
         used: row.at(5)?,
+        ended: 0,
     })
 }

@@ -9,6 +9,7 @@
 mod rig;
 
 mod bad_input;
+mod by_hand;
 mod canaille;
 mod conformance;
 mod headers;

@@ -123,3 +123,88 @@ async fn whoever_is_there_is_listed() {
     assert_eq!(rest, list[2..3]);
     assert!(rig.store.user_list(portcullis_policy::OrgId(7), None, 10).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_is_kept_of_a_person_is_shown() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let sales = rig.add_group("Sales", &[&alice.id]).await;
+    rig.add_group("Staff", &[&sales.id]).await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let shown = rig.store.user_show(ORG, "ALICE", NOW).await.unwrap();
+    assert_eq!((shown.user.account, shown.user.state), (signed_in.account, UserState::Active));
+    assert_eq!(shown.user.groups, ["Sales", "Staff"]);
+    assert_eq!(shown.nested, ["Staff"]);
+    let [link] = &shown.links[..] else { panic!("{:?}", shown.links) };
+    assert_eq!((&*link.idp, &*link.issuer, &*link.subject), ("okta", "https://idp.test", "s1"));
+    let [session] = &shown.sessions[..] else { panic!("{:?}", shown.sessions) };
+    assert_eq!((session.hash, &*session.idp, session.created), (hash, "okta", NOW));
+    assert!(
+        rig.store.user_show(ORG, "alice", NOW.plus_ms(13 * 3_600_000)).await.unwrap().sessions.is_empty()
+    );
+
+    let listed = rig.store.user_list(ORG, None, 10).await.unwrap();
+    assert_eq!(listed[0].groups, ["Sales", "Staff"]);
+    let ended = rig.store.user_end_sessions(ORG, "alice", &cli(), NOW).await.unwrap();
+    let ended = rig.done(ended).await;
+    assert!(ended.takes_away && ended.value.ended == 1 && ended.value.state == UserState::Active);
+    assert!(!rig.is_in(&hash).await);
+    assert!(rig.store.user_show(ORG, "alice", NOW).await.unwrap().sessions.is_empty());
+    rig.sign_in("s1", "alice").await;
+    let unknown = rig.store.user_show(ORG, "nobody", NOW).await.err();
+    assert!(matches!(unknown, Some(UserError::Unknown(name)) if name == "nobody"));
+}
+
+#[tokio::test]
+async fn a_person_removed_by_hand_is_gone_as_by_the_directory() {
+    let rig = Rig::new().await;
+    let added = rig.store.user_add(ORG, HERE, new("mia"), &cli(), NOW).await.unwrap();
+    let id = rig.done(added).await.value;
+    let (hash, signed_in) = rig.sign_in("s1", "mia").await;
+    let removed = rig.done(rig.store.user_remove(ORG, "MIA", &cli(), NOW).await.unwrap()).await;
+    assert_eq!((removed.value.state, removed.value.ended), (UserState::Deleted, 1));
+    assert!(matches!(removed.changes[..], [Change::Out(account, _)] if account == signed_in.account));
+    assert!(!rig.is_in(&hash).await);
+    assert!(rig.try_sign_in(rig.login("s1", "mia")).await.is_err());
+    assert!(matches!(rig.store.user_show(ORG, "mia", NOW).await, Err(UserError::Unknown(_))));
+    // A tombstone, found by its id; removing it again changes nothing and is enforced again.
+    let shown = rig.store.user_show(ORG, id.as_str(), NOW).await.unwrap();
+    assert!(shown.user.state == UserState::Deleted && shown.links.is_empty());
+    let again = rig.done(rig.store.user_remove(ORG, id.as_str(), &cli(), NOW).await.unwrap()).await;
+    assert_eq!((again.changes, again.value.ended), (removed.changes, 0));
+    let audits = rig.store.audits(ORG, 10).await.unwrap();
+    assert!(audits.iter().any(|audit| audit.action == "user.deleted" && audit.actor == "cli"), "{audits:?}");
+}
+
+#[tokio::test]
+async fn whom_a_login_made_cannot_be_removed_and_it_is_said_what_can() {
+    let rig = Rig::new().await;
+    let mut login = rig.login("s1", "alice");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Subject;
+    let signed_in = rig.done(rig.store.sign_in(login, &cli(), NOW).await.unwrap()).await.value;
+    let name = format!("account:{}", signed_in.account.0);
+    let refused = rig.store.user_remove(ORG, &name, &cli(), NOW).await.err().unwrap();
+    assert!(refused.to_string().contains("portcullis user disable"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_audit_is_read_page_by_page() {
+    let rig = Rig::new().await;
+    for n in 0..5 {
+        rig.add_user(&format!("user{n}")).await;
+    }
+    let whole = rig.store.audits(ORG, 100).await.unwrap();
+    let mut paged = Vec::new();
+    loop {
+        let before = paged.last().map(|last: &portcullis_store::Audit| (last.seq, last.n));
+        let page = rig.store.audits_before(ORG, before, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert!(paged.len() >= 5);
+    assert_eq!(paged, whole);
+}

@@ -1,0 +1,110 @@
+//! Orders by hand: what they do is told, to whoever gives them, to the log and to the audit, and whoever they take out is
+//! out when they come back.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::rig::program::Program;
+use crate::rig::settings::Settings;
+use crate::rig::stage::Stage;
+use crate::rig::upstream::Upstream;
+
+/// What a command printed; it must end like this.
+fn printed(output: &Output, code: i32) -> String {
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+fn order(program: &Program, words: &[&str]) -> String {
+    printed(&program.command(words), 0)
+}
+
+fn last_of_audit(program: &Program) -> Value {
+    let text = order(program, &["audit", "tail", "--json", "-n", "1"]);
+    serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// The program's line about an order.
+async fn line(program: &Program, what: &str) -> Value {
+    serde_json::from_str(&program.logged(&[what, "\"by\":\"operator\""]).await).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ordered_is_told_to_the_log_and_the_audit_and_shown() {
+    let roles = |settings: &mut Settings| {
+        settings.bindings = Some(
+            "version: 1\nroles: [member, admin]\nconflicts: [[member, admin]]\nbindings:\n  - group: Staff\n    \
+             role: member\n  - group: Owners\n    role: admin\n"
+                .to_owned(),
+        );
+    };
+    let mut stage = Stage::seeded(roles, &["alice@corp.test", "bob@corp.test"]).await;
+    let alice = stage.id("alice@corp.test").to_owned();
+    stage.directory.group("Owners", &[&alice]).await;
+    stage.directory.group("Staff", &[&alice]).await;
+
+    let listed = order(&stage.program, &["user", "list"]);
+    assert!(
+        listed.lines().any(|line| line.contains("alice@corp.test") && line.contains("  member  ")),
+        "{listed}"
+    );
+    let shown = order(&stage.program, &["user", "show", "alice@corp.test"]);
+    for part in
+        ["member, by the group Staff", "not admin", "loses to member", "alice@corp.test at op (", "until "]
+    {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+
+    let mut socket = stage.visitor("alice@corp.test").socket("/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+    let said = order(&stage.program, &["user", "disable", "alice@corp.test"]);
+    assert!(said.contains("their one live session has ended"), "{said}");
+    socket.read_out().await;
+    let told = line(&stage.program, "put out by hand").await;
+    assert_eq!((&told["level"], &told["user"]), (&"info".into(), &Value::from(alice.as_str())));
+    assert_eq!((&told["sessions"], &told["exchanges"]), (&1.into(), &1.into()));
+    assert!(told["ms"].is_u64() && !told.to_string().contains("corp.test"), "as log.identity says: {told}");
+    let audit = last_of_audit(&stage.program);
+    assert_eq!((&audit["action"], &audit["actor"]), (&"user.disabled".into(), &"cli".into()));
+    let shown: Value =
+        serde_json::from_str(&order(&stage.program, &["user", "show", &alice, "--json"])).unwrap();
+    assert_eq!((&shown["state"], &shown["sessions"]), (&"disabled".into(), &serde_json::json!([])));
+
+    order(&stage.program, &["user", "enable", "alice@corp.test"]);
+    line(&stage.program, "let in again by hand").await;
+    let said = order(&stage.program, &["user", "end-sessions", "bob@corp.test"]);
+    assert!(said.contains("their one live session has ended"), "{said}");
+    assert_eq!(line(&stage.program, "were ended by hand").await["sessions"], 1);
+    assert_eq!(stage.visitor("bob@corp.test").status("/").await, 401);
+
+    // Whom a directory would bring back is its own to remove; and all of it is there when nothing runs.
+    let refused = printed(&stage.program.command(&["user", "remove", "bob@corp.test"]), 1);
+    assert!(refused.contains("at the identity provider") && refused.contains("user disable"), "{refused}");
+    stage.stop().await;
+    assert_eq!(last_of_audit(&stage.program)["action"], "session.end");
+    let table = order(&stage.program, &["audit", "tail", "-n", "2"]);
+    assert!(table.lines().count() == 3 && table.contains("user.enabled"), "{table}");
+    assert!(order(&stage.program, &["user", "list"]).contains("  member  "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invited_person_is_sent_an_address_and_can_be_removed() {
+    let app = Upstream::start().await;
+    let mut settings = Settings::new(app.address);
+    settings.provisioning = "invited";
+    settings.idps += "    domains: any\n    link:\n      claim: email\n      to: userName\n";
+    let stage = Stage::of(app, settings).await;
+    let address = format!("{}/", stage.program.settings.origin());
+    let said = order(&stage.program, &["user", "add", "mia@corp.test"]);
+    assert!(said.contains(&address), "{said}");
+    line(&stage.program, "added by hand").await;
+    let said = order(&stage.program, &["user", "remove", "mia@corp.test"]);
+    assert!(said.contains("is removed: no session was live"), "{said}");
+    line(&stage.program, "removed by hand").await;
+    assert_eq!(last_of_audit(&stage.program)["action"], "user.deleted");
+    assert!(!order(&stage.program, &["user", "list"]).contains("mia@corp.test"));
+    assert!(order(&stage.program, &["user", "list", "--deleted"]).contains("mia@corp.test"));
+}
