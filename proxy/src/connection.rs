@@ -268,7 +268,7 @@ async fn serve_h1<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begu
     .await;
     if client.wire.lock().has_begun {
         client.gate.recorder.metrics.broken_heads.inc();
-        let address = client.gate.recorder.detail.load().client(client.peer.address());
+        let address = client.gate.recorder.shown(client.peer.address());
         tracing::debug!(client = address, "a head broke off, or did not come in time");
     }
     // A cut may show first in the body of its answer, which breaks off.

@@ -168,6 +168,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    /// A client's address, as far as the configuration in force lets it be written.
+    pub(crate) fn shown(&self, client: IpAddr) -> Option<String> {
+        self.detail.load().client(client)
+    }
+
     /// Whether one more record would be taken: in a flood of refusals none is, and then none need be made.
     pub(crate) fn takes_references(&self) -> bool {
         self.references.as_ref().is_some_and(|references| references.capacity() > 0)

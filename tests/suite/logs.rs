@@ -31,6 +31,9 @@ async fn what_may_not_be_said_of_a_client_is_said_in_no_log() {
     let program = Program::start(settings).await;
     let line = refused_login(&program, "x").await;
     assert!(!line.contains("127.0.0.1"), "{line}");
+    broken_heads(&program, 1).await;
+    let line = program.logged(&["a head broke off"]).await;
+    assert!(!line.contains("127.0.0.1"), "{line}");
 
     // A host that is not ours has no app whose rules could be asked.
     let answer = wire::get(program.proxy(), "elsewhere.test", "/").await.unwrap();

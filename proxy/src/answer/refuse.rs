@@ -165,7 +165,8 @@ impl Gate {
             line.target = None;
             line.reference = Some(reference.clone());
         });
-        tracing::debug!(reason = why.word(), client = %client.peer.address(), "a head was refused");
+        let address = self.recorder.shown(client.peer.address());
+        tracing::debug!(reason = why.word(), client = address, "a head was refused");
         own(serving, record, &Method::GET, answer)
     }
 }
