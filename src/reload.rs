@@ -87,6 +87,8 @@ fn fingerprint(master: &portcullis_config::MasterKey) -> String {
 
 /// How long files and secrets of a new configuration may take to be read.
 const LOAD: Duration = Duration::from_secs(60);
+/// How long logins that were admitted by the old configuration may take to be committed.
+const ADMIT: Duration = Duration::from_secs(2);
 
 impl Reload {
     /// Reads the file again and puts it in force.
@@ -175,13 +177,20 @@ impl Reload {
         let before = self.own.site.load_full();
         self.own.site.store(Arc::new(site.with_idp_of(&before)));
         self.own.new_site.notify_one();
+        // Logins that read the site before are committed now, so what follows finds their sessions.
+        let admitted = tokio::time::timeout(ADMIT, self.own.admitting.write()).await.map(drop);
+        if admitted.is_err() {
+            tracing::error!(
+                "logins that began under the old configuration are not committed yet: reload again"
+            );
+        }
         let reviewed = self.revocation.reload(policy).await;
         let settled = standing::settle(file, &self.store, &self.revocation, "reload").await;
         if let Err(error) = &settled {
             tracing::error!(error = %chain(error), "reload again");
         }
         match reviewed {
-            Ok(()) if settled.is_ok() => {
+            Ok(()) if settled.is_ok() && admitted.is_ok() => {
                 tracing::info!("the configuration is in force, on everything that runs");
                 true
             }

@@ -133,6 +133,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         metrics: metrics.clone(),
         refusals: refusals.clone(),
         site: ArcSwap::from_pointee(settings::site(file, fetch.fetch())?),
+        admitting: tokio::sync::RwLock::default(),
         new_site: Notify::new(),
     });
     let desk = settings::clients(file, &keys).map(|clients| {

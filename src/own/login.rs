@@ -151,10 +151,8 @@ impl Own {
             NotIn { idp_down: !site.idp.is_answering(), ..NotIn::from(refusal) }
         };
         let assertion = site.idp.finish(&pending, answer, now).await.map_err(down)?;
-        let task = self
-            .core
-            .clone()
-            .spawn(async move { self.sign_in(&site, &pending, &assertion, &visitor, now).await });
+        let task =
+            self.core.clone().spawn(async move { self.sign_in(&pending, &assertion, &visitor, now).await });
         task.await.unwrap_or_else(|error| {
             Err(NotIn {
                 reason: "internal",
@@ -168,12 +166,14 @@ impl Own {
     /// ends with it. Returns the cookie.
     async fn sign_in(
         &self,
-        site: &Site,
         pending: &Pending,
         assertion: &Assertion,
         visitor: &Visitor,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
+        // Who is admitted is asked here, behind the wait for the IdP: a reload may have changed it meanwhile.
+        let admitting = self.admitting.read().await;
+        let site = self.site.load_full();
         let mut random = Random::system();
         let (id, hash) = self.keys.new_session(&mut random);
         let hint =
@@ -197,6 +197,7 @@ impl Own {
             }
             error => error,
         })?;
+        drop(admitting);
         let signed_in = self.revocation.enforce(signed_in).await.map_err(|error| NotIn::store(&error))?;
         self.metrics.login("accepted");
         let named = site.admission.user_from.of(&signed_in.facts).ok();

@@ -35,6 +35,9 @@ pub(crate) struct Own {
     pub(crate) revocation: Revocation,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) site: ArcSwap<Site>,
+    /// Held by a login while it reads from the site who is admitted, until that is committed: a reload waits for those
+    /// that may have read the site before.
+    pub(crate) admitting: tokio::sync::RwLock<()>,
     /// A reload has put another site in place.
     pub(crate) new_site: tokio::sync::Notify,
 }
