@@ -417,9 +417,11 @@ async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<AccountId, Us
                join account a on a.organization = l.organization and a.id = l.account \
                where l.organization = $1 and l.subject = $2 and a.directory is null";
     let mut found = accounts(&tx.rows(sql, &[org.into(), who.into(), fold::same(who).into()]).await?)?;
-    if found.is_empty() {
-        found = by_address(tx, org, who).await?;
-    }
+    // Also where a user has the name: people of before there was a directory, or of after, are somebody else to an order
+    // that ends sessions.
+    found.extend(by_address(tx, org, who).await?);
+    found.sort_unstable();
+    found.dedup();
     Ok(match found.as_slice() {
         [one] => Ok(*one),
         [] => Err(UserError::Unknown(who.to_owned())),
@@ -427,10 +429,12 @@ async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<AccountId, Us
     })
 }
 
-/// Whom a login made and said that address of. Read one by one: these are few, and an operator asks.
+/// Whom a login made and said that address of, as long as a subject leads there. Read one by one: these are few, and an
+/// operator asks.
 async fn by_address(tx: &mut Tx, org: OrgId, address: &str) -> Result<Vec<AccountId>, StoreError> {
-    let sql =
-        "select id, told from account where organization = $1 and directory is null and told is not null";
+    let sql = "select a.id, a.told from account a where a.organization = $1 and a.directory is null \
+         and exists (select 1 from link l where l.organization = a.organization and l.account = a.id) \
+         and a.told is not null";
     let wanted = fold::same(address);
     let mut found = Vec::new();
     for row in tx.rows(sql, &[org.into()]).await? {

@@ -119,13 +119,31 @@ async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, 
     Ok(tx.row(sql, &[org.into(), fold::unique(name).into()]).await?.is_some())
 }
 
-/// Whether a removed user had the name or address that somebody without a directory comes with. Coarsely: who was
-/// removed does not come back by another spelling.
-pub(super) async fn is_tombstone_named(tx: &mut Tx, org: OrgId, claims: &Claims) -> Result<bool, StoreError> {
+/// What keeps out whoever has the name or address that somebody without a directory comes with: the last word of a
+/// directory that is not fed any more, or an operator's. Coarsely: who was put out does not come back by another
+/// spelling. Somebody active who has the name by now is the one it speaks of.
+pub(super) async fn left_out(
+    tx: &mut Tx,
+    org: OrgId,
+    claims: &Claims,
+) -> Result<Option<Refusal>, StoreError> {
     for name in [&claims.email, &claims.preferred_username].into_iter().flatten() {
-        if is_tombstone_name(tx, org, name).await? {
-            return Ok(true);
+        let sql = "select r.deleted, a.active, a.disabled from resource r \
+                   join account a on a.organization = r.organization and a.id = r.account \
+                   where r.organization = $1 and r.name = $2 and r.kind = 'User'";
+        let mut word = None;
+        let mut somebody_active = false;
+        for row in tx.rows(sql, &[org.into(), fold::unique(name).into()]).await? {
+            match (row.maybe_int(0)?.is_some(), row.flag(1)?, row.flag(2)?) {
+                (true, ..) => word = word.or(Some(Refusal::Removed)),
+                (_, _, true) => word = Some(Refusal::Disabled),
+                (_, false, _) => word = Some(Refusal::Inactive),
+                _ => somebody_active = true,
+            }
+        }
+        if !somebody_active && word.is_some() {
+            return Ok(word);
         }
     }
-    Ok(false)
+    Ok(None)
 }

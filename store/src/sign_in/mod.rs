@@ -313,6 +313,12 @@ impl<'a> Entry<'a> {
     /// while there was a directory is told by that one's last word; if they may come in it is as somebody new, for
     /// nobody keeps a directory's name, address and groups that nobody takes away any more.
     async fn of_nobody(&mut self, tx: &mut Tx, known: Option<Account>) -> Verdict<Admitted> {
+        if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await? {
+            return refuse(Refusal::Removed);
+        }
+        if let Some(refusal) = matching::left_out(tx, self.key.org, &self.asked.claims).await? {
+            return refuse(refusal);
+        }
         let former = match known {
             Some(account) => {
                 admit!(is_active(&account));
@@ -321,14 +327,7 @@ impl<'a> Entry<'a> {
                 }
                 Some(account.id)
             }
-            None => {
-                let is_removed = barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await?
-                    || matching::is_tombstone_named(tx, self.key.org, &self.asked.claims).await?;
-                if is_removed {
-                    return refuse(Refusal::Removed);
-                }
-                None
-            }
+            None => None,
         };
         let draft = Account {
             id: AccountId(0), // drawn once nothing can refuse any more

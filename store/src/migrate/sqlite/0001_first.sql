@@ -202,7 +202,7 @@ create unique index resource_external_id on resource (organization, directory, e
 create index resource_list on resource (organization, directory, kind, rid) where deleted is null;
 create index resource_account on resource (organization, account) where account is not null;
 create index resource_deleted on resource (deleted) where deleted is not null;
-create index resource_tombstone on resource (organization, name, directory) where deleted is not null;
+create index resource_named on resource (organization, name, directory);
 create index resource_tombstone_external_id on resource (organization, external_id, directory)
   where deleted is not null;
 
