@@ -86,6 +86,16 @@ ROWS = [
          "(!policy.still_public(&entry.pass)).then_some(Ended::Forbidden)",
          "{ let _ = (&policy, &entry.pass); None::<Ended> }"),
     ], "revocation::a_reload_ends_strangers"),
+    ("login: the last word of a directory that is gone holds for its names", [
+        ("store/src/sign_in/matching.rs",
+         "if !somebody_active && word.is_some() {",
+         "if false && !somebody_active {"),
+    ], "histories::whom_a_directory_put_out"),
+    ("orders by hand: an address is everybody's who has it", [
+        ("store/src/users.rs",
+         "    found.extend(by_address(tx, org, who).await?);\n",
+         "    if found.is_empty() {\n        found.extend(by_address(tx, org, who).await?);\n    }\n"),
+    ], "histories::what_an_operator_says"),
     ("R9: the clock ends sessions", [
         ("src/revocation.rs",
          "let cut = self.sessions.expire(now);",

@@ -1,10 +1,15 @@
 //! The long runs of `make test-long`: what costs minutes, on the same rig as the suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
-#![allow(dead_code, reason = "the suite's rig, of which this uses a part")]
+#![allow(dead_code, reason = "the suite's rig and model, of which this uses a part")]
 
+#[path = "../suite/model.rs"]
+mod model;
+#[path = "../suite/play.rs"]
+mod play;
 #[path = "../suite/rig/mod.rs"]
 mod rig;
 
 mod crashes;
+mod histories;
 mod keycloak;
 mod rig_keycloak;

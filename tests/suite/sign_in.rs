@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::needs;
 use crate::rig::browser::{Browser, FLOW_COOKIE};
 use crate::rig::directory::okta;
-use crate::rig::idp::{Op, finish_sign_in, sign_in};
+use crate::rig::idp::{Op, finish_sign_in, sign_in, sign_in_until};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
@@ -483,19 +483,7 @@ async fn the_metrics_count_what_happened_and_name_nobody() {
 
 /// Signs in up to the provider's answer, which is not brought.
 async fn callback_of(stage: &Stage, browser: &mut Browser, subject: &str) -> url::Url {
-    let stop = stage.program.settings.callback("op");
-    let mut page = browser.open("/").await;
-    for _ in 0..4 {
-        let form = page.form_with("prompt").unwrap_or_else(|| panic!("no form: {}", page.text()));
-        let form = if form.has("login") { form.with("login", subject).with("password", "any") } else { form };
-        let is_last = !form.has("login");
-        page = browser.submit_once(&page, &form).await;
-        if is_last {
-            return browser.follow_until(page, &stop).await;
-        }
-        page = browser.follow(page).await;
-    }
-    panic!("the provider asks without end");
+    sign_in_until(browser, subject, &stage.program.settings.callback("op")).await
 }
 
 /// The reference number on a page.

@@ -11,6 +11,9 @@
 //   /rig/person   {"name", "claims": {…}, "disabled": false}          what is said of somebody from now on
 //   /rig/rotate   {"keep": true}                                      signs with a new key; the old one stays published if kept
 //   /rig/mode     {"mode": "up" | "down" | "slow" | "nonsense"}       how everything but /rig/ is answered from now on
+//   /rig/hold     {"client_id"}                                       token requests of this client wait from now on
+//   /rig/release  {"client_id"}                                       and go on
+//   /rig/held     {"client_id"}                                       how many wait: {"count"}
 //   /rig/seen     {}                                                  how often each path was asked since the start
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -34,6 +37,7 @@ const clients = new Map((settings.clients ?? []).map((client) => [client.client_
 const people = new Map(Object.entries(settings.people ?? {}));
 const seen = {};
 let mode = 'up';
+const held = new Map();                                               // client_id → what lets each waiting request go on
 
 class Adapter extends Memory {
   constructor(name) { super(name); this.kind = name; }
@@ -99,6 +103,9 @@ const control = {
     return { kid: fresh.kid };
   },
   mode(said) { mode = said.mode; },
+  hold(said) { held.set(said.client_id, []); },
+  release(said) { held.get(said.client_id)?.forEach((go) => go()); held.delete(said.client_id); },
+  held(said) { return { count: held.get(said.client_id)?.length ?? 0 }; },
   seen() { return seen; },
 };
 
@@ -117,6 +124,12 @@ const server = createServer(async (request, response) => {
   if (mode === 'nonsense') {
     response.writeHead(200, { 'content-type': 'application/json' });
     return response.end('{"issuer": 7, "keys": "none');
+  }
+  if (path === '/token') {
+    // The client says its name in the header (client_secret_basic).
+    const basic = Buffer.from(request.headers.authorization?.split(' ')[1] ?? '', 'base64').toString();
+    const waiting = held.get(decodeURIComponent(basic.split(':')[0]));
+    if (waiting) await new Promise((go) => waiting.push(go));
   }
   return serve(request, response);
 });

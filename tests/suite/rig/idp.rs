@@ -59,20 +59,22 @@ impl Op {
 
     /// Registers a client whose addresses are those of a program with these settings.
     pub async fn client(&self, settings: &Settings) -> Client {
-        let client = Client {
-            id: format!("client-{:x}", rand()),
-            secret: format!("secret-{:016x}{:016x}", rand(), rand()),
-        };
+        let client = Client::drawn();
+        self.register(&client, settings, &["op"]).await;
+        client
+    }
+
+    /// Registers a client under the names that a program with these settings may call its IdP.
+    pub async fn register(&self, client: &Client, settings: &Settings, names: &[&str]) {
+        let callbacks: Vec<String> = names.iter().map(|name| settings.callback(name)).collect();
         self.rig(
             "client",
             &json!({
-                "client_id": client.id, "client_secret": client.secret,
-                "redirect_uris": [settings.callback("op")],
+                "client_id": client.id, "client_secret": client.secret, "redirect_uris": callbacks,
                 "post_logout_redirect_uris": [settings.logged_out()],
             }),
         )
         .await;
-        client
     }
 
     /// What it says of somebody from now on.
@@ -90,6 +92,24 @@ impl Op {
         self.rig("mode", &json!({ "mode": mode })).await;
     }
 
+    /// Token requests of this client wait from now on.
+    pub async fn hold(&self, client: &Client) {
+        self.rig("hold", &json!({ "client_id": client.id })).await;
+    }
+
+    /// Waits until a token request of this client waits.
+    pub async fn holds(&self, client: &Client) {
+        super::until("a token request", || async {
+            self.rig("held", &json!({ "client_id": client.id })).await["count"] != json!(0)
+        })
+        .await;
+    }
+
+    /// What waits goes on.
+    pub async fn release(&self, client: &Client) {
+        self.rig("release", &json!({ "client_id": client.id })).await;
+    }
+
     /// How often a path was asked.
     pub async fn asked(&self, path: &str) -> u64 {
         self.rig("seen", &json!({})).await[path].as_u64().unwrap_or(0)
@@ -103,6 +123,13 @@ impl Op {
             .unwrap();
         let asked = async { wire::Line::open(self.address).await?.send(request).await };
         must("the rig", asked).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
+    }
+}
+
+impl Client {
+    /// One that no other test has.
+    pub fn drawn() -> Self {
+        Self { id: format!("client-{:x}", rand()), secret: format!("secret-{:016x}{:016x}", rand(), rand()) }
     }
 }
 
@@ -130,4 +157,20 @@ pub async fn finish_sign_in(browser: &mut Browser, mut page: Page, name: &str) -
         page = browser.submit(&page, &form).await;
     }
     panic!("the provider asks without end: {}", page.text());
+}
+
+/// Signs in at the provider up to the address that leads back to the app, which is not asked yet.
+pub async fn sign_in_until(browser: &mut Browser, name: &str, callback: &str) -> url::Url {
+    let mut page = browser.open("/").await;
+    for _ in 0..4 {
+        let form = page.form_with("prompt").unwrap_or_else(|| panic!("no form: {}", page.text()));
+        let form = if form.has("login") { form.with("login", name).with("password", "any") } else { form };
+        let is_last = !form.has("login");
+        page = browser.submit_once(&page, &form).await;
+        if is_last {
+            return browser.follow_until(page, callback).await;
+        }
+        page = browser.follow(page).await;
+    }
+    panic!("the provider asks without end");
 }

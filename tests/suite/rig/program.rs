@@ -40,27 +40,41 @@ impl Program {
 
     /// Starts it, for the first time or again on the same state, and waits until `/readyz` says yes.
     pub async fn begin(&mut self) {
+        if let Err(status) = self.try_begin().await {
+            panic!("the program ended before it was ready: {status}\n{}", self.log());
+        }
+    }
+
+    /// The same where it may refuse to start.
+    pub async fn try_begin(&mut self) -> Result<(), ExitStatus> {
         let log = |name: &str| open_log(self.folder.path(), name).into();
-        self.begin_into(log("stdout.log"), log("stderr.log")).await;
+        self.try_begin_into(log("stdout.log"), log("stderr.log")).await
     }
 
     /// The same, with standard output and error somewhere else.
     pub async fn begin_into(&mut self, stdout: Stdio, stderr: Stdio) {
+        if let Err(status) = self.try_begin_into(stdout, stderr).await {
+            panic!("the program ended before it was ready: {status}");
+        }
+    }
+
+    async fn try_begin_into(&mut self, stdout: Stdio, stderr: Stdio) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs");
         self.child = Some(spawn(self.folder.path(), stdout, stderr));
         let health = self.settings.health;
         let ready = async {
             loop {
                 if let Some(status) = self.child.as_mut().unwrap().try_wait().unwrap() {
-                    panic!("the program ended before it was ready: {status}\n{}", self.log());
+                    self.child = None;
+                    return Err(status);
                 }
                 if wire::get(health, "localhost", "/readyz").await.is_ok_and(|answer| answer.status == 200) {
-                    return;
+                    return Ok(());
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        must("/readyz", ready).await;
+        must("/readyz", ready).await
     }
 
     /// Ends it as a power cut would.
@@ -109,6 +123,38 @@ impl Program {
             async move { after > before }
         })
         .await;
+    }
+
+    /// Writes the settings as they are now, and tells nobody.
+    pub fn write(&self) {
+        write_files(self.folder.path(), &self.settings);
+    }
+
+    /// Tells it to read its files again, and waits until it has: whether it took them.
+    pub async fn hang_up(&self) -> bool {
+        let before = self.reloads().await;
+        self.signal(Signal::HUP);
+        let ended = async {
+            loop {
+                let after = self.reloads().await;
+                if after != before {
+                    return after.0 > before.0;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        must("the end of a reload", ended).await
+    }
+
+    /// How many reloads were taken, and how many were refused.
+    async fn reloads(&self) -> (u64, u64) {
+        let answer = wire::get(self.settings.health, "localhost", "/metrics").await.unwrap().text();
+        let count = |taken: bool| {
+            let lines = answer.lines().filter(|line| line.starts_with("portcullis_reloads_total{"));
+            let of = lines.filter(|line| line.contains("refused") != taken);
+            of.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        (count(true), count(false))
     }
 
     /// Everything it wrote so far, standard output and error.
