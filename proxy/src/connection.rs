@@ -16,13 +16,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::SEC_WEBSOCKET_KEY;
+use http::{HeaderValue, Method, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::ext;
 use hyper::server::conn::{http1, http2};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use portcullis_keys::Random;
 use portcullis_policy::AccountId;
-use portcullis_session::Ended;
+use portcullis_session::{Ended, Watch};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::clock::{Clock, Wait, Waits};
@@ -33,7 +40,7 @@ use crate::guard::Guard;
 use crate::peer::Peer;
 use crate::rules::Limits;
 use crate::socket;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{self, Tunnel};
 use crate::upload::Upload;
 use crate::wire::{Bounds, HeadSeen, Malformed, Reader};
 
@@ -59,7 +66,7 @@ pub(crate) struct Client {
     /// What takes over once an answer that switches protocols has gone out.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// Over HTTP/2: the stream whose task is about to be made.
-    next: Mutex<Option<Arc<Waits>>>,
+    next: Mutex<Option<Arc<Stream>>>,
     pub(crate) flow: Flow,
     seen: Mutex<Seen>,
 }
@@ -386,7 +393,28 @@ struct Streams {
 
 tokio::task_local! {
     /// The stream whose task this is.
-    static STREAM: Arc<Waits>;
+    static STREAM: Arc<Stream>;
+}
+
+/// One stream of an HTTP/2 connection.
+pub(crate) struct Stream {
+    waits: Arc<Waits>,
+    /// Where a WebSocket is asked for on it (RFC 8441): what it becomes once the answer agrees.
+    upgrade: Mutex<Option<OnUpgrade>>,
+    /// What takes over then.
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+impl Stream {
+    /// Its answer agrees to a WebSocket: this carries it.
+    pub(crate) fn becomes(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
+    }
+
+    /// A cut, or an end from inside.
+    fn is_over(&self) -> bool {
+        self.waits.in_flight.reason().is_some() || self.waits.is_ended()
+    }
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -396,11 +424,11 @@ where
     fn execute(&self, task: F) {
         // Within a stream: the sending half of what it was upgraded to. Dropped when the stream is cut, so that it is
         // reset and not ended.
-        if let Ok(waits) = STREAM.try_with(Arc::clone) {
+        if let Ok(stream) = STREAM.try_with(Arc::clone) {
             tokio::spawn(async move {
                 let mut task = pin!(task);
                 poll_fn(|context| {
-                    if waits.in_flight.reason().is_some() || waits.is_ended() {
+                    if stream.is_over() {
                         return Poll::Ready(());
                     }
                     serving(|| task.as_mut().poll(context))
@@ -409,21 +437,42 @@ where
             });
             return;
         }
-        let Some(waits) = self.client.next.lock().take() else {
+        let Some(stream) = self.client.next.lock().take() else {
             tokio::spawn(task);
             return;
         };
         let client = self.client.clone();
-        tokio::spawn(STREAM.scope(waits.clone(), async move { serve_stream(&client, &waits, task).await }));
+        tokio::spawn(STREAM.scope(stream.clone(), async move { serve_stream(&client, &stream, task).await }));
     }
 }
 
-/// Runs one stream until it is over, or cut.
-async fn serve_stream(client: &Client, waits: &Waits, task: impl Future<Output = ()>) {
-    let mut task = pin!(Some(task));
+/// Runs one stream until it is over, or cut; and the WebSocket that it may have become.
+async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output = ()>) {
+    let waits = &stream.waits;
     let mut watch = waits.in_flight.ended();
+    let mut cut = beside(&mut watch, waits, task).await;
+    let bridged = stream.tunnel.lock().take().zip(stream.upgrade.lock().take());
+    if let Some((tunnel, upgrade)) = bridged.filter(|_| cut.is_none()) {
+        let tunnel = Box::pin(async move {
+            if let Ok(upgraded) = upgrade.await {
+                tunnel.run(TokioIo::new(upgraded), Vec::new()).await;
+            }
+        });
+        cut = beside(&mut watch, waits, tunnel).await;
+    }
+    let is_out = matches!(waits.in_flight.reason().or(cut.flatten()), Some(Ended::Revoked | Ended::OnHold));
+    // What has been finished before may still wait for the client.
+    if is_out && client.is_one_persons() {
+        client.waits.end();
+    }
+}
+
+/// Polls a task of a stream beside its place in the register; drops it where that is cut. `None` where it came to its
+/// end.
+async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>) -> Option<Option<Ended>> {
+    let mut task = pin!(Some(task));
     let cut = poll_fn(|context| {
-        let ended = match Pin::new(&mut watch).poll(context) {
+        let ended = match Pin::new(&mut *watch).poll(context) {
             Poll::Ready(why) => Some(Some(why)),
             Poll::Pending if waits.is_ended() || waits.has_struck(Wait::Take) => Some(None),
             Poll::Pending => None,
@@ -432,18 +481,14 @@ async fn serve_stream(client: &Client, waits: &Waits, task: impl Future<Output =
         // A cut one is polled once more: its body says so, and what is queued of it is thrown away. Where it waits for
         // room it is dropped, which resets it.
         match (serving(|| polled.poll(context)), ended) {
-            (Poll::Ready(()), _) => Poll::Ready(None),
+            (Poll::Ready(()), ended) => Poll::Ready(ended),
             (Poll::Pending, Some(why)) => Poll::Ready(Some(why)),
             (Poll::Pending, None) => Poll::Pending,
         }
     })
     .await;
     serving(|| task.set(None));
-    let is_out = matches!(waits.in_flight.reason().or(cut.flatten()), Some(Ended::Revoked | Ended::OnHold));
-    // What has been finished before may still wait for the client.
-    if is_out && client.is_one_persons() {
-        client.waits.end();
-    }
+    cut
 }
 
 /// What hyper calls with each request.
@@ -460,10 +505,12 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         let client = self.client.clone();
         if client.is_h2 {
             let entered = client.clock.enter();
-            *client.next.lock() = Some(entered.waits.clone());
             let waits = entered.waits.clone();
-            let request = received(&client, &waits, request);
-            let serving = Serving::new(client.clone(), waits.clone(), Some(entered));
+            let mut request = received(&client, &waits, request);
+            let upgrade = Mutex::new(bridge(&mut request));
+            let stream = Arc::new(Stream { waits: waits.clone(), upgrade, tunnel: Mutex::new(None) });
+            *client.next.lock() = Some(stream.clone());
+            let serving = Serving::new(client.clone(), waits.clone(), Some((entered, stream)));
             return Box::pin(async move { Ok(client.gate.clone().serve(serving, waits, request, 0).await) });
         }
         let waits = client.waits.clone();
@@ -490,6 +537,29 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             }
         }
     }
+}
+
+/// Makes a WebSocket that is asked for over HTTP/2 (RFC 8441 §4) the opening handshake of RFC 6455 that it stands for,
+/// which the rooms know and the application understands. Its key is ours: the client has none.
+fn bridge(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
+    let is_websocket = request.method() == Method::CONNECT
+        && request
+            .extensions()
+            .get::<ext::Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket");
+    if !is_websocket {
+        return None;
+    }
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>()?;
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    *request.body_mut() = None;
+    let headers = request.headers_mut();
+    headers.remove(SEC_WEBSOCKET_KEY);
+    tunnel::ask_for(headers);
+    let key = HeaderValue::try_from(STANDARD.encode(Random::system().bytes::<16>())).ok()?;
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    Some(upgrade)
 }
 
 /// Whether hyper has read the head that we have.

@@ -16,7 +16,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::clock::{Entered, Wait, Waits};
-use crate::connection::Client;
+use crate::connection::{Client, Stream};
 use crate::cookies;
 use crate::forward;
 use crate::gate::Open;
@@ -29,15 +29,24 @@ use crate::upstream::{Download, Fault};
 pub(crate) struct Serving {
     client: Arc<Client>,
     waits: Arc<Waits>,
-    /// Over HTTP/2 the clock looks after each stream.
-    _entered: Option<Entered>,
+    /// Over HTTP/2 the clock looks after each stream, and a stream may become a WebSocket.
+    stream: Option<(Entered, Arc<Stream>)>,
 }
 
 impl Serving {
-    pub(crate) fn new(client: Arc<Client>, waits: Arc<Waits>, entered: Option<Entered>) -> Self {
+    pub(crate) fn new(
+        client: Arc<Client>,
+        waits: Arc<Waits>,
+        stream: Option<(Entered, Arc<Stream>)>,
+    ) -> Self {
         client.serving.fetch_add(1, Ordering::Relaxed);
         waits.begins();
-        Self { client, waits, _entered: entered }
+        Self { client, waits, stream }
+    }
+
+    /// The stream it is served on; none over HTTP/1.1.
+    pub(crate) fn stream(&self) -> Option<Arc<Stream>> {
+        self.stream.as_ref().map(|(_, stream)| stream.clone())
     }
 
     /// Whose connection it is on.

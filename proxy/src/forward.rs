@@ -10,8 +10,8 @@ use std::future::pending;
 use bytes::BytesMut;
 use http::header::{
     ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
@@ -229,7 +229,8 @@ impl Gate {
         download: Download,
     ) -> Response<Answer> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        exchange.record.answered(head.status.as_u16());
+        let is_bridged = switches && serving.client().is_h2();
+        exchange.record.answered(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
         let is_stream = is_stream(head.status, &head.headers);
         if is_stream {
             exchange.waits.streams();
@@ -249,13 +250,24 @@ impl Gate {
             return Response::from_parts(head, Answer::passing(serving, exchange, download));
         }
         head.headers.remove(CONTENT_LENGTH);
-        head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         head.extensions.clear();
-        let client = serving.client().clone();
-        if let Some(connection) = download.into_connection() {
+        let (client, stream) = (serving.client().clone(), serving.stream());
+        let tunnel = download.into_connection().map(|connection| {
             let (socket, early) = connection.into_socket();
-            *client.tunnel.lock() = Some(Tunnel::new(socket, early, exchange, serving));
+            Tunnel::new(socket, early, exchange, serving)
+        });
+        match stream {
+            None => {
+                head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                *client.tunnel.lock() = tunnel;
+            }
+            // RFC 8441 §5.1: over HTTP/2 success is 200, and the accept key has no place.
+            Some(stream) => {
+                head.status = StatusCode::OK;
+                head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+                tunnel.into_iter().for_each(|tunnel| stream.becomes(tunnel));
+            }
         }
         Response::from_parts(head, Answer::switched(client))
     }

@@ -189,7 +189,7 @@ pub(crate) async fn h2_over(
     sender
 }
 
-pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)], body: Body) -> Request<Body> {
+pub(crate) fn request<B>(method: &str, path: &str, fields: &[(&str, &str)], body: B) -> Request<B> {
     let mut request = Request::builder().method(method).uri(format!("http://{HOST}{path}"));
     for (name, value) in fields {
         request = request.header(*name, *value);

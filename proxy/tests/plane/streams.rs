@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::client::{Raw, empty, h2_send, h2c, piece, request, tls};
 use crate::rig::{HOST, Rig, Wish, wait_for};
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 pub(crate) const KEY: &str = "x3JJHMbDL1EzLkh9GBhXDw==";
 pub(crate) const UPGRADE: [&str; 4] = [
@@ -141,4 +143,94 @@ async fn streams_outlive_the_limit_for_the_first_byte() {
     rig.upstream.mark("marked");
     socket.until("marked").await;
     stream.until("marked").await;
+}
+
+/// HTTP/2 without what hyper makes of it: a reset is told from an end.
+async fn bare_h2(rig: &Rig) -> h2::client::SendRequest<Bytes> {
+    let socket = TcpStream::connect(rig.address).await.unwrap();
+    let (mut sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    tokio::spawn(connection);
+    // Behind the answer to a ping stand the settings: the client knows that it may.
+    pings.ping(h2::Ping::opaque()).await.unwrap();
+    sender = sender.ready().await.unwrap();
+    assert!(sender.is_extended_connect_protocol_enabled());
+    sender
+}
+
+/// A WebSocket over HTTP/2 (RFC 8441), or the status it is refused with.
+async fn bridged(
+    sender: &h2::client::SendRequest<Bytes>,
+    protocol: &'static str,
+    fields: &[(&str, &str)],
+) -> Result<(h2::SendStream<Bytes>, h2::RecvStream), u16> {
+    let mut asked = request("CONNECT", "/socket", &[fields, &[("sec-websocket-version", "13")]].concat(), ());
+    asked.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    let mut sender = sender.clone().ready().await.unwrap();
+    let (answer, up) = sender.send_request(asked, false).unwrap();
+    let answer = answer.await.unwrap();
+    match answer.status().as_u16() {
+        200 => Ok((up, answer.into_body())),
+        status => Err(status),
+    }
+}
+
+/// Reads up to a text. `Err` with the reason where the stream is reset before.
+async fn read_until(down: &mut h2::RecvStream, text: &str) -> Result<(), Option<h2::Reason>> {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        let piece = tokio::time::timeout(Duration::from_secs(20), down.data()).await.unwrap();
+        match piece {
+            Some(Ok(piece)) => read.extend_from_slice(&piece),
+            Some(Err(error)) => return Err(error.reason()),
+            None => return Err(None),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_over_http2_passes_both_ways_and_is_cut_alone() {
+    let rig = Rig::new().await;
+    let (alice, bob) = (rig.alice(), rig.bob());
+    let sender = bare_h2(&rig).await;
+    let (mut up, mut cut) = bridged(&sender, "websocket", &[("cookie", &alice)]).await.unwrap();
+    let (_stays_up, mut stays) = bridged(&sender, "websocket", &[("cookie", &bob)]).await.unwrap();
+    read_until(&mut cut, "ready\n").await.unwrap();
+    read_until(&mut stays, "ready\n").await.unwrap();
+    up.send_data(Bytes::from_static(b"one"), false).unwrap();
+    read_until(&mut cut, "one").await.unwrap();
+
+    rig.take_out(1).await;
+    rig.upstream.mark("marked");
+
+    read_until(&mut stays, "marked").await.unwrap();
+    assert_eq!(read_until(&mut cut, "marked").await, Err(Some(h2::Reason::CANCEL)), "reset, not ended");
+    let line = &rig.lines("/socket", 1).await[0];
+    assert_eq!((&line["ended"], &line["reason"]), (&"cut".into(), &"revoked".into()));
+    assert_eq!((&line["status"], &line["in"]), (&200.into(), &3.into()));
+    wait_for(|| rig.upstream.streams() == 1).await;
+    drop((_stays_up, stays));
+    wait_for(|| rig.upstream.streams() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_over_http2_is_refused_as_one() {
+    let rig = Rig::new().await;
+    let alice = rig.alice();
+    let sender = bare_h2(&rig).await;
+    let cookie = ("cookie", alice.as_str());
+    let own = format!("http://{HOST}");
+    assert_eq!(bridged(&sender, "websocket", &[]).await.err(), Some(401));
+    assert_eq!(
+        bridged(&sender, "websocket", &[cookie, ("origin", "http://evil.test")]).await.err(),
+        Some(403)
+    );
+    assert!(bridged(&sender, "websocket", &[cookie, ("origin", &own)]).await.is_ok());
+    assert_eq!(
+        bridged(&sender, "connect-udp", &[cookie]).await.err(),
+        Some(405),
+        "no other protocol is ours"
+    );
+    assert_eq!(rig.upstream.asked(), ["/socket"]);
 }
