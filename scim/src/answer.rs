@@ -16,7 +16,7 @@ use crate::error::ScimError;
 use crate::projection::Projection;
 use crate::read::{Parameters, Place, precondition};
 use crate::request::{Outcome, Page, Precondition};
-use crate::resource::Record;
+use crate::resource::{Record, Tag};
 use crate::schema::{ResourceKind, Schemas};
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
@@ -120,8 +120,9 @@ impl Answering<'_> {
                 self.with_body(StatusCode::OK, &discovery.body(self.schemas, self.service.base()))
             }
             Outcome::Found(record) => {
-                if self.wanted.unless.as_ref().is_some_and(|known| known.admits(record.meta.version)) {
-                    return tagged(empty(StatusCode::NOT_MODIFIED), record);
+                let tag = self.tag(record);
+                if self.wanted.unless.as_ref().is_some_and(|known| known.names(tag)) {
+                    return tagged(empty(StatusCode::NOT_MODIFIED), tag);
                 }
                 self.with_record(StatusCode::OK, record)
             }
@@ -136,7 +137,7 @@ impl Answering<'_> {
                 let is_empty =
                     self.service.group_patch == GroupPatch::Empty && !self.wanted.projection.is_asked();
                 if is_group_patch && is_empty {
-                    return tagged(empty(StatusCode::NO_CONTENT), record);
+                    return tagged(empty(StatusCode::NO_CONTENT), self.tag(record));
                 }
                 self.with_record(StatusCode::OK, record)
             }
@@ -145,7 +146,12 @@ impl Answering<'_> {
     }
 
     fn with_record(&self, status: StatusCode, record: &Record) -> Response<Bytes> {
-        tagged(self.with_body(status, &Value::Object(self.record(record))), record)
+        tagged(self.with_body(status, &Value::Object(self.record(record))), self.tag(record))
+    }
+
+    /// The ETag of what the client sees.
+    fn tag(&self, record: &Record) -> Tag {
+        record.tag(self.wanted.projection.wants("groups"))
     }
 
     fn page(&self, page: &Page) -> Value {
@@ -159,6 +165,7 @@ impl Answering<'_> {
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
             meta["location"] = location(base, record).into();
+            meta["version"] = self.tag(record).to_string().into();
         }
         refer(&mut tree, "groups", |_| Some(address(base, ResourceKind::Group)));
         refer(&mut tree, "members", |member| {
@@ -238,8 +245,8 @@ fn segment(id: &str) -> String {
     utf8_percent_encode(id, OUTSIDE).to_string()
 }
 
-fn tagged(mut response: Response<Bytes>, record: &Record) -> Response<Bytes> {
-    set(&mut response, ETAG, &record.meta.version.to_string());
+fn tagged(mut response: Response<Bytes>, tag: Tag) -> Response<Bytes> {
+    set(&mut response, ETAG, &tag.to_string());
     response
 }
 

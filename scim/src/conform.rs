@@ -202,6 +202,10 @@ fn named(path: &AttributePath, text: &str) -> Result<(), ScimError> {
     if leaf.required && text.trim().is_empty() {
         return Err(ScimError::value(format!("{path} must not be blank")));
     }
+    // Two names that look alike are two people, of whom one may be let in as the other.
+    if path.as_str() == "userName" && (text.trim() != text || text.chars().any(char::is_control)) {
+        return Err(ScimError::value("userName must have no blank at an end and no control character"));
+    }
     let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
     if is_name && (text.len() > MAX_INDEXED || fold::same(text).len() > MAX_INDEXED) {
         return Err(ScimError::value(format!("{path} is limited to {MAX_INDEXED} bytes")));

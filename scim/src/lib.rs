@@ -28,5 +28,5 @@ pub use patch::{MAX_OPERATIONS, Patch};
 pub use projection::Projection;
 pub use read::read;
 pub use request::{Act, MAX_COUNT, Outcome, Page, Precondition, Query, Request, Search, Selection, Write};
-pub use resource::{Damaged, Member, Membership, Meta, Record, Resource, Version};
+pub use resource::{Damaged, Member, Membership, Meta, Record, Resource, Tag, Version};
 pub use schema::{ResourceKind, Schemas};

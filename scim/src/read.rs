@@ -20,7 +20,7 @@ use crate::json;
 use crate::patch::Patch;
 use crate::projection::Projection;
 use crate::request::{Act, MAX_COUNT, Precondition, Query, Request, Search, Selection, Write};
-use crate::resource::Version;
+use crate::resource::Tag;
 use crate::schema::{ResourceKind, Schemas};
 
 /// Reads a request whose path is relative to the base URL: `/Users`, `/Groups/{id}`, `/Schemas`.
@@ -277,7 +277,7 @@ pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Option<Pre
         }
         let opaque = tag.strip_prefix("W/").unwrap_or(tag);
         let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        versions.extend(inner.and_then(|inner| inner.parse().ok()).map(Version));
+        versions.extend(inner.and_then(Tag::parse));
     }
     Some(Precondition::Versions(versions))
 }

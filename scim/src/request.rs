@@ -7,7 +7,7 @@ use crate::discovery::Discovery;
 use crate::filter::Filter;
 use crate::patch::Patch;
 use crate::projection::Projection;
-use crate::resource::{Record, Resource, Version};
+use crate::resource::{Membership, Record, Resource, Tag, Version};
 use crate::schema::ResourceKind;
 
 /// A request that was understood completely.
@@ -112,6 +112,17 @@ impl Write {
         }
     }
 
+    /// The members that a write on a group names: those of a POST or PUT, those that a PATCH adds or sets.
+    pub fn members(&self) -> Vec<ResourceId> {
+        match &self.act {
+            Act::Create(resource) | Act::Replace(_, resource) => {
+                resource.members().map(ResourceId::new).collect()
+            }
+            Act::Patch(_, _, patch) => patch.members(),
+            Act::Delete(..) => Vec::new(),
+        }
+    }
+
     /// The user it puts out: of a DELETE, or of a PUT or PATCH that sets `active` to anything but true or (PATCH)
     /// removes it. While such a write cannot be committed, the user is on hold (rule R6).
     pub fn deprovisions(&self) -> Option<&ResourceId> {
@@ -130,15 +141,26 @@ pub enum Precondition {
     /// `*`: any, but there must be one.
     Any,
     /// One of these. Tags that this service never gave are left out; they match nothing.
-    Versions(Vec<Version>),
+    Versions(Vec<Tag>),
 }
 
 impl Precondition {
-    /// Whether a resource of that version meets it. Weak tags compare by what they hold, as SCIM's examples do.
-    pub fn admits(&self, version: Version) -> bool {
+    /// Whether a resource of that version, of a user in these groups, meets it. Weak tags compare by what they hold, as
+    /// SCIM's examples do; one that says nothing of groups is met whichever they are.
+    pub fn admits(&self, version: Version, groups: &[Membership]) -> bool {
         match self {
             Precondition::Any => true,
-            Precondition::Versions(versions) => versions.contains(&version),
+            Precondition::Versions(tags) => tags.iter().any(|tag| {
+                tag.version == version && (tag.groups.is_none() || tag.groups == Membership::digest(groups))
+            }),
+        }
+    }
+
+    /// Whether it names this very tag: the client has that representation already.
+    pub(crate) fn names(&self, tag: Tag) -> bool {
+        match self {
+            Precondition::Any => true,
+            Precondition::Versions(tags) => tags.contains(&tag),
         }
     }
 }

@@ -172,6 +172,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The ETag of a representation with or without the groups.
+    pub(crate) fn tag(&self, with_groups: bool) -> Tag {
+        let groups = if with_groups { Membership::digest(&self.groups) } else { None };
+        Tag { version: self.meta.version, groups }
+    }
+
     /// Everything a filter may ask about: the tree, and what the store knows. Without addresses.
     pub(crate) fn facts(&self) -> Map<String, Value> {
         let kind = self.resource.kind();
@@ -227,6 +233,38 @@ impl fmt::Display for Version {
     }
 }
 
+/// What an ETag of ours names: a version and, where the representation shows a user's groups, which ones. Groups change
+/// without a write to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The version of the resource.
+    pub version: Version,
+    /// The groups, as [`Membership::digest`] sums them up; `None` where there are none or none were asked for.
+    pub groups: Option<u64>,
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.groups {
+            None => self.version.fmt(f),
+            Some(groups) => write!(f, "W/\"{}.{groups:016x}\"", self.version.0),
+        }
+    }
+}
+
+impl Tag {
+    /// Reads what stands between the quotes.
+    pub(crate) fn parse(opaque: &str) -> Option<Self> {
+        match opaque.split_once('.') {
+            None => Some(Self { version: Version(opaque.parse().ok()?), groups: None }),
+            Some((version, groups)) => Some(Self {
+                version: Version(version.parse().ok()?),
+                groups: Some(u64::from_str_radix(groups, 16).ok()?),
+            }),
+        }
+    }
+}
+
 /// One group a user is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
@@ -239,6 +277,23 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// A number that changes when the groups do: FNV-1a, which is the same in every release. `None` for no groups.
+    pub fn digest(groups: &[Membership]) -> Option<u64> {
+        let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        for group in groups {
+            add(group.group.as_str().as_bytes());
+            add(&[0]);
+            add(group.display.as_bytes());
+            add(&[0, u8::from(group.direct)]);
+        }
+        (!groups.is_empty()).then_some(sum)
+    }
+
     fn to_value(&self) -> Value {
         serde_json::json!({
             "value": self.group.as_str(),

@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use portcullis_policy::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, Seq, SessionHash, Timestamp,
@@ -12,36 +14,50 @@ use portcullis_policy::{
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row as _, SqlSafeStr, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Connection, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, Transaction};
 
 use crate::StoreError;
 
 /// How long SQLite itself waits for a lock. Short, so that whoever waits can think again.
 pub(crate) const LOCK_STEP: Duration = Duration::from_millis(100);
-/// How long a read may wait for a connection of the pool.
+/// How long a read that somebody's access waits for may wait for a connection.
 const READ_PATIENCE: Duration = Duration::from_millis(900);
+/// Connections for logins, cold loads, describing and the readiness check.
 const READERS: u32 = 8;
+/// Connections for whatever may be long: SCIM's reads, plans of its group writes, counts, an operator's lists.
+const LISTERS: u32 = 3;
+/// How long such a read may wait for a connection.
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one may take, its waits for the client's other reads not counted.
+const LIST_TIME: Duration = Duration::from_secs(5);
+/// How many steps of SQLite's machine pass between two looks at the clock: a fraction of a millisecond.
+const STEPS: i32 = 2_000;
 /// "Port": what tells our file from another program's.
 pub(crate) const APPLICATION_ID: i64 = 0x506f_7274;
 
-/// One database file: how to connect to it, and the connections that only read.
+/// One database file: how to connect to it, and the connections that only read. Those for long reads are apart, so
+/// that no directory, however it asks, keeps a login or a removal from reading.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     path: PathBuf,
     readers: SqlitePool,
+    listers: SqlitePool,
 }
 
 impl Engine {
     /// Opens the file, which must be there. The readers are lazy: they come once a writer has made the tables.
     pub(crate) fn new(path: &Path) -> Self {
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READ_PATIENCE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(options(path).read_only(true));
-        Self { path: path.to_owned(), readers }
+        let pool = |connections, patience| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(patience)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .connect_lazy_with(options(path).read_only(true))
+        };
+        let (readers, listers) = (pool(READERS, READ_PATIENCE), pool(LISTERS, LIST_PATIENCE));
+        Self { path: path.to_owned(), readers, listers }
     }
 
     /// A connection that may write. There is one, the writer's.
@@ -64,9 +80,29 @@ impl Engine {
         &self.path
     }
 
+    /// A read transaction for what may be long. It ends in [`StoreError::TooLong`] after some seconds, and as soon as
+    /// whoever asked drops it, whatever SQLite is doing then.
+    pub(crate) async fn listing(&self) -> Result<Tx, StoreError> {
+        self.listing_for(LIST_TIME).await
+    }
+
+    async fn listing_for(&self, time: Duration) -> Result<Tx, StoreError> {
+        let mut transaction = self.listers.begin().await?;
+        let left = Left(Arc::new(AtomicBool::new(false)));
+        let (has_left, until) = (left.0.clone(), Instant::now() + time);
+        // It takes the place of the handler of the read before, which is over: beginning and taking back a
+        // transaction are fewer steps than it counts.
+        transaction
+            .lock_handle()
+            .await?
+            .set_progress_handler(STEPS, move || !has_left.load(Ordering::Relaxed) && Instant::now() < until);
+        Ok(Tx(Held::Lister { _left: left, transaction }))
+    }
+
     /// Closes the connections that read.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
+        self.listers.close().await;
     }
 }
 
@@ -88,6 +124,21 @@ pub(crate) struct Tx(Held);
 enum Held {
     Writer(SqliteConnection),
     Reader(Transaction<'static, Sqlite>),
+    Lister {
+        /// First: it says so before the transaction is taken back.
+        _left: Left,
+        transaction: Transaction<'static, Sqlite>,
+    },
+}
+
+/// Says, once it is dropped, that nobody waits for a read any more.
+#[derive(Debug)]
+struct Left(Arc<AtomicBool>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Tx {
@@ -97,6 +148,7 @@ impl Tx {
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],
     ) -> Result<Vec<Row>, StoreError> {
+        let sql = self.looked_at(sql).await;
         let rows = bound(sql, args).fetch_all(self.connection()).await?;
         Ok(rows.into_iter().map(Row).collect())
     }
@@ -107,16 +159,19 @@ impl Tx {
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],
     ) -> Result<Option<Row>, StoreError> {
+        let sql = self.looked_at(sql).await;
         Ok(bound(sql, args).fetch_optional(self.connection()).await?.map(Row))
     }
 
     /// The only row of a question that always has one.
     pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Row, StoreError> {
+        let sql = self.looked_at(sql).await;
         Ok(Row(bound(sql, args).fetch_one(self.connection()).await?))
     }
 
     /// Runs a statement and says how many rows it changed.
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64, StoreError> {
+        let sql = self.looked_at(sql).await;
         Ok(bound(sql, args).execute(self.connection()).await?.rows_affected())
     }
 
@@ -146,7 +201,8 @@ impl Tx {
             // Kept prepared where the same text comes again: few rows, or as many as fit. Made of our own words and
             // numbers of arguments alone.
             let is_usual = chunk.len() <= 4 || chunk.len() == INSERTED_AT_ONCE;
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(is_usual);
+            let sql = self.looked_at(sqlx::AssertSqlSafe(sql)).await;
+            let mut query = sqlx::query(sql).persistent(is_usual);
             for arg in chunk.iter().flatten() {
                 query = arg.bind(query);
             }
@@ -168,10 +224,18 @@ impl Tx {
         }
     }
 
+    /// The text of a statement, whose plan was looked at where this is no release.
+    async fn looked_at(&mut self, sql: impl SqlSafeStr) -> SqlStr {
+        let sql = sql.into_sql_str();
+        #[cfg(debug_assertions)]
+        crate::plan::look(self.connection(), sql.as_str()).await;
+        sql
+    }
+
     fn connection(&mut self) -> &mut SqliteConnection {
         match &mut self.0 {
             Held::Writer(connection) => connection,
-            Held::Reader(transaction) => transaction,
+            Held::Reader(transaction) | Held::Lister { transaction, .. } => transaction,
         }
     }
 }
@@ -310,5 +374,57 @@ impl Row {
 
     pub(crate) fn at(&self, column: usize) -> Result<Timestamp, StoreError> {
         Ok(Timestamp(self.int(column)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
+    use portcullis_scim::Schemas;
+
+    use super::*;
+    use crate::Store;
+
+    const ENDLESS: &str =
+        "with recursive n(n) as (select 1 union all select n + 1 from n) select count(*) from n";
+
+    async fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core())).await.unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn a_long_read_is_broken_off_in_time() {
+        let (_folder, store) = store().await;
+        let mut tx = store.engine.listing_for(Duration::from_millis(50)).await.unwrap();
+        let error = tx.one(ENDLESS, &[]).await.unwrap_err();
+        assert!(matches!(error, StoreError::TooLong(_)), "{error:?}");
+        drop(tx);
+        // And the connection is as good as before.
+        for _ in 0..LISTERS * 2 {
+            crate::head::seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_ends() {
+        let (_folder, store) = store().await;
+        for _ in 0..LISTERS {
+            let mut tx = store.engine.listing_for(Duration::from_secs(3_600)).await.unwrap();
+            let mut endless = Box::pin(async move { tx.one(ENDLESS, &[]).await.map(drop) });
+            // Its first step sends it to the thread that works for the connection; then its client leaves.
+            for _ in 0..3 {
+                let _ = endless.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                tokio::task::yield_now().await;
+            }
+            drop(endless);
+        }
+        for _ in 0..LISTERS {
+            crate::head::seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
+        }
     }
 }

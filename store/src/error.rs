@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The database did not answer in time, or its disk failed.
     #[error("the database does not answer")]
     Unavailable(#[source] Cause),
+    /// A long read was broken off.
+    #[error("the read took longer than it may and was broken off")]
+    TooLong(#[source] Cause),
     /// The disk is full.
     #[error("the disk of the database is full")]
     Full(#[source] Cause),
@@ -102,6 +105,7 @@ impl From<sqlx::Error> for StoreError {
         match code.map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy { waited_ms: u64::try_from(LOCK_STEP.as_millis()).unwrap_or(u64::MAX) },
             Some(8) => Self::ReadOnly(cause),
+            Some(9) => Self::TooLong(cause),
             Some(11 | 26) => Self::Corrupt(cause),
             Some(13) => Self::Full(cause),
             Some(19) => Self::Constraint(cause),

@@ -54,23 +54,30 @@ impl Condition {
         for (n, (path, value)) in rows.iter().enumerate() {
             let (path, value) = (self.arg(path), self.arg(value));
             if n > 0 {
-                self.sql.push_str(&format!(" join attr a{n} on a{n}.rid = a0.rid and a{n}.item = a0.item"));
+                self.sql.push_str(&format!(" cross join attr a{n}"));
+                wheres.push_str(&format!(" and a{n}.rid = a0.rid and a{n}.item = a0.item"));
             }
             let and = if n == 0 { "" } else { " and " };
             wheres.push_str(&format!(
-                "{and}a{n}.organization = $1 and a{n}.kind = $3 and a{n}.path = {path} \
-                 and a{n}.value = {value} and a{n}.directory = $2"
+                "{and}a{n}.organization = $1 and a{n}.directory = $2 and a{n}.kind = $3 \
+                 and a{n}.path = {path} and a{n}.value = {value}"
             ));
         }
         self.sql.push_str(&format!(" where {wheres})"));
     }
 
     /// One member of the group is as these rows say.
+    ///
+    /// # Errors
+    /// `invalidFilter` unless the rows say who the member is: all of one kind is a question about everybody.
     fn member(&mut self, rows: &[(String, String)]) -> Result<(), ScimError> {
+        if !rows.iter().any(|(path, _)| path == "members.value") {
+            return Err(ScimError::invalid(ScimType::InvalidFilter, "groups are searched by members.value"));
+        }
         self.sql.push_str(
-            "r.rid in (select m.team from member m \
-             join resource t on t.organization = $1 and t.directory = $2 and t.rid = m.member \
-             where m.organization = $1 and m.directory = $2",
+            "r.rid in (select m.team from resource t cross join member m \
+             where m.organization = $1 and m.directory = $2 and m.member = t.rid \
+               and t.organization = $1 and t.directory = $2",
         );
         for (path, value) in rows {
             let column = match path.as_str() {

@@ -25,6 +25,8 @@ mod lock;
 mod log;
 mod member;
 mod migrate;
+#[cfg(debug_assertions)]
+mod plan;
 mod refusal;
 mod relink;
 mod resource;
@@ -36,7 +38,7 @@ mod tidy;
 mod users;
 mod writer;
 
-pub use directory::Answer;
+pub use directory::{Answer, Written};
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
 pub use key::{KeysError, Lost, Replaced, VoidBar};

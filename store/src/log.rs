@@ -156,11 +156,11 @@ impl Log {
 
         let mut changes = Vec::with_capacity(self.changes.len());
         for (n, change) in self.changes.iter().enumerate() {
-            let mut row = vec![seq.into(), numbered(n).into()];
+            let mut row = vec![seq.into(), numbered(n).into(), self.now.into()];
             row.extend(to_row(self.org, change));
             changes.push(row);
         }
-        let sql = "insert into revocation (seq, n, organization, kind, account, number, session, idp)";
+        let sql = "insert into revocation (seq, n, at, organization, kind, account, number, session, idp)";
         tx.insert(sql, "", &changes).await
     }
 }
@@ -272,7 +272,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn events(&self, org: OrgId, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let mut tx = self.engine.snapshot().await?;
+        let mut tx = self.engine.listing().await?;
         let sql = "select seq, at, kind, subject, detail from event where organization = $1 order by seq desc, n desc limit $2";
         let rows = tx.rows(sql, &[org.into(), i64::from(limit).into()]).await?;
         rows.iter()
@@ -306,7 +306,7 @@ impl Store {
         before: Option<(Seq, i64)>,
         limit: u32,
     ) -> Result<Vec<Audit>, StoreError> {
-        let mut tx = self.engine.snapshot().await?;
+        let mut tx = self.engine.listing().await?;
         let (seq, n) = before.unwrap_or((Seq(i64::MAX), 0));
         let sql = "select seq, at, action, outcome, actor, account, client, reference, detail, n from audit \
                    where organization = $1 and (seq, n) < ($3, $4) order by seq desc, n desc limit $2";

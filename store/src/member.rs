@@ -1,5 +1,8 @@
 //! The table `member`: who is in which group. Groups hold users and groups; whoever is in a group is in every group
 //! around it. Circles do no harm: `union` visits each group once.
+//!
+//! Where one table leads to the next the join is a `cross join`, which SQLite takes in the order it is written: left to
+//! itself it begins at times with every membership of the directory (`plan.rs` asserts the rest).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +23,10 @@ pub(crate) async fn group_names(tx: &mut Tx, place: Place, user: i64) -> Result<
     let sql = "with recursive above(team) as ( \
                  select team from member where organization = $1 and directory = $2 and member = $3 \
                  union \
-                 select m.team from member m join above a on m.member = a.team \
-                 where m.organization = $1 and m.directory = $2) \
-               select r.display from above a \
-               join resource r on r.organization = $1 and r.directory = $2 and r.rid = a.team \
+                 select m.team from above a cross join member m \
+                 where m.organization = $1 and m.directory = $2 and m.member = a.team) \
+               select r.display from above a cross join resource r \
+               where r.organization = $1 and r.directory = $2 and r.rid = a.team \
                order by r.display, r.rid";
     let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), user.into()]).await?;
     rows.iter().map(|row| row.text(0).map(Arc::from)).collect()
@@ -42,13 +45,13 @@ pub(crate) async fn memberships(
                select member, team from member \
                where organization = $1 and directory = $2 and member in ({}) \
                union \
-               select a.origin, m.team from member m join above a on m.member = a.team \
-               where m.organization = $1 and m.directory = $2) \
+               select a.origin, m.team from above a cross join member m \
+               where m.organization = $1 and m.directory = $2 and m.member = a.team) \
              select a.origin, r.id, r.display, \
                (select count(*) from member d where d.organization = $1 and d.directory = $2 \
                  and d.team = a.team and d.member = a.origin) \
-             from above a \
-             join resource r on r.organization = $1 and r.directory = $2 and r.rid = a.team \
+             from above a cross join resource r \
+             where r.organization = $1 and r.directory = $2 and r.rid = a.team \
              order by a.origin, r.rid",
             places(3, users.len())
         );
@@ -71,6 +74,26 @@ pub(crate) struct InGroup {
     pub(crate) member: Member,
 }
 
+/// How many members each of these groups has; none where a group is empty.
+pub(crate) async fn sizes(
+    tx: &mut Tx,
+    place: Place,
+    groups: &[i64],
+) -> Result<HashMap<i64, usize>, StoreError> {
+    let mut found = HashMap::with_capacity(groups.len());
+    for groups in groups.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select team, count(*) from member \
+             where organization = $1 and directory = $2 and team in ({}) group by team",
+            places(3, groups.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &asked(place, groups)).await? {
+            found.insert(row.int(0)?, usize::try_from(row.int(1)?).unwrap_or(usize::MAX));
+        }
+    }
+    Ok(found)
+}
+
 /// The members of each of these groups, in the order the members were made.
 pub(crate) async fn members(
     tx: &mut Tx,
@@ -80,9 +103,10 @@ pub(crate) async fn members(
     let mut found: HashMap<i64, Vec<InGroup>> = HashMap::new();
     for groups in groups.chunks(ASKED_AT_ONCE) {
         let sql = format!(
-            "select m.team, m.member, r.id, r.kind, r.display from member m \
-             join resource r on r.organization = $1 and r.directory = $2 and r.rid = m.member \
-             where m.organization = $1 and m.directory = $2 and m.team in ({}) order by m.team, m.member",
+            "select m.team, m.member, r.id, r.kind, r.display from member m cross join resource r \
+             where m.organization = $1 and m.directory = $2 and m.team in ({}) \
+               and r.organization = $1 and r.directory = $2 and r.rid = m.member \
+             order by m.team, m.member",
             places(3, groups.len())
         );
         for row in tx.rows(AssertSqlSafe(sql), &asked(place, groups)).await? {
@@ -167,11 +191,11 @@ pub(crate) async fn accounts_below(
             "with recursive below(rid) as ( \
                select rid from resource where organization = $1 and directory = $2 and rid in ({}) \
                union \
-               select m.member from member m join below b on m.team = b.rid \
-               where m.organization = $1 and m.directory = $2) \
-             select distinct r.account from below b \
-             join resource r on r.organization = $1 and r.directory = $2 and r.rid = b.rid \
-             where r.account is not null limit {limit}",
+               select m.member from below b cross join member m \
+               where m.organization = $1 and m.directory = $2 and m.team = b.rid) \
+             select distinct r.account from below b cross join resource r \
+             where r.organization = $1 and r.directory = $2 and r.rid = b.rid \
+               and r.account is not null limit {limit}",
             places(3, rids.len())
         );
         for row in tx.rows(AssertSqlSafe(sql), &asked(place, rids)).await? {
@@ -184,6 +208,28 @@ pub(crate) async fn accounts_below(
     accounts.sort_unstable();
     accounts.dedup();
     Ok(accounts)
+}
+
+/// The accounts of everybody whom a write on a group may concern: those at or below the group and the members it
+/// names, by their ids. Ids that name nothing are left out.
+pub(crate) async fn accounts_around(
+    tx: &mut Tx,
+    place: Place,
+    ids: &[ResourceId],
+) -> Result<Vec<AccountId>, StoreError> {
+    let mut rids = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select rid from resource where organization = $1 and directory = $2 and id in ({})",
+            places(3, ids.len())
+        );
+        let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
+        args.extend(ids.iter().map(Arg::from));
+        for row in tx.rows(AssertSqlSafe(sql), &args).await? {
+            rids.push(row.int(0)?);
+        }
+    }
+    accounts_below(tx, place, &rids, usize::try_from(i32::MAX).unwrap_or(usize::MAX)).await
 }
 
 /// `$3, $4, …`: made of numbers alone.

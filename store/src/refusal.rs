@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn reference(&self, reference: &str) -> Result<Option<Refused>, StoreError> {
-        let mut tx = self.engine.snapshot().await?;
+        let mut tx = self.engine.listing().await?;
         let sql = "select organization, reference, at, record from refusal where reference = $1 \
                    order by n desc limit 1";
         let Some(row) = tx.row(sql, &[reference.into()]).await? else { return Ok(None) };

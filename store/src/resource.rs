@@ -21,6 +21,15 @@ pub(crate) struct Stored {
     pub(crate) deleted: Option<Timestamp>,
 }
 
+/// The beginning of a question to every directory of an organization (`$1`): `place p` has their numbers, each found
+/// by one step from the last.
+pub(crate) const DIRECTORIES: &str = "with recursive place(directory) as ( \
+       select min(f.directory) from resource f where f.organization = $1 \
+       union all \
+       select (select min(n.directory) from resource n \
+         where n.organization = $1 and n.directory > p.directory) \
+       from place p where p.directory is not null)";
+
 /// Where a resource stands: the key of every question about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {

@@ -226,7 +226,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn sessions(&self, now: Timestamp) -> Result<u32, StoreError> {
-        count_live(&mut self.engine.snapshot().await?, "1 = 1", &[], now).await
+        count_live(&mut self.engine.listing().await?, "1 = 1", &[], now).await
     }
 
     /// Takes down when clients were last heard, in transactions of a hundred, without sync.

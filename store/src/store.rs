@@ -8,6 +8,7 @@ use portcullis_scim::Schemas;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::directory::Turns;
 use crate::engine::{Engine, Tx};
 use crate::key::BarKeys;
 use crate::writer::{Lane, Writer};
@@ -21,6 +22,7 @@ pub struct Store {
     pub(crate) schemas: Arc<Schemas>,
     /// By which subjects are hashed, once a master key has opened them.
     pub(crate) bar_keys: OnceLock<Arc<BarKeys>>,
+    pub(crate) turns: Turns,
     writer: Writer,
     writing: Mutex<Option<JoinHandle<()>>>,
     /// Gone once everything is closed.
@@ -51,6 +53,7 @@ impl Store {
             engine,
             schemas,
             bar_keys: OnceLock::new(),
+            turns: Turns::default(),
             writer,
             writing: Mutex::new(Some(writing)),
             lock: Mutex::new(Some(lock)),

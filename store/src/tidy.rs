@@ -1,5 +1,8 @@
-//! What time takes away: sessions that are over, spent flows, tombstones, accounts nobody uses. Nothing here decides
-//! about access: whatever is removed was worthless before. Cut into pieces that leave the writer to others.
+//! What time takes away: sessions that are over, spent flows, tombstones, accounts nobody uses, old rows of the logs.
+//! Nothing here decides about access: whatever is removed was worthless before. Cut into pieces that leave the writer
+//! to others after a few milliseconds, however slow the disk is.
+
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use portcullis_policy::{AccountId, OrgId, Timestamp};
@@ -18,21 +21,42 @@ pub struct Retention {
     pub tombstone_ms: i64,
     /// An account without a directory that nobody used.
     pub unused_ms: i64,
+    /// What changed.
+    pub event_ms: i64,
+    /// Who did it.
+    pub audit_ms: i64,
+    /// What it meant for access: read by processes that are seconds behind.
+    pub revocation_ms: i64,
+    /// Refusals, by their reference numbers; never more than ten thousand.
+    pub refusal_ms: i64,
 }
 
 impl Retention {
-    /// 30 days for tombstones, 90 for unused accounts.
+    /// 30 days for tombstones and refusals, 90 for unused accounts and events, 400 for the audit, 7 for revocations.
+    /// `docs/operating.md` has the table.
     pub fn new(idle_ms: i64) -> Self {
-        Self { idle_ms, tombstone_ms: 30 * DAY_MS, unused_ms: 90 * DAY_MS }
+        Self {
+            idle_ms,
+            tombstone_ms: 30 * DAY_MS,
+            unused_ms: 90 * DAY_MS,
+            event_ms: 90 * DAY_MS,
+            audit_ms: 400 * DAY_MS,
+            revocation_ms: 7 * DAY_MS,
+            refusal_ms: 30 * DAY_MS,
+        }
     }
 }
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// Rows a piece removes at most, so that the writer is soon free for others.
-const PIECE: usize = 50;
+/// Rows a piece removes at most.
+const PIECE: usize = 200;
+/// How long a piece works at most, but for the row it is at: then the writer is free for others.
+const SPAN: Duration = Duration::from_millis(5);
 /// Rows one call looks for of each kind; the next call finds the rest.
 const FOUND: i64 = 50_000;
+/// Rows of a log that are looked at together.
+const LOOKED_AT: i64 = 1_000;
 
 impl Store {
     /// Removes what is past keeping and says how many rows that were. To be called now and then. What to remove is
@@ -46,7 +70,11 @@ impl Store {
         Ok(self.tidy_sessions(now, unheard).await?
             + self.tidy_flows(now).await?
             + self.tidy_tombstones(before(kept.tombstone_ms)).await?
-            + self.tidy_accounts(before(kept.unused_ms)).await?)
+            + self.tidy_accounts(before(kept.unused_ms)).await?
+            + self.tidy_log(&EVENTS, before(kept.event_ms)).await?
+            + self.tidy_log(&AUDIT, before(kept.audit_ms)).await?
+            + self.tidy_log(&REVOCATIONS, before(kept.revocation_ms)).await?
+            + self.tidy_log(&REFUSALS, before(kept.refusal_ms)).await?)
     }
 
     async fn tidy_sessions(&self, now: Timestamp, unheard: Timestamp) -> Result<u64, StoreError> {
@@ -126,8 +154,33 @@ impl Store {
         .await
     }
 
+    /// Rows of a log from its front, as long as they are old.
+    async fn tidy_log(&self, log: &'static OldRows, until: Timestamp) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for _ in 0..FOUND / LOOKED_AT {
+            let mut old = Vec::new();
+            for row in self.look(log.oldest, &[LOOKED_AT.into()]).await? {
+                if row.at(1)? > until {
+                    break;
+                }
+                old.push(row.int(0)?);
+            }
+            old.dedup();
+            if old.is_empty() {
+                break;
+            }
+            let remove = log.remove;
+            removed += self
+                .in_pieces(old, move |tx, number| {
+                    Box::pin(async move { tx.run(remove, &[(*number).into()]).await })
+                })
+                .await?;
+        }
+        Ok(removed)
+    }
+
     async fn look(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
-        self.engine.snapshot().await?.rows(sql, args).await
+        self.engine.listing().await?.rows(sql, args).await
     }
 
     /// Removes each of `keys`, a piece in a transaction.
@@ -140,20 +193,27 @@ impl Store {
         + Sync
         + 'static,
     ) -> Result<u64, StoreError> {
-        let mut removed = 0;
-        for piece in keys.chunks(PIECE) {
-            let piece = piece.to_vec();
-            removed += self
+        let (mut removed, mut done) = (0, 0);
+        while done < keys.len() {
+            let piece: Vec<K> = keys.iter().skip(done).take(PIECE).cloned().collect();
+            let (worked, rows) = self
                 .write_in(Lane::Ordinary, move |tx| {
                     Box::pin(async move {
-                        let mut removed = 0;
+                        let began = Instant::now();
+                        let (mut worked, mut rows) = (0, 0);
                         for key in &piece {
-                            removed += remove(tx, key).await?;
+                            rows += remove(tx, key).await?;
+                            worked += 1;
+                            if began.elapsed() >= SPAN {
+                                break;
+                            }
                         }
-                        Ok(removed)
+                        Ok((worked, rows))
                     })
                 })
                 .await?;
+            done += worked;
+            removed += rows;
         }
         Ok(removed)
     }
@@ -165,4 +225,64 @@ fn organization(number: i64) -> Result<OrgId, StoreError> {
         row: number.to_string(),
         what: "the organization",
     })
+}
+
+/// A table in the order of time, of which the front goes.
+struct OldRows {
+    /// The numbers and the times of the oldest rows.
+    oldest: &'static str,
+    remove: &'static str,
+}
+
+const EVENTS: OldRows = OldRows {
+    oldest: "select seq, at from event order by seq, n limit $1",
+    remove: "delete from event where seq = $1",
+};
+const AUDIT: OldRows = OldRows {
+    oldest: "select seq, at from audit order by seq, n limit $1",
+    remove: "delete from audit where seq = $1",
+};
+const REVOCATIONS: OldRows = OldRows {
+    oldest: "select seq, at from revocation order by seq, n limit $1",
+    remove: "delete from revocation where seq = $1",
+};
+const REFUSALS: OldRows = OldRows {
+    oldest: "select n, at from refusal order by n limit $1",
+    remove: "delete from refusal where n = $1",
+};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use portcullis_scim::Schemas;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_write_between_two_pieces_however_slow_a_row_is() {
+        static GONE: AtomicUsize = AtomicUsize::new(0);
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core())).await.unwrap();
+        let tidied = store.in_pieces((0..20_i64).collect(), |_, _| {
+            Box::pin(async {
+                let began = Instant::now();
+                while began.elapsed() < SPAN {
+                    std::hint::spin_loop();
+                }
+                GONE.fetch_add(1, Ordering::Relaxed);
+                Ok(1)
+            })
+        });
+        let other = async {
+            let write = store.write_in(Lane::Ordinary, |tx| Box::pin(crate::head::next_seq(tx)));
+            write.await.unwrap();
+            GONE.load(Ordering::Relaxed)
+        };
+        let (tidied, gone_before) = tokio::join!(tidied, other);
+        assert_eq!(tidied.unwrap(), 20);
+        assert!(gone_before <= 3, "{gone_before} of 20 rows were removed before anybody else could write");
+    }
 }

@@ -3,18 +3,20 @@
 //! must let the person in. Whose word it is to remove somebody is asked before this is called.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
 
 use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold};
 use portcullis_scim::{Act, Resource, ResourceKind, ScimError, ScimType, Write};
 use portcullis_session::Committed;
 use serde_json::json;
+use sqlx::AssertSqlSafe;
 
 use crate::account::{self, directory_id};
 use crate::barred::{self, Word};
 use crate::directory::Desk;
 use crate::engine::{Row, Tx};
 use crate::log::{Log, Origin, account_name, still_out, unchanged};
-use crate::resource::{self, Place};
+use crate::resource::{self, DIRECTORIES, Place};
 use crate::writer::Lane;
 use crate::{Store, StoreError, end, member, session};
 
@@ -190,7 +192,8 @@ impl Store {
         self.write_in(Lane::Ordinary, move |tx| {
             Box::pin(async move {
                 let place = Place { org, directory };
-                let desk = Desk { place, schemas: &schemas, origin: &origin, now };
+                let ended = AtomicU32::new(0);
+                let desk = Desk { place, schemas: &schemas, origin: &origin, now, ended: &ended };
                 match desk.add_user(tx, &resource).await? {
                     Ok((log, record)) => Ok(Ok(log.seal(tx, record.id).await?)),
                     Err(refusal) => Ok(Err(UserError::Refused(refusal))),
@@ -349,7 +352,7 @@ impl Store {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<Vec<UserSummary>, StoreError> {
-        let mut tx = self.engine.snapshot().await?;
+        let mut tx = self.engine.listing().await?;
         let args = [org.into(), after.unwrap_or(AccountId(0)).into(), i64::from(limit).into()];
         let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
                      l.idp, l.subject, a.resource \
@@ -406,17 +409,23 @@ async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<AccountId, Us
         return Ok(if is_there { Ok(id) } else { Err(UserError::Unknown(who.to_owned())) });
     }
     // Tombstones only by their id: their name may be somebody else's by now.
-    let sql = "select account from resource where organization = $1 and id = $2 and account is not null \
+    let sql = format!(
+        "{DIRECTORIES} \
+               select r.account from place p cross join resource r \
+               where r.organization = $1 and r.directory = p.directory and r.id = $2 and r.account is not null \
                union \
-               select r.account from attr t \
-               join resource r on r.organization = t.organization and r.directory = t.directory and r.rid = t.rid \
-               where t.organization = $1 and t.kind = 'User' and t.path = 'userName' and t.value = $3 \
+               select r.account from place p cross join attr t cross join resource r \
+               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
+                 and t.path = 'userName' and t.value = $3 \
+                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
                  and r.deleted is null and r.account is not null \
                union \
                select l.account from link l \
                join account a on a.organization = l.organization and a.id = l.account \
-               where l.organization = $1 and l.subject = $2 and a.directory is null";
-    let mut found = accounts(&tx.rows(sql, &[org.into(), who.into(), fold::same(who).into()]).await?)?;
+               where l.organization = $1 and l.subject = $2 and a.directory is null"
+    );
+    let mut found =
+        accounts(&tx.rows(AssertSqlSafe(sql), &[org.into(), who.into(), fold::same(who).into()]).await?)?;
     // Also where a user has the name: people of before there was a directory, or of after, are somebody else to an order
     // that ends sessions.
     found.extend(by_address(tx, org, who).await?);

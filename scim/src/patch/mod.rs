@@ -8,17 +8,21 @@
 mod add;
 mod elements;
 mod read;
+mod references;
 mod remove;
 mod repeat;
 mod replace;
 mod target;
 
+use portcullis_policy::ResourceId;
 use serde_json::{Map, Value};
 
 use crate::conform;
 use crate::error::ScimError;
 use crate::resource::{Record, Resource, is_empty};
 use crate::schema::{AttributePath, Schemas};
+
+use references::References;
 
 pub use read::MAX_OPERATIONS;
 pub(crate) use target::{Place, Target};
@@ -49,7 +53,11 @@ impl Patch {
     /// where the result is no valid resource. Nothing is applied then.
     pub fn apply(&self, schemas: &Schemas, before: &Record) -> Result<Resource, ScimError> {
         let mut tree = before.resource.tree.clone();
+        let mut references = References::default();
         for operation in &self.operations {
+            if references.apply(&mut tree, operation)? {
+                continue;
+            }
             match operation {
                 Operation::Add(target, value) => add::apply(&mut tree, target, value)?,
                 Operation::Replace(target, value) => replace::apply(&mut tree, target, value)?,
@@ -57,10 +65,28 @@ impl Patch {
                 Operation::Repeat(path, value) => repeat::check(before, path, value)?,
             }
         }
+        references.put_back(&mut tree);
         tree.retain(|_, value| !is_empty(value));
         let after = Resource::new(before.resource.kind(), tree);
         conform::complete(schemas, &after)?;
         Ok(after)
+    }
+
+    /// The ids of the members that it adds or sets.
+    pub(crate) fn members(&self) -> Vec<ResourceId> {
+        let written = self.operations.iter().filter_map(|operation| match operation {
+            Operation::Add(target, value) | Operation::Replace(target, value)
+                if target.path.attribute().name.as_ref() == "members" =>
+            {
+                Some(value)
+            }
+            _ => None,
+        });
+        let elements = written.flat_map(|value| match value {
+            Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        });
+        elements.filter_map(|element| element.get("value")?.as_str()).map(ResourceId::new).collect()
     }
 
     /// Whether it may leave a user inactive: some operation sets `active` to anything but true, or removes it.

@@ -160,7 +160,7 @@ impl Directory {
         let at = at.ok_or_else(|| ScimError::NotFound { kind, id: id.clone() })?;
         let before = self.record(&self.resources[at]);
         let version = before.meta.version;
-        if write.if_match.as_ref().is_some_and(|condition| !condition.admits(version)) {
+        if write.if_match.as_ref().is_some_and(|condition| !condition.admits(version, &before.groups)) {
             return Err(ScimError::PreconditionFailed { version: version.to_string() });
         }
         let mut after = match &write.act {

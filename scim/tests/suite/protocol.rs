@@ -57,6 +57,39 @@ fn versions_guard_writes() {
 }
 
 #[test]
+fn a_users_etag_changes_with_the_groups_that_are_shown() {
+    let (mut at, [a, ..]) = three();
+    let path = format!("/Users/{a}");
+    let tag = |at: &mut Directory, query: &str| {
+        let answer = at.get(&format!("{path}{query}"));
+        let tag = answer.headers["etag"].to_str().expect("a tag").to_owned();
+        if query.is_empty() {
+            assert_eq!(answer.body["meta"]["version"], tag.as_str());
+        }
+        tag
+    };
+    let alone = tag(&mut at, "");
+    let group = json!({ "schemas": [GROUP], "displayName": "G", "members": [{ "value": a }] });
+    let group = at.post("/Groups", group).id();
+    let inside = tag(&mut at, "");
+    assert_ne!(alone, inside);
+    assert_eq!(tag(&mut at, "?excludedAttributes=groups"), alone, "what is not shown changes nothing");
+    at.patch(&format!("/Groups/{group}"), json!([{ "op": "replace", "path": "displayName", "value": "H" }]));
+    let renamed = tag(&mut at, "");
+    assert_ne!(inside, renamed, "the name is shown too");
+
+    let known =
+        |at: &mut Directory, tag: &str| at.call("GET", &path, &[("if-none-match", tag)], Value::Null).status;
+    assert_eq!((known(&mut at, &renamed), known(&mut at, &inside), known(&mut at, &alone)), (304, 200, 200));
+    let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                       "Operations": [{ "op": "replace", "path": "title", "value": "x" }] });
+    let write =
+        |at: &mut Directory, tag: &str| at.call("PATCH", &path, &[("if-match", tag)], body.clone()).status;
+    assert_eq!(write(&mut at, &inside), 412);
+    assert_eq!(write(&mut at, &renamed), 200);
+}
+
+#[test]
 fn discovery_tells_the_truth() {
     let mut at = Directory::new();
     let config = at.get("/ServiceProviderConfig").body;

@@ -1,4 +1,5 @@
-//! Reading: one resource, or a page of those that match, in the order they were made.
+//! Reading: one resource, or a page of those that match, in the order they were made. A page ends early where its
+//! members or memberships become many (RFC 7644 §3.4.2.4 lets a page be smaller than what was asked for).
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
 use portcullis_scim::{Outcome, Page, Projection, Query, Record, ResourceKind, ScimError, Search, Selection};
@@ -9,6 +10,11 @@ use crate::engine::Tx;
 use crate::filter::Condition;
 use crate::resource::{Place, Stored, by_id};
 use crate::{Store, StoreError, member};
+
+/// As many members of groups, or memberships of users, as a page holds; one resource is always whole.
+const PAGE_HOLDS: usize = 20_000;
+/// As many users or groups as are looked at together for that.
+const LOOKED_AT: usize = 50;
 
 impl Store {
     /// Answers one SCIM query from one snapshot. Attributes that come from other tables are left out where the
@@ -22,7 +28,7 @@ impl Store {
         directory: DirectoryId,
         query: &Query,
     ) -> Result<Answer, StoreError> {
-        let mut tx = self.engine.snapshot().await?;
+        let mut tx = self.engine.listing().await?;
         let place = Place { org, directory };
         match &query.selection {
             Selection::One(id) => one(&mut tx, place, query.kind, id, &query.projection).await,
@@ -84,29 +90,83 @@ async fn page(
     })))
 }
 
-/// Adds what other tables hold: a user's groups, a group's members.
+/// Adds what other tables hold: a user's groups, a group's members. Ends where they become too many.
 async fn records(
     tx: &mut Tx,
     place: Place,
     kind: ResourceKind,
-    stored: Vec<Stored>,
+    mut stored: Vec<Stored>,
     projection: &Projection,
 ) -> Result<Vec<Record>, StoreError> {
-    let rids: Vec<i64> = stored.iter().map(|stored| stored.rid).collect();
-    let mut groups = match kind {
-        ResourceKind::User if projection.wants("groups") => member::memberships(tx, place, &rids).await?,
-        _ => Default::default(),
-    };
-    let mut members = match kind {
-        ResourceKind::Group if projection.wants("members") => member::members(tx, place, &rids).await?,
-        _ => Default::default(),
-    };
-    let whole = |mut stored: Stored| {
-        if let Some(members) = members.remove(&stored.rid) {
-            stored.resource.set_members(members.into_iter().map(|member| member.member));
+    let with_groups = kind == ResourceKind::User && projection.wants("groups");
+    let with_members = kind == ResourceKind::Group && projection.wants("members");
+    let mut records = Vec::with_capacity(stored.len());
+    let mut room = PAGE_HOLDS;
+    while !stored.is_empty() && (room > 0 || records.is_empty()) {
+        let rest = stored.split_off(stored.len().min(LOOKED_AT));
+        let mut part = std::mem::replace(&mut stored, rest);
+        let rids: Vec<i64> = part.iter().map(|stored| stored.rid).collect();
+        let mut groups = Default::default();
+        let mut members = Default::default();
+        if with_groups {
+            groups = member::memberships(tx, place, &rids).await?;
         }
-        let groups = groups.remove(&stored.rid).unwrap_or_default();
-        Record { id: stored.id, resource: stored.resource, meta: stored.meta, groups }
-    };
-    Ok(stored.into_iter().map(whole).collect())
+        if with_members {
+            let sizes = member::sizes(tx, place, &rids).await?;
+            let size_of = |rid: &i64| sizes.get(rid).copied().unwrap_or_default();
+            let fitting = fitting(rids.iter().map(size_of), &mut room, records.is_empty());
+            part.truncate(fitting);
+            members = member::members(tx, place, &rids[..fitting]).await?;
+        } else {
+            let fitting = fitting(
+                rids.iter().map(|rid| groups.get(rid).map_or(0, Vec::len)),
+                &mut room,
+                records.is_empty(),
+            );
+            part.truncate(fitting);
+        }
+        records.extend(part.into_iter().map(|mut stored| {
+            if let Some(members) = members.remove(&stored.rid) {
+                stored.resource.set_members(members.into_iter().map(|member: member::InGroup| member.member));
+            }
+            let groups = groups.remove(&stored.rid).unwrap_or_default();
+            Record { id: stored.id, resource: stored.resource, meta: stored.meta, groups }
+        }));
+    }
+    Ok(records)
+}
+
+/// How many of these, from the front, fit into the room that is left, which shrinks by them. It is used up by the first
+/// that does not fit. The first of a page always does.
+fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize, is_first: bool) -> usize {
+    let mut fitting = 0;
+    for size in sizes {
+        if size > *room && !(is_first && fitting == 0) {
+            *room = 0;
+            break;
+        }
+        *room = room.saturating_sub(size);
+        fitting += 1;
+    }
+    fitting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitting;
+
+    #[test]
+    fn a_page_holds_what_fits_and_at_least_one() {
+        let cut = |sizes: &[usize], room: usize, is_first: bool| {
+            let mut room = room;
+            (fitting(sizes.iter().copied(), &mut room, is_first), room)
+        };
+        assert_eq!(cut(&[3, 4, 3], 10, true), (3, 0));
+        assert_eq!(cut(&[3, 4, 4], 10, true), (2, 0), "the third does not fit");
+        assert_eq!(cut(&[3, 8, 1], 10, true), (1, 0), "nothing is left out between two");
+        assert_eq!(cut(&[50], 10, true), (1, 0), "one is always whole");
+        assert_eq!(cut(&[50, 1], 10, true), (1, 0));
+        assert_eq!(cut(&[50], 10, false), (0, 0));
+        assert_eq!(cut(&[0, 0], 10, false), (2, 10));
+    }
 }

@@ -2,9 +2,12 @@
 //! roles are bound to names, so a new name concerns everybody in the group.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use portcullis_policy::ResourceId;
-use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, ScimType, Version, Write};
+use portcullis_scim::{
+    Act, Outcome, Record, Resource, ResourceKind, Schemas, ScimError, ScimType, Version, Write,
+};
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -23,10 +26,17 @@ pub(super) struct Plan {
     version: Version,
     /// Without members.
     after: Resource,
-    /// All of them, afterwards.
-    members: Vec<InGroup>,
+    /// With all of them, as it is answered.
+    whole: Resource,
     added: Vec<InGroup>,
     removed: Vec<i64>,
+}
+
+/// What a write of a group came to within its transaction.
+pub(super) enum Turn {
+    Done(Committed<Answer>),
+    /// The group is no longer what the plan was made for, and nothing was written.
+    Stale,
 }
 
 impl Desk<'_> {
@@ -55,71 +65,88 @@ impl Desk<'_> {
         log.seal(tx, Ok(Outcome::Created(record(stored, members)))).await
     }
 
-    /// PUT and PATCH. `plan` was made before the writer was taken; where the group has changed since, or there is
-    /// none, it is made here.
+    /// PUT and PATCH. `plan` was made before the writer was taken. Where the group has changed since, or there is none,
+    /// it is made here, or with `may_wait` once more outside.
     pub(super) async fn change_group(
         &self,
         tx: &mut Tx,
         id: &ResourceId,
-        write: &Write,
+        write: &Arc<Write>,
         plan: Option<Plan>,
-    ) -> Result<Committed<Answer>, StoreError> {
+        may_wait: bool,
+    ) -> Result<Turn, StoreError> {
         let stored = resource::by_id(tx, self.place, GROUP, id).await?;
         let is_fresh =
             |plan: &Plan| stored.as_ref().is_some_and(|stored| stored.meta.version == plan.version);
         let plan = match plan.filter(is_fresh) {
             Some(plan) => Ok(plan),
+            None if may_wait && stored.is_some() => return Ok(Turn::Stale),
             None => self.plan_group(tx, id, write).await?,
         };
         let (plan, stored) = match (plan, stored) {
             (Ok(plan), Some(stored)) => (plan, stored),
-            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await,
-            (_, None) => return unchanged(tx, Err(not_found(id))).await,
+            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await.map(Turn::Done),
+            (_, None) => return unchanged(tx, Err(not_found(id))).await.map(Turn::Done),
         };
         if plan.added.is_empty() && plan.removed.is_empty() && plan.after == stored.resource {
-            return unchanged(tx, Ok(Outcome::Changed(record(stored, plan.members)))).await;
+            let answer = Ok(Outcome::Changed(whole(stored, plan.whole)));
+            return unchanged(tx, answer).await.map(Turn::Done);
         }
         if let Some(refusal) = self.taken(tx, &plan.after, Some(stored.rid)).await? {
-            return unchanged(tx, Err(refusal)).await;
+            return unchanged(tx, Err(refusal)).await.map(Turn::Done);
         }
         // Whoever is to be added may have been removed since the plan was made.
         let added: Vec<ResourceId> = plan.added.iter().map(|added| added.member.id.clone()).collect();
         if let Err(refusal) = self.members(tx, &added, Vec::new()).await? {
-            return unchanged(tx, Err(refusal)).await;
+            return unchanged(tx, Err(refusal)).await.map(Turn::Done);
         }
-        self.update_group(tx, stored, plan).await
+        self.update_group(tx, stored, plan).await.map(Turn::Done)
     }
 
-    /// What a PUT or a PATCH will do, from any snapshot: with thousands of members this is the long part of it.
+    /// What a PUT or a PATCH will do, from any snapshot. With thousands of members this is the long part of it, so it
+    /// is worked out beside the threads that serve.
     pub(super) async fn plan_group(
         &self,
         tx: &mut Tx,
         id: &ResourceId,
-        write: &Write,
+        write: &Arc<Write>,
     ) -> Result<Result<Plan, ScimError>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
             return Ok(Err(not_found(id)));
         };
         let version = stored.meta.version;
-        if let Err(refusal) = precondition(write, version) {
+        if let Err(refusal) = precondition(write, version, &[]) {
             return Ok(Err(refusal));
         }
         let had =
             member::members(tx, self.place, &[stored.rid]).await?.remove(&stored.rid).unwrap_or_default();
-        let mut after = match self.group_after(write, &record(stored, had.clone())) {
-            Ok(after) => after,
+        let (schemas, write) = (self.schemas.clone(), write.clone());
+        let wanted = aside(move || {
+            let before = record(stored, had.clone());
+            let mut after = group_after(&schemas, &write, &before)?;
+            let ids = after.take_members();
+            Ok((after, ids, had))
+        })
+        .await?;
+        let (after, ids, had) = match wanted {
+            Ok(wanted) => wanted,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let ids = after.take_members();
-        let wanted: HashSet<&ResourceId> = ids.iter().collect();
-        let removed = had.iter().filter(|had| !wanted.contains(&had.member.id)).map(|had| had.rid).collect();
-        let had_rids: HashSet<i64> = had.iter().map(|had| had.rid).collect();
-        let members = match self.members(tx, &ids, had).await? {
-            Ok(members) => members,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let added = members.iter().filter(|member| !had_rids.contains(&member.rid)).cloned().collect();
-        Ok(Ok(Plan { version, after, members, added, removed }))
+        let known: HashSet<&ResourceId> = had.iter().map(|had| &had.member.id).collect();
+        let new: Vec<ResourceId> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
+        drop(known);
+        let found = member::find(tx, self.place, &new).await?;
+        aside(move || {
+            let wanted: HashSet<&ResourceId> = ids.iter().collect();
+            let removed =
+                had.iter().filter(|had| !wanted.contains(&had.member.id)).map(|had| had.rid).collect();
+            let added = found.clone();
+            let members = arranged(&ids, had.into_iter().chain(found))?;
+            let mut whole = after.clone();
+            whole.set_members(members.into_iter().map(|member| member.member));
+            Ok(Plan { version, after, whole, added, removed })
+        })
+        .await
     }
 
     async fn update_group(
@@ -128,7 +155,7 @@ impl Desk<'_> {
         mut stored: Stored,
         plan: Plan,
     ) -> Result<Committed<Answer>, StoreError> {
-        let Plan { after, members, removed, .. } = plan;
+        let Plan { after, whole: answer, removed, .. } = plan;
         let added: Vec<i64> = plan.added.iter().map(|added| added.rid).collect();
         let mut log = self.log();
         let mut changed = changed_attributes(&stored.resource, &after);
@@ -147,7 +174,7 @@ impl Desk<'_> {
         }
         let detail = json!({ "changed": changed, "added": added.len(), "removed": removed.len() });
         log.did("group.updated", stored.id.as_str(), None, detail);
-        log.seal(tx, Ok(Outcome::Changed(record(stored, members)))).await
+        log.seal(tx, Ok(Outcome::Changed(whole(stored, answer)))).await
     }
 
     /// DELETE: for good. A group is nobody, so nothing of it has to be remembered.
@@ -160,7 +187,7 @@ impl Desk<'_> {
         let Some(stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
             return unchanged(tx, Err(not_found(id))).await;
         };
-        if let Err(refusal) = precondition(write, stored.meta.version) {
+        if let Err(refusal) = precondition(write, stored.meta.version, &[]) {
             return unchanged(tx, Err(refusal)).await;
         }
         let mut log = self.log();
@@ -171,14 +198,6 @@ impl Desk<'_> {
         log.seal(tx, Ok(Outcome::Deleted)).await
     }
 
-    fn group_after(&self, write: &Write, before: &Record) -> Result<Resource, ScimError> {
-        match &write.act {
-            Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
-            Act::Patch(_, _, patch) => patch.apply(self.schemas, before),
-            Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
-        }
-    }
-
     /// The members with these ids, in the order they were made: those the group `had`, and others of the directory.
     async fn members(
         &self,
@@ -186,28 +205,11 @@ impl Desk<'_> {
         ids: &[ResourceId],
         had: Vec<InGroup>,
     ) -> Result<Result<Vec<InGroup>, ScimError>, StoreError> {
-        let mut known: HashMap<ResourceId, InGroup> =
-            had.into_iter().map(|had| (had.member.id.clone(), had)).collect();
-        let new: Vec<ResourceId> = ids.iter().filter(|id| !known.contains_key(*id)).cloned().collect();
-        for found in member::find(tx, self.place, &new).await? {
-            known.insert(found.member.id.clone(), found);
-        }
-        let mut members = Vec::with_capacity(ids.len());
-        for (n, id) in ids.iter().enumerate() {
-            match known.remove(id) {
-                Some(member) => members.push(member),
-                None => {
-                    let detail = format!(
-                        "members: number {} of {} names no user or group of this directory",
-                        n + 1,
-                        ids.len()
-                    );
-                    return Ok(Err(ScimError::invalid(ScimType::InvalidValue, detail)));
-                }
-            }
-        }
-        members.sort_unstable_by_key(|member| member.rid);
-        Ok(Ok(members))
+        let known: HashSet<&ResourceId> = had.iter().map(|had| &had.member.id).collect();
+        let new: Vec<ResourceId> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
+        drop(known);
+        let found = member::find(tx, self.place, &new).await?;
+        Ok(arranged(ids, had.into_iter().chain(found)))
     }
 
     /// Everybody at or below these rows has their groups read again.
@@ -215,6 +217,44 @@ impl Desk<'_> {
         log.reconsider(member::accounts_below(tx, self.place, rids, RECONSIDERED_SINGLY + 1).await?);
         Ok(())
     }
+}
+
+/// What a PUT or a PATCH makes of a group, its members included.
+fn group_after(schemas: &Schemas, write: &Write, before: &Record) -> Result<Resource, ScimError> {
+    match &write.act {
+        Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
+        Act::Patch(_, _, patch) => patch.apply(schemas, before),
+        Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
+    }
+}
+
+/// The members with these ids, in the order they were made.
+fn arranged(ids: &[ResourceId], known: impl Iterator<Item = InGroup>) -> Result<Vec<InGroup>, ScimError> {
+    let mut known: HashMap<ResourceId, InGroup> =
+        known.map(|member| (member.member.id.clone(), member)).collect();
+    let mut members = Vec::with_capacity(ids.len());
+    for (n, id) in ids.iter().enumerate() {
+        let Some(member) = known.remove(id) else {
+            let detail = format!(
+                "members: number {} of {} names no user or group of this directory",
+                n + 1,
+                ids.len()
+            );
+            return Err(ScimError::invalid(ScimType::InvalidValue, detail));
+        };
+        members.push(member);
+    }
+    members.sort_unstable_by_key(|member| member.rid);
+    Ok(members)
+}
+
+/// Has something computed on a thread that may be busy for long.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Panicked)
+}
+
+fn whole(stored: Stored, resource: Resource) -> Record {
+    Record { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
 }
 
 fn record(stored: Stored, members: Vec<InGroup>) -> Record {

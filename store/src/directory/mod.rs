@@ -6,21 +6,46 @@
 
 mod find;
 mod group;
+mod turns;
 mod user;
 
-use portcullis_policy::{DirectoryId, OrgId, Timestamp};
-use portcullis_scim::{Act, Outcome, Resource, ResourceKind, Schemas, ScimError, Version, Write};
-use portcullis_session::Committed;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
-use self::group::Plan;
+use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId, Timestamp};
+use portcullis_scim::{
+    Act, Membership, Outcome, Resource, ResourceKind, Schemas, ScimError, Tag, Version, Write,
+};
+use portcullis_session::Committed;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+pub(crate) use self::turns::Turns;
+
+use self::group::{Plan, Turn};
 use crate::engine::Tx;
-use crate::log::{Log, Origin};
+use crate::log::{Log, Origin, unchanged};
 use crate::resource::{self, Place};
 use crate::writer::Lane;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, member};
 
 /// What the client is told: an outcome or a refusal of SCIM's.
 pub type Answer = Result<Outcome, ScimError>;
+
+/// What a write came to.
+#[derive(Debug)]
+pub struct Written {
+    /// What the client is told.
+    pub answer: Answer,
+    /// How many live sessions it ended.
+    pub sessions: u32,
+}
+
+/// How long a group write that takes away waits for others that change the same group; then it goes beside them.
+const TURN: Duration = Duration::from_millis(300);
+/// How often a plan that came too late is made anew outside the writer.
+const ROUNDS: u32 = 3;
 
 impl Store {
     /// Carries out one SCIM write. The answer is inside: also a refusal may have to be enforced before it is told,
@@ -35,30 +60,124 @@ impl Store {
         write: &Write,
         origin: &Origin,
         now: Timestamp,
-    ) -> Result<Committed<Answer>, StoreError> {
-        let place = Place { org, directory };
-        let lane = if write.takes_away() { Lane::Removal } else { Lane::Ordinary };
-        let plan = self.plan(place, write, origin, now).await;
-        let (write, origin, schemas) = (write.clone(), origin.clone(), self.schemas.clone());
+    ) -> Result<Committed<Written>, StoreError> {
+        let takes_away = write.takes_away();
+        let lane = if takes_away { Lane::Removal } else { Lane::Ordinary };
+        let asked = Arc::new(Asked {
+            place: Place { org, directory },
+            write: Arc::new(write.clone()),
+            schemas: self.schemas.clone(),
+            origin: origin.clone(),
+            now,
+        });
+        let Some(group) = asked.changed_group() else {
+            return match self.write_planned(lane, &asked, None, false).await? {
+                Some(committed) => Ok(committed),
+                None => Err(StoreError::Panicked), // only a group is planned, so nothing else is ever stale
+            };
+        };
+        let turn = self.turns.take((org, directory, group.clone()));
+        let _turn = if takes_away { timeout(TURN, turn).await.ok() } else { Some(turn.await) };
+        for round in 1.. {
+            let plan = match self.plan(&asked, group.clone(), takes_away).await {
+                Some(Ok(plan)) => Some(plan),
+                Some(Err(refused)) => return Ok(refused),
+                None => None,
+            };
+            // A removal is not sent back: better a plan in the writer than a removal that waits.
+            let may_wait = !takes_away && round < ROUNDS;
+            if let Some(committed) = self.write_planned(lane, &asked, plan, may_wait).await? {
+                return Ok(committed);
+            }
+        }
+        Err(StoreError::Panicked) // the last round is not sent back
+    }
+
+    /// None where the plan came too late.
+    async fn write_planned(
+        &self,
+        lane: Lane,
+        asked: &Arc<Asked>,
+        plan: Option<Plan>,
+        may_wait: bool,
+    ) -> Result<Option<Committed<Written>>, StoreError> {
+        let asked = asked.clone();
         self.write_in(lane, move |tx| {
             Box::pin(async move {
-                let desk = Desk { place, schemas: &schemas, origin: &origin, now };
-                desk.write(tx, &write, plan).await
+                let ended = AtomicU32::new(0);
+                let turn = asked.desk(&ended).write(tx, &asked.write, plan, may_wait).await?;
+                let written = |answer| Written { answer, sessions: ended.into_inner() };
+                Ok(match turn {
+                    Turn::Done(committed) => Some(committed.map(written)),
+                    Turn::Stale => None,
+                })
             })
         })
         .await
     }
 
-    /// Compares a group's members with what is asked before the writer is taken, which others wait for. Where that
-    /// cannot be done, or comes to a refusal, the transaction finds out by itself.
-    async fn plan(&self, place: Place, write: &Write, origin: &Origin, now: Timestamp) -> Option<Plan> {
-        let (ResourceKind::Group, Act::Replace(id, _) | Act::Patch(_, id, _)) = (write.kind(), &write.act)
-        else {
-            return None;
+    /// Compares a group's members with what is asked before the writer is taken, which others wait for, and on a thread
+    /// of its own. `Err` is a refusal, as of a snapshot; `None` where it could not be done: the transaction finds out.
+    async fn plan(
+        &self,
+        asked: &Arc<Asked>,
+        group: ResourceId,
+        is_removal: bool,
+    ) -> Option<Result<Plan, Committed<Written>>> {
+        let (engine, asked, runtime) = (self.engine.clone(), asked.clone(), Handle::current());
+        let planning = async move {
+            let tx = if is_removal { engine.snapshot().await } else { engine.listing().await };
+            let mut tx = tx.ok()?;
+            let ended = AtomicU32::new(0);
+            match asked.desk(&ended).plan_group(&mut tx, &group, &asked.write).await.ok()? {
+                Ok(plan) => Some(Ok(plan)),
+                Err(refusal) => {
+                    let refused = Written { answer: Err(refusal), sessions: 0 };
+                    Some(Err(unchanged(&mut tx, refused).await.ok()?))
+                }
+            }
         };
-        let desk = Desk { place, schemas: &self.schemas, origin, now };
-        let mut tx = self.engine.snapshot().await.ok()?;
-        desk.plan_group(&mut tx, id, write).await.ok()?.ok()
+        tokio::task::spawn_blocking(move || runtime.block_on(planning)).await.ok()?
+    }
+
+    /// The accounts that a write on a group may concern: whoever is in the group, and whom the write names.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn concerned(
+        &self,
+        org: OrgId,
+        directory: DirectoryId,
+        write: &Write,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let mut ids = write.members();
+        ids.extend(write.id().cloned());
+        let mut tx = self.engine.snapshot().await?;
+        member::accounts_around(&mut tx, Place { org, directory }, &ids).await
+    }
+}
+
+/// One write as it was asked for, for the threads and transactions it goes through.
+struct Asked {
+    place: Place,
+    write: Arc<Write>,
+    schemas: Arc<Schemas>,
+    origin: Origin,
+    now: Timestamp,
+}
+
+impl Asked {
+    fn desk<'a>(&'a self, ended: &'a AtomicU32) -> Desk<'a> {
+        let Self { place, schemas, origin, now, .. } = self;
+        Desk { place: *place, schemas, origin, now: *now, ended }
+    }
+
+    /// The group whose members are compared.
+    fn changed_group(&self) -> Option<ResourceId> {
+        match (self.write.kind(), &self.write.act) {
+            (ResourceKind::Group, Act::Replace(id, _) | Act::Patch(_, id, _)) => Some(id.clone()),
+            _ => None,
+        }
     }
 }
 
@@ -66,29 +185,33 @@ impl Store {
 #[derive(Clone, Copy)]
 pub(crate) struct Desk<'a> {
     pub(crate) place: Place,
-    pub(crate) schemas: &'a Schemas,
+    pub(crate) schemas: &'a Arc<Schemas>,
     pub(crate) origin: &'a Origin,
     pub(crate) now: Timestamp,
+    /// How many live sessions it ends.
+    pub(crate) ended: &'a AtomicU32,
 }
 
 impl Desk<'_> {
     async fn write(
         &self,
         tx: &mut Tx,
-        write: &Write,
+        write: &Arc<Write>,
         plan: Option<Plan>,
-    ) -> Result<Committed<Answer>, StoreError> {
+        may_wait: bool,
+    ) -> Result<Turn, StoreError> {
         use ResourceKind::{Group, User};
-        match (write.kind(), &write.act) {
-            (User, Act::Create(resource)) => self.create_user(tx, resource).await,
-            (Group, Act::Create(resource)) => self.create_group(tx, resource).await,
-            (User, Act::Delete(_, id)) => self.delete_user(tx, id, write).await,
-            (Group, Act::Delete(_, id)) => self.delete_group(tx, id, write).await,
-            (User, Act::Replace(id, _) | Act::Patch(_, id, _)) => self.change_user(tx, id, write).await,
+        let committed = match (write.kind(), &write.act) {
+            (User, Act::Create(resource)) => self.create_user(tx, resource).await?,
+            (Group, Act::Create(resource)) => self.create_group(tx, resource).await?,
+            (User, Act::Delete(_, id)) => self.delete_user(tx, id, write).await?,
+            (Group, Act::Delete(_, id)) => self.delete_group(tx, id, write).await?,
+            (User, Act::Replace(id, _) | Act::Patch(_, id, _)) => self.change_user(tx, id, write).await?,
             (Group, Act::Replace(id, _) | Act::Patch(_, id, _)) => {
-                self.change_group(tx, id, write, plan).await
+                return self.change_group(tx, id, write, plan, may_wait).await;
             }
-        }
+        };
+        Ok(Turn::Done(committed))
     }
 
     fn log(&self) -> Log {
@@ -117,11 +240,12 @@ impl Desk<'_> {
     }
 }
 
-/// The refusal where the resource is not of a version that the write names.
-fn precondition(write: &Write, version: Version) -> Result<(), ScimError> {
+/// The refusal where the resource is not of a version that the write names, or its user no longer in these groups.
+fn precondition(write: &Write, version: Version, groups: &[Membership]) -> Result<(), ScimError> {
     match &write.if_match {
-        Some(condition) if !condition.admits(version) => {
-            Err(ScimError::PreconditionFailed { version: version.to_string() })
+        Some(condition) if !condition.admits(version, groups) => {
+            let tag = Tag { version, groups: Membership::digest(groups) };
+            Err(ScimError::PreconditionFailed { version: tag.to_string() })
         }
         _ => Ok(()),
     }

@@ -1,5 +1,7 @@
 //! Writing users. Each is an account too, so each write says what it means for access.
 
+use std::sync::atomic::Ordering;
+
 use portcullis_policy::{AccountId, Change, ResourceId};
 use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, Write};
 use portcullis_session::Committed;
@@ -10,7 +12,7 @@ use crate::barred::Word;
 use crate::engine::Tx;
 use crate::log::{Log, still_out, unchanged};
 use crate::resource::{self, Stored};
-use crate::{StoreError, account, attr, barred, link, member};
+use crate::{StoreError, account, attr, barred, link, member, session};
 
 const USER: ResourceKind = ResourceKind::User;
 
@@ -66,10 +68,10 @@ impl Desk<'_> {
         if stored.deleted.is_some() {
             return self.revive_user(tx, stored, write).await;
         }
-        if let Err(refusal) = precondition(write, stored.meta.version) {
+        let before = self.user_record(tx, &stored).await?;
+        if let Err(refusal) = precondition(write, stored.meta.version, &before.groups) {
             return self.settle(tx, &stored, Err(refusal)).await;
         }
-        let before = self.user_record(tx, &stored).await?;
         let after = match self.after(write, &before) {
             Ok(after) => after,
             Err(refusal) => return self.settle(tx, &stored, Err(refusal)).await,
@@ -96,7 +98,11 @@ impl Desk<'_> {
         if stored.deleted.is_some() {
             return self.settle(tx, &stored, Err(not_found(id))).await;
         }
-        if let Err(refusal) = precondition(write, stored.meta.version) {
+        let in_groups = match write.if_match {
+            Some(_) => self.user_record(tx, &stored).await?.groups,
+            None => Vec::new(),
+        };
+        if let Err(refusal) = precondition(write, stored.meta.version, &in_groups) {
             return self.settle(tx, &stored, Err(refusal)).await;
         }
         let org = self.place.org;
@@ -107,6 +113,7 @@ impl Desk<'_> {
         barred::bar(tx, org, account, Word::Removed, self.now).await?;
         link::remove(tx, org, account).await?;
         account::set_active(tx, org, account, false).await?;
+        self.ends(tx, account).await?;
         let generation = account::raise(tx, org, account).await?;
         let mut log = self.log();
         log.did("user.deleted", id.as_str(), Some(account), json!({ "groups": groups }));
@@ -131,7 +138,7 @@ impl Desk<'_> {
         if !revives {
             return self.settle(tx, &tombstone, gone).await;
         }
-        if let Err(refusal) = precondition(write, tombstone.meta.version) {
+        if let Err(refusal) = precondition(write, tombstone.meta.version, &before.groups) {
             return self.settle(tx, &tombstone, Err(refusal)).await;
         }
         if let Some(refusal) = self.taken(tx, &revived, None).await? {
@@ -187,6 +194,7 @@ impl Desk<'_> {
             }
         }
         if is_another || (was_active && !is_active) {
+            self.ends(tx, account).await?;
             let generation = account::raise(tx, org, account).await?;
             log.change(Change::Out(account, generation));
         } else if !is_active {
@@ -204,6 +212,15 @@ impl Desk<'_> {
         log.did(kind, stored.id.as_str(), Some(account), json!({ "changed": changed }));
         let record = self.user_record(tx, &stored).await?;
         log.seal(tx, Ok(Outcome::Changed(record))).await
+    }
+
+    /// Counts the sessions that a raised generation is about to end.
+    async fn ends(&self, tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+        let args = [self.place.org.into(), account.into()];
+        let condition = "s.organization = $2 and s.account = $3";
+        let live = session::count_live(tx, condition, &args, self.now).await?;
+        self.ended.fetch_add(live, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Answers without having changed anything. A user who is inactive or gone is named all the same (R5).

@@ -3,6 +3,7 @@
 
 use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
+use sqlx::AssertSqlSafe;
 
 use super::hint::hint;
 use super::refusal::Refusal;
@@ -10,7 +11,7 @@ use super::{Claims, Link, LinkTo, SignIn, Verdict, is_listed, refuse};
 use crate::StoreError;
 use crate::account::{self, Account, directory_id};
 use crate::engine::Tx;
-use crate::resource::{self, Place};
+use crate::resource::{self, DIRECTORIES, Place};
 
 /// As many users are looked at for a hint.
 const HINTED_FROM: i64 = 40;
@@ -62,11 +63,15 @@ async fn candidates(
         LinkTo::UserName => ("userName", fold::same(value)),
         LinkTo::Email => ("emails.value", fold::same(value)),
     };
-    let sql = "select distinct r.directory, r.account from attr t \
-               join resource r on r.organization = t.organization and r.directory = t.directory and r.rid = t.rid \
-               where t.organization = $1 and t.kind = 'User' and t.path = $2 and t.value = $3 \
-                 and r.deleted is null and r.account is not null";
-    let rows = tx.rows(sql, &[org.into(), path.into(), key.into()]).await?;
+    let sql = format!(
+        "{DIRECTORIES} \
+               select distinct r.directory, r.account from place p cross join attr t cross join resource r \
+               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
+                 and t.path = $2 and t.value = $3 \
+                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
+                 and r.deleted is null and r.account is not null"
+    );
+    let rows = tx.rows(AssertSqlSafe(sql), &[org.into(), path.into(), key.into()]).await?;
     rows.iter().map(|row| Ok((directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
 }
 

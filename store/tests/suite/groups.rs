@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 use portcullis_policy::{AccountId, Change};
-use portcullis_scim::{Outcome, ResourceKind, ScimError, ScimType};
+use portcullis_scim::{Outcome, Request, ResourceKind, ScimError, ScimType};
 use portcullis_store::{NewUser, Origin};
 use serde_json::{Value, json};
 
@@ -191,6 +191,56 @@ async fn members_carry_what_they_are() {
     let page = rig.list(&format!("/Groups?filter=members.value%20eq%20%22{}%22", alice.id)).await;
     assert_eq!(page.records[0].id, outer.id);
     assert_eq!(page.records[0].resource.kind(), ResourceKind::Group);
+}
+
+#[tokio::test]
+async fn a_write_concerns_the_group_and_whom_it_names_alone() {
+    let rig = Rig::new().await;
+    let mut people = Vec::new();
+    for name in ["alice", "bob", "carol", "dave"] {
+        let id = rig.add_user(name).await.id;
+        people.push((id, account(&rig, name).await));
+    }
+    let [(alice, a), (bob, b), (carol, c), _] = people.as_slice() else { panic!() };
+    let inner = rig.add_group("inner", &[alice]).await;
+    let other = rig.add_group("other", &[bob]).await;
+    let crew = rig.add_group("crew", &[&inner.id]).await;
+    let concerned = async |operations: Value| {
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let Request::Write(write) = rig.read("PATCH", &group_path(&crew), None, &body) else { panic!() };
+        rig.store.concerned(ORG, HERE, &write).await.unwrap().into_iter().collect::<HashSet<_>>()
+    };
+    let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", inner.id) }]);
+    assert_eq!(concerned(remove).await, HashSet::from([*a]));
+    let add = json!([{ "op": "add", "path": "members", "value": [{ "value": carol.as_str() }, { "value": other.id.as_str() }] }]);
+    assert_eq!(concerned(add).await, HashSet::from([*a, *b, *c]), "also through the other group");
+}
+
+/// A removal is not sent back to be planned anew, and what others do to the group meanwhile is kept.
+#[tokio::test]
+async fn removals_and_additions_of_one_group_at_once_are_all_kept() {
+    let rig = Rig::new().await;
+    let mut ids = Vec::new();
+    for n in 0..12 {
+        ids.push(rig.add_user(&format!("user{n}")).await.id);
+    }
+    let crew = rig.add_group("crew", &ids[..6].iter().collect::<Vec<_>>()).await;
+    let path = group_path(&crew);
+    let change = |n: usize| {
+        let operation = if n < 6 {
+            json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", ids[n]) }])
+        } else {
+            json!([{ "op": "add", "path": "members", "value": [{ "value": ids[n].as_str() }] }])
+        };
+        let (rig, path) = (&rig, &path);
+        async move { rig.patch(path, operation).await.value.map(drop) }
+    };
+    for done in futures_util::future::join_all((0..12).map(change)).await {
+        done.unwrap();
+    }
+    let left: HashSet<_> = rig.get(&path).await.unwrap().resource.members().map(str::to_owned).collect();
+    assert_eq!(left, ids[6..].iter().map(|id| id.to_string()).collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,7 +129,7 @@ async fn while_another_process_holds_the_lock_ordinary_writes_fail_and_removals_
     assert!(rig.is_in(&hash).await);
     begin(removal.as_mut());
     release(other).await;
-    rig.done(removal.await.unwrap()).await.value.unwrap();
+    rig.done(removal.await.unwrap()).await.value.answer.unwrap();
     assert!(!rig.is_in(&hash).await);
     assert!(rig.try_add(new("bob".to_owned())).await.is_ok(), "and the next write is as ever");
 }
@@ -162,4 +162,24 @@ impl Rig {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+/// Directories that ask for much and do not read it: nobody's login, request or readiness waits for them.
+#[tokio::test]
+async fn long_reads_that_stand_still_keep_nobody_else_waiting() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let Request::Find(query) = rig.read("GET", "/Users?count=1000", None, &Value::Null) else { panic!() };
+    let mut lists: Vec<_> = (0..20).map(|_| Box::pin(rig.store.find(ORG, HERE, &query))).collect();
+    for list in &mut lists {
+        begin(list.as_mut());
+    }
+    rig.store.ping().await.unwrap();
+    assert!(rig.is_in(&hash).await);
+    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_some());
+    rig.sign_in("s1", "alice").await;
+    // And once they are gone the next one is read.
+    drop(lists);
+    assert_eq!(rig.list("/Users").await.total, 1);
 }

@@ -112,7 +112,8 @@ impl Rig {
             panic!("{method} {target} is no write")
         };
         let origin = Origin::of("scim:test");
-        self.done(self.store.write(ORG, directory, &write, &origin, NOW).await.unwrap()).await
+        let written = self.store.write(ORG, directory, &write, &origin, NOW).await.unwrap();
+        self.done(written.map(|written| written.answer)).await
     }
 
     pub(crate) async fn write(&self, method: &str, target: &str, body: Value) -> Done<Answer> {

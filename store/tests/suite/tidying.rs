@@ -1,12 +1,20 @@
 //! What time takes away, and what it must not.
 
-use portcullis_policy::{OrgId, UserFrom};
+use portcullis_policy::{OrgId, Seq, UserFrom};
 use portcullis_store::{Origin, Provisioning, Refusal, Refused, Retention};
 
 use crate::support::{HOUR, NOW, ORG, Rig, user_path};
 
 const DAY: i64 = 24 * HOUR;
-const KEPT: Retention = Retention { idle_ms: 2 * HOUR, tombstone_ms: 30 * DAY, unused_ms: 90 * DAY };
+const KEPT: Retention = Retention {
+    idle_ms: 2 * HOUR,
+    tombstone_ms: 30 * DAY,
+    unused_ms: 90 * DAY,
+    event_ms: 1_000 * DAY,
+    audit_ms: 1_000 * DAY,
+    revocation_ms: 1_000 * DAY,
+    refusal_ms: 1_000 * DAY,
+};
 
 #[tokio::test]
 async fn sessions_that_are_over_go_and_others_stay() {
@@ -105,4 +113,39 @@ async fn the_ring_keeps_the_last_ten_thousand_refusals() {
     let twice = Refused { record: "{}".to_owned(), ..refused(10_499) };
     rig.store.refused(vec![twice.clone()]).await.unwrap();
     assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(twice), "the newest");
+}
+
+#[tokio::test]
+async fn logs_are_kept_for_their_time_each_for_its_own() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    rig.set_active(&alice, false).await.value.unwrap();
+    let refused =
+        Refused { org: OrgId::ONLY, reference: "7Q2M-X4KD".to_owned(), at: NOW, record: "{}".to_owned() };
+    rig.store.refused(vec![refused]).await.unwrap();
+    let left = async || {
+        (
+            rig.store.events(ORG, 10).await.unwrap().len(),
+            rig.store.audits(ORG, 10).await.unwrap().len(),
+            rig.store.changes_after(Seq(0), 10).await.unwrap().len(),
+            rig.store.reference("7Q2M-X4KD").await.unwrap().is_some(),
+        )
+    };
+    assert_eq!(left().await, (2, 2, 1, true));
+    let kept = Retention::new(2 * HOUR);
+    let tidied = async |days: i64, ms: i64| rig.store.tidy(NOW.plus_ms(days * DAY + ms), kept).await.unwrap();
+    assert_eq!(tidied(7, -1).await, 0);
+    assert_eq!(tidied(7, 0).await, 1);
+    assert_eq!(left().await, (2, 2, 0, true));
+    assert_eq!(tidied(30, 0).await, 1);
+    assert_eq!(left().await, (2, 2, 0, false));
+    assert_eq!(tidied(90, 0).await, 2);
+    assert_eq!(left().await, (0, 2, 0, false));
+    assert_eq!(tidied(400, -1).await, 0);
+    assert_eq!(tidied(400, 0).await, 2);
+    assert_eq!(left().await, (0, 0, 0, false));
+    // What is written next is numbered on, and kept.
+    let before = rig.store.seq().await.unwrap();
+    rig.add_user("bob").await;
+    assert_eq!(rig.store.events(ORG, 10).await.unwrap()[0].seq, Seq(before.0 + 1));
 }

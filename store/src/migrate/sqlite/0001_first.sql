@@ -34,6 +34,7 @@ create table event (
 create table revocation (
   seq integer not null,
   n integer not null,
+  at integer not null,
   organization integer not null, -- 0: the whole deployment
   kind text not null,            -- out, ended, epoch, reconsider, all
   account integer,
@@ -73,7 +74,7 @@ create table account (
   used integer not null,     -- the last login
   primary key (organization, id)
 ) strict;
-create index account_alone on account (organization, used) where directory is null;
+create index account_alone on account (used) where directory is null;
 
 -- The keys by which subjects are hashed, each sealed by the master key: they outlive its rotation, and whether they
 -- open says whether a master key is this database's.
@@ -99,6 +100,7 @@ create table link (
   unique (organization, account, place),
   foreign key (organization, account) references account (organization, id) on delete cascade
 ) strict;
+create index link_subject on link (organization, subject);
 
 -- Subjects that are kept out whatever account they come to: of a person whom the directory removed, until it brings
 -- them back; of a person whom an operator disabled, until an operator enables them.
@@ -114,7 +116,7 @@ create table barred (
   subject text,
   primary key (organization, keyed, word)
 ) strict, without rowid;
-create index barred_account on barred (organization, account);
+create index barred_account on barred (account);
 
 create table session (
   organization integer not null,
@@ -136,6 +138,7 @@ create table session (
 ) strict, without rowid;
 create index session_account on session (organization, account);
 create index session_expires on session (expires);
+create index session_seen on session (seen);
 
 -- What the sessions in here were made under, written by the login that made them; compared with the configuration at
 -- every start and every reload.
@@ -215,7 +218,7 @@ create table attr (
   value text not null,
   rid integer not null,
   item integer not null, -- which element of a list
-  primary key (organization, kind, path, value, directory, rid, item),
+  primary key (organization, directory, kind, path, value, rid, item),
   foreign key (organization, directory, rid) references resource (organization, directory, rid) on delete cascade
 ) strict, without rowid;
 create index attr_resource on attr (organization, directory, rid);

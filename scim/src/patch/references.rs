@@ -1,0 +1,161 @@
+//! A list of references under work: `members`. What several operations do to it costs what they name, not what the
+//! list holds, since each element is found by its key.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::conform::identifies_by_value;
+use crate::error::ScimError;
+use crate::filter::{Comparison, Filter, Literal, Operator, compared};
+use crate::schema::{Attribute, AttributePath};
+
+use super::{Operation, Target, elements};
+
+/// As many elements of such lists one PATCH looks at by operations that do not go by keys.
+const LOOKED_AT: usize = 1_000_000;
+
+/// The one list of references that was worked on last.
+#[derive(Default)]
+pub(super) struct References {
+    open: Option<List>,
+    looked_at: usize,
+}
+
+/// Elements by key; what was taken out leaves a hole, so that the others keep their places.
+struct List {
+    path: AttributePath,
+    elements: Vec<Option<Value>>,
+    places: HashMap<String, usize>,
+}
+
+/// What an operation does, where it goes by keys.
+enum Step<'a> {
+    Add(&'a [Value]),
+    Remove(Vec<String>),
+}
+
+impl References {
+    /// Does the operation, if it is one that goes by keys; else false.
+    pub(super) fn apply(
+        &mut self,
+        tree: &mut Map<String, Value>,
+        operation: &Operation,
+    ) -> Result<bool, ScimError> {
+        let (Operation::Add(target, _) | Operation::Replace(target, _) | Operation::Remove(target, _)) =
+            operation
+        else {
+            return Ok(false);
+        };
+        if !is_list_of_references(target) {
+            return Ok(false);
+        }
+        let Some(step) = Step::of(target, operation) else {
+            self.put_back(tree);
+            let held = super::list(tree, &target.path)?.len();
+            self.looked_at = self.looked_at.saturating_add(held);
+            let is_too_much = self.looked_at > LOOKED_AT;
+            return if is_too_much {
+                Err(ScimError::TooLarge {
+                    what: "what the operations of a PATCH look at, one after another,",
+                    limit: "1000000 members",
+                })
+            } else {
+                Ok(false)
+            };
+        };
+        if self.open.as_ref().is_none_or(|open| open.path.whole() != target.path.whole()) {
+            self.put_back(tree);
+            self.open = Some(List::take(tree, target)?);
+        }
+        let Some(list) = &mut self.open else { return Err(ScimError::Internal) };
+        list.apply(step)?;
+        Ok(true)
+    }
+
+    /// Puts the list back into the tree.
+    pub(super) fn put_back(&mut self, tree: &mut Map<String, Value>) {
+        if let Some(list) = self.open.take() {
+            let elements = list.elements.into_iter().flatten().collect();
+            tree.insert(list.path.attribute().name.to_string(), Value::Array(elements));
+        }
+    }
+}
+
+impl List {
+    fn take(tree: &mut Map<String, Value>, target: &Target) -> Result<Self, ScimError> {
+        let held = std::mem::take(super::list(tree, &target.path)?);
+        let mut places = HashMap::with_capacity(held.len());
+        for (place, element) in held.iter().enumerate() {
+            places.entry(elements::likeness(target.path.attribute(), element)).or_insert(place);
+        }
+        Ok(Self { path: target.path.clone(), elements: held.into_iter().map(Some).collect(), places })
+    }
+
+    fn apply(&mut self, step: Step<'_>) -> Result<(), ScimError> {
+        let attribute = self.path.attribute();
+        match step {
+            Step::Add(new) => {
+                for element in new {
+                    let key = elements::likeness(attribute, element);
+                    let place = *self.places.entry(key).or_insert(self.elements.len());
+                    match self.elements.get_mut(place) {
+                        Some(Some(present)) => elements::merge(present, attribute, element)?,
+                        _ => self.elements.push(Some(element.clone())),
+                    }
+                }
+            }
+            Step::Remove(keys) => {
+                for key in keys {
+                    if let Some(place) = self.places.remove(&key) {
+                        self.elements[place] = None;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Step<'a> {
+    fn of(target: &Target, operation: &'a Operation) -> Option<Self> {
+        if target.path.sub().is_some() {
+            return None;
+        }
+        let attribute = target.path.attribute();
+        match (operation, &target.chosen) {
+            (Operation::Add(_, Value::Array(new)), None) => Some(Self::Add(new)),
+            (Operation::Remove(_, Some(listed)), None) => Some(Self::Remove(
+                listed.iter().map(|element| elements::likeness(attribute, element)).collect(),
+            )),
+            (Operation::Remove(_, None), Some(filter)) => {
+                let mut keys = Vec::new();
+                named(attribute, filter, &mut keys).then_some(Self::Remove(keys))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a filter names elements by their `value` and by nothing else: `value eq "x"`, several with `or`.
+fn named(attribute: &Attribute, filter: &Filter, keys: &mut Vec<String>) -> bool {
+    match filter {
+        Filter::Any(parts) => parts.iter().all(|part| named(attribute, part, keys)),
+        Filter::Compare(Comparison { path, operator: Operator::Eq, value: Literal::Text(text) })
+            if path.leaf().name.as_ref() == "value" =>
+        {
+            keys.push(compared(path.leaf(), text));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is a list whose elements are told apart by their `value` alone, none of them before the others.
+fn is_list_of_references(target: &Target) -> bool {
+    let attribute = target.path.attribute();
+    attribute.multi
+        && target.path.extension().is_none()
+        && identifies_by_value(attribute)
+        && attribute.sub("primary").is_none()
+}
