@@ -2,9 +2,12 @@
 //!
 //! A write runs in a task of its own, spawned before its transaction begins (R5): a client that hangs up stops nothing.
 //! Taking away never waits for the disk (R6): where a removal cannot be committed within a second of being read, the
-//! person is put on hold, out at once, until a later write on that user commits.
+//! person is put on hold, out at once, until a later write on that user commits. Other writes wait: an answer that said
+//! "repeat" while the write goes on would make the repeat a conflict. Reading belongs to its client and ends with it.
+//! What is long to read, to compare or to write down is worked out beside the threads that serve.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -12,21 +15,33 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
-use portcullis_keys::{Keyring, Purpose, equal};
+use portcullis_keys::{Keyring, Purpose, Random, equal};
 use portcullis_policy::{Change, DirectoryId, OrgId, Timestamp};
-use portcullis_scim::{Outcome, ResourceKind, Schemas, ScimError, Service, Wanted, Write};
+use portcullis_proxy::LogDetail;
+use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Service, Wanted, Write};
 use portcullis_session::{Committed, HoldMark, Sessions, Subject};
-use portcullis_store::{Answer, Origin, Store, StoreError};
+use portcullis_store::{Answer, Origin, Store, StoreError, Written};
 use tokio::runtime::Handle;
 
+use crate::listen::Peer;
 use crate::log::chain;
 use crate::metrics::Metrics;
-use crate::revocation::Revocation;
+use crate::revocation::{Enforced, LEAVE, Revocation};
 
 /// How long after it was read a removal may take to be committed before the person is put on hold.
 const COMMIT: Duration = Duration::from_secs(1);
+/// How long it may take to find out whom a group write concerns that is late; then everybody is read again.
+const CONCERNED: Duration = Duration::from_millis(250);
+/// How long what a POST cuts may take to leave: its repeat would be a conflict, so it had better be late.
+const CREATED: Duration = Duration::from_secs(30);
+/// Bodies above this many bytes are read beside the threads that serve.
+const LONG: usize = 16 * 1024;
+/// How often a wrong token is a line of the log; the others of that time are counted.
+const STRANGER_TOLD: Duration = Duration::from_secs(60);
+/// Names a request in the log, in the audit and to its client.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may take to send its body.
 const BODY: Duration = Duration::from_secs(30);
 /// The largest body, in bytes. Announced as a limit in the answer.
@@ -44,14 +59,71 @@ pub(crate) struct Desk {
     pub(crate) schemas: Arc<Schemas>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) clients: ArcSwap<Clients>,
+    pub(crate) strangers: Strangers,
 }
 
 /// Who may write, and how they are answered; replaced by a reload.
 pub(crate) struct Clients {
-    /// The hashes of the tokens; the tokens themselves are not kept.
-    pub(crate) tokens: Vec<[u8; 32]>,
+    /// The tokens of `scim.token`, in that order.
+    pub(crate) tokens: Vec<Token>,
     /// The base URL and how it answers.
     pub(crate) service: Service,
+    /// `log.client`.
+    pub(crate) detail: LogDetail,
+}
+
+/// A token that is known; the token itself is not kept.
+pub(crate) struct Token {
+    hash: [u8; 32],
+    /// `scim:default/1-3fa9c1d2`: its place in the list and a part of its keyed hash, which stays when the list changes.
+    actor: Arc<str>,
+}
+
+impl Token {
+    /// The token at a place of the list, counted from 0.
+    pub(crate) fn new(place: usize, hash: [u8; 32]) -> Self {
+        let [a, b, c, d, ..] = hash;
+        Self { hash, actor: format!("scim:default/{}-{a:02x}{b:02x}{c:02x}{d:02x}", place + 1).into() }
+    }
+}
+
+/// Who asks, for the audit and the log.
+#[derive(Clone)]
+struct Caller {
+    /// The name of the token.
+    actor: Arc<str>,
+    /// The address, as far as `log.client` lets it be kept.
+    client: Option<Arc<str>>,
+    /// The number of the request.
+    request: Arc<str>,
+}
+
+impl Caller {
+    fn origin(&self) -> Origin {
+        Origin {
+            actor: self.actor.clone(),
+            client: self.client.clone(),
+            reference: Some(self.request.clone()),
+        }
+    }
+}
+
+/// Requests without a known token: a line at first, and then one a minute that counts the others.
+#[derive(Default)]
+pub(crate) struct Strangers(Mutex<(Option<Instant>, u64)>);
+
+impl Strangers {
+    /// How many were not told of since the last line; `None` where this one is not to be told of either.
+    fn told(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, untold) = &mut *state;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < STRANGER_TOLD) {
+            *untold += 1;
+            return None;
+        }
+        *last = Some(now);
+        Some(std::mem::take(untold))
+    }
 }
 
 /// Serves `/scim/v2`; what is asked elsewhere is told where that is.
@@ -59,9 +131,12 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new().fallback(serve).with_state(desk)
 }
 
-/// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
-/// everything and hangs up is heard.
+/// Hands a write to a task of its own at once, before a byte of its body is read: a client that has sent everything and
+/// hangs up is heard. A read is done here, so that it ends when its client is seen to leave.
 async fn serve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response<Body> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return desk.hear(request).await;
+    }
     let core = desk.core.clone();
     core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a SCIM request failed: the client gets 500");
@@ -99,46 +174,105 @@ impl Desk {
     async fn hear(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let clients = self.clients.load_full();
         let (head, body) = request.into_parts();
+        let address = head.extensions.get::<Peer>().map(|Peer(address)| *address);
+        let id: Arc<str> = Random::system().reference().into();
         let mut request = Request::from_parts(head, Bytes::new());
         let is_ours = below_base(&mut request);
         let wanted = Wanted::by(&self.schemas, &request);
-        let outcome = match self.admit(&clients, request.headers()) {
-            Ok(()) if !is_ours => Err(ScimError::NoSuchPlace),
-            Ok(()) => match collect(body).await {
+        let method = request.method().clone();
+        let outcome = match self.admit(&clients, request.headers(), address, &id) {
+            Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
+            Ok(caller) => match collect(body).await {
                 Ok(body) => {
                     *request.body_mut() = body;
-                    self.clone().answer(&request).await
+                    self.clone().answer(request, caller).await
                 }
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
         };
-        let answer = portcullis_scim::answer(&self.schemas, &clients.service, &wanted, outcome);
-        self.metrics.scim(request.method(), answer.status());
+        let mut answer = self.written(clients, wanted, outcome).await;
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            answer.headers_mut().insert(REQUEST_ID, id);
+        }
+        self.metrics.scim(&method, answer.status());
         answer.map(Body::from)
     }
 
-    /// Only a bearer of a known token is heard, before its body is read (RFC 6750 §2.1).
-    fn admit(&self, clients: &Clients, headers: &HeaderMap) -> Result<(), ScimError> {
-        let refused = |why: &str| Err(ScimError::Unauthorized(why.to_owned()));
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (given.next(), given.next()) else {
-            return refused("send one header Authorization: Bearer <the SCIM token>");
+    /// Writes the answer down: what may be long, beside the threads that serve.
+    async fn written(
+        &self,
+        clients: Arc<Clients>,
+        wanted: Wanted,
+        outcome: Result<Outcome, ScimError>,
+    ) -> Response<Bytes> {
+        let is_long = match &outcome {
+            Ok(Outcome::Listed(_)) => true,
+            Ok(Outcome::Found(record) | Outcome::Created(record) | Outcome::Changed(record)) => {
+                record.resource.kind() == ResourceKind::Group
+            }
+            _ => false,
         };
-        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let Some((scheme, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-            return refused("send the header Authorization: Bearer <the SCIM token>");
-        };
-        debug_assert!(!scheme.is_empty());
-        let hash = self.keys.hash(Purpose::ScimToken, token.trim().as_bytes());
-        // Every known token is compared, so the time says nothing about which one was nearly right.
-        let known = clients.tokens.iter().fold(false, |known, one| known | equal(one, &hash));
-        if known { Ok(()) } else { refused("the token is not one of this directory") }
+        let schemas = self.schemas.clone();
+        let write = move || portcullis_scim::answer(&schemas, &clients.service, &wanted, outcome);
+        if !is_long {
+            return write();
+        }
+        tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the answer to a SCIM request could not be written down: the client gets 500");
+            let mut answer = Response::new(Bytes::new());
+            *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            answer
+        })
     }
 
-    async fn answer(self: Arc<Self>, request: &Request<Bytes>) -> Result<Outcome, ScimError> {
+    /// Only a bearer of a known token is heard, before its body is read (RFC 6750 §2.1).
+    fn admit(
+        &self,
+        clients: &Clients,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+        id: &Arc<str>,
+    ) -> Result<Caller, ScimError> {
+        let client: Option<Arc<str>> =
+            address.and_then(|address| clients.detail.client(address)).map(Into::into);
+        match self.known(clients, headers) {
+            Ok(token) => Ok(Caller { actor: token.actor.clone(), client, request: id.clone() }),
+            Err(why) => {
+                if let Some(untold) = self.strangers.told(Instant::now()) {
+                    tracing::warn!(
+                        client = client.as_deref(), request = %id, untold,
+                        "a SCIM request without a known token was refused: {why}. If the directory sent it, give it the token of scim.token"
+                    );
+                }
+                Err(ScimError::Unauthorized(why.to_owned()))
+            }
+        }
+    }
+
+    fn known<'c>(&self, clients: &'c Clients, headers: &HeaderMap) -> Result<&'c Token, &'static str> {
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(value), None) = (given.next(), given.next()) else {
+            return Err("send one header Authorization: Bearer <the SCIM token>");
+        };
+        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+        let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+            return Err("send the header Authorization: Bearer <the SCIM token>");
+        };
+        let hash = self.keys.hash(Purpose::ScimToken, token.trim().as_bytes());
+        // Every known token is compared, so the time says nothing about which one was nearly right.
+        let known = clients.tokens.iter().fold(
+            None,
+            |known, one| {
+                if equal(&one.hash, &hash) { Some(one) } else { known }
+            },
+        );
+        known.ok_or("the token is not one of this directory")
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Result<Outcome, ScimError> {
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
-        match portcullis_scim::read(&self.schemas, request)? {
+        match self.understood(request).await? {
             portcullis_scim::Request::Discover(what) => Ok(Outcome::Discovered(what)),
             portcullis_scim::Request::Find(query) => {
                 self.store.find(org, directory, &query).await.map_err(|error| fault(&error))?
@@ -146,7 +280,7 @@ impl Desk {
             portcullis_scim::Request::Write(write) => {
                 self.metrics.rewrites(&write.rewrites);
                 let received = Instant::now();
-                let task = self.core.clone().spawn(self.write(org, directory, write, received));
+                let task = self.core.clone().spawn(self.write(org, directory, write, caller, received));
                 task.await.unwrap_or_else(|error| {
                     tracing::error!(%error, "the task of a SCIM write failed: the client is told to repeat it");
                     Err(ScimError::Internal)
@@ -155,45 +289,62 @@ impl Desk {
         }
     }
 
+    /// Reads the request, a long one beside the threads that serve.
+    async fn understood(&self, request: Request<Bytes>) -> Result<portcullis_scim::Request, ScimError> {
+        if request.body().len() <= LONG {
+            return portcullis_scim::read(&self.schemas, &request);
+        }
+        let schemas = self.schemas.clone();
+        let read = tokio::task::spawn_blocking(move || portcullis_scim::read(&schemas, &request));
+        read.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a SCIM request could not be read: the client gets 500");
+            Err(ScimError::Internal)
+        })
+    }
+
     /// One write: commit, enforce, answer.
     async fn write(
         self: Arc<Self>,
         org: OrgId,
         directory: DirectoryId,
         write: Write,
+        caller: Caller,
         received: Instant,
     ) -> Result<Outcome, ScimError> {
         // Both are taken before the transaction begins.
         let began = self.sessions.hold_mark();
-        let user =
-            write.id().filter(|_| write.kind() == ResourceKind::User).map(|id| (directory, id.clone()));
+        let write = Arc::new(write);
+        let task = Task { org, directory, write: write.clone(), caller, began, received };
         let removes = write.deprovisions().map(|id| (directory, id.clone()));
         let takes_away = write.takes_away();
         let mut commit = tokio::spawn({
-            let store = self.store.clone();
-            async move { store.write(org, directory, &write, &Origin::of("scim:default"), Timestamp::now()).await }
+            let (store, origin) = (self.store.clone(), task.caller.origin());
+            async move { store.write(org, directory, &write, &origin, Timestamp::now()).await }
         });
+        // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
-        let Ok(done) = tokio::time::timeout(late, &mut commit).await else {
+        let done =
+            if takes_away { tokio::time::timeout(late, &mut commit).await } else { Ok((&mut commit).await) };
+        let Ok(done) = done else {
             let held = match &removes {
                 Some(subject) => {
                     Some((subject.clone(), self.hold(subject, "it has not committed within 1 s").await))
                 }
                 None => None,
             };
-            if takes_away && held.is_none() {
-                self.doubt(org);
+            if held.is_none() {
+                self.doubt(&task).await;
             }
             // It may still commit: then it is enforced, and its own hold ends.
-            self.core.spawn(self.clone().follow(commit, user, began, held));
+            self.core.spawn(self.clone().follow(commit, task, held));
             return Err(ScimError::Unavailable { retry_after: REPEAT });
         };
         match done.unwrap_or(Err(StoreError::Panicked)) {
-            Ok(committed) => self.enforce(committed, user, began, received).await?,
+            Ok(committed) => self.enforce(committed, &task).await?,
             Err(error) => {
                 match &removes {
                     Some(subject) => drop(self.hold(subject, &error.to_string()).await),
-                    None if takes_away => self.doubt(org),
+                    None if takes_away => self.doubt(&task).await,
                     None => {}
                 }
                 Err(fault(&error))
@@ -202,25 +353,23 @@ impl Desk {
     }
 
     /// The answer, a refusal included, once nobody is left whom the write forbids.
-    async fn enforce(
-        &self,
-        committed: Committed<Answer>,
-        user: Option<Subject>,
-        began: HoldMark,
-        received: Instant,
-    ) -> Result<Answer, ScimError> {
+    async fn enforce(&self, committed: Committed<Written>, task: &Task) -> Result<Answer, ScimError> {
         let (takes_away, says_something) = (committed.takes_away(), !committed.changes().is_empty());
-        let answer = self
+        let patience = if matches!(task.write.act, Act::Create(_)) { CREATED } else { LEAVE };
+        let Enforced { value: Written { answer, sessions }, exchanges } = self
             .revocation
-            .enforce(committed)
+            .enforce_within(committed, patience)
             .await
             .map_err(|_| ScimError::Unavailable { retry_after: REPEAT })?;
         // A refusal that found nothing to say of the user has not settled what the hold stands for.
-        if let Some(user) = user.filter(|_| says_something || answer.is_ok()) {
-            self.sessions.end_hold(&user, began);
+        if let Some(user) = task.user().filter(|_| says_something || answer.is_ok()) {
+            self.sessions.end_hold(&user, task.began);
         }
         if takes_away {
-            self.metrics.revoked(received.elapsed());
+            self.metrics.revoked(task.received.elapsed());
+        }
+        if let Ok(outcome) = &answer {
+            task.tell(outcome, sessions, exchanges);
         }
         Ok(answer)
     }
@@ -237,25 +386,34 @@ impl Desk {
         mark
     }
 
-    /// A group write that takes away is in doubt: roles are read again before anybody is served on them.
-    fn doubt(&self, org: OrgId) {
+    /// A group write that takes away is in doubt: the roles of whoever it may concern are read again before they are
+    /// served on them. Everybody's only where it cannot be said who that is.
+    async fn doubt(&self, task: &Task) {
+        let Task { org, directory, write, .. } = task;
+        let concerned = self.store.concerned(*org, *directory, write);
+        let changes = match tokio::time::timeout(CONCERNED, concerned).await {
+            Ok(Ok(accounts)) => accounts.into_iter().map(Change::Reconsider).collect(),
+            Ok(Err(_)) | Err(_) => vec![Change::ReconsiderAll(*org)],
+        };
         tracing::error!(
-            "a group write could not be stored in time: every account of the organization is read again"
+            group = write.id().map(|id| id.as_str()),
+            accounts =
+                if matches!(*changes, [Change::ReconsiderAll(_)]) { None } else { Some(changes.len()) },
+            "a group write could not be stored in time: the accounts it concerns are read again, all of the organization where their number is missing here"
         );
-        drop(self.sessions.apply(&[Change::ReconsiderAll(org)]));
+        drop(self.sessions.apply(&changes));
     }
 
     /// Waits for a transaction that was late, and enforces it if it commits.
     async fn follow(
         self: Arc<Self>,
-        commit: tokio::task::JoinHandle<Result<Committed<Answer>, StoreError>>,
-        user: Option<Subject>,
-        began: HoldMark,
+        commit: tokio::task::JoinHandle<Result<Committed<Written>, StoreError>>,
+        task: Task,
         held: Option<(Subject, HoldMark)>,
     ) {
         match commit.await.unwrap_or(Err(StoreError::Panicked)) {
             Ok(committed) => {
-                let done = self.enforce(committed, user, began, Instant::now()).await;
+                let done = self.enforce(committed, &task).await;
                 if let (Some((subject, mark)), Ok(Ok(_))) = (held, &done) {
                     self.sessions.end_hold(&subject, mark);
                 }
@@ -279,4 +437,83 @@ impl Desk {
 fn fault(error: &StoreError) -> ScimError {
     tracing::error!(error = %chain(error), "the store failed a SCIM request: the client is told to repeat it");
     ScimError::Unavailable { retry_after: REPEAT }
+}
+
+/// One write under way: what was asked, by whom, and when.
+struct Task {
+    org: OrgId,
+    directory: DirectoryId,
+    write: Arc<Write>,
+    caller: Caller,
+    began: HoldMark,
+    received: Instant,
+}
+
+impl Task {
+    /// The user it is about.
+    fn user(&self) -> Option<Subject> {
+        let id = self.write.id().filter(|_| self.write.kind() == ResourceKind::User)?;
+        Some((self.directory, id.clone()))
+    }
+
+    /// Says what came about. Names stay out of the log: an id leads to them.
+    fn tell(&self, outcome: &Outcome, sessions: u32, exchanges: usize) {
+        let Caller { actor, client, request } = &self.caller;
+        let client = client.as_deref();
+        let ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let kind = self.write.kind();
+        let id = match outcome {
+            Outcome::Created(record) | Outcome::Changed(record) => Some(&record.id),
+            _ => self.write.id(),
+        };
+        let (id, what) = (id.map(|id| id.as_str()), kind.name());
+        match (outcome, kind) {
+            (Outcome::Created(_), _) => {
+                tracing::info!(id, %actor, client, %request, ms, "SCIM: a {what} was created");
+            }
+            (Outcome::Deleted, ResourceKind::User) => tracing::info!(
+                id, sessions, exchanges, ms, %actor, client, %request,
+                "SCIM: a User was removed and is out: {sessions} sessions and {exchanges} exchanges ended within {ms} ms"
+            ),
+            (Outcome::Deleted, ResourceKind::Group) => {
+                tracing::info!(id, exchanges, ms, %actor, client, %request, "SCIM: a Group was removed");
+            }
+            (Outcome::Changed(record), ResourceKind::User) if record.resource.active() == Some(false) => {
+                tracing::info!(
+                    id, sessions, exchanges, ms, %actor, client, %request,
+                    "SCIM: a User is inactive and out: {sessions} sessions and {exchanges} exchanges ended within {ms} ms"
+                );
+            }
+            (Outcome::Changed(_), _) if sessions > 0 || exchanges > 0 => tracing::info!(
+                id, sessions, exchanges, ms, %actor, client, %request,
+                "SCIM: a {what} was changed: {sessions} sessions and {exchanges} exchanges ended within {ms} ms"
+            ),
+            _ => tracing::debug!(id, ms, %actor, client, %request, "SCIM: a {what} was written"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_wrong_tokens_is_a_line_a_minute_that_counts_the_rest() {
+        let strangers = Strangers::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(strangers.told(at(0)), Some(0));
+        for second in 1..60 {
+            assert_eq!(strangers.told(at(second)), None);
+        }
+        assert_eq!(strangers.told(at(60)), Some(59));
+        assert_eq!(strangers.told(at(61)), None);
+        assert_eq!(strangers.told(at(200)), Some(1));
+    }
+
+    #[test]
+    fn a_token_is_named_without_being_told() {
+        let token = Token::new(1, [0xab; 32]);
+        assert_eq!(&*token.actor, "scim:default/2-abababab");
+    }
 }

@@ -5,7 +5,7 @@
 //! (`traffic.rs`). Whoever is turned away is counted.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +59,10 @@ impl Port {
         Self { name, connections, times: Times::default(), metrics: metrics.clone() }
     }
 }
+
+/// The address at the other end of a connection: an extension of every request that came by TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// A bound address that nobody serves yet.
 pub(crate) enum Bound {
@@ -126,7 +130,14 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
         };
         let traffic = Traffic::new(port.times);
         let (router, counted) = (router.clone(), traffic.clone());
-        let answer = service_fn(move |request| {
+        let peer = match &socket {
+            Accepted::Tcp(_, peer) => Some(*peer),
+            Accepted::Unix(_) => None,
+        };
+        let answer = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let (exchange, answer) = (counted.begin(), router.call(request));
             async move { answer.await.map(|answer| answer.map(|body| exchange.with(body))) }
         });
@@ -135,7 +146,7 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
         let over =
             move |why: Option<&'static str>| why.into_iter().for_each(|why| metrics.turned_away(name, why));
         match socket {
-            Accepted::Tcp(socket) => {
+            Accepted::Tcp(socket, _) => {
                 let _ = socket.set_nodelay(true);
                 let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
                 let watched = watched(&connections, connection, traffic);
@@ -155,14 +166,17 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, Peer),
     Unix(tokio::net::UnixStream),
 }
 
 impl Bound {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(socket, _)| Accepted::Tcp(socket)),
+            Self::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(socket, peer)| Accepted::Tcp(socket, Peer(peer.ip().to_canonical()))),
             Self::Unix(listener, _) => listener.accept().await.map(|(socket, _)| Accepted::Unix(socket)),
         }
     }

@@ -43,8 +43,6 @@ pub(crate) struct Metrics {
 /// What is looked up only when somebody asks for the metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Sessions in the store that are not over; `None` where it did not say.
-    pub(crate) sessions: Option<u32>,
     /// What is in memory.
     pub(crate) figures: Figures,
     /// Users on hold.
@@ -203,14 +201,18 @@ impl Metrics {
         self.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Takes what was just looked up.
-    pub(crate) fn see(&self, seen: &Seen) {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        match seen.sessions {
+    /// Takes how many sessions the store has that are not over; `None` where it did not say.
+    pub(crate) fn stored(&self, sessions: Option<u32>) {
+        match sessions {
             Some(sessions) => drop(self.sessions_stored.get_or_create(&Nothing {}).set(sessions.into())),
             // Better no figure than an old one.
             None => self.sessions_stored.clear(),
         }
+    }
+
+    /// Takes what was just looked up, all of it from memory.
+    pub(crate) fn see(&self, seen: &Seen) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions_cached.set(i64::try_from(seen.figures.sessions).unwrap_or(i64::MAX));
         self.accounts.set(gauge(seen.figures.accounts));
         self.enrolled.set(gauge(seen.figures.exchanges));
@@ -298,7 +300,8 @@ mod tests {
         metrics.reloaded(false);
         let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
-        metrics.see(&Seen { sessions: Some(5), figures, holds: 1, idps });
+        metrics.stored(Some(5));
+        metrics.see(&Seen { figures, holds: 1, idps });
 
         let after = text(&registry);
         for line in [
@@ -330,8 +333,10 @@ mod tests {
     fn what_is_not_known_any_more_is_not_shown() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        metrics.see(&Seen { sessions: Some(5), idps: vec![("gone".to_owned(), true)], ..Seen::default() });
+        metrics.stored(Some(5));
+        metrics.see(&Seen { idps: vec![("gone".to_owned(), true)], ..Seen::default() });
         metrics.see(&Seen::default());
+        metrics.stored(None);
         let after = text(&registry);
         assert!(!after.contains("portcullis_sessions{}") && !after.contains("gone"), "{after}");
     }

@@ -4,18 +4,20 @@
 //! whoever is to be reconsidered, and the wait until all that is forbidden has left (R5). A fault after the commit is
 //! an error: the write stands, the client repeats it, and the repeat waits like the first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_policy::{Policy, Timestamp};
-use portcullis_session::{Committed, Cut, Gone, Sessions, StaleAccount};
-use portcullis_store::Store;
+use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
+use portcullis_session::{Committed, Cut, Described, Gone, Sessions, StaleAccount};
+use portcullis_store::{Store, StoreError};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long the accounts to be reconsidered may take to be read; what is not read by then is cut.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How long what was cut may take to leave before the answer is an error.
-const LEAVE: Duration = Duration::from_secs(2);
+pub(crate) const LEAVE: Duration = Duration::from_secs(2);
 /// How many accounts are read at once after a change that touches many.
 const READERS: usize = 8;
 
@@ -28,9 +30,18 @@ pub(crate) struct Revocation {
 
 /// Something that was cut has not left in time. The write stands; whoever asked has to ask again.
 #[derive(Debug, thiserror::Error)]
-#[error("{left} exchanges that were cut have not ended after {} s", LEAVE.as_secs())]
+#[error("{left} exchanges that were cut have not ended after {} s", waited.as_secs())]
 pub(crate) struct NotGone {
     left: usize,
+    waited: Duration,
+}
+
+/// A write that was committed and enforced.
+#[derive(Debug)]
+pub(crate) struct Enforced<T> {
+    pub(crate) value: T,
+    /// How many exchanges it cut.
+    pub(crate) exchanges: usize,
 }
 
 impl Revocation {
@@ -44,7 +55,7 @@ impl Revocation {
     /// # Errors
     /// [`NotGone`] where something has not left after two seconds.
     pub(crate) async fn enforce<T>(&self, done: Committed<T>) -> Result<T, NotGone> {
-        self.enforce_and_count(done).await.map(|(value, _)| value)
+        self.enforce_within(done, LEAVE).await.map(|enforced| enforced.value)
     }
 
     /// The same; says how many exchanges were told to end as well.
@@ -52,17 +63,34 @@ impl Revocation {
     /// # Errors
     /// As [`enforce`](Self::enforce).
     pub(crate) async fn enforce_and_count<T>(&self, done: Committed<T>) -> Result<(T, usize), NotGone> {
-        let cut = self.sessions.apply(done.changes());
-        let again = self.describe_again(cut.stale()).await;
-        let cut = cut.and(again);
-        let exchanges = cut.exchanges();
-        let gone = self.gone(cut).await?;
-        Ok((done.release(gone), exchanges))
+        self.enforce_within(done, LEAVE).await.map(|enforced| (enforced.value, enforced.exchanges))
     }
 
     /// What this process knows of who is in.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// As [`enforce`](Self::enforce), waiting for another time.
+    ///
+    /// # Errors
+    /// [`NotGone`] where something has not left by then.
+    pub(crate) async fn enforce_within<T>(
+        &self,
+        done: Committed<T>,
+        patience: Duration,
+    ) -> Result<Enforced<T>, NotGone> {
+        let cut = self.sessions.apply(done.changes());
+        let store = &self.store;
+        let again = describe_again(&self.sessions, cut.stale(), |org, id| {
+            let store = store.clone();
+            async move { store.described(org, id).await }
+        });
+        let again = again.await;
+        let cut = cut.and(again);
+        let exchanges = cut.exchanges();
+        let gone = self.gone_within(cut, patience).await?;
+        Ok(Enforced { value: done.release(gone), exchanges })
     }
 
     /// Puts a new configuration in force on everything that runs, after the data plane has it.
@@ -87,8 +115,12 @@ impl Revocation {
 
     /// Waits until a cut has left the register.
     pub(crate) async fn gone(&self, cut: Cut) -> Result<Gone, NotGone> {
+        self.gone_within(cut, LEAVE).await
+    }
+
+    async fn gone_within(&self, cut: Cut, patience: Duration) -> Result<Gone, NotGone> {
         let mut cleared = self.sessions.cleared(cut);
-        match timeout(LEAVE, &mut cleared).await {
+        match timeout(patience, &mut cleared).await {
             Ok(gone) => Ok(gone),
             Err(_) => {
                 let left = cleared.left();
@@ -96,45 +128,103 @@ impl Revocation {
                     left,
                     "exchanges that were cut have not ended in time: the write is answered as failed"
                 );
-                Err(NotGone { left })
+                Err(NotGone { left, waited: patience })
             }
         }
     }
+}
 
-    /// Reads the accounts again and describes them; those that cannot be read in time lose their exchanges.
-    async fn describe_again(&self, stale: Vec<StaleAccount>) -> Cut {
-        let until = tokio::time::Instant::now() + READ_AGAIN;
-        let mut cut = Cut::default();
-        let mut stale = stale.into_iter();
-        let mut reads = tokio::task::JoinSet::new();
-        loop {
-            for account in stale.by_ref().take(READERS - reads.len()) {
-                let store = self.store.clone();
-                reads.spawn(async move {
-                    let read =
-                        tokio::time::timeout_at(until, store.described(account.org(), account.id())).await;
-                    (account, read)
-                });
-            }
-            let Some(done) = reads.join_next().await else { return cut };
-            // A task that panicked has said so; its account stays stale and its exchanges are waited for below.
-            let Ok((account, read)) = done else { continue };
-            let found = match read {
-                Ok(Ok(Some(described))) => self.sessions.describe(&account, &described),
-                Ok(Ok(None)) => self.sessions.give_up(&account),
-                Ok(Err(error)) => {
-                    tracing::error!(account = account.id().0, %error, "an account could not be read again: its exchanges are cut");
-                    self.sessions.give_up(&account)
-                }
-                Err(_) => {
-                    tracing::error!(
-                        account = account.id().0,
-                        "an account was not read again within 1 s: its exchanges are cut"
-                    );
-                    self.sessions.give_up(&account)
-                }
-            };
-            cut = cut.and(found);
+/// Reads the accounts again and describes them. Those that are not read in time, whatever the reason, lose their
+/// exchanges: what they stand on cannot be proven.
+async fn describe_again<F>(
+    sessions: &Sessions,
+    stale: Vec<StaleAccount>,
+    read: impl Fn(OrgId, AccountId) -> F,
+) -> Cut
+where
+    F: Future<Output = Result<Option<Described>, StoreError>> + Send + 'static,
+{
+    let until = tokio::time::Instant::now() + READ_AGAIN;
+    let mut cut = Cut::default();
+    let mut stale = stale.into_iter();
+    let mut reads = JoinSet::new();
+    // Kept here, so that an account is at hand also where its task has panicked.
+    let mut under_way = HashMap::new();
+    loop {
+        for account in stale.by_ref().take(READERS - reads.len()) {
+            let read = tokio::time::timeout_at(until, read(account.org(), account.id()));
+            under_way.insert(reads.spawn(read).id(), account);
         }
+        let Some(done) = reads.join_next_with_id().await else { return cut };
+        let (task, read) = match done {
+            Ok((task, read)) => (task, Ok(read)),
+            Err(error) => (error.id(), Err(error)),
+        };
+        let Some(account) = under_way.remove(&task) else { continue };
+        let give_up = |why: &dyn std::fmt::Display| {
+            tracing::error!(
+                account = account.id().0,
+                "an account could not be read again, its exchanges are cut: {why}"
+            );
+            sessions.give_up(&account)
+        };
+        let found = match read {
+            Ok(Ok(Ok(Some(described)))) => sessions.describe(&account, &described),
+            Ok(Ok(Ok(None))) => sessions.give_up(&account),
+            Ok(Ok(Err(error))) => give_up(&error),
+            Ok(Err(_)) => give_up(&"it took longer than 1 s"),
+            Err(error) => give_up(&error),
+        };
+        cut = cut.and(found);
+    }
+}
+
+#[cfg(test)]
+#[path = "../session/tests/world/mod.rs"]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on falls")]
+mod world;
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{AppId, Change};
+    use portcullis_session::{Ended, Enrolment, InFlight};
+
+    use super::world::{ALICE, HASH, IDLE_MS, NOW, decide, described, policy, stored};
+    use super::*;
+
+    fn standing(sessions: &Sessions, exchange: &InFlight) -> Enrolment {
+        let cold = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
+        let read = stored(described(ALICE, 1, 0, true, &["Owners"]), HASH, 0, false);
+        let enrolment = sessions.read(cold, &read, AppId::ONLY, NOW).unwrap();
+        let who = enrolment.who().unwrap();
+        let pass = decide(&policy(1), "/admin/x", &who).unwrap();
+        assert!(enrolment.stands_on(&pass, &who));
+        enrolment
+    }
+
+    /// What must come of an account that is to be read again, by how the reading ends.
+    async fn read_again<F>(read: impl Fn() -> F) -> Option<Ended>
+    where
+        F: Future<Output = Result<Option<Described>, StoreError>> + Send + 'static,
+    {
+        let sessions = Sessions::new(16, IDLE_MS, policy(1));
+        let exchange = InFlight::new();
+        let _enrolment = standing(&sessions, &exchange);
+        let cut = sessions.apply(&[Change::Reconsider(ALICE)]);
+        let cut = describe_again(&sessions, cut.stale(), |_, _| read()).await;
+        assert_eq!(cut.exchanges() > 0, exchange.reason().is_some());
+        exchange.reason()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_not_read_again_is_cut_whatever_the_reason() {
+        assert_eq!(read_again(|| async { Ok(Some(described(ALICE, 2, 0, true, &["Owners"]))) }).await, None);
+        let lost = read_again(|| async { Ok(Some(described(ALICE, 2, 0, true, &[]))) }).await;
+        assert_eq!(lost, Some(Ended::Forbidden));
+        let unproven = Some(Ended::Unproven);
+        assert_eq!(read_again(|| async { Ok(None) }).await, unproven);
+        assert_eq!(read_again(|| async { Err(StoreError::Closed) }).await, unproven);
+        assert_eq!(read_again(std::future::pending).await, unproven);
+        assert_eq!(read_again(|| async { panic!("a fault of the program") }).await, unproven);
     }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin;
 use crate::cli::{self, Exit};
-use crate::desk::{self, Desk};
+use crate::desk::{self, Desk, Strangers};
 use crate::fetch::{self, Renewable};
 use crate::health::{self, Health};
 use crate::keyring::{self, KeyringError};
@@ -146,6 +146,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
             schemas: schemas.clone(),
             keys: keys.clone(),
             clients: ArcSwap::from_pointee(clients),
+            strangers: Strangers::default(),
         })
     });
     let (target, format) = settings::access_log(file);
@@ -218,6 +219,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         revocation: revocation.clone(),
         own: own.clone(),
         desk: desk.clone(),
+        metrics: metrics.clone(),
     }
     .start(stopping);
     let reload = Reload {
@@ -353,7 +355,6 @@ fn look(own: Arc<Own>) -> health::Look {
         Box::pin(async move {
             let idp = own.site.load().idp.clone();
             Seen {
-                sessions: own.store.sessions(Timestamp::now()).await.ok(),
                 figures: own.sessions.figures(),
                 holds: own.sessions.holds().len(),
                 idps: vec![(idp.name().to_owned(), idp.is_answering())],

@@ -18,7 +18,7 @@ use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
-use crate::desk::Clients;
+use crate::desk::{Clients, Token};
 use crate::fetch::Reach;
 use crate::health::AppHealth;
 use crate::log::Format;
@@ -162,14 +162,38 @@ fn oidc(file: &File) -> OidcSettings {
 /// Who may write to the directory.
 pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
     let Provisioning::Scim(scim) = &file.provisioning else { return None };
-    let hash = |token: &portcullis_config::Secret| keys.hash(Purpose::ScimToken, token.expose().as_bytes());
+    let tokens =
+        scim.token.iter().enumerate().map(|(place, token)| {
+            Token::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
+        });
     let url = &scim.public_url;
     let base = format!("{}{}/scim/v2", url.origin(), url.path());
     let group_patch = match scim.groups.patch_answer {
         portcullis_config::PatchAnswer::NoContent => GroupPatch::Empty,
         portcullis_config::PatchAnswer::Resource => GroupPatch::Whole,
     };
-    Some(Clients { tokens: scim.token.iter().map(hash).collect(), service: Service::new(&base, group_patch) })
+    Some(Clients {
+        tokens: tokens.collect(),
+        service: Service::new(&base, group_patch),
+        detail: log_detail(file),
+    })
+}
+
+/// What logs say of people.
+fn log_detail(file: &File) -> proxy::LogDetail {
+    proxy::LogDetail {
+        identity: match file.log.identity {
+            LogIdentity::Id => proxy::LogIdentity::Id,
+            LogIdentity::Name => proxy::LogIdentity::Name,
+            LogIdentity::Email => proxy::LogIdentity::Email,
+            LogIdentity::None => proxy::LogIdentity::None,
+        },
+        client: match file.log.client {
+            LogClient::Full => proxy::LogClient::Full,
+            LogClient::Prefix => proxy::LogClient::Prefix,
+            LogClient::None => proxy::LogClient::None,
+        },
+    }
 }
 
 /// Where an operator may move links to: the identity provider that is configured.
@@ -290,23 +314,6 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
     let log = log_detail(file);
     let site = proxy::Site::new(AppId::ONLY, "default", "default", &public_url(file)?, upstream)?;
     Ok(proxy::Rules::new(policy, accept, vec![site], log)?)
-}
-
-/// What is written about people.
-fn log_detail(file: &File) -> proxy::LogDetail {
-    proxy::LogDetail {
-        identity: match file.log.identity {
-            LogIdentity::Id => proxy::LogIdentity::Id,
-            LogIdentity::Name => proxy::LogIdentity::Name,
-            LogIdentity::Email => proxy::LogIdentity::Email,
-            LogIdentity::None => proxy::LogIdentity::None,
-        },
-        client: match file.log.client {
-            LogClient::Full => proxy::LogClient::Full,
-            LogClient::Prefix => proxy::LogClient::Prefix,
-            LogClient::None => proxy::LogClient::None,
-        },
-    }
 }
 
 fn public_url(file: &File) -> Result<Url, url::ParseError> {

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::desk::Desk;
 use crate::log::chain;
+use crate::metrics::Metrics;
 use crate::own::Own;
 use crate::revocation::Revocation;
 
@@ -20,6 +21,8 @@ const EXPIRE: Duration = Duration::from_millis(500);
 const SAVE: Duration = Duration::from_secs(15);
 const REMIND: Duration = Duration::from_secs(60);
 const TIDY: Duration = Duration::from_secs(600);
+/// How old the number of stored sessions may be that the metrics show.
+const COUNT: Duration = Duration::from_secs(60);
 /// How often discovery and keys are read again while the IdP answers, and while it does not.
 const IDP: Duration = Duration::from_secs(300);
 const IDP_DOWN: Duration = Duration::from_secs(10);
@@ -31,6 +34,7 @@ pub(crate) struct Ticks {
     pub(crate) revocation: Revocation,
     pub(crate) own: Arc<Own>,
     pub(crate) desk: Option<Arc<Desk>>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Ticks {
@@ -51,11 +55,19 @@ impl Ticks {
         });
         let ticking = ticks.clone();
         every(TIDY, stop.clone(), move || ticking.clone().tidy());
+        let ticking = ticks.clone();
+        every(COUNT, stop.clone(), move || ticking.clone().count());
+        tokio::spawn(ticks.clone().count());
         tokio::spawn(ask_idp(ticks.own.clone(), stop));
     }
 
     async fn save(self: Arc<Self>) {
         save(&self.sessions, &self.store).await;
+    }
+
+    /// Counted now and then, not where somebody asks: it grows with the store.
+    async fn count(self: Arc<Self>) {
+        self.metrics.stored(self.store.sessions(Timestamp::now()).await.ok());
     }
 
     async fn tidy(self: Arc<Self>) {

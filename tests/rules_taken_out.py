@@ -39,14 +39,24 @@ ROWS = [
          "    core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {\n",
          "    let _ = core;\n    Ok::<_, tokio::task::JoinError>(desk.hear(request).await).unwrap_or_else(|error| {\n"),
         ("src/desk.rs",
-         "                let task = self.core.clone().spawn(self.write(org, directory, write, received));\n                task.await.unwrap_or_else(|error| {\n",
-         "                Ok::<_, tokio::task::JoinError>(self.write(org, directory, write, received).await).unwrap_or_else(|error| {\n"),
+         "                let task = self.core.clone().spawn(self.write(org, directory, write, caller, received));\n                task.await.unwrap_or_else(|error| {\n",
+         "                Ok::<_, tokio::task::JoinError>(self.write(org, directory, write, caller, received).await).unwrap_or_else(|error| {\n"),
     ], "store_failure::a_removal_that_its_client_cancels"),
     ("R6: taking away does not wait for the disk", [
         ("src/desk.rs",
          "let (cut, mark) = self.sessions.hold(subject);",
          "let (cut, mark) = (portcullis_session::Cut::default(), self.sessions.hold_mark()); let _ = subject;"),
     ], "store_failure::whoever_is_removed"),
+    ("R6: what takes nothing away waits", [
+        ("src/desk.rs",
+         "            if takes_away { tokio::time::timeout(late, &mut commit)",
+         "            if takes_away || true { tokio::time::timeout(late, &mut commit)"),
+    ], "store_failure::a_person_is_never_made"),
+    ("R6: a late group write concerns the group alone", [
+        ("src/desk.rs",
+         "            Ok(Ok(accounts)) => accounts.into_iter().map(Change::Reconsider).collect(),\n",
+         "            Ok(Ok(accounts)) => { drop(accounts); vec![Change::ReconsiderAll(*org)] }\n"),
+    ], "store_failure::a_group_write_that_is_late"),
     ("R8: what is no longer allowed is cut", [
         ("session/src/account.rs",
          "                _ => Some(Ended::Forbidden),",

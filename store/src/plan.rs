@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 const SMALL: [&str; 6] = ["head", "migration", "epoch", "made_under", "bar_key", "sqlite_schema"];
 
 /// Columns that many rows have in common: who pins these alone still reads a good part of the table.
-const COARSE: [&str; 8] = ["organization", "directory", "kind", "path", "item", "idp", "app", "place"];
+const COARSE: [&str; 9] = ["organization", "directory", "kind", "path", "item", "idp", "issuer", "app", "place"];
 
 /// Statements that may read much, by what they end in or hold: the table they may read, and why.
 const WHOLE: &[(&str, &str, &str)] = &[

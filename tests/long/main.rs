@@ -10,6 +10,7 @@ mod play;
 mod rig;
 
 mod crashes;
+mod directory;
 mod histories;
 mod keycloak;
 mod rig_keycloak;

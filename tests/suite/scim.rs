@@ -239,3 +239,54 @@ async fn only_the_directorys_token_is_heard() {
         assert_eq!(stage.directory.send(Method::GET, path, None).await.status, 200, "{path}");
     }
 }
+
+/// Who did what to whom, from where, under which number, and how many it put out: in the log and in the audit, and the
+/// secret in neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directorys_writes_are_told_with_token_client_and_number() {
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let id = stage.id("alice@corp.test");
+    let mut socket = stage.visitor("alice@corp.test").socket("/ws").await.unwrap();
+    socket.echo("mine").await.unwrap();
+
+    let new = directory::user("new@corp.test", "n-1");
+    let made = stage.directory.send(Method::POST, "/Users", Some(&new)).await;
+    let number = made.header("x-request-id").unwrap().to_owned();
+    let made = made.json()["id"].as_str().unwrap().to_owned();
+    let line = stage.program.logged(&["info", "a User was created", &made]).await;
+    assert!(
+        line.contains(&number) && line.contains("127.0.0.1") && line.contains("\"actor\":\"scim:default/1-"),
+        "{line}"
+    );
+    assert!(!line.contains("new@corp.test"), "an id leads to the name: {line}");
+
+    stage.directory.deactivate(id).await;
+    let line = stage.program.logged(&["info", "a User is inactive and out", id]).await;
+    assert!(
+        line.contains("\"sessions\":1") && line.contains("\"exchanges\":1") && line.contains("\"ms\":"),
+        "{line}"
+    );
+
+    let mut database = crate::rig::sqlite_lock::open(&stage.program.database()).await;
+    let audit = "select actor, client, reference from audit where action = 'user.created' and reference = $1";
+    let (actor, client, reference): (String, String, String) =
+        sqlx::query_as(audit).bind(&number).fetch_one(&mut database).await.unwrap();
+    assert!(
+        actor.starts_with("scim:default/1-") && actor.len() == "scim:default/1-3fa9c1d2".len(),
+        "{actor}"
+    );
+    assert_eq!((client.as_str(), reference), ("127.0.0.1", number));
+    assert!(!stage.program.log().contains(&stage.program.settings.scim_token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_a_line_and_not_a_flood() {
+    let stage = Stage::start().await;
+    let stranger = stage.directory.clone().with_token("not-the-token-of-this-directory");
+    for _ in 0..20 {
+        assert_eq!(stranger.read("x").await.status, 401);
+    }
+    let line = stage.program.logged(&["warn", "without a known token"]).await;
+    assert!(line.contains("127.0.0.1") && !line.contains("not-the-token"), "{line}");
+    assert_eq!(stage.program.lines_with("without a known token").len(), 1);
+}

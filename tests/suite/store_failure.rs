@@ -130,6 +130,49 @@ async fn a_group_write_that_fails_serves_nobody_on_old_roles() {
     assert_eq!(alice.status("/ops/panel").await, 403);
 }
 
+/// Whoever is not in the group goes on, whatever becomes of the group's write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_write_that_is_late_concerns_the_group_alone() {
+    let stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let group = stage.directory.group("Ops", &[stage.id(ALICE)]).await;
+    assert_eq!((alice.status("/").await, bob.status("/").await), (200, 200));
+    let lock = WriteLock::take(&stage.program.database()).await;
+    let answer = stage.directory.patch_group(&group, okta::remove_member(stage.id(ALICE))).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let line = stage.program.logged(&["error", "a group write could not be stored in time"]).await;
+    assert!(line.contains("\"accounts\":1"), "{line}");
+    lock.release().await;
+}
+
+/// What takes nothing away is not answered before it is settled: a 503 would be followed by a repeat, and a repeat of
+/// what was stored all the same is a conflict. The lever is a trigger that makes the store slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_never_made_and_refused_at_once() {
+    let stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    stage.directory.person("first@corp.test", "n-0").await;
+    slow_down_creation(&stage.program.database()).await;
+    let body = crate::rig::directory::user("new@corp.test", "n-1");
+    let answer = must("an answer", stage.directory.send(Method::POST, "/Users", Some(&body))).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// Makes each new user or group take some three seconds within its transaction.
+async fn slow_down_creation(database: &std::path::Path) {
+    let mut other = crate::rig::sqlite_lock::open(database).await;
+    let work = "select count(*) from sqlite_schema a, sqlite_schema b, sqlite_schema c";
+    let began = std::time::Instant::now();
+    sqlx::query(work).fetch_one(&mut other).await.unwrap();
+    let times = 3_000 / began.elapsed().as_millis().max(1) + 1;
+    let rows: Vec<String> = (0..times).map(|n| format!("({n})")).collect();
+    let slow = format!(
+        "create table slow (n integer); insert into slow values {}; \
+         create trigger slow_resource before insert on resource begin {work}, slow; end",
+        rows.join(", ")
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(slow)).execute(&mut other).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_take_writes_is_said_and_reads_go_on() {
     let stage = Stage::seeded(|_| {}, &[ALICE]).await;
