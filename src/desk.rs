@@ -101,9 +101,9 @@ struct Caller {
 impl Caller {
     fn origin(&self) -> Origin {
         Origin {
-            actor: self.actor.clone(),
             client: self.client.clone(),
             reference: Some(self.request.clone()),
+            ..Origin::of(&self.actor)
         }
     }
 }

@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 /// How many groups hold people; each person is in [`EACH_IN`] of them.
-pub const GROUPS: usize = 200;
+pub(crate) const GROUPS: usize = 200;
 /// How many groups a person is in, without those around these.
-pub const EACH_IN: usize = 20;
+pub(crate) const EACH_IN: usize = 20;
 /// How deep groups stand in groups.
-pub const DEEP: usize = 5;
+pub(crate) const DEEP: usize = 5;
 /// The names of people and groups are these and a number.
-pub const PERSON: &str = "person-";
-pub const TEAM: &str = "team-";
+pub(crate) const PERSON: &str = "person-";
+pub(crate) const TEAM: &str = "team-";
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// Reads a request.
-pub fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) -> Request {
+pub(crate) fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) -> Request {
     let request =
         http::Request::builder().method(method).uri(target).header("content-type", "application/scim+json");
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -31,7 +31,13 @@ pub fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) -> Requ
 }
 
 /// Sends a write and enforces it.
-pub async fn write(store: &Store, sessions: &Sessions, method: &str, target: &str, body: &Value) -> Record {
+pub(crate) async fn write(
+    store: &Store,
+    sessions: &Sessions,
+    method: &str,
+    target: &str,
+    body: &Value,
+) -> Record {
     let Request::Write(write) = read(&Schemas::core(), method, target, body) else {
         panic!("{method} {target}")
     };
@@ -44,7 +50,7 @@ pub async fn write(store: &Store, sessions: &Sessions, method: &str, target: &st
 }
 
 /// Fills an empty store with `people`, a multiple of ten.
-pub async fn fill(store: &Store, path: &Path, sessions: &Sessions, people: usize) {
+pub(crate) async fn fill(store: &Store, path: &Path, sessions: &Sessions, people: usize) {
     let user = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": format!("{PERSON}0"), "active": true,
         "externalId": "e-0", "displayName": format!("{PERSON}0"),
