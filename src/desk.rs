@@ -24,6 +24,7 @@ use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Service, W
 use portcullis_session::{Committed, HoldMark, Sessions, Subject};
 use portcullis_store::{Answer, Origin, Store, StoreError, Written};
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::listen::Peer;
 use crate::log::chain;
@@ -131,19 +132,28 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
     Router::new().fallback(serve).with_state(desk)
 }
 
-/// Hands a write to a task of its own at once, before a byte of its body is read: a client that has sent everything and
-/// hangs up is heard. A read is done here, so that it ends when its client is seen to leave.
+/// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
+/// everything and hangs up is heard. Only a read ends when its client is seen to leave.
 async fn serve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response<Body> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return desk.hear(request).await;
-    }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let core = desk.core.clone();
-    core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {
+    let task = core.spawn(desk.hear(request));
+    let _ends = is_read.then(|| EndsWith(task.abort_handle()));
+    task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a SCIM request failed: the client gets 500");
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         answer
     })
+}
+
+/// Ends a task with what holds this.
+struct EndsWith(AbortHandle);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Makes the path relative to the base URL; false where it is not below it.

@@ -36,8 +36,8 @@ ROWS = [
     ], "revocation::a_directory_that_hangs_up"),
     ("R5: the write is a task of its own, spawned before the transaction", [
         ("src/desk.rs",
-         "    core.spawn(desk.hear(request)).await.unwrap_or_else(|error| {\n",
-         "    let _ = core;\n    Ok::<_, tokio::task::JoinError>(desk.hear(request).await).unwrap_or_else(|error| {\n"),
+         "    let task = core.spawn(desk.hear(request));\n    let _ends = is_read.then(|| EndsWith(task.abort_handle()));\n    task.await.unwrap_or_else(|error| {\n",
+         "    let _ = (core, is_read);\n    Ok::<_, tokio::task::JoinError>(desk.hear(request).await).unwrap_or_else(|error| {\n"),
         ("src/desk.rs",
          "                let task = self.core.clone().spawn(self.write(org, directory, write, caller, received));\n                task.await.unwrap_or_else(|error| {\n",
          "                Ok::<_, tokio::task::JoinError>(self.write(org, directory, write, caller, received).await).unwrap_or_else(|error| {\n"),

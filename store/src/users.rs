@@ -154,8 +154,9 @@ pub enum UserError {
 impl NewUser {
     fn resource(&self) -> Result<Resource, ScimError> {
         let refused = |detail: &str| Err(ScimError::invalid(ScimType::InvalidValue, detail));
-        if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name {
-            return refused("the name is empty or has a blank at an end");
+        let has_control = self.user_name.chars().any(char::is_control);
+        if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name || has_control {
+            return refused("the name is empty, or has a blank at an end or a control character");
         }
         let mut tree = json!({ "userName": self.user_name, "active": true });
         if let Some(email) = &self.email {
