@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use portcullis_config::{Environment, File, Loaded};
-use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;

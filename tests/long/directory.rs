@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
     App, AppId, Bindings, DirectoryId, IdentityHeaders, OrgId, Policy, RulesVersion, SessionHash, Timestamp,
     UserFrom,
@@ -27,6 +28,7 @@ async fn nobody_waits_for_a_large_directory() {
     let path = folder.path().join("portcullis.db");
     let schemas = Arc::new(Schemas::core());
     let store = Store::open(&path, schemas.clone()).await.unwrap();
+    store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::system(), NOW).await.unwrap();
     let identity = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
     let sessions = Sessions::new(1_000, 3_600_000, Arc::new(policy));
@@ -91,8 +93,9 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         idp: "okta".into(),
         issuer: "https://idp.test".to_owned(),
         subject: "s1".to_owned(),
-        keyed: [1; 32],
-        provisioning: Provisioning::Directory { directories: vec![DirectoryId::ONLY], link },
+        replaces: None,
+        epochs: [u64::MAX; 3],
+        provisioning: Provisioning::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },
         domains: Vec::new(),
         user_from: UserFrom::UserName,
         claims: Claims::default(),
