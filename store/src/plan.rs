@@ -13,7 +13,8 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 const SMALL: [&str; 6] = ["head", "migration", "epoch", "made_under", "bar_key", "sqlite_schema"];
 
 /// Columns that many rows have in common: who pins these alone still reads a good part of the table.
-const COARSE: [&str; 9] = ["organization", "directory", "kind", "path", "item", "idp", "issuer", "app", "place"];
+const COARSE: [&str; 9] =
+    ["organization", "directory", "kind", "path", "item", "idp", "issuer", "app", "place"];
 
 /// Statements that may read much, by what they end in or hold: the table they may read, and why.
 const WHOLE: &[(&str, &str, &str)] = &[
@@ -43,7 +44,11 @@ const WHOLE: &[(&str, &str, &str)] = &[
     ("from barred where subject is not null", "barred", "barred again by another key"),
     ("issuer <> $3 and subject is not null", "barred", "an operator says that one IdP replaces another"),
     ("select organization, issuer, subject from link", "link", "hashed anew by another key"),
-    ("group by idp, issuer order by 1, 2", "link", "which IdPs people are linked through, at a start and a reload"),
+    (
+        "group by idp, issuer order by 1, 2",
+        "link",
+        "which IdPs people are linked through, at a start and a reload",
+    ),
     ("order by seq desc, n desc limit $2", "event", "the newest few, from the end of the key"),
     ("order by seq desc, n desc limit $2", "audit", "the newest few, from the end of the key"),
     ("order by seq, n limit $1", "event", "the oldest few, from the front of the key"),

@@ -28,7 +28,8 @@ async fn peopled() -> Rig {
         let found = rig.list(&format!("/Users?filter=userName%20eq%20%22{name}%22")).await.records.remove(0);
         rig.delete(&user_path(&found)).await.value.unwrap();
         if name == "bob" {
-            let kept = Retention { tombstone_ms: 0, unused_ms: 24 * 365 * HOUR, ..Retention::new(24 * 365 * HOUR) };
+            let kept =
+                Retention { tombstone_ms: 0, unused_ms: 24 * 365 * HOUR, ..Retention::new(24 * 365 * HOUR) };
             rig.store.tidy(NOW, kept).await.unwrap();
         }
     }
