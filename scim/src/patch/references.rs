@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::conform::identifies_by_value;
 use crate::error::ScimError;
 use crate::filter::{Comparison, Filter, Literal, Operator, compared};
-use crate::schema::{Attribute, AttributePath};
+use crate::schema::AttributePath;
 
 use super::{Operation, Target, elements};
 
@@ -130,7 +130,7 @@ impl<'a> Step<'a> {
             )),
             (Operation::Remove(_, None), Some(filter)) => {
                 let mut keys = Vec::new();
-                named(attribute, filter, &mut keys).then_some(Self::Remove(keys))
+                named(filter, &mut keys).then_some(Self::Remove(keys))
             }
             _ => None,
         }
@@ -138,9 +138,9 @@ impl<'a> Step<'a> {
 }
 
 /// Whether a filter names elements by their `value` and by nothing else: `value eq "x"`, several with `or`.
-fn named(attribute: &Attribute, filter: &Filter, keys: &mut Vec<String>) -> bool {
+fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
     match filter {
-        Filter::Any(parts) => parts.iter().all(|part| named(attribute, part, keys)),
+        Filter::Any(parts) => parts.iter().all(|part| named(part, keys)),
         Filter::Compare(Comparison { path, operator: Operator::Eq, value: Literal::Text(text) })
             if path.leaf().name.as_ref() == "value" =>
         {

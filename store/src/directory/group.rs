@@ -33,6 +33,7 @@ pub(super) struct Plan {
 }
 
 /// What a write of a group came to within its transaction.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and at once taken apart")]
 pub(super) enum Turn {
     Done(Committed<Answer>),
     /// The group is no longer what the plan was made for, and nothing was written.
