@@ -42,6 +42,9 @@ pub(crate) struct ListenError {
     cause: io::Error,
 }
 
+/// How long somebody waits for a place at a listener that is full.
+const ROOM: Duration = Duration::from_secs(2);
+
 /// What a listener takes on, and what it counts.
 #[derive(Clone)]
 pub(crate) struct Port {
@@ -124,7 +127,14 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        // Whoever comes to a full listener waits a moment, and those behind them wait in the kernel: many removals at once
+        // are done one after another, and none is dropped for it.
+        let place = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            place = tokio::time::timeout(ROOM, places.clone().acquire_owned()) => place,
+        };
+        let Ok(Ok(place)) = place else {
             port.metrics.turned_away(port.name, "full");
             continue;
         };
