@@ -177,7 +177,8 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
 
     // Everything is bound before anything is served.
     let shares = Shares::now();
-    let server = Server::bind(gate.clone(), &settings::listeners(file), settings::limits(file), None)?;
+    let limits = settings::limits(file, shares.proxy);
+    let server = Server::bind(gate.clone(), &settings::listeners(file), limits, None)?;
     let mut bound = vec![(
         listen::tcp("listen.health", file.listen.health.address).await?,
         health::router(health.clone()),

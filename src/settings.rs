@@ -321,12 +321,13 @@ fn public_url(file: &File) -> Result<Url, url::ParseError> {
 }
 
 /// Bounds on what a client may take.
-pub(crate) fn limits(file: &File) -> proxy::Limits {
+pub(crate) fn limits(file: &File, sockets: Option<usize>) -> proxy::Limits {
     proxy::Limits {
         head: file.limits.head.bytes(),
         head_time: file.limits.head_time,
         idle: file.limits.idle,
         send_buffer: file.limits.send_buffer.bytes(),
+        sockets,
     }
 }
 

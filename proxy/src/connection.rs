@@ -39,6 +39,7 @@ use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::peer::Peer;
 use crate::rules::Limits;
+use crate::share::Share;
 use crate::socket;
 use crate::tunnel::{self, Tunnel};
 use crate::upload::Upload;
@@ -54,6 +55,7 @@ pub(crate) struct Client {
     pub(crate) gate: Arc<Gate>,
     /// The other end.
     pub(crate) peer: Arc<Peer>,
+    share: Arc<Share>,
     pub(crate) limits: Limits,
     /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
     pub(crate) waits: Arc<Waits>,
@@ -155,6 +157,7 @@ pub(crate) struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) limits: Limits,
+    pub(crate) share: Arc<Share>,
 }
 
 /// What a client speaks, where its TLS handshake has settled it.
@@ -187,6 +190,7 @@ impl Door {
             gate: self.gate.clone(),
             peer,
             limits: self.limits,
+            share: self.share.clone(),
             waits,
             clock: self.clock.clone(),
             is_h2: protocol == Protocol::Http2,
@@ -442,7 +446,15 @@ where
             return;
         };
         let client = self.client.clone();
-        tokio::spawn(STREAM.scope(stream.clone(), async move { serve_stream(&client, &stream, task).await }));
+        // Many streams share a client's socket; each needs one of the application's. Dropped, a stream is reset.
+        let Some(taken) = client.share.take(1) else {
+            client.gate.recorder.metrics.turned_away.inc();
+            return;
+        };
+        tokio::spawn(STREAM.scope(stream.clone(), async move {
+            serve_stream(&client, &stream, task).await;
+            drop(taken);
+        }));
     }
 }
 

@@ -27,6 +27,7 @@ mod record;
 mod request;
 mod rules;
 mod server;
+mod share;
 mod socket;
 mod strip;
 mod striped;

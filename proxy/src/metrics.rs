@@ -10,7 +10,7 @@ use crate::record::Decision;
 use crate::striped::Striped;
 
 type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
-type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
+pub(crate) type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 
 /// The counters, each a handle of its own: nothing is looked up by name while requests pass.
 #[derive(Debug)]
@@ -19,6 +19,13 @@ pub(crate) struct Metrics {
     cuts: [Counter; Ended::ALL.len()],
     /// Exchanges in flight, from the request's head to the last byte.
     pub(crate) live: Gauge,
+    /// Descriptors that clients hold or are promised, and how many there are for them.
+    pub(crate) sockets: Gauge,
+    pub(crate) sockets_limit: Gauge,
+    /// Clients, and exchanges of HTTP/2, for which there was none.
+    pub(crate) turned_away: Counter,
+    /// Clients that came to no TLS session.
+    pub(crate) handshakes: Counter,
     /// Sessions found in memory, and sessions that had to be read.
     pub(crate) warm: Counter,
     pub(crate) cold: Counter,
@@ -55,6 +62,17 @@ impl Metrics {
         }
         let live = Gauge::default();
         registry.register("portcullis_exchanges", "Exchanges in flight", live.clone());
+        let (sockets, sockets_limit) = (Gauge::default(), Gauge::default());
+        registry.register(
+            "portcullis_sockets",
+            "Descriptors of the data plane's share that clients hold or are promised, two for each socket",
+            sockets.clone(),
+        );
+        registry.register(
+            "portcullis_sockets_limit",
+            "The data plane's share of the descriptors; 0 where there is no limit",
+            sockets_limit.clone(),
+        );
         let [warm, cold] = family(
             registry,
             "portcullis_session_lookups",
@@ -81,11 +99,23 @@ impl Metrics {
                 Ended::ALL.map(Ended::word),
             ),
             live,
+            sockets,
+            sockets_limit,
             warm,
             cold,
             unreachable,
             slow,
             broken,
+            turned_away: one(
+                registry,
+                "portcullis_sockets_turned_away",
+                "Clients, or exchanges of HTTP/2, turned away because the share of descriptors was used up",
+            ),
+            handshakes: one(
+                registry,
+                "portcullis_tls_handshakes_failed",
+                "Clients whose TLS handshake failed or took too long",
+            ),
             set_cookies_refused: one(
                 registry,
                 "portcullis_set_cookies_refused",

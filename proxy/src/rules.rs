@@ -213,6 +213,8 @@ pub struct Limits {
     pub idle: Duration,
     /// How much may wait in a socket, in bytes (rule R10).
     pub send_buffer: usize,
+    /// How many descriptors there are for clients and applications together; `None` is no limit.
+    pub sockets: Option<usize>,
 }
 
 impl Default for Limits {
@@ -222,6 +224,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             send_buffer: 64 * 1024,
+            sockets: None,
         }
     }
 }

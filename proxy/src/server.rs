@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use pingora::apps::ServerApp;
-use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::l4::stream::Stream as Plain;
 use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::server::{Fds, ShutdownWatch};
 use pingora::services::Service as _;
@@ -34,6 +36,7 @@ use crate::clock::Clock;
 use crate::connection::{Door, Protocol};
 use crate::gate::Gate;
 use crate::rules::Limits;
+use crate::share::Share;
 use crate::upstream;
 
 /// One address the proxy listens on.
@@ -118,6 +121,9 @@ impl Stopped {
 pub struct Server {
     gate: Arc<Gate>,
     limits: Limits,
+    share: Arc<Share>,
+    /// How many idle connections to applications each core keeps.
+    pool: usize,
     bound: Vec<Bound>,
     cores: Cores,
 }
@@ -161,7 +167,11 @@ impl Server {
         let bind = |listener| Bound::new(listener, count);
         let bound = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let cores = Cores::new(count).map_err(StartError::Runtime)?;
-        Ok(Self { gate, limits, bound, cores })
+        let (pool, share) = shares(limits.sockets, count);
+        let metrics = &gate.recorder.metrics;
+        metrics.sockets_limit.set(limits.sockets.map_or(0, |_| i64::try_from(share).unwrap_or(i64::MAX)));
+        let share = Share::new(share, metrics.sockets.clone());
+        Ok(Self { gate, limits, share, pool, bound, cores })
     }
 
     /// Where it listens, in the order given.
@@ -180,7 +190,7 @@ impl Server {
         stop: impl Future<Output = Duration>,
         hurry: impl Future<Output = ()>,
     ) -> Result<Drained, Stopped> {
-        let Self { gate, limits, mut bound, mut cores } = self;
+        let Self { gate, limits, share, pool, mut bound, mut cores } = self;
         let sockets = Arc::new(AtomicUsize::new(0));
         let (last_call, stopping) = watch::channel(false);
         let (end, ending) = watch::channel(false);
@@ -191,6 +201,8 @@ impl Server {
             let core = Core {
                 gate: gate.clone(),
                 limits,
+                share: share.clone(),
+                pool,
                 clock,
                 listeners: bound.iter_mut().filter_map(Bound::next).collect(),
                 sockets: sockets.clone(),
@@ -245,6 +257,8 @@ const LAST: Duration = Duration::from_secs(2);
 struct Core {
     gate: Arc<Gate>,
     limits: Limits,
+    share: Arc<Share>,
+    pool: usize,
     clock: Arc<Clock>,
     listeners: Vec<CoreListener>,
     sockets: Arc<AtomicUsize>,
@@ -275,24 +289,25 @@ impl Core {
     }
 
     async fn serve(self) {
-        let Self { gate, limits, clock, listeners, sockets, stopping, mut ending } = self;
+        let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
+        upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep));
-        let door = Door { gate, clock: clock.clone(), limits };
-        let mut service = Service::new("proxy".into(), Sockets { door, open: sockets });
-        let mut fds = Fds::new();
-        for CoreListener { address, socket, certified } in listeners {
+        let services = listeners.into_iter().map(|CoreListener { address, socket, certified }| {
             let name = address.to_string();
-            let mut listener = ListenerConfig::tcp(name.as_str())
+            let listener = ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(socket_options(limits))
                 .l4_buffer(L4BufferSettings::unbuffered());
-            if let Some(tls) = certified.and_then(tls_settings) {
-                listener = listener.tls(tls);
-            }
+            let door = Door { gate: gate.clone(), clock: clock.clone(), limits, share: share.clone() };
+            // To Pingora every listener is a plain one: a socket is counted before it shakes hands.
+            let tls = certified.map(|certified| tls_settings(certified).map(TlsSettings::build));
+            let mut service = Service::new("proxy".into(), Sockets { door, open: sockets.clone(), tls });
             service.add_listener(listener);
+            let mut fds = Fds::new();
             fds.add(name, socket.into_raw_fd());
-        }
-        let fds = Arc::new(parking_lot::Mutex::new(fds));
-        service.start_service(Some(fds), stopping, 1).await;
+            let (fds, stopping) = (Arc::new(parking_lot::Mutex::new(fds)), stopping.clone());
+            async move { service.start_service(Some(fds), stopping, 1).await }
+        });
+        join_all(services).await;
         clock.drain();
         let _ = ending.wait_for(|end| *end).await;
     }
@@ -303,6 +318,8 @@ struct Sockets {
     door: Door,
     /// How many are open.
     open: Arc<AtomicUsize>,
+    /// What shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
+    tls: Option<Option<Acceptor>>,
 }
 
 /// One of a number of things; one less when it is dropped.
@@ -323,8 +340,16 @@ impl Drop for Counted {
 
 #[async_trait]
 impl ServerApp for Sockets {
-    async fn process_new(self: &Arc<Self>, socket: Stream, _: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, mut socket: Stream, _: &ShutdownWatch) -> Option<Stream> {
         let _counted = Counted::new(&self.open);
+        // This socket, and the application's that its requests will need.
+        let Some(_taken) = self.door.share.take(2) else {
+            self.door.gate.recorder.metrics.turned_away.inc();
+            return None;
+        };
+        if let Some(tls) = &self.tls {
+            socket = self.shake_hands(tls.as_ref()?, socket).await?;
+        }
         let address = socket.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
         let address = address.and_then(|address| address.as_inet().copied());
         let peer = self.door.gate.peer(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip()));
@@ -338,6 +363,31 @@ impl ServerApp for Sockets {
         self.door.serve(socket, number, peer, agreed).await;
         None
     }
+}
+
+impl Sockets {
+    /// Pingora would do it before the socket is counted, and tell each that comes to nothing as an error.
+    async fn shake_hands(&self, tls: &Acceptor, socket: Stream) -> Option<Stream> {
+        let plain = socket.into_any().downcast::<Plain>().ok()?;
+        match tokio::time::timeout(self.door.limits.head_time, tls.tls_handshake(*plain)).await {
+            Ok(Ok(socket)) => return Some(Box::new(socket)),
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took longer than limits.head_time"),
+        }
+        self.door.gate.recorder.metrics.handshakes.inc();
+        None
+    }
+}
+
+/// Of few descriptors at most this part is kept for idle connections to applications.
+const IDLE_PART: usize = 8;
+
+/// Of so many descriptors, how many are for idle connections to applications on each of `threads`, and how many for
+/// clients and what they ask for.
+fn shares(sockets: Option<usize>, threads: usize) -> (usize, usize) {
+    let Some(sockets) = sockets else { return (upstream::MOST, usize::MAX) };
+    let pool = (sockets / IDLE_PART / threads).clamp(1, upstream::MOST);
+    (pool, sockets.saturating_sub(pool * threads))
 }
 
 fn socket_options(limits: Limits) -> TcpSocketOptions {
@@ -440,6 +490,14 @@ mod tests {
             }
             other => panic!("{:?}", other.map(|_| ())),
         }
+    }
+
+    #[test]
+    fn few_descriptors_are_for_clients_first() {
+        assert_eq!(shares(None, 4), (512, usize::MAX));
+        assert_eq!(shares(Some(128), 2), (8, 112));
+        assert_eq!(shares(Some(100_000), 8), (512, 95_904));
+        assert_eq!(shares(Some(1), 8), (1, 0));
     }
 
     #[test]

@@ -407,6 +407,35 @@ async fn a_reload_ends_strangers_where_a_rule_is_public_no_more() {
     assert_eq!(Socket::open_with(address, &origin, "/ws", &[]).await.err(), Some(401));
 }
 
+/// A directory and an operator are heard although strangers hold every socket they can get.
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_strangers_do_not_use_up_what_a_removal_needs() {
+    crate::rig::raise_open_files();
+    let stage = Stage::seeded(|settings| settings.files = Some(256), &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let (mut hers, mut his) = (alice.socket("/ws").await.unwrap(), bob.socket("/ws").await.unwrap());
+    hers.echo("in").await.unwrap();
+    his.echo("in").await.unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..500 {
+        strangers.push(tokio::net::TcpStream::connect(stage.program.proxy()).await.unwrap());
+    }
+    until("the door to be closed", || async {
+        stage.program.metric("portcullis_sockets_turned_away_total").await.is_some_and(|count| count > 300.0)
+    })
+    .await;
+    remove(&stage.directory, stage.id(ALICE), &REMOVALS[0]).await;
+    stage.app.mark(MARK).await;
+    assert!(!hers.read_out().await.iter().any(|text| text == MARK));
+    assert_eq!(must("the marker, to whoever stays", his.next()).await.as_deref(), Some(MARK));
+    let shown = stage.program.command(&["user", "list"]);
+    assert!(shown.status.success(), "the admin socket answers: {shown:?}");
+    assert!(stage.program.log().contains("few files may be open"), "and the start says so");
+    drop(strangers);
+    until("room for somebody", || async { bob.status("/").await == 200 }).await;
+    is_out(&stage, &alice).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_session_ends_with_its_streams_and_words_of_the_client_keep_it() {
     let stage = Stage::seeded(|settings| settings.idle = "2s", &[ALICE, BOB]).await;

@@ -17,7 +17,7 @@ use http::HeaderValue;
 use url::{Host, Url};
 
 pub(crate) use client::{Download, Fault, ask_alone, send};
-pub(crate) use pool::sweep;
+pub(crate) use pool::{MOST, keep_at_most, sweep};
 
 use crate::rules::Site;
 

@@ -3,7 +3,7 @@
 //! A kept connection is polled by nobody. It is polled once when it is given back and once when it is taken, which
 //! sees that the application has closed it, or has sent something nobody asked for; and the sweep polls the rest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use super::client::AppConnection;
 
 thread_local! {
     static POOL: RefCell<Vec<(SocketAddr, Vec<Kept>)>> = const { RefCell::new(Vec::new()) };
+    static KEPT_AT_MOST: Cell<usize> = const { Cell::new(MOST) };
 }
 
 struct Kept {
@@ -18,8 +19,8 @@ struct Kept {
     since: Instant,
 }
 
-/// How many are kept for an address.
-const MOST: usize = 512;
+/// How many are kept for all addresses on a thread, where descriptors are not short.
+pub(crate) const MOST: usize = 512;
 /// How long one is kept without being used. Applications close theirs sooner or later; most after a minute or more.
 const IDLE: Duration = Duration::from_secs(55);
 
@@ -48,10 +49,15 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
             pool.push((to, Vec::new()));
             pool.len() - 1
         });
-        if pool[at].1.len() < MOST {
+        if pool.iter().map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_AT_MOST.get() {
             pool[at].1.push(kept);
         }
     });
+}
+
+/// How many this thread keeps from now on.
+pub(crate) fn keep_at_most(count: usize) {
+    KEPT_AT_MOST.set(count);
 }
 
 /// Closes what was kept for too long, and what the other side has closed. Once a second, on each thread.

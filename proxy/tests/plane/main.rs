@@ -7,6 +7,7 @@
 mod bodies;
 mod client;
 mod cut;
+mod door;
 mod drain;
 mod faults;
 mod framing;

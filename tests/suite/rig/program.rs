@@ -60,7 +60,7 @@ impl Program {
 
     async fn try_begin_into(&mut self, stdout: Stdio, stderr: Stdio) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs");
-        self.child = Some(spawn(self.folder.path(), stdout, stderr));
+        self.child = Some(spawn(self.folder.path(), self.settings.files, stdout, stderr));
         let health = self.settings.health;
         let ready = async {
             loop {
@@ -315,8 +315,15 @@ pub fn open_log(folder: &Path, name: &str) -> File {
     File::options().append(true).create(true).open(folder.join(name)).unwrap()
 }
 
-fn spawn(folder: &Path, stdout: Stdio, stderr: Stdio) -> Child {
+fn spawn(folder: &Path, files: Option<u32>, stdout: Stdio, stderr: Stdio) -> Child {
     let mut command = binary();
+    if let Some(files) = files {
+        let program = std::mem::replace(&mut command, Command::new("sh"));
+        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            command.env_remove(name);
+        }
+    }
     command.arg("run").arg("-c").arg(folder.join("portcullis.yaml")).current_dir(folder);
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap()
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub level: &'static str,
     /// `log.access`.
     pub access: String,
+    /// How many files the program may have open; `None` leaves it what this process may.
+    pub files: Option<u32>,
 }
 
 impl Settings {
@@ -62,6 +64,7 @@ impl Settings {
             absolute: "12h",
             level: "debug",
             access: "stdout".to_owned(),
+            files: None,
         }
     }
 
