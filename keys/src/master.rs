@@ -39,8 +39,8 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file is empty: a first start was interrupted before it was written.
-    #[error("{}: the master key is empty; a first start was interrupted. Nothing depends on it yet: remove the file", .path.display())]
+    /// The file is empty: a first start was interrupted before it was written, or it was lost.
+    #[error("{}: the master key is empty. If the database was never used, a first start was interrupted: remove the file. Otherwise restore it from where your secrets are kept", .path.display())]
     Empty {
         /// The file.
         path: PathBuf,

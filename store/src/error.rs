@@ -136,6 +136,16 @@ pub enum OpenError {
         /// Whose it is.
         holder: Holder,
     },
+    /// It has a second name, by which another process would not find its lock, nor SQLite the log beside it.
+    #[error(
+        "{path}: the database has {links} names (hard links). By each of them another process could take it for its own: remove the others, or copy it"
+    )]
+    HardLinked {
+        /// The file.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
     /// Locks of network file systems cannot be trusted.
     #[error(
         "{path}: this is on a network file system ({kind}), whose locks SQLite cannot rely on. Put the state folder on a local disk"

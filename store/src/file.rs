@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::{FileLock, NotLocked, OpenError};
@@ -25,7 +25,11 @@ pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
     if let Some(kind) = file_system(&file).map_err(failed)? {
         return Err(OpenError::NetworkFileSystem { path: path.to_owned(), kind });
     }
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.nlink() > 1 {
+        return Err(OpenError::HardLinked { path: path.to_owned(), links: metadata.nlink() });
+    }
+    let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         tracing::warn!(
             path = %path.display(),
@@ -95,6 +99,17 @@ mod tests {
         for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x2fc1_2fc1, 0x794c_7630] {
             assert_eq!(network_kind(local), None, "{local:#x}");
         }
+    }
+
+    #[test]
+    fn a_second_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        prepare(&path).unwrap();
+        std::fs::hard_link(&path, folder.path().join("other.db")).unwrap();
+        assert!(matches!(prepare(&path), Err(OpenError::HardLinked { links: 2, .. })));
+        std::fs::remove_file(folder.path().join("other.db")).unwrap();
+        prepare(&path).unwrap();
     }
 
     #[test]
