@@ -192,11 +192,15 @@ impl Desk {
         let method = request.method().clone();
         let outcome = match self.admit(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
-            Ok(caller) => match collect(body).await {
-                Ok(body) => {
-                    *request.body_mut() = body;
-                    self.clone().answer(request, caller).await
-                }
+            Ok(_) => match collect(body).await {
+                // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
+                Ok(body) => match self.admit(&self.clients.load(), request.headers(), address, &id) {
+                    Ok(caller) => {
+                        *request.body_mut() = body;
+                        self.clone().answer(request, caller).await
+                    }
+                    Err(refusal) => Err(refusal),
+                },
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
