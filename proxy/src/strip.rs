@@ -9,7 +9,21 @@ use http::header::HeaderName;
 use portcullis_policy::IDENTITY_HEADERS;
 
 /// Stripped whoever sends it. A final `*` stands for any ending.
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 30] = [
+    // What applications, and proxies of other products, take identity from.
+    "x-user",
+    "x-user-id",
+    "x-user-name",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-roles",
+    "x-email",
+    "x-authentik-*",
+    "x-goog-iap-*",
+    "x-goog-authenticated-user-*",
+    "x-amzn-oidc-*",
+    "cf-access-jwt-assertion",
+    "cf-access-authenticated-user-*",
     "remote-user",
     "remote-groups",
     "remote-name",
@@ -90,7 +104,7 @@ impl Strip {
 fn may_be_listed(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', second, ..] => !second.is_ascii_alphanumeric(),
-        start => [b"for", b"pro", b"rem", b"ssl", b"tra"].iter().any(|begin| start.starts_with(*begin)),
+        start => [&b"cf"[..], b"for", b"pro", b"rem", b"ssl", b"tra"].iter().any(|begin| start.starts_with(begin)),
     }
 }
 
@@ -146,6 +160,22 @@ mod tests {
             "Proxy",
             "X-Portcullis-Anything",
             "X_Request_Id",
+            "X-authentik-username",
+            "X_Authentik_Groups",
+            "Cf-Access-Jwt-Assertion",
+            "CF_ACCESS_AUTHENTICATED_USER_EMAIL",
+            "X-Goog-IAP-JWT-Assertion",
+            "X-Goog-Authenticated-User-Email",
+            "x-amzn-oidc-data",
+            "X-Amzn.Oidc_Identity",
+            "X-User",
+            "X_User",
+            "X-User-Id",
+            "X-User-Name",
+            "X-USER-EMAIL",
+            "x-user_groups",
+            "X.User.Roles",
+            "X-Email",
         ] {
             for trusted in [false, true] {
                 assert!(left(&Strip::default(), &[name], trusted).is_empty(), "{name} trusted={trusted}");
@@ -176,6 +206,19 @@ mod tests {
         let names = [
             "accept",
             "authorization",
+            // names that clients own, and what a proxy in front says of itself
+            "x-user-agent",
+            "x-grpc-web",
+            "x-user-token",
+            "x-users",
+            "x-email-id",
+            "x-goog-api-client",
+            "x-goog-upload-protocol",
+            "x-amzn-trace-id",
+            "x-amz-date",
+            "cf-connecting-ip",
+            "cf-ray",
+            "cf-access-client-id",
             "cookie",
             "forwarded-by-nobody",
             "proxy-connection",
