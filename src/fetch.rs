@@ -288,9 +288,61 @@ fn unreached(host: &str, error: hyper_util::client::legacy::Error) -> FetchError
         }
     }
     if error.is_connect() {
-        FetchError::Connect { host, source: error.into() }
+        let told = refused_by_tls(&error).and_then(Untrusted::of);
+        FetchError::Connect { host, source: told.map_or_else(|| error.into(), Into::into) }
     } else {
         FetchError::Malformed { host, source: error.into() }
+    }
+}
+
+/// The one error of TLS in a chain; an [`io::Error`] hides the one that it was made of from its own chain.
+fn refused_by_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// A connection that TLS refused, with what to change.
+#[derive(Debug, thiserror::Error)]
+#[error("{told}")]
+struct Untrusted {
+    told: &'static str,
+    source: rustls::Error,
+}
+
+impl Untrusted {
+    /// The refusals that operators meet; `None` for all others, which say what they are.
+    fn of(error: &rustls::Error) -> Option<Self> {
+        use rustls::CertificateError as Bad;
+        let told = match error {
+            rustls::Error::InvalidMessage(_) => {
+                "it does not speak TLS on that port, but perhaps plain http: look at the port and at https://"
+            }
+            rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => {
+                "its certificate is of an authority that this machine does not know: name the authority's own \
+                 certificate in http_client.ca_file"
+            }
+            rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+                "its certificate is for another name: ask it by the name in its certificate"
+            }
+            rustls::Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+                "its certificate has expired: it is renewed there, or the clock of this machine is wrong"
+            }
+            rustls::Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+                "its certificate is not valid yet: the clock of this machine may be wrong"
+            }
+            _ => return None,
+        };
+        Some(Self { told, source: error.clone() })
     }
 }
 
@@ -523,10 +575,27 @@ mod tests {
         let answer = get(&fetch, &format!("https://idp.localhost:{port}/")).await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);
         // The right authority for another name, and the right name without the authority.
-        for (fetch, host) in [(fetch, "other.localhost"), (client(here(), None).unwrap(), "idp.localhost")] {
+        let none = client(here(), None).unwrap();
+        for (fetch, host, told) in
+            [(fetch.clone(), "other.localhost", "for another name"), (none, "idp.localhost", "http_client.ca_file")]
+        {
             let error = get(&fetch, &format!("https://{host}:{port}/")).await.unwrap_err();
             assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
+            let chain = crate::log::chain(&error).to_string();
+            assert!(chain.contains(told) && chain.contains(host), "{chain}");
         }
+        // A server that speaks no TLS.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let _ = socket.read_buf(&mut Vec::new()).await;
+                let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+            }
+        });
+        let error = get(&fetch, &format!("https://idp.localhost:{plain}/")).await.unwrap_err();
+        let chain = crate::log::chain(&error).to_string();
+        assert!(chain.contains("idp.localhost") && chain.contains("plain http"), "{chain}");
         for (content, missing) in [("", false), ("no certificate", false), ("", true)] {
             std::fs::write(&ca_file, content).unwrap();
             let path = if missing { folder.path().join("none.pem") } else { ca_file.clone() };
