@@ -576,9 +576,10 @@ mod tests {
         assert_eq!(answer.status().as_u16(), 200);
         // The right authority for another name, and the right name without the authority.
         let none = client(here(), None).unwrap();
-        for (fetch, host, told) in
-            [(fetch.clone(), "other.localhost", "for another name"), (none, "idp.localhost", "http_client.ca_file")]
-        {
+        for (fetch, host, told) in [
+            (fetch.clone(), "other.localhost", "for another name"),
+            (none, "idp.localhost", "http_client.ca_file"),
+        ] {
             let error = get(&fetch, &format!("https://{host}:{port}/")).await.unwrap_err();
             assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
             let chain = crate::log::chain(&error).to_string();

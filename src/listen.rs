@@ -17,10 +17,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use portcullis_config::{Lines, Problem};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::holder;
 use crate::metrics::Metrics;
 use crate::traffic::{Times, Traffic};
 
@@ -32,14 +34,68 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{key}: {address} cannot be listened on. Is another process there, or the address not of this machine?"
-)]
+#[error("{key}: {address} {}. {}", .why.what(), .why.remedy())]
 pub(crate) struct ListenError {
     key: &'static str,
     address: String,
+    why: Why,
     #[source]
     cause: io::Error,
+}
+
+/// Why it cannot.
+#[derive(Debug)]
+enum Why {
+    /// Somebody listens there; who it is, where the kernel says it.
+    InUse(Option<String>),
+    /// The machine has no such address.
+    NotHere,
+    /// A port below 1024, mostly.
+    NotAllowed,
+    Other,
+}
+
+impl Why {
+    fn what(&self) -> String {
+        match self {
+            Self::InUse(Some(holder)) => format!("is in use by {holder}"),
+            Self::InUse(None) => "is in use by another process".to_owned(),
+            Self::NotHere => "is not an address of this machine".to_owned(),
+            Self::NotAllowed => "may not be opened by this user".to_owned(),
+            Self::Other => "cannot be listened on".to_owned(),
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::InUse(Some(_)) => "End that process, or write another port here",
+            Self::InUse(None) => "`ss -ltnp`, as root, says by which: end it, or write another port here",
+            Self::NotHere => "Write one that `ip address` shows, or 0.0.0.0 for all of them",
+            Self::NotAllowed => {
+                "A port below 1024 needs CAP_NET_BIND_SERVICE, in a unit AmbientCapabilities=CAP_NET_BIND_SERVICE"
+            }
+            Self::Other => "The cause is the system's",
+        }
+    }
+}
+
+impl ListenError {
+    /// What the system said of an address of the configuration; `key` is what it is called there.
+    pub(crate) fn of(key: &'static str, address: SocketAddr, cause: io::Error) -> Self {
+        let why = match cause.kind() {
+            io::ErrorKind::AddrInUse => Why::InUse(holder::of(address)),
+            io::ErrorKind::AddrNotAvailable => Why::NotHere,
+            io::ErrorKind::PermissionDenied => Why::NotAllowed,
+            _ => Why::Other,
+        };
+        Self { key, address: address.to_string(), why, cause }
+    }
+
+    /// The same as a problem of the configuration, on its line.
+    pub(crate) fn problem(&self, lines: &Lines) -> Problem {
+        let what = format!("{} {}: {}", self.address, self.why.what(), self.cause);
+        lines.problem(self.key, what, self.why.remedy())
+    }
 }
 
 /// How long somebody waits for a place at a listener that is full.
@@ -79,7 +135,7 @@ pub(crate) enum Bound {
 /// [`ListenError`] with the key and the address.
 pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<Bound, ListenError> {
     let bound = TcpListener::bind(address).await;
-    bound.map(Bound::Tcp).map_err(|cause| ListenError { key, address: address.to_string(), cause })
+    bound.map(Bound::Tcp).map_err(|cause| ListenError::of(key, address, cause))
 }
 
 /// Binds a socket in the state folder, for the owner of the folder alone. The folder is locked, so a socket that is
@@ -98,7 +154,7 @@ pub(crate) fn unix(key: &'static str, path: &Path) -> Result<Bound, ListenError>
         Ok(listener)
     };
     let bound = bind().map(|listener| Bound::Unix(listener, path.to_owned()));
-    bound.map_err(|cause| ListenError { key, address: path.display().to_string(), cause })
+    bound.map_err(|cause| ListenError { key, address: path.display().to_string(), why: Why::Other, cause })
 }
 
 impl Bound {

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use portcullis_store::{FileLock, Holder, NotLocked};
+use rustix::fs::{Access, access};
 
 /// A state folder that is this process's until the lock is dropped.
 #[derive(Debug)]
@@ -62,8 +63,24 @@ impl Lock {
     }
 }
 
-fn own_folder(state: &Path) -> Result<(), LockError> {
-    let make = |source| LockError::Make { state: state.to_owned(), source };
+/// Whether [`Lock::take`] would find a folder that it may use, or could make one. Nothing is made or changed.
+///
+/// # Errors
+/// What it would say; whether the folder is in use is not asked.
+pub(crate) fn look(state: &Path) -> Result<(), LockError> {
+    let make = |source: io::Error| LockError::Make { state: state.to_owned(), source };
+    if judge(state)?.is_some() {
+        return Ok(());
+    }
+    let above = state.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    if !above.is_dir() {
+        return Err(make(io::ErrorKind::NotADirectory.into()));
+    }
+    access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| make(error.into()))
+}
+
+/// The folder's mode, where it is there and may be used; `None` where it is not there.
+fn judge(state: &Path) -> Result<Option<u32>, LockError> {
     match fs::metadata(state) {
         Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
         Ok(found) => {
@@ -74,17 +91,25 @@ fn own_folder(state: &Path) -> Result<(), LockError> {
             if found.mode() & 0o002 != 0 {
                 return Err(LockError::Shared { state: state.to_owned() });
             }
-            if found.mode() & 0o077 != 0 {
+            Ok(Some(found.mode()))
+        }
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LockError::Make { state: state.to_owned(), source }),
+    }
+}
+
+fn own_folder(state: &Path) -> Result<(), LockError> {
+    let make = |source| LockError::Make { state: state.to_owned(), source };
+    match judge(state)? {
+        Some(mode) => {
+            if mode & 0o077 != 0 {
                 let path = state.display();
                 tracing::info!(state = %path, "the state folder was open to others: it is 0700 now");
                 fs::set_permissions(state, Permissions::from_mode(0o700)).map_err(make)?;
             }
             Ok(())
         }
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(make)
-        }
-        Err(other) => Err(make(other)),
+        None => DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(make),
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     strangers: Gauge,
     holds: Gauge,
     idp_answering: Family<Name, Gauge>,
+    expires: Family<Ending, Gauge>,
 }
 
 /// What is looked up only when somebody asks for the metrics.
@@ -49,6 +50,8 @@ pub(crate) struct Seen {
     pub(crate) holds: usize,
     /// Each IdP's name and whether it answers.
     pub(crate) idps: Vec<(String, bool)>,
+    /// What ends of itself: its kind, the key of the configuration that names it, the seconds that are left.
+    pub(crate) expires: Vec<(&'static str, String, i64)>,
 }
 
 impl Metrics {
@@ -70,6 +73,7 @@ impl Metrics {
             strangers: Gauge::default(),
             holds: Gauge::default(),
             idp_answering: Family::default(),
+            expires: Family::default(),
         };
         let m = &metrics;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -140,6 +144,11 @@ impl Metrics {
             "portcullis_idp_answering",
             "Whether an identity provider answers: 1 or 0",
             m.idp_answering.clone(),
+        );
+        registry.register(
+            "portcullis_expires_seconds",
+            "How long something of the configuration is good for; below zero it is over",
+            m.expires.clone(),
         );
         // Series that are there from the start can be alerted on before the first one is counted.
         drop(metrics.logins.get_or_create(&Outcome { outcome: ACCEPTED }));
@@ -222,6 +231,9 @@ impl Metrics {
         for (idp, answers) in &seen.idps {
             self.idp_answering.get_or_create(&Name { idp: idp.clone() }).set((*answers).into());
         }
+        for (kind, name, left) in &seen.expires {
+            self.expires.get_or_create(&Ending { kind, name: name.clone() }).set(*left);
+        }
     }
 }
 
@@ -259,6 +271,13 @@ struct Dialect {
 struct Name {
     /// A name of the configuration.
     idp: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ending {
+    kind: &'static str,
+    /// A key of the configuration.
+    name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -301,7 +320,8 @@ mod tests {
         let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
         metrics.stored(Some(5));
-        metrics.see(&Seen { figures, holds: 1, idps });
+        let expires = vec![("certificate", "listen.proxy.tls[0]".to_owned(), -5)];
+        metrics.see(&Seen { figures, holds: 1, idps, expires });
 
         let after = text(&registry);
         for line in [
@@ -320,6 +340,7 @@ mod tests {
             "portcullis_holds 1",
             "portcullis_idp_answering{idp=\"okta\"} 1",
             "portcullis_idp_answering{idp=\"old\"} 0",
+            "portcullis_expires_seconds{kind=\"certificate\",name=\"listen.proxy.tls[0]\"} -5",
         ] {
             assert!(after.contains(&format!("{line}\n")), "{line} in {after}");
         }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use portcullis_config::{Environment, File, Loaded};
+use portcullis_config::{Environment, Expiry, File, Lines, Loaded, Problems};
+use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
@@ -25,6 +26,7 @@ use crate::admin;
 use crate::cli::{self, Exit};
 use crate::desk::{self, Desk, Strangers};
 use crate::fetch::{self, Renewable};
+use crate::ground::{self, Asked};
 use crate::health::{self, Health};
 use crate::keyring::{self, KeyringError};
 use crate::limits::{Limits, Shares};
@@ -69,7 +71,42 @@ pub(crate) enum StartError {
     #[error("log.access cannot be written")]
     AccessLog(#[from] proxy::LogError),
     #[error("listen.proxy: the data plane cannot start")]
-    DataPlane(#[from] proxy::StartError),
+    DataPlane(#[source] proxy::StartError),
+}
+
+impl From<proxy::StartError> for StartError {
+    fn from(error: proxy::StartError) -> Self {
+        match error {
+            proxy::StartError::Bind { address, cause } => {
+                Self::Listen(ListenError::of("listen.proxy", address, cause))
+            }
+            other => Self::DataPlane(other),
+        }
+    }
+}
+
+impl StartError {
+    /// 78 for what `check` finds too and a restart does not mend, should it have come about since it was looked for.
+    fn exit(&self) -> Exit {
+        use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
+        match self {
+            #[cfg(feature = "demo")]
+            Self::Config(_) => Exit::Config,
+            Self::Lock(LockError::Held { .. }) => Exit::Failed,
+            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) | Self::Settings(_) => {
+                Exit::Config
+            }
+            Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
+            Self::AccessLog(proxy::LogError::Open(..)) => Exit::Config,
+            Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
+            Self::Keys(_)
+            | Self::Standing(_)
+            | Self::Store(_)
+            | Self::Listen(_)
+            | Self::AccessLog(_)
+            | Self::DataPlane(_) => Exit::Failed,
+        }
+    }
 }
 
 /// A program that serves.
@@ -167,7 +204,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         &mut registry,
     );
     let health = Arc::new(Health {
-        look: look(own.clone()),
+        look: look(own.clone(), file.expires.clone()),
         store: answers(store.clone()),
         draining: false.into(),
         app: ArcSwapOption::new(settings::app_health(file).map(Arc::new)),
@@ -349,15 +386,19 @@ async fn once_true(mut said: watch::Receiver<bool>) {
 }
 
 /// What `/metrics` looks up.
-fn look(own: Arc<Own>) -> health::Look {
+fn look(own: Arc<Own>, expires: Vec<Expiry>) -> health::Look {
     Arc::new(move || {
         let own = own.clone();
+        let now = Timestamp::now().seconds();
+        let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
+        let expires = expires.iter().map(left).collect();
         Box::pin(async move {
             let idp = own.site.load().idp.clone();
             Seen {
                 figures: own.sessions.figures(),
                 holds: own.sessions.holds().len(),
                 idps: vec![(idp.name().to_owned(), idp.is_answering())],
+                expires,
             }
         })
     })
@@ -407,11 +448,16 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         let loaded = portcullis_config::load(&path, &Environment::system())?;
         Ok((path, loaded))
     });
-    let (path, Loaded { file, warnings, .. }) = match loaded {
+    let (path, mut loaded) = match loaded {
         Ok(loaded) => loaded,
         Err(problems) => return cli::tell(&problems),
     };
-    let log = match Log::start(settings::format(&file), settings::level(&file)) {
+    let found = ground::look(&loaded.lines, &loaded.file.opens(), Asked::ByRun);
+    if let Some(problems) = Problems::of(found.problems) {
+        return cli::tell(&problems);
+    }
+    loaded.warnings.extend(found.warnings);
+    let log = match Log::start(settings::format(&loaded.file), settings::level(&loaded.file)) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("portcullis: {error}");
@@ -419,19 +465,14 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         }
     };
     log.tell_panics();
-    let exit = logged(&path, &file, &warnings, limits, log.clone());
+    let exit = logged(&path, &loaded, limits, log.clone());
     log.flush();
     exit
 }
 
 /// The rest of a run, whose last lines are still to be written when it is back.
-fn logged(
-    path: &Path,
-    file: &File,
-    warnings: &[portcullis_config::Problem],
-    limits: &Limits,
-    log: Log,
-) -> Exit {
+fn logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
+    let Loaded { file, warnings, lines, .. } = loaded;
     limits.tell();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let core = match core_runtime() {
@@ -441,14 +482,14 @@ fn logged(
             return Exit::Failed;
         }
     };
-    let exit = core.block_on(serve(path, file, log));
+    let exit = core.block_on(serve(path, file, lines, log));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
 /// Serves until a signal says otherwise: SIGTERM and SIGINT end, and a second one ends the wait; SIGHUP reloads. No
 /// signal waits for what another one has begun.
-async fn serve(path: &Path, file: &File, log: Log) -> Exit {
+async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
@@ -471,8 +512,11 @@ async fn serve(path: &Path, file: &File, log: Log) -> Exit {
     let mut running = match started {
         Ok(running) => running,
         Err(error) => {
-            tracing::error!("{}", chain(&error));
-            return Exit::Failed;
+            match &error {
+                StartError::Listen(error) => tracing::error!("{}", error.problem(lines)),
+                error => tracing::error!("{}", chain(error)),
+            }
+            return error.exit();
         }
     };
     let reloading = tokio::spawn(reloads(hangup, running.reload()));

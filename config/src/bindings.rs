@@ -11,6 +11,7 @@ use crate::desk::Desk;
 use crate::nearest;
 use crate::node::Node;
 use crate::read::{Read, section, text};
+use crate::routes::WORDS;
 
 section! {
     /// Which groups give which roles.
@@ -84,6 +85,12 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
         let path = format!("roles[{nth}]");
         if let Err(error) = Bindings::new(std::slice::from_ref(role), &[], &[]) {
             say(path, error.to_string(), "Give it a name that can stand in a header".into());
+        } else if WORDS.contains(&role.as_str()) {
+            say(
+                path,
+                format!("\"{role}\" is a word of routes, and no route could ask for it"),
+                "Rename it".into(),
+            );
         } else if !seen.insert(role.as_str()) {
             say(path, format!("\"{}\" is listed twice", shown(role)), "Keep one".into());
         }

@@ -6,21 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portcullis_policy::{Allow, App, AppId, Bindings, IdentityHeaders, OrgId, Rule, UserFrom};
+use zeroize::Zeroizing;
 
 use crate::at::{At, shown};
 use crate::bindings;
+use crate::certificate::{self, Expiry, Fault, Leaf};
 use crate::desk::Desk;
 use crate::document::{Document, ProvisioningWord};
 use crate::environment::Reach;
 use crate::file::{File, Provisioning};
 use crate::headers::HeaderPreset;
 use crate::home::IN_STATE;
-use crate::idps::{Domains, Idp, Preset, is_name};
+use crate::idps::{Domains, Idp, IdpBlock, Preset, is_name};
 use crate::load::bytes_of;
 use crate::nearest;
 use crate::node::Node;
 use crate::read::Given;
 use crate::routes::Route;
+use crate::secret::warn_of_readers;
 use crate::store::Store;
 use crate::units::{Size, show};
 use crate::web::is_localhost;
@@ -37,7 +40,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
     cross.listeners(&document);
     cross.upstream(&document);
     cross.bounds(&document);
-    cross.files(&document);
+    let expires = cross.files(&document);
     let bindings = cross.bindings(&document);
     let app = cross.app(&document, bindings.as_ref());
     let state = cross.state(&document);
@@ -82,6 +85,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
         trusted_proxies: document.trusted_proxies,
         http_client: document.http_client,
         keys: document.keys,
+        expires,
     })
 }
 
@@ -105,8 +109,20 @@ impl Cross<'_, '_> {
         self.root.find(&At::from(path)).is_some()
     }
 
+    /// Whether a problem was noted at a key, or below it. What it would have said is not known then, and the default
+    /// that stands in its place is not what somebody meant: nothing is concluded from it.
+    fn failed(&self, path: &str) -> bool {
+        let of_it = |other: &str| {
+            other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.desk.problems.iter().any(|problem| of_it(&problem.path))
+    }
+
     /// Provisioning says which blocks have a meaning.
     fn provisioning(&mut self, document: &Document) {
+        if self.failed("provisioning") {
+            return;
+        }
         let word = match document.provisioning {
             ProvisioningWord::Scim if !self.has("scim") => {
                 let how = if self.has("provisioning") { "provisioning" } else { "scim" };
@@ -142,7 +158,10 @@ impl Cross<'_, '_> {
         let Some(idps) = &document.idps.0 else { return };
         let (name, idp) = (&idps.name, &idps.idp);
         let of = |key: &str| format!("idps.{name}.{key}");
-        if document.provisioning == ProvisioningWord::None && self.has(&of("link")) {
+        if document.provisioning == ProvisioningWord::None
+            && self.has(&of("link"))
+            && !self.failed("provisioning")
+        {
             let what =
                 "has no meaning with provisioning: none, since there is no directory to find a user in";
             self.say(&of("link"), what, "Leave it out");
@@ -154,7 +173,8 @@ impl Cross<'_, '_> {
             let what = "an issuer on this machine works only where public_url is on this machine too";
             self.say(&of("oidc.issuer"), what, "Write the issuer as https://");
         }
-        if idp.oidc.trust_email && idp.domains == Domains::Any {
+        self.product(name, idp);
+        if idp.oidc.trust_email && idp.domains == Domains::Any && !self.failed(&of("domains")) {
             let what = "an unverified address would be believed of every domain";
             self.say(&of("oidc.trust_email"), what, format!("List the e-mail domains in {}", of("domains")));
         }
@@ -209,6 +229,27 @@ impl Cross<'_, '_> {
         }
     }
 
+    /// What is known of a product, and makes a login impossible.
+    fn product(&mut self, name: &str, idp: &IdpBlock) {
+        let of = |key: &str| format!("idps.{name}.{key}");
+        if idp.preset == Preset::Google && idp.domains == Domains::Any && !self.failed(&of("domains")) {
+            self.say(
+                &of("domains"),
+                "with preset: google only accounts of a Workspace that is listed here may sign in, and none is",
+                "Write the primary domain of yours: [example.com]",
+            );
+        }
+        if let Some(tenant) = idp.oidc.issuer.of_every_tenant() {
+            self.say(
+                &of("oidc.issuer"),
+                format!(
+                    "{tenant} is no tenant: whoever has any could sign in, and Entra's documents name another issuer"
+                ),
+                "Write that of your tenant: https://login.microsoftonline.com/TENANT-ID/v2.0",
+            );
+        }
+    }
+
     fn scim(&mut self, document: &Document) {
         let Some(scim) = &document.scim else { return };
         if scim.public_url.path().ends_with("/scim/v2") {
@@ -232,8 +273,8 @@ impl Cross<'_, '_> {
 
     fn listeners(&mut self, document: &Document) {
         let listen = &document.listen;
-        let fed = document.provisioning == ProvisioningWord::Scim;
-        let open = open(document);
+        let fed = document.provisioning == ProvisioningWord::Scim && !self.failed("provisioning");
+        let open = self.open(document);
         for (nth, (path, address)) in open.iter().enumerate() {
             if let Some((other, at)) = open[..nth].iter().find(|(_, other)| overlap(*address, *other)) {
                 // Said where the hand is: a default may be in the way of what is written.
@@ -272,7 +313,7 @@ impl Cross<'_, '_> {
             host.parse().into_iter().collect()
         };
         let ours = |own: SocketAddr| own.port() == port && here.iter().any(|ip| is_reached_at(own.ip(), *ip));
-        if let Some((name, _)) = open(document).into_iter().find(|(_, own)| ours(*own)) {
+        if let Some((name, _)) = self.open(document).into_iter().find(|(_, own)| ours(*own)) {
             let what = format!("this is {name}: Portcullis would forward to itself");
             self.say("upstream.url", what, "Write where the application listens, or move the listener");
         }
@@ -325,25 +366,98 @@ impl Cross<'_, '_> {
         }
     }
 
-    /// Certificates that are named are there, and look like what they are to be.
-    fn files(&mut self, document: &Document) {
-        if let Some(tls) = &document.listen.proxy.tls {
-            let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
-            self.pem("listen.proxy.tls[0].certificate", certificate, &["CERTIFICATE"], "a certificate");
-            let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
-            self.pem("listen.proxy.tls[0].key", key, &kinds, "a private key without a passphrase");
+    /// Certificates that are named are there, are what they are to be, and go together; says when they end.
+    fn files(&mut self, document: &Document) -> Vec<Expiry> {
+        if let Some(authorities) = &document.http_client.ca_file
+            && let Some(bytes) =
+                self.pem("http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
+            && let Err(what) = certificate::judge_authorities(&bytes)
+        {
+            self.say("http_client.ca_file", format!("{} {what}", named(authorities)), "");
         }
-        if let Some(authorities) = &document.http_client.ca_file {
-            self.pem("http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate");
+        let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
+        let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
+        let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+        let chain =
+            self.pem("listen.proxy.tls[0].certificate", certificate, &["CERTIFICATE"], "a certificate");
+        let secret = self
+            .pem("listen.proxy.tls[0].key", key, &kinds, "a private key without a passphrase")
+            .map(Zeroizing::new);
+        if secret.is_some() {
+            let at = At::from("listen.proxy.tls[0].key");
+            warn_of_readers(key, self.root.line_of(&at), &at, self.desk);
+        }
+        let (Some(chain), Some(secret)) = (chain, secret) else { return Vec::new() };
+        let host = document.public_url.0.as_ref().map(|url| url.host());
+        match certificate::judge(&chain, &secret, host.unwrap_or_default(), self.desk.environment.now()) {
+            Ok(leaf) => {
+                self.certificate("listen.proxy.tls[0].certificate", certificate, &leaf, host);
+                vec![Expiry { kind: "certificate", name: "listen.proxy.tls[0]".into(), at: leaf.ends.at }]
+            }
+            Err(fault) => {
+                let (place, what, remedy) = match fault {
+                    Fault::Certificate(what) => ("certificate", format!("{} {what}", named(certificate)), ""),
+                    Fault::Key(what) => ("key", format!("{} {what}", named(key)), ""),
+                    Fault::Pair => (
+                        "key",
+                        format!("{} is not the key of the certificate {}", named(key), named(certificate)),
+                        "Name the key the certificate was made for; the server's own certificate comes first in its \
+                         file",
+                    ),
+                };
+                self.say(&format!("listen.proxy.tls[0].{place}"), what, remedy);
+                Vec::new()
+            }
         }
     }
 
-    fn pem(&mut self, path: &str, file: &Path, kinds: &[&str], wanted: &str) {
+    /// What works with a certificate and deserves a look.
+    fn certificate(&mut self, path: &str, file: &Path, leaf: &Leaf, host: Option<&str>) {
+        const DAY: i64 = 24 * 3600;
+        let (now, name) = (self.desk.environment.now(), named(file));
+        let days = (leaf.ends.at - now) / DAY;
+        let renew = "Renew it, and restart";
+        if leaf.ends.at <= now {
+            self.warn(path, format!("{name} has expired on {}: browsers refuse it", leaf.ends.day), renew);
+        } else if days < 30 {
+            let left = match days {
+                0 => "within a day".to_owned(),
+                1 => "in a day".to_owned(),
+                more => format!("in {more} days"),
+            };
+            self.warn(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
+        }
+        if leaf.begins.at > now {
+            let what = format!("{name} is not valid before {}: browsers refuse it", leaf.begins.day);
+            self.warn(path, what, "Look at the clock of this machine, or wait");
+        }
+        if let Some(end) = &leaf.stale {
+            let what = format!("a certificate further down in {name} has expired on {}", end.day);
+            self.warn(path, what, "Take the chain that the authority gives out today");
+        }
+        if let Some(host) = host
+            && !leaf.names_host
+        {
+            let names = match leaf.names.as_slice() {
+                [] => "names no host".to_owned(),
+                names => format!("is for {}", names.join(", ")),
+            };
+            let what = format!("{name} {names}, and not for {host}, the host of public_url");
+            self.warn(
+                path,
+                what,
+                "Browsers refuse it, unless something before Portcullis has one of its own",
+            );
+        }
+    }
+
+    /// The bytes of a file with such PEM blocks; `None` where a problem was noted, or where files are left alone.
+    fn pem(&mut self, path: &str, file: &Path, kinds: &[&str], wanted: &str) -> Option<Vec<u8>> {
         self.desk.watch(file);
         if self.desk.environment.reach() == Reach::TextOnly {
-            return;
+            return None;
         }
-        let name = shown(&file.to_string_lossy());
+        let name = named(file);
         match bytes_of(file) {
             Err(what) => self.say(path, format!("{name} {what}"), ""),
             Ok(bytes) => {
@@ -351,11 +465,13 @@ impl Cross<'_, '_> {
                     let head = format!("-----BEGIN {kind}-----");
                     bytes.windows(head.len()).any(|window| window == head.as_bytes())
                 };
-                if !kinds.iter().any(begins) {
-                    self.say(path, format!("{name} holds no PEM block of {wanted}"), "");
+                if kinds.iter().any(begins) {
+                    return Some(bytes);
                 }
+                self.say(path, format!("{name} holds no PEM block of {wanted}"), "");
             }
         }
+        None
     }
 
     fn bindings(&mut self, document: &Document) -> Option<Bindings> {
@@ -364,6 +480,13 @@ impl Cross<'_, '_> {
         };
         let path = self.desk.resolve(written);
         self.desk.watch(&path);
+        if document.provisioning == ProvisioningWord::Invited {
+            self.say(
+                "bindings",
+                "with provisioning: invited nobody is in a group, so nobody could ever get a role",
+                "Leave it out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)",
+            );
+        }
         match bytes_of(&path) {
             Ok(text) => bindings::read(&text, &self.desk.name_beside(written), self.desk),
             Err(what) => {
@@ -397,6 +520,19 @@ impl Cross<'_, '_> {
             self.roles(nth, route, document.bindings.as_deref(), bindings);
             rules.push((nth, route.rule()));
         }
+        let whole_site = format!("{base}/**");
+        let takes_all =
+            |route: &Route| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+        if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all))
+        {
+            self.warn(
+                "routes",
+                format!(
+                    "no rule is for {whole_site}, so every path that no rule names is refused, to everybody"
+                ),
+                format!("Write a last rule for {whole_site}, for the rest of the site"),
+            );
+        }
         let app = |rules| App::new(AppId::ONLY, OrgId::ONLY, host, base, prefix, rules);
         let whole = app(rules.iter().map(|(_, rule)| rule.clone()).collect()).ok();
         if whole.is_some() {
@@ -423,7 +559,7 @@ impl Cross<'_, '_> {
         let text = route.path.text();
         let path = format!("routes[{nth}].path");
         let own = format!("{base}{prefix}");
-        if below(text.strip_suffix("/**").unwrap_or(text), &own) {
+        if below(text.strip_suffix("/**").unwrap_or(text), &own) && !self.failed("prefix") {
             let what = format!("below {own} are our own pages, and no rule is asked there");
             self.say(&path, what, "Leave the rule out");
         } else if !reaches(text, base) {
@@ -453,6 +589,18 @@ impl Cross<'_, '_> {
         }
     }
 
+    /// The listeners that will be opened, as far as it is known where.
+    fn open(&self, document: &Document) -> Vec<(&'static str, SocketAddr)> {
+        let listen = &document.listen;
+        let mut open = vec![("listen.proxy", listen.proxy.address)];
+        if document.provisioning == ProvisioningWord::Scim && !self.failed("provisioning") {
+            open.push(("listen.scim", listen.scim.address));
+        }
+        open.push(("listen.health", listen.health.address));
+        open.retain(|(path, _)| !self.failed(&format!("{path}.address")));
+        open
+    }
+
     fn state(&mut self, document: &Document) -> Option<PathBuf> {
         let state = document.state.clone().or_else(|| self.desk.environment.state_folder());
         if state.is_none() && !self.has("state") {
@@ -463,15 +611,8 @@ impl Cross<'_, '_> {
     }
 }
 
-/// The listeners that will be opened.
-fn open(document: &Document) -> Vec<(&'static str, SocketAddr)> {
-    let listen = &document.listen;
-    let mut open = vec![("listen.proxy", listen.proxy.address)];
-    if document.provisioning == ProvisioningWord::Scim {
-        open.push(("listen.scim", listen.scim.address));
-    }
-    open.push(("listen.health", listen.health.address));
-    open
+fn named(file: &Path) -> String {
+    shown(&file.to_string_lossy())
 }
 
 /// Whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is not

@@ -20,6 +20,8 @@ pub struct Environment {
     variables: HashMap<String, String>,
     root: bool,
     reach: Reach,
+    /// Seconds since 1970.
+    now: i64,
 }
 
 impl Environment {
@@ -32,13 +34,14 @@ impl Environment {
             variables: std::env::vars_os().filter_map(text).collect(),
             root: rustix::process::geteuid().is_root(),
             reach: Reach::All,
+            now: now(),
         }
     }
 
     /// One with these variables and nothing else, of an ordinary user.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, root: false, reach: Reach::All }
+        Self { variables, root: false, reach: Reach::All, now: now() }
     }
 
     /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for [`check`](crate::check).
@@ -54,6 +57,17 @@ impl Environment {
     pub fn text_only(mut self) -> Self {
         self.reach = Reach::TextOnly;
         self
+    }
+
+    /// The same at another time, in seconds since 1970.
+    #[must_use]
+    pub fn at(mut self, now: i64) -> Self {
+        self.now = now;
+        self
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.now
     }
 
     /// A configuration that is to be used needs all of it.
@@ -83,6 +97,11 @@ impl Environment {
         let states = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
         states.map(|states| states.join("portcullis"))
     }
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Variables may be secrets: none is shown.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use portcullis_policy::{App, Bindings, IdentityHeaders, Policy, RulesVersion};
 
-use crate::{HttpClient, Idp, Limits, Listen, Log, MasterKey, Network, PublicUrl, Scim, Session, Upstream};
+use crate::{
+    Expiry, HttpClient, Idp, Limits, Listen, Log, MasterKey, Network, PublicUrl, Scim, Session, Upstream,
+};
 
 /// A valid configuration. Only [`load`](crate::load) makes one.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct File {
     pub http_client: HttpClient,
     /// The master key, where it is given; else it is made in the state folder.
     pub keys: Option<MasterKey>,
+    /// What of it ends of itself, and when.
+    pub expires: Vec<Expiry>,
 }
 
 /// Where users come from.

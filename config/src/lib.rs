@@ -9,6 +9,7 @@
 
 mod at;
 mod bindings;
+mod certificate;
 mod cross;
 mod desk;
 mod document;
@@ -20,6 +21,7 @@ mod http_client;
 mod idps;
 mod later;
 mod limits;
+mod lines;
 mod listen;
 mod load;
 mod log;
@@ -39,14 +41,16 @@ mod upstream;
 mod urls;
 mod web;
 
+pub use certificate::Expiry;
 pub use environment::Environment;
 pub use file::{File, Provisioning};
 pub use home::{Home, HomePeople, home};
 pub use http_client::HttpClient;
 pub use idps::{Claims, ClientAuth, Domains, Idp, Link, LinkTo, Oidc, Preset};
 pub use limits::Limits;
+pub use lines::Lines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListener, Tls};
-pub use load::{Checked, Loaded, check, check_text, find_default_path, load, read};
+pub use load::{Checked, Loaded, Opens, check, check_text, find_default_path, load, read};
 pub use log::{AccessLog, Log, LogClient, LogFormat, LogIdentity, LogLevel};
 pub use network::{AllowedHost, Network};
 pub use problem::{Problem, Problems};

@@ -9,6 +9,8 @@ use crate::desk::Desk;
 use crate::document::Document;
 use crate::environment::Environment;
 use crate::file::File;
+use crate::lines::Lines;
+use crate::log::AccessLog;
 use crate::node::{MOST_BYTES, Node, Value};
 use crate::problem::{Problem, Problems, sort};
 use crate::read::Read;
@@ -25,6 +27,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths: a change of one is a change of the configuration.
     pub watched: Vec<PathBuf>,
+    /// Where its keys stand, for problems that are found later.
+    pub lines: Lines,
 }
 
 /// What a check found in a configuration that has no problem.
@@ -37,12 +41,41 @@ pub struct Checked {
     pub watched: Vec<PathBuf>,
     /// The addresses to paste into the identity provider, each with the vendors' word for it.
     pub urls: Vec<(&'static str, String)>,
-    /// The state folder.
-    pub state: PathBuf,
-    /// The file of the database.
-    pub database: PathBuf,
     /// The issuer of the identity provider.
     pub issuer: String,
+    /// Where its keys stand, for problems that are found later.
+    pub lines: Lines,
+    /// What a start opens on this machine, beside the files that were read.
+    pub opens: Opens,
+}
+
+/// What a start opens on this machine, beside the files that a configuration is read from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Opens {
+    /// The state folder.
+    pub state: PathBuf,
+    /// The database.
+    pub database: PathBuf,
+    /// The access log, where it is a file.
+    pub access_log: Option<PathBuf>,
+    /// Whether the master key is a file in the state folder.
+    pub key_in_state: bool,
+}
+
+impl File {
+    /// What a start opens on this machine.
+    pub fn opens(&self) -> Opens {
+        Opens {
+            state: self.state.clone(),
+            database: self.database.clone(),
+            access_log: match &self.log.access {
+                AccessLog::File(path) => Some(path.clone()),
+                AccessLog::Stdout | AccessLog::Off => None,
+            },
+            key_in_state: self.keys.is_none(),
+        }
+    }
 }
 
 /// Reads a configuration file, the bindings file it names, and its secrets.
@@ -86,10 +119,9 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 
 impl Checked {
     fn of(loaded: Loaded) -> Self {
-        let Loaded { file, warnings, watched } = loaded;
-        let urls = urls(&file);
+        let Loaded { file, warnings, watched, lines } = loaded;
         let issuer = file.idp.oidc.issuer.as_str().to_owned();
-        Self { warnings, watched, urls, state: file.state, database: file.database, issuer }
+        Self { warnings, watched, urls: urls(&file), issuer, lines, opens: file.opens() }
     }
 }
 
@@ -127,9 +159,9 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     };
     let Desk { mut problems, mut warnings, watched, .. } = desk;
     match file {
-        Some(file) if problems.is_empty() => {
+        Some((file, root)) if problems.is_empty() => {
             sort(&mut warnings, &name);
-            Ok(Loaded { file, warnings, watched })
+            Ok(Loaded { file, warnings, watched, lines: Lines::new(&name, root) })
         }
         _ => {
             problems.dedup();
@@ -138,10 +170,11 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     }
 }
 
-fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<File> {
+fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<(File, Node)> {
     let root = tree(text, "docs/configuration.md begins with the smallest one", desk)?;
     let document = Document::read(&root, &At::root(), desk)?;
-    cross::settle(document, &root, desk)
+    let file = cross::settle(document, &root, desk)?;
+    Some((file, root))
 }
 
 /// The bytes of a plain file of at most [`MOST_BYTES`], or what is wrong with it.

@@ -50,6 +50,12 @@ impl Problems {
     /// The exit code of a program that was given a configuration with problems: `EX_CONFIG` of sysexits.
     pub const EXIT_CODE: u8 = 78;
 
+    /// Those that were found with a file after it was read; `None` where there are none.
+    pub fn of(problems: Vec<Problem>) -> Option<Self> {
+        let main = problems.first()?.file.clone();
+        Some(Self::new(problems, &main))
+    }
+
     /// Orders them by line, those of `main` before those of the files it names.
     pub(crate) fn new(mut problems: Vec<Problem>, main: &str) -> Self {
         sort(&mut problems, main);

@@ -125,6 +125,9 @@ impl JsonSchema for Methods {
 #[derive(Clone, Debug)]
 pub(crate) struct Whom(pub(crate) Allow);
 
+/// What stands for everybody, and for everybody with a session; no role is called so.
+pub(crate) const WORDS: [&str; 2] = ["public", "signed-in"];
+
 impl Read for Whom {
     const WANTED: &'static str = "public, signed-in, or a list of roles";
 
@@ -144,7 +147,7 @@ impl Read for Whom {
                     "public" => Some(Self(Allow::Public)),
                     "signed-in" => Some(Self(Allow::SignedIn)),
                     other => {
-                        let near = nearest::nearest(other, ["public", "signed-in"]);
+                        let near = nearest::nearest(other, WORDS);
                         let remedy = near.map_or_else(
                             || format!("Write public, signed-in, or the role in a list: [{}]", shown(other)),
                             |near| format!("Did you mean {near}?"),
@@ -159,7 +162,19 @@ impl Read for Whom {
                 };
             }
         };
-        let read = |(index, item): (usize, &Node)| String::read(item, &at.index(index), desk);
+        let read = |(index, item): (usize, &Node)| {
+            let at = at.index(index);
+            let role = String::read(item, &at, desk)?;
+            if WORDS.contains(&role.as_str()) {
+                return desk.say(
+                    item,
+                    &at,
+                    format!("{role} is no role, and stands alone"),
+                    format!("Write allow: {role}, or roles only"),
+                );
+            }
+            Some(role)
+        };
         let roles: Vec<Option<String>> = items.iter().enumerate().map(read).collect();
         let roles: Vec<Arc<str>> =
             roles.into_iter().map(|role| role.map(Arc::from)).collect::<Option<_>>()?;
@@ -175,7 +190,7 @@ impl JsonSchema for Whom {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "anyOf": [
-                { "enum": ["public", "signed-in"] },
+                { "enum": WORDS },
                 { "type": "array", "items": { "type": "string" }, "minItems": 1 },
             ]
         })

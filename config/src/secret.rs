@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -78,7 +79,12 @@ impl Secret {
             (Reference::Run(line), _) => from_command(line, desk.folder(), COMMAND_TIME),
         };
         match yielded.and_then(|bytes| Self::of(bytes, reference)) {
-            Ok(secret) => Some(secret),
+            Ok(secret) => {
+                if let Reference::File(path) = reference {
+                    warn_of_readers(&desk.resolve(path), node.line, at, desk);
+                }
+                Some(secret)
+            }
             Err(fault) => desk.say(node, at, fault.what, fault.remedy),
         }
     }
@@ -259,6 +265,22 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
         return Err(fault("is larger than 64 KiB".into()));
     }
     Ok(bytes)
+}
+
+/// Warns where every user of the machine may read a file that holds a secret.
+pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, desk: &mut Desk<'_>) {
+    if everybody_may_read(path) {
+        let name = shown(&path.to_string_lossy());
+        let what = format!("every user of this machine may read {name}, and it holds a secret");
+        desk.warn(line, at, what, format!("chmod o= {name}"));
+    }
+}
+
+/// Whether others than its owner and group may read a file: its own mode says so, and that of every folder above it.
+fn everybody_may_read(path: &Path) -> bool {
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.mode());
+    let Ok(real) = std::fs::canonicalize(path) else { return false };
+    mode(&real) & 0o004 != 0 && real.ancestors().skip(1).all(|folder| mode(folder) & 0o001 != 0)
 }
 
 /// Runs a command, split at blanks and without a shell, and takes what it prints on standard output.

@@ -123,6 +123,24 @@ impl Issuer {
     }
 }
 
+impl Issuer {
+    /// Entra's word for all tenants at once, where this issuer has it in the place of one.
+    pub(crate) fn of_every_tenant(&self) -> Option<&'static str> {
+        const HOSTS: [&str; 6] = [
+            "login.microsoftonline.com",
+            "login.microsoftonline.us",
+            "login.partner.microsoftonline.cn",
+            "login.chinacloudapi.cn",
+            "login.windows.net",
+            "sts.windows.net",
+        ];
+        let url = Url::parse(&self.text).ok()?;
+        let first = url.path_segments()?.next()?;
+        HOSTS.contains(&url.host_str()?).then_some(())?;
+        ["common", "organizations", "consumers"].into_iter().find(|word| word.eq_ignore_ascii_case(first))
+    }
+}
+
 impl Read for Issuer {
     const WANTED: &'static str = "the issuer, an address such as https://example.okta.com";
 

@@ -597,6 +597,150 @@ fn keys_that_do_not_fit_each_other() {
 }
 
 #[test]
+fn a_product_that_could_let_nobody_in() {
+    let google = SMALLEST.replace("    oidc:", "    preset: google\n    oidc:");
+    let none = "idps.okta.domains: with preset: google only accounts of a Workspace that is listed here may sign in, \
+                and none is. Write the primary domain of yours: [example.com].";
+    assert_eq!(said_of(&google), [format!("5: {none}")]);
+    let any = google.replace("    oidc:", "    domains: any\n    oidc:");
+    assert_eq!(said_of(&any), [format!("7: {none}")]);
+    assert_eq!(said_of(&google.replace("    oidc:", "    domains: [example.com]\n    oidc:")).len(), 0);
+    // One problem is one line: what was meant by the domains is not known.
+    let unread = said_of(&google.replace("    oidc:", "    domains: [x]\n    oidc:"));
+    assert_eq!(unread.len(), 1, "{unread:?}");
+
+    for (issuer, word) in [
+        ("https://login.microsoftonline.com/common/v2.0", Some("common")),
+        ("https://login.microsoftonline.com/Organizations/v2.0", Some("organizations")),
+        ("https://login.microsoftonline.us/consumers/v2.0", Some("consumers")),
+        ("https://sts.windows.net/common/", Some("common")),
+        ("https://login.microsoftonline.com/5b1c7f9e-0000-4000-8000-000000000000/v2.0", None),
+        ("https://idp.example.com/common/v2.0", None),
+    ] {
+        let said = said_of(&SMALLEST.replace("https://example.okta.com", issuer));
+        let expected: Vec<String> = word
+            .map(|word| {
+                format!(
+                    "7: idps.okta.oidc.issuer: {word} is no tenant: whoever has any could sign in, and Entra's documents \
+                     name another issuer. Write that of your tenant: https://login.microsoftonline.com/TENANT-ID/v2.0."
+                )
+            })
+            .into_iter()
+            .collect();
+        assert_eq!(said, expected, "{issuer}");
+    }
+}
+
+/// What cannot be read is said, and nothing is concluded from the default that stands in its place.
+#[test]
+fn one_slip_is_one_problem() {
+    for (from, to, key) in [
+        ("provisioning: none", "provisioning: off", "provisioning"),
+        ("provisioning: none", "provisioning: invted\nlisten: { scim: '0.0.0.0:9' }", "provisioning"),
+        ("provisioning: none", "provisioning: jit\nheaders: { user: userName }", "provisioning"),
+        (
+            "provisioning: none",
+            "provisioning: none\nlisten:\n  proxy: 8443\n  health: 127.0.0.1:8080",
+            "listen.proxy.address",
+        ),
+        (
+            "upstream: http://127.0.0.1:3000",
+            "upstream: http://127.0.0.1:8080\nlisten:\n  proxy: localhost:9000",
+            "listen.proxy.address",
+        ),
+        ("    oidc:", "    domains: [x]\n    oidc:\n      trust_email: true", "idps.okta.domains[0]"),
+        (
+            "provisioning: none",
+            "provisioning: none\nprefix: gate\nroutes: [{ path: /.portcullis/x, allow: public }]",
+            "prefix",
+        ),
+    ] {
+        let said = said_of(&SMALLEST.replacen(from, to, 1));
+        assert_eq!(said.len(), 1, "{to}: {said:#?}");
+        assert!(said[0].contains(&format!(" {key}: ")), "{to}: {said:?}");
+    }
+}
+
+#[test]
+fn words_that_are_no_roles() {
+    table(
+        SMALLEST,
+        &[(
+            "routes:\n  - path: /**\n    allow: [signed-in]\n  - path: /x\n    allow: [a, public]\n",
+            "12: routes[0].allow[0]: signed-in is no role, and stands alone. Write allow: signed-in, or roles only.\n\
+             14: routes[1].allow[1]: public is no role, and stands alone. Write allow: public, or roles only.",
+        )],
+    );
+}
+
+#[test]
+fn people_who_are_invited_are_in_no_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.yaml");
+    std::fs::write(
+        folder.path().join("b.yml"),
+        "version: 1\nroles: [a]\nbindings:\n  - group: A\n    role: a\n",
+    )
+    .unwrap();
+    let said = |word: &str| {
+        let text = SMALLEST.replace("provisioning: none", &format!("provisioning: {word}"));
+        said_in(&path, &format!("{text}bindings: b.yml\nroutes:\n  - path: /**\n    allow: [a]\n"))
+    };
+    assert_eq!(
+        said("invited"),
+        [
+            "10: bindings: with provisioning: invited nobody is in a group, so nobody could ever get a role. Leave it \
+             out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)."
+        ]
+    );
+    assert_eq!(said("none").len(), 0, "groups of the login give roles");
+}
+
+#[test]
+fn a_certificate_and_a_key_that_cannot_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.yaml");
+    let own = || rcgen::generate_simple_self_signed(["wiki.example.com".to_owned()]).unwrap();
+    let (one, other) = (own(), own());
+    let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+    let no_key = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+    let pem = one.cert.pem();
+    let (key, another) = (one.signing_key.serialize_pem(), other.signing_key.serialize_pem());
+    for (chain, secret, expected) in [
+        (pem.as_str(), key.as_str(), None),
+        (&pem, &another, Some("15: listen.proxy.tls[0].key: k.pem is not the key of the certificate c.pem.")),
+        (
+            fake,
+            &key,
+            Some("14: listen.proxy.tls[0].certificate: c.pem holds a certificate that cannot be read."),
+        ),
+        (
+            &pem,
+            no_key,
+            Some("15: listen.proxy.tls[0].key: k.pem holds a private key of a kind that is not supported."),
+        ),
+        (&key, &pem, Some("14: listen.proxy.tls[0].certificate: c.pem holds no PEM block of a certificate.")),
+    ] {
+        std::fs::write(folder.path().join("c.pem"), chain).unwrap();
+        std::fs::write(folder.path().join("k.pem"), secret).unwrap();
+        let listen = "listen:\n  proxy:\n    address: 0.0.0.0:8443\n    tls:\n      - certificate: c.pem\n        key: k.pem\n";
+        let said = said_in(&path, &format!("{SMALLEST}{listen}"));
+        let beside = format!("{}/", folder.path().display());
+        let said: Vec<String> = said.iter().map(|line| line.replace(&beside, "")).collect();
+        match expected {
+            None => assert_eq!(said, Vec::<String>::new()),
+            Some(expected) => assert!(said[0].starts_with(expected), "{said:?}"),
+        }
+    }
+    std::fs::write(folder.path().join("ca.pem"), fake).unwrap();
+    let said = said_in(&path, &format!("{SMALLEST}http_client:\n  ca_file: ca.pem\n"));
+    assert!(
+        said[0].contains("11: http_client.ca_file: ") && said[0].contains("none of an authority"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn an_upstream_that_is_portcullis_itself() {
     for (upstream, proxy, ours) in [
         ("127.0.0.1:8080", "127.0.0.1:8080", true),

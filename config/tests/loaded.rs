@@ -1,6 +1,7 @@
 //! Good files and what they come to: the examples, the documentation, what is watched, what is warned of.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +12,24 @@ use portcullis_config::{
 use portcullis_policy::{RulesVersion, UserFrom};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const PEM: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+const DAY: i64 = 24 * 3600;
+/// 2026-01-01.
+const NEW_YEAR: i64 = 1_767_225_600;
+
+/// A certificate for a host, good in the year 2026, and its key.
+fn certificate(host: &str) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// Writes a file that nobody else may read.
+fn write_secret(path: &Path, content: &str) {
+    std::fs::write(path, content).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,14 +37,18 @@ fn root() -> PathBuf {
 
 fn environment() -> Environment {
     Environment::of([("HOME", "/home/nora"), ("OIDC", "hunter2-oidc"), ("SCIM", TOKEN), ("SHORT", "hunter2")])
+        .at(NEW_YEAR + 100 * DAY)
 }
 
 /// A folder with the secrets the examples name, and the examples pointed at it.
 fn folder_of_examples() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let secrets = folder.path().display().to_string();
-    for (name, content) in [("oidc", "hunter2-oidc\n"), ("scim", TOKEN), ("tls.crt", PEM), ("tls.key", KEY)] {
-        std::fs::write(folder.path().join(name), content).unwrap();
+    let (chain, key) = certificate("wiki.example.com");
+    for (name, content) in
+        [("oidc", "hunter2-oidc\n"), ("scim", TOKEN), ("tls.crt", &chain), ("tls.key", &key)]
+    {
+        write_secret(&folder.path().join(name), content);
     }
     for entry in std::fs::read_dir(root().join("examples")).unwrap() {
         let path = entry.unwrap().path();
@@ -173,7 +194,8 @@ fn what_works_and_deserves_a_look_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     let bindings = "version: 1\nroles: [a, b]\nconflicts: []\nbindings:\n  - group: A\n    role: a\n";
     std::fs::write(folder.path().join("b.yml"), bindings).unwrap();
-    std::fs::write(folder.path().join("c.pem"), PEM.to_owned() + KEY).unwrap();
+    let (chain, key) = certificate("app.localhost");
+    write_secret(&folder.path().join("c.pem"), &(chain + &key));
     let text = "\
 public_url: http://app.localhost:8080
 upstream: http://127.0.0.1:3000
@@ -216,10 +238,113 @@ listen:
     );
 }
 
+/// A configuration with a certificate, and what is warned of so many days after the beginning of 2026.
+fn warned_on(day: i64, host: &str, chain: &str, key: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    write_secret(&folder.path().join("tls.crt"), chain);
+    write_secret(&folder.path().join("tls.key"), key);
+    let text = smallest().replace("wiki.example.com", host)
+        + "listen:\n  proxy:\n    address: 127.0.0.1:8443\n    tls:\n      - certificate: tls.crt\n        key: tls.key\n";
+    let path = folder.path().join("c.yaml");
+    let environment = environment().at(NEW_YEAR + day * DAY);
+    let loaded = portcullis_config::read(&path, text.as_bytes(), &environment);
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+    let [expiry] = loaded.file.expires.as_slice() else { panic!("{:?}", loaded.file.expires) };
+    assert_eq!((expiry.kind, expiry.name.as_str()), ("certificate", "listen.proxy.tls[0]"));
+    assert_eq!(expiry.at, NEW_YEAR + 365 * DAY);
+    let beside = format!("{}/", folder.path().display());
+    loaded.warnings.iter().map(|warning| warning.to_string().replace(&beside, "")).collect()
+}
+
+#[test]
+fn certificates_that_end_or_are_anothers_are_warned_of() {
+    let (chain, key) = certificate("wiki.example.com");
+    let on = |day| warned_on(day, "wiki.example.com", &chain, &key);
+    let place = "listen.proxy.tls[0].certificate: tls.crt";
+    let line = on(400)[0].split(' ').next().unwrap().to_owned();
+    assert_eq!(on(334), Vec::<String>::new(), "31 days before");
+    assert_eq!(on(336), [format!("{line} {place} ends in 29 days, on 2027-01-01. Renew it, and restart.")]);
+    assert_eq!(on(364), [format!("{line} {place} ends in a day, on 2027-01-01. Renew it, and restart.")]);
+    assert_eq!(
+        on(365),
+        [format!("{line} {place} has expired on 2027-01-01: browsers refuse it. Renew it, and restart.")]
+    );
+    assert_eq!(
+        on(-1),
+        [format!(
+            "{line} {place} is not valid before 2026-01-01: browsers refuse it. Look at the clock of this machine, or \
+             wait."
+        )]
+    );
+    assert_eq!(
+        warned_on(100, "other.example.com", &chain, &key),
+        [format!(
+            "{line} {place} is for wiki.example.com, and not for other.example.com, the host of public_url. Browsers \
+             refuse it, unless something before Portcullis has one of its own."
+        )]
+    );
+    assert_eq!(warned_on(100, "other.example.com:8443/wiki", &chain, &key).len(), 1);
+}
+
+#[test]
+fn secrets_that_everybody_may_read_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(folder.path(), 0o755);
+    let parents = folder.path().ancestors().skip(1);
+    let closed_above = parents.map(|path| std::fs::metadata(path).unwrap().permissions().mode());
+    assert!(closed_above.into_iter().all(|mode| mode & 0o001 != 0), "tests run below an open folder");
+    let secret = folder.path().join("oidc");
+    std::fs::write(&secret, "hunter2").unwrap();
+    let path = folder.path().join("c.yaml");
+    let text = smallest().replace("${env:OIDC}", "${file:oidc}");
+    let warned = || {
+        let loaded = portcullis_config::read(&path, text.as_bytes(), &environment()).unwrap();
+        let beside = format!("{}/", folder.path().display());
+        loaded.warnings.iter().map(|warning| warning.to_string().replace(&beside, "")).collect::<Vec<_>>()
+    };
+    open(&secret, 0o644);
+    assert_eq!(warned().len(), 1);
+    assert!(warned()[0].contains("every user of this machine may read oidc"), "{:?}", warned());
+    assert!(warned()[0].ends_with("chmod o= oidc."), "{:?}", warned());
+    open(&secret, 0o640);
+    assert_eq!(warned(), Vec::<String>::new(), "a group is somebody's choice");
+    // In a folder that is closed to others nobody reads it, whatever its own mode.
+    open(&secret, 0o644);
+    open(folder.path(), 0o700);
+    assert_eq!(warned(), Vec::<String>::new());
+}
+
+#[test]
+fn rules_that_leave_the_rest_of_the_site_out_are_warned_of() {
+    let warned =
+        |text: &str| -> Vec<String> { loaded(text).warnings.iter().map(ToString::to_string).collect() };
+    let rule = |path: &str| format!("routes:\n  - path: {path}\n    allow: signed-in\n");
+    for (base, path, few) in [
+        ("wiki.example.com", "/a/**", true),
+        ("wiki.example.com", "/*", true),
+        ("wiki.example.com", "/**", false),
+        ("example.com/wiki", "/wiki/**", false),
+        ("example.com/wiki", "/**", false),
+        ("example.com/wiki", "/wiki/a/**", true),
+    ] {
+        let said = warned(&(smallest().replace("wiki.example.com", base) + &rule(path)));
+        assert_eq!(said.len(), usize::from(few), "{base} {path}: {said:?}");
+        assert!(said.iter().all(|said| said.contains(": routes: no rule is for ")), "{said:?}");
+    }
+    assert_eq!(
+        warned(&smallest()),
+        Vec::<String>::new(),
+        "without rules the whole site is for signed-in people"
+    );
+}
+
 #[test]
 fn every_word_and_long_form_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("ca.pem"), PEM).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), certificate("an authority").0).unwrap();
     let text = smallest().replace("upstream: http://127.0.0.1:3000\n", "")
         + "\
 upstream:

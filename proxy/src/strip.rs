@@ -104,7 +104,9 @@ impl Strip {
 fn may_be_listed(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', second, ..] => !second.is_ascii_alphanumeric(),
-        start => [&b"cf"[..], b"for", b"pro", b"rem", b"ssl", b"tra"].iter().any(|begin| start.starts_with(begin)),
+        start => {
+            [&b"cf"[..], b"for", b"pro", b"rem", b"ssl", b"tra"].iter().any(|begin| start.starts_with(begin))
+        }
     }
 }
 

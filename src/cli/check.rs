@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use clap::Args;
-use portcullis_config::{Checked, Environment};
+use portcullis_config::{Checked, Environment, Problems};
 use portcullis_policy::OrgId;
 
 use super::{Exit, config_path, print, table, tell};
+use crate::ground::{self, Asked};
 
 /// Checks a configuration.
 #[derive(Args, Clone, Copy, Debug)]
@@ -27,6 +28,11 @@ impl Check {
             Ok((path, checked)) => {
                 let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
                 if !self.text_only {
+                    let found = ground::look(&checked.lines, &checked.opens, Asked::ByCheck);
+                    if let Some(problems) = Problems::of(found.problems) {
+                        return tell(&problems);
+                    }
+                    warnings.extend(found.warnings.iter().map(ToString::to_string));
                     warnings.extend(stranded(&path, &checked));
                 }
                 for warning in &warnings {
@@ -50,12 +56,13 @@ impl Check {
 /// People whom the database links through an identity provider that the file does not configure. Read only, and only
 /// by the folder's owner; where there is no database, or it cannot be read, there is nothing to say.
 fn stranded(path: &str, checked: &Checked) -> Vec<String> {
-    if !matches!(super::home::Foreign::of(&checked.state), Ok(None)) || !checked.database.exists() {
+    if !matches!(super::home::Foreign::of(&checked.opens.state), Ok(None)) || !checked.opens.database.exists()
+    {
         return Vec::new();
     }
     let Ok(runtime) = super::reach::runtime() else { return Vec::new() };
     let found = runtime
-        .block_on(portcullis_store::stranded_in(&checked.database, OrgId::ONLY, &[&checked.issuer]))
+        .block_on(portcullis_store::stranded_in(&checked.opens.database, OrgId::ONLY, &[&checked.issuer]))
         .unwrap_or_default();
     found.iter().map(|stranded| format!("{path}: idps: {}.", stranded.sentence())).collect()
 }

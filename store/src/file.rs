@@ -8,6 +8,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+
 use crate::{FileLock, NotLocked, OpenError};
 
 /// Makes sure the file is there, local and 0600. SQLite gives its log and its index the mode of the file.
@@ -52,13 +54,45 @@ pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
     })
 }
 
+/// Whether [`prepare`] would find a place for the file: a folder that is there, on a local disk. Nothing is made.
+///
+/// # Errors
+/// What opening would say. What is in the file is not asked.
+pub fn look(path: &Path) -> Result<(), OpenError> {
+    let failed = |source: io::Error| OpenError::File { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there = match std::fs::metadata(path) {
+        Ok(found) if found.is_file() => path,
+        Ok(_) => return Err(failed(io::Error::other("it is not a plain file"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => folder,
+        Err(error) => return Err(failed(error)),
+    };
+    access(there, Access::READ_OK | Access::WRITE_OK).map_err(|error| failed(error.into()))?;
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| failed(error.into()))?;
+    // By its path: whoever opens and closes the file of a database gives up the locks that this process has on it.
+    match file_system_at(there).map_err(failed)? {
+        Some(kind) => Err(OpenError::NetworkFileSystem { path: path.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn file_system(file: &File) -> io::Result<Option<&'static str>> {
     Ok(network_kind(rustix::fs::fstatfs(file)?.f_type as u64))
 }
 
+#[cfg(target_os = "linux")]
+fn file_system_at(path: &Path) -> io::Result<Option<&'static str>> {
+    Ok(network_kind(rustix::fs::statfs(path)?.f_type as u64))
+}
+
 #[cfg(not(target_os = "linux"))]
 fn file_system(_: &File) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn file_system_at(_: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
@@ -124,6 +158,21 @@ mod tests {
         prepare(&path).unwrap();
         assert_eq!(mode(), 0o600);
         assert_eq!(std::fs::read(&path).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn a_look_makes_nothing_and_says_what_opening_would() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        look(&path).unwrap();
+        assert!(!path.exists());
+        prepare(&path).unwrap();
+        look(&path).unwrap();
+        for wrong in [folder.path().to_owned(), folder.path().join("gone/p.db"), path.join("below.db")] {
+            let error = look(&wrong).unwrap_err();
+            assert!(error.to_string().contains(&wrong.display().to_string()), "{error}");
+            assert!(prepare(&wrong).is_err(), "{}", wrong.display());
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod writer;
 pub use directory::{Answer, Written};
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
+pub use file::look;
 pub use key::{KeysError, Lost, Replaced, VoidBar};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, Holder, NotLocked};

@@ -83,15 +83,100 @@ fn the_schema_is_json() {
 }
 
 #[test]
-fn a_port_in_use_exits_1_and_names_it() {
-    for take in [|s: &Settings| s.proxy, |s: &Settings| s.scim, |s: &Settings| s.health] {
+fn a_port_in_use_exits_1_with_its_line_and_who_holds_it() {
+    for (key, take) in [
+        ("listen.proxy", (|s: &Settings| s.proxy) as fn(&Settings) -> std::net::SocketAddr),
+        ("listen.scim", |s: &Settings| s.scim),
+        ("listen.health", |s: &Settings| s.health),
+    ] {
         let settings = settings();
         let address = take(&settings);
         let _taken = TcpListener::bind(address).unwrap();
         let output = run_to_end(&settings, &["run"]);
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains(&address.to_string()), "{}", said(&output));
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let yaml = settings.yaml(std::path::Path::new("/x"));
+        let line =
+            1 + yaml.lines().position(|line| line.contains(&format!("{}: {address}", &key[7..]))).unwrap();
+        for part in [
+            format!("portcullis.yaml:{line}: {key}: {address} is in use by "),
+            format!("(pid {})", std::process::id()),
+            "write another port".to_owned(),
+        ] {
+            assert!(text.contains(&part), "no {part} in:\n{text}");
+        }
     }
+}
+
+/// What a start would fail at is found by a check, and ends both with 78, so that a unit does not try again and again.
+#[test]
+fn what_check_finds_on_this_machine_is_78_in_run_too() {
+    type Spoilt = (&'static str, fn(&mut Settings), fn(&std::path::Path));
+    let spoil: [Spoilt; 5] = [
+        (
+            "listen.proxy.tls[0].key",
+            |settings| settings.scheme = "https",
+            |folder| {
+                let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+                fs::write(folder.join("tls.key"), other).unwrap();
+            },
+        ),
+        ("log.access", |settings| settings.access = "gone/access.log".into(), |_| {}),
+        ("state", |_| {}, |folder| fs::write(folder.join("state"), "").unwrap()),
+        ("store", |settings| settings.more = "store:\n  sqlite: gone/p.db\n".into(), |_| {}),
+        (
+            "state",
+            |_| {},
+            |folder| {
+                let state = folder.join("state");
+                fs::create_dir(&state).unwrap();
+                fs::write(state.join("master.key"), "0".repeat(64)).unwrap();
+                let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+                fs::set_permissions(state.join("master.key"), open).unwrap();
+            },
+        ),
+    ];
+    for (key, change, put) in spoil {
+        let mut settings = settings();
+        change(&mut settings);
+        let folder = tempfile::tempdir().unwrap();
+        write_files(folder.path(), &settings);
+        let good = command(folder.path(), &["check"]);
+        put(folder.path());
+        let told: Vec<String> = ["check", "run"]
+            .map(|word| {
+                let output = command(folder.path(), &[word]);
+                assert_eq!(output.status.code(), Some(78), "{key} {word}: {}", said(&output));
+                assert!(said(&output).contains(&format!(" {key}: ")), "{key} {word}: {}", said(&output));
+                said(&output)
+            })
+            .into();
+        assert_eq!(told[0], told[1], "the same words");
+        // Where a file was put there, it is what was found; a pipeline without the machine finds nothing of it.
+        assert_eq!(good.status.success(), !matches!(key, "log.access" | "store"), "{key}: {}", said(&good));
+        let elsewhere = command(folder.path(), &["check", "--text-only"]);
+        assert!(elsewhere.status.success(), "{key}: {}", said(&elsewhere));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_ends_soon_is_warned_of_told_at_the_start_and_counted() {
+    let mut settings = settings();
+    settings.scheme = "https";
+    let mut program = Program::install(settings);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["app.localhost".to_owned()]).unwrap();
+    let ends = std::time::SystemTime::now() + Duration::from_secs((10 * 24 + 1) * 3600);
+    params.not_after = ends.into();
+    fs::write(program.folder().join("tls.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(program.folder().join("tls.key"), key.serialize_pem()).unwrap();
+    let checked = program.command(&["check"]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    assert!(said(&checked).contains("tls.crt ends in 10 days, on "), "{}", said(&checked));
+    program.begin().await;
+    program.logged(&["\"level\":\"warn\"", "tls.crt ends in 10 days"]).await;
+    let left = program.metric("portcullis_expires_seconds").await.unwrap();
+    assert!((10.0..10.1).contains(&(left / 86400.0)), "{left}");
 }
 
 #[test]

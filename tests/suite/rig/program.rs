@@ -295,6 +295,8 @@ pub fn write_files(folder: &Path, settings: &Settings) {
     let write = |name: &str, text: &str| {
         let fresh = folder.join(format!("{name}.new"));
         fs::write(&fresh, text).unwrap();
+        // Secrets are nobody else's, and what is none may stand beside them.
+        fs::set_permissions(&fresh, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         fs::rename(fresh, folder.join(name)).unwrap();
     };
     write("client-secret", &settings.client_secret);

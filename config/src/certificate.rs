@@ -1,0 +1,218 @@
+//! Certificates as a start reads them: whether a chain and a key go together, whom a certificate is for, when it ends.
+//!
+//! The same library that serves with them judges them here, from the bytes of the files alone, so that what it would
+//! refuse is a problem of the configuration and not of a start. Nothing of a key is ever told.
+
+use rustls::RootCertStore;
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
+
+/// When something of the configuration ends of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// What it is: `certificate`.
+    pub kind: &'static str,
+    /// The key of the configuration that names it: `listen.proxy.tls[0]`.
+    pub name: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// A server's certificate that goes with its key.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// Seconds since 1970.
+    pub(crate) begins: Moment,
+    pub(crate) ends: Moment,
+    /// The first certificate behind it in the chain whose time is over.
+    pub(crate) stale: Option<Moment>,
+    /// Whether it is for the host that was asked.
+    pub(crate) names_host: bool,
+    /// The names it is for, few of them and cut.
+    pub(crate) names: Vec<String>,
+}
+
+/// A time, to compare and to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Seconds since 1970.
+    pub(crate) at: i64,
+    /// `2026-01-31`, in UTC.
+    pub(crate) day: String,
+}
+
+/// What is wrong, and with which of the two files.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Certificate(&'static str),
+    Key(&'static str),
+    /// Each is fine, and they do not belong together.
+    Pair,
+}
+
+/// Judges a chain and its key, both PEM, for a host; `now` is in seconds since 1970.
+pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Leaf, Fault> {
+    let chain = certificates(chain).map_err(Fault::Certificate)?;
+    let Some((leaf, rest)) = chain.split_first() else {
+        return Err(Fault::Certificate("holds no certificate"));
+    };
+    let parsed = X509Certificate::from_der(leaf);
+    let readable = ParsedCertificate::try_from(leaf);
+    let (Ok((_, fields)), Ok(readable)) = (parsed, readable) else {
+        return Err(Fault::Certificate("holds a certificate that cannot be read"));
+    };
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| Fault::Key("holds no private key that can be read"))?;
+    let provider = rustls::crypto::ring::default_provider();
+    match CertifiedKey::from_der(chain.clone(), key, &provider) {
+        Ok(_) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(Fault::Pair),
+        Err(_) => return Err(Fault::Key("holds a private key of a kind that is not supported")),
+    }
+    let of = |certificate: &X509Certificate<'_>| {
+        (moment(certificate.validity().not_before), moment(certificate.validity().not_after))
+    };
+    let stale = rest
+        .iter()
+        .filter_map(|der| Some(of(&X509Certificate::from_der(der).ok()?.1).1))
+        .find(|end| end.at <= now);
+    let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']'));
+    let (begins, ends) = of(&fields);
+    Ok(Leaf {
+        begins,
+        ends,
+        stale,
+        names_host: name.is_ok_and(|name| verify_server_name(&readable, &name).is_ok()),
+        names: names(&fields),
+    })
+}
+
+/// Judges a file of authorities, PEM, as the client reads it: all of it must be certificates that can be trusted.
+pub(crate) fn judge_authorities(pem: &[u8]) -> Result<(), &'static str> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(|_| "holds a certificate that is none of an authority")?;
+    }
+    if roots.is_empty() { Err("holds no certificate") } else { Ok(()) }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| "holds PEM that cannot be read")
+}
+
+fn moment(time: ASN1Time) -> Moment {
+    let date = time.to_datetime();
+    let day = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
+    Moment { at: time.timestamp(), day }
+}
+
+/// What stands in the certificate is somebody else's text: the first few names, each cut.
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(all)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let text = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(crate::at::shown(name)),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
+            16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+            _ => None,
+        },
+        _ => None,
+    };
+    all.value.general_names.iter().filter_map(text).take(5).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+
+    const NOW: i64 = 1_780_000_000; // 2026-05-28
+
+    fn params(names: &[&str], end: (i32, u8, u8)) -> CertificateParams {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(end.0, end.1, end.2);
+        params
+    }
+
+    fn own(names: &[&str]) -> (String, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        (params(names, (2027, 2, 3)).self_signed(&key).unwrap().pem(), key)
+    }
+
+    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, Fault> {
+        judge(chain.as_bytes(), key.as_bytes(), host, NOW)
+    }
+
+    #[test]
+    fn a_pair_says_its_end_and_whom_it_is_for() {
+        let (pem, key) = own(&["wiki.example.com", "*.apps.example.com", "127.0.0.1"]);
+        for (host, is_named) in [
+            ("wiki.example.com", true),
+            ("a.apps.example.com", true),
+            ("127.0.0.1", true),
+            ("a.b.apps.example.com", false),
+            ("other.example.com", false),
+            ("[::1]", false),
+        ] {
+            let leaf = judged(&pem, &key.serialize_pem(), host).unwrap();
+            assert_eq!(leaf.names_host, is_named, "{host}");
+            assert_eq!((leaf.begins.day.as_str(), leaf.ends.day.as_str()), ("2026-01-01", "2027-02-03"));
+            assert_eq!(leaf.ends.at, 1_801_612_800);
+            assert_eq!(leaf.names, ["wiki.example.com", "*.apps.example.com", "127.0.0.1"]);
+            assert_eq!(leaf.stale, None);
+        }
+        let (pem, key) = own(&[]);
+        assert!(!judged(&pem, &key.serialize_pem(), "wiki.example.com").unwrap().names_host);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_and_what_is_neither_are_told_apart() {
+        let (pem, key) = own(&["a.test"]);
+        let (_, other) = own(&["a.test"]);
+        let key = key.serialize_pem();
+        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), Fault::Pair);
+        let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), Fault::Certificate(_)));
+        assert!(matches!(judged("", &key, "a.test").unwrap_err(), Fault::Certificate(_)));
+        assert!(matches!(
+            judged("-----BEGIN CERTIFICATE-----\n?", &key, "a.test").unwrap_err(),
+            Fault::Certificate(_)
+        ));
+        for none in ["", &pem, "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"] {
+            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), Fault::Key(_)), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_the_chain_that_is_over_is_found() {
+        let mut authority = params(&[], (2026, 5, 1));
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = params(&["a.test"], (2027, 1, 1)).signed_by(&key, &authority).unwrap();
+        let chain = leaf.pem() + &authority.pem();
+        let judged = judged(&chain, &key.serialize_pem(), "a.test").unwrap();
+        assert_eq!(judged.stale.map(|end| end.day).as_deref(), Some("2026-05-01"));
+        assert_eq!(judged.ends.day, "2027-01-01", "the server's own");
+        assert_eq!(judge_authorities(authority.pem().as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn authorities_are_read_whole_or_not_at_all() {
+        let (pem, _) = own(&["a.test"]);
+        assert_eq!(judge_authorities(pem.as_bytes()), Ok(()), "one that signed itself");
+        let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+        for wrong in ["", fake, &format!("{pem}{fake}"), "-----BEGIN CERTIFICATE-----\n?"] {
+            assert!(judge_authorities(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+}

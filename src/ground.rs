@@ -1,0 +1,171 @@
+//! What a start stands on beside its configuration: the state folder and its key, the places of database and access
+//! log. It is looked at before anything is opened, and nothing is made or changed, so that `check` can ask the same.
+//!
+//! The rule kept here: whatever `check` can find ends a `run` with 78, since a restart does not mend it.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use portcullis_config::{Lines, Opens, Problem};
+use portcullis_keys::Keyring;
+use rustix::fs::{Access, access};
+
+use crate::keyring::MASTER;
+use crate::lock::{self, LockError};
+use crate::log::chain;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The program, about to start: as the user that it will be.
+    ByRun,
+    /// An operator, perhaps root, perhaps while the program runs.
+    ByCheck,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Nothing could be started.
+    pub(crate) problems: Vec<Problem>,
+    /// It works, and deserves a look.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Looks at what a start opens on this machine.
+pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Asked) -> Found {
+    let mut found = Found::default();
+    let problem = |key: &str, error: &dyn Error| {
+        let text = chain(error).to_string();
+        lines.problem(key, text.trim_end_matches('.'), "")
+    };
+    match lock::look(&opens.state) {
+        Ok(()) => {}
+        // Root may look at everybody's; whether it may also run there is not what was asked.
+        Err(error @ LockError::Owner { us: 0, .. }) if asked == Asked::ByCheck => {
+            found.warnings.push(problem("state", &error));
+        }
+        Err(error) => found.problems.push(problem("state", &error)),
+    }
+    // Whether it is the database's own is known once that is open.
+    if opens.key_in_state
+        && opens.state.is_dir()
+        && let Err(error) = Keyring::load(&opens.state.join(MASTER))
+    {
+        found.problems.push(problem("state", &error));
+    }
+    let in_state = opens.database.parent() == Some(opens.state.as_path());
+    // A state folder that is not there yet is made, and was judged above; another folder is not.
+    if (!in_state || opens.state.exists())
+        && let Err(error) = portcullis_store::look(&opens.database)
+    {
+        let key = if in_state { "state" } else { "store" };
+        found.problems.push(problem(key, &error));
+    }
+    if let Some(log) = &opens.access_log
+        && let Err(error) = can_be_appended(log)
+    {
+        let what = format!("{} cannot be written: {error}", log.display());
+        let remedy = "The folder must be there, and file and folder writable for the user Portcullis runs as";
+        found.problems.push(lines.problem("log.access", what, remedy));
+    }
+    found
+}
+
+/// Whether a file can be written at its end, or made.
+fn can_be_appended(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+        Ok(_) => Ok(access(path, Access::WRITE_OK)?),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            if !fs::metadata(folder)?.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use portcullis_config::Environment;
+
+    use super::*;
+
+    const SMALLEST: &str = "public_url: https://wiki.example.com\nupstream: http://127.0.0.1:3000\nprovisioning: none\n\
+        idps:\n  okta:\n    oidc:\n      issuer: https://example.okta.com\n      client_id: a\n      client_secret: ${env:SECRET}\n";
+
+    /// What is found with more lines of a configuration in a folder, without the folder's own name.
+    fn found(folder: &Path, more: &str) -> Vec<String> {
+        let environment = Environment::of([("SECRET", "not-a-real-one")]);
+        let text = format!("{SMALLEST}{more}");
+        let loaded = portcullis_config::read(&folder.join("c.yaml"), text.as_bytes(), &environment).unwrap();
+        let found = look(&loaded.lines, &loaded.file.opens(), Asked::ByRun);
+        assert!(found.warnings.is_empty());
+        let beside = format!("{}/", folder.display());
+        found.problems.iter().map(|problem| problem.to_string().replace(&beside, "")).collect()
+    }
+
+    #[test]
+    fn what_is_there_or_can_be_made_is_fine_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            found(folder.path(), "state: var/state\nlog:\n  access: access.log\n"),
+            Vec::<String>::new()
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::create_dir(folder.path().join("db")).unwrap();
+        let more = "state: s\nstore:\n  sqlite: db/p.db\nlog:\n  access: /dev/null\n";
+        assert_eq!(found(folder.path(), more), Vec::<String>::new());
+        assert_eq!(fs::read_dir(folder.path().join("db")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn every_place_that_cannot_be_used_is_told_at_once_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        let said = found(
+            folder.path(),
+            "state: file\nstore:\n  sqlite: gone/p.db\nlog:\n  access: gone/access.log\n",
+        );
+        assert_eq!(said.len(), 3, "{said:#?}");
+        assert!(said[0].starts_with("c.yaml:10: state: the state folder file is not a folder"), "{said:?}");
+        assert!(
+            said[1].starts_with("c.yaml:11: store: gone/p.db: the database cannot be opened"),
+            "{said:?}"
+        );
+        assert!(said[2].starts_with("c.yaml:14: log.access: gone/access.log cannot be written"), "{said:?}");
+        assert!(said.iter().all(|said| said.ends_with('.') && !said.ends_with("..")), "{said:?}");
+        for (more, key) in [
+            ("state: file/below\n", "state"),
+            ("state: s\nlog:\n  access: folder\n", "log.access"),
+            ("state: s\nstore:\n  sqlite: folder\n", "store"),
+            ("state: s\nstore:\n  sqlite: file/p.db\n", "store"),
+        ] {
+            let said = found(folder.path(), more);
+            assert_eq!(said.len(), 1, "{more}: {said:?}");
+            assert!(said[0].contains(&format!(" {key}: ")), "{more}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_master_key_that_cannot_be_used_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("s");
+        fs::create_dir(&state).unwrap();
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+        let key = state.join(MASTER);
+        fs::write(&key, "no key").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let said = found(folder.path(), "state: s\n");
+        assert!(said.len() == 1 && said[0].contains("not a master key"), "{said:?}");
+    }
+}
