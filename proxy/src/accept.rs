@@ -19,7 +19,7 @@ use crate::strip::Strip;
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// A target longer than this is refused (414).
-const TARGET: usize = 16 * 1024;
+const TARGET: usize = crate::way_back::LONGEST;
 /// More fields than this are refused (431).
 const FIELDS: usize = 200;
 

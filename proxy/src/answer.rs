@@ -253,21 +253,26 @@ fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
 
 /// What stays as it is in the way back.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// A way back longer than this is cut to its path, or dropped.
+/// A way back longer than this does not go into the address of the login page: encoded it grows, and that request's
+/// head has to pass too.
 const WAY_BACK: usize = 2048;
 
-/// The address of the login page; with the way back, for a person who was on the way to a page.
+/// The address of the login page; with the way back, for a person who was on the way to a page. One that is long is
+/// kept at our side, see [`Gate::kept_login`]; where that fails, its path has to do.
 fn login(place: &Place, back_to: Option<&str>) -> String {
     let mut url = place.own("login");
     let path = back_to.and_then(|target| target.split('?').next());
-    // Only a path of this very site: `//` would be another one.
-    let is_ours =
-        |target: &&str| target.starts_with('/') && !target.starts_with("//") && target.len() <= WAY_BACK;
-    if let Some(back_to) = back_to.filter(is_ours).or(path.filter(is_ours)) {
+    let fits = |target: &&str| target.len() <= WAY_BACK && way_back(place, target).is_some();
+    if let Some(back_to) = back_to.filter(fits).or(path.filter(fits)) {
         url.push_str("?return_to=");
         url.extend(utf8_percent_encode(back_to, KEPT));
     }
     url
+}
+
+fn way_back<'a>(place: &Place, target: &'a str) -> Option<&'a str> {
+    let ours = place.own("");
+    crate::way_back(target, &place.app().base, ours.trim_end_matches('/'))
 }
 
 /// What is said where no page can be shown.

@@ -26,6 +26,13 @@ pub fn session_cookie(public_url: &Url) -> String {
     name
 }
 
+/// Every cookie of a request, as name and value, in its order.
+///
+/// Bytes, not text: one cookie with a byte beyond ASCII hides no other (RFC 6265bis §5.7.3).
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(headers).map(split)
+}
+
 /// The value of the one cookie with this name; `None` where there is none or more than one.
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let named = |pair: &'a [u8]| {
@@ -197,7 +204,31 @@ mod tests {
         assert_eq!(refuse_set(&mut headers), 0);
     }
 
+    #[test]
+    fn bytes_beyond_ascii_hide_no_cookie() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_bytes(b"a=\xff\xfe; caf\xc3\xa9=1; b=2").unwrap());
+        headers.append(COOKIE, HeaderValue::from_bytes(b"\x80; c = 3 ").unwrap());
+        let found: Vec<_> = cookies(&headers).collect();
+        let expected: [(&[u8], &[u8]); 5] =
+            [(b"a", b"\xff\xfe"), (b"caf\xc3\xa9", b"1"), (b"b", b"2"), (b"\x80", b""), (b"c", b"3")];
+        assert_eq!(found, expected);
+        assert_eq!(find(&headers, "b"), Some(&b"2"[..]));
+    }
+
     proptest! {
+        /// Whatever stands beside it, a cookie is found: every byte that a header may hold, `;` aside.
+        #[test]
+        fn no_byte_hides_a_cookie(
+            before in prop::collection::vec((0x20..=0xff_u8).prop_filter("no end", |b| !matches!(b, b';' | 0x7f)), 0..20),
+        ) {
+            let mut field = before;
+            field.extend_from_slice(b"; ours=1");
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_bytes(&field).unwrap());
+            prop_assert_eq!(cookies(&headers).last(), Some((&b"ours"[..], &b"1"[..])));
+        }
+
         /// Whatever else is in the jar, ours never stays, and every other pair stays as it was, in its order.
         #[test]
         fn ours_never_stays_and_the_rest_does(

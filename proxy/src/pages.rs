@@ -15,7 +15,8 @@ use crate::log_detail::LogDetail;
 
 /// Our own pages: everything under the prefix of an app, and the pages that tell a person why they were refused.
 ///
-/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`Refused`] as well. Its
+/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`Refused`] as well, one for a
+/// login whose way back is too long for an address [`KeepWay`]; its answer is a redirect. The request's
 /// headers are clean: nothing of a client that speaks of identity is left. Its body has at most 64 KiB. A client that
 /// hangs up drops the future, so whatever must not stop half-way runs in a task of its own.
 pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, http::Response<Bytes>> + Send + Sync>;
@@ -53,6 +54,10 @@ pub struct Refused {
 /// that it leads to; the line of the access log has the number too.
 #[derive(Clone, Debug)]
 pub struct Reference(pub String);
+
+/// A way back that is to be kept at our side: the answer redirects to the login page that knows it.
+#[derive(Clone, Debug)]
+pub struct KeepWay(pub String);
 
 /// What happened to a request, for the page that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{AskedBy, Refusal};
 use crate::gate::Gate;
-use crate::pages::{Reference, Refused, Visitor};
+use crate::pages::{KeepWay, Reference, Refused, Visitor};
 use crate::peer::Peer;
 use crate::record::{Decision, Record};
 use crate::rules::Place;
@@ -103,6 +103,22 @@ impl Gate {
             }
         }
         *answer.body_mut() = body;
+    }
+
+    /// The address of the login page for a way back that is too long for it: the way is kept at our side.
+    pub(super) async fn kept_login(
+        &self,
+        asker: &AskedBy,
+        record: &Record,
+        place: &Place,
+        way: &str,
+    ) -> Option<HeaderValue> {
+        let mut request = http::Request::new(Bytes::new());
+        *request.uri_mut() = place.own("login").parse().ok()?;
+        request.extensions_mut().insert(visitor(asker, record, place));
+        request.extensions_mut().insert(KeepWay(way.to_owned()));
+        let answer = tokio::time::timeout(REFUSAL_PAGE, (self.pages)(request)).await.ok()?;
+        answer.status().is_redirection().then(|| answer.headers().get(http::header::LOCATION).cloned())?
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::PathAndQuery;
@@ -14,7 +14,7 @@ use portcullis_keys::Random;
 use portcullis_policy::{DenyReason, SessionHash};
 
 use super::detail::{Seen, Trouble};
-use super::{Asker, Refusal, few_words, login, refusal, set};
+use super::{Asker, Refusal, WAY_BACK, few_words, login, refusal, set, way_back};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Serving};
 use crate::forward;
@@ -128,6 +128,13 @@ impl Gate {
         let target = asker.target.as_ref().map_or("/", PathAndQuery::as_str);
         let told = Asker { kind: asker.kind, place: place.as_ref(), target, reference: &reference };
         let mut answer = refusal(why, &told);
+        if let Some(place) = place.as_ref().filter(|_| answer.status() == StatusCode::SEE_OTHER)
+            && target.len() > WAY_BACK
+            && let Some(way) = way_back(place, target)
+            && let Some(login) = self.kept_login(asker, record, place, way).await
+        {
+            set(&mut answer, LOCATION, login);
+        }
         record.decided(why.decision(), why.reason());
         let (status, needs_page) = (answer.status(), asker.kind.is_page() && answer.body().is_empty());
         if status != StatusCode::SEE_OTHER {
