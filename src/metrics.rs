@@ -152,8 +152,10 @@ impl Metrics {
         );
         // Series that are there from the start can be alerted on before the first one is counted.
         drop(metrics.logins.get_or_create(&Outcome { outcome: ACCEPTED }));
-        for outcome in portcullis_sso::Class::ALL {
-            drop(metrics.logins.get_or_create(&Outcome { outcome: outcome.word() }));
+        let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::word);
+        let reasons = crate::own::REASONS;
+        for outcome in classes.into_iter().chain(portcullis_store::Refusal::WORDS).chain(reasons) {
+            drop(metrics.logins.get_or_create(&Outcome { outcome }));
         }
         for rule in Rule::ALL {
             drop(metrics.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }));

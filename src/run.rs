@@ -170,6 +170,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         refusals: refusals.clone(),
         site: ArcSwap::from_pointee(settings::site(file, fetch.fetch())?),
         admitting: tokio::sync::RwLock::default(),
+        under_way: crate::own::UnderWay::default(),
         new_site: Notify::new(),
     });
     let desk = settings::clients(file, &keys).map(|clients| {

@@ -7,12 +7,12 @@ use portcullis_config::{
     AccessLog, Domains, File, HostTold, LinkTo, LogClient, LogFormat, LogIdentity, LogLevel, Preset,
     Provisioning,
 };
-use portcullis_keys::{Keyring, Purpose, Secret};
+use portcullis_keys::{Keyring, Purpose, Secret, sha256};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Policy, Timestamp, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::{GroupPatch, Service};
 use portcullis_sso::{
-    Allowed, Assertion, ClaimNames, ClientAuth, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject,
+    Allowed, Assertion, ClaimNames, ClientAuth, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses,
 };
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
@@ -51,8 +51,13 @@ impl Admission {
     ) -> store::SignIn {
         let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
         let provisioning = if self.directory {
-            let value = assertion.claim(&self.claim).map(str::to_owned);
-            let link = store::Link { claim: self.claim.clone(), value, to: self.to };
+            let found = assertion.link();
+            let link = store::Link {
+                claim: self.claim.clone(),
+                value: found.map(|link| link.value.clone()),
+                is_unverified_address: found.is_some_and(|link| link.is_unverified_address),
+                to: self.to,
+            };
             let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
             store::Provisioning::Directory { invited, directories, link }
         } else {
@@ -64,6 +69,7 @@ impl Admission {
             email: text(assertion.email()).filter(|_| believed),
             name: text(assertion.name()),
             preferred_username: text(assertion.preferred_username()),
+            names_said: assertion.names_said().to_vec(),
             groups: assertion.groups().unwrap_or_default().to_vec(),
         };
         store::SignIn {
@@ -79,9 +85,15 @@ impl Admission {
             user_from: self.user_from,
             claims,
             session,
-            flow: flow.state().as_bytes().to_vec(),
+            flow: sha256(flow.state().as_bytes()).to_vec(),
             flow_until: flow.started().plus_ms(FLOW_MS),
         }
+    }
+
+    /// Whether a subject is linked to a person of the directory. A store that does not answer is none: the login itself
+    /// will say so.
+    pub(crate) async fn is_known(&self, store: &store::Store, idp: &OidcSettings, subject: &str) -> bool {
+        self.directory && store.is_linked(OrgId::ONLY, &idp.issuer, subject).await.unwrap_or(false)
     }
 
     /// When a session that begins now ends at the latest; the IdP's own end counts too.
@@ -104,6 +116,7 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
         home: format!("{path}/"),
         ours: format!("{path}{}", file.prefix),
         cookie: proxy::session_cookie(&public_url(file)?),
+        flow_bytes: file.limits.head.bytes() / 4,
         idp: Arc::new(Idp::new(oidc.clone(), fetch)),
         oidc,
         admission: Admission {
@@ -146,7 +159,14 @@ fn oidc(file: &File) -> OidcSettings {
             groups: oidc.claims.groups.clone(),
             name: oidc.claims.name.clone(),
         },
-        link_claim: idp.link.claim.clone(),
+        uses: match file.provisioning {
+            Provisioning::None => Uses::Person {
+                email: file.identity.user == UserFrom::Email || !domains(file).is_empty(),
+                groups: !file.bindings.known().is_empty(),
+            },
+            Provisioning::Scim(_) | Provisioning::Invited => Uses::Link { claim: idp.link.claim.clone() },
+        },
+        trust_email: oidc.trust_email,
         skew_ms: ms(oidc.skew),
         subject: match idp.preset {
             Preset::Entra => Subject::Entra,

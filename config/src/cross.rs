@@ -209,7 +209,17 @@ impl Cross<'_, '_> {
                 self.say(&of("replaces"), what, "Leave it out, and see portcullis user relink");
             }
         }
-        if self.has(&of("link")) {
+        if let Some(link) = &idp.link {
+            let is_address = link.claim == idp.oidc.claims.email || link.claim == "email";
+            // Google verifies every address that it gives out.
+            let is_open = !idp.oidc.trust_email && idp.preset != Preset::Google;
+            if is_address && is_open && document.provisioning != ProvisioningWord::None {
+                let what = "people are matched by an e-mail address, and a login whose address the provider does not \
+                            call verified is refused (unverified_email)";
+                let remedy = "Write claim: sub and to: externalId; or see that the provider sends email_verified; or, \
+                              where nobody there chooses an address, write trust_email: true with domains";
+                self.warn(&of("link.claim"), what, remedy);
+            }
             return;
         }
         let place = format!("idps.{name}");

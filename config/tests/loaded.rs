@@ -341,6 +341,27 @@ fn rules_that_leave_the_rest_of_the_site_out_are_warned_of() {
     );
 }
 
+/// An address that anybody may have typed in is no good name to find people by.
+#[test]
+fn matching_people_by_their_address_is_warned_of() {
+    let with = |link: &str, oidc: &str| {
+        let text = format!(
+            "public_url: https://a.example.com\nupstream: http://127.0.0.1:3000\nprovisioning: invited\nidps:\n  op:\n    \
+             domains: [example.com]\n{link}    oidc:\n      issuer: https://op.example.com\n      client_id: c\n      \
+             client_secret: ${{env:OIDC}}\n{oidc}"
+        );
+        let read =
+            portcullis_config::read(&PathBuf::from("c.yaml"), text.as_bytes(), &environment()).unwrap();
+        read.warnings.iter().map(ToString::to_string).filter(|said| said.contains("unverified_email")).count()
+    };
+    let link = |claim: &str| format!("    link: {{ claim: {claim}, to: userName }}\n");
+    assert_eq!(with(&link("email"), ""), 1);
+    assert_eq!(with(&link("mail"), "      claims: { email: mail }\n"), 1);
+    assert_eq!(with(&link("email"), "      trust_email: true\n"), 0);
+    assert_eq!(with(&link("sub"), ""), 0);
+    assert_eq!(with(&format!("    preset: google\n{}", link("email")), ""), 0, "Google verifies them all");
+}
+
 #[test]
 fn every_word_and_long_form_is_accepted() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ mod signing;
 
 pub use bar::BarKey;
 pub use cookie::SessionId;
-pub use digest::sha256;
+pub use digest::{sha256, sha384, sha512};
 pub use keyring::{Keyring, Purpose};
 pub use master::KeyError;
 pub use random::{Random, read_reference};

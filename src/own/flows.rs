@@ -1,13 +1,17 @@
 //! Login state in the browser's own cookies: sealed, one a flow, ten minutes, five at most, the oldest out.
 //!
 //! Nothing is stored on our side until an answer of the IdP has been verified. A value that does not open with the
-//! key of this app was not made here and is as good as none.
+//! key of this app was not made here and is as good as none, and hides none that was.
+//!
+//! The state itself is sealed too and says where its tab was going: a tab whose cookie was pushed out by others, or has
+//! run out, starts over by itself. It proves nothing else; without the cookie no answer is taken.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use portcullis_keys::{Keyring, Purpose, Random, equal};
 use portcullis_policy::{AppId, Timestamp};
+use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
 use serde::{Deserialize, Serialize};
 
@@ -32,29 +36,67 @@ enum Sealed {
 pub(crate) struct Flows<'a> {
     keys: &'a Keyring,
     app: AppId,
-    found: Vec<(String, Sealed)>,
+    found: Vec<Found>,
 }
+
+struct Found {
+    name: String,
+    /// How much of the head it takes.
+    bytes: usize,
+    sealed: Sealed,
+}
+
+/// What a state says of the tab it was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tab {
+    /// Where it was going: short, see `Own::short_way`.
+    #[serde(rename = "w")]
+    pub(crate) way: String,
+    /// How often it has started over.
+    #[serde(rename = "n")]
+    pub(crate) restarts: u8,
+}
+
+impl Tab {
+    /// A state nobody can guess: it is sealed, and a sealed value has 28 random bytes in front.
+    pub(crate) fn seal(&self, keys: &Keyring, app: AppId, random: &mut Random) -> String {
+        let plain = serde_json::to_vec(self).unwrap_or_default();
+        BASE64.encode(keys.seal(Purpose::Login, &context(app, STATE), &plain, random))
+    }
+
+    /// The tab of a state that was made here, however long ago.
+    pub(crate) fn open(state: &str, keys: &Keyring, app: AppId) -> Option<Self> {
+        let plain = keys.open(Purpose::Login, &context(app, STATE), &BASE64.decode(state).ok()?)?;
+        serde_json::from_slice(&plain).ok()
+    }
+}
+
+/// The context of a state: no cookie has that name.
+const STATE: &str = "state";
+/// A cookie's value is at most this long: browsers drop cookies above 4096 bytes with name and flags (RFC 6265bis
+/// §5.6).
+const MOST_VALUE: usize = 3800;
 
 impl<'a> Flows<'a> {
     /// Opens what the request brought for this app; the rest is not ours.
     pub(crate) fn of(headers: &HeaderMap, keys: &'a Keyring, app: AppId) -> Self {
-        let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let pairs = pairs.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let ours = pairs.filter(|(name, _)| name.starts_with(PREFIX)).take(32);
-        let opened = ours.filter_map(|(name, value)| {
+        let ours = cookies(headers).filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name).ok().filter(|name| name.starts_with(PREFIX))?;
             let plain = keys.open(Purpose::Login, &context(app, name), &BASE64.decode(value).ok()?)?;
-            Some((name.to_owned(), serde_json::from_slice(&plain).ok()?))
+            let sealed = serde_json::from_slice(&plain).ok()?;
+            Some(Found { name: name.to_owned(), bytes: name.len() + value.len() + 3, sealed })
         });
-        Self { keys, app, found: opened.collect() }
+        Self { keys, app, found: ours.collect() }
     }
 
     /// The login that an answer's `state` belongs to, and the name of its cookie.
     pub(crate) fn take(&mut self, state: &str) -> Option<(String, Pending)> {
-        let belongs = |sealed: &Sealed| matches!(sealed, Sealed::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
-        let at = self.found.iter().position(|(_, sealed)| belongs(sealed))?;
-        match self.found.swap_remove(at) {
-            (name, Sealed::Pending(pending)) => Some((name, pending)),
-            (_, Sealed::Landed { .. }) => None,
+        let belongs = |found: &Found| matches!(&found.sealed, Sealed::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
+        let at = self.found.iter().position(belongs)?;
+        let found = self.found.swap_remove(at);
+        match found.sealed {
+            Sealed::Pending(pending) => Some((found.name, pending)),
+            Sealed::Landed { .. } => None,
         }
     }
 
@@ -66,40 +108,61 @@ impl<'a> Flows<'a> {
             }
             _ => None,
         };
-        self.found.iter().filter_map(|(_, sealed)| recent(sealed)).max().unwrap_or(0)
+        self.found.iter().filter_map(|found| recent(&found.sealed)).max().unwrap_or(0)
     }
 
-    /// The cookies that begin a flow: the new one, and the removal of what is over or too much.
-    pub(crate) fn begin(&self, pending: Pending, random: &mut Random, now: Timestamp) -> Vec<HeaderValue> {
-        let mut open: Vec<(i64, &str)> = Vec::new();
+    /// The cookies that begin a flow: the new one, and the removal of what is over or too much. Together they stay below
+    /// `most` bytes, so that they never fill the head of a request. `short` is the way back where the whole of it does
+    /// not fit the cookie.
+    pub(crate) fn begin(
+        &self,
+        mut pending: Pending,
+        short: &str,
+        most: usize,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Vec<HeaderValue> {
+        let name = format!("{PREFIX}{}", hex(random.bytes::<8>()));
+        let limit = MOST_VALUE.min(most / 2);
+        let mut value = self.value(&name, Sealed::Pending(pending.clone()), random);
+        if value.as_ref().is_some_and(|value| value.len() > limit) {
+            pending.go_back_to(short);
+            value = self.value(&name, Sealed::Pending(pending), random);
+        }
+        let mut open: Vec<(i64, &Found)> = Vec::new();
         let mut cookies = Vec::new();
-        for (name, sealed) in &self.found {
-            match sealed {
+        for found in &self.found {
+            match &found.sealed {
                 Sealed::Pending(other) if (0..FLOW_MS).contains(&now.since_ms(other.started())) => {
-                    open.push((other.started().0, name));
+                    open.push((other.started().0, found));
                 }
-                Sealed::Pending(_) => cookies.extend(removal(name)),
+                Sealed::Pending(_) => cookies.extend(removal(&found.name)),
                 Sealed::Landed { .. } => {}
             }
         }
-        open.sort_unstable();
-        let too_many = (open.len() + 1).saturating_sub(MOST);
-        cookies.extend(open[..too_many].iter().filter_map(|(_, name)| removal(name)));
-        let name = format!("{PREFIX}{}", hex(random.bytes::<8>()));
-        cookies.extend(self.seal(&name, &Sealed::Pending(pending), FLOW_MS / 1000, random));
+        // The newest stay, as many as there is room for.
+        open.sort_unstable_by_key(|(started, _)| std::cmp::Reverse(*started));
+        let mut bytes = name.len() + value.as_ref().map_or(0, String::len) + 3;
+        for (nth, (_, found)) in open.iter().enumerate() {
+            bytes += found.bytes;
+            if nth + 2 > MOST || bytes > most {
+                cookies.extend(removal(&found.name));
+            }
+        }
+        cookies.extend(value.and_then(|value| set(&name, &value, Some(FLOW_MS / 1000))));
         cookies
     }
 
     /// The cookie that remembers a login that has just succeeded.
     pub(crate) fn land(&self, rounds: u8, random: &mut Random, now: Timestamp) -> Option<HeaderValue> {
         let landed = Sealed::Landed { at: now.0, rounds: rounds.saturating_add(1) };
-        self.seal(&format!("{PREFIX}landed"), &landed, ROUND_MS / 1000, random)
+        let name = format!("{PREFIX}landed");
+        set(&name, &self.value(&name, landed, random)?, Some(ROUND_MS / 1000))
     }
 
-    fn seal(&self, name: &str, value: &Sealed, seconds: i64, random: &mut Random) -> Option<HeaderValue> {
-        let plain = serde_json::to_vec(value).ok()?;
-        let sealed = self.keys.seal(Purpose::Login, &context(self.app, name), &plain, random);
-        set(name, &BASE64.encode(sealed), Some(seconds))
+    fn value(&self, name: &str, value: Sealed, random: &mut Random) -> Option<String> {
+        let plain = serde_json::to_vec(&value).ok()?;
+        Some(BASE64.encode(self.keys.seal(Purpose::Login, &context(self.app, name), &plain, random)))
     }
 }
 
@@ -133,4 +196,123 @@ fn context(app: AppId, name: &str) -> Vec<u8> {
 
 fn hex(bytes: [u8; 8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::COOKIE;
+    use portcullis_sso::Ask;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_900_000_000_000);
+    const HEAD: usize = 16 * 1024;
+
+    fn keys() -> Keyring {
+        Keyring::from_master(&[7; 32])
+    }
+
+    fn pending(number: i64, return_to: &str) -> Pending {
+        let ask = Ask {
+            app: AppId::ONLY,
+            state: format!("state-{number}"),
+            return_to: return_to.to_owned(),
+            rounds: 0,
+            epochs: [0; 3],
+        };
+        Pending::new("op", "https://op.test", &ask, &mut Random::seeded(1), NOW.plus_ms(number))
+    }
+
+    /// A browser: what it is told to keep, in a jar.
+    fn keep(jar: &mut Vec<(String, String)>, cookies: Vec<HeaderValue>) {
+        for cookie in cookies {
+            let text = cookie.to_str().unwrap().to_owned();
+            assert!(text.len() <= 4096, "a browser drops it: {}", text.len());
+            let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
+            jar.retain(|(known, _)| known != name);
+            if !text.contains("Max-Age=0") {
+                jar.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    fn headers(jar: &[(String, String)]) -> HeaderMap {
+        let pairs: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_str(&pairs.join("; ")).unwrap());
+        headers
+    }
+
+    #[test]
+    fn flows_stay_within_their_number_and_their_room() {
+        let keys = keys();
+        for (way, most) in [(10, HEAD), (2000, HEAD), (2000, 2048), (16_000, HEAD)] {
+            let way = format!("/p?{}", "x".repeat(way));
+            let mut jar = Vec::new();
+            for number in 0..20 {
+                let headers = headers(&jar);
+                let flows = Flows::of(&headers, &keys, AppId::ONLY);
+                keep(
+                    &mut jar,
+                    flows.begin(
+                        pending(number, &way),
+                        "/p",
+                        most,
+                        &mut Random::system(),
+                        NOW.plus_ms(number),
+                    ),
+                );
+                let bytes: usize = jar.iter().map(|(name, value)| name.len() + value.len() + 3).sum();
+                assert!(jar.len() <= MOST && bytes <= most, "{} cookies, {bytes} bytes", jar.len());
+                let headers = self::headers(&jar);
+                let (_, found) =
+                    Flows::of(&headers, &keys, AppId::ONLY).take(&format!("state-{number}")).unwrap();
+                let is_whole = way.len() <= 2100 && most == HEAD;
+                assert_eq!(found.return_to(), if is_whole { way.as_str() } else { "/p" });
+            }
+        }
+    }
+
+    #[test]
+    fn junk_beside_the_cookie_hides_nothing() {
+        let keys = keys();
+        let flows = Flows::of(&HeaderMap::new(), &keys, AppId::ONLY);
+        let mut jar: Vec<(String, String)> =
+            (0..200).map(|n| (format!("{PREFIX}{n:016x}"), "A".repeat(100))).collect();
+        keep(&mut jar, flows.begin(pending(1, "/"), "/", HEAD, &mut Random::system(), NOW));
+        let mut headers = headers(&jar);
+        headers.append(COOKIE, HeaderValue::from_bytes(b"odd=\xff\xfe").unwrap());
+        assert!(Flows::of(&headers, &keys, AppId::ONLY).take("state-1").is_some());
+        // One of the same name, planted in front of it.
+        let (name, _) = jar.last().unwrap();
+        let mut twice = HeaderMap::new();
+        twice.append(COOKIE, HeaderValue::from_str(&format!("{name}=AAAA")).unwrap());
+        twice.extend(headers);
+        assert!(Flows::of(&twice, &keys, AppId::ONLY).take("state-1").is_some());
+    }
+
+    #[test]
+    fn a_state_knows_its_tab_and_no_other_key_does() {
+        let tab = Tab { way: "/deep?a=b".into(), restarts: 1 };
+        let state = tab.seal(&keys(), AppId::ONLY, &mut Random::system());
+        assert_eq!(Tab::open(&state, &keys(), AppId::ONLY), Some(tab));
+        assert_eq!(Tab::open(&state, &Keyring::from_master(&[8; 32]), AppId::ONLY), None);
+        assert_eq!(Tab::open(&state, &keys(), AppId(7)), None);
+        assert!(!state.contains("deep"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_state_from_outside_is_a_tab(state in "[A-Za-z0-9_-]{0,200}|\\PC{0,40}") {
+            prop_assert_eq!(Tab::open(&state, &keys(), AppId::ONLY), None);
+        }
+
+        #[test]
+        fn no_cookie_from_outside_is_a_flow(bytes in prop::collection::vec((0x20..=0xff_u8).prop_filter("a header", |b| *b != 0x7f), 0..200)) {
+            let mut headers = HeaderMap::new();
+            headers.append(COOKIE, HeaderValue::from_bytes(&[b"__Host-pcflow-1=".as_slice(), &bytes].concat()).unwrap());
+            prop_assert!(Flows::of(&headers, &keys(), AppId::ONLY).found.is_empty());
+        }
+    }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use portcullis_keys::{Purpose, Random};
+use portcullis_keys::{Purpose, Random, sha256};
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::Visitor;
-use portcullis_sso::{Answer, Ask, Assertion, Class, Pending};
+use portcullis_sso::{Answer, Ask, Assertion, Class, HINT, Pending};
 use portcullis_store::{NewSession, Origin, SignInError};
 
-use super::flows::{self, Flows};
+use super::flows::{self, Flows, Tab};
+use super::tries::Enough;
 use super::{Own, Site};
 use crate::pages::{Page, Stuck};
 
@@ -27,14 +28,32 @@ pub(crate) struct NotIn {
     pub(crate) reason: &'static str,
     /// The whole sentence, with the remedy.
     pub(crate) text: String,
-    /// Whether the IdP could not be asked at all.
-    pub(crate) idp_down: bool,
+    /// What the person can do about it.
+    pub(crate) told: Told,
+}
+
+/// What a person who is not let in is told, beside the reference number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// To ask: it will be the same again.
+    Refused,
+    /// That the IdP does not answer.
+    IdpDown,
+    /// To try again in a moment: it passes.
+    TryAgain,
+    /// That we cannot check it now.
+    Unavailable,
 }
 
 impl From<portcullis_sso::Refusal> for NotIn {
     fn from(refusal: portcullis_sso::Refusal) -> Self {
         let text = format!("expected={} got={}. {}", refusal.expected, refusal.got, refusal.remedy);
-        Self { reason: refusal.class.word(), text, idp_down: refusal.class == Class::Metadata }
+        let told = match refusal.class {
+            Class::Metadata => Told::IdpDown,
+            _ if refusal.passes => Told::TryAgain,
+            _ => Told::Refused,
+        };
+        Self { reason: refusal.class.word(), text, told }
     }
 }
 
@@ -43,16 +62,34 @@ impl From<SignInError> for NotIn {
         match error {
             SignInError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
-                Self { reason: refusal.word(), text, idp_down: false }
+                Self { reason: refusal.word(), text, told: Told::Refused }
             }
             SignInError::Store(error) => Self::store(&error),
         }
     }
 }
 
+impl From<Enough> for NotIn {
+    fn from(enough: Enough) -> Self {
+        let (reason, text) = match enough {
+            Enough::Login => (
+                TRIES,
+                "the answer to one login was brought more than three times. Somebody reloads it, or has it from \
+                 somebody else: start again at the application",
+            ),
+            Enough::Busy => (
+                BUSY,
+                "too many logins are being finished at once, or from this client address in a minute (240). If they \
+                 are people behind one proxy, see that trusted_proxies names it",
+            ),
+        };
+        Self { reason, text: text.to_owned(), told: Told::TryAgain }
+    }
+}
+
 impl NotIn {
     fn store(error: &dyn std::fmt::Display) -> Self {
-        Self { reason: STORE, text: format!("{error}"), idp_down: false }
+        Self { reason: STORE, text: format!("{error}"), told: Told::Unavailable }
     }
 }
 
@@ -70,31 +107,81 @@ impl Own {
         let now = Timestamp::now();
         let query = request.uri().query().unwrap_or_default();
         let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
-        let return_to = site.local_path(wanted.as_ref().map_or("", |(_, path)| path));
+        let way = self.whole_way(site, wanted.as_ref().map_or("", |(_, path)| path), now);
+        self.start(site, request, visitor, &way, 0, now).await
+    }
+
+    /// Sends a browser to the IdP; `way` is where it goes afterwards, `restarts` how often its tab has started over.
+    async fn start(
+        &self,
+        site: &Site,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+        way: &str,
+        restarts: u8,
+        now: Timestamp,
+    ) -> Response<Bytes> {
         let flows = Flows::of(request.headers(), &self.keys, visitor.app);
         let rounds = flows.rounds(now);
         if rounds >= ROUNDS {
-            let reference = self.refuse(site.idp.name(), "rounds", "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor);
+            // Several tabs that sign in one after the other look the same, but their session lasts.
+            if self.who(visitor).await.is_some() {
+                return redirect(way);
+            }
+            let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor);
             return self.page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
         let mut random = Random::system();
+        let short = self.short_way(site, way, &mut random, now);
+        let tab = Tab { way: short.clone(), restarts };
+        let state = tab.seal(&self.keys, visitor.app, &mut random);
         let epochs = self.sessions.epochs(OrgId::ONLY, site.idp.name());
-        let ask = Ask { app: visitor.app, return_to: return_to.clone(), rounds, epochs };
+        let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
         match site.idp.begin(&ask, &mut random, now).await {
             Ok((pending, location)) => {
                 let mut answer = redirect(&location);
-                for cookie in flows.begin(pending, &mut random, now) {
+                for cookie in flows.begin(pending, &short, site.flow_bytes, &mut random, now) {
                     answer.headers_mut().append(header::SET_COOKIE, cookie);
                 }
                 answer
             }
             Err(refusal) => {
-                let refusal = NotIn::from(refusal);
-                let reference = self.refuse(site.idp.name(), refusal.reason, &refusal.text, visitor);
-                let idp = site.idp.name();
-                self.page(site, &Page::IdpDown { idp, return_to: &return_to, reference: &reference })
+                let refusal = NotIn { told: Told::IdpDown, ..NotIn::from(refusal) };
+                self.not_in(site, refusal, way, visitor)
             }
         }
+    }
+
+    /// A way back that is short enough for an address or a cookie: itself, or a reference to what is kept here. The
+    /// reference carries the path, which is what is left where the rest is gone.
+    fn short_way(&self, site: &Site, way: &str, random: &mut Random, now: Timestamp) -> String {
+        if way.len() <= SHORT {
+            return way.to_owned();
+        }
+        let path = way.split(['?', '#']).next().filter(|path| path.len() <= SHORT).unwrap_or_default();
+        format!("{}/{KEPT}{}{path}", site.ours, self.under_way.ways.keep(way, random, now))
+    }
+
+    /// The way back itself, judged: a path of the app, or its front page.
+    fn whole_way(&self, site: &Site, way: &str, now: Timestamp) -> String {
+        let reference =
+            way.strip_prefix(&site.ours).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(KEPT));
+        match reference {
+            Some(reference) => {
+                let (number, path) = reference.split_at(reference.find('/').unwrap_or(reference.len()));
+                site.local_path(&self.under_way.ways.find(number, now).unwrap_or_else(|| path.to_owned()))
+            }
+            None => site.local_path(way),
+        }
+    }
+
+    /// The login page for a way back that is too long for its address.
+    pub(super) fn keep_way(&self, site: &Site, way: &str) -> Response<Bytes> {
+        let way = site.local_path(way);
+        let short = self.short_way(site, &way, &mut Random::system(), Timestamp::now());
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &short).finish();
+        redirect(&format!("{}/login?{query}", site.ours))
     }
 
     /// `callback/<idp>`: the IdP's answer, as the browser brought it.
@@ -115,9 +202,9 @@ impl Own {
         };
         let mut flows = Flows::of(request.headers(), &self.keys, visitor.app);
         let Some((cookie, pending)) = answer.state().and_then(|state| flows.take(state)) else {
-            return self.without_flow(site, visitor);
+            return self.without_flow(site, request, &answer, visitor, now).await;
         };
-        let (rounds, return_to) = (pending.rounds(), pending.return_to().to_owned());
+        let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         let done = self.clone().admit(site.clone(), pending, answer, visitor.clone(), now).await;
         let mut response = match done {
             Ok(session) => {
@@ -147,17 +234,30 @@ impl Own {
     ) -> Result<HeaderValue, NotIn> {
         let names = visitor.detail.names_strangers();
         let down = |refusal: portcullis_sso::Refusal| {
-            let refusal = if names { refusal } else { refusal.unnamed() };
-            NotIn { idp_down: !site.idp.is_answering(), ..NotIn::from(refusal) }
+            let refusal = NotIn::from(if names { refusal } else { refusal.unnamed() });
+            if site.idp.is_answering() { refusal } else { NotIn { told: Told::IdpDown, ..refusal } }
         };
-        let assertion = site.idp.finish(&pending, answer, now).await.map_err(down)?;
+        let login = sha256(pending.state().as_bytes());
+        let _turn = match answer.has_code() {
+            true => Some(self.under_way.tries.turn(login, visitor.client, now).await?),
+            false => None,
+        };
+        let verified = site.idp.verify(&pending, answer, now).await.map_err(down)?;
+        // Whoever is linked already needs no claim, so nobody is asked for one.
+        let is_known = !verified.is_complete()
+            && site.admission.is_known(&self.store, site.idp.settings(), verified.subject()).await;
+        let assertion = if is_known {
+            site.idp.recognize(verified).map_err(down)?
+        } else {
+            site.idp.complete(verified, now).await.map_err(down)?
+        };
         let task =
             self.core.clone().spawn(async move { self.sign_in(&pending, &assertion, &visitor, now).await });
         task.await.unwrap_or_else(|error| {
             Err(NotIn {
-                reason: "internal",
+                reason: INTERNAL,
                 text: format!("the task of the login failed: {error}"),
-                idp_down: false,
+                told: Told::Refused,
             })
         })
     }
@@ -176,14 +276,17 @@ impl Own {
         let site = self.site.load_full();
         let mut random = Random::system();
         let (id, hash) = self.keys.new_session(&mut random);
-        let hint =
-            self.keys.seal(Purpose::Session, &hash.0, assertion.id_token().expose().as_bytes(), &mut random);
+        // A hint that is too long to be sent is not kept: the logout at the IdP does without.
+        let token = assertion.id_token().expose();
+        let hint = if token.len() <= HINT { token } else { "" };
+        let hint = self.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut random);
         let session = NewSession {
             hash,
             expires: site.admission.expires(now, assertion.session_end()),
             id_token: Some(hint),
             replaces: visitor.session,
         };
+        let login = sha256(pending.state().as_bytes());
         let asked = site.admission.sign_in(visitor.app, assertion, session, pending);
         let origin = Origin {
             client: visitor.detail.client(visitor.client).map(Into::into),
@@ -199,6 +302,7 @@ impl Own {
         })?;
         drop(admitting);
         let signed_in = self.revocation.enforce(signed_in).await.map_err(|error| NotIn::store(&error))?;
+        self.under_way.tries.spent(login, now);
         self.metrics.login("accepted");
         let named = site.admission.user_from.of(&signed_in.facts).ok();
         let user = visitor.detail.user(&signed_in.facts, named.as_deref());
@@ -209,34 +313,65 @@ impl Own {
             .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
     }
 
-    /// An answer whose flow is gone: it came late, twice, or without its cookie.
-    fn without_flow(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
-        if visitor.session.is_some() {
-            // Whoever is signed in goes where they would have gone; who is not is asked again there.
-            return redirect(&site.home);
+    /// An answer whose flow is gone: it came late, twice, or without its cookie, as of a tab that others pushed out.
+    /// Nothing of it is believed. Who is signed in goes where the tab was going; who is not starts over, unseen.
+    async fn without_flow(
+        &self,
+        site: &Site,
+        request: &Request<Bytes>,
+        answer: &Answer,
+        visitor: &Visitor,
+        now: Timestamp,
+    ) -> Response<Bytes> {
+        let tab = answer.state().and_then(|state| Tab::open(state, &self.keys, visitor.app));
+        let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
+        if let Some(refusal) = answer.error() {
+            return self.not_in(site, refusal.into(), &way, visitor);
+        }
+        if self.who(visitor).await.is_some() {
+            return redirect(&way);
+        }
+        if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
+            && starts_a_page(request)
+        {
+            return self.start(site, request, visitor, &way, tab.restarts + 1, now).await;
         }
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
-                    cookies of the app's host, and the answer must come within 10 minutes, once";
+                    cookies of the app's host";
         let reference = self.refuse(site.idp.name(), Class::State.word(), text, visitor);
         self.page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 
-    fn not_in(&self, site: &Site, refusal: NotIn, return_to: &str, visitor: &Visitor) -> Response<Bytes> {
+    fn not_in(&self, site: &Site, refusal: NotIn, way: &str, visitor: &Visitor) -> Response<Bytes> {
         let reference = self.refuse(site.idp.name(), refusal.reason, &refusal.text, visitor);
-        let idp = site.idp.name();
-        let page = if refusal.idp_down {
-            Page::IdpDown { idp, return_to, reference: &reference }
-        } else if refusal.reason == STORE {
-            Page::Unavailable { reference: &reference }
-        } else {
-            Page::LoginRefused { reference: &reference }
-        };
-        self.page(site, &page)
+        let (idp, reference) = (site.idp.name(), reference.as_str());
+        let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
+        match refusal.told {
+            Told::IdpDown => self.page(site, &Page::IdpDown { idp, return_to: &way(), reference }),
+            Told::TryAgain => self.page(site, &Page::TryAgain { return_to: &way(), reference }),
+            Told::Unavailable => self.page(site, &Page::Unavailable { reference }),
+            Told::Refused => self.page(site, &Page::LoginRefused { reference }),
+        }
     }
 }
 
 /// The reason of a login that the store could not answer.
 pub(crate) const STORE: &str = "store";
+/// The reason of a login whose task failed.
+pub(super) const INTERNAL: &str = "internal";
+/// The reason of a login that is one too many in a row.
+pub(super) const ROUNDS_IN_A_ROW: &str = "rounds";
+/// The reason of a login whose answer was brought too often.
+pub(super) const TRIES: &str = "tries";
+/// The reason of a login that is one too many at once, or for its client address.
+pub(super) const BUSY: &str = "busy";
+
+/// How often a tab starts over by itself before a page says that its cookie gets lost.
+const RESTARTS: u8 = 2;
+/// A way back longer than this is kept at our side where it would stand in an address, in bytes.
+const SHORT: usize = 256;
+/// What stands between the path of our own pages and the number of a way back that is kept here.
+const KEPT: &str = "kept/";
 
 /// Whether the request is the start of a page in a window: a navigation, and no prefetch (Fetch Metadata).
 fn starts_a_page(request: &Request<Bytes>) -> bool {

@@ -15,6 +15,9 @@ use super::login::redirect;
 use super::{Own, Site};
 use crate::pages::Page;
 
+/// The reason of a logout that another site asked for.
+pub(super) const LOGOUT_CSRF: &str = "logout_csrf";
+
 impl Own {
     /// `logout` by GET: asks.
     pub(crate) async fn ask_to_sign_out(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
@@ -43,7 +46,7 @@ impl Own {
         if !by_token && origin != Some(site.origin.as_str()) {
             let reference = self.refuse(
                 site.idp.name(),
-                "logout_csrf",
+                LOGOUT_CSRF,
                 "a logout from another page than ours: nobody was signed out",
                 visitor,
             );

@@ -6,6 +6,8 @@
 mod flows;
 mod login;
 mod logout;
+mod tries;
+mod ways;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{Principal, Timestamp};
-use portcullis_proxy::{Pages, Reference, RefusalKind, Refused, Visitor};
+use portcullis_proxy::{KeepWay, Pages, Reference, RefusalKind, Refused, Visitor};
 use portcullis_session::{InFlight, Sessions};
 use portcullis_sso::{Idp, OidcSettings};
 use portcullis_store::Store;
@@ -38,9 +40,22 @@ pub(crate) struct Own {
     /// Held by a login while it reads from the site who is admitted, until that is committed: a reload waits for those
     /// that may have read the site before.
     pub(crate) admitting: tokio::sync::RwLock<()>,
+    /// Ways back and token requests: what is known of logins under way, in memory alone.
+    pub(crate) under_way: UnderWay,
     /// A reload has put another site in place.
     pub(crate) new_site: tokio::sync::Notify,
 }
+
+/// What is known of logins that are under way. A restart forgets it, and no login fails for that.
+#[derive(Default)]
+pub(crate) struct UnderWay {
+    ways: ways::Ways,
+    tries: tries::Tries,
+}
+
+/// Reasons of refused logins that are neither the IdP's answer nor the store's word.
+pub(crate) const REASONS: [&str; 6] =
+    [login::STORE, login::INTERNAL, login::ROUNDS_IN_A_ROW, login::TRIES, login::BUSY, logout::LOGOUT_CSRF];
 
 /// One app as its pages need it; made from the configuration, replaced by a reload.
 pub(crate) struct Site {
@@ -54,6 +69,8 @@ pub(crate) struct Site {
     pub(crate) ours: String,
     /// The name of the session cookie.
     pub(crate) cookie: String,
+    /// How much of a request's head the cookies of logins under way may take, in bytes.
+    pub(crate) flow_bytes: usize,
     pub(crate) idp: Arc<Idp>,
     /// What the IdP was made from.
     pub(crate) oidc: OidcSettings,
@@ -72,13 +89,8 @@ impl Site {
 
     /// A path of this app, or its front page: nothing that could lead to another origin.
     pub(crate) fn local_path(&self, path: &str) -> String {
-        let local = path.starts_with('/')
-            && !path.starts_with("//")
-            && path.len() <= 2048
-            && path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\')
-            && path.starts_with(self.home.trim_end_matches('/'))
-            && !path.starts_with(self.ours.as_str());
-        if local { path.to_owned() } else { self.home.clone() }
+        let base = self.home.trim_end_matches('/');
+        portcullis_proxy::way_back(path, base, &self.ours).unwrap_or(&self.home).to_owned()
     }
 
     /// The answer to whoever is not a person in a window and has to sign in.
@@ -120,6 +132,9 @@ impl Own {
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
             return self.page(&site, &Page::NotFound);
         };
+        if let Some(KeepWay(way)) = request.extensions().get() {
+            return self.keep_way(&site, way);
+        }
         let Some(page) =
             request.uri().path().strip_prefix(&site.ours).map(|rest| rest.trim_start_matches('/').to_owned())
         else {
@@ -166,6 +181,7 @@ impl Own {
         let reference = refused.reference.as_str();
         let return_to = refused.login_url.split_once("return_to=").map_or("", |(_, path)| path);
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();
+        let return_to = site.local_path(&return_to);
         let who = match (refused.kind, visitor) {
             (RefusalKind::NotAllowed, Some(visitor)) => self.who(visitor).await,
             _ => None,

@@ -36,6 +36,8 @@ pub(crate) enum Page<'a> {
     LoginStuck { cause: Stuck, reference: &'a str },
     /// The IdP does not answer, so nobody new can sign in.
     IdpDown { idp: &'a str, return_to: &'a str, reference: &'a str },
+    /// The login did not come to an end, for a reason that passes: the IdP is busy, or too many sign in at once.
+    TryAgain { return_to: &'a str, reference: &'a str },
     /// The session is over; `at_idp` says whether the one at the IdP is as well.
     SignedOut { at_idp: bool },
     /// Asks before it ends a session. `token` goes back with the button; `idp` is the origin the answer to the button
@@ -88,7 +90,9 @@ impl Page<'_> {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
-            Self::IdpDown { .. } | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::IdpDown { .. } | Self::TryAgain { .. } | Self::Unavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -99,6 +103,7 @@ impl Page<'_> {
             Self::LoginRefused { reference }
             | Self::LoginStuck { reference, .. }
             | Self::IdpDown { reference, .. }
+            | Self::TryAgain { reference, .. }
             | Self::NoAccess { reference, .. }
             | Self::OtherSite { reference }
             | Self::BadRequest { reference }
@@ -131,6 +136,7 @@ impl Page<'_> {
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::IdpDown { .. } => Some(HeaderValue::from_static("30")),
+            Self::TryAgain { .. } => Some(HeaderValue::from_static("10")),
             Self::Unavailable { .. } => Some(HeaderValue::from_static("2")),
             _ => None,
         }
@@ -269,6 +275,7 @@ mod tests {
             Page::LoginStuck { cause: Stuck::CookieLost, reference: REF },
             Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: REF },
             Page::IdpDown { idp: "okta", return_to: "/a b?c=d&e", reference: REF },
+            Page::TryAgain { return_to: "/a?b", reference: REF },
             Page::SignedOut { at_idp: false },
             Page::SignedOut { at_idp: true },
             Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },

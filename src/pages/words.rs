@@ -55,6 +55,11 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .line("Try again in a few minutes.")
             .tell(reference)
             .link("Try again", login_link(place, return_to), None),
+        Page::TryAgain { return_to, reference } => Words::trouble("Not signed in yet")
+            .line("Too much is going on at the sign-in service at the moment. Nothing is wrong with your account.")
+            .line("Try again in a moment.")
+            .tell(reference)
+            .link("Try again", login_link(place, return_to), None),
         Page::SignedOut { at_idp } => Words::calm("You are signed out")
             .line(if *at_idp {
                 format!("You have left {app} and the sign-in service.")

@@ -6,7 +6,7 @@ use std::fmt;
 use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
 
-use crate::oidc::Claims;
+use crate::oidc::Link;
 
 /// What an identity provider said about a person: verified, not yet judged.
 #[derive(Clone)]
@@ -14,12 +14,14 @@ pub struct Assertion {
     pub(crate) idp: String,
     pub(crate) issuer: String,
     pub(crate) subject: String,
+    pub(crate) link: Option<Link>,
     pub(crate) email: Option<String>,
     pub(crate) email_verified: bool,
     pub(crate) name: Option<String>,
+    pub(crate) preferred_username: Option<String>,
+    pub(crate) names_said: Vec<String>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) session_end: Option<Timestamp>,
-    pub(crate) claims: Claims,
     pub(crate) id_token: Secret,
 }
 
@@ -39,6 +41,12 @@ impl Assertion {
         &self.subject
     }
 
+    /// What somebody nobody knows yet is matched by; `None` where the identity provider did not say it, or where there
+    /// is no directory to match them in.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
+    }
+
     /// The e-mail address, believed by nobody unless [`Self::email_verified`].
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
@@ -54,20 +62,20 @@ impl Assertion {
         self.name.as_deref()
     }
 
-    /// What the person likes to be called by systems; may change, may be reused.
+    /// What the person likes to be called by systems; may change, may be reused. Never an address that is not believed.
     pub fn preferred_username(&self) -> Option<&str> {
-        self.claim("preferred_username")
+        self.preferred_username.as_deref()
+    }
+
+    /// The address and the user name as they were said, believed or not: enough to keep somebody out, never to let
+    /// somebody in.
+    pub fn names_said(&self) -> &[String] {
+        &self.names_said
     }
 
     /// The groups; `None` where nothing was said about groups, which is not the same as none.
     pub fn groups(&self) -> Option<&[String]> {
         self.groups.as_deref()
-    }
-
-    /// A claim that is text, by its name or, where the name starts with `/`, by its JSON Pointer (RFC 6901). From the
-    /// ID token, else from userinfo.
-    pub fn claim(&self, name: &str) -> Option<&str> {
-        self.claims.text(name)
     }
 
     /// When the session must end at the latest, where the identity provider says so (`session_expiry` of the ID

@@ -12,5 +12,8 @@ mod refusal;
 
 pub use assertion::Assertion;
 pub use fetch::{Allowed, Fetch, FetchError, is_loopback_name, is_public};
-pub use oidc::{Answer, Ask, ClaimNames, ClientAuth, FLOW_MS, Idp, OidcSettings, Pending, Subject};
+pub use oidc::{
+    Answer, Ask, ClaimNames, ClientAuth, FLOW_MS, HINT, Idp, Link, OidcSettings, Pending, Subject, Uses,
+    Verified,
+};
 pub use refusal::{Class, Refusal};

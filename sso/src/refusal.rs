@@ -80,6 +80,8 @@ pub struct Refusal {
     pub got: String,
     /// What the operator can do.
     pub remedy: &'static str,
+    /// Whether the provider says, or shows, that it is only busy: trying again in a moment is what helps.
+    pub passes: bool,
 }
 
 impl Refusal {
@@ -94,6 +96,7 @@ impl Refusal {
             expected: shown(&expected.to_string()).into(),
             got: shown(&got.to_string()).into(),
             remedy,
+            passes: false,
         }
     }
 
@@ -108,6 +111,11 @@ impl Refusal {
             _ => {}
         }
         self
+    }
+
+    /// The same, of a trouble that passes or does not.
+    pub(crate) fn passing(self, passes: bool) -> Self {
+        Self { passes, ..self }
     }
 }
 

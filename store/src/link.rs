@@ -50,6 +50,22 @@ pub(crate) async fn through(tx: &mut Tx, org: OrgId, account: AccountId) -> Resu
         .collect()
 }
 
+impl Store {
+    /// Whether a subject is linked to a person of a directory: then a login needs no claim to match them by. A hint; the
+    /// login itself looks again.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn is_linked(&self, org: OrgId, issuer: &str, subject: &str) -> Result<bool, StoreError> {
+        let sql = "select a.resource from link l \
+                   join account a on a.organization = l.organization and a.id = l.account \
+                   where l.organization = $1 and l.issuer = $2 and l.subject = $3 \
+                     and a.resource is not null";
+        let args = [org.into(), issuer.into(), subject.into()];
+        Ok(self.engine.snapshot().await?.row(sql, &args).await?.is_some())
+    }
+}
+
 /// Links a subject to an account. A subject that was linked to another moves.
 pub(crate) async fn make(
     tx: &mut Tx,

@@ -172,7 +172,9 @@ async fn an_answer_of_the_provider_is_good_once_and_in_its_own_browser() {
     // Another browser, that never began this login, brings it: login CSRF.
     let mut other = Browser::new(&stage.program);
     let page = other.look(callback.as_str()).await;
-    assert_eq!(page.status(), 403, "{}", page.text());
+    // Nothing of the answer is taken: that browser begins a login of its own.
+    assert_eq!(page.status(), 303, "{}", page.text());
+    assert!(page.location().unwrap().as_str().starts_with(&Op::shared().issuer));
     assert!(other.session().is_none());
     // A bent state, a foreign issuer.
     for bent in [
@@ -238,12 +240,204 @@ async fn several_tabs_may_sign_in_at_once_and_flows_do_not_pile_up() {
             browser.jar.of("app.localhost").into_iter().filter(|c| c.name.starts_with(FLOW_COOKIE)).count();
         assert!(flows <= 5, "{flows} logins under way");
     }
-    let last = tabs.pop().unwrap();
-    let page = finish_sign_in(&mut browser, last, "00u-mira").await;
-    assert_eq!((page.status().as_u16(), page.url.path()), (200, "/tab/7"));
-    let earlier = tabs.pop().unwrap();
-    let page = finish_sign_in(&mut browser, earlier, "00u-mira").await;
-    assert_eq!((page.status().as_u16(), page.url.path()), (200, "/tab/6"), "{}", page.text());
+    // The first is finished first: the later ones have pushed its cookie out, so it starts over by itself.
+    let first = tabs.remove(0);
+    let page = finish_sign_in(&mut browser, first, "00u-mira").await;
+    assert_eq!((page.status().as_u16(), page.url.path()), (200, "/tab/0"), "{}", page.text());
+    for (tab, waiting) in tabs.into_iter().enumerate() {
+        let page = finish_sign_in(&mut browser, waiting, "00u-mira").await;
+        let path = format!("/tab/{}", tab + 1);
+        assert_eq!((page.status().as_u16(), page.url.path()), (200, path.as_str()), "{}", page.text());
+    }
+}
+
+/// Twenty tabs of a browser that the provider knows: each is sent there and comes back at once, in every order.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_tabs_at_a_provider_that_knows_the_person_all_end_on_their_own_page() {
+    needs!("op");
+    let stage = stage(|_| {}).await;
+    stage.directory.person("mira@corp.test", "00u-mira").await;
+    let mut browser = Browser::new(&stage.program);
+    assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
+    for last_first in [false, true] {
+        // Signed out here, not there.
+        let (name, _) = browser.session().unwrap();
+        browser.jar.plant("app.localhost", &name, "gone");
+        let mut tabs = Vec::new();
+        for tab in 0..20 {
+            let page = browser.look(&format!("/tab/{tab}?of=20")).await;
+            let to_login = page.location().unwrap();
+            tabs.push((tab, browser.look(to_login.as_str()).await));
+        }
+        if last_first {
+            tabs.reverse();
+        }
+        for (tab, at_the_door) in tabs {
+            let page = browser.follow(at_the_door).await;
+            let path = format!("/tab/{tab}");
+            assert_eq!((page.status().as_u16(), page.url.path()), (200, path.as_str()), "{}", page.text());
+            assert_eq!(page.url.query(), Some("of=20"));
+        }
+    }
+}
+
+/// A browser that keeps no cookie is told so, and not sent round for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_loses_every_cookie_is_told_so() {
+    needs!("op");
+    let stage = stage(|_| {}).await;
+    stage.directory.person("mira@corp.test", "00u-mira").await;
+    let mut browser = Browser::new(&stage.program);
+    let mut callback = callback_of(&stage, &mut browser, "00u-mira").await;
+    let stop = stage.program.settings.callback("op");
+    for round in 0..3 {
+        for cookie in browser.jar.of("app.localhost").into_iter().map(|c| c.name.clone()).collect::<Vec<_>>()
+        {
+            browser.jar.plant("app.localhost", &cookie, "lost");
+        }
+        let page = browser.look(callback.as_str()).await;
+        if round == 2 {
+            assert_eq!(page.status(), 403);
+            assert!(page.text().contains("got lost"), "{}", page.text());
+            break;
+        }
+        callback = browser.follow_until(page, &stop).await;
+    }
+    assert!(browser.session().is_none_or(|(_, value)| value == "lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_way_back_returns_whole() {
+    needs!("op");
+    let stage = stage(|_| {}).await;
+    stage.directory.person("mira@corp.test", "00u-mira").await;
+    for length in [200, 1_900, 2_100, 6_000, 16_000] {
+        let mut browser = Browser::new(&stage.program);
+        // As saved filters look: much of it percent-encoded.
+        let target = format!("/deep/{length}?{}", "f=%7B%22a%22%3A1%7D&g=x+y%26z&".repeat(length / 30));
+        let page = sign_in(&mut browser, &target, "00u-mira").await;
+        assert_eq!(page.status(), 200, "{length}: {}", page.text());
+        assert_eq!(page.json()["target"], target.as_str(), "{length}");
+    }
+    // Where it was kept is no page, and nobody is led away by a reference that is none.
+    let mut browser = Browser::new(&stage.program);
+    assert_eq!(browser.look("/.portcullis/kept/00ff").await.status(), 404);
+    for odd in
+        ["/.portcullis/kept/00ff//evil.test/", "/.portcullis/kept/", "/.portcullis/kept/0/.portcullis/logout"]
+    {
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", odd).finish();
+        let page = browser.open(&format!("/.portcullis/login?{query}")).await;
+        let page = finish_sign_in(&mut browser, page, "00u-mira").await;
+        assert_eq!((page.status().as_u16(), page.url.path()), (200, "/"), "{odd}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_cookies_of_the_host_hide_no_login() {
+    needs!("op");
+    let stage = stage(|_| {}).await;
+    stage.directory.person("mira@corp.test", "00u-mira").await;
+    let mut browser = Browser::new(&stage.program);
+    browser.jar.plant("app.localhost", "caf\u{e9}", "\u{fc}n\u{ef}code");
+    for number in 0..40 {
+        browser.jar.plant("app.localhost", &format!("{FLOW_COOKIE}{number:016x}"), "junk");
+    }
+    let page = sign_in(&mut browser, "/odd", "00u-mira").await;
+    assert_eq!((page.status().as_u16(), page.url.path()), (200, "/odd"), "{}", page.text());
+}
+
+/// One cookie of a login under way buys a few token requests, not any number.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_login_asks_for_tokens_a_few_times_at_most() {
+    needs!("op");
+    let op = Op::start();
+    let stage = stage_at(&op, |_| {}).await;
+    stage.directory.person("mira@corp.test", "00u-mira").await;
+    let mut browser = Browser::new(&stage.program);
+    let callback = callback_of(&stage, &mut browser, "00u-mira").await;
+    let before = op.asked("/token").await;
+    let mut statuses = Vec::new();
+    for number in 0..12 {
+        let bent = callback.as_str().replace("code=", &format!("code=x{number}"));
+        statuses.push(browser.clone().look(&bent).await.status().as_u16());
+    }
+    assert_eq!(op.asked("/token").await - before, 3, "{statuses:?}");
+    assert_eq!((statuses[0], statuses[11]), (403, 503), "{statuses:?}");
+    stage.program.logged(&["login refused", "tries"]).await;
+    // Somebody else's login is another one.
+    let mut other = Browser::new(&stage.program);
+    assert_eq!(sign_in(&mut other, "/", "00u-mira").await.status(), 200);
+}
+
+/// What a provider says went wrong reaches the record, whatever else is missing, and a trouble that passes is told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_provider_is_recorded_and_one_that_passes_says_so() {
+    needs!("op");
+    let stage = stage(|_| {}).await;
+    let callback = stage.program.settings.callback("op");
+    for (error, status) in [("access_denied", 403), ("temporarily_unavailable", 503)] {
+        let mut browser = Browser::new(&stage.program);
+        let page = browser.look(&format!("{callback}?error={error}&error_description=no+state+here")).await;
+        assert_eq!(page.status(), status, "{}", page.text());
+        assert_eq!(page.text().contains("Try again in a moment"), status == 503);
+        assert_eq!(page.text().contains("Ask your administrator"), status == 403);
+        let reference = reference_of(&page.text());
+        let line = stage.program.logged(&[&reference]).await;
+        assert!(line.contains(error) && line.contains("provider_error"), "{line}");
+    }
+}
+
+/// Somebody registers at the provider with another person's address: not verified, so nobody is matched by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unverified_address_takes_no_account_over() {
+    needs!("op");
+    let op = Op::shared();
+    for claim in ["email", "preferred_username"] {
+        let stage = stage(|settings| {
+            let link = format!("    link: {{ claim: {claim}, to: userName }}\n    oidc:\n");
+            settings.idps = settings.idps.replace("    oidc:\n", &link);
+        })
+        .await;
+        stage.directory.person("vera@corp.test", "ext-vera").await;
+        let said = |verified: bool| {
+            json!({
+                "email": "vera@corp.test", "email_verified": verified, "preferred_username": "VERA@corp.test",
+            })
+        };
+        let (mallory, vera) = (format!("sub-mallory-{claim}"), format!("sub-vera-{claim}"));
+        op.person(&mallory, said(false)).await;
+        op.person(&vera, said(true)).await;
+        let mut browser = Browser::new(&stage.program);
+        assert_eq!(sign_in(&mut browser, "/", &mallory).await.status(), 403, "{claim}");
+        let line = stage.program.logged(&["login refused", "unverified_email"]).await;
+        assert!(line.contains("trust_email"), "{line}");
+        assert_eq!(stage.app.count(), 0);
+        let mut browser = Browser::new(&stage.program);
+        assert_eq!(sign_in(&mut browser, "/", &vera).await.status(), 200, "{claim}: the account is hers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_of_logins_are_series_before_there_is_one() {
+    let stage = Stage::start().await;
+    let answer = crate::rig::wire::get(stage.program.settings.health, "localhost", "/metrics").await.unwrap();
+    let text = answer.text();
+    for outcome in [
+        "accepted",
+        "state",
+        "unverified_email",
+        "no_match",
+        "removed",
+        "flow_spent",
+        "rounds",
+        "busy",
+        "tries",
+        "store",
+    ] {
+        let series = format!("portcullis_logins_total{{outcome=\"{outcome}\"}} 0");
+        assert!(text.contains(&series), "{series}:\n{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

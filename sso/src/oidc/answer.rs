@@ -45,6 +45,30 @@ impl Answer {
         self.state.as_deref()
     }
 
+    /// Whether it brings a code, which is what costs a request to the provider.
+    pub fn has_code(&self) -> bool {
+        self.code.is_some() && self.error.is_none()
+    }
+
+    /// What the provider says went wrong, as a refusal; whether the answer belongs to a login of ours is another
+    /// question.
+    pub fn error(&self) -> Option<Refusal> {
+        let error = self.error.as_deref()?;
+        let description =
+            self.error_description.as_deref().map_or_else(String::new, |text| format!(": {text}"));
+        let remedy = match error {
+            "access_denied" => "Assign the person to the application at the identity provider.",
+            "invalid_scope" => "Ask for scopes that the identity provider knows: see scopes.",
+            "temporarily_unavailable" | "server_error" => "Look into the log of the identity provider.",
+            _ => {
+                "Look up the error in the identity provider's log and check how the application is registered there."
+            }
+        };
+        let refusal =
+            Refusal::new(Class::ProviderError, "a code", format_args!("{error}{description}"), remedy);
+        Some(refusal.passing(matches!(error, "temporarily_unavailable" | "server_error")))
+    }
+
     fn parse(text: &[u8]) -> Result<Self, Refusal> {
         let mut answer = Self::default();
         for (name, value) in url::form_urlencoded::parse(text) {

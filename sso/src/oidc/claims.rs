@@ -1,27 +1,53 @@
 //! The claims of a verified ID token, completed from userinfo, and how a person is read from them.
 //!
 //! What the ID token says comes first; userinfo only fills gaps. An address counts as verified only where the same
-//! document says so of the very same address.
+//! document says so of the very same address. Only what a login uses is read, each by a reader of its own: a claim of
+//! an odd type that nobody uses is no reason to refuse, and an odd `email_verified` is not "verified".
 
+use portcullis_policy::fold;
 use serde_json::{Map, Value};
 
-use super::settings::{ClaimNames, OidcSettings, Subject};
+use super::settings::{ClaimNames, OidcSettings, Subject, Uses};
 use crate::{Class, Refusal};
 
 /// Claims that may be believed.
 #[derive(Clone)]
-pub(crate) struct Claims {
+pub(super) struct Claims {
     token: Map<String, Value>,
     userinfo: Map<String, Value>,
 }
 
-/// A person as the claims describe them.
+/// What a login uses of the claims.
+#[derive(Debug, Default)]
 pub(super) struct Person {
     pub(super) subject: String,
+    pub(super) link: Option<Link>,
     pub(super) email: Option<String>,
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
+    pub(super) preferred_username: Option<String>,
+    pub(super) names_said: Vec<String>,
     pub(super) groups: Option<Vec<String>>,
+}
+
+/// The value by which a subject nobody knows yet is matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The claim's value.
+    pub value: String,
+    /// Whether it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
+    pub is_unverified_address: bool,
+}
+
+/// What the ID token leaves to userinfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Nothing: nobody is asked.
+    Nothing,
+    /// What is taken where it is said: a trouble is no reason to refuse.
+    Wanted,
+    /// What this login cannot do without.
+    Needed,
 }
 
 impl Claims {
@@ -47,15 +73,38 @@ impl Claims {
         Ok(())
     }
 
-    /// Whether everything a login looks for is there already.
-    pub(super) fn suffice(&self, settings: &OidcSettings) -> bool {
+    /// What a login uses and the ID token does not say.
+    pub(super) fn lacks(&self, settings: &OidcSettings) -> Lack {
         let ClaimNames { email, groups, name } = &settings.claims;
-        [email, groups, name, &settings.link_claim, "preferred_username"]
-            .iter()
-            .all(|claim| self.find(claim).is_some())
+        // The ID token leaves open whether the address is verified: userinfo may know.
+        let is_open = |is_unverified: bool| is_unverified && !self.says_whether_verified();
+        match &settings.uses {
+            Uses::Link { claim } => match self.text(claim) {
+                None => Lack::Needed,
+                Some(value) if is_open(self.is_unverified(claim, value, settings)) => Lack::Needed,
+                Some(_) => Lack::Nothing,
+            },
+            Uses::Person { email: needs_email, groups: needs_groups } => {
+                let no_email = match self.text(email) {
+                    None => true,
+                    Some(value) => is_open(self.is_unverified(email, value, settings)),
+                };
+                let no_groups = self.find(groups).is_none();
+                if no_email && *needs_email || no_groups && *needs_groups {
+                    Lack::Needed
+                } else if no_email
+                    || no_groups
+                    || [name, "preferred_username"].map(|claim| self.find(claim)).contains(&None)
+                {
+                    Lack::Wanted
+                } else {
+                    Lack::Nothing
+                }
+            }
+        }
     }
 
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.find(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
@@ -68,22 +117,62 @@ impl Claims {
         [&self.token, &self.userinfo].into_iter().find_map(|map| lookup(map, name))
     }
 
-    /// Reads the person.
+    /// Reads what the login uses, and nothing else.
     ///
     /// # Errors
-    /// `id_token_claims` where what names the person for good is missing, or groups cannot be read as such.
+    /// `id_token_claims` where what names the person for good is missing, or groups that are used cannot be read.
     pub(super) fn person(&self, settings: &OidcSettings) -> Result<Person, Refusal> {
-        let email = self.text(&settings.claims.email).map(str::to_owned);
+        let subject = self.subject(settings)?;
+        let ClaimNames { email, groups, name } = &settings.claims;
+        if let Uses::Link { claim } = &settings.uses {
+            let link = self.text(claim).map(|value| Link {
+                value: value.to_owned(),
+                is_unverified_address: self.is_unverified(claim, value, settings),
+            });
+            return Ok(Person { subject, link, ..Person::default() });
+        }
+        let (email, user_name) = (self.text(email), self.text("preferred_username"));
+        let believed = |value: &&str| !self.is_unverified("preferred_username", value, settings);
         Ok(Person {
-            subject: self.subject(settings)?,
-            email_verified: email.as_deref().is_some_and(|email| self.vouched_for(email)),
-            email,
-            name: self.text(&settings.claims.name).map(str::to_owned),
-            groups: self.groups(&settings.claims.groups)?,
+            subject,
+            link: None,
+            email: email.map(str::to_owned),
+            email_verified: email.is_some_and(|email| self.vouches_for(email)),
+            name: self.text(name).map(str::to_owned),
+            preferred_username: user_name.filter(believed).map(str::to_owned),
+            names_said: [email, user_name].into_iter().flatten().map(str::to_owned).collect(),
+            groups: self.groups(groups)?,
         })
     }
 
-    fn subject(&self, settings: &OidcSettings) -> Result<String, Refusal> {
+    /// Whether a value is an address that nobody calls verified: what the claim of addresses holds, what equals it
+    /// (a user name that is the address somebody typed in), and what looks like one where no address is said at all.
+    ///
+    /// A provider's durable id is no address for its looks alone. At Entra ID only an administrator gives user names, in
+    /// domains that the tenant has proven, so there they stand for themselves.
+    fn is_unverified(&self, claim: &str, value: &str, settings: &OidcSettings) -> bool {
+        if settings.trust_email || self.vouches_for(value) {
+            return false;
+        }
+        let addresses = [settings.claims.email.as_str(), "email"];
+        if addresses.contains(&claim) {
+            return true;
+        }
+        if settings.subject == Subject::Entra && matches!(claim, "preferred_username" | "upn") {
+            return false;
+        }
+        let said: Vec<&str> = [&self.token, &self.userinfo]
+            .into_iter()
+            .flat_map(|map| addresses.iter().filter_map(|name| lookup(map, name)?.as_str()))
+            .collect();
+        if said.iter().any(|address| fold::same(address) == fold::same(value)) {
+            return true;
+        }
+        said.is_empty() && claim != "sub" && fold::email_domain(value).is_some()
+    }
+
+    /// Who it is: what names a person at this kind of provider for good.
+    pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, Refusal> {
         let sub = self.need("sub", "Every ID token has it. Nothing to set here.")?;
         match &settings.subject {
             Subject::Sub => Ok(sub.into()),
@@ -123,16 +212,22 @@ impl Claims {
         Ok(text)
     }
 
-    fn vouched_for(&self, address: &str) -> bool {
+    /// Whether a document calls this very address verified.
+    fn vouches_for(&self, address: &str) -> bool {
         [&self.token, &self.userinfo].into_iter().any(|map| {
-            let verified = match map.get("email_verified") {
+            let is_verified = match map.get("email_verified") {
                 Some(Value::Bool(verified)) => *verified,
                 // Some providers write it as text.
                 Some(Value::String(text)) => text == "true",
                 _ => false,
             };
-            verified && map.get("email").and_then(Value::as_str) == Some(address)
+            let of = map.get("email").and_then(Value::as_str);
+            is_verified && of.is_some_and(|of| fold::same(of) == fold::same(address))
         })
+    }
+
+    fn says_whether_verified(&self) -> bool {
+        self.token.get("email_verified").is_some_and(|said| !said.is_null())
     }
 
     fn groups(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
@@ -246,6 +341,20 @@ mod tests {
         other.claims.email = "upn".into();
         let token = json!({"sub": "1", "upn": "c@x", "email": "a@x", "email_verified": true});
         assert!(!person(token, &other).unwrap().email_verified);
+    }
+
+    #[test]
+    fn a_user_name_of_entra_stands_for_itself_and_its_address_does_not() {
+        let token = json!({
+            "sub": "1", "oid": "o", "tid": "tenant-1", "email": "a@corp.test", "preferred_username": "A@corp.test",
+        });
+        let is_unverified = |subject: Subject, claim: &str| {
+            let settings = OidcSettings { subject, uses: Uses::Link { claim: claim.into() }, ..settings() };
+            person(token.clone(), &settings).unwrap().link.unwrap().is_unverified_address
+        };
+        assert!(!is_unverified(Subject::Entra, "preferred_username"));
+        assert!(is_unverified(Subject::Entra, "email"));
+        assert!(is_unverified(Subject::Sub, "preferred_username"));
     }
 
     #[test]

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use portcullis_keys::Secret;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
@@ -23,19 +22,6 @@ pub(super) struct Tokens {
     pub(super) id_token: Secret,
     /// Only where it is of a kind that can be sent as it is.
     pub(super) access_token: Option<Secret>,
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    id_token: Option<String>,
-    access_token: Option<String>,
-    token_type: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorAnswer {
-    error: String,
-    error_description: Option<String>,
 }
 
 /// The request that redeems a code.
@@ -80,25 +66,34 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Reads the answer of the token endpoint.
+/// Reads the answer of the token endpoint: of an answer the tokens, of an error its code. Whatever else is in it may
+/// be of any kind.
 pub(super) fn tokens(answer: &Response<Bytes>) -> Result<Tokens, Refusal> {
     let refuse = |got: String, remedy| Refusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
+    let found = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
+    let text = |name: &str| found.as_ref().and_then(|found| found.get(name)).and_then(Value::as_str);
     if answer.status() != StatusCode::OK {
-        let Ok(error) = serde_json::from_slice::<ErrorAnswer>(answer.body()) else {
-            return Err(refuse(answer.status().to_string(), BROKEN));
+        let is_busy = answer.status() == StatusCode::TOO_MANY_REQUESTS
+            || matches!(answer.status().as_u16(), 502..=504)
+            || matches!(text("error"), Some("temporarily_unavailable" | "server_error"));
+        let Some(error) = text("error") else {
+            return Err(refuse(answer.status().to_string(), BROKEN).passing(is_busy));
         };
-        let description = error.error_description.map_or_else(String::new, |text| format!(": {text}"));
-        return Err(refuse(format!("{}{description}", error.error), remedy_for(&error.error)));
+        let description = text("error_description").map_or_else(String::new, |text| format!(": {text}"));
+        return Err(refuse(format!("{error}{description}"), remedy_for(error)).passing(is_busy));
     }
     // The parser's own words may quote the answer, and the answer holds tokens.
-    let Ok(found) = serde_json::from_slice::<TokenAnswer>(answer.body()) else {
+    if found.is_none() {
         return Err(refuse(what_it_is(answer), BROKEN));
-    };
-    let Some(id_token) = found.id_token else {
+    }
+    let Some(id_token) = text("id_token") else {
         return Err(refuse("no id_token".into(), "The scope openid must be allowed for this client."));
     };
-    let bearer = found.token_type.is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-    let access_token = found.access_token.filter(|_| bearer).map(Secret::new);
+    let is_bearer = match found.as_ref().and_then(|found| found.get("token_type")) {
+        None | Some(Value::Null) => true,
+        Some(kind) => kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
+    };
+    let access_token = text("access_token").filter(|_| is_bearer).map(Secret::new);
     Ok(Tokens { id_token: Secret::new(id_token), access_token })
 }
 
@@ -125,20 +120,37 @@ pub(super) fn userinfo_request(to: &Url, access_token: &Secret) -> Option<Reques
         .ok()
 }
 
+/// What the userinfo endpoint said.
+#[derive(Debug)]
+pub(super) enum Userinfo {
+    Plain(Map<String, Value>),
+    /// A token, for providers that sign there (OIDC Core §5.3.2): not verified yet.
+    Signed(Secret),
+}
+
 /// Reads the answer of the userinfo endpoint.
-pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Map<String, Value>, Refusal> {
+pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Userinfo, Refusal> {
     let refuse = |got: String| {
         Refusal::new(
             Class::Userinfo,
-            "claims as JSON",
+            "claims as JSON, or signed",
             got,
-            "Have the identity provider put the claims into the ID token, or let userinfo answer unsigned JSON.",
+            "Have the identity provider put the claims into the ID token, or let userinfo answer JSON.",
         )
     };
     if answer.status() != StatusCode::OK {
         return Err(refuse(answer.status().to_string()));
     }
-    serde_json::from_slice(answer.body()).map_err(|_| refuse(what_it_is(answer)))
+    if let Ok(claims) = serde_json::from_slice(answer.body()) {
+        return Ok(Userinfo::Plain(claims));
+    }
+    let token = std::str::from_utf8(answer.body()).map(str::trim).unwrap_or_default();
+    let looks_signed = token.split('.').filter(|part| !part.is_empty()).count() == 3
+        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    if looks_signed {
+        return Ok(Userinfo::Signed(Secret::new(token)));
+    }
+    Err(refuse(what_it_is(answer)))
 }
 
 /// An answer that cannot be read, in a few words that show none of it.
@@ -213,11 +225,8 @@ mod tests {
             (302, "", "302 Found"),
             (500, "<html>", "500 Internal Server Error"),
             (200, r#"{"access_token":"a"}"#, "no id_token"),
-            (
-                200,
-                r#"{"id_token":7,"access_token":"hush"}"#,
-                "36 bytes of no content type that are not such JSON",
-            ),
+            (200, r#"{"id_token":7,"access_token":"hush"}"#, "no id_token"),
+            (200, r#"["id_token"]"#, "12 bytes of no content type that are not such JSON"),
             (200, "<html>", "6 bytes of no content type that are not such JSON"),
         ] {
             let refusal = read(status, body).err().unwrap();
@@ -236,7 +245,7 @@ mod tests {
         fn junk_from_the_endpoints_is_refused(status in 200..600u16, body in proptest::collection::vec(any::<u8>(), 0..100)) {
             let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
             prop_assert!(tokens(&answer).is_err());
-            prop_assert!(userinfo(&answer).is_err());
+            prop_assert!(!matches!(userinfo(&answer), Ok(Userinfo::Plain(_))));
         }
     }
 }

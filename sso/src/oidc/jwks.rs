@@ -1,15 +1,67 @@
 //! The provider's key set (RFC 7517): only keys that may verify a signature are kept.
 //!
 //! Left out are symmetric keys (whoever can read the set could sign), keys for encryption, RSA keys under 2048 bits,
-//! and whatever the verifier cannot use. A set without a usable key is refused, and the keys before it stay.
+//! and whatever we cannot verify with. Of a key only the members that a verification needs are read, so an odd one
+//! beside them spoils nothing. A set without a usable key is refused, and the keys before it stay.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet};
+use openidconnect::core::CoreJsonWebKey;
+use p521::ecdsa::VerifyingKey;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::algorithm::{Algorithm, PublicKey};
 use crate::{Class, Refusal};
+
+/// The keys of a provider that may verify a signature.
+#[derive(Clone, Debug)]
+pub(super) struct KeySet(Vec<Key>);
+
+#[derive(Clone, Debug)]
+struct Key {
+    kid: Option<String>,
+    /// The one algorithm it is published for, where it says so.
+    alg: Option<String>,
+    public: PublicKey,
+}
+
+/// Why no key can be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoKey {
+    /// None of the set fits.
+    Unknown,
+    /// Several fit, and the token does not say which: trying them all would let an old one in.
+    Ambiguous,
+}
+
+impl KeySet {
+    /// The one key that a signature of this algorithm under this name is verified with.
+    ///
+    /// A name picks its key. A set whose only fitting key has no name at all gives that one: there is nothing the
+    /// name could tell it from (RFC 7517 §4.5 leaves `kid` to the provider).
+    pub(super) fn key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&PublicKey, NoKey> {
+        let fits = |key: &&Key| {
+            algorithm.takes(&key.public) && key.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
+        };
+        let fitting: Vec<&Key> = self.0.iter().filter(fits).collect();
+        let named: Vec<&Key> = match kid {
+            Some(kid) => fitting.iter().copied().filter(|key| key.kid.as_deref() == Some(kid)).collect(),
+            None => fitting.clone(),
+        };
+        match (named.as_slice(), fitting.as_slice()) {
+            ([key], _) => Ok(&key.public),
+            ([], [key]) if key.kid.is_none() => Ok(&key.public),
+            ([], _) => Err(NoKey::Unknown),
+            _ => Err(NoKey::Ambiguous),
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
 
 #[derive(Deserialize)]
 struct Document {
@@ -17,41 +69,69 @@ struct Document {
 }
 
 /// Reads a key set.
-pub(super) fn read(body: &[u8]) -> Result<CoreJsonWebKeySet, Refusal> {
+pub(super) fn read(body: &[u8]) -> Result<KeySet, Refusal> {
     let refuse = |got: &str| {
         Refusal::new(
             Class::Metadata,
             "a key set with a key for signatures",
             got,
-            "The address in jwks_uri of the identity provider's metadata must give its keys: RSA of 2048 to 4096 bits, P-256, P-384 or Ed25519.",
+            "The address in jwks_uri of the identity provider's metadata must give its keys: RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.",
         )
     };
     let document: Document = serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))?;
     let all = document.keys.len();
-    let keys: Vec<CoreJsonWebKey> = document
-        .keys
-        .into_iter()
-        .filter(verifies)
-        .filter_map(|key| serde_json::from_value(key).ok())
-        .collect();
+    let keys: Vec<Key> = document.keys.iter().filter_map(Value::as_object).filter_map(key).collect();
     if keys.is_empty() {
         return Err(refuse(&format!("none among {all}")));
     }
-    Ok(CoreJsonWebKeySet::new(keys))
+    Ok(KeySet(keys))
 }
 
-/// Whether a key is of a kind we verify with.
-fn verifies(key: &Value) -> bool {
-    let text = |member: &str| key.get(member).and_then(Value::as_str);
-    if text("use").is_some_and(|use_| use_ != "sig") {
-        return false;
+fn key(jwk: &Map<String, Value>) -> Option<Key> {
+    let text = |member: &str| jwk.get(member).and_then(Value::as_str);
+    let said = |member: &str| jwk.get(member).is_some_and(|value| !value.is_null());
+    // A purpose that cannot be read is another purpose.
+    if said("use") && text("use") != Some("sig") {
+        return None;
     }
-    match text("kty") {
-        Some("RSA") => text("n").and_then(bits).is_some_and(|bits| (2048..=4096).contains(&bits)),
-        Some("EC") => matches!(text("crv"), Some("P-256" | "P-384")),
-        Some("OKP") => text("crv") == Some("Ed25519"),
-        _ => false,
+    if let Some(operations) = jwk.get("key_ops").and_then(Value::as_array)
+        && !operations.iter().any(|operation| operation == "verify")
+    {
+        return None;
     }
+    if said("alg") && text("alg").is_none() {
+        return None;
+    }
+    Some(Key {
+        kid: text("kid").map(str::to_owned),
+        alg: text("alg").map(str::to_owned),
+        public: public(jwk)?,
+    })
+}
+
+fn public(jwk: &Map<String, Value>) -> Option<PublicKey> {
+    let text = |member: &str| jwk.get(member).and_then(Value::as_str);
+    let core = |members: &[&str]| {
+        let only = members.iter().map(|member| Some(((*member).to_owned(), jwk.get(*member)?.clone())));
+        let only: Map<String, Value> = only.collect::<Option<_>>()?;
+        serde_json::from_value::<CoreJsonWebKey>(only.into()).ok().map(Box::new)
+    };
+    let curve = ["kty", "crv", "x", "y"];
+    Some(match (text("kty")?, text("crv")) {
+        ("RSA", _) if text("n").and_then(bits).is_some_and(|bits| (2048..=4096).contains(&bits)) => {
+            PublicKey::Rsa(core(&["kty", "n", "e"])?)
+        }
+        ("EC", Some("P-256")) => PublicKey::P256(core(&curve)?),
+        ("EC", Some("P-384")) => PublicKey::P384(core(&curve)?),
+        ("EC", Some("P-521")) => {
+            let coordinate = |member: &str| URL_SAFE_NO_PAD.decode(text(member)?).ok();
+            // Uncompressed, as the standard says it (SEC 1 §2.3.3).
+            let point = [vec![4], coordinate("x")?, coordinate("y")?].concat();
+            PublicKey::P521(Box::new(VerifyingKey::from_sec1_bytes(&point).ok()?))
+        }
+        ("OKP", Some("Ed25519")) => PublicKey::Ed25519(core(&["kty", "crv", "x"])?),
+        _ => return None,
+    })
 }
 
 /// The length of a number in base64url; zero bytes in front do not count.
@@ -72,38 +152,104 @@ mod tests {
         json!({"kty": "RSA", "kid": "1", "e": "AQAB", "n": URL_SAFE_NO_PAD.encode(vec![0xff; bytes])})
     }
 
+    fn set(keys: &[Value]) -> Result<KeySet, Refusal> {
+        read(json!({"keys": keys}).to_string().as_bytes())
+    }
+
     #[test]
     fn only_keys_that_may_verify_are_kept() {
         let x = URL_SAFE_NO_PAD.encode([7; 32]);
+        let mut encrypting = rsa(256);
+        encrypting["key_ops"] = json!(["encrypt", "wrapKey"]);
+        let mut verifying = rsa(256);
+        verifying["key_ops"] = json!(["verify"]);
         for (key, kept) in [
             (rsa(256), true),
             (rsa(512), true),
             (rsa(255), false),
             (rsa(513), false),
+            (encrypting, false),
+            (verifying, true),
             (json!({"kty": "RSA", "e": "AQAB", "n": "!"}), false),
+            (json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256])}), false),
             (json!({"kty": "oct", "k": x}), false),
             (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig"}), true),
             (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "enc"}), false),
+            (json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": ["sig"]}), false),
             (json!({"kty": "OKP", "crv": "X25519", "x": x}), false),
             (json!({"kty": "EC", "crv": "P-256", "x": x, "y": x}), true),
+            // Not on the curve, and too short for it.
             (json!({"kty": "EC", "crv": "P-521", "x": x, "y": x}), false),
             (json!({"kty": "AKP"}), false),
             (json!(7), false),
             (json!(null), false),
         ] {
-            let set = read(json!({"keys": [key]}).to_string().as_bytes());
-            assert_eq!(set.is_ok(), kept, "{key}");
+            assert_eq!(set(std::slice::from_ref(&key)).is_ok(), kept, "{key}");
         }
         let padded = URL_SAFE_NO_PAD.encode([&[0][..], &[0xff; 256]].concat());
         assert_eq!(bits(&padded), Some(2048));
-        let mixed = json!({"keys": [{"kty": "AKP"}, rsa(256), rsa(128)]});
-        assert_eq!(read(mixed.to_string().as_bytes()).unwrap().keys().len(), 1);
+        assert_eq!(set(&[json!({"kty": "AKP"}), rsa(256), rsa(128)]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn odd_members_that_nobody_uses_spoil_no_key() {
+        let mut odd = rsa(256);
+        for (member, value) in [
+            ("x5c", json!("one text")),
+            ("x5t", json!(7)),
+            ("kid", json!(7)),
+            ("use", json!(null)),
+            ("alg", json!(null)),
+            ("issuer", json!({})),
+            ("d", json!([])),
+            ("exp", json!("soon")),
+        ] {
+            odd[member] = value;
+        }
+        let set = set(&[odd]).unwrap();
+        // A name that is none is no name: it is the only key that fits.
+        assert!(set.key(Algorithm::Rs256, Some("any")).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_name_or_as_the_only_one_that_fits() {
+        let named = |kid: Value| {
+            let mut key = rsa(256);
+            key["kid"] = kid;
+            key
+        };
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([7; 32])});
+        let found =
+            |keys: &[Value], kid: Option<&str>| set(keys).unwrap().key(Algorithm::Rs256, kid).map(|_| ());
+        let (a, b, nameless) = (named("a".into()), named("b".into()), named(Value::Null));
+        assert_eq!(found(&[a.clone(), b.clone()], Some("a")), Ok(()));
+        assert_eq!(found(std::slice::from_ref(&a), Some("b")), Err(NoKey::Unknown));
+        assert_eq!(found(std::slice::from_ref(&a), None), Ok(()));
+        assert_eq!(found(&[a.clone(), b], None), Err(NoKey::Ambiguous));
+        assert_eq!(found(&[a.clone(), a.clone()], Some("a")), Err(NoKey::Ambiguous));
+        // One without a name, where it is the only one that fits; a key of another kind is none that fits.
+        assert_eq!(found(&[nameless.clone(), ed.clone()], Some("b")), Ok(()));
+        assert_eq!(found(&[nameless.clone(), nameless.clone()], Some("b")), Err(NoKey::Unknown));
+        assert_eq!(found(&[nameless, a], Some("b")), Err(NoKey::Unknown));
+        assert_eq!(found(&[ed], None), Err(NoKey::Unknown));
     }
 
     proptest! {
         #[test]
         fn junk_is_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(read(&body).is_err());
+        }
+
+        /// Whatever stands beside the members that are used, the key is read or left out, and nothing panics.
+        #[test]
+        fn any_members_beside_a_key_are_no_panic(
+            member in "kty|crv|x|y|n|e|use|alg|kid|key_ops|x5c|zz", value in "[ -~]{0,20}", number: i64,
+        ) {
+            for value in [json!(value), json!(number), json!([value]), json!({"a": value}), Value::Null] {
+                let mut key = rsa(256);
+                key[&member] = value;
+                let _ = set(&[key]);
+            }
         }
     }
 }

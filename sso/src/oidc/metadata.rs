@@ -1,9 +1,13 @@
 //! The discovery document (OpenID Connect Discovery §4): read, compared with the configured issuer, every address in
 //! it judged before anybody goes there.
+//!
+//! What a login cannot do without must be there and right. What it can do without is absent where it is empty or of
+//! no use, and [`Metadata::unusable`] says so once.
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use url::Url;
 
+use super::algorithm::Algorithm;
 use super::hosts::Hosts;
 use crate::{Class, Refusal};
 
@@ -16,17 +20,12 @@ pub(super) struct Metadata {
     pub(super) end_session: Option<Url>,
     /// Answers name their issuer (RFC 9207): one that does not is refused.
     pub(super) names_issuer: bool,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    userinfo_endpoint: Option<String>,
-    end_session_endpoint: Option<String>,
-    authorization_response_iss_parameter_supported: Option<bool>,
+    /// The algorithms of ID tokens, of those we take.
+    pub(super) id_token: Vec<Algorithm>,
+    /// The algorithms of userinfo answers that are signed, of those we take.
+    pub(super) signed_userinfo: Vec<Algorithm>,
+    /// What is there and cannot be used, each with its reason.
+    pub(super) unusable: Vec<String>,
 }
 
 impl Metadata {
@@ -36,37 +35,52 @@ impl Metadata {
     }
 
     pub(super) fn read(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, Refusal> {
-        let document: Document = serde_json::from_slice(body).map_err(|error| {
-            let web_page = body.trim_ascii_start().starts_with(b"<");
-            let got = if web_page { "a web page".to_owned() } else { error.to_string() };
+        let refuse = |got: &str| {
             Refusal::new(
                 Class::Metadata,
                 "the metadata of an OpenID provider",
                 got,
                 "Check issuer: its address and /.well-known/openid-configuration must lead to the provider's metadata.",
             )
+        };
+        let document: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+            let web_page = body.trim_ascii_start().starts_with(b"<");
+            refuse(&if web_page { "a web page".to_owned() } else { error.to_string() })
         })?;
-        if document.issuer != issuer {
-            return Err(Refusal::new(
-                Class::Metadata,
-                issuer,
-                &document.issuer,
-                remedy_for_issuer(&document.issuer),
-            ));
+        let need = |name: &str| {
+            let text = document.get(name).and_then(Value::as_str);
+            text.ok_or_else(|| refuse(&format!("one without {name}, or with one that is no text")))
+        };
+        let said = need("issuer")?;
+        if said != issuer {
+            return Err(Refusal::new(Class::Metadata, issuer, said, remedy_for_issuer(said)));
         }
+        let mut unusable = Vec::new();
+        let mut optional = |name: &str, judge: &dyn Fn(&str, &str) -> Result<Url, Refusal>| {
+            let value = document.get(name).filter(|value| !value.is_null())?;
+            let judged = match value.as_str() {
+                Some(url) => judge(name, url).map_err(|refusal| refusal.to_string()),
+                None => Err("it is no text".into()),
+            };
+            judged.map_err(|why| unusable.push(format!("{name}: {why}"))).ok()
+        };
+        let userinfo = optional("userinfo_endpoint", &|name, url| hosts.fetched(name, url));
+        let end_session = optional("end_session_endpoint", &|name, url| hosts.visited(name, url));
+        let listed = |name: &str| Algorithm::listed(document.get(name));
         Ok(Self {
-            authorization: hosts.visited("authorization_endpoint", &document.authorization_endpoint)?,
-            token: hosts.fetched("token_endpoint", &document.token_endpoint)?,
-            jwks: hosts.fetched("jwks_uri", &document.jwks_uri)?,
-            userinfo: document
-                .userinfo_endpoint
-                .map(|url| hosts.fetched("userinfo_endpoint", &url))
-                .transpose()?,
-            end_session: document
-                .end_session_endpoint
-                .map(|url| hosts.visited("end_session_endpoint", &url))
-                .transpose()?,
-            names_issuer: document.authorization_response_iss_parameter_supported.unwrap_or(false),
+            authorization: hosts.visited("authorization_endpoint", need("authorization_endpoint")?)?,
+            token: hosts.fetched("token_endpoint", need("token_endpoint")?)?,
+            jwks: hosts.fetched("jwks_uri", need("jwks_uri")?)?,
+            userinfo,
+            end_session,
+            names_issuer: match document.get("authorization_response_iss_parameter_supported") {
+                Some(Value::Bool(supported)) => *supported,
+                Some(Value::String(text)) => text == "true",
+                _ => false,
+            },
+            id_token: listed("id_token_signing_alg_values_supported"),
+            signed_userinfo: listed("userinfo_signing_alg_values_supported"),
+            unusable,
         })
     }
 }
@@ -128,14 +142,50 @@ mod tests {
             ("jwks_uri", json!("http://op.test/jwks")),
             ("jwks_uri", json!("https://169.254.169.254/jwks")),
             ("jwks_uri", json!(null)),
-            ("userinfo_endpoint", json!("https://localhost/me")),
-            ("end_session_endpoint", json!("http://op.test/end")),
+            ("authorization_endpoint", json!("")),
+            ("token_endpoint", json!("")),
         ] {
             let mut document = document();
             document[member] = value.clone();
             let refusal = read(&document).err().map(|refusal| refusal.class);
             assert_eq!(refusal, Some(Class::Metadata), "{member} {value}");
         }
+    }
+
+    #[test]
+    fn what_a_login_can_do_without_is_absent_where_it_cannot_be_used() {
+        for (member, value) in [
+            ("userinfo_endpoint", json!("")),
+            ("userinfo_endpoint", json!(" ")),
+            ("userinfo_endpoint", json!("https://localhost/me")),
+            ("userinfo_endpoint", json!("http://op.test/me")),
+            ("userinfo_endpoint", json!(["https://op.test/me"])),
+            ("end_session_endpoint", json!("")),
+            ("end_session_endpoint", json!("http://op.test/end")),
+            ("end_session_endpoint", json!("javascript:alert(1)")),
+            ("end_session_endpoint", json!({})),
+        ] {
+            let mut document = document();
+            document["userinfo_endpoint"] = json!("https://op.test/me");
+            document["end_session_endpoint"] = json!("https://op.test/end");
+            document[member] = value.clone();
+            let metadata = read(&document).unwrap_or_else(|refusal| panic!("{member} {value}: {refusal}"));
+            let there = [metadata.userinfo.is_some(), metadata.end_session.is_some()];
+            assert_eq!(there, [member != "userinfo_endpoint", member != "end_session_endpoint"], "{value}");
+            assert!(metadata.unusable.len() == 1 && metadata.unusable[0].starts_with(member), "{value}");
+        }
+        // Of what nobody uses, nothing is read.
+        let mut odd = document();
+        for member in
+            ["scopes_supported", "registration_endpoint", "service_documentation", "claims_supported"]
+        {
+            odd[member] = json!(7);
+        }
+        odd["authorization_response_iss_parameter_supported"] = json!("true");
+        odd["id_token_signing_alg_values_supported"] = json!("RS256");
+        let metadata = read(&odd).unwrap();
+        assert!(metadata.names_issuer && metadata.unusable.is_empty());
+        assert_eq!(metadata.id_token, Algorithm::ALL);
     }
 
     #[test]

@@ -1,32 +1,41 @@
 //! OpenID Connect: sends a browser to a provider and verifies what comes back (OIDC Core §3.1, the code flow with PKCE).
 //!
-//! [`Idp::finish`] is the order of the checks: does the answer belong to this login, does it come from the provider
-//! asked, what is the code worth, is the ID token genuine and meant for us, who is it. An [`Assertion`] comes out at
-//! the end or not at all. Nothing here knows users: linking is the store's.
+//! [`Idp::verify`] is the order of the checks: does the answer belong to this login, does it come from the provider
+//! asked, what is the code worth, is the ID token genuine and meant for us, who is it. [`Idp::complete`] then asks for
+//! what is still missing; an [`Assertion`] comes out at the end or not at all. Nothing here knows users: linking is the
+//! store's, and so is whether somebody is known already ([`Idp::recognize`]).
 
+mod algorithm;
 mod answer;
 mod claims;
 mod exchange;
 mod hosts;
 mod id_token;
 mod jwks;
+mod jws;
 mod metadata;
 mod pending;
 mod provider;
 mod settings;
 
+use std::fmt;
+use std::sync::Arc;
+
 use openidconnect::{PkceCodeChallenge, PkceCodeVerifier};
 use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use answer::Answer;
-pub(crate) use claims::Claims;
+pub use claims::Link;
 pub use pending::{Ask, FLOW_MS, Pending};
-pub use settings::{ClaimNames, ClientAuth, OidcSettings, Subject};
+pub use settings::{ClaimNames, ClientAuth, OidcSettings, Subject, Uses};
 
-use self::exchange::Tokens;
+use self::algorithm::Algorithm;
+use self::claims::{Claims, Lack};
+use self::exchange::{Tokens, Userinfo};
 use self::id_token::Expected;
+use self::jwks::KeySet;
 use self::metadata::Metadata;
 use self::provider::{Known, Provider};
 use crate::{Assertion, Class, Fetch, Refusal};
@@ -83,7 +92,7 @@ impl Idp {
         Ok((pending, url))
     }
 
-    /// Verifies the answer to a login.
+    /// Verifies the answer to a login, and asks userinfo for what the ID token lacks.
     ///
     /// # Errors
     /// The first check that fails, as its class.
@@ -93,36 +102,101 @@ impl Idp {
         answer: Answer,
         now: Timestamp,
     ) -> Result<Assertion, Refusal> {
+        let verified = self.verify(pending, answer, now).await?;
+        self.complete(verified, now).await
+    }
+
+    /// Verifies the answer to a login: who it is, is known afterwards.
+    ///
+    /// # Errors
+    /// The first check that fails, as its class.
+    pub async fn verify(
+        &self,
+        pending: &Pending,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Result<Verified, Refusal> {
         pending.fits(self.name(), &self.settings.issuer, &answer, now)?;
         let known = self.provider.known(now).await?;
         comes_from(pending.issuer(), known.metadata.names_issuer, &answer)?;
         let code = code_of(answer)?;
         let tokens = self.redeem(&known.metadata, &code, pending.verifier()).await?;
-        let claims = self.verify(known.clone(), pending, &tokens, now).await?;
-        let claims = self.complete(claims, &known.metadata, &tokens).await?;
-        let person = claims.person(&self.settings)?;
+        let expected = Expected {
+            issuer: pending.issuer(),
+            client_id: &self.settings.client_id,
+            nonce: pending.nonce(),
+            algorithms: &known.metadata.id_token,
+            access_token: tokens.access_token.as_ref(),
+            skew_ms: self.settings.skew_ms,
+            now,
+        };
+        let token = &tokens.id_token;
+        let (claims, known) = self
+            .with_newest_keys(known.clone(), now, |keys| id_token::verify(token, keys, &expected))
+            .await?;
+        let claims = Claims::of_token(claims);
+        let subject = claims.subject(&self.settings)?;
+        Ok(Verified { subject, lack: claims.lacks(&self.settings), claims, tokens, known })
+    }
+
+    /// Makes the assertion. Userinfo is asked only where the ID token lacks what this login uses; its trouble refuses
+    /// only the login that cannot do without.
+    ///
+    /// # Errors
+    /// `userinfo`, or `id_token_claims` where it speaks of somebody else or claims that are used cannot be read.
+    pub async fn complete(&self, mut verified: Verified, now: Timestamp) -> Result<Assertion, Refusal> {
+        let told = self.told_by_userinfo(&verified, now).await;
+        let completed = told.and_then(|told| told.map_or(Ok(()), |told| verified.claims.complete(told)));
+        if let Err(refusal) = completed {
+            if verified.lack == Lack::Needed {
+                return Err(refusal);
+            }
+            // Its words may name a person, and how much of that is written is not known here.
+            let reason = refusal.class.word();
+            tracing::info!(
+                idp = self.settings.name,
+                reason,
+                "a login goes on without what userinfo would say"
+            );
+        }
+        self.assertion(verified)
+    }
+
+    /// Makes the assertion of somebody who is known already: nothing but the subject is needed, and nobody is asked.
+    ///
+    /// # Errors
+    /// `id_token_claims`, where claims that are used cannot be read.
+    pub fn recognize(&self, verified: Verified) -> Result<Assertion, Refusal> {
+        self.assertion(verified)
+    }
+
+    fn assertion(&self, verified: Verified) -> Result<Assertion, Refusal> {
+        let person = verified.claims.person(&self.settings)?;
         Ok(Assertion {
             idp: self.settings.name.clone(),
             issuer: self.settings.issuer.clone(),
             subject: person.subject,
+            link: person.link,
             email: person.email,
             email_verified: person.email_verified,
             name: person.name,
+            preferred_username: person.preferred_username,
+            names_said: person.names_said,
             groups: person.groups,
-            session_end: claims.session_end(),
-            claims,
-            id_token: tokens.id_token,
+            session_end: verified.claims.session_end(),
+            id_token: verified.tokens.id_token,
         })
     }
 
     /// Where to send a browser to be signed out at the provider too (RP-Initiated Logout §2), after our own session
-    /// has ended. `None` where the provider offers no such place, as Google, or is not known yet.
+    /// has ended. `None` where the provider offers no such place, as Google, or is not known yet. A hint above 4 KiB is
+    /// left out: servers refuse such addresses, and the provider then asks the person instead.
     pub async fn logout_url(&self, hint: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
         let mut url = self.provider.cached()?.metadata.end_session.clone()?;
         {
             let mut query = url.query_pairs_mut();
-            if let Some(hint) = hint {
-                query.append_pair("id_token_hint", hint.expose());
+            if let Some(hint) = hint.map(Secret::expose).filter(|hint| (1..=HINT).contains(&hint.len())) {
+                query.append_pair("id_token_hint", hint);
             }
             query
                 .append_pair("client_id", &self.settings.client_id)
@@ -165,49 +239,108 @@ impl Idp {
         exchange::tokens(&answer)
     }
 
-    /// Verifies the ID token; where no key fits, once more with keys that are newer.
-    async fn verify(
+    /// Verifies something with the provider's keys; where none fits, once more with keys that are newer.
+    async fn with_newest_keys<T>(
         &self,
-        known: std::sync::Arc<Known>,
-        pending: &Pending,
-        tokens: &Tokens,
+        known: Arc<Known>,
         now: Timestamp,
-    ) -> Result<Claims, Refusal> {
-        let expected = Expected {
-            issuer: pending.issuer(),
-            client_id: &self.settings.client_id,
-            nonce: pending.nonce(),
-            access_token: tokens.access_token.as_ref(),
-            skew_ms: self.settings.skew_ms,
-            now,
-        };
-        let refusal = match id_token::verify(&tokens.id_token, &known.keys, &expected) {
+        verify: impl Fn(&KeySet) -> Result<T, Refusal>,
+    ) -> Result<(T, Arc<Known>), Refusal> {
+        let refusal = match verify(&known.keys) {
             // A wrong signature too: a provider without key ids changes its key under the same (missing) name.
             Err(refusal) if matches!(refusal.class, Class::IdTokenKey | Class::IdTokenSignature) => refusal,
-            verified => return verified.map(Claims::of_token),
+            verified => return verified.map(|verified| (verified, known)),
         };
         let newer = self.provider.keys_after(&known, now).await.ok_or(refusal)?;
-        id_token::verify(&tokens.id_token, &newer.keys, &expected).map(Claims::of_token)
+        verify(&newer.keys).map(|verified| (verified, newer))
     }
 
-    /// Fetches what the ID token lacks. Entra's userinfo never says more than its ID token.
-    async fn complete(
+    /// Asks userinfo for what the ID token lacks. `None` where nobody need be asked, or nobody can be: Entra's userinfo
+    /// never says more than its ID token.
+    async fn told_by_userinfo(
         &self,
-        mut claims: Claims,
-        metadata: &Metadata,
-        tokens: &Tokens,
-    ) -> Result<Claims, Refusal> {
-        if self.settings.subject == Subject::Entra || claims.suffice(&self.settings) {
-            return Ok(claims);
+        verified: &Verified,
+        now: Timestamp,
+    ) -> Result<Option<Map<String, Value>>, Refusal> {
+        if verified.lack == Lack::Nothing || self.settings.subject == Subject::Entra {
+            return Ok(None);
         }
-        if let (Some(address), Some(access_token)) = (&metadata.userinfo, &tokens.access_token) {
-            let request = exchange::userinfo_request(address, access_token);
-            let answer = self.provider.ask(Class::Userinfo, "claims about the person", request).await?;
-            claims.complete(exchange::userinfo(&answer)?)?;
+        let metadata = &verified.known.metadata;
+        let (Some(address), Some(access_token)) = (&metadata.userinfo, &verified.tokens.access_token) else {
+            return Ok(None);
+        };
+        let request = exchange::userinfo_request(address, access_token);
+        let answer = self.provider.ask(Class::Userinfo, "claims about the person", request).await?;
+        match exchange::userinfo(&answer)? {
+            Userinfo::Plain(claims) => Ok(Some(claims)),
+            Userinfo::Signed(token) => {
+                let verify = |keys: &KeySet| self.signed_userinfo(&token, keys, &metadata.signed_userinfo);
+                let verified = self.with_newest_keys(verified.known.clone(), now, verify).await;
+                let as_userinfo = |refusal| Refusal { class: Class::Userinfo, ..refusal };
+                verified.map(|(claims, _)| Some(claims)).map_err(as_userinfo)
+            }
+        }
+    }
+
+    /// Verifies a signed answer of userinfo: the provider's signature, and its issuer and audience where it names them
+    /// (OIDC Core §5.3.2). The caller compares `sub`.
+    fn signed_userinfo(
+        &self,
+        token: &Secret,
+        keys: &KeySet,
+        allowed: &[Algorithm],
+    ) -> Result<Map<String, Value>, Refusal> {
+        let refuse = |expected: &str, got: &str| {
+            Refusal::new(Class::Userinfo, expected, got, "The identity provider's userinfo answer is broken.")
+        };
+        let malformed = |got: &str| refuse("claims as JSON, or signed", got);
+        let claims = jws::verify(token.expose(), keys, allowed, malformed)?.claims;
+        let said = |name: &str| claims.get(name).filter(|value| !value.is_null());
+        if said("iss").is_some_and(|issuer| issuer != self.settings.issuer.as_str()) {
+            return Err(refuse(&format!("userinfo of {}", self.settings.issuer), "that of another issuer"));
+        }
+        let is_ours = |audience: &Value| audience == self.settings.client_id.as_str();
+        let is_for_us = |audience: &Value| match audience {
+            Value::Array(audiences) => audiences.iter().any(is_ours),
+            audience => is_ours(audience),
+        };
+        if said("aud").is_some_and(|audience| !is_for_us(audience)) {
+            let expected = format!("userinfo for {}", self.settings.client_id);
+            return Err(refuse(&expected, "that for another client"));
         }
         Ok(claims)
     }
 }
+
+/// An answer that was verified: who it is, is known, and what is said of them may still be incomplete.
+pub struct Verified {
+    subject: String,
+    claims: Claims,
+    lack: Lack,
+    tokens: Tokens,
+    known: Arc<Known>,
+}
+
+impl Verified {
+    /// Who it is, as [`Assertion::subject`] says it.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Whether the ID token says everything that this login uses.
+    pub fn is_complete(&self) -> bool {
+        self.lack == Lack::Nothing
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified(subject {})", self.subject)
+    }
+}
+
+/// A hint for the logout at the provider is at most this long, in bytes.
+pub const HINT: usize = 4 * 1024;
 
 /// Whether the answer comes from the provider that was asked (RFC 9207): the defence against mix-up, where a bad
 /// provider has us send a good one's code to itself.
@@ -227,22 +360,8 @@ fn comes_from(issuer: &str, always_said: bool, answer: &Answer) -> Result<(), Re
 }
 
 fn code_of(answer: Answer) -> Result<Secret, Refusal> {
-    if let Some(error) = answer.error {
-        let description = answer.error_description.map_or_else(String::new, |text| format!(": {text}"));
-        let remedy = match error.as_str() {
-            "access_denied" => "Assign the person to the application at the identity provider.",
-            "invalid_scope" => "Ask for scopes that the identity provider knows: see scopes.",
-            "temporarily_unavailable" | "server_error" => "Look into the log of the identity provider.",
-            _ => {
-                "Look up the error in the identity provider's log and check how the application is registered there."
-            }
-        };
-        return Err(Refusal::new(
-            Class::ProviderError,
-            "a code",
-            format_args!("{error}{description}"),
-            remedy,
-        ));
+    if let Some(refusal) = answer.error() {
+        return Err(refusal);
     }
     answer.code.filter(|code| !code.expose().is_empty()).ok_or_else(|| {
         Refusal::new(

@@ -20,6 +20,8 @@ pub const FLOW_MS: i64 = 10 * 60 * 1000;
 pub struct Ask {
     /// The app.
     pub app: AppId,
+    /// The state: unguessable, and made by whoever will know it again.
+    pub state: String,
     /// Where to go afterwards: a path of the app, checked by the caller.
     pub return_to: String,
     /// How many rounds this browser has made without success.
@@ -29,7 +31,7 @@ pub struct Ask {
 }
 
 /// A login that has been sent to the provider.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Pending {
     idp: String,
     issuer: String,
@@ -44,11 +46,12 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub(super) fn new(idp: &str, issuer: &str, ask: &Ask, random: &mut Random, now: Timestamp) -> Self {
+    /// A login that begins now at this provider. [`crate::Idp::begin`] makes the address to go with it.
+    pub fn new(idp: &str, issuer: &str, ask: &Ask, random: &mut Random, now: Timestamp) -> Self {
         Self {
             idp: idp.into(),
             issuer: issuer.into(),
-            state: random.token().expose().into(),
+            state: ask.state.clone(),
             nonce: random.token().expose().into(),
             verifier: random.token().expose().into(),
             return_to: ask.return_to.clone(),
@@ -72,6 +75,11 @@ impl Pending {
     /// Where to go afterwards.
     pub fn return_to(&self) -> &str {
         &self.return_to
+    }
+
+    /// Goes somewhere else afterwards.
+    pub fn go_back_to(&mut self, way: &str) {
+        self.return_to = way.to_owned();
     }
 
     /// The app it is for.
@@ -149,7 +157,13 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000_000_000);
 
     fn pending() -> Pending {
-        let ask = Ask { app: AppId(1), return_to: "/wiki".into(), rounds: 1, epochs: [1, 2, 3] };
+        let ask = Ask {
+            app: AppId(1),
+            state: "s".repeat(22),
+            return_to: "/wiki".into(),
+            rounds: 1,
+            epochs: [1, 2, 3],
+        };
         Pending::new("okta", "https://op.test", &ask, &mut Random::seeded(1), START)
     }
 

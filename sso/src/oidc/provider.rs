@@ -11,12 +11,11 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Request, Response, StatusCode};
-use openidconnect::core::CoreJsonWebKeySet;
 use portcullis_policy::Timestamp;
 use tokio::sync::Mutex;
 
 use super::hosts::Hosts;
-use super::jwks;
+use super::jwks::{self, KeySet};
 use super::metadata::Metadata;
 use super::settings::OidcSettings;
 use crate::{Class, Fetch, Refusal};
@@ -41,7 +40,7 @@ pub(super) struct Provider {
 /// What a provider said of itself last.
 pub(super) struct Known {
     pub(super) metadata: Arc<Metadata>,
-    pub(super) keys: CoreJsonWebKeySet,
+    pub(super) keys: KeySet,
 }
 
 #[derive(Default)]
@@ -145,7 +144,10 @@ impl Provider {
         match (self.fetch)(request).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                self.answering.store(false, Ordering::Relaxed);
+                // Logins go on without userinfo: its silence says nothing of the rest.
+                if class != Class::Userinfo {
+                    self.answering.store(false, Ordering::Relaxed);
+                }
                 Err(Refusal::new(
                     class,
                     what,
@@ -181,6 +183,16 @@ impl Provider {
         let address = self.hosts.fetched("issuer", &Metadata::address(&self.issuer))?;
         let answer = self.get("the metadata of the identity provider", address.as_str()).await?;
         let metadata = Metadata::read(answer.body(), &self.issuer, &self.hosts)?;
+        let before = self.cached();
+        for unusable in &metadata.unusable {
+            let is_known = before.as_ref().is_some_and(|known| known.metadata.unusable.contains(unusable));
+            if !is_known {
+                tracing::warn!(
+                    issuer = self.issuer,
+                    "the identity provider's metadata names what cannot be used and is taken as absent: {unusable}"
+                );
+            }
+        }
         self.ask_for_keys(Arc::new(metadata)).await
     }
 

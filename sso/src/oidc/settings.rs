@@ -23,8 +23,10 @@ pub struct OidcSettings {
     pub scopes: Vec<String>,
     /// Where things are found in the ID token or in userinfo.
     pub claims: ClaimNames,
-    /// The claim that a first login is matched by. Asked of userinfo where the ID token lacks it.
-    pub link_claim: String,
+    /// What a login uses of them: nothing else is read, and userinfo is asked for nothing else.
+    pub uses: Uses,
+    /// Whether an address is believed that the provider does not call verified.
+    pub trust_email: bool,
     /// How far the provider's clock may be off, in milliseconds.
     pub skew_ms: i64,
     /// What names a person there for good.
@@ -47,13 +49,32 @@ impl OidcSettings {
             redirect_uri: redirect_uri.into(),
             scopes: ["openid", "profile", "email"].map(Into::into).into(),
             claims: ClaimNames::default(),
-            link_claim: "sub".into(),
+            uses: Uses::Person { email: true, groups: true },
+            trust_email: false,
             skew_ms: 60_000,
             subject: Subject::Sub,
             allow: Vec::new(),
             loopback: false,
         }
     }
+}
+
+/// What a login uses of the claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uses {
+    /// A directory says who people are: only the claim that a subject nobody knows yet is matched by.
+    Link {
+        /// The claim, by its name or its JSON Pointer.
+        claim: String,
+    },
+    /// There is no directory: the claims are all that is known of a person. What must be known refuses the login where
+    /// it cannot be had; address, groups, name and user name are otherwise taken where they are said.
+    Person {
+        /// Whether the address must be known.
+        email: bool,
+        /// Whether the groups must be known.
+        groups: bool,
+    },
 }
 
 /// How the client proves itself at the token endpoint (OIDC Core §9).

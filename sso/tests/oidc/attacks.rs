@@ -363,7 +363,6 @@ async fn server_side_request_forgery() {
         ("jwks_uri", "file:///etc/passwd"),
         ("token_endpoint", "https://10.0.0.1/token"),
         ("token_endpoint", "http://op.test/token"),
-        ("userinfo_endpoint", "https://192.168.0.1/me"),
         ("authorization_endpoint", "javascript:alert(1)"),
     ] {
         let op = Op::new(ISSUER);
@@ -372,6 +371,12 @@ async fn server_side_request_forgery() {
         refused(&op, address, outcome, Class::Metadata);
         assert_eq!(op.inside().asked.len(), 1, "{address}: only the metadata was asked for");
     }
+    // What a login can do without is not gone to, and refuses nothing that does without it.
+    let op = Op::new(ISSUER);
+    op.inside().metadata.insert("userinfo_endpoint".into(), "https://192.168.0.1/me".into());
+    op.inside().person.remove("groups");
+    assert_eq!(op.login(&op.idp()).await.unwrap().groups(), None);
+    assert!(op.inside().asked.iter().all(|url| url.starts_with(ISSUER)));
     // A redirect is not followed.
     let op = Op::new(ISSUER);
     op.answer("/jwks", |_| {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response};
-use portcullis_keys::{Random, Secret, equal, sha256};
+use portcullis_keys::{Random, Secret, equal, sha256, sha384, sha512};
 use portcullis_policy::{AppId, Timestamp};
 use portcullis_sso::{
     Answer, Ask, Assertion, ClientAuth, Fetch, FetchError, Idp, OidcSettings, Pending, Refusal,
@@ -22,6 +22,9 @@ pub(crate) const CLIENT: &str = "client-1";
 pub(crate) const SECRET: &str = "s3cr3t/of+the client";
 pub(crate) const CALLBACK: &str = "https://app.test/.portcullis/callback/op";
 pub(crate) const NOW: Timestamp = Timestamp(1_900_000_000_000);
+
+/// Stands for the right `at_hash` until the algorithm is settled.
+const OF_THIS_TOKEN: &str = "$at_hash";
 
 /// The provider. Clones are the same one.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub(crate) struct Inner {
     /// Claims of the person in the ID token, and at userinfo.
     pub(crate) person: Map<String, Value>,
     pub(crate) userinfo: Map<String, Value>,
+    /// Who signs userinfo answers, under which header; they are plain JSON where nobody does.
+    pub(crate) signed_userinfo: Option<(Signer, Value)>,
     /// Bends header and claims of an ID token before it is signed.
     pub(crate) bend: Option<Bend>,
     /// Signs in place of the signer.
@@ -76,6 +81,7 @@ impl Op {
             metadata: Map::new(),
             person: person.as_object().unwrap().clone(),
             userinfo: Map::new(),
+            signed_userinfo: None,
             bend: None,
             forge: None,
             id_token: None,
@@ -182,10 +188,19 @@ impl Op {
                 Err(error) => json_answer(400, &json!({"error": error})),
             },
             "/me" => {
-                let token =
+                let bearer =
                     request.headers()["authorization"].to_str().unwrap().trim_start_matches("Bearer ");
-                assert!(inner.given.iter().any(|given| given == token), "an access token of ours");
-                json_answer(200, &Value::Object(inner.userinfo.clone()))
+                assert!(inner.given.iter().any(|given| given == bearer), "an access token of ours");
+                match &inner.signed_userinfo {
+                    Some((signer, header)) => {
+                        let claims = Value::Object(inner.userinfo.clone());
+                        let algorithm = header["alg"].as_str().unwrap_or_default();
+                        let token = token(header, &claims, |message| signer.sign(algorithm, message));
+                        let answer = Response::builder().header("content-type", "application/jwt");
+                        answer.body(token.into()).unwrap()
+                    }
+                    None => json_answer(200, &Value::Object(inner.userinfo.clone())),
+                }
             }
             _ => json_answer(404, &json!({})),
         })
@@ -202,8 +217,8 @@ impl Op {
             "end_session_endpoint": format!("{issuer}/end?x=1"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
-            // Discovery may advertise what it likes: our list stands.
-            "id_token_signing_alg_values_supported": ["RS256", "HS256", "RS512", "none"],
+            // What is listed and what we take: HS256 and none are no algorithms here, whoever lists them.
+            "id_token_signing_alg_values_supported": ["RS256", "HS256", "ES256", "EdDSA", "none"],
             "authorization_response_iss_parameter_supported": true,
         });
         for (name, value) in &inner.metadata {
@@ -244,10 +259,7 @@ impl Op {
             // As some providers write it.
             "auth_time": now as f64 - 12.345,
         });
-        let digest = sha256(access_token.as_bytes());
-        if inner.signer.algorithm().ends_with("256") {
-            claims["at_hash"] = URL_SAFE_NO_PAD.encode(&digest[..16]).into();
-        }
+        claims["at_hash"] = OF_THIS_TOKEN.into();
         for (name, value) in &inner.person {
             claims[name] = value.clone();
         }
@@ -255,6 +267,15 @@ impl Op {
             bend(&mut header, &mut claims);
         }
         let algorithm = header["alg"].as_str().unwrap_or_default().to_owned();
+        if claims["at_hash"] == OF_THIS_TOKEN {
+            let text = access_token.as_bytes();
+            let half = match algorithm.as_str() {
+                "RS384" | "PS384" | "ES384" => sha384(text)[..24].to_vec(),
+                "RS512" | "PS512" | "ES512" | "EdDSA" => sha512(text)[..32].to_vec(),
+                _ => sha256(text)[..16].to_vec(),
+            };
+            claims["at_hash"] = URL_SAFE_NO_PAD.encode(half).into();
+        }
         token(&header, &claims, |message| match &inner.forge {
             Some(forge) => forge(message),
             None => inner.signer.sign(&algorithm, message),
@@ -279,8 +300,10 @@ fn is_our_client(request: &Request<Bytes>, form: &HashMap<String, String>) -> bo
 }
 
 pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), Refusal> {
-    let ask = Ask { app: AppId(1), return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
-    idp.begin(&ask, &mut Random::system(), now).await
+    let mut random = Random::system();
+    let state = random.token().expose().to_owned();
+    let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
+    idp.begin(&ask, &mut random, now).await
 }
 
 pub(crate) fn query(pairs: &[(&str, &str)]) -> String {

@@ -21,6 +21,8 @@ enum Pair {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
+    /// ring has no such curve.
+    P521(Box<p521::ecdsa::SigningKey>),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -46,6 +48,12 @@ impl Signer {
         Self::new(kid, Pair::P384(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap()))
     }
 
+    pub(crate) fn p521(kid: &str) -> Self {
+        let mut secret = [7; 66];
+        secret[0] = 0; // below the order of the curve
+        Self::new(kid, Pair::P521(Box::new(p521::ecdsa::SigningKey::from_slice(&secret).unwrap())))
+    }
+
     pub(crate) fn ed25519(kid: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::new(kid, Pair::Ed25519(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap()))
@@ -61,6 +69,7 @@ impl Signer {
             Pair::Rsa(_) => "RS256",
             Pair::P256(_) => "ES256",
             Pair::P384(_) => "ES384",
+            Pair::P521(_) => "ES512",
             Pair::Ed25519(_) => "EdDSA",
         }
     }
@@ -78,6 +87,7 @@ impl Signer {
             }
             Pair::P256(pair) => point("P-256", pair.public_key().as_ref()),
             Pair::P384(pair) => point("P-384", pair.public_key().as_ref()),
+            Pair::P521(pair) => point("P-521", pair.verifying_key().to_sec1_point(false).as_bytes()),
             Pair::Ed25519(pair) => {
                 let x = text(pair.public_key().as_ref());
                 json!({"kty": "OKP", "crv": "Ed25519", "kid": self.kid, "use": "sig", "x": x})
@@ -91,6 +101,7 @@ impl Signer {
         match &*self.pair {
             Pair::Rsa(pair) => pair.public_key().as_ref().to_vec(),
             Pair::P256(pair) | Pair::P384(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::P521(pair) => pair.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
             Pair::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
         }
     }
@@ -107,6 +118,9 @@ impl Signer {
             Pair::Rsa(pair) => {
                 let padding: &dyn RsaEncoding = match algorithm {
                     "PS256" => &signature::RSA_PSS_SHA256,
+                    "PS384" => &signature::RSA_PSS_SHA384,
+                    "PS512" => &signature::RSA_PSS_SHA512,
+                    "RS384" => &signature::RSA_PKCS1_SHA384,
                     "RS512" => &signature::RSA_PKCS1_SHA512,
                     _ => &signature::RSA_PKCS1_SHA256,
                 };
@@ -115,6 +129,11 @@ impl Signer {
                 out
             }
             Pair::P256(pair) | Pair::P384(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Pair::P521(pair) => {
+                use p521::ecdsa::signature::Signer as _;
+                let signature: p521::ecdsa::Signature = pair.sign(message);
+                signature.to_bytes().to_vec()
+            }
             Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         }
     }

@@ -27,6 +27,9 @@ pub(super) async fn find(
     let Some(value) = link.value.as_deref().filter(|value| !value.is_empty()) else {
         return refuse(Refusal::MissingClaim { claim: link.claim.clone(), to });
     };
+    if link.is_unverified_address {
+        return refuse(Refusal::UnverifiedEmail { claim: link.claim.clone() });
+    }
     let idp = || asked.idp.to_string();
     let (here, elsewhere): (Vec<_>, Vec<_>) = candidates(tx, asked.org, link.to, value)
         .await?
@@ -132,7 +135,8 @@ pub(super) async fn left_out(
     org: OrgId,
     claims: &Claims,
 ) -> Result<Option<Refusal>, StoreError> {
-    for name in [&claims.email, &claims.preferred_username].into_iter().flatten() {
+    let believed = [&claims.email, &claims.preferred_username].into_iter().flatten();
+    for name in believed.chain(&claims.names_said) {
         let sql = "select r.deleted, a.active, a.disabled from resource r \
                    join account a on a.organization = r.organization and a.id = r.account \
                    where r.organization = $1 and r.name = $2 and r.kind = 'User'";

@@ -97,6 +97,9 @@ pub struct Link {
     pub claim: String,
     /// Its value; `None` where the IdP did not send it.
     pub value: Option<String>,
+    /// Whether the value is an address that the IdP does not call verified and that may not be believed: nobody is
+    /// matched by it.
+    pub is_unverified_address: bool,
     /// The attribute of the User it must equal.
     pub to: LinkTo,
 }
@@ -130,8 +133,10 @@ pub struct Claims {
     pub email: Option<String>,
     /// A name for people.
     pub name: Option<String>,
-    /// `preferred_username`.
+    /// `preferred_username`; never an address that may not be believed.
     pub preferred_username: Option<String>,
+    /// Every address and user name that was said, believed or not: who was removed comes back under none of them.
+    pub names_said: Vec<String>,
     /// Groups, where they were sent.
     pub groups: Vec<String>,
 }
@@ -358,7 +363,7 @@ impl<'a> Entry<'a> {
     }
 
     fn told(&self) -> Told {
-        let Claims { email, name, preferred_username, groups } = self.asked.claims.clone();
+        let Claims { email, name, preferred_username, groups, .. } = self.asked.claims.clone();
         Told { email, name, preferred_username, groups }
     }
 

@@ -25,6 +25,14 @@ pub enum Refusal {
         /// The attribute.
         to: &'static str,
     },
+    /// The claim is an address that the IdP does not call verified: anybody may have typed it in.
+    #[error(
+        "{claim} is an e-mail address that the IdP does not call verified, and nobody is matched by such a one"
+    )]
+    UnverifiedEmail {
+        /// The claim.
+        claim: String,
+    },
     /// Nobody has the value, and nobody is there at all.
     #[error("no user has {to} {}: the directory is empty", shown(value))]
     DirectoryEmpty {
@@ -98,12 +106,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every word of [`Self::word`].
+    pub const WORDS: [&str; 14] = [
+        "flow_spent",
+        "overtaken",
+        "missing_claim",
+        "unverified_email",
+        "directory_empty",
+        "no_match",
+        "two_matches",
+        "linked_to_another",
+        "other_directory",
+        "domain",
+        "inactive",
+        "disabled",
+        "removed",
+        "no_name",
+    ];
+
     /// One word for metrics, the log and the audit.
     pub fn word(&self) -> &'static str {
         match self {
             Self::FlowSpent => "flow_spent",
             Self::Overtaken { .. } => "overtaken",
             Self::MissingClaim { .. } => "missing_claim",
+            Self::UnverifiedEmail { .. } => "unverified_email",
             Self::DirectoryEmpty { .. } => "directory_empty",
             Self::NoMatch { .. } => "no_match",
             Self::TwoMatches { .. } => "two_matches",
@@ -138,6 +165,9 @@ impl Refusal {
             }
             Self::MissingClaim { .. } => {
                 "Have the IdP send the claim, or set link: {claim: …, to: …} of this IdP."
+            }
+            Self::UnverifiedEmail { .. } => {
+                "Have the IdP verify addresses and send email_verified, match by its immutable id instead (link: {claim: sub, to: externalId}), or, where the IdP lets nobody choose an address, set trust_email: true and domains: of this IdP."
             }
             Self::DirectoryEmpty { .. } => "Run a full sync at the IdP.",
             Self::NoMatch { hint: Some(_), .. } => {

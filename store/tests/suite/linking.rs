@@ -29,6 +29,44 @@ async fn a_known_subject_is_that_user_whatever_name_comes_with_it() {
     assert_eq!(again.facts.user_name.as_deref(), Some("alice"));
 }
 
+/// The address of somebody else, typed into a form of the IdP: the victim's account stays the victim's.
+#[tokio::test]
+async fn an_address_that_nobody_verified_matches_nobody() {
+    let rig = Rig::new().await;
+    rig.add_user("alice@corp.test").await;
+    let unverified = |subject: &str| {
+        let mut login = rig.login(subject, "alice@corp.test");
+        let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+        link.is_unverified_address = true;
+        login
+    };
+    assert!(!rig.store.is_linked(ORG, "https://idp.test", "alice-1").await.unwrap());
+    let refusal = rig.try_sign_in(unverified("mallory-1")).await.err().unwrap();
+    assert_eq!(refusal, Refusal::UnverifiedEmail { claim: "preferred_username".to_owned() });
+    assert_eq!(refusal.word(), "unverified_email");
+    assert!(refusal.remedy().contains("trust_email"));
+    // Nothing is taken: the person signs in, and from then on is known by the subject, whatever is said.
+    let (_, first) = rig.sign_in("alice-1", "alice@corp.test").await;
+    assert!(first.is_first);
+    assert!(rig.store.is_linked(ORG, "https://idp.test", "alice-1").await.unwrap());
+    assert!(!rig.store.is_linked(ORG, "https://idp.test", "mallory-1").await.unwrap());
+    let again = rig.try_sign_in(unverified("alice-1")).await.unwrap().value;
+    assert_eq!((again.account, again.is_first), (first.account, false));
+    assert!(rig.try_sign_in(unverified("mallory-1")).await.is_err());
+}
+
+/// A removed person's address keeps out whoever says it, verified or not.
+#[tokio::test]
+async fn who_was_removed_comes_back_under_no_name_that_is_only_said() {
+    let rig = Rig::new().await;
+    let mia = rig.add_user("mia@corp.test").await;
+    rig.delete(&user_path(&mia)).await;
+    let mut login = alone(&rig, "s9", None);
+    login.user_from = UserFrom::Subject;
+    login.claims.names_said = vec!["MIA@corp.test".to_owned()];
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
+}
+
 #[tokio::test]
 async fn the_same_subject_twice_gets_one_link_and_two_sessions() {
     let rig = Rig::new().await;
@@ -439,6 +477,7 @@ fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> SignIn {
         email: email.map(str::to_owned),
         name: Some("Mia".to_owned()),
         preferred_username: Some("mia".to_owned()),
+        names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
         groups: vec!["crew".to_owned()],
     };
     login

@@ -196,6 +196,7 @@ impl Rig {
                 link: Link {
                     claim: "preferred_username".to_owned(),
                     value: Some(name.to_owned()),
+                    is_unverified_address: false,
                     to: LinkTo::UserName,
                 },
             },

@@ -117,7 +117,12 @@ impl Seed {
             provisioning: Provisioning::Directory {
                 invited: self.invited,
                 directories: vec![DirectoryId::ONLY],
-                link: Link { claim: "sub".to_owned(), value: Some(name.to_owned()), to: LinkTo::ExternalId },
+                link: Link {
+                    claim: "sub".to_owned(),
+                    value: Some(name.to_owned()),
+                    is_unverified_address: false,
+                    to: LinkTo::ExternalId,
+                },
             },
             domains: Vec::new(),
             user_from: UserFrom::UserName,

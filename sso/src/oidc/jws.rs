@@ -1,0 +1,102 @@
+//! The signature of a token (RFC 7515): a text in, the claims that the provider signed out.
+//!
+//! The header is read for what picks the key and the algorithm, and for what would change the token's meaning; `jku`,
+//! `jwk` and `x5u` are never looked at. Both the algorithm must be one that the caller allows and the key one of the
+//! provider's set. What the claims say is for others to judge.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::algorithm::{Algorithm, names};
+use super::jwks::{KeySet, NoKey};
+use crate::{Class, Refusal};
+
+/// Longer tokens are refused unread; a person in a thousand groups has some 50 KiB.
+const LIMIT: usize = 256 * 1024;
+
+/// A token whose signature was verified.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) claims: Map<String, Value>,
+    pub(super) algorithm: Algorithm,
+}
+
+/// Verifies the signature of a token.
+///
+/// # Errors
+/// `malformed` for what is no token; `id_token_alg`, `id_token_key` and `id_token_signature` as they say. The last two
+/// may mean that the keys have been rotated.
+pub(super) fn verify(
+    token: &str,
+    keys: &KeySet,
+    allowed: &[Algorithm],
+    malformed: impl Fn(&str) -> Refusal,
+) -> Result<Signed, Refusal> {
+    if token.len() > LIMIT {
+        return Err(malformed("one that is too large"));
+    }
+    let mut parts = token.split('.');
+    let (Some(header), Some(payload), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed("something else (an encrypted token, perhaps)"));
+    };
+    let head = object(header).ok_or_else(|| malformed("one without a readable header"))?;
+    let said = |name: &str| head.get(name).filter(|value| !value.is_null());
+    let name = said("alg").and_then(Value::as_str).unwrap_or("none");
+    let Some(algorithm) = Algorithm::named(name).filter(|algorithm| allowed.contains(algorithm)) else {
+        return Err(Refusal::new(
+            Class::IdTokenAlg,
+            names(allowed),
+            name,
+            "Have the identity provider sign ID tokens with an algorithm that its metadata lists; RS256 always does.",
+        ));
+    };
+    // An access token or a logout token says so here (RFC 9068 §2.1).
+    let is_plain = |kind: &Value| {
+        kind.as_str()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("JOSE"))
+    };
+    if said("typ").is_some_and(|kind| !is_plain(kind)) {
+        return Err(malformed("a token of another type"));
+    }
+    if said("crit").is_some() || said("cty").is_some() {
+        return Err(malformed("one that asks for more than a signature (crit or cty)"));
+    }
+    let kid = match said("kid") {
+        Some(Value::String(kid)) => Some(kid.as_str()),
+        Some(_) => return Err(malformed("one whose kid is no text")),
+        None => None,
+    };
+    let key = keys.key(algorithm, kid).map_err(|why| {
+        let got = match why {
+            NoKey::Unknown => "no key for it in the set",
+            NoKey::Ambiguous => "several keys, and no kid that says which",
+        };
+        refuse(Class::IdTokenKey, "one key of the identity provider's set", got)
+    })?;
+    let signed = &token[..header.len() + 1 + payload.len()];
+    let is_genuine = URL_SAFE_NO_PAD
+        .decode(signature)
+        .is_ok_and(|signature| algorithm.verifies(key, signed.as_bytes(), &signature));
+    if !is_genuine {
+        return Err(refuse(Class::IdTokenSignature, "a signature by the identity provider", "another one"));
+    }
+    let claims = object(payload).ok_or_else(|| malformed("one without readable claims"))?;
+    Ok(Signed { claims, algorithm })
+}
+
+fn refuse(class: Class, expected: &str, got: &str) -> Refusal {
+    Refusal::new(
+        class,
+        expected,
+        got,
+        "If the identity provider has just changed its keys, try again in a minute. If not, somebody else made this token.",
+    )
+}
+
+/// A part of a token as JSON.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
