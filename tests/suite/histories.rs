@@ -120,8 +120,18 @@ async fn without_the_master_key_nothing_starts_and_bars_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_verified_is_nobodys() {
+    needs!("op");
+    let thief = Claims { address: 0, verified: false, ..says(1) };
+    holds(WITH_ADDRESSES, &[Add(0), Login(thief), Login(says(0))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_longer_trusted_lets_nobody_in_who_is_on_the_way() {
     needs!("op");
+    let trusting = Config { trust_email: true, ..WITH_ADDRESSES };
+    let by_anothers_address = Claims { address: 0, verified: false, ..says(1) };
+    holds(trusting, &[Add(0), Edit(TrustEmail(false)), Across(by_anothers_address, Box::new(Reload))]).await;
     let not_verified = Claims { verified: false, ..says(0) };
     let trusting = Config { provisioning: NoDirectory, trust_email: true, ..START };
     holds(trusting, &[Edit(TrustEmail(false)), Across(not_verified, Box::new(Reload))]).await;

@@ -519,7 +519,12 @@ fn random(seed: u64, steps: usize) -> (Config, Vec<Step>) {
     let provisioning =
         [Provisioning::Scim, Provisioning::Scim, Provisioning::Invited, Provisioning::NoDirectory];
     let site = *dice.of(&[Site::NoRules, Site::WsPublic, Site::WsForRole]);
-    let start = Config { provisioning: *dice.of(&provisioning), site, ..START };
+    let start = Config {
+        provisioning: *dice.of(&provisioning),
+        site,
+        link: *dice.of(&[Link::Subject, Link::Address]),
+        ..START
+    };
     let mut drawn = Drawn { model: Model::new(start), history: Vec::new() };
     for who in 0..PEOPLE {
         drawn.push(if start.provisioning == Provisioning::Scim { Step::Create(who) } else { Step::Add(who) });
@@ -647,7 +652,7 @@ impl Dice {
             0..2 => Change::Provisioning(*self.of(&provisioning)),
             2 => Change::Idp(*self.of(&BOTH)),
             3 => Change::Issuer(*self.of(&BOTH)),
-            4 => Change::Link(Link::Subject),
+            4 => Change::Link(*self.of(&[Link::Subject, Link::Address])),
             5..7 => Change::TrustEmail(self.one_in(2)),
             7..11 => Change::Site(*self.of(&[Site::NoRules, Site::WsPublic, Site::WsForRole])),
             11..13 => Change::RoleOf(*self.of(&BOTH)),
