@@ -51,11 +51,13 @@ impl Admission {
     ) -> store::SignIn {
         let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
         let provisioning = if self.directory {
-            let found = assertion.link();
+            // Of a login that began under another configuration another claim may have been read.
+            let found = assertion.link().filter(|link| link.claim == self.claim);
+            let is_unverified = found.is_some_and(|link| link.is_unverified_address);
             let link = store::Link {
                 claim: self.claim.clone(),
                 value: found.map(|link| link.value.clone()),
-                is_unverified_address: found.is_some_and(|link| link.is_unverified_address),
+                is_unverified_address: is_unverified && !self.trust_email,
                 to: self.to,
             };
             let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
@@ -68,7 +70,11 @@ impl Admission {
         let claims = store::Claims {
             email: text(assertion.email()).filter(|_| believed),
             name: text(assertion.name()),
-            preferred_username: text(assertion.preferred_username()),
+            preferred_username: text(
+                assertion
+                    .preferred_username()
+                    .or_else(|| assertion.unverified_user_name().filter(|_| self.trust_email)),
+            ),
             names_said: assertion.names_said().to_vec(),
             groups: assertion.groups().unwrap_or_default().to_vec(),
         };

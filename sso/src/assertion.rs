@@ -19,6 +19,7 @@ pub struct Assertion {
     pub(crate) email_verified: bool,
     pub(crate) name: Option<String>,
     pub(crate) preferred_username: Option<String>,
+    pub(crate) unverified_user_name: Option<String>,
     pub(crate) names_said: Vec<String>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) session_end: Option<Timestamp>,
@@ -65,6 +66,11 @@ impl Assertion {
     /// What the person likes to be called by systems; may change, may be reused. Never an address that is not believed.
     pub fn preferred_username(&self) -> Option<&str> {
         self.preferred_username.as_deref()
+    }
+
+    /// A `preferred_username` that is an address nobody vouches for: for who trusts the identity provider in that.
+    pub fn unverified_user_name(&self) -> Option<&str> {
+        self.unverified_user_name.as_deref()
     }
 
     /// The address and the user name as they were said, believed or not: enough to keep somebody out, never to let

@@ -26,6 +26,7 @@ pub(super) struct Person {
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
     pub(super) preferred_username: Option<String>,
+    pub(super) unverified_user_name: Option<String>,
     pub(super) names_said: Vec<String>,
     pub(super) groups: Option<Vec<String>>,
 }
@@ -33,6 +34,8 @@ pub(super) struct Person {
 /// The value by which a subject nobody knows yet is matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
+    /// The claim's name.
+    pub claim: String,
     /// The claim's value.
     pub value: String,
     /// Whether it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
@@ -77,7 +80,8 @@ impl Claims {
     pub(super) fn lacks(&self, settings: &OidcSettings) -> Lack {
         let ClaimNames { email, groups, name } = &settings.claims;
         // The ID token leaves open whether the address is verified: userinfo may know.
-        let is_open = |is_unverified: bool| is_unverified && !self.says_whether_verified();
+        let is_open =
+            |is_unverified: bool| is_unverified && !settings.trust_email && !self.says_whether_verified();
         match &settings.uses {
             Uses::Link { claim } => match self.text(claim) {
                 None => Lack::Needed,
@@ -126,32 +130,34 @@ impl Claims {
         let ClaimNames { email, groups, name } = &settings.claims;
         if let Uses::Link { claim } = &settings.uses {
             let link = self.text(claim).map(|value| Link {
+                claim: claim.clone(),
                 value: value.to_owned(),
                 is_unverified_address: self.is_unverified(claim, value, settings),
             });
             return Ok(Person { subject, link, ..Person::default() });
         }
         let (email, user_name) = (self.text(email), self.text("preferred_username"));
-        let believed = |value: &&str| !self.is_unverified("preferred_username", value, settings);
+        let is_unverified = |value: &&str| self.is_unverified("preferred_username", value, settings);
         Ok(Person {
             subject,
             link: None,
             email: email.map(str::to_owned),
             email_verified: email.is_some_and(|email| self.vouches_for(email)),
             name: self.text(name).map(str::to_owned),
-            preferred_username: user_name.filter(believed).map(str::to_owned),
+            preferred_username: user_name.filter(|name| !is_unverified(name)).map(str::to_owned),
+            unverified_user_name: user_name.filter(is_unverified).map(str::to_owned),
             names_said: [email, user_name].into_iter().flatten().map(str::to_owned).collect(),
             groups: self.groups(groups)?,
         })
     }
 
-    /// Whether a value is an address that nobody calls verified: what the claim of addresses holds, what equals it
+    /// Whether a value is an address that nobody calls verified, whoever is trusted in that: what the claim of addresses holds, what equals it
     /// (a user name that is the address somebody typed in), and what looks like one where no address is said at all.
     ///
     /// A provider's durable id is no address for its looks alone. At Entra ID only an administrator gives user names, in
     /// domains that the tenant has proven, so there they stand for themselves.
     fn is_unverified(&self, claim: &str, value: &str, settings: &OidcSettings) -> bool {
-        if settings.trust_email || self.vouches_for(value) {
+        if self.vouches_for(value) {
             return false;
         }
         let addresses = [settings.claims.email.as_str(), "email"];

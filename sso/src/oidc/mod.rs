@@ -181,6 +181,7 @@ impl Idp {
             email_verified: person.email_verified,
             name: person.name,
             preferred_username: person.preferred_username,
+            unverified_user_name: person.unverified_user_name,
             names_said: person.names_said,
             groups: person.groups,
             session_end: verified.claims.session_end(),

@@ -25,7 +25,8 @@ pub struct OidcSettings {
     pub claims: ClaimNames,
     /// What a login uses of them: nothing else is read, and userinfo is asked for nothing else.
     pub uses: Uses,
-    /// Whether an address is believed that the provider does not call verified.
+    /// Whether an address will be believed that the provider does not call verified: then userinfo is not asked whether
+    /// it is. Nothing else hangs on it here.
     pub trust_email: bool,
     /// How far the provider's clock may be off, in milliseconds.
     pub skew_ms: i64,
