@@ -295,7 +295,11 @@ async fn an_unverified_address_is_no_user_name_either() {
     });
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!((assertion.email_verified(), assertion.preferred_username()), (false, None));
-    assert_eq!(assertion.unverified_user_name(), Some("MIRA@corp.test"), "for who trusts the provider in that");
+    assert_eq!(
+        assertion.unverified_user_name(),
+        Some("MIRA@corp.test"),
+        "for who trusts the provider in that"
+    );
     assert_eq!(assertion.names_said(), ["mira@corp.test", "MIRA@corp.test"], "enough to keep somebody out");
 }
 

@@ -3,3 +3,4 @@
 pub mod config;
 pub mod oidc;
 pub mod scim;
+pub mod wire;

@@ -1,0 +1,41 @@
+//! Every input the fuzzer keeps, and random ones, through the function it fuzzes, on the stable compiler.
+#![allow(clippy::expect_used, unreachable_pub, reason = "a test that cannot go on stops")]
+
+use proptest::prelude::*;
+
+#[path = "../../tests/fuzz/src/wire.rs"]
+mod fuzzed;
+
+#[test]
+fn the_kept_inputs_of_the_wire() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/wire");
+    let kept: Vec<_> =
+        std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
+    assert!(kept.len() > 10);
+    for path in kept {
+        fuzzed::bytes(&std::fs::read(path).expect("a file"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Heads that are nearly right, so that many are admitted.
+    #[test]
+    fn what_is_admitted_the_library_reads_alike(
+        line in "(GET|POST|OPTIONS|get|M-X) (/[!-~]{0,8}|\\*|http://a/x|[ -~]{0,8}) HTTP/1\\.[01]",
+        fields in prop::collection::vec("(Host: a|A: [ -~]{0,6}|Content-Length: [0-9]{1,2}|Transfer-Encoding: chunked|[!-~]{1,4}: x|[ -~]{0,6})", 0..5),
+        host in prop::bool::weighted(0.8),
+        rest in "([0-9a]{0,6}|5\r\nhello\r\n0\r\n\r\n|GET / HTTP/1.1\r\nHost: a\r\n\r\n|[\r\n -~]{0,12})",
+        end in prop::sample::select(vec!["\r\n", "\r\n", "\r\n", "\n", "\r"]),
+    ) {
+        let host = if host { "Host: a\r\n" } else { "" };
+        let fields: String = fields.iter().map(|field| format!("{field}{end}")).collect();
+        fuzzed::bytes(format!("{line}\r\n{host}{fields}\r\n{rest}").as_bytes());
+    }
+
+    #[test]
+    fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..80)) {
+        fuzzed::bytes(&data);
+    }
+}
