@@ -55,6 +55,8 @@ pub(crate) enum Unacceptable {
     Connection,
     /// `:authority` and `Host` name two hosts.
     OtherHost,
+    /// It has two lengths or two hosts, or its method, scheme or target is written as HTTP/1.1 does not write it.
+    TwoWays,
     /// A WebSocket is asked for with a body: its end and the first frame could not be told apart.
     UpgradeWithBody,
 }
@@ -69,6 +71,7 @@ impl Unacceptable {
             Self::NoTarget => "no_target",
             Self::Connection => "connection_field",
             Self::OtherHost => "other_host",
+            Self::TwoWays => "two_ways",
             Self::UpgradeWithBody => "upgrade_with_body",
         }
     }
@@ -107,6 +110,9 @@ impl Accept {
         if bytes > self.head || parts.headers.len() > FIELDS {
             return Err(Unacceptable::Head);
         }
+        if !is_read_one_way(parts, target) {
+            return Err(Unacceptable::TwoWays);
+        }
         if !self.may_be_named(&parts.headers) {
             return Err(Unacceptable::Connection);
         }
@@ -132,6 +138,16 @@ impl Accept {
             client: self.trusted.client(peer, &parts.headers),
         })
     }
+}
+
+/// What the guard asks of the bytes of HTTP/1.1, asked of what HTTP/2 made of its own: the application reads HTTP/1.1.
+fn is_read_one_way(parts: &http::request::Parts, target: &PathAndQuery) -> bool {
+    let at_most_one = |name: &HeaderName| parts.headers.get_all(name).iter().nth(1).is_none();
+    at_most_one(&CONTENT_LENGTH)
+        && at_most_one(&HOST)
+        && parts.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+        && target.as_str().is_ascii()
+        && parts.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https"))
 }
 
 /// Drops what asks for another protocol and is not carried: every `Upgrade` but a WebSocket's opening handshake.
@@ -224,6 +240,25 @@ mod tests {
         };
         assert_eq!(read(&many), Some(Unacceptable::Head));
         assert_eq!(read(&many[1..]), None);
+    }
+
+    #[test]
+    fn what_http_2_may_write_and_http_1_may_not_is_refused() {
+        let two_ways = |method, uri, fields: &[_]| {
+            let parts = parts(method, uri, fields);
+            match Accept::default().read(&parts, 1, IpAddr::from([127, 0, 0, 1])) {
+                Ok(_) => false,
+                Err(why) => why == Unacceptable::TwoWays,
+            }
+        };
+        assert!(two_ways("POST", "/", &[("content-length", "3"), ("content-length", "3")]));
+        assert!(two_ways("GET", "/", &[("host", "a.test"), ("host", "a.test")]));
+        assert!(two_ways("GET", "https://a.test/", &[("host", "a.test"), ("host", "a.test")]));
+        assert!(two_ways("get", "/", &[]));
+        assert!(two_ways("GE_T", "/", &[]));
+        assert!(two_ways("GET", "/\u{e4}", &[]));
+        assert!(two_ways("GET", "ftp://a.test/", &[]));
+        assert!(!two_ways("VERSION-CONTROL", "https://a.test/%E4", &[("host", "a.test")]));
     }
 
     #[test]

@@ -71,6 +71,7 @@ impl From<Unacceptable> for Refusal {
             Unacceptable::NoTarget
             | Unacceptable::Connection
             | Unacceptable::OtherHost
+            | Unacceptable::TwoWays
             | Unacceptable::UpgradeWithBody => StatusCode::BAD_REQUEST,
         };
         Self::Unacceptable(why.word(), status)

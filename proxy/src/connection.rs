@@ -12,12 +12,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::task::AtomicWaker;
 use http::header::SEC_WEBSOCKET_KEY;
 use http::{HeaderValue, Method, Version};
 use http_body::Body as _;
@@ -407,9 +408,17 @@ pub(crate) struct Stream {
     upgrade: Mutex<Option<OnUpgrade>>,
     /// What takes over then.
     tunnel: Mutex<Option<Tunnel>>,
+    /// The tunnel is over, in whatever way; and whoever sends the last of it, who is woken then.
+    is_through: AtomicBool,
+    sender: AtomicWaker,
 }
 
 impl Stream {
+    fn new(waits: Arc<Waits>, upgrade: Option<OnUpgrade>) -> Self {
+        let (upgrade, tunnel) = (Mutex::new(upgrade), Mutex::new(None));
+        Self { waits, upgrade, tunnel, is_through: AtomicBool::new(false), sender: AtomicWaker::new() }
+    }
+
     /// Its answer agrees to a WebSocket: this carries it.
     pub(crate) fn becomes(&self, tunnel: Tunnel) {
         *self.tunnel.lock() = Some(tunnel);
@@ -429,16 +438,7 @@ where
         // Within a stream: the sending half of what it was upgraded to. Dropped when the stream is cut, so that it is
         // reset and not ended.
         if let Ok(stream) = STREAM.try_with(Arc::clone) {
-            tokio::spawn(async move {
-                let mut task = pin!(task);
-                poll_fn(|context| {
-                    if stream.is_over() {
-                        return Poll::Ready(());
-                    }
-                    serving(|| task.as_mut().poll(context))
-                })
-                .await;
-            });
+            tokio::spawn(send_rest(stream, self.client.limits.idle, task));
             return;
         }
         let Some(stream) = self.client.next.lock().take() else {
@@ -458,6 +458,26 @@ where
     }
 }
 
+/// Runs the sending half of a stream that was upgraded. Behind the end of its tunnel it has so long to hand over the
+/// last bytes; then, and where the tunnel was cut, the stream is reset.
+async fn send_rest(stream: Arc<Stream>, limit: Duration, task: impl Future<Output = ()>) {
+    let (mut task, mut last) = (pin!(task), None);
+    poll_fn(|context| {
+        stream.sender.register(context.waker());
+        if stream.is_over() {
+            return Poll::Ready(());
+        }
+        if stream.is_through.load(Ordering::Acquire) {
+            let last = last.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            if last.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        serving(|| task.as_mut().poll(context))
+    })
+    .await;
+}
+
 /// Runs one stream until it is over, or cut; and the WebSocket that it may have become.
 async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output = ()>) {
     let waits = &stream.waits;
@@ -471,6 +491,8 @@ async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output
             }
         });
         cut = beside(&mut watch, waits, tunnel).await;
+        stream.is_through.store(true, Ordering::Release);
+        stream.sender.wake();
     }
     let is_out = matches!(waits.in_flight.reason().or(cut.flatten()), Some(Ended::Revoked | Ended::OnHold));
     // What has been finished before may still wait for the client.
@@ -519,8 +541,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
             let mut request = received(&client, &waits, request);
-            let upgrade = Mutex::new(bridge(&mut request));
-            let stream = Arc::new(Stream { waits: waits.clone(), upgrade, tunnel: Mutex::new(None) });
+            let stream = Arc::new(Stream::new(waits.clone(), bridge(&mut request)));
             *client.next.lock() = Some(stream.clone());
             let serving = Serving::new(client.clone(), waits.clone(), Some((entered, stream)));
             return Box::pin(async move { Ok(client.gate.clone().serve(serving, waits, request, 0).await) });

@@ -57,8 +57,12 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.client.serving.fetch_sub(1, Ordering::Relaxed);
+        let left = self.client.serving.fetch_sub(1, Ordering::Relaxed) - 1;
         self.waits.rests();
+        if left == 0 && self.client.is_h2() {
+            // Nobody may poll the connection again: it has nothing to write, and its client says nothing.
+            self.client.waits.keep_armed(Wait::Head, self.client.limits.idle);
+        }
     }
 }
 
@@ -111,7 +115,7 @@ impl Exchange {
 pub(crate) struct Answer {
     content: Content,
     client: Arc<Client>,
-    _serving: Option<Serving>,
+    serving: Option<Serving>,
 }
 
 enum Content {
@@ -166,12 +170,12 @@ impl Answer {
     /// One of our own, whole.
     pub(crate) fn own(serving: Serving, body: Bytes) -> Self {
         let content = Content::Own(Some(body).filter(|body| !body.is_empty()));
-        Self { content, client: serving.client.clone(), _serving: Some(serving) }
+        Self { content, client: serving.client.clone(), serving: Some(serving) }
     }
 
     /// That protocols are switched: what follows is the tunnel's.
     pub(crate) fn switched(client: Arc<Client>) -> Self {
-        Self { content: Content::Own(None), client, _serving: None }
+        Self { content: Content::Own(None), client, serving: None }
     }
 
     /// An application's.
@@ -184,7 +188,7 @@ impl Answer {
             broken: None,
         };
         let content = Content::Passing(Box::new(passing));
-        Self { content, client: serving.client.clone(), _serving: Some(serving) }
+        Self { content, client: serving.client.clone(), serving: Some(serving) }
     }
 }
 
@@ -198,7 +202,13 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let answer = self.get_mut();
         match &mut answer.content {
-            Content::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Content::Own(body) => {
+                // Over HTTP/2 it may wait for room that never comes; nobody asks for more of it.
+                if let Some(serving) = answer.serving.as_ref().filter(|_| answer.client.is_h2()) {
+                    serving.waits.arm(Wait::Take, answer.client.limits.idle);
+                }
+                Poll::Ready(body.take().map(|body| Ok(Frame::data(body))))
+            }
             Content::Passing(passing) => passing.poll_frame(context, &answer.client),
         }
     }

@@ -173,7 +173,13 @@ impl Gate {
             upstream::ask_alone(upstream, head, &exchange.waits).await
         } else {
             match &mut upload {
-                Some(upload) => exchange.takes_along(upload),
+                Some(upload) => {
+                    exchange.takes_along(upload);
+                    // A body without a length goes up in chunks, whatever the method: it is never left out.
+                    if !head.headers.contains_key(CONTENT_LENGTH) {
+                        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                    }
+                }
                 // RFC 9110 §8.6: an empty body is said to be empty where one could be meant.
                 None if matches!(head.method, Method::POST | Method::PUT | Method::PATCH) => {
                     head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));

@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::{fmt, io};
 
@@ -20,6 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::{Upstream, connect, pool};
@@ -102,8 +103,65 @@ impl Body for Outgoing {
 pub(crate) struct AppConnection {
     pub(super) to: SocketAddr,
     sender: SendRequest<Outgoing>,
-    connection: Connection<TokioIo<TcpStream>, Outgoing>,
+    connection: Connection<TokioIo<Heard>, Outgoing>,
+    /// How many bytes came since the last question.
+    heard: Arc<AtomicUsize>,
     filter: Filter,
+}
+
+/// How much may come before the head of an answer is whole, what only informs included.
+const BEFORE_HEAD: usize = 256 * 1024;
+/// How much of an answer is read at once, and how many fields it may have.
+const READ: usize = 64 * 1024;
+const FIELDS: usize = 200;
+
+/// A socket that counts what comes.
+struct Heard {
+    socket: TcpStream,
+    count: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = space.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(context, space);
+        self.count.fetch_add(space.filled().len() - before, Ordering::Relaxed);
+        polled
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
 }
 
 impl AppConnection {
@@ -113,9 +171,12 @@ impl AppConnection {
     /// Where the socket is gone already.
     pub(crate) async fn over(socket: TcpStream) -> Result<Box<Self>, Fault> {
         let to = socket.peer_addr().map_err(Fault::Connect)?;
-        let builder = http1::Builder::new();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let socket = Heard { socket, count: heard.clone() };
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(READ).max_headers(FIELDS);
         let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(Fault::of)?;
-        Ok(Box::new(Self { to, sender, connection, filter: Filter::new() }))
+        Ok(Box::new(Self { to, sender, connection, heard, filter: Filter::new() }))
     }
 
     /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.
@@ -131,8 +192,9 @@ impl AppConnection {
         request: http::Request<Outgoing>,
         waits: &Waits,
     ) -> Result<http::Response<Incoming>, (Fault, Option<http::Request<Outgoing>>)> {
+        self.heard.store(0, Ordering::Relaxed);
         let mut answer = pin!(self.sender.try_send_request(request));
-        let (connection, filter) = (&mut self.connection, &self.filter);
+        let (connection, filter, heard) = (&mut self.connection, &self.filter, &self.heard);
         let polled = poll_fn(|context| {
             if waits.has_struck(Wait::Answer) {
                 return Poll::Ready(Err(Fault::Late));
@@ -144,6 +206,9 @@ impl AppConnection {
                     (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
                     (Poll::Pending, Poll::Ready(ended)) => {
                         Poll::Ready(Err(ended.map_or_else(Fault::of, |()| Fault::Ended(None))))
+                    }
+                    (Poll::Pending, Poll::Pending) if heard.load(Ordering::Relaxed) > BEFORE_HEAD => {
+                        Poll::Ready(Err(Fault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,
                 }
@@ -163,7 +228,7 @@ impl AppConnection {
     /// The socket, and what was read of it already, after an answer that switched protocols.
     pub(crate) fn into_socket(self: Box<Self>) -> (TcpStream, Bytes) {
         let parts = self.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        (parts.io.into_inner().socket, parts.read_buf)
     }
 }
 
@@ -187,7 +252,13 @@ pub(crate) async fn send(
         match connection.ask(request, waits).await {
             Ok(answer) => return read(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
-            Err((Fault::Ended(_), None)) if let Some(copy) = copy => request = copy,
+            // Not a byte came back: it was closed while it was idle.
+            Err((Fault::Ended(_), None))
+                if connection.heard.load(Ordering::Relaxed) == 0
+                    && let Some(copy) = copy =>
+            {
+                request = copy;
+            }
             Err((fault, None)) => return Err(fault),
         }
         waits.disarm(Wait::Answer);
@@ -212,7 +283,11 @@ pub(crate) async fn ask_alone(
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     match connection.ask(http::Request::from_parts(head, Outgoing(None)), waits).await {
-        Ok(answer) => read(answer, connection),
+        Ok(answer) => {
+            let (head, mut download) = read(answer, connection)?;
+            download.is_kept = false;
+            Ok((head, download))
+        }
         Err((fault, _)) => Err(fault),
     }
 }
@@ -241,7 +316,7 @@ fn read(
 ) -> Result<(response::Parts, Download), Fault> {
     let (head, body) = answer.into_parts();
     is_framed_one_way(&head.headers).map_err(Fault::Answer)?;
-    Ok((head, Download { body, connection: Some(connection) }))
+    Ok((head, Download { body, connection: Some(connection), is_kept: true }))
 }
 
 /// The library reads on where two lengths agree, or a coding beside a length: somebody else might not.
@@ -269,6 +344,8 @@ fn is_framed_one_way(headers: &HeaderMap) -> Result<(), &'static str> {
 pub(crate) struct Download {
     body: Incoming,
     connection: Option<Box<AppConnection>>,
+    /// Whether the connection may be asked again after this answer.
+    is_kept: bool,
 }
 
 impl Download {
@@ -317,7 +394,7 @@ impl Download {
     }
 
     fn give_back(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some(connection) = self.connection.take().filter(|_| self.is_kept) {
             pool::give_back(connection);
         }
     }

@@ -51,6 +51,19 @@ async fn large_bodies_come_down() {
     }
 }
 
+/// Legal, and odd: a GET with a body that says no length. Its coding is not lost on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_a_get_goes_up_too() {
+    let rig = Rig::new().await;
+    let field = format!("Cookie: {}", rig.alice());
+    for method in ["GET", "DELETE"] {
+        let line = format!("{method} /count");
+        let mut raw = Raw::ask(&rig, &line, &[&field, "Transfer-Encoding: chunked"]).await;
+        raw.send(b"3\r\nabc\r\n0\r\n\r\n").await;
+        assert_eq!(raw.answer().await.1, "3", "{method}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_go_up() {
     let rig = Rig::new().await;

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis_proxy::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Raw, Valve, empty, h2_get, h2_over, h2_send, h2c, piece, request};
 use crate::rig::{HOST, Rig, Wish, wait_for};
-use crate::upstream::{blurt, once_each};
+use crate::upstream::{blurt, in_turn, once_each};
 
 async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
@@ -124,6 +125,40 @@ async fn a_connection_the_application_has_closed_is_replaced_and_a_post_is_not_r
     assert_eq!(asked, 3, "each on a connection of its own");
     let (head, _) = Raw::ask(&rig, "POST /", &[&cookie, "Content-Length: 0"]).await.answer().await;
     assert!(head.status == 200 || head.status == 502);
+}
+
+/// Whoever answers something has read the request: rubbish on a connection that was kept is no reason to ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_with_rubbish_is_not_asked_twice() {
+    let (address, mut told) =
+        in_turn(&[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", b"rubbish\r\n\r\n"]).await;
+    let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    // One connection: its requests share the application's.
+    let mut raw = Raw::ask(&rig, "GET /", &[&cookie]).await;
+    assert_eq!(raw.answer().await.0.status, 200);
+    raw.say("DELETE /", &[&cookie]).await;
+    assert_eq!(raw.answer().await.0.status, 502);
+    assert_eq!(told.recv().await, Some("GET".into()));
+    assert_eq!(told.recv().await, Some("DELETE".into()));
+    assert!(told.try_recv().is_err(), "asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_head_never_ends_is_502() {
+    const PIECE: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut buffer = [0; 4096];
+            let _ = socket.read(&mut buffer).await;
+            while socket.write_all(PIECE).await.is_ok() {}
+        }
+    });
+    let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
+    let (head, _) = Raw::ask(&rig, "GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+    assert_eq!(head.status, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::client::{Raw, empty, h2_send, h2c, piece, request, tls};
 use crate::rig::{HOST, Rig, Wish, wait_for};
 use bytes::Bytes;
+use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -147,8 +148,14 @@ async fn streams_outlive_the_limit_for_the_first_byte() {
 
 /// HTTP/2 without what hyper makes of it: a reset is told from an end.
 async fn bare_h2(rig: &Rig) -> h2::client::SendRequest<Bytes> {
+    bare_h2_that_takes(rig, 65_535).await
+}
+
+/// One whose streams take so many bytes, and no more.
+async fn bare_h2_that_takes(rig: &Rig, window: u32) -> h2::client::SendRequest<Bytes> {
     let socket = TcpStream::connect(rig.address).await.unwrap();
-    let (mut sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+    let (mut sender, mut connection) =
+        h2::client::Builder::new().initial_window_size(window).handshake::<_, Bytes>(socket).await.unwrap();
     let mut pings = connection.ping_pong().unwrap();
     tokio::spawn(connection);
     // Behind the answer to a ping stand the settings: the client knows that it may.
@@ -233,4 +240,25 @@ async fn a_websocket_over_http2_is_refused_as_one() {
         "no other protocol is ours"
     );
     assert_eq!(rig.upstream.asked(), ["/socket"]);
+}
+
+/// What a client leaves in our hands by taking nothing is ended by us: a page of ours, and the end of a WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_client_that_takes_nothing_is_let_go() {
+    let limits = Limits { idle: Duration::from_secs(1), ..Limits::default() };
+    let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
+    let (alice, bob) = (rig.alice(), rig.bob());
+
+    let mut sender = bare_h2_that_takes(&rig, 0).await;
+    let (answer, _) = sender.send_request(request("GET", "/", &[], ()), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(read_until(&mut answer.into_body(), "never").await.is_err());
+
+    let sender = bare_h2_that_takes(&rig, 0).await;
+    // Somebody else is on the connection, which stays for them: the stream alone is reset.
+    let _bob = bridged(&sender, "websocket", &[("cookie", &bob)]).await.unwrap();
+    let (_up, mut down) = bridged(&sender, "websocket", &[("cookie", &alice)]).await.unwrap();
+    rig.take_out(1).await;
+    assert_eq!(read_until(&mut down, "ready").await, Err(Some(h2::Reason::CANCEL)));
 }

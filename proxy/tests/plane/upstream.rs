@@ -269,3 +269,27 @@ pub(crate) async fn once_each(bytes: &'static [u8]) -> (SocketAddr, mpsc::Unboun
     });
     (address, telling)
 }
+
+/// An application that gives these answers in turn on each connection, and tells the method of each request.
+pub(crate) async fn in_turn(
+    answers: &'static [&'static [u8]],
+) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, telling) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let told = told.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                for answer in answers {
+                    let Ok(length @ 1..) = socket.read(&mut buffer).await else { return };
+                    let said = String::from_utf8_lossy(&buffer[..length]);
+                    let _ = told.send(said.split(' ').next().unwrap_or_default().to_owned());
+                    let _ = socket.write_all(answer).await;
+                }
+            });
+        }
+    });
+    (address, telling)
+}
