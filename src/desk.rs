@@ -39,8 +39,7 @@ const CONCERNED: Duration = Duration::from_millis(250);
 const CREATED: Duration = Duration::from_secs(30);
 /// Bodies above this many bytes are read beside the threads that serve.
 const LONG: usize = 16 * 1024;
-/// How often a wrong token is a line of the log; the others of that time are counted.
-const STRANGER_TOLD: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
 /// Names a request in the log, in the audit and to its client.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may take to send its body.
@@ -109,21 +108,38 @@ impl Caller {
     }
 }
 
-/// Requests without a known token: a line at first, and then one a minute that counts the others.
+/// What anybody can cause: so many lines a minute, and the next one counts the others.
+pub(crate) struct Strangers {
+    most: u32,
+    state: Mutex<Told>,
+}
+
+/// When the minute began, and how many lines there were in it; and how many were not told of since the last.
 #[derive(Default)]
-pub(crate) struct Strangers(Mutex<(Option<Instant>, u64)>);
+struct Told {
+    since: Option<Instant>,
+    lines: u32,
+    untold: u64,
+}
 
 impl Strangers {
+    /// At most so many lines a minute.
+    pub(crate) fn at_most(most: u32) -> Self {
+        Self { most, state: Mutex::default() }
+    }
+
     /// How many were not told of since the last line; `None` where this one is not to be told of either.
-    fn told(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, untold) = &mut *state;
-        if last.is_some_and(|last| now.saturating_duration_since(last) < STRANGER_TOLD) {
-            *untold += 1;
+    pub(crate) fn told(&self, now: Instant) -> Option<u64> {
+        let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.since.is_none_or(|since| now.saturating_duration_since(since) >= MINUTE) {
+            (told.since, told.lines) = (Some(now), 0);
+        }
+        if told.lines == self.most {
+            told.untold += 1;
             return None;
         }
-        *last = Some(now);
-        Some(std::mem::take(untold))
+        told.lines += 1;
+        Some(std::mem::take(&mut told.untold))
     }
 }
 
@@ -513,7 +529,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_wrong_tokens_is_a_line_a_minute_that_counts_the_rest() {
-        let strangers = Strangers::default();
+        let strangers = Strangers::at_most(1);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(strangers.told(at(0)), Some(0));
@@ -523,6 +539,11 @@ mod tests {
         assert_eq!(strangers.told(at(60)), Some(59));
         assert_eq!(strangers.told(at(61)), None);
         assert_eq!(strangers.told(at(200)), Some(1));
+
+        let strangers = Strangers::at_most(2);
+        let told: Vec<_> = (0..4).map(|second| strangers.told(at(second))).collect();
+        assert_eq!(told, [Some(0), Some(0), None, None]);
+        assert_eq!(strangers.told(at(60)), Some(2));
     }
 
     #[test]

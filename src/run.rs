@@ -172,6 +172,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         admitting: tokio::sync::RwLock::default(),
         under_way: crate::own::UnderWay::default(),
         new_site: Notify::new(),
+        strangers: Strangers::at_most(crate::own::STRANGERS_LINES),
     });
     let desk = settings::clients(file, &keys).map(|clients| {
         Arc::new(Desk {
@@ -183,7 +184,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
             schemas: schemas.clone(),
             keys: keys.clone(),
             clients: ArcSwap::from_pointee(clients),
-            strangers: Strangers::default(),
+            strangers: Strangers::at_most(1),
         })
     });
     let (target, format) = settings::access_log(file);

@@ -10,6 +10,7 @@ mod tries;
 mod ways;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -18,10 +19,11 @@ use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{Principal, Timestamp};
 use portcullis_proxy::{KeepWay, Pages, Reference, RefusalKind, Refused, Visitor};
 use portcullis_session::{InFlight, Sessions};
-use portcullis_sso::{Idp, OidcSettings};
+use portcullis_sso::{Class, Idp, OidcSettings};
 use portcullis_store::Store;
 use tokio::runtime::Handle;
 
+use crate::desk::Strangers;
 use crate::metrics::Metrics;
 use crate::pages::{self, Page, Place};
 use crate::refusals::Refusals;
@@ -44,6 +46,17 @@ pub(crate) struct Own {
     pub(crate) under_way: UnderWay,
     /// A reload has put another site in place.
     pub(crate) new_site: tokio::sync::Notify,
+    /// Lines about refused logins that nobody's word stands behind.
+    pub(crate) strangers: Strangers,
+}
+
+/// How many of those lines there are a minute.
+pub(crate) const STRANGERS_LINES: u32 = 20;
+
+/// Whether anybody can cause this refusal, with neither the IdP's nor the store's word.
+fn is_anybodys(reason: &str) -> bool {
+    [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.word() == reason)
+        || [login::TRIES, login::BUSY, logout::LOGOUT_CSRF].contains(&reason)
 }
 
 /// What is known of logins that are under way. A restart forgets it, and no login fails for that.
@@ -234,7 +247,16 @@ impl Own {
     /// Tells the operator why somebody was not let in, and gives the number that leads back to it.
     pub(crate) fn refuse(&self, idp: &str, reason: &'static str, text: &str, visitor: &Visitor) -> String {
         let reference = Random::system().reference();
-        tracing::warn!("ref" = reference, idp, reason, client = visitor.detail.client(visitor.client), trace = %visitor.request_id, "login refused: {text}");
+        let client = visitor.detail.client(visitor.client);
+        match if is_anybodys(reason) { self.strangers.told(Instant::now()) } else { Some(0) } {
+            Some(0) => {
+                tracing::warn!("ref" = reference, idp, reason, client, trace = %visitor.request_id, "login refused: {text}");
+            }
+            Some(untold) => {
+                tracing::warn!("ref" = reference, idp, reason, client, trace = %visitor.request_id, untold, "login refused: {text}");
+            }
+            None => {}
+        }
         self.metrics.login(reason);
         let record = serde_json::json!({
             "what": "login refused", "idp": idp, "reason": reason, "detail": text, "trace": visitor.request_id,

@@ -76,6 +76,21 @@ async fn what_a_stranger_sends_is_cut_in_every_log_and_record() {
     assert!(!program.log().contains(&"y".repeat(201)));
 }
 
+/// Anybody can answer for an IdP that was never asked: it is counted, and after twenty lines not told for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_that_nobody_asked_for_fill_no_log() {
+    let program = Program::start(Settings::new(ports::free())).await;
+    for _ in 0..60 {
+        refused_login(&program, "x").await;
+    }
+    let counted = program.metric("portcullis_logins_total{outcome=\"state\"}").await;
+    assert_eq!(counted, Some(60.0));
+    // A line that comes later comes behind all of them.
+    broken_heads(&program, 1).await;
+    program.logged(&["a head broke off"]).await;
+    assert_eq!(program.lines_with("login refused").len(), 20);
+}
+
 /// Heads that break off in the middle, one a connection.
 async fn broken_heads(program: &Program, count: usize) {
     for _ in 0..count {
