@@ -15,7 +15,7 @@ use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
-use portcullis_store::{OpenError, Store};
+use portcullis_store::{KeysError, OpenError, Store};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -86,7 +86,8 @@ impl From<proxy::StartError> for StartError {
 }
 
 impl StartError {
-    /// 78 for what `check` finds too and a restart does not mend, should it have come about since it was looked for.
+    /// 78 for what a restart does not mend: a master key that does not fit the database, and what `check` finds too,
+    /// should it have come about since it was looked for.
     fn exit(&self) -> Exit {
         use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
         match self {
@@ -96,6 +97,10 @@ impl StartError {
             Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) | Self::Settings(_) => {
                 Exit::Config
             }
+            Self::Keys(
+                KeyringError::Fit(KeysError::DoNotFit { .. })
+                | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
+            ) => Exit::Config,
             Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
             Self::AccessLog(proxy::LogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,

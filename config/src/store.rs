@@ -34,7 +34,8 @@ impl Read for Store {
         if let Value::Map(_) = node.value {
             return StoreBlock::read(node, at, desk).map(|block| Self::File(block.sqlite));
         }
-        match text(node, at, desk, Self::WANTED)? {
+        // Of an address only the scheme is repeated: what follows may hold a password.
+        match text(node, at, desk, Self::WANTED)?.split("://").next().unwrap_or_default() {
             "sqlite" => Some(Self::InState),
             word @ ("postgres" | "postgresql") => desk.refuse_word(node, at, word, ""),
             other => desk.say(

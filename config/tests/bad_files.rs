@@ -191,6 +191,12 @@ fn words_of_later_versions_are_refused_by_name() {
           x-forwarded?",
             ),
             ("store: postgres\n", "10: store: \"postgres\" is not in this version."),
+            // An address may hold a password: nothing of it is repeated.
+            ("store: postgres://x:secret@db/y\n", "10: store: \"postgres\" is not in this version."),
+            (
+                "store: mysql://x:secret@db/y\n",
+                "10: store: \"mysql\" is not a store. Write sqlite, or below it sqlite: with the path of a file.",
+            ),
             (
                 "listen:\n  health: off\n",
                 "11: listen.health.address: \"off\" is not an address and a port. Write an \

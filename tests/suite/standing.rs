@@ -166,7 +166,7 @@ async fn a_master_key_that_is_missing_or_another_stops_the_start_and_is_not_made
     std::fs::remove_file(&key).unwrap();
     let refused = stage.program.command(&["run"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert_eq!(refused.status.code(), Some(78), "{text}");
     for part in ["master.key is missing", "sessions (1)", "portcullis keys replace"] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -175,7 +175,7 @@ async fn a_master_key_that_is_missing_or_another_stops_the_start_and_is_not_made
     write_key(&key, "ab".repeat(32).as_bytes());
     let refused = stage.program.command(&["run"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert_eq!(refused.status.code(), Some(78), "{text}");
     assert!(text.contains("not the one that this database was written with"), "{text}");
 
     write_key(&key, &right);
