@@ -19,12 +19,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use portcullis_config::{Lines, Problem};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::holder;
 use crate::metrics::Metrics;
-use crate::traffic::{Times, Traffic};
+use crate::traffic::{Seats, Times, Traffic};
 
 /// Where a client of HTTP/2 says nothing it is asked whether it is there, and how long it has to say so.
 const PING: Duration = Duration::from_secs(20);
@@ -100,6 +100,8 @@ impl ListenError {
 
 /// How long somebody waits for a place at a listener that is full.
 const ROOM: Duration = Duration::from_secs(2);
+/// How often one of those that are there is asked to make room meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a listener takes on, and what it counts.
 #[derive(Clone)]
@@ -167,6 +169,7 @@ impl Bound {
 async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(port.connections));
+    let seats = Arc::new(Seats::default());
     let router = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
@@ -183,18 +186,19 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
                 continue;
             }
         };
-        // Whoever comes to a full listener waits a moment, and those behind them wait in the kernel: many removals at once
-        // are done one after another, and none is dropped for it.
+        // At a full listener one that says nothing makes room. Where everybody is busy, whoever comes waits a moment, and
+        // those behind them wait in the kernel: many removals at once are done one after another, and none is dropped.
         let place = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            place = tokio::time::timeout(ROOM, places.clone().acquire_owned()) => place,
+            place = tokio::time::timeout(ROOM, room(&places, &seats)) => place,
         };
-        let Ok(Ok(place)) = place else {
+        let Ok(Some(place)) = place else {
             port.metrics.turned_away(port.name, "full");
             continue;
         };
         let traffic = Traffic::new(port.times);
+        let place = (seats.take(traffic.clone()), place);
         let (router, counted) = (router.clone(), traffic.clone());
         let peer = match &socket {
             Accepted::Tcp(_, peer) => Some(*peer),
@@ -228,6 +232,17 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
     if let Bound::Unix(_, path) = bound {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A place for one more, once somebody leaves or makes room.
+async fn room(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let place = places.clone().acquire_owned();
+        match tokio::time::timeout(LOOK, place).await {
+            Ok(place) => return place.ok(), // nobody closes it
+            Err(_) => seats.make_room(),
+        }
     }
 }
 
@@ -280,6 +295,7 @@ where
     let watched = connections.watch(connection);
     async move {
         tokio::select! {
+            biased; // what has come is read before it is asked whether anything has
             served = watched => {
                 if let Err(error) = served {
                     tracing::debug!(%error, "a connection of the core listeners ended early");
@@ -379,7 +395,7 @@ mod tests {
         let stage = serve(2, Times { head: NEVER, idle: NEVER, exchange: NEVER }).await;
         let mut held = Vec::new();
         for _ in 0..2 {
-            let mut socket = stage.say(GET).await;
+            let mut socket = stage.say("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await;
             let mut read = [0; 1024];
             assert!(socket.read(&mut read).await.unwrap() > 0);
             held.push(socket);
@@ -396,6 +412,23 @@ mod tests {
             }
         }
         assert!(answered, "whoever leaves makes room");
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_keeps_nobody_out() {
+        let stage = serve(2, Times { head: NEVER, idle: NEVER, exchange: NEVER }).await;
+        // One that is busy, one that is silent; then one that came and is done.
+        let mut busy = stage.say("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0);
+        let silent = stage.say("").await;
+        let mut done = stage.say(GET).await;
+        assert!(done.read(&mut [0; 1024]).await.unwrap() > 0, "the silent one has made room");
+        assert_eq!(end(silent).await, "");
+        let mut next = stage.say(GET).await;
+        assert!(next.read(&mut [0; 1024]).await.unwrap() > 0, "so has the one that was done");
+        assert_eq!(end(done).await, "");
+        assert!(busy.read(&mut [0; 1024]).await.unwrap() > 0, "the busy one stays");
+        assert_eq!((stage.turned_away("made_room"), stage.turned_away("full")), (2, 0));
     }
 
     #[tokio::test]

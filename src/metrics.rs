@@ -161,7 +161,7 @@ impl Metrics {
             drop(metrics.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }));
         }
         for listener in ["scim", "health", "admin"] {
-            for why in ["full", "silent", "slow"] {
+            for why in ["full", "made_room", "silent", "slow"] {
                 drop(metrics.turned_away.get_or_create(&TurnedAway { listener, why }));
             }
         }

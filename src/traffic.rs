@@ -27,6 +27,13 @@ pub(crate) struct Times {
     pub(crate) exchange: Duration,
 }
 
+/// Why a connection ends that makes room.
+const YIELDS: &str = "made_room";
+/// Nobody who has waited for less makes room.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long one that makes room is still listened to.
+const GRACE: Duration = Duration::from_millis(20);
+
 impl Default for Times {
     fn default() -> Self {
         let seconds = Duration::from_secs;
@@ -50,6 +57,60 @@ struct State {
     since: Instant,
     /// When each exchange under way began, in their order.
     under_way: BTreeMap<u64, Instant>,
+    /// It makes room for another.
+    yields: bool,
+}
+
+/// The connections of a listener. Where it is full, one on which nothing is under way makes room: whoever says nothing
+/// keeps nobody out.
+#[derive(Debug, Default)]
+pub(crate) struct Seats(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    last: u64,
+    connections: BTreeMap<u64, Arc<Traffic>>,
+}
+
+/// A connection's place among the others, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    number: u64,
+}
+
+impl Seats {
+    /// A connection is there.
+    pub(crate) fn take(self: &Arc<Self>, traffic: Arc<Traffic>) -> Seat {
+        let mut taken = self.taken();
+        taken.last += 1;
+        let number = taken.last;
+        taken.connections.insert(number, traffic);
+        Seat { seats: self.clone(), number }
+    }
+
+    /// Ends the connection that has said nothing for longest, else the one that has been done for longest. One whose
+    /// request is under way stays, and so does one that came, or was done, a moment ago: what it has sent may not have
+    /// been read yet.
+    pub(crate) fn make_room(&self) {
+        let (taken, since) = (self.taken(), Instant::now() - MOMENT);
+        let waits = taken.connections.values().filter_map(|one| Some((one.waits()?, one)));
+        let waits = waits.filter(|((_, began), _)| *began <= since);
+        if let Some((_, longest)) = waits.min_by_key(|(waits, _)| *waits) {
+            longest.make_room();
+        }
+    }
+
+    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let gone = self.seats.taken().connections.remove(&self.number);
+        drop(gone);
+    }
 }
 
 /// A request and its answer, under way until this is dropped.
@@ -62,7 +123,7 @@ pub(crate) struct Exchange {
 impl Traffic {
     /// A connection that is there from now on.
     pub(crate) fn new(times: Times) -> Arc<Self> {
-        let state = State { begun: 0, since: Instant::now(), under_way: BTreeMap::new() };
+        let state = State { begun: 0, since: Instant::now(), under_way: BTreeMap::new(), yields: false };
         Arc::new(Self { times, state: Mutex::new(state), changed: Notify::new() })
     }
 
@@ -81,10 +142,17 @@ impl Traffic {
 
     /// Ready when the connection is over; says why in one word, unless it was merely done with.
     pub(crate) async fn over(&self) -> Option<&'static str> {
+        let mut has_looked = false;
         loop {
             let (at, why) = self.ends();
             if at <= Instant::now() {
-                return why;
+                if why != Some(YIELDS) || has_looked {
+                    return why;
+                }
+                // What has come meanwhile is read before a timer can go off, and then it is no silent one.
+                tokio::time::sleep(GRACE).await;
+                has_looked = true;
+                continue;
             }
             tokio::select! {
                 () = sleep_until(at) => {}
@@ -93,8 +161,29 @@ impl Traffic {
         }
     }
 
+    /// Whether it has asked for something before, and since when nothing is under way; `None` while something is, or
+    /// where it makes room already.
+    fn waits(&self) -> Option<(bool, Instant)> {
+        let state = self.state();
+        (state.under_way.is_empty() && !state.yields).then_some((state.begun > 0, state.since))
+    }
+
+    /// Ends it at once, unless a request has come meanwhile.
+    fn make_room(&self) {
+        {
+            let mut state = self.state();
+            if state.under_way.is_empty() {
+                state.yields = true;
+            }
+        }
+        self.changed.notify_one();
+    }
+
     fn ends(&self) -> (Instant, Option<&'static str>) {
         let (state, times) = (self.state(), self.times);
+        if state.yields && state.under_way.is_empty() {
+            return (state.since, Some(YIELDS));
+        }
         match state.under_way.first_key_value() {
             Some((_, oldest)) => (*oldest + times.exchange, Some("slow")),
             None if state.begun > 0 => (state.since + times.idle, None),
