@@ -133,7 +133,9 @@ fn answer(success: StatusCode, outcome: Result<impl Serialize, NotDone>) -> Resp
             let status = match &error {
                 NotDone::Unknown(_) => StatusCode::NOT_FOUND,
                 NotDone::Refused(_) => StatusCode::CONFLICT,
-                NotDone::Store(_) | NotDone::NotGone(_) => StatusCode::SERVICE_UNAVAILABLE,
+                NotDone::Store(_) | NotDone::OnHold { .. } | NotDone::NotGone(_) => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 NotDone::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             failed(status, chain(&error).to_string())

@@ -7,7 +7,7 @@
 //! What is long to read, to compare or to write down is worked out beside the threads that serve.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,10 +18,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 use portcullis_keys::{Keyring, Purpose, Random, equal};
-use portcullis_policy::{Change, DirectoryId, OrgId, Timestamp};
+use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId, Timestamp};
 use portcullis_proxy::LogDetail;
 use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Service, Wanted, Write};
-use portcullis_session::{Committed, HoldMark, Sessions, Subject};
+use portcullis_session::{Committed, HoldMark, HoldOn, Sessions, Subject};
 use portcullis_store::{Answer, Origin, Store, StoreError, Written};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -30,6 +30,7 @@ use crate::listen::Peer;
 use crate::log::chain;
 use crate::metrics::Metrics;
 use crate::revocation::{Enforced, LEAVE, Revocation};
+use crate::strangers::Strangers;
 
 /// How long after it was read a removal may take to be committed before the person is put on hold.
 const COMMIT: Duration = Duration::from_secs(1);
@@ -39,7 +40,6 @@ const CONCERNED: Duration = Duration::from_millis(250);
 const CREATED: Duration = Duration::from_secs(30);
 /// Bodies above this many bytes are read beside the threads that serve.
 const LONG: usize = 16 * 1024;
-const MINUTE: Duration = Duration::from_secs(60);
 /// Names a request in the log, in the audit and to its client.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a client may take to send its body.
@@ -105,41 +105,6 @@ impl Caller {
             reference: Some(self.request.clone()),
             ..Origin::of(&self.actor)
         }
-    }
-}
-
-/// What anybody can cause: so many lines a minute, and the next one counts the others.
-pub(crate) struct Strangers {
-    most: u32,
-    state: Mutex<Told>,
-}
-
-/// When the minute began, and how many lines there were in it; and how many were not told of since the last.
-#[derive(Default)]
-struct Told {
-    since: Option<Instant>,
-    lines: u32,
-    untold: u64,
-}
-
-impl Strangers {
-    /// At most so many lines a minute.
-    pub(crate) fn at_most(most: u32) -> Self {
-        Self { most, state: Mutex::default() }
-    }
-
-    /// How many were not told of since the last line; `None` where this one is not to be told of either.
-    pub(crate) fn told(&self, now: Instant) -> Option<u64> {
-        let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.since.is_none_or(|since| now.saturating_duration_since(since) >= MINUTE) {
-            (told.since, told.lines) = (Some(now), 0);
-        }
-        if told.lines == self.most {
-            told.untold += 1;
-            return None;
-        }
-        told.lines += 1;
-        Some(std::mem::take(&mut told.untold))
     }
 }
 
@@ -305,7 +270,7 @@ impl Desk {
         match self.understood(request).await? {
             portcullis_scim::Request::Discover(what) => Ok(Outcome::Discovered(what)),
             portcullis_scim::Request::Find(query) => {
-                self.store.find(org, directory, &query).await.map_err(|error| fault(&error))?
+                self.store.find(org, directory, &query).await.map_err(|error| fault(&error, None, &caller))?
             }
             portcullis_scim::Request::Write(write) => {
                 self.metrics.rewrites(&write.rewrites);
@@ -377,7 +342,7 @@ impl Desk {
                     None if takes_away => self.doubt(&task).await,
                     None => {}
                 }
-                Err(fault(&error))
+                Err(fault(&error, task.write.id(), &task.caller))
             }
         }
     }
@@ -393,7 +358,7 @@ impl Desk {
             .map_err(|_| ScimError::Unavailable { retry_after: REPEAT })?;
         // A refusal that found nothing to say of the user has not settled what the hold stands for.
         if let Some(user) = task.user().filter(|_| says_something || answer.is_ok()) {
-            self.sessions.end_hold(&user, task.began);
+            self.sessions.end_hold(&HoldOn::User(user), task.began);
         }
         if takes_away {
             self.metrics.revoked(task.received.elapsed());
@@ -406,9 +371,9 @@ impl Desk {
 
     /// Takes somebody out whose removal is not stored (R6).
     async fn hold(&self, subject: &Subject, why: &str) -> HoldMark {
-        let (cut, mark) = self.sessions.hold(subject);
+        let (cut, mark) = self.sessions.hold(&HoldOn::User(subject.clone()));
         tracing::error!(
-            user = %subject.1, why,
+            user = %subject.1, exchanges = cut.exchanges(), why,
             "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
         );
         // Whether all of it has left is said in the log; the client is told to repeat in any case.
@@ -445,27 +410,28 @@ impl Desk {
             Ok(committed) => {
                 let done = self.enforce(committed, &task).await;
                 if let (Some((subject, mark)), Ok(Ok(_))) = (held, &done) {
-                    self.sessions.end_hold(&subject, mark);
+                    self.sessions.end_hold(&HoldOn::User(subject), mark);
                 }
                 tracing::warn!(
-                    enforced = done.is_ok(),
+                    enforced = done.is_ok(), id = task.write.id().map(ResourceId::as_str), request = %task.caller.request,
                     "a late SCIM write was committed after its client was told to repeat it"
                 );
             }
-            Err(error) => tracing::error!(%error, "a late SCIM write has failed"),
-        }
-    }
-
-    /// Names the holds that stand; called once a minute.
-    pub(crate) fn remind(&self) {
-        for (_, user) in self.sessions.holds() {
-            tracing::error!(%user, "on hold: a removal was not stored, and no later write on this user was committed");
+            Err(error) => tracing::error!(
+                %error, id = task.write.id().map(ResourceId::as_str), request = %task.caller.request,
+                "a late SCIM write has failed"
+            ),
         }
     }
 }
 
-fn fault(error: &StoreError) -> ScimError {
-    tracing::error!(error = %chain(error), "the store failed a SCIM request: the client is told to repeat it");
+fn fault(error: &StoreError, id: Option<&ResourceId>, caller: &Caller) -> ScimError {
+    let Caller { actor, client, request } = caller;
+    let (id, client) = (id.map(ResourceId::as_str), client.as_deref());
+    tracing::error!(
+        error = %chain(error), id, %actor, client, %request,
+        "the store failed a SCIM request: the client is told to repeat it"
+    );
     ScimError::Unavailable { retry_after: REPEAT }
 }
 
@@ -526,25 +492,6 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_flood_of_wrong_tokens_is_a_line_a_minute_that_counts_the_rest() {
-        let strangers = Strangers::at_most(1);
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(strangers.told(at(0)), Some(0));
-        for second in 1..60 {
-            assert_eq!(strangers.told(at(second)), None);
-        }
-        assert_eq!(strangers.told(at(60)), Some(59));
-        assert_eq!(strangers.told(at(61)), None);
-        assert_eq!(strangers.told(at(200)), Some(1));
-
-        let strangers = Strangers::at_most(2);
-        let told: Vec<_> = (0..4).map(|second| strangers.told(at(second))).collect();
-        assert_eq!(told, [Some(0), Some(0), None, None]);
-        assert_eq!(strangers.told(at(60)), Some(2));
-    }
 
     #[test]
     fn a_token_is_named_without_being_told() {

@@ -333,6 +333,12 @@ impl Untrusted {
                 "its certificate is of an authority that this machine does not know: name the authority's own \
                  certificate in http_client.ca_file"
             }
+            rustls::Error::InvalidCertificate(Bad::Other(other))
+                if other.to_string().contains("CaUsedAsEndEntity") =>
+            {
+                "its certificate is an authority's own (CA:TRUE), as one that signed itself often is: give the server a \
+                 certificate of its own, and name the authority that signed it in http_client.ca_file"
+            }
             rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
                 "its certificate is for another name: ask it by the name in its certificate"
             }
@@ -557,6 +563,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn answers_are_asked_for_as_they_are() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                assert!(socket.read_buf(&mut head).await.unwrap() > 0);
+            }
+            socket.write_all(FINE).await.unwrap();
+            String::from_utf8_lossy(&head).to_ascii_lowercase()
+        });
+        let fetch = client(here(), None).unwrap();
+        get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap();
+        assert!(asked.await.unwrap().contains("\r\naccept-encoding: identity\r\n"));
+    }
+
+    #[tokio::test]
     async fn nobody_there_is_an_error_that_says_so() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let fetch = build(here(), None, SHORT).unwrap();
@@ -587,6 +611,14 @@ mod tests {
             let chain = crate::log::chain(&error).to_string();
             assert!(chain.contains(told) && chain.contains(host), "{chain}");
         }
+        // One whose certificate is its own authority's.
+        let (port, own) = serve_tls_as("idp.localhost", true).await;
+        let own_file = folder.path().join("own.pem");
+        std::fs::write(&own_file, own).unwrap();
+        let fetch_own = client(here(), Some(own_file)).unwrap();
+        let error = get(&fetch_own, &format!("https://idp.localhost:{port}/")).await.unwrap_err();
+        let chain = crate::log::chain(&error).to_string();
+        assert!(chain.contains("CA:TRUE") && chain.contains("http_client.ca_file"), "{chain}");
         // A server that speaks no TLS.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let plain = listener.local_addr().unwrap().port();
@@ -608,14 +640,24 @@ mod tests {
 
     /// A TLS server, HTTP/1.1 only, and the PEM of its authority.
     async fn serve_tls(name: &str) -> (u16, String) {
+        serve_tls_as(name, false).await
+    }
+
+    /// The same; `itself`: with the authority's own certificate.
+    async fn serve_tls_as(name: &str, itself: bool) -> (u16, String) {
         let authority = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&authority).unwrap().pem();
+        let signed = params.self_signed(&authority).unwrap();
+        let ca = signed.pem();
         let issuer = rcgen::Issuer::from_params(&params, &authority);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf =
-            rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let (leaf, key) = if itself {
+            (signed, rcgen::KeyPair::try_from(authority.serialize_der()).unwrap())
+        } else {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+            (params.signed_by(&key, &issuer).unwrap(), key)
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -44,13 +44,13 @@ pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Asked) -> Found {
     match lock::look(&opens.state) {
         Ok(()) => {}
         // Root may look at everybody's; whether it may also run there is not what was asked.
-        Err(error @ LockError::Owner { us: 0, .. }) if asked == Asked::ByCheck => {
-            found.warnings.push(problem("state", &error));
+        Err(LockError::Owner(foreign)) if foreign.is_root && asked == Asked::ByCheck => {
+            found.warnings.push(problem("state", &*foreign));
         }
         Err(error) => found.problems.push(problem("state", &error)),
     }
     // Whether it is the database's own is known once that is open.
-    if opens.key_in_state
+    if opens.keys.is_none()
         && opens.state.is_dir()
         && let Err(error) = Keyring::load(&opens.state.join(MASTER))
     {

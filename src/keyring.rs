@@ -3,7 +3,9 @@
 //! It is made at the first start and never again: where a database has been used with a master key that is missing now,
 //! or with another one, nothing starts. A new key would silently bring back whoever was removed.
 
-use portcullis_config::File;
+use std::path::Path;
+
+use portcullis_config::{File, MasterKey};
 use portcullis_keys::{KeyError, Keyring, Random};
 use portcullis_policy::Timestamp;
 use portcullis_store::{KeysError, Store, StoreError};
@@ -33,7 +35,7 @@ pub(crate) enum KeyringError {
 /// [`KeyringError`] says what would be lost, and how to go on.
 pub(crate) async fn open(file: &File, store: &Store) -> Result<Keyring, KeyringError> {
     let mut random = Random::system();
-    let keys = match read(file)? {
+    let keys = match read(file.keys.as_ref(), &file.state)? {
         Some(keys) => keys,
         None if store.has_keys().await? => {
             let source = store.without_keys(Timestamp::now()).await?;
@@ -49,9 +51,9 @@ pub(crate) async fn open(file: &File, store: &Store) -> Result<Keyring, KeyringE
 ///
 /// # Errors
 /// It is there and cannot be used.
-pub(crate) fn read(file: &File) -> Result<Option<Keyring>, KeyError> {
-    match &file.keys {
+pub(crate) fn read(configured: Option<&MasterKey>, state: &Path) -> Result<Option<Keyring>, KeyError> {
+    match configured {
         Some(master) => Ok(Some(Keyring::from_master(master.expose()))),
-        None => Keyring::load(&file.state.join(MASTER)),
+        None => Keyring::load(&state.join(MASTER)),
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use portcullis_store::{FileLock, Holder, NotLocked};
 use rustix::fs::{Access, access};
 
+use crate::foreign::Foreign;
+
 /// A state folder that is this process's until the lock is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -31,12 +33,8 @@ pub(crate) enum LockError {
     #[error("the state folder {} is not a folder", .state.display())]
     NoFolder { state: PathBuf },
     /// It belongs to somebody else.
-    #[error(
-        "the state folder {} belongs to user id {owner}, and this process runs as {us}. \
-         Run it as that user, or give the folder away with chown.",
-        .state.display()
-    )]
-    Owner { state: PathBuf, owner: u32, us: u32 },
+    #[error(transparent)]
+    Owner(Box<Foreign>),
     /// Everybody may write to it, as to /tmp: no place for keys, and not ours to close.
     #[error(
         "everybody may write to the state folder {}: name one that is for Portcullis alone",
@@ -76,17 +74,27 @@ pub(crate) fn look(state: &Path) -> Result<(), LockError> {
     if !above.is_dir() {
         return Err(make(io::ErrorKind::NotADirectory.into()));
     }
+    if is_made_up(above) {
+        return Err(make(io::ErrorKind::Unsupported.into()));
+    }
     access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| make(error.into()))
+}
+
+/// Whether a folder is the kernel's own (`/proc`, `/sys`): nobody makes anything there, whatever its mode says.
+fn is_made_up(folder: &Path) -> bool {
+    const PROC: i128 = 0x9fa0;
+    const SYSFS: i128 = 0x6265_6572;
+    rustix::fs::statfs(folder).is_ok_and(|found| [PROC, SYSFS].contains(&i128::from(found.f_type)))
 }
 
 /// The folder's mode, where it is there and may be used; `None` where it is not there.
 fn judge(state: &Path) -> Result<Option<u32>, LockError> {
+    let make = |source| LockError::Make { state: state.to_owned(), source };
     match fs::metadata(state) {
         Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
         Ok(found) => {
-            let us = rustix::process::geteuid().as_raw();
-            if found.uid() != us {
-                return Err(LockError::Owner { state: state.to_owned(), owner: found.uid(), us });
+            if let Some(foreign) = Foreign::of(state).map_err(make)? {
+                return Err(LockError::Owner(Box::new(foreign)));
             }
             if found.mode() & 0o002 != 0 {
                 return Err(LockError::Shared { state: state.to_owned() });
@@ -94,7 +102,7 @@ fn judge(state: &Path) -> Result<Option<u32>, LockError> {
             Ok(Some(found.mode()))
         }
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(LockError::Make { state: state.to_owned(), source }),
+        Err(source) => Err(make(source)),
     }
 }
 
@@ -163,6 +171,13 @@ mod tests {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
         assert!(matches!(Lock::take(folder.path()), Err(LockError::Shared { .. })));
         assert_eq!(mode(folder.path()), 0o1777);
+    }
+
+    #[test]
+    fn nothing_is_made_where_the_kernel_makes_it_all() {
+        for state in ["/proc/nope/state", "/sys/nope"] {
+            assert!(matches!(look(Path::new(state)), Err(LockError::Make { .. })), "{state}");
+        }
     }
 
     #[test]

@@ -17,9 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis_policy::{escaped, shown};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry as Metrics;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -68,14 +66,8 @@ pub(crate) struct Log {
 #[derive(Clone, Debug, Default)]
 struct Counts {
     dropped: Counter,
-    peers: Family<Kind, Counter>,
+    peers: Counter,
     debug: Arc<AtomicBool>,
-}
-
-/// What went wrong at one socket: `handshake`, `head` or `other`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
-    kind: &'static str,
 }
 
 /// The log could not be started, because another one is running in this process.
@@ -127,7 +119,7 @@ impl Log {
         );
         metrics.register(
             "portcullis_peer_faults",
-            "Sockets that failed around an exchange, by kind: handshake, head, other",
+            "What libraries told of single sockets, such as a frame of HTTP/2 that is none",
             self.counts.peers.clone(),
         );
     }
@@ -149,9 +141,6 @@ impl Counts {
     /// Series that are there from the start can be alerted on before the first one is counted.
     fn of(level: LevelFilter) -> Self {
         let counts = Self::default();
-        for kind in ["handshake", "other"] {
-            drop(counts.peers.get_or_create(&Kind { kind }));
-        }
         counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
         counts
     }
@@ -194,16 +183,12 @@ const HIDDEN: [&str; 9] = [
 /// Libraries that speak of one socket or one exchange at a time: whatever they say, a stranger may have made them say.
 const OF_PEERS: [&str; 6] = ["pingora", "h2", "hyper", "rustls", "tokio_rustls", "hickory"];
 
-/// What went wrong at one socket, where it is that; `None` where it is the program's trouble.
-fn of_a_peer(target: &str, message: &str) -> Option<Kind> {
+/// Whether it tells what went wrong at one socket, and not of the program's trouble.
+fn of_a_peer(target: &str, message: &str) -> bool {
     let crate_name = target.split("::").next().unwrap_or_default();
     let is_theirs = OF_PEERS.iter().any(|name| crate_name == *name || crate_name.starts_with("pingora_"));
     // A listener that takes no more sockets is everybody's.
-    if !is_theirs || message.starts_with("Accept() failed") {
-        return None;
-    }
-    let kind = if message.contains("handshake") { "handshake" } else { "other" };
-    Some(Kind { kind })
+    is_theirs && !message.starts_with("Accept() failed")
 }
 
 /// Writes each event as one line.
@@ -220,8 +205,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut said = Said { ours: metadata.target().starts_with(OURS), ..Said::default() };
         event.record(&mut said);
         let mut level = *metadata.level();
-        if let Some(kind) = of_a_peer(metadata.target(), &said.message) {
-            self.counts.peers.get_or_create(&kind).inc();
+        if of_a_peer(metadata.target(), &said.message) {
+            self.counts.peers.inc();
             if !self.counts.debug.load(Ordering::Relaxed) {
                 return;
             }
@@ -563,8 +548,7 @@ mod tests {
         let (said, counts) = counted(TEXT, LevelFilter::INFO, speak);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].contains("Accept() failed") && said[1].contains("the disk"), "{said:?}");
-        let count = |kind| counts.peers.get_or_create(&Kind { kind }).get();
-        assert_eq!((count("handshake"), count("other")), (1, 3));
+        assert_eq!(counts.peers.get(), 4);
         let (said, _) = counted(TEXT, LevelFilter::DEBUG, speak);
         assert_eq!(said.iter().filter(|line| line.contains(" debug ")).count(), 4, "{said:?}");
     }

@@ -7,20 +7,20 @@
 //! people where a directory is meant to say who there is, and to remove whom it would bring back.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use portcullis_policy::{AccountId, Bindings, DirectoryId, Facts, OrgId, ResourceId, Seq, Timestamp};
+use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp};
 use portcullis_proxy::LogDetail;
 use portcullis_session::Committed;
 use portcullis_store::{
     Audit, LinkDetails, NewUser, Origin, RelinkTo, SessionDetails, Store, StoreError, UserDetails, UserError,
-    UserSummary,
+    UserState, UserSummary,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::log::chain;
+use crate::order::{Order, facts};
 use crate::revocation::{NotGone, Revocation};
 
 /// Carries out orders.
@@ -29,6 +29,8 @@ pub(crate) struct Operator {
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
     pub(crate) terms: ArcSwap<Terms>,
+    /// Whether this process serves, so that somebody may be in. Else only the store is written.
+    pub(crate) serves: bool,
     /// The identity provider that is configured: where `user relink` moves links to. A reload may change it; without
     /// a configuration there is none.
     pub(crate) relink_to: ArcSwapOption<RelinkTo>,
@@ -92,15 +94,32 @@ pub(crate) struct User {
     /// What the bindings make of their groups; absent where no roles are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) roles: Option<Vec<String>>,
-    /// `active`, `inactive` (says the directory), `disabled` (says an operator) or `deleted`.
+    /// `active`, `inactive` (says the directory), `disabled` (says an operator), `deleted`, or `unused`: made under
+    /// another `provisioning`, so that nobody signs in as it.
     pub(crate) state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idp: Option<String>,
-    /// The last login, or when the account was made: RFC 3339.
-    pub(crate) used: String,
+    /// The last login: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<String>,
     /// How many live sessions an order ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<u32>,
+    /// The other accounts that bear a name of this one: an order about it is carried out on them too. A list has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<i64>,
+}
+
+impl User {
+    /// Whether anybody signs in as this account depends on whose word says who there is.
+    fn under(mut self, people: Option<People>) -> Self {
+        let is_of_directory = self.id.is_some();
+        let is_used = people.is_none_or(|people| (people != People::Login) == is_of_directory);
+        if !is_used && self.state == UserState::Active.word() {
+            self.state = "unused".to_owned();
+        }
+        self
+    }
 }
 
 /// One person, with everything that is kept of them.
@@ -111,7 +130,7 @@ pub(crate) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
     pub(crate) created: String,
-    /// Out although the directory has not heard yet that it is stored.
+    /// Out although it is not stored yet.
     pub(crate) on_hold: bool,
     pub(crate) links: Vec<Linked>,
     pub(crate) groups: Vec<InGroup>,
@@ -211,12 +230,41 @@ pub(crate) enum NotDone {
     /// The store did not answer. What takes away may or may not have been committed: it is to be repeated.
     #[error("the store did not answer: nothing is certain, so repeat it")]
     Store(#[source] StoreError),
+    /// It is not committed. Whoever it is about is out all the same, in the program that runs.
+    #[error("{}", on_hold(*accounts, *exchanges, *is_read, why))]
+    OnHold {
+        /// How many accounts bear the name.
+        accounts: usize,
+        /// How many exchanges were cut.
+        exchanges: usize,
+        /// Whether the store could say whose they are.
+        is_read: bool,
+        /// What the store did.
+        why: String,
+    },
     /// It is committed and stands, but something it cut has not gone yet.
     #[error("it stands, but not everything that was cut has ended: repeat it")]
     NotGone(#[from] NotGone),
     /// The program failed.
     #[error("the task of the order failed: {0}")]
     Failed(String),
+}
+
+fn on_hold(accounts: usize, exchanges: usize, is_read: bool, why: &str) -> String {
+    let out = match (accounts, is_read) {
+        (0, _) => "nobody of that name is in at the moment, so nobody was put out".to_owned(),
+        (_, true) => format!(
+            "the person is out all the same, on hold in the program that runs, with {exchanges} exchanges ended"
+        ),
+        (_, false) => format!(
+            "whoever of that name is in ({accounts} accounts) is out all the same, on hold in the program that runs, \
+             with {exchanges} exchanges ended"
+        ),
+    };
+    format!(
+        "the order is not stored ({why}); {out}. A restart would let them in: repeat the order once the store answers \
+         (/readyz)"
+    )
 }
 
 /// How many people one answer holds.
@@ -230,7 +278,8 @@ impl Operator {
     pub(crate) async fn users(&self, after: Option<i64>) -> Result<Users, NotDone> {
         let found = self.store.user_list(OrgId::ONLY, after.map(AccountId), A_PAGE).await;
         let policy = self.revocation.sessions().policy();
-        let shown = |user| shown(user, policy.bindings());
+        let people = self.terms.load().people;
+        let shown = |user| shown(user, policy.bindings()).under(people);
         let users: Vec<User> = found.map_err(NotDone::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
@@ -271,9 +320,11 @@ impl Operator {
         let details = self.store.user_show(OrgId::ONLY, who, now).await?;
         let sessions = self.revocation.sessions();
         let subject = details.user.directory.zip(details.user.id.clone());
-        let on_hold = subject.is_some_and(|subject| sessions.is_held(&subject));
+        let on_hold = sessions.is_held(OrgId::ONLY, details.user.account, subject.as_ref());
         let heard_after = now.plus_ms(sessions.idle_ms().saturating_neg());
-        Ok(whole(details, sessions.policy().bindings(), on_hold, heard_after))
+        let mut shown = whole(details, sessions.policy().bindings(), on_hold, heard_after);
+        shown.user = shown.user.under(self.terms.load().people);
+        Ok(shown)
     }
 
     /// Removes a person as the directory would. Where one says who there is, it would bring them back: refused.
@@ -299,10 +350,12 @@ impl Operator {
                 ));
             }
         }
-        let removing = move |store: Arc<Store>| async move {
+        let order =
+            Order { what: "a person was removed by hand", verb: "user remove", who, takes_away: true };
+        let write = move |store: Arc<Store>, who: String| async move {
             store.user_remove(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.told("a person was removed by hand", removing).await
+        order.carry_out(self, write).await
     }
 
     /// Ends every session of a person.
@@ -310,10 +363,16 @@ impl Operator {
     /// # Errors
     /// As [`disable`](Self::disable).
     pub(crate) async fn end_sessions(self: Arc<Self>, who: String) -> Result<User, NotDone> {
-        let ending = move |store: Arc<Store>| async move {
+        let order = Order {
+            what: "the sessions of a person were ended by hand",
+            verb: "user end-sessions",
+            who,
+            takes_away: true,
+        };
+        let write = move |store: Arc<Store>, who: String| async move {
             store.user_end_sessions(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.told("the sessions of a person were ended by hand", ending).await
+        order.carry_out(self, write).await
     }
 
     /// The audit, the newest first: `limit` rows before the one that `before` names.
@@ -344,10 +403,12 @@ impl Operator {
     /// # Errors
     /// [`NotDone::Unknown`], [`NotDone::Refused`] where the name names several.
     pub(crate) async fn disable(self: Arc<Self>, who: String) -> Result<User, NotDone> {
-        let order = move |store: Arc<Store>| async move {
+        let order =
+            Order { what: "a person was put out by hand", verb: "user disable", who, takes_away: true };
+        let write = move |store: Arc<Store>, who: String| async move {
             store.user_disable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.told("a person was put out by hand", order).await
+        order.carry_out(self, write).await
     }
 
     /// Takes a `disable` back.
@@ -355,10 +416,12 @@ impl Operator {
     /// # Errors
     /// As [`disable`](Self::disable).
     pub(crate) async fn enable(self: Arc<Self>, who: String) -> Result<User, NotDone> {
-        let order = move |store: Arc<Store>| async move {
+        let order =
+            Order { what: "a person was let in again by hand", verb: "user enable", who, takes_away: false };
+        let write = move |store: Arc<Store>, who: String| async move {
             store.user_enable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        self.told("a person was let in again by hand", order).await
+        order.carry_out(self, write).await
     }
 
     /// What a reference number leads to.
@@ -378,30 +441,6 @@ impl Operator {
                  the log has every one"
             ))),
         }
-    }
-
-    /// Carries out an order about one person, and tells the log: who, and what ended in how long.
-    async fn told<W>(
-        self: Arc<Self>,
-        what: &'static str,
-        write: impl FnOnce(Arc<Store>) -> W + Send + 'static,
-    ) -> Result<User, NotDone>
-    where
-        W: Future<Output = Result<Committed<UserSummary>, UserError>> + Send,
-    {
-        let (began, terms) = (Instant::now(), self.terms.load_full());
-        let policy = self.revocation.sessions().policy();
-        let (user, exchanges) = self.ordered(write).await.inspect_err(|error| {
-            if matches!(error, NotDone::NotGone(_)) {
-                tracing::error!(by = BY, "{what}, but not everything that was cut has ended: {error}");
-            }
-        })?;
-        let facts = facts(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
-        let (named, sessions) = (terms.log.user(&facts, Some(&user.name)), user.ended);
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(by = BY, user = named.as_deref(), sessions, exchanges, ms, "{what}");
-        let ended = Some(user.ended);
-        Ok(User { ended, ..shown(user, policy.bindings()) })
     }
 
     /// Commits and enforces in a task of its own, spawned before the transaction begins: an operator who gives up
@@ -427,7 +466,7 @@ impl From<UserError> for NotDone {
     fn from(error: UserError) -> Self {
         match error {
             UserError::Unknown(_) => Self::Unknown(error.to_string()),
-            UserError::Ambiguous(_) | UserError::Refused(_) | UserError::NoEntry(_) => {
+            UserError::Ambiguous { .. } | UserError::Refused(_) | UserError::NoEntry(_) => {
                 Self::Refused(error.to_string())
             }
             UserError::Store(error) => {
@@ -442,22 +481,6 @@ impl From<UserError> for NotDone {
 pub(crate) const ACTOR: &str = "cli";
 pub(crate) const BY: &str = "operator";
 
-/// What of a person a log line may name.
-fn facts(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
-    Facts {
-        account,
-        org: OrgId::ONLY,
-        user_name: None,
-        id: id.map(Into::into),
-        external_id: None,
-        subject: None,
-        email: email.map(Into::into),
-        display_name: None,
-        preferred_username: None,
-        groups: Arc::new([]),
-    }
-}
-
 /// The roles that groups give; `None` where no bindings are known.
 fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
     let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
@@ -465,7 +488,7 @@ fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
 }
 
 fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: Timestamp) -> Shown {
-    let UserDetails { user, created, links, nested, sessions } = details;
+    let UserDetails { user, created, others, links, nested, sessions } = details;
     let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
     let group = |name: &String| InGroup {
@@ -493,7 +516,7 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
         groups: user.groups.iter().map(group).collect(),
         lost: lost.collect(),
         sessions: live.map(session).collect(),
-        user: shown(user, bindings),
+        user: User { others: others.into_iter().map(|account| account.0).collect(), ..shown(user, bindings) },
     }
 }
 
@@ -511,17 +534,18 @@ fn audited(audit: Audit) -> Audited {
     }
 }
 
-fn shown(user: UserSummary, bindings: &Bindings) -> User {
+pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> User {
     User {
         roles: roles(&user.groups, bindings),
         ended: None,
+        others: user.others.iter().map(|account| account.0).collect(),
         account: user.account.0,
         id: user.id.map(|id| id.to_string()),
         name: user.name,
         display_name: user.display_name,
         state: user.state.word().to_owned(),
         idp: user.idp,
-        used: rfc3339(user.used),
+        used: user.used.map(rfc3339),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The refusals that a reference number leads back to: a ring in the store, written in batches and never waited for.
 //!
-//! At most ten a second are kept; a flood is counted, not stored.
+//! At most ten a second are kept of people whom we know, or whom an IdP or the store refused, and two of strangers: a
+//! flood is counted, not stored, and takes no record from anybody else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +12,67 @@ use portcullis_store::{Refused, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many are kept a second.
+/// How many are kept a second, of strangers and of everybody else.
 const A_SECOND: usize = 10;
+const OF_STRANGERS: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
+/// How many lines of the data plane wait to be sorted: a flood of strangers' must leave no room unread for long.
+const CROWD: usize = 256;
+
+/// Whose refusal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Somebody's who is signed in, or whom an IdP or the store did not let in.
+    Somebodys,
+    /// One that anybody can cause.
+    Anybodys,
+}
 
 /// Where refusals are handed in.
 #[derive(Clone)]
-pub(crate) struct Refusals(mpsc::Sender<Refused>);
+pub(crate) struct Refusals {
+    somebodys: mpsc::Sender<Refused>,
+    anybodys: mpsc::Sender<Refused>,
+}
 
 impl Refusals {
-    /// Starts the task that writes them.
+    /// Starts the tasks that write them.
     pub(crate) fn start(core: &tokio::runtime::Handle, store: Arc<Store>) -> Self {
-        let (send, receive) = mpsc::channel(A_SECOND);
-        core.spawn(write(store, receive));
-        Self(send)
+        let start = |most| {
+            let (send, receive) = mpsc::channel(most);
+            core.spawn(write(store.clone(), receive, most));
+            send
+        };
+        Self { somebodys: start(A_SECOND), anybodys: start(OF_STRANGERS) }
     }
 
     /// Keeps one, unless this second's are full: the log has it in any case.
-    pub(crate) fn keep(&self, reference: &str, record: String, at: Timestamp) {
+    pub(crate) fn keep(&self, reference: &str, record: String, at: Timestamp, whose: Whose) {
         let refused = Refused { org: OrgId::ONLY, reference: reference.into(), at, record };
-        if self.0.try_send(refused).is_err() {
+        if self.of(whose).try_send(refused).is_err() {
             tracing::debug!(reference, "too many refusals this second: this one is in the log alone");
+        }
+    }
+
+    fn of(&self, whose: Whose) -> &mpsc::Sender<Refused> {
+        match whose {
+            Whose::Somebodys => &self.somebodys,
+            Whose::Anybodys => &self.anybodys,
         }
     }
 
     /// Where the data plane hands in its lines that have a reference number; a full channel drops them.
     pub(crate) fn of_the_data_plane(&self, core: &tokio::runtime::Handle) -> mpsc::Sender<Line> {
-        let (send, mut lines) = mpsc::channel::<Line>(A_SECOND);
+        let (send, mut lines) = mpsc::channel::<Line>(CROWD);
         let refusals = self.clone();
         core.spawn(async move {
             while let Some(line) = lines.recv().await {
                 if let Some(reference) = &line.reference {
-                    refusals.keep(reference, line.to_record(), line.time);
+                    let whose = if line.who.is_some() { Whose::Somebodys } else { Whose::Anybodys };
+                    // No record is written that would not be kept.
+                    if refusals.of(whose).capacity() > 0 {
+                        refusals.keep(reference, line.to_record(), line.time, whose);
+                    }
                 }
             }
         });
@@ -50,10 +80,10 @@ impl Refusals {
     }
 }
 
-async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<Refused>) {
-    let mut batch = Vec::with_capacity(A_SECOND);
+async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<Refused>, most: usize) {
+    let mut batch = Vec::with_capacity(most);
     let (mut since, mut kept) = (Instant::now(), 0);
-    while refusals.recv_many(&mut batch, A_SECOND - kept).await > 0 {
+    while refusals.recv_many(&mut batch, most - kept).await > 0 {
         if since.elapsed() >= SECOND {
             (since, kept) = (Instant::now(), 0);
         }
@@ -61,7 +91,7 @@ async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<Refused>) {
         if let Err(error) = store.refused(std::mem::take(&mut batch)).await {
             tracing::warn!(%error, "refusals could not be kept: their reference numbers lead to the log alone");
         }
-        if kept >= A_SECOND {
+        if kept >= most {
             tokio::time::sleep_until(since + SECOND).await;
             (since, kept) = (Instant::now(), 0);
         }

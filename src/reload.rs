@@ -64,7 +64,11 @@ impl Started {
         Self(vec![
             ("listen", format!("{:?}", file.listen)),
             ("state", format!("{:?}", file.state)),
-            ("store", format!("{:?}", file.database)),
+            // The one in the state folder moves with it.
+            (
+                "store",
+                file.database.strip_prefix(&file.state).unwrap_or(&file.database).display().to_string(),
+            ),
             ("limits", format!("{:?}", file.limits)),
             ("log.access", format!("{:?}", file.log.access)),
             ("log.format", format!("{:?}", file.log.format)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
-use portcullis_session::{Committed, Cut, Described, Gone, Sessions, StaleAccount};
+use portcullis_session::{Committed, Cut, Described, Gone, HoldOn, Sessions, StaleAccount};
 use portcullis_store::{Store, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -110,6 +110,22 @@ impl Revocation {
                 exchanges = cut.exchanges(),
                 "sessions ended by the clock: their exchanges are cut"
             );
+        }
+    }
+
+    /// Names the holds that stand; called once a minute.
+    pub(crate) fn remind(&self) {
+        for on in self.sessions.holds() {
+            match on {
+                HoldOn::User((_, user)) => tracing::error!(
+                    %user, "on hold: a removal was not stored, and no later write on this user was committed"
+                ),
+                HoldOn::Account(_, account) => tracing::error!(
+                    account = account.0,
+                    by = crate::operator::BY,
+                    "on hold: an order was not stored, and no later one on this account was committed. Repeat it"
+                ),
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin;
 use crate::cli::{self, Exit};
-use crate::desk::{self, Desk, Strangers};
+use crate::desk::{self, Desk};
 use crate::fetch::{self, Renewable};
 use crate::ground::{self, Asked};
 use crate::health::{self, Health};
@@ -42,6 +42,7 @@ use crate::reload::{Reload, Started};
 use crate::revocation::Revocation;
 use crate::settings;
 use crate::standing::{self, StandingError};
+use crate::strangers::Strangers;
 use crate::ticks::{self, Ticks};
 
 /// How many sessions are kept in memory without an exchange.
@@ -239,6 +240,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         core: core.clone(),
         store: store.clone(),
         revocation: revocation.clone(),
+        serves: true,
         relink_to: ArcSwapOption::new(Some(settings::relink_to(file))),
         terms: ArcSwap::from_pointee(settings::terms(file)),
     });
@@ -262,7 +264,6 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         store: store.clone(),
         revocation: revocation.clone(),
         own: own.clone(),
-        desk: desk.clone(),
         metrics: metrics.clone(),
     }
     .start(stopping);

@@ -9,7 +9,6 @@ use portcullis_store::{Retention, Store};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::desk::Desk;
 use crate::log::chain;
 use crate::metrics::Metrics;
 use crate::own::Own;
@@ -33,7 +32,6 @@ pub(crate) struct Ticks {
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
     pub(crate) own: Arc<Own>,
-    pub(crate) desk: Option<Arc<Desk>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -48,9 +46,9 @@ impl Ticks {
         });
         let ticking = ticks.clone();
         every(SAVE, stop.clone(), move || ticking.clone().save());
-        let ticking = ticks.clone();
+        let revocation = ticks.revocation.clone();
         every(REMIND, stop.clone(), move || {
-            ticking.desk.iter().for_each(|desk| desk.remind());
+            revocation.remind();
             std::future::ready(())
         });
         let ticking = ticks.clone();

@@ -44,9 +44,14 @@ ROWS = [
     ], "store_failure::a_removal_that_its_client_cancels"),
     ("R6: taking away does not wait for the disk", [
         ("src/desk.rs",
-         "let (cut, mark) = self.sessions.hold(subject);",
+         "let (cut, mark) = self.sessions.hold(&HoldOn::User(subject.clone()));",
          "let (cut, mark) = (portcullis_session::Cut::default(), self.sessions.hold_mark()); let _ = subject;"),
     ], "store_failure::whoever_is_removed"),
+    ("R6: nor does an operator's order", [
+        ("src/order.rs",
+         "let holds = self.order.takes_away && self.operator.serves;",
+         "let holds = false;"),
+    ], "by_hand::an_order_that_cannot_be_stored"),
     ("R6: what takes nothing away waits", [
         ("src/desk.rs",
          "            if takes_away { tokio::time::timeout(late, &mut commit)",
@@ -102,9 +107,12 @@ ROWS = [
          "if false && !somebody_active {"),
     ], "histories::whom_a_directory_put_out"),
     ("orders by hand: an address is everybody's who has it", [
-        ("store/src/users.rs",
-         "    found.extend(by_address(tx, org, who).await?);\n",
-         "    if found.is_empty() {\n        found.extend(by_address(tx, org, who).await?);\n    }\n"),
+        ("store/src/named.rs",
+         "    found.extend(alone);\n",
+         "    if found.is_empty() {\n        found.extend(alone);\n    }\n"),
+        ("store/src/named.rs",
+         "    let others = namesakes(tx, org, first).await?;\n",
+         "    let others = Vec::new();\n    let _ = namesakes;\n"),
     ], "histories::what_an_operator_says"),
     ("R9: the clock ends sessions", [
         ("src/revocation.rs",

@@ -116,11 +116,12 @@ impl Cross<'_, '_> {
             other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         self.desk.problems.iter().any(|problem| of_it(&problem.path))
+            || self.desk.meant.iter().any(|meant| meant == path)
     }
 
     /// Provisioning says which blocks have a meaning.
     fn provisioning(&mut self, document: &Document) {
-        if self.failed("provisioning") {
+        if self.failed("provisioning") || self.failed("scim") {
             return;
         }
         let word = match document.provisioning {

@@ -16,6 +16,10 @@ pub(crate) struct Desk<'e> {
     pub(crate) warnings: Vec<Problem>,
     /// Files whose change is a change of the configuration.
     pub(crate) watched: Vec<PathBuf>,
+    /// Keys that are not there, and were meant by one that is misspelt.
+    pub(crate) meant: Vec<String>,
+    /// Where secrets stand whose command was not run.
+    pub(crate) not_run: Vec<String>,
     file: Arc<str>,
     folder: PathBuf,
 }
@@ -28,6 +32,8 @@ impl<'e> Desk<'e> {
             problems: Vec::new(),
             warnings: Vec::new(),
             watched: Vec::new(),
+            meant: Vec::new(),
+            not_run: Vec::new(),
             file: file.into(),
             folder: folder.into(),
         }

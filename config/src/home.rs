@@ -20,6 +20,7 @@ use crate::node::{Key, Node, Value};
 use crate::problem::Problems;
 use crate::read::Read;
 use crate::schema;
+use crate::secret::MasterKey;
 use crate::store::Store;
 
 /// Where a program keeps its state, and the little that an order needs beside it.
@@ -64,6 +65,7 @@ pub(crate) const IN_STATE: &str = "portcullis.db";
 /// The keys that are read; the last three help where they can be read and harm nobody where not.
 const STATE: &str = "state";
 const STORE: &str = "store";
+const KEYS: &str = "keys";
 const PROVISIONING: &str = "provisioning";
 const BINDINGS: &str = "bindings";
 const PUBLIC_URL: &str = "public_url";
@@ -90,14 +92,39 @@ pub fn home(path: &Path, state: Option<&Path>, environment: &Environment) -> Res
     }
 }
 
+/// The master key of a configuration, whatever else is wrong with the file; `None` where it names none, so that it is
+/// the state folder's.
+///
+/// # Errors
+/// [`Problems`] where the file cannot be read, or `keys` is there and its secret is not.
+pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<MasterKey>, Problems> {
+    let name = path.display().to_string();
+    let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let mut environment = environment.clone();
+    environment.read_everything();
+    let mut desk = Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment);
+    let key = match bytes_of(&whole_path) {
+        Ok(bytes) => entries(&String::from_utf8_lossy(&bytes), &mut desk).and_then(|keys| {
+            let node = the_only(&keys, KEYS, &mut desk)??;
+            MasterKey::read(node, &At::from(KEYS), &mut desk)
+        }),
+        Err(what) => desk.say_of_file(None, what, ""),
+    };
+    if desk.problems.is_empty() { Ok(key) } else { Err(Problems::new(desk.problems, &name)) }
+}
+
 const OTHERWISE: &str = "Name the state folder with --state DIR";
 
+fn entries(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
+    match Node::parse(text) {
+        Ok(Node { value: Value::Map(entries), .. }) => Some(entries),
+        Ok(_) => desk.say_of_file(None, "is not a block of keys", OTHERWISE),
+        Err(_) => lines(text, desk),
+    }
+}
+
 fn found(text: &str, named: Option<&Path>, desk: &mut Desk<'_>) -> Option<Home> {
-    let keys = match Node::parse(text) {
-        Ok(Node { value: Value::Map(entries), .. }) => entries,
-        Ok(_) => return desk.say_of_file(None, "is not a block of keys", OTHERWISE),
-        Err(_) => lines(text, desk)?,
-    };
+    let keys = entries(text, desk)?;
     let state = match named {
         Some(named) => Some(std::path::absolute(named).unwrap_or_else(|_| named.into())),
         None => match the_only(&keys, STATE, desk)? {

@@ -44,7 +44,7 @@ mod web;
 pub use certificate::Expiry;
 pub use environment::Environment;
 pub use file::{File, Provisioning};
-pub use home::{Home, HomePeople, home};
+pub use home::{Home, HomePeople, home, master_key};
 pub use http_client::HttpClient;
 pub use idps::{Claims, ClientAuth, Domains, Idp, Link, LinkTo, Oidc, Preset};
 pub use limits::Limits;

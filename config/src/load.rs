@@ -14,7 +14,7 @@ use crate::log::AccessLog;
 use crate::node::{MOST_BYTES, Node, Value};
 use crate::problem::{Problem, Problems, sort};
 use crate::read::Read;
-use crate::secret::reason;
+use crate::secret::{MasterKey, reason};
 use crate::urls::urls;
 
 /// A valid configuration and what stands around it.
@@ -29,6 +29,8 @@ pub struct Loaded {
     pub watched: Vec<PathBuf>,
     /// Where its keys stand, for problems that are found later.
     pub lines: Lines,
+    /// Secrets whose command was not run: none where a configuration is loaded to be used.
+    not_run: Vec<String>,
 }
 
 /// What a check found in a configuration that has no problem.
@@ -47,6 +49,8 @@ pub struct Checked {
     pub lines: Lines,
     /// What a start opens on this machine, beside the files that were read.
     pub opens: Opens,
+    /// Secrets whose command was not run, so that nobody knows what it prints: where they stand.
+    pub not_run: Vec<String>,
 }
 
 /// What a start opens on this machine, beside the files that a configuration is read from.
@@ -59,8 +63,8 @@ pub struct Opens {
     pub database: PathBuf,
     /// The access log, where it is a file.
     pub access_log: Option<PathBuf>,
-    /// Whether the master key is a file in the state folder.
-    pub key_in_state: bool,
+    /// The master key, where it is not the file in the state folder.
+    pub keys: Option<MasterKey>,
 }
 
 impl File {
@@ -73,7 +77,7 @@ impl File {
                 AccessLog::File(path) => Some(path.clone()),
                 AccessLog::Stdout | AccessLog::Off => None,
             },
-            key_in_state: self.keys.is_none(),
+            keys: self.keys.clone(),
         }
     }
 }
@@ -119,9 +123,9 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 
 impl Checked {
     fn of(loaded: Loaded) -> Self {
-        let Loaded { file, warnings, watched, lines } = loaded;
+        let Loaded { file, warnings, watched, lines, not_run } = loaded;
         let issuer = file.idp.oidc.issuer.as_str().to_owned();
-        Self { warnings, watched, urls: urls(&file), issuer, lines, opens: file.opens() }
+        Self { warnings, watched, urls: urls(&file), issuer, lines, opens: file.opens(), not_run }
     }
 }
 
@@ -157,11 +161,11 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
             Err(what) => desk.say_of_file(None, what, ""),
         },
     };
-    let Desk { mut problems, mut warnings, watched, .. } = desk;
+    let Desk { mut problems, mut warnings, watched, not_run, .. } = desk;
     match file {
         Some((file, root)) if problems.is_empty() => {
             sort(&mut warnings, &name);
-            Ok(Loaded { file, warnings, watched, lines: Lines::new(&name, root) })
+            Ok(Loaded { file, warnings, watched, lines: Lines::new(&name, root), not_run })
         }
         _ => {
             problems.dedup();

@@ -206,6 +206,12 @@ impl<'n> Fields<'n> {
             } else if key.name == "<<" {
                 desk.say_on(key.line, &at, "merge keys are not read here", "Write the keys out");
             } else {
+                // The one that was meant, if it stands nowhere else: nothing is concluded from its absence.
+                if let Some(meant) = nearest::nearest(&key.name, known.iter().copied())
+                    && map.iter().all(|(other, _)| other.name != meant)
+                {
+                    desk.meant.push(fields.at.key(meant).to_string());
+                }
                 desk.say_on(key.line, &at, "no such key", unknown(&key.name, known, &at));
             }
         }
@@ -220,7 +226,7 @@ impl<'n> Fields<'n> {
             None if default.is_some() => None,
             None => {
                 let nothing = T::nothing();
-                if nothing.is_none() && !self.refused {
+                if nothing.is_none() && !self.refused && !desk.meant.contains(&at.to_string()) {
                     desk.say_on(self.block.line, &at, "missing", format!("Write {}", T::WANTED));
                 }
                 nothing

@@ -71,7 +71,9 @@ impl Secret {
             desk.watch(path);
         }
         let yielded = match (reference, desk.environment.reach()) {
-            (_, Reach::TextOnly) | (Reference::Run(_), Reach::NoCommands) => {
+            (_, Reach::TextOnly) => return Some(Self(Zeroizing::new(String::new()))),
+            (Reference::Run(_), Reach::NoCommands) => {
+                desk.not_run.push(at.to_string());
                 return Some(Self(Zeroizing::new(String::new())));
             }
             (Reference::Env(name), _) => from_variable(name, desk),
@@ -124,6 +126,11 @@ impl JsonSchema for Secret {
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
+    /// Whether it was read: not where secrets, or commands, are left alone.
+    pub fn is_read(&self) -> bool {
+        *self.0 != [0; 32]
+    }
+
     /// The key itself; keep it short-lived.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0

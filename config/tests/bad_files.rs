@@ -642,6 +642,9 @@ fn a_product_that_could_let_nobody_in() {
 fn one_slip_is_one_problem() {
     for (from, to, key) in [
         ("provisioning: none", "provisioning: off", "provisioning"),
+        ("provisioning: none", "provisionning: none", "provisionning"),
+        ("public_url:", "pubic_url:", "pubic_url"),
+        ("      client_id:", "      clientid:", "idps.okta.oidc.clientid"),
         ("provisioning: none", "provisioning: invted\nlisten: { scim: '0.0.0.0:9' }", "provisioning"),
         ("provisioning: none", "provisioning: jit\nheaders: { user: userName }", "provisioning"),
         (

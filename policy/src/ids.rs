@@ -10,6 +10,8 @@ pub struct OrgId(pub u32);
 impl OrgId {
     /// The organization of a configuration that names none.
     pub const ONLY: OrgId = OrgId(1);
+    /// None: what concerns the whole deployment stands under it.
+    pub const DEPLOYMENT: OrgId = OrgId(0);
 }
 
 /// An app: one public URL and where it goes. A session belongs to one app.

@@ -149,12 +149,16 @@ impl Sink {
     }
 }
 
+/// A log that is made here is its owner's, and its group may read it: it has names and addresses.
+const MODE: u32 = 0o640;
+
 /// Opens a file for appending. One that is a pipe must have its reader already: to wait for one could take for ever.
 fn open(path: &Path) -> Result<File, LogError> {
     let fault = |cause| LogError::Open(path.into(), cause);
     let waits_not = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file =
-        OpenOptions::new().create(true).append(true).custom_flags(waits_not).open(path).map_err(fault)?;
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(MODE).custom_flags(waits_not);
+    let file = options.open(path).map_err(fault)?;
     // Written to it is with waiting, by a thread that may wait.
     let flags = fcntl_getfl(&file).map_err(|cause| fault(cause.into()))?;
     fcntl_setfl(&file, flags - OFlags::NONBLOCK).map_err(|cause| fault(cause.into()))?;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use portcullis_policy::{
-    AccountId, Change, Generation, OnChange, OrgId, Pass, Policy, Principal, RulesVersion, Seq, SessionHash,
-    Timestamp,
+    AccountId, Change, Facts, Generation, OnChange, OrgId, Pass, Policy, Principal, RulesVersion, Seq,
+    SessionHash, Timestamp,
 };
 use slab::Slab;
 
@@ -135,6 +135,11 @@ impl State {
             }
             _ => Err(self.staled),
         }
+    }
+
+    /// What it was last described as, current or not.
+    pub(crate) fn facts(&self) -> Option<Arc<Facts>> {
+        self.principal.as_ref().map(|principal| principal.facts().clone())
     }
 
     /// Described, but without a name to give to the application.

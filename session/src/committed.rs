@@ -36,6 +36,17 @@ impl<T> Committed<T> {
         self.takes_away
     }
 
+    /// This write and one behind it as one.
+    pub fn and_with<U, V>(mut self, later: Committed<U>, shape: impl FnOnce(T, U) -> V) -> Committed<V> {
+        self.changes.extend(later.changes);
+        Committed {
+            value: shape(self.value, later.value),
+            changes: self.changes,
+            seq: self.seq.max(later.seq),
+            takes_away: self.takes_away || later.takes_away,
+        }
+    }
+
     /// Another value under the same seal.
     pub fn map<U>(self, shape: impl FnOnce(T) -> U) -> Committed<U> {
         Committed {

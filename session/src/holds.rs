@@ -1,16 +1,27 @@
-//! Holds: people whose removal could not be stored yet (R6). Taking away never waits for the disk.
+//! Holds: people whose removal, by a directory or an operator, could not be stored yet (R6). Taking away never waits
+//! for the disk.
 
 use std::collections::HashMap;
 
-use portcullis_policy::{DirectoryId, ResourceId};
+use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId};
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
-/// The SCIM User that a hold is on.
+/// A SCIM User.
 pub type Subject = (DirectoryId, ResourceId);
 
+/// Whom a hold is on. Each ends by the word that set it: a directory's by a later write on the user, an operator's by a
+/// later order on the account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HoldOn {
+    /// By a directory.
+    User(Subject),
+    /// By an operator.
+    Account(OrgId, AccountId),
+}
+
 /// A moment in the order of holds. Taken before a transaction begins: only holds set before it end with its commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldMark(u64);
 
 /// The table of the process. Nothing was acknowledged for what stands here, so it ends with the process.
@@ -24,13 +35,18 @@ pub(crate) struct Holds {
 #[derive(Debug, Default)]
 struct Table {
     last: u64,
-    held: HashMap<Subject, u64>,
+    held: HashMap<HoldOn, u64>,
 }
 
 impl Holds {
-    pub(crate) fn stands(&self, of: Option<&Subject>) -> bool {
-        self.standing.load(Ordering::Acquire) > 0
-            && of.is_some_and(|of| self.table.lock().held.contains_key(of))
+    /// Whether one stands on an account, or on the user behind it.
+    pub(crate) fn stands(&self, org: OrgId, account: AccountId, user: Option<&Subject>) -> bool {
+        if self.standing.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let held = &self.table.lock().held;
+        held.contains_key(&HoldOn::Account(org, account))
+            || user.is_some_and(|user| held.contains_key(&HoldOn::User(user.clone())))
     }
 
     /// The moment now.
@@ -39,7 +55,7 @@ impl Holds {
     }
 
     /// Sets or renews a hold; the mark ends it where its own transaction commits late.
-    pub(crate) fn set(&self, of: Subject) -> HoldMark {
+    pub(crate) fn set(&self, of: HoldOn) -> HoldMark {
         let mut table = self.table.lock();
         table.last += 1;
         let number = table.last;
@@ -49,7 +65,7 @@ impl Holds {
     }
 
     /// Ends the hold if it was set before `mark`, or is the one that `mark` names.
-    pub(crate) fn end(&self, of: &Subject, mark: HoldMark) {
+    pub(crate) fn end(&self, of: &HoldOn, mark: HoldMark) {
         let mut table = self.table.lock();
         if table.held.get(of).is_some_and(|number| *number <= mark.0) {
             table.held.remove(of);
@@ -57,7 +73,7 @@ impl Holds {
         }
     }
 
-    pub(crate) fn all(&self) -> Vec<Subject> {
+    pub(crate) fn all(&self) -> Vec<HoldOn> {
         self.table.lock().held.keys().cloned().collect()
     }
 }

@@ -26,7 +26,7 @@ mod waiting;
 pub use cleared::{Cleared, Cut, Gone};
 pub use committed::Committed;
 pub use enrolment::{Cold, Enrolment};
-pub use holds::{HoldMark, Subject};
+pub use holds::{HoldMark, HoldOn, Subject};
 pub use inflight::{Ended, InFlight, Watch};
 pub use registry::{Holder, StaleAccount};
 pub use session::{Described, Session, Stored, StoredSession};

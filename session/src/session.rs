@@ -179,7 +179,8 @@ impl Session {
         if birth.generation < state.generation || passed {
             return Some(Ended::Revoked);
         }
-        self.holder.shared.holds.stands(state.resource.as_ref()).then_some(Ended::OnHold)
+        let holds = &self.holder.shared.holds;
+        holds.stands(self.org(), self.account(), state.resource.as_ref()).then_some(Ended::OnHold)
     }
 
     /// What the clock says against it (R9).

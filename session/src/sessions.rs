@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
-use portcullis_policy::{AccountId, AppId, Change, OrgId, Pass, Policy, Scope, SessionHash, Timestamp};
+use portcullis_policy::{
+    AccountId, AppId, Change, Facts, OrgId, Pass, Policy, Scope, SessionHash, Timestamp,
+};
 
-use crate::account::{Doomed, State};
+use crate::account::{Account, Doomed, State};
 use crate::cache::Cache;
-use crate::holds::{HoldMark, Subject};
+use crate::holds::{HoldMark, HoldOn, Subject};
 use crate::registry::{Holder, Shared, StaleAccount};
 use crate::session::{Described, Session, Stored};
 use crate::sync::Ordering;
@@ -160,27 +162,41 @@ impl Sessions {
 
     /// Takes somebody out whose removal could not be stored. The mark ends the hold where the same transaction still
     /// commits.
-    pub fn hold(&self, of: &Subject) -> (Cut, HoldMark) {
+    pub fn hold(&self, of: &HoldOn) -> (Cut, HoldMark) {
         let mark = self.shared.holds.set(of.clone());
         let mut cut = Cut::default();
-        self.visit(self.shared.all(|_| true), &mut cut, |state| {
-            if state.resource.as_ref() == Some(of) { state.scan() } else { Doomed::default() }
-        });
+        match of {
+            HoldOn::User(user) => self.visit(self.shared.all(|_| true), &mut cut, |state| {
+                if state.resource.as_ref() == Some(user) { state.scan() } else { Doomed::default() }
+            }),
+            HoldOn::Account(org, account) => {
+                let is_meant = |one: &Account| (one.org, one.id) == (*org, *account);
+                self.visit(self.shared.all(is_meant), &mut cut, State::scan);
+            }
+        }
         (cut, mark)
     }
 
-    /// Ends a hold: a write on the user committed whose transaction began at `began`, after the hold.
-    pub fn end_hold(&self, of: &Subject, began: HoldMark) {
+    /// Ends a hold: a write of the same kind of word committed whose transaction began at `began`, after the hold.
+    pub fn end_hold(&self, of: &HoldOn, began: HoldMark) {
         self.shared.holds.end(of, began);
     }
 
-    /// Whether a hold stands.
-    pub fn is_held(&self, of: &Subject) -> bool {
-        self.shared.holds.stands(Some(of))
+    /// Whether a hold stands on an account, or on the user behind it.
+    pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&Subject>) -> bool {
+        self.shared.holds.stands(org, account, user)
+    }
+
+    /// The accounts in memory whose person is meant.
+    pub fn accounts(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<(OrgId, AccountId)> {
+        let accounts = self.shared.all(|_| true).into_iter().map(|holder| holder.account.clone());
+        let meant =
+            accounts.filter(|account| account.state.lock().facts().is_some_and(|facts| is_meant(&facts)));
+        meant.map(|account| (account.org, account.id)).collect()
     }
 
     /// The holds that stand.
-    pub fn holds(&self) -> Vec<Subject> {
+    pub fn holds(&self) -> Vec<HoldOn> {
         self.shared.holds.all()
     }
 

@@ -15,7 +15,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use portcullis_policy::{AppId, Change, Generation, OrgId, SessionHash};
-use portcullis_session::{InFlight, Session, Sessions};
+use portcullis_session::{HoldOn, InFlight, Session, Sessions};
 use world::{
     ALICE, HASH, IDLE_MS, NOW, decide, decide_for, described, half_public, policy, policy_of, stored, subject,
 };
@@ -238,12 +238,12 @@ fn a_hold_and_a_cold_request() {
             let world = world.clone();
             move || world.request(None, "/")
         });
-        let (cut, mark) = world.sessions.hold(&subject(ALICE));
+        let (cut, mark) = world.sessions.hold(&HoldOn::User(subject(ALICE)));
         drop(block_on(world.sessions.cleared(cut)));
         assert!(!world.serving.load(Ordering::SeqCst), "served while held");
         world.nobody_gets_in(None);
         client.join().unwrap();
-        world.sessions.end_hold(&subject(ALICE), mark);
+        world.sessions.end_hold(&HoldOn::User(subject(ALICE)), mark);
         assert!(world.load(&InFlight::new()).is_some(), "the hold stays for ever");
     });
 }

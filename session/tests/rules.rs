@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use portcullis_policy::{Allow, AppId, Change, Generation, OrgId, Scope, SessionHash};
-use portcullis_session::{Cleared, Described, Ended, Enrolment, InFlight, Session, Sessions, Stranger};
+use portcullis_session::{
+    Cleared, Described, Ended, Enrolment, HoldOn, InFlight, Session, Sessions, Stranger,
+};
 use world::{
     ALICE, HASH, IDLE_MS, NOW, decide, decide_for, described, half_public, policy, policy_of, stored, subject,
 };
@@ -241,14 +243,33 @@ fn a_hold_ends_with_a_write_that_began_after_it_and_with_no_other() {
     let exchange = InFlight::new();
     let session = load(&sessions, &exchange).session().clone();
     let before = sessions.hold_mark();
-    let (cut, own) = sessions.hold(&subject(ALICE));
+    let (cut, own) = sessions.hold(&HoldOn::User(subject(ALICE)));
     drop(cut);
     let after = sessions.hold_mark();
-    sessions.end_hold(&subject(ALICE), before);
+    sessions.end_hold(&HoldOn::User(subject(ALICE)), before);
     assert_eq!(enter(&session), Some(Ended::OnHold), "a write that began before the hold ends it");
     assert_eq!(own, after);
-    sessions.end_hold(&subject(ALICE), after);
+    sessions.end_hold(&HoldOn::User(subject(ALICE)), after);
     assert_eq!(enter(&session), None);
+}
+
+#[test]
+fn an_operators_hold_is_on_the_account_and_a_directorys_write_does_not_end_it() {
+    let sessions = sessions();
+    let exchange = InFlight::new();
+    let enrolment = load(&sessions, &exchange);
+    stand(&enrolment, "/");
+    assert_eq!(sessions.accounts(|facts| facts.account == ALICE), [(OrgId::ONLY, ALICE)]);
+    assert_eq!(sessions.accounts(|_| false), []);
+    let held = HoldOn::Account(OrgId::ONLY, ALICE);
+    let (cut, mark) = sessions.hold(&held);
+    assert_eq!((cut.exchanges(), exchange.reason()), (1, Some(Ended::OnHold)));
+    drop(cut);
+    sessions.end_hold(&HoldOn::User(subject(ALICE)), mark);
+    assert_eq!(enter(enrolment.session()), Some(Ended::OnHold));
+    assert!(sessions.is_held(OrgId::ONLY, ALICE, None));
+    sessions.end_hold(&held, mark);
+    assert_eq!(enter(enrolment.session()), None);
 }
 
 #[test]
@@ -334,7 +355,7 @@ fn nobodys_removal_touches_a_stranger() {
     let stranger = stranger(&sessions, "/pub/live", &exchange).unwrap();
     let all = [Change::Out(ALICE, Generation(1)), Change::Epoch(Scope::Deployment, 1)];
     drop(sessions.apply(&all));
-    drop(sessions.hold(&subject(ALICE)));
+    drop(sessions.hold(&HoldOn::User(subject(ALICE))));
     assert_eq!((exchange.reason(), sessions.figures().strangers), (None, 1));
     drop(stranger);
     assert_eq!(sessions.figures().strangers, 0);

@@ -55,7 +55,8 @@ ROWS = [
     ("R1 one object a person", "registry.rs",
      "            shard.entry(id).or_insert_with(", "            { shard.remove(&id); &mut shard }.entry(id).or_insert_with("),
     ("R6 a hold is looked at", "session.rs",
-     "self.holder.shared.holds.stands(state.resource.as_ref()).then_some(Ended::OnHold)", "None"),
+     "holds.stands(self.org(), self.account(), state.resource.as_ref()).then_some(Ended::OnHold)",
+     "{ let _ = holds; None }"),
     ("R8 what is no longer allowed is cut", "account.rs",
      "                _ => Some(Ended::Forbidden),", "                _ => None,"),
 ]

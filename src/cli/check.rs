@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use clap::Args;
-use portcullis_config::{Checked, Environment, Problems};
-use portcullis_policy::OrgId;
+use portcullis_config::{Checked, Environment, Problem, Problems};
+use portcullis_policy::{OrgId, Timestamp};
 
 use super::{Exit, config_path, print, table, tell};
+use crate::foreign::Foreign;
 use crate::ground::{self, Asked};
+use crate::keyring::{self, MASTER};
 
 /// Checks a configuration.
 #[derive(Args, Clone, Copy, Debug)]
@@ -28,7 +30,8 @@ impl Check {
             Ok((path, checked)) => {
                 let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
                 if !self.text_only {
-                    let found = ground::look(&checked.lines, &checked.opens, Asked::ByCheck);
+                    let mut found = ground::look(&checked.lines, &checked.opens, Asked::ByCheck);
+                    found.problems.extend(master_key(&checked));
                     if let Some(problems) = Problems::of(found.problems) {
                         return tell(&problems);
                     }
@@ -43,8 +46,12 @@ impl Check {
                     1 => " 1 warning.".to_owned(),
                     more => format!(" {more} warnings."),
                 };
+                let not_run = match checked.not_run.as_slice() {
+                    [] => String::new(),
+                    some => format!(" Commands are not run here, so not looked at: {}.", some.join(", ")),
+                };
                 print(&format!(
-                    "{path}: fine. Shape: beside (one app, SQLite on a disk of its own).{count}\n"
+                    "{path}: fine. Shape: beside (one app, SQLite on a disk of its own).{count}{not_run}\n"
                 ));
                 Exit::Fine
             }
@@ -53,11 +60,30 @@ impl Check {
     }
 }
 
-/// People whom the database links through an identity provider that the file does not configure. Read only, and only
-/// by the folder's owner; where there is no database, or it cannot be read, there is nothing to say.
+/// Whether the database may be looked at: read only, and only by the folder's owner. Where there is none, or it cannot
+/// be read, there is nothing to say.
+fn has_database(checked: &Checked) -> bool {
+    matches!(Foreign::of(&checked.opens.state), Ok(None)) && checked.opens.database.exists()
+}
+
+/// A master key that is missing, or is not the database's: nothing would start.
+fn master_key(checked: &Checked) -> Option<Problem> {
+    let opens = &checked.opens;
+    if !has_database(checked) || opens.keys.as_ref().is_some_and(|keys| !keys.is_read()) {
+        return None;
+    }
+    // One that cannot be used was told already.
+    let keys = keyring::read(opens.keys.as_ref(), &opens.state).ok()?;
+    let looking = portcullis_store::keys_fault_in(&opens.database, keys.as_ref(), Timestamp::now());
+    let fault = super::reach::runtime().ok()?.block_on(looking).ok()??;
+    let key = if opens.keys.is_some() { "keys" } else { "state" };
+    let missing = if keys.is_none() { format!("{MASTER} is missing. ") } else { String::new() };
+    Some(checked.lines.problem(key, format!("{missing}{fault}"), ""))
+}
+
+/// People whom the database links through an identity provider that the file does not configure.
 fn stranded(path: &str, checked: &Checked) -> Vec<String> {
-    if !matches!(super::home::Foreign::of(&checked.opens.state), Ok(None)) || !checked.opens.database.exists()
-    {
+    if !has_database(checked) {
         return Vec::new();
     }
     let Ok(runtime) = super::reach::runtime() else { return Vec::new() };

@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use portcullis_config::{Environment, File};
+use portcullis_config::{Environment, Home, MasterKey};
 use portcullis_keys::{Keyring, Random};
-use portcullis_policy::Timestamp;
+use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, Timestamp, UserFrom};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Origin, Replaced, Store, StoreError};
 
+use super::home::Named;
 use super::reach::{self, ReachError};
 use super::{Exit, complain, config_path, print, table, tell};
 use crate::keyring::{self, MASTER};
 use crate::lock::{Lock, LockError};
 use crate::revocation::{NotGone, Revocation};
-use crate::settings;
 
 /// What to do with the master key.
 #[derive(Debug, Subcommand)]
@@ -29,6 +29,8 @@ pub(crate) enum Keys {
 /// Puts another master key in the place of the one from before.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Replace {
+    #[command(flatten)]
+    named: Named,
     /// The file of the key from before: with it every bar keeps its meaning, and only sessions end.
     #[arg(long, value_name = "FILE")]
     former: Option<PathBuf>,
@@ -76,15 +78,22 @@ enum KeysNotReplaced {
 impl Keys {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         let Self::Replace(replace) = self;
-        let loaded =
-            config_path(config).and_then(|path| portcullis_config::load(&path, &Environment::system()));
-        let file = match loaded {
-            Ok(loaded) => loaded.file,
-            Err(problems) => return tell(&problems),
+        // What is wrong elsewhere in the configuration is no matter: this is done when something is wrong.
+        let place = replace.named.home(config).and_then(|home| {
+            let keys = match (config, &replace.named) {
+                (None, named) if named.is_said() => Ok(None),
+                _ => config_path(config)
+                    .and_then(|path| portcullis_config::master_key(&path, &Environment::system())),
+            };
+            keys.map(|keys| (home, keys)).map_err(|problems| tell(&problems))
+        });
+        let (home, keys) = match place {
+            Ok(place) => place,
+            Err(exit) => return exit,
         };
         let done = reach::runtime().map_err(KeysNotReplaced::from).and_then(|runtime| {
             runtime.block_on(async {
-                let done = replace.replace(&file).await?;
+                let done = replace.replace(&home, keys.as_ref()).await?;
                 print(&told(&done, replace.apply));
                 Ok(())
             })
@@ -94,23 +103,28 @@ impl Keys {
 }
 
 impl Replace {
-    async fn replace(&self, file: &File) -> Result<Replaced, KeysNotReplaced> {
-        if !file.database.try_exists().unwrap_or(true) {
-            return Err(KeysNotReplaced::NoDatabase(file.database.clone()));
+    async fn replace(&self, home: &Home, keys: Option<&MasterKey>) -> Result<Replaced, KeysNotReplaced> {
+        if !home.database.try_exists().unwrap_or(true) {
+            return Err(KeysNotReplaced::NoDatabase(home.database.clone()));
         }
-        let _lock = Lock::take(&file.state)?;
-        let store = Arc::new(Store::open(&file.database, Arc::new(Schemas::core())).await?);
-        let done = self.replace_in(file, &store).await;
+        let _lock = Lock::take(&home.state)?;
+        let store = Arc::new(Store::open(&home.database, Arc::new(Schemas::core())).await?);
+        let done = self.replace_in(home, keys, &store).await;
         store.close().await;
         done
     }
 
-    async fn replace_in(&self, file: &File, store: &Arc<Store>) -> Result<Replaced, KeysNotReplaced> {
+    async fn replace_in(
+        &self,
+        home: &Home,
+        keys: Option<&MasterKey>,
+        store: &Arc<Store>,
+    ) -> Result<Replaced, KeysNotReplaced> {
         let (now, mut random) = (Timestamp::now(), Random::system());
         if !store.has_keys().await? {
             return Err(KeysNotReplaced::Unused);
         }
-        let keys = keyring::read(file)?;
+        let keys = keyring::read(keys, &home.state)?;
         if let Some(keys) = &keys {
             match store.use_keys(keys, &mut random, now).await {
                 Ok(()) => return Err(KeysNotReplaced::Fits),
@@ -131,12 +145,14 @@ impl Replace {
         }
         let keys = match keys {
             Some(keys) => keys,
-            None => Keyring::load_or_create(&file.state.join(MASTER), &mut random)?,
+            None => Keyring::load_or_create(&home.state.join(MASTER), &mut random)?,
         };
         let origin = Origin::of("cli");
         let done = store.replace_keys(former.as_ref(), &keys, &mut random, &origin, now).await?;
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
-        let sessions = Sessions::new(0, i64::MAX, settings::policy(file, 0));
+        let identity = IdentityHeaders { user: UserFrom::UserName };
+        let policy = Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity);
+        let sessions = Sessions::new(0, i64::MAX, Arc::new(policy));
         Ok(Revocation::new(sessions, store.clone()).enforce(done).await?)
     }
 }

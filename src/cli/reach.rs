@@ -26,8 +26,8 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
 
-use super::home::Foreign;
 use crate::admin::{self, Failure, SOCKET};
+use crate::foreign::Foreign;
 use crate::lock::{Lock, LockError};
 use crate::operator::{Operator, People, Terms};
 use crate::revocation::Revocation;
@@ -163,6 +163,7 @@ impl Reach {
             core: Handle::current(),
             store: store.clone(),
             revocation: Revocation::new(Sessions::new(0, IDLE_MS, policy), store.clone()),
+            serves: false,
             relink_to: ArcSwapOption::empty(),
             terms: ArcSwap::from_pointee(Terms {
                 people: home.people.map(people),

@@ -167,20 +167,23 @@ impl Who {
     fn disable(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "disable")?;
         let (name, ended) = (seen(&user.name), ended(&user));
-        print(&format!("{name} is out: {ended}, and no login is accepted.\n"));
+        print(&format!("{name} is out: {ended}, and no login is accepted.\n{}", also(&user)));
         Ok(())
     }
 
     fn remove(self, home: &Home) -> Result<(), ReachError> {
         let user: Found = self.order(home, Method::DELETE, "")?;
         let (name, ended) = (seen(&user.name), ended(&user));
-        print(&format!("{name} is removed: {ended}, and whoever signed in as them is kept out.\n"));
+        print(&format!(
+            "{name} is removed: {ended}, and whoever signed in as them is kept out.\n{}",
+            also(&user)
+        ));
         Ok(())
     }
 
     fn end_sessions(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "end-sessions")?;
-        print(&format!("{}: {}.\n", seen(&user.name), ended(&user)));
+        print(&format!("{}: {}.\n{}", seen(&user.name), ended(&user), also(&user)));
         Ok(())
     }
 
@@ -193,6 +196,7 @@ impl Who {
                 format!("{name} is not disabled any more, but stays out: {state}, says the directory.\n")
             }
         });
+        print(&also(&user));
         Ok(())
     }
 
@@ -216,6 +220,16 @@ fn ended(user: &Found) -> String {
     }
 }
 
+/// On which other accounts the order was carried out; nothing where there are none.
+fn also(user: &Found) -> String {
+    let names: Vec<String> = user.others.iter().map(|account| format!("account:{account}")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!("So is {one}, which bears the same name.\n"),
+        _ => format!("So are {}, which bear the same name.\n", names.join(" and ")),
+    }
+}
+
 /// Everything of a person, a line each.
 fn told(shown: &Shown) -> String {
     let Shown { user, email, created, on_hold, links, groups, lost, sessions } = shown;
@@ -231,13 +245,19 @@ fn told(shown: &Shown) -> String {
     let whose = match user.state.as_str() {
         "inactive" | "deleted" => ", says the directory",
         "disabled" => ", says an operator: portcullis user enable takes it back",
+        "unused" => ": made under another provisioning, and nobody signs in as it now",
         _ => "",
     };
     say("state:", format!("{}{whose}", user.state));
     if *on_hold {
         say("", "on hold: a removal was read, and the store could not write it down yet".to_owned());
     }
-    say("made:", format!("{created}, last login {}", user.used));
+    for account in &user.others {
+        say("", format!("account:{account} bears the same name: an order about one is about both"));
+    }
+    let last =
+        user.used.as_ref().map_or_else(|| "never signed in".to_owned(), |used| format!("last login {used}"));
+    say("made:", format!("{created}, {last}"));
     let mut list = |name: &str, none: &str, lines: Vec<String>| {
         let lines = if lines.is_empty() { vec![none.to_owned()] } else { lines };
         for (at, line) in lines.into_iter().enumerate() {
@@ -285,11 +305,11 @@ fn told(shown: &Shown) -> String {
 
 fn listed(users: &[Found]) -> String {
     let head =
-        ["ACCOUNT", "NAME", "STATE", "ROLES", "LAST USED", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
+        ["ACCOUNT", "NAME", "STATE", "ROLES", "LAST LOGIN", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), seen);
     let line = |user: &Found| {
         let account = format!("account:{}", user.account);
-        let (name, state, used) = (seen(&user.name), user.state.clone(), user.used.clone());
+        let (name, state, used) = (seen(&user.name), user.state.clone(), or_dash(&user.used));
         let roles = user.roles.as_ref().filter(|roles| !roles.is_empty()).map(|roles| roles.join(","));
         let (roles, idp) = (or_dash(&roles), or_dash(&user.idp));
         [account, name, state, roles, used, idp, or_dash(&user.display_name), or_dash(&user.id)]
@@ -315,8 +335,9 @@ mod tests {
             roles: Some(vec!["member".into(), "billing".into()]),
             state: "disabled".into(),
             idp: Some("okta".into()),
-            used: "2026-01-31T17:00:00Z".into(),
+            used: Some("2026-01-31T17:00:00Z".into()),
             ended: None,
+            others: Vec::new(),
         }
     }
 
@@ -368,7 +389,7 @@ mod tests {
         let user = mallory();
         assert_eq!(
             listed(std::slice::from_ref(&user)),
-            "ACCOUNT    NAME              STATE     ROLES           LAST USED             IDP   DISPLAY NAME  ID\n\
+            "ACCOUNT    NAME              STATE     ROLES           LAST LOGIN            IDP   DISPLAY NAME  ID\n\
              account:7  mallory\\u{1b}[2J  disabled  member,billing  2026-01-31T17:00:00Z  okta  M. Allory     -\n"
         );
         let line = lines(&[user]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use portcullis_keys::{Purpose, Random, sha256};
-use portcullis_policy::{OrgId, Timestamp};
+use portcullis_policy::{OrgId, Timestamp, shown};
 use portcullis_proxy::Visitor;
 use portcullis_sso::{Answer, Ask, Assertion, Class, HINT, Pending};
 use portcullis_store::{NewSession, Origin, SignInError};
@@ -30,6 +30,8 @@ pub(crate) struct NotIn {
     pub(crate) text: String,
     /// What the person can do about it.
     pub(crate) told: Told,
+    /// What the IdP calls whoever it is, as far as it was verified and may be written down.
+    pub(crate) subject: Option<String>,
 }
 
 /// What a person who is not let in is told, beside the reference number.
@@ -53,7 +55,7 @@ impl From<portcullis_sso::Refusal> for NotIn {
             _ if refusal.passes => Told::TryAgain,
             _ => Told::Refused,
         };
-        Self { reason: refusal.class.word(), text, told }
+        Self { reason: refusal.class.word(), text, told, subject: None }
     }
 }
 
@@ -62,7 +64,7 @@ impl From<SignInError> for NotIn {
         match error {
             SignInError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
-                Self { reason: refusal.word(), text, told: Told::Refused }
+                Self { reason: refusal.word(), text, told: Told::Refused, subject: None }
             }
             SignInError::Store(error) => Self::store(&error),
         }
@@ -83,13 +85,13 @@ impl From<Enough> for NotIn {
                  are people behind one proxy, see that trusted_proxies names it",
             ),
         };
-        Self { reason, text: text.to_owned(), told: Told::TryAgain }
+        Self { reason, text: text.to_owned(), told: Told::TryAgain, subject: None }
     }
 }
 
 impl NotIn {
     fn store(error: &dyn std::fmt::Display) -> Self {
-        Self { reason: STORE, text: format!("{error}"), told: Told::Unavailable }
+        Self { reason: STORE, text: format!("{error}"), told: Told::Unavailable, subject: None }
     }
 }
 
@@ -128,7 +130,7 @@ impl Own {
             if self.who(visitor).await.is_some() {
                 return redirect(way);
             }
-            let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor);
+            let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
             return self.page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
         let mut random = Random::system();
@@ -147,7 +149,7 @@ impl Own {
             }
             Err(refusal) => {
                 let refusal = NotIn { told: Told::IdpDown, ..NotIn::from(refusal) };
-                self.not_in(site, refusal, way, visitor)
+                self.not_in(site, refusal, way, visitor, None)
             }
         }
     }
@@ -198,14 +200,16 @@ impl Own {
             is_form.then_some(request.body()),
         ) {
             Ok(answer) => answer,
-            Err(refusal) => return self.not_in(site, refusal.into(), "", visitor),
+            Err(refusal) => return self.not_in(site, refusal.into(), "", visitor, None),
         };
         let mut flows = Flows::of(request.headers(), &self.keys, visitor.app);
         let Some((cookie, pending)) = answer.state().and_then(|state| flows.take(state)) else {
             return self.without_flow(site, request, &answer, visitor, now).await;
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
-        let done = self.clone().admit(site.clone(), pending, answer, visitor.clone(), now).await;
+        // The number that the log, the audit and a page call this login by.
+        let reference = Random::system().reference();
+        let done = self.clone().admit(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
                 let mut response = redirect(&return_to);
@@ -215,7 +219,7 @@ impl Own {
                 }
                 response
             }
-            Err(refusal) => self.not_in(site, refusal, &return_to, visitor),
+            Err(refusal) => self.not_in(site, refusal, &return_to, visitor, Some(reference)),
         };
         if let Some(removal) = flows::removal(&cookie) {
             response.headers_mut().append(header::SET_COOKIE, removal);
@@ -230,6 +234,7 @@ impl Own {
         pending: Pending,
         answer: Answer,
         visitor: Visitor,
+        reference: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         let names = visitor.detail.names_strangers();
@@ -243,23 +248,24 @@ impl Own {
             false => None,
         };
         let verified = site.idp.verify(&pending, answer, now).await.map_err(down)?;
-        // Whoever is linked already needs no claim, so nobody is asked for one.
-        let is_known = !verified.is_complete()
-            && site.admission.is_known(&self.store, site.idp.settings(), verified.subject()).await;
-        let assertion = if is_known {
-            site.idp.recognize(verified).map_err(down)?
-        } else {
-            site.idp.complete(verified, now).await.map_err(down)?
-        };
-        let task =
-            self.core.clone().spawn(async move { self.sign_in(&pending, &assertion, &visitor, now).await });
-        task.await.unwrap_or_else(|error| {
-            Err(NotIn {
-                reason: INTERNAL,
-                text: format!("the task of the login failed: {error}"),
-                told: Told::Refused,
+        let subject = names.then(|| shown(verified.subject()).into_owned());
+        let entered = async {
+            // Whoever is linked already needs no claim, so nobody is asked for one.
+            let is_known = !verified.is_complete()
+                && site.admission.is_known(&self.store, site.idp.settings(), verified.subject()).await;
+            let assertion = if is_known {
+                site.idp.recognize(verified).map_err(down)?
+            } else {
+                site.idp.complete(verified, now).await.map_err(down)?
+            };
+            let (own, reference) = (self.clone(), reference.to_owned());
+            let task = async move { own.sign_in(&pending, &assertion, &visitor, &reference, now).await };
+            self.core.spawn(task).await.unwrap_or_else(|error| {
+                let text = format!("the task of the login failed: {error}");
+                Err(NotIn { reason: INTERNAL, text, told: Told::Refused, subject: None })
             })
-        })
+        };
+        entered.await.map_err(|refusal| NotIn { subject, ..refusal })
     }
 
     /// Session, link, spent flow and audit record in one transaction; then enforced, for the session before this one
@@ -269,6 +275,7 @@ impl Own {
         pending: &Pending,
         assertion: &Assertion,
         visitor: &Visitor,
+        reference: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         // Who is admitted is asked here, behind the wait for the IdP: a reload may have changed it meanwhile.
@@ -290,7 +297,7 @@ impl Own {
         let asked = site.admission.sign_in(visitor.app, assertion, session, pending);
         let origin = Origin {
             client: visitor.detail.client(visitor.client).map(Into::into),
-            reference: Some(visitor.request_id.as_str().into()),
+            reference: Some(reference.into()),
             names: visitor.detail.names_strangers(),
             ..Origin::of("login")
         };
@@ -307,7 +314,7 @@ impl Own {
         let named = site.admission.user_from.of(&signed_in.facts).ok();
         let user = visitor.detail.user(&signed_in.facts, named.as_deref());
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
-        tracing::info!(idp = assertion.idp(), user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
+        tracing::info!("ref" = reference, idp = assertion.idp(), user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
         let cookie = self.keys.seal_cookie(visitor.app, &id);
         flows::set(&site.cookie, cookie.expose(), None)
             .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
@@ -326,7 +333,7 @@ impl Own {
         let tab = answer.state().and_then(|state| Tab::open(state, &self.keys, visitor.app));
         let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
         if let Some(refusal) = answer.error() {
-            return self.not_in(site, refusal.into(), &way, visitor);
+            return self.not_in(site, refusal.into(), &way, visitor, None);
         }
         if self.who(visitor).await.is_some() {
             return redirect(&way);
@@ -338,12 +345,21 @@ impl Own {
         }
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
                     cookies of the app's host";
-        let reference = self.refuse(site.idp.name(), Class::State.word(), text, visitor);
+        let reference = self.refuse(site.idp.name(), Class::State.word(), text, visitor, None, None);
         self.page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 
-    fn not_in(&self, site: &Site, refusal: NotIn, way: &str, visitor: &Visitor) -> Response<Bytes> {
-        let reference = self.refuse(site.idp.name(), refusal.reason, &refusal.text, visitor);
+    /// `reference` is the number that the login has been called by, if it was.
+    fn not_in(
+        &self,
+        site: &Site,
+        refusal: NotIn,
+        way: &str,
+        visitor: &Visitor,
+        reference: Option<String>,
+    ) -> Response<Bytes> {
+        let NotIn { reason, text, subject, .. } = &refusal;
+        let reference = self.refuse(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
         let (idp, reference) = (site.idp.name(), reference.as_str());
         let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
         match refusal.told {

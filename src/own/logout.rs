@@ -49,6 +49,8 @@ impl Own {
                 LOGOUT_CSRF,
                 "a logout from another page than ours: nobody was signed out",
                 visitor,
+                None,
+                None,
             );
             return self.page(site, &Page::OtherSite { reference: &reference });
         }
@@ -58,6 +60,8 @@ impl Own {
                 super::login::STORE,
                 "a logout could not be stored: the session stands",
                 visitor,
+                None,
+                None,
             );
             return self.page(site, &Page::Unavailable { reference: &reference });
         };

@@ -23,11 +23,11 @@ use portcullis_sso::{Class, Idp, OidcSettings};
 use portcullis_store::Store;
 use tokio::runtime::Handle;
 
-use crate::desk::Strangers;
 use crate::metrics::Metrics;
 use crate::pages::{self, Page, Place};
-use crate::refusals::Refusals;
+use crate::refusals::{Refusals, Whose};
 use crate::revocation::Revocation;
+use crate::strangers::Strangers;
 
 /// What our own pages work with.
 pub(crate) struct Own {
@@ -173,7 +173,7 @@ impl Own {
                 answer
             }
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
-                self.page(&site, &Page::MethodNotAllowed)
+                self.page(&site, &Page::MethodNotAllowed { reference: None })
             }
             (asset, "") if reads => pages::asset(asset).unwrap_or_else(|| self.page(&site, &Page::NotFound)),
             _ => self.page(&site, &Page::NotFound),
@@ -208,7 +208,7 @@ impl Own {
                 RefusalKind::NotAllowed => Page::NoAccess { who, reference },
                 RefusalKind::OtherSite => Page::OtherSite { reference },
                 RefusalKind::NotFound => Page::NotFound,
-                RefusalKind::Method => Page::MethodNotAllowed,
+                RefusalKind::Method => Page::MethodNotAllowed { reference: Some(reference) },
                 RefusalKind::Unreadable => Page::BadRequest { reference },
                 RefusalKind::Unreachable => Page::Unreachable { reference },
                 RefusalKind::Slow => Page::Slow { reference },
@@ -244,24 +244,34 @@ impl Own {
         }
     }
 
-    /// Tells the operator why somebody was not let in, and gives the number that leads back to it.
-    pub(crate) fn refuse(&self, idp: &str, reason: &'static str, text: &str, visitor: &Visitor) -> String {
-        let reference = Random::system().reference();
+    /// Tells the operator why somebody was not let in, and gives the number that leads back to it: `reference`, where
+    /// the login was called by one before. `subject` is what the IdP calls them, where that was verified.
+    pub(crate) fn refuse(
+        &self,
+        idp: &str,
+        reason: &'static str,
+        text: &str,
+        visitor: &Visitor,
+        subject: Option<&str>,
+        reference: Option<String>,
+    ) -> String {
+        let reference = reference.unwrap_or_else(|| Random::system().reference());
         let client = visitor.detail.client(visitor.client);
-        match if is_anybodys(reason) { self.strangers.told(Instant::now()) } else { Some(0) } {
-            Some(0) => {
-                tracing::warn!("ref" = reference, idp, reason, client, trace = %visitor.request_id, "login refused: {text}");
-            }
-            Some(untold) => {
-                tracing::warn!("ref" = reference, idp, reason, client, trace = %visitor.request_id, untold, "login refused: {text}");
-            }
-            None => {}
+        let is_anybodys = is_anybodys(reason);
+        if let Some(untold) = if is_anybodys { self.strangers.told(Instant::now()) } else { Some(0) } {
+            let untold = (untold > 0).then_some(untold);
+            tracing::warn!(
+                "ref" = reference, idp, reason, subject, client = client.as_deref(),
+                trace = %visitor.request_id, untold, "login refused: {text}"
+            );
         }
         self.metrics.login(reason);
         let record = serde_json::json!({
-            "what": "login refused", "idp": idp, "reason": reason, "detail": text, "trace": visitor.request_id,
+            "what": "login refused", "idp": idp, "reason": reason, "detail": text, "subject": subject,
+            "client": client, "trace": visitor.request_id,
         });
-        self.refusals.keep(&reference, record.to_string(), Timestamp::now());
+        let whose = if is_anybodys { Whose::Anybodys } else { Whose::Somebodys };
+        self.refusals.keep(&reference, record.to_string(), Timestamp::now(), whose);
         reference
     }
 }

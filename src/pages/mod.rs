@@ -57,8 +57,8 @@ pub(crate) enum Page<'a> {
     NotFound,
     /// The request is too large, or could be read in more than one way.
     BadRequest { reference: &'a str },
-    /// The rule of the path does not take this method.
-    MethodNotAllowed,
+    /// The rule of the path does not take this method, or a page of ours does not, which has no number.
+    MethodNotAllowed { reference: Option<&'a str> },
     /// The application cannot be reached, or does not speak HTTP.
     Unreachable { reference: &'a str },
     /// The application did not begin to answer in time.
@@ -88,7 +88,7 @@ impl Page<'_> {
             | Self::NoAccess { .. }
             | Self::OtherSite { .. } => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
             Self::IdpDown { .. } | Self::TryAgain { .. } | Self::Unavailable { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -114,8 +114,8 @@ impl Page<'_> {
             | Self::Logout { .. }
             | Self::FormNotSent
             | Self::Framed { .. }
-            | Self::NotFound
-            | Self::MethodNotAllowed => None,
+            | Self::NotFound => None,
+            Self::MethodNotAllowed { reference } => reference,
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
             Page::OtherSite { reference: REF },
             Page::NotFound,
             Page::BadRequest { reference: REF },
-            Page::MethodNotAllowed,
+            Page::MethodNotAllowed { reference: Some(REF) },
             Page::Unreachable { reference: REF },
             Page::Slow { reference: REF },
             Page::Unavailable { reference: REF },

@@ -102,9 +102,15 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
         Page::BadRequest { reference } => Words::trouble("This request was not passed on")
             .line("It is too large, or its address could be read in more than one way.")
             .tell(reference),
-        Page::MethodNotAllowed => Words::trouble("That cannot be done here")
-            .line("This address does not take what was sent to it.")
-            .link("Go to the front page", place.home.to_owned(), None),
+        Page::MethodNotAllowed { reference } => {
+            let words = Words::trouble("That cannot be done here")
+                .line("This address does not take what was sent to it.")
+                .link("Go to the front page", place.home.to_owned(), None);
+            match reference {
+                Some(reference) => words.tell(reference),
+                None => words,
+            }
+        }
         Page::Unreachable { reference } => Words::trouble("The application does not answer")
             .line(format!("{app} cannot be reached at the moment. Try again in a few minutes."))
             .tell(reference),

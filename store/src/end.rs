@@ -78,10 +78,17 @@ async fn end(
 ) -> Result<Committed<u32>, StoreError> {
     match which {
         Which::Session(hash) => end_one(tx, &hash, live, origin, now).await,
-        Which::Account(org, id) => end_account(tx, org, id, live, origin, now).await,
+        Which::Account(org, id) => {
+            if account::load(tx, org, id).await?.is_none() {
+                return unchanged(tx, 0).await;
+            }
+            let mut log = Log::new(org, None, origin, now);
+            let live = end_account(tx, org, id, &mut log, now).await?;
+            log.seal(tx, live).await
+        }
         Which::Idp(org, idp) => end_scope(tx, Scope::Idp(org, idp), org, live, origin, now).await,
         Which::Org(org) => end_scope(tx, Scope::Org(org), org, live, origin, now).await,
-        Which::Deployment => end_scope(tx, Scope::Deployment, OrgId(0), live, origin, now).await,
+        Which::Deployment => end_scope(tx, Scope::Deployment, OrgId::DEPLOYMENT, live, origin, now).await,
     }
 }
 
@@ -104,23 +111,20 @@ async fn end_one(
     log.seal(tx, live).await
 }
 
+/// Ends every session of an account; says how many were live.
 pub(crate) async fn end_account(
     tx: &mut Tx,
     org: OrgId,
     id: AccountId,
-    live: u32,
-    origin: &Origin,
+    log: &mut Log,
     now: Timestamp,
-) -> Result<Committed<u32>, StoreError> {
-    if account::load(tx, org, id).await?.is_none() {
-        return unchanged(tx, 0).await;
-    }
+) -> Result<u32, StoreError> {
+    let live = session::live_of(tx, org, id, now).await?;
     let generation = account::raise(tx, org, id).await?;
-    let mut log = Log::new(org, None, origin, now);
     log.audit("session.end", "done", Some(id), json!({ "live": live }));
     log.event("sessions.ended", account_name(id), json!({ "live": live }));
     log.change(Change::Out(id, generation));
-    log.seal(tx, live).await
+    Ok(live)
 }
 
 async fn end_scope(

@@ -12,18 +12,15 @@ use rustix::fs::{Access, access};
 
 use crate::{FileLock, NotLocked, OpenError};
 
+/// Opens a file as it is, usually, or makes it for its owner alone (0600).
+pub(crate) fn open_or_make(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
 /// Makes sure the file is there, local and 0600. SQLite gives its log and its index the mode of the file.
 pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
-    // Without truncation: the file is usually there already.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
+    let file = open_or_make(path).map_err(failed)?;
     if let Some(kind) = file_system(&file).map_err(failed)? {
         return Err(OpenError::NetworkFileSystem { path: path.to_owned(), kind });
     }

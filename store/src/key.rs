@@ -5,7 +5,7 @@
 //! in: with it every bar would be void. The one way past that is [`Store::replace_keys`], which says what is lost.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_keys::{BarKey, Keyring, Random};
@@ -13,7 +13,7 @@ use portcullis_policy::{AccountId, Change, OrgId, Scope, Timestamp};
 use portcullis_session::Committed;
 use serde_json::json;
 
-use crate::engine::Tx;
+use crate::engine::{Engine, Tx};
 use crate::log::{Log, Origin};
 use crate::writer::Lane;
 use crate::{Store, StoreError, barred, epoch, link, session};
@@ -222,7 +222,7 @@ impl Store {
                     }
                 }
                 let number = epoch::raise(tx, &Scope::Deployment).await?;
-                let mut log = Log::new(OrgId(0), None, &origin, now);
+                let mut log = Log::new(OrgId::DEPLOYMENT, None, &origin, now);
                 let detail = json!({ "keeps_bars": outcome.keeps_bars, "void": outcome.void.len() });
                 log.audit("keys.replace", "done", None, detail.clone());
                 log.event("keys.replaced", "deployment", detail);
@@ -240,6 +240,36 @@ impl Store {
     pub(crate) fn keyed(&self, issuer: &str, subject: &str) -> Result<Keyed, StoreError> {
         Ok(self.bar_keys.get().ok_or(StoreError::NoKeys)?.keyed(issuer, subject))
     }
+}
+
+/// What a start with this master key would say of the database, `None` where it would start; no key is one that is
+/// missing. Read only, for `check`.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn keys_fault_in(
+    path: &Path,
+    keys: Option<&Keyring>,
+    now: Timestamp,
+) -> Result<Option<KeysError>, StoreError> {
+    let engine = Engine::new(path);
+    let found = fault(&engine, keys, now).await;
+    engine.close().await;
+    found
+}
+
+async fn fault(
+    engine: &Engine,
+    keys: Option<&Keyring>,
+    now: Timestamp,
+) -> Result<Option<KeysError>, StoreError> {
+    let mut tx = engine.snapshot().await?;
+    let found = sealed(&mut tx).await?;
+    if found.is_empty() || keys.is_some_and(|keys| opened(&found, keys).is_some()) {
+        return Ok(None);
+    }
+    let lost = lost(&mut tx, now).await?;
+    Ok(Some(KeysError::DoNotFit { path: engine.path().to_owned(), lost }))
 }
 
 /// A row: the number of a key, and the key sealed.

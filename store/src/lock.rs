@@ -5,12 +5,13 @@
 //! handle of that one would drop the locks that SQLite has on it.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::file;
 
 /// How long a lock that is held is waited for: a command that changes something has it for a moment, and so has a
 /// program that is just leaving.
@@ -60,14 +61,7 @@ impl FileLock {
     /// # Errors
     /// [`NotLocked::Held`], after a second, says whose it is.
     pub fn take(path: &Path) -> Result<Self, NotLocked> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(NotLocked::Io)?;
+        let mut file = file::open_or_make(path).map_err(NotLocked::Io)?;
         let until = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {

@@ -8,7 +8,7 @@ use portcullis_policy::{
     AccountId, Change, DirectoryId, Generation, OrgId, Scope, Seq, SessionHash, Timestamp, shown,
 };
 use portcullis_session::Committed;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::engine::{Arg, Row, Tx};
 use crate::{Store, StoreError, head};
@@ -88,7 +88,9 @@ impl Log {
         account: Option<AccountId>,
         detail: Value,
     ) {
-        self.audit(kind, "done", account, json!({ "subject": subject, "detail": detail }));
+        let mut said = detail.clone();
+        said["subject"] = subject.into();
+        self.audit(kind, "done", account, said);
         self.event(kind, subject, detail);
     }
 
@@ -170,14 +172,13 @@ pub(crate) async fn unchanged<T>(tx: &mut Tx, value: T) -> Result<Committed<T>, 
     Ok(Committed::new(value, Vec::new(), head::seq(tx).await?, false))
 }
 
-/// A write that changed nothing but leaves its user out: it waits like the first one (R5).
+/// A write that changed nothing but leaves its people out: it waits like the first one (R5).
 pub(crate) async fn still_out<T>(
     tx: &mut Tx,
-    account: AccountId,
-    generation: Generation,
+    people: impl IntoIterator<Item = (AccountId, Generation)>,
     value: T,
 ) -> Result<Committed<T>, StoreError> {
-    let changes = vec![Change::Out(account, generation)];
+    let changes = people.into_iter().map(|(account, generation)| Change::Out(account, generation)).collect();
     Ok(Committed::new(value, changes, head::seq(tx).await?, true))
 }
 
@@ -208,7 +209,7 @@ fn to_row(org: OrgId, change: &Change) -> [Arg<'_>; 6] {
 /// The key of a scope in the table `epoch`: organization 0 is the deployment, the empty name an organization.
 pub(crate) fn scope_key(scope: &Scope) -> (OrgId, &str) {
     match scope {
-        Scope::Deployment => (OrgId(0), ""),
+        Scope::Deployment => (OrgId::DEPLOYMENT, ""),
         Scope::Org(org) => (*org, ""),
         Scope::Idp(org, idp) => (*org, idp),
     }
@@ -296,7 +297,8 @@ impl Store {
         self.audits_before(org, None, limit).await
     }
 
-    /// The same before one that is known: a commit's number, and its place in the commit.
+    /// The same before one that is known: a commit's number, and its place in the commit. What was done to the whole
+    /// deployment (organization 0) is everybody's.
     ///
     /// # Errors
     /// The database does not answer.
@@ -309,7 +311,7 @@ impl Store {
         let mut tx = self.engine.listing().await?;
         let (seq, n) = before.unwrap_or((Seq(i64::MAX), 0));
         let sql = "select seq, at, action, outcome, actor, account, client, reference, detail, n from audit \
-                   where organization = $1 and (seq, n) < ($3, $4) order by seq desc, n desc limit $2";
+                   where organization in ($1, 0) and (seq, n) < ($3, $4) order by seq desc, n desc limit $2";
         let args = [org.into(), i64::from(limit).into(), seq.into(), n.into()];
         let rows = tx.rows(sql, &args).await?;
         rows.iter()

@@ -9,14 +9,14 @@ use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, Sessi
 use portcullis_scim::{Act, Resource, ResourceKind, ScimError, ScimType, Write};
 use portcullis_session::Committed;
 use serde_json::json;
-use sqlx::AssertSqlSafe;
 
 use crate::account::{self, directory_id};
 use crate::barred::{self, Word};
 use crate::directory::Desk;
 use crate::engine::{Row, Tx};
-use crate::log::{Log, Origin, account_name, still_out, unchanged};
-use crate::resource::{self, DIRECTORIES, Place};
+use crate::log::{Log, Origin, account_name, still_out, subject_name, unchanged};
+use crate::named::{self, Named};
+use crate::resource::{self, Place};
 use crate::writer::Lane;
 use crate::{Store, StoreError, end, member, session};
 
@@ -79,10 +79,12 @@ pub struct UserSummary {
     pub state: UserState,
     /// The IdP whose subject is linked.
     pub idp: Option<String>,
-    /// The last login, or when the account was made.
-    pub used: Timestamp,
+    /// The last login; `None` for whom a directory made and who has never signed in.
+    pub used: Option<Timestamp>,
     /// How many live sessions an order has ended; 0 where nothing was ordered.
     pub ended: u32,
+    /// The other accounts of the person, on which an order was carried out too; none where nothing was ordered.
+    pub others: Vec<AccountId>,
 }
 
 /// Everything that is kept of one person.
@@ -92,6 +94,8 @@ pub struct UserDetails {
     pub user: UserSummary,
     /// When the account was made.
     pub created: Timestamp,
+    /// Accounts that bear a name of this one: what is ordered of it is ordered of these.
+    pub others: Vec<AccountId>,
     /// Who they are at the identity provider; none before the first login.
     pub links: Vec<LinkDetails>,
     /// The names of the groups that they are in only through other groups.
@@ -135,8 +139,13 @@ pub enum UserError {
     #[error("there is no user \"{0}\"")]
     Unknown(String),
     /// Several people do.
-    #[error("\"{0}\" names more than one user: use the id or account:N")]
-    Ambiguous(String),
+    #[error("\"{who}\" names more than one user: {accounts}. Say which, as account:N")]
+    Ambiguous {
+        /// The name.
+        who: String,
+        /// Their accounts.
+        accounts: String,
+    },
     /// The name is taken, or not a name.
     #[error("the user could not be added: {0}")]
     Refused(ScimError),
@@ -205,7 +214,8 @@ impl Store {
     }
 
     /// An operator puts a person out: sessions end, logins are refused until [`user_enable`](Self::user_enable).
-    /// `who` is a `userName`, the id of a User, `account:N`, or without a directory an address or a subject.
+    /// `who` is a `userName`, the id of a User, `account:N`, or without a directory an address or a subject; it stands
+    /// for every account of that person ([`Named`]), in each of these orders.
     ///
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
@@ -245,8 +255,8 @@ impl Store {
         let lane = if disabled { Lane::Removal } else { Lane::Ordinary };
         self.write_in(lane, move |tx| {
             Box::pin(async move {
-                match find(tx, org, &who).await? {
-                    Ok(id) => Ok(Ok(switch(tx, org, id, disabled, &origin, now).await?)),
+                match named::find(tx, org, &who).await? {
+                    Ok(named) => Ok(Ok(switch(tx, org, &named, disabled, &origin, now).await?)),
                     Err(unknown) => Ok(Err(unknown)),
                 }
             })
@@ -267,19 +277,29 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<UserSummary>, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let id = find(&mut tx, org, who).await??;
-        let mut user = one(&mut tx, org, id).await?;
+        let Named { first, others } = named::find(&mut tx, org, who).await??;
+        let mut user = one(&mut tx, org, first).await?;
         let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) else {
             return Err(UserError::NoEntry(who.to_owned()));
         };
-        user.ended = session::live_of(&mut tx, org, id, now).await?;
-        drop(tx); // the write is the writer's
+        user.ended = session::live_of(&mut tx, org, first, now).await?;
+        drop(tx); // the writes are the writer's
         let act = Act::Delete(ResourceKind::User, resource);
         let write = Write { act, if_match: None, rewrites: Vec::new() };
-        let done = self.write(org, directory, &write, origin, now).await?;
         user.state = UserState::Deleted;
         // The only other answer is that nobody is there any more, who is removed then.
-        Ok(done.map(|_| user))
+        if others.is_empty() {
+            return Ok(self.write(org, directory, &write, origin, now).await?.map(|_| user));
+        }
+        // Those first: once the name is a tombstone's it leads to nobody, and a repeat would not find them.
+        let with = origin.clone();
+        user.others.clone_from(&others);
+        let buried = self.write_in(Lane::Removal, move |tx| {
+            Box::pin(async move { bury(tx, org, &others, &with, now).await })
+        });
+        let buried = buried.await?;
+        let done = self.write(org, directory, &write, origin, now).await?;
+        Ok(buried.and_with(done, |live, _| UserSummary { ended: user.ended + live, ..user }))
     }
 
     /// Ends every session of a person, who may sign in again.
@@ -296,14 +316,18 @@ impl Store {
         let (who, origin) = (who.to_owned(), origin.clone());
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move {
-                let id = match find(tx, org, &who).await? {
-                    Ok(id) => id,
+                let named = match named::find(tx, org, &who).await? {
+                    Ok(named) => named,
                     Err(unknown) => return Ok(Err(unknown)),
                 };
-                let live = session::live_of(tx, org, id, now).await?;
-                let user = UserSummary { ended: live, ..one(tx, org, id).await? };
-                let done = end::end_account(tx, org, id, live, &origin, now).await?;
-                Ok(Ok(done.map(|_| user)))
+                let mut log = Log::new(org, None, &origin, now);
+                let mut live = 0;
+                for id in named.all() {
+                    live += end::end_account(tx, org, id, &mut log, now).await?;
+                }
+                let first = one(tx, org, named.first).await?;
+                let user = UserSummary { ended: live, others: named.others, ..first };
+                Ok(Ok(log.seal(tx, user).await?))
             })
         })
         .await?
@@ -315,7 +339,7 @@ impl Store {
     /// As [`user_disable`](Self::user_disable).
     pub async fn user_show(&self, org: OrgId, who: &str, now: Timestamp) -> Result<UserDetails, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let id = find(&mut tx, org, who).await??;
+        let Named { first: id, others } = named::find(&mut tx, org, who).await??;
         let user = one(&mut tx, org, id).await?;
         let args = [org.into(), id.into()];
         let sql = "select created, directory, resource from account where organization = $1 and id = $2";
@@ -339,7 +363,7 @@ impl Store {
         };
         let links = links.iter().map(link).collect::<Result<_, StoreError>>()?;
         let sessions = session::list_live(&mut tx, org, id, now).await?;
-        Ok(UserDetails { user, created, links, nested, sessions })
+        Ok(UserDetails { user, created, others, links, nested, sessions })
     }
 
     /// Accounts of an organization in the order they were made, those of removed users among them: at most `limit`
@@ -356,7 +380,7 @@ impl Store {
         let mut tx = self.engine.listing().await?;
         let args = [org.into(), after.unwrap_or(AccountId(0)).into(), i64::from(limit).into()];
         let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
-                     l.idp, l.subject, a.resource \
+                     l.idp, l.subject, a.resource, a.used > a.created \
                    from account a \
                    left join resource r on r.organization = a.organization and r.directory = a.directory \
                      and r.rid = a.resource \
@@ -367,103 +391,73 @@ impl Store {
     }
 }
 
+/// Takes down an operator's word on every account of a person.
 async fn switch(
     tx: &mut Tx,
     org: OrgId,
-    id: AccountId,
+    named: &Named,
     disabled: bool,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<UserSummary>, StoreError> {
-    let before = account::known(tx, org, id).await?;
-    let mut log = Log::new(org, before.user.map(|(directory, _)| directory), origin, now);
-    let changes = before.disabled != disabled;
-    let live = if disabled && changes { session::live_of(tx, org, id, now).await? } else { 0 };
-    if changes {
+    let first = one(tx, org, named.first).await?;
+    let mut log = Log::new(org, first.directory, origin, now);
+    let (mut live, mut still) = (0, Vec::new());
+    for id in named.all() {
+        let before = account::known(tx, org, id).await?;
+        if before.disabled == disabled {
+            still.push((id, before.generation));
+            continue;
+        }
         account::set_disabled(tx, org, id, disabled).await?;
-        if disabled {
+        let kind = if disabled {
+            live += session::live_of(tx, org, id, now).await?;
             barred::bar(tx, org, id, Word::Disabled, now).await?;
+            log.change(Change::Out(id, account::raise(tx, org, id).await?));
+            "user.disabled"
         } else {
             barred::lift(tx, org, id, Word::Disabled).await?;
-        }
-        let kind = if disabled { "user.disabled" } else { "user.enabled" };
-        log.did(kind, &account_name(id), Some(id), json!({}));
+            "user.enabled"
+        };
+        log.did(kind, &subject_of(tx, org, id).await?, Some(id), json!({}));
     }
-    let user = UserSummary { ended: live, ..one(tx, org, id).await? };
-    match (disabled, changes) {
-        (true, true) => {
-            let generation = account::raise(tx, org, id).await?;
-            log.change(Change::Out(id, generation));
-            log.seal(tx, user).await
-        }
-        (true, false) => still_out(tx, id, before.generation, user).await,
-        (false, true) => log.seal(tx, user).await,
-        (false, false) => unchanged(tx, user).await,
+    let user = UserSummary { ended: live, others: named.others.clone(), ..one(tx, org, named.first).await? };
+    if still.len() == named.all().count() {
+        return if disabled { still_out(tx, still, user).await } else { unchanged(tx, user).await };
     }
+    if disabled {
+        still.into_iter().for_each(|(id, generation)| log.change(Change::Out(id, generation)));
+    }
+    log.seal(tx, user).await
 }
 
-/// The one account that `who` names.
-async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<AccountId, UserError>, StoreError> {
-    if let Some(number) = who.strip_prefix("account:").and_then(|number| number.parse().ok()) {
-        let id = AccountId(number);
-        let is_there = account::load(tx, org, id).await?.is_some();
-        return Ok(if is_there { Ok(id) } else { Err(UserError::Unknown(who.to_owned())) });
+/// Puts those out who bear a name of somebody who is being removed: no subject of theirs lets anybody in again.
+async fn bury(
+    tx: &mut Tx,
+    org: OrgId,
+    others: &[AccountId],
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<u32>, StoreError> {
+    let mut log = Log::new(org, None, origin, now);
+    let mut live = 0;
+    for id in others.iter().copied() {
+        live += session::live_of(tx, org, id, now).await?;
+        barred::bar(tx, org, id, Word::Removed, now).await?;
+        log.change(Change::Out(id, account::raise(tx, org, id).await?));
+        log.did("user.removed", &account_name(id), Some(id), json!({}));
     }
-    // Tombstones only by their id: their name may be somebody else's by now.
-    let sql = format!(
-        "{DIRECTORIES} \
-               select r.account from place p cross join resource r \
-               where r.organization = $1 and r.directory = p.directory and r.id = $2 and r.account is not null \
-               union \
-               select r.account from place p cross join attr t cross join resource r \
-               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
-                 and t.path = 'userName' and t.value = $3 \
-                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
-                 and r.deleted is null and r.account is not null \
-               union \
-               select l.account from link l \
-               join account a on a.organization = l.organization and a.id = l.account \
-               where l.organization = $1 and l.subject = $2 and a.directory is null"
-    );
-    let mut found =
-        accounts(&tx.rows(AssertSqlSafe(sql), &[org.into(), who.into(), fold::same(who).into()]).await?)?;
-    // Also where a user has the name: people of before there was a directory, or of after, are somebody else to an order
-    // that ends sessions.
-    found.extend(by_address(tx, org, who).await?);
-    found.sort_unstable();
-    found.dedup();
-    Ok(match found.as_slice() {
-        [one] => Ok(*one),
-        [] => Err(UserError::Unknown(who.to_owned())),
-        _ => Err(UserError::Ambiguous(who.to_owned())),
-    })
+    log.seal(tx, live).await
 }
 
-/// Whom a login made and said that address of, as long as a subject leads there. Read one by one: these are few, and an
-/// operator asks.
-async fn by_address(tx: &mut Tx, org: OrgId, address: &str) -> Result<Vec<AccountId>, StoreError> {
-    let sql = "select a.id, a.told from account a where a.organization = $1 and a.directory is null \
-         and exists (select 1 from link l where l.organization = a.organization and l.account = a.id) \
-         and a.told is not null";
-    let wanted = fold::same(address);
-    let mut found = Vec::new();
-    for row in tx.rows(sql, &[org.into()]).await? {
-        let id = AccountId(row.int(0)?);
-        let told = account::read_told(id, row.maybe_text(1)?)?;
-        if told.email.is_some_and(|email| fold::same(&email) == wanted) {
-            found.push(id);
-        }
-    }
-    Ok(found)
-}
-
-fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
-    rows.iter().map(|row| row.int(0).map(AccountId)).collect()
+/// How an event names an account: by the User, where there is one.
+async fn subject_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<String, StoreError> {
+    Ok(subject_name(id, one(tx, org, id).await?.id.as_ref().map(ResourceId::as_str)))
 }
 
 pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
     let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
-                 l.idp, l.subject, a.resource \
+                 l.idp, l.subject, a.resource, a.used > a.created \
                from account a \
                left join resource r on r.organization = a.organization and r.directory = a.directory \
                  and r.rid = a.resource \
@@ -498,7 +492,7 @@ async fn summaries(tx: &mut Tx, org: OrgId, rows: &[Row]) -> Result<Vec<UserSumm
     Ok(users)
 }
 
-/// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource.
+/// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource, was used.
 fn summary(row: &Row) -> Result<UserSummary, StoreError> {
     let account = AccountId(row.int(0)?);
     let id = row.maybe_text(6)?.map(ResourceId::new);
@@ -527,7 +521,9 @@ fn summary(row: &Row) -> Result<UserSummary, StoreError> {
         groups,
         state,
         idp: owned(row.maybe_text(9)?),
-        used: row.at(5)?,
+        // Until the first login it says when the account was made.
+        used: (row.maybe_int(1)?.is_none() || row.flag(12)?).then(|| row.at(5)).transpose()?,
         ended: 0,
+        others: Vec::new(),
     })
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::rig::program::Program;
 use crate::rig::settings::Settings;
+use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
 use crate::rig::upstream::Upstream;
 
@@ -107,4 +108,58 @@ async fn an_invited_person_is_sent_an_address_and_can_be_removed() {
     assert_eq!(last_of_audit(&stage.program)["action"], "user.deleted");
     assert!(!order(&stage.program, &["user", "list"]).contains("mia@corp.test"));
     assert!(order(&stage.program, &["user", "list", "--deleted"]).contains("mia@corp.test"));
+}
+
+/// The directory's account and the one that her logins made since: the session is the second one's, the name is both's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_with_two_accounts_is_out_whichever_is_named() {
+    const ALICE: &str = "alice@corp.test";
+    let mut stage = Stage::seeded(|settings| settings.provisioning = "invited", &[ALICE]).await;
+    stage.stop().await;
+    stage.program.settings.provisioning = "none";
+    crate::rig::program::write_files(stage.program.folder(), &stage.program.settings);
+    stage.program.begin().await; // which ends what was made under another provisioning
+    let alice = stage.another_session(ALICE).await;
+    let mut socket = alice.socket("/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+    let said = order(&stage.program, &["user", "show", "alice@corp.test"]);
+    assert!(said.contains("bears the same name") && said.contains("unused: made under another"), "{said}");
+    let said = order(&stage.program, &["user", "disable", "alice@corp.test"]);
+    assert!(said.contains("their one live session has ended") && said.contains("So is account:"), "{said}");
+    socket.read_out().await;
+    assert_eq!(alice.status("/").await, 401);
+    stage.restart().await;
+    assert_eq!(alice.status("/").await, 401);
+}
+
+/// An order is given when something is wrong: the person is out before the disk has heard of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_cannot_be_stored_puts_on_hold() {
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test", "bob@corp.test"]).await;
+    let (alice, bob) = (stage.visitor("alice@corp.test"), stage.visitor("bob@corp.test"));
+    assert_eq!((alice.status("/").await, bob.status("/").await), (200, 200));
+    let mut socket = alice.socket("/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+    let lock = WriteLock::take(&stage.program.database()).await;
+    let began = std::time::Instant::now();
+    let said = printed(&stage.program.command(&["user", "disable", "alice@corp.test"]), 1);
+    assert!(began.elapsed().as_secs() < 8, "it is told before the store gives up");
+    assert!(said.contains("out all the same, on hold") && said.contains("1 exchanges ended"), "{said}");
+    socket.read_out().await;
+    assert_eq!((alice.status("/").await, bob.status("/").await), (503, 200));
+    let told = line(&stage.program, "on hold until it is repeated").await;
+    assert_eq!((&told["order"], &told["exchanges"]), (&"user disable".into(), &1.into()));
+    assert!(told["accounts"].as_str().is_some_and(|accounts| accounts.starts_with("account:")), "{told}");
+    lock.release().await;
+    // It commits late, or is repeated; either way she is out for good, and the hold has ended.
+    let disabled = || async {
+        let shown = order(&stage.program, &["user", "show", "alice@corp.test"]);
+        shown.contains("state:         disabled") && !shown.contains("on hold")
+    };
+    crate::rig::until("the late commit", disabled).await;
+    assert_eq!(alice.status("/").await, 401);
+    let said = order(&stage.program, &["user", "enable", "alice@corp.test"]);
+    assert!(said.contains("may sign in again"), "{said}");
+    let shown = order(&stage.program, &["user", "show", "alice@corp.test"]);
+    assert!(shown.contains("state:         active"), "{shown}");
 }

@@ -170,16 +170,26 @@ async fn a_master_key_that_is_missing_or_another_stops_the_start_and_is_not_made
     for part in ["master.key is missing", "sessions (1)", "portcullis keys replace"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // And `check` knows: it says the same, with where it stands.
+    let checked = said(&stage, &["check"], 78);
+    assert!(
+        checked.contains(": state: master.key is missing") && checked.contains("keys replace"),
+        "{checked}"
+    );
     assert!(!key.exists());
 
     write_key(&key, "ab".repeat(32).as_bytes());
+    let checked = said(&stage, &["check"], 78);
+    assert!(checked.contains("not the one that this database was written with"), "{checked}");
     let refused = stage.program.command(&["run"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(78), "{text}");
     assert!(text.contains("not the one that this database was written with"), "{text}");
 
     write_key(&key, &right);
+    said(&stage, &["check"], 0);
     stage.program.begin().await;
+    said(&stage, &["check"], 0);
     assert_eq!(stage.visitor(ALICE).status("/").await, 200);
 }
 
@@ -223,8 +233,18 @@ async fn another_master_key_is_an_explicit_order_that_first_says_what_it_costs()
     let lost = said(&stage, &["keys", "replace"], 0);
     assert!(lost.contains("Bars that are made again: 0"), "{lost}");
 
-    let done = said(&stage, &["keys", "replace", "--former", former, "--apply"], 0);
+    // It is done when something is wrong, so perhaps with a file that is.
+    let file = stage.program.folder().join("portcullis.yaml");
+    let right = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{right}\nheadrs: 1\n")).unwrap();
+    said(&stage, &["keys", "replace", "--former", former], 0);
+    let state = stage.program.folder().join("state");
+    let words = ["keys", "replace", "--state", state.to_str().unwrap(), "--former", former, "--apply"];
+    let done = said(&stage, &words, 0);
     assert!(done.contains("The master key is replaced"), "{done}");
+    let audit = said(&stage, &["audit", "tail", "-n", "1"], 0);
+    assert!(audit.contains("keys.replace"), "{audit}");
+    std::fs::write(&file, right).unwrap();
     stage.program.begin().await;
     assert_eq!(stage.visitor(ALICE).status("/").await, 401);
 }

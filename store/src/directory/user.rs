@@ -235,7 +235,7 @@ impl Desk<'_> {
         }
         let account: AccountId = stored.user_account()?;
         let generation = account::known(tx, self.place.org, account).await?.generation;
-        still_out(tx, account, generation, answer).await
+        still_out(tx, [(account, generation)], answer).await
     }
 
     /// What a PUT or a PATCH makes of a user. Without `active` they are inactive.

@@ -11,6 +11,7 @@ use super::{Claims, Link, LinkTo, SignIn, Verdict, is_listed, refuse};
 use crate::StoreError;
 use crate::account::{self, Account, directory_id};
 use crate::engine::Tx;
+use crate::named::address;
 use crate::resource::{self, DIRECTORIES, Place};
 
 /// As many users are looked at for a hint.
@@ -128,15 +129,16 @@ async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, 
 }
 
 /// What keeps out whoever has the name or address that somebody without a directory comes with: the last word of a
-/// directory that is not fed any more, or an operator's. Coarsely: who was put out does not come back by another
-/// spelling. Somebody active who has the name by now is the one it speaks of.
+/// directory that is not fed any more, or an operator's, also of somebody whom a login made. Coarsely: who was put out
+/// does not come back by another spelling. Somebody active who has a directory's name by now is the one it speaks of.
 pub(super) async fn left_out(
     tx: &mut Tx,
     org: OrgId,
     claims: &Claims,
 ) -> Result<Option<Refusal>, StoreError> {
     let believed = [&claims.email, &claims.preferred_username].into_iter().flatten();
-    for name in believed.chain(&claims.names_said) {
+    let said: Vec<&String> = believed.chain(&claims.names_said).collect();
+    for name in &said {
         let sql = "select r.deleted, a.active, a.disabled from resource r \
                    join account a on a.organization = r.organization and a.id = r.account \
                    where r.organization = $1 and r.name = $2 and r.kind = 'User'";
@@ -152,6 +154,14 @@ pub(super) async fn left_out(
         }
         if !somebody_active && word.is_some() {
             return Ok(word);
+        }
+    }
+    let said: Vec<String> = said.iter().map(|name| fold::unique(name)).collect();
+    let sql = "select id, told from account where organization = $1 and disabled = 1 and directory is null";
+    for row in tx.rows(sql, &[org.into()]).await? {
+        let told = account::read_told(AccountId(row.int(0)?), row.maybe_text(1)?)?;
+        if address(&told).is_some_and(|address| said.contains(&address)) {
+            return Ok(Some(Refusal::Disabled));
         }
     }
     Ok(None)

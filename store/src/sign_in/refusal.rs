@@ -186,7 +186,9 @@ impl Refusal {
             Self::Domain { .. } => "Add the domain to domains: of this IdP, if it may sign these people in.",
             Self::Inactive => "Activate the user at the IdP.",
             Self::Disabled => "Enable the user: portcullis user enable.",
-            Self::Removed => "Provision the user again at the IdP.",
+            Self::Removed => {
+                "Provision the user again at the IdP; where people are invited, add them again: portcullis user add."
+            }
             Self::NoName { wanted: "email" } => {
                 "Have the IdP verify addresses, set trust_email: true of this IdP, or set headers.user: subject."
             }

@@ -601,7 +601,7 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     };
     let mut accounts = Vec::new();
     for n in 0..120 {
-        let login = alone(&rig, &format!("s{n}"), Some("x@corp.test"));
+        let login = alone(&rig, &format!("s{n}"), Some(&format!("x{n}@corp.test")));
         accounts.push(rig.try_sign_in(login).await.unwrap().value.account);
     }
     rig.sign_out_by_hand("s1").await;

@@ -91,8 +91,85 @@ async fn people_are_named_by_name_id_number_subject_or_address() {
         assert!(matches!(error, Some(UserError::Unknown(_))), "{who:?}");
     }
     rig.write_in(crate::support::ELSEWHERE, "POST", "/Users", None, user("alice")).await.value.unwrap();
-    let error = rig.store.user_disable(ORG, "alice", &cli(), NOW).await.err();
-    assert!(matches!(error, Some(UserError::Ambiguous(_))));
+    let error = rig.store.user_disable(ORG, "alice", &cli(), NOW).await.err().unwrap();
+    assert!(matches!(error, UserError::Ambiguous { .. }));
+    assert_eq!(
+        error.to_string().matches("account:").count(),
+        3,
+        "two of them, and how to say which: {error}"
+    );
+}
+
+/// A login without a directory: what is said of them, by the subject.
+fn alone(rig: &Rig, subject: &str, email: &str) -> portcullis_store::SignIn {
+    let mut login = rig.login(subject, "");
+    login.provisioning = Provisioning::None;
+    login.user_from = UserFrom::Subject;
+    login.claims = Claims { email: Some(email.to_owned()), ..Claims::default() };
+    login
+}
+
+/// Mia was in the directory that is not fed any more, and has an account by her logins since. An order about her is one
+/// about both, however it names her: or she would be said to be out while she is in.
+#[tokio::test]
+async fn a_person_with_two_accounts_is_out_with_both() {
+    let rig = Rig::new().await;
+    rig.done(rig.store.user_add(ORG, HERE, new("mia@corp.test"), &cli(), NOW).await.unwrap()).await;
+    rig.sign_in("s1", "mia@corp.test").await;
+    let directory = rig.store.named(ORG, "mia@corp.test").await.unwrap().first;
+    let login = alone(&rig, "s1", "Mia@Corp.Test");
+    let hash = login.session.hash;
+    let by_login = rig.try_sign_in(login).await.unwrap().value.account;
+    assert_ne!(by_login, directory);
+    rig.try_sign_in(alone(&rig, "s2", "bob@corp.test")).await.unwrap();
+
+    let shown = rig.store.user_show(ORG, "mia@corp.test", NOW).await.unwrap();
+    assert_eq!((shown.user.account, shown.others), (directory, vec![by_login]));
+    let numbers = [directory, by_login].map(|id| format!("account:{}", id.0));
+    let ended = rig.done(rig.store.user_end_sessions(ORG, "s1", &cli(), NOW).await.unwrap()).await;
+    assert_eq!((ended.value.ended, ended.changes.len()), (1, 2));
+    assert!(!rig.is_in(&hash).await);
+    for who in ["mia@corp.test", "s1", &numbers[0], &numbers[1]] {
+        let login = alone(&rig, "s1", "mia@corp.test");
+        let hash = login.session.hash;
+        rig.try_sign_in(login).await.unwrap();
+        let done = rig.done(rig.store.user_disable(ORG, who, &cli(), NOW).await.unwrap()).await;
+        assert_eq!((done.value.ended, done.changes.len(), done.value.others.len()), (1, 2, 1), "{who}");
+        assert!(!rig.is_in(&hash).await, "{who}");
+        let again = rig.done(rig.store.user_disable(ORG, who, &cli(), NOW).await.unwrap()).await;
+        assert_eq!((again.changes.len(), again.seq, again.takes_away), (2, done.seq, true), "{who}");
+        // Neither as herself, nor as another subject of the same address, nor as one who only says so.
+        for (subject, email) in [("s1", "mia@corp.test"), ("s1", "new@corp.test"), ("s3", "MIA@corp.test")] {
+            let refused = rig.try_sign_in(alone(&rig, subject, email)).await.err().unwrap();
+            assert_eq!(refused.word(), "disabled", "{who}: {subject} {email}");
+        }
+        rig.done(rig.store.user_enable(ORG, who, &cli(), NOW).await.unwrap()).await;
+    }
+    rig.try_sign_in(alone(&rig, "s2", "bob@corp.test")).await.unwrap();
+
+    let login = alone(&rig, "s1", "mia@corp.test");
+    let hash = login.session.hash;
+    rig.try_sign_in(login).await.unwrap();
+    let removed = rig.done(rig.store.user_remove(ORG, "mia@corp.test", &cli(), NOW).await.unwrap()).await;
+    assert_eq!((removed.value.ended, removed.value.others), (1, vec![by_login]));
+    assert!(!rig.is_in(&hash).await);
+    for email in ["mia@corp.test", "new@corp.test"] {
+        let refused = rig.try_sign_in(alone(&rig, "s1", email)).await.err().unwrap();
+        assert_eq!(refused.word(), "removed", "{email}");
+    }
+}
+
+/// Whom a login made is kept out by the address too, though no directory ever had it.
+#[tokio::test]
+async fn the_address_of_a_disabled_person_lets_in_no_other_subject() {
+    let rig = Rig::new().await;
+    let first = rig.try_sign_in(alone(&rig, "s1", "mia@corp.test")).await.unwrap().value.account;
+    rig.done(rig.store.user_disable(ORG, "mia@corp.test", &cli(), NOW).await.unwrap()).await;
+    let refused = rig.try_sign_in(alone(&rig, "s2", "MIA@corp.test")).await.err().unwrap();
+    assert_eq!(refused.word(), "disabled");
+    rig.try_sign_in(alone(&rig, "s3", "bob@corp.test")).await.unwrap();
+    rig.done(rig.store.user_enable(ORG, &format!("account:{}", first.0), &cli(), NOW).await.unwrap()).await;
+    rig.try_sign_in(alone(&rig, "s2", "mia@corp.test")).await.unwrap();
 }
 
 #[tokio::test]

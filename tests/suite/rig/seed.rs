@@ -33,7 +33,7 @@ pub struct Seed {
     lasts_ms: i64,
     /// Name and issuer, as configured.
     idp: (String, String),
-    invited: bool,
+    provisioning: &'static str,
 }
 
 impl Seed {
@@ -54,7 +54,7 @@ impl Seed {
             cookie: session_cookie(settings),
             lasts_ms: settings.absolute_ms(),
             idp: settings.idp(),
-            invited: settings.provisioning == "invited",
+            provisioning: settings.provisioning,
         }
     }
 
@@ -114,19 +114,22 @@ impl Seed {
             subject: name.to_owned(),
             replaces: None,
             epochs: [u64::MAX; 3],
-            provisioning: Provisioning::Directory {
-                invited: self.invited,
-                directories: vec![DirectoryId::ONLY],
-                link: Link {
-                    claim: "sub".to_owned(),
-                    value: Some(name.to_owned()),
-                    is_unverified_address: false,
-                    to: LinkTo::ExternalId,
+            provisioning: match self.provisioning {
+                "none" => Provisioning::None,
+                of_directory => Provisioning::Directory {
+                    invited: of_directory == "invited",
+                    directories: vec![DirectoryId::ONLY],
+                    link: Link {
+                        claim: "sub".to_owned(),
+                        value: Some(name.to_owned()),
+                        is_unverified_address: false,
+                        to: LinkTo::ExternalId,
+                    },
                 },
             },
             domains: Vec::new(),
-            user_from: UserFrom::UserName,
-            claims: Claims::default(),
+            user_from: if self.provisioning == "none" { UserFrom::Email } else { UserFrom::UserName },
+            claims: Claims { email: Some(name.to_owned()), ..Claims::default() },
             session: NewSession { hash, expires: now.plus_ms(self.lasts_ms), id_token: None, replaces: None },
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),

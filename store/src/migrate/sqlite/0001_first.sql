@@ -75,6 +75,7 @@ create table account (
   primary key (organization, id)
 ) strict;
 create index account_alone on account (used) where directory is null;
+create index account_kept_out on account (disabled) where disabled = 1 and directory is null;
 
 -- The keys by which subjects are hashed, each sealed by the master key: they outlive its rotation, and whether they
 -- open says whether a master key is this database's.

@@ -1,0 +1,219 @@
+//! An order about one person that takes access away, and its way back: committed and enforced before the operator is
+//! told that it is done (R5).
+//!
+//! Taking away never waits for the disk (R6): what has not committed within a second puts the person on hold, out at
+//! once in this process, until an order on their account commits. That is an error to the operator, who repeats it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_policy::{AccountId, Facts, OrgId, ResourceId, fold};
+use portcullis_session::{Committed, Cut, HoldMark, HoldOn, Sessions};
+use portcullis_store::{Store, StoreError, UserError, UserSummary};
+use tokio::time::timeout;
+
+use crate::log::chain;
+use crate::operator::{BY, NotDone, Operator, User, shown};
+
+/// How long an order may take to be committed before the person is put on hold.
+const COMMIT: Duration = Duration::from_secs(1);
+/// How long the store may take to say whom the order means; then whoever is in memory is asked.
+const NAMED: Duration = Duration::from_millis(250);
+
+/// An order about one person.
+pub(crate) struct Order {
+    /// What the log says once it is carried out.
+    pub(crate) what: &'static str,
+    /// The verb, as it is typed.
+    pub(crate) verb: &'static str,
+    /// Whom it is about, as the operator named them.
+    pub(crate) who: String,
+    /// Whether somebody loses access by it.
+    pub(crate) takes_away: bool,
+}
+
+/// What the store makes of an order.
+type Written = Result<Committed<UserSummary>, UserError>;
+
+/// A person on hold: their accounts, with the mark that ends each hold.
+type Marks = Vec<(AccountId, HoldMark)>;
+
+impl Order {
+    /// Carries it out in a task of its own, spawned before the transaction begins: an operator who gives up waiting
+    /// stops nothing.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub(crate) async fn carry_out<W>(
+        self,
+        operator: Arc<Operator>,
+        write: impl FnOnce(Arc<Store>, String) -> W + Send + 'static,
+    ) -> Result<User, NotDone>
+    where
+        W: Future<Output = Written> + Send + 'static,
+    {
+        let core = operator.core.clone();
+        let task = core.spawn(async move {
+            let way = Way { operator, order: self, began: Instant::now() };
+            let commit = tokio::spawn(write(way.operator.store.clone(), way.order.who.clone()));
+            way.go(commit).await
+        });
+        task.await.unwrap_or_else(|error| Err(NotDone::Failed(error.to_string())))
+    }
+}
+
+/// An order under way.
+struct Way {
+    operator: Arc<Operator>,
+    order: Order,
+    began: Instant,
+}
+
+impl Way {
+    async fn go(self, mut commit: tokio::task::JoinHandle<Written>) -> Result<User, NotDone> {
+        // Only a hold that was set before the transaction began ends with it.
+        let before = self.sessions().hold_mark();
+        let holds = self.order.takes_away && self.operator.serves;
+        let done = if holds { timeout(COMMIT, &mut commit).await } else { Ok((&mut commit).await) };
+        let Ok(done) = done else {
+            let (marks, refused) = self.hold("it has not committed within 1 s").await;
+            let core = self.operator.core.clone();
+            core.spawn(self.follow(commit, marks));
+            return Err(refused);
+        };
+        match done.unwrap_or(Err(UserError::Store(StoreError::Panicked))) {
+            Ok(committed) => self.enforce(committed, |_| before).await,
+            Err(UserError::Store(error)) if holds => {
+                let why = chain(&error).to_string();
+                Err(self.hold(&why).await.1)
+            }
+            Err(UserError::Store(error)) => {
+                let order = self.order.verb;
+                tracing::error!(by = BY, order, error = %chain(&error), "an operator's order could not be carried out");
+                Err(NotDone::Store(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sessions(&self) -> &Sessions {
+        self.operator.revocation.sessions()
+    }
+
+    /// Nobody is left whom it forbids; who, and what ended in how long, is told to the log.
+    async fn enforce(
+        &self,
+        committed: Committed<UserSummary>,
+        mark: impl Fn(AccountId) -> HoldMark,
+    ) -> Result<User, NotDone> {
+        let Self { operator, order: Order { what, .. }, began } = self;
+        let terms = operator.terms.load_full();
+        let (user, exchanges) =
+            operator.revocation.enforce_and_count(committed).await.inspect_err(|error| {
+                tracing::error!(by = BY, "{what}, but not everything that was cut has ended: {error}");
+            })?;
+        for account in std::iter::once(user.account).chain(user.others.iter().copied()) {
+            self.sessions().end_hold(&HoldOn::Account(OrgId::ONLY, account), mark(account));
+        }
+        let facts = facts(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
+        let (named, sessions) = (terms.log.user(&facts, Some(&user.name)), user.ended);
+        let others = names(user.others.iter().copied());
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(by = BY, user = named.as_deref(), others, sessions, exchanges, ms, "{what}");
+        let ended = Some(user.ended);
+        Ok(User { ended, ..shown(user, self.sessions().policy().bindings()) })
+    }
+
+    /// Takes the person out whom the order means, though it is not stored (R6).
+    async fn hold(&self, why: &str) -> (Marks, NotDone) {
+        let (accounts, is_read) =
+            match timeout(NAMED, self.operator.store.named(OrgId::ONLY, &self.order.who)).await {
+                Ok(Ok(named)) => (named.all().collect(), true),
+                Ok(Err(UserError::Store(_))) | Err(_) => (self.in_memory(), false),
+                Ok(Err(error)) => return (Marks::new(), error.into()),
+            };
+        let (mut cut, mut marks) = (Cut::default(), Marks::new());
+        for account in accounts {
+            let (one, mark) = self.sessions().hold(&HoldOn::Account(OrgId::ONLY, account));
+            cut = cut.and(one);
+            marks.push((account, mark));
+        }
+        let exchanges = cut.exchanges();
+        let (order, accounts) = (self.order.verb, names(marks.iter().map(|(account, _)| *account)));
+        tracing::error!(
+            by = BY,
+            order,
+            accounts,
+            exchanges,
+            why,
+            "an order could not be stored: the person is out and on hold until it is repeated and committed, or this process ends. Look at the store"
+        );
+        if let Err(error) = self.operator.revocation.gone(cut).await {
+            return (marks, error.into());
+        }
+        let refused = NotDone::OnHold { accounts: marks.len(), exchanges, is_read, why: why.to_owned() };
+        (marks, refused)
+    }
+
+    /// The accounts in memory that bear the name: nobody else can be served while the store cannot be read.
+    fn in_memory(&self) -> Vec<AccountId> {
+        let who = &self.order.who;
+        let (same, unique) = (fold::same(who), fold::unique(who));
+        let number = who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId);
+        let is_meant = |facts: &Facts| {
+            let names = [&facts.user_name, &facts.email, &facts.preferred_username].into_iter().flatten();
+            let mut names = names.map(|name| (fold::same(name), fold::unique(name)));
+            Some(facts.account) == number
+                || [&facts.id, &facts.subject].into_iter().flatten().any(|id| **id == **who)
+                || names.any(|name| name.0 == same || name.1 == unique)
+        };
+        self.sessions().accounts(is_meant).into_iter().map(|(_, account)| account).collect()
+    }
+
+    /// Waits for a transaction that was late, and enforces it if it commits.
+    async fn follow(self, commit: tokio::task::JoinHandle<Written>, marks: Marks) {
+        let order = self.order.verb;
+        match commit.await.unwrap_or(Err(UserError::Store(StoreError::Panicked))) {
+            Ok(committed) => {
+                // A later word on one of them has a later mark.
+                let own = |account| {
+                    let mark = marks.iter().find(|(one, _)| *one == account).map(|(_, mark)| *mark);
+                    mark.unwrap_or_default()
+                };
+                if self.enforce(committed, own).await.is_ok() {
+                    tracing::warn!(
+                        by = BY,
+                        order,
+                        "a late order was committed after the operator was told to repeat it"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(
+                by = BY, order, accounts = names(marks.iter().map(|(account, _)| *account)),
+                error = %chain(&error), "a late order has failed: its person stays on hold. Repeat it"
+            ),
+        }
+    }
+}
+
+/// Accounts as a line names them; none where there are none.
+fn names(accounts: impl Iterator<Item = AccountId>) -> Option<String> {
+    let names: Vec<String> = accounts.map(|account| format!("account:{}", account.0)).collect();
+    (!names.is_empty()).then(|| names.join(" "))
+}
+
+/// What of a person a log line may name.
+pub(crate) fn facts(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
+    Facts {
+        account,
+        org: OrgId::ONLY,
+        user_name: None,
+        id: id.map(Into::into),
+        external_id: None,
+        subject: None,
+        email: email.map(Into::into),
+        display_name: None,
+        preferred_username: None,
+        groups: Arc::new([]),
+    }
+}

@@ -1,0 +1,154 @@
+//! Whom an operator means: the accounts of one person, by a name, an id, a number, an address or a subject.
+//!
+//! A person may have two accounts: the directory's, and one that a login made while no directory said who there is. What
+//! keeps a person out by a name keeps out everybody who bears it (`sign_in/matching.rs`), so an order about a person is
+//! one about every account that bears a name of theirs, or it would say "out" of somebody who is in.
+
+use std::collections::BTreeSet;
+
+use portcullis_policy::{AccountId, OrgId, fold};
+use sqlx::AssertSqlSafe;
+
+use crate::account::{self, Told};
+use crate::engine::{Row, Tx};
+use crate::log::account_name;
+use crate::resource::DIRECTORIES;
+use crate::users::UserError;
+use crate::{Store, StoreError};
+
+/// The accounts of one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The one that was named; where a name is borne by several, the directory's.
+    pub first: AccountId,
+    /// The others that bear a name of it, in the order in which they were made.
+    pub others: Vec<AccountId>,
+}
+
+impl Named {
+    /// All of them, the named one first.
+    pub fn all(&self) -> impl Iterator<Item = AccountId> + '_ {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+}
+
+impl Store {
+    /// Whom `who` names, as of now: a `userName`, the id of a User, `account:N`, or without a directory an address or a
+    /// subject.
+    ///
+    /// # Errors
+    /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
+    pub async fn named(&self, org: OrgId, who: &str) -> Result<Named, UserError> {
+        find(&mut self.engine.snapshot().await?, org, who).await?
+    }
+}
+
+/// The one person whom `who` names.
+pub(crate) async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<Named, UserError>, StoreError> {
+    let candidates = candidates(tx, org, who).await?;
+    let Some(first) = candidates.first().copied() else {
+        return Ok(Err(UserError::Unknown(who.to_owned())));
+    };
+    let others = namesakes(tx, org, first).await?;
+    if candidates.iter().all(|one| *one == first || others.contains(one)) {
+        return Ok(Ok(Named { first, others }));
+    }
+    let accounts = candidates.into_iter().map(account_name).collect::<Vec<_>>().join(", ");
+    Ok(Err(UserError::Ambiguous { who: who.to_owned(), accounts }))
+}
+
+/// Everybody whom `who` can mean: those of a directory first, then in the order in which they were made.
+async fn candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>, StoreError> {
+    if let Some(number) = who.strip_prefix("account:").and_then(|number| number.parse().ok()) {
+        let id = AccountId(number);
+        return Ok(account::load(tx, org, id).await?.map(|_| id).into_iter().collect());
+    }
+    // Tombstones only by their id: their name may be somebody else's by now.
+    let sql = format!(
+        "{DIRECTORIES} \
+               select r.account from place p cross join resource r \
+               where r.organization = $1 and r.directory = p.directory and r.id = $2 and r.account is not null \
+               union \
+               select r.account from place p cross join attr t cross join resource r \
+               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
+                 and t.path = 'userName' and t.value = $3 \
+                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
+                 and r.deleted is null and r.account is not null"
+    );
+    let args = [org.into(), who.into(), fold::same(who).into()];
+    let mut found = accounts(&tx.rows(AssertSqlSafe(sql), &args).await?)?;
+    found.sort_unstable();
+    let sql = "select l.account from link l \
+               join account a on a.organization = l.organization and a.id = l.account \
+               where l.organization = $1 and l.subject = $2 and a.directory is null";
+    let mut alone: BTreeSet<AccountId> =
+        accounts(&tx.rows(sql, &[org.into(), who.into()]).await?)?.into_iter().collect();
+    alone.extend(
+        bearing(tx, org, |told| told.email.as_deref().map(fold::same) == Some(fold::same(who))).await?,
+    );
+    found.extend(alone);
+    Ok(found)
+}
+
+/// The other accounts that bear a name of this one. Of a tombstone none: its name may be somebody else's by now.
+async fn namesakes(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Vec<AccountId>, StoreError> {
+    let sql = "select name, deleted from resource where organization = $1 and account = $2";
+    let mut found = BTreeSet::new();
+    match tx.row(sql, &[org.into(), id.into()]).await? {
+        Some(row) if row.maybe_int(1)?.is_some() => {}
+        Some(row) => {
+            let name = row.text(0)?.to_owned();
+            found.extend(bearing(tx, org, |told| names(told).any(|other| other == name)).await?);
+        }
+        None => {
+            let told = account::known(tx, org, id).await?.told;
+            let told = account::read_told(id, told.as_deref())?;
+            for name in names(&told) {
+                let sql = "select account from resource where organization = $1 and name = $2 and kind = 'User' \
+                             and deleted is null and account is not null";
+                found.extend(accounts(&tx.rows(sql, &[org.into(), (&name).into()]).await?)?);
+            }
+            // Of two without a directory the address alone tells: a preferred name need not be one person's.
+            if let Some(own) = address(&told) {
+                found.extend(bearing(tx, org, |told| address(told).as_ref() == Some(&own)).await?);
+            }
+        }
+    }
+    found.remove(&id);
+    Ok(found.into_iter().collect())
+}
+
+/// What somebody without a directory may be called by one: folded as it folds names.
+fn names(told: &Told) -> impl Iterator<Item = String> {
+    [&told.email, &told.preferred_username].into_iter().flatten().map(|name| fold::unique(name))
+}
+
+/// The address of somebody without a directory, folded likewise.
+pub(crate) fn address(told: &Told) -> Option<String> {
+    told.email.as_deref().map(fold::unique)
+}
+
+/// Whom a login made and said something of, as long as a subject leads there or an operator keeps them out. Read one by one: these are few, and an
+/// operator asks.
+async fn bearing(
+    tx: &mut Tx,
+    org: OrgId,
+    is_meant: impl Fn(&Told) -> bool,
+) -> Result<Vec<AccountId>, StoreError> {
+    let sql = "select a.id, a.told from account a where a.organization = $1 and a.directory is null \
+         and (a.disabled = 1 \
+           or exists (select 1 from link l where l.organization = a.organization and l.account = a.id)) \
+         and a.told is not null";
+    let mut found = Vec::new();
+    for row in tx.rows(sql, &[org.into()]).await? {
+        let id = AccountId(row.int(0)?);
+        if is_meant(&account::read_told(id, row.maybe_text(1)?)?) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
+fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
+    rows.iter().map(|row| row.int(0).map(AccountId)).collect()
+}
