@@ -68,7 +68,7 @@ ROWS = [
          "                _ => None,"),
     ], "revocation::a_role_that_is_lost"),
     ("R8: an answer is judged again when its head makes it a stream", [
-        ("proxy/src/forward.rs",
+        ("proxy/src/rooms/forward.rs",
          "exchange.open.answered(is_stream)",
          "exchange.open.answered(false)"),
     ], "revocation::streams_that_carry"),
@@ -130,7 +130,7 @@ ROWS = [
          'tracing::error!(client = address, "a head broke off'),
     ], "logs::a_log_that_nobody_reads"),
     ("log: log.client holds for a host that is not ours", [
-        ("proxy/src/record.rs",
+        ("proxy/src/rooms/record.rs",
          "        line.log = **detail.load();\n",
          "        let _ = detail;\n"),
     ], "logs::what_may_not_be_said"),
@@ -175,7 +175,7 @@ ROWS = [
          "let _ = limits;"),
     ], "revocation::a_slow_download"),
     ("strip: what a client claims does not pass", [
-        ("proxy/src/forward.rs",
+        ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean(headers, from_proxy);",
          "let stripped = { let _ = from_proxy; 0 };"),
     ], "headers::forged_identity"),

@@ -20,10 +20,10 @@ use portcullis_session::Ended;
 pub use self::detail::Detail;
 pub(crate) use self::detail::Trouble;
 pub(crate) use self::refuse::{AskedBy, own};
-use crate::accept::Unacceptable;
 use crate::kind::Kind;
 use crate::pages::RefusalKind;
-use crate::record::Decision;
+use crate::rooms::accept::Unacceptable;
+use crate::rooms::record::Decision;
 use crate::rules::Place;
 use crate::wire::Malformed;
 

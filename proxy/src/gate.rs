@@ -17,17 +17,17 @@ use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
-use crate::accept;
 use crate::access_log::AccessLog;
 use crate::answer::{self, Refusal};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Exchange, Serving};
-use crate::identify::{Load, Search};
 use crate::metrics::Metrics;
 use crate::pages::Pages;
 use crate::peer::Peer;
-use crate::record::{Line, Record, Recorder};
 use crate::request::Request;
+use crate::rooms::accept;
+use crate::rooms::identify::{Load, Search};
+use crate::rooms::record::{Line, Record, Recorder};
 use crate::rules::{Place, Rules};
 use crate::striped::own_stripe;
 use crate::trace::Trace;

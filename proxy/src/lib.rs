@@ -4,7 +4,6 @@
 //! reads a session that is not in memory, [`Pages`] serves our own pages. Nothing of Pingora or hyper
 //! crosses the border.
 
-mod accept;
 mod access_log;
 mod answer;
 mod caching;
@@ -13,18 +12,16 @@ mod connection;
 mod cookies;
 mod exchange;
 mod flow;
-mod forward;
 mod gate;
 mod guard;
-mod identify;
 mod kind;
 mod log_detail;
 mod metrics;
 mod networks;
 mod pages;
 mod peer;
-mod record;
 mod request;
+mod rooms;
 mod rules;
 mod server;
 mod share;
@@ -40,20 +37,20 @@ mod upstream;
 mod way_back;
 pub mod wire;
 
-pub use accept::{Accept, Head};
 pub use access_log::{AccessLog, LogError, LogFormat, LogTarget};
 pub use answer::{Detail, Refusal};
 pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, cookies, session_cookie};
-pub use forward::{incoming, outgoing};
 pub use gate::{Gate, Open, Parts, Verdict};
-pub use identify::{Load, LoadError};
 pub use kind::Kind;
 pub use log_detail::{LogClient, LogDetail, LogIdentity};
 pub use networks::{Network, NetworkError, Networks};
 pub use pages::{KeepWay, Pages, Reference, RefusalKind, Refused, Visitor};
 pub use peer::Peer;
-pub use record::{Asked, Decision, Line, Over, Record};
 pub use request::Request;
+pub use rooms::accept::{Accept, Head};
+pub use rooms::forward::{incoming, outgoing};
+pub use rooms::identify::{Load, LoadError};
+pub use rooms::record::{Asked, Decision, Line, Over, Record};
 pub use rules::{Limits, Place, Rules, RulesError, Site, SiteError};
 pub use server::{Drained, Listener, Server, StartError, Stopped, TlsFiles};
 pub use strip::Strip;

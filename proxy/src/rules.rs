@@ -9,9 +9,9 @@ use http::HeaderValue;
 use portcullis_policy::{App, AppId, Policy};
 use url::Url;
 
-use crate::accept::Accept;
 use crate::cookies::session_cookie;
 use crate::log_detail::LogDetail;
+use crate::rooms::accept::Accept;
 use crate::upstream::Upstream;
 
 /// One configuration, compiled.

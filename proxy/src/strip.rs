@@ -47,7 +47,7 @@ const ALWAYS: [&str; 30] = [
 const OF_THE_WAY: [&str; 6] =
     ["x-forwarded-*", "forwarded", "x-real-ip", "x-original-*", "x-rewrite-*", "tracestate"];
 
-/// The fields that [`crate::forward`] writes itself, and whose old values it has read by then.
+/// The fields that [`crate::rooms::forward`] writes itself, and whose old values it has read by then.
 const OURS: [&str; 5] =
     ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "traceparent"];
 

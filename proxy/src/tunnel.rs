@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::Socket;
 use crate::exchange::{Exchange, Serving};
-use crate::record::Over;
+use crate::rooms::record::Over;
 
 /// How much is read at once; what the other side does not take at once is held, and nothing is read until it has.
 const PIECE: usize = 8 * 1024;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::Refusal;
 use crate::cookies;
 use crate::log_detail::LogIdentity;
-use crate::record::Line;
+use crate::rooms::record::Line;
 use crate::rules::{Place, Rules};
 use crate::upstream::{Fault, Upstream};
 

@@ -11,7 +11,7 @@ use super::{AskedBy, Refusal};
 use crate::gate::Gate;
 use crate::pages::{KeepWay, Reference, Refused, Visitor};
 use crate::peer::Peer;
-use crate::record::{Decision, Record};
+use crate::rooms::record::{Decision, Record};
 use crate::rules::Place;
 use crate::upload::{Upload, UploadFault};
 

@@ -14,7 +14,6 @@ use portcullis_policy::{Pass, Principal, Rule, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight};
 use tokio::sync::mpsc;
 
-use crate::accept::Head;
 use crate::access_log::AccessLog;
 use crate::answer::Detail;
 use crate::connection::is_serving;
@@ -22,6 +21,7 @@ use crate::log_detail::LogDetail;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::request::Request;
+use crate::rooms::accept::Head;
 use crate::rules::Place;
 use crate::striped::own_stripe;
 use crate::trace::Trace;

@@ -22,7 +22,7 @@ use crate::connection::Client;
 use crate::exchange::{Answer, Exchange, Serving};
 use crate::gate::Gate;
 use crate::peer::Peer;
-use crate::record::Over;
+use crate::rooms::record::Over;
 use crate::rules::{Place, Site};
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::tunnel::{self, Tunnel};

@@ -12,11 +12,11 @@ use portcullis_policy::{App, AppId, SessionHash, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight, Session};
 use tokio::time::Instant;
 
-use crate::accept::Head;
 use crate::answer::Refusal;
 use crate::cookies;
 use crate::gate::Gate;
 use crate::request::Request;
+use crate::rooms::accept::Head;
 use crate::rules::Place;
 
 /// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.
