@@ -4,104 +4,18 @@
 //! lengths or two codings, a bare line feed, a folded line, a second `Host`. What it admits, every reader frames alike.
 //! It is pure: bytes in, and how many of them may be handed on, out. It looks at framing, hosts and characters;
 //! what a path means is Accept's and policy's to say.
+//!
+//! Here the bytes are cut into lines; `head.rs` reads those of a head, `body.rs` those of a body.
 
-use http::StatusCode;
+mod body;
+mod head;
+mod malformed;
+
 use memchr::memchr;
 
-/// Why bytes are no request that is read here. Its word is the reason of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Malformed {
-    /// A line ends with a line feed alone, or holds a carriage return.
-    LineEnd,
-    /// More than one empty line before a request.
-    EmptyLines,
-    /// The request line is not `METHOD SP target SP HTTP/1.x`.
-    RequestLine,
-    /// The method is no word in capitals.
-    Method,
-    /// The target is no path, holds a fragment, or a character that no target may hold.
-    Target,
-    /// The target is longer than any that is served.
-    TargetTooLong,
-    /// The version is neither 1.1 nor 1.0.
-    Version,
-    /// A field has no name, a name with other characters than a name has, or continues on a second line.
-    FieldName,
-    /// A field's value has a control character.
-    FieldValue,
-    /// More bytes, or more fields, than a head may have.
-    TooLarge,
-    /// There is no `Host`, more than one, or one that is no host.
-    Host,
-    /// The target names another host than `Host` does.
-    OtherHost,
-    /// A `Content-Length` that is not one plain number, or more than one.
-    Length,
-    /// A `Transfer-Encoding` other than exactly `chunked`, more than one, or one of HTTP/1.0.
-    Coding,
-    /// `Content-Length` beside `Transfer-Encoding`.
-    LengthAndCoding,
-    /// The size of a chunk is not a plain hexadecimal number, or its end is missing.
-    Chunk,
-    /// A field behind the last chunk cannot be read.
-    Trailer,
-}
-
-impl Malformed {
-    /// Every reason, for tables.
-    pub const ALL: [Malformed; 17] = [
-        Self::LineEnd,
-        Self::EmptyLines,
-        Self::RequestLine,
-        Self::Method,
-        Self::Target,
-        Self::TargetTooLong,
-        Self::Version,
-        Self::FieldName,
-        Self::FieldValue,
-        Self::TooLarge,
-        Self::Host,
-        Self::OtherHost,
-        Self::Length,
-        Self::Coding,
-        Self::LengthAndCoding,
-        Self::Chunk,
-        Self::Trailer,
-    ];
-
-    /// The word of the access log.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::LineEnd => "line_end",
-            Self::EmptyLines => "empty_lines",
-            Self::RequestLine => "request_line",
-            Self::Method => "method",
-            Self::Target => "target",
-            Self::TargetTooLong => "target_too_long",
-            Self::Version => "version",
-            Self::FieldName => "field_name",
-            Self::FieldValue => "field_value",
-            Self::TooLarge => "head_too_large",
-            Self::Host => "host",
-            Self::OtherHost => "other_host",
-            Self::Length => "content_length",
-            Self::Coding => "transfer_encoding",
-            Self::LengthAndCoding => "length_and_coding",
-            Self::Chunk => "chunk",
-            Self::Trailer => "trailer",
-        }
-    }
-
-    /// What the client is answered with.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-}
+use self::body::Body;
+use self::head::{HeadBegun, field};
+pub use self::malformed::Malformed;
 
 /// What a head may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,29 +69,10 @@ enum State {
     /// Between requests; so many empty lines have been skipped.
     Start(u8),
     Fields,
-    Body(u64),
-    ChunkSize,
-    Chunk(u64),
-    ChunkEnd,
-    Trailers,
+    Body(Body),
     /// Behind a request for another protocol: whatever comes is not HTTP, or waits for an answer that ends it.
     Switching,
 }
-
-/// The head whose lines are being read.
-#[derive(Debug, Default)]
-struct HeadBegun {
-    seen: HeadSeen,
-    length: Option<u64>,
-    chunked: bool,
-    old: bool,
-    upgrade: bool,
-    host: Option<Box<[u8]>>,
-    authority: Option<Box<[u8]>>,
-}
-
-/// Longest line of a chunk's size, without its end: sixteen digits are more than any length.
-const CHUNK_LINE: usize = 16;
 
 impl Reader {
     /// A reader at the beginning of a connection.
@@ -197,7 +92,7 @@ impl Reader {
 
     /// Whether a body is being read whose framing can be wrong.
     pub fn is_in_body(&self) -> bool {
-        matches!(self.state, State::ChunkSize | State::Chunk(_) | State::ChunkEnd | State::Trailers)
+        matches!(self.state, State::Body(body) if body.is_chunked())
     }
 
     /// Whether a request for another protocol was the last that was read. What follows is held until it is answered.
@@ -215,14 +110,10 @@ impl Reader {
             let rest = &bytes[fed.read..];
             let (taken, next) = match self.state {
                 State::Switching => return Ok(fed),
-                State::Body(left) => match run(rest, left) {
-                    (taken, 0) => (taken, self.next()),
-                    (taken, left) => (taken, State::Body(left)),
-                },
-                State::Chunk(left) => match run(rest, left) {
-                    (taken, 0) => (taken, State::ChunkEnd),
-                    (taken, left) => (taken, State::Chunk(left)),
-                },
+                State::Body(body) if body.is_data() => {
+                    let (taken, left) = body.pass_over(rest);
+                    (taken, self.behind(left))
+                }
                 state => {
                     let Some(end) = memchr(b'\n', rest) else {
                         self.bound(state, rest.len()).map_err(|why| (fed.whole, why))?;
@@ -236,7 +127,7 @@ impl Reader {
             };
             self.state = next;
             fed.read += taken;
-            if !matches!(next, State::Fields | State::Trailers) {
+            if !matches!(next, State::Fields | State::Body(Body::Trailers)) {
                 fed.whole = fed.read;
             }
         }
@@ -246,12 +137,11 @@ impl Reader {
     /// Whether so many bytes more fit into what has begun.
     fn bound(&self, state: State, more: usize) -> Result<(), Malformed> {
         match state {
-            State::ChunkSize | State::ChunkEnd if more > CHUNK_LINE + 2 => Err(Malformed::Chunk),
+            State::Body(body) => body.bound(more, self.size + more, &self.bounds),
             State::Start(_) | State::Fields if self.size + more > self.bounds.head => {
                 // A request line that does not end is a long target more often than anything else.
                 Err(if state == State::Fields { Malformed::TooLarge } else { Malformed::TargetTooLong })
             }
-            State::Trailers if self.size + more > self.bounds.head => Err(Malformed::TooLarge),
             _ => Ok(()),
         }
     }
@@ -266,7 +156,7 @@ impl Reader {
         let size = self.size + line.len() + 1;
         let Some((b'\r', line)) = line.split_last() else {
             return Err(match state {
-                State::ChunkSize | State::ChunkEnd => Malformed::Chunk,
+                State::Body(body) => body.bare_line_feed(),
                 _ => Malformed::LineEnd,
             });
         };
@@ -286,11 +176,7 @@ impl Reader {
                 self.head.is_whole()?;
                 self.head.seen.bytes = std::mem::take(&mut self.size);
                 heads(self.head.seen);
-                Ok(match self.head {
-                    HeadBegun { chunked: true, .. } => State::ChunkSize,
-                    HeadBegun { length: Some(length @ 1..), .. } => State::Body(length),
-                    _ => self.next(),
-                })
+                Ok(self.behind(Body::of(&self.head)))
             }
             State::Fields => {
                 self.head.seen.fields += 1;
@@ -301,249 +187,30 @@ impl Reader {
                 self.head.field(name, value)?;
                 Ok(State::Fields)
             }
-            State::ChunkSize => {
-                self.size = 0;
-                Ok(match chunk_size(line)? {
-                    0 => State::Trailers,
-                    size => State::Chunk(size),
-                })
-            }
-            State::ChunkEnd if line.is_empty() => {
-                self.size = 0;
-                Ok(State::ChunkSize)
-            }
-            State::ChunkEnd => Err(Malformed::Chunk),
-            State::Trailers if line.is_empty() => {
-                self.size = 0;
-                Ok(self.next())
-            }
-            State::Trailers => field(line).map(|_| State::Trailers).map_err(|_| Malformed::Trailer),
-            State::Body(_) | State::Chunk(_) | State::Switching => Ok(state), // no lines
-        }
-    }
-
-    /// What follows a whole request.
-    fn next(&self) -> State {
-        if self.head.upgrade { State::Switching } else { State::Start(0) }
-    }
-}
-
-/// So many of the bytes belong to a body of which `left` are to come, and how many are left then.
-fn run(bytes: &[u8], left: u64) -> (usize, u64) {
-    let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (taken, left - taken as u64)
-}
-
-/// RFC 9112 §7.1, without extensions and without blanks: others read those in many ways.
-fn chunk_size(line: &[u8]) -> Result<u64, Malformed> {
-    if line.is_empty() || line.len() > CHUNK_LINE - 1 {
-        return Err(Malformed::Chunk);
-    }
-    line.iter().try_fold(0u64, |size, digit| {
-        let digit = char::from(*digit).to_digit(16).ok_or(Malformed::Chunk)?;
-        Ok(size << 4 | u64::from(digit))
-    })
-}
-
-/// Name and value of a field's line, the value without blanks around it (RFC 9112 §5).
-fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let colon = memchr(b':', line).ok_or(Malformed::FieldName)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().all(|byte| is(*byte, NAME)) {
-        return Err(Malformed::FieldName); // a blank before the colon and a folded line among them
-    }
-    if !value.iter().all(|byte| is(*byte, VALUE)) {
-        return Err(Malformed::FieldValue);
-    }
-    Ok((name, value.trim_ascii()))
-}
-
-impl HeadBegun {
-    fn request_line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), Malformed> {
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(Malformed::RequestLine);
-        };
-        if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
-            return Err(Malformed::Method);
-        }
-        if target.len() > bounds.target {
-            return Err(Malformed::TargetTooLong);
-        }
-        self.seen.target = target.len();
-        self.authority = self::target(method, target)?;
-        match version {
-            b"HTTP/1.1" => {}
-            b"HTTP/1.0" => self.old = true,
-            _ => return Err(Malformed::Version),
-        }
-        Ok(())
-    }
-
-    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                let is_second = self.host.replace(value.into()).is_some();
-                return if is_second || !is_host(value) { Err(Malformed::Host) } else { Ok(()) };
-            }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let is_second = self.length.replace(length(value)?).is_some();
-                return match is_second {
-                    true => Err(Malformed::Length),
-                    false => self.is_framed_one_way(),
-                };
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.chunked || self.old || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Malformed::Coding);
+            State::Body(body) => {
+                let next = body.line(line)?;
+                if body != Body::Trailers || next.is_none() {
+                    self.size = 0; // only trailers are bounded together
                 }
-                self.chunked = true;
-                return self.is_framed_one_way();
+                Ok(self.behind(next))
             }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn is_framed_one_way(&self) -> Result<(), Malformed> {
-        if self.chunked && self.length.is_some() { Err(Malformed::LengthAndCoding) } else { Ok(()) }
-    }
-
-    fn is_whole(&self) -> Result<(), Malformed> {
-        match (&self.host, &self.authority) {
-            (None, _) if !self.old => Err(Malformed::Host),
-            (None, Some(_)) => Err(Malformed::OtherHost),
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-                Err(Malformed::OtherHost)
-            }
-            _ => Ok(()),
+            State::Switching => Ok(state), // no lines
         }
     }
-}
 
-/// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
-fn length(value: &[u8]) -> Result<u64, Malformed> {
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed::Length);
+    /// What comes next: the rest of a body, or what follows a whole request.
+    fn behind(&self, body: Option<Body>) -> State {
+        match body {
+            Some(body) => State::Body(body),
+            None if self.head.upgrade => State::Switching,
+            None => State::Start(0),
+        }
     }
-    Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
-}
-
-/// Looks at a target (RFC 9112 §3.2): a path, or one with the host before it, which is what it answers.
-fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Malformed> {
-    let (path, authority) = match target {
-        [b'/', ..] => (target, None),
-        b"*" if method == b"OPTIONS" => return Ok(None),
-        // CONNECT names a host and a port; it is refused as a method, wherever it goes.
-        _ if method == b"CONNECT" && is_host(target) => return Ok(None),
-        _ => {
-            let rest = [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
-                let (start, rest) = target.split_at_checked(scheme.len())?;
-                start.eq_ignore_ascii_case(scheme).then_some(rest)
-            });
-            let rest = rest.ok_or(Malformed::Target)?;
-            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-            let (authority, path) = rest.split_at(end);
-            if !is_host(authority) {
-                return Err(Malformed::Target);
-            }
-            (path, Some(authority.into()))
-        }
-    };
-    let (path, query) = path.split_at(memchr(b'?', path).unwrap_or(path.len()));
-    let fits = path.iter().all(|byte| is(*byte, PATH)) && query.iter().all(|byte| is(*byte, QUERY));
-    if fits { Ok(authority) } else { Err(Malformed::Target) }
-}
-
-/// Whether this is a host with or without a port, written in one way: no user, no list, no escapes.
-fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', ..] => match memchr(b']', value) {
-            Some(end) => value.split_at(end + 1),
-            None => return false,
-        },
-        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
-    };
-    let in_brackets = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
-    let host_fits = match in_brackets {
-        Some(address) => {
-            !address.is_empty() && address.iter().all(|b| b.is_ascii_hexdigit() || b".:".contains(b))
-        }
-        None => {
-            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
-        }
-    };
-    let port_fits = match port {
-        [] => true,
-        [b':', digits @ ..] => (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    host_fits && port_fits
-}
-
-const NAME: u8 = 1;
-const VALUE: u8 = 2;
-const PATH: u8 = 4;
-const QUERY: u8 = 8;
-
-/// Where each byte may stand.
-static CLASSES: [u8; 256] = classes();
-
-fn is(byte: u8, class: u8) -> bool {
-    CLASSES[usize::from(byte)] & class != 0
-}
-
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        let mut class = 0;
-        // RFC 9110 §5.6.2
-        if byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-        {
-            class |= NAME;
-        }
-        // RFC 9110 §5.5: visible, blank, tab, and what is beyond ASCII
-        if byte == b'\t' || byte == b' ' || (byte > b' ' && byte != 0x7f) {
-            class |= VALUE;
-        }
-        // RFC 3986 §3.3, and what browsers and command lines send as it is; the URI type can carry it all.
-        if matches!(byte, b'!' | b'"' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'~') {
-            class |= PATH;
-        }
-        // RFC 3986 §3.4, and what browsers and command lines send as it is.
-        if matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~') {
-            class |= QUERY;
-        }
-        classes[at] = class;
-        at += 1;
-    }
-    classes
 }
 
 #[cfg(test)]
 mod tests {
+    use super::head::target;
     use super::*;
     use proptest::prelude::*;
 

@@ -1,0 +1,217 @@
+//! The head of a request, line by line: the request line, the fields, and what a whole head must have said.
+
+use memchr::memchr;
+
+use super::{Bounds, HeadSeen, Malformed};
+
+/// The head whose lines are being read.
+#[derive(Debug, Default)]
+pub(super) struct HeadBegun {
+    pub(super) seen: HeadSeen,
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    old: bool,
+    pub(super) upgrade: bool,
+    host: Option<Box<[u8]>>,
+    authority: Option<Box<[u8]>>,
+}
+
+impl HeadBegun {
+    /// Reads the request line (RFC 9112 §3).
+    pub(super) fn request_line(&mut self, line: &[u8], bounds: &Bounds) -> Result<(), Malformed> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Malformed::RequestLine);
+        };
+        if method.is_empty() || !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
+            return Err(Malformed::Method);
+        }
+        if target.len() > bounds.target {
+            return Err(Malformed::TargetTooLong);
+        }
+        self.seen.target = target.len();
+        self.authority = self::target(method, target)?;
+        match version {
+            b"HTTP/1.1" => {}
+            b"HTTP/1.0" => self.old = true,
+            _ => return Err(Malformed::Version),
+        }
+        Ok(())
+    }
+
+    /// Takes note of a field that frames the request, names its host or asks for another protocol.
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                let is_second = self.host.replace(value.into()).is_some();
+                return if is_second || !is_host(value) { Err(Malformed::Host) } else { Ok(()) };
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let is_second = self.length.replace(length(value)?).is_some();
+                return match is_second {
+                    true => Err(Malformed::Length),
+                    false => self.is_framed_one_way(),
+                };
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked || self.old || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Malformed::Coding);
+                }
+                self.chunked = true;
+                return self.is_framed_one_way();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_framed_one_way(&self) -> Result<(), Malformed> {
+        if self.chunked && self.length.is_some() { Err(Malformed::LengthAndCoding) } else { Ok(()) }
+    }
+
+    /// Says what a head lacks at its end.
+    pub(super) fn is_whole(&self) -> Result<(), Malformed> {
+        match (&self.host, &self.authority) {
+            (None, _) if !self.old => Err(Malformed::Host),
+            (None, Some(_)) => Err(Malformed::OtherHost),
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+                Err(Malformed::OtherHost)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Name and value of a field's line, the value without blanks around it (RFC 9112 §5).
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let colon = memchr(b':', line).ok_or(Malformed::FieldName)?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(|byte| is(*byte, NAME)) {
+        return Err(Malformed::FieldName); // a blank before the colon and a folded line among them
+    }
+    if !value.iter().all(|byte| is(*byte, VALUE)) {
+        return Err(Malformed::FieldValue);
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
+fn length(value: &[u8]) -> Result<u64, Malformed> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed::Length);
+    }
+    Ok(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+/// Looks at a target (RFC 9112 §3.2): a path, or one with the host before it, which is what it answers.
+pub(super) fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Malformed> {
+    let (path, authority) = match target {
+        [b'/', ..] => (target, None),
+        b"*" if method == b"OPTIONS" => return Ok(None),
+        // CONNECT names a host and a port; it is refused as a method, wherever it goes.
+        _ if method == b"CONNECT" && is_host(target) => return Ok(None),
+        _ => {
+            let rest = [&b"http://"[..], b"https://"].iter().find_map(|scheme| {
+                let (start, rest) = target.split_at_checked(scheme.len())?;
+                start.eq_ignore_ascii_case(scheme).then_some(rest)
+            });
+            let rest = rest.ok_or(Malformed::Target)?;
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            if !is_host(authority) {
+                return Err(Malformed::Target);
+            }
+            (path, Some(authority.into()))
+        }
+    };
+    let (path, query) = path.split_at(memchr(b'?', path).unwrap_or(path.len()));
+    let fits = path.iter().all(|byte| is(*byte, PATH)) && query.iter().all(|byte| is(*byte, QUERY));
+    if fits { Ok(authority) } else { Err(Malformed::Target) }
+}
+
+/// Whether this is a host with or without a port, written in one way: no user, no list, no escapes.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value {
+        [b'[', ..] => match memchr(b']', value) {
+            Some(end) => value.split_at(end + 1),
+            None => return false,
+        },
+        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
+    };
+    let in_brackets = host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]"));
+    let host_fits = match in_brackets {
+        Some(address) => {
+            !address.is_empty() && address.iter().all(|b| b.is_ascii_hexdigit() || b".:".contains(b))
+        }
+        None => {
+            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
+        }
+    };
+    let port_fits = match port {
+        [] => true,
+        [b':', digits @ ..] => (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    host_fits && port_fits
+}
+
+const NAME: u8 = 1;
+const VALUE: u8 = 2;
+const PATH: u8 = 4;
+const QUERY: u8 = 8;
+
+/// Where each byte may stand.
+static CLASSES: [u8; 256] = classes();
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let mut class = 0;
+        // RFC 9110 §5.6.2
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            class |= NAME;
+        }
+        // RFC 9110 §5.5: visible, blank, tab, and what is beyond ASCII
+        if byte == b'\t' || byte == b' ' || (byte > b' ' && byte != 0x7f) {
+            class |= VALUE;
+        }
+        // RFC 3986 §3.3, and what browsers and command lines send as it is; the URI type can carry it all.
+        if matches!(byte, b'!' | b'"' | b'$'..=b';' | b'=' | b'@'..=b'_' | b'a'..=b'~') {
+            class |= PATH;
+        }
+        // RFC 3986 §3.4, and what browsers and command lines send as it is.
+        if matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'~') {
+            class |= QUERY;
+        }
+        classes[at] = class;
+        at += 1;
+    }
+    classes
+}
