@@ -96,7 +96,7 @@ impl Place {
         let at = rules.policy.apps().iter().position(names)?;
         let site = &rules.sites[at];
         let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
-        let (authority, host) = (own(&site.authority)?, own(site.upstream.host(site))?);
+        let (authority, host) = (own(&site.authority)?, own(site.upstream.host(&site.authority))?);
         Some(Self(Arc::new(Held { rules: rules.clone(), at, asked: host_asked.into(), authority, host })))
     }
 

@@ -1,0 +1,261 @@
+//! An application's address, and the addresses behind its name.
+//!
+//! A name is looked up when it is first needed and again every half minute, so that an application may move; a
+//! literal address and the loopback names are never looked up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use url::{Host, Url};
+
+/// How old a look-up may be.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How an application is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// `http://host:port`, nothing else.
+    pub url: Url,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long the application may take to begin its answer, once it has the request.
+    pub first_byte_timeout: Duration,
+    /// What `Host` says.
+    pub host: HostSent,
+}
+
+/// The host name an application is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostSent {
+    /// The public one.
+    Public,
+    /// Its own.
+    Upstream,
+    /// This one.
+    Named(String),
+}
+
+/// Why an upstream cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpstreamError {
+    /// Only http is spoken here.
+    #[error("{0} is no http:// address")]
+    Scheme(Url),
+    /// A path, a query, a user or a fragment would be ignored.
+    #[error("{0} says more than http://host:port")]
+    More(Url),
+    /// No host, or one that cannot stand in a field.
+    #[error("{0} has no usable host")]
+    Host(String),
+}
+
+/// An application's address.
+#[derive(Debug)]
+pub struct Upstream {
+    /// As configured, for log lines.
+    url: Url,
+    target: Target,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) first_byte_timeout: Duration,
+    host: Option<HeaderValue>,
+}
+
+/// The addresses of a name, in the order they are tried.
+pub(crate) type Addresses = Arc<[SocketAddr]>;
+
+#[derive(Debug)]
+enum Target {
+    Fixed(Addresses),
+    Named(Arc<Named>),
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    port: u16,
+    found: ArcSwapOption<(Addresses, Instant)>,
+    looking: AtomicBool,
+    /// Why the last look-up found nothing, and whether it did so in time.
+    failed: ArcSwapOption<(String, bool)>,
+}
+
+impl Upstream {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] for an address this build cannot use.
+    pub fn new(settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
+        let url = &settings.url;
+        if url.scheme() != "http" {
+            return Err(UpstreamError::Scheme(url.clone()));
+        }
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !bare || !url.username().is_empty() || url.password().is_some() {
+            return Err(UpstreamError::More(url.clone()));
+        }
+        let no_host = || UpstreamError::Host(url.to_string());
+        let port = url.port().unwrap_or(80);
+        let fixed = |addresses: &[IpAddr]| {
+            Target::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+        };
+        let target = match url.host().ok_or_else(no_host)? {
+            Host::Ipv4(ip) => fixed(&[ip.into()]),
+            Host::Ipv6(ip) => fixed(&[ip.into()]),
+            // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
+            Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
+                fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+            }
+            Host::Domain(name) => Target::Named(Arc::new(Named {
+                name: name.into(),
+                port,
+                found: ArcSwapOption::empty(),
+                looking: AtomicBool::new(false),
+                failed: ArcSwapOption::empty(),
+            })),
+        };
+        let own =
+            url.host_str().map(|host| url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
+        let host = match &settings.host {
+            HostSent::Public => None,
+            HostSent::Upstream => Some(own.ok_or_else(no_host)?),
+            HostSent::Named(name) if name.is_empty() => return Err(UpstreamError::Host(name.clone())),
+            HostSent::Named(name) => Some(name.clone()),
+        };
+        let host =
+            host.map(|host| HeaderValue::from_str(&host).map_err(|_| UpstreamError::Host(host.clone())));
+        Ok(Self {
+            url: url.clone(),
+            target,
+            connect_timeout: settings.connect_timeout,
+            first_byte_timeout: settings.first_byte_timeout,
+            host: host.transpose()?,
+        })
+    }
+
+    /// As configured, for log lines; never on a page.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
+    pub(crate) fn not_found(&self) -> Option<(String, bool)> {
+        match &self.target {
+            Target::Fixed(_) => None,
+            Target::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
+        }
+    }
+
+    /// What `Host` says, where the public one is this.
+    pub(crate) fn host<'a>(&'a self, public: &'a HeaderValue) -> &'a HeaderValue {
+        self.host.as_ref().unwrap_or(public)
+    }
+
+    /// The addresses to try; none where the name has none.
+    pub(crate) async fn addresses(&self) -> Addresses {
+        match &self.target {
+            Target::Fixed(addresses) => addresses.clone(),
+            Target::Named(named) => named.addresses(self.connect_timeout).await,
+        }
+    }
+
+    /// The addresses did not answer: they are looked up anew before the next request.
+    pub(crate) fn doubt(&self) {
+        if let Target::Named(named) = &self.target {
+            named.found.store(None);
+        }
+    }
+}
+
+impl Named {
+    async fn addresses(self: &Arc<Self>, limit: Duration) -> Addresses {
+        match self.found.load_full() {
+            Some(found) if found.1.elapsed() < FRESH => found.0.clone(),
+            // Old addresses serve while one task looks for new ones.
+            Some(found) => {
+                if !self.looking.swap(true, Ordering::AcqRel) {
+                    let named = self.clone();
+                    tokio::spawn(async move {
+                        named.look(limit).await;
+                        named.looking.store(false, Ordering::Release);
+                    });
+                }
+                found.0.clone()
+            }
+            None => self.look(limit).await,
+        }
+    }
+
+    async fn look(&self, limit: Duration) -> Addresses {
+        let looked =
+            tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
+        let name = &self.name;
+        let addresses: Result<Addresses, (String, bool)> = match looked {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(error)) => Err((format!("the name {name} cannot be looked up: {error}"), true)),
+            Err(_) => Err((format!("the name {name} was not found within {limit:?}"), false)),
+        };
+        let addresses = match addresses {
+            Ok(addresses) if addresses.is_empty() => Err((format!("the name {name} has no address"), true)),
+            other => other,
+        };
+        // Whoever asked is told under a reference number; this is for old addresses, which serve on without a word.
+        self.failed.store(addresses.as_ref().err().cloned().map(Arc::new));
+        let addresses = addresses.unwrap_or_else(|(cause, _)| {
+            tracing::warn!(cause, "the application's address could not be looked up");
+            Addresses::default()
+        });
+        if !addresses.is_empty() {
+            self.found.store(Some(Arc::new((addresses.clone(), Instant::now()))));
+        }
+        addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> UpstreamSettings {
+        UpstreamSettings {
+            url: Url::parse(url).unwrap(),
+            connect_timeout: Duration::from_secs(1),
+            first_byte_timeout: Duration::from_secs(1),
+            host: HostSent::Public,
+        }
+    }
+
+    async fn addresses(url: &str) -> Vec<String> {
+        let upstream = Upstream::new(&settings(url)).unwrap();
+        upstream.addresses().await.iter().map(SocketAddr::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn literal_and_loopback_names_need_no_look_up() {
+        assert_eq!(addresses("http://192.0.2.1:3000").await, ["192.0.2.1:3000"]);
+        assert_eq!(addresses("http://[2001:db8::1]").await, ["[2001:db8::1]:80"]);
+        assert_eq!(addresses("http://app.localhost:1").await, ["127.0.0.1:1", "[::1]:1"]);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_has_no_address() {
+        let upstream = Upstream::new(&settings("http://no-such-name.invalid")).unwrap();
+        assert!(upstream.addresses().await.is_empty());
+        let (cause, in_time) = upstream.not_found().unwrap();
+        assert!(cause.contains("no-such-name.invalid") && in_time, "{cause}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        let refused = |url: &str| Upstream::new(&settings(url)).err();
+        assert!(matches!(refused("https://a.test"), Some(UpstreamError::Scheme(_))));
+        assert!(matches!(refused("http://a.test/app"), Some(UpstreamError::More(_))));
+        assert!(matches!(refused("http://user@a.test"), Some(UpstreamError::More(_))));
+        assert!(matches!(refused("http://a.test/?x"), Some(UpstreamError::More(_))));
+        let empty = UpstreamSettings { host: HostSent::Named(String::new()), ..settings("http://a.test") };
+        assert!(matches!(Upstream::new(&empty), Err(UpstreamError::Host(_))));
+    }
+}

@@ -1,0 +1,138 @@
+//! A connection to an application: hyper's client connection as a value that is polled where it is used.
+//!
+//! Nothing is spawned: whoever drops a question, or the answer's body, closes the connection with it.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::fault::Fault;
+use super::filter::Filter;
+use super::heard::Heard;
+use crate::clock::{Wait, Waits};
+use crate::upload::{Upload, UploadFault};
+
+/// What is sent: the client's body, if it has one.
+pub(super) struct Outgoing(pub(super) Option<Upload>);
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        match &mut self.0 {
+            Some(upload) => Pin::new(upload).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A connection to an application.
+pub(crate) struct AppConnection {
+    pub(super) to: SocketAddr,
+    sender: SendRequest<Outgoing>,
+    pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
+    /// How many bytes came since the last question.
+    heard: Arc<AtomicUsize>,
+    pub(super) filter: Filter,
+}
+
+/// How much may come before the head of an answer is whole, what only informs included.
+const BEFORE_HEAD: usize = 256 * 1024;
+/// How much of an answer is read at once, and how many fields it may have.
+const READ: usize = 64 * 1024;
+const FIELDS: usize = 200;
+
+impl AppConnection {
+    /// Speaks HTTP/1.1 on a socket.
+    ///
+    /// # Errors
+    /// Where the socket is gone already.
+    pub(super) async fn over(socket: TcpStream) -> Result<Box<Self>, Fault> {
+        let to = socket.peer_addr().map_err(Fault::Connect)?;
+        let heard = Arc::new(AtomicUsize::new(0));
+        let socket = Heard { socket, count: heard.clone() };
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(READ).max_headers(FIELDS);
+        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(Fault::of)?;
+        Ok(Box::new(Self { to, sender, connection, heard, filter: Filter::new() }))
+    }
+
+    /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.
+    pub(super) fn is_idle(&mut self) -> bool {
+        let context = &mut Context::from_waker(Waker::noop());
+        self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready()
+    }
+
+    /// Whether nothing came since the last question.
+    pub(super) fn has_heard_nothing(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) == 0
+    }
+
+    /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
+    /// sent.
+    pub(super) async fn ask(
+        &mut self,
+        request: http::Request<Outgoing>,
+        waits: &Waits,
+    ) -> Result<http::Response<Incoming>, (Fault, Option<http::Request<Outgoing>>)> {
+        self.heard.store(0, Ordering::Relaxed);
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let (connection, filter, heard) = (&mut self.connection, &self.filter, &self.heard);
+        let polled = poll_fn(|context| {
+            if waits.has_struck(Wait::Answer) {
+                return Poll::Ready(Err(Fault::Late));
+            }
+            filter.poll(context, |context| {
+                let ended = connection.poll_without_shutdown(context);
+                // It becomes ready through the connection alone.
+                match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
+                    (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
+                    (Poll::Pending, Poll::Ready(ended)) => {
+                        Poll::Ready(Err(ended.map_or_else(Fault::of, |()| Fault::Ended(None))))
+                    }
+                    (Poll::Pending, Poll::Pending) if heard.load(Ordering::Relaxed) > BEFORE_HEAD => {
+                        Poll::Ready(Err(Fault::Answer("has no end of its head")))
+                    }
+                    (Poll::Pending, Poll::Pending) => Poll::Pending,
+                }
+            })
+        })
+        .await;
+        match polled {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(mut error)) => {
+                let unsent = error.take_message();
+                Err((Fault::of(error.into_error()), unsent))
+            }
+            Err(fault) => Err((fault, None)),
+        }
+    }
+
+    /// The socket, and what was read of it already, after an answer that switched protocols.
+    pub(crate) fn into_socket(self: Box<Self>) -> (TcpStream, Bytes) {
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner().socket, parts.read_buf)
+    }
+}

@@ -1,0 +1,52 @@
+//! Why an application gave no answer, or no more of it.
+
+use std::error::Error as _;
+use std::{fmt, io};
+
+use crate::upload::UploadFault;
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The application cannot be connected to.
+    Connect(io::Error),
+    /// It did not begin to answer in time.
+    Late,
+    /// It closed the connection, or broke off.
+    Ended(Option<hyper::Error>),
+    /// Its answer can be read two ways, or not at all.
+    Answer(&'static str),
+    /// The client's body ended before its end.
+    Upload(UploadFault),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) if error.kind() == io::ErrorKind::NotFound => {
+                f.write_str("its name has no address")
+            }
+            Self::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
+                f.write_str("it cannot be connected to in time")
+            }
+            Self::Connect(error) => write!(f, "it cannot be connected to: {error}"),
+            Self::Late => f.write_str("it did not begin to answer in time"),
+            // The library's text says the kind of it; it does not quote what could not be read.
+            Self::Ended(Some(error)) => write!(f, "it broke off: {error}"),
+            Self::Ended(None) => f.write_str("it closed the connection"),
+            Self::Answer(what) => write!(f, "its answer {what}"),
+            Self::Upload(fault) => write!(f, "the client's body broke off: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    pub(super) fn of(error: hyper::Error) -> Self {
+        match error.source().and_then(|source| source.downcast_ref::<UploadFault>()) {
+            Some(fault) => Self::Upload(*fault),
+            None => Self::Ended(Some(error)),
+        }
+    }
+}
