@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use portcullis_policy::{Timestamp, shown};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use crate::rooms::record::{Asked, Line};
+use crate::line::{Asked, Line};
 
 /// How many lines may wait.
 const QUEUE: usize = 8192;
@@ -382,7 +382,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::rooms::record::{Decision, Over};
+    use crate::line::{Decision, Over};
     use proptest::prelude::*;
 
     fn line() -> Line {

@@ -17,13 +17,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_policy::DenyReason;
 use portcullis_session::Ended;
 
-pub use self::detail::Detail;
 pub(crate) use self::detail::Trouble;
 pub(crate) use self::refuse::{AskedBy, own};
 use crate::kind::Kind;
+use crate::line::Decision;
 use crate::pages::RefusalKind;
 use crate::rooms::accept::Unacceptable;
-use crate::rooms::record::Decision;
 use crate::rules::Place;
 use crate::wire::Malformed;
 

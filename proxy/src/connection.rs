@@ -5,20 +5,18 @@
 //! knows when a client takes nothing any more. Over HTTP/2 each stream is a task of its own beside its own place in
 //! the register, so that one can be cut and its siblings live on.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::task::AtomicWaker;
 use http::header::SEC_WEBSOCKET_KEY;
 use http::{HeaderValue, Method, Version};
 use http_body::Body as _;
@@ -27,131 +25,23 @@ use hyper::ext;
 use hyper::server::conn::{http1, http2};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use portcullis_keys::Random;
-use portcullis_policy::AccountId;
 use portcullis_session::{Ended, Watch};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
+use crate::client::{Client, Stream};
 use crate::clock::{Clock, Wait, Waits};
 use crate::exchange::{Answer, Serving};
-use crate::flow::Flow;
 use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::peer::Peer;
+use crate::polling::serving;
 use crate::rules::Limits;
 use crate::share::Share;
-use crate::socket;
-use crate::tunnel::{self, Tunnel};
+use crate::socket::{self, Socket};
+use crate::tunnel;
 use crate::upload::Upload;
-use crate::wire::{Bounds, HeadSeen, Malformed, Reader};
-
-/// A client's socket: plain, or after its TLS handshake.
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
-
-/// What everything on a client's connection shares.
-pub(crate) struct Client {
-    pub(crate) gate: Arc<Gate>,
-    /// The other end.
-    pub(crate) peer: Arc<Peer>,
-    share: Arc<Share>,
-    pub(crate) limits: Limits,
-    /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
-    pub(crate) waits: Arc<Waits>,
-    clock: Arc<Clock>,
-    is_h2: bool,
-    /// How many exchanges it carries.
-    pub(crate) serving: AtomicUsize,
-    /// What was read in front of hyper.
-    pub(crate) wire: Mutex<Read>,
-    /// What takes over once an answer that switches protocols has gone out.
-    pub(crate) tunnel: Mutex<Option<Tunnel>>,
-    /// Over HTTP/2: the stream whose task is about to be made.
-    next: Mutex<Option<Arc<Stream>>>,
-    pub(crate) flow: Flow,
-    seen: Mutex<Seen>,
-}
-
-/// What was read in front of hyper and has not been compared with what hyper reads.
-#[derive(Default)]
-pub(crate) struct Read {
-    pub(crate) heads: VecDeque<Result<HeadSeen, Malformed>>,
-    /// What is wrong with the body that is being read.
-    pub(crate) body: Option<Malformed>,
-    /// A head has begun and is not whole.
-    pub(crate) has_begun: bool,
-}
-
-/// Whose sessions a connection has carried.
-enum Seen {
-    Nobody,
-    One(AccountId),
-    Several,
-}
-
-impl Client {
-    /// Whether it speaks HTTP/2.
-    pub(crate) fn is_h2(&self) -> bool {
-        self.is_h2
-    }
-
-    /// The next head that was read in front of hyper.
-    fn next_head(&self) -> Option<Result<HeadSeen, Malformed>> {
-        self.wire.lock().heads.pop_front()
-    }
-
-    /// What is wrong with the body that is being read.
-    pub(crate) fn malformed_body(&self) -> Option<Malformed> {
-        self.wire.lock().body
-    }
-
-    /// It carries an exchange of this account.
-    pub(crate) fn carries(&self, account: AccountId) {
-        if self.is_h2 {
-            let mut seen = self.seen.lock();
-            *seen = match *seen {
-                Seen::Nobody => Seen::One(account),
-                Seen::One(one) if one == account => Seen::One(one),
-                _ => Seen::Several,
-            };
-        }
-    }
-
-    /// How large a piece of an answer may be handed over now.
-    pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
-        let streams = self.serving.load(Ordering::Relaxed);
-        self.flow.poll_room(context, self.limits.send_buffer, streams)
-    }
-
-    /// Whether everybody it ever carried is the same person.
-    fn is_one_persons(&self) -> bool {
-        matches!(*self.seen.lock(), Seen::One(_))
-    }
-}
-
-thread_local! {
-    /// Whether this thread polls an exchange: what is dropped meanwhile was dropped because its client is gone, and
-    /// not because the program stops.
-    static IS_SERVING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether what is dropped here and now belongs to a client that is gone.
-pub(crate) fn is_serving() -> bool {
-    IS_SERVING.get()
-}
-
-fn serving<T>(serve: impl FnOnce() -> T) -> T {
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            IS_SERVING.set(self.0);
-        }
-    }
-    let _before = Before(IS_SERVING.replace(true));
-    serve()
-}
+use crate::wire::{Bounds, HeadSeen, Reader};
 
 /// What a socket is served with.
 pub(crate) struct Door {
@@ -187,21 +77,9 @@ impl Door {
                 None => return,
             },
         };
-        let client = Arc::new(Client {
-            gate: self.gate.clone(),
-            peer,
-            limits: self.limits,
-            share: self.share.clone(),
-            waits,
-            clock: self.clock.clone(),
-            is_h2: protocol == Protocol::Http2,
-            serving: AtomicUsize::new(0),
-            wire: Mutex::default(),
-            tunnel: Mutex::new(None),
-            next: Mutex::new(None),
-            flow: Flow::default(),
-            seen: Mutex::new(Seen::Nobody),
-        });
+        let (gate, share, clock) = (self.gate.clone(), self.share.clone(), self.clock.clone());
+        let is_h2 = protocol == Protocol::Http2;
+        let client = Arc::new(Client::new(gate, peer, share, self.limits, waits, clock, is_h2));
         match protocol {
             Protocol::Http1 => serve_h1(client, socket, number, begun).await,
             Protocol::Http2 => serve_h2(client, socket, number, begun).await,
@@ -401,35 +279,6 @@ tokio::task_local! {
     static STREAM: Arc<Stream>;
 }
 
-/// One stream of an HTTP/2 connection.
-pub(crate) struct Stream {
-    waits: Arc<Waits>,
-    /// Where a WebSocket is asked for on it (RFC 8441): what it becomes once the answer agrees.
-    upgrade: Mutex<Option<OnUpgrade>>,
-    /// What takes over then.
-    tunnel: Mutex<Option<Tunnel>>,
-    /// The tunnel is over, in whatever way; and whoever sends the last of it, who is woken then.
-    is_through: AtomicBool,
-    sender: AtomicWaker,
-}
-
-impl Stream {
-    fn new(waits: Arc<Waits>, upgrade: Option<OnUpgrade>) -> Self {
-        let (upgrade, tunnel) = (Mutex::new(upgrade), Mutex::new(None));
-        Self { waits, upgrade, tunnel, is_through: AtomicBool::new(false), sender: AtomicWaker::new() }
-    }
-
-    /// Its answer agrees to a WebSocket: this carries it.
-    pub(crate) fn becomes(&self, tunnel: Tunnel) {
-        *self.tunnel.lock() = Some(tunnel);
-    }
-
-    /// A cut, or an end from inside.
-    fn is_over(&self) -> bool {
-        self.waits.in_flight.reason().is_some() || self.waits.is_ended()
-    }
-}
-
 impl<F> hyper::rt::Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
@@ -537,7 +386,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let client = self.client.clone();
-        if client.is_h2 {
+        if client.is_h2() {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
             let mut request = received(&client, &waits, request);

@@ -15,12 +15,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::client::{Client, Stream};
 use crate::clock::{Entered, Wait, Waits};
-use crate::connection::{Client, Stream};
 use crate::cookies;
-use crate::gate::Open;
-use crate::rooms::forward;
-use crate::rooms::record::{Over, Record};
+use crate::hop::of_this_hop;
+use crate::line::Over;
+use crate::open::Open;
+use crate::rooms::record::Record;
 use crate::rules::Place;
 use crate::upload::Upload;
 use crate::upstream::{Download, Fault};
@@ -303,7 +304,7 @@ impl Drop for Passing {
 
 /// What an application says behind its body may not concern our hop, nor set cookies of ours.
 fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    forward::of_this_hop(&mut trailers);
+    of_this_hop(&mut trailers);
     cookies::refuse_set(&mut trailers);
     trailers
 }

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route, Timestamp};
-use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger};
+use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route};
+use portcullis_session::{Enrolment, InFlight, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
@@ -21,14 +21,17 @@ use crate::access_log::AccessLog;
 use crate::answer::{self, Refusal};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Exchange, Serving};
+use crate::line::Line;
 use crate::metrics::Metrics;
+use crate::open::{Open, Standing};
 use crate::pages::Pages;
 use crate::peer::Peer;
 use crate::request::Request;
 use crate::rooms::accept;
 use crate::rooms::identify::{Load, Search};
-use crate::rooms::record::{Line, Record, Recorder};
-use crate::rules::{Place, Rules};
+use crate::rooms::record::Record;
+use crate::rooms::recorder::Recorder;
+use crate::rules::Rules;
 use crate::striped::own_stripe;
 use crate::trace::Trace;
 use crate::upload::Upload;
@@ -74,76 +77,6 @@ pub enum Verdict {
     Own,
     /// It goes up.
     Open(Open),
-}
-
-/// Leave to forward, and what it stands on. Dropping it leaves the register.
-#[derive(Debug)]
-pub struct Open {
-    place: Place,
-    pass: Pass,
-    standing: Standing,
-}
-
-/// A place in the register that stands on its pass.
-#[derive(Debug)]
-enum Standing {
-    Person(Arc<Principal>, Enrolment),
-    Nobody(Stranger),
-}
-
-impl Open {
-    /// The configuration it was decided under, and the app.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// The leave.
-    pub fn pass(&self) -> &Pass {
-        &self.pass
-    }
-
-    /// Whose identity goes up; `None` under a public rule.
-    pub fn who(&self) -> Option<&Principal> {
-        match &self.standing {
-            Standing::Person(who, _) => Some(who),
-            Standing::Nobody(_) => None,
-        }
-    }
-
-    /// Whose session it is; `None` under a public rule.
-    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
-        match &self.standing {
-            Standing::Person(_, enrolment) => Some(enrolment.session()),
-            Standing::Nobody(_) => None,
-        }
-    }
-
-    /// Bytes came from the client.
-    pub(crate) fn took(&self) {
-        match &self.standing {
-            Standing::Person(_, enrolment) => enrolment.touch(Timestamp::now()),
-            Standing::Nobody(stranger) => stranger.touch(Timestamp::now),
-        }
-    }
-
-    /// Bytes go to the client. They keep no session awake.
-    pub(crate) fn gave(&self) {
-        if let Standing::Nobody(stranger) = &self.standing {
-            stranger.touch(Timestamp::now);
-        }
-    }
-
-    /// The answer's head is about to be passed on.
-    ///
-    /// # Errors
-    /// Why it must be cut instead (rule R8).
-    pub(crate) fn answered(&self, is_stream: bool) -> Result<(), Ended> {
-        match &self.standing {
-            Standing::Person(_, enrolment) if is_stream => enrolment.stream(),
-            Standing::Person(..) => Ok(()),
-            Standing::Nobody(stranger) => stranger.answered(Timestamp::now()),
-        }
-    }
 }
 
 impl Gate {
@@ -245,7 +178,7 @@ impl Gate {
                 // Without a place roles or rules have moved meanwhile.
                 Decision::Allow(pass) => {
                     if let Some(standing) = self.stand(enrolment.zip(who), &pass, request.exchange) {
-                        return Ok(Verdict::Open(Open { place, pass, standing }));
+                        return Ok(Verdict::Open(Open::new(place, pass, standing)));
                     }
                 }
                 Decision::Login => return Err(Refusal::Login),

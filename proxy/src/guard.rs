@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::client::Client;
 use crate::clock::Wait;
-use crate::connection::{Client, Socket};
+use crate::socket::Socket;
 use crate::wire::{Malformed, Reader};
 
 /// A socket between a client and hyper.

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
-use crate::rooms::record::Decision;
+use crate::line::Decision;
 use crate::striped::Striped;
 
 type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;

@@ -18,7 +18,7 @@ use portcullis_keys::{Secret, equal};
 use portcullis_policy::AppId;
 use portcullis_session::Session;
 
-use crate::rooms::record::Recorder;
+use crate::rooms::recorder::Recorder;
 use crate::rules::{Place, Rules};
 
 /// The other end of a client's socket.

@@ -161,7 +161,7 @@ pub struct Site {
     /// Host and port.
     pub(crate) authority: HeaderValue,
     pub(crate) scheme: HeaderValue,
-    pub(crate) is_https: bool,
+    is_https: bool,
 }
 
 /// A public URL that has no host, or is neither http nor https.
@@ -199,6 +199,12 @@ impl Site {
             scheme: HeaderValue::from_static(if is_https { "https" } else { "http" }),
             is_https,
         })
+    }
+
+    /// `Strict-Transport-Security`, where its address is https: one year, of this name alone; what is below it is not
+    /// ours to promise.
+    pub(crate) fn hsts(&self) -> Option<HeaderValue> {
+        self.is_https.then_some(HeaderValue::from_static("max-age=31536000"))
     }
 }
 

@@ -1,7 +1,14 @@
-//! A client's socket by its number: the one place that borrows what Pingora owns.
+//! A client's socket, and by its number: the one place that borrows what Pingora owns.
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A client's socket: plain, or after its TLS handshake.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
 
 /// Makes the close of a socket a reset: what the client has not taken yet is thrown away (rule R10). Called by
 /// whoever owns it, before it is dropped.

@@ -18,9 +18,9 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connection::Socket;
 use crate::exchange::{Exchange, Serving};
-use crate::rooms::record::Over;
+use crate::line::Over;
+use crate::socket::Socket;
 
 /// How much is read at once; what the other side does not take at once is held, and nothing is read until it has.
 const PIECE: usize = 8 * 1024;

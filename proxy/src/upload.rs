@@ -3,7 +3,6 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,12 +11,11 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use parking_lot::Mutex;
-use portcullis_policy::Timestamp;
 use portcullis_session::Session;
 
+use crate::client::Client;
 use crate::clock::{Wait, Waits};
-use crate::connection::Client;
+use crate::intake::Intake;
 use crate::wire::Malformed;
 
 /// Why a client's body came to no end.
@@ -48,36 +46,22 @@ pub(crate) struct Upload {
     body: Incoming,
     client: Arc<Client>,
     waits: Arc<Waits>,
-    taken: Arc<Taken>,
+    intake: Arc<Intake>,
     /// The application's time begins anew with each piece.
     again: Option<Duration>,
-}
-
-/// What has come of a body, and whose session it keeps awake.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    bytes: AtomicU64,
-    session: Mutex<Option<Arc<Session>>>,
-}
-
-impl Taken {
-    /// How many bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
 }
 
 impl Upload {
     /// The body of a request on this connection.
     pub(crate) fn new(body: Incoming, client: Arc<Client>, waits: Arc<Waits>) -> Self {
-        Self { body, client, waits, taken: Arc::default(), again: None }
+        Self { body, client, waits, intake: Arc::default(), again: None }
     }
 
     /// It goes to an application that has so long to answer after each piece, for this session.
-    pub(crate) fn goes_up(&mut self, session: Option<Arc<Session>>, first_byte: Duration) -> Arc<Taken> {
+    pub(crate) fn goes_up(&mut self, session: Option<Arc<Session>>, first_byte: Duration) -> Arc<Intake> {
         self.again = Some(first_byte);
-        *self.taken.session.lock() = session;
-        self.taken.clone()
+        self.intake.is_of(session);
+        self.intake.clone()
     }
 
     /// The length the client declared, where it did.
@@ -86,11 +70,8 @@ impl Upload {
     }
 
     fn took(&self, length: usize) {
-        self.taken.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        self.intake.took(length);
         self.waits.moves();
-        if let Some(session) = &*self.taken.session.lock() {
-            session.touch(Timestamp::now());
-        }
         if let Some(again) = self.again.filter(|_| self.waits.is_armed(Wait::Answer)) {
             self.waits.arm(Wait::Answer, again);
         }

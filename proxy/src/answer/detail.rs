@@ -11,17 +11,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Route, Rule};
 use portcullis_session::Ended;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Refusal;
 use crate::cookies;
+use crate::line::{Detail, Line};
 use crate::log_detail::LogIdentity;
-use crate::rooms::record::Line;
 use crate::rules::{Place, Rules};
 use crate::upstream::{Fault, Upstream};
-
-/// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
-pub type Detail = Map<String, Value>;
 
 /// How many groups are listed; a person of a large directory has hundreds.
 const LISTED: usize = 50;

@@ -9,9 +9,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{AskedBy, Refusal};
 use crate::gate::Gate;
+use crate::line::Decision;
 use crate::pages::{KeepWay, Reference, Refused, Visitor};
 use crate::peer::Peer;
-use crate::rooms::record::{Decision, Record};
+use crate::rooms::record::Record;
 use crate::rules::Place;
 use crate::upload::{Upload, UploadFault};
 

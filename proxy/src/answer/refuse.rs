@@ -19,10 +19,10 @@ use crate::clock::Waits;
 use crate::exchange::{Answer, Serving};
 use crate::gate::Gate;
 use crate::kind::Kind;
+use crate::line::Over;
 use crate::pages::Refused;
 use crate::request::Request;
-use crate::rooms::forward;
-use crate::rooms::record::{Over, Record};
+use crate::rooms::record::Record;
 use crate::rules::Place;
 use crate::upload::Upload;
 use crate::upstream::Fault;
@@ -227,7 +227,7 @@ pub(crate) fn own(
     let headers = &mut parts.headers;
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
-    if let Some(hsts) = record.place().and_then(|place| forward::hsts(place.site())) {
+    if let Some(hsts) = record.place().and_then(|place| place.site().hsts()) {
         headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(hsts);
     }
     let has_body = !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -12,8 +12,8 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
+use crate::hop::connection_options;
 use crate::networks::Networks;
-use crate::rooms::forward::connection_options;
 use crate::strip::Strip;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

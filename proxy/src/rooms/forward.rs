@@ -9,20 +9,20 @@ use std::future::pending;
 
 use bytes::BytesMut;
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_ACCEPT, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
 use crate::answer::{self, AskedBy, Refusal, Trouble};
+use crate::client::Client;
 use crate::clock::Wait;
-use crate::connection::Client;
 use crate::exchange::{Answer, Exchange, Serving};
 use crate::gate::Gate;
+use crate::hop::of_this_hop;
+use crate::line::Over;
 use crate::peer::Peer;
-use crate::rooms::record::Over;
 use crate::rules::{Place, Site};
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::tunnel::{self, Tunnel};
@@ -36,50 +36,6 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// How many fields speak of the way a request came.
 const OURS: usize = 6;
-
-/// What concerns one hop alone (RFC 9110 §7.6.1), and what a proxy answers for itself.
-static OF_A_HOP: [HeaderName; 12] = [
-    CONNECTION,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    EXPECT,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("http2-settings"),
-    ALT_SVC,
-];
-
-/// Takes out what `Connection` names and what concerns one hop alone.
-pub(crate) fn of_this_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = connection_options(headers)
-            .filter_map(|option| HeaderName::from_bytes(option).ok())
-            .filter(|name| name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    for name in &OF_A_HOP {
-        headers.remove(name);
-    }
-}
-
-/// What the `Connection` fields name.
-pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let fields = headers.get_all(CONNECTION).into_iter();
-    fields
-        .flat_map(|field| field.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| !option.is_empty())
-}
-
-/// One year, of this name alone: what is below it is not ours to promise.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Makes a client's fields into what the application is told. Says how many were stripped.
 ///
@@ -133,8 +89,9 @@ pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches:
     if !is_public && !switches {
         caching::make_private(headers);
     }
-    if site.is_https && !switches && !headers.contains_key(STRICT_TRANSPORT_SECURITY) {
-        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    if let Some(hsts) = site.hsts().filter(|_| !switches && !headers.contains_key(STRICT_TRANSPORT_SECURITY))
+    {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     refused
 }
@@ -310,11 +267,6 @@ impl Gate {
         let answer = self.answer_for_application(asker, &mut record, why, trouble.as_ref()).await;
         answer::own(serving, record, method, answer)
     }
-}
-
-/// What goes with every answer of our own on an https address.
-pub(crate) fn hsts(site: &Site) -> Option<HeaderValue> {
-    site.is_https.then_some(HSTS)
 }
 
 #[cfg(test)]

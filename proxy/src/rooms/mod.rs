@@ -6,3 +6,4 @@ pub(crate) mod accept;
 pub(crate) mod forward;
 pub(crate) mod identify;
 pub(crate) mod record;
+pub(crate) mod recorder;

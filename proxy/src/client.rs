@@ -1,0 +1,156 @@
+//! Client: what everything on one client's connection shares, and what each of its HTTP/2 streams has beside.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
+use portcullis_policy::AccountId;
+
+use crate::clock::{Clock, Waits};
+use crate::flow::Flow;
+use crate::gate::Gate;
+use crate::peer::Peer;
+use crate::rules::Limits;
+use crate::share::Share;
+use crate::tunnel::Tunnel;
+use crate::wire::{HeadSeen, Malformed};
+
+/// What everything on a client's connection shares.
+pub(crate) struct Client {
+    pub(crate) gate: Arc<Gate>,
+    /// The other end.
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) share: Arc<Share>,
+    pub(crate) limits: Limits,
+    /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
+    pub(crate) waits: Arc<Waits>,
+    pub(crate) clock: Arc<Clock>,
+    is_h2: bool,
+    /// How many exchanges it carries.
+    pub(crate) serving: AtomicUsize,
+    /// What was read in front of hyper.
+    pub(crate) wire: Mutex<Read>,
+    /// What takes over once an answer that switches protocols has gone out.
+    pub(crate) tunnel: Mutex<Option<Tunnel>>,
+    /// Over HTTP/2: the stream whose task is about to be made.
+    pub(crate) next: Mutex<Option<Arc<Stream>>>,
+    pub(crate) flow: Flow,
+    seen: Mutex<Seen>,
+}
+
+/// What was read in front of hyper and has not been compared with what hyper reads.
+#[derive(Default)]
+pub(crate) struct Read {
+    pub(crate) heads: VecDeque<Result<HeadSeen, Malformed>>,
+    /// What is wrong with the body that is being read.
+    pub(crate) body: Option<Malformed>,
+    /// A head has begun and is not whole.
+    pub(crate) has_begun: bool,
+}
+
+/// Whose sessions a connection has carried.
+enum Seen {
+    Nobody,
+    One(AccountId),
+    Several,
+}
+
+impl Client {
+    /// A connection on which nothing was read yet.
+    pub(crate) fn new(
+        gate: Arc<Gate>,
+        peer: Arc<Peer>,
+        share: Arc<Share>,
+        limits: Limits,
+        waits: Arc<Waits>,
+        clock: Arc<Clock>,
+        is_h2: bool,
+    ) -> Self {
+        Self {
+            gate,
+            peer,
+            share,
+            limits,
+            waits,
+            clock,
+            is_h2,
+            serving: AtomicUsize::new(0),
+            wire: Mutex::default(),
+            tunnel: Mutex::new(None),
+            next: Mutex::new(None),
+            flow: Flow::default(),
+            seen: Mutex::new(Seen::Nobody),
+        }
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(crate) fn is_h2(&self) -> bool {
+        self.is_h2
+    }
+
+    /// The next head that was read in front of hyper.
+    pub(crate) fn next_head(&self) -> Option<Result<HeadSeen, Malformed>> {
+        self.wire.lock().heads.pop_front()
+    }
+
+    /// What is wrong with the body that is being read.
+    pub(crate) fn malformed_body(&self) -> Option<Malformed> {
+        self.wire.lock().body
+    }
+
+    /// It carries an exchange of this account.
+    pub(crate) fn carries(&self, account: AccountId) {
+        if self.is_h2 {
+            let mut seen = self.seen.lock();
+            *seen = match *seen {
+                Seen::Nobody => Seen::One(account),
+                Seen::One(one) if one == account => Seen::One(one),
+                _ => Seen::Several,
+            };
+        }
+    }
+
+    /// How large a piece of an answer may be handed over now.
+    pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
+        let streams = self.serving.load(Ordering::Relaxed);
+        self.flow.poll_room(context, self.limits.send_buffer, streams)
+    }
+
+    /// Whether everybody it ever carried is the same person.
+    pub(crate) fn is_one_persons(&self) -> bool {
+        matches!(*self.seen.lock(), Seen::One(_))
+    }
+}
+
+/// One stream of an HTTP/2 connection.
+pub(crate) struct Stream {
+    pub(crate) waits: Arc<Waits>,
+    /// Where a WebSocket is asked for on it (RFC 8441): what it becomes once the answer agrees.
+    pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
+    /// What takes over then.
+    pub(crate) tunnel: Mutex<Option<Tunnel>>,
+    /// The tunnel is over, in whatever way; and whoever sends the last of it, who is woken then.
+    pub(crate) is_through: AtomicBool,
+    pub(crate) sender: AtomicWaker,
+}
+
+impl Stream {
+    pub(crate) fn new(waits: Arc<Waits>, upgrade: Option<OnUpgrade>) -> Self {
+        let (upgrade, tunnel) = (Mutex::new(upgrade), Mutex::new(None));
+        Self { waits, upgrade, tunnel, is_through: AtomicBool::new(false), sender: AtomicWaker::new() }
+    }
+
+    /// Its answer agrees to a WebSocket: this carries it.
+    pub(crate) fn becomes(&self, tunnel: Tunnel) {
+        *self.tunnel.lock() = Some(tunnel);
+    }
+
+    /// A cut, or an end from inside.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waits.in_flight.reason().is_some() || self.waits.is_ended()
+    }
+}

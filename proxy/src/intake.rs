@@ -1,0 +1,35 @@
+//! Intake: what has come of the body of a client's request, and whose session it keeps awake.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use portcullis_policy::Timestamp;
+use portcullis_session::Session;
+
+/// What has come of a body, and whose session it keeps awake.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    bytes: AtomicU64,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+impl Intake {
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// From here on it keeps this session awake.
+    pub(crate) fn is_of(&self, session: Option<Arc<Session>>) {
+        *self.session.lock() = session;
+    }
+
+    /// So many bytes have come.
+    pub(crate) fn took(&self, length: usize) {
+        self.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        if let Some(session) = &*self.session.lock() {
+            session.touch(Timestamp::now());
+        }
+    }
+}

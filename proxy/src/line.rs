@@ -1,0 +1,145 @@
+//! The line of an exchange: everything the access log, and the record under a reference number, may say of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method};
+use portcullis_policy::{Pass, Principal, Rule, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::log_detail::LogDetail;
+use crate::rules::Place;
+use crate::trace::Trace;
+
+/// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
+pub type Detail = Map<String, Value>;
+
+/// What was decided about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// A signed-in person's request went up.
+    Allow,
+    /// A request of a public rule went up.
+    Public,
+    /// One of our own pages.
+    Own,
+    /// Nobody is signed in.
+    Login,
+    /// Not allowed.
+    Deny,
+    /// It was no request we read.
+    Bad,
+    /// We or the application could not.
+    Fault,
+}
+
+impl Decision {
+    /// Every decision, in order.
+    pub const ALL: [Decision; 7] =
+        [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
+
+    /// The word of the access log and of metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Public => "public",
+            Self::Own => "own",
+            Self::Login => "login",
+            Self::Deny => "deny",
+            Self::Bad => "bad",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// How an exchange came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The whole answer was handed over.
+    Done,
+    /// It was cut; the reason says why.
+    Cut,
+    /// The client went away, or sent what could not be read.
+    Client,
+    /// The application broke off.
+    Upstream,
+    /// The program stopped first.
+    Stopped,
+}
+
+impl Over {
+    /// The word of the access log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cut => "cut",
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The host a client asked for, as it came.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// The `Host` field.
+    Field(HeaderValue),
+    /// `:authority`.
+    Authority(Authority),
+    /// Nothing.
+    Nothing,
+}
+
+/// Everything a line says. The query of the target is never written.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When the head was read.
+    pub time: Timestamp,
+    /// The reference number on the page, for refusals.
+    pub reference: Option<String>,
+    /// What the record under that number says beside this line; never in the access log.
+    pub detail: Option<Box<Detail>>,
+    /// The record under that number is kept already, by whoever made the page.
+    pub is_kept: bool,
+    /// What it is followed by.
+    pub trace: Option<Trace>,
+    /// The configuration and the app, where the host is one of ours.
+    pub place: Option<Place>,
+    /// The leave it went up with.
+    pub pass: Option<Pass>,
+    /// The rule it was refused by.
+    pub refused_by: Option<Arc<Rule>>,
+    /// What was decided.
+    pub decision: Decision,
+    /// Why; empty where there is nothing to say.
+    pub reason: &'static str,
+    /// Who, where somebody is signed in.
+    pub who: Option<Arc<Principal>>,
+    /// The IdP that signed them in.
+    pub idp: Option<Arc<str>>,
+    /// The method.
+    pub method: Method,
+    /// The host asked for.
+    pub host: Asked,
+    /// The target.
+    pub target: Option<PathAndQuery>,
+    /// The status sent; 0 where none was.
+    pub status: u16,
+    /// Body bytes from the client.
+    pub bytes_in: u64,
+    /// Body bytes to the client.
+    pub bytes_out: u64,
+    /// From the head to the decision, in microseconds.
+    pub gate_us: u64,
+    /// From the decision to the head of the application's answer, in milliseconds.
+    pub upstream_ms: Option<u64>,
+    /// How it ended.
+    pub over: Over,
+    /// The client's address, through trusted proxies.
+    pub client: IpAddr,
+    /// How much of person and address is written: as the configuration says when the line is written, whatever host
+    /// was asked for.
+    pub log: LogDetail,
+}
