@@ -24,6 +24,7 @@ use crate::exchange::{Answer, Exchange, Serving};
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::{Open, Standing};
+use crate::origin;
 use crate::pages::Pages;
 use crate::peer::Peer;
 use crate::request::Request;
@@ -161,7 +162,7 @@ impl Gate {
             if let Route::Ours { .. } = route {
                 return Ok(Verdict::Own);
             }
-            if answer::is_foreign_websocket(head.headers, &place) {
+            if origin::is_foreign_websocket(head.headers, &place) {
                 return Err(Refusal::OtherSite);
             }
             let enrolment = if route.asks_who() {

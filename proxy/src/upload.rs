@@ -7,8 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_session::Session;
@@ -62,11 +60,6 @@ impl Upload {
         self.again = Some(first_byte);
         self.intake.is_of(session);
         self.intake.clone()
-    }
-
-    /// The length the client declared, where it did.
-    pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
-        headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
 
     fn took(&self, length: usize) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use portcullis_keys::{Purpose, Random, sha256};
 use portcullis_policy::{OrgId, Timestamp, shown};
-use portcullis_proxy::Visitor;
+use portcullis_proxy::{Visitor, starts_a_page};
 use portcullis_sso::{Answer, Ask, Assertion, Class, HINT, Pending};
 use portcullis_store::{NewSession, Origin, SignInError};
 
@@ -388,18 +388,6 @@ const RESTARTS: u8 = 2;
 const SHORT: usize = 256;
 /// What stands between the path of our own pages and the number of a way back that is kept here.
 const KEPT: &str = "kept/";
-
-/// Whether the request is the start of a page in a window: a navigation, and no prefetch (Fetch Metadata).
-fn starts_a_page(request: &Request<Bytes>) -> bool {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let prefetch =
-        ["purpose", "sec-purpose"].iter().any(|name| header(name).is_some_and(|v| v.contains("prefetch")));
-    let navigates = match header("sec-fetch-mode") {
-        Some(mode) => mode == "navigate" && header("sec-fetch-dest").is_none_or(|dest| dest == "document"),
-        None => header("accept").is_some_and(|accept| accept.contains("text/html")),
-    };
-    navigates && !prefetch && matches!(*request.method(), http::Method::GET | http::Method::HEAD)
-}
 
 /// A redirect of ours: never cached, never a method kept.
 pub(crate) fn redirect(to: &str) -> Response<Bytes> {

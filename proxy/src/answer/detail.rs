@@ -13,7 +13,7 @@ use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Route, Rule
 use portcullis_session::Ended;
 use serde_json::Value;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::cookies;
 use crate::line::{Detail, Line};
 use crate::log_detail::LogIdentity;

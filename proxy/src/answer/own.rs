@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE};
-use http::{HeaderMap, HeaderValue, Method, Response, request};
+use http::{HeaderMap, HeaderValue, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{AskedBy, Refusal};
+use super::asked_by::AskedBy;
+use super::refusal::Refusal;
 use crate::gate::Gate;
 use crate::line::Decision;
+use crate::origin::is_foreign_form;
 use crate::pages::{KeepWay, Reference, Refused, Visitor};
 use crate::peer::Peer;
 use crate::rooms::record::Record;
@@ -36,7 +38,7 @@ impl Gate {
         let Some(place) = record.place().cloned() else {
             return self.refuse(&asker, head, upload, record, Refusal::Fault).await;
         };
-        if from_elsewhere(&head.method, &head.headers, &place, head.uri.path()) {
+        if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
             return self.refuse(&asker, head, upload, record, Refusal::OtherSite).await;
         }
         let body = match read_body(upload).await {
@@ -134,26 +136,6 @@ fn visitor(asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
     }
 }
 
-/// Whether a page of another site is behind a request that changes something (design §11). An IdP's own answers come
-/// from elsewhere by nature and are checked by what they carry.
-fn from_elsewhere(method: &Method, headers: &HeaderMap, place: &Place, path: &str) -> bool {
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return false;
-    }
-    let page = path.strip_prefix(place.own("").as_str()).unwrap_or_default();
-    if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
-        return false;
-    }
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    match headers.get(http::header::ORIGIN).map(HeaderValue::as_bytes) {
-        // Our own pages send no referrer, and a browser hides the origin of their forms with it; it still says whose
-        // the form is, in a field that no page can set.
-        Some(b"null") => site != Some(b"same-origin"),
-        Some(origin) => origin != place.site().origin.as_bytes(),
-        None => site.is_some_and(|site| site != b"same-origin" && site != b"none"),
-    }
-}
-
 /// What a page of ours says unless it says otherwise itself.
 fn guard_own(headers: &mut HeaderMap) {
     const DEFAULTS: [(&str, &str); 7] = [
@@ -184,33 +166,5 @@ async fn read_body(upload: Option<Upload>) -> Result<Bytes, Refusal> {
             _ => Refusal::BodySlow,
         }),
         Err(_) => Err(Refusal::BodySlow),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test;
-
-    #[test]
-    fn our_own_pages_take_forms_of_this_site_only() {
-        let place = test::place();
-        let elsewhere = |method: Method, fields: &[(&str, &str)], page: &str| {
-            from_elsewhere(&method, &test::fields(fields), &place, &format!("/.portcullis/{page}"))
-        };
-        let evil = [("origin", "https://evil.test")];
-        assert!(elsewhere(Method::POST, &evil, "logout"));
-        assert!(elsewhere(Method::POST, &[("origin", "null")], "logout"));
-        assert!(elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "cross-site")], "logout"));
-        assert!(!elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "same-origin")], "logout"));
-        assert!(elsewhere(Method::POST, &[evil[0], ("sec-fetch-site", "same-origin")], "logout"));
-        assert!(elsewhere(Method::POST, &[("origin", "https://wiki.test:8443")], "logout"));
-        assert!(elsewhere(Method::POST, &[("sec-fetch-site", "cross-site")], "logout"));
-        assert!(elsewhere(Method::DELETE, &[("sec-fetch-site", "same-site")], "logout"));
-        assert!(!elsewhere(Method::POST, &[("origin", "https://wiki.test")], "logout"));
-        assert!(!elsewhere(Method::POST, &[], "logout"));
-        assert!(!elsewhere(Method::GET, &evil, "login"));
-        assert!(!elsewhere(Method::POST, &evil, "callback/okta"));
-        assert!(!elsewhere(Method::POST, &evil, "backchannel-logout/okta"));
     }
 }

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, LOCATION,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use http_body_util::{BodyExt, Limited};
 use portcullis_keys::Random;
-use portcullis_policy::{DenyReason, SessionHash};
+use portcullis_policy::DenyReason;
 
+use super::asked_by::AskedBy;
 use super::detail::{Seen, Trouble};
-use super::{Asker, Refusal, WAY_BACK, few_words, login, refusal, set, way_back};
+use super::form::{Asker, WAY_BACK, login, refusal, set, way_back};
+use super::kind::Kind;
+use super::refusal::{Refusal, few_words};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Serving};
 use crate::gate::Gate;
-use crate::kind::Kind;
 use crate::line::Over;
 use crate::pages::Refused;
 use crate::request::Request;
@@ -31,19 +33,6 @@ use crate::wire::Malformed;
 /// A body as short as this is read, so that the connection can be used again, and for so long.
 const SHORT: usize = 64 * 1024;
 const READING: Duration = Duration::from_secs(2);
-
-/// What a refusal needs to know of the request, once its head has gone up.
-#[derive(Clone, Debug)]
-pub(crate) struct AskedBy {
-    pub(crate) kind: Kind,
-    pub(super) accept: Option<HeaderValue>,
-    pub(super) language: Option<HeaderValue>,
-    /// The session its cookie speaks of. Nobody has looked whether it is good.
-    pub(super) session: Option<SessionHash>,
-    target: Option<PathAndQuery>,
-    /// How long its body is, where it said so and sends it unasked.
-    declared: Option<u64>,
-}
 
 impl Gate {
     /// Notes what a refusal would need to know.
@@ -175,36 +164,6 @@ impl Gate {
         let address = self.recorder.shown(client.peer.address());
         tracing::debug!(reason = why.word(), client = address, "a head was refused");
         own(serving, record, &Method::GET, answer)
-    }
-}
-
-impl AskedBy {
-    /// Notes what a refusal would need to know, of nobody's session.
-    pub(crate) fn of(head: &request::Parts) -> Self {
-        let field = |name| head.headers.get(name).cloned();
-        let waits = head.headers.contains_key(EXPECT);
-        Self {
-            kind: Kind::of(&head.method, &head.headers),
-            accept: field(ACCEPT),
-            language: field(ACCEPT_LANGUAGE),
-            session: None,
-            target: head.uri.path_and_query().cloned(),
-            declared: Upload::declared(&head.headers).filter(|_| !waits),
-        }
-    }
-
-    /// As much of the head as is left once it has gone up.
-    fn bare_head(&self) -> request::Parts {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        if let Some(target) = self.target.clone() {
-            head.uri = target.into();
-        }
-        head
-    }
-
-    /// It is this session's.
-    pub(crate) fn with_session(self, session: Option<SessionHash>) -> Self {
-        Self { session, ..self }
     }
 }
 

@@ -61,22 +61,6 @@ pub(crate) enum Unacceptable {
     UpgradeWithBody,
 }
 
-impl Unacceptable {
-    /// The word of the access log.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Head => "head_too_large",
-            Self::Target => "target_too_long",
-            Self::Method => "method",
-            Self::NoTarget => "no_target",
-            Self::Connection => "connection_field",
-            Self::OtherHost => "other_host",
-            Self::TwoWays => "two_ways",
-            Self::UpgradeWithBody => "upgrade_with_body",
-        }
-    }
-}
-
 /// A request's head as the rooms read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {

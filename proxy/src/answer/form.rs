@@ -1,192 +1,27 @@
-//! Answer: whatever is not forwarded leaves here, and nowhere else is a status chosen.
-//!
-//! A refusal has the form that its asker understands (design §7): a page for a person, JSON for a program, trailers
-//! for gRPC. Only a navigation is sent to login. A person's page comes through [`crate::Pages`]; where that fails, a
-//! few words do. No refusal is ever kept by a cache, and none says where the application is.
-
-mod detail;
-mod own;
-mod refuse;
-
-use std::fmt;
+//! The form of a refusal: a page for a person, JSON for a program, trailers for gRPC, each as its asker understands it
+//! (design §7). Only a navigation is sent to login.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_policy::DenyReason;
-use portcullis_session::Ended;
 
-pub(crate) use self::detail::Trouble;
-pub(crate) use self::refuse::{AskedBy, own};
-use crate::kind::Kind;
-use crate::line::Decision;
-use crate::pages::RefusalKind;
-use crate::rooms::accept::Unacceptable;
+use super::kind::Kind;
+use super::refusal::{Refusal, few_words};
 use crate::rules::Place;
-use crate::wire::Malformed;
-
-/// Why a request does not go up, or came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The head is no request we read.
-    Unacceptable(&'static str, StatusCode),
-    /// Policy says no.
-    Denied(DenyReason),
-    /// Nobody is signed in.
-    Login,
-    /// The session is over, or held.
-    Ended(Ended),
-    /// A page of another site is behind it.
-    OtherSite,
-    /// It cannot be shown right now that this person may be here.
-    Unproven,
-    /// The application cannot be reached, or its answer not read.
-    Unreachable,
-    /// The application did not begin to answer in time.
-    Slow,
-    /// The client's body is larger than a page of ours takes.
-    TooLarge,
-    /// The client stopped in the middle of its body.
-    BodySlow,
-    /// What cannot happen.
-    Fault,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<Unacceptable> for Refusal {
-    fn from(why: Unacceptable) -> Self {
-        let status = match why {
-            Unacceptable::Head => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Unacceptable::Target => StatusCode::URI_TOO_LONG,
-            Unacceptable::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Unacceptable::NoTarget
-            | Unacceptable::Connection
-            | Unacceptable::OtherHost
-            | Unacceptable::TwoWays
-            | Unacceptable::UpgradeWithBody => StatusCode::BAD_REQUEST,
-        };
-        Self::Unacceptable(why.word(), status)
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(why: Malformed) -> Self {
-        Self::Unacceptable(why.word(), why.status())
-    }
-}
-
-impl From<DenyReason> for Refusal {
-    fn from(reason: DenyReason) -> Self {
-        Self::Denied(reason)
-    }
-}
-
-impl Refusal {
-    /// The status for everybody but gRPC clients and people on their way to login.
-    pub(crate) fn status(self) -> StatusCode {
-        match self {
-            Self::Unacceptable(_, status) => status,
-            Self::Login => StatusCode::UNAUTHORIZED,
-            Self::Ended(Ended::Revoked | Ended::SignedOut | Ended::Idle | Ended::Expired) => {
-                StatusCode::UNAUTHORIZED
-            }
-            Self::Ended(Ended::OnHold | Ended::Unproven | Ended::Changed) | Self::Unproven => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Ended(Ended::Forbidden) | Self::Denied(DenyReason::Role) | Self::OtherSite => {
-                StatusCode::FORBIDDEN
-            }
-            Self::Denied(DenyReason::UnknownHost) => StatusCode::MISDIRECTED_REQUEST,
-            Self::Denied(DenyReason::NoRoute) => StatusCode::NOT_FOUND,
-            Self::Denied(DenyReason::Method) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Denied(DenyReason::AmbiguousPath) => StatusCode::BAD_REQUEST,
-            Self::Unreachable => StatusCode::BAD_GATEWAY,
-            Self::Slow => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// The word of the access log.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Unacceptable(word, _) => word,
-            Self::Denied(DenyReason::UnknownHost) => "unknown_host",
-            Self::Denied(DenyReason::NoRoute) => "no_route",
-            Self::Denied(DenyReason::Method) => "method",
-            Self::Denied(DenyReason::AmbiguousPath) => "ambiguous_path",
-            Self::Denied(DenyReason::Role) => "role",
-            Self::Login => "no_session",
-            Self::Ended(ended) => ended.word(),
-            Self::OtherSite => "other_site",
-            Self::Unproven => "unproven",
-            Self::Unreachable => "unreachable",
-            Self::Slow => "slow",
-            Self::TooLarge => "body_too_large",
-            Self::BodySlow => "body_too_slow",
-            Self::Fault => "fault",
-        }
-    }
-
-    fn decision(self) -> Decision {
-        match self.status() {
-            _ if matches!(self, Self::Unacceptable(..)) => Decision::Bad,
-            StatusCode::UNAUTHORIZED => Decision::Login,
-            StatusCode::FORBIDDEN => Decision::Deny,
-            status if status.is_server_error() => Decision::Fault,
-            _ if matches!(self, Self::Denied(_)) => Decision::Deny,
-            _ => Decision::Bad,
-        }
-    }
-
-    fn told(self, kind: Kind) -> RefusalKind {
-        match self.status() {
-            StatusCode::UNAUTHORIZED if kind == Kind::Form => RefusalKind::FormNotSent,
-            StatusCode::UNAUTHORIZED => RefusalKind::FramedLogin,
-            StatusCode::FORBIDDEN if self == Self::OtherSite => RefusalKind::OtherSite,
-            StatusCode::FORBIDDEN => RefusalKind::NotAllowed,
-            StatusCode::NOT_FOUND => RefusalKind::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => RefusalKind::Method,
-            StatusCode::BAD_GATEWAY => RefusalKind::Unreachable,
-            StatusCode::GATEWAY_TIMEOUT => RefusalKind::Slow,
-            StatusCode::SERVICE_UNAVAILABLE => RefusalKind::Unproven,
-            StatusCode::INTERNAL_SERVER_ERROR => RefusalKind::Unreachable,
-            _ => RefusalKind::Unreadable,
-        }
-    }
-
-    /// The code of a gRPC client (its own list of status codes).
-    fn grpc(self) -> &'static str {
-        match self.status() {
-            StatusCode::UNAUTHORIZED => "16",
-            StatusCode::FORBIDDEN => "7",
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "12",
-            status if status.is_server_error() => "14",
-            _ => "3",
-        }
-    }
-}
 
 /// What a refused request looked like.
-pub(crate) struct Asker<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) place: Option<&'a Place>,
+pub(super) struct Asker<'a> {
+    pub(super) kind: Kind,
+    pub(super) place: Option<&'a Place>,
     /// Path and query, for the way back.
-    pub(crate) target: &'a str,
-    pub(crate) reference: &'a str,
+    pub(super) target: &'a str,
+    pub(super) reference: &'a str,
 }
 
 /// The answer to a refused request, but for a person's page: that one has no body yet.
-pub(crate) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
+pub(super) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
     let status = refusal.status();
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
@@ -247,7 +82,7 @@ pub(crate) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
+pub(super) fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
     answer.headers_mut().insert(name, value);
 }
 
@@ -255,11 +90,11 @@ fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// A way back longer than this does not go into the address of the login page: encoded it grows, and that request's
 /// head has to pass too.
-const WAY_BACK: usize = 2048;
+pub(super) const WAY_BACK: usize = 2048;
 
 /// The address of the login page; with the way back, for a person who was on the way to a page. One that is long is
-/// kept at our side, see [`Gate::kept_login`]; where that fails, its path has to do.
-fn login(place: &Place, back_to: Option<&str>) -> String {
+/// kept at our side, see `kept_login`; where that fails, its path has to do.
+pub(super) fn login(place: &Place, back_to: Option<&str>) -> String {
     let mut url = place.own("login");
     let path = back_to.and_then(|target| target.split('?').next());
     let fits = |target: &&str| target.len() <= WAY_BACK && way_back(place, target).is_some();
@@ -270,40 +105,17 @@ fn login(place: &Place, back_to: Option<&str>) -> String {
     url
 }
 
-fn way_back<'a>(place: &Place, target: &'a str) -> Option<&'a str> {
+pub(super) fn way_back<'a>(place: &Place, target: &'a str) -> Option<&'a str> {
     let ours = place.own("");
     crate::way_back(target, &place.app().base, ours.trim_end_matches('/'))
 }
 
-/// What is said where no page can be shown.
-fn few_words(kind: RefusalKind, reference: &str) -> String {
-    let what = match kind {
-        RefusalKind::FramedLogin => "You are not signed in.",
-        RefusalKind::FormNotSent => "You are not signed in, and the form was not sent.",
-        RefusalKind::NotAllowed => "You may not see this page.",
-        RefusalKind::NotFound => "There is no such page.",
-        RefusalKind::Method => "This page does not take this method.",
-        RefusalKind::Unreadable => "This request cannot be served here.",
-        RefusalKind::OtherSite => "This request came from a page of another site.",
-        RefusalKind::Unreachable => "The application cannot be reached.",
-        RefusalKind::Slow => "The application did not answer in time.",
-        RefusalKind::Unproven => "It cannot be checked right now that you may be here. Please try again.",
-    };
-    format!("{what} Reference: {reference}")
-}
-
-/// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.
-pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &Place) -> bool {
-    headers.contains_key(http::header::UPGRADE)
-        && headers
-            .get_all(http::header::ORIGIN)
-            .iter()
-            .any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
+    use portcullis_session::Ended;
+
     use super::*;
+    use crate::rooms::accept::Unacceptable;
     use crate::test;
 
     fn refused(why: Refusal, kind: Kind) -> Response<Bytes> {
@@ -420,17 +232,5 @@ mod tests {
         let long = format!("/p?{}", "q".repeat(WAY_BACK));
         assert_eq!(back(&long), "/.portcullis/login?return_to=/p");
         assert_eq!(back(&"/".repeat(WAY_BACK + 1)), "/.portcullis/login");
-    }
-
-    #[test]
-    fn a_websocket_of_another_site_is_foreign() {
-        let foreign = |fields: &[(&str, &str)]| is_foreign_websocket(&test::fields(fields), &test::place());
-        let upgrade = ("upgrade", "websocket");
-        assert!(foreign(&[upgrade, ("origin", "https://evil.test")]));
-        assert!(foreign(&[upgrade, ("origin", "https://wiki.test"), ("origin", "https://evil.test")]));
-        assert!(foreign(&[upgrade, ("origin", "http://wiki.test")]));
-        assert!(!foreign(&[upgrade, ("origin", "https://wiki.test")]));
-        assert!(!foreign(&[upgrade]));
-        assert!(!foreign(&[("origin", "https://evil.test")]));
     }
 }

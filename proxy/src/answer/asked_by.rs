@@ -1,0 +1,56 @@
+//! What is left of a request once its head has gone up: as much as a refusal needs.
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, EXPECT};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, request};
+use portcullis_policy::SessionHash;
+
+use super::kind::Kind;
+
+/// What a refusal needs to know of the request, once its head has gone up.
+#[derive(Clone, Debug)]
+pub(crate) struct AskedBy {
+    pub(crate) kind: Kind,
+    pub(super) accept: Option<HeaderValue>,
+    pub(super) language: Option<HeaderValue>,
+    /// The session its cookie speaks of. Nobody has looked whether it is good.
+    pub(super) session: Option<SessionHash>,
+    pub(super) target: Option<PathAndQuery>,
+    /// How long its body is, where it said so and sends it unasked.
+    pub(super) declared: Option<u64>,
+}
+
+impl AskedBy {
+    /// Notes what a refusal would need to know, of nobody's session.
+    pub(crate) fn of(head: &request::Parts) -> Self {
+        let field = |name| head.headers.get(name).cloned();
+        let waits = head.headers.contains_key(EXPECT);
+        Self {
+            kind: Kind::of(&head.method, &head.headers),
+            accept: field(ACCEPT),
+            language: field(ACCEPT_LANGUAGE),
+            session: None,
+            target: head.uri.path_and_query().cloned(),
+            declared: declared(&head.headers).filter(|_| !waits),
+        }
+    }
+
+    /// As much of the head as is left once it has gone up.
+    pub(super) fn bare_head(&self) -> request::Parts {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        if let Some(target) = self.target.clone() {
+            head.uri = target.into();
+        }
+        head
+    }
+
+    /// It is this session's.
+    pub(crate) fn with_session(self, session: Option<SessionHash>) -> Self {
+        Self { session, ..self }
+    }
+}
+
+/// The length of its body that a client declared, where it did.
+fn declared(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

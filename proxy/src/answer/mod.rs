@@ -1,0 +1,20 @@
+//! Answer: whatever is not forwarded leaves here, and nowhere else is a status chosen.
+//!
+//! `refusal.rs` has a row for each refusal, `form.rs` what it looks like to who asks, and `refuse.rs` answers with it: its
+//! reference, its line and its count among it. A person's page comes through [`crate::Pages`]; where that fails, a few
+//! words do. No refusal is ever kept by a cache, and none says where the application is. `detail.rs` is what the operator
+//! is told beside, `own.rs` serves our own pages.
+
+mod asked_by;
+mod detail;
+mod form;
+mod kind;
+mod own;
+mod refusal;
+mod refuse;
+
+pub(crate) use self::asked_by::AskedBy;
+pub(crate) use self::detail::Trouble;
+pub use self::kind::Kind;
+pub use self::refusal::Refusal;
+pub(crate) use self::refuse::own;

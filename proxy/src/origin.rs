@@ -1,0 +1,109 @@
+//! Origin: whose page is behind a request, as browsers say it. The rules against other sites are here, and nowhere else of
+//! the proxy (design §11).
+//!
+//! A browser says `Origin` and the fields of Fetch Metadata, which no page can set. A program says none of them, carries
+//! no cookies that another page could use, and passes. What an answer looks like to who asks is another question
+//! (`answer/kind.rs`).
+
+use http::header::{ACCEPT, ORIGIN, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request};
+
+use crate::rules::Place;
+
+/// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.
+pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &Place) -> bool {
+    headers.contains_key(UPGRADE)
+        && headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
+}
+
+/// Whether a page of another site is behind a request that changes something (design §11). An IdP's own answers come
+/// from elsewhere by nature and are checked by what they carry.
+pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &Place, path: &str) -> bool {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return false;
+    }
+    let page = path.strip_prefix(place.own("").as_str()).unwrap_or_default();
+    if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
+        return false;
+    }
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match headers.get(ORIGIN).map(HeaderValue::as_bytes) {
+        // Our own pages send no referrer, and a browser hides the origin of their forms with it; it still says whose
+        // the form is, in a field that no page can set.
+        Some(b"null") => site != Some(b"same-origin"),
+        Some(origin) => origin != place.site().origin.as_bytes(),
+        None => site.is_some_and(|site| site != b"same-origin" && site != b"none"),
+    }
+}
+
+/// Whether the request is the start of a page in a window: a navigation, and no prefetch (Fetch Metadata).
+pub fn starts_a_page<B>(request: &Request<B>) -> bool {
+    let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let prefetch =
+        ["purpose", "sec-purpose"].iter().any(|name| field(name).is_some_and(|v| v.contains("prefetch")));
+    let navigates = match field("sec-fetch-mode") {
+        Some(mode) => mode == "navigate" && field("sec-fetch-dest").is_none_or(|dest| dest == "document"),
+        None => field(ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/html")),
+    };
+    navigates && !prefetch && matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test;
+
+    #[test]
+    fn a_websocket_of_another_site_is_foreign() {
+        let foreign = |fields: &[(&str, &str)]| is_foreign_websocket(&test::fields(fields), &test::place());
+        let upgrade = ("upgrade", "websocket");
+        assert!(foreign(&[upgrade, ("origin", "https://evil.test")]));
+        assert!(foreign(&[upgrade, ("origin", "https://wiki.test"), ("origin", "https://evil.test")]));
+        assert!(foreign(&[upgrade, ("origin", "http://wiki.test")]));
+        assert!(!foreign(&[upgrade, ("origin", "https://wiki.test")]));
+        assert!(!foreign(&[upgrade]));
+        assert!(!foreign(&[("origin", "https://evil.test")]));
+    }
+
+    #[test]
+    fn our_own_pages_take_forms_of_this_site_only() {
+        let place = test::place();
+        let elsewhere = |method: Method, fields: &[(&str, &str)], page: &str| {
+            is_foreign_form(&method, &test::fields(fields), &place, &format!("/.portcullis/{page}"))
+        };
+        let evil = [("origin", "https://evil.test")];
+        assert!(elsewhere(Method::POST, &evil, "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "null")], "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "cross-site")], "logout"));
+        assert!(!elsewhere(Method::POST, &[("origin", "null"), ("sec-fetch-site", "same-origin")], "logout"));
+        assert!(elsewhere(Method::POST, &[evil[0], ("sec-fetch-site", "same-origin")], "logout"));
+        assert!(elsewhere(Method::POST, &[("origin", "https://wiki.test:8443")], "logout"));
+        assert!(elsewhere(Method::POST, &[("sec-fetch-site", "cross-site")], "logout"));
+        assert!(elsewhere(Method::DELETE, &[("sec-fetch-site", "same-site")], "logout"));
+        assert!(!elsewhere(Method::POST, &[("origin", "https://wiki.test")], "logout"));
+        assert!(!elsewhere(Method::POST, &[], "logout"));
+        assert!(!elsewhere(Method::GET, &evil, "login"));
+        assert!(!elsewhere(Method::POST, &evil, "callback/okta"));
+        assert!(!elsewhere(Method::POST, &evil, "backchannel-logout/okta"));
+    }
+
+    #[test]
+    fn only_a_navigation_in_a_window_starts_a_page() {
+        let starts = |method: Method, fields: &[(&str, &str)]| {
+            let mut request = Request::new(());
+            *request.method_mut() = method;
+            *request.headers_mut() = test::fields(fields);
+            starts_a_page(&request)
+        };
+        let (navigate, html) = (("sec-fetch-mode", "navigate"), ("accept", "text/html,*/*"));
+        assert!(starts(Method::GET, &[navigate, ("sec-fetch-dest", "document")]));
+        assert!(starts(Method::HEAD, &[navigate]));
+        assert!(starts(Method::GET, &[html]));
+        assert!(!starts(Method::POST, &[navigate]));
+        assert!(!starts(Method::GET, &[]));
+        assert!(!starts(Method::GET, &[html, ("sec-fetch-mode", "cors")]));
+        assert!(!starts(Method::GET, &[navigate, ("sec-fetch-dest", "iframe")]));
+        assert!(!starts(Method::GET, &[navigate, ("sec-purpose", "prefetch;prerender")]));
+        assert!(!starts(Method::GET, &[html, ("purpose", "prefetch")]));
+    }
+}
