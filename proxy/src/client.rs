@@ -12,7 +12,6 @@ use portcullis_policy::AccountId;
 
 use crate::clock::{Clock, Waits};
 use crate::flow::Flow;
-use crate::gate::Gate;
 use crate::peer::Peer;
 use crate::rules::Limits;
 use crate::share::Share;
@@ -21,7 +20,6 @@ use crate::wire::{HeadSeen, Malformed};
 
 /// What everything on a client's connection shares.
 pub(crate) struct Client {
-    pub(crate) gate: Arc<Gate>,
     /// The other end.
     pub(crate) peer: Arc<Peer>,
     pub(crate) share: Arc<Share>,
@@ -62,7 +60,6 @@ enum Seen {
 impl Client {
     /// A connection on which nothing was read yet.
     pub(crate) fn new(
-        gate: Arc<Gate>,
         peer: Arc<Peer>,
         share: Arc<Share>,
         limits: Limits,
@@ -71,7 +68,6 @@ impl Client {
         is_h2: bool,
     ) -> Self {
         Self {
-            gate,
             peer,
             share,
             limits,

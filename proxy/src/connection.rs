@@ -77,12 +77,12 @@ impl Door {
                 None => return,
             },
         };
-        let (gate, share, clock) = (self.gate.clone(), self.share.clone(), self.clock.clone());
+        let (share, clock) = (self.share.clone(), self.clock.clone());
         let is_h2 = protocol == Protocol::Http2;
-        let client = Arc::new(Client::new(gate, peer, share, self.limits, waits, clock, is_h2));
+        let client = Arc::new(Client::new(peer, share, self.limits, waits, clock, is_h2));
         match protocol {
-            Protocol::Http1 => serve_h1(client, socket, number, begun).await,
-            Protocol::Http2 => serve_h2(client, socket, number, begun).await,
+            Protocol::Http1 => serve_h1(&self.gate, client, socket, number, begun).await,
+            Protocol::Http2 => serve_h2(&self.gate, client, socket, number, begun).await,
         }
     }
 }
@@ -128,12 +128,19 @@ enum End<E> {
     Over(Result<(), E>),
 }
 
-async fn serve_h1<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begun: Vec<u8>) {
+async fn serve_h1<S: Socket>(
+    gate: &Arc<Gate>,
+    client: Arc<Client>,
+    socket: S,
+    number: RawFd,
+    begun: Vec<u8>,
+) {
     let bounds = Bounds { head: client.limits.head, ..Bounds::default() };
     let io = Guard::new(client.clone(), socket, Some(Reader::new(bounds)), begun);
     let mut builder = http1::Builder::new();
     builder.half_close(false).max_headers(bounds.fields).max_buf_size(client.limits.head + READ_AHEAD);
-    let mut connection = builder.serve_connection(TokioIo::new(io), Service { client: client.clone() });
+    let mut connection =
+        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() });
     let waits = &client.waits;
     let mut watch = waits.in_flight.ended();
     let mut told = false;
@@ -157,8 +164,8 @@ async fn serve_h1<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begu
     })
     .await;
     if client.wire.lock().has_begun {
-        client.gate.recorder.metrics.broken_heads.inc();
-        let address = client.gate.recorder.shown(client.peer.address());
+        client.peer.recorder().metrics.broken_heads.inc();
+        let address = client.peer.recorder().shown(client.peer.address());
         tracing::debug!(client = address, "a head broke off, or did not come in time");
     }
     // A cut may show first in the body of its answer, which breaks off.
@@ -215,7 +222,13 @@ async fn close_slowly<S: Socket>(mut socket: S) {
     let _ = tokio::time::timeout(LINGER.1, closing).await;
 }
 
-async fn serve_h2<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begun: Vec<u8>) {
+async fn serve_h2<S: Socket>(
+    gate: &Arc<Gate>,
+    client: Arc<Client>,
+    socket: S,
+    number: RawFd,
+    begun: Vec<u8>,
+) {
     let io = Guard::new(client.clone(), socket, None, begun);
     let limits = client.limits;
     let mut builder = http2::Builder::new(Streams { client: client.clone() });
@@ -229,8 +242,9 @@ async fn serve_h2<S: Socket>(client: Arc<Client>, socket: S, number: RawFd, begu
         .max_pending_accept_reset_streams(32)
         .max_local_error_reset_streams(128)
         .enable_connect_protocol();
-    let mut connection =
-        pin!(Some(builder.serve_connection(TokioIo::new(io), Service { client: client.clone() })));
+    let mut connection = pin!(Some(
+        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() })
+    ));
     let waits = &client.waits;
     waits.arm(Wait::Head, limits.idle);
     let mut watch = waits.in_flight.ended();
@@ -297,7 +311,7 @@ where
         let client = self.client.clone();
         // Many streams share a client's socket; each needs one of the application's. Dropped, a stream is reset.
         let Some(taken) = client.share.take(1) else {
-            client.gate.recorder.metrics.turned_away.inc();
+            client.peer.recorder().metrics.turned_away.inc();
             return;
         };
         tokio::spawn(STREAM.scope(stream.clone(), async move {
@@ -376,6 +390,7 @@ async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>
 
 /// What hyper calls with each request.
 struct Service {
+    gate: Arc<Gate>,
     client: Arc<Client>,
 }
 
@@ -385,7 +400,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
-        let client = self.client.clone();
+        let (gate, client) = (self.gate.clone(), self.client.clone());
         if client.is_h2() {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
@@ -393,7 +408,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             let stream = Arc::new(Stream::new(waits.clone(), bridge(&mut request)));
             *client.next.lock() = Some(stream.clone());
             let serving = Serving::new(client.clone(), waits.clone(), Some((entered, stream)));
-            return Box::pin(async move { Ok(client.gate.clone().serve(serving, waits, request, 0).await) });
+            return Box::pin(async move { Ok(gate.serve(serving, waits, request, 0).await) });
         }
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
@@ -401,13 +416,9 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         match client.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let request = received(&client, &waits, request);
-                Box::pin(
-                    async move { Ok(client.gate.clone().serve(serving, waits, request, seen.bytes).await) },
-                )
+                Box::pin(async move { Ok(gate.serve(serving, waits, request, seen.bytes).await) })
             }
-            Some(Err(why)) => {
-                Box::pin(async move { Ok(client.gate.clone().refuse_head(serving, &waits, why)) })
-            }
+            Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
             // Two readers that disagree about where a request ends: nothing on this connection can be believed.
             read => {
                 tracing::error!(

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::answer::tell_broken;
 use crate::client::{Client, Stream};
 use crate::clock::{Entered, Wait, Waits};
 use crate::cookies;
@@ -259,7 +260,7 @@ impl Passing {
                 },
                 Some(Err(fault)) => {
                     let place = exchange.place().clone();
-                    client.gate.tell_broken(&mut exchange.record, &place, &fault);
+                    tell_broken(&mut exchange.record, &place, client.limits.idle, &fault);
                     exchange.record.finished(Over::Upstream);
                     self.broken = Some(fault);
                     context.waker().wake_by_ref();

@@ -10,32 +10,33 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, request};
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, DenyReason, Pass, Principal, Route};
-use portcullis_session::{Enrolment, InFlight, Sessions};
+use portcullis_policy::{Asked, Decision, DenyReason, Route};
+use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{self, Refusal};
+use crate::answer::{AskedBy, OwnPages, Refusal, Refuse, whole};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Exchange, Serving};
 use crate::line::Line;
 use crate::metrics::Metrics;
-use crate::open::{Open, Standing};
+use crate::open::Open;
 use crate::origin;
 use crate::pages::Pages;
 use crate::peer::Peer;
 use crate::request::Request;
 use crate::rooms::accept;
-use crate::rooms::identify::{Load, Search};
+use crate::rooms::forward::{Failed, Forward};
+use crate::rooms::identify::{Identify, Load, Search};
 use crate::rooms::record::Record;
 use crate::rooms::recorder::Recorder;
 use crate::rules::Rules;
-use crate::striped::own_stripe;
 use crate::trace::Trace;
 use crate::upload::Upload;
+use crate::wire::Malformed;
 
 /// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
 const ROUNDS: usize = 3;
@@ -60,15 +61,17 @@ pub struct Parts {
     pub idle: Duration,
 }
 
-/// Everything a request is decided with.
+/// Everything a request is decided with: the rooms, each with the handles it needs and no others. Accept comes with the
+/// rules, since a reload changes it with them.
 pub struct Gate {
-    pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) load: Load,
-    pub(crate) pages: Pages,
+    rules: Arc<ArcSwap<Rules>>,
+    identify: Identify,
+    /// Whoever is in without a session stands in its register of strangers.
+    sessions: Arc<Sessions>,
+    forward: Forward,
+    own: OwnPages,
+    refuse: Refuse,
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) idle: Duration,
 }
 
 /// What becomes of a request that is not refused.
@@ -87,8 +90,16 @@ impl Gate {
         sessions.strangers_quiet_after(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let detail = ArcSwap::from_pointee(rules.log);
         let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
-        let rules = ArcSwap::from_pointee(rules);
-        Arc::new(Self { rules, sessions, keys, load, pages, recorder, idle })
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        Arc::new(Self {
+            identify: Identify::new(sessions.clone(), keys, load, &recorder.metrics),
+            sessions,
+            forward: Forward::new(&recorder.metrics),
+            own: OwnPages::new(pages.clone()),
+            refuse: Refuse::new(rules.clone(), pages, idle),
+            rules,
+            recorder,
+        })
     }
 
     /// Whoever is at the other end of a new socket.
@@ -114,23 +125,75 @@ impl Gate {
             Ok(Verdict::Open(open)) => {
                 record.opened(open.pass());
                 let exchange = Exchange::new(open, waits, record);
-                self.forward(serving, exchange, head, upload).await // Forward, and Record with its last byte
+                match self.forward.send(serving, exchange, head, upload).await {
+                    Ok(answer) => answer, // Record with its last byte
+                    Err(failed) => self.answer_for_application(failed).await,
+                }
             }
-            Ok(Verdict::Own) => {
-                let page = self.own_page(&head, &client.peer, upload, &mut record).await;
-                answer::own(serving, record, &head.method, page)
-            }
-            Err(why) => {
-                let asker = self.asker(&head, record.place());
-                let page = self.refuse(&asker, &head, upload, &mut record, why).await;
-                answer::own(serving, record, &head.method, page)
-            }
+            Ok(Verdict::Own) => self.own_page(serving, &client.peer, &head, upload, record).await,
+            Err(why) => self.refuse_request(serving, &head, upload, record, why).await,
         };
         if closes && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             // What a client sent behind its request for another protocol cannot be told from a request.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         answer
+    }
+
+    /// Serves one of our own pages.
+    async fn own_page(
+        &self,
+        serving: Serving,
+        peer: &Peer,
+        head: &request::Parts,
+        mut upload: Option<Upload>,
+        mut record: Record,
+    ) -> Response<Answer> {
+        let asker = self.asker(head, &record);
+        let page = match self.own.serve(&asker, head, peer, &mut upload, &mut record).await {
+            Ok(page) => page,
+            Err(why) => self.refuse.request(&asker, head, upload, &mut record, why).await,
+        };
+        whole(serving, record, &head.method, page)
+    }
+
+    /// Refuses a request.
+    async fn refuse_request(
+        &self,
+        serving: Serving,
+        head: &request::Parts,
+        upload: Option<Upload>,
+        mut record: Record,
+        why: Refusal,
+    ) -> Response<Answer> {
+        let asker = self.asker(head, &record);
+        let page = self.refuse.request(&asker, head, upload, &mut record, why).await;
+        whole(serving, record, &head.method, page)
+    }
+
+    /// Answers where the application, or the client, failed.
+    async fn answer_for_application(&self, mut failed: Box<Failed>) -> Response<Answer> {
+        let Failed { asker, record, why, trouble, .. } = &mut *failed;
+        let page = self.refuse.for_application(asker, record, *why, trouble.as_ref()).await;
+        let Failed { serving, record, method, .. } = *failed;
+        whole(serving, record, &method, page)
+    }
+
+    /// Refuses what is no request that is read here; its connection ends with the answer.
+    pub(crate) fn refuse_head(&self, serving: Serving, waits: &Waits, why: Malformed) -> Response<Answer> {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = Method::from_bytes(b"-").unwrap_or_default();
+        let client = serving.client().clone();
+        let request = Request { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
+        let mut record = self.record(&request);
+        let answer = self.refuse.head(&head, &mut record, why);
+        whole(serving, record, &Method::GET, answer)
+    }
+
+    /// Notes what a refusal, or a page of ours, needs to know of who asks.
+    fn asker(&self, head: &request::Parts, record: &Record) -> AskedBy {
+        let session = record.place().and_then(|place| self.identify.spoken_of(&head.headers, place));
+        AskedBy::of(head).with_session(session)
     }
 
     /// The record of a request that has just been read.
@@ -166,7 +229,7 @@ impl Gate {
                 return Err(Refusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
-                self.identify(&head, &place, request, &mut search, record.time()).await? // Identify
+                self.identify.find(&head, &place, request, &mut search, record.time()).await? // Identify
             } else {
                 None
             };
@@ -176,10 +239,10 @@ impl Gate {
             };
             record.identified(enrolment.as_ref(), who.as_ref());
             match policy.decide(&route, who.as_deref(), head.method, head.target) {
-                // Without a place roles or rules have moved meanwhile.
                 Decision::Allow(pass) => {
-                    if let Some(standing) = self.stand(enrolment.zip(who), &pass, request.exchange) {
-                        return Ok(Verdict::Open(Open::new(place, pass, standing)));
+                    let person = enrolment.zip(who);
+                    if let Some(open) = Open::stand(&self.sessions, place, pass, person, request.exchange) {
+                        return Ok(Verdict::Open(open));
                     }
                 }
                 Decision::Login => return Err(Refusal::Login),
@@ -195,26 +258,12 @@ impl Gate {
         self.recorder.detail.store(Arc::new(rules.log));
         self.rules.store(Arc::new(rules));
     }
-
-    /// Puts what was allowed on its pass, in the register: a person's exchange was enrolled to be checked, anybody
-    /// else's is here.
-    fn stand(
-        &self,
-        person: Option<(Enrolment, Arc<Principal>)>,
-        pass: &Pass,
-        exchange: &InFlight,
-    ) -> Option<Standing> {
-        match person {
-            Some((enrolment, who)) => {
-                enrolment.stands_on(pass, &who).then(|| Standing::Person(who, enrolment))
-            }
-            None => self.sessions.stranger(own_stripe(), exchange, pass).map(Standing::Nobody),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis_session::InFlight;
+
     use super::*;
     use crate::test::{self, PEER};
 

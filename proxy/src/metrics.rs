@@ -9,7 +9,7 @@ use portcullis_session::Ended;
 use crate::line::Decision;
 use crate::striped::Striped;
 
-type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
+pub(crate) type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
 pub(crate) type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 
 /// The counters, each a handle of its own: nothing is looked up by name while requests pass.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use portcullis_policy::{Pass, Principal, Timestamp};
-use portcullis_session::{Ended, Enrolment, Session, Stranger};
+use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger};
 
 use crate::rules::Place;
+use crate::striped::own_stripe;
 
 /// Leave to forward, and what it stands on. Dropping it leaves the register.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Open {
 
 /// A place in the register that stands on its pass.
 #[derive(Debug)]
-pub(crate) enum Standing {
+enum Standing {
     /// A person's, on the pass of who they are.
     Person(Arc<Principal>, Enrolment),
     /// A stranger's, under a public rule.
@@ -25,8 +26,22 @@ pub(crate) enum Standing {
 }
 
 impl Open {
-    pub(crate) fn new(place: Place, pass: Pass, standing: Standing) -> Self {
-        Self { place, pass, standing }
+    /// Puts what was allowed on its pass, in the register: a person's exchange was enrolled to be checked, anybody
+    /// else's is here. `None` where roles or rules have moved meanwhile (rule R4).
+    pub(crate) fn stand(
+        sessions: &Sessions,
+        place: Place,
+        pass: Pass,
+        person: Option<(Enrolment, Arc<Principal>)>,
+        exchange: &InFlight,
+    ) -> Option<Self> {
+        let standing = match person {
+            Some((enrolment, who)) => {
+                enrolment.stands_on(&pass, &who).then(|| Standing::Person(who, enrolment))
+            }
+            None => sessions.stranger(own_stripe(), exchange, &pass).map(Standing::Nobody),
+        };
+        Some(Self { place, pass, standing: standing? })
     }
 
     /// The configuration it was decided under, and the app.

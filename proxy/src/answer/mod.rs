@@ -10,11 +10,17 @@ mod detail;
 mod form;
 mod kind;
 mod own;
+mod page;
 mod refusal;
 mod refuse;
+mod tell;
+mod whole;
 
 pub(crate) use self::asked_by::AskedBy;
 pub(crate) use self::detail::Trouble;
 pub use self::kind::Kind;
+pub(crate) use self::own::OwnPages;
 pub use self::refusal::Refusal;
-pub(crate) use self::refuse::own;
+pub(crate) use self::refuse::Refuse;
+pub(crate) use self::tell::tell_broken;
+pub(crate) use self::whole::whole;

@@ -1,50 +1,54 @@
-//! Our own pages, and the pages of refusals: asked for through [`crate::Pages`], bounded in size and time.
+//! Our own pages: asked for through [`crate::Pages`], bounded in size and time.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 use http::{HeaderMap, HeaderValue, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::asked_by::AskedBy;
+use super::page::visitor;
 use super::refusal::Refusal;
-use crate::gate::Gate;
 use crate::line::Decision;
 use crate::origin::is_foreign_form;
-use crate::pages::{KeepWay, Reference, Refused, Visitor};
+use crate::pages::{Pages, Reference};
 use crate::peer::Peer;
 use crate::rooms::record::Record;
-use crate::rules::Place;
 use crate::upload::{Upload, UploadFault};
 
-/// How long the page of a refusal may take, and any page of ours.
-const REFUSAL_PAGE: Duration = Duration::from_secs(2);
+/// How long a page of ours may take.
 const OWN_PAGE: Duration = Duration::from_secs(60);
 /// How long the body of a request for one may take in all, and how large it may be.
 const OWN_TIME: Duration = Duration::from_secs(15);
 const OWN_BODY: usize = 64 * 1024;
 
-impl Gate {
-    /// Serves one of our own pages.
-    pub(crate) async fn own_page(
+/// What serves our own pages.
+pub(crate) struct OwnPages {
+    pages: Pages,
+}
+
+impl OwnPages {
+    pub(crate) fn new(pages: Pages) -> Self {
+        Self { pages }
+    }
+
+    /// Serves one of our own pages. The body is taken once it is read.
+    ///
+    /// # Errors
+    /// Why it is refused, as a request of another site is, or one whose body is too large or too slow.
+    pub(crate) async fn serve(
         &self,
+        asker: &AskedBy,
         head: &request::Parts,
         peer: &Peer,
-        upload: Option<Upload>,
+        upload: &mut Option<Upload>,
         record: &mut Record,
-    ) -> Response<Bytes> {
-        let asker = self.asker(head, record.place());
-        let Some(place) = record.place().cloned() else {
-            return self.refuse(&asker, head, upload, record, Refusal::Fault).await;
-        };
+    ) -> Result<Response<Bytes>, Refusal> {
+        let place = record.place().cloned().ok_or(Refusal::Fault)?;
         if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
-            return self.refuse(&asker, head, upload, record, Refusal::OtherSite).await;
+            return Err(Refusal::OtherSite);
         }
-        let body = match read_body(upload).await {
-            Ok(body) => body,
-            Err(why) => return self.refuse(&asker, head, None, record, why).await,
-        };
+        let body = read_body(upload.take()).await?;
         record.note(|line| line.bytes_in = body.len() as u64);
         let mut request = http::Request::new(body);
         *request.method_mut() = head.method.clone();
@@ -55,7 +59,7 @@ impl Gate {
         let accept = &place.rules().accept;
         accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
         request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-        request.extensions_mut().insert(visitor(&asker, record, &place));
+        request.extensions_mut().insert(visitor(asker, record, &place));
         record.decided(Decision::Own, "");
         match tokio::time::timeout(OWN_PAGE, (self.pages)(request)).await {
             Ok(mut page) => {
@@ -66,73 +70,10 @@ impl Gate {
                     });
                 }
                 guard_own(page.headers_mut());
-                page
+                Ok(page)
             }
-            Err(_) => self.refuse(&asker, head, None, record, Refusal::Unproven).await,
+            Err(_) => Err(Refusal::Unproven),
         }
-    }
-
-    /// Asks for the page that tells a person why. The answer keeps its status and fields.
-    pub(super) async fn page_of(
-        &self,
-        asker: &AskedBy,
-        record: &Record,
-        place: &Place,
-        refused: Refused,
-        answer: &mut Response<Bytes>,
-    ) {
-        let mut request = http::Request::new(Bytes::new());
-        if let Ok(uri) = place.own("refused").parse() {
-            *request.uri_mut() = uri;
-        }
-        for (name, value) in [(ACCEPT, &asker.accept), (ACCEPT_LANGUAGE, &asker.language)] {
-            if let Some(value) = value {
-                request.headers_mut().insert(name, value.clone());
-            }
-        }
-        request.extensions_mut().insert(visitor(asker, record, place));
-        request.extensions_mut().insert(refused);
-        let Ok(page) = tokio::time::timeout(REFUSAL_PAGE, (self.pages)(request)).await else {
-            tracing::warn!("a refusal page took longer than {REFUSAL_PAGE:?}; a few words were sent instead");
-            return;
-        };
-        if page.status().is_server_error() {
-            return;
-        }
-        let (parts, body) = page.into_parts();
-        for (name, value) in &parts.headers {
-            if !answer.headers().contains_key(name) {
-                answer.headers_mut().append(name, value.clone());
-            }
-        }
-        *answer.body_mut() = body;
-    }
-
-    /// The address of the login page for a way back that is too long for it: the way is kept at our side.
-    pub(super) async fn kept_login(
-        &self,
-        asker: &AskedBy,
-        record: &Record,
-        place: &Place,
-        way: &str,
-    ) -> Option<HeaderValue> {
-        let mut request = http::Request::new(Bytes::new());
-        *request.uri_mut() = place.own("login").parse().ok()?;
-        request.extensions_mut().insert(visitor(asker, record, place));
-        request.extensions_mut().insert(KeepWay(way.to_owned()));
-        let answer = tokio::time::timeout(REFUSAL_PAGE, (self.pages)(request)).await.ok()?;
-        answer.status().is_redirection().then(|| answer.headers().get(http::header::LOCATION).cloned())?
-    }
-}
-
-fn visitor(asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
-    let line = record.line();
-    Visitor {
-        app: place.app().id,
-        client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
-        detail: place.rules().log,
-        session: asker.session,
-        request_id: line.and_then(|line| Some(line.trace.as_ref()?.id().to_owned())).unwrap_or_default(),
     }
 }
 

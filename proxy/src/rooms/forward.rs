@@ -15,14 +15,15 @@ use http::header::{
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
-use crate::answer::{self, AskedBy, Refusal, Trouble};
+use crate::answer::{AskedBy, Refusal, Trouble};
 use crate::client::Client;
 use crate::clock::Wait;
 use crate::exchange::{Answer, Exchange, Serving};
-use crate::gate::Gate;
 use crate::hop::of_this_hop;
 use crate::line::Over;
+use crate::metrics::{Counter, Metrics};
 use crate::peer::Peer;
+use crate::rooms::record::Record;
 use crate::rules::{Place, Site};
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::tunnel::{self, Tunnel};
@@ -105,15 +106,46 @@ pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
         || starts(b"application/grpc")
 }
 
-impl Gate {
+/// What takes requests up, and answers down.
+pub(crate) struct Forward {
+    headers_stripped: Counter,
+    set_cookies_refused: Counter,
+    slow: Counter,
+    unreachable: Counter,
+}
+
+/// A request that went up, and to which the application gave no answer.
+pub(crate) struct Failed {
+    pub(crate) serving: Serving,
+    pub(crate) asker: AskedBy,
+    pub(crate) method: Method,
+    pub(crate) record: Record,
+    pub(crate) why: Refusal,
+    /// What is wrong with the application, where it is the application.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+impl Forward {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            headers_stripped: metrics.headers_stripped.clone(),
+            set_cookies_refused: metrics.set_cookies_refused.clone(),
+            slow: metrics.slow.clone(),
+            unreachable: metrics.unreachable.clone(),
+        }
+    }
+
     /// Takes a request up, and its answer down.
-    pub(crate) async fn forward(
+    ///
+    /// # Errors
+    /// [`Failed`] where there is no answer to take down.
+    pub(crate) async fn send(
         &self,
         serving: Serving,
         mut exchange: Exchange,
         mut head: request::Parts,
         mut upload: Option<Upload>,
-    ) -> Response<Answer> {
+    ) -> Result<Response<Answer>, Box<Failed>> {
         let session = exchange.open.session();
         if let Some(session) = session {
             serving.client().carries(session.account());
@@ -157,10 +189,11 @@ impl Gate {
             {
                 Fault::Answer("switches to something else than was asked for")
             }
-            Ok((head, download)) => return self.pass_down(serving, exchange, head, download).await,
+            Ok((head, download)) => return Ok(self.pass_down(serving, exchange, head, download).await),
             Err(fault) => fault,
         };
-        self.fail(serving, exchange, &asker, &method, &fault).await
+        let (record, why, trouble) = self.fail(exchange, &fault).await;
+        Err(Box::new(Failed { serving, asker, method, record, why, trouble }))
     }
 
     /// Makes the client's head into what goes up.
@@ -171,7 +204,7 @@ impl Gate {
         let (place, who) = (exchange.open.place(), exchange.open.who());
         let stripped = outgoing(&mut head.headers, place, who, &client.peer, &trace);
         if stripped > 0 {
-            self.recorder.metrics.headers_stripped.inc_by(stripped as u64);
+            self.headers_stripped.inc_by(stripped as u64);
         }
         if head.uri.authority().is_some()
             && let Some(target) = head.uri.path_and_query().cloned()
@@ -206,7 +239,7 @@ impl Gate {
         let is_public = exchange.open.pass().is_public();
         let refused = incoming(&mut head.headers, exchange.place().site(), is_public, switches);
         if refused > 0 {
-            self.recorder.metrics.set_cookies_refused.inc_by(refused as u64);
+            self.set_cookies_refused.inc_by(refused as u64);
         }
         head.version = Version::HTTP_11;
         if !switches {
@@ -235,16 +268,9 @@ impl Gate {
         Response::from_parts(head, Answer::switched(client))
     }
 
-    /// Answers where the application or the client failed.
-    async fn fail(
-        &self,
-        serving: Serving,
-        mut exchange: Exchange,
-        asker: &AskedBy,
-        method: &Method,
-        fault: &Fault,
-    ) -> Response<Answer> {
-        let metrics = &self.recorder.metrics;
+    /// Takes an exchange out of the register whose application or client failed, and says what it is to be answered
+    /// with. A client that is gone is answered nothing.
+    async fn fail(&self, mut exchange: Exchange, fault: &Fault) -> (Record, Refusal, Option<Trouble>) {
         let why = match fault {
             Fault::Upload(UploadFault::Gone) => {
                 exchange.record.over(Over::Client);
@@ -257,15 +283,13 @@ impl Gate {
             Fault::Connect(_) | Fault::Ended(_) | Fault::Answer(_) => Refusal::Unreachable,
         };
         match why {
-            Refusal::Slow => drop(metrics.slow.inc()),
-            Refusal::Unreachable => drop(metrics.unreachable.inc()),
+            Refusal::Slow => drop(self.slow.inc()),
+            Refusal::Unreachable => drop(self.unreachable.inc()),
             _ => {}
         }
         let is_ours = matches!(why, Refusal::Slow | Refusal::Unreachable);
         let trouble = is_ours.then(|| Trouble::of(fault, false, &exchange.place().site().upstream));
-        let mut record = exchange.into_record();
-        let answer = self.answer_for_application(asker, &mut record, why, trouble.as_ref()).await;
-        answer::own(serving, record, method, answer)
+        (exchange.into_record(), why, trouble)
     }
 }
 

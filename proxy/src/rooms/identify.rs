@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
+use portcullis_keys::Keyring;
 use portcullis_policy::{App, AppId, SessionHash, Timestamp};
-use portcullis_session::{Ended, Enrolment, InFlight, Session};
+use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions};
 use tokio::time::Instant;
 
 use crate::answer::Refusal;
 use crate::cookies;
-use crate::gate::Gate;
+use crate::metrics::{Counter, Metrics};
 use crate::request::Request;
 use crate::rooms::accept::Head;
 use crate::rules::Place;
@@ -49,9 +51,29 @@ pub(crate) struct Search {
     until: Option<Instant>,
 }
 
-impl Gate {
+/// What opens cookies and looks sessions up.
+pub(crate) struct Identify {
+    sessions: Arc<Sessions>,
+    keys: Arc<Keyring>,
+    load: Load,
+    /// Sessions found in memory, and sessions that had to be read.
+    warm: Counter,
+    cold: Counter,
+}
+
+impl Identify {
+    pub(crate) fn new(sessions: Arc<Sessions>, keys: Arc<Keyring>, load: Load, metrics: &Metrics) -> Self {
+        Self { sessions, keys, load, warm: metrics.warm.clone(), cold: metrics.cold.clone() }
+    }
+
+    /// The session that a cookie speaks of. Nobody has looked whether it is good.
+    pub(crate) fn spoken_of(&self, headers: &HeaderMap, place: &Place) -> Option<SessionHash> {
+        let value = cookies::find(headers, &place.site().cookie)?;
+        self.keys.open_cookie(place.app().id, value)
+    }
+
     /// The session this request shows, with the exchange in its register. `None`: nobody.
-    pub(crate) async fn identify(
+    pub(crate) async fn find(
         &self,
         head: &Head<'_>,
         place: &Place,
@@ -72,7 +94,7 @@ impl Gate {
             request.peer.keep(app.id, value, &session);
             return self.enter(&session, app, request.exchange, now);
         }
-        self.recorder.metrics.cold.inc();
+        self.cold.inc();
         let until = *search.until.get_or_insert_with(|| Instant::now() + PATIENCE);
         match tokio::time::timeout_at(until, (self.load)(hash, app.id, request.exchange.clone())).await {
             Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
@@ -89,7 +111,7 @@ impl Gate {
         exchange: &InFlight,
         now: Timestamp,
     ) -> Result<Option<Enrolment>, Refusal> {
-        self.recorder.metrics.warm.inc();
+        self.warm.inc();
         if session.org() != app.org {
             return Ok(None);
         }

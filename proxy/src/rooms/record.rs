@@ -81,6 +81,11 @@ impl Record {
         }
     }
 
+    /// What it is written to.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        self.peer.recorder()
+    }
+
     /// When the head was read.
     pub fn time(&self) -> Timestamp {
         self.line.as_ref().map_or_else(Timestamp::now, |line| line.time)
