@@ -1,19 +1,13 @@
 //! What happens where the application, the store or the client fails.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::client::{Raw, Valve, empty, h2_get, h2_over, h2_send, h2c, piece, request};
-use crate::rig::{HOST, Rig, Wish, wait_for};
-use crate::upstream::{blurt, in_turn, once_each};
-
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
+use crate::rig::{HOST, Rig, Wish, application, blurt, in_turn, nobody, once_each, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_cannot_be_reached_is_502_with_a_reference() {
@@ -147,15 +141,11 @@ async fn what_was_answered_with_rubbish_is_not_asked_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_whose_head_never_ends_is_502() {
     const PIECE: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut buffer = [0; 4096];
-            let _ = socket.read(&mut buffer).await;
-            while socket.write_all(PIECE).await.is_ok() {}
-        }
-    });
+    let address = application(|_, mut socket| async move {
+        let _ = socket.read(&mut [0; 4096]).await;
+        while socket.write_all(PIECE).await.is_ok() {}
+    })
+    .await;
     let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
     let (head, _) = Raw::ask(&rig, "GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
     assert_eq!(head.status, 502);

@@ -12,10 +12,10 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 
 use crate::client::{Raw, empty, h2_get, h2_send, h2c, request};
-use crate::rig::{HOST, Rig, Wish, wait_for};
+use crate::rig::{HOST, Rig, Wish, application, wait_for};
 use crate::streams::UPGRADE;
 
 /// Heads that two readers would read in two ways, and what they are refused as.
@@ -213,43 +213,40 @@ async fn a_stranger_who_takes_nothing_is_let_go() {
 }
 
 /// An application that answers in a way of its own, in pieces; and how many tricks it has played to their end.
-async fn application(
+async fn answering(
     answer: impl Fn(&str) -> Vec<Vec<u8>> + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let (answer, written) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
     let count = written.clone();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let (answer, count) = (answer.clone(), count.clone());
-            tokio::spawn(async move {
-                socket.set_nodelay(true).unwrap();
-                let mut read = Vec::new();
-                loop {
-                    let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else {
-                        if socket.read_buf(&mut read).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                        continue;
-                    };
-                    let head: Vec<u8> = read.drain(..end + 4).collect();
-                    let head = String::from_utf8(head).unwrap();
-                    let path = head.split(' ').nth(1).unwrap().to_owned();
-                    for piece in answer(&path) {
-                        let is_gone = socket.write_all(&piece).await.is_err();
-                        tokio::time::sleep(Duration::from_micros(300)).await;
-                        if is_gone {
-                            break;
-                        }
+    let address = application(move |_, mut socket| {
+        let (answer, count) = (answer.clone(), count.clone());
+        async move {
+            socket.set_nodelay(true).unwrap();
+            let mut read = Vec::new();
+            loop {
+                let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else {
+                    if socket.read_buf(&mut read).await.unwrap_or(0) == 0 {
+                        return;
                     }
-                    if path.starts_with("/trick") {
-                        count.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                };
+                let head: Vec<u8> = read.drain(..end + 4).collect();
+                let head = String::from_utf8(head).unwrap();
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                for piece in answer(&path) {
+                    let is_gone = socket.write_all(&piece).await.is_err();
+                    tokio::time::sleep(Duration::from_micros(300)).await;
+                    if is_gone {
+                        break;
                     }
                 }
-            });
+                if path.starts_with("/trick") {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            }
         }
-    });
+    })
+    .await;
     (address, written)
 }
 
@@ -290,7 +287,7 @@ async fn nobody_gets_anothers_answer() {
     ];
     for (name, method, trick) in tricks {
         let (upstream, written) =
-            application(move |path| if path.starts_with("/trick") { trick(path) } else { vec![whole(path)] })
+            answering(move |path| if path.starts_with("/trick") { trick(path) } else { vec![whole(path)] })
                 .await;
         let rig = Rig::with(Wish { upstream: Some(upstream), ..Wish::default() }).await;
         let (alice, bob) = (format!("Cookie: {}", rig.alice()), format!("Cookie: {}", rig.bob()));

@@ -1,6 +1,7 @@
 //! One data plane and everything around it.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +22,8 @@ use portcullis_proxy::{
 };
 use portcullis_session::{Described, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -319,6 +322,74 @@ impl Rig {
         let _ = self.stop.take().unwrap().send(());
         tokio::time::timeout(Duration::from_secs(20), self.running.take().unwrap()).await.unwrap().unwrap()
     }
+}
+
+/// An application that is a bare socket, so that it can answer as no library would: this is done with each connection,
+/// and they are numbered from 0.
+pub(crate) async fn application<F, G>(serve: F) -> SocketAddr
+where
+    F: Fn(usize, TcpStream) -> G + Send + 'static,
+    G: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(number, socket));
+        }
+    });
+    address
+}
+
+/// An address at which no application listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// An application that writes these bytes to whoever connects, after it has read something, and closes.
+pub(crate) async fn blurt(bytes: &'static [u8]) -> SocketAddr {
+    application(move |_, mut socket| async move {
+        let _ = socket.read(&mut [0; 4096]).await;
+        let _ = socket.write_all(bytes).await;
+    })
+    .await
+}
+
+/// An application that answers one request a connection with these bytes, keeps the connection, and tells of each.
+pub(crate) async fn once_each(bytes: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<usize>) {
+    let (told, telling) = mpsc::unbounded_channel();
+    let serve = move |number, mut socket: TcpStream| {
+        let told = told.clone();
+        async move {
+            let mut buffer = [0; 4096];
+            let _ = socket.read(&mut buffer).await;
+            let _ = told.send(number);
+            let _ = socket.write_all(bytes).await;
+            let _ = socket.read(&mut buffer).await; // the second request is read and dropped with the socket
+        }
+    };
+    (application(serve).await, telling)
+}
+
+/// An application that gives these answers in turn on each connection, and tells the method of each request.
+pub(crate) async fn in_turn(
+    answers: &'static [&'static [u8]],
+) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let (told, telling) = mpsc::unbounded_channel();
+    let serve = move |_, mut socket: TcpStream| {
+        let told = told.clone();
+        async move {
+            let mut buffer = [0; 4096];
+            for answer in answers {
+                let Ok(length @ 1..) = socket.read(&mut buffer).await else { return };
+                let said = String::from_utf8_lossy(&buffer[..length]);
+                let _ = told.send(said.split(' ').next().unwrap_or_default().to_owned());
+                let _ = socket.write_all(answer).await;
+            }
+        }
+    };
+    (application(serve).await, telling)
 }
 
 /// Waits for a state, with a bound.

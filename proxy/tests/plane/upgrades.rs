@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::client::Raw;
-use crate::rig::{HOST, Rig, Wish, wait_for};
+use crate::rig::{HOST, Rig, Wish, application, nobody, wait_for};
 use crate::streams::{KEY, UPGRADE};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,31 +48,26 @@ impl Call {
     }
 }
 
-/// An application that does this with each connection.
-async fn application<F, G>(serve: F) -> SocketAddr
+/// An application that does this with each connection, once its head was read.
+async fn answering<F, G>(serve: F) -> SocketAddr
 where
     F: Fn(Call) -> G + Send + Sync + 'static,
     G: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
-    tokio::spawn(async move {
-        for number in 0.. {
-            let (mut socket, _) = listener.accept().await.unwrap();
-            let serve = serve.clone();
-            tokio::spawn(async move {
-                socket.set_nodelay(true).unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    let Ok(byte) = socket.read_u8().await else { return };
-                    head.push(byte);
-                }
-                serve(Call { number, socket, head: String::from_utf8(head).unwrap() }).await;
-            });
+    application(move |number, mut socket| {
+        let serve = serve.clone();
+        async move {
+            socket.set_nodelay(true).unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = socket.read_u8().await else { return };
+                head.push(byte);
+            }
+            serve(Call { number, socket, head: String::from_utf8(head).unwrap() }).await;
         }
-    });
-    address
+    })
+    .await
 }
 
 async fn rig(upstream: SocketAddr) -> Rig {
@@ -123,7 +118,7 @@ async fn none_is_lost(upstream: SocketAddr) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_and_a_frame_in_one_write_are_never_lost() {
     none_is_lost(
-        application(|mut call| async {
+        answering(|mut call| async {
             call.switch("", b"\x01hello").await;
             call.echo().await;
         })
@@ -135,7 +130,7 @@ async fn an_upgrade_and_a_frame_in_one_write_are_never_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_soon_after_the_upgrade_is_never_lost() {
     none_is_lost(
-        application(|mut call| async {
+        answering(|mut call| async {
             call.switch("", b"").await;
             // From at once to 400 µs: no timer is that fine.
             let later = Instant::now() + Duration::from_micros(call.number as u64 % 41 * 10);
@@ -153,7 +148,7 @@ async fn a_frame_soon_after_the_upgrade_is_never_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_megabytes_pass_both_ways_in_order() {
     const TOTAL: usize = 10_000_000;
-    let rig = rig(application(|mut call| async {
+    let rig = rig(answering(|mut call| async {
         call.switch("", b"").await;
         call.echo().await;
     })
@@ -181,7 +176,7 @@ async fn ten_megabytes_pass_both_ways_in_order() {
 async fn a_busy_websocket_waits_for_its_client_and_its_cut_leaves_little() {
     let given = Arc::new(AtomicUsize::new(0));
     let counted = given.clone();
-    let rig = rig(application(move |mut call| {
+    let rig = rig(answering(move |mut call| {
         let given = counted.clone();
         async move {
             call.switch("", b"").await;
@@ -238,7 +233,7 @@ async fn an_application_that_refuses_is_passed_on() {
             "6\r\nnot so\r\n0\r\n\r\n", // an end that can be told from a break
         ),
     ] {
-        let rig = rig(application(move |mut call| async move {
+        let rig = rig(answering(move |mut call| async move {
             call.socket.write_all(answer.as_bytes()).await.unwrap();
             if !answer.contains("close") {
                 call.echo().await; // it would keep its connection
@@ -261,7 +256,7 @@ async fn an_application_that_refuses_is_passed_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_that_breaks_off_has_no_end() {
-    let rig = rig(application(|mut call| async move {
+    let rig = rig(answering(|mut call| async move {
         let part = b"HTTP/1.1 403 No\r\ntransfer-encoding: chunked\r\n\r\n3\r\nnot\r\n3";
         call.socket.write_all(part).await.unwrap();
     })
@@ -288,7 +283,7 @@ async fn a_101_that_was_not_asked_for_is_no_answer() {
         (format!("sec-websocket-accept: {right}"), 502),
     ] {
         let answer = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{fields}\r\n\r\n");
-        let rig = rig(application(move |mut call| {
+        let rig = rig(answering(move |mut call| {
             let answer = answer.clone();
             async move {
                 call.socket.write_all(answer.as_bytes()).await.unwrap();
@@ -309,20 +304,19 @@ async fn a_101_that_was_not_asked_for_is_no_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_is_silent_or_away_is_answered_for() {
-    let silent = application(|call| call.echo()).await;
+    let silent = answering(|call| call.echo()).await;
     let wish = Wish { upstream: Some(silent), first_byte: Duration::from_millis(300), ..Wish::default() };
     let slow = Rig::with(wish).await;
     let mut raw = ask(&slow, &slow.alice(), &[]).await;
     assert_eq!(raw.head().await.status, 504);
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let away = rig(nobody).await;
+    let away = rig(nobody().await).await;
     assert_eq!(ask(&away, &away.alice(), &[]).await.head().await.status, 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_end_ends_both() {
     let (told, mut telling) = mpsc::unbounded_channel();
-    let rig = rig(application(move |mut call| {
+    let rig = rig(answering(move |mut call| {
         let told = told.clone();
         async move {
             call.switch("", FRAME).await;
@@ -356,7 +350,7 @@ async fn either_end_ends_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_answer_is_not_waited_for() {
     let (told, mut telling) = mpsc::unbounded_channel();
-    let rig = rig(application(move |mut call| {
+    let rig = rig(answering(move |mut call| {
         let told = told.clone();
         async move {
             let _ = told.send("asked");
@@ -379,7 +373,7 @@ async fn a_client_that_leaves_before_the_answer_is_not_waited_for() {
 async fn what_a_client_sends_early_is_not_lost() {
     let (told, mut telling) = mpsc::unbounded_channel();
     let (go, going) = tokio::sync::watch::channel(false);
-    let rig = rig(application(move |mut call| {
+    let rig = rig(answering(move |mut call| {
         let (told, mut going) = (told.clone(), going.clone());
         async move {
             let _ = told.send(Vec::new());
@@ -407,7 +401,7 @@ async fn what_a_client_sends_early_is_not_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_sees_our_hop_and_nothing_of_the_clients() {
     let (told, mut telling) = mpsc::unbounded_channel();
-    let rig = rig(application(move |mut call| {
+    let rig = rig(answering(move |mut call| {
         let told = told.clone();
         async move {
             let _ = told.send(call.head.clone());
@@ -483,7 +477,7 @@ async fn an_upgrade_with_a_body_or_a_false_connection_field_goes_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_websocket_lives_on() {
-    let address = application(|mut call| async {
+    let address = answering(|mut call| async {
         call.switch("", b"").await;
         tokio::time::sleep(Duration::from_millis(1500)).await; // three times the limit
         call.socket.write_all(b"still here").await.unwrap();

@@ -14,9 +14,10 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::rig::application;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -42,8 +43,6 @@ struct Shared {
 
 impl Upstream {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             marks: broadcast::channel(16).0,
             streams: AtomicUsize::new(0),
@@ -53,16 +52,15 @@ impl Upstream {
             gate: watch::channel(false).0,
         });
         let state = shared.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let state = state.clone();
-                tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |request| answer(state.clone(), request));
-                    let connection = hyper::server::conn::http1::Builder::new();
-                    let _ = connection.serve_connection(TokioIo::new(socket), service).with_upgrades().await;
-                });
+        let address = application(move |_, socket| {
+            let state = state.clone();
+            async move {
+                let service = hyper::service::service_fn(move |request| answer(state.clone(), request));
+                let connection = hyper::server::conn::http1::Builder::new();
+                let _ = connection.serve_connection(TokioIo::new(socket), service).with_upgrades().await;
             }
-        });
+        })
+        .await;
         Self { address, shared }
     }
 
@@ -232,64 +230,4 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-/// An application that writes these bytes to whoever connects, after it has read something, and closes.
-pub(crate) async fn blurt(bytes: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut buffer = [0; 4096];
-            let _ = socket.read(&mut buffer).await;
-            let _ = socket.write_all(bytes).await;
-        }
-    });
-    address
-}
-
-/// An application that answers one request a connection with these bytes, keeps the connection, and tells of each.
-pub(crate) async fn once_each(bytes: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<usize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (told, telling) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut number = 0;
-        while let Ok((mut socket, _)) = listener.accept().await {
-            number += 1;
-            let told = told.clone();
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                let _ = socket.read(&mut buffer).await;
-                let _ = told.send(number);
-                let _ = socket.write_all(bytes).await;
-                let _ = socket.read(&mut buffer).await; // the second request is read and dropped with the socket
-            });
-        }
-    });
-    (address, telling)
-}
-
-/// An application that gives these answers in turn on each connection, and tells the method of each request.
-pub(crate) async fn in_turn(
-    answers: &'static [&'static [u8]],
-) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (told, telling) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let told = told.clone();
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                for answer in answers {
-                    let Ok(length @ 1..) = socket.read(&mut buffer).await else { return };
-                    let said = String::from_utf8_lossy(&buffer[..length]);
-                    let _ = told.send(said.split(' ').next().unwrap_or_default().to_owned());
-                    let _ = socket.write_all(answer).await;
-                }
-            });
-        }
-    });
-    (address, telling)
 }
