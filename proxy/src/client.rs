@@ -1,6 +1,5 @@
 //! Client: what everything on one client's connection shares, and what each of its HTTP/2 streams has beside.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -12,11 +11,11 @@ use portcullis_policy::AccountId;
 
 use crate::clock::{Clock, Waits};
 use crate::flow::Flow;
+use crate::inbound::Inbound;
 use crate::peer::Peer;
 use crate::rules::Limits;
 use crate::share::Share;
 use crate::tunnel::Tunnel;
-use crate::wire::{HeadSeen, Malformed};
 
 /// What everything on a client's connection shares.
 pub(crate) struct Client {
@@ -30,24 +29,13 @@ pub(crate) struct Client {
     is_h2: bool,
     /// How many exchanges it carries.
     pub(crate) serving: AtomicUsize,
-    /// What was read in front of hyper.
-    pub(crate) wire: Mutex<Read>,
+    pub(crate) inbound: Arc<Inbound>,
     /// What takes over once an answer that switches protocols has gone out.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// Over HTTP/2: the stream whose task is about to be made.
     pub(crate) next: Mutex<Option<Arc<Stream>>>,
     pub(crate) flow: Flow,
     seen: Mutex<Seen>,
-}
-
-/// What was read in front of hyper and has not been compared with what hyper reads.
-#[derive(Default)]
-pub(crate) struct Read {
-    pub(crate) heads: VecDeque<Result<HeadSeen, Malformed>>,
-    /// What is wrong with the body that is being read.
-    pub(crate) body: Option<Malformed>,
-    /// A head has begun and is not whole.
-    pub(crate) has_begun: bool,
 }
 
 /// Whose sessions a connection has carried.
@@ -75,7 +63,7 @@ impl Client {
             clock,
             is_h2,
             serving: AtomicUsize::new(0),
-            wire: Mutex::default(),
+            inbound: Arc::new(Inbound::new(limits.idle)),
             tunnel: Mutex::new(None),
             next: Mutex::new(None),
             flow: Flow::default(),
@@ -86,16 +74,6 @@ impl Client {
     /// Whether it speaks HTTP/2.
     pub(crate) fn is_h2(&self) -> bool {
         self.is_h2
-    }
-
-    /// The next head that was read in front of hyper.
-    pub(crate) fn next_head(&self) -> Option<Result<HeadSeen, Malformed>> {
-        self.wire.lock().heads.pop_front()
-    }
-
-    /// What is wrong with the body that is being read.
-    pub(crate) fn malformed_body(&self) -> Option<Malformed> {
-        self.wire.lock().body
     }
 
     /// It carries an exchange of this account.

@@ -163,7 +163,7 @@ async fn serve_h1<S: Socket>(
         polled
     })
     .await;
-    if client.wire.lock().has_begun {
+    if client.inbound.has_begun() {
         client.peer.recorder().metrics.broken_heads.inc();
         let address = client.peer.recorder().shown(client.peer.address());
         tracing::debug!(client = address, "a head broke off, or did not come in time");
@@ -413,7 +413,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
         let serving = Serving::new(client.clone(), waits.clone(), None);
-        match client.next_head() {
+        match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let request = received(&client, &waits, request);
                 Box::pin(async move { Ok(gate.serve(serving, waits, request, seen.bytes).await) })
@@ -469,11 +469,11 @@ fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
 
 /// The request with a body that keeps to its limits.
 fn received(
-    client: &Arc<Client>,
+    client: &Client,
     waits: &Arc<Waits>,
     request: http::Request<Incoming>,
 ) -> http::Request<Option<Upload>> {
     let (head, body) = request.into_parts();
-    let upload = (!body.is_end_stream()).then(|| Upload::new(body, client.clone(), waits.clone()));
+    let upload = (!body.is_end_stream()).then(|| Upload::new(body, client.inbound.clone(), waits.clone()));
     http::Request::from_parts(head, upload)
 }

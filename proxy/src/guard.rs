@@ -70,8 +70,8 @@ impl<S: Socket> Guard<S> {
     /// Looks at what is held and was not looked at yet.
     fn look_at_held(&mut self) {
         let Some(reader) = &mut self.reader else { return };
-        let wire = &self.client.wire;
-        match reader.feed(&self.held[self.scanned..], |head| wire.lock().heads.push_back(Ok(head))) {
+        let inbound = &self.client.inbound;
+        match reader.feed(&self.held[self.scanned..], |head| inbound.head(Ok(head))) {
             Ok(fed) => {
                 if fed.whole > 0 {
                     self.ready = self.scanned + fed.whole;
@@ -102,20 +102,19 @@ impl<S: Socket> Guard<S> {
         }
         if self.has_begun != has_begun {
             self.has_begun = has_begun;
-            self.client.wire.lock().has_begun = has_begun;
+            self.client.inbound.begins(has_begun);
         }
     }
 
     fn refuse(&mut self, why: Malformed) {
-        let mut wire = self.client.wire.lock();
+        let inbound = &self.client.inbound;
         let instead = if self.reader.as_ref().is_some_and(Reader::is_in_body) {
-            wire.body = Some(why);
+            inbound.refuse_body(why);
             INSTEAD_OF_BODY
         } else {
-            wire.heads.push_back(Err(why));
+            inbound.head(Err(why));
             INSTEAD_OF_HEAD
         };
-        drop(wire);
         self.held.extend_from_slice(instead);
         self.ready = self.held.len();
         self.has_refused = true;
@@ -145,8 +144,8 @@ impl<S: Socket> Guard<S> {
         let Some(reader) = self.reader.as_mut().filter(|_| !fresh.is_empty()) else {
             return Poll::Ready(Ok(true));
         };
-        let wire = &self.client.wire;
-        let whole = match reader.feed(fresh, |head| wire.lock().heads.push_back(Ok(head))) {
+        let inbound = &self.client.inbound;
+        let whole = match reader.feed(fresh, |head| inbound.head(Ok(head))) {
             Ok(fed) if fed.whole == fresh.len() => {
                 if self.has_begun {
                     self.time_the_head();

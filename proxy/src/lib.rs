@@ -16,6 +16,7 @@ mod flow;
 mod gate;
 mod guard;
 mod hop;
+mod inbound;
 mod intake;
 mod line;
 mod log_detail;

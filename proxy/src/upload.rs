@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use portcullis_session::Session;
 
-use crate::client::Client;
 use crate::clock::{Wait, Waits};
+use crate::inbound::Inbound;
 use crate::intake::Intake;
 use crate::wire::Malformed;
 
@@ -42,7 +42,7 @@ impl std::error::Error for UploadFault {}
 /// The body of a client's request.
 pub(crate) struct Upload {
     body: Incoming,
-    client: Arc<Client>,
+    inbound: Arc<Inbound>,
     waits: Arc<Waits>,
     intake: Arc<Intake>,
     /// The application's time begins anew with each piece.
@@ -51,8 +51,8 @@ pub(crate) struct Upload {
 
 impl Upload {
     /// The body of a request on this connection.
-    pub(crate) fn new(body: Incoming, client: Arc<Client>, waits: Arc<Waits>) -> Self {
-        Self { body, client, waits, intake: Arc::default(), again: None }
+    pub(crate) fn new(body: Incoming, inbound: Arc<Inbound>, waits: Arc<Waits>) -> Self {
+        Self { body, inbound, waits, intake: Arc::default(), again: None }
     }
 
     /// It goes to an application that has so long to answer after each piece, for this session.
@@ -83,7 +83,7 @@ impl Body for Upload {
         match polled {
             Poll::Pending if self.waits.has_struck(Wait::Body) => Poll::Ready(Some(Err(UploadFault::Slow))),
             Poll::Pending => {
-                self.waits.keep_armed(Wait::Body, self.client.limits.idle);
+                self.waits.keep_armed(Wait::Body, self.inbound.idle);
                 Poll::Pending
             }
             Poll::Ready(next) => {
@@ -95,7 +95,7 @@ impl Body for Upload {
                         }
                         Some(Ok(frame))
                     }
-                    Some(Err(_)) => Some(Err(match self.client.malformed_body() {
+                    Some(Err(_)) => Some(Err(match self.inbound.malformed_body() {
                         Some(why) => UploadFault::Malformed(why),
                         None => UploadFault::Gone,
                     })),

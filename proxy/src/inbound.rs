@@ -1,0 +1,60 @@
+//! Inbound: what whoever reads from one client shares: how long it may pause, and what was read in front of hyper.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::wire::{HeadSeen, Malformed};
+
+/// What the guard, the bodies and whoever serves one connection have in common. Over HTTP/1.1 the guard writes what it
+/// has read, and the others take it.
+pub(crate) struct Inbound {
+    /// How long a body may pause.
+    pub(crate) idle: Duration,
+    read: Mutex<Read>,
+}
+
+/// What was read in front of hyper, and has not been compared with what hyper reads.
+#[derive(Default)]
+struct Read {
+    heads: VecDeque<Result<HeadSeen, Malformed>>,
+    body: Option<Malformed>,
+    has_begun: bool,
+}
+
+impl Inbound {
+    pub(crate) fn new(idle: Duration) -> Self {
+        Self { idle, read: Mutex::default() }
+    }
+
+    /// A head is whole, or was refused.
+    pub(crate) fn head(&self, head: Result<HeadSeen, Malformed>) {
+        self.read.lock().heads.push_back(head);
+    }
+
+    /// The next head.
+    pub(crate) fn next_head(&self) -> Option<Result<HeadSeen, Malformed>> {
+        self.read.lock().heads.pop_front()
+    }
+
+    /// The body that is being read is refused.
+    pub(crate) fn refuse_body(&self, why: Malformed) {
+        self.read.lock().body = Some(why);
+    }
+
+    /// What is wrong with the body that is being read.
+    pub(crate) fn malformed_body(&self) -> Option<Malformed> {
+        self.read.lock().body
+    }
+
+    /// A head has begun and is not whole; or it is, or there is none.
+    pub(crate) fn begins(&self, has_begun: bool) {
+        self.read.lock().has_begun = has_begun;
+    }
+
+    /// Whether a head has begun and is not whole.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.read.lock().has_begun
+    }
+}
