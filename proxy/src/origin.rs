@@ -1,9 +1,7 @@
-//! Origin: whose page is behind a request, as browsers say it. The rules against other sites are here, and nowhere else of
-//! the proxy (design §11).
+//! Origin: whose page is behind a request, as browsers say it. The proxy's rules against other sites are here.
 //!
-//! A browser says `Origin` and the fields of Fetch Metadata, which no page can set. A program says none of them, carries
-//! no cookies that another page could use, and passes. What an answer looks like to who asks is another question
-//! (`answer/kind.rs`).
+//! A browser says `Origin` and the fields of Fetch Metadata, which no page can set; a program that says none of them
+//! passes. What a refusal looks like to who asks is another question (`answer/kind.rs`).
 
 use http::header::{ACCEPT, ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request};

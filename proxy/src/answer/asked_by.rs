@@ -10,7 +10,7 @@ use super::kind::Kind;
 /// What a refusal needs to know of the request, once its head has gone up.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedBy {
-    pub(crate) kind: Kind,
+    pub(super) kind: Kind,
     pub(super) accept: Option<HeaderValue>,
     pub(super) language: Option<HeaderValue>,
     /// The session its cookie speaks of. Nobody has looked whether it is good.

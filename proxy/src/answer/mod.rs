@@ -1,9 +1,9 @@
 //! Answer: whatever is not forwarded leaves here, and nowhere else is a status chosen.
 //!
-//! `refusal.rs` has a row for each refusal, `form.rs` what it looks like to who asks, and `refuse.rs` answers with it: its
-//! reference, its line and its count among it. A person's page comes through [`crate::Pages`]; where that fails, a few
-//! words do. No refusal is ever kept by a cache, and none says where the application is. `detail.rs` is what the operator
-//! is told beside, `own.rs` serves our own pages.
+//! `refusal.rs` has a row for each refusal, `form.rs` what it looks like to who asks, and `refuse.rs` answers with it,
+//! its reference, its line and its count among it. A person's page comes through [`crate::Pages`] (`page.rs`); where
+//! that fails, a few words do. No refusal is ever kept by a cache, and none says where the application is. What the
+//! operator is told is in `detail.rs` and `tell.rs`; `own.rs` serves our own pages, and `whole.rs` ends every answer.
 
 mod asked_by;
 mod detail;

@@ -68,7 +68,13 @@ impl From<Unacceptable> for Refusal {
 
 impl From<Malformed> for Refusal {
     fn from(why: Malformed) -> Self {
-        Self::Unacceptable(why.word(), why.status())
+        let status = match why {
+            Malformed::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Malformed::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::Unacceptable(why.word(), status)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Why bytes are no request.
 
-use http::StatusCode;
-
 /// Why bytes are no request that is read here. Its word is the reason of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
@@ -83,16 +81,6 @@ impl Malformed {
             Self::LengthAndCoding => "length_and_coding",
             Self::Chunk => "chunk",
             Self::Trailer => "trailer",
-        }
-    }
-
-    /// What the client is answered with.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            _ => StatusCode::BAD_REQUEST,
         }
     }
 }
