@@ -15,6 +15,7 @@ mod headers;
 mod refusals;
 mod reload;
 mod rig;
+mod smuggling;
 mod streams;
 mod upgrades;
 mod upstream;
