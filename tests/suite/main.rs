@@ -12,6 +12,7 @@ mod bad_input;
 mod by_hand;
 mod canaille;
 mod conformance;
+mod foreign_http2;
 mod headers;
 mod histories;
 mod in_a_browser;
