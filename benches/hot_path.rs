@@ -17,8 +17,8 @@ use portcullis_policy::{
     RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Gate, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Peer, Request, Rules,
-    Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
+    Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Peer,
+    Request, Rules, Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
 };
 use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
@@ -92,6 +92,7 @@ fn world() -> World {
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(300),
         host: HostSent::Public,
+        header_case: HeaderCase::Lower,
     });
     let site = Site::new(AppId::ONLY, "default", "default", &url, upstream.unwrap()).unwrap();
     let gate = Gate::new(

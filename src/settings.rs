@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use portcullis_config::{
-    AccessLog, Domains, File, HostTold, LinkTo, LogClient, LogFormat, LogIdentity, LogLevel, Preset,
-    Provisioning,
+    AccessLog, Domains, File, HeaderCase, HostTold, LinkTo, LogClient, LogFormat, LogIdentity, LogLevel,
+    Preset, Provisioning,
 };
 use portcullis_keys::{Keyring, Purpose, Secret, sha256};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Policy, Timestamp, UserFrom};
@@ -329,6 +329,10 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
             HostTold::Public => proxy::HostSent::Public,
             HostTold::Upstream => proxy::HostSent::Upstream,
             HostTold::Name(name) => proxy::HostSent::Named(name.clone()),
+        },
+        header_case: match file.upstream.header_case {
+            HeaderCase::Lower => proxy::HeaderCase::Lower,
+            HeaderCase::Title => proxy::HeaderCase::Title,
         },
     })?;
     let trusted = file.trusted_proxies.iter().map(|network| network.to_string().parse());

@@ -59,6 +59,6 @@ pub use scim::{PatchAnswer, Scim, ScimGroups, Tokens};
 pub use secret::{MasterKey, Secret};
 pub use session::{SameSite, Session};
 pub use units::Size;
-pub use upstream::{HealthPath, HostTold, Upstream};
+pub use upstream::{HeaderCase, HealthPath, HostTold, Upstream};
 pub use urls::urls;
 pub use web::{Issuer, PublicUrl, UpstreamUrl};

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::at::{At, shown};
 use crate::desk::Desk;
 use crate::node::Node;
-use crate::read::{Read, section, text};
+use crate::read::{Read, section, text, words};
 use crate::units::Period;
 use crate::web::UpstreamUrl;
 
@@ -28,7 +28,21 @@ section! {
         pub health: Option<HealthPath>,
         /// The `Host` the application is told: `public` (that of `public_url`), `upstream` (that of `url`), or a name.
         pub host: HostTold = "public",
+        /// In which case the application is told the names of header fields.
+        pub header_case: HeaderCase = "lower",
     }
+}
+
+words! {
+    /// In which case the application is told the names of header fields: case means nothing in HTTP (RFC 9110 §5.1), but
+    /// some applications never heard of that.
+    pub enum HeaderCase {
+        /// `x-forwarded-user`.
+        Lower = "lower",
+        /// `X-Forwarded-User`.
+        Title = "title",
+    }
+    refused { "keep" => "the case that a client chose would be the case of our own fields too. Write title" }
 }
 
 /// The path of the application's own health check.

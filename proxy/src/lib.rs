@@ -64,5 +64,5 @@ pub use rules::{Limits, Place, Rules, RulesError, Site, SiteError};
 pub use server::{Drained, Listener, Server, StartError, Stopped, TlsFiles};
 pub use strip::Strip;
 pub use trace::Trace;
-pub use upstream::{HostSent, Upstream, UpstreamError, UpstreamSettings};
+pub use upstream::{HeaderCase, HostSent, Upstream, UpstreamError, UpstreamSettings};
 pub use way_back::way_back;

@@ -15,8 +15,8 @@ use url::Url;
 
 use crate::gate::{Gate, Parts};
 use crate::{
-    Accept, AccessLog, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks, Place, Rules, Site,
-    Upstream, UpstreamSettings,
+    Accept, AccessLog, HeaderCase, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks, Place, Rules,
+    Site, Upstream, UpstreamSettings,
 };
 
 /// A client.
@@ -44,6 +44,7 @@ pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
         connect_timeout: std::time::Duration::from_secs(1),
         first_byte_timeout: std::time::Duration::from_secs(1),
         host: HostSent::Public,
+        header_case: HeaderCase::Lower,
     });
     let public = Url::parse("https://wiki.test").unwrap();
     let site = Site::new(AppId::ONLY, "wiki", "default", &public, upstream.unwrap()).unwrap();

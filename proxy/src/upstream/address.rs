@@ -26,6 +26,18 @@ pub struct UpstreamSettings {
     pub first_byte_timeout: Duration,
     /// What `Host` says.
     pub host: HostSent,
+    /// In which case names of fields are written.
+    pub header_case: HeaderCase,
+}
+
+/// In which case an application is told the names of header fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// `x-forwarded-user`.
+    #[default]
+    Lower,
+    /// `X-Forwarded-User`.
+    Title,
 }
 
 /// The host name an application is asked for.
@@ -61,6 +73,7 @@ pub struct Upstream {
     target: Target,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
+    pub(crate) header_case: HeaderCase,
     host: Option<HeaderValue>,
 }
 
@@ -132,6 +145,7 @@ impl Upstream {
             target,
             connect_timeout: settings.connect_timeout,
             first_byte_timeout: settings.first_byte_timeout,
+            header_case: settings.header_case,
             host: host.transpose()?,
         })
     }
@@ -225,6 +239,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             first_byte_timeout: Duration::from_secs(1),
             host: HostSent::Public,
+            header_case: HeaderCase::Lower,
         }
     }
 

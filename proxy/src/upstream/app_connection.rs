@@ -16,6 +16,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::HeaderCase;
 use super::fault::Fault;
 use super::filter::Filter;
 use super::heard::Heard;
@@ -51,6 +52,8 @@ impl Body for Outgoing {
 /// A connection to an application.
 pub(crate) struct AppConnection {
     pub(super) to: SocketAddr,
+    /// As it was made to write.
+    pub(super) case: HeaderCase,
     sender: SendRequest<Outgoing>,
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
     /// How many bytes came since the last question.
@@ -69,14 +72,14 @@ impl AppConnection {
     ///
     /// # Errors
     /// Where the socket is gone already.
-    pub(super) async fn over(socket: TcpStream) -> Result<Box<Self>, Fault> {
+    pub(super) async fn over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, Fault> {
         let to = socket.peer_addr().map_err(Fault::Connect)?;
         let heard = Arc::new(AtomicUsize::new(0));
         let socket = Heard { socket, count: heard.clone() };
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(READ).max_headers(FIELDS);
+        builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
         let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(Fault::of)?;
-        Ok(Box::new(Self { to, sender, connection, heard, filter: Filter::new() }))
+        Ok(Box::new(Self { to, case, sender, connection, heard, filter: Filter::new() }))
     }
 
     /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.

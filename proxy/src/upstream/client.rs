@@ -28,7 +28,7 @@ pub(crate) async fn send(
 ) -> Result<(response::Parts, Download), Fault> {
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(head, Outgoing(upload));
-    if let Some(mut connection) = pool::take(&addresses) {
+    if let Some(mut connection) = pool::take(&addresses, upstream.header_case) {
         let repeatable = request.method().is_idempotent() && request.body().0.is_none();
         let copy = repeatable.then(|| copy_of(&request));
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
@@ -76,7 +76,7 @@ pub(crate) async fn ask_alone(
 
 async fn connect_anew(upstream: &Upstream, addresses: &[SocketAddr]) -> Result<Box<AppConnection>, Fault> {
     match connect::tcp(addresses, upstream.connect_timeout).await {
-        Ok(socket) => AppConnection::over(socket).await,
+        Ok(socket) => AppConnection::over(socket, upstream.header_case).await,
         Err(error) => {
             upstream.doubt();
             Err(Fault::Connect(error))

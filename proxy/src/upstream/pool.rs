@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::HeaderCase;
 use super::app_connection::AppConnection;
 
 thread_local! {
@@ -24,14 +25,15 @@ pub(crate) const MOST: usize = 512;
 /// How long one is kept without being used. Applications close theirs sooner or later; most after a minute or more.
 const IDLE: Duration = Duration::from_secs(55);
 
-/// A kept connection to one of these addresses, the one used last, if it is still good.
-pub(super) fn take(addresses: &[SocketAddr]) -> Option<Box<AppConnection>> {
+/// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
+/// case is of a configuration before this one.
+pub(super) fn take(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
     loop {
         let mut connection = POOL.with_borrow_mut(|pool| {
             let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
             kept.pop()
         })?;
-        if connection.connection.is_idle() {
+        if connection.connection.case == case && connection.connection.is_idle() {
             return Some(connection.connection);
         }
     }

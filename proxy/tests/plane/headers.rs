@@ -1,12 +1,14 @@
 //! What the application is told, and what it cannot be told by anybody else.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use portcullis_policy::Allow;
-use portcullis_proxy::HostSent;
+use portcullis_proxy::{HeaderCase, HostSent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{Raw, h2_get, h2c, h2s};
-use crate::rig::{HOST, PUBLIC, Rig, Wish};
+use crate::rig::{HOST, PUBLIC, Rig, Wish, application};
 use crate::streams::UPGRADE;
 
 /// Identity in every spelling we could think of, a session cookie of ours and one of a sibling, and what a proxy
@@ -257,4 +259,31 @@ async fn people_who_share_a_socket_are_told_apart() {
     assert_eq!(raw.answer().await.0.status, 401);
     raw.say("GET /headers", &[&bob]).await;
     assert_eq!(raw.answer().await.0.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_minds_the_case_of_names_is_told_them_in_its_own() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    let app = application(move |_, mut socket| {
+        let seen = seen.clone();
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && socket.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            seen.lock().unwrap().push(String::from_utf8(head).unwrap());
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    for (header_case, names) in [
+        (HeaderCase::Lower, ["\r\nhost: ", "\r\nx-forwarded-user: alice", "\r\nx-own: 1"]),
+        (HeaderCase::Title, ["\r\nHost: ", "\r\nX-Forwarded-User: alice", "\r\nX-Own: 1"]),
+    ] {
+        let rig = Rig::with(Wish { upstream: Some(app), header_case, ..Wish::default() }).await;
+        // In whatever case a client claims to be somebody, or says something of its own.
+        let fields = [&*format!("Cookie: {}", rig.alice()), "x-forWARDED-user: mallory", "x-OWN: 1"];
+        assert_eq!(Raw::ask(&rig, "GET /", &fields).await.answer().await.0.status, 200);
+        let head = heads.lock().unwrap().pop().unwrap();
+        assert!(names.iter().all(|name| head.contains(name)) && !head.contains("mallory"), "{head}");
+    }
 }

@@ -16,9 +16,9 @@ use portcullis_policy::{
     OnChange, OrgId, Pattern, Policy, Rule, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Drained, Gate, HostSent, Limits, Line, Listener, Load, LoadError, LogDetail,
-    LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles, Upstream,
-    UpstreamSettings, Visitor, session_cookie,
+    Accept, AccessLog, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener, Load, LoadError,
+    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles,
+    Upstream, UpstreamSettings, Visitor, session_cookie,
 };
 use portcullis_session::{Described, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
@@ -44,6 +44,7 @@ pub(crate) struct Wish {
     pub(crate) limits: Limits,
     pub(crate) first_byte: Duration,
     pub(crate) host: HostSent,
+    pub(crate) header_case: HeaderCase,
     pub(crate) trusted: Vec<&'static str>,
     pub(crate) public: &'static str,
 }
@@ -56,6 +57,7 @@ impl Default for Wish {
             limits: Limits::default(),
             first_byte: Duration::from_secs(30),
             host: HostSent::Public,
+            header_case: HeaderCase::Lower,
             trusted: Vec::new(),
             public: PUBLIC,
         }
@@ -444,6 +446,7 @@ fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr) -> Rules {
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: wish.first_byte,
         host: wish.host.clone(),
+        header_case: wish.header_case,
     });
     let site =
         Site::new(AppId::ONLY, "wiki", "default", &Url::parse(wish.public).unwrap(), upstream.unwrap())
