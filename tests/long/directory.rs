@@ -87,7 +87,12 @@ async fn nobody_waits_for_a_large_directory() {
 async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
     let hash = SessionHash([7; 32]);
     let name = format!("{}{}", people::PERSON, people::GROUPS - 1);
-    let link = Link { claim: "preferred_username".to_owned(), value: Some(name), to: LinkTo::UserName };
+    let link = Link {
+        claim: "preferred_username".to_owned(),
+        value: Some(name),
+        is_unverified_address: false,
+        to: LinkTo::UserName,
+    };
     let asked = SignIn {
         org: OrgId::ONLY,
         app: AppId::ONLY,
