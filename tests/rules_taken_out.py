@@ -91,11 +91,24 @@ ROWS = [
          "let cut = self.sessions.review(policy);",
          "let cut = { let _ = policy; portcullis_session::Cut::default() };"),
     ], "revocation::a_reload_ends"),
-    ("paths: what nobody has to encode has no reading", [
-        ("policy/src/reading.rs",
-         "meant.is_ascii_alphanumeric() || ",
-         ""),
+    ("paths: a path is decoded before it is decided", [
+        ("policy/src/readings.rs",
+         "                for at in fresh..end {\n",
+         "                for at in end..end {\n"),
     ], "refusals::where_rules_exist"),
+    ("paths: dot segments are resolved", [
+        ("policy/src/readings.rs", "merged, resolved, ", "merged, merged, "),
+    ], "spellings::"),
+    ("paths: case and ends are folded", [
+        ("policy/src/routes.rs",
+         "[self.rules.find(reading, method), self.folded.find(&folded, method)]",
+         "[self.rules.find(reading, method)]"),
+    ], "spellings::"),
+    ("paths: a request is somebody's where one reading is", [
+        ("policy/src/routes.rs",
+         "self.rules().any(|rule| rule.allow != Allow::Public)",
+         "self.rules().next().is_some_and(|rule| rule.allow != Allow::Public)"),
+    ], "refusals::one_reading"),
     ("reload: strangers are decided again", [
         ("session/src/stranger.rs",
          "(!policy.still_public(&entry.pass)).then_some(Ended::Forbidden)",

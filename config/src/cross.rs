@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portcullis_policy::{Allow, App, AppId, Bindings, IdentityHeaders, OrgId, Rule, UserFrom};
+use portcullis_policy::{
+    Allow, App, AppId, Bindings, Clash, IdentityHeaders, OrgId, Rule, RuleError, UserFrom,
+};
 use zeroize::Zeroizing;
 
 use crate::at::{At, shown};
@@ -551,16 +553,32 @@ impl Cross<'_, '_> {
         }
         // Policy names the first pair that clashes; here each rule is told of the first one before it.
         for (nth, (later, rule)) in rules.iter().enumerate() {
-            let clash =
-                rules[..nth].iter().find(|(_, other)| app(vec![other.clone(), rule.clone()]).is_err());
-            let Some((earlier, _)) = clash else { continue };
+            let clash = rules[..nth].iter().find_map(|(earlier, other)| {
+                let RuleError(_, _, how) = app(vec![other.clone(), rule.clone()]).err()?;
+                Some((earlier, other, how))
+            });
+            let Some((earlier, other, how)) = clash else { continue };
             let line = self.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
-            let what = format!(
-                "\"{}\" takes the same paths and methods as routes[{earlier}] on line {line}, and differs in what it \
-                 allows",
-                shown(rule.pattern.text())
-            );
-            self.say(&format!("routes[{later}].path"), what, "Leave one out, or make one more exact");
+            let written = shown(rule.pattern.text());
+            let (what, remedy) = match how {
+                Clash::Same => (
+                    format!(
+                        "\"{written}\" takes the same paths and methods as routes[{earlier}] on line {line}, and \
+                         differs in what it allows"
+                    ),
+                    "Leave one out, or make one more exact",
+                ),
+                Clash::Folded => (
+                    format!(
+                        "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
+                         tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
+                         allows",
+                        shown(other.pattern.text())
+                    ),
+                    "Let both allow the same, or leave one out",
+                ),
+            };
+            self.say(&format!("routes[{later}].path"), what, remedy);
         }
         None
     }

@@ -781,6 +781,13 @@ fn rules_that_cannot_be_meant() {
              what it allows. Leave one out, or make one more exact.",
             ),
             (
+                "routes:\n  - path: /a\n    allow: public\n  - path: /b/*\n    allow: public\n  - path: /A/\n    \
+             methods: [GET]\n    allow: signed-in\n  - path: /B./*\n    allow: public\n",
+                "15: routes[2].path: \"/A/\" is \"/a\" of routes[0] on line 11 to an application that does not tell upper \
+             from lower case, nor a slash, dot or blank at the end, and differs in what it allows. Let both allow the \
+             same, or leave one out.",
+            ),
+            (
                 "routes:\n  - path: /.portcullis/me\n    allow: public\n  - path: /.portcullis/**\n    allow: public\n  \
              - path: /.portcullisx\n    allow: public\n",
                 "11: routes[0].path: below /.portcullis are our own pages, and no rule is asked there. Leave the rule \

@@ -14,7 +14,10 @@ pub struct Pass(Arc<Leave>);
 #[derive(Debug)]
 struct Leave {
     app: AppId,
+    /// The rule of the path as sent.
     rule: Arc<Rule>,
+    /// Those of other readings that allow something else.
+    others: Box<[Arc<Rule>]>,
     method: Method,
     target: PathAndQuery,
     version: RulesVersion,
@@ -31,14 +34,19 @@ impl Pass {
         self.0.version
     }
 
-    /// The pattern of the rule that allowed it, for the record.
+    /// The rules that allowed it.
+    fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        std::iter::once(&self.0.rule).chain(&self.0.others)
+    }
+
+    /// The pattern of the rule that the path as sent fell under, for the record.
     pub fn rule(&self) -> &str {
         self.0.rule.pattern.text()
     }
 
-    /// Whether anybody may come, so that no identity goes up.
+    /// Whether anybody may come, so that no identity goes up: every reading of the path is public.
     pub fn is_public(&self) -> bool {
-        self.0.rule.allow == Allow::Public
+        self.rules().all(|rule| rule.allow == Allow::Public)
     }
 
     /// What happens to a stream under it when the person's headers change.
@@ -65,13 +73,13 @@ pub enum DenyReason {
     /// The host is no public name of ours.
     #[error("unknown_host")]
     UnknownHost,
-    /// No rule matches the path.
+    /// No rule matches the path, or a reading of it.
     #[error("no_route")]
     NoRoute,
-    /// The rule of the path does not take the method.
+    /// The rule of the path, or of a reading of it, does not take the method.
     #[error("method")]
     Method,
-    /// The path could be read in two ways.
+    /// The path cannot be read, or in too many ways.
     #[error("ambiguous_path")]
     AmbiguousPath,
     /// The person has none of the roles the rule asks for.
@@ -88,11 +96,12 @@ impl Policy {
         method: &Method,
         target: &PathAndQuery,
     ) -> Decision {
-        let Route::Site { app, rule } = route else { return Decision::Deny(DenyReason::NoRoute) };
-        match allowed(rule, who) {
+        let Route::Site { app, rule, others } = route else { return Decision::Deny(DenyReason::NoRoute) };
+        match allowed(route.rules(), who) {
             Ok(()) => Decision::Allow(Pass(Arc::new(Leave {
                 app: app.id,
                 rule: Arc::clone(rule),
+                others: others.iter().copied().cloned().collect(),
                 method: method.clone(),
                 target: target.clone(),
                 version: self.version(),
@@ -104,26 +113,36 @@ impl Policy {
 
     /// Whether an exchange may go on under this configuration and this description of the person. False too when
     /// the rule of its path is gone or says something else now.
-    pub fn still_allows(&self, Pass(pass): &Pass, who: &Principal) -> bool {
-        if pass.version == self.version() {
-            return allowed(&pass.rule, Some(who)).is_ok();
+    pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
+        if pass.0.version == self.version() {
+            return allowed(pass.rules(), Some(who)).is_ok();
         }
-        match self.app(pass.app).map(|app| self.of_app(app, pass.target.path(), &pass.method)) {
-            Some(Ok(Route::Site { rule, .. })) => *rule == pass.rule && allowed(rule, Some(who)).is_ok(),
-            _ => false,
-        }
+        self.route_of(pass).is_some_and(|route| {
+            let is_the_same = matches!(&route, Route::Site { rule, .. } if **rule == pass.0.rule);
+            is_the_same && allowed(route.rules(), Some(who)).is_ok()
+        })
     }
 
     /// Whether an exchange of nobody may go on under this configuration: what its path falls under now is public too.
     /// Which public rule that is makes no difference to it, for nothing of its person went up.
-    pub fn still_public(&self, Pass(pass): &Pass) -> bool {
-        if pass.version >= self.version() {
-            return pass.rule.allow == Allow::Public;
+    pub fn still_public(&self, pass: &Pass) -> bool {
+        if pass.0.version >= self.version() {
+            return pass.is_public();
         }
-        match self.app(pass.app).map(|app| self.of_app(app, pass.target.path(), &pass.method)) {
-            Some(Ok(Route::Site { rule, .. })) => rule.allow == Allow::Public,
-            _ => false,
-        }
+        self.route_of(pass).is_some_and(|route| !route.asks_who())
+    }
+
+    /// What the path of a pass falls under now, where that is the application's site.
+    fn route_of(&self, Pass(pass): &Pass) -> Option<Route<'_>> {
+        let route = self.of_app(self.app(pass.app)?, pass.target.path(), &pass.method).ok()?;
+        matches!(route, Route::Site { .. }).then_some(route)
+    }
+}
+
+impl<'p> Route<'p> {
+    /// The first rule that does not let this person in.
+    pub fn refusing(&self, who: &Principal) -> Option<&'p Arc<Rule>> {
+        self.rules().find(|rule| allowed(std::iter::once(*rule), Some(who)).is_err())
     }
 }
 
@@ -132,13 +151,17 @@ enum Refused {
     Role,
 }
 
-fn allowed(rule: &Rule, who: Option<&Principal>) -> Result<(), Refused> {
-    match (&rule.allow, who) {
+/// Whether every one of the rules lets them in.
+fn allowed<'r>(
+    mut rules: impl Iterator<Item = &'r Arc<Rule>>,
+    who: Option<&Principal>,
+) -> Result<(), Refused> {
+    rules.try_for_each(|rule| match (&rule.allow, who) {
         (Allow::Public, _) | (Allow::SignedIn, Some(_)) => Ok(()),
         (Allow::Roles(wanted), Some(who)) if who.roles().any_of(wanted) => Ok(()),
         (Allow::Roles(_), Some(_)) => Err(Refused::Role),
         (Allow::SignedIn | Allow::Roles(_), None) => Err(Refused::Nobody),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@
 mod change;
 mod decide;
 pub mod fold;
+mod folded;
 mod identity;
 mod ids;
+mod index;
+mod pattern;
 mod principal;
-mod reading;
+mod readings;
 mod roles;
 mod routes;
 mod shown;
@@ -21,7 +24,8 @@ pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
 };
+pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, NoName, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};
-pub use routes::{Allow, App, Asked, OnChange, Pattern, PatternError, Policy, Route, Rule, RuleError};
+pub use routes::{Allow, App, Asked, Clash, OnChange, Policy, Route, Rule, RuleError};
 pub use shown::{MOST, escaped, is_seen, shown};

@@ -218,7 +218,7 @@ impl Gate {
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
             let asked = Asked { host: head.host, target: head.target, method: head.method };
-            let route = policy.route(&asked)?; // Route: the rule of the path, or a page of ours
+            let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
                 return Err(Refusal::Fault);
             }

@@ -27,6 +27,7 @@ mod rig_itself;
 mod scim;
 mod secrets;
 mod sign_in;
+mod spellings;
 mod standing;
 mod store_failure;
 mod streams;

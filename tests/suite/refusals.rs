@@ -178,38 +178,74 @@ async fn our_own_prefix_never_reaches_the_application() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_rules_exist_an_ambiguous_path_is_refused() {
+async fn where_rules_exist_every_reading_of_a_path_has_to_be_open() {
     let rules = "routes:\n  - path: /open/**\n    allow: public\n  - path: /**\n    allow: signed-in\n";
     let stage = Stage::with(|settings| settings.more = rules.to_owned()).await;
     assert_eq!(ask(&stage, "GET", "/open/page", &[]).await.status, 200);
     let before = stage.app.count();
-    let paths = [
+    let closed_by_a_reading = [
         "/open/%2e%2e/secret",
         "/open/../secret",
-        "/open/./page",
         "/open%2F..%2Fsecret",
         "/open/%5c..%5csecret",
-        "/open//page",
-        "/open/page;x=1",
+        "/open/..\\secret",
+        "/open/..;/secret",
         "/open/%252e%252e/secret",
-        "/open/\\secret",
         "/open/%2E%2E%2Fsecret",
+        "//open/page",
+        "//open/secret",
         "/%6Fpen/page",
         "/%73ecret",
+        "/Open/page",
+        "/open;/page",
+    ];
+    for path in closed_by_a_reading {
+        assert_eq!(raw_status(&stage, path).await, 401, "{path}");
+    }
+    let not_to_be_read = [
         "/open/%",
         "/open/%u0070age",
-        "/open/%3Bx",
         "/open/%00",
+        "/open/%250A",
         "/open/%c0%ae%c0%ae/secret",
+        "/open//a;b\\c/../%2F/%252F;/.//%5c%3F/..//d",
     ];
-    for path in paths {
-        let status = raw_status(&stage, path).await;
-        assert_eq!(status, 400, "{path}");
+    for path in not_to_be_read {
+        assert_eq!(raw_status(&stage, path).await, 400, "{path}");
+    }
+    for path in ["/%2eportcullis/me", "/open/../.portcullis/me", "/.Portcullis/login"] {
+        assert_eq!(raw_status(&stage, path).await, 404, "{path}");
     }
     assert_eq!(stage.app.count(), before);
-    // What has to be encoded is, and the application is told so byte for byte.
-    for path in ["/open/a%20b", "/open/r%C3%A4ume", "/open/What%3F"] {
+    // Where all readings are open it passes, and the application is told so byte for byte.
+    let open = [
+        "/open/a%20b",
+        "/open/r%C3%A4ume",
+        "/open/What%3F",
+        "/open/./page",
+        "/open//page",
+        "/open/page;x=1",
+        "/open/%3Bx",
+        "/open/group%2Fproject/%61",
+        "/open/x\\y/../z",
+        "/open/100%25",
+        "/open/a/",
+    ];
+    for path in open {
         assert_eq!(raw_status(&stage, path).await, 200, "{path}");
+        assert_eq!(stage.app.seen().last().unwrap().target, path);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_reading_that_asks_who_is_there_makes_a_request_somebodys() {
+    let rules = "routes:\n  - path: /open/**\n    allow: public\n  - path: /**\n    allow: signed-in\n";
+    let stage = Stage::seeded(|settings| settings.more = rules.to_owned(), &["alice"]).await;
+    let alice = stage.visitor("alice");
+    for (path, user) in [("/open/page", None), ("/open/..%2Fpage", Some("alice"))] {
+        let answer = alice.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(stage.app.seen().last().unwrap().header("x-forwarded-user").as_deref(), user, "{path}");
     }
 }
 

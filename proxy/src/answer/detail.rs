@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
-use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Route, Rule};
+use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Rule};
 use portcullis_session::Ended;
 use serde_json::Value;
 
@@ -94,14 +94,11 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// The rule that the path and method fall under, where there is one.
+    /// The rule that does not let the person in: that of the path, or of another reading of it.
     pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
         let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
         let asked = Asked { host: &app.host, target, method: &self.parts.method };
-        match self.rules.policy().route(&asked) {
-            Ok(Route::Site { rule, .. }) => Some(rule),
-            _ => None,
-        }
+        self.rules.policy().route(&asked).ok()?.refusing(self.line.who.as_deref()?)
     }
 
     /// Everything there is to tell.
@@ -201,7 +198,8 @@ impl Seen<'_> {
             |path: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if below(self.parts.uri.path()) {
             (
-                "no rule matches the path".to_owned(),
+                "no rule matches the path, or one of the ways to read it, which may also lead to our own pages"
+                    .to_owned(),
                 "add a rule for it to routes; /** matches all that no other rule does".to_owned(),
             )
         } else {
@@ -320,8 +318,8 @@ fn of_an_end(ended: Ended) -> (String, String) {
 fn of_a_fault(why: Refusal) -> (String, String) {
     let (detail, help) = match why {
         Refusal::Denied(DenyReason::AmbiguousPath) => (
-            "the path could be read in more than one way, and where routes exist such a path is not decided",
-            "the application must be asked by plain paths (docs/operating.md)",
+            "the path has a broken % or a control character, or can be read in more ways than are decided",
+            "the application must be asked by plainer paths (docs/operating.md)",
         ),
         Refusal::Unproven => (
             "the session could not be read within a second, or roles and rules moved all the while",

@@ -1,8 +1,8 @@
 //! Accept: what a request must look like before anybody asks where it goes, and whose address it comes from.
 //!
 //! It refuses heads that are too large and methods that a proxy must not carry, drops upgrades to anything but a
-//! WebSocket, and alone believes a forwarded address. The raw head and the readings of a path are looked at here too
-//! once they are.
+//! WebSocket, and alone believes a forwarded address. The readings of a path are the rules' to judge
+//! (`policy/src/readings.rs`).
 
 use std::net::IpAddr;
 

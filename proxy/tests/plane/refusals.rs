@@ -81,8 +81,11 @@ async fn policy_says_no_by_name() {
     for (line, status, reason, kind) in [
         ("GET /admin/x", 403, "role", RefusalKind::NotAllowed),
         ("GET /elsewhere", 404, "no_route", RefusalKind::NotFound),
-        ("GET /app/%2e%2e/admin", 400, "ambiguous_path", RefusalKind::Unreadable),
-        ("GET /app//admin", 400, "ambiguous_path", RefusalKind::Unreadable),
+        ("GET /app/%2e%2e/admin", 403, "role", RefusalKind::NotAllowed),
+        ("GET /app/../elsewhere", 404, "no_route", RefusalKind::NotFound),
+        ("GET /app/%2e%2e/.portcullis/me", 404, "no_route", RefusalKind::NotFound),
+        ("GET /app/%zz", 400, "ambiguous_path", RefusalKind::Unreadable),
+        ("GET /app/%00", 400, "ambiguous_path", RefusalKind::Unreadable),
         ("TRACE /app/x", 405, "method", RefusalKind::Method),
     ] {
         let (head, body) =

@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod oidc;
+pub mod readings;
 pub mod scim;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! What the tests stand on: the program, its neighbours, and clients that look at what comes back.
 
+pub mod application;
 pub mod browser;
 pub mod canaille;
 pub mod chromium;
