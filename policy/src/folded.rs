@@ -59,14 +59,10 @@ pub(crate) fn is_an_end(byte: &u8) -> bool {
 
 /// Whether folding a path changes nothing; most paths are written so. May say no of one that is.
 fn is_folded(path: &[u8]) -> bool {
-    let mut before = b'/';
-    for byte in path {
-        if byte.is_ascii_uppercase() || !byte.is_ascii() || (*byte == b'/' && matches!(before, b'.' | b' ')) {
-            return false;
-        }
-        before = *byte;
-    }
-    path.len() == 1 || !is_an_end(&before)
+    let is_lower = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    path.iter().all(is_lower)
+        && !path.iter().zip(path.iter().skip(1)).any(|(end, next)| *next == b'/' && is_an_end(end))
+        && (path.len() == 1 || !path.last().is_some_and(is_an_end))
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use std::borrow::Cow;
 
 /// More readings than this are refused: no honest path has so many.
 const MOST: usize = 64;
+/// More bytes in all readings are refused, for the time it takes to find and look up each.
+const MOST_BYTES: usize = 256 * 1024;
 
 /// A path that nobody should have to read: a broken `%`, a control character, a character of UTF-8 spelt longer than
-/// it is, or more than 64 readings.
+/// it is, more than 64 readings, or more than 256 KiB of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
@@ -33,11 +35,11 @@ impl<'a> Readings<'a> {
             return Ok(Self { as_sent: Cow::Borrowed(path.as_bytes()), others: Vec::new() });
         }
         let as_sent = as_sent(path)?;
-        let mut found = Found(vec![as_sent]);
+        let mut found = Found { bytes: as_sent.len(), readings: vec![as_sent] };
         let mut fresh = 0; // those before it were turned every way
         for decoded in 0..=2 {
             found.turn(fresh)?;
-            let end = found.0.len();
+            let end = found.readings.len();
             if decoded < 2 {
                 for at in fresh..end {
                     found.decode(at)?;
@@ -45,7 +47,7 @@ impl<'a> Readings<'a> {
             }
             fresh = end;
         }
-        let mut found = found.0.into_iter();
+        let mut found = found.readings.into_iter();
         Ok(Self { as_sent: Cow::Owned(found.next().unwrap_or_default()), others: found.collect() })
     }
 
@@ -56,23 +58,27 @@ impl<'a> Readings<'a> {
 }
 
 /// The readings found so far.
-struct Found(Vec<Vec<u8>>);
+struct Found {
+    readings: Vec<Vec<u8>>,
+    bytes: usize,
+}
 
 impl Found {
     fn add(&mut self, reading: Vec<u8>) -> Result<(), Unreadable> {
-        if self.0.contains(&reading) {
+        if self.readings.contains(&reading) {
             return Ok(());
         }
-        self.0.push(reading);
-        if self.0.len() > MOST { Err(Unreadable) } else { Ok(()) }
+        self.bytes += reading.len();
+        self.readings.push(reading);
+        if self.readings.len() > MOST || self.bytes > MOST_BYTES { Err(Unreadable) } else { Ok(()) }
     }
 
     /// Adds whatever the readings from `fresh` on become without decoding, in every order.
     fn turn(&mut self, fresh: usize) -> Result<(), Unreadable> {
         let mut at = fresh;
-        while at < self.0.len() {
+        while at < self.readings.len() {
             for turn in TURNS {
-                if let Some(turned) = turn(&self.0[at]) {
+                if let Some(turned) = turn(&self.readings[at]) {
                     self.add(turned)?;
                 }
             }
@@ -83,19 +89,19 @@ impl Found {
 
     /// Adds what one reading says decoded: as a whole, and segment by segment.
     fn decode(&mut self, at: usize) -> Result<(), Unreadable> {
-        if !self.0[at].contains(&b'%') {
+        if !self.readings[at].contains(&b'%') {
             return Ok(());
         }
-        let whole = decoded(&self.0[at], |_| true);
+        let whole = decoded(&self.readings[at], |_| true);
         if whole.iter().any(u8::is_ascii_control) || is_overlong(&whole) {
             return Err(Unreadable);
         }
-        let has_more_slashes = |&slash: &u8| count(&whole, slash) > count(&self.0[at], slash);
+        let has_more_slashes = |&slash: &u8| count(&whole, slash) > count(&self.readings[at], slash);
         if ![b'/', b'\\'].iter().any(has_more_slashes) {
             return self.add(whole);
         }
         // Routers that split a path first and decode each segment then take an encoded slash for a character.
-        let by_segment = decoded(&self.0[at], |meant| !matches!(meant, b'/' | b'\\'));
+        let by_segment = decoded(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
         self.add(whole)?;
         self.add(by_segment)
     }
@@ -224,13 +230,32 @@ fn is_overlong(bytes: &[u8]) -> bool {
 
 /// Whether a path has one reading only: nothing encoded or beyond ASCII, no `\`, `;`, `//` or dot segment.
 fn is_plain(path: &[u8]) -> bool {
-    let is_dots =
-        |rest: &[u8]| matches!(rest, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]);
-    path.iter().enumerate().all(|(at, byte)| match byte {
-        b'%' | b'\\' | b';' | b'?' | b'#' => false,
-        b'/' => path.get(at + 1) != Some(&b'/') && !is_dots(&path[at + 1..]),
-        byte => byte.is_ascii() && !byte.is_ascii_control(),
-    })
+    let is_odd = |rest: &[u8]| {
+        matches!(rest, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+    };
+    let mut rest = path;
+    while let Some(at) = rest.iter().position(|byte| !is_unsuspicious(*byte)) {
+        let (byte, behind) = (rest[at], &rest[at + 1..]);
+        if byte != b'/' || is_odd(behind) {
+            return false;
+        }
+        rest = behind;
+    }
+    true
+}
+
+/// Whether a byte means itself wherever it stands in a path. A table: every byte of every request is asked.
+fn is_unsuspicious(byte: u8) -> bool {
+    static UNSUSPICIOUS: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = b' ';
+        while byte < 0x7f {
+            table[byte as usize] = !matches!(byte, b'/' | b'%' | b'\\' | b';' | b'?' | b'#');
+            byte += 1;
+        }
+        table
+    };
+    UNSUSPICIOUS[usize::from(byte)]
 }
 
 #[cfg(test)]
@@ -329,6 +354,18 @@ mod tests {
         ] {
             assert_eq!(read(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn at_most_256_kib_of_readings() {
+        let of = |length: usize| {
+            read(&format!("/{}%2f..%2561\\b;c//d", "a".repeat(length))).map(|found| found.len())
+        };
+        assert_eq!(of(4000), of(1));
+        assert!(of(1).unwrap() * 16_000 > MOST_BYTES);
+        assert_eq!(of(16_000), None);
+        let long = format!("/{}%2F%25;b", "a".repeat(16_000));
+        assert!(read(&long).is_some(), "a long path of a few readings is read");
     }
 
     #[test]

@@ -162,8 +162,7 @@ impl App {
         let readings = Readings::of(path);
         if !self.routed {
             // One rule is for all, however a path is read.
-            let is_own = |reading: &[u8]| self.is_own(reading, &folded::path(reading));
-            if readings.is_ok_and(|readings| readings.iter().any(is_own)) {
+            if readings.is_ok_and(|readings| readings.iter().any(|reading| self.is_own(reading))) {
                 return Err(DenyReason::NoRoute);
             }
             return Ok(Route::Site { app: self, rule: self.rules.find(b"/", method)?, others: Vec::new() });
@@ -171,10 +170,10 @@ impl App {
         let readings = readings.map_err(|_| DenyReason::AmbiguousPath)?;
         let (mut as_sent, mut others) = (None::<&Arc<Rule>>, Vec::<&Arc<Rule>>::new());
         for reading in readings.iter() {
-            let folded = folded::path(reading);
-            if self.is_own(reading, &folded) || !below(reading, self.base.as_bytes()) {
+            if self.is_own(reading) || !below(reading, self.base.as_bytes()) {
                 return Err(DenyReason::NoRoute);
             }
+            let folded = folded::path(reading);
             for found in [self.rules.find(reading, method), self.folded.find(&folded, method)] {
                 let found = found?;
                 let first = as_sent.get_or_insert(found);
@@ -188,8 +187,14 @@ impl App {
     }
 
     /// Whether a reading falls under our own prefix, as it is or folded.
-    fn is_own(&self, reading: &[u8], folded: &[u8]) -> bool {
-        below(reading, self.own.as_bytes()) || below(folded, &self.own_folded)
+    fn is_own(&self, reading: &[u8]) -> bool {
+        // Nearly every path is seen at once to begin otherwise.
+        let begins_elsewhere = match (reading.get(1), self.own_folded.get(1)) {
+            (Some(one), Some(own)) => one.is_ascii() && own.is_ascii() && one.to_ascii_lowercase() != *own,
+            _ => false,
+        };
+        !begins_elsewhere
+            && (below(reading, self.own.as_bytes()) || below(&folded::path(reading), &self.own_folded))
     }
 
     /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
