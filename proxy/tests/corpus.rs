@@ -5,16 +5,33 @@ use proptest::prelude::*;
 
 #[path = "../../tests/fuzz/src/wire.rs"]
 mod fuzzed;
+#[path = "../../tests/fuzz/src/heads.rs"]
+mod heads;
 
-#[test]
-fn the_kept_inputs_of_the_wire() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/wire");
+fn replay(corpus: &str, fuzzed: fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(corpus);
     let kept: Vec<_> =
         std::fs::read_dir(folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
     assert!(kept.len() > 10);
     for path in kept {
-        fuzzed::bytes(&std::fs::read(path).expect("a file"));
+        println!("{}", path.display());
+        fuzzed(&std::fs::read(path).expect("a file"));
     }
+}
+
+#[test]
+fn the_kept_inputs_of_the_wire() {
+    replay("wire", fuzzed::bytes);
+}
+
+#[test]
+fn the_kept_inputs_of_cookies() {
+    replay("cookies", heads::cookies);
+}
+
+#[test]
+fn the_kept_inputs_of_forwarding_fields() {
+    replay("forwarded", heads::forwarded);
 }
 
 proptest! {
@@ -34,8 +51,29 @@ proptest! {
         fuzzed::bytes(format!("{line}\r\n{host}{fields}\r\n{rest}").as_bytes());
     }
 
+    /// Jars of ours and of others, in as many fields as they come in.
+    #[test]
+    fn our_cookie_goes_up_in_no_jar(
+        jar in "((__Host-portcullis-|__host-PCFLOW-|a|b=|[ -~]{0,3})[=;\n x\"]{0,3}){0,8}",
+    ) {
+        heads::cookies(jar.as_bytes());
+    }
+
+    /// Fields that speak of a person or of the way, bent, beside others.
+    #[test]
+    fn whatever_is_said_of_a_person_is_ours(
+        who in "[tp]{0,2}",
+        fields in "(\n(X-Forwarded-(User|Email|For|Host|Port)|Remote-User|X-Auth-A|Forwarded|Accept|Cookie|[a-z_.-]{1,9}): (10\\.0\\.0\\.1|203\\.0\\.113\\.9|[ -~]{0,4})(, ?(10\\.1\\.1\\.1|::1|x))?){0,6}",
+        bend in prop::sample::select(vec!["-", "_", ".", "~"]),
+    ) {
+        heads::forwarded(format!("{who}{fields}").as_bytes());
+        heads::forwarded(format!("{who}{}", fields.replace("X-Forwarded-", &format!("X{bend}Forwarded{bend}"))).as_bytes());
+    }
+
     #[test]
     fn any_bytes(data in prop::collection::vec(any::<u8>(), 0..80)) {
         fuzzed::bytes(&data);
+        heads::cookies(&data);
+        heads::forwarded(&data);
     }
 }

@@ -1,6 +1,7 @@
 //! What the fuzzers hold to be true, apart from the fuzzers, so that the stable compiler can replay their corpora.
 
 pub mod config;
+pub mod heads;
 pub mod oidc;
 pub mod readings;
 pub mod scim;
