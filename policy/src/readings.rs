@@ -138,8 +138,7 @@ fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
 
 /// With repeated slashes merged.
 fn merged(path: &[u8]) -> Option<Vec<u8>> {
-    let twice = path.iter().zip(&path[1..]).any(|two| two == (&b'/', &b'/'));
-    twice.then(|| {
+    path.windows(2).any(|two| two == b"//").then(|| {
         let mut merged = path.to_vec();
         merged.dedup_by(|byte, before| (*byte, *before) == (b'/', b'/'));
         merged

@@ -16,8 +16,8 @@ use portcullis_policy::{
     Pattern, Policy, Principal, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, FLOW_COOKIE, Gate, HostSent, LogDetail, LogFormat, LogTarget, Networks, Parts, Peer,
-    Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings, Verdict,
+    Accept, AccessLog, FLOW_COOKIE, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Networks,
+    Parts, Peer, Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings, Verdict,
     cookies as all_cookies, incoming, outgoing,
 };
 use portcullis_session::{InFlight, Sessions};
@@ -197,6 +197,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(1),
         host: HostSent::Public,
+        header_case: HeaderCase::Lower,
     });
     let public = Url::parse("https://wiki.test").expect("an address");
     let site =
