@@ -4,7 +4,7 @@
 #   make test            installs the peers and passes all tests
 #   make check           what CI runs: format, lints, licences, then make test
 #   make test-long       fuzzing, Keycloak, the long runs; wants a nightly toolchain for the fuzzers
-#   make bench           the hot path without sockets, then CPU per request beside a bare Pingora
+#   make bench           the hot path without sockets, then everything beside nginx, HAProxy and a bare Pingora
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -26,7 +26,7 @@ check:
 	@.ci/run
 
 bench: tools
-	cargo bench
+	peers=$$(benches/peers) && PORTCULLIS_BENCH_PEERS=$$peers cargo bench --bench hot_path --bench requests
 
 # A C compiler and cmake, for the C code that SQLite, ring and Pingora's compression bring along. Nothing else.
 tools:

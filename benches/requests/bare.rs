@@ -1,11 +1,12 @@
-//! A bare Pingora in front of the same upstream, with the settings Portcullis gives it and nothing else.
+//! A bare `pingora-proxy` in front of the same application, with the socket settings Portcullis gives and nothing else.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::TcpKeepalive;
@@ -14,56 +15,18 @@ use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 
-use crate::load;
+use crate::server;
 
-/// The environment variable that makes this program the proxy; its value is `listen upstream`.
-pub(crate) const ROLE: &str = "PORTCULLIS_BENCH_BARE";
-
-/// The proxy as a process. Dropped, it is killed.
-pub(crate) struct Bare {
-    child: Child,
-    pub(crate) address: SocketAddr,
-}
-
-impl Bare {
-    pub(crate) async fn start(upstream: SocketAddr) -> Self {
-        let address = crate::rig::ports::free();
-        let this = std::env::current_exe().unwrap();
-        let child = Command::new(this)
-            .env(ROLE, format!("{address} {upstream}"))
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let bare = Self { child, address };
-        crate::rig::until("the bare proxy", || async move {
-            tokio::net::TcpStream::connect(address).await.is_ok()
-        })
-        .await;
-        bare
-    }
-
-    pub(crate) fn cpu(&self) -> Duration {
-        load::cpu(self.child.id())
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Serves until it is killed.
+/// Serves until it is killed. The role is where to listen, the application, and the certificate's folder or `-`.
 pub(crate) fn serve(role: &str) {
     // As Portcullis does, with the same allocator.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let (listen, upstream) = role.split_once(' ').unwrap();
+    let [listen, upstream, files] = role.split(' ').collect::<Vec<_>>()[..] else { panic!("{role}") };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let conf = ServerConf { threads, upstream_keepalive_pool_size: 512, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut peer = HttpPeer::new(upstream, false, String::new());
+    let mut peer = HttpPeer::new(upstream.parse::<SocketAddr>().unwrap(), false, String::new());
     peer.options.connection_timeout = Some(Duration::from_secs(5));
     peer.options.tcp_keepalive = Some(keepalive());
     let mut proxy = http_proxy_service(&server.configuration, Pass { peer });
@@ -73,11 +36,16 @@ pub(crate) fn serve(role: &str) {
     let mut socket = TcpSocketOptions::default();
     socket.tcp_snd_buf = Some(64 * 1024);
     socket.tcp_keepalive = Some(keepalive());
-    proxy.add_listener(
-        ListenerConfig::tcp(listen)
-            .tcp_socket_options(socket)
-            .l4_buffer(L4BufferSettings::new(4 * 1024, 16 * 1024)),
-    );
+    let mut listener = ListenerConfig::tcp(listen)
+        .tcp_socket_options(socket)
+        .l4_buffer(L4BufferSettings::new(4 * 1024, 16 * 1024));
+    if files != "-" {
+        let [certificate, key] = server::pair(Path::new(files)).map(|path| path.display().to_string());
+        let mut tls = TlsSettings::intermediate(&certificate, &key).unwrap();
+        tls.enable_h2();
+        listener = listener.tls(tls);
+    }
+    proxy.add_listener(listener);
     server.add_service(proxy);
     server.run_forever();
 }

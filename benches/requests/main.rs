@@ -1,10 +1,13 @@
-//! What Portcullis costs: CPU of a request beside a bare Pingora, and how long a removal takes.
+//! What Portcullis costs beside nginx, HAProxy, nginx with `auth_request` and a bare `pingora-proxy`, in one run.
 //!
-//! Both proxies run as processes of their own in one run and get the same requests in turns; their CPU is the
-//! scheduler's own count (`/proc/<pid>/task/*/schedstat`), the median of paired rounds. On a small shared machine only
-//! the ratio says much. First the load has a core of its own, so that what is counted is the proxy and not who shares
-//! its caches; then everything runs wherever there is room, which is harder on whoever touches more memory.
-//! Run with `make bench`, or `cargo bench --bench requests`.
+//! All proxies are processes of their own in front of the same application and get the same requests in turns. Their
+//! CPU is the scheduler's own count (`/proc/<pid>/task/*/schedstat`, user and system), and the figure that says much on
+//! a small shared machine is the ratio to nginx's `proxy_pass` within a round. The load and the application have the
+//! last core for themselves, the proxies the others; on a machine of one core they share it, and nothing is paced.
+//!
+//! Run with `make bench`, or `cargo bench --bench requests -- [h1] [h2c] [tls] [h2tls] [instructions] [memory]
+//! [removal] [quick]`; without a name all of it is measured. What is printed is Markdown, as it stands in
+//! `benches/README.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,112 +18,128 @@
     reason = "a measurement that cannot go on stops; the rig is the suite's, and half of it is not used here"
 )]
 
+mod app;
 mod bare;
+mod cpu;
 mod gate;
+mod instructions;
 mod load;
-mod revocations;
+mod memory;
+mod process;
+mod removal;
 #[path = "../../tests/suite/rig/mod.rs"]
 mod rig;
+mod server;
+mod table;
 
 use std::future::Future;
 use std::time::Duration;
 
-use bare::Bare;
-use gate::Gate;
-use load::Load;
+use load::Protocol;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROUNDS: usize = 9;
-const REQUESTS: usize = 20_000;
-
-fn main() {
-    if let Some(role) = std::env::var_os(bare::ROLE) {
-        return bare::serve(&role.to_string_lossy());
-    }
-    rig::raise_open_files();
-    let everywhere = sched_getaffinity(None).unwrap();
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| everywhere.is_set(*core)).collect();
-    if let Some((last, others)) = cores.split_last().filter(|(_, others)| !others.is_empty()) {
-        // Programs are started by this thread and run where it may; the load's own threads are elsewhere.
-        sched_setaffinity(None, &set(others)).unwrap();
-        with_load_on(&[*last], async {
-            let upstream = load::upstream().await;
-            let log = tempfile::NamedTempFile::new().unwrap();
-            let bare = Bare::start(upstream).await;
-            let gate = Gate::start(upstream, "off").await;
-            compare("access log off, the load on a core of its own", &bare, &gate).await;
-            drop(gate);
-            let logging = Gate::start(upstream, &log.path().display().to_string()).await;
-            compare("access log in a file, the load on a core of its own", &bare, &logging).await;
-        });
-        sched_setaffinity(None, &everywhere).unwrap();
-    }
-    with_load_on(&cores, async {
-        let upstream = load::upstream().await;
-        let bare = Bare::start(upstream).await;
-        let mut gate = Gate::start(upstream, "off").await;
-        compare("access log off, the load on the same cores", &bare, &gate).await;
-        drop(bare);
-        for exchanges in [1, 100, 3_000] {
-            revocations::measure(&mut gate, exchanges).await;
-        }
-    });
+/// How much is measured.
+pub(crate) struct Options {
+    /// How many rounds each proxy has, and how many requests are in one.
+    rounds: usize,
+    requests: usize,
+    /// How many times each is asked at a steady rate.
+    paced: usize,
+    /// How many cores the proxies have.
+    cores: usize,
+    /// The core of the load, where it has one for itself.
+    load_core: Option<usize>,
 }
 
-/// Runs something on this thread, and what it spawns on threads of these cores.
-fn with_load_on(cores: &[usize], run: impl Future<Output = ()>) {
-    let cores = cores.to_vec();
+fn main() {
+    if let Some(role) = std::env::var_os(server::BARE) {
+        return bare::serve(&role.to_string_lossy());
+    }
+    if let Some(role) = std::env::var_os(server::AUTHORIZER) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(app::authorize(&role.to_string_lossy()));
+    }
+    rig::raise_open_files();
+    // Cargo's own flags, such as `--bench`, are no names.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_quick = asked.iter().any(|word| word == "quick");
+    let wants = |word: &str| asked.iter().all(|one| one == "quick") || asked.iter().any(|one| one == word);
+    let everywhere = sched_getaffinity(None).unwrap();
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| everywhere.is_set(*core)).collect();
+    let (last, others) = cores.split_last().unwrap();
+    let apart = !others.is_empty();
+    let options = Options {
+        rounds: if is_quick { 3 } else { 14 },
+        requests: if is_quick { 4_000 } else { 10_000 },
+        paced: if is_quick { 1 } else { 3 },
+        cores: others.len().max(1),
+        load_core: apart.then_some(*last),
+    };
+    describe(&options);
+    // Programs are started by this thread and run where it may; the load's own threads are elsewhere.
+    run_on(if apart { others } else { &cores });
+    with_load_on(*last, async {
+        let app = app::start().await;
+        for (word, protocol) in ["h1", "h2c", "tls", "h2tls"].into_iter().zip(Protocol::ALL) {
+            if wants(word) {
+                cpu::compare(app, protocol, &options).await;
+            }
+        }
+        if wants("instructions") {
+            instructions::count(app, &options).await;
+        }
+        if wants("memory") {
+            memory::measure(app, &options).await;
+        }
+    });
+    run_on(&cores);
+    if wants("removal") {
+        with_load_on(*last, async {
+            let app = app::start().await;
+            removal::measure(app, &options).await;
+        });
+    }
+}
+
+/// Says what is compared, and loudly what is not.
+fn describe(options: &Options) {
+    for (program, what) in [
+        ("nginx", "nginx proxy_pass and nginx auth_request: the ratios below are to another proxy"),
+        ("haproxy", "HAProxy"),
+        ("valgrind", "the count of instructions"),
+    ] {
+        if process::find(program).is_none() {
+            println!("SKIPPED: {program} is not on this machine, so it is not compared ({what}).");
+        }
+    }
+    match options.load_core {
+        Some(core) => {
+            println!("The load and the application are on core {core}, each proxy on {}.", options.cores)
+        }
+        None => {
+            println!("One core for everything: the rates are the load's too, and no latency is measured.")
+        }
+    }
+}
+
+/// Runs this thread, and what it starts, on these cores.
+pub(crate) fn run_on(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).unwrap();
+}
+
+/// Runs something on this thread, and what it spawns on a thread of this core.
+fn with_load_on(core: usize, run: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.len())
-        .on_thread_start(move || sched_setaffinity(None, &set(&cores)).unwrap())
+        .worker_threads(1)
+        .on_thread_start(move || run_on(&[core]))
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(run);
     runtime.shutdown_timeout(Duration::from_secs(1));
-}
-
-fn set(cores: &[usize]) -> CpuSet {
-    let mut set = CpuSet::new();
-    cores.iter().for_each(|core| set.set(*core));
-    set
-}
-
-/// Loads both in turns, and prints the medians.
-async fn compare(what: &str, bare: &Bare, gate: &Gate) {
-    // The same requests to both, cookies and all: a browser of its own on each connection.
-    let plain = Load::new(bare.address, "app.localhost", &gate.cookies);
-    let signed_in = Load::new(gate.address(), "app.localhost", &gate.cookies);
-    for load in [&plain, &signed_in] {
-        load.run(REQUESTS / 4).await;
-    }
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    for round in 0..ROUNDS {
-        let mut micros = [0.0; 2];
-        for target in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let cpu = || if target == 0 { bare.cpu() } else { gate.cpu() };
-            let before = cpu();
-            [&plain, &signed_in][target].run(REQUESTS).await;
-            micros[target] = (cpu() - before).as_secs_f64() * 1e6 / REQUESTS as f64;
-        }
-        rounds.push(micros);
-    }
-    let median = |of: &dyn Fn(&[f64; 2]) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[ROUNDS / 2]
-    };
-    let ratios: Vec<String> = rounds.iter().map(|[bare, gate]| format!("{:.2}", gate / bare)).collect();
-    println!("{what}: CPU a request, HTTP/1.1, warm, median of {ROUNDS} paired rounds of {REQUESTS}");
-    println!(
-        "  bare Pingora {:.1} us, Portcullis {:.1} us, added {:.1} us; ratios of the rounds: {}",
-        median(&|round| round[0]),
-        median(&|round| round[1]),
-        median(&|round| round[1] - round[0]),
-        ratios.join(" ")
-    );
-    println!("  ratio to bare Pingora: {:.2}", median(&|round| round[1] / round[0]));
 }
