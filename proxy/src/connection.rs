@@ -30,7 +30,7 @@ use portcullis_session::{Ended, Watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::client::{Client, Stream};
-use crate::clock::{Clock, Wait, Waits};
+use crate::clock::{Clock, Entered, Wait, Waits};
 use crate::exchange::{Answer, Serving};
 use crate::gate::Gate;
 use crate::guard::Guard;
@@ -51,6 +51,21 @@ pub(crate) struct Door {
     pub(crate) share: Arc<Share>,
 }
 
+/// A WebSocket that a socket has become. It lasts for hours, and is small beside what served its handshake: run
+/// as a task of its own, it is all that is kept.
+pub(crate) struct Rest {
+    tunnel: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _entered: Entered,
+}
+
+impl Rest {
+    /// Carries the WebSocket to its end.
+    pub(crate) async fn run(self) {
+        let Self { tunnel, _entered } = self;
+        tunnel.await;
+    }
+}
+
 /// What a client speaks, where its TLS handshake has settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -59,14 +74,14 @@ pub(crate) enum Protocol {
 }
 
 impl Door {
-    /// Serves one socket to its end.
+    /// Serves one socket to its end, or until it is a WebSocket over HTTP/1.1: what is left to do then.
     pub(crate) async fn serve<S: Socket>(
         &self,
         mut socket: S,
         number: RawFd,
         peer: Arc<Peer>,
         agreed: Option<Protocol>,
-    ) {
+    ) -> Option<Rest> {
         let entered = self.clock.enter();
         let waits = entered.waits.clone();
         waits.arm(Wait::Head, self.limits.head_time);
@@ -74,15 +89,21 @@ impl Door {
             Some(protocol) => (protocol, Vec::new()),
             None => match sniff(&mut socket, &waits).await {
                 Some(sniffed) => sniffed,
-                None => return,
+                None => return None,
             },
         };
         let (share, clock) = (self.share.clone(), self.clock.clone());
         let is_h2 = protocol == Protocol::Http2;
         let client = Arc::new(Client::new(peer, share, self.limits, waits, clock, is_h2));
         match protocol {
-            Protocol::Http1 => serve_h1(&self.gate, client, socket, number, begun).await,
-            Protocol::Http2 => serve_h2(&self.gate, client, socket, number, begun).await,
+            Protocol::Http1 => {
+                let tunnel = serve_h1(&self.gate, client, socket, number, begun).await?;
+                Some(Rest { tunnel, _entered: entered })
+            }
+            Protocol::Http2 => {
+                serve_h2(&self.gate, client, socket, number, begun).await;
+                None
+            }
         }
     }
 }
@@ -134,7 +155,7 @@ async fn serve_h1<S: Socket>(
     socket: S,
     number: RawFd,
     begun: Vec<u8>,
-) {
+) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let bounds = Bounds { head: client.limits.head, ..Bounds::default() };
     let io = Guard::new(client.clone(), socket, Some(Reader::new(bounds)), begun);
     let mut builder = http1::Builder::new();
@@ -179,25 +200,30 @@ async fn serve_h1<S: Socket>(
             let tunnel = client.tunnel.lock().take();
             match tunnel {
                 Some(tunnel) => {
-                    // Of its own size: hyper's connection is gone, and its memory with it.
-                    let mut running = Box::pin(tunnel.run(socket, early));
-                    let mut watch = waits.in_flight.ended();
-                    let is_cut = poll_fn(|context| {
-                        if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
-                            return Poll::Ready(true);
-                        }
-                        serving(|| running.as_mut().poll(context)).map(|()| false)
-                    })
-                    .await;
-                    if is_cut {
-                        socket::reset(number);
-                    }
-                    serving(|| drop(running));
+                    return Some(Box::pin(carry(client.waits.clone(), number, tunnel.run(socket, early))));
                 }
                 None => close_slowly(socket).await,
             }
         }
     }
+    None
+}
+
+/// Polls a tunnel beside its place in the register; cut, its socket is reset.
+async fn carry(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()>) {
+    let (mut tunnel, mut watch) = (pin!(Some(tunnel)), waits.in_flight.ended());
+    let is_cut = poll_fn(|context| {
+        if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
+            return Poll::Ready(true);
+        }
+        let Some(running) = tunnel.as_mut().as_pin_mut() else { return Poll::Ready(false) };
+        serving(|| running.poll(context)).map(|()| false)
+    })
+    .await;
+    if is_cut {
+        socket::reset(number);
+    }
+    serving(|| tunnel.set(None));
 }
 
 /// How much of the next requests is read while one is served.

@@ -116,8 +116,12 @@ impl Gate {
         bytes: usize,
     ) -> Response<Answer> {
         let (mut head, upload) = request.into_parts();
-        let closes = !serving.client().is_h2() && head.headers.contains_key(UPGRADE);
-        accept::drop_unwanted_upgrade(&mut head);
+        let asks_to_switch = head.headers.contains_key(UPGRADE);
+        let closes = asks_to_switch && !serving.client().is_h2();
+        if asks_to_switch {
+            accept::drop_unwanted_upgrade(&mut head);
+            accept::keep_apart(&mut head);
+        }
         let client = serving.client().clone();
         let asked = Request { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&asked);

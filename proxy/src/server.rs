@@ -341,9 +341,9 @@ impl Drop for Counted {
 #[async_trait]
 impl ServerApp for Sockets {
     async fn process_new(self: &Arc<Self>, mut socket: Stream, _: &ShutdownWatch) -> Option<Stream> {
-        let _counted = Counted::new(&self.open);
+        let counted = Counted::new(&self.open);
         // This socket, and the application's that its requests will need.
-        let Some(_taken) = self.door.share.take(2) else {
+        let Some(taken) = self.door.share.take(2) else {
             self.door.gate.recorder.metrics.turned_away.inc();
             return None;
         };
@@ -360,7 +360,12 @@ impl ServerApp for Sockets {
             _ => None,
         };
         let number = socket.id();
-        self.door.serve(socket, number, peer, agreed).await;
+        if let Some(rest) = self.door.serve(socket, number, peer, agreed).await {
+            tokio::spawn(async move {
+                rest.run().await;
+                drop((taken, counted));
+            });
+        }
         None
     }
 }

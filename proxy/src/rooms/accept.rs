@@ -10,7 +10,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::hop::connection_options;
 use crate::networks::Networks;
@@ -142,6 +142,25 @@ pub(crate) fn drop_unwanted_upgrade(parts: &mut http::request::Parts) {
     }
 }
 
+/// Gives a head its own target and host. Those read from a socket are pieces of a whole buffer, and what a WebSocket is
+/// remembered by would keep all of it for as long as it lasts.
+pub(crate) fn keep_apart(parts: &mut http::request::Parts) {
+    let mut uri = parts.uri.clone().into_parts();
+    if let Some(target) = &mut uri.path_and_query
+        && let Ok(copy) = PathAndQuery::try_from(target.as_str())
+    {
+        *target = copy;
+    }
+    if let Ok(copy) = Uri::from_parts(uri) {
+        parts.uri = copy;
+    }
+    if let Some(host) = parts.headers.get_mut(HOST)
+        && let Ok(copy) = HeaderValue::from_bytes(host.as_bytes())
+    {
+        *host = copy;
+    }
+}
+
 /// RFC 6455 §4.2.1: a GET of HTTP/1.1 with each of these fields once.
 fn is_opening_handshake(parts: &http::request::Parts) -> bool {
     let only = |name: &HeaderName| {
@@ -255,6 +274,16 @@ mod tests {
         assert_eq!(host("/", &[("host", "a.test")]), "a.test");
         assert_eq!(host("https://b.test/", &[]), "b.test");
         assert_eq!(host("/", &[]), "");
+    }
+
+    #[test]
+    fn what_is_kept_apart_says_the_same() {
+        for uri in ["/", "/a?b", "/%2e//x;y", "*", "https://a.test", "https://a.test/a?b", "a.test:1"] {
+            let mut apart = parts("GET", uri, &[("host", "a.test"), ("host", "b.test"), ("x", "y")]);
+            let before = apart.clone();
+            keep_apart(&mut apart);
+            assert_eq!((apart.uri, apart.headers), (before.uri, before.headers), "{uri}");
+        }
     }
 
     #[test]
