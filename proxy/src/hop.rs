@@ -1,38 +1,35 @@
 //! Hop: the fields that concern one connection alone, and are never passed on (RFC 9110 §7.6.1).
 
-use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
-/// What concerns one hop alone (RFC 9110 §7.6.1), and what a proxy answers for itself.
-static OF_A_HOP: [HeaderName; 12] = [
-    CONNECTION,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    EXPECT,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("http2-settings"),
-    ALT_SVC,
-];
+/// Whether a field concerns one hop alone (RFC 9110 §7.6.1), or is a proxy's own to answer. Names are lower case.
+fn is_of_a_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "upgrade"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "expect"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "alt-svc"
+    )
+}
 
 /// Takes out what `Connection` names and what concerns one hop alone.
 pub(crate) fn of_this_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = connection_options(headers)
-            .filter_map(|option| HeaderName::from_bytes(option).ok())
-            .filter(|name| name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+    // One look at the few fields there are costs less than asking for each of a dozen names.
+    let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| is_of_a_hop(name)).cloned().collect();
+    if doomed.contains(&CONNECTION) {
+        let named = connection_options(headers).filter_map(|option| HeaderName::from_bytes(option).ok());
+        doomed.extend(named.filter(|name| name != CONTENT_LENGTH));
     }
-    for name in &OF_A_HOP {
+    for name in doomed {
         headers.remove(name);
     }
 }

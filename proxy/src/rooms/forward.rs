@@ -60,8 +60,9 @@ pub fn outgoing(
     headers.insert(X_FORWARDED_PROTO, site.scheme.clone());
     headers.insert(X_FORWARDED_HOST, place.authority().clone());
     headers.insert(X_FORWARDED_FOR, came_by);
-    headers.insert(X_REQUEST_ID, trace.request());
-    headers.insert(TRACEPARENT, trace.parent());
+    let (request, parent) = trace.fields();
+    headers.insert(X_REQUEST_ID, request);
+    headers.insert(TRACEPARENT, parent);
     for (name, value) in identity {
         headers.insert(name.clone(), value.clone());
     }
