@@ -1,11 +1,11 @@
 //! What is left of a request once its head has gone up: as much as a refusal needs.
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, request};
 use portcullis_policy::SessionHash;
 
-use super::kind::Kind;
+use super::kind::{Kind, Said};
 
 /// What a refusal needs to know of the request, once its head has gone up.
 #[derive(Clone, Debug)]
@@ -23,15 +23,14 @@ pub(crate) struct AskedBy {
 impl AskedBy {
     /// Notes what a refusal would need to know, of nobody's session.
     pub(crate) fn of(head: &request::Parts) -> Self {
-        let field = |name| head.headers.get(name).cloned();
-        let waits = head.headers.contains_key(EXPECT);
+        let said = Said::of(&head.headers);
         Self {
-            kind: Kind::of(&head.method, &head.headers),
-            accept: field(ACCEPT),
-            language: field(ACCEPT_LANGUAGE),
+            kind: Kind::said(&head.method, &said),
+            accept: said.accept.cloned(),
+            language: said.language.cloned(),
             session: None,
             target: head.uri.path_and_query().cloned(),
-            declared: declared(&head.headers).filter(|_| !waits),
+            declared: declared(&head.headers).filter(|_| !head.headers.contains_key(EXPECT)),
         }
     }
 

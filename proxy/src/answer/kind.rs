@@ -3,8 +3,7 @@
 //! A navigation is sent to login; to everything else a redirect would be a page where data was expected. Nothing here
 //! grants anything: a client that lies about these fields chooses the form of its refusal.
 
-use http::header::{ACCEPT, CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 /// What asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,31 +24,74 @@ pub enum Kind {
     Api,
 }
 
+/// The fields that say what asks, each as it came first. One look at the head finds them all: every request that goes
+/// up is asked, and each question for one name costs as much.
+#[derive(Debug, Default)]
+pub(crate) struct Said<'a> {
+    is_upgrade: bool,
+    content_type: Option<&'a HeaderValue>,
+    pub(crate) accept: Option<&'a HeaderValue>,
+    pub(crate) language: Option<&'a HeaderValue>,
+    mode: Option<&'a HeaderValue>,
+    dest: Option<&'a HeaderValue>,
+    purpose: Option<&'a HeaderValue>,
+    sec_purpose: Option<&'a HeaderValue>,
+}
+
+impl<'a> Said<'a> {
+    /// Looks through a head.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            let field = match name.as_str() {
+                "accept" => &mut said.accept,
+                "accept-language" => &mut said.language,
+                "content-type" => &mut said.content_type,
+                "purpose" => &mut said.purpose,
+                "sec-fetch-dest" => &mut said.dest,
+                "sec-fetch-mode" => &mut said.mode,
+                "sec-purpose" => &mut said.sec_purpose,
+                "upgrade" => {
+                    said.is_upgrade = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            field.get_or_insert(value);
+        }
+        said
+    }
+}
+
 impl Kind {
     /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let says = |name: HeaderName, wanted: &[u8]| {
-            headers.get(name).is_some_and(|value| contains(value.as_bytes(), wanted))
+        Self::said(method, &Said::of(headers))
+    }
+
+    /// Reads it from what the request says.
+    pub(crate) fn said(method: &Method, said: &Said<'_>) -> Self {
+        let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
+            field.is_some_and(|value| contains(value.as_bytes(), wanted))
         };
-        if headers.contains_key(UPGRADE) {
+        if said.is_upgrade {
             return Self::WebSocket;
         }
-        if headers.get(CONTENT_TYPE).is_some_and(|value| starts(value.as_bytes(), b"application/grpc")) {
+        if said.content_type.is_some_and(|value| starts(value.as_bytes(), b"application/grpc")) {
             return Self::Grpc;
         }
-        if says(ACCEPT, b"text/event-stream") {
+        if says(said.accept, b"text/event-stream") {
             return Self::EventStream;
         }
         let reads = *method == Method::GET || *method == Method::HEAD;
-        let mode = headers.get(SEC_FETCH_MODE).map(|value| value.as_bytes());
-        let dest = headers.get(SEC_FETCH_DEST).map(|value| value.as_bytes());
+        let (mode, dest) = (said.mode.map(HeaderValue::as_bytes), said.dest.map(HeaderValue::as_bytes));
         let is_page = match (mode, dest) {
-            (None, None) => says(ACCEPT, b"text/html"),
+            (None, None) => says(said.accept, b"text/html"),
             (Some(b"navigate"), Some(b"iframe" | b"frame" | b"embed" | b"object")) => return Self::Frame,
             (Some(b"navigate"), Some(b"document")) => true,
             _ => false,
         };
-        let is_ahead = says(PURPOSE, b"prefetch") || says(SEC_PURPOSE, b"prefetch");
+        let is_ahead = says(said.purpose, b"prefetch") || says(said.sec_purpose, b"prefetch");
         match (is_page, reads, is_ahead) {
             (true, true, false) => Self::Navigation,
             (true, false, _) if *method != Method::OPTIONS => Self::Form,
@@ -63,23 +105,20 @@ impl Kind {
     }
 }
 
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-const PURPOSE: HeaderName = HeaderName::from_static("purpose");
-const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-
 fn starts(text: &[u8], with: &[u8]) -> bool {
     text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
+/// `wanted` is lower case.
 fn contains(text: &[u8], wanted: &[u8]) -> bool {
-    text.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
+    text.windows(wanted.len())
+        .any(|window| window[0].to_ascii_lowercase() == wanted[0] && window.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn kind(method: &str, fields: &[(&str, &str)]) -> Kind {
