@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_keys::Random;
 
@@ -50,15 +51,16 @@ impl Trace {
         std::str::from_utf8(id).unwrap_or_default()
     }
 
-    pub(crate) fn parent(&self) -> HeaderValue {
-        match &self.parent {
-            Parent::Made(parent) => value(parent),
-            Parent::Said(_, parent) => parent.clone(),
-        }
-    }
-
-    pub(crate) fn request(&self) -> HeaderValue {
-        self.request.clone().unwrap_or_else(|| value(self.id().as_bytes()))
+    /// The values of `X-Request-Id` and `traceparent`. Made here, the first is a piece of the second and shares its text.
+    pub(crate) fn fields(&self) -> (HeaderValue, HeaderValue) {
+        let (id, parent) = match &self.parent {
+            Parent::Made(parent) => {
+                let text = Bytes::copy_from_slice(parent);
+                (text.slice(ID), value(text))
+            }
+            Parent::Said(id, parent) => (Bytes::copy_from_slice(id), parent.clone()),
+        };
+        (self.request.clone().unwrap_or_else(|| value(id)), parent)
     }
 }
 
@@ -90,8 +92,8 @@ fn is_plain(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= 128 && text.iter().all(u8::is_ascii_graphic)
 }
 
-fn value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("-"))
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn write_hex(out: &mut [u8], number: u64) {
@@ -131,13 +133,16 @@ mod tests {
         let said = [(TRACEPARENT, PARENT), (X_REQUEST_ID, "abc-1")];
         let followed = trace(&said, true);
         assert_eq!(followed.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(followed.parent(), PARENT);
-        assert_eq!(followed.request(), "abc-1");
+        let (request, parent) = followed.fields();
+        assert_eq!((request, parent), (HeaderValue::from_static("abc-1"), HeaderValue::from_static(PARENT)));
         let made = trace(&said, false);
         assert_ne!(made.id(), followed.id());
-        assert_eq!(made.request(), made.id());
-        assert_eq!(trace_id(made.parent().as_bytes()).unwrap(), made.id().as_bytes());
+        let (request, parent) = made.fields();
+        assert_eq!(request, made.id());
+        assert_eq!(trace_id(parent.as_bytes()).unwrap(), made.id().as_bytes());
         assert_ne!(trace(&[], true).id(), trace(&[], true).id());
+        let unnamed = trace(&said[..1], true);
+        assert_eq!(unnamed.fields().0, unnamed.id());
     }
 
     #[test]
@@ -156,7 +161,7 @@ mod tests {
         }
         assert!(trace_id(b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
         let blank = trace(&[(X_REQUEST_ID, "two words")], true);
-        assert_eq!(blank.request(), blank.id());
+        assert_eq!(blank.fields().0, blank.id());
     }
 
     proptest::proptest! {

@@ -409,6 +409,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_one_hop_or_named_so_is_taken_out() {
+        let left = |fields: &[(&str, &str)]| {
+            let mut headers = test::fields(fields);
+            of_this_hop(&mut headers);
+            headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        for name in [
+            "Connection",
+            "Upgrade",
+            "Keep-Alive",
+            "Proxy-Connection",
+            "TE",
+            "Trailer",
+            "Transfer-Encoding",
+            "Expect",
+            "Proxy-Authenticate",
+            "Proxy-Authorization",
+            "HTTP2-Settings",
+            "Alt-Svc",
+        ] {
+            assert_eq!(left(&[("a", "1"), (name, "x"), (name, "y"), ("b", "2")]), ["a", "b"], "{name}");
+        }
+        let named = [("x-one", "1"), ("connection", "X-One, content-length"), ("content-length", "3")];
+        assert_eq!(left(&named), ["content-length"]);
+        assert_eq!(left(&[("x-one", "1"), ("te-x", "2")]), ["x-one", "te-x"]);
+    }
+
+    #[test]
     fn streams_are_known_by_their_head() {
         let is = |status: u16, kind| {
             is_stream(status.try_into().unwrap(), &test::fields(&[("content-type", kind)]))
