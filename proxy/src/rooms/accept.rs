@@ -77,7 +77,7 @@ pub struct Head<'a> {
 }
 
 impl Accept {
-    /// Reads a head. `bytes` is its length on the wire, where that is known.
+    /// Reads a head. `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it does not read.
     pub(crate) fn read<'a>(
         &self,
         parts: &'a http::request::Parts,
@@ -94,7 +94,9 @@ impl Accept {
         if bytes > self.head || parts.headers.len() > FIELDS {
             return Err(Unacceptable::Head);
         }
-        if !is_read_one_way(parts, target) {
+        // A WebSocket of HTTP/2 stands here as one of HTTP/1.1, so that the version does not tell them apart.
+        let is_guarded = bytes > 0;
+        if !is_guarded && !is_read_one_way(parts, target) {
             return Err(Unacceptable::TwoWays);
         }
         if !self.may_be_named(&parts.headers) {
@@ -249,7 +251,7 @@ mod tests {
     fn what_http_2_may_write_and_http_1_may_not_is_refused() {
         let two_ways = |method, uri, fields: &[_]| {
             let parts = parts(method, uri, fields);
-            match Accept::default().read(&parts, 1, IpAddr::from([127, 0, 0, 1])) {
+            match Accept::default().read(&parts, 0, IpAddr::from([127, 0, 0, 1])) {
                 Ok(_) => false,
                 Err(why) => why == Unacceptable::TwoWays,
             }
