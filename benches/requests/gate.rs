@@ -37,6 +37,8 @@ impl Gate {
         let mut settings = Settings::new(setup.app);
         settings.access = access.to_owned();
         settings.level = "error";
+        // A connection waits for its next turn while all others have theirs.
+        "limits:\n  idle: 1h\n".clone_into(&mut settings.more);
         if setup.protocol.is_tls() {
             settings.scheme = "https";
         }
