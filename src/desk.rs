@@ -186,7 +186,12 @@ impl Desk {
             },
             Err(refusal) => Err(refusal),
         };
+        let is_stranger = matches!(outcome, Err(ScimError::Unauthorized(_)));
         let mut answer = self.written(clients, wanted, outcome).await;
+        if is_stranger {
+            // A place at this port is for a directory: whoever is none has had theirs.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(REQUEST_ID, id);
         }

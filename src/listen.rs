@@ -431,6 +431,27 @@ mod tests {
         assert_eq!((stage.turned_away("made_room"), stage.turned_away("full")), (2, 0));
     }
 
+    /// Whoever asks again and again keeps nobody out either: between two questions they are done.
+    #[tokio::test]
+    async fn whoever_was_served_makes_room_however_busy() {
+        let stage = serve(2, Times { head: NEVER, idle: NEVER, exchange: NEVER }).await;
+        for _ in 0..2 {
+            let mut socket = stage.say(GET).await;
+            tokio::spawn(async move {
+                let mut read = [0; 1024];
+                while socket.read(&mut read).await.is_ok_and(|count| count > 0) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    let _ = socket.write_all(GET.as_bytes()).await;
+                }
+            });
+        }
+        for _ in 0..5 {
+            let mut next = stage.say(GET).await;
+            assert!(next.read(&mut [0; 1024]).await.unwrap() > 0);
+        }
+        assert_eq!(stage.turned_away("full"), 0);
+    }
+
     #[tokio::test]
     async fn who_is_slow_to_send_or_to_take_is_let_go() {
         let stage = serve(16, Times { head: NEVER, idle: NEVER, exchange: SHORT }).await;

@@ -262,8 +262,8 @@ fn on_hold(accounts: usize, exchanges: usize, is_read: bool, why: &str) -> Strin
         ),
     };
     format!(
-        "the order is not stored ({why}); {out}. A restart would let them in: repeat the order once the store answers \
-         (/readyz)"
+        "the order is not stored ({why}); {out}. A restart would let them in: repeat the order until it ends \
+         with 0"
     )
 }
 
@@ -418,8 +418,21 @@ impl Operator {
     pub(crate) async fn enable(self: Arc<Self>, who: String) -> Result<User, NotDone> {
         let order =
             Order { what: "a person was let in again by hand", verb: "user enable", who, takes_away: false };
+        let operator = self.clone();
         let write = move |store: Arc<Store>, who: String| async move {
-            store.user_enable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+            let (org, origin) = (OrgId::ONLY, Origin::of(ACTOR));
+            let named = store.named(org, &who).await?;
+            let sessions = operator.revocation.sessions();
+            // Put out by an order that was never stored: what it would have ended does not come back with this one.
+            let ended = match named.all().any(|account| sessions.is_held(org, account, None)) {
+                true => Some(store.user_end_sessions(org, &who, &origin, Timestamp::now()).await?),
+                false => None,
+            };
+            let enabled = store.user_enable(org, &who, &origin, Timestamp::now()).await?;
+            Ok(match ended {
+                Some(ended) => ended.and_with(enabled, |_, user| user),
+                None => enabled,
+            })
         };
         order.carry_out(self, write).await
     }

@@ -90,12 +90,12 @@ impl Seats {
     }
 
     /// Ends the connection that has said nothing for longest, else the one that has been done for longest. One whose
-    /// request is under way stays, and so does one that came, or was done, a moment ago: what it has sent may not have
-    /// been read yet.
+    /// request is under way stays, and so does one that came a moment ago: what it has sent may not have been read yet.
     pub(crate) fn make_room(&self) {
         let (taken, since) = (self.taken(), Instant::now() - MOMENT);
         let waits = taken.connections.values().filter_map(|one| Some((one.waits()?, one)));
-        let waits = waits.filter(|((_, began), _)| *began <= since);
+        // Whoever was served before has had their turn: they are asked however busy they make themselves.
+        let waits = waits.filter(|((has_asked, began), _)| *has_asked || *began <= since);
         if let Some((_, longest)) = waits.min_by_key(|(waits, _)| *waits) {
             longest.make_room();
         }

@@ -113,7 +113,7 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
     if desk.problems.is_empty() { Ok(key) } else { Err(Problems::new(desk.problems, &name)) }
 }
 
-const OTHERWISE: &str = "Name the state folder with --state DIR";
+const OTHERWISE: &str = "Name the state folder with --state DIR, and leave -c out";
 
 fn entries(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
     match Node::parse(text) {

@@ -333,6 +333,8 @@ impl Own {
         let tab = answer.state().and_then(|state| Tab::open(state, &self.keys, visitor.app));
         let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
         if let Some(refusal) = answer.error() {
+            let names = visitor.detail.names_strangers();
+            let refusal = if names { refusal } else { refusal.unnamed() };
             return self.not_in(site, refusal.into(), &way, visitor, None);
         }
         if self.who(visitor).await.is_some() {

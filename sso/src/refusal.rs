@@ -108,6 +108,12 @@ impl Refusal {
             Class::IdTokenClaims => self.got = UNNAMED.to_owned(),
             // Two subjects are compared there.
             Class::Userinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
+            // Behind the error's word a provider says what it likes, perhaps of whom.
+            Class::ProviderError | Class::TokenEndpoint => {
+                if let Some((word, _)) = self.got.split_once(": ") {
+                    self.got = word.to_owned();
+                }
+            }
             _ => {}
         }
         self

@@ -2,11 +2,12 @@
 //!
 //! A person may have two accounts: the directory's, and one that a login made while no directory said who there is. What
 //! keeps a person out by a name keeps out everybody who bears it (`sign_in/matching.rs`), so an order about a person is
-//! one about every account that bears a name of theirs, or it would say "out" of somebody who is in.
+//! one about every account that bears a name of theirs, or it would say "out" of somebody who is in. Only a name that
+//! was verified leads from a login's account to another: or somebody could choose whom an order about them hits.
 
 use std::collections::BTreeSet;
 
-use portcullis_policy::{AccountId, OrgId, fold};
+use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
 use sqlx::AssertSqlSafe;
 
 use crate::account::{self, Told};
@@ -90,32 +91,84 @@ async fn candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>
     Ok(found)
 }
 
-/// The other accounts that bear a name of this one. Of a tombstone none: its name may be somebody else's by now.
-async fn namesakes(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Vec<AccountId>, StoreError> {
+/// The other accounts of the person: those that bear a name of this one, and those that bear a name of these.
+async fn namesakes(tx: &mut Tx, org: OrgId, first: AccountId) -> Result<Vec<AccountId>, StoreError> {
+    let (mut known, mut fresh) = (BTreeSet::from([first]), vec![first]);
+    while let Some(id) = fresh.pop() {
+        for other in bearing_a_name_of(tx, org, id).await? {
+            if known.insert(other) {
+                fresh.push(other);
+            }
+        }
+    }
+    known.remove(&first);
+    Ok(known.into_iter().collect())
+}
+
+/// Accounts that bear a name of this one. Of a tombstone none: its name may be somebody else's by now.
+async fn bearing_a_name_of(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+) -> Result<BTreeSet<AccountId>, StoreError> {
     let sql = "select name, deleted from resource where organization = $1 and account = $2";
     let mut found = BTreeSet::new();
     match tx.row(sql, &[org.into(), id.into()]).await? {
         Some(row) if row.maybe_int(1)?.is_some() => {}
         Some(row) => {
             let name = row.text(0)?.to_owned();
-            found.extend(bearing(tx, org, |told| names(told).any(|other| other == name)).await?);
+            let addresses = addresses_of(tx, org, id).await?;
+            let is_theirs = |told: &Told| {
+                let address = told.email.as_deref().map(fold::same);
+                names(told).any(|other| other == name)
+                    || address.is_some_and(|address| addresses.contains(&address))
+            };
+            found.extend(bearing(tx, org, is_theirs).await?);
         }
         None => {
             let told = account::known(tx, org, id).await?.told;
             let told = account::read_told(id, told.as_deref())?;
-            for name in names(&told) {
+            // The address alone tells, which was verified: a preferred name is anybody's to choose.
+            if let (Some(own), Some(email)) = (address(&told), &told.email) {
                 let sql = "select account from resource where organization = $1 and name = $2 and kind = 'User' \
                              and deleted is null and account is not null";
-                found.extend(accounts(&tx.rows(sql, &[org.into(), (&name).into()]).await?)?);
-            }
-            // Of two without a directory the address alone tells: a preferred name need not be one person's.
-            if let Some(own) = address(&told) {
+                found.extend(accounts(&tx.rows(sql, &[org.into(), (&own).into()]).await?)?);
+                let at_home = with_attribute(tx, org, "emails.value", &fold::same(email)).await?;
+                found.extend(at_home.into_iter().map(|(_, account)| account));
                 found.extend(bearing(tx, org, |told| address(told).as_ref() == Some(&own)).await?);
             }
         }
     }
-    found.remove(&id);
-    Ok(found.into_iter().collect())
+    Ok(found)
+}
+
+/// The addresses of a directory's user, folded by [`fold::same`].
+async fn addresses_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Vec<String>, StoreError> {
+    let sql = "select t.value from resource r \
+               cross join attr t on t.organization = r.organization and t.directory = r.directory and t.rid = r.rid \
+               where r.organization = $1 and r.account = $2 and r.deleted is null and t.path = 'emails.value'";
+    let rows = tx.rows(sql, &[org.into(), id.into()]).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
+
+/// Every live user of the organization with that value of an attribute, folded as it is stored. One who has it twice
+/// counts once.
+pub(crate) async fn with_attribute(
+    tx: &mut Tx,
+    org: OrgId,
+    path: &str,
+    value: &str,
+) -> Result<Vec<(DirectoryId, AccountId)>, StoreError> {
+    let sql = format!(
+        "{DIRECTORIES} \
+               select distinct r.directory, r.account from place p cross join attr t cross join resource r \
+               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
+                 and t.path = $2 and t.value = $3 \
+                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
+                 and r.deleted is null and r.account is not null"
+    );
+    let rows = tx.rows(AssertSqlSafe(sql), &[org.into(), path.into(), value.into()]).await?;
+    rows.iter().map(|row| Ok((account::directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
 }
 
 /// What somebody without a directory may be called by one: folded as it folds names.

@@ -277,11 +277,21 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<UserSummary>, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let Named { first, others } = named::find(&mut tx, org, who).await??;
-        let mut user = one(&mut tx, org, first).await?;
-        let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) else {
+        let named = named::find(&mut tx, org, who).await??;
+        let mut entry = None;
+        for id in named.all() {
+            let user = one(&mut tx, org, id).await?;
+            if let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) {
+                entry = Some((user, directory, resource));
+                break;
+            }
+        }
+        // Whichever was named: the directory's is the one that can be removed.
+        let Some((mut user, directory, resource)) = entry else {
             return Err(UserError::NoEntry(who.to_owned()));
         };
+        let first = user.account;
+        let others: Vec<AccountId> = named.all().filter(|id| *id != first).collect();
         user.ended = session::live_of(&mut tx, org, first, now).await?;
         drop(tx); // the writes are the writer's
         let act = Act::Delete(ResourceKind::User, resource);

@@ -163,3 +163,20 @@ async fn an_order_that_cannot_be_stored_puts_on_hold() {
     let shown = order(&stage.program, &["user", "show", "alice@corp.test"]);
     assert!(shown.contains("state:         active"), "{shown}");
 }
+
+/// What an order that was never stored would have ended does not come back when somebody changes their mind.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_enabled_after_an_order_that_failed_signs_in_anew() {
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let alice = stage.visitor("alice@corp.test");
+    assert_eq!(alice.status("/").await, 200);
+    let lock = WriteLock::take(&stage.program.database()).await;
+    printed(&stage.program.command(&["user", "disable", "alice@corp.test"]), 1);
+    // The store gives the order up; then it answers again.
+    stage.program.logged(&["a late order has failed"]).await;
+    assert_eq!(alice.status("/").await, 503);
+    lock.release().await;
+    let said = order(&stage.program, &["user", "enable", "alice@corp.test"]);
+    assert!(said.contains("may sign in again"), "{said}");
+    assert_eq!(alice.status("/").await, 401);
+}

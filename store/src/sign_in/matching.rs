@@ -3,16 +3,15 @@
 
 use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
-use sqlx::AssertSqlSafe;
 
 use super::hint::hint;
 use super::refusal::Refusal;
 use super::{Claims, Link, LinkTo, SignIn, Verdict, is_listed, refuse};
 use crate::StoreError;
-use crate::account::{self, Account, directory_id};
+use crate::account::{self, Account};
 use crate::engine::Tx;
-use crate::named::address;
-use crate::resource::{self, DIRECTORIES, Place};
+use crate::named::{address, with_attribute};
+use crate::resource::{self, Place};
 
 /// As many users are looked at for a hint.
 const HINTED_FROM: i64 = 40;
@@ -67,16 +66,7 @@ async fn candidates(
         LinkTo::UserName => ("userName", fold::same(value)),
         LinkTo::Email => ("emails.value", fold::same(value)),
     };
-    let sql = format!(
-        "{DIRECTORIES} \
-               select distinct r.directory, r.account from place p cross join attr t cross join resource r \
-               where t.organization = $1 and t.directory = p.directory and t.kind = 'User' \
-                 and t.path = $2 and t.value = $3 \
-                 and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
-                 and r.deleted is null and r.account is not null"
-    );
-    let rows = tx.rows(AssertSqlSafe(sql), &[org.into(), path.into(), key.into()]).await?;
-    rows.iter().map(|row| Ok((directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
+    with_attribute(tx, org, path, &key).await
 }
 
 /// Why nobody matches: the person was removed, nobody is there yet, or the values are of another kind.
@@ -150,6 +140,17 @@ pub(super) async fn left_out(
                 (_, _, true) => word = Some(Refusal::Disabled),
                 (_, false, _) => word = Some(Refusal::Inactive),
                 _ => somebody_active = true,
+            }
+        }
+        // An address of somebody whom an operator disabled, though the directory calls them otherwise.
+        let at_home =
+            if name.contains('@') { candidates(tx, org, LinkTo::Email, name).await? } else { Vec::new() };
+        for (_, account) in at_home {
+            let Account { active, disabled, .. } = account::known(tx, org, account).await?;
+            match (active, disabled) {
+                (_, true) => word = Some(Refusal::Disabled),
+                (false, _) => word = word.or(Some(Refusal::Inactive)),
+                (true, false) => somebody_active = true,
             }
         }
         if !somebody_active && word.is_some() {

@@ -285,3 +285,49 @@ async fn the_audit_is_read_page_by_page() {
     assert!(paged.len() >= 5);
     assert_eq!(paged, whole);
 }
+
+/// The directory's entry, one who came under its name, and one who shares that one's address: whichever is named, all.
+/// Who only calls themselves like the entry is not what an order about them leads to.
+#[tokio::test]
+async fn an_order_goes_as_far_as_names_lead_and_no_name_is_chosen() {
+    let rig = Rig::new().await;
+    let login = |subject: &str, email: &str, preferred: &str| {
+        let mut login = alone(&rig, subject, email);
+        login.claims.preferred_username = Some(preferred.to_owned());
+        login
+    };
+    for (name, email) in
+        [("carol", "carol@home.test"), ("dora", "dora@corp.test"), ("frank", "frank@corp.test")]
+    {
+        let user = NewUser { email: Some(email.to_owned()), ..new(name) };
+        rig.done(rig.store.user_add(ORG, HERE, user, &cli(), NOW).await.unwrap()).await;
+    }
+    let second = login("s2", "carol@x.test", "second");
+    let hash = second.session.hash;
+    rig.try_sign_in(login("s1", "carol@x.test", "carol")).await.unwrap();
+    rig.try_sign_in(second).await.unwrap();
+    let done = rig.done(rig.store.user_disable(ORG, "carol", &cli(), NOW).await.unwrap()).await;
+    assert_eq!((done.value.ended, done.value.others.len()), (2, 2));
+    assert!(!rig.is_in(&hash).await);
+    rig.done(rig.store.user_enable(ORG, "carol", &cli(), NOW).await.unwrap()).await;
+    rig.try_sign_in(login("s2", "carol@x.test", "second")).await.unwrap();
+
+    // The directory has an address that is not its name.
+    rig.done(rig.store.user_disable(ORG, "dora", &cli(), NOW).await.unwrap()).await;
+    let refused = rig.try_sign_in(login("s3", "Dora@corp.test", "d")).await.err().unwrap();
+    assert_eq!(refused.word(), "disabled");
+    rig.done(rig.store.user_enable(ORG, "dora", &cli(), NOW).await.unwrap()).await;
+    let dora = login("s3", "dora@corp.test", "d");
+    let hash = dora.session.hash;
+    let account = rig.try_sign_in(dora).await.unwrap().value.account;
+    let name = format!("account:{}", account.0);
+    let removed = rig.done(rig.store.user_remove(ORG, &name, &cli(), NOW).await.unwrap()).await;
+    assert_eq!((removed.value.state, removed.value.ended), (UserState::Deleted, 1));
+    assert!(!rig.is_in(&hash).await);
+
+    // Mallory calls herself Frank.
+    rig.try_sign_in(login("s4", "mallory@x.test", "frank")).await.unwrap();
+    let done = rig.done(rig.store.user_disable(ORG, "mallory@x.test", &cli(), NOW).await.unwrap()).await;
+    assert_eq!(done.value.others, []);
+    assert_eq!(rig.store.user_show(ORG, "frank", NOW).await.unwrap().user.state, UserState::Active);
+}
