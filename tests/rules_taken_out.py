@@ -80,6 +80,11 @@ ROWS = [
          'standing::settle(file, &self.store, &self.revocation, "reload").await;',
          "Ok::<(), standing::StandingError>(());"),
     ], "standing::nobody_stays_in_by_an_idp"),
+    ("keys: check sees one that does not fit", [
+        ("store/src/key.rs",
+         "if found.is_empty() || keys.is_some_and(|keys| opened(&found, keys).is_some()) {",
+         "if found.is_empty() || keys.is_some() {"),
+    ], "standing::a_master_key_that_is_missing"),
     ("reload: a file that needs a restart puts nothing in force", [
         ("src/reload.rs", "        if !needs_restart.is_empty() {", "        if false {"),
     ], "standing::a_reload_that_needs_a_restart"),
