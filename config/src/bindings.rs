@@ -12,6 +12,7 @@ use crate::nearest;
 use crate::node::Node;
 use crate::read::{Read, section, text};
 use crate::routes::WORDS;
+use crate::source::tree;
 
 section! {
     /// Which groups give which roles.
@@ -66,7 +67,7 @@ impl JsonSchema for FormVersion {
 /// Reads the text of a bindings file; `name` is how its problems call it.
 pub(crate) fn read(text: &[u8], name: &str, desk: &mut Desk<'_>) -> Option<Bindings> {
     desk.in_file(name, |desk| {
-        let root = crate::load::tree(text, "Write version, roles and bindings", desk)?;
+        let root = tree(text, "Write version, roles and bindings", desk)?;
         let file = BindingsFile::read(&root, &At::root(), desk)?;
         judge(&file, &root, desk)
     })

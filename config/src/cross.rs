@@ -18,15 +18,14 @@ use crate::document::{Document, ProvisioningWord};
 use crate::environment::Reach;
 use crate::file::{File, Provisioning};
 use crate::headers::HeaderPreset;
-use crate::home::IN_STATE;
 use crate::idps::{Domains, Idp, IdpBlock, Preset, is_name};
-use crate::load::bytes_of;
 use crate::nearest;
 use crate::node::Node;
 use crate::read::Given;
 use crate::routes::Route;
 use crate::secret::warn_of_readers;
-use crate::store::Store;
+use crate::source::bytes_of;
+use crate::store::{IN_STATE, Store};
 use crate::units::{Size, show};
 use crate::web::is_localhost;
 

@@ -20,13 +20,17 @@ pub(crate) struct Desk<'e> {
     pub(crate) meant: Vec<String>,
     /// Where secrets stand whose command was not run.
     pub(crate) not_run: Vec<String>,
+    known: KnownKeys,
     file: Arc<str>,
     folder: PathBuf,
 }
 
+/// The paths of every key there is, made when a key is met that is none: `routes[].path`.
+pub(crate) type KnownKeys = fn() -> Vec<String>;
+
 impl<'e> Desk<'e> {
     /// A desk for a file of this name, whose relative paths start in `folder`.
-    pub(crate) fn new(file: &str, folder: &Path, environment: &'e Environment) -> Self {
+    pub(crate) fn new(file: &str, folder: &Path, environment: &'e Environment, known: KnownKeys) -> Self {
         Self {
             environment,
             problems: Vec::new(),
@@ -34,6 +38,7 @@ impl<'e> Desk<'e> {
             watched: Vec::new(),
             meant: Vec::new(),
             not_run: Vec::new(),
+            known,
             file: file.into(),
             folder: folder.into(),
         }
@@ -103,6 +108,11 @@ impl<'e> Desk<'e> {
     /// How the problems of another file call it: beside this one, in the words this one was asked for with.
     pub(crate) fn name_beside(&self, path: &str) -> String {
         Path::new(&*self.file).parent().unwrap_or(Path::new("")).join(path).display().to_string()
+    }
+
+    /// The paths of every key of the configuration.
+    pub(crate) fn known_keys(&self) -> Vec<String> {
+        (self.known)()
     }
 
     /// The folder of the configuration file.

@@ -14,14 +14,14 @@ use crate::bindings;
 use crate::desk::Desk;
 use crate::document::ProvisioningWord;
 use crate::environment::Environment;
-use crate::load::bytes_of;
 use crate::nearest;
 use crate::node::{Key, Node, Value};
 use crate::problem::Problems;
 use crate::read::Read;
 use crate::schema;
 use crate::secret::MasterKey;
-use crate::store::Store;
+use crate::source::bytes_of;
+use crate::store::{IN_STATE, Store};
 
 /// Where a program keeps its state, and the little that an order needs beside it.
 #[derive(Clone, Debug)]
@@ -59,9 +59,6 @@ impl Home {
     }
 }
 
-/// The database's name in the state folder.
-pub(crate) const IN_STATE: &str = "portcullis.db";
-
 /// The keys that are read; the last three help where they can be read and harm nobody where not.
 const STATE: &str = "state";
 const STORE: &str = "store";
@@ -81,7 +78,8 @@ pub fn home(path: &Path, state: Option<&Path>, environment: &Environment) -> Res
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let environment = environment.clone().text_only();
-    let mut desk = Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment);
+    let mut desk =
+        Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
     let found = match bytes_of(&whole_path) {
         Ok(bytes) => found(&String::from_utf8_lossy(&bytes), state, &mut desk),
         Err(what) => desk.say_of_file(None, what, OTHERWISE),
@@ -102,7 +100,8 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let mut environment = environment.clone();
     environment.read_everything();
-    let mut desk = Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment);
+    let mut desk =
+        Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
     let key = match bytes_of(&whole_path) {
         Ok(bytes) => entries(&String::from_utf8_lossy(&bytes), &mut desk).and_then(|keys| {
             let node = the_only(&keys, KEYS, &mut desk)??;
@@ -193,8 +192,7 @@ fn the_only<'n>(keys: &'n [(Key, Node)], name: &str, desk: &mut Desk<'_>) -> Opt
     if let Some((_, node)) = first {
         return Some(Some(node));
     }
-    let all: Vec<String> =
-        schema::keys().into_iter().map(|key| key.path).filter(|path| !path.contains(['.', '['])).collect();
+    let all: Vec<String> = schema::paths().into_iter().filter(|path| !path.contains(['.', '['])).collect();
     let misspelt = |key: &&(Key, Node)| {
         let known = all.contains(&key.0.name);
         !known && nearest::nearest(&key.0.name, all.iter().map(String::as_str)) == Some(name)

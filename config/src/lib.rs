@@ -35,6 +35,8 @@ mod schema;
 mod scim;
 mod secret;
 mod session;
+mod shape;
+mod source;
 mod store;
 mod units;
 mod upstream;

@@ -1,6 +1,5 @@
 //! From a path to a valid configuration, or to all its problems.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::at::At;
@@ -11,10 +10,12 @@ use crate::environment::Environment;
 use crate::file::File;
 use crate::lines::Lines;
 use crate::log::AccessLog;
-use crate::node::{MOST_BYTES, Node, Value};
+use crate::node::Node;
 use crate::problem::{Problem, Problems, sort};
 use crate::read::Read;
-use crate::secret::{MasterKey, reason};
+use crate::schema;
+use crate::secret::MasterKey;
+use crate::source::{bytes_of, tree};
 use crate::urls::urls;
 
 /// A valid configuration and what stands around it.
@@ -152,7 +153,7 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let folder = whole_path.parent().unwrap_or(Path::new("/"));
-    let mut desk = Desk::new(&name, folder, environment);
+    let mut desk = Desk::new(&name, folder, environment, schema::paths);
     desk.watch(&whole_path);
     let file = match text {
         Some(bytes) => made(bytes, &mut desk),
@@ -179,36 +180,4 @@ fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<(File, Node)> {
     let document = Document::read(&root, &At::root(), desk)?;
     let file = cross::settle(document, &root, desk)?;
     Some((file, root))
-}
-
-/// The bytes of a plain file of at most [`MOST_BYTES`], or what is wrong with it.
-pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    let unread = |error: std::io::Error| format!("cannot be read: {}", reason(&error));
-    // A pipe or a device could block the start for good.
-    if !std::fs::metadata(path).map_err(unread)?.is_file() {
-        return Err("is not a plain file".into());
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unread)?;
-    file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() > MOST_BYTES { Err("is larger than 1 MiB".into()) } else { Ok(bytes) }
-}
-
-/// The tree of a text; `empty` is what to do where there is nothing in it.
-pub(crate) fn tree(bytes: &[u8], empty: &str, desk: &mut Desk<'_>) -> Option<Node> {
-    if bytes.len() > MOST_BYTES {
-        return desk.say_of_file(None, "is larger than 1 MiB", "");
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            return desk.say_of_file(Some(line), "not text in UTF-8", "Save the file as UTF-8");
-        }
-    };
-    match Node::parse(text) {
-        Ok(Node { value: Value::Nothing, .. }) => desk.say_of_file(None, "the file is empty", empty),
-        Ok(root) => Some(root),
-        Err(error) => desk.say_of_file(error.line, error.what, error.remedy),
-    }
 }

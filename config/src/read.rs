@@ -11,7 +11,6 @@ use crate::desk::Desk;
 use crate::later;
 use crate::nearest;
 use crate::node::{Key, Node, Value};
-use crate::schema;
 
 /// A type that can be read from a tree.
 pub(crate) trait Read: Sized {
@@ -212,7 +211,8 @@ impl<'n> Fields<'n> {
                 {
                     desk.meant.push(fields.at.key(meant).to_string());
                 }
-                desk.say_on(key.line, &at, "no such key", unknown(&key.name, known, &at));
+                let remedy = unknown(&key.name, known, &at, desk);
+                desk.say_on(key.line, &at, "no such key", remedy);
             }
         }
         Some(fields)
@@ -246,9 +246,9 @@ fn of_default(default: &str, line: usize) -> Node {
 }
 
 /// What to say of an unknown key: the nearest of its block, else where a key of that name belongs, else all.
-fn unknown(name: &str, known: &[&'static str], at: &At) -> String {
+fn unknown(name: &str, known: &[&'static str], at: &At, desk: &Desk<'_>) -> String {
     if nearest::nearest(name, known.iter().copied()).is_none() {
-        let elsewhere = schema::keys().into_iter().map(|key| key.path);
+        let elsewhere = desk.known_keys().into_iter();
         let named = |path: &String| path.rsplit('.').next() == Some(name);
         if let Some(path) =
             elsewhere.filter(named).min_by_key(String::len).filter(|path| *path != at.to_string())
@@ -272,8 +272,8 @@ macro_rules! section {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields, transform = crate::schema::block)]
-        $(#[schemars(transform = crate::schema::ShortForm(stringify!($short)))])?
+        #[schemars(deny_unknown_fields, transform = crate::shape::block)]
+        $(#[schemars(transform = crate::shape::ShortForm(stringify!($short)))])?
         $vis struct $name {
             $( $(#[$field_meta])* $(#[schemars(extend("default" = $default))])? $field_vis $field: $type ),*
         }

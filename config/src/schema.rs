@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use schemars::transform::Transform;
-use schemars::{JsonSchema, Schema};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::bindings::BindingsFile;
 use crate::document::Document;
-use crate::node::{Node, Value};
 
 /// The JSON Schema (draft 2020-12) of `portcullis.yaml`.
 pub fn schema() -> Json {
@@ -64,6 +62,11 @@ pub(crate) fn keys() -> Vec<KeyInfo> {
     keys
 }
 
+/// The paths of every key of the configuration.
+pub(crate) fn paths() -> Vec<String> {
+    keys().into_iter().map(|key| key.path).collect()
+}
+
 /// Every key of the bindings file.
 #[cfg(test)]
 pub(crate) fn bindings_keys() -> Vec<KeyInfo> {
@@ -106,80 +109,10 @@ fn as_yaml(value: &Json) -> String {
     }
 }
 
-/// Mends the schema of a block: a key with a default is not required, its default is YAML, and nothing may be null.
-pub(crate) fn block(schema: &mut Schema) {
-    let mut optional = Vec::new();
-    if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-        for (name, property) in properties {
-            without_null(property);
-            if let Some(default) = property.get_mut("default") {
-                *default =
-                    default.as_str().and_then(|yaml| Node::parse(yaml).ok()).map_or(json!(null), as_json);
-                optional.push(name.clone());
-            }
-        }
-    }
-    if let Some(required) = schema.get_mut("required").and_then(Json::as_array_mut) {
-        required.retain(|name| !optional.iter().any(|optional| name == optional));
-    }
-}
-
-/// Says that a plain value is short for a block with only this key.
-pub(crate) struct ShortForm(pub(crate) &'static str);
-
-impl Transform for ShortForm {
-    fn transform(&mut self, schema: &mut Schema) {
-        let mut long = std::mem::take(schema);
-        let mut short = long.get("properties").map_or(json!(true), |properties| properties[self.0].clone());
-        if let Some(short) = short.as_object_mut() {
-            short.remove("description");
-            short.remove("default");
-        }
-        if let Some(description) = long.remove("description") {
-            schema.insert("description".into(), description);
-        }
-        schema.insert("anyOf".into(), json!([short, long]));
-    }
-}
-
-fn without_null(property: &mut Json) {
-    if let Some(types) = property.get_mut("type").and_then(Json::as_array_mut) {
-        types.retain(|name| name != "null");
-        if let [only] = types.as_slice() {
-            property["type"] = only.clone();
-        }
-    }
-    if let Some(words) = property.get_mut("enum").and_then(Json::as_array_mut) {
-        words.retain(|word| !word.is_null());
-    }
-    let Some(alternatives) = property.get_mut("anyOf").and_then(Json::as_array_mut) else { return };
-    alternatives.retain(|alternative| alternative["type"] != "null");
-    if let [only] = alternatives.as_slice()
-        && let (Json::Object(only), Some(whole)) = (only.clone(), property.as_object_mut())
-    {
-        whole.remove("anyOf");
-        for (name, value) in only {
-            whole.entry(name).or_insert(value);
-        }
-    }
-}
-
-fn as_json(node: Node) -> Json {
-    match node.value {
-        Value::Nothing => Json::Null,
-        Value::List(items) => items.into_iter().map(as_json).collect(),
-        Value::Map(entries) => entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect(),
-        Value::Text(text) => match text.as_str() {
-            "true" => Json::Bool(true),
-            "false" => Json::Bool(false),
-            number => number.parse::<u64>().map_or_else(|_| Json::String(text.clone()), Json::from),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_schema_describes_every_key() {

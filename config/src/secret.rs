@@ -21,6 +21,7 @@ use crate::desk::Desk;
 use crate::environment::Reach;
 use crate::node::{Node, Value};
 use crate::read::{Read, missing_value};
+use crate::source::reason;
 
 /// How long a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(5);
@@ -352,12 +353,6 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// What an error says, without its number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,7 +361,7 @@ mod tests {
     /// What a reference yields, or the whole message.
     fn read_in(text: &str, environment: &Environment) -> Result<String, String> {
         let node = Node { line: 1, value: Value::Text(text.into()) };
-        let mut desk = Desk::new("c.yaml", Path::new(""), environment);
+        let mut desk = Desk::new("c.yaml", Path::new(""), environment, Vec::new);
         match Secret::read(&node, &At::from("keys"), &mut desk) {
             Some(secret) if desk.problems.is_empty() => Ok(secret.expose().to_owned()),
             _ => Err(desk.problems[0].to_string()),
@@ -481,7 +476,7 @@ mod tests {
         let read = |value: &str| {
             let environment = Environment::of([("K", value)]);
             let node = Node { line: 1, value: Value::Text("${env:K}".into()) };
-            let mut desk = Desk::new("c.yaml", Path::new(""), &environment);
+            let mut desk = Desk::new("c.yaml", Path::new(""), &environment, Vec::new);
             MasterKey::read(&node, &At::from("keys"), &mut desk).map(|key| *key.expose())
         };
         assert_eq!(read(&"0f".repeat(32)), Some([0x0f; 32]));

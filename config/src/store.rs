@@ -10,10 +10,13 @@ use crate::desk::Desk;
 use crate::node::{Node, Value};
 use crate::read::{Read, section, text};
 
+/// The database's name in the state folder.
+pub(crate) const IN_STATE: &str = "portcullis.db";
+
 /// Where the database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
-    /// `portcullis.db` in the state folder.
+    /// [`IN_STATE`] in the state folder.
     InState,
     /// This file.
     File(PathBuf),

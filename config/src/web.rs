@@ -308,7 +308,7 @@ mod tests {
     fn read<T: Read>(text: &str) -> Result<T, String> {
         let environment = Environment::of([]);
         let node = Node { line: 1, value: Value::Text(text.into()) };
-        let mut desk = Desk::new("c", Path::new(""), &environment);
+        let mut desk = Desk::new("c", Path::new(""), &environment, Vec::new);
         T::read(&node, &At::root(), &mut desk).ok_or_else(|| desk.problems[0].to_string())
     }
 
