@@ -1,0 +1,33 @@
+//! `bindings`: the file of roles, read where the configuration names one.
+
+use portcullis_policy::Bindings;
+
+use super::findings::Findings;
+use crate::at::shown;
+use crate::bindings;
+use crate::document::{Document, ProvisioningWord};
+use crate::source::bytes_of;
+
+/// Reads the bindings file; no roles where none is named, `None` where a problem was noted.
+pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &Document) -> Option<Bindings> {
+    let Some(written) = &document.bindings else {
+        return (!findings.has("bindings")).then(Bindings::default);
+    };
+    let path = findings.desk.resolve(written);
+    findings.desk.watch(&path);
+    if document.provisioning == ProvisioningWord::Invited {
+        findings.say(
+            "bindings",
+            "with provisioning: invited nobody is in a group, so nobody could ever get a role",
+            "Leave it out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)",
+        );
+    }
+    match bytes_of(&path) {
+        Ok(text) => bindings::read(&text, &findings.desk.name_beside(written), findings.desk),
+        Err(what) => {
+            let remedy = "A relative path starts in the folder of this file";
+            findings.say("bindings", format!("{} {what}", shown(written)), remedy);
+            None
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The files of certificates and keys: they are there, are what they are to be, and go together.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::findings::Findings;
+use crate::at::{At, shown};
+use crate::certificate::{self, Expiry, Fault, Leaf};
+use crate::document::Document;
+use crate::environment::Reach;
+use crate::secret::warn_of_readers;
+use crate::source::bytes_of;
+
+/// Reads the certificates that are named, refuses what cannot serve, and says when they end.
+pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Document) -> Vec<Expiry> {
+    if let Some(authorities) = &document.http_client.ca_file
+        && let Some(bytes) =
+            read_pem(findings, "http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
+        && let Err(what) = certificate::judge_authorities(&bytes)
+    {
+        findings.say("http_client.ca_file", format!("{} {what}", named(authorities)), "");
+    }
+    let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
+    let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
+    let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+    let chain =
+        read_pem(findings, "listen.proxy.tls[0].certificate", certificate, &["CERTIFICATE"], "a certificate");
+    let secret =
+        read_pem(findings, "listen.proxy.tls[0].key", key, &kinds, "a private key without a passphrase")
+            .map(Zeroizing::new);
+    if secret.is_some() {
+        let at = At::from("listen.proxy.tls[0].key");
+        warn_of_readers(key, findings.root.line_of(&at), &at, findings.desk);
+    }
+    let (Some(chain), Some(secret)) = (chain, secret) else { return Vec::new() };
+    let host = document.public_url.0.as_ref().map(|url| url.host());
+    match certificate::judge(&chain, &secret, host.unwrap_or_default(), findings.desk.environment.now()) {
+        Ok(leaf) => {
+            warn_of_leaf(findings, "listen.proxy.tls[0].certificate", certificate, &leaf, host);
+            vec![Expiry { kind: "certificate", name: "listen.proxy.tls[0]".into(), at: leaf.ends.at }]
+        }
+        Err(fault) => {
+            let (place, what, remedy) = match fault {
+                Fault::Certificate(what) => ("certificate", format!("{} {what}", named(certificate)), ""),
+                Fault::Key(what) => ("key", format!("{} {what}", named(key)), ""),
+                Fault::Pair => (
+                    "key",
+                    format!("{} is not the key of the certificate {}", named(key), named(certificate)),
+                    "Name the key the certificate was made for; the server's own certificate comes first in its \
+                     file",
+                ),
+            };
+            findings.say(&format!("listen.proxy.tls[0].{place}"), what, remedy);
+            Vec::new()
+        }
+    }
+}
+
+/// Warns of what works with a certificate and deserves a look.
+fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: &Leaf, host: Option<&str>) {
+    const DAY: i64 = 24 * 3600;
+    let (now, name) = (findings.desk.environment.now(), named(file));
+    let days = (leaf.ends.at - now) / DAY;
+    let renew = "Renew it, and restart";
+    if leaf.ends.at <= now {
+        findings.warn(path, format!("{name} has expired on {}: browsers refuse it", leaf.ends.day), renew);
+    } else if days < 30 {
+        let left = match days {
+            0 => "within a day".to_owned(),
+            1 => "in a day".to_owned(),
+            more => format!("in {more} days"),
+        };
+        findings.warn(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
+    }
+    if leaf.begins.at > now {
+        let what = format!("{name} is not valid before {}: browsers refuse it", leaf.begins.day);
+        findings.warn(path, what, "Look at the clock of this machine, or wait");
+    }
+    if let Some(end) = &leaf.stale {
+        let what = format!("a certificate further down in {name} has expired on {}", end.day);
+        findings.warn(path, what, "Take the chain that the authority gives out today");
+    }
+    if let Some(host) = host
+        && !leaf.names_host
+    {
+        let names = match leaf.names.as_slice() {
+            [] => "names no host".to_owned(),
+            names => format!("is for {}", names.join(", ")),
+        };
+        let what = format!("{name} {names}, and not for {host}, the host of public_url");
+        findings.warn(
+            path,
+            what,
+            "Browsers refuse it, unless something before Portcullis has one of its own",
+        );
+    }
+}
+
+/// Reads the bytes of a file with such PEM blocks; `None` where a problem was noted, or where files are left alone.
+fn read_pem(
+    findings: &mut Findings<'_, '_>,
+    path: &str,
+    file: &Path,
+    kinds: &[&str],
+    wanted: &str,
+) -> Option<Vec<u8>> {
+    findings.desk.watch(file);
+    if findings.desk.environment.reach() == Reach::TextOnly {
+        return None;
+    }
+    let name = named(file);
+    match bytes_of(file) {
+        Err(what) => findings.say(path, format!("{name} {what}"), ""),
+        Ok(bytes) => {
+            let begins = |kind: &&str| {
+                let head = format!("-----BEGIN {kind}-----");
+                bytes.windows(head.len()).any(|window| window == head.as_bytes())
+            };
+            if kinds.iter().any(begins) {
+                return Some(bytes);
+            }
+            findings.say(path, format!("{name} holds no PEM block of {wanted}"), "");
+        }
+    }
+    None
+}
+
+fn named(file: &Path) -> String {
+    shown(&file.to_string_lossy())
+}

@@ -1,0 +1,112 @@
+//! `idps` against the rest of the file, and what is known of a product.
+
+use super::findings::Findings;
+use crate::at::shown;
+use crate::document::{Document, ProvisioningWord};
+use crate::idps::{Domains, IdpBlock, Preset, is_name};
+
+/// Asks whether a login by this provider can work, and whether it would believe more than was meant.
+pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
+    let Some(idps) = &document.idps.0 else { return };
+    let (name, idp) = (&idps.name, &idps.idp);
+    let of = |key: &str| format!("idps.{name}.{key}");
+    if document.provisioning == ProvisioningWord::None
+        && findings.has(&of("link"))
+        && !findings.failed("provisioning")
+    {
+        let what = "has no meaning with provisioning: none, since there is no directory to find a user in";
+        findings.say(&of("link"), what, "Leave it out");
+    }
+    if let Some(public) = &document.public_url.0
+        && !idp.oidc.issuer.is_https()
+        && !public.is_loopback()
+    {
+        let what = "an issuer on this machine works only where public_url is on this machine too";
+        findings.say(&of("oidc.issuer"), what, "Write the issuer as https://");
+    }
+    check_product(findings, name, idp);
+    if idp.oidc.trust_email && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
+        let what = "an unverified address would be believed of every domain";
+        findings.say(&of("oidc.trust_email"), what, format!("List the e-mail domains in {}", of("domains")));
+    }
+    let scopes = &idp.oidc.scopes;
+    if !scopes.iter().any(|scope| scope == "openid") {
+        findings.say(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
+    }
+    for (nth, scope) in scopes.iter().enumerate() {
+        let path = of(&format!("oidc.scopes[{nth}]"));
+        // RFC 6749 §3.3.
+        if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
+            findings.say(&path, format!("\"{}\" is not a scope", shown(scope)), "Write one scope an item");
+        } else if scope == "offline_access" {
+            findings.say(
+                &path,
+                "offline_access is not in this version: no token is refreshed",
+                "Leave it out",
+            );
+        }
+    }
+    if let Some(replaces) = &idp.replaces {
+        if !is_name(replaces) {
+            let what = format!("\"{}\" is no name that a provider can have had", shown(replaces));
+            findings.say(
+                &of("replaces"),
+                what,
+                "Write the name under idps: of the provider that was there before",
+            );
+        } else if document.provisioning == ProvisioningWord::None {
+            let what = "has no meaning with provisioning: none, since there is no directory by which anybody \
+                        could be known again";
+            findings.say(&of("replaces"), what, "Leave it out, and see portcullis user relink");
+        }
+    }
+    if let Some(link) = &idp.link {
+        let is_address = link.claim == idp.oidc.claims.email || link.claim == "email";
+        // Google verifies every address that it gives out.
+        let is_open = !idp.oidc.trust_email && idp.preset != Preset::Google;
+        if is_address && is_open && document.provisioning != ProvisioningWord::None {
+            let what = "people are matched by an e-mail address, and a login whose address the provider does not \
+                        call verified is refused (unverified_email)";
+            let remedy = "Write claim: sub and to: externalId; or see that the provider sends email_verified; or, \
+                          where nobody there chooses an address, write trust_email: true with domains";
+            findings.warn(&of("link.claim"), what, remedy);
+        }
+        return;
+    }
+    let place = format!("idps.{name}");
+    match (document.provisioning, idp.preset) {
+        (ProvisioningWord::Scim, Preset::Entra) => findings.warn(
+            &place,
+            "Entra does not send its immutable id by itself, and oid is looked for in externalId",
+            "Map objectId to externalId in Entra's provisioning, or write link: with claim: preferred_username and \
+             to: userName",
+        ),
+        (ProvisioningWord::Invited, preset) => findings.warn(
+            &place,
+            format!("people are found by externalId ({} of the login)", preset.link().claim),
+            "Give each `portcullis user add` its --external-id, or write link: with claim: email and to: userName",
+        ),
+        _ => {}
+    }
+}
+
+/// Refuses what is known of a product to make a login impossible.
+fn check_product(findings: &mut Findings<'_, '_>, name: &str, idp: &IdpBlock) {
+    let of = |key: &str| format!("idps.{name}.{key}");
+    if idp.preset == Preset::Google && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
+        findings.say(
+            &of("domains"),
+            "with preset: google only accounts of a Workspace that is listed here may sign in, and none is",
+            "Write the primary domain of yours: [example.com]",
+        );
+    }
+    if let Some(tenant) = idp.oidc.issuer.of_every_tenant() {
+        findings.say(
+            &of("oidc.issuer"),
+            format!(
+                "{tenant} is no tenant: whoever has any could sign in, and Entra's documents name another issuer"
+            ),
+            "Write that of your tenant: https://login.microsoftonline.com/TENANT-ID/v2.0",
+        );
+    }
+}

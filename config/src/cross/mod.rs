@@ -1,0 +1,93 @@
+//! What no single key can tell: whether the keys fit each other. What cannot work is an error here, before a port is
+//! opened. Everything is asked, whatever else was found; only then is there a [`File`]. One file a subject.
+
+mod bindings;
+mod bounds;
+mod certificates;
+mod findings;
+mod idp;
+mod listeners;
+mod provisioning;
+mod routes;
+mod scim;
+
+use std::path::PathBuf;
+
+use portcullis_policy::{IdentityHeaders, UserFrom};
+
+use self::findings::Findings;
+use crate::desk::Desk;
+use crate::document::{Document, ProvisioningWord};
+use crate::file::{File, Provisioning};
+use crate::headers::HeaderPreset;
+use crate::idps::Idp;
+use crate::node::Node;
+use crate::store::{IN_STATE, Store};
+
+/// Asks everything and joins the configuration, where nothing was found wrong by anybody.
+pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Option<File> {
+    let findings = &mut Findings { root, desk };
+    provisioning::check_provisioning(findings, &document);
+    idp::check_idp(findings, &document);
+    scim::check_scim(findings, &document);
+    listeners::check_listeners(findings, &document);
+    listeners::check_upstream(findings, &document);
+    bounds::check_bounds(findings, &document);
+    let expires = certificates::check_certificates(findings, &document);
+    let bindings = bindings::read_bindings(findings, &document);
+    let app = routes::join_app(findings, &document, bindings.as_ref());
+    let state = find_state(findings, &document);
+    if !desk.problems.is_empty() {
+        return None;
+    }
+    let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
+    let HeaderPreset::XForwarded = document.headers.preset;
+    let link = idps.idp.link.unwrap_or_else(|| idps.idp.preset.link());
+    let without_directory = document.provisioning == ProvisioningWord::None;
+    let user = if without_directory { UserFrom::Email } else { UserFrom::UserName };
+    Some(File {
+        public_url,
+        upstream: document.upstream.0?,
+        app: app?,
+        bindings: bindings?,
+        identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
+        idp: Idp {
+            name: idps.name,
+            preset: idps.idp.preset,
+            link,
+            domains: idps.idp.domains,
+            replaces: idps.idp.replaces,
+            oidc: idps.idp.oidc,
+        },
+        provisioning: match document.provisioning {
+            ProvisioningWord::Scim => Provisioning::Scim(document.scim?),
+            ProvisioningWord::Invited => Provisioning::Invited,
+            ProvisioningWord::None => Provisioning::None,
+        },
+        session: document.session,
+        listen: document.listen,
+        database: match document.store {
+            Store::InState => state.join(IN_STATE),
+            Store::File(path) => path,
+        },
+        state,
+        prefix: document.prefix.0,
+        log: document.log,
+        limits: document.limits,
+        stop_grace: document.stop_grace,
+        trusted_proxies: document.trusted_proxies,
+        http_client: document.http_client,
+        keys: document.keys,
+        expires,
+    })
+}
+
+/// Finds the state folder: the one that is written, else that of whoever runs the program.
+fn find_state(findings: &mut Findings<'_, '_>, document: &Document) -> Option<PathBuf> {
+    let state = document.state.clone().or_else(|| findings.desk.environment.state_folder());
+    if state.is_none() && !findings.has("state") {
+        let what = "missing, and an ordinary user without HOME has no state folder";
+        findings.say("state", what, "Write the path of a folder");
+    }
+    state
+}

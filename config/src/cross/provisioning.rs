@@ -1,0 +1,40 @@
+//! `provisioning` and the blocks that have a meaning with it.
+
+use portcullis_policy::UserFrom;
+
+use super::findings::Findings;
+use crate::document::{Document, ProvisioningWord};
+
+/// Refuses blocks that have no meaning with the `provisioning` that is written, and misses those it needs.
+pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Document) {
+    if findings.failed("provisioning") || findings.failed("scim") {
+        return;
+    }
+    let word = match document.provisioning {
+        ProvisioningWord::Scim if !findings.has("scim") => {
+            let how = if findings.has("provisioning") { "provisioning" } else { "scim" };
+            return findings.say(
+                how,
+                "users come from the directory (provisioning: scim), and there is no scim: block that feeds it",
+                "Write scim: with public_url and token, or provisioning: invited or none",
+            );
+        }
+        ProvisioningWord::Scim => return,
+        ProvisioningWord::Invited => "invited",
+        ProvisioningWord::None => "none",
+    };
+    let what = |of: &str| format!("{of} with provisioning: {word}, since no SCIM client feeds users");
+    if findings.has("scim") {
+        findings.say("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
+    }
+    if findings.has("listen.scim") {
+        findings.warn("listen.scim", what("nothing listens here"), "Leave it out");
+    }
+    if document.provisioning == ProvisioningWord::Invited {
+        return;
+    }
+    if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user {
+        let what = format!("{} is an attribute of a directory, and provisioning: none has none", user.word());
+        findings.say("headers.user", what, "Write email or subject");
+    }
+}

@@ -1,0 +1,146 @@
+//! `routes`: the rules of the app, each for itself and against each other.
+
+use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleError};
+
+use super::findings::Findings;
+use crate::at::{At, shown};
+use crate::document::Document;
+use crate::nearest;
+use crate::read::Given;
+use crate::routes::Route;
+
+/// More rules than anybody reads; each is compared with each.
+const MOST_ROUTES: usize = 500;
+
+/// Makes the app of its rules, after each was asked for itself and against the others.
+pub(super) fn join_app(
+    findings: &mut Findings<'_, '_>,
+    document: &Document,
+    bindings: Option<&Bindings>,
+) -> Option<App> {
+    let prefix = &document.prefix.0;
+    let (host, base) = match &document.public_url.0 {
+        Some(url) => (url.host(), url.path()),
+        None => ("unknown.invalid", ""),
+    };
+    let routes = document.routes.as_deref().unwrap_or_default();
+    if document.routes.is_some() && routes.is_empty() {
+        let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
+        findings.say("routes", "an empty list names no path", remedy);
+    }
+    if routes.len() > MOST_ROUTES {
+        findings.say("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+        return None;
+    }
+    let mut rules: Vec<(usize, Rule)> = Vec::new();
+    for (nth, route) in routes.iter().enumerate() {
+        let Given(Some(route)) = route else { continue };
+        check_route(findings, nth, route, base, prefix);
+        check_roles(findings, nth, route, document.bindings.as_deref(), bindings);
+        rules.push((nth, route.rule()));
+    }
+    let whole_site = format!("{base}/**");
+    let takes_all = |route: &Route| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+    if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
+        findings.warn(
+            "routes",
+            format!("no rule is for {whole_site}, so every path that no rule names is refused, to everybody"),
+            format!("Write a last rule for {whole_site}, for the rest of the site"),
+        );
+    }
+    let app = |rules| App::new(AppId::ONLY, OrgId::ONLY, host, base, prefix, rules);
+    let whole = app(rules.iter().map(|(_, rule)| rule.clone()).collect()).ok();
+    if whole.is_some() {
+        return whole;
+    }
+    // Policy names the first pair that clashes; here each rule is told of the first one before it.
+    for (nth, (later, rule)) in rules.iter().enumerate() {
+        let clash = rules[..nth].iter().find_map(|(earlier, other)| {
+            let RuleError(_, _, how) = app(vec![other.clone(), rule.clone()]).err()?;
+            Some((earlier, other, how))
+        });
+        let Some((earlier, other, how)) = clash else { continue };
+        let line = findings.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
+        let written = shown(rule.pattern.text());
+        let (what, remedy) = match how {
+            Clash::Same => (
+                format!(
+                    "\"{written}\" takes the same paths and methods as routes[{earlier}] on line {line}, and \
+                     differs in what it allows"
+                ),
+                "Leave one out, or make one more exact",
+            ),
+            Clash::Folded => (
+                format!(
+                    "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
+                     tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
+                     allows",
+                    shown(other.pattern.text())
+                ),
+                "Let both allow the same, or leave one out",
+            ),
+        };
+        findings.say(&format!("routes[{later}].path"), what, remedy);
+    }
+    None
+}
+
+/// Refuses a rule that no request would ever reach.
+fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &Route, base: &str, prefix: &str) {
+    let text = route.path.text();
+    let path = format!("routes[{nth}].path");
+    let own = format!("{base}{prefix}");
+    if below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
+        let what = format!("below {own} are our own pages, and no rule is asked there");
+        findings.say(&path, what, "Leave the rule out");
+    } else if !reaches(text, base) {
+        let what = format!("\"{}\" is outside {base}, the path of public_url", shown(text));
+        findings.say(&path, what, format!("Write the whole path: {base}{}", shown(text)));
+    }
+}
+
+/// Refuses roles that nobody can have.
+fn check_roles(
+    findings: &mut Findings<'_, '_>,
+    nth: usize,
+    route: &Route,
+    file: Option<&str>,
+    bindings: Option<&Bindings>,
+) {
+    let (Allow::Roles(roles), Some(bindings)) = (&route.allow.0, bindings) else { return };
+    for (item, role) in roles.iter().enumerate() {
+        if bindings.known().contains(role) {
+            continue;
+        }
+        let line = findings.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
+        let (what, remedy) = match file {
+            Some(file) => (
+                format!("\"{}\" is not a role of {}", shown(role), shown(file)),
+                nearest::all(bindings.known().iter().map(|role| &**role)),
+            ),
+            None => (
+                format!("\"{}\" is a role, and there is no bindings file that gives roles", shown(role)),
+                "Write bindings: with the path of one".into(),
+            ),
+        };
+        findings.desk.say_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
+    }
+}
+
+/// Whether a path is `base` or below it.
+fn below(path: &str, base: &str) -> bool {
+    path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a pattern matches any path at or below `base`.
+fn reaches(pattern: &str, base: &str) -> bool {
+    let mut own = base.split('/').skip(1);
+    let mut parts = pattern.split('/').skip(1);
+    loop {
+        match (own.next(), parts.next()) {
+            (None, _) | (Some(_), Some("**")) => return true,
+            (Some(own), Some(part)) if part == "*" || part == own => {}
+            (Some(_), _) => return false,
+        }
+    }
+}
