@@ -312,8 +312,6 @@ pub(crate) enum DataPlaneError {
     Upstream(#[from] proxy::UpstreamError),
     #[error("the app's rules cannot be used")]
     Rules(#[from] proxy::RulesError),
-    #[error("trusted_proxies cannot be used")]
-    Network(#[from] proxy::NetworkError),
 }
 
 /// What the data plane goes by.
@@ -335,9 +333,8 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
             HeaderCase::Title => proxy::HeaderCase::Title,
         },
     })?;
-    let trusted = file.trusted_proxies.iter().map(|network| network.to_string().parse());
     let accept = proxy::Accept {
-        trusted: proxy::Networks::new(trusted.collect::<Result<_, _>>()?),
+        trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         strip: proxy::Strip::default(),
         head: file.limits.head.bytes(),
     };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_policy::Network;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -14,7 +15,7 @@ use crate::idps::Idps;
 use crate::limits::Limits;
 use crate::listen::Listen;
 use crate::log::Log;
-use crate::network::Network;
+use crate::network::NetworkText;
 use crate::node::Node;
 use crate::read::{Given, Read, section, text, words};
 use crate::routes::Route;
@@ -66,6 +67,7 @@ section! {
         #[schemars(with = "Period")]
         pub(crate) stop_grace: Duration = "30s",
         /// The proxies before us, whose word on a client's address is believed.
+        #[schemars(with = "Vec<NetworkText>")]
         pub(crate) trusted_proxies: Vec<Network> = "[]",
         /// The requests we make ourselves, to the identity provider.
         pub(crate) http_client: HttpClient = "{}",

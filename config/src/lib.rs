@@ -54,7 +54,7 @@ pub use lines::Lines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListener, Tls};
 pub use load::{Checked, Loaded, Opens, check, check_text, find_default_path, load, read};
 pub use log::{AccessLog, Log, LogClient, LogFormat, LogIdentity, LogLevel};
-pub use network::{AllowedHost, Network};
+pub use network::AllowedHost;
 pub use problem::{Problem, Problems};
 pub use schema::{bindings_schema, schema};
 pub use scim::{PatchAnswer, Scim, ScimGroups, Tokens};

@@ -273,6 +273,12 @@ fn values_of_the_wrong_kind() {
           \"x\" is not a network. Write an address, a slash and a length, such as 10.0.0.0/8, or one address.",
             ),
             (
+                "trusted_proxies: ['::ffff:0:0/96', 10.0.0.0/08]\n",
+                "10: trusted_proxies[0]: everybody would be believed, and could say to be anybody. Name the \
+          addresses of your proxies.\n10: trusted_proxies[1]: \"10.0.0.0/08\" is not a network. Write an address, a \
+          slash and a length, such as 10.0.0.0/8, or one address.",
+            ),
+            (
                 "listen:\n  proxy: 8080\n",
                 "11: listen.proxy.address: \"8080\" is not an address and a port. Write \
           127.0.0.1:8080, or 0.0.0.0:8080 for every network.",

@@ -11,6 +11,7 @@ mod folded;
 mod identity;
 mod ids;
 mod index;
+mod network;
 mod pattern;
 mod principal;
 mod readings;
@@ -24,6 +25,7 @@ pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
 };
+pub use network::{Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, NoName, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};

@@ -50,7 +50,7 @@ pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, cookies, session_cookie};
 pub use gate::{Gate, Parts, Verdict};
 pub use line::{Asked, Decision, Detail, Line, Over};
 pub use log_detail::{LogClient, LogDetail, LogIdentity};
-pub use networks::{Network, NetworkError, Networks};
+pub use networks::Networks;
 pub use open::Open;
 pub use origin::starts_a_page;
 pub use pages::{KeepWay, Pages, Reference, RefusalKind, Refused, Visitor};
