@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
-use portcullis_config::{
-    AccessLog, Domains, File, HeaderCase, HostTold, LinkTo, LogClient, LogFormat, LogIdentity, LogLevel,
-    Preset, Provisioning,
-};
+use portcullis_config::{Domains, File, LogLevel, Preset, Provisioning};
 use portcullis_keys::{Keyring, Purpose, Secret, sha256};
-use portcullis_policy::{AppId, DirectoryId, OrgId, Policy, Timestamp, UserFrom};
+use portcullis_policy::{
+    AppId, DirectoryId, HostSent, LinkTo, LogFormat, LogTarget, OrgId, Policy, Timestamp, UserFrom,
+};
 use portcullis_proxy as proxy;
-use portcullis_scim::{GroupPatch, Service};
+use portcullis_scim::Service;
 use portcullis_sso::{
-    Allowed, Assertion, ClaimNames, ClientAuth, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses,
+    Allowed, Assertion, ClaimNames, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses,
 };
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
@@ -33,7 +32,7 @@ pub(crate) struct Admission {
     /// The name of the IdP that this one replaces.
     replaces: Option<Arc<str>>,
     claim: String,
-    to: store::LinkTo,
+    to: LinkTo,
     domains: Vec<String>,
     trust_email: bool,
     pub(crate) user_from: UserFrom,
@@ -130,10 +129,7 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
             invited: matches!(file.provisioning, Provisioning::Invited),
             replaces: file.idp.replaces.as_deref().map(Arc::from),
             claim: file.idp.link.claim.clone(),
-            to: match file.idp.link.to {
-                LinkTo::ExternalId => store::LinkTo::ExternalId,
-                LinkTo::UserName => store::LinkTo::UserName,
-            },
+            to: file.idp.link.to,
             domains: domains(file).to_vec(),
             trust_email: file.idp.oidc.trust_email,
             user_from: file.identity.user,
@@ -155,10 +151,7 @@ fn oidc(file: &File) -> OidcSettings {
     let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
     OidcSettings {
         client_secret: Some(Secret::new(oidc.client_secret.expose())),
-        client_auth: match oidc.client_auth {
-            portcullis_config::ClientAuth::Basic => ClientAuth::Basic,
-            portcullis_config::ClientAuth::Post => ClientAuth::Post,
-        },
+        client_auth: oidc.client_auth,
         scopes: oidc.scopes.clone(),
         claims: ClaimNames {
             email: oidc.claims.email.clone(),
@@ -194,32 +187,16 @@ pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
         });
     let url = &scim.public_url;
     let base = format!("{}{}/scim/v2", url.origin(), url.path());
-    let group_patch = match scim.groups.patch_answer {
-        portcullis_config::PatchAnswer::NoContent => GroupPatch::Empty,
-        portcullis_config::PatchAnswer::Resource => GroupPatch::Whole,
-    };
     Some(Clients {
         tokens: tokens.collect(),
-        service: Service::new(&base, group_patch),
+        service: Service::new(&base, scim.groups.patch_answer),
         detail: log_detail(file),
     })
 }
 
 /// What logs say of people.
 fn log_detail(file: &File) -> proxy::LogDetail {
-    proxy::LogDetail {
-        identity: match file.log.identity {
-            LogIdentity::Id => proxy::LogIdentity::Id,
-            LogIdentity::Name => proxy::LogIdentity::Name,
-            LogIdentity::Email => proxy::LogIdentity::Email,
-            LogIdentity::None => proxy::LogIdentity::None,
-        },
-        client: match file.log.client {
-            LogClient::Full => proxy::LogClient::Full,
-            LogClient::Prefix => proxy::LogClient::Prefix,
-            LogClient::None => proxy::LogClient::None,
-        },
-    }
+    proxy::LogDetail { identity: file.log.identity, client: file.log.client }
 }
 
 /// Where an operator may move links to: the identity provider that is configured.
@@ -269,9 +246,9 @@ pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
     let path = file.upstream.health.as_ref()?.as_str().parse().ok()?;
     let dial = file.upstream.url.authority();
     let host = match &file.upstream.host {
-        HostTold::Public => authority(file),
-        HostTold::Upstream => dial.clone(),
-        HostTold::Name(name) => name.clone(),
+        HostSent::Public => authority(file),
+        HostSent::Upstream => dial.clone(),
+        HostSent::Named(name) => name.to_str().ok()?.to_owned(),
     };
     Some(AppHealth { dial: dial.parse().ok()?, host, path })
 }
@@ -323,15 +300,8 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, Da
         url: Url::parse(&format!("http://{}", file.upstream.url.authority()))?,
         connect_timeout: file.upstream.connect_timeout,
         first_byte_timeout: file.upstream.first_byte_timeout,
-        host: match &file.upstream.host {
-            HostTold::Public => proxy::HostSent::Public,
-            HostTold::Upstream => proxy::HostSent::Upstream,
-            HostTold::Name(name) => proxy::HostSent::Named(name.clone()),
-        },
-        header_case: match file.upstream.header_case {
-            HeaderCase::Lower => proxy::HeaderCase::Lower,
-            HeaderCase::Title => proxy::HeaderCase::Title,
-        },
+        host: file.upstream.host.clone(),
+        header_case: file.upstream.header_case,
     })?;
     let accept = proxy::Accept {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
@@ -368,17 +338,12 @@ pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
 }
 
 /// Where the access log goes, and how it looks.
-pub(crate) fn access_log(file: &File) -> (proxy::LogTarget, proxy::LogFormat) {
-    let target = match &file.log.access {
-        AccessLog::Stdout => proxy::LogTarget::Stdout,
-        AccessLog::Off => proxy::LogTarget::Off,
-        AccessLog::File(path) => proxy::LogTarget::File(path.clone()),
-    };
+pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
     let format = match format(file) {
-        Format::Json => proxy::LogFormat::Json,
-        Format::Text { .. } => proxy::LogFormat::Text,
+        Format::Json => LogFormat::Json,
+        Format::Text { .. } => LogFormat::Text,
     };
-    (target, format)
+    (file.log.access.clone(), format)
 }
 
 /// Everything that decides, compiled.

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portcullis_policy::fold;
+use portcullis_policy::{ClientAuth, LinkTo, fold};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
 use crate::desk::Desk;
 use crate::node::{Node, Value};
-use crate::read::{Read, missing_value, section, text, words};
+use crate::read::{Read, missing_value, section, text, words, words_of};
 use crate::secret::Secret;
 use crate::units::Period;
 use crate::web::Issuer;
@@ -57,6 +57,7 @@ section! {
         /// The claim of the ID token: `sub`, `oid`, `preferred_username`, `email` …
         pub claim: String,
         /// The attribute of the user it must equal.
+        #[schemars(with = "LinkToWord")]
         pub to: LinkTo,
     }
 }
@@ -71,6 +72,7 @@ section! {
         /// The client secret of our registration.
         pub client_secret: Secret,
         /// How the client secret is sent: in the `Authorization` header, or in the body.
+        #[schemars(with = "ClientAuthWord")]
         pub client_auth: ClientAuth = "basic",
         /// The scopes that are asked for; `openid` is always among them.
         pub scopes: Vec<String> = "[openid, profile, email]",
@@ -122,9 +124,9 @@ impl Preset {
     }
 }
 
-words! {
-    /// The attribute of a user a login is matched with.
-    pub enum LinkTo {
+words_of! {
+    /// The words of a [`LinkTo`]; an e-mail address is none of them.
+    pub(crate) struct LinkToWord for LinkTo {
         /// The immutable id the identity provider gave the user.
         ExternalId = "externalId",
         /// The user's name.
@@ -132,9 +134,9 @@ words! {
     }
 }
 
-words! {
-    /// How the client secret is sent (OIDC Core §9).
-    pub enum ClientAuth {
+words_of! {
+    /// The words of a [`ClientAuth`].
+    pub(crate) struct ClientAuthWord for ClientAuth {
         /// `client_secret_basic`.
         Basic = "basic",
         /// `client_secret_post`.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis_policy::LogTarget;
+
 use crate::at::At;
 use crate::cross;
 use crate::desk::Desk;
@@ -9,7 +11,6 @@ use crate::document::Document;
 use crate::environment::Environment;
 use crate::file::File;
 use crate::lines::Lines;
-use crate::log::AccessLog;
 use crate::node::Node;
 use crate::problem::{Problem, Problems, sort};
 use crate::read::Read;
@@ -75,8 +76,8 @@ impl File {
             state: self.state.clone(),
             database: self.database.clone(),
             access_log: match &self.log.access {
-                AccessLog::File(path) => Some(path.clone()),
-                AccessLog::Stdout | AccessLog::Off => None,
+                LogTarget::File(path) => Some(path.clone()),
+                LogTarget::Stdout | LogTarget::Off => None,
             },
             keys: self.keys.clone(),
         }

@@ -1,34 +1,38 @@
 //! `log`: what is written about what happens.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 
+use portcullis_policy::{LogClient, LogFormat, LogIdentity, LogTarget};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
 use crate::desk::Desk;
 use crate::node::Node;
-use crate::read::{Read, section, text, words};
+use crate::read::{Read, section, text, words, words_of};
 
 section! {
     /// What is written about what happens.
     pub struct Log {
         /// How lines look; where left out `json`, and `text` on a terminal.
+        #[schemars(with = "Option<LogFormatWord>")]
         pub format: Option<LogFormat>,
         /// From which level on lines are written.
         pub level: LogLevel = "info",
         /// How a person is named in what is written: logs, records of refusals, audit.
+        #[schemars(with = "LogIdentityWord")]
         pub identity: LogIdentity = "id",
         /// What is written of the client's address, there too.
+        #[schemars(with = "LogClientWord")]
         pub client: LogClient = "full",
         /// Where the access log goes: `stdout`, `off`, or a file.
-        pub access: AccessLog = "stdout",
+        #[schemars(with = "LogTargetText")]
+        pub access: LogTarget = "stdout",
     }
 }
 
-words! {
-    /// How lines look.
-    pub enum LogFormat {
+words_of! {
+    /// The words of a [`LogFormat`].
+    pub(crate) struct LogFormatWord for LogFormat {
         /// One JSON object a line.
         Json = "json",
         /// For people.
@@ -65,9 +69,9 @@ impl LogLevel {
     }
 }
 
-words! {
-    /// How a person is named in what is written.
-    pub enum LogIdentity {
+words_of! {
+    /// The words of a [`LogIdentity`].
+    pub(crate) struct LogIdentityWord for LogIdentity {
         /// Only the user's id.
         Id = "id",
         /// The name too.
@@ -79,9 +83,9 @@ words! {
     }
 }
 
-words! {
-    /// What is written of the client's address.
-    pub enum LogClient {
+words_of! {
+    /// The words of a [`LogClient`].
+    pub(crate) struct LogClientWord for LogClient {
         /// All of it.
         Full = "full",
         /// Its network: 24 bits of IPv4, 48 of IPv6.
@@ -91,18 +95,7 @@ words! {
     }
 }
 
-/// Where the access log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLog {
-    /// Standard output.
-    Stdout,
-    /// Nowhere.
-    Off,
-    /// This file.
-    File(PathBuf),
-}
-
-impl Read for AccessLog {
+impl Read for LogTarget {
     const WANTED: &'static str = "stdout, off or the path of a file";
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
@@ -115,9 +108,12 @@ impl Read for AccessLog {
     }
 }
 
-impl JsonSchema for AccessLog {
+/// The schema of a [`LogTarget`].
+pub(crate) struct LogTargetText;
+
+impl JsonSchema for LogTargetText {
     fn schema_name() -> Cow<'static, str> {
-        "AccessLog".into()
+        "LogTarget".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -320,6 +320,43 @@ macro_rules! words {
     };
 }
 
+/// The words of an enum that another part acts on: how it is read, and a type that stands for its schema. Words behind
+/// `refused` as in [`words`].
+macro_rules! words_of {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $schema:ident for $type:ident {
+            $( $(#[doc = $doc:literal])+ $variant:ident = $word:literal ),* $(,)?
+        }
+        $(refused { $($refused:literal => $why:literal),* $(,)? })?
+    ) => {
+        $(#[$meta])*
+        $vis struct $schema;
+
+        impl schemars::JsonSchema for $schema {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                crate::shape::words(&[$( ($word, concat!($($doc, "\n"),+)) ),*])
+            }
+        }
+
+        impl crate::read::Read for $type {
+            const WANTED: &'static str = crate::read::either!($($word),*);
+
+            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
+                match crate::read::text(node, at, desk, Self::WANTED)? {
+                    $( $word => Some(Self::$variant), )*
+                    $( $( $refused => desk.refuse_word(node, at, $refused, $why), )* )?
+                    other => crate::read::unknown_word(node, at, desk, other, &[$($word),*]),
+                }
+            }
+        }
+    };
+}
+
 /// `None`, or the default as it is written.
 macro_rules! default {
     () => {
@@ -346,7 +383,7 @@ macro_rules! either {
     ($first:literal $(, $rest:literal)+) => { concat!($first $(, " or ", $rest)+) };
 }
 
-pub(crate) use {default, either, section, wanted, words};
+pub(crate) use {default, either, section, wanted, words, words_of};
 
 /// The block a short form stands for.
 pub(crate) fn lengthen(node: Node, key: &str) -> Node {

@@ -11,7 +11,7 @@ use crate::at::{At, shown};
 use crate::desk::Desk;
 use crate::nearest;
 use crate::node::{Node, Value};
-use crate::read::{Read, section, text, words};
+use crate::read::{Read, section, text, words_of};
 
 section! {
     /// One rule: which paths, perhaps which methods, and whom it lets in.
@@ -24,13 +24,14 @@ section! {
         /// Whom it lets in: `public`, `signed-in`, or a list of roles of which any will do.
         pub(crate) allow: Whom,
         /// What happens to streams of a person whose identity headers change.
-        pub(crate) on_change: OnChangeWord = "cut",
+        #[schemars(with = "OnChangeWord")]
+        pub(crate) on_change: OnChange = "cut",
     }
 }
 
-words! {
-    /// What happens to streams of a person whose identity headers change.
-    pub(crate) enum OnChangeWord {
+words_of! {
+    /// The words of an [`OnChange`].
+    pub(crate) struct OnChangeWord for OnChange {
         /// They are cut; the client comes back and carries true headers.
         Cut = "cut",
         /// They run on with the headers they had.
@@ -45,10 +46,7 @@ impl Route {
             pattern: self.path.clone(),
             methods: self.methods.as_ref().map(|methods| methods.0.clone()).unwrap_or_default(),
             allow: self.allow.0.clone(),
-            on_change: match self.on_change {
-                OnChangeWord::Cut => OnChange::Cut,
-                OnChangeWord::Keep => OnChange::Keep,
-            },
+            on_change: self.on_change,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use portcullis_policy::GroupPatch;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -29,26 +30,18 @@ section! {
     /// How groups are answered.
     pub struct ScimGroups {
         /// What a PATCH of a group is answered with: 204, or 200 with the group for clients that insist.
-        pub patch_answer: PatchAnswer = "204",
+        #[schemars(with = "GroupPatchWord")]
+        pub patch_answer: GroupPatch = "204",
     }
 }
 
-/// What a PATCH of a group is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchAnswer {
-    /// 204 without a body.
-    NoContent,
-    /// 200 with the group.
-    Resource,
-}
-
-impl Read for PatchAnswer {
+impl Read for GroupPatch {
     const WANTED: &'static str = "204 or 200";
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
         match text(node, at, desk, Self::WANTED)? {
-            "204" => Some(Self::NoContent),
-            "200" => Some(Self::Resource),
+            "204" => Some(Self::Empty),
+            "200" => Some(Self::Whole),
             other => {
                 desk.say(node, at, format!("\"{}\" is no such answer", shown(other)), "Write 204 or 200")
             }
@@ -56,9 +49,12 @@ impl Read for PatchAnswer {
     }
 }
 
-impl JsonSchema for PatchAnswer {
+/// The schema of a [`GroupPatch`].
+pub(crate) struct GroupPatchWord;
+
+impl JsonSchema for GroupPatchWord {
     fn schema_name() -> Cow<'static, str> {
-        "PatchAnswer".into()
+        "GroupPatch".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

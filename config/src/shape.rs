@@ -1,8 +1,8 @@
 //! The shape of a block in the JSON Schema, where it differs from what the derive makes of its struct. It knows no key
 //! of the configuration: the blocks name it, and [`schema`](crate::schema()) asks the blocks.
 
-use schemars::Schema;
 use schemars::transform::Transform;
+use schemars::{Schema, json_schema};
 use serde_json::{Value as Json, json};
 
 use crate::node::{Node, Value};
@@ -41,6 +41,15 @@ impl Transform for ShortForm {
         }
         schema.insert("anyOf".into(), json!([short, long]));
     }
+}
+
+/// The schema of a set of words, each with what it means.
+pub(crate) fn words(words: &[(&str, &str)]) -> Schema {
+    let one = |(word, doc): &(&str, &str)| {
+        let lines: Vec<&str> = doc.lines().map(str::trim).collect();
+        json!({ "type": "string", "const": word, "description": lines.join("\n") })
+    };
+    json_schema!({ "oneOf": words.iter().map(one).collect::<Vec<_>>() })
 }
 
 fn without_null(property: &mut Json) {

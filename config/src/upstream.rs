@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::HeaderValue;
+use portcullis_policy::{HeaderCase, HostSent};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
 use crate::desk::Desk;
 use crate::node::Node;
-use crate::read::{Read, section, text, words};
+use crate::read::{Read, section, text, words_of};
 use crate::units::Period;
 use crate::web::UpstreamUrl;
 
@@ -27,16 +29,18 @@ section! {
         /// The application's own health check; its status is shown under `/app` of the health listener.
         pub health: Option<HealthPath>,
         /// The `Host` the application is told: `public` (that of `public_url`), `upstream` (that of `url`), or a name.
-        pub host: HostTold = "public",
+        #[schemars(with = "HostSentText")]
+        pub host: HostSent = "public",
         /// In which case the application is told the names of header fields.
+        #[schemars(with = "HeaderCaseWord")]
         pub header_case: HeaderCase = "lower",
     }
 }
 
-words! {
-    /// In which case the application is told the names of header fields: case means nothing in HTTP (RFC 9110 §5.1), but
-    /// some applications never heard of that.
-    pub enum HeaderCase {
+words_of! {
+    /// The words of a [`HeaderCase`]: case means nothing in HTTP (RFC 9110 §5.1), but some applications never heard of
+    /// that.
+    pub(crate) struct HeaderCaseWord for HeaderCase {
         /// `x-forwarded-user`.
         Lower = "lower",
         /// `X-Forwarded-User`.
@@ -78,18 +82,7 @@ impl JsonSchema for HealthPath {
     }
 }
 
-/// Which `Host` the application is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostTold {
-    /// That of `public_url`.
-    Public,
-    /// That of the upstream's address.
-    Upstream,
-    /// This one: a name, perhaps with a port.
-    Name(String),
-}
-
-impl Read for HostTold {
+impl Read for HostSent {
     const WANTED: &'static str = "public, upstream or a host name";
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
@@ -102,8 +95,9 @@ impl Read for HostTold {
         // A bare word is more likely a mistake than a name.
         let (name, _) = text.split_once(':').unwrap_or((text, ""));
         let plausible = name.contains('.') || crate::web::is_localhost(name);
-        match text.parse::<http::uri::Authority>() {
-            Ok(_) if plausible && !text.contains('@') => Some(Self::Name(text.to_ascii_lowercase())),
+        let is_one = plausible && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok();
+        match HeaderValue::try_from(text.to_ascii_lowercase()) {
+            Ok(name) if is_one => Some(Self::Named(name)),
             _ => desk.say(
                 node,
                 at,
@@ -114,9 +108,12 @@ impl Read for HostTold {
     }
 }
 
-impl JsonSchema for HostTold {
+/// The schema of a [`HostSent`].
+pub(crate) struct HostSentText;
+
+impl JsonSchema for HostSentText {
     fn schema_name() -> Cow<'static, str> {
-        "HostTold".into()
+        "HostSent".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

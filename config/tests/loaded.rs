@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::HeaderValue;
 use portcullis_config::{
-    AccessLog, Checked, Domains, Environment, File, HostTold, LinkTo, Loaded, LogClient, LogIdentity, Preset,
-    Provisioning, check, check_text, find_default_path, load, urls,
+    Checked, Domains, Environment, File, Loaded, Preset, Provisioning, check, check_text, find_default_path,
+    load, urls,
 };
-use portcullis_policy::{RulesVersion, UserFrom};
+use portcullis_policy::{HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const DAY: i64 = 24 * 3600;
@@ -95,7 +96,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(file.upstream.url.authority(), "127.0.0.1:3000");
     assert_eq!(file.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(file.upstream.first_byte_timeout, Duration::from_secs(300));
-    assert_eq!((&file.upstream.health, &file.upstream.host), (&None, &HostTold::Public));
+    assert_eq!((&file.upstream.health, &file.upstream.host), (&None, &HostSent::Public));
     assert_eq!((file.app.host.as_str(), file.app.base.as_str()), ("wiki.example.com", ""));
     assert_eq!((file.app.prefix.as_str(), file.prefix.as_str()), ("/.portcullis", "/.portcullis"));
     assert!(file.bindings.is_empty());
@@ -117,7 +118,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(file.state, Path::new("/home/nora/.local/state/portcullis"));
     assert_eq!(file.database, file.state.join("portcullis.db"));
     assert_eq!((file.log.identity, file.log.client), (LogIdentity::Id, LogClient::Full));
-    assert_eq!((file.log.format, &file.log.access), (None, &AccessLog::Stdout));
+    assert_eq!((file.log.format, &file.log.access), (None, &LogTarget::Stdout));
     assert_eq!((file.limits.head.bytes(), file.limits.send_buffer.bytes()), (65536, 65536));
     assert_eq!((file.limits.head_time, file.limits.idle), (Duration::from_secs(10), Duration::from_secs(75)));
     assert_eq!(file.stop_grace, Duration::from_secs(30));
@@ -392,9 +393,9 @@ routes:
     let loaded = portcullis_config::read(&path, text.as_bytes(), &environment);
     let file: File = loaded.unwrap_or_else(|problems| panic!("{problems}")).file;
     assert_eq!(file.upstream.url.authority(), "[::1]:3000");
-    assert_eq!(file.upstream.host, HostTold::Name("app.internal:8080".into()));
+    assert_eq!(file.upstream.host, HostSent::Named(HeaderValue::from_static("app.internal:8080")));
     assert_eq!(file.upstream.health.as_ref().unwrap().as_str(), "/healthz?deep=1");
-    assert_eq!(file.log.access, AccessLog::File(folder.path().join("access.log")));
+    assert_eq!(file.log.access, LogTarget::File(folder.path().join("access.log")));
     assert_eq!(file.database, folder.path().join("data/wiki.db"));
     assert_eq!(file.state, folder.path().join("state"));
     assert_eq!(file.keys.as_ref().unwrap().expose(), &[0xab; 32]);

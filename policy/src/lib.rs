@@ -1,7 +1,7 @@
 //! Who may come in and who may do what, as pure functions: no I/O, no clock, no async.
 //!
-//! The crate also owns the ids, the facts about a person and the [`Change`]s to access that every other crate
-//! speaks of. The rule it protects: leave to forward a request is a [`Pass`], and only [`Policy::decide`] makes one.
+//! The crate also owns the ids, the facts about a person, the [`Change`]s to access and the vocabulary of the
+//! configuration that every other crate speaks of. The rule it protects: leave to forward a request is a [`Pass`], and only [`Policy::decide`] makes one.
 #![forbid(unsafe_code)]
 
 mod change;
@@ -18,6 +18,7 @@ mod readings;
 mod roles;
 mod routes;
 mod shown;
+mod vocabulary;
 
 pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
@@ -31,3 +32,6 @@ pub use principal::{Facts, NoName, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};
 pub use routes::{Allow, App, Asked, Clash, OnChange, Policy, Route, Rule, RuleError};
 pub use shown::{MOST, escaped, is_seen, shown};
+pub use vocabulary::{
+    ClientAuth, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity, LogTarget,
+};

@@ -17,32 +17,14 @@ use std::time::{Duration, Instant};
 use portcullis_policy::{Timestamp, shown};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
+use portcullis_policy::{LogFormat, LogTarget};
+
 use crate::line::{Asked, Line};
 
 /// How many lines may wait.
 const QUEUE: usize = 8192;
 /// After a batch the writer rests, so that a busy log costs a few hundred wake-ups a second and not one a request.
 const REST: Duration = Duration::from_millis(5);
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTarget {
-    /// To standard output.
-    Stdout,
-    /// To the end of a file.
-    File(PathBuf),
-    /// Nowhere.
-    Off,
-}
-
-/// How lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// `name=value` words.
-    Text,
-}
 
 /// Why there is no access log.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use portcullis_policy::Facts;
+use portcullis_policy::{Facts, LogClient, LogIdentity};
 
 /// What is written about people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,32 +15,6 @@ pub struct LogDetail {
     pub identity: LogIdentity,
     /// `log.client`.
     pub client: LogClient,
-}
-
-/// How a person is named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogIdentity {
-    /// By the id of the SCIM User, or the account's number.
-    #[default]
-    Id,
-    /// By the name the application is given.
-    Name,
-    /// By e-mail address.
-    Email,
-    /// Not at all.
-    None,
-}
-
-/// How much of a client's address is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogClient {
-    /// All of it.
-    #[default]
-    Full,
-    /// The network: 24 bits of IPv4, 48 of IPv6.
-    Prefix,
-    /// None of it.
-    None,
 }
 
 impl LogDetail {

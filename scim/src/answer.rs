@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use portcullis_policy::GroupPatch;
 use serde_json::{Map, Value, json};
 
 use crate::error::ScimError;
@@ -27,16 +28,6 @@ const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 pub struct Service {
     base: String,
     group_patch: GroupPatch,
-}
-
-/// What a group's PATCH answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GroupPatch {
-    /// 204 without a body.
-    #[default]
-    Empty,
-    /// 200 with the group, for clients that insist.
-    Whole,
 }
 
 impl Service {

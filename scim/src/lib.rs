@@ -19,12 +19,13 @@ mod request;
 mod resource;
 pub mod schema;
 
-pub use answer::{GroupPatch, Service, Wanted, answer};
+pub use answer::{Service, Wanted, answer};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
 pub use filter::{Filter, Lookup, Row};
 pub use json::{MAX_BODY, MAX_LEVELS};
 pub use patch::{MAX_OPERATIONS, Patch};
+pub use portcullis_policy::GroupPatch;
 pub use projection::Projection;
 pub use read::read;
 pub use request::{Act, MAX_COUNT, Outcome, Page, Precondition, Query, Request, Search, Selection, Write};

@@ -48,12 +48,11 @@ pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, Holder, NotLocked};
 pub use log::{Audit, Event, Origin};
 pub use named::Named;
+pub use portcullis_policy::LinkTo;
 pub use refusal::Refused;
 pub use relink::{RelinkTo, Relinkable, Relinked};
 pub use session::SealedIdToken;
-pub use sign_in::{
-    Claims, Hint, Link, LinkTo, NewSession, Provisioning, Refusal, SignIn, SignInError, SignedIn,
-};
+pub use sign_in::{Claims, Hint, Link, NewSession, Provisioning, Refusal, SignIn, SignInError, SignedIn};
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;

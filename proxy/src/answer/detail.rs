@@ -9,14 +9,13 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
-use portcullis_policy::{Allow, Asked, DenyReason, Policy, Principal, Rule};
+use portcullis_policy::{Allow, Asked, DenyReason, LogIdentity, Policy, Principal, Rule};
 use portcullis_session::Ended;
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use crate::cookies;
 use crate::line::{Detail, Line};
-use crate::log_detail::LogIdentity;
 use crate::rules::{Place, Rules};
 use crate::upstream::{Fault, Upstream};
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use portcullis_policy::{HeaderCase, HostSent};
 use url::{Host, Url};
 
 /// How old a look-up may be.
@@ -28,27 +29,6 @@ pub struct UpstreamSettings {
     pub host: HostSent,
     /// In which case names of fields are written.
     pub header_case: HeaderCase,
-}
-
-/// In which case an application is told the names of header fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HeaderCase {
-    /// `x-forwarded-user`.
-    #[default]
-    Lower,
-    /// `X-Forwarded-User`.
-    Title,
-}
-
-/// The host name an application is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostSent {
-    /// The public one.
-    Public,
-    /// Its own.
-    Upstream,
-    /// This one.
-    Named(String),
 }
 
 /// Why an upstream cannot be used.
@@ -134,19 +114,19 @@ impl Upstream {
             url.host_str().map(|host| url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
         let host = match &settings.host {
             HostSent::Public => None,
-            HostSent::Upstream => Some(own.ok_or_else(no_host)?),
-            HostSent::Named(name) if name.is_empty() => return Err(UpstreamError::Host(name.clone())),
+            HostSent::Upstream => {
+                let own = own.ok_or_else(no_host)?;
+                Some(HeaderValue::from_str(&own).map_err(|_| no_host())?)
+            }
             HostSent::Named(name) => Some(name.clone()),
         };
-        let host =
-            host.map(|host| HeaderValue::from_str(&host).map_err(|_| UpstreamError::Host(host.clone())));
         Ok(Self {
             url: url.clone(),
             target,
             connect_timeout: settings.connect_timeout,
             first_byte_timeout: settings.first_byte_timeout,
             header_case: settings.header_case,
-            host: host.transpose()?,
+            host,
         })
     }
 
@@ -270,7 +250,5 @@ mod tests {
         assert!(matches!(refused("http://a.test/app"), Some(UpstreamError::More(_))));
         assert!(matches!(refused("http://user@a.test"), Some(UpstreamError::More(_))));
         assert!(matches!(refused("http://a.test/?x"), Some(UpstreamError::More(_))));
-        let empty = UpstreamSettings { host: HostSent::Named(String::new()), ..settings("http://a.test") };
-        assert!(matches!(Upstream::new(&empty), Err(UpstreamError::Host(_))));
     }
 }

@@ -14,9 +14,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use portcullis_policy::HeaderCase;
 use tokio::net::TcpStream;
 
-use super::HeaderCase;
 use super::fault::Fault;
 use super::filter::Filter;
 use super::heard::Heard;

@@ -7,7 +7,8 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::HeaderCase;
+use portcullis_policy::HeaderCase;
+
 use super::app_connection::AppConnection;
 
 thread_local! {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use http::HeaderValue;
 use portcullis_policy::Allow;
 use portcullis_proxy::{HeaderCase, HostSent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -174,7 +175,7 @@ async fn an_application_cannot_set_our_cookies_or_share_answers() {
 async fn the_host_sent_is_the_configured_one() {
     for (host, expected) in [
         (HostSent::Public, HOST.to_owned()),
-        (HostSent::Named("app.internal".into()), "app.internal".into()),
+        (HostSent::Named(HeaderValue::from_static("app.internal")), "app.internal".into()),
         (HostSent::Upstream, "127.0.0.1".into()),
     ] {
         let rig = Rig::with(Wish { host: host.clone(), ..Wish::default() }).await;

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use portcullis_keys::Secret;
+use portcullis_policy::ClientAuth;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::settings::{ClientAuth, OidcSettings};
+use super::settings::OidcSettings;
 use crate::{Class, Refusal};
 
 /// What a code was redeemed for.

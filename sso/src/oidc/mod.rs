@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 pub use answer::Answer;
 pub use claims::Link;
 pub use pending::{Ask, FLOW_MS, Pending};
-pub use settings::{ClaimNames, ClientAuth, OidcSettings, Subject, Uses};
+pub use settings::{ClaimNames, OidcSettings, Subject, Uses};
 
 use self::algorithm::Algorithm;
 use self::claims::{Claims, Lack};

@@ -1,6 +1,7 @@
 //! What one OpenID provider needs to know to be used: the program makes it from the configuration.
 
 use portcullis_keys::Secret;
+use portcullis_policy::ClientAuth;
 
 use crate::Allowed;
 
@@ -76,15 +77,6 @@ pub enum Uses {
         /// Whether the groups must be known.
         groups: bool,
     },
-}
-
-/// How the client proves itself at the token endpoint (OIDC Core §9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// `client_secret_basic`: the header `Authorization`.
-    Basic,
-    /// `client_secret_post`: fields of the form.
-    Post,
 }
 
 /// Names of claims. One that starts with `/` is a JSON Pointer (RFC 6901): `/realm_access/roles`.

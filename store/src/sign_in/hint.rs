@@ -1,9 +1,8 @@
 //! What is wrong when nobody matches: most often the IdP maps another attribute than the claim it sends.
 
-use portcullis_policy::fold;
+use portcullis_policy::{LinkTo, fold};
 use portcullis_scim::Resource;
 
-use super::LinkTo;
 use super::refusal::Hint;
 
 /// What a value looks like, beside the person who has it.

@@ -1,12 +1,12 @@
 //! Matching a subject nobody knows yet to exactly one user, by exactly one attribute. Once linked it is never asked
 //! again.
 
-use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
+use portcullis_policy::{AccountId, DirectoryId, LinkTo, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
 
 use super::hint::hint;
 use super::refusal::Refusal;
-use super::{Claims, Link, LinkTo, SignIn, Verdict, is_listed, refuse};
+use super::{Claims, Link, SignIn, Verdict, is_listed, refuse};
 use crate::StoreError;
 use crate::account::{self, Account};
 use crate::engine::Tx;

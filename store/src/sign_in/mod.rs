@@ -12,7 +12,8 @@ mod refusal;
 use std::sync::Arc;
 
 use portcullis_policy::{
-    AccountId, AppId, Change, DirectoryId, Facts, Generation, OrgId, SessionHash, Timestamp, UserFrom, fold,
+    AccountId, AppId, Change, DirectoryId, Facts, Generation, LinkTo, OrgId, SessionHash, Timestamp,
+    UserFrom, fold,
 };
 use portcullis_session::Committed;
 use serde_json::json;
@@ -102,28 +103,6 @@ pub struct Link {
     pub is_unverified_address: bool,
     /// The attribute of the User it must equal.
     pub to: LinkTo,
-}
-
-/// What a claim may be compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkTo {
-    /// `externalId`, byte for byte.
-    ExternalId,
-    /// `userName`, folded by [`fold::same`].
-    UserName,
-    /// The value of any e-mail address of the User, folded by [`fold::same`].
-    Email,
-}
-
-impl LinkTo {
-    /// The word of the configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::ExternalId => "externalId",
-            Self::UserName => "userName",
-            Self::Email => "emails",
-        }
-    }
 }
 
 /// What an IdP said about somebody, verified.
