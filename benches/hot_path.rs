@@ -13,8 +13,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    AccountId, App, AppId, Bindings, Facts, Generation, GroupBinding, IdentityHeaders, OrgId, Policy,
-    RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+    AccountId, App, AppId, Bindings, Facts, Generation, GroupBinding, HostPort, IdentityHeaders, OrgId,
+    Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
     Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Peer,
@@ -22,7 +22,6 @@ use portcullis_proxy::{
 };
 use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
 use prometheus_client::registry::Registry;
-use url::Url;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -74,7 +73,7 @@ fn stored(hash: SessionHash, now: Timestamp) -> Stored {
 
 fn world() -> World {
     let now = Timestamp::now();
-    let url = Url::parse("https://wiki.example.com/").unwrap();
+    let url = PublicUrl::new(true, HostPort::new("wiki.example.com", None).unwrap(), "").unwrap();
     let keys = Arc::new(Keyring::from_master(&[7; 32]));
     let (id, hash) = keys.new_session(&mut Random::seeded(1));
     let cookie = format!(
@@ -87,17 +86,17 @@ fn world() -> World {
     let cold = sessions.account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
     drop(sessions.read(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
 
-    let upstream = Upstream::new(&UpstreamSettings {
-        url: Url::parse("http://127.0.0.1:3000").unwrap(),
+    let upstream = UpstreamSettings {
+        at: HostPort::new("127.0.0.1", Some(3000)).unwrap(),
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(300),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
-    });
-    let site = Site::new(AppId::ONLY, "default", "default", &url, upstream.unwrap()).unwrap();
+    };
+    let site = |app: &App| Site::new(app, "default", "default", &url, Upstream::new(&upstream));
     let gate = Gate::new(
         Parts {
-            rules: Rules::new(policy, Accept::default(), vec![site], LogDetail::default()).unwrap(),
+            rules: Rules::new(policy, Accept::default(), LogDetail::default(), site),
             sessions: sessions.clone(),
             keys,
             load: Arc::new(|_, _, _| panic!("a warm request reads nothing")),

@@ -15,10 +15,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::BoxFuture;
-use http::Request;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
+use portcullis_policy::HostPort;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,9 +51,9 @@ pub(crate) struct Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AppHealth {
     /// Host and port to dial.
-    pub(crate) dial: Authority,
+    pub(crate) dial: HostPort,
     /// The `Host` the app is told.
-    pub(crate) host: String,
+    pub(crate) host: HeaderValue,
     /// `upstream.health`.
     pub(crate) path: PathAndQuery,
 }
@@ -131,17 +132,17 @@ async fn app(State(health): State<Arc<Health>>) -> Response {
 #[derive(Debug, thiserror::Error)]
 enum AppError {
     #[error("{dial} could not be reached")]
-    Connect { dial: Authority, source: std::io::Error },
+    Connect { dial: HostPort, source: std::io::Error },
     #[error("{dial} did not answer in HTTP/1.1")]
-    Http { dial: Authority, source: hyper::Error },
+    Http { dial: HostPort, source: hyper::Error },
     #[error("the health check of {dial} is no request")]
-    Request { dial: Authority, source: http::Error },
+    Request { dial: HostPort, source: http::Error },
 }
 
 /// Asks once and gives the status. No redirect is followed, no body read.
 async fn ask(app: &AppHealth) -> Result<StatusCode, AppError> {
     let dial = || app.dial.clone();
-    let port = app.dial.port_u16().unwrap_or(80);
+    let port = app.dial.port().unwrap_or(80);
     let host = app.dial.host().trim_matches(['[', ']']);
     let socket = TcpStream::connect((host, port))
         .await
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(asked(&health, "/app").await.0, StatusCode::NOT_FOUND);
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dial: Authority = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let dial = HostPort::new("127.0.0.1", Some(listener.local_addr().unwrap().port())).unwrap();
         let wiki = Router::new().route(
             "/healthz",
             get(|headers: HeaderMap| async move {
@@ -254,9 +255,9 @@ mod tests {
             }),
         );
         let serving = tokio::spawn(async move { axum::serve(listener, wiki).await });
-        let app = |dial: &Authority| AppHealth {
+        let app = |dial: &HostPort| AppHealth {
             dial: dial.clone(),
-            host: "wiki.example.com".into(),
+            host: HeaderValue::from_static("wiki.example.com"),
             path: PathAndQuery::from_static("/healthz"),
         };
         health.app.store(Some(Arc::new(app(&dial))));

@@ -146,7 +146,7 @@ impl Reload {
         let parts = match self.parts(&file, policy.clone()) {
             Ok(parts) => parts,
             Err(error) => {
-                tracing::error!(error = %chain(&*error), "the configuration could not be put in force: nothing was changed");
+                tracing::error!(error = %chain(&error), "the configuration could not be put in force: nothing was changed");
                 return false;
             }
         };
@@ -154,11 +154,11 @@ impl Reload {
     }
 
     /// Everything that can fail, before anything is replaced.
-    fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, Box<dyn std::error::Error>> {
+    fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
         Ok(Parts {
-            rules: settings::rules(file, policy)?,
+            rules: settings::rules(file, policy),
             client: fetch::client(settings::reach(file), file.http_client.ca_file.clone())?,
-            site: settings::site(file, self.fetch.fetch())?,
+            site: settings::site(file, self.fetch.fetch()),
         })
     }
 

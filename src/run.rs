@@ -67,8 +67,6 @@ pub(crate) enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Fetch(#[from] fetch::ClientError),
-    #[error(transparent)]
-    Settings(#[from] settings::DataPlaneError),
     #[error("log.access cannot be written")]
     AccessLog(#[from] proxy::LogError),
     #[error("listen.proxy: the data plane cannot start")]
@@ -95,9 +93,7 @@ impl StartError {
             #[cfg(feature = "demo")]
             Self::Config(_) => Exit::Config,
             Self::Lock(LockError::Held { .. }) => Exit::Failed,
-            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) | Self::Settings(_) => {
-                Exit::Config
-            }
+            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
                 | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
@@ -174,7 +170,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
         revocation: revocation.clone(),
         metrics: metrics.clone(),
         refusals: refusals.clone(),
-        site: ArcSwap::from_pointee(settings::site(file, fetch.fetch())?),
+        site: ArcSwap::from_pointee(settings::site(file, fetch.fetch())),
         admitting: tokio::sync::RwLock::default(),
         under_way: crate::own::UnderWay::default(),
         new_site: Notify::new(),
@@ -200,7 +196,7 @@ pub(crate) async fn start_with(path: &Path, file: &File, log: Option<Log>) -> Re
     }
     let gate = Gate::new(
         proxy::Parts {
-            rules: settings::rules(file, policy)?,
+            rules: settings::rules(file, policy),
             sessions: sessions.clone(),
             keys,
             load: load::load(core.clone(), sessions.clone(), store.clone()),
@@ -426,7 +422,7 @@ fn tell(file: &File) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),
-        upstream = file.upstream.url.authority(),
+        upstream = %file.upstream.url.host_port(),
         proxy = %file.listen.proxy.address,
         scim = scim.then(|| file.listen.scim.address.to_string()),
         health = %file.listen.health.address,

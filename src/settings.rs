@@ -1,5 +1,5 @@
 //! From what the file says to what the parts use. Two types and the functions between them, nothing else: no check is
-//! made here (the crate `config` made them) and nothing is read.
+//! made here (the crate `config` made them), nothing is read or parsed, and nothing can fail.
 
 use std::sync::Arc;
 
@@ -15,7 +15,6 @@ use portcullis_sso::{
 };
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
-use url::Url;
 
 use crate::desk::{Clients, Token};
 use crate::fetch::Reach;
@@ -108,19 +107,16 @@ impl Admission {
     }
 }
 
-/// The app as its own pages need it.
-///
-/// # Errors
-/// [`DataPlaneError`]: a fault of ours, for the configuration was checked.
-pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
+/// Joins the app as its own pages need it.
+pub(crate) fn site(file: &File, fetch: Fetch) -> Site {
     let path = file.public_url.path();
     let oidc = oidc(file);
-    Ok(Site {
+    Site {
         host: file.public_url.host().to_owned(),
         origin: file.public_url.origin().to_owned(),
         home: format!("{path}/"),
         ours: format!("{path}{}", file.prefix),
-        cookie: proxy::session_cookie(&public_url(file)?),
+        cookie: proxy::session_cookie(&file.public_url),
         flow_bytes: file.limits.head.bytes() / 4,
         idp: Arc::new(Idp::new(oidc.clone(), fetch)),
         oidc,
@@ -135,7 +131,7 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> Result<Site, DataPlaneError> {
             user_from: file.identity.user,
             absolute_ms: ms(file.session.absolute),
         },
-    })
+    }
 }
 
 fn domains(file: &File) -> &[String] {
@@ -228,9 +224,8 @@ pub(crate) fn ms(duration: std::time::Duration) -> i64 {
 
 /// Where requests of our own may go.
 pub(crate) fn reach(file: &File) -> Reach {
-    let issuer = Url::parse(file.idp.oidc.issuer.as_str()).ok();
     Reach {
-        issuers: issuer.and_then(|url| url.host_str().map(str::to_owned)).into_iter().collect(),
+        issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
         allow: allowed(file),
         loopback: file.public_url.is_loopback(),
     }
@@ -241,21 +236,16 @@ fn allowed(file: &File) -> Vec<Allowed> {
     allow.map(|allowed| Allowed { host: allowed.host.clone(), port: allowed.port }).collect()
 }
 
-/// Where the app says how it is.
+/// Where the app says how it is, where the file names a health check.
 pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
-    let path = file.upstream.health.as_ref()?.as_str().parse().ok()?;
-    let dial = file.upstream.url.authority();
+    let path = file.upstream.health.as_ref()?.path().clone();
+    let dial = file.upstream.url.host_port().clone();
     let host = match &file.upstream.host {
-        HostSent::Public => authority(file),
-        HostSent::Upstream => dial.clone(),
-        HostSent::Named(name) => name.to_str().ok()?.to_owned(),
+        HostSent::Public => file.public_url.authority().clone(),
+        HostSent::Upstream => dial.field().clone(),
+        HostSent::Named(name) => name.clone(),
     };
-    Some(AppHealth { dial: dial.parse().ok()?, host, path })
-}
-
-fn authority(file: &File) -> String {
-    let url = &file.public_url;
-    url.port().map_or_else(|| url.host().to_owned(), |port| format!("{}:{port}", url.host()))
+    Some(AppHealth { dial, host, path })
 }
 
 /// The log's level.
@@ -278,43 +268,23 @@ pub(crate) fn format(file: &File) -> Format {
     }
 }
 
-/// Why the data plane cannot use a configuration that was found valid: the two readings of it differ.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DataPlaneError {
-    #[error("public_url cannot be used")]
-    PublicUrl(#[from] url::ParseError),
-    #[error("public_url cannot be used")]
-    Site(#[from] proxy::SiteError),
-    #[error("upstream.url cannot be used")]
-    Upstream(#[from] proxy::UpstreamError),
-    #[error("the app's rules cannot be used")]
-    Rules(#[from] proxy::RulesError),
-}
-
-/// What the data plane goes by.
-///
-/// # Errors
-/// [`DataPlaneError`]: a fault of ours, for the configuration was checked.
-pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> Result<proxy::Rules, DataPlaneError> {
-    let upstream = proxy::Upstream::new(&proxy::UpstreamSettings {
-        url: Url::parse(&format!("http://{}", file.upstream.url.authority()))?,
+/// Joins everything that the data plane goes by.
+pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> proxy::Rules {
+    let upstream = proxy::UpstreamSettings {
+        at: file.upstream.url.host_port().clone(),
         connect_timeout: file.upstream.connect_timeout,
         first_byte_timeout: file.upstream.first_byte_timeout,
         host: file.upstream.host.clone(),
         header_case: file.upstream.header_case,
-    })?;
+    };
     let accept = proxy::Accept {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         strip: proxy::Strip::default(),
         head: file.limits.head.bytes(),
     };
-    let log = log_detail(file);
-    let site = proxy::Site::new(AppId::ONLY, "default", "default", &public_url(file)?, upstream)?;
-    Ok(proxy::Rules::new(policy, accept, vec![site], log)?)
-}
-
-fn public_url(file: &File) -> Result<Url, url::ParseError> {
-    Url::parse(&format!("{}{}/", file.public_url.origin(), file.public_url.path()))
+    proxy::Rules::new(policy, accept, log_detail(file), |app| {
+        proxy::Site::new(app, "default", "default", &file.public_url, proxy::Upstream::new(&upstream))
+    })
 }
 
 /// Bounds on what a client may take.

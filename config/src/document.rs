@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_policy::Network;
+use portcullis_policy::{Network, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -25,13 +25,13 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::units::Period;
 use crate::upstream::Upstream;
-use crate::web::PublicUrl;
+use crate::web::PublicUrlText;
 
 section! {
     /// The configuration of Portcullis: one app, one identity provider, one directory.
     pub(crate) struct Document {
         /// Where people reach the application: https, or plain http on this machine.
-        #[schemars(with = "PublicUrl")]
+        #[schemars(with = "PublicUrlText")]
         pub(crate) public_url: Given<PublicUrl>,
         /// Where the application is. A plain address is short for a block with `url`.
         #[schemars(with = "Upstream")]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, RulesVersion};
+use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicUrl, RulesVersion};
 
-use crate::{Expiry, HttpClient, Idp, Limits, Listen, Log, MasterKey, PublicUrl, Scim, Session, Upstream};
+use crate::{Expiry, HttpClient, Idp, Limits, Listen, Log, MasterKey, Scim, Session, Upstream};
 
 /// A valid configuration. Only [`load`](crate::load) makes one.
 #[derive(Clone, Debug)]

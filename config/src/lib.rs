@@ -63,4 +63,4 @@ pub use session::{SameSite, Session};
 pub use units::Size;
 pub use upstream::{HealthPath, Upstream};
 pub use urls::urls;
-pub use web::{Issuer, PublicUrl, UpstreamUrl};
+pub use web::{Issuer, UpstreamUrl};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use portcullis_policy::GroupPatch;
+use portcullis_policy::{GroupPatch, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -10,12 +10,13 @@ use crate::desk::Desk;
 use crate::node::{Node, Value};
 use crate::read::{Read, section, text};
 use crate::secret::Secret;
-use crate::web::PublicUrl;
+use crate::web::PublicUrlText;
 
 section! {
     /// The directory and the SCIM client that feeds it.
     pub struct Scim {
         /// Where the SCIM client reaches us; its base URL is this and `/scim/v2`.
+        #[schemars(with = "PublicUrlText")]
         pub public_url: PublicUrl,
         /// The bearer token of the SCIM client; a list of two while it is being changed.
         pub token: Tokens,

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
-use portcullis_policy::{HeaderCase, HostSent};
+use http::uri::PathAndQuery;
+use portcullis_policy::{HeaderCase, HostSent, is_localhost};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -51,11 +52,11 @@ words_of! {
 
 /// The path of the application's own health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthPath(String);
+pub struct HealthPath(PathAndQuery);
 
 impl HealthPath {
     /// The path, perhaps with a query.
-    pub fn as_str(&self) -> &str {
+    pub fn path(&self) -> &PathAndQuery {
         &self.0
     }
 }
@@ -65,10 +66,13 @@ impl Read for HealthPath {
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
         let text = text(node, at, desk, Self::WANTED)?;
-        if text.starts_with('/') && !text.contains('#') && text.parse::<http::uri::PathAndQuery>().is_ok() {
-            return Some(Self(text.into()));
+        match text.parse() {
+            Ok(path) if text.starts_with('/') && !text.contains('#') => Some(Self(path)),
+            _ => {
+                let what = format!("\"{}\" is not a path", shown(text));
+                desk.say(node, at, what, format!("Write {}", Self::WANTED))
+            }
         }
-        desk.say(node, at, format!("\"{}\" is not a path", shown(text)), format!("Write {}", Self::WANTED))
     }
 }
 
@@ -94,7 +98,7 @@ impl Read for HostSent {
         }
         // A bare word is more likely a mistake than a name.
         let (name, _) = text.split_once(':').unwrap_or((text, ""));
-        let plausible = name.contains('.') || crate::web::is_localhost(name);
+        let plausible = name.contains('.') || is_localhost(name);
         let is_one = plausible && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok();
         match HeaderValue::try_from(text.to_ascii_lowercase()) {
             Ok(name) if is_one => Some(Self::Named(name)),

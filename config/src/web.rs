@@ -4,73 +4,25 @@
 
 use std::borrow::Cow;
 
-use portcullis_policy::Pattern;
+use portcullis_policy::{HostPort, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use url::{Host, Url};
+use url::Url;
 
 use crate::at::{At, shown};
 use crate::desk::Desk;
 use crate::node::Node;
 use crate::read::{Read, text};
 
-/// An address people or programs reach us at: `https://wiki.example.com`, perhaps with a path.
-///
-/// Plain http is for `localhost`, `*.localhost` and loopback addresses only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl {
-    origin: String,
-    https: bool,
-    loopback: bool,
-    host: String,
-    port: Option<u16>,
-    path: String,
-}
-
-impl PublicUrl {
-    /// Scheme, host and a port that is not the scheme's own; no final slash.
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// Whether the scheme is https.
-    pub fn is_https(&self) -> bool {
-        self.https
-    }
-
-    /// Whether the host is `localhost`, `*.localhost` or a loopback address.
-    pub fn is_loopback(&self) -> bool {
-        self.loopback
-    }
-
-    /// The host in lower case and A-form, without a port; an IPv6 address in brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port, where it is not the scheme's own.
-    pub fn port(&self) -> Option<u16> {
-        self.port
-    }
-
-    /// The path without its final slash; empty for the root.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-}
-
-impl std::fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.origin, self.path)
-    }
-}
+const NO_HOST: &str = "not an address: the host or the port cannot be read";
 
 impl Read for PublicUrl {
     const WANTED: &'static str = "an address such as https://wiki.example.com";
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
         let url = whole(node, at, desk, Self::WANTED)?;
-        let (https, loopback) = (url.scheme() == "https", is_loopback(&url));
-        if !https && !loopback {
+        let https = url.scheme() == "https";
+        let host = host_port(&url, node, at, desk)?;
+        if !https && !host.is_loopback() {
             return desk.say(
                 node,
                 at,
@@ -78,23 +30,22 @@ impl Read for PublicUrl {
                 "Write https:// and end TLS here (listen.proxy.tls) or before",
             );
         }
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let path = url.path().trim_end_matches('/').to_owned();
-        if path.contains('*') || Pattern::parse(&format!("{path}/**")).is_err() {
-            return desk.say(
+        match Self::new(https, host, url.path().trim_end_matches('/')) {
+            Ok(public) => Some(public),
+            Err(_) => desk.say(
                 node,
                 at,
                 "the path has an empty or dot segment, a star, or a character that is encoded",
                 "Write a path of plain segments, or none",
-            );
+            ),
         }
-        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        let origin = format!("{}://{host}{port}", url.scheme());
-        Some(Self { origin, https, loopback, host, port: url.port(), path })
     }
 }
 
-impl JsonSchema for PublicUrl {
+/// The schema of a [`PublicUrl`].
+pub(crate) struct PublicUrlText;
+
+impl JsonSchema for PublicUrlText {
     fn schema_name() -> Cow<'static, str> {
         "PublicUrl".into()
     }
@@ -109,12 +60,18 @@ impl JsonSchema for PublicUrl {
 pub struct Issuer {
     text: String,
     https: bool,
+    host: HostPort,
 }
 
 impl Issuer {
     /// The text, byte for byte: issuers are compared so (OIDC Core §3.1.3.7).
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Its host and port.
+    pub fn host(&self) -> &HostPort {
+        &self.host
     }
 
     /// Whether the scheme is https; plain http is of a loopback host then.
@@ -148,7 +105,8 @@ impl Read for Issuer {
         let url = whole(node, at, desk, Self::WANTED)?;
         let text = text(node, at, desk, Self::WANTED)?.to_owned();
         let https = url.scheme() == "https";
-        if !https && !is_loopback(&url) {
+        let host = host_port(&url, node, at, desk)?;
+        if !https && !host.is_loopback() {
             return desk.say(
                 node,
                 at,
@@ -164,7 +122,7 @@ impl Read for Issuer {
                 "Leave /.well-known/openid-configuration away",
             );
         }
-        Some(Self { text, https })
+        Some(Self { text, https, host })
     }
 }
 
@@ -174,35 +132,23 @@ impl JsonSchema for Issuer {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        PublicUrl::json_schema(generator)
+        PublicUrlText::json_schema(generator)
     }
 }
 
 /// Where the application listens: `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamUrl {
-    host: String,
-    port: u16,
-}
+pub struct UpstreamUrl(HostPort);
 
 impl UpstreamUrl {
-    /// The host name or address; an IPv6 address without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// The host, and the port where it is not 80.
+    pub fn host_port(&self) -> &HostPort {
+        &self.0
     }
 
     /// The port; 80 where none is written.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// `host:port`, an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        self.0.port().unwrap_or(80)
     }
 }
 
@@ -229,12 +175,7 @@ impl Read for UpstreamUrl {
                 "Write http://host:port",
             );
         }
-        let host = match url.host()? {
-            Host::Domain(name) => name.to_owned(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
-        };
-        Some(Self { host, port: url.port_or_known_default()? })
+        host_port(&url, node, at, desk).map(Self)
     }
 }
 
@@ -261,7 +202,7 @@ fn whole(node: &Node, at: &At, desk: &mut Desk<'_>, wanted: &str) -> Option<Url>
         return desk.say(node, at, "an address with a blank or a backslash", remedy);
     }
     let Ok(url) = Url::parse(written) else {
-        return desk.say(node, at, "not an address: the host or the port cannot be read", remedy);
+        return desk.say(node, at, NO_HOST, remedy);
     };
     // Asked before anything of it is printed.
     if !url.username().is_empty() || url.password().is_some() || authority(written).contains('@') {
@@ -283,19 +224,12 @@ fn authority(url: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => is_localhost(name),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+/// The host and the port of an address that was read whole.
+fn host_port(url: &Url, node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<HostPort> {
+    match HostPort::new(url.host_str().unwrap_or_default(), url.port()) {
+        Ok(host) => Some(host),
+        Err(_) => desk.say(node, at, NO_HOST, "Write a host as in https://wiki.example.com"),
     }
-}
-
-/// `localhost` and all below it are this machine (RFC 6761 §6.3).
-pub(crate) fn is_localhost(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -381,10 +315,11 @@ mod tests {
     fn an_upstream_is_http_with_host_and_port() {
         for (text, authority) in [
             ("http://127.0.0.1:3000", "127.0.0.1:3000"),
-            ("http://app/", "app:80"),
+            ("http://app/", "app"),
+            ("http://app:80", "app"),
             ("http://[::1]:1", "[::1]:1"),
         ] {
-            assert_eq!(read::<UpstreamUrl>(text).unwrap().authority(), authority);
+            assert_eq!(read::<UpstreamUrl>(text).unwrap().host_port().field(), authority);
         }
         for scheme in ["https", "unix", "h2c"] {
             let message = read::<UpstreamUrl>(&format!("{scheme}://127.0.0.1:3000")).unwrap_err();

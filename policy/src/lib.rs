@@ -4,6 +4,7 @@
 //! configuration that every other crate speaks of. The rule it protects: leave to forward a request is a [`Pass`], and only [`Policy::decide`] makes one.
 #![forbid(unsafe_code)]
 
+mod address;
 mod change;
 mod decide;
 pub mod fold;
@@ -20,6 +21,7 @@ mod routes;
 mod shown;
 mod vocabulary;
 
+pub use address::{AddressError, HostPort, PublicUrl, is_localhost};
 pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
 pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};

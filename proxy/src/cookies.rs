@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use memchr::memchr;
 use portcullis_keys::sha256;
-use url::Url;
+use portcullis_policy::PublicUrl;
 
 /// What every session cookie of ours begins with; the app's own ending follows, see [`session_cookie`].
 pub const SESSION_COOKIE: &str = "__Host-portcullis-";
@@ -17,10 +17,10 @@ pub const SESSION_COOKIE: &str = "__Host-portcullis-";
 pub const FLOW_COOKIE: &str = "__Host-pcflow-";
 
 /// The name of an app's session cookie: two apps on one host name but different ports must not share one.
-pub fn session_cookie(public_url: &Url) -> String {
+pub fn session_cookie(public_url: &PublicUrl) -> String {
     use std::fmt::Write as _;
     let mut name = String::from(SESSION_COOKIE);
-    for byte in &sha256(public_url.as_str().trim_end_matches('/').as_bytes())[..4] {
+    for byte in &sha256(public_url.to_string().as_bytes())[..4] {
         let _ = write!(name, "{byte:02x}");
     }
     name
@@ -116,6 +116,7 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_policy::HostPort;
     use proptest::prelude::*;
 
     const OURS: &str = "__Host-portcullis-0a1b2c3d";
@@ -136,12 +137,13 @@ mod tests {
 
     #[test]
     fn the_name_is_the_apps_own() {
-        let name = |url: &str| session_cookie(&Url::parse(url).unwrap());
-        let wiki = name("https://wiki.example.com");
-        assert_eq!(wiki.len(), SESSION_COOKIE.len() + 8);
-        assert!(wiki.starts_with(SESSION_COOKIE));
-        assert_eq!(wiki, name("https://WIKI.example.com:443/"));
-        assert_ne!(wiki, name("https://wiki.example.com:8443"));
+        let name = |port, path| {
+            let at = HostPort::new("wiki.example.com", port).unwrap();
+            session_cookie(&PublicUrl::new(true, at, path).unwrap())
+        };
+        // Another name would sign everybody out who came before.
+        assert_eq!(name(None, ""), "__Host-portcullis-efc1361d");
+        assert_eq!(name(Some(8443), "/x"), "__Host-portcullis-b66e29a1");
     }
 
     #[test]

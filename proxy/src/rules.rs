@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use portcullis_policy::{App, AppId, Policy};
-use url::Url;
+use portcullis_policy::{App, AppId, Policy, PublicUrl};
 
 use crate::cookies::session_cookie;
 use crate::log_detail::LogDetail;
@@ -27,36 +26,16 @@ pub struct Rules {
     pub(crate) log: LogDetail,
 }
 
-/// An app of the policy has no site, or a site no app.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("app {} is in the policy or among the sites, but not in both", .0.0)]
-pub struct RulesError(pub AppId);
-
 impl Rules {
-    /// Joins a policy with what the data plane needs besides.
-    ///
-    /// # Errors
-    /// [`RulesError`] unless there is exactly one site for each app.
+    /// Joins a policy with what the data plane needs besides: each app's site, and how much is said of people.
     pub fn new(
         policy: Arc<Policy>,
         accept: Accept,
-        mut sites: Vec<Site>,
         log: LogDetail,
-    ) -> Result<Self, RulesError> {
-        let place = |site: &Site| policy.apps().iter().position(|app| app.id == site.app);
-        if let Some(stray) = sites.iter().find(|site| place(site).is_none()) {
-            return Err(RulesError(stray.app));
-        }
-        sites.sort_by_key(place);
-        for (at, app) in policy.apps().iter().enumerate() {
-            if sites.get(at).is_none_or(|site| site.app != app.id) {
-                return Err(RulesError(app.id));
-            }
-        }
-        if sites.len() > policy.apps().len() {
-            return Err(RulesError(sites[policy.apps().len()].app));
-        }
-        Ok(Self { policy, accept, sites, log })
+        site_of: impl FnMut(&App) -> Site,
+    ) -> Self {
+        let sites = policy.apps().iter().map(site_of).collect();
+        Self { policy, accept, sites, log }
     }
 
     /// The policy.
@@ -164,41 +143,20 @@ pub struct Site {
     is_https: bool,
 }
 
-/// A public URL that has no host, or is neither http nor https.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} has no host, or is neither http nor https")]
-pub struct SiteError(pub Url);
-
 impl Site {
     /// Joins an app's public address and where it goes.
-    ///
-    /// # Errors
-    /// [`SiteError`] for an address without a host or of another scheme.
-    pub fn new(
-        app: AppId,
-        name: &str,
-        org: &str,
-        public_url: &Url,
-        upstream: Upstream,
-    ) -> Result<Self, SiteError> {
-        let wrong = || SiteError(public_url.clone());
-        let is_https = public_url.scheme() == "https";
-        if !is_https && public_url.scheme() != "http" {
-            return Err(wrong());
-        }
-        let host = public_url.host_str().ok_or_else(wrong)?;
-        let authority = public_url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Ok(Self {
-            app,
+    pub fn new(app: &App, name: &str, org: &str, public_url: &PublicUrl, upstream: Upstream) -> Self {
+        Self {
+            app: app.id,
             name: name.into(),
             org: org.into(),
             upstream,
             cookie: session_cookie(public_url),
-            origin: public_url.origin().ascii_serialization(),
-            authority: HeaderValue::from_str(&authority).map_err(|_| wrong())?,
-            scheme: HeaderValue::from_static(if is_https { "https" } else { "http" }),
-            is_https,
-        })
+            origin: public_url.origin().to_owned(),
+            authority: public_url.authority().clone(),
+            scheme: HeaderValue::from_static(if public_url.is_https() { "https" } else { "http" }),
+            is_https: public_url.is_https(),
+        }
     }
 
     /// `Strict-Transport-Security`, where its address is https: one year, of this name alone; what is below it is not

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_keys::Keyring;
 use portcullis_policy::{
-    AccountId, App, AppId, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Policy, Principal, Rule,
-    RulesVersion, Seq, UserFrom,
+    AccountId, App, AppId, Bindings, Facts, GroupBinding, HostPort, IdentityHeaders, OrgId, Policy,
+    Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_session::Sessions;
 use prometheus_client::registry::Registry;
-use url::Url;
 
 use crate::gate::{Gate, Parts};
 use crate::{
@@ -39,17 +38,17 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
 }
 
 pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
-    let upstream = Upstream::new(&UpstreamSettings {
-        url: Url::parse("http://127.0.0.1:1").unwrap(),
+    let upstream = UpstreamSettings {
+        at: HostPort::new("127.0.0.1", Some(1)).unwrap(),
         connect_timeout: std::time::Duration::from_secs(1),
         first_byte_timeout: std::time::Duration::from_secs(1),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
-    });
-    let public = Url::parse("https://wiki.test").unwrap();
-    let site = Site::new(AppId::ONLY, "wiki", "default", &public, upstream.unwrap()).unwrap();
+    };
+    let public = PublicUrl::new(true, HostPort::new("wiki.test", None).unwrap(), "").unwrap();
+    let site = |app: &App| Site::new(app, "wiki", "default", &public, Upstream::new(&upstream));
     let trusted = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
-    Rules::new(policy, Accept { trusted, ..Accept::default() }, vec![site], LogDetail::default()).unwrap()
+    Rules::new(policy, Accept { trusted, ..Accept::default() }, LogDetail::default(), site)
 }
 
 pub(crate) fn place() -> Place {

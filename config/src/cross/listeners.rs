@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::findings::Findings;
 use crate::document::{Document, ProvisioningWord};
-use crate::web::is_localhost;
 
 /// Asks whether all listeners can be opened together, and whether what is told on them stays private.
 pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &Document) {
@@ -41,11 +40,11 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &Docume
 /// Refuses an upstream that is a listener of our own.
 pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &Document) {
     let Some(upstream) = &document.upstream.0 else { return };
-    let (host, port) = (upstream.url.host(), upstream.url.port());
-    let here: Vec<IpAddr> = if is_localhost(host) {
-        vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
-    } else {
-        host.parse().into_iter().collect()
+    let (host, port) = (upstream.url.host_port(), upstream.url.port());
+    let here: Vec<IpAddr> = match host.ip() {
+        Some(ip) => vec![ip],
+        None if host.is_loopback() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        None => Vec::new(),
     };
     let ours = |own: SocketAddr| own.port() == port && here.iter().any(|ip| is_reached_at(own.ip(), *ip));
     if let Some((name, _)) = open_listeners(findings, document).into_iter().find(|(_, own)| ours(*own)) {

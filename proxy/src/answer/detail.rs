@@ -59,7 +59,7 @@ impl Trouble {
             }
             fault => (fault.to_string(), None),
         };
-        Self { upstream: upstream.url().origin().ascii_serialization(), cause, limit, has_begun }
+        Self { upstream: format!("http://{}", upstream.at()), cause, limit, has_begun }
     }
 
     fn tell(&self, detail: &mut Detail) {

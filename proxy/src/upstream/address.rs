@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use portcullis_policy::{HeaderCase, HostSent};
-use url::{Host, Url};
+use portcullis_policy::{HeaderCase, HostPort, HostSent};
 
 /// How old a look-up may be.
 const FRESH: Duration = Duration::from_secs(30);
@@ -19,8 +18,8 @@ const FRESH: Duration = Duration::from_secs(30);
 /// How an application is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// `http://host:port`, nothing else.
-    pub url: Url,
+    /// Where it listens, for http; the port where it is not 80.
+    pub at: HostPort,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long the application may take to begin its answer, once it has the request.
@@ -31,25 +30,10 @@ pub struct UpstreamSettings {
     pub header_case: HeaderCase,
 }
 
-/// Why an upstream cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UpstreamError {
-    /// Only http is spoken here.
-    #[error("{0} is no http:// address")]
-    Scheme(Url),
-    /// A path, a query, a user or a fragment would be ignored.
-    #[error("{0} says more than http://host:port")]
-    More(Url),
-    /// No host, or one that cannot stand in a field.
-    #[error("{0} has no usable host")]
-    Host(String),
-}
-
 /// An application's address.
 #[derive(Debug)]
 pub struct Upstream {
-    /// As configured, for log lines.
-    url: Url,
+    at: HostPort,
     target: Target,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
@@ -77,62 +61,43 @@ struct Named {
 }
 
 impl Upstream {
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// [`UpstreamError`] for an address this build cannot use.
-    pub fn new(settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
-        let url = &settings.url;
-        if url.scheme() != "http" {
-            return Err(UpstreamError::Scheme(url.clone()));
-        }
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if !bare || !url.username().is_empty() || url.password().is_some() {
-            return Err(UpstreamError::More(url.clone()));
-        }
-        let no_host = || UpstreamError::Host(url.to_string());
-        let port = url.port().unwrap_or(80);
+    /// Makes an address of the settings; no name is looked up yet.
+    pub fn new(settings: &UpstreamSettings) -> Self {
+        let at = settings.at.clone();
+        let port = at.port().unwrap_or(80);
         let fixed = |addresses: &[IpAddr]| {
             Target::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         };
-        let target = match url.host().ok_or_else(no_host)? {
-            Host::Ipv4(ip) => fixed(&[ip.into()]),
-            Host::Ipv6(ip) => fixed(&[ip.into()]),
+        let target = match at.ip() {
+            Some(ip) => fixed(&[ip]),
             // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
-            Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
-                fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
-            }
-            Host::Domain(name) => Target::Named(Arc::new(Named {
-                name: name.into(),
+            None if at.is_loopback() => fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+            None => Target::Named(Arc::new(Named {
+                name: at.host().into(),
                 port,
                 found: ArcSwapOption::empty(),
                 looking: AtomicBool::new(false),
                 failed: ArcSwapOption::empty(),
             })),
         };
-        let own =
-            url.host_str().map(|host| url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
         let host = match &settings.host {
             HostSent::Public => None,
-            HostSent::Upstream => {
-                let own = own.ok_or_else(no_host)?;
-                Some(HeaderValue::from_str(&own).map_err(|_| no_host())?)
-            }
+            HostSent::Upstream => Some(at.field().clone()),
             HostSent::Named(name) => Some(name.clone()),
         };
-        Ok(Self {
-            url: url.clone(),
+        Self {
+            at,
             target,
             connect_timeout: settings.connect_timeout,
             first_byte_timeout: settings.first_byte_timeout,
             header_case: settings.header_case,
             host,
-        })
+        }
     }
 
-    /// As configured, for log lines; never on a page.
-    pub(crate) fn url(&self) -> &Url {
-        &self.url
+    /// Its host and port as configured, for log lines; never on a page.
+    pub(crate) fn at(&self) -> &HostPort {
+        &self.at
     }
 
     /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
@@ -213,42 +178,39 @@ impl Named {
 mod tests {
     use super::*;
 
-    fn settings(url: &str) -> UpstreamSettings {
-        UpstreamSettings {
-            url: Url::parse(url).unwrap(),
+    fn upstream(host: &str, port: Option<u16>) -> Upstream {
+        Upstream::new(&UpstreamSettings {
+            at: HostPort::new(host, port).unwrap(),
             connect_timeout: Duration::from_secs(1),
             first_byte_timeout: Duration::from_secs(1),
-            host: HostSent::Public,
+            host: HostSent::Upstream,
             header_case: HeaderCase::Lower,
-        }
+        })
     }
 
-    async fn addresses(url: &str) -> Vec<String> {
-        let upstream = Upstream::new(&settings(url)).unwrap();
-        upstream.addresses().await.iter().map(SocketAddr::to_string).collect()
+    async fn addresses(host: &str, port: Option<u16>) -> Vec<String> {
+        upstream(host, port).addresses().await.iter().map(SocketAddr::to_string).collect()
     }
 
     #[tokio::test]
     async fn literal_and_loopback_names_need_no_look_up() {
-        assert_eq!(addresses("http://192.0.2.1:3000").await, ["192.0.2.1:3000"]);
-        assert_eq!(addresses("http://[2001:db8::1]").await, ["[2001:db8::1]:80"]);
-        assert_eq!(addresses("http://app.localhost:1").await, ["127.0.0.1:1", "[::1]:1"]);
+        assert_eq!(addresses("192.0.2.1", Some(3000)).await, ["192.0.2.1:3000"]);
+        assert_eq!(addresses("[2001:db8::1]", None).await, ["[2001:db8::1]:80"]);
+        assert_eq!(addresses("app.localhost", Some(1)).await, ["127.0.0.1:1", "[::1]:1"]);
     }
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_has_no_address() {
-        let upstream = Upstream::new(&settings("http://no-such-name.invalid")).unwrap();
+        let upstream = upstream("no-such-name.invalid", None);
         assert!(upstream.addresses().await.is_empty());
         let (cause, in_time) = upstream.not_found().unwrap();
         assert!(cause.contains("no-such-name.invalid") && in_time, "{cause}");
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused() {
-        let refused = |url: &str| Upstream::new(&settings(url)).err();
-        assert!(matches!(refused("https://a.test"), Some(UpstreamError::Scheme(_))));
-        assert!(matches!(refused("http://a.test/app"), Some(UpstreamError::More(_))));
-        assert!(matches!(refused("http://user@a.test"), Some(UpstreamError::More(_))));
-        assert!(matches!(refused("http://a.test/?x"), Some(UpstreamError::More(_))));
+    fn its_own_host_is_told_without_the_port_that_http_has_anyway() {
+        let public = HeaderValue::from_static("wiki.test");
+        assert_eq!(upstream("app.test", None).host(&public), "app.test");
+        assert_eq!(upstream("app.test", Some(3000)).host(&public), "app.test:3000");
     }
 }

@@ -13,7 +13,7 @@ mod filter;
 mod heard;
 mod pool;
 
-pub use address::{Upstream, UpstreamError, UpstreamSettings};
+pub use address::{Upstream, UpstreamSettings};
 pub(crate) use client::{ask_alone, send};
 pub(crate) use download::Download;
 pub(crate) use fault::Fault;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Change, Facts, Generation, GroupBinding, IdentityHeaders,
-    OnChange, OrgId, Pattern, Policy, Rule, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Change, Facts, Generation, GroupBinding, HostPort,
+    IdentityHeaders, OnChange, OrgId, Pattern, Policy, PublicUrl, Rule, RulesVersion, Seq, SessionHash,
+    Timestamp, UserFrom,
 };
 use portcullis_proxy::{
     Accept, AccessLog, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener, Load, LoadError,
@@ -226,7 +227,7 @@ impl Rig {
         };
         self.store.sessions.lock().unwrap().insert(hash, (id_of, session));
         let value = self.keys.seal_cookie(AppId::ONLY, &id);
-        let name = session_cookie(&Url::parse(self.wish.public).unwrap());
+        let name = session_cookie(&public_url(self.wish.public));
         (hash, format!("{name}={}", value.expose()))
     }
 
@@ -441,19 +442,24 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
 
 fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr) -> Rules {
     let address = wish.upstream.unwrap_or(upstream);
-    let upstream = Upstream::new(&UpstreamSettings {
-        url: Url::parse(&format!("http://{address}")).unwrap(),
+    let upstream = UpstreamSettings {
+        at: HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap(),
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: wish.first_byte,
         host: wish.host.clone(),
         header_case: wish.header_case,
-    });
+    };
     let site =
-        Site::new(AppId::ONLY, "wiki", "default", &Url::parse(wish.public).unwrap(), upstream.unwrap())
-            .unwrap();
+        |app: &App| Site::new(app, "wiki", "default", &public_url(wish.public), Upstream::new(&upstream));
     let trusted = Networks::new(wish.trusted.iter().map(|network| network.parse().unwrap()).collect());
     let accept = Accept { trusted, head: wish.limits.head, ..Accept::default() };
-    Rules::new(policy, accept, vec![site], LogDetail::default()).unwrap()
+    Rules::new(policy, accept, LogDetail::default(), site)
+}
+
+fn public_url(text: &str) -> PublicUrl {
+    let url = Url::parse(text).unwrap();
+    let at = HostPort::new(url.host_str().unwrap(), url.port()).unwrap();
+    PublicUrl::new(url.scheme() == "https", at, url.path().trim_end_matches('/')).unwrap()
 }
 
 /// The cold road over the maps.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use portcullis_keys::Keyring;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Facts, IDENTITY_HEADERS, IdentityHeaders, OnChange, OrgId,
-    Pattern, Policy, Principal, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Facts, HostPort, IDENTITY_HEADERS, IdentityHeaders, OnChange,
+    OrgId, Pattern, Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_proxy::{
     Accept, AccessLog, FLOW_COOKIE, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Networks,
@@ -22,7 +22,6 @@ use portcullis_proxy::{
 };
 use portcullis_session::{InFlight, Sessions};
 use prometheus_client::registry::Registry;
-use url::Url;
 
 /// Each line is a `Cookie` field of a request, and a `Set-Cookie` field of an answer.
 pub fn cookies(data: &[u8]) {
@@ -192,19 +191,19 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let policy = Policy::new(RulesVersion(1), vec![app.expect("an app")], Bindings::default(), headers);
     let policy = Arc::new(policy);
     let person = policy.describe(&Arc::new(alice()), Seq(1)).expect("a person with a name");
-    let upstream = Upstream::new(&UpstreamSettings {
-        url: Url::parse("http://127.0.0.1:1").expect("an address"),
+    let upstream = UpstreamSettings {
+        at: HostPort::new("127.0.0.1", Some(1)).expect("an address"),
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(1),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
-    });
-    let public = Url::parse("https://wiki.test").expect("an address");
-    let site =
-        Site::new(AppId::ONLY, "wiki", "default", &public, upstream.expect("an upstream")).expect("a site");
+    };
+    let public = HostPort::new("wiki.test", None).and_then(|at| PublicUrl::new(true, at, ""));
+    let public = public.expect("an address");
+    let site = |app: &App| Site::new(app, "wiki", "default", &public, Upstream::new(&upstream));
     let accept = Accept { trusted: networks(), ..Accept::default() };
     let parts = Parts {
-        rules: Rules::new(policy.clone(), accept, vec![site], LogDetail::default()).expect("rules"),
+        rules: Rules::new(policy.clone(), accept, LogDetail::default(), site),
         sessions: Sessions::new(1, 1, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| unreachable!("nobody is looked up")),
