@@ -74,7 +74,7 @@ impl Admission {
                     .or_else(|| assertion.unverified_user_name().filter(|_| self.trust_email)),
             ),
             names_said: assertion.names_said().to_vec(),
-            groups: assertion.groups().unwrap_or_default().to_vec(),
+            groups: assertion.groups().map(<[String]>::to_vec),
         };
         store::SignIn {
             org: OrgId::ONLY,

@@ -32,7 +32,8 @@ pub(crate) struct Told {
     pub(crate) email: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) preferred_username: Option<String>,
-    pub(crate) groups: Vec<String>,
+    /// `None` where nothing was said of groups. Nobody gets a role from either, but what was said is not made up.
+    pub(crate) groups: Option<Vec<String>>,
 }
 
 impl Account {
@@ -208,7 +209,7 @@ pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>
         email: told.email.map(Into::into),
         display_name: told.name.map(Into::into),
         preferred_username: told.preferred_username.map(Into::into),
-        groups: told.groups.into_iter().map(Arc::from).collect(),
+        groups: told.groups.unwrap_or_default().into_iter().map(Arc::from).collect(),
     }
 }
 

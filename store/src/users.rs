@@ -513,7 +513,12 @@ fn summary(row: &Row) -> Result<UserSummary, StoreError> {
             let user = resource::parse(ResourceKind::User, id.as_str(), doc)?;
             (owned(user.user_name()), owned(user.display_name()), owned(user.email()), Vec::new())
         }
-        _ => (told.email.clone().or(owned(row.maybe_text(10)?)), told.name, told.email, told.groups),
+        _ => (
+            told.email.clone().or(owned(row.maybe_text(10)?)),
+            told.name,
+            told.email,
+            told.groups.unwrap_or_default(),
+        ),
     };
     let state = match (row.maybe_int(8)?.is_some(), row.flag(3)?, row.flag(2)?) {
         (true, ..) => UserState::Deleted,

@@ -606,6 +606,10 @@ async fn without_a_directory_the_verified_address_is_the_name() {
     assert_eq!(sign_in(&mut browser, "/n", "sub-none-1").await.status(), 200);
     let name = stage.app.last("/n").unwrap().header("x-forwarded-user").unwrap();
     assert_eq!(name.to_lowercase(), "nora@corp.test");
+    // This provider says nothing of groups, and nothing is kept as said: not even that there are none.
+    let mut database = crate::rig::sqlite_lock::open(&stage.program.database()).await;
+    let told: String = sqlx::query_scalar("select told from account").fetch_one(&mut database).await.unwrap();
+    assert!(told.contains("\"groups\":null"), "{told}");
     let mut browser = Browser::new(&stage.program);
     assert_eq!(
         sign_in(&mut browser, "/s", "sub-none-2").await.status(),

@@ -116,8 +116,8 @@ pub struct Claims {
     pub preferred_username: Option<String>,
     /// Every address and user name that was said, believed or not: who was removed comes back under none of them.
     pub names_said: Vec<String>,
-    /// Groups, where they were sent.
-    pub groups: Vec<String>,
+    /// The groups; `None` where nothing was said of groups, which is not the same as none.
+    pub groups: Option<Vec<String>>,
 }
 
 /// The session to be.

@@ -478,7 +478,7 @@ fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> SignIn {
         name: Some("Mia".to_owned()),
         preferred_username: Some("mia".to_owned()),
         names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
-        groups: vec!["crew".to_owned()],
+        groups: Some(vec!["crew".to_owned()]),
     };
     login
 }
@@ -497,6 +497,23 @@ async fn without_a_directory_the_first_login_makes_the_account() {
     assert_eq!(described.facts.subject.as_deref(), Some("s1"));
     assert_eq!(described.facts.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["crew"]);
     assert!(described.resource.is_none());
+}
+
+#[tokio::test]
+async fn groups_that_were_not_said_are_not_the_same_as_none() {
+    let rig = Rig::new().await;
+    let says = |groups: Option<Vec<String>>| {
+        let mut login = alone(&rig, "s1", Some("mia@corp.test"));
+        login.claims.groups = groups;
+        login
+    };
+    for (groups, kept) in [(Some(vec![]), "[]"), (None, "null")] {
+        let account = rig.try_sign_in(says(groups)).await.unwrap().value.account;
+        assert!(rig.store.described(ORG, account).await.unwrap().unwrap().facts.groups.is_empty(), "no role");
+        assert_eq!(rig.told_of(account).await["groups"].to_string(), kept);
+    }
+    // A provider that goes on saying nothing changes nothing.
+    assert_eq!(rig.try_sign_in(says(None)).await.unwrap().changes, []);
 }
 
 #[tokio::test]

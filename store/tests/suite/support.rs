@@ -10,8 +10,8 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId, RulesVersion,
-    SessionHash, Timestamp, UserFrom,
+    AccountId, App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId,
+    RulesVersion, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_scim::{Outcome, Page, Record, Request, Schemas, ScimError};
 use portcullis_session::{Committed, Sessions};
@@ -20,6 +20,7 @@ use portcullis_store::{
     Store, StoreError,
 };
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 
 pub(crate) const ORG: OrgId = OrgId::ONLY;
@@ -84,6 +85,14 @@ impl Rig {
             (committed.changes().to_vec(), committed.takes_away(), committed.seq().0);
         let gone = self.sessions.cleared(self.sessions.apply(&changes)).await;
         Done { value: committed.release(gone), changes, takes_away, seq }
+    }
+
+    /// What the last login said of a person, as it stands in the database.
+    pub(crate) async fn told_of(&self, account: AccountId) -> Value {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.path);
+        let mut other = options.connect().await.unwrap();
+        let told = sqlx::query_scalar::<_, String>("select told from account where id = ?").bind(account.0);
+        serde_json::from_str(&told.fetch_one(&mut other).await.unwrap()).unwrap()
     }
 
     // ── SCIM ──
