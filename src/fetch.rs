@@ -24,7 +24,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use portcullis_sso::{Allowed, Fetch, FetchError, is_loopback_name, is_public};
+use portcullis_sso::{AllowedHost, Fetch, FetchError, is_loopback_name, is_public};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
@@ -35,7 +35,7 @@ pub(crate) struct Reach {
     /// Hosts of configured issuers: trusted as written, whatever address they have.
     pub(crate) issuers: Vec<String>,
     /// `http_client.allow`.
-    pub(crate) allow: Vec<Allowed>,
+    pub(crate) allow: Vec<AllowedHost>,
     /// Whether our own public URL is on this machine: then what is here may be asked, over plain http too.
     pub(crate) loopback: bool,
 }
@@ -470,8 +470,8 @@ mod tests {
         let reach = Reach {
             issuers: vec!["10.0.0.5".into(), "[fd00::5]".into()],
             allow: vec![
-                Allowed { host: "10.0.0.6".into(), port: None },
-                Allowed { host: "idp.corp".into(), port: Some(8443) },
+                AllowedHost { host: "10.0.0.6".into(), port: None },
+                AllowedHost { host: "idp.corp".into(), port: Some(8443) },
             ],
             loopback: false,
         };

@@ -10,9 +10,7 @@ use portcullis_policy::{
 };
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{
-    Allowed, Assertion, ClaimNames, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses,
-};
+use portcullis_sso::{Assertion, ClaimNames, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
@@ -168,7 +166,7 @@ fn oidc(file: &File) -> OidcSettings {
             Preset::Google => Subject::Google { domains: domains(file).to_vec() },
             Preset::Generic | Preset::Okta => Subject::Sub,
         },
-        allow: allowed(file),
+        allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
         ..OidcSettings::new(&idp.name, oidc.issuer.as_str(), &oidc.client_id, &redirect_uri)
     }
@@ -226,14 +224,9 @@ pub(crate) fn ms(duration: std::time::Duration) -> i64 {
 pub(crate) fn reach(file: &File) -> Reach {
     Reach {
         issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
-        allow: allowed(file),
+        allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
     }
-}
-
-fn allowed(file: &File) -> Vec<Allowed> {
-    let allow = file.http_client.allow.iter();
-    allow.map(|allowed| Allowed { host: allowed.host.clone(), port: allowed.port }).collect()
 }
 
 /// Where the app says how it is, where the file names a health check.

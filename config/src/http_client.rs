@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::network::AllowedHost;
+use portcullis_policy::AllowedHost;
+
+use crate::network::AllowedHostText;
 use crate::read::section;
 
 section! {
@@ -12,6 +14,7 @@ section! {
         pub ca_file: Option<PathBuf>,
         /// Hosts that may be reached although their address is not public or they speak no https. The host of a
         /// configured issuer needs no mention.
+        #[schemars(with = "Vec<AllowedHostText>")]
         pub allow: Vec<AllowedHost> = "[]",
     }
 }

@@ -54,7 +54,6 @@ pub use lines::Lines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListener, Tls};
 pub use load::{Checked, Loaded, Opens, check, check_text, find_default_path, load, read};
 pub use log::{Log, LogLevel};
-pub use network::AllowedHost;
 pub use problem::{Problem, Problems};
 pub use schema::{bindings_schema, schema};
 pub use scim::{Scim, ScimGroups, Tokens};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use portcullis_policy::Network;
+use portcullis_policy::{AllowedHost, Network};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -61,41 +61,12 @@ impl JsonSchema for NetworkText {
     }
 }
 
-/// A host that outgoing requests may reach although it is not public or speaks no https.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AllowedHost {
-    /// The name in A-form and lower case, or the address; an IPv6 address without brackets.
-    pub host: String,
-    /// The one port; every port where none is written.
-    pub port: Option<u16>,
-}
-
-impl AllowedHost {
-    fn parse(text: &str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => (host, Some(rest.strip_prefix(':')?)),
-            None if text.parse::<IpAddr>().is_ok() => (text, None),
-            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-        };
-        let port = match port {
-            Some(digits) => Some(digits.parse().ok().filter(|port| *port > 0)?),
-            None => None,
-        };
-        let host = match host.parse::<IpAddr>() {
-            Ok(address) => address.to_string(),
-            Err(_) => portcullis_policy::fold::domain_key(host)?,
-        };
-        Some(Self { host, port })
-    }
-}
-
 impl Read for AllowedHost {
     const WANTED: &'static str = "a host such as idp.internal or idp.internal:8443";
 
     fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
         let text = text(node, at, desk, Self::WANTED)?;
-        match Self::parse(text) {
+        match read_host(text) {
             Some(host) => Some(host),
             None => desk.say(
                 node,
@@ -107,7 +78,29 @@ impl Read for AllowedHost {
     }
 }
 
-impl JsonSchema for AllowedHost {
+/// Reads a host, perhaps with a port.
+fn read_host(text: &str) -> Option<AllowedHost> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':')?)),
+        None if text.parse::<IpAddr>().is_ok() => (text, None),
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        Some(digits) => Some(digits.parse().ok().filter(|port| *port > 0)?),
+        None => None,
+    };
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => portcullis_policy::fold::domain_key(host)?,
+    };
+    Some(AllowedHost { host, port })
+}
+
+/// The schema of an [`AllowedHost`].
+pub(crate) struct AllowedHostText;
+
+impl JsonSchema for AllowedHostText {
     fn schema_name() -> Cow<'static, str> {
         "AllowedHost".into()
     }
@@ -131,17 +124,17 @@ mod tests {
             ("[::1]", "::1", None),
             ("::1", "::1", None),
         ] {
-            assert_eq!(AllowedHost::parse(text), Some(AllowedHost { host: host.into(), port }), "{text}");
+            assert_eq!(read_host(text), Some(AllowedHost { host: host.into(), port }), "{text}");
         }
         for wrong in ["", "https://a", "a:0", "a:x", "a b", "*.a", "[::1", "[::1]x", "a.", "a/b"] {
-            assert_eq!(AllowedHost::parse(wrong), None, "{wrong}");
+            assert_eq!(read_host(wrong), None, "{wrong}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn hosts_never_panic(text in "[0-9a-f:./]{0,30}") {
-            let _ = AllowedHost::parse(&text);
+            let _ = read_host(&text);
         }
     }
 }

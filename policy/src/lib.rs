@@ -28,7 +28,7 @@ pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
 };
-pub use network::{Network, NetworkError};
+pub use network::{AllowedHost, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, NoName, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};

@@ -1,5 +1,5 @@
-//! Networks: whose word is believed about somebody else's address. There is one reading of them, for the file that
-//! names them and for the requests that come from them.
+//! Networks and hosts: whose word is believed about somebody else's address, and where requests of our own may go
+//! besides. There is one reading of them, for the file that names them and for the requests that are judged by them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -95,6 +95,24 @@ impl fmt::Display for Network {
     }
 }
 
+/// A host that requests of our own may reach although it is not public or speaks no https: an entry of
+/// `http_client.allow`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHost {
+    /// The name in A-form and lower case, or the address; an IPv6 address without brackets.
+    pub host: String,
+    /// The one port; every port where none is said.
+    pub port: Option<u16>,
+}
+
+impl AllowedHost {
+    /// Whether a host and port, as a URL writes them, are these.
+    pub fn covers(&self, host: &str, port: Option<u16>) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +178,16 @@ mod tests {
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_allowed_host_is_one_host_and_perhaps_one_port() {
+        let any = |host: &str| AllowedHost { host: host.into(), port: None };
+        let one = AllowedHost { host: "idp.corp".into(), port: Some(8443) };
+        assert!(any("idp.corp").covers("IDP.corp", Some(1)) && any("fd00::1").covers("[fd00::1]", None));
+        assert!(!any("idp.corp").covers("evil.idp.corp", None) && !any("idp.corp").covers("idp.corp.", None));
+        assert!(one.covers("idp.corp", Some(8443)));
+        assert!(!one.covers("idp.corp", Some(443)) && !one.covers("idp.corp", None));
     }
 
     proptest! {

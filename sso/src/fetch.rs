@@ -20,23 +20,6 @@ pub type Fetch = Arc<
         + Sync,
 >;
 
-/// A host that may be connected to though it is not public or speaks no https: an entry of `http_client.allow`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
-    /// The name in lower case, or the address; an IPv6 address without brackets.
-    pub host: String,
-    /// The one port; every port where none is said.
-    pub port: Option<u16>,
-}
-
-impl Allowed {
-    /// Whether a host and port, as a URL writes them, are these.
-    pub fn covers(&self, host: &str, port: Option<u16>) -> bool {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)
-    }
-}
-
 /// Why a request brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -212,16 +195,6 @@ mod tests {
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
-    }
-
-    #[test]
-    fn an_allowed_host_is_one_host_and_perhaps_one_port() {
-        let any = |host: &str| Allowed { host: host.into(), port: None };
-        let one = Allowed { host: "idp.corp".into(), port: Some(8443) };
-        assert!(any("idp.corp").covers("IDP.corp", Some(1)) && any("fd00::1").covers("[fd00::1]", None));
-        assert!(!any("idp.corp").covers("evil.idp.corp", None) && !any("idp.corp").covers("idp.corp.", None));
-        assert!(one.covers("idp.corp", Some(8443)));
-        assert!(!one.covers("idp.corp", Some(443)) && !one.covers("idp.corp", None));
     }
 
     #[test]

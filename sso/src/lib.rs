@@ -11,9 +11,9 @@ mod oidc;
 mod refusal;
 
 pub use assertion::Assertion;
-pub use fetch::{Allowed, Fetch, FetchError, is_loopback_name, is_public};
+pub use fetch::{Fetch, FetchError, is_loopback_name, is_public};
 pub use oidc::{
     Answer, Ask, ClaimNames, FLOW_MS, HINT, Idp, Link, OidcSettings, Pending, Subject, Uses, Verified,
 };
-pub use portcullis_policy::ClientAuth;
+pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, Refusal};

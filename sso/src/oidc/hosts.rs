@@ -6,18 +6,19 @@
 
 use std::net::IpAddr;
 
+use portcullis_policy::AllowedHost;
 use url::{Host, Url};
 
-use crate::{Allowed, Class, Refusal, is_loopback_name, is_public};
+use crate::{Class, Refusal, is_loopback_name, is_public};
 
 pub(super) struct Hosts {
     issuer: Option<String>,
-    allow: Vec<Allowed>,
+    allow: Vec<AllowedHost>,
     loopback: bool,
 }
 
 impl Hosts {
-    pub(super) fn new(issuer: &str, allow: &[Allowed], loopback: bool) -> Self {
+    pub(super) fn new(issuer: &str, allow: &[AllowedHost], loopback: bool) -> Self {
         let issuer = Url::parse(issuer).ok().and_then(|url| url.host_str().map(Into::into));
         Self { issuer, allow: allow.to_vec(), loopback }
     }
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn hosts_are_the_issuers_or_public_or_allowed() {
-        let allowed = |host: &str, port| Allowed { host: host.into(), port };
+        let allowed = |host: &str, port| AllowedHost { host: host.into(), port };
         let allow =
             [allowed("keys.corp.test", Some(8443)), allowed("10.9.9.9", None), allowed("fd00::9", None)];
         let hosts = Hosts::new("https://10.0.0.5:8443/realm", &allow, false);

@@ -1,9 +1,7 @@
 //! What one OpenID provider needs to know to be used: the program makes it from the configuration.
 
 use portcullis_keys::Secret;
-use portcullis_policy::ClientAuth;
-
-use crate::Allowed;
+use portcullis_policy::{AllowedHost, ClientAuth};
 
 /// One OpenID provider, ready to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct OidcSettings {
     /// What names a person there for good.
     pub subject: Subject,
     /// Hosts that may be connected to though they are not public or speak no https.
-    pub allow: Vec<Allowed>,
+    pub allow: Vec<AllowedHost>,
     /// Whether our own public URL is on this machine: only then may the provider be, over plain http.
     pub loopback: bool,
 }
