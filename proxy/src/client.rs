@@ -88,6 +88,13 @@ impl Client {
         }
     }
 
+    /// It is ended because of a flood on it.
+    pub(crate) fn floods(&self, of: &'static str) {
+        let recorder = self.peer.recorder();
+        recorder.metrics.floods.inc();
+        tracing::debug!(client = recorder.shown(self.peer.address()), of, "a flood ended its connection");
+    }
+
     /// How large a piece of an answer may be handed over now.
     pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
         let streams = self.serving.load(Ordering::Relaxed);

@@ -6,6 +6,7 @@
 //! the register, so that one can be cut and its siblings live on.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
@@ -34,6 +35,7 @@ use crate::clock::{Clock, Entered, Wait, Waits};
 use crate::exchange::{Answer, Serving};
 use crate::gate::Gate;
 use crate::guard::Guard;
+use crate::overhead::PREFACE;
 use crate::peer::Peer;
 use crate::polling::serving;
 use crate::rules::Limits;
@@ -107,9 +109,6 @@ impl Door {
         }
     }
 }
-
-/// What every HTTP/2 client says first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Reads until it is clear what the client speaks: the first byte is enough for HTTP/1.1.
 async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
@@ -299,10 +298,18 @@ async fn serve_h2<S: Socket>(
         polled
     })
     .await;
-    if !matches!(end, End::Over(_)) {
-        socket::reset(number);
+    match &end {
+        End::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
+        End::Over(_) => {}
+        End::Cut | End::Late => socket::reset(number),
     }
     serving(|| connection.set(None));
+}
+
+/// Whether the library has told a client to be calm (RFC 9113 §7).
+fn is_flood(error: &hyper::Error) -> bool {
+    let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    said.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// Makes a task of each stream, beside its own place in the register.

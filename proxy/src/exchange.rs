@@ -208,6 +208,7 @@ impl Body for Answer {
                 // Over HTTP/2 it may wait for room that never comes; nobody asks for more of it.
                 if let Some(serving) = answer.serving.as_ref().filter(|_| answer.client.is_h2()) {
                     serving.waits.arm(Wait::Take, answer.client.limits.idle);
+                    answer.client.flow.passes();
                 }
                 Poll::Ready(body.take().map(|body| Ok(Frame::data(body))))
             }

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 #[derive(Default)]
 pub(crate) struct Flow {
     handed: AtomicUsize,
+    /// How many pieces were handed over since they were last asked for.
+    pieces: AtomicUsize,
     stalled: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
 }
@@ -36,6 +38,17 @@ impl Flow {
     /// So much was handed over.
     pub(crate) fn hands_over(&self, length: usize) {
         self.handed.fetch_add(length, Ordering::Relaxed);
+        self.passes();
+    }
+
+    /// A piece goes to the client, in whatever way.
+    pub(crate) fn passes(&self) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many pieces went to the client since this was last asked.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.swap(0, Ordering::Relaxed)
     }
 
     /// The socket takes nothing, or something again.

@@ -2,18 +2,21 @@
 //!
 //! Of HTTP/1.1 it hands over whole heads only, which [`Reader`] has read; what that refuses reaches hyper as something
 //! in its place that hyper makes a request, or a broken body, of: so it is answered in its turn, behind what came
-//! before it. And it knows when the client takes nothing of what is written to it.
+//! before it. Of HTTP/2 it counts the frames that carry nothing. And it knows when the client takes nothing of what is
+//! written to it.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::client::Client;
 use crate::clock::Wait;
+use crate::overhead::Overhead;
 use crate::socket::Socket;
 use crate::wire::{Malformed, Reader};
 
@@ -23,6 +26,8 @@ pub(crate) struct Guard<S> {
     socket: S,
     /// None over HTTP/2, whose framing is binary.
     reader: Option<Reader>,
+    /// Over HTTP/2: the frames that carry nothing.
+    overhead: Option<Overhead>,
     /// What was read and not handed over: first what may be, then the beginning of something that is not whole yet.
     held: Vec<u8>,
     ready: usize,
@@ -50,6 +55,7 @@ impl<S: Socket> Guard<S> {
             client,
             socket,
             reader,
+            overhead: (!is_read).then(|| Overhead::new(begun.len(), Instant::now())),
             ready: if is_read { 0 } else { begun.len() },
             held: begun,
             scanned: 0,
@@ -142,7 +148,7 @@ impl<S: Socket> Guard<S> {
         ready!(Pin::new(&mut self.socket).poll_read(context, space))?;
         let fresh = &space.filled()[before..];
         let Some(reader) = self.reader.as_mut().filter(|_| !fresh.is_empty()) else {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(self.is_calm(fresh).map(|()| true));
         };
         let inbound = &self.client.inbound;
         let whole = match reader.feed(fresh, |head| inbound.head(Ok(head))) {
@@ -165,6 +171,20 @@ impl<S: Socket> Guard<S> {
         self.time_the_head();
         space.set_filled(before + whole);
         Poll::Ready(Ok(whole > 0))
+    }
+
+    /// Counts the frames of HTTP/2 that carry nothing.
+    ///
+    /// # Errors
+    /// Where more have come than may.
+    fn is_calm(&mut self, fresh: &[u8]) -> io::Result<()> {
+        let Some(overhead) = &mut self.overhead else { return Ok(()) };
+        let frames = overhead.count(fresh);
+        if frames == 0 || overhead.may_come(frames, self.client.flow.pieces(), Instant::now()) {
+            return Ok(());
+        }
+        self.client.floods("frames that carry nothing");
+        Err(io::Error::other("too many frames that carry nothing"))
     }
 
     /// Reads behind what is held. False at the end of the socket.

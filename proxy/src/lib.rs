@@ -24,6 +24,7 @@ mod metrics;
 mod networks;
 mod open;
 mod origin;
+mod overhead;
 mod pages;
 mod peer;
 mod polling;

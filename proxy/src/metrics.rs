@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) set_cookies_refused: Counter,
     pub(crate) headers_stripped: Counter,
     pub(crate) broken_heads: Counter,
+    /// Connections that a flood of frames ended.
+    pub(crate) floods: Counter,
     pub(crate) log_lines_dropped: Counter,
 }
 
@@ -130,6 +132,11 @@ impl Metrics {
                 registry,
                 "portcullis_broken_heads",
                 "Heads of requests that broke off, or did not come in time",
+            ),
+            floods: one(
+                registry,
+                "portcullis_http2_floods",
+                "HTTP/2 connections that were ended because of a flood of frames or of resets",
             ),
             log_lines_dropped: one(
                 registry,

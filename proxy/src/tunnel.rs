@@ -56,7 +56,7 @@ pub(crate) struct Tunnel {
     /// What the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
-    _serving: Serving,
+    serving: Serving,
 }
 
 impl Tunnel {
@@ -66,12 +66,12 @@ impl Tunnel {
         exchange: Exchange,
         serving: Serving,
     ) -> Self {
-        Self { application, from_application, exchange, _serving: serving }
+        Self { application, from_application, exchange, serving }
     }
 
     /// Carries until either side ends. `early`: what the client sent before it was told of the switch.
     pub(crate) async fn run<S: Socket>(self, client: S, early: Vec<u8>) {
-        let Self { application, from_application, mut exchange, _serving } = self;
+        let Self { application, from_application, mut exchange, serving } = self;
         exchange.took(early.len());
         let mut ends = Ends {
             client,
@@ -79,6 +79,7 @@ impl Tunnel {
             up: Way { held: early.into(), ..Way::default() },
             down: Way { held: from_application, ..Way::default() },
             exchange,
+            serving,
         };
         let over = poll_fn(|context| ends.poll(context)).await;
         ends.exchange.record.finished(over);
@@ -95,12 +96,17 @@ struct Ends<S> {
     up: Way,
     down: Way,
     exchange: Exchange,
+    serving: Serving,
 }
 
 impl<S: Socket> Ends<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
-        let Self { client, application, up, down, exchange } = self;
-        let moved = down.poll(context, application, client, |_| {}, |length| exchange.gave(length));
+        let Self { client, application, up, down, exchange, serving } = self;
+        let gave = |length| {
+            exchange.gave(length);
+            serving.client().flow.passes();
+        };
+        let moved = down.poll(context, application, client, |_| {}, gave);
         if let Poll::Ready(ended) = moved {
             return Poll::Ready(
                 ended.map_or_else(|side| side.over(Over::Upstream, Over::Client), |()| Over::Done),
@@ -113,7 +119,7 @@ impl<S: Socket> Ends<S> {
     /// Lets both sides take what is left. A socket that is closed over unread bytes is reset, and whoever sent them
     /// would lose what it has not read yet itself; so they are read, for a while.
     async fn close(&mut self) {
-        let Self { client, application, up, down, exchange } = self;
+        let Self { client, application, up, down, exchange, .. } = self;
         let _ = poll_fn(|context| up.give(context, application, &mut |_| {})).await;
         let _ = poll_fn(|context| down.give(context, client, &mut |length| exchange.gave(length))).await;
         let _ = AsyncWriteExt::shutdown(application).await;

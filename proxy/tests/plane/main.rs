@@ -10,6 +10,8 @@ mod cut;
 mod door;
 mod drain;
 mod faults;
+mod floods;
+mod frames;
 mod framing;
 mod headers;
 mod refusals;
