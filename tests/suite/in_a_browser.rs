@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
+use http::Version;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::needs;
@@ -15,6 +16,7 @@ use crate::rig::program::binary;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::upstream::Upstream;
+use crate::rig::wire::Dial;
 use crate::rig::{until, wire};
 
 fn picture(name: &str) -> PathBuf {
@@ -177,6 +179,46 @@ async fn the_same_over_tls_and_http_2() {
     chromium.reads("could not be signed in").await;
     chromium.picture(&picture("tls-refused")).await;
     assert_eq!(stage.app.count_of("/page"), 1);
+}
+
+/// RFC 8441: a browser that has an HTTP/2 connection to the app opens a page's WebSocket on it, as a stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_of_a_page_is_a_stream_of_http_2_and_is_cut() {
+    const ALICE: &str = "alice@corp.test";
+    const BOB: &str = "bob@corp.test";
+    const MARK: &str = "written-after-the-answer";
+    needs!("chromium");
+    let stage = Stage::seeded(|settings| settings.scheme = "https", &[ALICE, BOB]).await;
+    let trust = format!("--ignore-certificate-errors-spki-list={}", wire::leaf_key_hash());
+    let chromium = Chromium::start((900, 700), &[trust]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    chromium.open(&format!("{}/.portcullis/logged-out", alice.origin)).await;
+    chromium.run(&format!("document.cookie = '{}; Secure; Path=/'", alice.cookie)).await;
+    chromium.open(&format!("{}/page", alice.origin)).await;
+    chromium.reads("socket open").await;
+    let protocol = chromium.run("return performance.getEntriesByType('navigation')[0].nextHopProtocol").await;
+    assert_eq!(protocol, "h2");
+    chromium.run("window.heard = []; w.onmessage = e => heard.push(e.data); w.send('from the page')").await;
+    until("the echo on the page", || async { chromium.run("return heard.join()").await == "from the page" })
+        .await;
+    let host = stage.program.settings.host.clone();
+    let how = Dial { version: Version::HTTP_2, tls: Some(&host), ..Dial::default() };
+    let mut bobs = bob.stream("/events", how).await;
+
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    stage.app.mark(MARK).await;
+
+    chromium.reads("socket closed").await;
+    assert_eq!(chromium.run("return heard.join()").await, "from the page");
+    bobs.until(MARK).await;
+    // One of HTTP/1.1 would have been answered with a 101.
+    let line = stage.program.logged(&["\"path\":\"/ws\""]).await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["status"], &line["ended"], &line["reason"]),
+        (&200.into(), &"cut".into(), &"revoked".into())
+    );
+    assert_eq!(stage.app.count_of("/ws"), 1, "and it did not come again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

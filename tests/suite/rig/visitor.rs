@@ -136,6 +136,17 @@ impl Stream {
         must("some bytes", reading).await;
     }
 
+    /// Reads until a text has come.
+    pub async fn until(&mut self, text: &str) {
+        let mut read = Vec::new();
+        let reading = async {
+            while !read.windows(text.len()).any(|window| window == text.as_bytes()) {
+                read.extend_from_slice(&self.piece().await.expect("it ended before the text"));
+            }
+        };
+        must(text, reading).await;
+    }
+
     /// The client stops reading its socket.
     pub fn stall(&self) {
         self.line.stall().begin();
