@@ -12,18 +12,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::answer::tell_broken;
 use crate::client::{Client, Stream};
 use crate::clock::{Entered, Wait, Waits};
-use crate::cookies;
-use crate::hop::of_this_hop;
 use crate::line::Over;
 use crate::open::Open;
 use crate::rooms::record::Record;
 use crate::rules::Place;
+use crate::strip::Strip;
+use crate::trailers;
 use crate::upload::Upload;
 use crate::upstream::{Download, Fault};
 
@@ -255,8 +254,10 @@ impl Passing {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(piece) => self.rest = piece,
                     Err(frame) => {
-                        let trailers = frame.into_trailers().unwrap_or_default();
-                        return Poll::Ready(Some(Ok(Frame::trailers(clean_trailers(trailers)))));
+                        let mut trailers = frame.into_trailers().unwrap_or_default();
+                        trailers::clean(&mut trailers, &Strip::default());
+                        self.finish(); // nothing comes behind them
+                        return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
                     }
                 },
                 Some(Err(fault)) => {
@@ -302,11 +303,4 @@ impl Drop for Passing {
             self.finish();
         }
     }
-}
-
-/// What an application says behind its body may not concern our hop, nor set cookies of ours.
-fn clean_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    of_this_hop(&mut trailers);
-    cookies::refuse_set(&mut trailers);
-    trailers
 }

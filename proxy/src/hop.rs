@@ -3,7 +3,7 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
 /// Whether a field concerns one hop alone (RFC 9110 §7.6.1), or is a proxy's own to answer. Names are lower case.
-fn is_of_a_hop(name: &HeaderName) -> bool {
+pub(crate) fn is_of_a_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"

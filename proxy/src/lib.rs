@@ -39,6 +39,7 @@ mod striped;
 #[cfg(test)]
 mod test;
 mod trace;
+mod trailers;
 mod tunnel;
 mod upload;
 mod upstream;

@@ -78,12 +78,22 @@ impl Strip {
         doomed.len()
     }
 
-    /// Whether the table takes this name, which is lower case.
     /// Whether a name speaks of identity, whoever sends it.
     pub(crate) fn is_listed(&self, name: &str) -> bool {
         self.takes(name, true)
     }
 
+    /// Whether a stranger may not say it.
+    pub(crate) fn is_barred_to_strangers(&self, name: &str) -> bool {
+        self.takes(name, false)
+    }
+
+    /// Whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
+    pub(crate) fn has(patterns: &[&str], name: &str) -> bool {
+        patterns.iter().any(|pattern| matches(pattern, name))
+    }
+
+    /// Whether the table takes this name, which is lower case.
     fn takes(&self, name: &str, from_trusted_proxy: bool) -> bool {
         if self.more.iter().any(|pattern| matches(pattern, name)) {
             return true;
@@ -91,7 +101,7 @@ impl Strip {
         if !may_be_listed(name) {
             return false;
         }
-        let any = |patterns: &[&str]| patterns.iter().any(|pattern| matches(pattern, name));
+        let any = |patterns: &[&str]| Self::has(patterns, name);
         any(&IDENTITY_HEADERS)
             || any(&ALWAYS)
             || any(&OURS)

@@ -14,6 +14,7 @@ use portcullis_session::Session;
 use crate::clock::{Wait, Waits};
 use crate::inbound::Inbound;
 use crate::intake::Intake;
+use crate::trailers::Trailers;
 use crate::wire::Malformed;
 
 /// Why a client's body came to no end.
@@ -47,12 +48,14 @@ pub(crate) struct Upload {
     intake: Arc<Intake>,
     /// The application's time begins anew with each piece.
     again: Option<Duration>,
+    /// What of the fields behind it goes on.
+    trailers: Trailers,
 }
 
 impl Upload {
     /// The body of a request on this connection.
     pub(crate) fn new(body: Incoming, inbound: Arc<Inbound>, waits: Arc<Waits>) -> Self {
-        Self { body, inbound, waits, intake: Arc::default(), again: None }
+        Self { body, inbound, waits, intake: Arc::default(), again: None, trailers: Trailers::default() }
     }
 
     /// It goes to an application that has so long to answer after each piece, for this session.
@@ -60,6 +63,11 @@ impl Upload {
         self.again = Some(first_byte);
         self.intake.is_of(session);
         self.intake.clone()
+    }
+
+    /// These fields may follow it.
+    pub(crate) fn announces(&mut self, trailers: Trailers) {
+        self.trailers = trailers;
     }
 
     fn took(&self, length: usize) {
@@ -89,6 +97,7 @@ impl Body for Upload {
             Poll::Ready(next) => {
                 self.waits.disarm(Wait::Body);
                 Poll::Ready(match next {
+                    Some(Ok(frame)) if frame.is_trailers() => self.trailers.of_frame(frame).map(Ok),
                     Some(Ok(frame)) => {
                         if let Some(piece) = frame.data_ref().filter(|piece| !piece.is_empty()) {
                             self.took(piece.len());

@@ -10,7 +10,7 @@ use std::future::pending;
 use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
+    STRICT_TRANSPORT_SECURITY, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
@@ -25,7 +25,9 @@ use crate::metrics::{Counter, Metrics};
 use crate::peer::Peer;
 use crate::rooms::record::Record;
 use crate::rules::{Place, Site};
+use crate::strip::Strip;
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
+use crate::trailers::Trailers;
 use crate::tunnel::{self, Tunnel};
 use crate::upload::{Upload, UploadFault};
 use crate::upstream::{self, Download, Fault};
@@ -86,7 +88,11 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
 /// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
 /// to set.
 pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
+    let trailers = Trailers::announced(headers, &Strip::default());
     of_this_hop(headers);
+    if !headers.contains_key(CONTENT_LENGTH) {
+        announce(headers, &trailers);
+    }
     let refused = cookies::refuse_set(headers);
     if !is_public && !switches {
         caching::make_private(headers);
@@ -96,6 +102,13 @@ pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches:
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     refused
+}
+
+/// Says in a head which fields follow its body. To HTTP/1.1 the library writes no others.
+fn announce(headers: &mut HeaderMap, trailers: &Trailers) {
+    if let Some(field) = trailers.field() {
+        headers.insert(TRAILER, field);
+    }
 }
 
 /// Whether an answer is a stream by nature, one that is cut when its person changes (rule R8).
@@ -154,7 +167,7 @@ impl Forward {
         let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
         let asks_to_switch = head.headers.contains_key(UPGRADE); // Accept leaves a WebSocket's only
-        self.rewrite(&mut exchange, &mut head, serving.client());
+        let trailers = self.rewrite(&mut exchange, &mut head, serving.client());
         let site = exchange.place().clone();
         let upstream = &site.site().upstream;
         let mut accept = None;
@@ -168,6 +181,8 @@ impl Forward {
                     // A body without a length goes up in chunks, whatever the method: it is never left out.
                     if !head.headers.contains_key(CONTENT_LENGTH) {
                         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                        announce(&mut head.headers, &trailers);
+                        upload.announces(trailers);
                     }
                 }
                 // RFC 9110 §8.6: an empty body is said to be empty where one could be meant.
@@ -197,8 +212,9 @@ impl Forward {
         Err(Box::new(Failed { serving, asker, method, record, why, trouble }))
     }
 
-    /// Makes the client's head into what goes up.
-    fn rewrite(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) {
+    /// Makes the client's head into what goes up; says which fields may follow its body.
+    fn rewrite(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) -> Trailers {
+        let trailers = Trailers::announced(&head.headers, &exchange.place().rules().accept.strip);
         of_this_hop(&mut head.headers);
         let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
         let trace = trace.map_or_else(|| Cow::Owned(Trace::of(&head.headers, false)), Cow::Borrowed);
@@ -214,6 +230,7 @@ impl Forward {
         }
         head.version = Version::HTTP_11;
         head.extensions.clear(); // the library's own, of the client's connection
+        trailers
     }
 
     /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut

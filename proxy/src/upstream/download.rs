@@ -54,6 +54,7 @@ impl Download {
         });
         match &polled {
             Poll::Ready(None) => self.give_back(),
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.give_back(),
             Poll::Ready(Some(Err(_))) => drop(self.connection.take()),
             _ => {}
         }

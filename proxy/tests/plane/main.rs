@@ -19,5 +19,6 @@ mod reload;
 mod rig;
 mod smuggling;
 mod streams;
+mod trailers;
 mod upgrades;
 mod upstream;
