@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 #![allow(dead_code, reason = "the suite's rig and model, of which this uses a part")]
 
+#[path = "../../proxy/tests/plane/frames.rs"]
+mod frames;
 #[path = "../suite/model.rs"]
 mod model;
 #[path = "../suite/play.rs"]
@@ -11,6 +13,9 @@ mod rig;
 
 mod crashes;
 mod directory;
+mod floods;
 mod histories;
+mod idle;
 mod keycloak;
+mod process;
 mod rig_keycloak;

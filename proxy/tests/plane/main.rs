@@ -22,3 +22,4 @@ mod streams;
 mod trailers;
 mod upgrades;
 mod upstream;
+mod wire;
