@@ -12,6 +12,7 @@ mod bad_input;
 mod by_hand;
 mod canaille;
 mod conformance;
+mod documents;
 mod foreign_http2;
 mod headers;
 mod histories;
