@@ -17,7 +17,7 @@ use portcullis_policy::{
     Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Parts, Peer,
+    Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Pages, Parts, Peer,
     Request, Rules, Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
 };
 use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
@@ -94,13 +94,13 @@ fn world() -> World {
         header_case: HeaderCase::Lower,
     };
     let site = |app: &App| Site::new(app, "default", "default", &url, Upstream::new(&upstream));
+    let pages: Pages = Arc::new(|_| panic!("a warm request shows no page of ours"));
     let gate = Gate::new(
         Parts {
-            rules: Rules::new(policy, Accept::default(), LogDetail::default(), site),
+            rules: Rules::new(policy, Accept::default(), LogDetail::default(), pages, site),
             sessions: sessions.clone(),
             keys,
             load: Arc::new(|_, _, _| panic!("a warm request reads nothing")),
-            pages: Arc::new(|_| panic!("a warm request shows no page of ours")),
             log: AccessLog::start(&LogTarget::Off, LogFormat::Json).unwrap(),
             references: None,
             idle: Duration::from_secs(75),

@@ -3,40 +3,29 @@
 //! The row is read as a hint only. Then the exchange is enrolled, and what is read after that may be believed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use portcullis_policy::{AppId, SessionHash, Timestamp};
 use portcullis_proxy::{Load, LoadError};
-use portcullis_session::{Enrolment, InFlight, Sessions};
-use portcullis_store::Store;
+use portcullis_session::{Enrolment, InFlight};
 
-/// How long a request waits for the read.
-const READ: Duration = Duration::from_secs(1);
+use crate::core::{Core, EndsWith};
 
 /// The seam of the data plane, on the core runtime.
-pub(crate) fn load(core: tokio::runtime::Handle, sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
+pub(crate) fn load(core: Arc<Core>) -> Load {
     Arc::new(move |hash, app, exchange| {
-        let (sessions, store) = (sessions.clone(), store.clone());
-        let task = core.spawn(async move {
-            tokio::time::timeout(READ, read(&sessions, &store, hash, app, &exchange)).await
-        });
+        let reading = core.clone();
+        let task = core.runtime.spawn(async move { read(&reading, hash, app, &exchange).await });
+        let ends = EndsWith(task.abort_handle());
         Box::pin(async move {
-            match task.await {
-                Ok(Ok(read)) => read,
-                Ok(Err(_)) => {
-                    tracing::error!("a session was not read within 1 s: its request is refused with 503");
-                    Err(LoadError::Unavailable)
-                }
-                Err(_) => Err(LoadError::Unavailable),
-            }
+            let _ends = ends;
+            task.await.unwrap_or(Err(LoadError::Unavailable))
         })
     })
 }
 
 /// Reads a session under an exchange that is enrolled first.
-pub(crate) async fn read(
-    sessions: &Sessions,
-    store: &Store,
+async fn read(
+    Core { sessions, store, .. }: &Core,
     hash: SessionHash,
     app: AppId,
     exchange: &InFlight,

@@ -1,34 +1,38 @@
 //! Portcullis: a single-sign-on sidecar that takes people out the moment the directory removes them.
 
-mod admin;
+mod app_health;
 mod cli;
-mod desk;
+mod core;
 mod fetch;
 mod foreign;
 mod ground;
-mod health;
-mod holder;
 mod keyring;
 mod limits;
-mod listen;
+mod listeners;
+mod live;
 mod load;
 mod lock;
 mod log;
 mod metrics;
 mod operator;
 mod order;
+mod order_error;
 mod own;
 mod pages;
+mod person;
 mod refusals;
 mod relink;
 mod reload;
 mod revocation;
 mod run;
+mod running;
+mod scim_clients;
 mod settings;
 mod standing;
+mod start;
 mod strangers;
+mod terminal;
 mod ticks;
-mod traffic;
 
 #[cfg(feature = "demo")]
 mod demo;

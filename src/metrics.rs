@@ -153,7 +153,7 @@ impl Metrics {
         // Series that are there from the start can be alerted on before the first one is counted.
         drop(metrics.logins.get_or_create(&Outcome { outcome: ACCEPTED }));
         let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::word);
-        let reasons = crate::own::REASONS;
+        let reasons = crate::own::reasons::ALL;
         for outcome in classes.into_iter().chain(portcullis_store::Refusal::WORDS).chain(reasons) {
             drop(metrics.logins.get_or_create(&Outcome { outcome }));
         }

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_policy::{AccountId, Facts, OrgId, ResourceId, fold};
+use portcullis_proxy::LogDetail;
 use portcullis_session::{Committed, Cut, HoldMark, HoldOn, Sessions};
 use portcullis_store::{Store, StoreError, UserError, UserSummary};
 use tokio::time::timeout;
 
 use crate::log::chain;
-use crate::operator::{BY, NotDone, Operator, User, shown};
+use crate::order_error::OrderError;
+use crate::person::{User, shown};
+use crate::revocation::{Enforced, LEAVE, NotDone, Revocation, Underway};
 
 /// How long an order may take to be committed before the person is put on hold.
 const COMMIT: Duration = Duration::from_secs(1);
@@ -32,6 +35,20 @@ pub(crate) struct Order {
     pub(crate) takes_away: bool,
 }
 
+/// What an order is carried out with.
+pub(crate) struct Means {
+    pub(crate) store: Arc<Store>,
+    pub(crate) revocation: Revocation,
+    /// How people are named in the log.
+    pub(crate) log: LogDetail,
+    /// Whether this process serves, so that somebody may be in. Else only the store is written.
+    pub(crate) serves: bool,
+}
+
+/// Who does it, in the audit and in the log.
+pub(crate) const ACTOR: &str = "cli";
+pub(crate) const BY: &str = "operator";
+
 /// What the store makes of an order.
 type Written = Result<Committed<UserSummary>, UserError>;
 
@@ -39,95 +56,86 @@ type Written = Result<Committed<UserSummary>, UserError>;
 type Marks = Vec<(AccountId, HoldMark)>;
 
 impl Order {
-    /// Carries it out in a task of its own, spawned before the transaction begins: an operator who gives up waiting
-    /// stops nothing.
+    /// Carries it out.
     ///
     /// # Errors
-    /// [`NotDone`].
+    /// [`OrderError`].
     pub(crate) async fn carry_out<W>(
         self,
-        operator: Arc<Operator>,
+        means: Means,
         write: impl FnOnce(Arc<Store>, String) -> W + Send + 'static,
-    ) -> Result<User, NotDone>
+    ) -> Result<User, OrderError>
     where
         W: Future<Output = Written> + Send + 'static,
     {
-        let core = operator.core.clone();
-        let task = core.spawn(async move {
-            let way = Way { operator, order: self, began: Instant::now() };
-            let commit = tokio::spawn(write(way.operator.store.clone(), way.order.who.clone()));
-            way.go(commit).await
-        });
-        task.await.unwrap_or_else(|error| Err(NotDone::Failed(error.to_string())))
+        let write = write(means.store.clone(), self.who.clone());
+        Way { means, order: self, began: Instant::now() }.go(write).await
     }
 }
 
 /// An order under way.
 struct Way {
-    operator: Arc<Operator>,
+    means: Means,
     order: Order,
     began: Instant,
 }
 
 impl Way {
-    async fn go(self, mut commit: tokio::task::JoinHandle<Written>) -> Result<User, NotDone> {
+    async fn go(self, write: impl Future<Output = Written> + Send + 'static) -> Result<User, OrderError> {
         // Only a hold that was set before the transaction began ends with it.
         let before = self.sessions().hold_mark();
-        let holds = self.order.takes_away && self.operator.serves;
-        let done = if holds { timeout(COMMIT, &mut commit).await } else { Ok((&mut commit).await) };
-        let Ok(done) = done else {
+        let mut underway = self.means.revocation.carry_out(write, LEAVE);
+        let holds = self.order.takes_away && self.means.serves;
+        if holds && timeout(COMMIT, underway.settled()).await.is_err() {
             let (marks, refused) = self.hold("it has not committed within 1 s").await;
-            let core = self.operator.core.clone();
-            core.spawn(self.follow(commit, marks));
+            // It may still commit: then it is enforced, and its own holds end.
+            tokio::spawn(self.follow(underway, marks));
             return Err(refused);
-        };
-        match done.unwrap_or(Err(UserError::Store(StoreError::Panicked))) {
-            Ok(committed) => self.enforce(committed, |_| before).await,
-            Err(UserError::Store(error)) if holds => {
-                let why = chain(&error).to_string();
-                Err(self.hold(&why).await.1)
-            }
-            Err(UserError::Store(error)) => {
-                let order = self.order.verb;
-                tracing::error!(by = BY, order, error = %chain(&error), "an operator's order could not be carried out");
-                Err(NotDone::Store(error))
-            }
-            Err(error) => Err(error.into()),
         }
+        let error = match underway.done().await {
+            Ok(enforced) => return Ok(self.settle(enforced, |_| before)),
+            Err(NotDone::Write(UserError::Store(error))) => error,
+            Err(NotDone::Panicked(_)) => StoreError::Panicked,
+            Err(NotDone::Write(error)) => return Err(error.into()),
+            Err(NotDone::NotGone(error)) => {
+                let what = self.order.what;
+                tracing::error!(by = BY, "{what}, but not everything that was cut has ended: {error}");
+                return Err(error.into());
+            }
+        };
+        if holds {
+            let why = chain(&error).to_string();
+            return Err(self.hold(&why).await.1);
+        }
+        let order = self.order.verb;
+        tracing::error!(by = BY, order, error = %chain(&error), "an operator's order could not be carried out");
+        Err(OrderError::Store(error))
     }
 
     fn sessions(&self) -> &Sessions {
-        self.operator.revocation.sessions()
+        self.means.revocation.sessions()
     }
 
-    /// Nobody is left whom it forbids; who, and what ended in how long, is told to the log.
-    async fn enforce(
-        &self,
-        committed: Committed<UserSummary>,
-        mark: impl Fn(AccountId) -> HoldMark,
-    ) -> Result<User, NotDone> {
-        let Self { operator, order: Order { what, .. }, began } = self;
-        let terms = operator.terms.load_full();
-        let (user, exchanges) =
-            operator.revocation.enforce_and_count(committed).await.inspect_err(|error| {
-                tracing::error!(by = BY, "{what}, but not everything that was cut has ended: {error}");
-            })?;
+    /// It is carried out: its holds end, and the log is told who it was about, and what ended in how long.
+    fn settle(&self, enforced: Enforced<UserSummary>, mark: impl Fn(AccountId) -> HoldMark) -> User {
+        let Self { means, order: Order { what, .. }, began } = self;
+        let Enforced { value: user, exchanges, .. } = enforced;
         for account in std::iter::once(user.account).chain(user.others.iter().copied()) {
             self.sessions().end_hold(&HoldOn::Account(OrgId::ONLY, account), mark(account));
         }
         let facts = facts(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
-        let (named, sessions) = (terms.log.user(&facts, Some(&user.name)), user.ended);
+        let (named, sessions) = (means.log.user(&facts, Some(&user.name)), user.ended);
         let others = names(user.others.iter().copied());
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(by = BY, user = named.as_deref(), others, sessions, exchanges, ms, "{what}");
         let ended = Some(user.ended);
-        Ok(User { ended, ..shown(user, self.sessions().policy().bindings()) })
+        User { ended, ..shown(user, self.sessions().policy().bindings()) }
     }
 
     /// Takes the person out whom the order means, though it is not stored (R6).
-    async fn hold(&self, why: &str) -> (Marks, NotDone) {
+    async fn hold(&self, why: &str) -> (Marks, OrderError) {
         let (accounts, is_read) =
-            match timeout(NAMED, self.operator.store.named(OrgId::ONLY, &self.order.who)).await {
+            match timeout(NAMED, self.means.store.named(OrgId::ONLY, &self.order.who)).await {
                 Ok(Ok(named)) => (named.all().collect(), true),
                 Ok(Err(UserError::Store(_))) | Err(_) => (self.in_memory(), false),
                 Ok(Err(error)) => return (Marks::new(), error.into()),
@@ -148,10 +156,10 @@ impl Way {
             why,
             "an order could not be stored: the person is out and on hold until it is repeated and committed, or this process ends. Look at the store"
         );
-        if let Err(error) = self.operator.revocation.gone(cut).await {
+        if let Err(error) = self.means.revocation.gone(cut).await {
             return (marks, error.into());
         }
-        let refused = NotDone::OnHold { accounts: marks.len(), exchanges, is_read, why: why.to_owned() };
+        let refused = OrderError::OnHold { accounts: marks.len(), exchanges, is_read, why: why.to_owned() };
         (marks, refused)
     }
 
@@ -170,24 +178,26 @@ impl Way {
         self.sessions().accounts(is_meant).into_iter().map(|(_, account)| account).collect()
     }
 
-    /// Waits for a transaction that was late, and enforces it if it commits.
-    async fn follow(self, commit: tokio::task::JoinHandle<Written>, marks: Marks) {
+    /// Waits for a transaction that was late, and for its enforcement if it commits.
+    async fn follow(self, underway: Underway<UserSummary, UserError>, marks: Marks) {
         let order = self.order.verb;
-        match commit.await.unwrap_or(Err(UserError::Store(StoreError::Panicked))) {
-            Ok(committed) => {
+        match underway.done().await {
+            Ok(enforced) => {
                 // A later word on one of them has a later mark.
                 let own = |account| {
                     let mark = marks.iter().find(|(one, _)| *one == account).map(|(_, mark)| *mark);
                     mark.unwrap_or_default()
                 };
-                if self.enforce(committed, own).await.is_ok() {
-                    tracing::warn!(
-                        by = BY,
-                        order,
-                        "a late order was committed after the operator was told to repeat it"
-                    );
-                }
+                self.settle(enforced, own);
+                tracing::warn!(
+                    by = BY,
+                    order,
+                    "a late order was committed after the operator was told to repeat it"
+                );
             }
+            Err(NotDone::NotGone(error)) => tracing::error!(
+                by = BY, order, %error, "a late order was committed, but not everything that was cut has ended: repeat it"
+            ),
             Err(error) => tracing::error!(
                 by = BY, order, accounts = names(marks.iter().map(|(account, _)| *account)),
                 error = %chain(&error), "a late order has failed: its person stays on hold. Repeat it"

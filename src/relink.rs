@@ -1,13 +1,13 @@
 //! `user relink`: whoever is linked through an identity provider that is not configured any more, at the one that is.
 //! A list first, which changes nothing; then, by another order, the links move.
 
-use std::sync::Arc;
-
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 use portcullis_store::{Origin, RelinkTo, StoreError, UserError};
 use serde::{Deserialize, Serialize};
 
-use crate::operator::{ACTOR, BY, NotDone, Operator};
+use crate::operator::Operator;
+use crate::order::{ACTOR, BY};
+use crate::order_error::OrderError;
 
 /// Some of the links that would move; `next` asks for those behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,12 +49,12 @@ impl Operator {
     /// Whose link would move from the identity provider of this name.
     ///
     /// # Errors
-    /// [`NotDone::Refused`] where it is not known where to.
-    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<Links, NotDone> {
+    /// [`OrderError::Refused`] where it is not known where to.
+    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<Links, OrderError> {
         let to = self.relink_to()?;
         let found = self.store.relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
         let links: Vec<Link> = found
-            .map_err(NotDone::Store)?
+            .map_err(OrderError::Store)?
             .into_iter()
             .map(|found| Link {
                 account: found.user.account.0,
@@ -73,13 +73,12 @@ impl Operator {
     ///
     /// # Errors
     /// As [`links`](Self::links). What has moved until an error stays so, and a repeat goes on.
-    pub(crate) async fn relink(self: Arc<Self>, from: String) -> Result<Moved, NotDone> {
+    pub(crate) async fn relink(&self, from: String) -> Result<Moved, OrderError> {
         let to = self.relink_to()?;
         let (mut done, mut after) = (Moved::default(), None);
         loop {
             let (source, target) = (from.clone(), to.clone());
             let piece = self
-                .clone()
                 .ordered(move |store| async move {
                     let origin = Origin::of(ACTOR);
                     let done =
@@ -87,9 +86,11 @@ impl Operator {
                     done.map_err(UserError::from)
                 })
                 .await;
-            let (piece, _) = match piece {
-                Err(NotDone::Store(StoreError::NoKeys)) => {
-                    return Err(NotDone::Refused("without the master key no link can be moved".to_owned()));
+            let piece = match piece {
+                Err(OrderError::Store(StoreError::NoKeys)) => {
+                    return Err(OrderError::Refused(
+                        "without the master key no link can be moved".to_owned(),
+                    ));
                 }
                 piece => piece?,
             };
@@ -106,9 +107,9 @@ impl Operator {
         }
     }
 
-    fn relink_to(&self) -> Result<RelinkTo, NotDone> {
-        self.relink_to.load_full().map(|to| (*to).clone()).ok_or_else(|| {
-            NotDone::Refused(
+    fn relink_to(&self) -> Result<RelinkTo, OrderError> {
+        self.terms.relink_to.clone().ok_or_else(|| {
+            OrderError::Refused(
                 "which identity provider is configured is not known: name the file with -c".to_owned(),
             )
         })

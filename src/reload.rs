@@ -6,87 +6,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis_config::{Environment, File, Loaded, Provisioning};
-use portcullis_keys::sha256;
+use portcullis_config::{Environment, File, Loaded};
 use portcullis_policy::Policy;
 use portcullis_proxy::{AccessLog, Gate, Rules};
-use portcullis_session::Sessions;
 use portcullis_sso::Fetch;
-use portcullis_store::Store;
 
-use crate::desk::Desk;
+use crate::core::Core;
 use crate::fetch::{self, Renewable};
-use crate::health::Health;
+use crate::live::{Current, Fixed, Live};
 use crate::log::{Log, chain};
-use crate::metrics::Metrics;
-use crate::operator::Operator;
-use crate::own::{Own, Site};
-use crate::revocation::Revocation;
+use crate::own::{self, Own};
 use crate::settings;
 use crate::standing;
 
-/// What a reload replaces.
+/// What a reload replaces, and what it needs for that.
 #[derive(Clone)]
 pub(crate) struct Reload {
     pub(crate) path: PathBuf,
     pub(crate) version: Arc<AtomicU64>,
-    /// What only a start reads, as the running program was started with it.
-    pub(crate) started: Arc<Started>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Arc<Current>,
     pub(crate) gate: Arc<Gate>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) revocation: Revocation,
     pub(crate) own: Arc<Own>,
-    pub(crate) desk: Option<Arc<Desk>>,
-    pub(crate) operator: Arc<Operator>,
-    pub(crate) health: Arc<Health>,
-    pub(crate) metrics: Arc<Metrics>,
     pub(crate) fetch: Renewable,
     pub(crate) log: Option<Log>,
     pub(crate) access_log: AccessLog,
-    /// `stop_grace`, in milliseconds.
-    pub(crate) grace: Arc<AtomicU64>,
 }
 
 /// What a configuration comes to, made before anything is replaced.
 struct Parts {
     rules: Rules,
     client: Fetch,
-    site: Site,
-}
-
-/// What of a configuration needs a restart, as text to compare.
-pub(crate) struct Started(Vec<(&'static str, String)>);
-
-impl Started {
-    /// Takes it down.
-    pub(crate) fn of(file: &File) -> Self {
-        Self(vec![
-            ("listen", format!("{:?}", file.listen)),
-            ("state", format!("{:?}", file.state)),
-            // The one in the state folder moves with it.
-            (
-                "store",
-                file.database.strip_prefix(&file.state).unwrap_or(&file.database).display().to_string(),
-            ),
-            ("limits", format!("{:?}", file.limits)),
-            ("log.access", format!("{:?}", file.log.access)),
-            ("log.format", format!("{:?}", file.log.format)),
-            // Its listener is opened at a start.
-            ("provisioning", matches!(file.provisioning, Provisioning::Scim(_)).to_string()),
-            ("keys", file.keys.as_ref().map_or_else(String::new, fingerprint)),
-        ])
-    }
-
-    fn differs(&self, other: &Started) -> Vec<&'static str> {
-        let pairs = self.0.iter().zip(&other.0);
-        pairs.filter(|(before, after)| before != after).map(|(before, _)| before.0).collect()
-    }
-}
-
-/// Tells one master key from another, and nothing else.
-fn fingerprint(master: &portcullis_config::MasterKey) -> String {
-    sha256(master.expose()).iter().map(|byte| format!("{byte:02x}")).collect()
+    live: Arc<Live>,
 }
 
 /// How long files and secrets of a new configuration may take to be read.
@@ -100,7 +51,7 @@ impl Reload {
         // Whoever rotates logs sends the same signal, whatever the configuration says.
         self.access_log.reopen();
         let applied = self.apply().await;
-        self.metrics.reloaded(applied);
+        self.core.metrics.reloaded(applied);
     }
 
     async fn apply(&self) -> bool {
@@ -131,7 +82,7 @@ impl Reload {
                 return false;
             }
         };
-        let needs_restart = self.started.differs(&Started::of(&file));
+        let needs_restart = self.live.take().fixed.differences(&Fixed::of(&file));
         if !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
@@ -155,41 +106,31 @@ impl Reload {
 
     /// Everything that can fail, before anything is replaced.
     fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
-        Ok(Parts {
-            rules: settings::rules(file, policy),
-            client: fetch::client(settings::reach(file), file.http_client.ca_file.clone())?,
-            site: settings::site(file, self.fetch.fetch()),
-        })
+        let before = self.live.take();
+        let live = Arc::new(Live::of(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
+        let client = fetch::client(settings::reach(file), file.http_client.ca_file.clone())?;
+        Ok(Parts { rules: settings::rules(file, policy, own::seam(self.own.clone(), &live)), client, live })
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
     async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> bool {
-        let Parts { rules, client, site } = parts;
+        let Parts { rules, client, live } = parts;
         if let Some(log) = &self.log {
             log.set_level(settings::level(file));
         }
-        if let (Some(desk), Some(clients)) = (&self.desk, settings::clients(file, &self.own.keys)) {
-            desk.clients.store(Arc::new(clients));
-        }
-        self.grace.store(settings::grace(file), Ordering::Relaxed);
-        self.operator.relink_to.store(Some(settings::relink_to(file)));
-        self.operator.terms.store(Arc::new(settings::terms(file)));
-        self.health.app.store(settings::app_health(file).map(Arc::new));
-        self.sessions.idle_after(settings::ms(file.session.idle));
+        self.core.sessions.idle_after(settings::ms(file.session.idle));
         self.gate.replace(rules);
         self.fetch.renew(client);
-        let before = self.own.site.load_full();
-        self.own.site.store(Arc::new(site.with_idp_of(&before)));
-        self.own.new_site.notify_one();
-        // Logins that read the site before are committed now, so what follows finds their sessions.
+        self.live.replace(live);
+        // Logins that go by the one before are committed now, so what follows finds their sessions.
         let admitted = tokio::time::timeout(ADMIT, self.own.admitting.write()).await.map(drop);
         if admitted.is_err() {
             tracing::error!(
                 "logins that began under the old configuration are not committed yet: reload again"
             );
         }
-        let reviewed = self.revocation.reload(policy).await;
-        let settled = standing::settle(file, &self.store, &self.revocation, "reload").await;
+        let reviewed = self.core.revocation.reload(policy).await;
+        let settled = standing::settle(file, &self.core, "reload").await;
         if let Err(error) = &settled {
             tracing::error!(error = %chain(error), "reload again");
         }

@@ -1,8 +1,9 @@
-//! The one road by which access is taken away: a deprovision, a logout, the command line, expiry, a reload.
+//! The one road by which access is taken away: a deprovision, a login, a logout, the command line, expiry, a reload.
 //!
-//! A write of the store comes in sealed ([`Committed`]) and goes out open, after mark, drop, cut, the reading anew of
-//! whoever is to be reconsidered, and the wait until all that is forbidden has left (R5). A fault after the commit is
-//! an error: the write stands, the client repeats it, and the repeat waits like the first.
+//! A write is carried out by [`Revocation::carry_out`] and by nobody else: committed and enforced in one task that
+//! nobody can drop. It comes from the store sealed ([`Committed`]) and goes out open, after mark, drop, cut, the reading
+//! anew of whoever is to be reconsidered, and the wait until all that is forbidden has left (R5). A fault after the
+//! commit is an error: the write stands, the client repeats it, and the repeat waits like the first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use std::time::Duration;
 use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
 use portcullis_session::{Committed, Cut, Described, Gone, HoldOn, Sessions, StaleAccount};
 use portcullis_store::{Store, StoreError};
-use tokio::task::JoinSet;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// How long the accounts to be reconsidered may take to be read; what is not read by then is cut.
@@ -21,9 +24,10 @@ pub(crate) const LEAVE: Duration = Duration::from_secs(2);
 /// How many accounts are read at once after a change that touches many.
 const READERS: usize = 8;
 
-/// Enforces what the store committed.
+/// The road: commits and enforces.
 #[derive(Clone)]
 pub(crate) struct Revocation {
+    runtime: Handle,
     sessions: Arc<Sessions>,
     store: Arc<Store>,
 }
@@ -42,28 +46,76 @@ pub(crate) struct Enforced<T> {
     pub(crate) value: T,
     /// How many exchanges it cut.
     pub(crate) exchanges: usize,
+    /// Whether it took access away from somebody.
+    pub(crate) takes_away: bool,
+    /// Whether it changed anything of who may do what.
+    pub(crate) is_change: bool,
+}
+
+/// Why a write was not carried out to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotDone<E> {
+    /// It was not committed.
+    #[error(transparent)]
+    Write(E),
+    /// It is committed and stands, but something it cut has not gone yet.
+    #[error(transparent)]
+    NotGone(NotGone),
+    /// Its task failed: nothing is certain.
+    #[error("the task of a write failed: {0}")]
+    Panicked(String),
+}
+
+/// A write on the road. Dropped, it is carried out all the same.
+#[derive(Debug)]
+pub(crate) struct Underway<T, E> {
+    task: JoinHandle<Result<Enforced<T>, NotDone<E>>>,
+    settled: oneshot::Receiver<()>,
+}
+
+impl<T, E> Underway<T, E> {
+    /// Waits until its transaction has ended: committed, or not.
+    pub(crate) async fn settled(&mut self) {
+        let _ = (&mut self.settled).await; // an end without a word is one too
+    }
+
+    /// Waits until nobody is left whom it forbids.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub(crate) async fn done(self) -> Result<Enforced<T>, NotDone<E>> {
+        self.task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the task of a write failed");
+            Err(NotDone::Panicked(error.to_string()))
+        })
+    }
 }
 
 impl Revocation {
-    pub(crate) fn new(sessions: Arc<Sessions>, store: Arc<Store>) -> Self {
-        Self { sessions, store }
+    pub(crate) fn new(runtime: Handle, sessions: Arc<Sessions>, store: Arc<Store>) -> Self {
+        Self { runtime, sessions, store }
     }
 
-    /// Opens a committed write, once nobody is left whom it forbids. Runs in a task of the core runtime that was
-    /// spawned before the transaction began, so no client that hangs up can stop it.
-    ///
-    /// # Errors
-    /// [`NotGone`] where something has not left after two seconds.
-    pub(crate) async fn enforce<T>(&self, done: Committed<T>) -> Result<T, NotGone> {
-        self.enforce_within(done, LEAVE).await.map(|enforced| enforced.value)
-    }
-
-    /// The same; says how many exchanges were told to end as well.
-    ///
-    /// # Errors
-    /// As [`enforce`](Self::enforce).
-    pub(crate) async fn enforce_and_count<T>(&self, done: Committed<T>) -> Result<(T, usize), NotGone> {
-        self.enforce_within(done, LEAVE).await.map(|enforced| (enforced.value, enforced.exchanges))
+    /// Commits a write and enforces it, in a task of its own that is spawned before the transaction begins: a client that
+    /// hangs up, a time limit, a panic of whoever waits stop nothing (R5). `patience` is how long what it cuts may take
+    /// to leave.
+    pub(crate) fn carry_out<T, E>(
+        &self,
+        write: impl Future<Output = Result<Committed<T>, E>> + Send + 'static,
+        patience: Duration,
+    ) -> Underway<T, E>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let (settle, settled) = oneshot::channel();
+        let road = self.clone();
+        let task = self.runtime.spawn(async move {
+            let written = write.await;
+            let _ = settle.send(()); // perhaps nobody waits for it
+            road.enforce(written.map_err(NotDone::Write)?, patience).await.map_err(NotDone::NotGone)
+        });
+        Underway { task, settled }
     }
 
     /// What this process knows of who is in.
@@ -71,15 +123,9 @@ impl Revocation {
         &self.sessions
     }
 
-    /// As [`enforce`](Self::enforce), waiting for another time.
-    ///
-    /// # Errors
-    /// [`NotGone`] where something has not left by then.
-    pub(crate) async fn enforce_within<T>(
-        &self,
-        done: Committed<T>,
-        patience: Duration,
-    ) -> Result<Enforced<T>, NotGone> {
+    /// Opens a committed write, once nobody is left whom it forbids.
+    async fn enforce<T>(&self, done: Committed<T>, patience: Duration) -> Result<Enforced<T>, NotGone> {
+        let (takes_away, is_change) = (done.takes_away(), !done.changes().is_empty());
         let cut = self.sessions.apply(done.changes());
         let store = &self.store;
         let again = describe_again(&self.sessions, cut.stale(), |org, id| {
@@ -90,7 +136,7 @@ impl Revocation {
         let cut = cut.and(again);
         let exchanges = cut.exchanges();
         let gone = self.gone_within(cut, patience).await?;
-        Ok(Enforced { value: done.release(gone), exchanges })
+        Ok(Enforced { value: done.release(gone), exchanges, takes_away, is_change })
     }
 
     /// Puts a new configuration in force on everything that runs, after the data plane has it.
@@ -122,7 +168,7 @@ impl Revocation {
                 ),
                 HoldOn::Account(_, account) => tracing::error!(
                     account = account.0,
-                    by = crate::operator::BY,
+                    by = "operator",
                     "on hold: an order was not stored, and no later one on this account was committed. Repeat it"
                 ),
             }

@@ -4,106 +4,22 @@
 use std::sync::Arc;
 
 use portcullis_config::{Domains, File, LogLevel, Preset, Provisioning};
-use portcullis_keys::{Keyring, Purpose, Secret, sha256};
-use portcullis_policy::{
-    AppId, DirectoryId, HostSent, LinkTo, LogFormat, LogTarget, OrgId, Policy, Timestamp, UserFrom,
-};
+use portcullis_keys::{Keyring, Purpose, Secret};
+use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{Assertion, ClaimNames, FLOW_MS, Fetch, Idp, OidcSettings, Pending, Subject, Uses};
+use portcullis_sso::{ClaimNames, Fetch, Idp, OidcSettings, Subject, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
-use crate::desk::{Clients, Token};
+use crate::app_health::AppHealth;
 use crate::fetch::Reach;
-use crate::health::AppHealth;
 use crate::log::Format;
-use crate::operator::{People, Terms};
+use crate::operator::Terms;
 use crate::own::Site;
-
-/// Who is let in by a verified login, and for how long.
-pub(crate) struct Admission {
-    /// Without a directory there is nothing to match.
-    directory: bool,
-    invited: bool,
-    /// The name of the IdP that this one replaces.
-    replaces: Option<Arc<str>>,
-    claim: String,
-    to: LinkTo,
-    domains: Vec<String>,
-    trust_email: bool,
-    pub(crate) user_from: UserFrom,
-    absolute_ms: i64,
-}
-
-impl Admission {
-    /// What the store is asked to let in.
-    pub(crate) fn sign_in(
-        &self,
-        app: AppId,
-        assertion: &Assertion,
-        session: store::NewSession,
-        flow: &Pending,
-    ) -> store::SignIn {
-        let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
-        let provisioning = if self.directory {
-            // Of a login that began under another configuration another claim may have been read.
-            let found = assertion.link().filter(|link| link.claim == self.claim);
-            let is_unverified = found.is_some_and(|link| link.is_unverified_address);
-            let link = store::Link {
-                claim: self.claim.clone(),
-                value: found.map(|link| link.value.clone()),
-                is_unverified_address: is_unverified && !self.trust_email,
-                to: self.to,
-            };
-            let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
-            store::Provisioning::Directory { invited, directories, link }
-        } else {
-            store::Provisioning::None
-        };
-        let believed = assertion.email_verified() || self.trust_email;
-        let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
-        let claims = store::Claims {
-            email: text(assertion.email()).filter(|_| believed),
-            name: text(assertion.name()),
-            preferred_username: text(
-                assertion
-                    .preferred_username()
-                    .or_else(|| assertion.unverified_user_name().filter(|_| self.trust_email)),
-            ),
-            names_said: assertion.names_said().to_vec(),
-            groups: assertion.groups().map(<[String]>::to_vec),
-        };
-        store::SignIn {
-            org: OrgId::ONLY,
-            app,
-            idp: assertion.idp().into(),
-            replaces: self.replaces.clone(),
-            epochs: flow.epochs(),
-            issuer,
-            subject,
-            provisioning,
-            domains: self.domains.clone(),
-            user_from: self.user_from,
-            claims,
-            session,
-            flow: sha256(flow.state().as_bytes()).to_vec(),
-            flow_until: flow.started().plus_ms(FLOW_MS),
-        }
-    }
-
-    /// Whether a subject is linked to a person of the directory. A store that does not answer is none: the login itself
-    /// will say so.
-    pub(crate) async fn is_known(&self, store: &store::Store, idp: &OidcSettings, subject: &str) -> bool {
-        self.directory && store.is_linked(OrgId::ONLY, &idp.issuer, subject).await.unwrap_or(false)
-    }
-
-    /// When a session that begins now ends at the latest; the IdP's own end counts too.
-    pub(crate) fn expires(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
-        let ours = now.plus_ms(self.absolute_ms);
-        at_idp.map_or(ours, |theirs| ours.min(theirs))
-    }
-}
+use crate::own::admission::Admission;
+use crate::person::People;
+use crate::scim_clients::{ScimClients, Token};
 
 /// Joins the app as its own pages need it.
 pub(crate) fn site(file: &File, fetch: Fetch) -> Site {
@@ -173,7 +89,7 @@ fn oidc(file: &File) -> OidcSettings {
 }
 
 /// Who may write to the directory.
-pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
+pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let Provisioning::Scim(scim) = &file.provisioning else { return None };
     let tokens =
         scim.token.iter().enumerate().map(|(place, token)| {
@@ -181,7 +97,7 @@ pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<Clients> {
         });
     let url = &scim.public_url;
     let base = format!("{}{}/scim/v2", url.origin(), url.path());
-    Some(Clients {
+    Some(ScimClients {
         tokens: tokens.collect(),
         service: Service::new(&base, scim.groups.patch_answer),
         detail: log_detail(file),
@@ -194,9 +110,8 @@ fn log_detail(file: &File) -> proxy::LogDetail {
 }
 
 /// Where an operator may move links to: the identity provider that is configured.
-pub(crate) fn relink_to(file: &File) -> Arc<store::RelinkTo> {
-    let (idp, issuer) = (file.idp.name.clone(), file.idp.oidc.issuer.as_str().to_owned());
-    Arc::new(store::RelinkTo { idp, issuer })
+pub(crate) fn relink_to(file: &File) -> store::RelinkTo {
+    store::RelinkTo { idp: file.idp.name.clone(), issuer: file.idp.oidc.issuer.as_str().to_owned() }
 }
 
 /// What an operator's orders go by.
@@ -207,12 +122,8 @@ pub(crate) fn terms(file: &File) -> Terms {
         Provisioning::None => People::Login,
     };
     let address = format!("{}{}/", file.public_url.origin(), file.public_url.path());
-    Terms { people: Some(people), address: Some(address), log: log_detail(file) }
-}
-
-/// How long exchanges in flight may take once the program leaves, in milliseconds.
-pub(crate) fn grace(file: &File) -> u64 {
-    u64::try_from(file.stop_grace.as_millis()).unwrap_or(u64::MAX)
+    let (log, relink_to) = (log_detail(file), Some(relink_to(file)));
+    Terms { people: Some(people), address: Some(address), log, relink_to }
 }
 
 /// Milliseconds, as the parts count them.
@@ -262,7 +173,7 @@ pub(crate) fn format(file: &File) -> Format {
 }
 
 /// Joins everything that the data plane goes by.
-pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> proxy::Rules {
+pub(crate) fn rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages) -> proxy::Rules {
     let upstream = proxy::UpstreamSettings {
         at: file.upstream.url.host_port().clone(),
         connect_timeout: file.upstream.connect_timeout,
@@ -275,7 +186,7 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>) -> proxy::Rules {
         strip: proxy::Strip::default(),
         head: file.limits.head.bytes(),
     };
-    proxy::Rules::new(policy, accept, log_detail(file), |app| {
+    proxy::Rules::new(policy, accept, log_detail(file), pages, |app| {
         proxy::Site::new(app, "default", "default", &file.public_url, proxy::Upstream::new(&upstream))
     })
 }

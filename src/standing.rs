@@ -7,7 +7,8 @@ use portcullis_config::{File, Provisioning};
 use portcullis_policy::{DirectoryId, OrgId, Scope, Timestamp};
 use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 
-use crate::revocation::{NotGone, Revocation};
+use crate::core::Core;
+use crate::revocation::{NotDone, NotGone};
 
 /// Why sessions that are not to be there any more may still be.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +18,20 @@ pub(crate) enum StandingError {
         "what the sessions were made under could not be compared with the configuration: those of an identity provider \
          or a provisioning that is not configured any more may stand"
     )]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
     /// It is stored, and something that was cut has not left.
     #[error("sessions that are not configured any more have ended, but not all of their exchanges")]
-    NotGone(#[from] NotGone),
+    NotGone(#[source] NotGone),
+}
+
+impl From<NotDone<StoreError>> for StandingError {
+    fn from(error: NotDone<StoreError>) -> Self {
+        match error {
+            NotDone::Write(error) => Self::Store(error),
+            NotDone::NotGone(error) => Self::NotGone(error),
+            NotDone::Panicked(_) => Self::Store(StoreError::Panicked),
+        }
+    }
 }
 
 /// Ends every session whose identity provider, provisioning or directory is not configured any more, and brings into
@@ -28,14 +39,11 @@ pub(crate) enum StandingError {
 ///
 /// # Errors
 /// [`StandingError`]: a start must not serve, a reload is not done.
-pub(crate) async fn settle(
-    file: &File,
-    store: &Store,
-    revocation: &Revocation,
-    actor: &str,
-) -> Result<(), StandingError> {
-    let compared = store.stand(OrgId::ONLY, of(file), &Origin::of(actor), Timestamp::now()).await?;
-    for scope in revocation.enforce(compared).await? {
+pub(crate) async fn settle(file: &File, core: &Core, actor: &'static str) -> Result<(), StandingError> {
+    let (store, standing) = (core.store.clone(), of(file));
+    let comparing =
+        async move { store.stand(OrgId::ONLY, standing, &Origin::of(actor), Timestamp::now()).await };
+    for scope in core.carry_out(comparing).done().await?.value {
         match scope {
             Scope::Idp(_, idp) => tracing::warn!(
                 idp = &*idp,
@@ -47,7 +55,7 @@ pub(crate) async fn settle(
             ),
         }
     }
-    tell_stranded(file, store).await;
+    tell_stranded(file, &core.store).await;
     Ok(())
 }
 

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policy::Timestamp;
-use portcullis_session::Sessions;
-use portcullis_store::{Retention, Store};
+use portcullis_store::Retention;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::core::Core;
+use crate::live::Current;
 use crate::log::chain;
-use crate::metrics::Metrics;
-use crate::own::Own;
-use crate::revocation::Revocation;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -28,25 +26,22 @@ const IDP_DOWN: Duration = Duration::from_secs(10);
 
 /// Everything that ticks.
 pub(crate) struct Ticks {
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) revocation: Revocation,
-    pub(crate) own: Arc<Own>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Arc<Current>,
 }
 
 impl Ticks {
     /// Starts the ticks on the current runtime; they end when `stop` says so.
     pub(crate) fn start(self, stop: watch::Receiver<bool>) {
         let ticks = Arc::new(self);
-        let revocation = ticks.revocation.clone();
+        let revocation = ticks.core.revocation.clone();
         every(EXPIRE, stop.clone(), move || {
             revocation.expire(Timestamp::now());
             std::future::ready(())
         });
         let ticking = ticks.clone();
         every(SAVE, stop.clone(), move || ticking.clone().save());
-        let revocation = ticks.revocation.clone();
+        let revocation = ticks.core.revocation.clone();
         every(REMIND, stop.clone(), move || {
             revocation.remind();
             std::future::ready(())
@@ -56,41 +51,42 @@ impl Ticks {
         let ticking = ticks.clone();
         every(COUNT, stop.clone(), move || ticking.clone().count());
         tokio::spawn(ticks.clone().count());
-        tokio::spawn(ask_idp(ticks.own.clone(), stop));
+        tokio::spawn(ask_idp(ticks.live.clone(), stop));
     }
 
     async fn save(self: Arc<Self>) {
-        save(&self.sessions, &self.store).await;
+        save(&self.core).await;
     }
 
     /// Counted now and then, not where somebody asks: it grows with the store.
     async fn count(self: Arc<Self>) {
-        self.metrics.stored(self.store.sessions(Timestamp::now()).await.ok());
+        self.core.metrics.stored(self.core.store.sessions(Timestamp::now()).await.ok());
     }
 
     async fn tidy(self: Arc<Self>) {
-        if let Err(error) = self.store.tidy(Timestamp::now(), Retention::new(self.sessions.idle_ms())).await {
+        let Core { store, sessions, .. } = &*self.core;
+        if let Err(error) = store.tidy(Timestamp::now(), Retention::new(sessions.idle_ms())).await {
             tracing::warn!(error = %chain(&error), "old rows could not be removed: they are tried again in ten minutes");
         }
     }
 }
 
 /// Writes down when clients were last heard.
-pub(crate) async fn save(sessions: &Sessions, store: &Store) {
-    let heard = sessions.heard();
+pub(crate) async fn save(core: &Core) {
+    let heard = core.sessions.heard();
     if heard.is_empty() {
         return;
     }
-    if let Err(error) = store.seen(heard).await {
+    if let Err(error) = core.store.seen(heard).await {
         tracing::warn!(error = %chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
     }
 }
 
 /// Keeps discovery and keys fresh. An IdP that is down stops new logins and nobody else; this says so once.
-async fn ask_idp(own: Arc<Own>, mut stop: watch::Receiver<bool>) {
+async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
     let mut answering = None;
     loop {
-        let idp = own.site.load().idp.clone();
+        let idp = live.take().site.idp.clone();
         let read = idp.refresh(Timestamp::now()).await;
         match &read {
             Ok(()) if answering != Some(true) => tracing::info!(idp = idp.name(), "the IdP answers"),
@@ -107,7 +103,7 @@ async fn ask_idp(own: Arc<Own>, mut stop: watch::Receiver<bool>) {
         let pause = if read.is_ok() { IDP } else { IDP_DOWN };
         tokio::select! {
             () = stopped(&mut stop) => return,
-            () = own.new_site.notified() => answering = None,
+            () = live.replaced() => answering = None,
             () = tokio::time::sleep(pause) => {}
         }
     }

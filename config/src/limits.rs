@@ -7,6 +7,7 @@ use crate::units::{Period, Size};
 
 section! {
     /// How much a client may ask of us.
+    #[derive(PartialEq, Eq)]
     pub struct Limits {
         /// The largest head of a request; beyond it 431.
         pub head: Size = "64KiB",

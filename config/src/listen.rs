@@ -10,6 +10,7 @@ use crate::read::{Read, section, text, words};
 
 section! {
     /// The addresses we listen on. A plain address is short for a block with `address`.
+    #[derive(PartialEq, Eq)]
     pub struct Listen {
         /// The application and our own pages. Without `tls` it speaks HTTP/1.1 and h2c.
         pub proxy: ProxyListener = "127.0.0.1:8080",
@@ -22,6 +23,7 @@ section! {
 
 section! {
     /// Where the application is reached.
+    #[derive(PartialEq, Eq)]
     pub struct ProxyListener [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
@@ -34,6 +36,7 @@ section! {
 
 section! {
     /// Where SCIM is reached.
+    #[derive(PartialEq, Eq)]
     pub struct ScimListener [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
@@ -45,6 +48,7 @@ section! {
 
 section! {
     /// Where health and metrics are reached.
+    #[derive(PartialEq, Eq)]
     pub struct HealthListener [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
@@ -54,6 +58,7 @@ section! {
 
 section! {
     /// A certificate and its key.
+    #[derive(PartialEq, Eq)]
     pub struct Certificate {
         /// The certificate and its chain, PEM.
         pub certificate: PathBuf,
@@ -71,7 +76,7 @@ words! {
 }
 
 /// The certificates of a listener: one in this version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// The only one.
     pub certificate: Certificate,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::PathAndQuery;
-use portcullis_policy::{HeaderCase, HostSent, is_localhost};
+use portcullis_policy::{HeaderCase, HostSent, is_loopback_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
@@ -98,7 +98,7 @@ impl Read for HostSent {
         }
         // A bare word is more likely a mistake than a name.
         let (name, _) = text.split_once(':').unwrap_or((text, ""));
-        let plausible = name.contains('.') || is_localhost(name);
+        let plausible = name.contains('.') || is_loopback_name(name);
         let is_one = plausible && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok();
         match HeaderValue::try_from(text.to_ascii_lowercase()) {
             Ok(name) if is_one => Some(Self::Named(name)),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use http::HeaderValue;
 
-use crate::Pattern;
+use crate::{Pattern, is_loopback_name};
 
 /// Parts that make no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ impl HostPort {
 
     /// Whether the host is `localhost`, `*.localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
-        self.ip.map_or_else(|| is_localhost(&self.host), |ip| ip.is_loopback())
+        self.ip.map_or_else(|| is_loopback_name(&self.host), |ip| ip.is_loopback())
     }
 }
 
@@ -79,14 +79,6 @@ impl fmt::Display for HostPort {
         f.write_str(&self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
-}
-
-/// Whether a name is `localhost` or below it: these are this machine (RFC 6761 §6.3).
-pub fn is_localhost(name: &str) -> bool {
-    let end = name.len().saturating_sub("localhost".len());
-    let (start, last) = (name.get(..end), name.get(end..));
-    last.is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
-        && start.is_some_and(|start| start.is_empty() || start.ends_with('.'))
 }
 
 /// An address people or programs reach us at: `https://wiki.example.com`, perhaps with a path.
@@ -223,7 +215,6 @@ mod tests {
     proptest! {
         #[test]
         fn parts_never_panic(host in "\\PC{0,20}", path in "\\PC{0,20}") {
-            let _ = is_localhost(&host);
             if let Ok(at) = HostPort::new(&host, Some(1)) {
                 let _ = PublicUrl::new(false, at, &path);
             }

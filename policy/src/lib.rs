@@ -12,6 +12,7 @@ mod folded;
 mod identity;
 mod ids;
 mod index;
+mod loopback;
 mod network;
 mod pattern;
 mod principal;
@@ -21,13 +22,14 @@ mod routes;
 mod shown;
 mod vocabulary;
 
-pub use address::{AddressError, HostPort, PublicUrl, is_localhost};
+pub use address::{AddressError, HostPort, PublicUrl};
 pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
 pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
 };
+pub use loopback::is_loopback_name;
 pub use network::{AllowedHost, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, NoName, Principal};

@@ -18,14 +18,13 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{AskedBy, OwnPages, Refusal, Refuse, whole};
+use crate::answer::{AskedBy, Refusal, Refuse, serve_own, whole};
 use crate::clock::Waits;
 use crate::exchange::{Answer, Exchange, Serving};
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;
 use crate::origin;
-use crate::pages::Pages;
 use crate::peer::Peer;
 use crate::request::Request;
 use crate::rooms::accept;
@@ -51,8 +50,6 @@ pub struct Parts {
     pub keys: Arc<Keyring>,
     /// The seam to the store.
     pub load: Load,
-    /// The seam to our own pages.
-    pub pages: Pages,
     /// Where lines go.
     pub log: AccessLog,
     /// Where lines with a reference number go as well; a full channel drops them.
@@ -65,11 +62,10 @@ pub struct Parts {
 /// rules, since a reload changes it with them.
 pub struct Gate {
     rules: Arc<ArcSwap<Rules>>,
-    identify: Identify,
+    identify: Arc<Identify>,
     /// Whoever is in without a session stands in its register of strangers.
     sessions: Arc<Sessions>,
     forward: Forward,
-    own: OwnPages,
     refuse: Refuse,
     pub(crate) recorder: Arc<Recorder>,
 }
@@ -86,17 +82,17 @@ pub enum Verdict {
 impl Gate {
     /// Joins the parts; what it counts is registered.
     pub fn new(parts: Parts, registry: &mut Registry) -> Arc<Self> {
-        let Parts { rules, sessions, keys, load, pages, log, references, idle } = parts;
+        let Parts { rules, sessions, keys, load, log, references, idle } = parts;
         sessions.strangers_quiet_after(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let detail = ArcSwap::from_pointee(rules.log);
         let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
         let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let identify = Arc::new(Identify::new(sessions.clone(), keys, load, &recorder.metrics));
         Arc::new(Self {
-            identify: Identify::new(sessions.clone(), keys, load, &recorder.metrics),
             sessions,
             forward: Forward::new(&recorder.metrics),
-            own: OwnPages::new(pages.clone()),
-            refuse: Refuse::new(rules.clone(), pages, idle),
+            refuse: Refuse::new(rules.clone(), identify.clone(), idle),
+            identify,
             rules,
             recorder,
         })
@@ -153,8 +149,8 @@ impl Gate {
         mut upload: Option<Upload>,
         mut record: Record,
     ) -> Response<Answer> {
-        let asker = self.asker(head, &record);
-        let page = match self.own.serve(&asker, head, peer, &mut upload, &mut record).await {
+        let mut asker = self.asker(head, &record);
+        let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
             Err(why) => self.refuse.request(&asker, head, upload, &mut record, why).await,
         };
@@ -196,8 +192,9 @@ impl Gate {
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.
     fn asker(&self, head: &request::Parts, record: &Record) -> AskedBy {
-        let session = record.place().and_then(|place| self.identify.spoken_of(&head.headers, place));
-        AskedBy::of(head).with_session(session)
+        let asker = AskedBy::of(head);
+        let Some(place) = record.place() else { return asker };
+        asker.for_place(&head.headers, place).with_session(self.identify.spoken_of(&head.headers, place))
     }
 
     /// The record of a request that has just been read.

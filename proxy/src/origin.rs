@@ -3,8 +3,8 @@
 //! A browser says `Origin` and the fields of Fetch Metadata, which no page can set; a program that says none of them
 //! passes. What a refusal looks like to who asks is another question (`answer/kind.rs`).
 
-use http::header::{ACCEPT, ORIGIN, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::header::{ORIGIN, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::rules::Place;
 
@@ -34,16 +34,9 @@ pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &Plac
     }
 }
 
-/// Whether the request is the start of a page in a window: a navigation, and no prefetch (Fetch Metadata).
-pub fn starts_a_page<B>(request: &Request<B>) -> bool {
-    let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let prefetch =
-        ["purpose", "sec-purpose"].iter().any(|name| field(name).is_some_and(|v| v.contains("prefetch")));
-    let navigates = match field("sec-fetch-mode") {
-        Some(mode) => mode == "navigate" && field("sec-fetch-dest").is_none_or(|dest| dest == "document"),
-        None => field(ACCEPT.as_str()).is_some_and(|accept| accept.contains("text/html")),
-    };
-    navigates && !prefetch && matches!(*request.method(), Method::GET | Method::HEAD)
+/// Whether a browser says that a page of this site sent it. Nothing else says so: a program says nothing.
+pub(crate) fn is_from_us(headers: &HeaderMap, place: &Place) -> bool {
+    headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == place.site().origin.as_bytes())
 }
 
 #[cfg(test)]
@@ -86,22 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_navigation_in_a_window_starts_a_page() {
-        let starts = |method: Method, fields: &[(&str, &str)]| {
-            let mut request = Request::new(());
-            *request.method_mut() = method;
-            *request.headers_mut() = test::fields(fields);
-            starts_a_page(&request)
-        };
-        let (navigate, html) = (("sec-fetch-mode", "navigate"), ("accept", "text/html,*/*"));
-        assert!(starts(Method::GET, &[navigate, ("sec-fetch-dest", "document")]));
-        assert!(starts(Method::HEAD, &[navigate]));
-        assert!(starts(Method::GET, &[html]));
-        assert!(!starts(Method::POST, &[navigate]));
-        assert!(!starts(Method::GET, &[]));
-        assert!(!starts(Method::GET, &[html, ("sec-fetch-mode", "cors")]));
-        assert!(!starts(Method::GET, &[navigate, ("sec-fetch-dest", "iframe")]));
-        assert!(!starts(Method::GET, &[navigate, ("sec-purpose", "prefetch;prerender")]));
-        assert!(!starts(Method::GET, &[html, ("purpose", "prefetch")]));
+    fn only_this_sites_origin_is_ours() {
+        let ours = |fields: &[(&str, &str)]| is_from_us(&test::fields(fields), &test::place());
+        assert!(ours(&[("origin", "https://wiki.test")]));
+        assert!(!ours(&[("origin", "https://evil.test")]));
+        assert!(!ours(&[("origin", "null"), ("sec-fetch-site", "same-origin")]));
+        assert!(!ours(&[]));
     }
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
-use portcullis_policy::{AppId, SessionHash};
+use portcullis_policy::{AppId, Principal, SessionHash, Timestamp};
 
+use crate::kind::Kind;
 use crate::log_detail::LogDetail;
 
 /// Our own pages: everything under the prefix of an app, and the pages that tell a person why they were refused.
@@ -30,12 +31,52 @@ pub struct Visitor {
     pub client: IpAddr,
     /// How much of person and address may be written.
     pub detail: LogDetail,
+    /// What asks: only a navigation begins a login.
+    pub kind: Kind,
+    /// Whether a browser says that a page of this site sent it.
+    pub is_from_us: bool,
     /// The session the cookie speaks of, if it is one we made for this app. Nobody has looked whether it is still
     /// good.
     pub session: Option<SessionHash>,
+    /// Who that is, for whoever has to know.
+    pub who: WhoIsIn,
     /// The id that the record of this request carries as `trace`: 32 hex digits.
     pub request_id: String,
 }
+
+/// Who is signed in by a visitor's session. Found out by Identify when it is asked, and by nobody else.
+#[derive(Clone)]
+pub struct WhoIsIn(Option<Arc<Find>>);
+
+/// What finds out who it is, and until when.
+pub(crate) type Find = dyn Fn() -> BoxFuture<'static, Option<(Arc<Principal>, Timestamp)>> + Send + Sync;
+
+impl WhoIsIn {
+    /// Found out by this; by nothing, where no session was shown.
+    pub(crate) fn by(find: Option<Arc<Find>>) -> Self {
+        Self(find)
+    }
+
+    /// The person, checked like any exchange, and when the session ends. `None`: nobody, or nobody who can be proven
+    /// within a second.
+    pub async fn find(&self) -> Option<(Arc<Principal>, Timestamp)> {
+        match &self.0 {
+            Some(find) => find().await,
+            None => None,
+        }
+    }
+}
+
+impl fmt::Debug for WhoIsIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "WhoIsIn(a session)" } else { "WhoIsIn(nobody)" })
+    }
+}
+
+/// The answer of a page that is for nobody but who is signed in, as an extension: the data plane refuses as it refuses
+/// everywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct NotSignedIn;
 
 /// A refusal that a person is to be told about. The answer goes out with `status`, whatever the page says.
 #[derive(Clone, Debug)]
@@ -84,20 +125,54 @@ pub enum RefusalKind {
     Unproven,
 }
 
+/// What a kind is where no page is shown.
+struct KindRow {
+    word: &'static str,
+    status: StatusCode,
+    sentence: &'static str,
+}
+
 impl RefusalKind {
+    fn row(self) -> KindRow {
+        use StatusCode as S;
+        let row = |word, status, sentence| KindRow { word, status, sentence };
+        match self {
+            Self::FramedLogin => row("login_required", S::UNAUTHORIZED, "You are not signed in."),
+            Self::FormNotSent => {
+                row("login_required", S::UNAUTHORIZED, "You are not signed in, and the form was not sent.")
+            }
+            Self::NotAllowed => row("not_allowed", S::FORBIDDEN, "You may not see this page."),
+            Self::NotFound => row("not_found", S::NOT_FOUND, "There is no such page."),
+            Self::Method => {
+                row("method_not_allowed", S::METHOD_NOT_ALLOWED, "This page does not take this method.")
+            }
+            Self::Unreadable => row("bad_request", S::BAD_REQUEST, "This request cannot be served here."),
+            Self::OtherSite => {
+                row("other_site", S::FORBIDDEN, "This request came from a page of another site.")
+            }
+            Self::Unreachable => row("app_unreachable", S::BAD_GATEWAY, "The application cannot be reached."),
+            Self::Slow => row("app_slow", S::GATEWAY_TIMEOUT, "The application did not answer in time."),
+            Self::Unproven => row(
+                "unproven",
+                S::SERVICE_UNAVAILABLE,
+                "It cannot be checked right now that you may be here. Please try again.",
+            ),
+        }
+    }
+
     /// The word for it in JSON and in the record.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::FramedLogin | Self::FormNotSent => "login_required",
-            Self::NotAllowed => "not_allowed",
-            Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
-            Self::Unreadable => "bad_request",
-            Self::OtherSite => "other_site",
-            Self::Unreachable => "app_unreachable",
-            Self::Slow => "app_slow",
-            Self::Unproven => "unproven",
-        }
+        self.row().word
+    }
+
+    /// The status that it mostly has; a refusal may have another one.
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// The words for it where no page can be shown.
+    pub(crate) fn few_words(self, reference: &str) -> String {
+        format!("{} Reference: {reference}", self.row().sentence)
     }
 }
 

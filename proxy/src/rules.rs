@@ -10,11 +10,11 @@ use portcullis_policy::{App, AppId, Policy, PublicUrl};
 
 use crate::cookies::session_cookie;
 use crate::log_detail::LogDetail;
+use crate::pages::Pages;
 use crate::rooms::accept::Accept;
 use crate::upstream::Upstream;
 
 /// One configuration, compiled.
-#[derive(Debug)]
 pub struct Rules {
     /// Who may do what.
     pub(crate) policy: Arc<Policy>,
@@ -24,6 +24,17 @@ pub struct Rules {
     sites: Vec<Site>,
     /// What is said of people.
     pub(crate) log: LogDetail,
+    /// The seam to our own pages, as the same configuration has them.
+    pub(crate) pages: Pages,
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("policy", &self.policy)
+            .field("sites", &self.sites)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rules {
@@ -32,10 +43,11 @@ impl Rules {
         policy: Arc<Policy>,
         accept: Accept,
         log: LogDetail,
+        pages: Pages,
         site_of: impl FnMut(&App) -> Site,
     ) -> Self {
         let sites = policy.apps().iter().map(site_of).collect();
-        Self { policy, accept, sites, log }
+        Self { policy, accept, sites, log, pages }
     }
 
     /// The policy.

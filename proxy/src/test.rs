@@ -13,6 +13,7 @@ use portcullis_session::Sessions;
 use prometheus_client::registry::Registry;
 
 use crate::gate::{Gate, Parts};
+use crate::pages::Pages;
 use crate::{
     Accept, AccessLog, HeaderCase, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks, Place, Rules,
     Site, Upstream, UpstreamSettings,
@@ -48,7 +49,9 @@ pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
     let public = PublicUrl::new(true, HostPort::new("wiki.test", None).unwrap(), "").unwrap();
     let site = |app: &App| Site::new(app, "wiki", "default", &public, Upstream::new(&upstream));
     let trusted = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
-    Rules::new(policy, Accept { trusted, ..Accept::default() }, LogDetail::default(), site)
+    let accept = Accept { trusted, ..Accept::default() };
+    let pages: Pages = Arc::new(|_| Box::pin(async { http::Response::default() }));
+    Rules::new(policy, accept, LogDetail::default(), pages, site)
 }
 
 pub(crate) fn place() -> Place {
@@ -78,7 +81,6 @@ pub(crate) fn gate() -> Arc<Gate> {
         sessions: Sessions::new(100, 3_600_000, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| Box::pin(async { Ok(None) })),
-        pages: Arc::new(|_| Box::pin(async { http::Response::default() })),
         log: AccessLog::start(&LogTarget::Off, LogFormat::Json).unwrap(),
         references: None,
         idle: Limits::default().idle,

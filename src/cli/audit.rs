@@ -8,8 +8,8 @@ use portcullis_config::Home;
 
 use super::home::Named;
 use super::reach::{Missing, Reach, ReachError};
-use super::{Exit, complain, print, seen, table};
 use crate::operator::{Audited, Audits};
+use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Questions about the audit, and where the program is whose audit it is.
 #[derive(Args, Debug)]

@@ -6,10 +6,10 @@ use clap::Args;
 use portcullis_config::{Checked, Environment, Problem, Problems};
 use portcullis_policy::{OrgId, Timestamp};
 
-use super::{Exit, config_path, print, table, tell};
 use crate::foreign::Foreign;
 use crate::ground::{self, Asked};
 use crate::keyring::{self, MASTER};
+use crate::terminal::{Exit, config_path, print, table, tell};
 
 /// Checks a configuration.
 #[derive(Args, Clone, Copy, Debug)]

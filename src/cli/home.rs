@@ -5,10 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::terminal::{Exit, config_path, tell};
 use clap::Args;
 use portcullis_config::{Environment, Home};
-
-use super::{Exit, config_path, tell};
 
 /// Names the state folder.
 #[derive(Args, Clone, Debug, Default)]

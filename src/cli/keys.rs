@@ -10,13 +10,14 @@ use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, Timestamp, UserFr
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Origin, Replaced, Store, StoreError};
+use tokio::runtime::Handle;
 
 use super::home::Named;
 use super::reach::{self, ReachError};
-use super::{Exit, complain, config_path, print, table, tell};
 use crate::keyring::{self, MASTER};
 use crate::lock::{Lock, LockError};
-use crate::revocation::{NotGone, Revocation};
+use crate::revocation::{LEAVE, NotDone, NotGone, Revocation};
+use crate::terminal::{Exit, complain, config_path, print, table, tell};
 
 /// What to do with the master key.
 #[derive(Debug, Subcommand)]
@@ -73,6 +74,16 @@ enum KeysNotReplaced {
     NotGone(#[from] NotGone),
     #[error(transparent)]
     Runtime(#[from] ReachError),
+}
+
+impl From<NotDone<StoreError>> for KeysNotReplaced {
+    fn from(error: NotDone<StoreError>) -> Self {
+        match error {
+            NotDone::Write(error) => Self::Store(error),
+            NotDone::NotGone(error) => Self::NotGone(error),
+            NotDone::Panicked(_) => Self::Store(StoreError::Panicked),
+        }
+    }
 }
 
 impl Keys {
@@ -148,12 +159,15 @@ impl Replace {
             None => Keyring::load_or_create(&home.state.join(MASTER), &mut random)?,
         };
         let origin = Origin::of("cli");
-        let done = store.replace_keys(former.as_ref(), &keys, &mut random, &origin, now).await?;
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity);
         let sessions = Sessions::new(0, i64::MAX, Arc::new(policy));
-        Ok(Revocation::new(sessions, store.clone()).enforce(done).await?)
+        let road = Revocation::new(Handle::current(), sessions, store.clone());
+        let store = store.clone();
+        let replacing =
+            async move { store.replace_keys(former.as_ref(), &keys, &mut random, &origin, now).await };
+        Ok(road.carry_out(replacing, LEAVE).done().await?.value)
     }
 }
 
@@ -179,7 +193,7 @@ fn told(done: &Replaced, applied: bool) -> String {
             .map(|bar| {
                 [
                     format!("  account:{}", bar.account.0),
-                    format!("since {}", crate::operator::rfc3339(bar.since)),
+                    format!("since {}", crate::person::rfc3339(bar.since)),
                 ]
             })
             .collect();

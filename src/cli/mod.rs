@@ -15,31 +15,10 @@ mod schema;
 mod user;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use portcullis_config::Problems;
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// It did what it was asked for.
-    Fine,
-    /// It could not.
-    Failed,
-    /// The configuration has a problem.
-    Config,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Fine => Self::SUCCESS,
-            Exit::Failed => Self::FAILURE,
-            Exit::Config => Self::from(Problems::EXIT_CODE),
-        }
-    }
-}
+use crate::terminal::Exit;
 
 /// A sign-in proxy that takes people out the moment the directory removes them.
 ///
@@ -122,58 +101,6 @@ impl Ask {
     }
 }
 
-/// The configuration file: what `-c` named, else where it is looked for.
-///
-/// # Errors
-/// One problem that names the places.
-pub(crate) fn config_path(named: Option<&Path>) -> Result<PathBuf, Problems> {
-    named.map_or_else(portcullis_config::find_default_path, |path| Ok(path.to_owned()))
-}
-
-/// Says what is wrong with the configuration.
-pub(crate) fn tell(problems: &Problems) -> Exit {
-    eprintln!("{problems}");
-    Exit::Config
-}
-
-/// Says why a command failed.
-fn complain(error: &dyn std::error::Error) -> Exit {
-    eprintln!("portcullis: {}", portcullis_policy::escaped(&crate::log::chain(error).to_string()));
-    Exit::Failed
-}
-
-/// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
-fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-/// A value of the store, fit for a terminal and a column of a table.
-fn seen(text: &str) -> String {
-    portcullis_policy::shown(text).into_owned()
-}
-
-/// Lines of a table: columns as wide as their widest entry, two blanks apart. The last column may hold whole texts.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let length = |entry: &String| entry.chars().count();
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0));
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, (entry, width)) in row.iter().zip(widths).enumerate() {
-            line.push_str(entry);
-            if column + 1 < N {
-                // By hand: a width that is formatted may not pass 65,535.
-                line.extend(std::iter::repeat_n(' ', width - length(entry) + 2));
-            }
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -240,20 +167,5 @@ mod tests {
             assert_eq!(cli.config.as_deref(), Some(Path::new("a.yaml")));
             assert!(matches!(cli.command, Command::Ask(Ask::Check(_))));
         }
-    }
-
-    #[test]
-    fn columns_line_up_and_nothing_is_acted_on() {
-        let rows = [["NAME", "STATE"], ["Åsa", "active"], ["x", ""]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "NAME  STATE\nÅsa   active\nx\n");
-        assert_eq!(seen("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
-        assert_eq!(seen(&"x".repeat(100_000)).chars().count(), 200);
-    }
-
-    #[test]
-    fn no_entry_is_too_wide_for_a_table() {
-        let long = "x".repeat(100_000);
-        let rows = [["a".to_owned(), "b".to_owned()], [long.clone(), long.clone()]];
-        assert_eq!(table(&rows).lines().nth(1), Some(format!("{long}  {long}").as_str()));
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -26,10 +26,11 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
 
-use crate::admin::{self, Failure, SOCKET};
 use crate::foreign::Foreign;
+use crate::listeners::admin::{self, Failure, Operators, SOCKET};
 use crate::lock::{Lock, LockError};
-use crate::operator::{Operator, People, Terms};
+use crate::operator::{Operator, Terms};
+use crate::person::People;
 use crate::revocation::Revocation;
 
 /// A way to the store.
@@ -39,7 +40,7 @@ enum Way {
     /// A program runs and listens here.
     Program(PathBuf),
     /// This process has the store, and the lock until the end.
-    Here { router: Router, operator: Arc<Operator>, store: Arc<Store>, _lock: Lock },
+    Here { router: Router, operator: Arc<ArcSwap<Operator>>, store: Arc<Store>, _lock: Lock },
 }
 
 /// Why an order did not get there, or was not carried out.
@@ -160,19 +161,20 @@ impl Reach {
         let policy =
             Arc::new(Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity));
         let operator = Operator {
-            core: Handle::current(),
             store: store.clone(),
-            revocation: Revocation::new(Sessions::new(0, IDLE_MS, policy), store.clone()),
+            revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
-            relink_to: ArcSwapOption::empty(),
-            terms: ArcSwap::from_pointee(Terms {
+            terms: Terms {
                 people: home.people.map(people),
                 address: home.address.clone(),
                 log: LogDetail::default(), // this process has no log
-            }),
+                relink_to: None,
+            },
         };
-        let operator = Arc::new(operator);
-        Ok(Self(Way::Here { router: admin::router(operator.clone()), operator, store, _lock: lock }))
+        let operator = Arc::new(ArcSwap::from_pointee(operator));
+        let asked = operator.clone();
+        let router = admin::router(Operators::new(move || asked.load_full()));
+        Ok(Self(Way::Here { router, operator, store, _lock: lock }))
     }
 
     /// Whether this process has the store: then an order that needs the configuration needs it here.
@@ -187,7 +189,10 @@ impl Reach {
     pub(super) async fn configure(&self, file: &File) -> Result<(), ReachError> {
         if let Way::Here { operator, store, .. } = &self.0 {
             crate::keyring::open(file, store).await?;
-            operator.relink_to.store(Some(crate::settings::relink_to(file)));
+            let relink_to = Some(crate::settings::relink_to(file));
+            let before = operator.load();
+            let terms = Terms { relink_to, ..before.terms.clone() };
+            operator.store(Arc::new(Operator { terms, ..(**before).clone() }));
         }
         Ok(())
     }

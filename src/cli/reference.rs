@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::home::Named;
 use super::reach::{Missing, Reach};
-use super::{Exit, complain, print, seen, table};
 use crate::operator::Told;
+use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Prints the whole record of a refusal.
 #[derive(Args, Clone, Debug)]

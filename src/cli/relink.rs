@@ -8,8 +8,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::{Environment, Home};
 
 use super::reach::{Missing, Reach, ReachError};
-use super::{Exit, complain, config_path, print, seen, table, tell};
 use crate::relink::{Link, Links, Moved};
+use crate::terminal::{Exit, complain, config_path, print, seen, table, tell};
 
 /// Moves links, subject for subject.
 #[derive(Args, Clone, Debug)]

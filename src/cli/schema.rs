@@ -1,8 +1,7 @@
 //! `schema`: the JSON Schema of the configuration, from the same types that read it.
 
+use crate::terminal::{Exit, print};
 use clap::Args;
-
-use super::{Exit, print};
 
 /// Prints a JSON Schema.
 #[derive(Args, Clone, Copy, Debug)]

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use super::home::Named;
 use super::reach::{Missing, Reach, ReachError};
 use super::relink::Relink;
-use super::{Exit, complain, print, seen, table};
-use crate::operator::{Added, InGroup, Linked, Person, Shown, SignedIn, User as Found, Users};
+use crate::operator::{Added, InGroup, Linked, Person, Shown, SignedIn, Users};
+use crate::person::User as Found;
+use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Orders about people, and where the program is whose people they are.
 #[derive(Args, Debug)]

@@ -95,7 +95,7 @@ enum Fault {
     #[error("the configuration could not be written")]
     Write(#[source] io::Error),
     #[error("the program did not start")]
-    Start(#[source] crate::run::StartError),
+    Start(#[source] crate::start::StartError),
     #[error(transparent)]
     Push(#[from] directory::PushError),
     #[error("this step did not come out")]
@@ -140,7 +140,7 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
     let fate = if folder.is_passing() { "removed at the end; --state DIR keeps one" } else { "kept" };
     say(&format!("  state folder                {} ({fate})", folder.path().display()));
 
-    let running = crate::run::start(&file).await.map_err(Fault::Start)?;
+    let running = crate::start::start_file(&file).await.map_err(Fault::Start)?;
     let mut end = End::watch().map_err(Fault::Signal)?;
     let stage = Stage { ports, directory, app };
     let played = tokio::select! {

@@ -9,15 +9,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use portcullis_keys::{Purpose, Random, sha256};
-use portcullis_policy::{OrgId, Timestamp, shown};
-use portcullis_proxy::{Visitor, starts_a_page};
+use portcullis_policy::{OrgId, SessionHash, Timestamp, shown};
+use portcullis_proxy::{Kind, RefusalKind, Visitor};
+use portcullis_session::Committed;
 use portcullis_sso::{Answer, Ask, Assertion, Class, HINT, Pending};
-use portcullis_store::{NewSession, Origin, SignInError};
+use portcullis_store::{NewSession, Origin, SignInError, SignedIn};
 
 use super::flows::{self, Flows, Tab};
+use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
+use super::site::Site;
 use super::tries::Enough;
-use super::{Own, Site};
+use super::{Own, login_required};
 use crate::pages::{Page, Stuck};
+use crate::revocation::NotDone;
 
 /// How many logins in a row may come to nothing before a page says so.
 const ROUNDS: u8 = 3;
@@ -103,8 +107,8 @@ impl Own {
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
-        if !starts_a_page(request) {
-            return site.login_required();
+        if visitor.kind != Kind::Navigation {
+            return login_required();
         }
         let now = Timestamp::now();
         let query = request.uri().query().unwrap_or_default();
@@ -123,11 +127,11 @@ impl Own {
         restarts: u8,
         now: Timestamp,
     ) -> Response<Bytes> {
-        let flows = Flows::of(request.headers(), &self.keys, visitor.app);
+        let flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
         let rounds = flows.rounds(now);
         if rounds >= ROUNDS {
             // Several tabs that sign in one after the other look the same, but their session lasts.
-            if self.who(visitor).await.is_some() {
+            if visitor.who.find().await.is_some() {
                 return redirect(way);
             }
             let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
@@ -136,8 +140,8 @@ impl Own {
         let mut random = Random::system();
         let short = self.short_way(site, way, &mut random, now);
         let tab = Tab { way: short.clone(), restarts };
-        let state = tab.seal(&self.keys, visitor.app, &mut random);
-        let epochs = self.sessions.epochs(OrgId::ONLY, site.idp.name());
+        let state = tab.seal(&self.core.keys, visitor.app, &mut random);
+        let epochs = self.core.sessions.epochs(OrgId::ONLY, site.idp.name());
         let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
         match site.idp.begin(&ask, &mut random, now).await {
             Ok((pending, location)) => {
@@ -202,7 +206,7 @@ impl Own {
             Ok(answer) => answer,
             Err(refusal) => return self.not_in(site, refusal.into(), "", visitor, None),
         };
-        let mut flows = Flows::of(request.headers(), &self.keys, visitor.app);
+        let mut flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
         let Some((cookie, pending)) = answer.state().and_then(|state| flows.take(state)) else {
             return self.without_flow(site, request, &answer, visitor, now).await;
         };
@@ -227,7 +231,7 @@ impl Own {
         response
     }
 
-    /// Verifies, then signs in and enforces in a task that nobody can drop (R5).
+    /// Verifies, then signs in.
     async fn admit(
         self: Arc<Self>,
         site: Arc<Site>,
@@ -252,18 +256,13 @@ impl Own {
         let entered = async {
             // Whoever is linked already needs no claim, so nobody is asked for one.
             let is_known = !verified.is_complete()
-                && site.admission.is_known(&self.store, site.idp.settings(), verified.subject()).await;
+                && site.admission.is_known(&self.core.store, site.idp.settings(), verified.subject()).await;
             let assertion = if is_known {
                 site.idp.recognize(verified).map_err(down)?
             } else {
                 site.idp.complete(verified, now).await.map_err(down)?
             };
-            let (own, reference) = (self.clone(), reference.to_owned());
-            let task = async move { own.sign_in(&pending, &assertion, &visitor, &reference, now).await };
-            self.core.spawn(task).await.unwrap_or_else(|error| {
-                let text = format!("the task of the login failed: {error}");
-                Err(NotIn { reason: INTERNAL, text, told: Told::Refused, subject: None })
-            })
+            self.clone().sign_in(pending, assertion, visitor, reference, now).await
         };
         entered.await.map_err(|refusal| NotIn { subject, ..refusal })
     }
@@ -271,53 +270,73 @@ impl Own {
     /// Session, link, spent flow and audit record in one transaction; then enforced, for the session before this one
     /// ends with it. Returns the cookie.
     async fn sign_in(
-        &self,
-        pending: &Pending,
-        assertion: &Assertion,
-        visitor: &Visitor,
+        self: Arc<Self>,
+        pending: Pending,
+        assertion: Assertion,
+        visitor: Visitor,
         reference: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
-        // Who is admitted is asked here, behind the wait for the IdP: a reload may have changed it meanwhile.
-        let admitting = self.admitting.read().await;
-        let site = self.site.load_full();
-        let mut random = Random::system();
-        let (id, hash) = self.keys.new_session(&mut random);
+        let (login, idp) = (sha256(pending.state().as_bytes()), assertion.idp().to_owned());
+        let (id, hash) = self.core.keys.new_session(&mut Random::system());
+        let entering = self.clone().enter(pending, assertion, visitor.clone(), hash, reference.into(), now);
+        let enforced = self.core.carry_out(entering).done().await.map_err(|error| match error {
+            NotDone::Write(error) => NotIn::from(error),
+            NotDone::NotGone(error) => NotIn::store(&error),
+            NotDone::Panicked(error) => {
+                let text = format!("the task of the login failed: {error}");
+                NotIn { reason: INTERNAL, text, told: Told::Refused, subject: None }
+            }
+        })?;
+        let (signed_in, site) = enforced.value;
+        self.under_way.tries.spent(login, now);
+        self.core.metrics.login("accepted");
+        let named = site.admission.user_from.of(&signed_in.facts).ok();
+        let user = visitor.detail.user(&signed_in.facts, named.as_deref());
+        let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
+        tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
+        let cookie = self.core.keys.seal_cookie(visitor.app, &id);
+        flows::set(&site.cookie, cookie.expose(), None)
+            .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
+    }
+
+    /// The transaction of a login, by the configuration that is in force when it begins: who is admitted is asked here,
+    /// behind the wait for the IdP, during which a reload may have changed it.
+    async fn enter(
+        self: Arc<Self>,
+        pending: Pending,
+        assertion: Assertion,
+        visitor: Visitor,
+        hash: SessionHash,
+        reference: Arc<str>,
+        now: Timestamp,
+    ) -> Result<Committed<(SignedIn, Arc<Site>)>, SignInError> {
+        let _admitting = self.admitting.read().await; // until it is committed
+        let site = self.live.take().site.clone();
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
         let token = assertion.id_token().expose();
         let hint = if token.len() <= HINT { token } else { "" };
-        let hint = self.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut random);
+        let hint = self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::system());
         let session = NewSession {
             hash,
             expires: site.admission.expires(now, assertion.session_end()),
             id_token: Some(hint),
             replaces: visitor.session,
         };
-        let login = sha256(pending.state().as_bytes());
-        let asked = site.admission.sign_in(visitor.app, assertion, session, pending);
+        let asked = site.admission.sign_in(visitor.app, &assertion, session, &pending);
         let origin = Origin {
             client: visitor.detail.client(visitor.client).map(Into::into),
-            reference: Some(reference.into()),
+            reference: Some(reference),
             names: visitor.detail.names_strangers(),
             ..Origin::of("login")
         };
-        let signed_in = self.store.sign_in(asked, &origin, now).await.map_err(|error| match error {
+        let signed_in = self.core.store.sign_in(asked, &origin, now).await.map_err(|error| match error {
             SignInError::Refused(refusal) if !origin.names => {
                 SignInError::Refused(Box::new(refusal.unnamed()))
             }
             error => error,
         })?;
-        drop(admitting);
-        let signed_in = self.revocation.enforce(signed_in).await.map_err(|error| NotIn::store(&error))?;
-        self.under_way.tries.spent(login, now);
-        self.metrics.login("accepted");
-        let named = site.admission.user_from.of(&signed_in.facts).ok();
-        let user = visitor.detail.user(&signed_in.facts, named.as_deref());
-        let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
-        tracing::info!("ref" = reference, idp = assertion.idp(), user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
-        let cookie = self.keys.seal_cookie(visitor.app, &id);
-        flows::set(&site.cookie, cookie.expose(), None)
-            .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
+        Ok(signed_in.map(|signed_in| (signed_in, site)))
     }
 
     /// An answer whose flow is gone: it came late, twice, or without its cookie, as of a tab that others pushed out.
@@ -330,18 +349,18 @@ impl Own {
         visitor: &Visitor,
         now: Timestamp,
     ) -> Response<Bytes> {
-        let tab = answer.state().and_then(|state| Tab::open(state, &self.keys, visitor.app));
+        let tab = answer.state().and_then(|state| Tab::open(state, &self.core.keys, visitor.app));
         let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
         if let Some(refusal) = answer.error() {
             let names = visitor.detail.names_strangers();
             let refusal = if names { refusal } else { refusal.unnamed() };
             return self.not_in(site, refusal.into(), &way, visitor, None);
         }
-        if self.who(visitor).await.is_some() {
+        if visitor.who.find().await.is_some() {
             return redirect(&way);
         }
         if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
-            && starts_a_page(request)
+            && visitor.kind == Kind::Navigation
         {
             return self.start(site, request, visitor, &way, tab.restarts + 1, now).await;
         }
@@ -367,22 +386,11 @@ impl Own {
         match refusal.told {
             Told::IdpDown => self.page(site, &Page::IdpDown { idp, return_to: &way(), reference }),
             Told::TryAgain => self.page(site, &Page::TryAgain { return_to: &way(), reference }),
-            Told::Unavailable => self.page(site, &Page::Unavailable { reference }),
+            Told::Unavailable => self.page(site, &Page::refused(RefusalKind::Unproven, Some(reference))),
             Told::Refused => self.page(site, &Page::LoginRefused { reference }),
         }
     }
 }
-
-/// The reason of a login that the store could not answer.
-pub(crate) const STORE: &str = "store";
-/// The reason of a login whose task failed.
-pub(super) const INTERNAL: &str = "internal";
-/// The reason of a login that is one too many in a row.
-pub(super) const ROUNDS_IN_A_ROW: &str = "rounds";
-/// The reason of a login whose answer was brought too often.
-pub(super) const TRIES: &str = "tries";
-/// The reason of a login that is one too many at once, or for its client address.
-pub(super) const BUSY: &str = "busy";
 
 /// How often a tab starts over by itself before a page says that its cookie gets lost.
 const RESTARTS: u8 = 2;

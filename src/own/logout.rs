@@ -7,21 +7,20 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use portcullis_keys::{Purpose, Random, Secret, equal};
 use portcullis_policy::{SessionHash, Timestamp};
-use portcullis_proxy::Visitor;
+use portcullis_proxy::{RefusalKind, Visitor};
 use portcullis_store::{Origin, Which};
 
+use super::Own;
 use super::flows;
 use super::login::redirect;
-use super::{Own, Site};
+use super::reasons::{LOGOUT_CSRF, STORE};
+use super::site::Site;
 use crate::pages::Page;
-
-/// The reason of a logout that another site asked for.
-pub(super) const LOGOUT_CSRF: &str = "logout_csrf";
 
 impl Own {
     /// `logout` by GET: asks.
     pub(crate) async fn ask_to_sign_out(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
-        let (Some((who, _)), Some(session)) = (self.who(visitor).await, visitor.session) else {
+        let (Some((who, _)), Some(session)) = (visitor.who.find().await, visitor.session) else {
             return self.page(site, &Page::SignedOut { at_idp: false });
         };
         let token = self.form_token(&session);
@@ -39,11 +38,10 @@ impl Own {
         let Some(session) = visitor.session else {
             return self.page(site, &Page::SignedOut { at_idp: false });
         };
-        let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         let given = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "token");
         let by_token =
             given.is_some_and(|(_, token)| equal(token.as_bytes(), self.form_token(&session).as_bytes()));
-        if !by_token && origin != Some(site.origin.as_str()) {
+        if !by_token && !visitor.is_from_us {
             let reference = self.refuse(
                 site.idp.name(),
                 LOGOUT_CSRF,
@@ -52,18 +50,18 @@ impl Own {
                 None,
                 None,
             );
-            return self.page(site, &Page::OtherSite { reference: &reference });
+            return self.page(site, &Page::refused(RefusalKind::OtherSite, Some(&reference)));
         }
         let Ok(hint) = self.end(&session).await else {
             let reference = self.refuse(
                 site.idp.name(),
-                super::login::STORE,
+                STORE,
                 "a logout could not be stored: the session stands",
                 visitor,
                 None,
                 None,
             );
-            return self.page(site, &Page::Unavailable { reference: &reference });
+            return self.page(site, &Page::refused(RefusalKind::Unproven, Some(&reference)));
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
         let state = Random::system().reference();
@@ -85,18 +83,11 @@ impl Own {
 
     /// Ends a session and waits until what stood on it is gone. The hint for the IdP comes back.
     async fn end(&self, session: &SessionHash) -> Result<Option<Secret>, ()> {
-        let (store, revocation, session) = (self.store.clone(), self.revocation.clone(), *session);
-        let task = self.core.spawn(async move {
-            let hint = store.id_token(&session).await.ok().flatten();
-            let ended = store
-                .end(Which::Session(session), &Origin::of("logout"), Timestamp::now())
-                .await
-                .map_err(drop)?;
-            revocation.enforce(ended).await.map_err(drop)?;
-            Ok(hint)
-        });
-        let sealed = task.await.map_err(drop)??;
-        let open = |sealed: Vec<u8>| self.keys.open(Purpose::Session, &session.0, &sealed);
+        let (store, which) = (self.core.store.clone(), Which::Session(*session));
+        let sealed = store.id_token(session).await.ok().flatten();
+        let ending = async move { store.end(which, &Origin::of("logout"), Timestamp::now()).await };
+        self.core.carry_out(ending).done().await.map_err(drop)?;
+        let open = |sealed: Vec<u8>| self.core.keys.open(Purpose::Session, &session.0, &sealed);
         Ok(sealed
             .and_then(|hint| hint.sealed)
             .and_then(open)
@@ -106,6 +97,6 @@ impl Own {
 
     /// The token of our own form: only whoever could read the page of this session has it.
     fn form_token(&self, session: &SessionHash) -> String {
-        self.keys.hash(Purpose::Form, &session.0).iter().map(|byte| format!("{byte:02x}")).collect()
+        self.core.keys.hash(Purpose::Form, &session.0).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

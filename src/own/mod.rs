@@ -3,60 +3,54 @@
 //! The data plane hands over whole requests (`portcullis_proxy::Pages`) and gets whole answers; everything here runs
 //! on the core runtime. Whatever is not listed is 404 and never forwarded.
 
+pub(crate) mod admission;
 mod flows;
 mod login;
 mod logout;
+pub(crate) mod reasons;
+mod site;
 mod tries;
 mod ways;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use portcullis_keys::{Keyring, Random};
-use portcullis_policy::{Principal, Timestamp};
-use portcullis_proxy::{KeepWay, Pages, Reference, RefusalKind, Refused, Visitor};
-use portcullis_session::{InFlight, Sessions};
-use portcullis_sso::{Class, Idp, OidcSettings};
-use portcullis_store::Store;
-use tokio::runtime::Handle;
+use portcullis_keys::Random;
+use portcullis_policy::Timestamp;
+use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, Refused, Visitor};
+use portcullis_sso::Class;
 
-use crate::metrics::Metrics;
-use crate::pages::{self, Page, Place};
-use crate::refusals::{Refusals, Whose};
-use crate::revocation::Revocation;
+pub(crate) use self::site::Site;
+use crate::core::{Core, answer_undisturbed};
+use crate::live::{Current, Live};
+use crate::pages::{self, Page};
+use crate::refusals::Whose;
 use crate::strangers::Strangers;
 
 /// What our own pages work with.
 pub(crate) struct Own {
-    pub(crate) core: Handle,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) refusals: Refusals,
-    pub(crate) revocation: Revocation,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) site: ArcSwap<Site>,
-    /// Held by a login while it reads from the site who is admitted, until that is committed: a reload waits for those
-    /// that may have read the site before.
+    pub(crate) core: Arc<Core>,
+    /// The configuration in force, which a login is admitted by. Everything else goes by the one that its request was
+    /// decided under.
+    live: Arc<Current>,
+    /// Held by a login while it reads from the configuration who is admitted, until that is committed: a reload waits for
+    /// those that may have read the one before.
     pub(crate) admitting: tokio::sync::RwLock<()>,
     /// Ways back and token requests: what is known of logins under way, in memory alone.
-    pub(crate) under_way: UnderWay,
-    /// A reload has put another site in place.
-    pub(crate) new_site: tokio::sync::Notify,
+    under_way: UnderWay,
     /// Lines about refused logins that nobody's word stands behind.
-    pub(crate) strangers: Strangers,
+    strangers: Strangers,
 }
 
 /// How many of those lines there are a minute.
-pub(crate) const STRANGERS_LINES: u32 = 20;
+const STRANGERS_LINES: u32 = 20;
 
 /// Whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
     [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.word() == reason)
-        || [login::TRIES, login::BUSY, logout::LOGOUT_CSRF].contains(&reason)
+        || [reasons::TRIES, reasons::BUSY, reasons::LOGOUT_CSRF].contains(&reason)
 }
 
 /// What is known of logins that are under way. A restart forgets it, and no login fails for that.
@@ -66,84 +60,50 @@ pub(crate) struct UnderWay {
     tries: tries::Tries,
 }
 
-/// Reasons of refused logins that are neither the IdP's answer nor the store's word.
-pub(crate) const REASONS: [&str; 6] =
-    [login::STORE, login::INTERNAL, login::ROUNDS_IN_A_ROW, login::TRIES, login::BUSY, logout::LOGOUT_CSRF];
-
-/// One app as its pages need it; made from the configuration, replaced by a reload.
-pub(crate) struct Site {
-    /// The host of `public_url`, as people know it.
-    pub(crate) host: String,
-    /// Scheme, host and port of `public_url`: what `Origin` must be.
-    pub(crate) origin: String,
-    /// The path of the front page, with its final slash.
-    pub(crate) home: String,
-    /// The path of our own pages, without a final slash.
-    pub(crate) ours: String,
-    /// The name of the session cookie.
-    pub(crate) cookie: String,
-    /// How much of a request's head the cookies of logins under way may take, in bytes.
-    pub(crate) flow_bytes: usize,
-    pub(crate) idp: Arc<Idp>,
-    /// What the IdP was made from.
-    pub(crate) oidc: OidcSettings,
-    pub(crate) admission: crate::settings::Admission,
+/// The answer to whoever has to sign in first: the data plane has the words for it.
+fn login_required() -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    answer.extensions_mut().insert(NotSignedIn);
+    answer
 }
 
-impl Site {
-    /// Keeps the IdP of another site where nothing of it has changed, with the keys it has read.
-    pub(crate) fn with_idp_of(self, before: &Site) -> Self {
-        if self.oidc == before.oidc { Self { idp: before.idp.clone(), ..self } } else { self }
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place { app: &self.host, home: &self.home, ours: &self.ours }
-    }
-
-    /// A path of this app, or its front page: nothing that could lead to another origin.
-    pub(crate) fn local_path(&self, path: &str) -> String {
-        let base = self.home.trim_end_matches('/');
-        portcullis_proxy::way_back(path, base, &self.ours).unwrap_or(&self.home).to_owned()
-    }
-
-    /// The answer to whoever is not a person in a window and has to sign in.
-    pub(crate) fn login_required(&self) -> Response<Bytes> {
-        let login_url = format!("{}/login", self.ours);
-        let said = serde_json::json!({"error": "login_required", "login_url": login_url});
-        let mut answer = pages::json(StatusCode::UNAUTHORIZED, &said);
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Portcullis"));
-        answer
-    }
-}
-
-/// The seam of the data plane.
-pub(crate) fn seam(own: Arc<Own>) -> Pages {
+/// The seam of the data plane: the pages of one configuration, to which it hands every request that it decided under
+/// that one.
+pub(crate) fn seam(own: Arc<Own>, live: &Live) -> Pages {
+    let site = live.site.clone();
     Arc::new(move |request| {
-        let own = own.clone();
+        let (own, site) = (own.clone(), site.clone());
         Box::pin(async move {
             let core = own.core.clone();
-            match core.spawn(own.serve(request)).await {
-                Ok(answer) => answer,
-                Err(error) => {
-                    tracing::error!(%error, "a page of ours failed");
-                    let mut answer =
-                        Response::new(Bytes::from_static(b"Portcullis failed; its log has the reason.\n"));
-                    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                    answer
-                }
-            }
+            let answer = own.serve(site, request);
+            answer_undisturbed(&core.runtime, "a page of ours", answer).await.unwrap_or_else(|| {
+                let mut answer =
+                    Response::new(Bytes::from_static(b"Portcullis failed; its log has the reason.\n"));
+                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                answer
+            })
         })
     })
 }
 
 impl Own {
-    async fn serve(self: Arc<Self>, request: Request<Bytes>) -> Response<Bytes> {
-        let site = self.site.load_full();
+    pub(crate) fn new(core: Arc<Core>, live: Arc<Current>) -> Self {
+        Self {
+            core,
+            live,
+            admitting: tokio::sync::RwLock::default(),
+            under_way: UnderWay::default(),
+            strangers: Strangers::at_most(STRANGERS_LINES),
+        }
+    }
+
+    async fn serve(self: Arc<Self>, site: Arc<Site>, request: Request<Bytes>) -> Response<Bytes> {
         if let Some(refused) = request.extensions().get::<Refused>() {
             return self.refused(&site, refused, request.extensions().get::<Visitor>()).await;
         }
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
-            return self.page(&site, &Page::NotFound);
+            return self.page(&site, &Page::refused(RefusalKind::NotFound, None));
         };
         if let Some(KeepWay(way)) = request.extensions().get() {
             return self.keep_way(&site, way);
@@ -151,7 +111,7 @@ impl Own {
         let Some(page) =
             request.uri().path().strip_prefix(&site.ours).map(|rest| rest.trim_start_matches('/').to_owned())
         else {
-            return self.page(&site, &Page::NotFound);
+            return self.page(&site, &Page::refused(RefusalKind::NotFound, None));
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let posts = request.method() == Method::POST;
@@ -173,10 +133,11 @@ impl Own {
                 answer
             }
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
-                self.page(&site, &Page::MethodNotAllowed { reference: None })
+                self.page(&site, &Page::refused(RefusalKind::Method, None))
             }
-            (asset, "") if reads => pages::asset(asset).unwrap_or_else(|| self.page(&site, &Page::NotFound)),
-            _ => self.page(&site, &Page::NotFound),
+            (asset, "") if reads => pages::asset(asset)
+                .unwrap_or_else(|| self.page(&site, &Page::refused(RefusalKind::NotFound, None))),
+            _ => self.page(&site, &Page::refused(RefusalKind::NotFound, None)),
         }
     }
 
@@ -196,51 +157,21 @@ impl Own {
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();
         let return_to = site.local_path(&return_to);
         let who = match (refused.kind, visitor) {
-            (RefusalKind::NotAllowed, Some(visitor)) => self.who(visitor).await,
+            (RefusalKind::NotAllowed, Some(visitor)) => visitor.who.find().await,
             _ => None,
         };
         let who = who.as_ref().map_or("", |(who, _)| who.name());
-        let mut answer = self.page(
-            site,
-            &match refused.kind {
-                RefusalKind::FramedLogin => Page::Framed { return_to: &return_to },
-                RefusalKind::FormNotSent => Page::FormNotSent,
-                RefusalKind::NotAllowed => Page::NoAccess { who, reference },
-                RefusalKind::OtherSite => Page::OtherSite { reference },
-                RefusalKind::NotFound => Page::NotFound,
-                RefusalKind::Method => Page::MethodNotAllowed { reference: Some(reference) },
-                RefusalKind::Unreadable => Page::BadRequest { reference },
-                RefusalKind::Unreachable => Page::Unreachable { reference },
-                RefusalKind::Slow => Page::Slow { reference },
-                RefusalKind::Unproven => Page::Unavailable { reference },
-            },
-        );
+        let (kind, reference) = (refused.kind, Some(reference));
+        let mut answer = self.page(site, &Page::Refused { kind, who, return_to: &return_to, reference });
         // A page that says that the application failed has not itself failed.
         *answer.status_mut() = StatusCode::OK;
         answer
     }
 
-    /// Who is signed in, checked like any exchange, and until when.
-    pub(crate) async fn who(&self, visitor: &Visitor) -> Option<(Arc<Principal>, Timestamp)> {
-        let (hash, now) = (visitor.session?, Timestamp::now());
-        let exchange = InFlight::new();
-        let warm = self.sessions.find(&hash).map(|session| session.enter(visitor.app, &exchange, now));
-        let enrolment = match warm {
-            Some(Ok(enrolment)) if enrolment.who().is_ok() => enrolment,
-            Some(Err(_)) => return None,
-            _ => {
-                let read = crate::load::read(&self.sessions, &self.store, hash, visitor.app, &exchange).await;
-                read.ok().flatten()?
-            }
-        };
-        let expires = enrolment.session().expires()?;
-        Some((enrolment.who().ok()?, expires))
-    }
-
     async fn me(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
-        match self.who(visitor).await {
+        match visitor.who.find().await {
             Some((who, expires)) => pages::me(&who, expires, &site.place()),
-            None => site.login_required(),
+            None => login_required(),
         }
     }
 
@@ -265,13 +196,13 @@ impl Own {
                 trace = %visitor.request_id, untold, "login refused: {text}"
             );
         }
-        self.metrics.login(reason);
+        self.core.metrics.login(reason);
         let record = serde_json::json!({
             "what": "login refused", "idp": idp, "reason": reason, "detail": text, "subject": subject,
             "client": client, "trace": visitor.request_id,
         });
         let whose = if is_anybodys { Whose::Anybodys } else { Whose::Somebodys };
-        self.refusals.keep(&reference, record.to_string(), Timestamp::now(), whose);
+        self.core.refusals.keep(&reference, record.to_string(), Timestamp::now(), whose);
         reference
     }
 }

@@ -12,6 +12,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use portcullis_proxy::RefusalKind;
 use serde::Serialize;
 
 pub(crate) use me::me;
@@ -44,27 +45,15 @@ pub(crate) enum Page<'a> {
     /// may redirect to, as a browser holds a form's redirects to `form-action` too. The button's POST comes with
     /// `Origin: null`, because our pages send no referrer: `Sec-Fetch-Site` and the token say that it is ours.
     Logout { who: &'a str, token: &'a str, idp: Option<&'a str> },
-    /// A form was sent without a session: it was not passed on.
-    FormNotSent,
-    /// A frame was asked for without a session. Its link opens the top window.
-    Framed { return_to: &'a str },
-    /// Signed in, but not with a role that the path asks for, or not known by what the application is to be told.
-    /// `who` is empty where it is not known.
-    NoAccess { who: &'a str, reference: &'a str },
-    /// A page of another site sent it, and what it asks for is only for our own pages.
-    OtherSite { reference: &'a str },
-    /// Nothing stands at this path.
-    NotFound,
-    /// The request is too large, or could be read in more than one way.
-    BadRequest { reference: &'a str },
-    /// The rule of the path does not take this method, or a page of ours does not, which has no number.
-    MethodNotAllowed { reference: Option<&'a str> },
-    /// The application cannot be reached, or does not speak HTTP.
-    Unreachable { reference: &'a str },
-    /// The application did not begin to answer in time.
-    Slow { reference: &'a str },
-    /// We cannot prove that the person may come in: the store or the account is not to be read.
-    Unavailable { reference: &'a str },
+    /// The data plane, or a page of ours, refused a request. `return_to` is where a login leads.
+    Refused { kind: RefusalKind, who: &'a str, return_to: &'a str, reference: Option<&'a str> },
+}
+
+impl<'a> Page<'a> {
+    /// A refusal about which nothing more is known.
+    pub(crate) fn refused(kind: RefusalKind, reference: Option<&'a str>) -> Self {
+        Self::Refused { kind, who: "", return_to: "", reference }
+    }
 }
 
 /// Why a login leads back to where it began.
@@ -81,19 +70,9 @@ impl Page<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::SignedOut { .. } | Self::Logout { .. } => StatusCode::OK,
-            Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
-            Self::FormNotSent | Self::Framed { .. } => StatusCode::UNAUTHORIZED,
-            Self::LoginRefused { .. }
-            | Self::LoginStuck { .. }
-            | Self::NoAccess { .. }
-            | Self::OtherSite { .. } => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unreachable { .. } => StatusCode::BAD_GATEWAY,
-            Self::IdpDown { .. } | Self::TryAgain { .. } | Self::Unavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::LoginRefused { .. } | Self::LoginStuck { .. } => StatusCode::FORBIDDEN,
+            Self::IdpDown { .. } | Self::TryAgain { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused { kind, .. } => kind.status(),
         }
     }
 
@@ -103,25 +82,16 @@ impl Page<'_> {
             Self::LoginRefused { reference }
             | Self::LoginStuck { reference, .. }
             | Self::IdpDown { reference, .. }
-            | Self::TryAgain { reference, .. }
-            | Self::NoAccess { reference, .. }
-            | Self::OtherSite { reference }
-            | Self::BadRequest { reference }
-            | Self::Unreachable { reference }
-            | Self::Slow { reference }
-            | Self::Unavailable { reference } => Some(reference),
-            Self::SignedOut { .. }
-            | Self::Logout { .. }
-            | Self::FormNotSent
-            | Self::Framed { .. }
-            | Self::NotFound => None,
-            Self::MethodNotAllowed { reference } => reference,
+            | Self::TryAgain { reference, .. } => Some(reference),
+            Self::SignedOut { .. } | Self::Logout { .. } => None,
+            // A form, a frame and an address that is not there have none to mention.
+            Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions(kind)),
         }
     }
 
     fn framing(&self) -> Framing {
         match self {
-            Self::Framed { .. } => Framing::SameOrigin,
+            Self::Refused { kind: RefusalKind::FramedLogin, .. } => Framing::SameOrigin,
             _ => Framing::Nobody,
         }
     }
@@ -137,7 +107,7 @@ impl Page<'_> {
         match self {
             Self::IdpDown { .. } => Some(HeaderValue::from_static("30")),
             Self::TryAgain { .. } => Some(HeaderValue::from_static("10")),
-            Self::Unavailable { .. } => Some(HeaderValue::from_static("2")),
+            Self::Refused { kind: RefusalKind::Unproven, .. } => Some(HeaderValue::from_static("2")),
             _ => None,
         }
     }
@@ -268,6 +238,10 @@ mod tests {
     const PLACE: Place<'_> = Place { app: "wiki.example.com", home: "/", ours: "/.portcullis" };
     const REF: &str = "7Q2M-X4KD";
 
+    fn refused(kind: RefusalKind) -> Page<'static> {
+        Page::Refused { kind, who: "alice@example.com", return_to: "/board", reference: Some(REF) }
+    }
+
     fn all() -> Vec<Page<'static>> {
         let idp = Some("https://idp.example.com");
         vec![
@@ -279,17 +253,18 @@ mod tests {
             Page::SignedOut { at_idp: false },
             Page::SignedOut { at_idp: true },
             Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },
-            Page::FormNotSent,
-            Page::Framed { return_to: "/board" },
-            Page::NoAccess { who: "alice@example.com", reference: REF },
-            Page::NoAccess { who: "", reference: REF },
-            Page::OtherSite { reference: REF },
-            Page::NotFound,
-            Page::BadRequest { reference: REF },
-            Page::MethodNotAllowed { reference: Some(REF) },
-            Page::Unreachable { reference: REF },
-            Page::Slow { reference: REF },
-            Page::Unavailable { reference: REF },
+            refused(RefusalKind::FormNotSent),
+            refused(RefusalKind::FramedLogin),
+            refused(RefusalKind::NotAllowed),
+            Page::refused(RefusalKind::NotAllowed, Some(REF)),
+            refused(RefusalKind::OtherSite),
+            refused(RefusalKind::NotFound),
+            refused(RefusalKind::Unreadable),
+            refused(RefusalKind::Method),
+            Page::refused(RefusalKind::Method, None),
+            refused(RefusalKind::Unreachable),
+            refused(RefusalKind::Slow),
+            refused(RefusalKind::Unproven),
         ]
     }
 
@@ -309,7 +284,7 @@ mod tests {
             let begins =
                 "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action ";
             assert!(policy.starts_with(begins), "{policy}");
-            let framed = matches!(page, Page::Framed { .. });
+            let framed = matches!(page, Page::Refused { kind: RefusalKind::FramedLogin, .. });
             assert_eq!(policy.ends_with("frame-ancestors 'none'"), !framed, "{policy}");
             assert_eq!(header(&answer, "x-frame-options"), if framed { "SAMEORIGIN" } else { "DENY" });
             assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
@@ -350,7 +325,12 @@ mod tests {
     fn foreign_text_is_escaped_and_cut() {
         let long = format!("<b>\"'&\u{202e}\n{}", "x".repeat(5000));
         for page in [
-            Page::NoAccess { who: &long, reference: &long },
+            Page::Refused {
+                kind: RefusalKind::NotAllowed,
+                who: &long,
+                return_to: "",
+                reference: Some(&long),
+            },
             Page::Logout { who: &long, token: "\"><script>", idp: Some("https://x; script-src *") },
             Page::IdpDown { idp: &long, return_to: "\"><b>", reference: REF },
         ] {
@@ -385,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_pages_refer_to_is_there() {
-        let html = render(&Page::NotFound, &PLACE);
+        let html = render(&Page::refused(RefusalKind::NotFound, None), &PLACE);
         for name in ["style.css", "icon.svg"] {
             assert!(text(&html).contains(&format!("/.portcullis/{name}?{}", env!("CARGO_PKG_VERSION"))));
             let file = asset(name).unwrap();

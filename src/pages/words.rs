@@ -1,6 +1,7 @@
 //! What the pages say. One function, so that all of it can be read in one place, aloud.
 
 use portcullis_policy::shown;
+use portcullis_proxy::RefusalKind;
 
 use super::{Page, Place, Stuck, login_link};
 
@@ -77,56 +78,61 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
             words
         }
-        Page::FormNotSent => Words::trouble("What you sent was not passed on")
-            .line(format!("You are not signed in any more, so {app} did not get it."))
-            .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
-            .link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
-        Page::Framed { return_to } => Words::calm("Please sign in")
-            .line("This part of the page is only for people who are signed in.")
-            .link("Sign in", login_link(place, return_to), Some("_top")),
-        Page::NoAccess { who, reference } => Words::trouble("This page is not open to you")
-            .line(match *who {
-                "" => "You are signed in, but your account may not open it.".to_owned(),
-                who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
-            })
-            .need(reference)
-            .link("Go to the front page", place.home.to_owned(), None)
-            .beside("Sign out", format!("{}/logout", place.ours)),
-        Page::OtherSite { reference } => Words::trouble("This request came from another site")
-            .line(format!("It was not passed on. Open {app} in a window of its own and do it there."))
-            .tell(reference)
-            .link("Go to the front page", place.home.to_owned(), None),
-        Page::NotFound => Words::calm("There is nothing here")
-            .line("The address may be mistyped, or what was here is gone.")
-            .link("Go to the front page", place.home.to_owned(), None),
-        Page::BadRequest { reference } => Words::trouble("This request was not passed on")
-            .line("It is too large, or its address could be read in more than one way.")
-            .tell(reference),
-        Page::MethodNotAllowed { reference } => {
-            let words = Words::trouble("That cannot be done here")
-                .line("This address does not take what was sent to it.")
-                .link("Go to the front page", place.home.to_owned(), None);
-            match reference {
-                Some(reference) => words.tell(reference),
+        Page::Refused { kind, who, return_to, reference } => {
+            let words = refusal(*kind, who, return_to, place);
+            match *reference {
+                Some(reference) => words.numbered(*kind, reference),
                 None => words,
             }
         }
-        Page::Unreachable { reference } => Words::trouble("The application does not answer")
-            .line(format!("{app} cannot be reached at the moment. Try again in a few minutes."))
-            .tell(reference),
-        Page::Slow { reference } => Words::trouble("The application takes too long")
-            .line(format!(
-                "{app} did not answer in time. What you asked for may still be under way: look before you \
-                 repeat it."
-            ))
-            .tell(reference),
-        Page::Unavailable { reference } => Words::trouble("Not now")
-            .line(
-                "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
-                 moment.",
-            )
-            .tell(reference),
     }
+}
+
+/// The words of a refusal, without its number.
+fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Place<'_>) -> Words<'a> {
+    let app = place.app;
+    let home = |words: Words<'a>| words.link("Go to the front page", place.home.to_owned(), None);
+    match kind {
+        RefusalKind::FormNotSent => Words::trouble("What you sent was not passed on")
+            .line(format!("You are not signed in any more, so {app} did not get it."))
+            .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
+            .link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
+        RefusalKind::FramedLogin => Words::calm("Please sign in")
+            .line("This part of the page is only for people who are signed in.")
+            .link("Sign in", login_link(place, return_to), Some("_top")),
+        RefusalKind::NotAllowed => home(Words::trouble("This page is not open to you").line(match who {
+            "" => "You are signed in, but your account may not open it.".to_owned(),
+            who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
+        }))
+        .beside("Sign out", format!("{}/logout", place.ours)),
+        RefusalKind::OtherSite => home(
+            Words::trouble("This request came from another site")
+                .line(format!("It was not passed on. Open {app} in a window of its own and do it there.")),
+        ),
+        RefusalKind::NotFound => home(
+            Words::calm("There is nothing here")
+                .line("The address may be mistyped, or what was here is gone."),
+        ),
+        RefusalKind::Unreadable => Words::trouble("This request was not passed on")
+            .line("It is too large, or its address could be read in more than one way."),
+        RefusalKind::Method => home(
+            Words::trouble("That cannot be done here").line("This address does not take what was sent to it."),
+        ),
+        RefusalKind::Unreachable => Words::trouble("The application does not answer")
+            .line(format!("{app} cannot be reached at the moment. Try again in a few minutes.")),
+        RefusalKind::Slow => Words::trouble("The application takes too long").line(format!(
+            "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
+        )),
+        RefusalKind::Unproven => Words::trouble("Not now").line(
+            "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
+             moment.",
+        ),
+    }
+}
+
+/// Whether its page has a number to mention: what a person mends alone has none.
+pub(super) fn mentions(kind: RefusalKind) -> bool {
+    !matches!(kind, RefusalKind::FormNotSent | RefusalKind::FramedLogin | RefusalKind::NotFound)
 }
 
 impl Words<'_> {
@@ -153,6 +159,14 @@ impl Words<'_> {
 
     fn need(self, reference: &str) -> Self {
         self.mention("If you need it, ask your administrator and mention", reference)
+    }
+
+    fn numbered(self, kind: RefusalKind, reference: &str) -> Self {
+        match kind {
+            RefusalKind::NotAllowed => self.need(reference),
+            kind if mentions(kind) => self.tell(reference),
+            _ => self,
+        }
     }
 
     fn mention(mut self, ask: &'static str, reference: &str) -> Self {

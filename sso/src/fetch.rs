@@ -87,13 +87,6 @@ impl FetchError {
     }
 }
 
-/// Whether a name means this machine by definition (RFC 6761 §6.3): `localhost` and everything below it.
-pub fn is_loopback_name(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let top = host.rsplit('.').next().unwrap_or(host);
-    top.eq_ignore_ascii_case("localhost")
-}
-
 /// Whether an address belongs to the public internet: not to this machine, a private or local network, a
 /// documentation range or a translation that leads back into one (the special-purpose registries of RFC 6890).
 pub fn is_public(address: IpAddr) -> bool {
@@ -194,20 +187,6 @@ mod tests {
             "ff02::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
-        }
-    }
-
-    #[test]
-    fn loopback_names_end_in_localhost() {
-        for (name, loopback) in [
-            ("localhost", true),
-            ("LocalHost.", true),
-            ("idp.localhost", true),
-            ("localhost.example.com", false),
-            ("notlocalhost", false),
-            ("", false),
-        ] {
-            assert_eq!(is_loopback_name(name), loopback, "{name:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ mod oidc;
 mod refusal;
 
 pub use assertion::Assertion;
-pub use fetch::{Fetch, FetchError, is_loopback_name, is_public};
+pub use fetch::{Fetch, FetchError, is_public};
 pub use oidc::{
     Answer, Ask, ClaimNames, FLOW_MS, HINT, Idp, Link, OidcSettings, Pending, Subject, Uses, Verified,
 };

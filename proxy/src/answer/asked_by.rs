@@ -5,12 +5,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, request};
 use portcullis_policy::SessionHash;
 
-use super::kind::{Kind, Said};
+use crate::kind::{Kind, Said};
+use crate::origin::is_from_us;
+use crate::rules::Place;
 
 /// What a refusal needs to know of the request, once its head has gone up.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedBy {
     pub(super) kind: Kind,
+    /// Whether a page of this site sent it, as its browser says.
+    pub(super) is_from_us: bool,
     pub(super) accept: Option<HeaderValue>,
     pub(super) language: Option<HeaderValue>,
     /// The session its cookie speaks of. Nobody has looked whether it is good.
@@ -26,6 +30,7 @@ impl AskedBy {
         let said = Said::of(&head.headers);
         Self {
             kind: Kind::said(&head.method, &said),
+            is_from_us: false,
             accept: said.accept.cloned(),
             language: said.language.cloned(),
             session: None,
@@ -41,6 +46,11 @@ impl AskedBy {
             head.uri = target.into();
         }
         head
+    }
+
+    /// It is for this place: whether a page of this site sent it can be told.
+    pub(crate) fn for_place(self, headers: &HeaderMap, place: &Place) -> Self {
+        Self { is_from_us: is_from_us(headers, place), ..self }
     }
 
     /// It is this session's.

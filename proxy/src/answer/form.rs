@@ -7,8 +7,8 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_policy::DenyReason;
 
-use super::kind::Kind;
-use super::refusal::{Refusal, few_words};
+use super::refusal::Refusal;
+use crate::kind::Kind;
 use crate::rules::Place;
 
 /// What a refused request looked like.
@@ -29,7 +29,7 @@ pub(super) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
     match (asker.kind, place) {
         (_, None) => {
             *answer.body_mut() =
-                Bytes::from(format!("{}\n", few_words(refusal.told(asker.kind), asker.reference)));
+                Bytes::from(format!("{}\n", refusal.told(asker.kind).few_words(asker.reference)));
             set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         (Kind::Navigation, Some(place)) if status == StatusCode::UNAUTHORIZED => {
@@ -42,7 +42,7 @@ pub(super) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
             *answer.status_mut() = StatusCode::OK;
             set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             set(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
-            if let Ok(words) = HeaderValue::from_str(&few_words(refusal.told(asker.kind), asker.reference)) {
+            if let Ok(words) = HeaderValue::from_str(&refusal.told(asker.kind).few_words(asker.reference)) {
                 set(&mut answer, GRPC_MESSAGE, words);
             }
         }

@@ -8,7 +8,6 @@
 mod asked_by;
 mod detail;
 mod form;
-mod kind;
 mod own;
 mod page;
 mod refusal;
@@ -18,8 +17,7 @@ mod whole;
 
 pub(crate) use self::asked_by::AskedBy;
 pub(crate) use self::detail::Trouble;
-pub use self::kind::Kind;
-pub(crate) use self::own::OwnPages;
+pub(crate) use self::own::serve_own;
 pub use self::refusal::Refusal;
 pub(crate) use self::refuse::Refuse;
 pub(crate) use self::tell::tell_broken;

@@ -1,5 +1,6 @@
 //! Our own pages: asked for through [`crate::Pages`], bounded in size and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,10 +10,12 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::asked_by::AskedBy;
 use super::page::visitor;
 use super::refusal::Refusal;
+use crate::kind::Kind;
 use crate::line::Decision;
 use crate::origin::is_foreign_form;
-use crate::pages::{Pages, Reference};
+use crate::pages::{NotSignedIn, Reference};
 use crate::peer::Peer;
+use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::upload::{Upload, UploadFault};
 
@@ -22,58 +25,52 @@ const OWN_PAGE: Duration = Duration::from_secs(60);
 const OWN_TIME: Duration = Duration::from_secs(15);
 const OWN_BODY: usize = 64 * 1024;
 
-/// What serves our own pages.
-pub(crate) struct OwnPages {
-    pages: Pages,
-}
-
-impl OwnPages {
-    pub(crate) fn new(pages: Pages) -> Self {
-        Self { pages }
+/// Serves one of our own pages. The body is taken once it is read.
+///
+/// # Errors
+/// Why it is refused, as a request of another site is, or one whose body is too large or too slow.
+pub(crate) async fn serve_own(
+    identify: &Arc<Identify>,
+    asker: &mut AskedBy,
+    head: &request::Parts,
+    peer: &Peer,
+    upload: &mut Option<Upload>,
+    record: &mut Record,
+) -> Result<Response<Bytes>, Refusal> {
+    let place = record.place().cloned().ok_or(Refusal::Fault)?;
+    if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
+        return Err(Refusal::OtherSite);
     }
-
-    /// Serves one of our own pages. The body is taken once it is read.
-    ///
-    /// # Errors
-    /// Why it is refused, as a request of another site is, or one whose body is too large or too slow.
-    pub(crate) async fn serve(
-        &self,
-        asker: &AskedBy,
-        head: &request::Parts,
-        peer: &Peer,
-        upload: &mut Option<Upload>,
-        record: &mut Record,
-    ) -> Result<Response<Bytes>, Refusal> {
-        let place = record.place().cloned().ok_or(Refusal::Fault)?;
-        if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
-            return Err(Refusal::OtherSite);
+    let body = read_body(upload.take()).await?;
+    record.note(|line| line.bytes_in = body.len() as u64);
+    let mut request = http::Request::new(body);
+    *request.method_mut() = head.method.clone();
+    if let Some(target) = head.uri.path_and_query() {
+        *request.uri_mut() = target.clone().into();
+    }
+    *request.headers_mut() = head.headers.clone();
+    let accept = &place.rules().accept;
+    accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
+    request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
+    request.extensions_mut().insert(visitor(identify, asker, record, &place));
+    record.decided(Decision::Own, "");
+    match tokio::time::timeout(OWN_PAGE, (place.rules().pages)(request)).await {
+        Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
+            // What is asked there is for scripts, even where a person has typed it.
+            asker.kind = Kind::Api;
+            Err(Refusal::Login)
         }
-        let body = read_body(upload.take()).await?;
-        record.note(|line| line.bytes_in = body.len() as u64);
-        let mut request = http::Request::new(body);
-        *request.method_mut() = head.method.clone();
-        if let Some(target) = head.uri.path_and_query() {
-            *request.uri_mut() = target.clone().into();
-        }
-        *request.headers_mut() = head.headers.clone();
-        let accept = &place.rules().accept;
-        accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
-        request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-        request.extensions_mut().insert(visitor(asker, record, &place));
-        record.decided(Decision::Own, "");
-        match tokio::time::timeout(OWN_PAGE, (self.pages)(request)).await {
-            Ok(mut page) => {
-                if let Some(Reference(reference)) = page.extensions().get() {
-                    record.note(|line| {
-                        line.reference = Some(reference.clone());
-                        line.is_kept = true;
-                    });
-                }
-                guard_own(page.headers_mut());
-                Ok(page)
+        Ok(mut page) => {
+            if let Some(Reference(reference)) = page.extensions().get() {
+                record.note(|line| {
+                    line.reference = Some(reference.clone());
+                    line.is_kept = true;
+                });
             }
-            Err(_) => Err(Refusal::Unproven),
+            guard_own(page.headers_mut());
+            Ok(page)
         }
+        Err(_) => Err(Refusal::Unproven),
     }
 }
 

@@ -1,13 +1,16 @@
 //! The pages around a refusal: asked for through [`crate::Pages`], bounded in time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, LOCATION};
 use http::{HeaderValue, Response};
+use portcullis_policy::SessionHash;
 
 use super::asked_by::AskedBy;
-use crate::pages::{KeepWay, Pages, Refused, Visitor};
+use crate::pages::{KeepWay, Refused, Visitor, WhoIsIn};
+use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::rules::Place;
 
@@ -16,9 +19,8 @@ const REFUSAL_PAGE: Duration = Duration::from_secs(2);
 
 /// Asks for the page that tells a person why. The answer keeps its status and fields.
 pub(super) async fn page_of(
-    pages: &Pages,
+    visitor: Visitor,
     asker: &AskedBy,
-    record: &Record,
     place: &Place,
     refused: Refused,
     answer: &mut Response<Bytes>,
@@ -32,9 +34,9 @@ pub(super) async fn page_of(
             request.headers_mut().insert(name, value.clone());
         }
     }
-    request.extensions_mut().insert(visitor(asker, record, place));
+    request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(refused);
-    let Ok(page) = tokio::time::timeout(REFUSAL_PAGE, pages(request)).await else {
+    let Ok(page) = tokio::time::timeout(REFUSAL_PAGE, (place.rules().pages)(request)).await else {
         tracing::warn!("a refusal page took longer than {REFUSAL_PAGE:?}; a few words were sent instead");
         return;
     };
@@ -51,25 +53,32 @@ pub(super) async fn page_of(
 }
 
 /// The address of the login page for a way back that is too long for it: the way is kept at our side.
-pub(super) async fn kept_login(
-    pages: &Pages,
-    asker: &AskedBy,
-    record: &Record,
-    place: &Place,
-    way: &str,
-) -> Option<HeaderValue> {
+pub(super) async fn kept_login(visitor: Visitor, place: &Place, way: &str) -> Option<HeaderValue> {
     let mut request = http::Request::new(Bytes::new());
     *request.uri_mut() = place.own("login").parse().ok()?;
-    request.extensions_mut().insert(visitor(asker, record, place));
+    request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(KeepWay(way.to_owned()));
-    let answer = tokio::time::timeout(REFUSAL_PAGE, pages(request)).await.ok()?;
+    let answer = tokio::time::timeout(REFUSAL_PAGE, (place.rules().pages)(request)).await.ok()?;
     answer.status().is_redirection().then(|| answer.headers().get(LOCATION).cloned())?
 }
 
+/// Who is in by a session: Identify is asked when somebody has to know.
+fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &Place) -> WhoIsIn {
+    let Some(hash) = session else { return WhoIsIn::by(None) };
+    let (identify, place) = (identify.clone(), place.clone());
+    WhoIsIn::by(Some(Arc::new(move || {
+        let (identify, place) = (identify.clone(), place.clone());
+        Box::pin(async move { identify.who(hash, place.app()).await })
+    })))
+}
+
 /// Who asks for a page.
-pub(super) fn visitor(asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
+pub(super) fn visitor(identify: &Arc<Identify>, asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
     let line = record.line();
     Visitor {
+        is_from_us: asker.is_from_us,
+        kind: asker.kind,
+        who: who_is_in(identify, asker.session, place),
         app: place.app().id,
         client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),
         detail: place.rules().log,

@@ -9,7 +9,7 @@ use http::StatusCode;
 use portcullis_policy::DenyReason;
 use portcullis_session::Ended;
 
-use super::kind::Kind;
+use crate::kind::Kind;
 use crate::line::Decision;
 use crate::pages::RefusalKind;
 use crate::rooms::accept::Unacceptable;
@@ -166,21 +166,4 @@ impl Refusal {
             _ => "3",
         }
     }
-}
-
-/// What is said where no page can be shown.
-pub(super) fn few_words(kind: RefusalKind, reference: &str) -> String {
-    let what = match kind {
-        RefusalKind::FramedLogin => "You are not signed in.",
-        RefusalKind::FormNotSent => "You are not signed in, and the form was not sent.",
-        RefusalKind::NotAllowed => "You may not see this page.",
-        RefusalKind::NotFound => "There is no such page.",
-        RefusalKind::Method => "This page does not take this method.",
-        RefusalKind::Unreadable => "This request cannot be served here.",
-        RefusalKind::OtherSite => "This request came from a page of another site.",
-        RefusalKind::Unreachable => "The application cannot be reached.",
-        RefusalKind::Slow => "The application did not answer in time.",
-        RefusalKind::Unproven => "It cannot be checked right now that you may be here. Please try again.",
-    };
-    format!("{what} Reference: {reference}")
 }

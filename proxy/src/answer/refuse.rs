@@ -14,11 +14,12 @@ use portcullis_keys::Random;
 use super::asked_by::AskedBy;
 use super::detail::Trouble;
 use super::form::{Asker, WAY_BACK, login, refusal, set, way_back};
-use super::kind::Kind;
-use super::page::{kept_login, page_of};
-use super::refusal::{Refusal, few_words};
+use super::page::{kept_login, page_of, visitor};
+use super::refusal::Refusal;
 use super::tell::{say, tell};
-use crate::pages::{Pages, Refused};
+use crate::kind::Kind;
+use crate::pages::Refused;
+use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::rules::Rules;
 use crate::upload::Upload;
@@ -32,14 +33,15 @@ const READING: Duration = Duration::from_secs(2);
 pub(crate) struct Refuse {
     /// The rules in force, where the host is nobody's.
     rules: Arc<ArcSwap<Rules>>,
-    pages: Pages,
+    /// Who is signed in, for the pages.
+    identify: Arc<Identify>,
     /// How long a body may pause.
     idle: Duration,
 }
 
 impl Refuse {
-    pub(crate) fn new(rules: Arc<ArcSwap<Rules>>, pages: Pages, idle: Duration) -> Self {
-        Self { rules, pages, idle }
+    pub(crate) fn new(rules: Arc<ArcSwap<Rules>>, identify: Arc<Identify>, idle: Duration) -> Self {
+        Self { rules, identify, idle }
     }
 
     /// Refuses a request. Its record says why.
@@ -99,7 +101,7 @@ impl Refuse {
         if let Some(place) = place.as_ref().filter(|_| answer.status() == StatusCode::SEE_OTHER)
             && target.len() > WAY_BACK
             && let Some(way) = way_back(place, target)
-            && let Some(login) = kept_login(&self.pages, asker, record, place, way).await
+            && let Some(login) = kept_login(visitor(&self.identify, asker, record, place), place, way).await
         {
             set(&mut answer, LOCATION, login);
         }
@@ -113,9 +115,9 @@ impl Refuse {
             let told = why.told(asker.kind);
             let refused =
                 Refused { status, kind: told, reference: reference.clone(), login_url: login(place, None) };
-            page_of(&self.pages, asker, record, place, refused, &mut answer).await;
+            page_of(visitor(&self.identify, asker, record, place), asker, place, refused, &mut answer).await;
             if answer.body().is_empty() {
-                *answer.body_mut() = Bytes::from(format!("{}\n", few_words(told, &reference)));
+                *answer.body_mut() = Bytes::from(format!("{}\n", told.few_words(&reference)));
                 set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             }
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use portcullis_keys::Keyring;
-use portcullis_policy::{App, AppId, SessionHash, Timestamp};
+use portcullis_policy::{App, AppId, Principal, SessionHash, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions};
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use crate::rooms::accept::Head;
 use crate::rules::Place;
 
 /// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.
-/// `None` where there is no such session.
+/// `None` where there is no such session. Dropped, it stops: how long it may take is for whoever asks to say.
 pub type Load = Arc<
     dyn Fn(SessionHash, AppId, InFlight) -> BoxFuture<'static, Result<Option<Enrolment>, LoadError>>
         + Send
@@ -94,12 +94,43 @@ impl Identify {
             request.peer.keep(app.id, value, &session);
             return self.enter(&session, app, request.exchange, now);
         }
+        self.read(hash, app, request.exchange, search).await
+    }
+
+    /// Who is signed in by a session, checked like any exchange, and until when. For our own pages, which are handed
+    /// it and look up nothing.
+    pub(crate) async fn who(&self, hash: SessionHash, app: &App) -> Option<(Arc<Principal>, Timestamp)> {
+        let (exchange, mut search) = (InFlight::new(), Search::default());
+        let warm = match self.sessions.find(&hash) {
+            Some(session) => self.enter(&session, app, &exchange, Timestamp::now()).ok()?,
+            None => None,
+        };
+        let enrolment = match warm {
+            Some(enrolment) if enrolment.who().is_ok() => enrolment,
+            _ => self.read(hash, app, &exchange, &mut search).await.ok()??,
+        };
+        let expires = enrolment.session().expires()?;
+        Some((enrolment.who().ok()?, expires))
+    }
+
+    /// The cold road, within what is left of the request's second.
+    async fn read(
+        &self,
+        hash: SessionHash,
+        app: &App,
+        exchange: &InFlight,
+        search: &mut Search,
+    ) -> Result<Option<Enrolment>, Refusal> {
         self.cold.inc();
         let until = *search.until.get_or_insert_with(|| Instant::now() + PATIENCE);
-        match tokio::time::timeout_at(until, (self.load)(hash, app.id, request.exchange.clone())).await {
+        match tokio::time::timeout_at(until, (self.load)(hash, app.id, exchange.clone())).await {
             Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
             Ok(Err(LoadError::Ended(ended))) => Err(Refusal::Ended(ended)),
-            Ok(Err(LoadError::Unavailable)) | Err(_) => Err(Refusal::Unproven),
+            Ok(Err(LoadError::Unavailable)) => Err(Refusal::Unproven),
+            Err(_) => {
+                tracing::error!("a session was not read within 1 s: its request is refused with 503");
+                Err(Refusal::Unproven)
+            }
         }
     }
 

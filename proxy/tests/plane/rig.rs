@@ -160,11 +160,10 @@ impl Rig {
         let mut registry = Registry::default();
         let (references, records) = mpsc::channel(100);
         let parts = Parts {
-            rules: rules(&wish, policy, upstream.address),
+            rules: rules(&wish, policy, upstream.address, page(pages.clone())),
             sessions: sessions.clone(),
             keys: keys.clone(),
             load: load(sessions.clone(), store.clone()),
-            pages: page(pages.clone()),
             log: log.clone(),
             references: Some(references),
             idle: wish.limits.idle,
@@ -283,7 +282,7 @@ impl Rig {
     pub(crate) fn new_rules(&self, version: u64, rules_: Vec<(&'static str, Allow)>) -> (Rules, Arc<Policy>) {
         let wish = Wish { rules: rules_, trusted: self.wish.trusted.clone(), ..Wish::default() };
         let policy = policy(&wish, version);
-        (rules(&wish, policy.clone(), self.upstream.address), policy)
+        (rules(&wish, policy.clone(), self.upstream.address, page(self.pages.clone())), policy)
     }
 
     /// The lines of the access log that have a path, once there are enough of them.
@@ -440,7 +439,7 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
     ))
 }
 
-fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr) -> Rules {
+fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr, pages: Pages) -> Rules {
     let address = wish.upstream.unwrap_or(upstream);
     let upstream = UpstreamSettings {
         at: HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap(),
@@ -453,7 +452,7 @@ fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr) -> Rules {
         |app: &App| Site::new(app, "wiki", "default", &public_url(wish.public), Upstream::new(&upstream));
     let trusted = Networks::new(wish.trusted.iter().map(|network| network.parse().unwrap()).collect());
     let accept = Accept { trusted, head: wish.limits.head, ..Accept::default() };
-    Rules::new(policy, accept, LogDetail::default(), site)
+    Rules::new(policy, accept, LogDetail::default(), pages, site)
 }
 
 fn public_url(text: &str) -> PublicUrl {

@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
-use portcullis_policy::AllowedHost;
+use portcullis_policy::{AllowedHost, is_loopback_name};
 use url::{Host, Url};
 
-use crate::{Class, Refusal, is_loopback_name, is_public};
+use crate::{Class, Refusal, is_public};
 
 pub(super) struct Hosts {
     issuer: Option<String>,

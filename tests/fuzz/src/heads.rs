@@ -17,8 +17,8 @@ use portcullis_policy::{
 };
 use portcullis_proxy::{
     Accept, AccessLog, FLOW_COOKIE, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Networks,
-    Parts, Peer, Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings, Verdict,
-    cookies as all_cookies, incoming, outgoing,
+    Pages, Parts, Peer, Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings,
+    Verdict, cookies as all_cookies, incoming, outgoing,
 };
 use portcullis_session::{InFlight, Sessions};
 use prometheus_client::registry::Registry;
@@ -202,12 +202,12 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let public = public.expect("an address");
     let site = |app: &App| Site::new(app, "wiki", "default", &public, Upstream::new(&upstream));
     let accept = Accept { trusted: networks(), ..Accept::default() };
+    let pages: Pages = Arc::new(|_| unreachable!("no page of ours is asked for"));
     let parts = Parts {
-        rules: Rules::new(policy.clone(), accept, LogDetail::default(), site),
+        rules: Rules::new(policy.clone(), accept, LogDetail::default(), pages, site),
         sessions: Sessions::new(1, 1, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| unreachable!("nobody is looked up")),
-        pages: Arc::new(|_| unreachable!("no page of ours is asked for")),
         log: AccessLog::start(&LogTarget::Off, LogFormat::Json).expect("no log"),
         references: None,
         idle: Duration::from_secs(1),

@@ -8,10 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use portcullis_keys::{Random, Secret, SigningKey};
-use portcullis_policy::{AppId, Timestamp};
-use portcullis_sso::{
-    Answer, Ask, Assertion, Fetch, FetchError, Idp, OidcSettings, Refusal, is_loopback_name, is_public,
-};
+use portcullis_policy::{AppId, Timestamp, is_loopback_name};
+use portcullis_sso::{Answer, Ask, Assertion, Fetch, FetchError, Idp, OidcSettings, Refusal, is_public};
 
 /// The callback: the text before the first line end is the query, the rest a form.
 pub fn callback(data: &[u8]) {

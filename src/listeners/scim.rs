@@ -1,6 +1,6 @@
-//! The SCIM desk: who may write, and the order of a write. SCIM itself is the crate `scim`; rows are `store`'s.
+//! The SCIM listener: who may write, and the order of a write. SCIM itself is the crate `scim`; rows are `store`'s.
 //!
-//! A write runs in a task of its own, spawned before its transaction begins (R5): a client that hangs up stops nothing.
+//! A request is answered in a task of its own and a write goes down the one road (R5): a client that hangs up stops nothing.
 //! Taking away never waits for the disk (R6): where a removal cannot be committed within a second of being read, the
 //! person is put on hold, out at once, until a later write on that user commits. Other writes wait: an answer that said
 //! "repeat" while the write goes on would make the repeat a conflict. Reading belongs to its client and ends with it.
@@ -10,26 +10,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
-use portcullis_keys::{Keyring, Purpose, Random, equal};
+use portcullis_keys::Random;
 use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId, Timestamp};
-use portcullis_proxy::LogDetail;
-use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Service, Wanted, Write};
-use portcullis_session::{Committed, HoldMark, HoldOn, Sessions, Subject};
-use portcullis_store::{Answer, Origin, Store, StoreError, Written};
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Wanted, Write};
+use portcullis_session::{HoldMark, HoldOn, Subject};
+use portcullis_store::{Answer, Origin, StoreError, Written};
 
-use crate::listen::Peer;
+use super::Peer;
+use crate::core::{Core, EndsWith};
+use crate::live::Current;
 use crate::log::chain;
-use crate::metrics::Metrics;
-use crate::revocation::{Enforced, LEAVE, Revocation};
+use crate::revocation::{Enforced, LEAVE, NotDone, Underway};
+use crate::scim_clients::ScimClients;
 use crate::strangers::Strangers;
 
 /// How long after it was read a removal may take to be committed before the person is put on hold.
@@ -50,41 +48,12 @@ const LARGEST: usize = 1024 * 1024;
 const REPEAT: u32 = 2;
 
 /// Where directories write.
-pub(crate) struct Desk {
-    pub(crate) core: Handle,
-    pub(crate) store: Arc<Store>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) revocation: Revocation,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) schemas: Arc<Schemas>,
-    pub(crate) keys: Arc<Keyring>,
-    pub(crate) clients: ArcSwap<Clients>,
-    pub(crate) strangers: Strangers,
-}
-
-/// Who may write, and how they are answered; replaced by a reload.
-pub(crate) struct Clients {
-    /// The tokens of `scim.token`, in that order.
-    pub(crate) tokens: Vec<Token>,
-    /// The base URL and how it answers.
-    pub(crate) service: Service,
-    /// `log.client`.
-    pub(crate) detail: LogDetail,
-}
-
-/// A token that is known; the token itself is not kept.
-pub(crate) struct Token {
-    hash: [u8; 32],
-    /// `scim:default/1-3fa9c1d2`: its place in the list and a part of its keyed hash, which stays when the list changes.
-    actor: Arc<str>,
-}
-
-impl Token {
-    /// The token at a place of the list, counted from 0.
-    pub(crate) fn new(place: usize, hash: [u8; 32]) -> Self {
-        let [a, b, c, d, ..] = hash;
-        Self { hash, actor: format!("scim:default/{}-{a:02x}{b:02x}{c:02x}{d:02x}", place + 1).into() }
-    }
+struct ScimListener {
+    core: Arc<Core>,
+    live: Arc<Current>,
+    schemas: Arc<Schemas>,
+    /// Lines about requests without a known token.
+    strangers: Strangers,
 }
 
 /// Who asks, for the audit and the log.
@@ -109,16 +78,17 @@ impl Caller {
 }
 
 /// Serves `/scim/v2`; what is asked elsewhere is told where that is.
-pub(crate) fn router(desk: Arc<Desk>) -> Router {
-    Router::new().fallback(serve).with_state(desk)
+pub(crate) fn router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
+    let listener = ScimListener { core, live, schemas, strangers: Strangers::at_most(1) };
+    Router::new().fallback(serve).with_state(Arc::new(listener))
 }
 
 /// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
 /// everything and hangs up is heard. Only a read ends when its client is seen to leave.
-async fn serve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Response<Body> {
+async fn serve(State(listener): State<Arc<ScimListener>>, request: Request<Body>) -> Response<Body> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let core = desk.core.clone();
-    let task = core.spawn(desk.hear(request));
+    let runtime = listener.core.runtime.clone();
+    let task = runtime.spawn(listener.hear(request));
     let _ends = is_read.then(|| EndsWith(task.abort_handle()));
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a SCIM request failed: the client gets 500");
@@ -128,13 +98,11 @@ async fn serve(State(desk): State<Arc<Desk>>, request: Request<Body>) -> Respons
     })
 }
 
-/// Ends a task with what holds this.
-struct EndsWith(AbortHandle);
-
-impl Drop for EndsWith {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// A listener is opened at a start, and only where there is a directory: a reload cannot take it away.
+fn not_configured() -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = http::StatusCode::NOT_FOUND;
+    answer
 }
 
 /// Makes the path relative to the base URL; false where it is not below it.
@@ -161,9 +129,10 @@ async fn collect(body: Body) -> Result<Bytes, ScimError> {
     }
 }
 
-impl Desk {
+impl ScimListener {
     async fn hear(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let clients = self.clients.load_full();
+        let live = self.live.take();
+        let Some(clients) = live.scim.clone() else { return not_configured() };
         let (head, body) = request.into_parts();
         let address = head.extensions.get::<Peer>().map(|Peer(address)| *address);
         let id: Arc<str> = Random::system().reference().into();
@@ -175,7 +144,7 @@ impl Desk {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
             Ok(_) => match collect(body).await {
                 // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
-                Ok(body) => match self.admit(&self.clients.load(), request.headers(), address, &id) {
+                Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
                         *request.body_mut() = body;
                         self.clone().answer(request, caller).await
@@ -195,14 +164,14 @@ impl Desk {
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(REQUEST_ID, id);
         }
-        self.metrics.scim(&method, answer.status());
+        self.core.metrics.scim(&method, answer.status());
         answer.map(Body::from)
     }
 
     /// Writes the answer down: what may be long, beside the threads that serve.
     async fn written(
         &self,
-        clients: Arc<Clients>,
+        clients: Arc<ScimClients>,
         wanted: Wanted,
         outcome: Result<Outcome, ScimError>,
     ) -> Response<Bytes> {
@@ -226,18 +195,31 @@ impl Desk {
         })
     }
 
-    /// Only a bearer of a known token is heard, before its body is read (RFC 6750 §2.1).
+    /// Checks the bearer token against the configuration that is in force now.
+    fn admit_now(
+        &self,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+        id: &Arc<str>,
+    ) -> Result<Caller, ScimError> {
+        match &self.live.take().scim {
+            Some(clients) => self.admit(clients, headers, address, id),
+            None => Err(ScimError::Unauthorized("no directory writes here".to_owned())),
+        }
+    }
+
+    /// Checks the bearer token, before the body is read (RFC 6750 §2.1).
     fn admit(
         &self,
-        clients: &Clients,
+        clients: &ScimClients,
         headers: &HeaderMap,
         address: Option<IpAddr>,
         id: &Arc<str>,
     ) -> Result<Caller, ScimError> {
         let client: Option<Arc<str>> =
             address.and_then(|address| clients.detail.client(address)).map(Into::into);
-        match self.known(clients, headers) {
-            Ok(token) => Ok(Caller { actor: token.actor.clone(), client, request: id.clone() }),
+        match clients.known(&self.core.keys, headers) {
+            Ok(token) => Ok(Caller { actor: token.actor().clone(), client, request: id.clone() }),
             Err(why) => {
                 if let Some(untold) = self.strangers.told(Instant::now()) {
                     tracing::warn!(
@@ -250,41 +232,19 @@ impl Desk {
         }
     }
 
-    fn known<'c>(&self, clients: &'c Clients, headers: &HeaderMap) -> Result<&'c Token, &'static str> {
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (given.next(), given.next()) else {
-            return Err("send one header Authorization: Bearer <the SCIM token>");
-        };
-        let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-        let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
-            return Err("send the header Authorization: Bearer <the SCIM token>");
-        };
-        let hash = self.keys.hash(Purpose::ScimToken, token.trim().as_bytes());
-        // Every known token is compared, so the time says nothing about which one was nearly right.
-        let known = clients.tokens.iter().fold(
-            None,
-            |known, one| {
-                if equal(&one.hash, &hash) { Some(one) } else { known }
-            },
-        );
-        known.ok_or("the token is not one of this directory")
-    }
-
     async fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Result<Outcome, ScimError> {
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
         match self.understood(request).await? {
             portcullis_scim::Request::Discover(what) => Ok(Outcome::Discovered(what)),
-            portcullis_scim::Request::Find(query) => {
-                self.store.find(org, directory, &query).await.map_err(|error| fault(&error, None, &caller))?
-            }
+            portcullis_scim::Request::Find(query) => self
+                .core
+                .store
+                .find(org, directory, &query)
+                .await
+                .map_err(|error| fault(&error, None, &caller))?,
             portcullis_scim::Request::Write(write) => {
-                self.metrics.rewrites(&write.rewrites);
-                let received = Instant::now();
-                let task = self.core.clone().spawn(self.write(org, directory, write, caller, received));
-                task.await.unwrap_or_else(|error| {
-                    tracing::error!(%error, "the task of a SCIM write failed: the client is told to repeat it");
-                    Err(ScimError::Internal)
-                })
+                self.core.metrics.rewrites(&write.rewrites);
+                self.write(org, directory, write, caller, Instant::now()).await
             }
         }
     }
@@ -311,21 +271,19 @@ impl Desk {
         caller: Caller,
         received: Instant,
     ) -> Result<Outcome, ScimError> {
-        // Both are taken before the transaction begins.
-        let began = self.sessions.hold_mark();
+        // Taken before the transaction begins.
+        let began = self.core.sessions.hold_mark();
         let write = Arc::new(write);
         let task = Task { org, directory, write: write.clone(), caller, began, received };
         let removes = write.deprovisions().map(|id| (directory, id.clone()));
         let takes_away = write.takes_away();
-        let mut commit = tokio::spawn({
-            let (store, origin) = (self.store.clone(), task.caller.origin());
-            async move { store.write(org, directory, &write, &origin, Timestamp::now()).await }
-        });
+        let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
+        let (store, origin) = (self.core.store.clone(), task.caller.origin());
+        let writing = async move { store.write(org, directory, &write, &origin, Timestamp::now()).await };
+        let mut underway = self.core.revocation.carry_out(writing, patience);
         // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
-        let done =
-            if takes_away { tokio::time::timeout(late, &mut commit).await } else { Ok((&mut commit).await) };
-        let Ok(done) = done else {
+        if takes_away && tokio::time::timeout(late, underway.settled()).await.is_err() {
             let held = match &removes {
                 Some(subject) => {
                     Some((subject.clone(), self.hold(subject, "it has not committed within 1 s").await))
@@ -336,53 +294,48 @@ impl Desk {
                 self.doubt(&task).await;
             }
             // It may still commit: then it is enforced, and its own hold ends.
-            self.core.spawn(self.clone().follow(commit, task, held));
+            tokio::spawn(self.clone().follow(underway, task, held));
             return Err(ScimError::Unavailable { retry_after: REPEAT });
-        };
-        match done.unwrap_or(Err(StoreError::Panicked)) {
-            Ok(committed) => self.enforce(committed, &task).await?,
-            Err(error) => {
-                match &removes {
-                    Some(subject) => drop(self.hold(subject, &error.to_string()).await),
-                    None if takes_away => self.doubt(&task).await,
-                    None => {}
-                }
-                Err(fault(&error, task.write.id(), &task.caller))
-            }
         }
+        let error = match underway.done().await {
+            Ok(enforced) => return self.settle(enforced, &task),
+            Err(NotDone::NotGone(_)) => return Err(ScimError::Unavailable { retry_after: REPEAT }),
+            Err(NotDone::Write(error)) => error,
+            Err(NotDone::Panicked(_)) => StoreError::Panicked,
+        };
+        match &removes {
+            Some(subject) => drop(self.hold(subject, &error.to_string()).await),
+            None if takes_away => self.doubt(&task).await,
+            None => {}
+        }
+        Err(fault(&error, task.write.id(), &task.caller))
     }
 
-    /// The answer, a refusal included, once nobody is left whom the write forbids.
-    async fn enforce(&self, committed: Committed<Written>, task: &Task) -> Result<Answer, ScimError> {
-        let (takes_away, says_something) = (committed.takes_away(), !committed.changes().is_empty());
-        let patience = if matches!(task.write.act, Act::Create(_)) { CREATED } else { LEAVE };
-        let Enforced { value: Written { answer, sessions }, exchanges } = self
-            .revocation
-            .enforce_within(committed, patience)
-            .await
-            .map_err(|_| ScimError::Unavailable { retry_after: REPEAT })?;
+    /// The answer, a refusal included: nobody is left whom the write forbids.
+    fn settle(&self, enforced: Enforced<Written>, task: &Task) -> Answer {
+        let Enforced { value: Written { answer, sessions }, exchanges, takes_away, is_change } = enforced;
         // A refusal that found nothing to say of the user has not settled what the hold stands for.
-        if let Some(user) = task.user().filter(|_| says_something || answer.is_ok()) {
-            self.sessions.end_hold(&HoldOn::User(user), task.began);
+        if let Some(user) = task.user().filter(|_| is_change || answer.is_ok()) {
+            self.core.sessions.end_hold(&HoldOn::User(user), task.began);
         }
         if takes_away {
-            self.metrics.revoked(task.received.elapsed());
+            self.core.metrics.revoked(task.received.elapsed());
         }
         if let Ok(outcome) = &answer {
             task.tell(outcome, sessions, exchanges);
         }
-        Ok(answer)
+        answer
     }
 
     /// Takes somebody out whose removal is not stored (R6).
     async fn hold(&self, subject: &Subject, why: &str) -> HoldMark {
-        let (cut, mark) = self.sessions.hold(&HoldOn::User(subject.clone()));
+        let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));
         tracing::error!(
             user = %subject.1, exchanges = cut.exchanges(), why,
             "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
         );
         // Whether all of it has left is said in the log; the client is told to repeat in any case.
-        let _ = self.revocation.gone(cut).await;
+        let _ = self.core.revocation.gone(cut).await;
         mark
     }
 
@@ -390,7 +343,7 @@ impl Desk {
     /// served on them. Everybody's only where it cannot be said who that is.
     async fn doubt(&self, task: &Task) {
         let Task { org, directory, write, .. } = task;
-        let concerned = self.store.concerned(*org, *directory, write);
+        let concerned = self.core.store.concerned(*org, *directory, write);
         let changes = match tokio::time::timeout(CONCERNED, concerned).await {
             Ok(Ok(accounts)) => accounts.into_iter().map(Change::Reconsider).collect(),
             Ok(Err(_)) | Err(_) => vec![Change::ReconsiderAll(*org)],
@@ -401,21 +354,20 @@ impl Desk {
                 if matches!(*changes, [Change::ReconsiderAll(_)]) { None } else { Some(changes.len()) },
             "a group write could not be stored in time: the accounts it concerns are read again, all of the organization where their number is missing here"
         );
-        drop(self.sessions.apply(&changes));
+        drop(self.core.sessions.apply(&changes));
     }
 
-    /// Waits for a transaction that was late, and enforces it if it commits.
+    /// Waits for a transaction that was late, and for its enforcement if it commits.
     async fn follow(
         self: Arc<Self>,
-        commit: tokio::task::JoinHandle<Result<Committed<Written>, StoreError>>,
+        underway: Underway<Written, StoreError>,
         task: Task,
         held: Option<(Subject, HoldMark)>,
     ) {
-        match commit.await.unwrap_or(Err(StoreError::Panicked)) {
-            Ok(committed) => {
-                let done = self.enforce(committed, &task).await;
+        match underway.done().await.map(|enforced| self.settle(enforced, &task)) {
+            done @ (Ok(_) | Err(NotDone::NotGone(_))) => {
                 if let (Some((subject, mark)), Ok(Ok(_))) = (held, &done) {
-                    self.sessions.end_hold(&HoldOn::User(subject), mark);
+                    self.core.sessions.end_hold(&HoldOn::User(subject), mark);
                 }
                 tracing::warn!(
                     enforced = done.is_ok(), id = task.write.id().map(ResourceId::as_str), request = %task.caller.request,
@@ -491,16 +443,5 @@ impl Task {
             ),
             _ => tracing::debug!(id, ms, %actor, client, %request, "SCIM: a {what} was written"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_named_without_being_told() {
-        let token = Token::new(1, [0xab; 32]);
-        assert_eq!(&*token.actor, "scim:default/2-abababab");
     }
 }

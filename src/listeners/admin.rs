@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Json, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRef, Json, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
+use crate::core::answer_undisturbed;
 use crate::log::chain;
-use crate::operator::{NotDone, Operator, Person};
+use crate::operator::{Operator, Person};
+use crate::order_error::OrderError;
 
 /// The name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "admin.sock";
@@ -29,7 +33,7 @@ pub(crate) struct Failure {
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`.
-pub(crate) fn router(operator: Arc<Operator>) -> Router {
+pub(crate) fn router(operators: Operators) -> Router {
     Router::new()
         .route("/users", get(list).post(add))
         .route("/users/{name}", get(show).delete(remove))
@@ -42,7 +46,35 @@ pub(crate) fn router(operator: Arc<Operator>) -> Router {
         .route("/links/{idp}/relink", post(relink))
         .fallback(|| async { failed(StatusCode::NOT_FOUND, "there is nothing here".to_owned()) })
         .layer(DefaultBodyLimit::max(64 * 1024))
-        .with_state(operator)
+        .layer(from_fn(in_own_task))
+        .with_state(operators)
+}
+
+/// Who carries out an order: by the configuration that is in force when it comes.
+#[derive(Clone)]
+pub(crate) struct Operators(Arc<dyn Fn() -> Arc<Operator> + Send + Sync>);
+
+impl Operators {
+    /// Asks for one with each order.
+    pub(crate) fn new(operator: impl Fn() -> Arc<Operator> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(operator))
+    }
+}
+
+impl FromRef<Operators> for Arc<Operator> {
+    fn from_ref(operators: &Operators) -> Self {
+        (operators.0)()
+    }
+}
+
+/// Answers each request in a task of its own: an operator who gives up waiting stops nothing.
+async fn in_own_task(request: Request, next: Next) -> Response {
+    answer_undisturbed(&Handle::current(), "an order", next.run(request)).await.unwrap_or_else(|| {
+        failed(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the task of the order failed: the log has the reason".to_owned(),
+        )
+    })
 }
 
 #[derive(Deserialize)]
@@ -126,17 +158,17 @@ async fn relink(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) 
     answer(StatusCode::OK, operator.relink(idp).await)
 }
 
-fn answer(success: StatusCode, outcome: Result<impl Serialize, NotDone>) -> Response {
+fn answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> Response {
     match outcome {
         Ok(value) => (success, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response(),
         Err(error) => {
             let status = match &error {
-                NotDone::Unknown(_) => StatusCode::NOT_FOUND,
-                NotDone::Refused(_) => StatusCode::CONFLICT,
-                NotDone::Store(_) | NotDone::OnHold { .. } | NotDone::NotGone(_) => {
+                OrderError::Unknown(_) => StatusCode::NOT_FOUND,
+                OrderError::Refused(_) => StatusCode::CONFLICT,
+                OrderError::Store(_) | OrderError::OnHold { .. } | OrderError::NotGone(_) => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
-                NotDone::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                OrderError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             failed(status, chain(&error).to_string())
         }

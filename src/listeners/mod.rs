@@ -4,6 +4,12 @@
 //! log. Each listener takes so many connections at once; what asks for nothing, or is slow to send or to take, is let go
 //! (`traffic.rs`). Whoever is turned away is counted.
 
+pub(crate) mod admin;
+pub(crate) mod health;
+mod holder;
+pub(crate) mod scim;
+mod traffic;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,9 +28,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::holder;
+use self::traffic::{Seats, Times, Traffic};
 use crate::metrics::Metrics;
-use crate::traffic::{Seats, Times, Traffic};
 
 /// Where a client of HTTP/2 says nothing it is asked whether it is there, and how long it has to say so.
 const PING: Duration = Duration::from_secs(20);

@@ -8,65 +8,88 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::future::BoxFuture;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-use portcullis_policy::HostPort;
+use portcullis_config::Expiry;
+use portcullis_policy::Timestamp;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::app_health::AppHealth;
+use crate::core::Core;
+use crate::live::{Current, Live};
+use crate::log::chain;
 use crate::metrics::{Metrics, Seen};
 
 /// Whether the store answers; the text says what is wrong, for the log.
-pub(crate) type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 /// Looks up what the metrics show of the state.
-pub(crate) type Look = Arc<dyn Fn() -> BoxFuture<'static, Seen> + Send + Sync>;
+type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
+/// Where the app is asked, as it is configured now.
+type App = Arc<dyn Fn() -> Option<AppHealth> + Send + Sync>;
 
 /// What the listener serves from.
-pub(crate) struct Health {
+struct Health {
     /// Every metric of the process.
-    pub(crate) registry: Registry,
+    registry: Registry,
     /// Those of the program.
-    pub(crate) metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     /// Asked before the metrics are written down.
-    pub(crate) look: Look,
+    look: Look,
     /// Asked by `/readyz`.
-    pub(crate) store: Check,
+    store: Check,
     /// Set when the process has begun to leave.
-    pub(crate) draining: AtomicBool,
-    /// The app's own health check; replaced by a reload.
-    pub(crate) app: ArcSwapOption<AppHealth>,
+    draining: Arc<AtomicBool>,
+    /// The app's own health check, if it has one.
+    app: App,
 }
 
-/// Where the app says how it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AppHealth {
-    /// Host and port to dial.
-    pub(crate) dial: HostPort,
-    /// The `Host` the app is told.
-    pub(crate) host: HeaderValue,
-    /// `upstream.health`.
-    pub(crate) path: PathAndQuery,
+/// The four addresses; everything else is 404. `draining` says that the process has begun to leave.
+pub(crate) fn router(
+    core: &Arc<Core>,
+    live: &Arc<Current>,
+    registry: Registry,
+    draining: Arc<AtomicBool>,
+) -> Router {
+    let (metrics, store) = (core.metrics.clone(), core.store.clone());
+    let (looked, configured) = ((core.clone(), live.clone()), live.clone());
+    serve(Health {
+        registry,
+        metrics,
+        look: Arc::new(move || see(&looked.0, &looked.1.take())),
+        store: Arc::new(move || {
+            let store = store.clone();
+            Box::pin(async move { store.ping().await.map_err(|error| chain(&error).to_string()) })
+        }),
+        draining,
+        app: Arc::new(move || configured.take().app_health.clone()),
+    })
 }
 
-/// The four addresses; everything else is 404.
-pub(crate) fn router(health: Arc<Health>) -> Router {
+/// What the metrics show of the state, all of it from memory.
+fn see(core: &Core, live: &Live) -> Seen {
+    let (idp, now) = (&live.site.idp, Timestamp::now().seconds());
+    let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
+    Seen {
+        figures: core.sessions.figures(),
+        holds: core.sessions.holds().len(),
+        idps: vec![(idp.name().to_owned(), idp.is_answering())],
+        expires: live.expires.iter().map(left).collect(),
+    }
+}
+
+fn serve(health: Health) -> Router {
     Router::new()
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/app", get(app))
         .fallback(|| async { said(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics, /app\n") })
-        .with_state(health)
+        .with_state(Arc::new(health))
 }
 
 /// How long the store may take to say that it answers.
@@ -97,9 +120,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
-    if let Ok(seen) = timeout(STORE, (health.look)()).await {
-        health.metrics.see(&seen);
-    }
+    health.metrics.see(&(health.look)());
     let mut text = String::with_capacity(16 * 1024);
     if prometheus_client::encoding::text::encode(&mut text, &health.registry).is_err() {
         return said(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
@@ -115,52 +136,16 @@ async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Respo
 }
 
 async fn app(State(health): State<Arc<Health>>) -> Response {
-    let Some(app) = health.app.load_full() else {
+    let Some(app) = (health.app)() else {
         return said(StatusCode::NOT_FOUND, "upstream.health is not set\n");
     };
-    match timeout(APP, ask(&app)).await {
+    match timeout(APP, app.ask()).await {
         Ok(Ok(status)) => said(status, status.canonical_reason().unwrap_or_default()),
         Ok(Err(error)) => {
-            tracing::warn!(error = %crate::log::chain(&error), "the app's health check could not be asked");
+            tracing::warn!(error = %chain(&error), "the app's health check could not be asked");
             said(StatusCode::BAD_GATEWAY, "the app cannot be reached\n")
         }
         Err(_) => said(StatusCode::GATEWAY_TIMEOUT, "the app did not answer within 5 s\n"),
-    }
-}
-
-/// Why the app could not be asked.
-#[derive(Debug, thiserror::Error)]
-enum AppError {
-    #[error("{dial} could not be reached")]
-    Connect { dial: HostPort, source: std::io::Error },
-    #[error("{dial} did not answer in HTTP/1.1")]
-    Http { dial: HostPort, source: hyper::Error },
-    #[error("the health check of {dial} is no request")]
-    Request { dial: HostPort, source: http::Error },
-}
-
-/// Asks once and gives the status. No redirect is followed, no body read.
-async fn ask(app: &AppHealth) -> Result<StatusCode, AppError> {
-    let dial = || app.dial.clone();
-    let port = app.dial.port().unwrap_or(80);
-    let host = app.dial.host().trim_matches(['[', ']']);
-    let socket = TcpStream::connect((host, port))
-        .await
-        .map_err(|source| AppError::Connect { dial: dial(), source })?;
-    let http = |source| AppError::Http { dial: dial(), source };
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(http)?;
-    let request = Request::get(app.path.clone())
-        .header(header::HOST, &app.host)
-        .header(header::USER_AGENT, "portcullis")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<bytes::Bytes>::new())
-        .map_err(|source| AppError::Request { dial: dial(), source })?;
-    let asking = async { sender.send_request(request).await.map(|answer| answer.status()) };
-    // Both in one future: when the answer is there, or time is up, the connection goes with it.
-    tokio::select! {
-        status = asking => status.map_err(http),
-        Err(error) = connection => Err(http(error)),
     }
 }
 
@@ -171,30 +156,32 @@ fn said(status: StatusCode, text: &'static str) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use http::uri::PathAndQuery;
+    use http::{HeaderValue, Request};
     use http_body_util::BodyExt as _;
+    use portcullis_policy::HostPort;
     use portcullis_session::Figures;
     use tower::ServiceExt as _;
 
     use super::*;
 
-    fn health(store: Check) -> Arc<Health> {
+    fn health(store: Check) -> Health {
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         let look: Look = Arc::new(|| {
             let figures = Figures { sessions: 7, accounts: 1, exchanges: 0, strangers: 0 };
-            Box::pin(async move { Seen { figures, ..Seen::default() } })
+            Seen { figures, ..Seen::default() }
         });
-        let draining = AtomicBool::new(false);
-        Arc::new(Health { registry, metrics, look, store, draining, app: ArcSwapOption::empty() })
+        Health { registry, metrics, look, store, draining: Arc::default(), app: Arc::new(|| None) }
     }
 
     fn well() -> Check {
         Arc::new(|| Box::pin(async { Ok(()) }))
     }
 
-    async fn asked(health: &Arc<Health>, path: &str) -> (StatusCode, String) {
+    async fn asked(health: &Router, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let answer = router(health.clone()).oneshot(request).await.unwrap();
+        let answer = health.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -204,9 +191,11 @@ mod tests {
     #[tokio::test]
     async fn it_is_ready_until_it_drains() {
         let health = health(well());
+        let draining = health.draining.clone();
+        let health = serve(health);
         assert_eq!(asked(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(asked(&health, "/readyz").await, (StatusCode::OK, "ready\n".into()));
-        health.draining.store(true, Ordering::Release);
+        draining.store(true, Ordering::Release);
         assert_eq!(asked(&health, "/readyz").await, (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()));
         assert_eq!(asked(&health, "/livez").await.0, StatusCode::OK);
     }
@@ -217,7 +206,7 @@ mod tests {
         let hangs: Check = Arc::new(|| Box::pin(std::future::pending()));
         for store in [fails, hangs] {
             let began = tokio::time::Instant::now();
-            let (status, text) = asked(&health(store), "/readyz").await;
+            let (status, text) = asked(&serve(health(store)), "/readyz").await;
             assert_eq!(
                 (status, text.as_str()),
                 (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
@@ -228,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_looked_up_when_asked_for() {
-        let (status, text) = asked(&health(well()), "/metrics").await;
+        let (status, text) = asked(&serve(health(well())), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("portcullis_sessions_cached 7\n") && text.ends_with("# EOF\n"), "{text}");
     }
@@ -236,14 +225,13 @@ mod tests {
     #[tokio::test]
     async fn nothing_else_is_there() {
         for path in ["/", "/readyz/", "/debug", "/metrics/../users", "/.portcullis/me"] {
-            assert_eq!(asked(&health(well()), path).await.0, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(asked(&serve(health(well())), path).await.0, StatusCode::NOT_FOUND, "{path}");
         }
     }
 
     #[tokio::test]
     async fn the_app_is_passed_on_as_a_status() {
-        let health = health(well());
-        assert_eq!(asked(&health, "/app").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(asked(&serve(health(well())), "/app").await.0, StatusCode::NOT_FOUND);
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dial = HostPort::new("127.0.0.1", Some(listener.local_addr().unwrap().port())).unwrap();
@@ -260,7 +248,8 @@ mod tests {
             host: HeaderValue::from_static("wiki.example.com"),
             path: PathAndQuery::from_static("/healthz"),
         };
-        health.app.store(Some(Arc::new(app(&dial))));
+        let app = app(&dial);
+        let health = serve(Health { app: Arc::new(move || Some(app.clone())), ..health(well()) });
         assert_eq!(asked(&health, "/app").await.0, StatusCode::IM_A_TEAPOT);
 
         serving.abort();

@@ -1,0 +1,136 @@
+//! The live configuration: everything that one file says to the core, as one value.
+//!
+//! A reload makes a whole new one and puts it in the place of the old; whoever answers a request takes one and keeps it.
+//! The data plane has its own half, [`portcullis_proxy::Rules`], to which the pages of the same file belong.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_config::{Expiry, File, Limits, Listen, Provisioning};
+use portcullis_keys::{Keyring, sha256};
+use portcullis_policy::{LogFormat, LogTarget};
+use portcullis_sso::Fetch;
+use tokio::sync::Notify;
+
+use crate::app_health::AppHealth;
+use crate::operator::Terms;
+use crate::own::Site;
+use crate::scim_clients::ScimClients;
+use crate::settings;
+
+/// The configuration in force.
+pub(crate) struct Current {
+    live: ArcSwap<Live>,
+    replaced: Notify,
+}
+
+impl Current {
+    /// Begins with this one.
+    pub(crate) fn new(live: Live) -> Self {
+        Self { live: ArcSwap::from_pointee(live), replaced: Notify::new() }
+    }
+
+    /// Takes the one that is in force now.
+    pub(crate) fn take(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Puts another in force.
+    pub(crate) fn replace(&self, live: Arc<Live>) {
+        self.live.store(live);
+        self.replaced.notify_one();
+    }
+
+    /// Waits until another is in force. One task waits, no more.
+    pub(crate) async fn replaced(&self) {
+        self.replaced.notified().await;
+    }
+}
+
+/// What one configuration says to the core.
+pub(crate) struct Live {
+    /// The app as its own pages need it.
+    pub(crate) site: Arc<Site>,
+    /// Who may write to the directory; `None` where there is none.
+    pub(crate) scim: Option<Arc<ScimClients>>,
+    /// What an operator's orders go by.
+    pub(crate) terms: Terms,
+    /// Where the app says how it is.
+    pub(crate) app_health: Option<AppHealth>,
+    /// How long exchanges in flight may take once the process leaves.
+    pub(crate) stop_grace: Duration,
+    /// What of it ends of itself, and when.
+    pub(crate) expires: Vec<Expiry>,
+    /// What only a start reads.
+    pub(crate) fixed: Fixed,
+}
+
+impl Live {
+    /// Makes it of a file. What the one `before` it has found out is kept: the keys of an IdP of which nothing has changed.
+    pub(crate) fn of(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
+        let site = settings::site(file, fetch);
+        let site = match before {
+            Some(before) => site.with_idp_of(&before.site),
+            None => site,
+        };
+        Self {
+            site: Arc::new(site),
+            scim: settings::clients(file, keys).map(Arc::new),
+            terms: settings::terms(file),
+            app_health: settings::app_health(file),
+            stop_grace: file.stop_grace,
+            expires: file.expires.clone(),
+            fixed: Fixed::of(file),
+        }
+    }
+}
+
+/// What of a configuration a running program cannot change.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Fixed {
+    listen: Listen,
+    state: PathBuf,
+    /// Below the state folder, where it is there: then it moves with it.
+    store: PathBuf,
+    limits: Limits,
+    access_log: LogTarget,
+    log_format: Option<LogFormat>,
+    /// The listener of a directory is opened at a start.
+    has_directory: bool,
+    /// Tells one master key from another, and nothing else.
+    master_key: Option<[u8; 32]>,
+}
+
+impl Fixed {
+    pub(crate) fn of(file: &File) -> Self {
+        Self {
+            listen: file.listen.clone(),
+            state: file.state.clone(),
+            store: file.database.strip_prefix(&file.state).unwrap_or(&file.database).to_owned(),
+            limits: file.limits.clone(),
+            access_log: file.log.access.clone(),
+            log_format: file.log.format,
+            has_directory: matches!(file.provisioning, Provisioning::Scim(_)),
+            master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
+        }
+    }
+
+    /// The keys of the file in which the two differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("listen", self.listen != other.listen),
+            ("state", self.state != other.state),
+            ("store", self.store != other.store),
+            ("limits", self.limits != other.limits),
+            ("log.access", self.access_log != other.access_log),
+            ("log.format", self.log_format != other.log_format),
+            ("provisioning", self.has_directory != other.has_directory),
+            ("keys", self.master_key != other.master_key),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! Admission: which verified login lets somebody in, and what of it is believed.
+//!
+//! Here is where an address that its token does not call verified is believed or not (`trust_email`).
+
+use std::sync::Arc;
+
+use portcullis_keys::sha256;
+use portcullis_policy::{AppId, DirectoryId, LinkTo, OrgId, Timestamp, UserFrom};
+use portcullis_sso::{Assertion, FLOW_MS, OidcSettings, Pending};
+use portcullis_store as store;
+
+/// The terms on which a verified login lets somebody in, and for how long.
+pub(crate) struct Admission {
+    /// Without a directory there is nothing to match.
+    pub(crate) directory: bool,
+    pub(crate) invited: bool,
+    /// The name of the IdP that this one replaces.
+    pub(crate) replaces: Option<Arc<str>>,
+    pub(crate) claim: String,
+    pub(crate) to: LinkTo,
+    pub(crate) domains: Vec<String>,
+    pub(crate) trust_email: bool,
+    pub(crate) user_from: UserFrom,
+    pub(crate) absolute_ms: i64,
+}
+
+impl Admission {
+    /// What the store is asked to let in.
+    pub(crate) fn sign_in(
+        &self,
+        app: AppId,
+        assertion: &Assertion,
+        session: store::NewSession,
+        flow: &Pending,
+    ) -> store::SignIn {
+        let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
+        let provisioning = if self.directory {
+            // Of a login that began under another configuration another claim may have been read.
+            let found = assertion.link().filter(|link| link.claim == self.claim);
+            let is_unverified = found.is_some_and(|link| link.is_unverified_address);
+            let link = store::Link {
+                claim: self.claim.clone(),
+                value: found.map(|link| link.value.clone()),
+                is_unverified_address: is_unverified && !self.trust_email,
+                to: self.to,
+            };
+            let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
+            store::Provisioning::Directory { invited, directories, link }
+        } else {
+            store::Provisioning::None
+        };
+        let believed = assertion.email_verified() || self.trust_email;
+        let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
+        let claims = store::Claims {
+            email: text(assertion.email()).filter(|_| believed),
+            name: text(assertion.name()),
+            preferred_username: text(
+                assertion
+                    .preferred_username()
+                    .or_else(|| assertion.unverified_user_name().filter(|_| self.trust_email)),
+            ),
+            names_said: assertion.names_said().to_vec(),
+            groups: assertion.groups().map(<[String]>::to_vec),
+        };
+        store::SignIn {
+            org: OrgId::ONLY,
+            app,
+            idp: assertion.idp().into(),
+            replaces: self.replaces.clone(),
+            epochs: flow.epochs(),
+            issuer,
+            subject,
+            provisioning,
+            domains: self.domains.clone(),
+            user_from: self.user_from,
+            claims,
+            session,
+            flow: sha256(flow.state().as_bytes()).to_vec(),
+            flow_until: flow.started().plus_ms(FLOW_MS),
+        }
+    }
+
+    /// Whether a subject is linked to a person of the directory. A store that does not answer is none: the login itself
+    /// will say so.
+    pub(crate) async fn is_known(&self, store: &store::Store, idp: &OidcSettings, subject: &str) -> bool {
+        self.directory && store.is_linked(OrgId::ONLY, &idp.issuer, subject).await.unwrap_or(false)
+    }
+
+    /// When a session that begins now ends at the latest; the IdP's own end counts too.
+    pub(crate) fn expires(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
+        let ours = now.plus_ms(self.absolute_ms);
+        at_idp.map_or(ours, |theirs| ours.min(theirs))
+    }
+}

@@ -1,0 +1,83 @@
+//! One person as orders by hand show them, and whose word says who there is.
+
+use portcullis_policy::{Bindings, Timestamp};
+use portcullis_store::{UserState, UserSummary};
+use serde::{Deserialize, Serialize};
+
+/// Whose word says who there is: `provisioning`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum People {
+    /// A directory's, over SCIM.
+    Directory,
+    /// An operator's: `user add`.
+    Invited,
+    /// A login's.
+    Login,
+}
+
+/// One person, as `user list` shows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) account: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) display_name: Option<String>,
+    /// What the bindings make of their groups; absent where no roles are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) roles: Option<Vec<String>>,
+    /// `active`, `inactive` (says the directory), `disabled` (says an operator), `deleted`, or `unused`: made under
+    /// another `provisioning`, so that nobody signs in as it.
+    pub(crate) state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idp: Option<String>,
+    /// The last login: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<String>,
+    /// How many live sessions an order ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<u32>,
+    /// The other accounts that bear a name of this one: an order about it is carried out on them too. A list has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others: Vec<i64>,
+}
+
+impl User {
+    /// Whether anybody signs in as this account depends on whose word says who there is.
+    pub(crate) fn under(mut self, people: Option<People>) -> Self {
+        let is_of_directory = self.id.is_some();
+        let is_used = people.is_none_or(|people| (people != People::Login) == is_of_directory);
+        if !is_used && self.state == UserState::Active.word() {
+            self.state = "unused".to_owned();
+        }
+        self
+    }
+}
+
+/// The roles that groups give; `None` where no bindings are known.
+fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
+    let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
+    (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
+}
+
+/// Makes it of what the store has.
+pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> User {
+    User {
+        roles: roles(&user.groups, bindings),
+        ended: None,
+        others: user.others.iter().map(|account| account.0).collect(),
+        account: user.account.0,
+        id: user.id.map(|id| id.to_string()),
+        name: user.name,
+        display_name: user.display_name,
+        state: user.state.word().to_owned(),
+        idp: user.idp,
+        used: user.used.map(rfc3339),
+    }
+}
+
+/// Writes a moment down, to the second.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.seconds()).map(|at| at.to_string()).unwrap_or_default()
+}

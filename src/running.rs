@@ -1,0 +1,164 @@
+//! A program that serves, and how it leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use portcullis_proxy as proxy;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::lock::Lock;
+use crate::log::chain;
+use crate::reload::Reload;
+use crate::ticks;
+
+/// A program that serves.
+pub(crate) struct Running {
+    /// Has the data plane take no more, and says how long what is in flight may take.
+    pub(crate) drain: oneshot::Sender<Duration>,
+    /// The data plane's time is up.
+    pub(crate) hurry: Arc<Notify>,
+    /// Ends everything else: not before the last exchange is gone.
+    pub(crate) stop: watch::Sender<bool>,
+    /// Whether the process has begun to leave, for health.
+    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) reload: Reload,
+    /// `None` once it has ended.
+    pub(crate) server: Option<DataPlane>,
+    pub(crate) listeners: Vec<JoinHandle<()>>,
+    /// Held for the life of the process.
+    pub(crate) _lock: Lock,
+}
+
+type DataPlane = JoinHandle<Result<proxy::Drained, proxy::Stopped>>;
+
+impl Running {
+    /// What a reload needs.
+    pub(crate) fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
+    /// How long exchanges in flight may take once the process leaves: `stop_grace`, as the last reload has it.
+    pub(crate) fn grace(&self) -> Duration {
+        self.reload.live.take().stop_grace
+    }
+
+    /// Waits until the program is to end.
+    pub(crate) async fn ended(&mut self, asked: impl Future<Output = ()>) -> End {
+        let Some(server) = &mut self.server else { return End::Failed };
+        let end = until_ended(server, asked).await;
+        if end == End::Failed {
+            self.server = None;
+        }
+        end
+    }
+
+    /// Leaves: no new requests, those in flight may end, then everything is written down and closed. SCIM, the admin
+    /// socket and health answer until the last exchange is gone, so that a removal in that time is heard, and enforced.
+    /// Whatever is still waited for once `hurried` says so is given up.
+    pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>) {
+        let grace = self.grace();
+        let Self { drain, hurry, stop, draining, reload, server, listeners, _lock } = self;
+        draining.store(true, Ordering::Release);
+        let _ = drain.send(grace);
+        if let Some(mut server) = server {
+            let ended = tokio::select! {
+                ended = &mut server => ended,
+                () = once_true(hurried.clone()) => {
+                    hurry.notify_one();
+                    server.await
+                }
+            };
+            drained(ended);
+        }
+        let _ = stop.send(true);
+        for mut listener in listeners {
+            tokio::select! {
+                _ = &mut listener => {}
+                () = once_true(hurried.clone()) => listener.abort(),
+            }
+        }
+        // A disk that does not answer holds up no end either: what was acknowledged is on it.
+        let closing = async {
+            ticks::save(&reload.core).await;
+            reload.core.store.close().await;
+        };
+        if tokio::time::timeout(CLOSE, closing).await.is_err() {
+            tracing::warn!(
+                "the database was not closed within {} s: it is left as a crash would",
+                CLOSE.as_secs()
+            );
+        }
+    }
+}
+
+/// How long the last writes may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// What ends the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Somebody asked for it.
+    Asked,
+    /// The data plane has ended by itself: whoever started the process must know.
+    Failed,
+}
+
+/// Waits for the end: asked for, or of the data plane.
+async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) -> End {
+    tokio::select! {
+        ended = server => {
+            drained(ended.map(|ended| ended.and_then(|_| Err(proxy::Stopped::by_itself()))));
+            End::Failed
+        }
+        () = asked => End::Asked,
+    }
+}
+
+/// Says how the data plane ended.
+fn drained(ended: Result<Result<proxy::Drained, proxy::Stopped>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(proxy::Drained { silent: 0, left: 0 })) => tracing::info!("every exchange has ended"),
+        Ok(Ok(proxy::Drained { silent, left: 0 })) => {
+            tracing::info!(silent, "only streams were left on which nothing passed: they are ended");
+        }
+        Ok(Ok(proxy::Drained { left, .. })) => tracing::warn!(left, "exchanges were broken off"),
+        Ok(Err(error)) => tracing::error!(error = %chain(&error), "the data plane has stopped"),
+        Err(error) => tracing::error!(%error, "the data plane has failed"),
+    }
+}
+
+/// Waits until it is said; never, where nobody can say it any more.
+async fn once_true(mut said: watch::Receiver<bool>) {
+    if said.wait_for(|said| *said).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_the_data_plane_is_a_failure_however_it_ends() {
+        let by_itself = tokio::spawn(async { Err(proxy::Stopped::by_itself()) });
+        let in_good_order = tokio::spawn(async { Ok(proxy::Drained { silent: 0, left: 0 }) });
+        let by_a_panic = tokio::spawn(async { panic!("a fault of ours") });
+        for mut server in [by_itself, in_good_order, by_a_panic] {
+            assert_eq!(until_ended(&mut server, pending()).await, End::Failed);
+        }
+        let mut serving = tokio::spawn(pending());
+        assert_eq!(until_ended(&mut serving, async {}).await, End::Asked);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_can_say_is_never_said() {
+        let (say, said) = watch::channel(false);
+        drop(say);
+        let waited = tokio::time::timeout(Duration::from_millis(10), once_true(said)).await;
+        assert!(waited.is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! The start: the store and the keys are opened, then everything is bound, and only then anything is served. A start
+//! that fails says at what and what to change, and nothing is left behind.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use portcullis_config::File;
+#[cfg(feature = "demo")]
+use portcullis_config::{Environment, Loaded};
+use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
+use portcullis_scim::Schemas;
+use portcullis_session::Sessions;
+use portcullis_store::{KeysError, OpenError, Store};
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::core::Core;
+use crate::fetch::{self, Renewable};
+use crate::keyring::{self, KeyringError};
+use crate::limits::Shares;
+use crate::listeners::{self, ListenError, Port, admin, health, scim};
+use crate::live::{Current, Live};
+use crate::load;
+use crate::lock::{Lock, LockError};
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::operator::Operator;
+use crate::own::{self, Own};
+use crate::refusals::Refusals;
+use crate::reload::Reload;
+use crate::revocation::Revocation;
+use crate::running::Running;
+use crate::settings;
+use crate::standing::{self, StandingError};
+use crate::terminal::Exit;
+use crate::ticks::Ticks;
+
+/// How many sessions are kept in memory without an exchange.
+const CACHED: u64 = 200_000;
+/// The number of the configuration that a start reads.
+const FIRST: u64 = 1;
+
+/// Why the program did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The configuration cannot work.
+    #[cfg(feature = "demo")]
+    #[error("{0}")]
+    Config(portcullis_config::Problems),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+    #[error(transparent)]
+    Standing(#[from] StandingError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Fetch(#[from] fetch::ClientError),
+    #[error("log.access cannot be written")]
+    AccessLog(#[from] proxy::LogError),
+    #[error("listen.proxy: the data plane cannot start")]
+    DataPlane(#[source] proxy::StartError),
+}
+
+impl From<proxy::StartError> for StartError {
+    fn from(error: proxy::StartError) -> Self {
+        match error {
+            proxy::StartError::Bind { address, cause } => {
+                Self::Listen(ListenError::of("listen.proxy", address, cause))
+            }
+            other => Self::DataPlane(other),
+        }
+    }
+}
+
+impl StartError {
+    /// 78 for what a restart does not mend: a master key that does not fit the database, and what `check` finds too,
+    /// should it have come about since it was looked for.
+    pub(crate) fn exit(&self) -> Exit {
+        use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
+        match self {
+            #[cfg(feature = "demo")]
+            Self::Config(_) => Exit::Config,
+            Self::Lock(LockError::Held { .. }) => Exit::Failed,
+            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) => Exit::Config,
+            Self::Keys(
+                KeyringError::Fit(KeysError::DoNotFit { .. })
+                | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
+            ) => Exit::Config,
+            Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
+            Self::AccessLog(proxy::LogError::Open(..)) => Exit::Config,
+            Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
+            Self::Keys(_)
+            | Self::Standing(_)
+            | Self::Store(_)
+            | Self::Listen(_)
+            | Self::AccessLog(_)
+            | Self::DataPlane(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Reads a configuration and starts, for the rehearsal.
+///
+/// # Errors
+/// [`StartError`]; nothing is served then.
+#[cfg(feature = "demo")]
+pub(crate) async fn start_file(path: &Path) -> Result<Running, StartError> {
+    let Loaded { file, warnings, .. } =
+        portcullis_config::load(path, &Environment::system()).map_err(StartError::Config)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    start(path, &file, None).await
+}
+
+/// Starts everything on the current runtime, which becomes the core runtime. Returns once requests are served. `log`
+/// is the log whose level a reload sets.
+///
+/// # Errors
+/// [`StartError`]; nothing is served then.
+pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
+    let mut registry = Registry::default();
+    if let Some(log) = &log {
+        log.register(&mut registry);
+    }
+    let opened = open(file, &mut registry).await?;
+    // Before anything listens: nobody is served by what is not configured any more.
+    standing::settle(file, &opened.core, "start").await?;
+    let plane = plane(file, &opened, &mut registry)?;
+    let draining = Arc::new(AtomicBool::new(false));
+    let bound = bind(file, &opened, plane.gate.clone(), registry, &draining).await?;
+
+    let (stop, stopping) = watch::channel(false);
+    let (drain, hurry, server) = serve_plane(bound.server);
+    let core_listeners = bound.listeners.into_iter();
+    let listeners =
+        core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
+    let Opened { lock, core, live, own, fetch, .. } = opened;
+    Ticks { core: core.clone(), live: live.clone() }.start(stopping);
+    let version = Arc::new(FIRST.into());
+    let (gate, access_log) = (plane.gate, plane.access_log);
+    let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
+    tell(file);
+    Ok(Running { drain, hurry, stop, draining, reload, server: Some(server), listeners, _lock: lock })
+}
+
+/// What is there before anything is bound.
+struct Opened {
+    lock: Lock,
+    core: Arc<Core>,
+    live: Arc<Current>,
+    own: Arc<Own>,
+    fetch: Renewable,
+    schemas: Arc<Schemas>,
+}
+
+/// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
+async fn open(file: &File, registry: &mut Registry) -> Result<Opened, StartError> {
+    let runtime = Handle::current();
+    let lock = Lock::take(&file.state)?;
+    let schemas = Arc::new(Schemas::core());
+    let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
+    let keys = Arc::new(keyring::open(file, &store).await?);
+    let fetch = Renewable::new(fetch::client(settings::reach(file), file.http_client.ca_file.clone())?);
+    let live = Arc::new(Current::new(Live::of(file, &keys, fetch.fetch(), None)));
+
+    let sessions = Sessions::new(CACHED, settings::ms(file.session.idle), settings::policy(file, FIRST));
+    let core = Arc::new(Core {
+        revocation: Revocation::new(runtime.clone(), sessions.clone(), store.clone()),
+        metrics: Arc::new(Metrics::register(registry)),
+        refusals: Refusals::start(&runtime, store.clone()),
+        runtime,
+        store,
+        sessions,
+        keys,
+    });
+    let own = Arc::new(Own::new(core.clone(), live.clone()));
+    Ok(Opened { lock, core, live, own, fetch, schemas })
+}
+
+/// The data plane before it is bound.
+struct Plane {
+    gate: Arc<Gate>,
+    access_log: AccessLog,
+}
+
+fn plane(file: &File, opened: &Opened, registry: &mut Registry) -> Result<Plane, StartError> {
+    let Opened { core, live, own, .. } = opened;
+    let (target, format) = settings::access_log(file);
+    let access_log = AccessLog::start(&target, format)?;
+    let pages = own::seam(own.clone(), &live.take());
+    let parts = proxy::Parts {
+        rules: settings::rules(file, core.sessions.policy(), pages),
+        sessions: core.sessions.clone(),
+        keys: core.keys.clone(),
+        load: load::load(core.clone()),
+        log: access_log.clone(),
+        references: Some(core.refusals.of_the_data_plane(&core.runtime)),
+        idle: file.limits.idle,
+    };
+    Ok(Plane { gate: Gate::new(parts, registry), access_log })
+}
+
+/// Everything that listens, bound and not served yet.
+struct Bound {
+    server: Server,
+    listeners: Vec<(listeners::Bound, axum::Router, Port)>,
+}
+
+/// Binds everything before anything is served.
+async fn bind(
+    file: &File,
+    opened: &Opened,
+    gate: Arc<Gate>,
+    registry: Registry,
+    draining: &Arc<AtomicBool>,
+) -> Result<Bound, StartError> {
+    let Opened { core, live, schemas, .. } = opened;
+    let shares = Shares::now();
+    let limits = settings::limits(file, shares.proxy);
+    let server = Server::bind(gate, &settings::listeners(file), limits, None)?;
+    let mut bound = vec![(
+        listeners::tcp("listen.health", file.listen.health.address).await?,
+        health::router(core, live, registry, draining.clone()),
+        Port::new("health", shares.health, &core.metrics),
+    )];
+    if live.take().scim.is_some() {
+        bound.push((
+            listeners::tcp("listen.scim", file.listen.scim.address).await?,
+            scim::router(core.clone(), live.clone(), schemas.clone()),
+            Port::new("scim", shares.scim, &core.metrics),
+        ));
+    }
+    bound.push((
+        listeners::unix("state", &file.state.join(admin::SOCKET))?,
+        admin::router(operators(core, live)),
+        Port::new("admin", shares.admin, &core.metrics),
+    ));
+    Ok(Bound { server, listeners: bound })
+}
+
+/// Operators of a program that serves, each by the configuration that is in force when an order comes.
+fn operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
+    let (store, revocation, live) = (core.store.clone(), core.revocation.clone(), live.clone());
+    admin::Operators::new(move || {
+        let terms = live.take().terms.clone();
+        Arc::new(Operator { store: store.clone(), revocation: revocation.clone(), terms, serves: true })
+    })
+}
+
+/// What ends the data plane: how long what is in flight may take; that its time is up; and how it ended.
+type Serving = (oneshot::Sender<Duration>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
+
+fn serve_plane(server: Server) -> Serving {
+    let (drain, asked) = oneshot::channel();
+    let hurry = Arc::new(Notify::new());
+    let hurried = hurry.clone();
+    // Where nobody is left who could ask, nobody waits either.
+    let serving =
+        server.run(async move { asked.await.unwrap_or_default() }, async move { hurried.notified().await });
+    (drain, hurry, tokio::spawn(serving))
+}
+
+/// Says what is served where.
+fn tell(file: &File) {
+    let scim = matches!(file.provisioning, portcullis_config::Provisioning::Scim(_));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),
+        upstream = %file.upstream.url.host_port(),
+        proxy = %file.listen.proxy.address,
+        scim = scim.then(|| file.listen.scim.address.to_string()),
+        health = %file.listen.health.address,
+        state = %file.state.display(),
+        "Portcullis serves"
+    );
+}
