@@ -32,7 +32,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Where we may go.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reach {
+pub(crate) struct FetchReach {
     /// Hosts of configured issuers: trusted as written, whatever address they have.
     pub(crate) issuers: Vec<String>,
     /// `http_client.allow`.
@@ -68,7 +68,7 @@ pub(crate) enum ClientError {
 /// # Errors
 /// See [`ClientError`]. A system without any authority of its own is no error: a warning, and https works with
 /// `ca_file` only.
-pub(crate) fn client(reach: Reach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
+pub(crate) fn client(reach: FetchReach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
     build(reach, ca_file, Limits { time: Duration::from_secs(5), body: 1024 * 1024 })
 }
 
@@ -100,7 +100,7 @@ struct Limits {
     body: usize,
 }
 
-fn build(reach: Reach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch, ClientError> {
+fn build(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch, ClientError> {
     let tls = tls(ca_file)?;
     // Two clients with their own connections: whether a name may lead anywhere depends on its port too, which a
     // resolver does not see.
@@ -135,7 +135,7 @@ fn build(reach: Reach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch
     }))
 }
 
-impl Reach {
+impl FetchReach {
     /// Whether an address may be asked, as it is written, and whether it is trusted whatever it resolves to.
     fn admit(&self, uri: &Uri) -> Result<bool, FetchError> {
         let host = uri.host().unwrap_or_default();
@@ -193,7 +193,7 @@ enum Names {
     PublicOrHere,
 }
 
-fn names(reach: &Reach) -> Names {
+fn names(reach: &FetchReach) -> Names {
     if reach.loopback { Names::PublicOrHere } else { Names::Public }
 }
 
@@ -394,8 +394,8 @@ mod tests {
 
     const SHORT: Limits = Limits { time: Duration::from_millis(300), body: 1024 };
 
-    fn here() -> Reach {
-        Reach { loopback: true, ..Reach::default() }
+    fn here() -> FetchReach {
+        FetchReach { loopback: true, ..FetchReach::default() }
     }
 
     async fn get(fetch: &Fetch, url: &str) -> Result<Response<Bytes>, FetchError> {
@@ -439,7 +439,7 @@ mod tests {
             assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"{}"[..]), "{host}");
         }
         let before = count.load(Ordering::Relaxed);
-        let elsewhere = client(Reach::default(), None).unwrap();
+        let elsewhere = client(FetchReach::default(), None).unwrap();
         for url in [
             format!("http://localhost:{port}/"),
             format!("https://idp.localhost:{port}/"),
@@ -455,20 +455,20 @@ mod tests {
     #[tokio::test]
     async fn who_holds_the_client_goes_by_the_one_in_force() {
         let (port, count) = serve(FINE).await;
-        let renewable = Renewable::new(client(Reach::default(), None).unwrap());
+        let renewable = Renewable::new(client(FetchReach::default(), None).unwrap());
         let fetch = renewable.fetch();
         let url = format!("http://127.0.0.1:{port}/");
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
         renewable.renew(client(here(), None).unwrap());
         assert_eq!(get(&fetch, &url).await.unwrap().status().as_u16(), 200);
-        renewable.renew(client(Reach::default(), None).unwrap());
+        renewable.renew(client(FetchReach::default(), None).unwrap());
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
         assert_eq!(count.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test]
     async fn addresses_that_are_not_public_are_refused_as_written() {
-        let reach = Reach {
+        let reach = FetchReach {
             issuers: vec!["10.0.0.5".into(), "[fd00::5]".into()],
             allow: vec![
                 AllowedHost { host: "10.0.0.6".into(), port: None },

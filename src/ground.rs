@@ -18,7 +18,7 @@ use crate::log::chain;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Inquirer {
     /// The program, about to start: as the user that it will be.
     ByRun,
     /// An operator, perhaps root, perhaps while the program runs.
@@ -27,7 +27,7 @@ pub(crate) enum Asked {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct GroundFindings {
     /// Nothing could be started.
     pub(crate) problems: Vec<Problem>,
     /// It works, and deserves a look.
@@ -35,8 +35,8 @@ pub(crate) struct Found {
 }
 
 /// Looks at what a start opens on this machine.
-pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Asked) -> Found {
-    let mut found = Found::default();
+pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Inquirer) -> GroundFindings {
+    let mut found = GroundFindings::default();
     let problem = |key: &str, error: &dyn Error| {
         let text = chain(error).to_string();
         lines.problem(key, text.trim_end_matches('.'), "")
@@ -44,7 +44,7 @@ pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Asked) -> Found {
     match lock::look(&opens.state) {
         Ok(()) => {}
         // Root may look at everybody's; whether it may also run there is not what was asked.
-        Err(LockError::Owner(foreign)) if foreign.is_root && asked == Asked::ByCheck => {
+        Err(LockError::Owner(foreign)) if foreign.is_root && asked == Inquirer::ByCheck => {
             found.warnings.push(problem("state", &*foreign));
         }
         Err(error) => found.problems.push(problem("state", &error)),
@@ -107,7 +107,7 @@ mod tests {
         let environment = Environment::of([("SECRET", "not-a-real-one")]);
         let text = format!("{SMALLEST}{more}");
         let loaded = portcullis_config::read(&folder.join("c.yaml"), text.as_bytes(), &environment).unwrap();
-        let found = look(&loaded.lines, &loaded.file.opens(), Asked::ByRun);
+        let found = look(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
         assert!(found.warnings.is_empty());
         let beside = format!("{}/", folder.display());
         found.problems.iter().map(|problem| problem.to_string().replace(&beside, "")).collect()

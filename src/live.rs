@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::app_health::AppHealth;
 use crate::operator::Terms;
-use crate::own::Site;
+use crate::own::OwnSite;
 use crate::scim_clients::ScimClients;
 use crate::settings;
 
@@ -52,7 +52,7 @@ impl Current {
 /// What one configuration says to the core.
 pub(crate) struct Live {
     /// The app as its own pages need it.
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<OwnSite>,
     /// Who may write to the directory; `None` where there is none.
     pub(crate) scim: Option<Arc<ScimClients>>,
     /// What an operator's orders go by.

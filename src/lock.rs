@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use portcullis_store::{FileLock, Holder, NotLocked};
+use portcullis_store::{FileLock, LockHolder, NotLocked};
 use rustix::fs::{Access, access};
 
 use crate::foreign::Foreign;
@@ -25,7 +25,7 @@ pub(crate) struct Lock {
 pub(crate) enum LockError {
     /// Another process has it.
     #[error("{} is in use by {}: one process at a time. End that one first.", .state.display(), .holder)]
-    Held { state: PathBuf, holder: Holder },
+    Held { state: PathBuf, holder: LockHolder },
     /// It could not be made.
     #[error("the state folder {} could not be made", .state.display())]
     Make { state: PathBuf, source: io::Error },

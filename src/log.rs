@@ -73,7 +73,7 @@ struct Counts {
 /// The log could not be started, because another one is running in this process.
 #[derive(Debug, thiserror::Error)]
 #[error("the log could not be started: {0}")]
-pub(crate) struct LogError(String);
+pub(crate) struct LogStartError(String);
 
 /// How long the last words of the process may take to be read.
 const LAST: Duration = Duration::from_secs(2);
@@ -83,8 +83,8 @@ impl Log {
     ///
     /// # Errors
     /// Where the process has a log already, or gets no thread for it.
-    pub(crate) fn start(format: Format, level: LevelFilter) -> Result<Self, LogError> {
-        let failed = |error: &dyn Error| LogError(error.to_string());
+    pub(crate) fn start(format: Format, level: LevelFilter) -> Result<Self, LogStartError> {
+        let failed = |error: &dyn Error| LogStartError(error.to_string());
         // All that comes this way is a library's, so nothing below `warn` is ever wanted.
         tracing_log::LogTracer::builder()
             .with_max_level(tracing_log::log::LevelFilter::Warn)
@@ -95,7 +95,7 @@ impl Log {
         let told = move |lost| missing(format, lost);
         let queue =
             Queue::start(io::stderr(), counts.dropped.clone(), told).map_err(|error| failed(&error))?;
-        let lines = Lines { format, queue: queue.clone(), counts: counts.clone() };
+        let lines = EventWriter { format, queue: queue.clone(), counts: counts.clone() };
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines))
             .map_err(|error| failed(&error))?;
         Ok(Self { filter: handle, queue, counts })
@@ -192,17 +192,17 @@ fn of_a_peer(target: &str, message: &str) -> bool {
 }
 
 /// Writes each event as one line.
-struct Lines {
+struct EventWriter {
     format: Format,
     queue: Queue,
     counts: Counts,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for EventWriter {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let bridged = event.normalized_metadata();
         let metadata = bridged.as_ref().unwrap_or_else(|| event.metadata());
-        let mut said = Said { ours: metadata.target().starts_with(OURS), ..Said::default() };
+        let mut said = LogRecord { ours: metadata.target().starts_with(OURS), ..LogRecord::default() };
         event.record(&mut said);
         let mut level = *metadata.level();
         if of_a_peer(metadata.target(), &said.message) {
@@ -216,7 +216,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-fn line(format: Format, level: Level, target: &str, said: &Said) -> String {
+fn line(format: Format, level: Level, target: &str, said: &LogRecord) -> String {
     let time = jiff::Timestamp::now();
     match format {
         Format::Json => json(time, level, target, said),
@@ -227,81 +227,84 @@ fn line(format: Format, level: Level, target: &str, said: &Said) -> String {
 /// The line that says how many are missing before it.
 fn missing(format: Format, lost: u64) -> String {
     let message = "lines of this log were dropped: they were not read fast enough".to_owned();
-    let fields = vec![("lost", Value::Bare(lost.to_string()))];
-    line(format, Level::WARN, "portcullis::log", &Said { ours: true, message, fields })
+    let fields = vec![("lost", FieldValue::Bare(lost.to_string()))];
+    line(format, Level::WARN, "portcullis::log", &LogRecord { ours: true, message, fields })
 }
 
 /// What an event says.
 #[derive(Default)]
-struct Said {
+struct LogRecord {
     ours: bool,
     message: String,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<(&'static str, FieldValue)>,
 }
 
-enum Value {
+enum FieldValue {
     Text(String),
     /// A number or a truth, printed as it is.
     Bare(String),
 }
 
-impl Said {
-    fn take(&mut self, field: &Field, value: Value) {
+impl LogRecord {
+    fn take(&mut self, field: &Field, value: FieldValue) {
         match (field.name(), value) {
-            ("message", Value::Text(text) | Value::Bare(text)) => {
+            ("message", FieldValue::Text(text) | FieldValue::Bare(text)) => {
                 self.message = if self.ours { sentence(&text) } else { sentence(&unquoted(&text)) };
             }
             // Of a record that came by the crate `log`: target and place, which the metadata says already.
             (name, _) if name.starts_with("log.") => {}
             (name, _) if HIDDEN.contains(&name) => {
-                self.fields.push((name, Value::Text("(hidden)".to_owned())));
+                self.fields.push((name, FieldValue::Text("(hidden)".to_owned())));
             }
             // Errors are sentences with values in them.
-            ("error", Value::Text(text)) if self.ours => {
-                self.fields.push(("error", Value::Text(sentence(&text))));
+            ("error", FieldValue::Text(text)) if self.ours => {
+                self.fields.push(("error", FieldValue::Text(sentence(&text))));
             }
-            (name, Value::Text(text)) => {
+            (name, FieldValue::Text(text)) => {
                 let text = if self.ours { text } else { unquoted(&text) };
-                self.fields.push((name, Value::Text(shown(&text).into_owned())));
+                self.fields.push((name, FieldValue::Text(shown(&text).into_owned())));
             }
             (name, value) => self.fields.push((name, value)),
         }
     }
 }
 
-impl Visit for Said {
+impl Visit for LogRecord {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, Value::Text(format!("{value:?}")));
+        self.take(field, FieldValue::Text(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, Value::Text(value.to_owned()));
+        self.take(field, FieldValue::Text(value.to_owned()));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.take(field, Value::Text(chain(value).to_string()));
+        self.take(field, FieldValue::Text(chain(value).to_string()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, Value::Bare(value.to_string()));
+        self.take(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, Value::Bare(value.to_string()));
+        self.take(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.take(field, Value::Bare(value.to_string()));
+        self.take(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON knows no infinity.
         let bare = value.is_finite();
-        self.take(field, if bare { Value::Bare(value.to_string()) } else { Value::Text(value.to_string()) });
+        self.take(
+            field,
+            if bare { FieldValue::Bare(value.to_string()) } else { FieldValue::Text(value.to_string()) },
+        );
     }
 }
 
-fn json(time: jiff::Timestamp, level: Level, target: &str, said: &Said) -> String {
+fn json(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut line = format!(
         r#"{{"time":"{time:.3}","level":"{}","target":{},"message":{}"#,
@@ -311,8 +314,8 @@ fn json(time: jiff::Timestamp, level: Level, target: &str, said: &Said) -> Strin
     );
     for (name, value) in &said.fields {
         let value = match value {
-            Value::Text(text) => quoted(text),
-            Value::Bare(bare) => bare.clone(),
+            FieldValue::Text(text) => quoted(text),
+            FieldValue::Bare(bare) => bare.clone(),
         };
         // Writing to a String does not fail.
         let _ = write!(line, ",{}:{value}", quoted(name));
@@ -321,7 +324,7 @@ fn json(time: jiff::Timestamp, level: Level, target: &str, said: &Said) -> Strin
     line
 }
 
-fn text(time: jiff::Timestamp, level: Level, target: &str, said: &Said, colour: bool) -> String {
+fn text(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord, colour: bool) -> String {
     let mut line = format!("{time:.3} ");
     let word = word(level);
     let paint = match level {
@@ -338,11 +341,11 @@ fn text(time: jiff::Timestamp, level: Level, target: &str, said: &Said, colour: 
     for (name, value) in &said.fields {
         let _ = write!(line, " {name}=");
         match value {
-            Value::Bare(bare) => line.push_str(bare),
-            Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
+            FieldValue::Bare(bare) => line.push_str(bare),
+            FieldValue::Text(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
                 let _ = write!(line, "\"{}\"", text.replace('"', "\\\""));
             }
-            Value::Text(text) => line.push_str(text),
+            FieldValue::Text(text) => line.push_str(text),
         }
     }
     line.push('\n');
@@ -435,7 +438,7 @@ mod tests {
         let counts = Counts::of(level);
         let tell = move |lost| missing(format, lost);
         let queue = Queue::start(Shared(written.clone()), counts.dropped.clone(), tell).unwrap();
-        let lines = Lines { format, queue: queue.clone(), counts: counts.clone() };
+        let lines = EventWriter { format, queue: queue.clone(), counts: counts.clone() };
         tracing::subscriber::with_default(
             tracing_subscriber::registry().with(heard(level)).with(lines),
             speak,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use portcullis_policy::Timestamp;
-use portcullis_scim::dialect::Rule;
+use portcullis_scim::dialect::Rewrite;
 use portcullis_session::Figures;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -23,13 +23,13 @@ pub(crate) const ACCEPTED: &str = "accepted";
 /// What the program counts, and what it shows of its state.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    logins: Family<Outcome, Counter>,
-    scim_requests: Family<Call, Counter>,
-    scim_rewrites: Family<Dialect, Counter>,
-    scim_last_call: Family<Directory, Gauge>,
-    scim_last_change: Family<Directory, Gauge>,
+    logins: Family<OutcomeLabels, Counter>,
+    scim_requests: Family<ScimLabels, Counter>,
+    scim_rewrites: Family<RewriteLabels, Counter>,
+    scim_last_call: Family<DirectoryLabels, Gauge>,
+    scim_last_change: Family<DirectoryLabels, Gauge>,
     revocation: Histogram,
-    reloads: Family<Outcome, Counter>,
+    reloads: Family<OutcomeLabels, Counter>,
     turned_away: Family<TurnedAway, Counter>,
     sessions_stored: Family<Nothing, Gauge>,
     sessions_cached: Gauge,
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
 
 /// What is looked up only when somebody asks for the metrics.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Gauges {
     /// What is in memory.
     pub(crate) figures: Figures,
     /// Users on hold.
@@ -151,14 +151,14 @@ impl Metrics {
             m.expires.clone(),
         );
         // Series that are there from the start can be alerted on before the first one is counted.
-        drop(metrics.logins.get_or_create(&Outcome { outcome: ACCEPTED }));
+        drop(metrics.logins.get_or_create(&OutcomeLabels { outcome: ACCEPTED }));
         let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::word);
         let reasons = crate::own::reasons::ALL;
-        for outcome in classes.into_iter().chain(portcullis_store::Refusal::WORDS).chain(reasons) {
-            drop(metrics.logins.get_or_create(&Outcome { outcome }));
+        for outcome in classes.into_iter().chain(portcullis_store::AdmissionRefusal::WORDS).chain(reasons) {
+            drop(metrics.logins.get_or_create(&OutcomeLabels { outcome }));
         }
-        for rule in Rule::ALL {
-            drop(metrics.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }));
+        for rule in Rewrite::ALL {
+            drop(metrics.scim_rewrites.get_or_create(&RewriteLabels { rule: rule.name() }));
         }
         for listener in ["scim", "health", "admin"] {
             for why in ["full", "made_room", "silent", "slow"] {
@@ -166,20 +166,20 @@ impl Metrics {
             }
         }
         for outcome in [APPLIED, REFUSED] {
-            drop(metrics.reloads.get_or_create(&Outcome { outcome }));
+            drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome }));
         }
         metrics
     }
 
     /// A login ended: [`ACCEPTED`], or the one word of its refusal.
     pub(crate) fn login(&self, outcome: &'static str) {
-        self.logins.get_or_create(&Outcome { outcome }).inc();
+        self.logins.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A SCIM request was answered.
     pub(crate) fn scim(&self, method: &Method, status: StatusCode) {
         let method = SCIM_METHODS.into_iter().find(|known| method == known).unwrap_or("other");
-        self.scim_requests.get_or_create(&Call { method, status: status.as_u16() }).inc();
+        self.scim_requests.get_or_create(&ScimLabels { method, status: status.as_u16() }).inc();
         if status.is_success() {
             let now = Timestamp::now().seconds();
             self.scim_last_call.get_or_create(&DEFAULT).set(now);
@@ -190,9 +190,9 @@ impl Metrics {
     }
 
     /// A SCIM write was understood with these rewrites.
-    pub(crate) fn rewrites(&self, rules: &[Rule]) {
+    pub(crate) fn rewrites(&self, rules: &[Rewrite]) {
         for rule in rules {
-            self.scim_rewrites.get_or_create(&Dialect { rule: rule.name() }).inc();
+            self.scim_rewrites.get_or_create(&RewriteLabels { rule: rule.name() }).inc();
         }
     }
 
@@ -209,7 +209,7 @@ impl Metrics {
     /// A reload ended.
     pub(crate) fn reloaded(&self, applied: bool) {
         let outcome = if applied { APPLIED } else { REFUSED };
-        self.reloads.get_or_create(&Outcome { outcome }).inc();
+        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Takes how many sessions the store has that are not over; `None` where it did not say.
@@ -222,7 +222,7 @@ impl Metrics {
     }
 
     /// Takes what was just looked up, all of it from memory.
-    pub(crate) fn see(&self, seen: &Seen) {
+    pub(crate) fn see(&self, seen: &Gauges) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions_cached.set(i64::try_from(seen.figures.sessions).unwrap_or(i64::MAX));
         self.accounts.set(gauge(seen.figures.accounts));
@@ -248,7 +248,7 @@ const APPLIED: &str = "applied";
 const REFUSED: &str = "refused";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
@@ -259,13 +259,13 @@ struct TurnedAway {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
+struct ScimLabels {
     method: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Dialect {
+struct RewriteLabels {
     rule: &'static str,
 }
 
@@ -283,12 +283,12 @@ struct Ending {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Directory {
+struct DirectoryLabels {
     directory: &'static str,
 }
 
 /// The directory of a configuration that names none.
-const DEFAULT: Directory = Directory { directory: "default" };
+const DEFAULT: DirectoryLabels = DirectoryLabels { directory: "default" };
 
 /// For a figure that is not there before it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -316,14 +316,14 @@ mod tests {
         metrics.login(ACCEPTED);
         metrics.scim(&Method::PATCH, StatusCode::NO_CONTENT);
         metrics.scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
-        metrics.rewrites(&[Rule::BooleanText, Rule::BooleanText]);
+        metrics.rewrites(&[Rewrite::BooleanText, Rewrite::BooleanText]);
         metrics.revoked(Duration::from_millis(3));
         metrics.reloaded(false);
         let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
         metrics.stored(Some(5));
         let expires = vec![("certificate", "listen.proxy.tls[0]".to_owned(), -5)];
-        metrics.see(&Seen { figures, holds: 1, idps, expires });
+        metrics.see(&Gauges { figures, holds: 1, idps, expires });
 
         let after = text(&registry);
         for line in [
@@ -357,8 +357,8 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         metrics.stored(Some(5));
-        metrics.see(&Seen { idps: vec![("gone".to_owned(), true)], ..Seen::default() });
-        metrics.see(&Seen::default());
+        metrics.see(&Gauges { idps: vec![("gone".to_owned(), true)], ..Gauges::default() });
+        metrics.see(&Gauges::default());
         metrics.stored(None);
         let after = text(&registry);
         assert!(!after.contains("portcullis_sessions{}") && !after.contains("gone"), "{after}");

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::order::{ACTOR, BY, Means, Order, facts};
 use crate::order_error::OrderError;
-use crate::person::{People, User, rfc3339, shown};
+use crate::person::{People, UserListing, rfc3339, shown};
 use crate::revocation::{LEAVE, Revocation};
 
 /// Carries out orders by one configuration.
@@ -48,7 +48,7 @@ pub(crate) struct Terms {
 /// A person to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Person {
+pub(crate) struct NewPerson {
     /// What the IdP calls them: compared with the claim that `link` names, as `userName`.
     pub(crate) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,20 +71,20 @@ pub(crate) struct Added {
 
 /// One person, with everything that is kept of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shown {
+pub(crate) struct PersonDetails {
     #[serde(flatten)]
-    pub(crate) user: User,
+    pub(crate) user: UserListing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
     pub(crate) created: String,
     /// Out although it is not stored yet.
     pub(crate) on_hold: bool,
     pub(crate) links: Vec<Linked>,
-    pub(crate) groups: Vec<InGroup>,
+    pub(crate) groups: Vec<GroupRoles>,
     /// Roles that the groups give and a line of `conflicts` takes.
     pub(crate) lost: Vec<LostRole>,
     /// The newest first, 100 at most.
-    pub(crate) sessions: Vec<SignedIn>,
+    pub(crate) sessions: Vec<LiveSession>,
 }
 
 /// Who a person is at an identity provider.
@@ -98,7 +98,7 @@ pub(crate) struct Linked {
 
 /// A group of a person, and the roles that it gives by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct InGroup {
+pub(crate) struct GroupRoles {
     pub(crate) name: String,
     /// Only through another group.
     pub(crate) nested: bool,
@@ -114,7 +114,7 @@ pub(crate) struct LostRole {
 
 /// A live session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SignedIn {
+pub(crate) struct LiveSession {
     /// What log lines call it by.
     pub(crate) session: String,
     pub(crate) idp: String,
@@ -151,14 +151,14 @@ pub(crate) struct Audited {
 /// Some of the people; `next` asks for those behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Users {
-    pub(crate) users: Vec<User>,
+    pub(crate) users: Vec<UserListing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<i64>,
 }
 
 /// A refusal that a reference number leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct ReferredRefusal {
     pub(crate) reference: String,
     pub(crate) at: String,
     /// The whole record as it was kept.
@@ -183,7 +183,7 @@ impl Operator {
         let policy = self.revocation.sessions().policy();
         let people = self.terms.people;
         let shown = |user| shown(user, policy.bindings()).under(people);
-        let users: Vec<User> = found.map_err(OrderError::Store)?.into_iter().map(shown).collect();
+        let users: Vec<UserListing> = found.map_err(OrderError::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
         Ok(Users { users, next })
@@ -193,7 +193,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Refused`] where people do not come by hand, or the name is taken or none.
-    pub(crate) async fn add(&self, person: Person) -> Result<Added, OrderError> {
+    pub(crate) async fn add(&self, person: NewPerson) -> Result<Added, OrderError> {
         if self.terms.people != Some(People::Invited) {
             return Err(OrderError::Refused(
                 "people are added by hand only with provisioning: invited. Add the person at the identity \
@@ -201,7 +201,7 @@ impl Operator {
                     .to_owned(),
             ));
         }
-        let Person { name, email, display_name, external_id } = person;
+        let NewPerson { name, email, display_name, external_id } = person;
         let user = NewUser { user_name: name.clone(), email: email.clone(), display_name, external_id };
         let adding = move |store: Arc<Store>| async move {
             store.user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now()).await
@@ -217,7 +217,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Unknown`], [`OrderError::Refused`] where the name names several.
-    pub(crate) async fn show(&self, who: &str) -> Result<Shown, OrderError> {
+    pub(crate) async fn show(&self, who: &str) -> Result<PersonDetails, OrderError> {
         let now = Timestamp::now();
         let details = self.store.user_show(OrgId::ONLY, who, now).await?;
         let sessions = self.revocation.sessions();
@@ -233,7 +233,7 @@ impl Operator {
     ///
     /// # Errors
     /// As [`disable`](Self::disable); [`OrderError::Refused`] where it is not an operator's word.
-    pub(crate) async fn remove(&self, who: String) -> Result<User, OrderError> {
+    pub(crate) async fn remove(&self, who: String) -> Result<UserListing, OrderError> {
         match self.terms.people {
             Some(People::Invited | People::Login) => {}
             Some(People::Directory) => {
@@ -264,7 +264,7 @@ impl Operator {
     ///
     /// # Errors
     /// As [`disable`](Self::disable).
-    pub(crate) async fn end_sessions(&self, who: String) -> Result<User, OrderError> {
+    pub(crate) async fn end_sessions(&self, who: String) -> Result<UserListing, OrderError> {
         let order = Order {
             what: "the sessions of a person were ended by hand",
             verb: "user end-sessions",
@@ -304,7 +304,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Unknown`], [`OrderError::Refused`] where the name names several.
-    pub(crate) async fn disable(&self, who: String) -> Result<User, OrderError> {
+    pub(crate) async fn disable(&self, who: String) -> Result<UserListing, OrderError> {
         let order =
             Order { what: "a person was put out by hand", verb: "user disable", who, takes_away: true };
         let write = move |store: Arc<Store>, who: String| async move {
@@ -317,7 +317,7 @@ impl Operator {
     ///
     /// # Errors
     /// As [`disable`](Self::disable).
-    pub(crate) async fn enable(&self, who: String) -> Result<User, OrderError> {
+    pub(crate) async fn enable(&self, who: String) -> Result<UserListing, OrderError> {
         let order =
             Order { what: "a person was let in again by hand", verb: "user enable", who, takes_away: false };
         let revocation = self.revocation.clone();
@@ -343,9 +343,9 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Unknown`] where nothing is kept under it (any more).
-    pub(crate) async fn reference(&self, reference: &str) -> Result<Told, OrderError> {
+    pub(crate) async fn reference(&self, reference: &str) -> Result<ReferredRefusal, OrderError> {
         match self.store.reference(reference).await.map_err(OrderError::Store)? {
-            Some(refused) => Ok(Told {
+            Some(refused) => Ok(ReferredRefusal {
                 reference: refused.reference,
                 at: rfc3339(refused.at),
                 record: serde_json::from_str(&refused.record)
@@ -368,11 +368,11 @@ impl Operator {
     }
 }
 
-fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: Timestamp) -> Shown {
+fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: Timestamp) -> PersonDetails {
     let UserDetails { user, created, others, links, nested, sessions } = details;
     let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
-    let group = |name: &String| InGroup {
+    let group = |name: &String| GroupRoles {
         name: name.clone(),
         nested: nested.contains(name),
         gives: bindings.given_by(name).map(|role| (**role).to_owned()).collect(),
@@ -381,7 +381,7 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
         let LinkDetails { idp, issuer, subject, since } = link;
         Linked { idp, issuer, subject, since: rfc3339(since) }
     };
-    let session = |session: SessionDetails| SignedIn {
+    let session = |session: SessionDetails| LiveSession {
         session: format!("{:?}", session.hash),
         idp: session.idp,
         since: rfc3339(session.created),
@@ -389,7 +389,7 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
         until: rfc3339(session.expires),
     };
     let live = sessions.into_iter().filter(|session| session.seen > heard_after);
-    Shown {
+    PersonDetails {
         email: user.email.clone(),
         created: rfc3339(created),
         on_hold,
@@ -397,7 +397,10 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
         groups: user.groups.iter().map(group).collect(),
         lost: lost.collect(),
         sessions: live.map(session).collect(),
-        user: User { others: others.into_iter().map(|account| account.0).collect(), ..shown(user, bindings) },
+        user: UserListing {
+            others: others.into_iter().map(|account| account.0).collect(),
+            ..shown(user, bindings)
+        },
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::log::chain;
 use crate::order_error::OrderError;
-use crate::person::{User, shown};
+use crate::person::{UserListing, shown};
 use crate::revocation::{Enforced, LEAVE, NotDone, Revocation, Underway};
 
 /// How long an order may take to be committed before the person is put on hold.
@@ -50,7 +50,7 @@ pub(crate) const ACTOR: &str = "cli";
 pub(crate) const BY: &str = "operator";
 
 /// What the store makes of an order.
-type Written = Result<Committed<UserSummary>, UserError>;
+type OrderWritten = Result<Committed<UserSummary>, UserError>;
 
 /// A person on hold: their accounts, with the mark that ends each hold.
 type Marks = Vec<(AccountId, HoldMark)>;
@@ -64,24 +64,27 @@ impl Order {
         self,
         means: Means,
         write: impl FnOnce(Arc<Store>, String) -> W + Send + 'static,
-    ) -> Result<User, OrderError>
+    ) -> Result<UserListing, OrderError>
     where
-        W: Future<Output = Written> + Send + 'static,
+        W: Future<Output = OrderWritten> + Send + 'static,
     {
         let write = write(means.store.clone(), self.who.clone());
-        Way { means, order: self, began: Instant::now() }.go(write).await
+        OrderUnderway { means, order: self, began: Instant::now() }.go(write).await
     }
 }
 
 /// An order under way.
-struct Way {
+struct OrderUnderway {
     means: Means,
     order: Order,
     began: Instant,
 }
 
-impl Way {
-    async fn go(self, write: impl Future<Output = Written> + Send + 'static) -> Result<User, OrderError> {
+impl OrderUnderway {
+    async fn go(
+        self,
+        write: impl Future<Output = OrderWritten> + Send + 'static,
+    ) -> Result<UserListing, OrderError> {
         // Only a hold that was set before the transaction began ends with it.
         let before = self.sessions().hold_mark();
         let mut underway = self.means.revocation.carry_out(write, LEAVE);
@@ -117,7 +120,7 @@ impl Way {
     }
 
     /// It is carried out: its holds end, and the log is told who it was about, and what ended in how long.
-    fn settle(&self, enforced: Enforced<UserSummary>, mark: impl Fn(AccountId) -> HoldMark) -> User {
+    fn settle(&self, enforced: Enforced<UserSummary>, mark: impl Fn(AccountId) -> HoldMark) -> UserListing {
         let Self { means, order: Order { what, .. }, began } = self;
         let Enforced { value: user, exchanges, .. } = enforced;
         for account in std::iter::once(user.account).chain(user.others.iter().copied()) {
@@ -129,7 +132,7 @@ impl Way {
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(by = BY, user = named.as_deref(), others, sessions, exchanges, ms, "{what}");
         let ended = Some(user.ended);
-        User { ended, ..shown(user, self.sessions().policy().bindings()) }
+        UserListing { ended, ..shown(user, self.sessions().policy().bindings()) }
     }
 
     /// Takes the person out whom the order means, though it is not stored (R6).

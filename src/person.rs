@@ -17,7 +17,7 @@ pub(crate) enum People {
 
 /// One person, as `user list` shows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct User {
+pub(crate) struct UserListing {
     pub(crate) account: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct User {
     pub(crate) others: Vec<i64>,
 }
 
-impl User {
+impl UserListing {
     /// Whether anybody signs in as this account depends on whose word says who there is.
     pub(crate) fn under(mut self, people: Option<People>) -> Self {
         let is_of_directory = self.id.is_some();
@@ -62,8 +62,8 @@ fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
 }
 
 /// Makes it of what the store has.
-pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> User {
-    User {
+pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> UserListing {
+    UserListing {
         roles: roles(&user.groups, bindings),
         ended: None,
         others: user.others.iter().map(|account| account.0).collect(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::Line;
-use portcullis_store::{Refused, Store};
+use portcullis_store::{LoggedRefusal, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -31,8 +31,8 @@ pub(crate) enum Whose {
 /// Where refusals are handed in.
 #[derive(Clone)]
 pub(crate) struct Refusals {
-    somebodys: mpsc::Sender<Refused>,
-    anybodys: mpsc::Sender<Refused>,
+    somebodys: mpsc::Sender<LoggedRefusal>,
+    anybodys: mpsc::Sender<LoggedRefusal>,
 }
 
 impl Refusals {
@@ -48,13 +48,13 @@ impl Refusals {
 
     /// Keeps one, unless this second's are full: the log has it in any case.
     pub(crate) fn keep(&self, reference: &str, record: String, at: Timestamp, whose: Whose) {
-        let refused = Refused { org: OrgId::ONLY, reference: reference.into(), at, record };
+        let refused = LoggedRefusal { org: OrgId::ONLY, reference: reference.into(), at, record };
         if self.of(whose).try_send(refused).is_err() {
             tracing::debug!(reference, "too many refusals this second: this one is in the log alone");
         }
     }
 
-    fn of(&self, whose: Whose) -> &mpsc::Sender<Refused> {
+    fn of(&self, whose: Whose) -> &mpsc::Sender<LoggedRefusal> {
         match whose {
             Whose::Somebodys => &self.somebodys,
             Whose::Anybodys => &self.anybodys,
@@ -80,7 +80,7 @@ impl Refusals {
     }
 }
 
-async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<Refused>, most: usize) {
+async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<LoggedRefusal>, most: usize) {
     let mut batch = Vec::with_capacity(most);
     let (mut since, mut kept) = (Instant::now(), 0);
     while refusals.recv_many(&mut batch, most - kept).await > 0 {

@@ -11,18 +11,18 @@ use crate::order_error::OrderError;
 
 /// Some of the links that would move; `next` asks for those behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Links {
+pub(crate) struct MovableLinks {
     /// The identity provider they would move to: name and issuer.
     pub(crate) idp: String,
     pub(crate) issuer: String,
-    pub(crate) links: Vec<Link>,
+    pub(crate) links: Vec<LinkedPerson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<i64>,
 }
 
 /// One person, with the subject by which they are linked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Link {
+pub(crate) struct LinkedPerson {
     pub(crate) account: i64,
     pub(crate) name: String,
     pub(crate) state: String,
@@ -50,13 +50,13 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Refused`] where it is not known where to.
-    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<Links, OrderError> {
+    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<MovableLinks, OrderError> {
         let to = self.relink_to()?;
         let found = self.store.relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
-        let links: Vec<Link> = found
+        let links: Vec<LinkedPerson> = found
             .map_err(OrderError::Store)?
             .into_iter()
-            .map(|found| Link {
+            .map(|found| LinkedPerson {
                 account: found.user.account.0,
                 name: found.user.name,
                 state: found.user.state.word().to_owned(),
@@ -66,7 +66,7 @@ impl Operator {
             })
             .collect();
         let next = links.last().filter(|_| links.len() == A_PAGE as usize).map(|last| last.account);
-        Ok(Links { idp: to.idp, issuer: to.issuer, links, next })
+        Ok(MovableLinks { idp: to.idp, issuer: to.issuer, links, next })
     }
 
     /// Moves them, in pieces that leave the store to others.

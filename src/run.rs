@@ -11,11 +11,11 @@ use portcullis_config::{Environment, File, Lines, Loaded, Problems};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::ground::{self, Asked};
+use crate::ground::{self, Inquirer};
 use crate::limits::Limits;
 use crate::log::{Log, chain};
 use crate::reload::Reload;
-use crate::running::End;
+use crate::running::ServiceEnd;
 use crate::settings;
 use crate::start::{StartError, start};
 use crate::terminal::{self, Exit};
@@ -45,7 +45,7 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         Ok(loaded) => loaded,
         Err(problems) => return terminal::tell(&problems),
     };
-    let found = ground::look(&loaded.lines, &loaded.file.opens(), Asked::ByRun);
+    let found = ground::look(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
     if let Some(problems) = Problems::of(found.problems) {
         return terminal::tell(&problems);
     }
@@ -114,7 +114,7 @@ async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
     };
     let reloading = tokio::spawn(reloads(hangup, running.reload()));
     let end = running.ended(asked()).await;
-    if end == End::Asked {
+    if end == ServiceEnd::Asked {
         let seconds = running.grace().as_secs();
         tracing::info!("asked to end: no new requests, those in flight may take {seconds} s");
     }
@@ -131,8 +131,8 @@ async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
     }
     reloading.abort();
     match end {
-        End::Asked => Exit::Fine,
-        End::Failed => Exit::Failed,
+        ServiceEnd::Asked => Exit::Fine,
+        ServiceEnd::Failed => Exit::Failed,
     }
 }
 

@@ -45,10 +45,10 @@ impl Running {
     }
 
     /// Waits until the program is to end.
-    pub(crate) async fn ended(&mut self, asked: impl Future<Output = ()>) -> End {
-        let Some(server) = &mut self.server else { return End::Failed };
+    pub(crate) async fn ended(&mut self, asked: impl Future<Output = ()>) -> ServiceEnd {
+        let Some(server) = &mut self.server else { return ServiceEnd::Failed };
         let end = until_ended(server, asked).await;
-        if end == End::Failed {
+        if end == ServiceEnd::Failed {
             self.server = None;
         }
         end
@@ -98,7 +98,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 
 /// What ends the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ServiceEnd {
     /// Somebody asked for it.
     Asked,
     /// The data plane has ended by itself: whoever started the process must know.
@@ -106,13 +106,13 @@ pub(crate) enum End {
 }
 
 /// Waits for the end: asked for, or of the data plane.
-async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) -> End {
+async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) -> ServiceEnd {
     tokio::select! {
         ended = server => {
             drained(ended.map(|ended| ended.and_then(|_| Err(proxy::Stopped::by_itself()))));
-            End::Failed
+            ServiceEnd::Failed
         }
-        () = asked => End::Asked,
+        () = asked => ServiceEnd::Asked,
     }
 }
 
@@ -148,10 +148,10 @@ mod tests {
         let in_good_order = tokio::spawn(async { Ok(proxy::Drained { silent: 0, left: 0 }) });
         let by_a_panic = tokio::spawn(async { panic!("a fault of ours") });
         for mut server in [by_itself, in_good_order, by_a_panic] {
-            assert_eq!(until_ended(&mut server, pending()).await, End::Failed);
+            assert_eq!(until_ended(&mut server, pending()).await, ServiceEnd::Failed);
         }
         let mut serving = tokio::spawn(pending());
-        assert_eq!(until_ended(&mut serving, async {}).await, End::Asked);
+        assert_eq!(until_ended(&mut serving, async {}).await, ServiceEnd::Asked);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use portcullis_scim::Service;
 /// The directories that may write, and how they are answered: `scim`.
 pub(crate) struct ScimClients {
     /// The tokens of `scim.token`, in that order.
-    pub(crate) tokens: Vec<Token>,
+    pub(crate) tokens: Vec<ScimToken>,
     /// The base URL and how it answers.
     pub(crate) service: Service,
     /// `log.client`.
@@ -18,13 +18,13 @@ pub(crate) struct ScimClients {
 }
 
 /// A token that is known; the token itself is not kept.
-pub(crate) struct Token {
+pub(crate) struct ScimToken {
     hash: [u8; 32],
     /// `scim:default/1-3fa9c1d2`: its place in the list and a part of its keyed hash, which stays when the list changes.
     actor: Arc<str>,
 }
 
-impl Token {
+impl ScimToken {
     /// The token at a place of the list, counted from 0.
     pub(crate) fn new(place: usize, hash: [u8; 32]) -> Self {
         let [a, b, c, d, ..] = hash;
@@ -42,7 +42,7 @@ impl ScimClients {
     ///
     /// # Errors
     /// A sentence for who asks.
-    pub(crate) fn known(&self, keys: &Keyring, headers: &HeaderMap) -> Result<&Token, &'static str> {
+    pub(crate) fn known(&self, keys: &Keyring, headers: &HeaderMap) -> Result<&ScimToken, &'static str> {
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else {
             return Err("send one header Authorization: Bearer <the SCIM token>");
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_token_is_named_without_being_told() {
-        let token = Token::new(1, [0xab; 32]);
+        let token = ScimToken::new(1, [0xab; 32]);
         assert_eq!(&*token.actor, "scim:default/2-abababab");
     }
 }

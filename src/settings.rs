@@ -8,24 +8,24 @@ use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{ClaimNames, Fetch, Idp, OidcSettings, Subject, Uses};
+use portcullis_sso::{ClaimNames, Fetch, Idp, OidcSettings, SubjectClaim, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
 use crate::app_health::AppHealth;
-use crate::fetch::Reach;
+use crate::fetch::FetchReach;
 use crate::log::Format;
 use crate::operator::Terms;
-use crate::own::Site;
+use crate::own::OwnSite;
 use crate::own::admission::Admission;
 use crate::person::People;
-use crate::scim_clients::{ScimClients, Token};
+use crate::scim_clients::{ScimClients, ScimToken};
 
 /// Joins the app as its own pages need it.
-pub(crate) fn site(file: &File, fetch: Fetch) -> Site {
+pub(crate) fn site(file: &File, fetch: Fetch) -> OwnSite {
     let path = file.public_url.path();
     let oidc = oidc(file);
-    Site {
+    OwnSite {
         host: file.public_url.host().to_owned(),
         origin: file.public_url.origin().to_owned(),
         home: format!("{path}/"),
@@ -78,9 +78,9 @@ fn oidc(file: &File) -> OidcSettings {
         trust_email: oidc.trust_email,
         skew_ms: ms(oidc.skew),
         subject: match idp.preset {
-            Preset::Entra => Subject::Entra,
-            Preset::Google => Subject::Google { domains: domains(file).to_vec() },
-            Preset::Generic | Preset::Okta => Subject::Sub,
+            Preset::Entra => SubjectClaim::Entra,
+            Preset::Google => SubjectClaim::Google { domains: domains(file).to_vec() },
+            Preset::Generic | Preset::Okta => SubjectClaim::Sub,
         },
         allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
@@ -91,10 +91,9 @@ fn oidc(file: &File) -> OidcSettings {
 /// Who may write to the directory.
 pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let Provisioning::Scim(scim) = &file.provisioning else { return None };
-    let tokens =
-        scim.token.iter().enumerate().map(|(place, token)| {
-            Token::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
-        });
+    let tokens = scim.token.iter().enumerate().map(|(place, token)| {
+        ScimToken::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
+    });
     let url = &scim.public_url;
     let base = format!("{}{}/scim/v2", url.origin(), url.path());
     Some(ScimClients {
@@ -132,8 +131,8 @@ pub(crate) fn ms(duration: std::time::Duration) -> i64 {
 }
 
 /// Where requests of our own may go.
-pub(crate) fn reach(file: &File) -> Reach {
-    Reach {
+pub(crate) fn reach(file: &File) -> FetchReach {
+    FetchReach {
         issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
         allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),

@@ -141,7 +141,7 @@ pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<
     let core_listeners = bound.listeners.into_iter();
     let listeners =
         core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
-    let Opened { lock, core, live, own, fetch, .. } = opened;
+    let OpenedParts { lock, core, live, own, fetch, .. } = opened;
     Ticks { core: core.clone(), live: live.clone() }.start(stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
@@ -151,7 +151,7 @@ pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<
 }
 
 /// What is there before anything is bound.
-struct Opened {
+struct OpenedParts {
     lock: Lock,
     core: Arc<Core>,
     live: Arc<Current>,
@@ -161,7 +161,7 @@ struct Opened {
 }
 
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
-async fn open(file: &File, registry: &mut Registry) -> Result<Opened, StartError> {
+async fn open(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
     let lock = Lock::take(&file.state)?;
     let schemas = Arc::new(Schemas::core());
@@ -181,7 +181,7 @@ async fn open(file: &File, registry: &mut Registry) -> Result<Opened, StartError
         keys,
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
-    Ok(Opened { lock, core, live, own, fetch, schemas })
+    Ok(OpenedParts { lock, core, live, own, fetch, schemas })
 }
 
 /// The data plane before it is bound.
@@ -190,8 +190,8 @@ struct Plane {
     access_log: AccessLog,
 }
 
-fn plane(file: &File, opened: &Opened, registry: &mut Registry) -> Result<Plane, StartError> {
-    let Opened { core, live, own, .. } = opened;
+fn plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
+    let OpenedParts { core, live, own, .. } = opened;
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start(&target, format)?;
     let pages = own::seam(own.clone(), &live.take());
@@ -208,20 +208,20 @@ fn plane(file: &File, opened: &Opened, registry: &mut Registry) -> Result<Plane,
 }
 
 /// Everything that listens, bound and not served yet.
-struct Bound {
+struct BoundPorts {
     server: Server,
-    listeners: Vec<(listeners::Bound, axum::Router, Port)>,
+    listeners: Vec<(listeners::BoundListener, axum::Router, Port)>,
 }
 
 /// Binds everything before anything is served.
 async fn bind(
     file: &File,
-    opened: &Opened,
+    opened: &OpenedParts,
     gate: Arc<Gate>,
     registry: Registry,
     draining: &Arc<AtomicBool>,
-) -> Result<Bound, StartError> {
-    let Opened { core, live, schemas, .. } = opened;
+) -> Result<BoundPorts, StartError> {
+    let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::now();
     let limits = settings::limits(file, shares.proxy);
     let server = Server::bind(gate, &settings::listeners(file), limits, None)?;
@@ -242,7 +242,7 @@ async fn bind(
         admin::router(operators(core, live)),
         Port::new("admin", shares.admin, &core.metrics),
     ));
-    Ok(Bound { server, listeners: bound })
+    Ok(BoundPorts { server, listeners: bound })
 }
 
 /// Operators of a program that serves, each by the configuration that is in force when an order comes.
@@ -255,9 +255,10 @@ fn operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
 }
 
 /// What ends the data plane: how long what is in flight may take; that its time is up; and how it ended.
-type Serving = (oneshot::Sender<Duration>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
+type PlaneHandle =
+    (oneshot::Sender<Duration>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
 
-fn serve_plane(server: Server) -> Serving {
+fn serve_plane(server: Server) -> PlaneHandle {
     let (drain, asked) = oneshot::channel();
     let hurry = Arc::new(Notify::new());
     let hurried = hurry.clone();

@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// What anybody can cause: so many lines a minute, and the next one counts the others.
-pub(crate) struct Strangers {
+pub(crate) struct StrangerLines {
     most: u32,
-    state: Mutex<Told>,
+    state: Mutex<LineCount>,
 }
 
 /// When the minute began, and how many lines there were in it; and how many were not told of since the last.
 #[derive(Default)]
-struct Told {
+struct LineCount {
     since: Option<Instant>,
     lines: u32,
     untold: u64,
 }
 
-impl Strangers {
+impl StrangerLines {
     /// At most so many lines a minute.
     pub(crate) fn at_most(most: u32) -> Self {
         Self { most, state: Mutex::default() }
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_a_few_lines_a_minute_that_count_the_rest() {
-        let strangers = Strangers::at_most(1);
+        let strangers = StrangerLines::at_most(1);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(strangers.told(at(0)), Some(0));
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(strangers.told(at(61)), None);
         assert_eq!(strangers.told(at(200)), Some(1));
 
-        let strangers = Strangers::at_most(2);
+        let strangers = StrangerLines::at_most(2);
         let told: Vec<_> = (0..4).map(|second| strangers.told(at(second))).collect();
         assert_eq!(told, [Some(0), Some(0), None, None]);
         assert_eq!(strangers.told(at(60)), Some(2));

@@ -148,8 +148,8 @@ ROWS = [
     ], "revocation::the_absolute_end"),
     ("log: whoever serves does not wait for its reader", [
         ("src/log/queue.rs",
-         "if self.lines.try_send(Message::Line(line)).is_err() {",
-         "if self.lines.send(Message::Line(line)).is_err() {"),
+         "if self.lines.try_send(QueueMessage::Line(line)).is_err() {",
+         "if self.lines.send(QueueMessage::Line(line)).is_err() {"),
     ], "logs::a_log_that_nobody_reads"),
     ("log: what strangers cause is a line at debug alone", [
         ("proxy/src/connection.rs",

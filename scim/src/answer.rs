@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ScimError;
 use crate::projection::Projection;
-use crate::read::{Parameters, Place, precondition};
-use crate::request::{Outcome, Page, Precondition};
-use crate::resource::{Record, Tag};
+use crate::read::{Endpoint, Parameters, precondition};
+use crate::request::{ListPage, Outcome, Precondition};
+use crate::resource::{ResourceRecord, Tag};
 use crate::schema::{ResourceKind, Schemas};
 
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
@@ -54,10 +54,12 @@ pub struct Wanted {
 impl Wanted {
     /// What the request says about its answer.
     pub fn by<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
-        let projection = match Place::of(request.uri().path()) {
-            Ok(Place::Collection(kind) | Place::Resource(kind, _)) => Parameters::read(request.uri().query())
-                .map(|parameters| parameters.projection(schemas, kind))
-                .unwrap_or_default(),
+        let projection = match Endpoint::of(request.uri().path()) {
+            Ok(Endpoint::Collection(kind) | Endpoint::Resource(kind, _)) => {
+                Parameters::read(request.uri().query())
+                    .map(|parameters| parameters.projection(schemas, kind))
+                    .unwrap_or_default()
+            }
             _ => Projection::default(),
         };
         Self {
@@ -136,22 +138,22 @@ impl Answering<'_> {
         }
     }
 
-    fn with_record(&self, status: StatusCode, record: &Record) -> Response<Bytes> {
+    fn with_record(&self, status: StatusCode, record: &ResourceRecord) -> Response<Bytes> {
         tagged(self.with_body(status, &Value::Object(self.record(record))), self.tag(record))
     }
 
     /// The ETag of what the client sees.
-    fn tag(&self, record: &Record) -> Tag {
+    fn tag(&self, record: &ResourceRecord) -> Tag {
         record.tag(self.wanted.projection.wants("groups"))
     }
 
-    fn page(&self, page: &Page) -> Value {
+    fn page(&self, page: &ListPage) -> Value {
         let records = page.records.iter().map(|record| Value::Object(self.record(record))).collect();
         list(page.total, page.start_index, records)
     }
 
     /// A resource as the client wants to see it.
-    fn record(&self, record: &Record) -> Map<String, Value> {
+    fn record(&self, record: &ResourceRecord) -> Map<String, Value> {
         let base = self.service.base();
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
@@ -222,7 +224,7 @@ fn refer(
     }
 }
 
-fn location(base: &str, record: &Record) -> String {
+fn location(base: &str, record: &ResourceRecord) -> String {
     format!("{}/{}", address(base, record.resource.kind()), segment(record.id.as_str()))
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ScimError> {
         return Err(ScimError::TooLarge { what: "a body", limit: "1 MiB" });
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = Node { levels: MAX_LEVELS }
+    let value = JsonNode { levels: MAX_LEVELS }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| ScimError::syntax(format!("the body is not JSON as it should be: {error}")))?;
@@ -38,11 +38,11 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ScimError> {
 
 /// One value, with the levels it may still go down.
 #[derive(Clone, Copy)]
-struct Node {
+struct JsonNode {
     levels: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Node {
+impl<'de> DeserializeSeed<'de> for JsonNode {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
@@ -50,16 +50,16 @@ impl<'de> DeserializeSeed<'de> for Node {
     }
 }
 
-impl Node {
-    fn below<E: Error>(self) -> Result<Node, E> {
+impl JsonNode {
+    fn below<E: Error>(self) -> Result<JsonNode, E> {
         match self.levels.checked_sub(1) {
-            Some(levels) => Ok(Node { levels }),
+            Some(levels) => Ok(JsonNode { levels }),
             None => Err(E::custom(format_args!("more than {MAX_LEVELS} levels"))),
         }
     }
 }
 
-impl<'de> Visitor<'de> for Node {
+impl<'de> Visitor<'de> for JsonNode {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

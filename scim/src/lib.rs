@@ -22,12 +22,14 @@ pub mod schema;
 pub use answer::{Service, Wanted, answer};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
-pub use filter::{Filter, Lookup, Row};
+pub use filter::{Filter, Lookup, SearchRow};
 pub use json::{MAX_BODY, MAX_LEVELS};
 pub use patch::{MAX_OPERATIONS, Patch};
 pub use portcullis_policy::GroupPatch;
 pub use projection::Projection;
 pub use read::read;
-pub use request::{Act, MAX_COUNT, Outcome, Page, Precondition, Query, Request, Search, Selection, Write};
-pub use resource::{Damaged, Member, Membership, Meta, Record, Resource, Tag, Version};
+pub use request::{
+    Act, ListPage, MAX_COUNT, Outcome, Precondition, Query, ScimRequest, Search, Selection, Write,
+};
+pub use resource::{Damaged, Member, Membership, Meta, Resource, ResourceRecord, Tag, Version};
 pub use schema::{ResourceKind, Schemas};

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::schema::{AttributePath, Named, ResourceKind, Returned, Schemas};
+use crate::schema::{AttributePath, NamedPart, ResourceKind, Returned, Schemas};
 
 /// What the client wants to see of a resource.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,8 +79,8 @@ fn paths(schemas: &Schemas, kind: ResourceKind, names: &str) -> Vec<AttributePat
     let mut paths = Vec::new();
     for name in names.split(',').map(str::trim) {
         match schemas.named(kind, name) {
-            Ok(Named::Attribute(path)) => paths.push(path),
-            Ok(Named::Extension(urn)) => {
+            Ok(NamedPart::Attribute(path)) => paths.push(path),
+            Ok(NamedPart::Extension(urn)) => {
                 let attributes = schemas.extension(kind, &urn).map(|schema| schema.attributes.as_slice());
                 let whole = attributes.unwrap_or_default().iter();
                 paths.extend(whole.map(|attribute| AttributePath::new(Some(&urn), attribute, None)));

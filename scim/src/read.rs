@@ -1,4 +1,4 @@
-//! Reads requests: path, method, parameters and body in; a [`Request`] that is understood completely, or an error.
+//! Reads requests: path, method, parameters and body in; a [`ScimRequest`] that is understood completely, or an error.
 //!
 //! Whatever is bounded is bounded before it is parsed. A request that comes through can be carried out as far as
 //! its own words go; only what is stored can still refuse it.
@@ -19,7 +19,7 @@ use crate::filter::Filter;
 use crate::json;
 use crate::patch::Patch;
 use crate::projection::Projection;
-use crate::request::{Act, MAX_COUNT, Precondition, Query, Request, Search, Selection, Write};
+use crate::request::{Act, MAX_COUNT, Precondition, Query, ScimRequest, Search, Selection, Write};
 use crate::resource::Tag;
 use crate::schema::{ResourceKind, Schemas};
 
@@ -28,32 +28,38 @@ use crate::schema::{ResourceKind, Schemas};
 /// # Errors
 /// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
 /// standard that `ServiceProviderConfig` denies.
-pub fn read(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<Request, ScimError> {
+pub fn read(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
     let parameters = Parameters::read(request.uri().query())?;
-    let place = Place::of(request.uri().path())?;
+    let place = Endpoint::of(request.uri().path())?;
     match (&place, request.method()) {
-        (Place::Discovery(what), &Method::GET | &Method::HEAD) => discover(schemas, *what, &parameters),
-        (Place::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
-        (Place::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
-        (Place::Collection(kind), &Method::GET | &Method::HEAD) => {
+        (Endpoint::Discovery(what), &Method::GET | &Method::HEAD) => discover(schemas, *what, &parameters),
+        (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
+        (Endpoint::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
+        (Endpoint::Collection(kind), &Method::GET | &Method::HEAD) => {
             let selection = Selection::Page(parameters.search(schemas, *kind)?);
             let projection = parameters.projection(schemas, *kind);
-            Ok(Request::Find(Query { kind: *kind, selection, projection }))
+            Ok(ScimRequest::Find(Query { kind: *kind, selection, projection }))
         }
-        (Place::Resource(kind, id), &Method::GET | &Method::HEAD) => {
+        (Endpoint::Resource(kind, id), &Method::GET | &Method::HEAD) => {
             let projection = parameters.projection(schemas, *kind);
-            Ok(Request::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
+            Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
         }
-        (Place::Collection(kind), &Method::POST) => write(schemas, request, *kind, Verb::Create),
-        (Place::Resource(kind, id), &Method::PUT) => write(schemas, request, *kind, Verb::Replace(id)),
-        (Place::Resource(kind, id), &Method::PATCH) => write(schemas, request, *kind, Verb::Patch(id)),
-        (Place::Resource(kind, id), &Method::DELETE) => write(schemas, request, *kind, Verb::Delete(id)),
-        (Place::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
-        (Place::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
+        (Endpoint::Collection(kind), &Method::POST) => write(schemas, request, *kind, WriteVerb::Create),
+        (Endpoint::Resource(kind, id), &Method::PUT) => {
+            write(schemas, request, *kind, WriteVerb::Replace(id))
+        }
+        (Endpoint::Resource(kind, id), &Method::PATCH) => {
+            write(schemas, request, *kind, WriteVerb::Patch(id))
+        }
+        (Endpoint::Resource(kind, id), &Method::DELETE) => {
+            write(schemas, request, *kind, WriteVerb::Delete(id))
+        }
+        (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
+        (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
     }
 }
 
-enum Verb<'a> {
+enum WriteVerb<'a> {
     Create,
     Replace(&'a ResourceId),
     Patch(&'a ResourceId),
@@ -64,18 +70,18 @@ fn write(
     schemas: &Schemas,
     request: &http::Request<Bytes>,
     kind: ResourceKind,
-    verb: Verb<'_>,
-) -> Result<Request, ScimError> {
+    verb: WriteVerb<'_>,
+) -> Result<ScimRequest, ScimError> {
     let mut dialect = Dialect::new(schemas, kind);
     let act = match verb {
-        Verb::Delete(id) => Act::Delete(kind, id.clone()),
-        Verb::Patch(id) => {
+        WriteVerb::Delete(id) => Act::Delete(kind, id.clone()),
+        WriteVerb::Patch(id) => {
             let body = body(request)?;
             Patch::bounded(&body)?;
             let body = dialect.patch(body)?;
             Act::Patch(kind, id.clone(), Patch::read(schemas, kind, &body)?)
         }
-        Verb::Create => {
+        WriteVerb::Create => {
             let body = dialect.resource(body(request)?)?;
             let mut resource = conform::resource(schemas, kind, &body)?;
             if kind == ResourceKind::User && resource.active().is_none() {
@@ -83,13 +89,13 @@ fn write(
             }
             Act::Create(resource)
         }
-        Verb::Replace(id) => {
+        WriteVerb::Replace(id) => {
             let body = dialect.resource(body(request)?)?;
             Act::Replace(id.clone(), conform::resource(schemas, kind, &body)?)
         }
     };
     let if_match = precondition(request.headers(), &IF_MATCH);
-    Ok(Request::Write(Write { act, if_match, rewrites: dialect.applied() }))
+    Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied() }))
 }
 
 fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_json::Value>, ScimError> {
@@ -106,8 +112,8 @@ fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    Discovery(DiscoveryPlace<'a>),
+pub(crate) enum Endpoint<'a> {
+    Discovery(DiscoveryEndpoint<'a>),
     Collection(ResourceKind),
     Resource(ResourceKind, ResourceId),
     NotOffered(&'static str),
@@ -115,13 +121,13 @@ pub(crate) enum Place<'a> {
 
 /// A discovery endpoint and the single item that is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DiscoveryPlace<'a> {
+pub(crate) enum DiscoveryEndpoint<'a> {
     Config,
     ResourceTypes(Option<&'a str>),
     Schemas(Option<&'a str>),
 }
 
-impl<'a> Place<'a> {
+impl<'a> Endpoint<'a> {
     pub(crate) fn of(path: &'a str) -> Result<Self, ScimError> {
         let path = path.strip_prefix('/').ok_or(ScimError::NoSuchPlace)?;
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -136,15 +142,15 @@ impl<'a> Place<'a> {
             ResourceKind::ALL.into_iter().find(|kind| kind.endpoint().strip_prefix('/') == Some(first));
         match (kind, first, second) {
             (Some(_), _, Some(".search")) | (None, ".search", None) => {
-                Ok(Place::NotOffered("search by POST"))
+                Ok(Endpoint::NotOffered("search by POST"))
             }
-            (Some(kind), _, None) => Ok(Place::Collection(kind)),
-            (Some(kind), _, Some(id)) => Ok(Place::Resource(kind, resource_id(kind, id)?)),
-            (None, "ServiceProviderConfig", None) => Ok(Place::Discovery(DiscoveryPlace::Config)),
-            (None, "ResourceTypes", name) => Ok(Place::Discovery(DiscoveryPlace::ResourceTypes(name))),
-            (None, "Schemas", urn) => Ok(Place::Discovery(DiscoveryPlace::Schemas(urn))),
-            (None, "Me", _) => Ok(Place::NotOffered("/Me")),
-            (None, "Bulk", None) => Ok(Place::NotOffered("Bulk")),
+            (Some(kind), _, None) => Ok(Endpoint::Collection(kind)),
+            (Some(kind), _, Some(id)) => Ok(Endpoint::Resource(kind, resource_id(kind, id)?)),
+            (None, "ServiceProviderConfig", None) => Ok(Endpoint::Discovery(DiscoveryEndpoint::Config)),
+            (None, "ResourceTypes", name) => Ok(Endpoint::Discovery(DiscoveryEndpoint::ResourceTypes(name))),
+            (None, "Schemas", urn) => Ok(Endpoint::Discovery(DiscoveryEndpoint::Schemas(urn))),
+            (None, "Me", _) => Ok(Endpoint::NotOffered("/Me")),
+            (None, "Bulk", None) => Ok(Endpoint::NotOffered("Bulk")),
             _ => Err(ScimError::NoSuchPlace),
         }
     }
@@ -161,30 +167,30 @@ fn resource_id(kind: ResourceKind, segment: &str) -> Result<ResourceId, ScimErro
 
 fn discover(
     schemas: &Schemas,
-    place: DiscoveryPlace<'_>,
+    place: DiscoveryEndpoint<'_>,
     parameters: &Parameters,
-) -> Result<Request, ScimError> {
+) -> Result<ScimRequest, ScimError> {
     if parameters.filter.is_some() {
         return Err(ScimError::Forbidden("discovery answers everything; it cannot be filtered".to_owned()));
     }
     let named = |name: &str| percent_decode_str(name).decode_utf8_lossy().into_owned();
     let discovery = match place {
-        DiscoveryPlace::Config => Discovery::Config,
-        DiscoveryPlace::ResourceTypes(None) => Discovery::ResourceTypes(None),
-        DiscoveryPlace::ResourceTypes(Some(name)) => {
+        DiscoveryEndpoint::Config => Discovery::Config,
+        DiscoveryEndpoint::ResourceTypes(None) => Discovery::ResourceTypes(None),
+        DiscoveryEndpoint::ResourceTypes(Some(name)) => {
             let name = named(name);
             let kind = ResourceKind::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(&name));
             Discovery::ResourceTypes(Some(kind.ok_or(ScimError::NotDescribed { what: "resource type" })?))
         }
-        DiscoveryPlace::Schemas(None) => Discovery::Schemas(None),
-        DiscoveryPlace::Schemas(Some(urn)) => {
+        DiscoveryEndpoint::Schemas(None) => Discovery::Schemas(None),
+        DiscoveryEndpoint::Schemas(Some(urn)) => {
             let urn = named(urn);
             let schema = schemas.all().find(|schema| schema.urn.eq_ignore_ascii_case(&urn));
             let schema = schema.ok_or(ScimError::NotDescribed { what: "schema" })?;
             Discovery::Schemas(Some(schema.urn.clone()))
         }
     };
-    Ok(Request::Discover(discovery))
+    Ok(ScimRequest::Discover(discovery))
 }
 
 /// The parameters of a request; those that SCIM does not know are passed over (Entra's flags come as one).

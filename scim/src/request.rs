@@ -2,17 +2,17 @@
 
 use portcullis_policy::ResourceId;
 
-use crate::dialect::Rule;
+use crate::dialect::Rewrite;
 use crate::discovery::Discovery;
 use crate::filter::Filter;
 use crate::patch::Patch;
 use crate::projection::Projection;
-use crate::resource::{Membership, Record, Resource, Tag, Version};
+use crate::resource::{Membership, Resource, ResourceRecord, Tag, Version};
 use crate::schema::ResourceKind;
 
 /// A request that was understood completely.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
+pub enum ScimRequest {
     /// What this service can do.
     Discover(Discovery),
     /// To read.
@@ -63,7 +63,7 @@ pub struct Write {
     /// Which versions it may change; `None` for any.
     pub if_match: Option<Precondition>,
     /// Rewrites of the dialect that were needed to understand it, each named once; to be counted.
-    pub rewrites: Vec<Rule>,
+    pub rewrites: Vec<Rewrite>,
 }
 
 /// One change.
@@ -171,24 +171,24 @@ pub enum Outcome {
     /// Discovery needs nobody's help.
     Discovered(Discovery),
     /// One resource, read.
-    Found(Record),
+    Found(ResourceRecord),
     /// A page of a list.
-    Listed(Page),
+    Listed(ListPage),
     /// A resource was made, or a removed one restored.
-    Created(Record),
+    Created(ResourceRecord),
     /// A resource was replaced or patched, or was so already.
-    Changed(Record),
+    Changed(ResourceRecord),
     /// A resource is gone.
     Deleted,
 }
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Page {
+pub struct ListPage {
     /// How many match in all.
     pub total: u64,
     /// Where the page starts, from 1: what was asked for.
     pub start_index: u64,
     /// The page itself, at most `count`.
-    pub records: Vec<Record>,
+    pub records: Vec<ResourceRecord>,
 }

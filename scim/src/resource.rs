@@ -160,7 +160,7 @@ impl Member {
 
 /// A resource with what the store knows about it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct ResourceRecord {
     /// Its id.
     pub id: ResourceId,
     /// What clients say.
@@ -171,7 +171,7 @@ pub struct Record {
     pub groups: Vec<Membership>,
 }
 
-impl Record {
+impl ResourceRecord {
     /// The ETag of a representation with or without the groups.
     pub(crate) fn tag(&self, with_groups: bool) -> Tag {
         let groups = if with_groups { Membership::digest(&self.groups) } else { None };

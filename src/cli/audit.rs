@@ -6,23 +6,23 @@ use clap::{Args, Subcommand};
 use http::Request;
 use portcullis_config::Home;
 
-use super::home::Named;
-use super::reach::{Missing, Reach, ReachError};
+use super::home::StateFolder;
+use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use crate::operator::{Audited, Audits};
 use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Questions about the audit, and where the program is whose audit it is.
 #[derive(Args, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct AuditOrders {
     #[command(flatten)]
-    named: Named,
+    named: StateFolder,
     #[command(subcommand)]
-    order: Audit,
+    order: AuditQuery,
 }
 
 /// What to read of the audit.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Audit {
+pub(crate) enum AuditQuery {
     /// Print the last rows of the audit, the newest at the end: logins, what SCIM wrote, what was ordered by hand.
     #[command(after_help = "Example: portcullis audit tail -n 50")]
     Tail(Tail),
@@ -39,9 +39,9 @@ pub(crate) struct Tail {
     json: bool,
 }
 
-impl Orders {
+impl AuditOrders {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
-        let Self { named, order: Audit::Tail(tail) } = self;
+        let Self { named, order: AuditQuery::Tail(tail) } = self;
         match named.home(config) {
             Ok(home) => tail.answer(&home).map_or_else(|error| complain(&error), |()| Exit::Fine),
             Err(exit) => exit,
@@ -53,7 +53,7 @@ impl Tail {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let runtime = super::reach::runtime()?;
         runtime.block_on(async {
-            let reach = Reach::open(home, Missing::Refuse).await?;
+            let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
             let found = self.read(&reach).await;
             reach.leave().await;
             print(&shown(&found?, self.json));
@@ -62,7 +62,7 @@ impl Tail {
     }
 
     /// The rows, the oldest first.
-    async fn read(self, reach: &Reach) -> Result<Vec<Audited>, ReachError> {
+    async fn read(self, reach: &StoreReach) -> Result<Vec<Audited>, ReachError> {
         let (mut found, mut before) = (Vec::new(), String::new());
         loop {
             let left = (self.n as usize).saturating_sub(found.len());

@@ -7,7 +7,7 @@ use portcullis_config::{Checked, Environment, Problem, Problems};
 use portcullis_policy::{OrgId, Timestamp};
 
 use crate::foreign::Foreign;
-use crate::ground::{self, Asked};
+use crate::ground::{self, Inquirer};
 use crate::keyring::{self, MASTER};
 use crate::terminal::{Exit, config_path, print, table, tell};
 
@@ -30,7 +30,7 @@ impl Check {
             Ok((path, checked)) => {
                 let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
                 if !self.text_only {
-                    let mut found = ground::look(&checked.lines, &checked.opens, Asked::ByCheck);
+                    let mut found = ground::look(&checked.lines, &checked.opens, Inquirer::ByCheck);
                     found.problems.extend(master_key(&checked));
                     if let Some(problems) = Problems::of(found.problems) {
                         return tell(&problems);

@@ -11,13 +11,13 @@ use portcullis_config::{Environment, Home};
 
 /// Names the state folder.
 #[derive(Args, Clone, Debug, Default)]
-pub(super) struct Named {
+pub(super) struct StateFolder {
     /// The state folder. Without it the configuration is asked for it, and for nothing else.
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
 }
 
-impl Named {
+impl StateFolder {
     /// Whether it was named on the command line.
     pub(super) fn is_said(&self) -> bool {
         self.state.is_some()

@@ -12,7 +12,7 @@ use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Origin, Replaced, Store, StoreError};
 use tokio::runtime::Handle;
 
-use super::home::Named;
+use super::home::StateFolder;
 use super::reach::{self, ReachError};
 use crate::keyring::{self, MASTER};
 use crate::lock::{Lock, LockError};
@@ -31,7 +31,7 @@ pub(crate) enum Keys {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Replace {
     #[command(flatten)]
-    named: Named,
+    named: StateFolder,
     /// The file of the key from before: with it every bar keeps its meaning, and only sessions end.
     #[arg(long, value_name = "FILE")]
     former: Option<PathBuf>,

@@ -53,12 +53,12 @@ pub(crate) enum Command {
     #[command(after_help = "Example: portcullis demo --script")]
     Demo(crate::demo::Args),
     #[command(flatten)]
-    Ask(Ask),
+    Ask(ShortCommand),
 }
 
 /// The commands that answer and end.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Ask {
+pub(crate) enum ShortCommand {
     /// Check the configuration, without a network and without starting anything. Fit for a pipeline.
     #[command(after_help = "Example: portcullis -c portcullis.yaml check --text-only")]
     Check(check::Check),
@@ -67,13 +67,13 @@ pub(crate) enum Ask {
     Urls,
     /// Print the JSON Schema of the configuration file, for an editor.
     #[command(after_help = "Example: portcullis schema > portcullis.schema.json")]
-    Schema(schema::Schema),
+    Schema(schema::PrintSchema),
     /// Print what is known about a reference number that somebody was shown.
     #[command(after_help = "Example: portcullis ref 7Q2M-X4KD")]
     Ref(reference::Ref),
     /// List people, show what is known of one, add them, and put them out by hand.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis user list")]
-    User(user::Orders),
+    User(user::UserOrders),
     /// Go on with another master key.
     #[command(
         subcommand,
@@ -83,10 +83,10 @@ pub(crate) enum Ask {
     Keys(keys::Keys),
     /// Read the audit: who did what, and when.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis audit tail")]
-    Audit(audit::Orders),
+    Audit(audit::AuditOrders),
 }
 
-impl Ask {
+impl ShortCommand {
     /// Does it. `config` is what `-c` named.
     pub(crate) fn answer(self, config: Option<&Path>) -> Exit {
         match self {
@@ -165,7 +165,7 @@ mod tests {
         {
             let cli = Cli::try_parse_from(words).unwrap();
             assert_eq!(cli.config.as_deref(), Some(Path::new("a.yaml")));
-            assert!(matches!(cli.command, Command::Ask(Ask::Check(_))));
+            assert!(matches!(cli.command, Command::Ask(ShortCommand::Check(_))));
         }
     }
 }

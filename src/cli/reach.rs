@@ -34,9 +34,9 @@ use crate::person::People;
 use crate::revocation::Revocation;
 
 /// A way to the store.
-pub(super) struct Reach(Way);
+pub(super) struct StoreReach(StoreWay);
 
-enum Way {
+enum StoreWay {
     /// A program runs and listens here.
     Program(PathBuf),
     /// This process has the store, and the lock until the end.
@@ -103,14 +103,14 @@ pub(super) fn runtime() -> Result<Runtime, ReachError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReachError::Runtime)
 }
 
-impl Reach {
+impl StoreReach {
     /// Gets to the store, asks once and leaves.
     ///
     /// # Errors
     /// [`ReachError`].
     pub(super) fn once<T: DeserializeOwned>(
         home: &Home,
-        missing: Missing,
+        missing: WithoutDatabase,
         request: http::request::Builder,
         body: Option<serde_json::Value>,
     ) -> Result<T, ReachError> {
@@ -127,11 +127,11 @@ impl Reach {
     /// # Errors
     /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen, [`ReachError::Foreign`]
     /// where it is another user's.
-    pub(super) async fn open(home: &Home, missing: Missing) -> Result<Self, ReachError> {
+    pub(super) async fn open(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
         let Home { state, database, .. } = home;
         let socket = state.join(SOCKET);
         match connect(&socket).await {
-            Ok(_) => return Ok(Self(Way::Program(socket))),
+            Ok(_) => return Ok(Self(StoreWay::Program(socket))),
             // Nobody listens: none was started, or one ended without tidying up.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
@@ -145,10 +145,10 @@ impl Reach {
             return Err(ReachError::Foreign(foreign));
         }
         // A folder that was not meant has no store, and gets none.
-        if missing == Missing::Refuse && !database.try_exists().unwrap_or(true) {
+        if missing == WithoutDatabase::Refuse && !database.try_exists().unwrap_or(true) {
             return Err(ReachError::Nothing { state: state.clone(), database: database.clone() });
         }
-        if missing == Missing::Make && home.people.is_none() {
+        if missing == WithoutDatabase::Make && home.people.is_none() {
             return Err(ReachError::Unsaid { state: state.clone() });
         }
         let lock = Lock::take(state).map_err(|error| match error {
@@ -174,12 +174,12 @@ impl Reach {
         let operator = Arc::new(ArcSwap::from_pointee(operator));
         let asked = operator.clone();
         let router = admin::router(Operators::new(move || asked.load_full()));
-        Ok(Self(Way::Here { router, operator, store, _lock: lock }))
+        Ok(Self(StoreWay::Here { router, operator, store, _lock: lock }))
     }
 
     /// Whether this process has the store: then an order that needs the configuration needs it here.
     pub(super) fn is_here(&self) -> bool {
-        matches!(self.0, Way::Here { .. })
+        matches!(self.0, StoreWay::Here { .. })
     }
 
     /// Gives an order in this process what it needs of a configuration: the master key, and the identity provider.
@@ -187,7 +187,7 @@ impl Reach {
     /// # Errors
     /// [`ReachError::Keyring`].
     pub(super) async fn configure(&self, file: &File) -> Result<(), ReachError> {
-        if let Way::Here { operator, store, .. } = &self.0 {
+        if let StoreWay::Here { operator, store, .. } = &self.0 {
             crate::keyring::open(file, store).await?;
             let relink_to = Some(crate::settings::relink_to(file));
             let before = operator.load();
@@ -212,8 +212,8 @@ impl Reach {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
         let (status, body) = match &self.0 {
-            Way::Program(socket) => send(socket, request).await?,
-            Way::Here { router, .. } => {
+            StoreWay::Program(socket) => send(socket, request).await?,
+            StoreWay::Here { router, .. } => {
                 let answer = match router.clone().oneshot(request.map(Body::new)).await {
                     Ok(answer) => answer,
                     Err(never) => match never {},
@@ -232,7 +232,7 @@ impl Reach {
 
     /// Closes what was opened.
     pub(super) async fn leave(self) {
-        if let Way::Here { store, .. } = &self.0 {
+        if let StoreWay::Here { store, .. } = &self.0 {
             store.close().await;
         }
     }
@@ -240,7 +240,7 @@ impl Reach {
 
 /// What is done where there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum WithoutDatabase {
     /// The order is refused.
     Refuse,
     /// It is made: people may be invited before the first start.
@@ -294,7 +294,12 @@ mod tests {
         home
     }
 
-    async fn ask(reach: &Reach, method: &str, path: &str, body: Option<Value>) -> Result<Value, ReachError> {
+    async fn ask(
+        reach: &StoreReach,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, ReachError> {
         reach.ask(Request::builder().method(method).uri(path), body).await
     }
 
@@ -306,7 +311,7 @@ mod tests {
     }
 
     /// What every way must do alike.
-    async fn the_whole_round(reach: &Reach) {
+    async fn the_whole_round(reach: &StoreReach) {
         let alice = json!({"name": "alice@example.com", "email": "alice@example.com"});
         let added = ask(reach, "POST", "/users", Some(alice.clone())).await.unwrap();
         assert!(added["id"].as_str().is_some_and(|id| id.len() == 36), "{added}");
@@ -357,13 +362,13 @@ mod tests {
     async fn without_a_program_the_command_does_it_under_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path(), true);
-        let reach = Reach::open(&home, Missing::Make).await.unwrap();
+        let reach = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
         the_whole_round(&reach).await;
 
-        let second = Reach::open(&home, Missing::Make).await;
+        let second = StoreReach::open(&home, WithoutDatabase::Make).await;
         assert!(matches!(second, Err(ReachError::Elsewhere { held: LockError::Held { .. }, .. })));
         reach.leave().await;
-        let after = Reach::open(&home, Missing::Make).await.unwrap();
+        let after = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
         assert_eq!(
             ask(&after, "GET", "/users", None).await.unwrap()["users"][0]["name"],
             "alice@example.com"
@@ -374,15 +379,16 @@ mod tests {
     async fn with_a_program_it_is_asked_on_its_socket() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path(), true);
-        let Reach(Way::Here { router, store, _lock, .. }) = Reach::open(&home, Missing::Make).await.unwrap()
+        let StoreReach(StoreWay::Here { router, store, _lock, .. }) =
+            StoreReach::open(&home, WithoutDatabase::Make).await.unwrap()
         else {
             panic!()
         };
         let socket = tokio::net::UnixListener::bind(home.state.join(SOCKET)).unwrap();
         let program = tokio::spawn(async move { axum::serve(socket, router).await });
 
-        let reach = Reach::open(&home, Missing::Make).await.unwrap();
-        assert!(matches!(reach.0, Way::Program(_)));
+        let reach = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
+        assert!(matches!(reach.0, StoreWay::Program(_)));
         the_whole_round(&reach).await;
 
         // It ended without tidying up: the socket is there, nobody listens, and the lock is free.
@@ -390,20 +396,23 @@ mod tests {
         assert!(program.await.is_err());
         store.close().await;
         drop(_lock);
-        assert!(matches!(Reach::open(&home, Missing::Make).await.unwrap().0, Way::Here { .. }));
+        assert!(matches!(
+            StoreReach::open(&home, WithoutDatabase::Make).await.unwrap().0,
+            StoreWay::Here { .. }
+        ));
     }
 
     #[tokio::test]
     async fn nobody_is_removed_by_hand_where_a_directory_would_bring_them_back() {
         let folder = tempfile::tempdir().unwrap();
         let mut home = home(folder.path(), true);
-        Reach::open(&home, Missing::Make).await.unwrap().leave().await;
+        StoreReach::open(&home, WithoutDatabase::Make).await.unwrap().leave().await;
         for (people, word) in [
             (Some(HomePeople::Directory), "Remove the person at the identity provider"),
             (None, "name it with -c FILE"),
         ] {
             home.people = people;
-            let reach = Reach::open(&home, Missing::Refuse).await.unwrap();
+            let reach = StoreReach::open(&home, WithoutDatabase::Refuse).await.unwrap();
             let refused = said(ask(&reach, "DELETE", "/users/alice", None).await);
             assert!(refused.contains(word) && refused.contains("user disable"), "{refused}");
             reach.leave().await;
@@ -413,7 +422,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_added_by_hand_where_a_directory_says_who_there_is() {
         let folder = tempfile::tempdir().unwrap();
-        let reach = Reach::open(&home(folder.path(), false), Missing::Make).await.unwrap();
+        let reach = StoreReach::open(&home(folder.path(), false), WithoutDatabase::Make).await.unwrap();
         let refused = said(ask(&reach, "POST", "/users", Some(json!({"name": "alice"}))).await);
         assert!(refused.contains("provisioning: invited"), "{refused}");
     }
@@ -422,7 +431,7 @@ mod tests {
     async fn a_folder_in_which_nothing_was_started_gets_no_store() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(&folder.path().join("mistyped"), true);
-        let refused = Reach::open(&home, Missing::Refuse).await.err().unwrap();
+        let refused = StoreReach::open(&home, WithoutDatabase::Refuse).await.err().unwrap();
         assert!(matches!(refused, ReachError::Nothing { .. }), "{refused}");
         assert!(refused.to_string().contains("mistyped") && refused.to_string().contains("--state DIR"));
         assert!(!home.state.exists());

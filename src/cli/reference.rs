@@ -7,9 +7,9 @@ use http::{Method, Request};
 use portcullis_policy::escaped;
 use serde_json::Value;
 
-use super::home::Named;
-use super::reach::{Missing, Reach};
-use crate::operator::Told;
+use super::home::StateFolder;
+use super::reach::{StoreReach, WithoutDatabase};
+use crate::operator::ReferredRefusal;
 use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Prints the whole record of a refusal.
@@ -19,7 +19,7 @@ pub(crate) struct Ref {
     #[arg(value_name = "REF", value_parser = read)]
     reference: String,
     #[command(flatten)]
-    named: Named,
+    named: StateFolder,
 }
 
 fn read(typed: &str) -> Result<String, &'static str> {
@@ -34,7 +34,7 @@ impl Ref {
             Err(exit) => return exit,
         };
         let request = Request::builder().method(Method::GET).uri(format!("/refs/{}", self.reference));
-        match Reach::once::<Told>(&home, Missing::Refuse, request, None) {
+        match StoreReach::once::<ReferredRefusal>(&home, WithoutDatabase::Refuse, request, None) {
             Ok(told) => {
                 print(&shown(&told));
                 Exit::Fine
@@ -50,7 +50,7 @@ const FIRST: [&str; 6] = ["what", "decision", "reason", "detail", "help", "statu
 const SAID: [&str; 2] = ["ref", "time"];
 
 /// One line a field, without those that hold nothing.
-fn shown(told: &Told) -> String {
+fn shown(told: &ReferredRefusal) -> String {
     let line = |name: &str, value: &str| [format!("{}:", seen(name)), escaped(value).to_string()];
     let mut rows = vec![line("reference", &told.reference), line("time", &told.at)];
     match &told.record {
@@ -88,13 +88,13 @@ mod tests {
     fn a_record_that_an_older_release_kept_whole_is_shown() {
         let long = "x".repeat(100_000);
         let record = serde_json::json!({ "detail": &long, long.clone(): 1 });
-        let told = Told { reference: "7Q2M-X4KD".into(), at: String::new(), record };
+        let told = ReferredRefusal { reference: "7Q2M-X4KD".into(), at: String::new(), record };
         assert!(shown(&told).contains(&long));
     }
 
     #[test]
     fn a_record_is_shown_whole_and_nothing_of_it_is_acted_on() {
-        let told = Told {
+        let told = ReferredRefusal {
             reference: "7Q2M-X4KD".into(),
             at: "2026-01-31T17:00:00Z".into(),
             record: serde_json::json!({

@@ -7,8 +7,8 @@ use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::{Environment, Home};
 
-use super::reach::{Missing, Reach, ReachError};
-use crate::relink::{Link, Links, Moved};
+use super::reach::{ReachError, StoreReach, WithoutDatabase};
+use crate::relink::{LinkedPerson, MovableLinks, Moved};
 use crate::terminal::{Exit, complain, config_path, print, seen, table, tell};
 
 /// Moves links, subject for subject.
@@ -29,7 +29,7 @@ impl Relink {
             Err(error) => return complain(&error),
         };
         runtime.block_on(async {
-            let reach = match Reach::open(home, Missing::Refuse).await {
+            let reach = match StoreReach::open(home, WithoutDatabase::Refuse).await {
                 Ok(reach) => reach,
                 Err(error) => return complain(&error),
             };
@@ -39,7 +39,7 @@ impl Relink {
         })
     }
 
-    async fn order(&self, reach: &Reach, config: Option<&Path>) -> Exit {
+    async fn order(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
         // A program that runs knows its identity provider; without one the file must say which it is.
         if reach.is_here() {
             let loaded =
@@ -65,11 +65,11 @@ impl Relink {
         format!("/links/{}", utf8_percent_encode(&self.from, NON_ALPHANUMERIC))
     }
 
-    async fn list(&self, reach: &Reach) -> Result<String, ReachError> {
+    async fn list(&self, reach: &StoreReach) -> Result<String, ReachError> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = after.map_or_else(|| self.path(), |last: i64| format!("{}?after={last}", self.path()));
-            let Links { idp, issuer, links, next } = reach.ask(Request::get(page), None).await?;
+            let MovableLinks { idp, issuer, links, next } = reach.ask(Request::get(page), None).await?;
             found.extend(links);
             after = next;
             if after.is_none() {
@@ -78,7 +78,7 @@ impl Relink {
         }
     }
 
-    async fn apply(&self, reach: &Reach) -> Result<String, ReachError> {
+    async fn apply(&self, reach: &StoreReach) -> Result<String, ReachError> {
         let request = Request::builder().method(Method::POST).uri(format!("{}/relink", self.path()));
         let Moved { moved, taken } = reach.ask(request, None).await?;
         let mut text = format!("Links that have moved: {moved}.\n");
@@ -91,13 +91,13 @@ impl Relink {
     }
 }
 
-fn listed(from: &str, idp: &str, issuer: &str, links: &[Link]) -> String {
+fn listed(from: &str, idp: &str, issuer: &str, links: &[LinkedPerson]) -> String {
     let from = seen(from);
     if links.is_empty() {
         return format!("Nobody is linked through {from} at another issuer than {}.\n", seen(issuer));
     }
     let head = ["ACCOUNT", "NAME", "STATE", "SUBJECT", "BECOMES"].map(str::to_owned);
-    let line = |link: &Link| {
+    let line = |link: &LinkedPerson| {
         let becomes = match link.taken_by {
             Some(account) => format!("stays: account:{account} has the subject"),
             None => format!("linked through {}", seen(idp)),

@@ -5,13 +5,13 @@ use clap::Args;
 
 /// Prints a JSON Schema.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Schema {
+pub(crate) struct PrintSchema {
     /// That of the bindings file instead.
     #[arg(long)]
     bindings: bool,
 }
 
-impl Schema {
+impl PrintSchema {
     pub(super) fn answer(self) -> Exit {
         let schema =
             if self.bindings { portcullis_config::bindings_schema() } else { portcullis_config::schema() };

@@ -8,28 +8,28 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::Home;
 use serde::de::DeserializeOwned;
 
-use super::home::Named;
-use super::reach::{Missing, Reach, ReachError};
+use super::home::StateFolder;
+use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use super::relink::Relink;
-use crate::operator::{Added, InGroup, Linked, Person, Shown, SignedIn, Users};
-use crate::person::User as Found;
+use crate::operator::{Added, GroupRoles, Linked, LiveSession, NewPerson, PersonDetails, Users};
+use crate::person::UserListing as Found;
 use crate::terminal::{Exit, complain, print, seen, table};
 
 /// Orders about people, and where the program is whose people they are.
 #[derive(Args, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct UserOrders {
     #[command(flatten)]
-    named: Named,
+    named: StateFolder,
     #[command(subcommand)]
-    order: User,
+    order: UserCommand,
 }
 
 /// What to do with people.
 #[derive(Debug, Subcommand)]
-pub(crate) enum User {
+pub(crate) enum UserCommand {
     /// List who may sign in with which roles, and who may not and why.
     #[command(after_help = "Example: portcullis user list")]
-    List(List),
+    List(ListUsers),
     /// Show everything that is kept of one person: links, groups, roles and what gives them, sessions.
     #[command(after_help = "Example: portcullis user show alice@example.com")]
     Show(Show),
@@ -55,7 +55,7 @@ pub(crate) enum User {
 
 /// Lists people.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct List {
+pub(crate) struct ListUsers {
     /// Show those too whom the directory has removed.
     #[arg(long)]
     deleted: bool,
@@ -97,19 +97,19 @@ pub(crate) struct Who {
     name: String,
 }
 
-impl Orders {
+impl UserOrders {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         let Self { named, order } = self;
         let done = match named.home(config) {
             Ok(home) => match order {
-                User::List(list) => list.answer(&home),
-                User::Add(add) => add.answer(&home),
-                User::Show(show) => show.answer(&home),
-                User::Disable(who) => who.disable(&home),
-                User::Enable(who) => who.enable(&home),
-                User::Relink(relink) => return relink.answer(&home, config),
-                User::Remove(who) => who.remove(&home),
-                User::EndSessions(who) => who.end_sessions(&home),
+                UserCommand::List(list) => list.answer(&home),
+                UserCommand::Add(add) => add.answer(&home),
+                UserCommand::Show(show) => show.answer(&home),
+                UserCommand::Disable(who) => who.disable(&home),
+                UserCommand::Enable(who) => who.enable(&home),
+                UserCommand::Relink(relink) => return relink.answer(&home, config),
+                UserCommand::Remove(who) => who.remove(&home),
+                UserCommand::EndSessions(who) => who.end_sessions(&home),
             },
             Err(exit) => return exit,
         };
@@ -117,11 +117,11 @@ impl Orders {
     }
 }
 
-impl List {
+impl ListUsers {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let runtime = super::reach::runtime()?;
         runtime.block_on(async {
-            let reach = Reach::open(home, Missing::Refuse).await?;
+            let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
             let mut found = Vec::new();
             let mut after = None;
             loop {
@@ -144,10 +144,10 @@ impl List {
 impl Add {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let Self { name, email, display_name, external_id } = self;
-        let person = Person { name, email, display_name, external_id };
+        let person = NewPerson { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
         let Added { id, address } =
-            Reach::once(home, Missing::Make, request, Some(serde_json::json!(person)))?;
+            StoreReach::once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
         print(&format!("{} is added, with the id {id}.\n", seen(&person.name)));
         if let Some(address) = address {
             print(&format!("Send them this address: {}\n", seen(&address)));
@@ -158,7 +158,7 @@ impl Add {
 
 impl Show {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
-        let shown: Shown = self.who.order(home, Method::GET, "")?;
+        let shown: PersonDetails = self.who.order(home, Method::GET, "")?;
         print(&if self.json { format!("{}\n", serde_json::json!(shown)) } else { told(&shown) });
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Who {
     fn order<T: DeserializeOwned>(self, home: &Home, method: Method, verb: &str) -> Result<T, ReachError> {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         let request = Request::builder().method(method).uri(format!("/users/{name}{verb}"));
-        Reach::once(home, Missing::Refuse, request, None)
+        StoreReach::once(home, WithoutDatabase::Refuse, request, None)
     }
 }
 
@@ -232,8 +232,8 @@ fn also(user: &Found) -> String {
 }
 
 /// Everything of a person, a line each.
-fn told(shown: &Shown) -> String {
-    let Shown { user, email, created, on_hold, links, groups, lost, sessions } = shown;
+fn told(shown: &PersonDetails) -> String {
+    let PersonDetails { user, email, created, on_hold, links, groups, lost, sessions } = shown;
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
     say("name:", seen(&user.name));
@@ -270,7 +270,7 @@ fn told(shown: &Shown) -> String {
         format!("{subject} at {idp} ({issuer}), since {}", link.since)
     };
     list("links:", "none: nobody has signed in as them", links.iter().map(link).collect());
-    let group = |group: &InGroup| {
+    let group = |group: &GroupRoles| {
         format!("{}{}", seen(&group.name), if group.nested { " (through another group)" } else { "" })
     };
     list("groups:", "none", groups.iter().map(group).collect());
@@ -292,8 +292,8 @@ fn told(shown: &Shown) -> String {
         "none are bound, or no bindings were read"
     };
     list("roles:", none, granted.chain(lost).collect());
-    let session = |session: &SignedIn| {
-        let SignedIn { session, idp, since, heard, until } = session;
+    let session = |session: &LiveSession| {
+        let LiveSession { session, idp, since, heard, until } = session;
         format!(
             "{} through {}, since {since}, heard {heard}, until {until} at most",
             seen(session),
@@ -344,13 +344,13 @@ mod tests {
 
     #[test]
     fn a_person_is_shown_with_what_gives_each_role() {
-        let group = |name: &str, nested, gives: &[&str]| InGroup {
+        let group = |name: &str, nested, gives: &[&str]| GroupRoles {
             name: name.into(),
             nested,
             gives: gives.iter().map(|role| (*role).into()).collect(),
         };
         let at = |hour: &str| format!("2026-01-31T{hour}:00:00Z");
-        let shown = Shown {
+        let shown = PersonDetails {
             user: mallory(),
             email: None,
             created: at("10"),

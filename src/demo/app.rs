@@ -22,13 +22,13 @@ use futures_util::stream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// The app: what it is told at its start, and how many requests it has seen.
-pub(super) struct App {
+pub(super) struct DemoApp {
     /// Where the intranet's link to the company directory goes.
     directory: String,
     requests: AtomicU64,
 }
 
-impl App {
+impl DemoApp {
     /// An app whose navigation links to the company directory at `directory`.
     pub(super) fn new(directory: &str) -> Arc<Self> {
         Arc::new(Self { directory: directory.to_owned(), requests: AtomicU64::new(0) })
@@ -68,7 +68,7 @@ const ROW: u64 = 64;
 const ROWS_A_PIECE: u64 = 1024;
 const PIECE_EVERY: Duration = Duration::from_millis(120);
 
-async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn count(State(app): State<Arc<DemoApp>>, request: Request, next: Next) -> Response {
     app.requests.fetch_add(1, Ordering::Relaxed);
     next.run(request).await
 }
@@ -82,7 +82,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    fn new(app: &'a App, headers: &HeaderMap, here: &'static str) -> Self {
+    fn new(app: &'a DemoApp, headers: &HeaderMap, here: &'static str) -> Self {
         let user = headers.get("x-forwarded-user").map(text).unwrap_or_default();
         Self { user, here, directory: &app.directory, requests: app.requests() }
     }
@@ -100,7 +100,7 @@ struct Front<'a> {
     headers: Vec<(String, String, bool)>,
 }
 
-async fn front(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+async fn front(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     let mut shown: Vec<_> = headers
         .iter()
         .map(|(name, value)| {
@@ -129,12 +129,12 @@ async fn headers_as_text(headers: HeaderMap) -> Response {
 
 #[derive(Template)]
 #[template(path = "app/clock.html", config = "src/demo/askama.toml")]
-struct Clock<'a> {
+struct ClockPage<'a> {
     frame: Frame<'a>,
 }
 
-async fn clock(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    page(&Clock { frame: Frame::new(&app, &headers, "clock") })
+async fn clock(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    page(&ClockPage { frame: Frame::new(&app, &headers, "clock") })
 }
 
 async fn clock_socket(upgrade: WebSocketUpgrade) -> Response {
@@ -160,12 +160,12 @@ async fn tick(mut socket: WebSocket) {
 
 #[derive(Template)]
 #[template(path = "app/gate.html", config = "src/demo/askama.toml")]
-struct Gate<'a> {
+struct GatePage<'a> {
     frame: Frame<'a>,
 }
 
-async fn gate(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    page(&Gate { frame: Frame::new(&app, &headers, "gate") })
+async fn gate(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    page(&GatePage { frame: Frame::new(&app, &headers, "gate") })
 }
 
 /// What passes the works' gate, for ever, as server-sent events.
@@ -199,7 +199,7 @@ struct Archive<'a> {
     mebibytes: u64,
 }
 
-async fn archive(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+async fn archive(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     page(&Archive { frame: Frame::new(&app, &headers, "archive"), mebibytes: (ROWS * ROW) >> 20 })
 }
 
@@ -239,18 +239,18 @@ struct Ledger<'a> {
     frame: Frame<'a>,
 }
 
-async fn ledger(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+async fn ledger(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     page(&Ledger { frame: Frame::new(&app, &headers, "ledger") })
 }
 
 #[derive(Template)]
 #[template(path = "app/missing.html", config = "src/demo/askama.toml")]
-struct Missing<'a> {
+struct MissingPage<'a> {
     frame: Frame<'a>,
 }
 
-async fn nothing_there(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let missing = Missing { frame: Frame::new(&app, &headers, "") };
+async fn nothing_there(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    let missing = MissingPage { frame: Frame::new(&app, &headers, "") };
     (StatusCode::NOT_FOUND, page(&missing)).into_response()
 }
 
@@ -299,7 +299,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     async fn answer(request: Request) -> (StatusCode, HeaderMap, String) {
-        let app = App::new("http://idp.localhost:1/directory");
+        let app = DemoApp::new("http://idp.localhost:1/directory");
         let answer = app.router().oneshot(request).await.unwrap();
         let (head, body) = answer.into_parts();
         (

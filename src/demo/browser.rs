@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use portcullis_policy::Timestamp;
 use url::{Url, form_urlencoded};
 
-use super::wire::{self, Answer, WireError};
+use super::wire::{self, WireAnswer, WireError};
 
 /// How many redirects one navigation may take.
 const HOPS: usize = 12;
@@ -17,11 +17,11 @@ const HOPS: usize = 12;
 /// One person's browser.
 #[derive(Clone, Default)]
 pub(super) struct Browser {
-    cookies: Vec<Kept>,
+    cookies: Vec<StoredCookie>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct StoredCookie {
     host: String,
     path: String,
     name: String,
@@ -31,7 +31,7 @@ struct Kept {
 /// A page that a navigation ended on.
 pub(super) struct Landed {
     pub(super) url: Url,
-    pub(super) answer: Answer,
+    pub(super) answer: WireAnswer,
 }
 
 impl Landed {
@@ -81,7 +81,7 @@ impl Browser {
     }
 
     /// One request of a script on a page of the same site: no redirect is followed.
-    pub(super) async fn fetch(&mut self, url: &Url, accept: &str) -> Result<Answer, BrowseError> {
+    pub(super) async fn fetch(&mut self, url: &Url, accept: &str) -> Result<WireAnswer, BrowseError> {
         let answer = wire::ask(port(url)?, self.request_for(url, accept, &[])?).await?;
         self.keep(url, &answer);
         Ok(answer)
@@ -177,7 +177,7 @@ impl Browser {
         request
     }
 
-    fn keep(&mut self, url: &Url, answer: &Answer) {
+    fn keep(&mut self, url: &Url, answer: &WireAnswer) {
         let host = url.host_str().unwrap_or_default();
         for line in answer.headers.get_all(header::SET_COOKIE) {
             let Some(Ok(cookie)) = line.to_str().ok().map(Cookie::parse) else { continue };
@@ -190,7 +190,7 @@ impl Browser {
             });
             if !is_over(&cookie) {
                 let (name, value) = (cookie.name().to_owned(), cookie.value().to_owned());
-                self.cookies.push(Kept { host: host.to_owned(), path, name, value });
+                self.cookies.push(StoredCookie { host: host.to_owned(), path, name, value });
             }
         }
     }
@@ -316,13 +316,13 @@ mod tests {
         Url::parse(text).unwrap()
     }
 
-    fn setting(lines: &[&str]) -> Answer {
+    fn setting(lines: &[&str]) -> WireAnswer {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header::SET_COOKIE, line.parse().unwrap());
         }
         let now = Instant::now();
-        Answer { status: StatusCode::OK, headers, body: Bytes::new(), sent: now, answered: now }
+        WireAnswer { status: StatusCode::OK, headers, body: Bytes::new(), sent: now, answered: now }
     }
 
     #[test]

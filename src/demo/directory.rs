@@ -19,7 +19,7 @@ use super::wire;
 use crate::log::chain;
 
 /// Where the directory pushes to.
-pub(super) struct Scim {
+pub(super) struct ScimTarget {
     /// The port on 127.0.0.1.
     pub(super) port: u16,
     pub(super) token: Secret,
@@ -33,7 +33,7 @@ const KEPT: usize = 30;
 
 /// Somebody who works here.
 #[derive(Clone)]
-pub(super) struct Person {
+pub(super) struct Employee {
     /// The short name, for buttons and paths.
     pub(super) key: &'static str,
     pub(super) name: &'static str,
@@ -47,7 +47,7 @@ pub(super) struct Person {
     resource: Option<String>,
 }
 
-impl Person {
+impl Employee {
     pub(super) fn user_name(&self) -> String {
         format!("{}@fernhill.example", self.key)
     }
@@ -81,13 +81,13 @@ pub(super) const GROUPS: [&str; 2] = ["Engineering", "Finance"];
 
 /// What a button does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum ButtonAction {
     Deactivate,
     Reactivate,
     Move,
 }
 
-impl Act {
+impl ButtonAction {
     /// The act of a path's last segment.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
@@ -101,7 +101,7 @@ impl Act {
 
 /// One call of the SCIM client.
 #[derive(Clone)]
-pub(super) struct Call {
+pub(super) struct ScimCall {
     /// Counts from 1.
     pub(super) number: u32,
     /// Why it was made, for people.
@@ -110,38 +110,38 @@ pub(super) struct Call {
     pub(super) path: String,
     /// What was sent, indented.
     pub(super) body: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: CallOutcome,
 }
 
 /// What became of a call.
 #[derive(Clone)]
-pub(super) enum Outcome {
+pub(super) enum CallOutcome {
     Answered { status: StatusCode, body: String, sent: Instant, answered: Instant },
     Unanswered(String),
 }
 
-impl Call {
+impl ScimCall {
     /// Whether the other side said it is done.
     pub(super) fn succeeded(&self) -> bool {
-        matches!(&self.outcome, Outcome::Answered { status, .. } if status.is_success())
+        matches!(&self.outcome, CallOutcome::Answered { status, .. } if status.is_success())
     }
 
     /// From the last byte of the request to the last byte of the answer.
     pub(super) fn took(&self) -> Option<Duration> {
         match &self.outcome {
-            Outcome::Answered { sent, answered, .. } => Some(answered.saturating_duration_since(*sent)),
-            Outcome::Unanswered(_) => None,
+            CallOutcome::Answered { sent, answered, .. } => Some(answered.saturating_duration_since(*sent)),
+            CallOutcome::Unanswered(_) => None,
         }
     }
 
     /// The call and its answer in one line, for an error message.
     pub(super) fn told(&self) -> String {
         let answer = match &self.outcome {
-            Outcome::Answered { status, body, .. } if status.is_success() => status.to_string(),
-            Outcome::Answered { status, body, .. } => {
+            CallOutcome::Answered { status, body, .. } if status.is_success() => status.to_string(),
+            CallOutcome::Answered { status, body, .. } => {
                 format!("{status} {}", body.split_whitespace().collect::<Vec<_>>().join(" "))
             }
-            Outcome::Unanswered(cause) => cause.clone(),
+            CallOutcome::Unanswered(cause) => cause.clone(),
         };
         format!("{} {}: {answer}", self.method, self.path)
     }
@@ -149,16 +149,16 @@ impl Call {
 
 /// The directory and its SCIM client.
 pub(super) struct Directory {
-    scim: Scim,
-    desk: Mutex<Desk>,
+    scim: ScimTarget,
+    desk: Mutex<DirectoryState>,
     /// One push at a time.
     lane: tokio::sync::Mutex<()>,
 }
 
-struct Desk {
-    people: Vec<Person>,
+struct DirectoryState {
+    people: Vec<Employee>,
     groups: [Option<String>; 2],
-    calls: VecDeque<Call>,
+    calls: VecDeque<ScimCall>,
     made: u32,
 }
 
@@ -169,8 +169,8 @@ pub(super) struct PushError(String);
 
 impl Directory {
     /// Four people in two groups, none of them pushed yet.
-    pub(super) fn new(scim: Scim) -> Self {
-        let person = |key, given, family, name, subject, group| Person {
+    pub(super) fn new(scim: ScimTarget) -> Self {
+        let person = |key, given, family, name, subject, group| Employee {
             key,
             name,
             given,
@@ -186,22 +186,22 @@ impl Directory {
             person("carol", "Carol", "Chen", "Carol Chen", "fh-1003", 0),
             person("dave", "Dave", "Dunn", "Dave Dunn", "fh-1004", 1),
         ];
-        let desk = Desk { people, groups: [None, None], calls: VecDeque::new(), made: 0 };
+        let desk = DirectoryState { people, groups: [None, None], calls: VecDeque::new(), made: 0 };
         Self { scim, desk: Mutex::new(desk), lane: tokio::sync::Mutex::default() }
     }
 
     /// Everybody, as the directory has them now.
-    pub(super) fn people(&self) -> Vec<Person> {
+    pub(super) fn people(&self) -> Vec<Employee> {
         self.desk().people.clone()
     }
 
     /// Somebody, by their short name.
-    pub(super) fn person(&self, key: &str) -> Option<Person> {
+    pub(super) fn person(&self, key: &str) -> Option<Employee> {
         self.desk().people.iter().find(|person| person.key == key).cloned()
     }
 
     /// The last calls, newest first.
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(super) fn calls(&self) -> Vec<ScimCall> {
         self.desk().calls.iter().rev().cloned().collect()
     }
 
@@ -241,20 +241,20 @@ impl Directory {
 
     /// Does what a button says and pushes it: the calls that were made, in order. Pressing twice pushes twice, as
     /// IdPs do. A move that was not delivered whole is not made.
-    pub(super) async fn press(&self, key: &str, act: Act) -> Vec<Call> {
+    pub(super) async fn press(&self, key: &str, act: ButtonAction) -> Vec<ScimCall> {
         let _turn = self.lane.lock().await;
         let Some(person) = self.person(key) else { return vec![] };
         // Without an id the first push failed, and the demo has not started.
         let Some(id) = &person.resource else { return vec![] };
         match act {
-            Act::Deactivate | Act::Reactivate => {
-                let active = act == Act::Reactivate;
+            ButtonAction::Deactivate | ButtonAction::Reactivate => {
+                let active = act == ButtonAction::Reactivate;
                 self.change(key, |person| person.active = active);
                 let why = format!("{} {}", if active { "Re-activate" } else { "Deactivate" }, person.name);
                 let operations = json!([{ "op": "replace", "value": { "active": active } }]);
                 vec![self.call(why, Method::PATCH, format!("/Users/{id}"), patch(operations)).await]
             }
-            Act::Move => {
+            ButtonAction::Move => {
                 let (from, to) = (person.group, 1 - person.group);
                 let groups = self.desk().groups.clone();
                 let (Some(left), Some(joined)) = (&groups[from], &groups[to]) else { return vec![] };
@@ -280,7 +280,7 @@ impl Directory {
     async fn create(&self, why: String, path: &str, body: Value) -> Result<String, PushError> {
         let call = self.call(why, Method::POST, path.to_owned(), body).await;
         let id = match &call.outcome {
-            Outcome::Answered { body, .. } if call.succeeded() => serde_json::from_str::<Value>(body)
+            CallOutcome::Answered { body, .. } if call.succeeded() => serde_json::from_str::<Value>(body)
                 .ok()
                 .and_then(|resource| resource.get("id")?.as_str().map(str::to_owned)),
             _ => None,
@@ -289,12 +289,12 @@ impl Directory {
     }
 
     /// Makes one call and keeps it.
-    async fn call(&self, why: String, method: Method, path: String, body: Value) -> Call {
+    async fn call(&self, why: String, method: Method, path: String, body: Value) -> ScimCall {
         let path = format!("{BASE}{path}");
         let outcome = self.send(&method, &path, &body).await;
         let mut desk = self.desk();
         desk.made += 1;
-        let call = Call { number: desk.made, why, method, path, body: format!("{body:#}"), outcome };
+        let call = ScimCall { number: desk.made, why, method, path, body: format!("{body:#}"), outcome };
         if desk.calls.len() == KEPT {
             desk.calls.pop_front();
         }
@@ -302,7 +302,7 @@ impl Directory {
         call
     }
 
-    async fn send(&self, method: &Method, path: &str, body: &Value) -> Outcome {
+    async fn send(&self, method: &Method, path: &str, body: &Value) -> CallOutcome {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -314,7 +314,7 @@ impl Directory {
             .body(Bytes::from(body.to_string()));
         let request = match request {
             Ok(request) => request,
-            Err(cause) => return Outcome::Unanswered(chain(&cause).to_string()),
+            Err(cause) => return CallOutcome::Unanswered(chain(&cause).to_string()),
         };
         match wire::ask(self.scim.port, request).await {
             Ok(answer) => {
@@ -323,24 +323,24 @@ impl Directory {
                     Ok(json) => format!("{json:#}"),
                     Err(_) => text,
                 };
-                Outcome::Answered {
+                CallOutcome::Answered {
                     status: answer.status,
                     body,
                     sent: answer.sent,
                     answered: answer.answered,
                 }
             }
-            Err(cause) => Outcome::Unanswered(chain(&cause).to_string()),
+            Err(cause) => CallOutcome::Unanswered(chain(&cause).to_string()),
         }
     }
 
-    fn change(&self, key: &str, how: impl FnOnce(&mut Person)) {
+    fn change(&self, key: &str, how: impl FnOnce(&mut Employee)) {
         if let Some(person) = self.desk().people.iter_mut().find(|person| person.key == key) {
             how(person);
         }
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, DirectoryState> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -350,7 +350,7 @@ const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// A user as Okta creates one: an empty list of groups always comes along.
-fn created(person: &Person) -> Value {
+fn created(person: &Employee) -> Value {
     json!({
         "schemas": [USER],
         "userName": person.user_name(),
@@ -402,10 +402,10 @@ mod tests {
         let (directory, heard) = against(StatusCode::CREATED).await;
         directory.push_all().await.unwrap();
         let start = heard.lock().unwrap().len();
-        let out = directory.press("alice", Act::Deactivate).await;
+        let out = directory.press("alice", ButtonAction::Deactivate).await;
         assert!(out[0].took().is_some() && out[0].succeeded());
         assert!(!directory.person("alice").unwrap().active);
-        directory.press("alice", Act::Move).await;
+        directory.press("alice", ButtonAction::Move).await;
         assert_eq!(directory.person("alice").unwrap().group(), "Finance");
 
         let heard = heard.lock().unwrap();
@@ -428,16 +428,16 @@ mod tests {
         let (directory, _) = against(StatusCode::SERVICE_UNAVAILABLE).await;
         let refused = directory.push_all().await.unwrap_err().to_string();
         assert!(refused.contains("POST /scim/v2/Users: 503"), "{refused}");
-        assert!(directory.press("alice", Act::Move).await.is_empty(), "she has no id yet");
+        assert!(directory.press("alice", ButtonAction::Move).await.is_empty(), "she has no id yet");
         assert_eq!(directory.person("alice").unwrap().group(), "Engineering");
-        assert!(directory.press("nobody", Act::Deactivate).await.is_empty());
+        assert!(directory.press("nobody", ButtonAction::Deactivate).await.is_empty());
     }
 
     #[tokio::test]
     async fn nobody_listening_is_told() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let refused =
-            Directory::new(Scim { port: free, token: Secret::new("t") }).push_all().await.unwrap_err();
+            Directory::new(ScimTarget { port: free, token: Secret::new("t") }).push_all().await.unwrap_err();
         assert!(refused.to_string().contains("could not be reached"), "{refused}");
     }
 
@@ -456,6 +456,6 @@ mod tests {
             (status, json!({ "id": format!("id-{}", heard.len()) }).to_string()).into_response()
         });
         tokio::spawn(async move { axum::serve(listener, router).await });
-        (Directory::new(Scim { port, token: Secret::new("t-1") }), heard)
+        (Directory::new(ScimTarget { port, token: Secret::new("t-1") }), heard)
     }
 }

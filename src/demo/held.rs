@@ -7,13 +7,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::push::Push;
-use super::step::Missing;
+use super::step::StepMissed;
 
 /// A generous net. The promise is measured, not timed out.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A connection that somebody holds open.
-pub(super) struct Held {
+pub(super) struct HeldConnection {
     pub(super) step: &'static str,
     /// The last thing heard on it: the app's time, where the app says it.
     pub(super) said: watch::Receiver<String>,
@@ -21,21 +21,23 @@ pub(super) struct Held {
     pub(super) reader: JoinHandle<Instant>,
 }
 
-impl Held {
-    pub(super) async fn once_heard(mut self) -> Result<Self, Missing> {
+impl HeldConnection {
+    pub(super) async fn once_heard(mut self) -> Result<Self, StepMissed> {
         match timeout(SOON, self.said.changed()).await {
             Ok(Ok(())) => Ok(self),
-            _ => {
-                Err(Missing { step: self.step, expected: "something to read".into(), got: "nothing".into() })
-            }
+            _ => Err(StepMissed {
+                step: self.step,
+                expected: "something to read".into(),
+                got: "nothing".into(),
+            }),
         }
     }
 
     /// Waits for its end.
-    pub(super) async fn ends(mut self, step: &'static str) -> Result<Instant, Missing> {
+    pub(super) async fn ends(mut self, step: &'static str) -> Result<Instant, StepMissed> {
         match timeout(SOON, &mut self.reader).await {
             Ok(Ok(end)) => Ok(end),
-            _ => Err(Missing {
+            _ => Err(StepMissed {
                 step,
                 expected: "it ends".into(),
                 got: format!("open after {} s", SOON.as_secs()),
@@ -45,7 +47,7 @@ impl Held {
 
     /// Waits for its end after a push, and checks that nothing the app said after the answer came through: which
     /// connection it was, and how long after the last byte of the push it ended.
-    pub(super) async fn ends_with(self, push: &Push) -> Result<(&'static str, Duration), Missing> {
+    pub(super) async fn ends_with(self, push: &Push) -> Result<(&'static str, Duration), StepMissed> {
         let (step, said) = (self.step, self.said.clone());
         let end = self.ends(step).await?;
         let last = said.borrow().clone();
@@ -53,21 +55,21 @@ impl Held {
             && stamp > push.answered
         {
             let expected = format!("nothing that the app said after the SCIM answer at {}", push.answered);
-            return Err(Missing { step, expected, got: last });
+            return Err(StepMissed { step, expected, got: last });
         }
         Ok((step, end.saturating_duration_since(push.sent)))
     }
 
-    pub(super) async fn still_ticks(&mut self, step: &'static str) -> Result<(), Missing> {
+    pub(super) async fn still_ticks(&mut self, step: &'static str) -> Result<(), StepMissed> {
         self.said.mark_unchanged();
         match timeout(SOON, self.said.changed()).await {
             Ok(Ok(())) => Ok(()),
-            _ => Err(Missing { step, expected: "another tick".into(), got: "silence".into() }),
+            _ => Err(StepMissed { step, expected: "another tick".into(), got: "silence".into() }),
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldConnection {
     /// Whoever no longer looks hangs up.
     fn drop(&mut self) {
         self.reader.abort();

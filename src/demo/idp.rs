@@ -1,6 +1,6 @@
 //! The rehearsal IdP at `idp.localhost`: another site than the app, as in the field.
 //!
-//! Three things in one: the OpenID provider ([`Provider`]), a page of four people to sign in as, and the directory
+//! Three things in one: the OpenID provider ([`RehearsalProvider`]), a page of four people to sign in as, and the directory
 //! page, whose buttons make the SCIM client ([`Directory`]) push a change and show the call, its answer and the
 //! milliseconds. It asks for no password and lets a deactivated person sign in, so that one sees Portcullis refuse
 //! them. So it serves loopback names only (another `Host` is 421: a foreign name that resolves to this machine gets
@@ -19,12 +19,14 @@ use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
 use url::form_urlencoded;
 
-use super::directory::{Act, Call, Directory, Outcome, Person};
-use super::provider::{Ask, AskError, Browser, Client, Provider, TokenError};
+use super::directory::{ButtonAction, CallOutcome, Directory, Employee, ScimCall};
+use super::provider::{
+    AskError, AuthorizationRequest, OidcClient, ProviderLogin, RehearsalProvider, TokenError,
+};
 
 /// The rehearsal IdP.
-pub(super) struct Idp {
-    provider: Provider,
+pub(super) struct RehearsalIdp {
+    provider: RehearsalProvider,
     directory: Arc<Directory>,
     random: Mutex<Random>,
     issuer: String,
@@ -35,7 +37,7 @@ pub(super) struct Idp {
 }
 
 /// The addresses that the IdP's pages name.
-pub(super) struct Links {
+pub(super) struct IdpLinks {
     /// Ours, without a slash at its end.
     pub(super) issuer: String,
     /// Our port, on 127.0.0.1.
@@ -46,16 +48,16 @@ pub(super) struct Links {
     pub(super) logout_url: String,
 }
 
-impl Idp {
+impl RehearsalIdp {
     /// An IdP for one client, with keys of its own.
     pub(super) fn new(
-        links: Links,
-        client: Client,
+        links: IdpLinks,
+        client: OidcClient,
         directory: Arc<Directory>,
         mut random: Random,
     ) -> Arc<Self> {
-        let Links { issuer, port, app_url, logout_url } = links;
-        let provider = Provider::new(&issuer, client, &mut random);
+        let IdpLinks { issuer, port, app_url, logout_url } = links;
+        let provider = RehearsalProvider::new(&issuer, client, &mut random);
         let hosts = [format!("idp.localhost:{port}"), format!("127.0.0.1:{port}")];
         // The answer to a form may redirect to the app, so form-action has to name it.
         let policy = format!(
@@ -93,13 +95,13 @@ impl Idp {
         draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn browser(&self, headers: &HeaderMap) -> Option<Browser> {
+    fn browser(&self, headers: &HeaderMap) -> Option<ProviderLogin> {
         self.provider.browser(&cookie(headers)?)
     }
 }
 
 /// Says who may ask at all, and sets the headers that every answer has.
-async fn guard(State(idp): State<Arc<Idp>>, request: Request, next: Next) -> Response {
+async fn guard(State(idp): State<Arc<RehearsalIdp>>, request: Request, next: Next) -> Response {
     let known =
         text(request.headers(), header::HOST).is_some_and(|host| idp.hosts.iter().any(|name| name == host));
     // Browsers name the page a form stands on. Programs, as at the token endpoint, send no Origin.
@@ -127,18 +129,18 @@ async fn guard(State(idp): State<Arc<Idp>>, request: Request, next: Next) -> Res
 
 // ── The OpenID provider ──────────────────────────────────────────────────────────────────────
 
-async fn discovery(State(idp): State<Arc<Idp>>) -> Response {
+async fn discovery(State(idp): State<Arc<RehearsalIdp>>) -> Response {
     axum::Json(idp.provider.discovery()).into_response()
 }
 
-async fn jwks(State(idp): State<Arc<Idp>>) -> Response {
+async fn jwks(State(idp): State<Arc<RehearsalIdp>>) -> Response {
     ([(header::CONTENT_TYPE, "application/jwk-set+json")], idp.provider.jwks()).into_response()
 }
 
 #[derive(Template)]
 #[template(path = "idp/sign-in.html", config = "src/demo/askama.toml")]
-struct SignIn<'a> {
-    people: Vec<Person>,
+struct LoginPage<'a> {
+    people: Vec<Employee>,
     query: &'a str,
     app_url: &'a str,
     signed_in: Option<String>,
@@ -146,7 +148,11 @@ struct SignIn<'a> {
 }
 
 /// The authorization endpoint: the page of people.
-async fn ask_who(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+async fn ask_who(
+    State(idp): State<Arc<RehearsalIdp>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let query = query.unwrap_or_default();
     let ask = match idp.provider.ask(&pairs(query.as_bytes())) {
         Ok(ask) => ask,
@@ -158,7 +164,7 @@ async fn ask_who(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery, headers
         (true, Some(browser)) => grant(&idp, &ask, browser),
         (false, browser) => {
             let people = idp.directory.people();
-            page(&SignIn {
+            page(&LoginPage {
                 somebody_is_out: people.iter().any(|person| !person.active),
                 people,
                 query: &query,
@@ -171,7 +177,7 @@ async fn ask_who(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery, headers
 
 /// The same endpoint, after somebody was chosen.
 async fn chosen(
-    State(idp): State<Arc<Idp>>,
+    State(idp): State<Arc<RehearsalIdp>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     RawForm(form): RawForm,
@@ -194,7 +200,7 @@ async fn chosen(
     with_cookie(grant(&idp, &ask, browser), &fresh)
 }
 
-fn grant(idp: &Idp, ask: &Ask, browser: Browser) -> Response {
+fn grant(idp: &RehearsalIdp, ask: &AuthorizationRequest, browser: ProviderLogin) -> Response {
     see_other(&idp.with_random(|random| idp.provider.grant(ask, browser, random, Timestamp::now())))
 }
 
@@ -205,7 +211,7 @@ fn refuse_ask(refused: AskError) -> Response {
     }
 }
 
-async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
+async fn token(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
     let form = pairs(&form);
     let now = Timestamp::now();
     let redeemed = idp.with_random(|random| idp.provider.redeem(authorization(&headers), &form, random, now));
@@ -223,7 +229,7 @@ async fn token(State(idp): State<Arc<Idp>>, headers: HeaderMap, RawForm(form): R
     answer
 }
 
-async fn userinfo(State(idp): State<Arc<Idp>>, headers: HeaderMap) -> Response {
+async fn userinfo(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap) -> Response {
     match idp.provider.userinfo(authorization(&headers), Timestamp::now()) {
         Some(claims) => axum::Json(claims).into_response(),
         None => {
@@ -240,19 +246,23 @@ struct SignOut<'a> {
 }
 
 /// Logout, asked for by an app (OpenID Connect RP-Initiated Logout). Without a good hint a person is asked first.
-async fn end_session(State(idp): State<Arc<Idp>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+async fn end_session(
+    State(idp): State<Arc<RehearsalIdp>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     sign_out(&idp, &pairs(query.unwrap_or_default().as_bytes()), &headers)
 }
 
 async fn end_session_form(
-    State(idp): State<Arc<Idp>>,
+    State(idp): State<Arc<RehearsalIdp>>,
     headers: HeaderMap,
     RawForm(form): RawForm,
 ) -> Response {
     sign_out(&idp, &pairs(&form), &headers)
 }
 
-fn sign_out(idp: &Idp, request: &[(String, String)], headers: &HeaderMap) -> Response {
+fn sign_out(idp: &RehearsalIdp, request: &[(String, String)], headers: &HeaderMap) -> Response {
     let cookie = cookie(headers);
     // The guard lets only our own page post here from a browser.
     let confirmed = value(request, "confirmed") == Some("yes") && headers.contains_key(header::ORIGIN);
@@ -274,16 +284,16 @@ fn sign_out(idp: &Idp, request: &[(String, String)], headers: &HeaderMap) -> Res
 
 #[derive(Template)]
 #[template(path = "idp/directory.html", config = "src/demo/askama.toml")]
-struct Page<'a> {
-    people: Vec<Person>,
-    calls: Vec<Shown>,
+struct DirectoryPage<'a> {
+    people: Vec<Employee>,
+    calls: Vec<ShownCall>,
     app_url: &'a str,
     logout_url: &'a str,
 }
 
 /// A call as the page shows it.
-struct Shown {
-    call: Call,
+struct ShownCall {
+    call: ScimCall,
     /// The answer's status, or nothing.
     status: Option<StatusCode>,
     answer: String,
@@ -291,29 +301,32 @@ struct Shown {
     good: bool,
 }
 
-impl Shown {
-    fn new(call: Call) -> Self {
+impl ShownCall {
+    fn new(call: ScimCall) -> Self {
         let ms = call.took().map(|took| format!("{:.1}", took.as_secs_f64() * 1000.0));
         let good = call.succeeded();
         let (status, answer) = match &call.outcome {
-            Outcome::Answered { status, body, .. } => (Some(*status), cut(body)),
-            Outcome::Unanswered(cause) => (None, cut(cause)),
+            CallOutcome::Answered { status, body, .. } => (Some(*status), cut(body)),
+            CallOutcome::Unanswered(cause) => (None, cut(cause)),
         };
         Self { call, status, answer, ms, good }
     }
 }
 
-async fn directory(State(idp): State<Arc<Idp>>) -> Response {
-    page(&Page {
+async fn directory(State(idp): State<Arc<RehearsalIdp>>) -> Response {
+    page(&DirectoryPage {
         people: idp.directory.people(),
-        calls: idp.directory.calls().into_iter().map(Shown::new).collect(),
+        calls: idp.directory.calls().into_iter().map(ShownCall::new).collect(),
         app_url: &idp.app_url,
         logout_url: &idp.logout_url,
     })
 }
 
-async fn press(State(idp): State<Arc<Idp>>, Path((person, act)): Path<(String, String)>) -> Response {
-    let (Some(person), Some(act)) = (idp.directory.person(&person), Act::named(&act)) else {
+async fn press(
+    State(idp): State<Arc<RehearsalIdp>>,
+    Path((person, act)): Path<(String, String)>,
+) -> Response {
+    let (Some(person), Some(act)) = (idp.directory.person(&person), ButtonAction::named(&act)) else {
         return nothing_there().await;
     };
     // In a task of its own: a browser that goes away does not stop a push half-way.
@@ -331,7 +344,7 @@ async fn press(State(idp): State<Arc<Idp>>, Path((person, act)): Path<(String, S
 
 #[derive(Template)]
 #[template(path = "idp/message.html", config = "src/demo/askama.toml")]
-struct Message<'a> {
+struct MessagePage<'a> {
     title: &'a str,
     words: &'a str,
 }
@@ -349,7 +362,7 @@ async fn icon() -> Response {
 }
 
 fn message(status: StatusCode, title: &str, words: &str) -> Response {
-    (status, page(&Message { title, words })).into_response()
+    (status, page(&MessagePage { title, words })).into_response()
 }
 
 fn page(template: &impl Template) -> Response {
@@ -415,7 +428,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 
-    use super::super::directory::Scim;
+    use super::super::directory::ScimTarget;
 
     const ASK: &str = "/authorize?response_type=code&client_id=app&redirect_uri=http%3A%2F%2Fapp.localhost%3A1%2Fcb\
         &scope=openid&state=s&nonce=n&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\
@@ -488,20 +501,20 @@ mod tests {
     }
 
     async fn answer(request: Request) -> (StatusCode, HeaderMap, String) {
-        let links = Links {
+        let links = IdpLinks {
             issuer: "http://idp.localhost:2".into(),
             port: 2,
             app_url: "http://app.localhost:1/".into(),
             logout_url: "http://app.localhost:1/logout".into(),
         };
-        let client = Client {
+        let client = OidcClient {
             id: "app".into(),
             secret: Secret::new("s"),
             redirect_uri: "http://app.localhost:1/cb".into(),
             post_logout_uri: "http://app.localhost:1/bye".into(),
         };
-        let directory = Arc::new(Directory::new(Scim { port: 1, token: Secret::new("t") }));
-        let idp = Idp::new(links, client, directory, Random::seeded(5));
+        let directory = Arc::new(Directory::new(ScimTarget { port: 1, token: Secret::new("t") }));
+        let idp = RehearsalIdp::new(links, client, directory, Random::seeded(5));
         let (head, body) = idp.router().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())

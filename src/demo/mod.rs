@@ -32,12 +32,12 @@ use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
 
 use crate::log::{Format, Log, chain};
-use app::App;
-use directory::{Directory, Scim};
-use idp::{Idp, Links};
+use app::DemoApp;
+use directory::{Directory, ScimTarget};
+use idp::{IdpLinks, RehearsalIdp};
 use person::{LOGGED_OUT, LOGOUT};
-use places::{CLIENT, Folder, Secrets, Taken};
-use provider::Client;
+use places::{CLIENT, Folder, Secrets, TakenPorts};
+use provider::OidcClient;
 use script::{Stage, say};
 
 /// Plays a scripted rehearsal on this machine, then stays for your browser.
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 
 /// Why the rehearsal failed.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum RehearsalFault {
     #[error("no free port on 127.0.0.1")]
     Ports(#[source] io::Error),
     #[error("a listener on 127.0.0.1 could not be served")]
@@ -99,36 +99,37 @@ enum Fault {
     #[error(transparent)]
     Push(#[from] directory::PushError),
     #[error("this step did not come out")]
-    Script(#[from] step::Missing),
+    Script(#[from] step::StepMissed),
     #[error("signals cannot be waited for")]
     Signal(#[source] io::Error),
     #[error("it was ended before the script was over")]
     Interrupted,
 }
 
-async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<(), Fault> {
-    let Taken { ports, idp: idp_listener, app: app_listener } = places::take_ports().map_err(Fault::Ports)?;
+async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<(), RehearsalFault> {
+    let TakenPorts { ports, idp: idp_listener, app: app_listener } =
+        places::take_ports().map_err(RehearsalFault::Ports)?;
     let secrets = Secrets::fresh(&mut random);
     let (app_url, idp_url) = (ports.app_url(), ports.idp_url());
-    let file = places::furnish(folder, &ports, &secrets).map_err(Fault::Write)?;
+    let file = places::furnish(folder, &ports, &secrets).map_err(RehearsalFault::Write)?;
 
-    let app = App::new(&format!("{idp_url}/directory"));
-    serve(app_listener, app.router()).map_err(Fault::Listen)?;
-    let directory = Arc::new(Directory::new(Scim { port: ports.scim, token: secrets.scim }));
-    let client = Client {
+    let app = DemoApp::new(&format!("{idp_url}/directory"));
+    serve(app_listener, app.router()).map_err(RehearsalFault::Listen)?;
+    let directory = Arc::new(Directory::new(ScimTarget { port: ports.scim, token: secrets.scim }));
+    let client = OidcClient {
         id: CLIENT.to_owned(),
         secret: secrets.client,
         redirect_uri: format!("{app_url}/.portcullis/callback/rehearsal"),
         post_logout_uri: format!("{app_url}{LOGGED_OUT}"),
     };
-    let links = Links {
+    let links = IdpLinks {
         issuer: idp_url.clone(),
         port: ports.idp,
         app_url: format!("{app_url}/"),
         logout_url: format!("{app_url}{LOGOUT}"),
     };
-    serve(idp_listener, Idp::new(links, client, directory.clone(), random).router())
-        .map_err(Fault::Listen)?;
+    serve(idp_listener, RehearsalIdp::new(links, client, directory.clone(), random).router())
+        .map_err(RehearsalFault::Listen)?;
 
     say("Portcullis, rehearsed on this machine alone (127.0.0.1):\n");
     say(&format!("  the app, behind the proxy   {app_url}/"));
@@ -140,12 +141,12 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
     let fate = if folder.is_passing() { "removed at the end; --state DIR keeps one" } else { "kept" };
     say(&format!("  state folder                {} ({fate})", folder.path().display()));
 
-    let running = crate::start::start_file(&file).await.map_err(Fault::Start)?;
-    let mut end = End::watch().map_err(Fault::Signal)?;
+    let running = crate::start::start_file(&file).await.map_err(RehearsalFault::Start)?;
+    let mut end = EndSignal::watch().map_err(RehearsalFault::Signal)?;
     let stage = Stage { ports, directory, app };
     let played = tokio::select! {
         played = play(&stage) => played,
-        () = end.wait() => Err(Fault::Interrupted),
+        () = end.wait() => Err(RehearsalFault::Interrupted),
     };
     if played.is_ok() && stays {
         say(&format!("Now you: open  {app_url}/  and sign in as alice."));
@@ -164,12 +165,12 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Ctrl-C, or the signal by which one program asks another to end.
-struct End {
+struct EndSignal {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl End {
+impl EndSignal {
     fn watch() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
@@ -182,7 +183,7 @@ impl End {
     }
 }
 
-async fn play(stage: &Stage) -> Result<(), Fault> {
+async fn play(stage: &Stage) -> Result<(), RehearsalFault> {
     stage.directory.push_all().await?;
     say("  people and groups           pushed by the IdP over SCIM");
     script::play(stage).await?;

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use url::Url;
 
-use super::app::App;
+use super::app::DemoApp;
 use super::browser::{Browser, Landed, form_of};
 use super::directory::GROUPS;
-use super::held::Held;
+use super::held::HeldConnection;
 use super::places::{Ports, ROLES};
-use super::step::{Missing, expect, expect_in, missing, words};
+use super::step::{StepMissed, expect, expect_in, missing, words};
 use super::wire;
 
 /// Where the app's proxy signs people out, and where it says that it has.
@@ -45,7 +45,7 @@ impl Person {
     }
 
     /// Opens the app, is sent to the IdP, chooses themselves there, and lands on the app again.
-    pub(super) async fn sign_in(&mut self) -> Result<Duration, Missing> {
+    pub(super) async fn sign_in(&mut self) -> Result<Duration, StepMissed> {
         const STEP: &str = "signing in";
         let began = Instant::now();
         let landed = self.choose(STEP).await?;
@@ -55,7 +55,7 @@ impl Person {
         Ok(began.elapsed())
     }
 
-    async fn choose(&mut self, step: &'static str) -> Result<Landed, Missing> {
+    async fn choose(&mut self, step: &'static str) -> Result<Landed, StepMissed> {
         let page =
             self.browser.open(&self.app).await.map_err(|fault| missing(step, "the IdP's page", &fault))?;
         expect(step, "idp.localhost", page.url.host_str().unwrap_or_default())?;
@@ -65,7 +65,7 @@ impl Person {
     }
 
     /// Neither a script nor a navigation gets in: how long the 401 took.
-    pub(super) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, Missing> {
+    pub(super) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, StepMissed> {
         let answer = self.browser.fetch(&self.at("/headers.txt"), "application/json").await;
         let answer = answer.map_err(|fault| missing(step, "401", &fault))?;
         expect(step, "401 login_required", &format!("{} {}", answer.status.as_u16(), word(&answer.text())))?;
@@ -76,12 +76,12 @@ impl Person {
     }
 
     /// The IdP lets a deactivated person through; the app's gate does not: the reference it shows.
-    pub(super) async fn may_not_sign_in(&mut self) -> Result<String, Missing> {
+    pub(super) async fn may_not_sign_in(&mut self) -> Result<String, StepMissed> {
         const STEP: &str = "signing in while deactivated";
         let landed = self.choose(STEP).await?;
         expect(STEP, &place_host(&self.app), &place_host(&landed.url))?;
         expect(STEP, "403 Forbidden", &landed.answer.status.to_string())?;
-        reference(&landed.answer.text()).ok_or_else(|| Missing {
+        reference(&landed.answer.text()).ok_or_else(|| StepMissed {
             step: STEP,
             expected: "a page with a reference like 7Q2M-X4KD".into(),
             got: "a page without one".into(),
@@ -89,7 +89,7 @@ impl Person {
     }
 
     /// What the app was told, with forged headers sent along: the right person, group and role, once each.
-    pub(super) async fn headers_are(&mut self, app: &App, group: usize) -> Result<(), Missing> {
+    pub(super) async fn headers_are(&mut self, app: &DemoApp, group: usize) -> Result<(), StepMissed> {
         const STEP: &str = "the headers at the app";
         let forged = [
             ("X-Forwarded-User", "root@fernhill.example"),
@@ -121,14 +121,14 @@ impl Person {
         expect(STEP, "no forged header", leaked.unwrap_or("no forged header"))
     }
 
-    pub(super) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::Answer, Missing> {
+    pub(super) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::WireAnswer, StepMissed> {
         const STEP: &str = "asking for the headers at the app";
         let request = self.browser.request_for(&self.at("/headers.txt"), "text/plain", more);
         let request = request.map_err(|fault| missing(STEP, "an answer", &fault))?;
         wire::ask(self.port, request).await.map_err(|fault| missing(STEP, "an answer", &fault))
     }
 
-    pub(super) async fn ledger(&mut self, status: StatusCode) -> Result<(), Missing> {
+    pub(super) async fn ledger(&mut self, status: StatusCode) -> Result<(), StepMissed> {
         const STEP: &str = "the ledger";
         let landed = self
             .browser
@@ -138,12 +138,12 @@ impl Person {
         expect(STEP, &status.to_string(), &landed.answer.status.to_string())
     }
 
-    pub(super) async fn hold_everything(&self) -> Result<[Held; 3], Missing> {
+    pub(super) async fn hold_everything(&self) -> Result<[HeldConnection; 3], StepMissed> {
         Ok([self.clock().await?, self.gate().await?, self.download().await?])
     }
 
     /// Opens the clock's WebSocket and waits for its first tick.
-    pub(super) async fn clock(&self) -> Result<Held, Missing> {
+    pub(super) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the WebSocket";
         let url = self.at("/clock/socket");
         let fault = |fault: &dyn std::error::Error| missing(STEP, "101 and a tick", fault);
@@ -168,11 +168,11 @@ impl Person {
             }
             Instant::now()
         });
-        Held { step: STEP, said, reader }.once_heard().await
+        HeldConnection { step: STEP, said, reader }.once_heard().await
     }
 
     /// Opens the gate's event stream and waits for its first event.
-    async fn gate(&self) -> Result<Held, Missing> {
+    async fn gate(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the event stream";
         let mut stream = self.stream(STEP, "/gate/events", "text/event-stream").await?;
         let (say, said) = watch::channel(String::new());
@@ -187,11 +187,11 @@ impl Person {
             }
             Instant::now()
         });
-        Held { step: STEP, said, reader }.once_heard().await
+        HeldConnection { step: STEP, said, reader }.once_heard().await
     }
 
     /// Starts the download and waits for its first piece.
-    async fn download(&self) -> Result<Held, Missing> {
+    async fn download(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the download";
         let mut stream = self.stream(STEP, "/archive/deliveries-2009.txt", "*/*").await?;
         let (say, said) = watch::channel(String::new());
@@ -201,10 +201,15 @@ impl Person {
             }
             Instant::now()
         });
-        Held { step: STEP, said, reader }.once_heard().await
+        HeldConnection { step: STEP, said, reader }.once_heard().await
     }
 
-    async fn stream(&self, step: &'static str, path: &str, accept: &str) -> Result<wire::Opened, Missing> {
+    async fn stream(
+        &self,
+        step: &'static str,
+        path: &str,
+        accept: &str,
+    ) -> Result<wire::OpenAnswer, StepMissed> {
         let request = self.browser.request_for(&self.at(path), accept, &[]);
         let request = request.map_err(|fault| missing(step, "200 OK", &fault))?;
         let stream = wire::open(self.port, request).await.map_err(|fault| missing(step, "200 OK", &fault))?;
@@ -213,12 +218,12 @@ impl Person {
     }
 
     /// Presses the button on the logout page, and comes back signed out at the IdP too.
-    pub(super) async fn log_out(&mut self) -> Result<Duration, Missing> {
+    pub(super) async fn log_out(&mut self) -> Result<Duration, StepMissed> {
         const STEP: &str = "logging out";
         let began = Instant::now();
         let page =
             self.browser.open(&self.at(LOGOUT)).await.map_err(|fault| missing(STEP, "a page", &fault))?;
-        let none = || Missing {
+        let none = || StepMissed {
             step: STEP,
             expected: format!("a page with a form at {LOGOUT}"),
             got: format!("{} at {} without one", page.answer.status, place(&page.url)),

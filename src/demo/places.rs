@@ -39,7 +39,7 @@ impl Ports {
 }
 
 /// The ports, and the listeners of the two that the demo serves itself.
-pub(super) struct Taken {
+pub(super) struct TakenPorts {
     pub(super) ports: Ports,
     pub(super) idp: TcpListener,
     pub(super) app: TcpListener,
@@ -49,7 +49,7 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// The machine has no free port left.
-pub(super) fn take_ports() -> io::Result<Taken> {
+pub(super) fn take_ports() -> io::Result<TakenPorts> {
     // All five are held until all are chosen, so that none is chosen twice.
     let [proxy, scim, health, idp, app] = [take(8080)?, take(8081)?, take(8082)?, take(8083)?, take(8084)?];
     let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
@@ -60,7 +60,7 @@ pub(super) fn take_ports() -> io::Result<Taken> {
         idp: port(&idp)?,
         app: port(&app)?,
     };
-    Ok(Taken { ports, idp, app })
+    Ok(TakenPorts { ports, idp, app })
 }
 
 fn take(wanted: u16) -> io::Result<TcpListener> {

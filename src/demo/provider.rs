@@ -27,7 +27,7 @@ const TOKEN_MS: i64 = 300_000;
 const MOST: usize = 1_000;
 
 /// The one client this provider knows.
-pub(super) struct Client {
+pub(super) struct OidcClient {
     pub(super) id: String,
     pub(super) secret: Secret,
     /// Compared byte for byte.
@@ -48,7 +48,7 @@ pub(super) struct Profile {
 
 /// A browser that is signed in at the IdP.
 #[derive(Clone)]
-pub(super) struct Browser {
+pub(super) struct ProviderLogin {
     pub(super) profile: Profile,
     /// The name of the sign-in in tokens (`sid`).
     sid: String,
@@ -56,18 +56,18 @@ pub(super) struct Browser {
 }
 
 /// The provider.
-pub(super) struct Provider {
+pub(super) struct RehearsalProvider {
     issuer: String,
-    client: Client,
+    client: OidcClient,
     key: SigningKey,
-    desk: Mutex<Desk>,
+    desk: Mutex<ProviderState>,
 }
 
 #[derive(Default)]
-struct Desk {
+struct ProviderState {
     codes: HashMap<String, Code>,
-    tokens: HashMap<String, Token>,
-    browsers: HashMap<String, Browser>,
+    tokens: HashMap<String, AccessToken>,
+    browsers: HashMap<String, ProviderLogin>,
     /// ID tokens given out, and the sign-in each belongs to: a logout hint must be one of them.
     hints: HashMap<String, (Timestamp, String)>,
 }
@@ -76,13 +76,13 @@ struct Code {
     challenge: String,
     nonce: String,
     scopes: Vec<String>,
-    browser: Browser,
+    browser: ProviderLogin,
     expires: Timestamp,
     /// The access token it was redeemed for; a second use takes it back.
     spent: Option<String>,
 }
 
-struct Token {
+struct AccessToken {
     profile: Profile,
     scopes: Vec<String>,
     expires: Timestamp,
@@ -90,7 +90,7 @@ struct Token {
 
 /// An authorization request that may be answered at its redirect URI.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct AuthorizationRequest {
     state: Option<String>,
     nonce: String,
     challenge: String,
@@ -136,9 +136,9 @@ impl TokenError {
 /// Name and value pairs of a query or a form, decoded, in the order they came.
 pub(super) type Pairs = [(String, String)];
 
-impl Provider {
+impl RehearsalProvider {
     /// A provider at `issuer` (no slash at its end) for one client, with a key of its own.
-    pub(super) fn new(issuer: &str, client: Client, random: &mut Random) -> Self {
+    pub(super) fn new(issuer: &str, client: OidcClient, random: &mut Random) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(random.bytes::<6>());
         Self { issuer: issuer.to_owned(), client, key: SigningKey::new(&kid, random), desk: Mutex::default() }
     }
@@ -179,7 +179,7 @@ impl Provider {
     ///
     /// # Errors
     /// `Stranger` where the client or its redirect URI is not the registered one; `Back` for everything else.
-    pub(super) fn ask(&self, query: &Pairs) -> Result<Ask, AskError> {
+    pub(super) fn ask(&self, query: &Pairs) -> Result<AuthorizationRequest, AskError> {
         if one(query, "client_id") != Ok(Some(&self.client.id)) {
             return Err(AskError::Stranger("No such client is registered here."));
         }
@@ -220,11 +220,11 @@ impl Provider {
         }
         let silent = asked("prompt")?.is_some_and(|prompt| prompt == "none");
         let (nonce, challenge) = (nonce.to_owned(), challenge.to_owned());
-        Ok(Ask { state, nonce, challenge, scopes, silent })
+        Ok(AuthorizationRequest { state, nonce, challenge, scopes, silent })
     }
 
     /// Where `prompt=none` ends when nobody is signed in.
-    pub(super) fn login_required(&self, ask: &Ask) -> String {
+    pub(super) fn login_required(&self, ask: &AuthorizationRequest) -> String {
         self.back(&[("error", "login_required"), ("error_description", "nobody is signed in")], &ask.state)
     }
 
@@ -233,19 +233,25 @@ impl Provider {
         let (cookie, sid) = (random.token(), random.reference());
         let mut desk = self.desk();
         evict(&mut desk.browsers, |browser| browser.since);
-        desk.browsers.insert(cookie.expose().to_owned(), Browser { profile, sid, since: now });
+        desk.browsers.insert(cookie.expose().to_owned(), ProviderLogin { profile, sid, since: now });
         cookie
     }
 
     /// The browser a cookie belongs to.
-    pub(super) fn browser(&self, cookie: &str) -> Option<Browser> {
+    pub(super) fn browser(&self, cookie: &str) -> Option<ProviderLogin> {
         self.desk().browsers.get(cookie).cloned()
     }
 
     /// Gives out a code for a browser: the address to send it to.
-    pub(super) fn grant(&self, ask: &Ask, browser: Browser, random: &mut Random, now: Timestamp) -> String {
+    pub(super) fn grant(
+        &self,
+        ask: &AuthorizationRequest,
+        browser: ProviderLogin,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> String {
         let code = random.token();
-        let Ask { nonce, challenge, scopes, .. } = ask;
+        let AuthorizationRequest { nonce, challenge, scopes, .. } = ask;
         let kept = Code {
             challenge: challenge.clone(),
             nonce: nonce.clone(),
@@ -290,7 +296,7 @@ impl Provider {
         let verifier = given("code_verifier")?.ok_or(TokenError::Request("code_verifier is missing"))?;
 
         let mut desk = self.desk();
-        let Desk { codes, tokens, hints, .. } = &mut *desk;
+        let ProviderState { codes, tokens, hints, .. } = &mut *desk;
         let code = codes.get_mut(code_given).ok_or(TokenError::Grant("the code is unknown"))?;
         if let Some(token) = &code.spent {
             tokens.remove(token);
@@ -322,7 +328,7 @@ impl Provider {
         let id_token = self.key.sign(&Value::Object(claims).to_string());
         let access = random.token();
         code.spent = Some(access.expose().to_owned());
-        let token = Token {
+        let token = AccessToken {
             profile: code.browser.profile.clone(),
             scopes: code.scopes.clone(),
             expires: now.plus_ms(TOKEN_MS),
@@ -400,7 +406,7 @@ impl Provider {
         right_id & right_secret
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, ProviderState> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -666,15 +672,15 @@ mod tests {
         assert_eq!((desk.codes.len(), desk.browsers.len()), (MOST, MOST));
     }
 
-    fn provider() -> (Provider, Random) {
+    fn provider() -> (RehearsalProvider, Random) {
         let mut random = Random::seeded(7);
-        let client = Client {
+        let client = OidcClient {
             id: "app".into(),
             secret: Secret::new("s:3+%"),
             redirect_uri: CALLBACK.into(),
             post_logout_uri: GOODBYE.into(),
         };
-        (Provider::new("http://idp.localhost:8083", client, &mut random), random)
+        (RehearsalProvider::new("http://idp.localhost:8083", client, &mut random), random)
     }
 
     fn alice() -> Profile {
@@ -687,7 +693,7 @@ mod tests {
         }
     }
 
-    fn sign_in(provider: &Provider, random: &mut Random) -> Url {
+    fn sign_in(provider: &RehearsalProvider, random: &mut Random) -> Url {
         let ask = provider.ask(&ask_query()).unwrap();
         let cookie = provider.sign_in(alice(), random, NOW);
         let browser = provider.browser(cookie.expose()).unwrap();

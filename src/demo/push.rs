@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::directory::{Act, Call, Directory, Outcome};
-use super::step::Missing;
+use super::directory::{ButtonAction, CallOutcome, Directory, ScimCall};
+use super::step::StepMissed;
 
 /// A push that was answered with success.
 pub(super) struct Push {
@@ -19,22 +19,22 @@ pub(super) struct Push {
 pub(super) async fn pushed(
     directory: &Directory,
     key: &'static str,
-    act: Act,
+    act: ButtonAction,
     step: &'static str,
-) -> Result<Push, Missing> {
+) -> Result<Push, StepMissed> {
     let calls = directory.press(key, act).await;
     let (now, wall) = (Instant::now(), jiff::Timestamp::now());
     if let Some(refused) = calls.iter().find(|call| !call.succeeded()) {
-        return Err(Missing { step, expected: "success over SCIM".into(), got: refused.told() });
+        return Err(StepMissed { step, expected: "success over SCIM".into(), got: refused.told() });
     }
-    let times = |call: &Call| match &call.outcome {
-        Outcome::Answered { sent, answered, .. } => Some((*sent, *answered)),
-        Outcome::Unanswered(_) => None,
+    let times = |call: &ScimCall| match &call.outcome {
+        CallOutcome::Answered { sent, answered, .. } => Some((*sent, *answered)),
+        CallOutcome::Unanswered(_) => None,
     };
     let (Some((sent, _)), Some((_, answered))) =
         (calls.first().and_then(times), calls.last().and_then(times))
     else {
-        return Err(Missing { step, expected: "a call over SCIM".into(), got: "none".into() });
+        return Err(StepMissed { step, expected: "a call over SCIM".into(), got: "none".into() });
     };
     let since = now.saturating_duration_since(answered);
     let answered_at = wall.checked_sub(since).unwrap_or(wall);

@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::app::App;
-use super::directory::{Act, Directory};
+use super::app::DemoApp;
+use super::directory::{ButtonAction, Directory};
 use super::held::held_words;
 use super::person::Person;
 use super::places::Ports;
 use super::push::pushed;
-use super::step::{Missing, expect, words};
+use super::step::{StepMissed, expect, words};
 
 /// What the script acts on.
 pub(super) struct Stage {
     pub(super) ports: Ports,
     pub(super) directory: Arc<Directory>,
-    pub(super) app: Arc<App>,
+    pub(super) app: Arc<DemoApp>,
 }
 
 /// Plays the whole timeline, printing as it goes.
 ///
 /// # Errors
 /// The first step that did not come out as it should.
-pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
+pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     let mut told = Timeline::new();
     let mut alice = Person::new(&stage.ports, "alice");
     let mut bob = Person::new(&stage.ports, "bob");
@@ -51,7 +51,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
     let mut bobs_clock = bob.clock().await?;
     let held = alice.hold_everything().await?;
     told.line("her WebSocket ticks, her event stream reports, her download runs", None);
-    let out = pushed(&stage.directory, "alice", Act::Deactivate, "deactivate alice").await?;
+    let out = pushed(&stage.directory, "alice", ButtonAction::Deactivate, "deactivate alice").await?;
     told.line("SCIM PATCH active=false: last byte sent to last byte of the answer", Some(out.took));
     for held in held {
         let (which, took) = held.ends_with(&out).await?;
@@ -67,7 +67,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
     told.line("the app heard nothing of all that", None);
 
     told.chapter("The directory re-activates her");
-    let back = pushed(&stage.directory, "alice", Act::Reactivate, "re-activate alice").await?;
+    let back = pushed(&stage.directory, "alice", ButtonAction::Reactivate, "re-activate alice").await?;
     told.line("SCIM PATCH active=true", Some(back.took));
     let mut ghost = old;
     ghost.is_refused("the old session after the re-activation").await?;
@@ -78,7 +78,8 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
 
     told.chapter("The directory moves her to Finance");
     let clock = alice.clock().await?;
-    let moved = pushed(&stage.directory, "alice", Act::Move, "move alice to the other group").await?;
+    let moved =
+        pushed(&stage.directory, "alice", ButtonAction::Move, "move alice to the other group").await?;
     told.line("two SCIM PATCHes, out of one group and into the other", Some(moved.took));
     let (_, took) = clock.ends_with(&moved).await?;
     told.line("her WebSocket, opened under the old roles, ended", Some(took));
@@ -100,13 +101,13 @@ pub(super) async fn play(stage: &Stage) -> Result<(), Missing> {
     told.line("Bob's WebSocket ticked all the while", None);
 
     // For whoever plays on by hand: as it was at the start.
-    pushed(&stage.directory, "alice", Act::Move, "move alice back").await?;
+    pushed(&stage.directory, "alice", ButtonAction::Move, "move alice back").await?;
     told.blank();
     Ok(())
 }
 
 /// What is refused to whoever has no session.
-async fn nobody(told: &mut Timeline, stage: &Stage) -> Result<(), Missing> {
+async fn nobody(told: &mut Timeline, stage: &Stage) -> Result<(), StepMissed> {
     let heard = stage.app.requests();
     let mut stranger = Person::new(&stage.ports, "stranger");
     let took = stranger.is_refused("a request without a session").await?;
@@ -118,7 +119,7 @@ async fn nobody(told: &mut Timeline, stage: &Stage) -> Result<(), Missing> {
     Ok(())
 }
 
-fn unheard(stage: &Stage, before: u64, step: &'static str) -> Result<(), Missing> {
+fn unheard(stage: &Stage, before: u64, step: &'static str) -> Result<(), StepMissed> {
     let heard = stage.app.requests() - before;
     expect(step, "no request", &format!("{} request", words(heard)))
 }
@@ -157,17 +158,17 @@ pub(super) fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::directory::Scim;
+    use crate::demo::directory::ScimTarget;
     use portcullis_keys::Secret;
 
     #[tokio::test]
     async fn an_app_without_a_gate_fails_at_the_first_step() {
-        let app = App::new("http://idp.localhost:1/directory");
+        let app = DemoApp::new("http://idp.localhost:1/directory");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap().port();
         let router = app.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let directory = Arc::new(Directory::new(Scim { port: 1, token: Secret::new("t") }));
+        let directory = Arc::new(Directory::new(ScimTarget { port: 1, token: Secret::new("t") }));
         let ports = Ports { proxy, scim: 1, health: 1, idp: 1, app: proxy };
 
         let missing = play(&Stage { ports, directory, app }).await.unwrap_err();

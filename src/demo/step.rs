@@ -5,32 +5,32 @@ use crate::log::chain;
 /// A step that did not come out as it should.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}\n      expected: {expected}\n      got:      {got}")]
-pub(super) struct Missing {
+pub(super) struct StepMissed {
     pub(super) step: &'static str,
     pub(super) expected: String,
     pub(super) got: String,
 }
 
-pub(super) fn expect(step: &'static str, expected: &str, got: &str) -> Result<(), Missing> {
+pub(super) fn expect(step: &'static str, expected: &str, got: &str) -> Result<(), StepMissed> {
     if expected == got {
         return Ok(());
     }
-    Err(Missing { step, expected: expected.to_owned(), got: got.to_owned() })
+    Err(StepMissed { step, expected: expected.to_owned(), got: got.to_owned() })
 }
 
-pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Result<(), Missing> {
+pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Result<(), StepMissed> {
     if page.contains(expected) {
         return Ok(());
     }
-    Err(Missing {
+    Err(StepMissed {
         step,
         expected: format!("a page that says {expected}"),
         got: "a page that does not".into(),
     })
 }
 
-pub(super) fn missing(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> Missing {
-    Missing { step, expected: expected.to_owned(), got: chain(fault).to_string() }
+pub(super) fn missing(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> StepMissed {
+    StepMissed { step, expected: expected.to_owned(), got: chain(fault).to_string() }
 }
 
 pub(super) fn words(count: u64) -> String {

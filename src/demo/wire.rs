@@ -29,7 +29,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = 1 << 20;
 
 /// An answer, read to its end.
-pub(super) struct Answer {
+pub(super) struct WireAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -39,7 +39,7 @@ pub(super) struct Answer {
     pub(super) answered: Instant,
 }
 
-impl Answer {
+impl WireAnswer {
     /// The body as text; bytes that are not UTF-8 are replaced.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -87,17 +87,17 @@ pub(super) enum WireError {
 ///
 /// # Errors
 /// No socket, no HTTP, a body above 1 MiB, or more than [`PATIENCE`].
-pub(super) async fn ask(port: u16, request: Request<Bytes>) -> Result<Answer, WireError> {
+pub(super) async fn ask(port: u16, request: Request<Bytes>) -> Result<WireAnswer, WireError> {
     let whole = async {
-        let Opened { head, body, sent } = open(port, request).await?;
+        let OpenAnswer { head, body, sent } = open(port, request).await?;
         let body = Limited::new(body, MOST).collect().await.map_err(|_| WireError::Body { port })?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body, sent, answered: Instant::now() })
+        Ok(WireAnswer { status: head.status, headers: head.headers, body, sent, answered: Instant::now() })
     };
     timeout(PATIENCE, whole).await.unwrap_or(Err(WireError::Late { port }))
 }
 
 /// An answer whose body is still coming.
-pub(super) struct Opened {
+pub(super) struct OpenAnswer {
     pub(super) head: http::response::Parts,
     pub(super) body: Incoming,
     /// When the last byte of the request was handed to the kernel.
@@ -108,7 +108,7 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// No socket, no HTTP, or no head within [`PATIENCE`].
-pub(super) async fn open(port: u16, request: Request<Bytes>) -> Result<Opened, WireError> {
+pub(super) async fn open(port: u16, request: Request<Bytes>) -> Result<OpenAnswer, WireError> {
     let head = async {
         let socket = dial(port).await?;
         let last_write = Arc::new(Mutex::new(Instant::now()));
@@ -119,7 +119,7 @@ pub(super) async fn open(port: u16, request: Request<Bytes>) -> Result<Opened, W
         tokio::spawn(connection);
         let (head, body) = sender.send_request(request.map(Full::new)).await.map_err(broken)?.into_parts();
         let sent = *last_write.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Opened { head, body, sent })
+        Ok(OpenAnswer { head, body, sent })
     };
     timeout(PATIENCE, head).await.unwrap_or(Err(WireError::Late { port }))
 }

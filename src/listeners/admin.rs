@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use crate::core::answer_undisturbed;
 use crate::log::chain;
-use crate::operator::{Operator, Person};
+use crate::operator::{NewPerson, Operator};
 use crate::order_error::OrderError;
 
 /// The name of the socket in the state folder.
@@ -93,7 +93,10 @@ async fn list(
     }
 }
 
-async fn add(State(operator): State<Arc<Operator>>, person: Result<Json<Person>, JsonRejection>) -> Response {
+async fn add(
+    State(operator): State<Arc<Operator>>,
+    person: Result<Json<NewPerson>, JsonRejection>,
+) -> Response {
     match person {
         Ok(Json(person)) => answer(StatusCode::CREATED, operator.add(person).await),
         Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
@@ -114,17 +117,17 @@ async fn end_sessions(State(operator): State<Arc<Operator>>, Path(name): Path<St
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Before {
+struct AuditRange {
     before: Option<String>,
     limit: u32,
 }
 
 async fn audit(
     State(operator): State<Arc<Operator>>,
-    query: Result<Query<Before>, QueryRejection>,
+    query: Result<Query<AuditRange>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(Before { before, limit })) => {
+        Ok(Query(AuditRange { before, limit })) => {
             answer(StatusCode::OK, operator.audits(before.as_deref(), limit).await)
         }
         Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),

@@ -23,14 +23,14 @@ use crate::app_health::AppHealth;
 use crate::core::Core;
 use crate::live::{Current, Live};
 use crate::log::chain;
-use crate::metrics::{Metrics, Seen};
+use crate::metrics::{Gauges, Metrics};
 
 /// Whether the store answers; the text says what is wrong, for the log.
-type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 /// Looks up what the metrics show of the state.
-type Look = Arc<dyn Fn() -> Seen + Send + Sync>;
+type Look = Arc<dyn Fn() -> Gauges + Send + Sync>;
 /// Where the app is asked, as it is configured now.
-type App = Arc<dyn Fn() -> Option<AppHealth> + Send + Sync>;
+type AppProbe = Arc<dyn Fn() -> Option<AppHealth> + Send + Sync>;
 
 /// What the listener serves from.
 struct Health {
@@ -41,11 +41,11 @@ struct Health {
     /// Asked before the metrics are written down.
     look: Look,
     /// Asked by `/readyz`.
-    store: Check,
+    store: StoreProbe,
     /// Set when the process has begun to leave.
     draining: Arc<AtomicBool>,
     /// The app's own health check, if it has one.
-    app: App,
+    app: AppProbe,
 }
 
 /// The four addresses; everything else is 404. `draining` says that the process has begun to leave.
@@ -71,10 +71,10 @@ pub(crate) fn router(
 }
 
 /// What the metrics show of the state, all of it from memory.
-fn see(core: &Core, live: &Live) -> Seen {
+fn see(core: &Core, live: &Live) -> Gauges {
     let (idp, now) = (&live.site.idp, Timestamp::now().seconds());
     let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
-    Seen {
+    Gauges {
         figures: core.sessions.figures(),
         holds: core.sessions.holds().len(),
         idps: vec![(idp.name().to_owned(), idp.is_answering())],
@@ -165,17 +165,17 @@ mod tests {
 
     use super::*;
 
-    fn health(store: Check) -> Health {
+    fn health(store: StoreProbe) -> Health {
         let mut registry = Registry::default();
         let metrics = Arc::new(Metrics::register(&mut registry));
         let look: Look = Arc::new(|| {
             let figures = Figures { sessions: 7, accounts: 1, exchanges: 0, strangers: 0 };
-            Seen { figures, ..Seen::default() }
+            Gauges { figures, ..Gauges::default() }
         });
         Health { registry, metrics, look, store, draining: Arc::default(), app: Arc::new(|| None) }
     }
 
-    fn well() -> Check {
+    fn well() -> StoreProbe {
         Arc::new(|| Box::pin(async { Ok(()) }))
     }
 
@@ -202,8 +202,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_fails_or_hangs_is_not_ready_and_its_error_stays_here() {
-        let fails: Check = Arc::new(|| Box::pin(async { Err("/var/lib/secret.db: disk I/O error".into()) }));
-        let hangs: Check = Arc::new(|| Box::pin(std::future::pending()));
+        let fails: StoreProbe =
+            Arc::new(|| Box::pin(async { Err("/var/lib/secret.db: disk I/O error".into()) }));
+        let hangs: StoreProbe = Arc::new(|| Box::pin(std::future::pending()));
         for store in [fails, hangs] {
             let began = tokio::time::Instant::now();
             let (status, text) = asked(&serve(health(store)), "/readyz").await;

@@ -128,10 +128,10 @@ impl Port {
 
 /// The address at the other end of a connection: an extension of every request that came by TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
 /// A bound address that nobody serves yet.
-pub(crate) enum Bound {
+pub(crate) enum BoundListener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
 }
@@ -140,9 +140,9 @@ pub(crate) enum Bound {
 ///
 /// # Errors
 /// [`ListenError`] with the key and the address.
-pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<Bound, ListenError> {
+pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<BoundListener, ListenError> {
     let bound = TcpListener::bind(address).await;
-    bound.map(Bound::Tcp).map_err(|cause| ListenError::of(key, address, cause))
+    bound.map(BoundListener::Tcp).map_err(|cause| ListenError::of(key, address, cause))
 }
 
 /// Binds a socket in the state folder, for the owner of the folder alone. The folder is locked, so a socket that is
@@ -150,7 +150,7 @@ pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<Bound,
 ///
 /// # Errors
 /// [`ListenError`] with the path.
-pub(crate) fn unix(key: &'static str, path: &Path) -> Result<Bound, ListenError> {
+pub(crate) fn unix(key: &'static str, path: &Path) -> Result<BoundListener, ListenError> {
     let bind = || {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -160,18 +160,18 @@ pub(crate) fn unix(key: &'static str, path: &Path) -> Result<Bound, ListenError>
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     };
-    let bound = bind().map(|listener| Bound::Unix(listener, path.to_owned()));
+    let bound = bind().map(|listener| BoundListener::Unix(listener, path.to_owned()));
     bound.map_err(|cause| ListenError { key, address: path.display().to_string(), why: Why::Other, cause })
 }
 
-impl Bound {
+impl BoundListener {
     /// Serves until `stop` says so; what is under way then has a few seconds.
     pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         tokio::spawn(serve(self, router, port, stop))
     }
 }
 
-async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
+async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(port.connections));
     let seats = Arc::new(Seats::default());
@@ -235,7 +235,7 @@ async fn serve(bound: Bound, router: Router, port: Port, mut stop: watch::Receiv
         }
     }
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
-    if let Bound::Unix(_, path) = bound {
+    if let BoundListener::Unix(_, path) = bound {
         let _ = std::fs::remove_file(path);
     }
 }
@@ -252,17 +252,17 @@ async fn room(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePe
 }
 
 enum Accepted {
-    Tcp(tokio::net::TcpStream, Peer),
+    Tcp(tokio::net::TcpStream, PeerAddress),
     Unix(tokio::net::UnixStream),
 }
 
-impl Bound {
+impl BoundListener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => listener
                 .accept()
                 .await
-                .map(|(socket, peer)| Accepted::Tcp(socket, Peer(peer.ip().to_canonical()))),
+                .map(|(socket, peer)| Accepted::Tcp(socket, PeerAddress(peer.ip().to_canonical()))),
             Self::Unix(listener, _) => listener.accept().await.map(|(socket, _)| Accepted::Unix(socket)),
         }
     }
@@ -343,7 +343,7 @@ mod tests {
             .route("/endless", get(endless))
             .route("/body", post(|body: Body| async { body.collect().await.map_or("broken", |_| "whole") }));
         let bound = tcp("listen.scim", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let Bound::Tcp(listener) = &bound else { unreachable!() };
+        let BoundListener::Tcp(listener) = &bound else { unreachable!() };
         let address = listener.local_addr().unwrap();
         drop(bound.serve(router, Port { name: "scim", connections, times, metrics }, stopping));
         Stage { address, registry, _stop: stop }

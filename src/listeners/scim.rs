@@ -20,15 +20,15 @@ use portcullis_keys::Random;
 use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId, Timestamp};
 use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Wanted, Write};
 use portcullis_session::{HoldMark, HoldOn, Subject};
-use portcullis_store::{Answer, Origin, StoreError, Written};
+use portcullis_store::{Origin, ScimAnswer, StoreError, Written};
 
-use super::Peer;
+use super::PeerAddress;
 use crate::core::{Core, EndsWith};
 use crate::live::Current;
 use crate::log::chain;
 use crate::revocation::{Enforced, LEAVE, NotDone, Underway};
 use crate::scim_clients::ScimClients;
-use crate::strangers::Strangers;
+use crate::strangers::StrangerLines;
 
 /// How long after it was read a removal may take to be committed before the person is put on hold.
 const COMMIT: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ struct ScimListener {
     live: Arc<Current>,
     schemas: Arc<Schemas>,
     /// Lines about requests without a known token.
-    strangers: Strangers,
+    strangers: StrangerLines,
 }
 
 /// Who asks, for the audit and the log.
@@ -79,7 +79,7 @@ impl Caller {
 
 /// Serves `/scim/v2`; what is asked elsewhere is told where that is.
 pub(crate) fn router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
-    let listener = ScimListener { core, live, schemas, strangers: Strangers::at_most(1) };
+    let listener = ScimListener { core, live, schemas, strangers: StrangerLines::at_most(1) };
     Router::new().fallback(serve).with_state(Arc::new(listener))
 }
 
@@ -134,7 +134,7 @@ impl ScimListener {
         let live = self.live.take();
         let Some(clients) = live.scim.clone() else { return not_configured() };
         let (head, body) = request.into_parts();
-        let address = head.extensions.get::<Peer>().map(|Peer(address)| *address);
+        let address = head.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
         let id: Arc<str> = Random::system().reference().into();
         let mut request = Request::from_parts(head, Bytes::new());
         let is_ours = below_base(&mut request);
@@ -235,14 +235,14 @@ impl ScimListener {
     async fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Result<Outcome, ScimError> {
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
         match self.understood(request).await? {
-            portcullis_scim::Request::Discover(what) => Ok(Outcome::Discovered(what)),
-            portcullis_scim::Request::Find(query) => self
+            portcullis_scim::ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
+            portcullis_scim::ScimRequest::Find(query) => self
                 .core
                 .store
                 .find(org, directory, &query)
                 .await
                 .map_err(|error| fault(&error, None, &caller))?,
-            portcullis_scim::Request::Write(write) => {
+            portcullis_scim::ScimRequest::Write(write) => {
                 self.core.metrics.rewrites(&write.rewrites);
                 self.write(org, directory, write, caller, Instant::now()).await
             }
@@ -250,7 +250,7 @@ impl ScimListener {
     }
 
     /// Reads the request, a long one beside the threads that serve.
-    async fn understood(&self, request: Request<Bytes>) -> Result<portcullis_scim::Request, ScimError> {
+    async fn understood(&self, request: Request<Bytes>) -> Result<portcullis_scim::ScimRequest, ScimError> {
         if request.body().len() <= LONG {
             return portcullis_scim::read(&self.schemas, &request);
         }
@@ -274,7 +274,7 @@ impl ScimListener {
         // Taken before the transaction begins.
         let began = self.core.sessions.hold_mark();
         let write = Arc::new(write);
-        let task = Task { org, directory, write: write.clone(), caller, began, received };
+        let task = WriteTask { org, directory, write: write.clone(), caller, began, received };
         let removes = write.deprovisions().map(|id| (directory, id.clone()));
         let takes_away = write.takes_away();
         let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
@@ -312,7 +312,7 @@ impl ScimListener {
     }
 
     /// The answer, a refusal included: nobody is left whom the write forbids.
-    fn settle(&self, enforced: Enforced<Written>, task: &Task) -> Answer {
+    fn settle(&self, enforced: Enforced<Written>, task: &WriteTask) -> ScimAnswer {
         let Enforced { value: Written { answer, sessions }, exchanges, takes_away, is_change } = enforced;
         // A refusal that found nothing to say of the user has not settled what the hold stands for.
         if let Some(user) = task.user().filter(|_| is_change || answer.is_ok()) {
@@ -341,8 +341,8 @@ impl ScimListener {
 
     /// A group write that takes away is in doubt: the roles of whoever it may concern are read again before they are
     /// served on them. Everybody's only where it cannot be said who that is.
-    async fn doubt(&self, task: &Task) {
-        let Task { org, directory, write, .. } = task;
+    async fn doubt(&self, task: &WriteTask) {
+        let WriteTask { org, directory, write, .. } = task;
         let concerned = self.core.store.concerned(*org, *directory, write);
         let changes = match tokio::time::timeout(CONCERNED, concerned).await {
             Ok(Ok(accounts)) => accounts.into_iter().map(Change::Reconsider).collect(),
@@ -361,7 +361,7 @@ impl ScimListener {
     async fn follow(
         self: Arc<Self>,
         underway: Underway<Written, StoreError>,
-        task: Task,
+        task: WriteTask,
         held: Option<(Subject, HoldMark)>,
     ) {
         match underway.done().await.map(|enforced| self.settle(enforced, &task)) {
@@ -393,7 +393,7 @@ fn fault(error: &StoreError, id: Option<&ResourceId>, caller: &Caller) -> ScimEr
 }
 
 /// One write under way: what was asked, by whom, and when.
-struct Task {
+struct WriteTask {
     org: OrgId,
     directory: DirectoryId,
     write: Arc<Write>,
@@ -402,7 +402,7 @@ struct Task {
     received: Instant,
 }
 
-impl Task {
+impl WriteTask {
     /// The user it is about.
     fn user(&self) -> Option<Subject> {
         let id = self.write.id().filter(|_| self.write.kind() == ResourceKind::User)?;

@@ -45,12 +45,12 @@ impl Default for Times {
 #[derive(Debug)]
 pub(crate) struct Traffic {
     times: Times,
-    state: Mutex<State>,
+    state: Mutex<SeatState>,
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct SeatState {
     /// How many requests have come.
     begun: u64,
     /// Since when nothing is under way.
@@ -64,29 +64,29 @@ struct State {
 /// The connections of a listener. Where it is full, one on which nothing is under way makes room: whoever says nothing
 /// keeps nobody out.
 #[derive(Debug, Default)]
-pub(crate) struct Seats(Mutex<Taken>);
+pub(crate) struct Seats(Mutex<TakenSeats>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenSeats {
     last: u64,
     connections: BTreeMap<u64, Arc<Traffic>>,
 }
 
 /// A connection's place among the others, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConnectionSeat {
     seats: Arc<Seats>,
     number: u64,
 }
 
 impl Seats {
     /// A connection is there.
-    pub(crate) fn take(self: &Arc<Self>, traffic: Arc<Traffic>) -> Seat {
+    pub(crate) fn take(self: &Arc<Self>, traffic: Arc<Traffic>) -> ConnectionSeat {
         let mut taken = self.taken();
         taken.last += 1;
         let number = taken.last;
         taken.connections.insert(number, traffic);
-        Seat { seats: self.clone(), number }
+        ConnectionSeat { seats: self.clone(), number }
     }
 
     /// Ends the connection that has said nothing for longest, else the one that has been done for longest. One whose
@@ -101,12 +101,12 @@ impl Seats {
         }
     }
 
-    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
+    fn taken(&self) -> std::sync::MutexGuard<'_, TakenSeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSeat {
     fn drop(&mut self) {
         let gone = self.seats.taken().connections.remove(&self.number);
         drop(gone);
@@ -115,7 +115,7 @@ impl Drop for Seat {
 
 /// A request and its answer, under way until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct TrackedExchange {
     traffic: Arc<Traffic>,
     number: u64,
 }
@@ -123,12 +123,12 @@ pub(crate) struct Exchange {
 impl Traffic {
     /// A connection that is there from now on.
     pub(crate) fn new(times: Times) -> Arc<Self> {
-        let state = State { begun: 0, since: Instant::now(), under_way: BTreeMap::new(), yields: false };
+        let state = SeatState { begun: 0, since: Instant::now(), under_way: BTreeMap::new(), yields: false };
         Arc::new(Self { times, state: Mutex::new(state), changed: Notify::new() })
     }
 
     /// A request has come.
-    pub(crate) fn begin(self: &Arc<Self>) -> Exchange {
+    pub(crate) fn begin(self: &Arc<Self>) -> TrackedExchange {
         let number = {
             let mut state = self.state();
             state.begun += 1;
@@ -137,7 +137,7 @@ impl Traffic {
             number
         };
         self.changed.notify_one();
-        Exchange { traffic: self.clone(), number }
+        TrackedExchange { traffic: self.clone(), number }
     }
 
     /// Ready when the connection is over; says why in one word, unless it was merely done with.
@@ -192,19 +192,19 @@ impl Traffic {
     }
 
     /// Each critical section leaves the state whole.
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, SeatState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Exchange {
+impl TrackedExchange {
     /// Goes on until this body has been handed over, or dropped.
-    pub(crate) fn with(self, body: Body) -> Answer {
-        Answer { body, _exchange: self }
+    pub(crate) fn with(self, body: Body) -> TrackedBody {
+        TrackedBody { body, _exchange: self }
     }
 }
 
-impl Drop for Exchange {
+impl Drop for TrackedExchange {
     fn drop(&mut self) {
         {
             let mut state = self.traffic.state();
@@ -216,12 +216,12 @@ impl Drop for Exchange {
 }
 
 /// The body of an answer, and the exchange that ends with it.
-pub(crate) struct Answer {
+pub(crate) struct TrackedBody {
     body: Body,
-    _exchange: Exchange,
+    _exchange: TrackedExchange,
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

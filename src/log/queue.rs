@@ -23,11 +23,11 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The queue's near end. Cloning shares it.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
-    lines: SyncSender<Message>,
+    lines: SyncSender<QueueMessage>,
     dropped: Counter,
 }
 
-enum Message {
+enum QueueMessage {
     Line(String),
     Flush(SyncSender<()>),
 }
@@ -50,7 +50,7 @@ impl Queue {
 
     /// Hands a line over, or counts it as dropped. Never waits.
     pub(super) fn say(&self, line: String) {
-        if self.lines.try_send(Message::Line(line)).is_err() {
+        if self.lines.try_send(QueueMessage::Line(line)).is_err() {
             self.dropped.inc();
         }
     }
@@ -59,7 +59,7 @@ impl Queue {
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let (done, written) = sync_channel(1);
-        let mut message = Message::Flush(done);
+        let mut message = QueueMessage::Flush(done);
         loop {
             match self.lines.try_send(message) {
                 Ok(()) => {
@@ -74,7 +74,7 @@ impl Queue {
 }
 
 fn write_all(
-    lines: &Receiver<Message>,
+    lines: &Receiver<QueueMessage>,
     mut out: impl Write,
     dropped: &Counter,
     tell: impl Fn(u64) -> String,
@@ -90,11 +90,11 @@ fn write_all(
         let (mut count, mut waiting) = (0, Vec::new());
         for message in first.into_iter().chain(lines.try_iter().take(BATCH)) {
             match message {
-                Message::Line(line) => {
+                QueueMessage::Line(line) => {
                     buffer.push_str(&line);
                     count += 1;
                 }
-                Message::Flush(done) => waiting.push(done),
+                QueueMessage::Flush(done) => waiting.push(done),
             }
         }
         // A log that cannot be written is no reason to stop serving.

@@ -32,26 +32,26 @@ impl Admission {
         assertion: &Assertion,
         session: store::NewSession,
         flow: &Pending,
-    ) -> store::SignIn {
+    ) -> store::VerifiedLogin {
         let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
         let provisioning = if self.directory {
             // Of a login that began under another configuration another claim may have been read.
             let found = assertion.link().filter(|link| link.claim == self.claim);
             let is_unverified = found.is_some_and(|link| link.is_unverified_address);
-            let link = store::Link {
+            let link = store::LinkAttribute {
                 claim: self.claim.clone(),
                 value: found.map(|link| link.value.clone()),
                 is_unverified_address: is_unverified && !self.trust_email,
                 to: self.to,
             };
             let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
-            store::Provisioning::Directory { invited, directories, link }
+            store::PeopleSource::Directory { invited, directories, link }
         } else {
-            store::Provisioning::None
+            store::PeopleSource::None
         };
         let believed = assertion.email_verified() || self.trust_email;
         let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
-        let claims = store::Claims {
+        let claims = store::LoginAttributes {
             email: text(assertion.email()).filter(|_| believed),
             name: text(assertion.name()),
             preferred_username: text(
@@ -62,7 +62,7 @@ impl Admission {
             names_said: assertion.names_said().to_vec(),
             groups: assertion.groups().map(<[String]>::to_vec),
         };
-        store::SignIn {
+        store::VerifiedLogin {
             org: OrgId::ONLY,
             app,
             idp: assertion.idp().into(),

@@ -25,7 +25,7 @@ const ROUND_MS: i64 = 30_000;
 /// What a flow cookie holds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Sealed {
+enum FlowCookie {
     /// A login under way.
     Pending(Pending),
     /// A login that has just succeeded, and the how-manieth in a row it was.
@@ -36,14 +36,14 @@ enum Sealed {
 pub(crate) struct Flows<'a> {
     keys: &'a Keyring,
     app: AppId,
-    found: Vec<Found>,
+    found: Vec<FoundCookie>,
 }
 
-struct Found {
+struct FoundCookie {
     name: String,
     /// How much of the head it takes.
     bytes: usize,
-    sealed: Sealed,
+    sealed: FlowCookie,
 }
 
 /// What a state says of the tab it was made for.
@@ -84,26 +84,26 @@ impl<'a> Flows<'a> {
             let name = std::str::from_utf8(name).ok().filter(|name| name.starts_with(PREFIX))?;
             let plain = keys.open(Purpose::Login, &context(app, name), &BASE64.decode(value).ok()?)?;
             let sealed = serde_json::from_slice(&plain).ok()?;
-            Some(Found { name: name.to_owned(), bytes: name.len() + value.len() + 3, sealed })
+            Some(FoundCookie { name: name.to_owned(), bytes: name.len() + value.len() + 3, sealed })
         });
         Self { keys, app, found: ours.collect() }
     }
 
     /// The login that an answer's `state` belongs to, and the name of its cookie.
     pub(crate) fn take(&mut self, state: &str) -> Option<(String, Pending)> {
-        let belongs = |found: &Found| matches!(&found.sealed, Sealed::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
+        let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
         let at = self.found.iter().position(belongs)?;
         let found = self.found.swap_remove(at);
         match found.sealed {
-            Sealed::Pending(pending) => Some((found.name, pending)),
-            Sealed::Landed { .. } => None,
+            FlowCookie::Pending(pending) => Some((found.name, pending)),
+            FlowCookie::Landed { .. } => None,
         }
     }
 
     /// How many rounds the browser has just gone through without staying signed in.
     pub(crate) fn rounds(&self, now: Timestamp) -> u8 {
-        let recent = |sealed: &Sealed| match sealed {
-            Sealed::Landed { at, rounds } if (0..ROUND_MS).contains(&now.since_ms(Timestamp(*at))) => {
+        let recent = |sealed: &FlowCookie| match sealed {
+            FlowCookie::Landed { at, rounds } if (0..ROUND_MS).contains(&now.since_ms(Timestamp(*at))) => {
                 Some(*rounds)
             }
             _ => None,
@@ -124,20 +124,20 @@ impl<'a> Flows<'a> {
     ) -> Vec<HeaderValue> {
         let name = format!("{PREFIX}{}", hex(random.bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
-        let mut value = self.value(&name, Sealed::Pending(pending.clone()), random);
+        let mut value = self.value(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
             pending.go_back_to(short);
-            value = self.value(&name, Sealed::Pending(pending), random);
+            value = self.value(&name, FlowCookie::Pending(pending), random);
         }
-        let mut open: Vec<(i64, &Found)> = Vec::new();
+        let mut open: Vec<(i64, &FoundCookie)> = Vec::new();
         let mut cookies = Vec::new();
         for found in &self.found {
             match &found.sealed {
-                Sealed::Pending(other) if (0..FLOW_MS).contains(&now.since_ms(other.started())) => {
+                FlowCookie::Pending(other) if (0..FLOW_MS).contains(&now.since_ms(other.started())) => {
                     open.push((other.started().0, found));
                 }
-                Sealed::Pending(_) => cookies.extend(removal(&found.name)),
-                Sealed::Landed { .. } => {}
+                FlowCookie::Pending(_) => cookies.extend(removal(&found.name)),
+                FlowCookie::Landed { .. } => {}
             }
         }
         // The newest stay, as many as there is room for.
@@ -155,12 +155,12 @@ impl<'a> Flows<'a> {
 
     /// The cookie that remembers a login that has just succeeded.
     pub(crate) fn land(&self, rounds: u8, random: &mut Random, now: Timestamp) -> Option<HeaderValue> {
-        let landed = Sealed::Landed { at: now.0, rounds: rounds.saturating_add(1) };
+        let landed = FlowCookie::Landed { at: now.0, rounds: rounds.saturating_add(1) };
         let name = format!("{PREFIX}landed");
         set(&name, &self.value(&name, landed, random)?, Some(ROUND_MS / 1000))
     }
 
-    fn value(&self, name: &str, value: Sealed, random: &mut Random) -> Option<String> {
+    fn value(&self, name: &str, value: FlowCookie, random: &mut Random) -> Option<String> {
         let plain = serde_json::to_vec(&value).ok()?;
         Some(BASE64.encode(self.keys.seal(Purpose::Login, &context(self.app, name), &plain, random)))
     }

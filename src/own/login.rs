@@ -12,12 +12,12 @@ use portcullis_keys::{Purpose, Random, sha256};
 use portcullis_policy::{OrgId, SessionHash, Timestamp, shown};
 use portcullis_proxy::{Kind, RefusalKind, Visitor};
 use portcullis_session::Committed;
-use portcullis_sso::{Answer, Ask, Assertion, Class, HINT, Pending};
-use portcullis_store::{NewSession, Origin, SignInError, SignedIn};
+use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, HINT, Pending};
+use portcullis_store::{LoggedIn, NewSession, Origin, SignInError};
 
 use super::flows::{self, Flows, Tab};
 use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
-use super::site::Site;
+use super::site::OwnSite;
 use super::tries::Enough;
 use super::{Own, login_required};
 use crate::pages::{Page, Stuck};
@@ -33,14 +33,14 @@ pub(crate) struct NotIn {
     /// The whole sentence, with the remedy.
     pub(crate) text: String,
     /// What the person can do about it.
-    pub(crate) told: Told,
+    pub(crate) told: LoginAdvice,
     /// What the IdP calls whoever it is, as far as it was verified and may be written down.
     pub(crate) subject: Option<String>,
 }
 
 /// What a person who is not let in is told, beside the reference number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum LoginAdvice {
     /// To ask: it will be the same again.
     Refused,
     /// That the IdP does not answer.
@@ -51,13 +51,13 @@ pub(crate) enum Told {
     Unavailable,
 }
 
-impl From<portcullis_sso::Refusal> for NotIn {
-    fn from(refusal: portcullis_sso::Refusal) -> Self {
+impl From<portcullis_sso::LoginRefusal> for NotIn {
+    fn from(refusal: portcullis_sso::LoginRefusal) -> Self {
         let text = format!("expected={} got={}. {}", refusal.expected, refusal.got, refusal.remedy);
         let told = match refusal.class {
-            Class::Metadata => Told::IdpDown,
-            _ if refusal.passes => Told::TryAgain,
-            _ => Told::Refused,
+            Class::Metadata => LoginAdvice::IdpDown,
+            _ if refusal.passes => LoginAdvice::TryAgain,
+            _ => LoginAdvice::Refused,
         };
         Self { reason: refusal.class.word(), text, told, subject: None }
     }
@@ -68,7 +68,7 @@ impl From<SignInError> for NotIn {
         match error {
             SignInError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
-                Self { reason: refusal.word(), text, told: Told::Refused, subject: None }
+                Self { reason: refusal.word(), text, told: LoginAdvice::Refused, subject: None }
             }
             SignInError::Store(error) => Self::store(&error),
         }
@@ -89,13 +89,13 @@ impl From<Enough> for NotIn {
                  are people behind one proxy, see that trusted_proxies names it",
             ),
         };
-        Self { reason, text: text.to_owned(), told: Told::TryAgain, subject: None }
+        Self { reason, text: text.to_owned(), told: LoginAdvice::TryAgain, subject: None }
     }
 }
 
 impl NotIn {
     fn store(error: &dyn std::fmt::Display) -> Self {
-        Self { reason: STORE, text: format!("{error}"), told: Told::Unavailable, subject: None }
+        Self { reason: STORE, text: format!("{error}"), told: LoginAdvice::Unavailable, subject: None }
     }
 }
 
@@ -103,7 +103,7 @@ impl Own {
     /// `login`: only a navigation starts a flow.
     pub(crate) async fn begin(
         &self,
-        site: &Site,
+        site: &OwnSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -120,7 +120,7 @@ impl Own {
     /// Sends a browser to the IdP; `way` is where it goes afterwards, `restarts` how often its tab has started over.
     async fn start(
         &self,
-        site: &Site,
+        site: &OwnSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
         way: &str,
@@ -152,7 +152,7 @@ impl Own {
                 answer
             }
             Err(refusal) => {
-                let refusal = NotIn { told: Told::IdpDown, ..NotIn::from(refusal) };
+                let refusal = NotIn { told: LoginAdvice::IdpDown, ..NotIn::from(refusal) };
                 self.not_in(site, refusal, way, visitor, None)
             }
         }
@@ -160,7 +160,7 @@ impl Own {
 
     /// A way back that is short enough for an address or a cookie: itself, or a reference to what is kept here. The
     /// reference carries the path, which is what is left where the rest is gone.
-    fn short_way(&self, site: &Site, way: &str, random: &mut Random, now: Timestamp) -> String {
+    fn short_way(&self, site: &OwnSite, way: &str, random: &mut Random, now: Timestamp) -> String {
         if way.len() <= SHORT {
             return way.to_owned();
         }
@@ -169,7 +169,7 @@ impl Own {
     }
 
     /// The way back itself, judged: a path of the app, or its front page.
-    fn whole_way(&self, site: &Site, way: &str, now: Timestamp) -> String {
+    fn whole_way(&self, site: &OwnSite, way: &str, now: Timestamp) -> String {
         let reference =
             way.strip_prefix(&site.ours).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(KEPT));
         match reference {
@@ -182,7 +182,7 @@ impl Own {
     }
 
     /// The login page for a way back that is too long for its address.
-    pub(super) fn keep_way(&self, site: &Site, way: &str) -> Response<Bytes> {
+    pub(super) fn keep_way(&self, site: &OwnSite, way: &str) -> Response<Bytes> {
         let way = site.local_path(way);
         let short = self.short_way(site, &way, &mut Random::system(), Timestamp::now());
         let query =
@@ -193,13 +193,13 @@ impl Own {
     /// `callback/<idp>`: the IdP's answer, as the browser brought it.
     pub(crate) async fn callback(
         self: Arc<Self>,
-        site: &Arc<Site>,
+        site: &Arc<OwnSite>,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
         let now = Timestamp::now();
         let is_form = request.method() == http::Method::POST;
-        let answer = match Answer::read(
+        let answer = match AuthorizationResponse::read(
             request.uri().query().unwrap_or_default(),
             is_form.then_some(request.body()),
         ) {
@@ -234,17 +234,17 @@ impl Own {
     /// Verifies, then signs in.
     async fn admit(
         self: Arc<Self>,
-        site: Arc<Site>,
+        site: Arc<OwnSite>,
         pending: Pending,
-        answer: Answer,
+        answer: AuthorizationResponse,
         visitor: Visitor,
         reference: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         let names = visitor.detail.names_strangers();
-        let down = |refusal: portcullis_sso::Refusal| {
+        let down = |refusal: portcullis_sso::LoginRefusal| {
             let refusal = NotIn::from(if names { refusal } else { refusal.unnamed() });
-            if site.idp.is_answering() { refusal } else { NotIn { told: Told::IdpDown, ..refusal } }
+            if site.idp.is_answering() { refusal } else { NotIn { told: LoginAdvice::IdpDown, ..refusal } }
         };
         let login = sha256(pending.state().as_bytes());
         let _turn = match answer.has_code() {
@@ -285,7 +285,7 @@ impl Own {
             NotDone::NotGone(error) => NotIn::store(&error),
             NotDone::Panicked(error) => {
                 let text = format!("the task of the login failed: {error}");
-                NotIn { reason: INTERNAL, text, told: Told::Refused, subject: None }
+                NotIn { reason: INTERNAL, text, told: LoginAdvice::Refused, subject: None }
             }
         })?;
         let (signed_in, site) = enforced.value;
@@ -310,7 +310,7 @@ impl Own {
         hash: SessionHash,
         reference: Arc<str>,
         now: Timestamp,
-    ) -> Result<Committed<(SignedIn, Arc<Site>)>, SignInError> {
+    ) -> Result<Committed<(LoggedIn, Arc<OwnSite>)>, SignInError> {
         let _admitting = self.admitting.read().await; // until it is committed
         let site = self.live.take().site.clone();
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
@@ -343,9 +343,9 @@ impl Own {
     /// Nothing of it is believed. Who is signed in goes where the tab was going; who is not starts over, unseen.
     async fn without_flow(
         &self,
-        site: &Site,
+        site: &OwnSite,
         request: &Request<Bytes>,
-        answer: &Answer,
+        answer: &AuthorizationResponse,
         visitor: &Visitor,
         now: Timestamp,
     ) -> Response<Bytes> {
@@ -373,7 +373,7 @@ impl Own {
     /// `reference` is the number that the login has been called by, if it was.
     fn not_in(
         &self,
-        site: &Site,
+        site: &OwnSite,
         refusal: NotIn,
         way: &str,
         visitor: &Visitor,
@@ -384,10 +384,12 @@ impl Own {
         let (idp, reference) = (site.idp.name(), reference.as_str());
         let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
         match refusal.told {
-            Told::IdpDown => self.page(site, &Page::IdpDown { idp, return_to: &way(), reference }),
-            Told::TryAgain => self.page(site, &Page::TryAgain { return_to: &way(), reference }),
-            Told::Unavailable => self.page(site, &Page::refused(RefusalKind::Unproven, Some(reference))),
-            Told::Refused => self.page(site, &Page::LoginRefused { reference }),
+            LoginAdvice::IdpDown => self.page(site, &Page::IdpDown { idp, return_to: &way(), reference }),
+            LoginAdvice::TryAgain => self.page(site, &Page::TryAgain { return_to: &way(), reference }),
+            LoginAdvice::Unavailable => {
+                self.page(site, &Page::refused(RefusalKind::Unproven, Some(reference)))
+            }
+            LoginAdvice::Refused => self.page(site, &Page::LoginRefused { reference }),
         }
     }
 }

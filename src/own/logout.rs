@@ -14,12 +14,12 @@ use super::Own;
 use super::flows;
 use super::login::redirect;
 use super::reasons::{LOGOUT_CSRF, STORE};
-use super::site::Site;
+use super::site::OwnSite;
 use crate::pages::Page;
 
 impl Own {
     /// `logout` by GET: asks.
-    pub(crate) async fn ask_to_sign_out(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
+    pub(crate) async fn ask_to_sign_out(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
         let (Some((who, _)), Some(session)) = (visitor.who.find().await, visitor.session) else {
             return self.page(site, &Page::SignedOut { at_idp: false });
         };
@@ -31,7 +31,7 @@ impl Own {
     /// `logout` by POST: ends.
     pub(crate) async fn sign_out(
         &self,
-        site: &Site,
+        site: &OwnSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -77,7 +77,7 @@ impl Own {
     }
 
     /// `logged-out`: where the IdP sends the browser back to. It says so, whether or not a session was there.
-    pub(crate) fn signed_out(&self, site: &Site, request: &Request<Bytes>) -> Response<Bytes> {
+    pub(crate) fn signed_out(&self, site: &OwnSite, request: &Request<Bytes>) -> Response<Bytes> {
         self.page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
     }
 

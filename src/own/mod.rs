@@ -22,12 +22,12 @@ use portcullis_policy::Timestamp;
 use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, Refused, Visitor};
 use portcullis_sso::Class;
 
-pub(crate) use self::site::Site;
+pub(crate) use self::site::OwnSite;
 use crate::core::{Core, answer_undisturbed};
 use crate::live::{Current, Live};
 use crate::pages::{self, Page};
 use crate::refusals::Whose;
-use crate::strangers::Strangers;
+use crate::strangers::StrangerLines;
 
 /// What our own pages work with.
 pub(crate) struct Own {
@@ -41,7 +41,7 @@ pub(crate) struct Own {
     /// Ways back and token requests: what is known of logins under way, in memory alone.
     under_way: UnderWay,
     /// Lines about refused logins that nobody's word stands behind.
-    strangers: Strangers,
+    strangers: StrangerLines,
 }
 
 /// How many of those lines there are a minute.
@@ -94,11 +94,11 @@ impl Own {
             live,
             admitting: tokio::sync::RwLock::default(),
             under_way: UnderWay::default(),
-            strangers: Strangers::at_most(STRANGERS_LINES),
+            strangers: StrangerLines::at_most(STRANGERS_LINES),
         }
     }
 
-    async fn serve(self: Arc<Self>, site: Arc<Site>, request: Request<Bytes>) -> Response<Bytes> {
+    async fn serve(self: Arc<Self>, site: Arc<OwnSite>, request: Request<Bytes>) -> Response<Bytes> {
         if let Some(refused) = request.extensions().get::<Refused>() {
             return self.refused(&site, refused, request.extensions().get::<Visitor>()).await;
         }
@@ -142,7 +142,7 @@ impl Own {
     }
 
     /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.
-    pub(crate) fn page(&self, site: &Site, page: &Page<'_>) -> Response<Bytes> {
+    pub(crate) fn page(&self, site: &OwnSite, page: &Page<'_>) -> Response<Bytes> {
         let mut answer = pages::render(page, &site.place());
         if let Some(reference) = page.reference() {
             answer.extensions_mut().insert(Reference(reference.to_owned()));
@@ -151,7 +151,7 @@ impl Own {
     }
 
     /// The page for a refusal of the data plane, which sets the status.
-    async fn refused(&self, site: &Site, refused: &Refused, visitor: Option<&Visitor>) -> Response<Bytes> {
+    async fn refused(&self, site: &OwnSite, refused: &Refused, visitor: Option<&Visitor>) -> Response<Bytes> {
         let reference = refused.reference.as_str();
         let return_to = refused.login_url.split_once("return_to=").map_or("", |(_, path)| path);
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();
@@ -168,7 +168,7 @@ impl Own {
         answer
     }
 
-    async fn me(&self, site: &Site, visitor: &Visitor) -> Response<Bytes> {
+    async fn me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
         match visitor.who.find().await {
             Some((who, expires)) => pages::me(&who, expires, &site.place()),
             None => login_required(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use portcullis_sso::{Idp, OidcSettings};
 
 use super::admission::Admission;
-use crate::pages::Place;
+use crate::pages::Links;
 
 /// An app as its pages need it.
-pub(crate) struct Site {
+pub(crate) struct OwnSite {
     /// The host of `public_url`, as people know it.
     pub(crate) host: String,
     /// Scheme, host and port of `public_url`: what `Origin` must be.
@@ -27,14 +27,14 @@ pub(crate) struct Site {
     pub(crate) admission: Admission,
 }
 
-impl Site {
+impl OwnSite {
     /// Keeps the IdP of another site where nothing of it has changed, with the keys it has read.
-    pub(crate) fn with_idp_of(self, before: &Site) -> Self {
+    pub(crate) fn with_idp_of(self, before: &OwnSite) -> Self {
         if self.oidc == before.oidc { Self { idp: before.idp.clone(), ..self } } else { self }
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
-        Place { app: &self.host, home: &self.home, ours: &self.ours }
+    pub(super) fn place(&self) -> Links<'_> {
+        Links { app: &self.host, home: &self.home, ours: &self.ours }
     }
 
     /// A path of this app, or its front page: nothing that could lead to another origin.

@@ -41,7 +41,7 @@ pub(super) enum Enough {
 
 /// A turn at the token endpoint; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct TokenTurn {
     _client: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
@@ -77,7 +77,12 @@ impl Tries {
     ///
     /// # Errors
     /// [`Enough`], where it was tried too often or nobody's turn ends within five seconds.
-    pub(super) async fn turn(&self, login: [u8; 32], client: IpAddr, now: Timestamp) -> Result<Turn, Enough> {
+    pub(super) async fn turn(
+        &self,
+        login: [u8; 32],
+        client: IpAddr,
+        now: Timestamp,
+    ) -> Result<TokenTurn, Enough> {
         let client = self.hash.hash_one(network(client));
         if !count(&self.logins, login, A_LOGIN, FLOW_MS, now) {
             return Err(Enough::Login);
@@ -89,7 +94,7 @@ impl Tries {
         let turn = async {
             let _client = turnstile.acquire_owned().await.ok()?;
             let _all = self.all.clone().acquire_owned().await.ok()?;
-            Some(Turn { _client, _all })
+            Some(TokenTurn { _client, _all })
         };
         tokio::time::timeout(WAIT, turn).await.ok().flatten().ok_or(Enough::Busy)
     }

@@ -18,10 +18,10 @@ const KEPT_MS: i64 = 30 * 60 * 1000;
 
 /// The ways back that are kept here.
 #[derive(Default)]
-pub(super) struct Ways(Mutex<Kept>);
+pub(super) struct Ways(Mutex<WayTable>);
 
 #[derive(Default)]
-struct Kept {
+struct WayTable {
     ways: HashMap<String, (String, Timestamp)>,
     /// The oldest first.
     order: VecDeque<String>,

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use portcullis_policy::{Principal, Timestamp};
 use serde::Serialize;
 
-use super::{Place, json};
+use super::{Links, json};
 
 /// The answer of `me` for a person who is signed in until `expires`, if the session is used until then.
 ///
@@ -18,7 +18,7 @@ use super::{Place, json};
 ///  "preferred_username":"alice","groups":["Engineering"],"roles":["workspace.member"],
 ///  "expires":"2026-01-31T17:00:00Z","logout_url":"/.portcullis/logout"}
 /// ```
-pub(crate) fn me(who: &Principal, expires: Timestamp, place: &Place<'_>) -> Response<Bytes> {
+pub(crate) fn me(who: &Principal, expires: Timestamp, place: &Links<'_>) -> Response<Bytes> {
     let facts = who.facts();
     let mut answer = json(
         StatusCode::OK,
@@ -88,7 +88,7 @@ mod tests {
             groups: Arc::new(["Owners".into(), "Everyone".into()]),
         });
         let who = policy.describe(&facts, Seq(1)).unwrap();
-        let place = Place { app: "h", home: "/", ours: "/.portcullis" };
+        let place = Links { app: "h", home: "/", ours: "/.portcullis" };
 
         let answer = me(&who, Timestamp(1_769_878_800_999), &place);
 

@@ -16,11 +16,11 @@ use portcullis_proxy::RefusalKind;
 use serde::Serialize;
 
 pub(crate) use me::me;
-use words::{Action, Words};
+use words::{Action, PageWords};
 
 /// Where a page stands: what its links are made of. All of it is configured, nothing comes from the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Links<'a> {
     /// The public host of the app, as people know it: `wiki.example.com`.
     pub(crate) app: &'a str,
     /// The path of the app's front page: `/`, or `/wiki/`.
@@ -114,8 +114,8 @@ impl Page<'_> {
 }
 
 /// Renders a page with its status and all its headers.
-pub(crate) fn render(page: &Page<'_>, place: &Place<'_>) -> Response<Bytes> {
-    let shown = Shown { words: words::of(page, place), place, version: env!("CARGO_PKG_VERSION") };
+pub(crate) fn render(page: &Page<'_>, place: &Links<'_>) -> Response<Bytes> {
+    let shown = PageTemplate { words: words::of(page, place), place, version: env!("CARGO_PKG_VERSION") };
     let html = shown.render().unwrap_or_else(|_| shown.words.title.to_owned());
     let mut headers = headers(HTML, page.framing(), page.forms());
     if page.status() == StatusCode::UNAUTHORIZED {
@@ -198,7 +198,7 @@ pub(crate) fn headers(content_type: HeaderValue, framing: Framing, forms: Forms<
 }
 
 /// The login that leads back to a path of the app; to its front page where none is given.
-fn login_link(place: &Place<'_>, return_to: &str) -> String {
+fn login_link(place: &Links<'_>, return_to: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const KEPT: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -212,9 +212,9 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/pages/askama.toml")]
-struct Shown<'a> {
-    words: Words<'a>,
-    place: &'a Place<'a>,
+struct PageTemplate<'a> {
+    words: PageWords<'a>,
+    place: &'a Links<'a>,
     version: &'static str,
 }
 
@@ -235,7 +235,7 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place { app: "wiki.example.com", home: "/", ours: "/.portcullis" };
+    const PLACE: Links<'_> = Links { app: "wiki.example.com", home: "/", ours: "/.portcullis" };
     const REF: &str = "7Q2M-X4KD";
 
     fn refused(kind: RefusalKind) -> Page<'static> {

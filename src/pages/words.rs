@@ -3,10 +3,10 @@
 use portcullis_policy::shown;
 use portcullis_proxy::RefusalKind;
 
-use super::{Page, Place, Stuck, login_link};
+use super::{Links, Page, Stuck, login_link};
 
 /// The words of one page.
-pub(super) struct Words<'a> {
+pub(super) struct PageWords<'a> {
     pub(super) title: &'static str,
     pub(super) lines: Vec<String>,
     /// Whom to ask, and what to mention.
@@ -25,13 +25,13 @@ pub(super) enum Action<'a> {
     Form { text: &'static str, href: String, token: &'a str },
 }
 
-pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
+pub(super) fn of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
     match page {
         Page::LoginRefused { reference } => {
-            Words::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
+            PageWords::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
         }
-        Page::LoginStuck { cause: Stuck::CookieLost, reference } => Words::trouble("Your login got lost")
+        Page::LoginStuck { cause: Stuck::CookieLost, reference } => PageWords::trouble("Your login got lost")
             .line(format!(
                 "Your browser came back without the cookie it was given when the login began. Either that was \
                  longer than ten minutes ago, or it does not accept cookies of {app}."
@@ -39,7 +39,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .tell(reference)
             .link("Try again", login_link(place, place.home), None),
         Page::LoginStuck { cause: Stuck::EndedAtOnce, reference } => {
-            Words::trouble("Signing in does not come to an end")
+            PageWords::trouble("Signing in does not come to an end")
                 .line("You were signed in three times in a row, and each time you came back signed out.")
                 .line(format!(
                     "Your browser may be dropping the cookie of {app}: allow it, and close other windows of \
@@ -48,7 +48,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
                 .ask(reference)
                 .beside("Try again", login_link(place, place.home))
         }
-        Page::IdpDown { idp, return_to, reference } => Words::trouble("Nobody can sign in right now")
+        Page::IdpDown { idp, return_to, reference } => PageWords::trouble("Nobody can sign in right now")
             .line(format!(
                 "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
                 shown(idp)
@@ -56,12 +56,12 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             .line("Try again in a few minutes.")
             .tell(reference)
             .link("Try again", login_link(place, return_to), None),
-        Page::TryAgain { return_to, reference } => Words::trouble("Not signed in yet")
+        Page::TryAgain { return_to, reference } => PageWords::trouble("Not signed in yet")
             .line("Too much is going on at the sign-in service at the moment. Nothing is wrong with your account.")
             .line("Try again in a moment.")
             .tell(reference)
             .link("Try again", login_link(place, return_to), None),
-        Page::SignedOut { at_idp } => Words::calm("You are signed out")
+        Page::SignedOut { at_idp } => PageWords::calm("You are signed out")
             .line(if *at_idp {
                 format!("You have left {app} and the sign-in service.")
             } else {
@@ -72,7 +72,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
             })
             .link("Sign in again", login_link(place, place.home), None),
         Page::Logout { who, token, .. } => {
-            let mut words = Words::calm("Sign out?")
+            let mut words = PageWords::calm("Sign out?")
                 .line(format!("You are signed in to {app} as {}.", shown(who)))
                 .beside("Stay signed in", place.home.to_owned());
             words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
@@ -89,41 +89,41 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Place<'_>) -> Words<'a> {
 }
 
 /// The words of a refusal, without its number.
-fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Place<'_>) -> Words<'a> {
+fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
-    let home = |words: Words<'a>| words.link("Go to the front page", place.home.to_owned(), None);
+    let home = |words: PageWords<'a>| words.link("Go to the front page", place.home.to_owned(), None);
     match kind {
-        RefusalKind::FormNotSent => Words::trouble("What you sent was not passed on")
+        RefusalKind::FormNotSent => PageWords::trouble("What you sent was not passed on")
             .line(format!("You are not signed in any more, so {app} did not get it."))
             .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
             .link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
-        RefusalKind::FramedLogin => Words::calm("Please sign in")
+        RefusalKind::FramedLogin => PageWords::calm("Please sign in")
             .line("This part of the page is only for people who are signed in.")
             .link("Sign in", login_link(place, return_to), Some("_top")),
-        RefusalKind::NotAllowed => home(Words::trouble("This page is not open to you").line(match who {
+        RefusalKind::NotAllowed => home(PageWords::trouble("This page is not open to you").line(match who {
             "" => "You are signed in, but your account may not open it.".to_owned(),
             who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
         }))
         .beside("Sign out", format!("{}/logout", place.ours)),
         RefusalKind::OtherSite => home(
-            Words::trouble("This request came from another site")
+            PageWords::trouble("This request came from another site")
                 .line(format!("It was not passed on. Open {app} in a window of its own and do it there.")),
         ),
         RefusalKind::NotFound => home(
-            Words::calm("There is nothing here")
+            PageWords::calm("There is nothing here")
                 .line("The address may be mistyped, or what was here is gone."),
         ),
-        RefusalKind::Unreadable => Words::trouble("This request was not passed on")
+        RefusalKind::Unreadable => PageWords::trouble("This request was not passed on")
             .line("It is too large, or its address could be read in more than one way."),
         RefusalKind::Method => home(
-            Words::trouble("That cannot be done here").line("This address does not take what was sent to it."),
+            PageWords::trouble("That cannot be done here").line("This address does not take what was sent to it."),
         ),
-        RefusalKind::Unreachable => Words::trouble("The application does not answer")
+        RefusalKind::Unreachable => PageWords::trouble("The application does not answer")
             .line(format!("{app} cannot be reached at the moment. Try again in a few minutes.")),
-        RefusalKind::Slow => Words::trouble("The application takes too long").line(format!(
+        RefusalKind::Slow => PageWords::trouble("The application takes too long").line(format!(
             "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
         )),
-        RefusalKind::Unproven => Words::trouble("Not now").line(
+        RefusalKind::Unproven => PageWords::trouble("Not now").line(
             "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
              moment.",
         ),
@@ -135,7 +135,7 @@ pub(super) fn mentions(kind: RefusalKind) -> bool {
     !matches!(kind, RefusalKind::FormNotSent | RefusalKind::FramedLogin | RefusalKind::NotFound)
 }
 
-impl Words<'_> {
+impl PageWords<'_> {
     fn calm(title: &'static str) -> Self {
         Self { title, lines: vec![], reference: None, action: Action::Nothing, beside: None, trouble: false }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
 
-use crate::oidc::Link;
+use crate::oidc::LinkValue;
 
 /// What an identity provider said about a person: verified, not yet judged.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub struct Assertion {
     pub(crate) idp: String,
     pub(crate) issuer: String,
     pub(crate) subject: String,
-    pub(crate) link: Option<Link>,
+    pub(crate) link: Option<LinkValue>,
     pub(crate) email: Option<String>,
     pub(crate) email_verified: bool,
     pub(crate) name: Option<String>,
@@ -44,7 +44,7 @@ impl Assertion {
 
     /// What somebody nobody knows yet is matched by; `None` where the identity provider did not say it, or where there
     /// is no directory to match them in.
-    pub fn link(&self) -> Option<&Link> {
+    pub fn link(&self) -> Option<&LinkValue> {
         self.link.as_ref()
     }
 

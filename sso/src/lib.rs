@@ -1,4 +1,4 @@
-//! Single sign-on: bytes from an identity provider in, a verified [`Assertion`] or a [`Refusal`] out.
+//! Single sign-on: bytes from an identity provider in, a verified [`Assertion`] or a [`LoginRefusal`] out.
 //!
 //! OpenID Connect now (`oidc/`). The crate opens no socket: it asks through a [`Fetch`] that the program gives it, and
 //! it knows no session and no user of ours. The rule it protects: an assertion exists only after every check has
@@ -13,7 +13,8 @@ mod refusal;
 pub use assertion::Assertion;
 pub use fetch::{Fetch, FetchError, is_public};
 pub use oidc::{
-    Answer, Ask, ClaimNames, FLOW_MS, HINT, Idp, Link, OidcSettings, Pending, Subject, Uses, Verified,
+    Ask, AuthorizationResponse, ClaimNames, FLOW_MS, HINT, Idp, LinkValue, OidcSettings, Pending,
+    SubjectClaim, Uses, Verified,
 };
 pub use portcullis_policy::{AllowedHost, ClientAuth};
-pub use refusal::{Class, Refusal};
+pub use refusal::{Class, LoginRefusal};

@@ -71,7 +71,7 @@ impl Class {
 /// A login that is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: expected {expected}, got {got}. {remedy}", .class.word())]
-pub struct Refusal {
+pub struct LoginRefusal {
     /// What was wrong.
     pub class: Class,
     /// What would have been right.
@@ -84,7 +84,7 @@ pub struct Refusal {
     pub passes: bool,
 }
 
-impl Refusal {
+impl LoginRefusal {
     pub(crate) fn new(
         class: Class,
         expected: impl fmt::Display,
@@ -132,17 +132,17 @@ mod tests {
     #[test]
     fn foreign_text_is_cut_and_kept_on_one_line() {
         let refusal =
-            Refusal::new(Class::State, "a state", "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m", "Do this.");
+            LoginRefusal::new(Class::State, "a state", "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m", "Do this.");
         assert!(!refusal.to_string().contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{refusal}");
-        let long = Refusal::new(Class::State, "a state", "\u{e9}".repeat(10_000), "Do this.");
+        let long = LoginRefusal::new(Class::State, "a state", "\u{e9}".repeat(10_000), "Do this.");
         assert_eq!(long.got.chars().count(), 200);
-        let fits = Refusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
+        let fits = LoginRefusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
         assert_eq!(fits.got, "y".repeat(200));
     }
 
     #[test]
     fn what_an_idp_calls_somebody_can_be_left_out() {
-        let of = |class| Refusal::new(class, "mira@corp.test", "mira@corp.test", "Do this.").unnamed();
+        let of = |class| LoginRefusal::new(class, "mira@corp.test", "mira@corp.test", "Do this.").unnamed();
         assert!(!of(Class::Userinfo).to_string().contains("mira"));
         assert_eq!(of(Class::IdTokenClaims).got, "(not kept: log.identity)");
         assert_eq!(of(Class::State).got, "mira@corp.test", "nobody is named there");

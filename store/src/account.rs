@@ -8,13 +8,13 @@ use portcullis_scim::{Resource, ResourceKind};
 use portcullis_session::Described;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Row, Tx};
-use crate::resource::Place;
+use crate::engine::{SqlRow, Tx};
+use crate::resource::DirectoryKey;
 use crate::{Store, StoreError, head, member, resource};
 
 /// A row.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct AccountRow {
     pub(crate) id: AccountId,
     pub(crate) generation: Generation,
     /// The SCIM User behind it: directory and row number.
@@ -28,7 +28,7 @@ pub(crate) struct Account {
 
 /// What a login said about a person without a directory; kept for the identity headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct LoginFacts {
     pub(crate) email: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) preferred_username: Option<String>,
@@ -36,9 +36,9 @@ pub(crate) struct Told {
     pub(crate) groups: Option<Vec<String>>,
 }
 
-impl Account {
+impl AccountRow {
     /// Columns: id, generation, directory, resource, active, disabled, told.
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
         let user = match (row.maybe_int(2)?, row.maybe_int(3)?) {
             (Some(directory), Some(resource)) => Some((directory_id(directory)?, resource)),
             _ => None,
@@ -63,14 +63,14 @@ pub(crate) fn directory_id(number: i64) -> Result<DirectoryId, StoreError> {
     })
 }
 
-pub(crate) async fn load(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Option<Account>, StoreError> {
+pub(crate) async fn load(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select id, generation, directory, resource, active, disabled, told from account \
                where organization = $1 and id = $2";
-    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(Account::read).transpose()
+    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read).transpose()
 }
 
 /// An account that a row of another table names, so that it must be there.
-pub(crate) async fn known(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Account, StoreError> {
+pub(crate) async fn known(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<AccountRow, StoreError> {
     load(tx, org, id).await?.ok_or(StoreError::Unreadable {
         table: "account",
         row: id.0.to_string(),
@@ -85,7 +85,7 @@ pub(crate) async fn create(
     user: Option<(DirectoryId, i64)>,
     active: bool,
     now: Timestamp,
-) -> Result<Account, StoreError> {
+) -> Result<AccountRow, StoreError> {
     let id = AccountId(head::next_row(tx).await?);
     let sql = "insert into account \
                (organization, id, generation, directory, resource, active, disabled, created, used) \
@@ -93,7 +93,7 @@ pub(crate) async fn create(
     let (directory, rid) = user.unzip();
     let args = [org.into(), id.into(), directory.into(), rid.into(), active.into(), now.into()];
     tx.run(sql, &args).await?;
-    Ok(Account { id, generation: Generation(0), user, active, disabled: false, told: None })
+    Ok(AccountRow { id, generation: Generation(0), user, active, disabled: false, told: None })
 }
 
 /// Raises the generation: every session born before is over. Returns the new one.
@@ -160,7 +160,7 @@ pub(crate) async fn describe(
                 let directory = directory_id(directory)?;
                 let user = resource::parse(ResourceKind::User, id, doc)?;
                 let id = ResourceId::new(id);
-                let groups = member::group_names(tx, Place { org, directory }, rid).await?;
+                let groups = member::group_names(tx, DirectoryKey { org, directory }, rid).await?;
                 (of_user(org, account, subject, &id, &user, groups), Some((directory, id)))
             }
             _ => (of_login(org, account, subject, read_told(account, row.maybe_text(3)?)?), None),
@@ -198,7 +198,7 @@ fn of_user(
 }
 
 /// The facts of a person without a directory.
-pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>, told: Told) -> Facts {
+pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>, told: LoginFacts) -> Facts {
     Facts {
         account,
         org,
@@ -214,10 +214,10 @@ pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>
 }
 
 /// What stands in the column `told`.
-pub(crate) fn read_told(account: AccountId, told: Option<&str>) -> Result<Told, StoreError> {
+pub(crate) fn read_told(account: AccountId, told: Option<&str>) -> Result<LoginFacts, StoreError> {
     let damaged =
         StoreError::Unreadable { table: "account", row: account.0.to_string(), what: "what the login said" };
-    told.map_or(Ok(Told::default()), |told| serde_json::from_str(told).map_err(|_| damaged))
+    told.map_or(Ok(LoginFacts::default()), |told| serde_json::from_str(told).map_err(|_| damaged))
 }
 
 impl Store {

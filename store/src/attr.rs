@@ -3,30 +3,31 @@
 
 use std::collections::HashSet;
 
-use portcullis_scim::{Resource, ResourceKind, Row, Schemas};
+use portcullis_scim::{Resource, ResourceKind, Schemas, SearchRow};
 
 use crate::StoreError;
 use crate::engine::{Arg, Tx};
-use crate::resource::Place;
+use crate::resource::DirectoryKey;
 
 /// Writes what differs between two states of a resource; `None` for one that is not there.
 pub(crate) async fn update(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     rid: i64,
     schemas: &Schemas,
     before: Option<&Resource>,
     after: &Resource,
 ) -> Result<(), StoreError> {
-    let old: HashSet<Row> = before.map(|before| before.indexed(schemas)).into_iter().flatten().collect();
-    let new: HashSet<Row> = after.indexed(schemas).into_iter().collect();
+    let old: HashSet<SearchRow> =
+        before.map(|before| before.indexed(schemas)).into_iter().flatten().collect();
+    let new: HashSet<SearchRow> = after.indexed(schemas).into_iter().collect();
     let kind = after.kind();
     for row in old.difference(&new) {
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
                    and value = $5 and rid = $6 and item = $7";
         tx.run(sql, &args(place, kind, rid, row)).await?;
     }
-    let mut added: Vec<&Row> = new.difference(&old).collect();
+    let mut added: Vec<&SearchRow> = new.difference(&old).collect();
     added.sort_unstable(); // in the order of the key
     let rows: Vec<Vec<Arg<'_>>> = added.into_iter().map(|row| args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
@@ -34,12 +35,12 @@ pub(crate) async fn update(
 }
 
 /// Removes every row of a resource.
-pub(crate) async fn remove(tx: &mut Tx, place: Place, rid: i64) -> Result<(), StoreError> {
+pub(crate) async fn remove(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
     let sql = "delete from attr where organization = $1 and directory = $2 and rid = $3";
     tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
 }
 
-fn args(place: Place, kind: ResourceKind, rid: i64, row: &Row) -> [Arg<'_>; 7] {
+fn args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'_>; 7] {
     [
         place.org.into(),
         place.directory.into(),

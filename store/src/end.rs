@@ -7,7 +7,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::engine::{Arg, Tx};
-use crate::log::{Log, Origin, account_name, unchanged};
+use crate::log::{Origin, TxLog, account_name, unchanged};
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch, session};
 
@@ -82,7 +82,7 @@ async fn end(
             if account::load(tx, org, id).await?.is_none() {
                 return unchanged(tx, 0).await;
             }
-            let mut log = Log::new(org, None, origin, now);
+            let mut log = TxLog::new(org, None, origin, now);
             let live = end_account(tx, org, id, &mut log, now).await?;
             log.seal(tx, live).await
         }
@@ -104,7 +104,7 @@ async fn end_one(
         let seq = crate::head::seq(tx).await?;
         return Ok(Committed::new(0, vec![Change::Ended(id, *hash)], seq, true));
     }
-    let mut log = Log::new(org, None, origin, now);
+    let mut log = TxLog::new(org, None, origin, now);
     log.audit("session.end", "done", Some(id), json!({ "session": format!("{hash:?}") }));
     log.event("session.ended", account_name(id), json!({}));
     log.change(Change::Ended(id, *hash));
@@ -116,7 +116,7 @@ pub(crate) async fn end_account(
     tx: &mut Tx,
     org: OrgId,
     id: AccountId,
-    log: &mut Log,
+    log: &mut TxLog,
     now: Timestamp,
 ) -> Result<u32, StoreError> {
     let live = session::live_of(tx, org, id, now).await?;
@@ -137,7 +137,7 @@ async fn end_scope(
 ) -> Result<Committed<u32>, StoreError> {
     let number = epoch::raise(tx, &scope).await?;
     let name = epoch::name(&scope);
-    let mut log = Log::new(org, None, origin, now);
+    let mut log = TxLog::new(org, None, origin, now);
     log.audit("session.end", "done", None, json!({ "scope": name, "live": live }));
     log.event("sessions.ended", name, json!({ "live": live }));
     log.change(Change::Epoch(scope, number));

@@ -67,12 +67,12 @@ impl Engine {
             .synchronous(SqliteSynchronous::Full)
             // Checkpoints are another connection's work: they would make one write in a thousand slow.
             .pragma("wal_autocheckpoint", "0");
-        Ok(Tx(Held::Writer(options.connect().await?)))
+        Ok(Tx(TxConnection::Writer(options.connect().await?)))
     }
 
     /// One read transaction: everything asked of it comes from one snapshot, begun now.
     pub(crate) async fn snapshot(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(Held::Reader(self.readers.begin().await?)))
+        Ok(Tx(TxConnection::Reader(self.readers.begin().await?)))
     }
 
     /// The file.
@@ -96,7 +96,7 @@ impl Engine {
             .lock_handle()
             .await?
             .set_progress_handler(STEPS, move || !has_left.load(Ordering::Relaxed) && Instant::now() < until);
-        Ok(Tx(Held::Lister { _left: left, transaction }))
+        Ok(Tx(TxConnection::Lister { _left: left, transaction }))
     }
 
     /// Closes the connections that read.
@@ -118,10 +118,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// A connection within a transaction, or the writer's between two of them.
 #[derive(Debug)]
-pub(crate) struct Tx(Held);
+pub(crate) struct Tx(TxConnection);
 
 #[derive(Debug)]
-enum Held {
+enum TxConnection {
     Writer(SqliteConnection),
     Reader(Transaction<'static, Sqlite>),
     Lister {
@@ -147,10 +147,10 @@ impl Tx {
         &mut self,
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<SqlRow>, StoreError> {
         let sql = self.looked_at(sql).await;
         let rows = bound(sql, args).fetch_all(self.connection()).await?;
-        Ok(rows.into_iter().map(Row).collect())
+        Ok(rows.into_iter().map(SqlRow).collect())
     }
 
     /// The first row.
@@ -158,15 +158,15 @@ impl Tx {
         &mut self,
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],
-    ) -> Result<Option<Row>, StoreError> {
+    ) -> Result<Option<SqlRow>, StoreError> {
         let sql = self.looked_at(sql).await;
-        Ok(bound(sql, args).fetch_optional(self.connection()).await?.map(Row))
+        Ok(bound(sql, args).fetch_optional(self.connection()).await?.map(SqlRow))
     }
 
     /// The only row of a question that always has one.
-    pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Row, StoreError> {
+    pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<SqlRow, StoreError> {
         let sql = self.looked_at(sql).await;
-        Ok(Row(bound(sql, args).fetch_one(self.connection()).await?))
+        Ok(SqlRow(bound(sql, args).fetch_one(self.connection()).await?))
     }
 
     /// Runs a statement and says how many rows it changed.
@@ -219,7 +219,7 @@ impl Tx {
 
     /// Closes the writer's connection.
     pub(crate) async fn close(self) {
-        if let Held::Writer(connection) = self.0 {
+        if let TxConnection::Writer(connection) = self.0 {
             let _ = connection.close().await;
         }
     }
@@ -234,8 +234,8 @@ impl Tx {
 
     fn connection(&mut self) -> &mut SqliteConnection {
         match &mut self.0 {
-            Held::Writer(connection) => connection,
-            Held::Reader(transaction) | Held::Lister { transaction, .. } => transaction,
+            TxConnection::Writer(connection) => connection,
+            TxConnection::Reader(transaction) | TxConnection::Lister { transaction, .. } => transaction,
         }
     }
 }
@@ -243,9 +243,9 @@ impl Tx {
 /// Rows of one `insert`: with 20 columns still far below what both engines take as arguments.
 const INSERTED_AT_ONCE: usize = 200;
 
-type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+type SqlQuery<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 
-fn bound<'q>(sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Query<'q> {
+fn bound<'q>(sql: impl SqlSafeStr, args: &[Arg<'_>]) -> SqlQuery<'q> {
     args.iter().fold(sqlx::query(sql), |query, arg| arg.bind(query))
 }
 
@@ -258,7 +258,7 @@ pub(crate) enum Arg<'a> {
 }
 
 impl Arg<'_> {
-    fn bind<'q>(&self, query: Query<'q>) -> Query<'q> {
+    fn bind<'q>(&self, query: SqlQuery<'q>) -> SqlQuery<'q> {
         match self {
             Self::Int(value) => query.bind(*value),
             Self::Text(value) => query.bind(value.as_deref().map(str::to_owned)),
@@ -345,9 +345,9 @@ impl<'a> From<Option<&'a [u8]>> for Arg<'a> {
 
 /// A row of an answer; columns are counted from 0.
 #[derive(Debug)]
-pub(crate) struct Row(SqliteRow);
+pub(crate) struct SqlRow(SqliteRow);
 
-impl Row {
+impl SqlRow {
     pub(crate) fn int(&self, column: usize) -> Result<i64, StoreError> {
         Ok(self.0.try_get(column)?)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::Holder;
+use crate::LockHolder;
 use crate::engine::LOCK_STEP;
 
 /// The store could not answer. Whoever asked is told 503, never a guess.
@@ -134,7 +134,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// Whose it is.
-        holder: Holder,
+        holder: LockHolder,
     },
     /// It has a second name, by which another process would not find its lock, nor SQLite the log beside it.
     #[error(

@@ -4,7 +4,7 @@
 use portcullis_scim::{Lookup, ResourceKind, ScimError, ScimType};
 
 use crate::engine::Arg;
-use crate::resource::Place;
+use crate::resource::DirectoryKey;
 
 /// A condition on rows `r` of the table `resource`.
 #[derive(Debug)]
@@ -19,7 +19,11 @@ impl Condition {
     ///
     /// # Errors
     /// `invalidFilter` for a look-up on what is not searched by.
-    pub(crate) fn new(place: Place, kind: ResourceKind, lookups: &[Lookup]) -> Result<Self, ScimError> {
+    pub(crate) fn new(
+        place: DirectoryKey,
+        kind: ResourceKind,
+        lookups: &[Lookup],
+    ) -> Result<Self, ScimError> {
         let mut condition = Self {
             sql: "r.organization = $1 and r.directory = $2 and r.kind = $3 and r.deleted is null".to_owned(),
             args: vec![place.org.into(), place.directory.into(), kind.name().into()],
@@ -102,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    const HERE: Place = Place { org: OrgId::ONLY, directory: DirectoryId::ONLY };
+    const HERE: DirectoryKey = DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY };
 
     fn lookup(rows: &[(&str, &str)]) -> Lookup {
         Lookup { rows: rows.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect() }

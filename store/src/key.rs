@@ -14,7 +14,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::engine::{Engine, Tx};
-use crate::log::{Log, Origin};
+use crate::log::{Origin, TxLog};
 use crate::writer::Lane;
 use crate::{Store, StoreError, barred, epoch, link, session};
 
@@ -47,7 +47,7 @@ impl Keyed {
 
 /// What goes with a master key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub struct KeyLoss {
     /// Sessions that are live.
     pub sessions: u32,
     /// Links, which keep a hash of their subject.
@@ -56,7 +56,7 @@ pub struct Lost {
     pub bars: u32,
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for KeyLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sessions, links, bars } = self;
         write!(
@@ -80,7 +80,7 @@ pub enum KeysError {
         /// The database.
         path: PathBuf,
         /// What would be lost.
-        lost: Lost,
+        lost: KeyLoss,
     },
     /// The database does not answer.
     #[error("the keys in the database could not be read")]
@@ -198,7 +198,7 @@ impl Store {
         let last = tx.one("select coalesce(max(id), 0) from bar_key", &[]).await?.int(0)?;
         drop(tx);
         let resealed = former.and_then(|former| opened(&found, former)).map(|BarKeys(opened)| {
-            opened.iter().map(|(id, key)| (*id, key.seal(*id, keys, random))).collect::<Vec<Sealed>>()
+            opened.iter().map(|(id, key)| (*id, key.seal(*id, keys, random))).collect::<Vec<SealedKey>>()
         });
         let next = BarKey::new(random);
         let sealed = next.seal(last + 1, keys, random);
@@ -222,7 +222,7 @@ impl Store {
                     }
                 }
                 let number = epoch::raise(tx, &Scope::Deployment).await?;
-                let mut log = Log::new(OrgId::DEPLOYMENT, None, &origin, now);
+                let mut log = TxLog::new(OrgId::DEPLOYMENT, None, &origin, now);
                 let detail = json!({ "keeps_bars": outcome.keeps_bars, "void": outcome.void.len() });
                 log.audit("keys.replace", "done", None, detail.clone());
                 log.event("keys.replaced", "deployment", detail);
@@ -273,10 +273,10 @@ async fn fault(
 }
 
 /// A row: the number of a key, and the key sealed.
-type Sealed = (i64, Vec<u8>);
+type SealedKey = (i64, Vec<u8>);
 
 /// The keys in use, the newest first.
-async fn sealed(tx: &mut Tx) -> Result<Vec<Sealed>, StoreError> {
+async fn sealed(tx: &mut Tx) -> Result<Vec<SealedKey>, StoreError> {
     let rows = tx.rows("select id, sealed from bar_key where lost is null order by id desc", &[]).await?;
     rows.iter().map(|row| Ok((row.int(0)?, row.maybe_bytes(1)?.unwrap_or_default().to_vec()))).collect()
 }
@@ -287,17 +287,17 @@ async fn insert(tx: &mut Tx, id: i64, sealed: &[u8], now: Timestamp) -> Result<(
 }
 
 /// All of them or none: a key that does not open would leave bars without meaning.
-fn opened(sealed: &[Sealed], keys: &Keyring) -> Option<BarKeys> {
+fn opened(sealed: &[SealedKey], keys: &Keyring) -> Option<BarKeys> {
     let opened: Option<Vec<_>> =
         sealed.iter().map(|(id, sealed)| Some((*id, BarKey::open(*id, sealed, keys)?))).collect();
     opened.filter(|opened| !opened.is_empty()).map(BarKeys)
 }
 
-async fn lost(tx: &mut Tx, now: Timestamp) -> Result<Lost, StoreError> {
+async fn lost(tx: &mut Tx, now: Timestamp) -> Result<KeyLoss, StoreError> {
     let sessions = session::count_live(tx, "1 = 1", &[], now).await?;
     let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
     let links = count(tx.one("select count(*) from link", &[]).await?.int(0)?);
-    Ok(Lost { sessions, links, bars: count(tx.one("select count(*) from barred", &[]).await?.int(0)?) })
+    Ok(KeyLoss { sessions, links, bars: count(tx.one("select count(*) from barred", &[]).await?.int(0)?) })
 }
 
 async fn replaced(tx: &mut Tx, keeps_bars: bool, now: Timestamp) -> Result<Replaced, StoreError> {

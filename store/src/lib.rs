@@ -39,20 +39,23 @@ mod tidy;
 mod users;
 mod writer;
 
-pub use directory::{Answer, Written};
+pub use directory::{ScimAnswer, Written};
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look;
-pub use key::{KeysError, Lost, Replaced, VoidBar, keys_fault_in};
+pub use key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use link::{Stranded, stranded_in};
-pub use lock::{FileLock, Holder, NotLocked};
+pub use lock::{FileLock, LockHolder, NotLocked};
 pub use log::{Audit, Event, Origin};
-pub use named::Named;
+pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;
-pub use refusal::Refused;
+pub use refusal::LoggedRefusal;
 pub use relink::{RelinkTo, Relinkable, Relinked};
 pub use session::SealedIdToken;
-pub use sign_in::{Claims, Hint, Link, NewSession, Provisioning, Refusal, SignIn, SignInError, SignedIn};
+pub use sign_in::{
+    AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, NewSession, PeopleSource, SignInError,
+    VerifiedLogin,
+};
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;

@@ -8,14 +8,14 @@ use std::path::Path;
 
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
-use crate::account::Account;
+use crate::account::AccountRow;
 use crate::engine::{Engine, Tx};
 use crate::key::{BarKeys, Keyed};
 use crate::{Store, StoreError};
 
 /// A subject, as it was verified.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub(crate) struct LinkKey {
     pub(crate) org: OrgId,
     pub(crate) issuer: String,
     pub(crate) subject: String,
@@ -33,12 +33,12 @@ pub(crate) struct Through {
 }
 
 /// The account a subject is linked to.
-pub(crate) async fn find(tx: &mut Tx, key: &Key) -> Result<Option<Account>, StoreError> {
+pub(crate) async fn find(tx: &mut Tx, key: &LinkKey) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select a.id, a.generation, a.directory, a.resource, a.active, a.disabled, a.told from link l \
                join account a on a.organization = l.organization and a.id = l.account \
                where l.organization = $1 and l.issuer = $2 and l.subject = $3";
     let args = [key.org.into(), (&key.issuer).into(), (&key.subject).into()];
-    tx.row(sql, &args).await?.as_ref().map(Account::read).transpose()
+    tx.row(sql, &args).await?.as_ref().map(AccountRow::read).transpose()
 }
 
 /// Through which IdPs subjects are linked to an account.
@@ -69,7 +69,7 @@ impl Store {
 /// Links a subject to an account. A subject that was linked to another moves.
 pub(crate) async fn make(
     tx: &mut Tx,
-    key: &Key,
+    key: &LinkKey,
     account: AccountId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -93,7 +93,7 @@ pub(crate) async fn make(
 }
 
 /// Takes down what the IdP is called now.
-pub(crate) async fn set_idp(tx: &mut Tx, key: &Key) -> Result<(), StoreError> {
+pub(crate) async fn set_idp(tx: &mut Tx, key: &LinkKey) -> Result<(), StoreError> {
     let sql =
         "update link set idp = $4 where organization = $1 and issuer = $2 and subject = $3 and idp <> $4";
     let args = [key.org.into(), (&key.issuer).into(), (&key.subject).into(), (&key.idp).into()];

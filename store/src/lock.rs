@@ -29,14 +29,14 @@ pub struct FileLock {
 
 /// Whose a lock is, as far as it says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder {
+pub struct LockHolder {
     /// Its process id, in its own host or container.
     pub pid: Option<u32>,
     /// The name of its host.
     pub host: Option<String>,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "the process with pid {pid}")?,
@@ -50,7 +50,7 @@ impl fmt::Display for Holder {
 #[derive(Debug)]
 pub enum NotLocked {
     /// Somebody else has it, for longer than a second.
-    Held(Holder),
+    Held(LockHolder),
     /// The file cannot be used.
     Io(io::Error),
 }
@@ -78,16 +78,16 @@ impl FileLock {
     }
 }
 
-fn holder(file: &mut File) -> Holder {
+fn holder(file: &mut File) -> LockHolder {
     let mut text = Vec::new();
     if file.rewind().and_then(|()| file.take(MOST).read_to_end(&mut text)).is_err() {
-        return Holder::default();
+        return LockHolder::default();
     }
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let pid = lines.next().and_then(|pid| pid.trim().parse().ok());
     let is_name = |host: &&str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
-    Holder { pid, host: lines.next().filter(is_name).map(str::to_owned) }
+    LockHolder { pid, host: lines.next().filter(is_name).map(str::to_owned) }
 }
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ mod tests {
             let first = FileLock::take(&path).unwrap();
             std::fs::write(&path, text).unwrap();
             let Err(NotLocked::Held(holder)) = FileLock::take(&path) else { panic!("two have it") };
-            assert_eq!(holder, Holder::default(), "{text:?}");
+            assert_eq!(holder, LockHolder::default(), "{text:?}");
             drop(first);
         }
     }

@@ -10,7 +10,7 @@ use portcullis_policy::{
 use portcullis_session::Committed;
 use serde_json::Value;
 
-use crate::engine::{Arg, Row, Tx};
+use crate::engine::{Arg, SqlRow, Tx};
 use crate::{Store, StoreError, head};
 
 /// More accounts to be reconsidered than this are one row: the whole organization (R8).
@@ -38,7 +38,7 @@ impl Origin {
 
 /// What one transaction will write down.
 #[derive(Debug)]
-pub(crate) struct Log {
+pub(crate) struct TxLog {
     org: OrgId,
     directory: Option<DirectoryId>,
     now: Timestamp,
@@ -48,7 +48,7 @@ pub(crate) struct Log {
     changes: Vec<Change>,
 }
 
-impl Log {
+impl TxLog {
     pub(crate) fn new(org: OrgId, directory: Option<DirectoryId>, origin: &Origin, now: Timestamp) -> Self {
         let origin = origin.clone();
         Self { org, directory, now, origin, events: Vec::new(), audits: Vec::new(), changes: Vec::new() }
@@ -216,7 +216,7 @@ pub(crate) fn scope_key(scope: &Scope) -> (OrgId, &str) {
 }
 
 /// Columns: seq, organization, kind, account, number, session, idp.
-fn from_row(row: &Row) -> Result<(Seq, Change), StoreError> {
+fn from_row(row: &SqlRow) -> Result<(Seq, Change), StoreError> {
     let seq = row.int(0)?;
     let damaged = |what| StoreError::Unreadable { table: "revocation", row: seq.to_string(), what };
     let org = OrgId(u32::try_from(row.int(1)?).map_err(|_| damaged("the organization"))?);

@@ -13,13 +13,17 @@ use sqlx::AssertSqlSafe;
 
 use crate::StoreError;
 use crate::engine::{Arg, Tx};
-use crate::resource::{Place, kind_of};
+use crate::resource::{DirectoryKey, kind_of};
 
 /// As many row numbers as one question names.
 const ASKED_AT_ONCE: usize = 200;
 
 /// The names of every group a user is in, nested ones included; sorted, so that the same groups give the same list.
-pub(crate) async fn group_names(tx: &mut Tx, place: Place, user: i64) -> Result<Arc<[Arc<str>]>, StoreError> {
+pub(crate) async fn group_names(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    user: i64,
+) -> Result<Arc<[Arc<str>]>, StoreError> {
     let sql = "with recursive above(team) as ( \
                  select team from member where organization = $1 and directory = $2 and member = $3 \
                  union \
@@ -35,7 +39,7 @@ pub(crate) async fn group_names(tx: &mut Tx, place: Place, user: i64) -> Result<
 /// The groups of each of these users, nested ones included, in the order the groups were made.
 pub(crate) async fn memberships(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     users: &[i64],
 ) -> Result<HashMap<i64, Vec<Membership>>, StoreError> {
     let mut found: HashMap<i64, Vec<Membership>> = HashMap::new();
@@ -77,7 +81,7 @@ pub(crate) struct InGroup {
 /// How many members each of these groups has; none where a group is empty.
 pub(crate) async fn sizes(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     groups: &[i64],
 ) -> Result<HashMap<i64, usize>, StoreError> {
     let mut found = HashMap::with_capacity(groups.len());
@@ -97,7 +101,7 @@ pub(crate) async fn sizes(
 /// The members of each of these groups, in the order the members were made.
 pub(crate) async fn members(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     groups: &[i64],
 ) -> Result<HashMap<i64, Vec<InGroup>>, StoreError> {
     let mut found: HashMap<i64, Vec<InGroup>> = HashMap::new();
@@ -118,7 +122,11 @@ pub(crate) async fn members(
 }
 
 /// Users and groups that may become members, by their ids; ids that name nothing live are left out.
-pub(crate) async fn find(tx: &mut Tx, place: Place, ids: &[ResourceId]) -> Result<Vec<InGroup>, StoreError> {
+pub(crate) async fn find(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    ids: &[ResourceId],
+) -> Result<Vec<InGroup>, StoreError> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(ASKED_AT_ONCE) {
         let sql = format!(
@@ -140,7 +148,12 @@ fn read(id: &str, kind: &str, display: &str) -> Result<Member, StoreError> {
     Ok(Member { id: ResourceId::new(id), kind: kind_of(kind)?, display: Some(display.to_owned()) })
 }
 
-pub(crate) async fn add(tx: &mut Tx, place: Place, group: i64, members: &[i64]) -> Result<(), StoreError> {
+pub(crate) async fn add(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    group: i64,
+    members: &[i64],
+) -> Result<(), StoreError> {
     let rows: Vec<Vec<Arg<'_>>> = members
         .iter()
         .map(|member| vec![place.org.into(), place.directory.into(), group.into(), (*member).into()])
@@ -149,7 +162,12 @@ pub(crate) async fn add(tx: &mut Tx, place: Place, group: i64, members: &[i64]) 
         .await
 }
 
-pub(crate) async fn remove(tx: &mut Tx, place: Place, group: i64, members: &[i64]) -> Result<(), StoreError> {
+pub(crate) async fn remove(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    group: i64,
+    members: &[i64],
+) -> Result<(), StoreError> {
     for members in members.chunks(ASKED_AT_ONCE) {
         let sql = format!(
             "delete from member where organization = $1 and directory = $2 and team = $3 and member in ({})",
@@ -165,7 +183,7 @@ pub(crate) async fn remove(tx: &mut Tx, place: Place, group: i64, members: &[i64
 /// Takes a user or group out of every group; these groups have changed then. Returns how many.
 pub(crate) async fn remove_everywhere(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     member: i64,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
@@ -181,7 +199,7 @@ pub(crate) async fn remove_everywhere(
 /// The accounts of these users and of all users in these groups, nested ones included; no more than `limit`.
 pub(crate) async fn accounts_below(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     rids: &[i64],
     limit: usize,
 ) -> Result<Vec<AccountId>, StoreError> {
@@ -214,7 +232,7 @@ pub(crate) async fn accounts_below(
 /// names, by their ids. Ids that name nothing are left out.
 pub(crate) async fn accounts_around(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     ids: &[ResourceId],
 ) -> Result<Vec<AccountId>, StoreError> {
     let mut rids = Vec::with_capacity(ids.len());
@@ -238,7 +256,7 @@ pub(crate) fn places(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-fn asked(place: Place, rids: &[i64]) -> Vec<Arg<'static>> {
+fn asked(place: DirectoryKey, rids: &[i64]) -> Vec<Arg<'static>> {
     let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
     args.extend(rids.iter().map(|rid| Arg::from(*rid)));
     args

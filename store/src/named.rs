@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
 use sqlx::AssertSqlSafe;
 
-use crate::account::{self, Told};
-use crate::engine::{Row, Tx};
+use crate::account::{self, LoginFacts};
+use crate::engine::{SqlRow, Tx};
 use crate::log::account_name;
 use crate::resource::DIRECTORIES;
 use crate::users::UserError;
@@ -19,14 +19,14 @@ use crate::{Store, StoreError};
 
 /// The accounts of one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedAccounts {
     /// The one that was named; where a name is borne by several, the directory's.
     pub first: AccountId,
     /// The others that bear a name of it, in the order in which they were made.
     pub others: Vec<AccountId>,
 }
 
-impl Named {
+impl NamedAccounts {
     /// All of them, the named one first.
     pub fn all(&self) -> impl Iterator<Item = AccountId> + '_ {
         std::iter::once(self.first).chain(self.others.iter().copied())
@@ -39,20 +39,24 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
-    pub async fn named(&self, org: OrgId, who: &str) -> Result<Named, UserError> {
+    pub async fn named(&self, org: OrgId, who: &str) -> Result<NamedAccounts, UserError> {
         find(&mut self.engine.snapshot().await?, org, who).await?
     }
 }
 
 /// The one person whom `who` names.
-pub(crate) async fn find(tx: &mut Tx, org: OrgId, who: &str) -> Result<Result<Named, UserError>, StoreError> {
+pub(crate) async fn find(
+    tx: &mut Tx,
+    org: OrgId,
+    who: &str,
+) -> Result<Result<NamedAccounts, UserError>, StoreError> {
     let candidates = candidates(tx, org, who).await?;
     let Some(first) = candidates.first().copied() else {
         return Ok(Err(UserError::Unknown(who.to_owned())));
     };
     let others = namesakes(tx, org, first).await?;
     if candidates.iter().all(|one| *one == first || others.contains(one)) {
-        return Ok(Ok(Named { first, others }));
+        return Ok(Ok(NamedAccounts { first, others }));
     }
     let accounts = candidates.into_iter().map(account_name).collect::<Vec<_>>().join(", ");
     Ok(Err(UserError::Ambiguous { who: who.to_owned(), accounts }))
@@ -118,7 +122,7 @@ async fn bearing_a_name_of(
         Some(row) => {
             let name = row.text(0)?.to_owned();
             let addresses = addresses_of(tx, org, id).await?;
-            let is_theirs = |told: &Told| {
+            let is_theirs = |told: &LoginFacts| {
                 let address = told.email.as_deref().map(fold::same);
                 names(told).any(|other| other == name)
                     || address.is_some_and(|address| addresses.contains(&address))
@@ -172,12 +176,12 @@ pub(crate) async fn with_attribute(
 }
 
 /// What somebody without a directory may be called by one: folded as it folds names.
-fn names(told: &Told) -> impl Iterator<Item = String> {
+fn names(told: &LoginFacts) -> impl Iterator<Item = String> {
     [&told.email, &told.preferred_username].into_iter().flatten().map(|name| fold::unique(name))
 }
 
 /// The address of somebody without a directory, folded likewise.
-pub(crate) fn address(told: &Told) -> Option<String> {
+pub(crate) fn address(told: &LoginFacts) -> Option<String> {
     told.email.as_deref().map(fold::unique)
 }
 
@@ -186,7 +190,7 @@ pub(crate) fn address(told: &Told) -> Option<String> {
 async fn bearing(
     tx: &mut Tx,
     org: OrgId,
-    is_meant: impl Fn(&Told) -> bool,
+    is_meant: impl Fn(&LoginFacts) -> bool,
 ) -> Result<Vec<AccountId>, StoreError> {
     let sql = "select a.id, a.told from account a where a.organization = $1 and a.directory is null \
          and (a.disabled = 1 \
@@ -202,6 +206,6 @@ async fn bearing(
     Ok(found)
 }
 
-fn accounts(rows: &[Row]) -> Result<Vec<AccountId>, StoreError> {
+fn accounts(rows: &[SqlRow]) -> Result<Vec<AccountId>, StoreError> {
     rows.iter().map(|row| row.int(0).map(AccountId)).collect()
 }

@@ -12,7 +12,7 @@ const KEPT: i64 = 10_000;
 
 /// One refusal, as the log tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct LoggedRefusal {
     /// The organization.
     pub org: OrgId,
     /// The reference number: `7Q2M-X4KD`.
@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing was added.
-    pub async fn refused(&self, refusals: Vec<Refused>) -> Result<(), StoreError> {
+    pub async fn refused(&self, refusals: Vec<LoggedRefusal>) -> Result<(), StoreError> {
         if refusals.is_empty() {
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Store {
                     .iter()
                     .zip(last + 1..)
                     .map(|(refused, n)| {
-                        let Refused { org, reference, at, record } = refused;
+                        let LoggedRefusal { org, reference, at, record } = refused;
                         vec![n.into(), (*org).into(), reference.into(), (*at).into(), record.into()]
                     })
                     .collect();
@@ -56,12 +56,12 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn reference(&self, reference: &str) -> Result<Option<Refused>, StoreError> {
+    pub async fn reference(&self, reference: &str) -> Result<Option<LoggedRefusal>, StoreError> {
         let mut tx = self.engine.listing().await?;
         let sql = "select organization, reference, at, record from refusal where reference = $1 \
                    order by n desc limit 1";
         let Some(row) = tx.row(sql, &[reference.into()]).await? else { return Ok(None) };
-        Ok(Some(Refused {
+        Ok(Some(LoggedRefusal {
             org: OrgId(u32::try_from(row.int(0)?).unwrap_or_default()),
             reference: row.text(1)?.to_owned(),
             at: row.at(2)?,

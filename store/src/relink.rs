@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::barred;
 use crate::engine::Tx;
 use crate::key::BarKeys;
-use crate::log::{Log, Origin, account_name, unchanged};
+use crate::log::{Origin, TxLog, account_name, unchanged};
 use crate::users::{self, UserSummary};
 use crate::writer::Lane;
 use crate::{Store, StoreError};
@@ -95,7 +95,7 @@ impl Store {
                 if after.is_none() {
                     barred::bar_at(tx, &keys, org, &from, (&to.idp, &to.issuer)).await?;
                 }
-                piece(tx, org, &from, &to, after, &keys, Log::new(org, None, &origin, now)).await
+                piece(tx, org, &from, &to, after, &keys, TxLog::new(org, None, &origin, now)).await
             })
         })
         .await
@@ -147,7 +147,7 @@ async fn piece(
     to: &RelinkTo,
     after: Option<AccountId>,
     keys: &BarKeys,
-    mut log: Log,
+    mut log: TxLog,
 ) -> Result<Committed<Relinked>, StoreError> {
     let links = links(tx, org, from, to, after, PIECE).await?;
     let mut done = Relinked::default();

@@ -4,12 +4,12 @@
 use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId, Timestamp, fold};
 use portcullis_scim::{Meta, Resource, ResourceKind, Version};
 
-use crate::engine::{Row, Tx};
+use crate::engine::{SqlRow, Tx};
 use crate::{StoreError, head};
 
 /// A row.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct ResourceRow {
     pub(crate) rid: i64,
     pub(crate) id: ResourceId,
     /// Without members.
@@ -32,14 +32,14 @@ pub(crate) const DIRECTORIES: &str = "with recursive place(directory) as ( \
 
 /// Where a resource stands: the key of every question about it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct DirectoryKey {
     pub(crate) org: OrgId,
     pub(crate) directory: DirectoryId,
 }
 
-impl Stored {
+impl ResourceRow {
     /// Columns: rid, id, kind, doc, had_external_id, account, version, created, modified, deleted.
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
         let id = ResourceId::new(row.text(1)?);
         let resource = parse(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
         Ok(Self {
@@ -105,20 +105,20 @@ fn display(resource: &Resource) -> &str {
 /// The resource with that id, a tombstone too.
 pub(crate) async fn by_id(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     kind: ResourceKind,
     id: &ResourceId,
-) -> Result<Option<Stored>, StoreError> {
+) -> Result<Option<ResourceRow>, StoreError> {
     let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                from resource where organization = $1 and directory = $2 and id = $3 and kind = $4";
     let args = [place.org.into(), place.directory.into(), id.into(), kind.name().into()];
-    tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()
+    tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()
 }
 
 /// The live resource whose name collides, other than `but`: its row number and its name as it is written.
 pub(crate) async fn name_holder(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     resource: &Resource,
     but: Option<i64>,
 ) -> Result<Option<String>, StoreError> {
@@ -132,14 +132,14 @@ pub(crate) async fn name_holder(
         fold::unique(name(resource)).into(),
         but.unwrap_or(-1).into(),
     ];
-    let holder = tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
     Ok(holder.map(|holder| name(&holder.resource).to_owned()))
 }
 
 /// The live User, other than `but`, that has this `externalId`: its `userName`.
 pub(crate) async fn external_id_holder(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     external_id: &str,
     but: Option<i64>,
 ) -> Result<Option<String>, StoreError> {
@@ -147,7 +147,7 @@ pub(crate) async fn external_id_holder(
                from resource where organization = $1 and directory = $2 and external_id = $3 \
                and deleted is null and kind = 'User' and rid <> $4";
     let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
-    let holder = tx.row(sql, &args).await?.as_ref().map(Stored::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
     Ok(holder.map(|holder| name(&holder.resource).to_owned()))
 }
 
@@ -155,9 +155,9 @@ pub(crate) async fn external_id_holder(
 /// equal name with another `externalId` is a new person.
 pub(crate) async fn tombstone_of(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     user: &Resource,
-) -> Result<Option<Stored>, StoreError> {
+) -> Result<Option<ResourceRow>, StoreError> {
     let rows = match user.external_id() {
         Some(external_id) => {
             let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
@@ -174,7 +174,7 @@ pub(crate) async fn tombstone_of(
         }
     };
     for row in &rows {
-        let stored = Stored::read(row)?;
+        let stored = ResourceRow::read(row)?;
         let is_same =
             user.external_id().is_some() || fold::same(name(&stored.resource)) == fold::same(name(user));
         if is_same {
@@ -187,10 +187,10 @@ pub(crate) async fn tombstone_of(
 /// Inserts a resource, at first without an account. The numbers of `attr` and `member` are the caller's.
 pub(crate) async fn insert(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     resource: Resource,
     now: Timestamp,
-) -> Result<Stored, StoreError> {
+) -> Result<ResourceRow, StoreError> {
     let rid = head::next_row(tx).await?;
     let id = new_id(now);
     let had_external_id = resource.external_id().is_some();
@@ -212,14 +212,14 @@ pub(crate) async fn insert(
     ];
     tx.run(sql, &args).await?;
     let meta = Meta { created: now, modified: now, version: Version(1) };
-    Ok(Stored { rid, id, resource, had_external_id, account: None, meta, deleted: None })
+    Ok(ResourceRow { rid, id, resource, had_external_id, account: None, meta, deleted: None })
 }
 
 /// Joins a User and its account.
 pub(crate) async fn set_account(
     tx: &mut Tx,
-    place: Place,
-    stored: &mut Stored,
+    place: DirectoryKey,
+    stored: &mut ResourceRow,
     account: AccountId,
 ) -> Result<(), StoreError> {
     let sql = "update resource set account = $4 where organization = $1 and directory = $2 and rid = $3";
@@ -231,8 +231,8 @@ pub(crate) async fn set_account(
 /// Writes what a resource says now, at the next version; a tombstone lives again.
 pub(crate) async fn update(
     tx: &mut Tx,
-    place: Place,
-    stored: &mut Stored,
+    place: DirectoryKey,
+    stored: &mut ResourceRow,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     stored.had_external_id |= stored.resource.external_id().is_some();
@@ -260,8 +260,8 @@ pub(crate) async fn update(
 /// Makes a User a tombstone: its name is free, its document is kept for operators.
 pub(crate) async fn bury(
     tx: &mut Tx,
-    place: Place,
-    stored: &Stored,
+    place: DirectoryKey,
+    stored: &ResourceRow,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let sql = "update resource set deleted = $4, modified = $4, version = version + 1 \
@@ -270,7 +270,7 @@ pub(crate) async fn bury(
 }
 
 /// Removes a Group for good, with its rows of `attr` and `member`.
-pub(crate) async fn delete(tx: &mut Tx, place: Place, rid: i64) -> Result<(), StoreError> {
+pub(crate) async fn delete(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
     let sql = "delete from resource where organization = $1 and directory = $2 and rid = $3";
     tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use portcullis_policy::{AccountId, AppId, Generation, OrgId, SessionHash, Timestamp};
 use portcullis_session::{Stored, StoredSession};
 
-use crate::engine::{Row, Tx};
+use crate::engine::{SqlRow, Tx};
 use crate::users::SessionDetails;
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch};
@@ -80,11 +80,11 @@ pub(crate) async fn owner_of(
     row.as_ref().map(owner).transpose()
 }
 
-fn owner(row: &Row) -> Result<(OrgId, AccountId), StoreError> {
+fn owner(row: &SqlRow) -> Result<(OrgId, AccountId), StoreError> {
     Ok((organization(row, 0)?, AccountId(row.int(1)?)))
 }
 
-fn organization(row: &Row, column: usize) -> Result<OrgId, StoreError> {
+fn organization(row: &SqlRow, column: usize) -> Result<OrgId, StoreError> {
     let number = row.int(column)?;
     u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
         table: "session",
@@ -93,7 +93,7 @@ fn organization(row: &Row, column: usize) -> Result<OrgId, StoreError> {
     })
 }
 
-fn app(row: &Row, column: usize) -> Result<AppId, StoreError> {
+fn app(row: &SqlRow, column: usize) -> Result<AppId, StoreError> {
     let number = row.int(column)?;
     u32::try_from(number).map(AppId).map_err(|_| StoreError::Unreadable {
         table: "session",
@@ -151,7 +151,7 @@ pub(crate) async fn list_live(
     );
     // Made of texts of this crate alone.
     let rows = tx.rows(sqlx::AssertSqlSafe(sql), &[now.into(), org.into(), account.into()]).await?;
-    let session = |row: &Row| {
+    let session = |row: &SqlRow| {
         let damaged =
             StoreError::Unreadable { table: "session", row: account.0.to_string(), what: "the hash" };
         let hash = row.maybe_bytes(0)?.and_then(|hash| hash.try_into().ok()).ok_or(damaged)?;

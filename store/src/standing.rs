@@ -12,7 +12,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::engine::Tx;
-use crate::log::{Log, Origin};
+use crate::log::{Origin, TxLog};
 use crate::writer::Lane;
 use crate::{Store, StoreError, epoch, head};
 
@@ -73,7 +73,7 @@ const NOWHERE: DirectoryId = DirectoryId(0);
 
 /// A row of the table.
 #[derive(Clone, Debug)]
-struct Row {
+struct StandingRow {
     idp: String,
     issuer: String,
     provisioning: String,
@@ -91,11 +91,11 @@ impl Standing {
         })
     }
 
-    fn admits_idp(&self, row: &Row) -> bool {
+    fn admits_idp(&self, row: &StandingRow) -> bool {
         self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
     }
 
-    fn admits_people(&self, row: &Row) -> bool {
+    fn admits_people(&self, row: &StandingRow) -> bool {
         let is_of_directory = match self.mode {
             Mode::None => row.directory == i64::from(NOWHERE.0),
             _ => self.directories.iter().any(|directory| i64::from(directory.0) == row.directory),
@@ -166,7 +166,7 @@ async fn stand(
     for under in standing.each() {
         note(tx, org, under).await?;
     }
-    let mut log = Log::new(org, None, origin, now);
+    let mut log = TxLog::new(org, None, origin, now);
     for scope in &ended {
         let number = epoch::raise(tx, scope).await?;
         let name = epoch::name(scope);
@@ -185,12 +185,12 @@ async fn stand(
     Ok(Committed::new(ended, changes, seq, takes_away))
 }
 
-async fn rows(tx: &mut Tx, org: OrgId) -> Result<Vec<Row>, StoreError> {
+async fn rows(tx: &mut Tx, org: OrgId) -> Result<Vec<StandingRow>, StoreError> {
     let sql = "select idp, issuer, provisioning, directory from made_under where organization = $1";
     let rows = tx.rows(sql, &[org.into()]).await?;
     rows.iter()
         .map(|row| {
-            Ok(Row {
+            Ok(StandingRow {
                 idp: row.text(0)?.to_owned(),
                 issuer: row.text(1)?.to_owned(),
                 provisioning: row.text(2)?.to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
-use crate::engine::{Arg, Row, Tx};
+use crate::engine::{Arg, SqlRow, Tx};
 use crate::writer::Lane;
 use crate::{Store, StoreError, barred};
 
@@ -179,7 +179,7 @@ impl Store {
         Ok(removed)
     }
 
-    async fn look(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<Row>, StoreError> {
+    async fn look(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<SqlRow>, StoreError> {
         self.engine.listing().await?.rows(sql, args).await
     }
 

@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::account::{self, directory_id};
 use crate::barred::{self, Word};
-use crate::directory::Desk;
-use crate::engine::{Row, Tx};
-use crate::log::{Log, Origin, account_name, still_out, subject_name, unchanged};
-use crate::named::{self, Named};
-use crate::resource::{self, Place};
+use crate::directory::DirectoryWrite;
+use crate::engine::{SqlRow, Tx};
+use crate::log::{Origin, TxLog, account_name, still_out, subject_name, unchanged};
+use crate::named::{self, NamedAccounts};
+use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
 use crate::{Store, StoreError, end, member, session};
 
@@ -201,9 +201,9 @@ impl Store {
         let (schemas, origin) = (self.schemas.clone(), origin.clone());
         self.write_in(Lane::Ordinary, move |tx| {
             Box::pin(async move {
-                let place = Place { org, directory };
+                let place = DirectoryKey { org, directory };
                 let ended = AtomicU32::new(0);
-                let desk = Desk { place, schemas: &schemas, origin: &origin, now, ended: &ended };
+                let desk = DirectoryWrite { place, schemas: &schemas, origin: &origin, now, ended: &ended };
                 match desk.add_user(tx, &resource).await? {
                     Ok((log, record)) => Ok(Ok(log.seal(tx, record.id).await?)),
                     Err(refusal) => Ok(Err(UserError::Refused(refusal))),
@@ -215,7 +215,7 @@ impl Store {
 
     /// An operator puts a person out: sessions end, logins are refused until [`user_enable`](Self::user_enable).
     /// `who` is a `userName`, the id of a User, `account:N`, or without a directory an address or a subject; it stands
-    /// for every account of that person ([`Named`]), in each of these orders.
+    /// for every account of that person ([`NamedAccounts`]), in each of these orders.
     ///
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
@@ -330,7 +330,7 @@ impl Store {
                     Ok(named) => named,
                     Err(unknown) => return Ok(Err(unknown)),
                 };
-                let mut log = Log::new(org, None, &origin, now);
+                let mut log = TxLog::new(org, None, &origin, now);
                 let mut live = 0;
                 for id in named.all() {
                     live += end::end_account(tx, org, id, &mut log, now).await?;
@@ -349,7 +349,7 @@ impl Store {
     /// As [`user_disable`](Self::user_disable).
     pub async fn user_show(&self, org: OrgId, who: &str, now: Timestamp) -> Result<UserDetails, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let Named { first: id, others } = named::find(&mut tx, org, who).await??;
+        let NamedAccounts { first: id, others } = named::find(&mut tx, org, who).await??;
         let user = one(&mut tx, org, id).await?;
         let args = [org.into(), id.into()];
         let sql = "select created, directory, resource from account where organization = $1 and id = $2";
@@ -357,7 +357,7 @@ impl Store {
         let created = row.at(0)?;
         let nested = match (row.maybe_int(1)?, row.maybe_int(2)?) {
             (Some(directory), Some(rid)) => {
-                let place = Place { org, directory: directory_id(directory)? };
+                let place = DirectoryKey { org, directory: directory_id(directory)? };
                 let mut groups = member::memberships(&mut tx, place, &[rid]).await?;
                 let groups = groups.remove(&rid).unwrap_or_default().into_iter();
                 groups.filter(|group| !group.direct).map(|group| group.display).collect()
@@ -367,7 +367,7 @@ impl Store {
         let sql = "select idp, issuer, subject, created from link where organization = $1 and account = $2 \
                    order by place";
         let links = tx.rows(sql, &args).await?;
-        let link = |row: &Row| {
+        let link = |row: &SqlRow| {
             let text = |column| row.text(column).map(str::to_owned);
             Ok(LinkDetails { idp: text(0)?, issuer: text(1)?, subject: text(2)?, since: row.at(3)? })
         };
@@ -405,13 +405,13 @@ impl Store {
 async fn switch(
     tx: &mut Tx,
     org: OrgId,
-    named: &Named,
+    named: &NamedAccounts,
     disabled: bool,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<UserSummary>, StoreError> {
     let first = one(tx, org, named.first).await?;
-    let mut log = Log::new(org, first.directory, origin, now);
+    let mut log = TxLog::new(org, first.directory, origin, now);
     let (mut live, mut still) = (0, Vec::new());
     for id in named.all() {
         let before = account::known(tx, org, id).await?;
@@ -449,7 +449,7 @@ async fn bury(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<u32>, StoreError> {
-    let mut log = Log::new(org, None, origin, now);
+    let mut log = TxLog::new(org, None, origin, now);
     let mut live = 0;
     for id in others.iter().copied() {
         live += session::live_of(tx, org, id, now).await?;
@@ -483,7 +483,7 @@ pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSu
 }
 
 /// Rows as [`summary`] reads them, with the groups of whoever is in a directory.
-async fn summaries(tx: &mut Tx, org: OrgId, rows: &[Row]) -> Result<Vec<UserSummary>, StoreError> {
+async fn summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserSummary>, StoreError> {
     let mut users = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
     let mut of_directory: BTreeMap<DirectoryId, Vec<(usize, i64)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
@@ -493,7 +493,7 @@ async fn summaries(tx: &mut Tx, org: OrgId, rows: &[Row]) -> Result<Vec<UserSumm
     }
     for (directory, people) in of_directory {
         let rids: Vec<i64> = people.iter().map(|(_, rid)| *rid).collect();
-        let mut groups = member::memberships(tx, Place { org, directory }, &rids).await?;
+        let mut groups = member::memberships(tx, DirectoryKey { org, directory }, &rids).await?;
         for (at, rid) in people {
             let groups = groups.remove(&rid).unwrap_or_default();
             users[at].groups = groups.into_iter().map(|group| group.display).collect();
@@ -503,7 +503,7 @@ async fn summaries(tx: &mut Tx, org: OrgId, rows: &[Row]) -> Result<Vec<UserSumm
 }
 
 /// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource, was used.
-fn summary(row: &Row) -> Result<UserSummary, StoreError> {
+fn summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
     let account = AccountId(row.int(0)?);
     let id = row.maybe_text(6)?.map(ResourceId::new);
     let told = account::read_told(account, row.maybe_text(4)?)?;

@@ -66,13 +66,13 @@ trait Job: Send {
     fn settle(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Asked<W, T> {
+struct AwaitedJob<W, T> {
     work: Option<W>,
     done: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<W, T> Job for Asked<W, T>
+impl<W, T> Job for AwaitedJob<W, T>
 where
     W: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send,
     T: Send,
@@ -104,7 +104,7 @@ impl Writer {
         let (jobs, asked) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let checkpoints = tokio::spawn(checkpoint(engine.clone(), stopped));
-        let task = Task {
+        let task = WriterTask {
             engine,
             tx: Some(tx),
             relaxed: false,
@@ -135,7 +135,7 @@ impl Writer {
         work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { work: Some(work), done: None, reply });
+        let job = Box::new(AwaitedJob { work: Some(work), done: None, reply });
         let queued = Queued { job, lane, asked: Instant::now() };
         self.jobs.send(Some(queued)).map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -147,7 +147,7 @@ impl Writer {
     }
 }
 
-struct Task {
+struct WriterTask {
     engine: Engine,
     /// None after the connection broke; the next write connects anew.
     tx: Option<Tx>,
@@ -160,7 +160,7 @@ struct Task {
     served_removals: bool,
 }
 
-impl Task {
+impl WriterTask {
     /// Writes until the store is closed and hands back the connection.
     async fn write(mut self) -> Option<Tx> {
         while self.wait().await {

@@ -10,9 +10,11 @@ use portcullis_policy::{
     App, AppId, Bindings, DirectoryId, IdentityHeaders, OrgId, Policy, RulesVersion, SessionHash, Timestamp,
     UserFrom,
 };
-use portcullis_scim::{GroupPatch, Request, Schemas, Service, Wanted};
+use portcullis_scim::{GroupPatch, Schemas, ScimRequest, Service, Wanted};
 use portcullis_session::Sessions;
-use portcullis_store::{Claims, Link, LinkTo, NewSession, NewUser, Origin, Provisioning, SignIn, Store};
+use portcullis_store::{
+    LinkAttribute, LinkTo, LoginAttributes, NewSession, NewUser, Origin, PeopleSource, Store, VerifiedLogin,
+};
 use serde_json::{Value, json};
 
 #[path = "../../store/tests/people/mod.rs"]
@@ -71,7 +73,7 @@ async fn nobody_waits_for_a_large_directory() {
     for _ in 0..5 {
         let began = Instant::now();
         let target = "/Users?startIndex=9001&count=100";
-        let Request::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
+        let ScimRequest::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
         let wanted = Wanted::by(&schemas, &http::Request::get(target).body(()).unwrap());
         let found = store.find(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
         let answer = portcullis_scim::answer(&schemas, &service, &wanted, found);
@@ -87,13 +89,13 @@ async fn nobody_waits_for_a_large_directory() {
 async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
     let hash = SessionHash([7; 32]);
     let name = format!("{}{}", people::PERSON, people::GROUPS - 1);
-    let link = Link {
+    let link = LinkAttribute {
         claim: "preferred_username".to_owned(),
         value: Some(name),
         is_unverified_address: false,
         to: LinkTo::UserName,
     };
-    let asked = SignIn {
+    let asked = VerifiedLogin {
         org: OrgId::ONLY,
         app: AppId::ONLY,
         idp: "okta".into(),
@@ -101,10 +103,10 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         subject: "s1".to_owned(),
         replaces: None,
         epochs: [u64::MAX; 3],
-        provisioning: Provisioning::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },
+        provisioning: PeopleSource::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },
         domains: Vec::new(),
         user_from: UserFrom::UserName,
-        claims: Claims::default(),
+        claims: LoginAttributes::default(),
         session: NewSession { hash, expires: NOW.plus_ms(3_600_000), id_token: None, replaces: None },
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),

@@ -16,7 +16,7 @@ use crate::schema::{ENTERPRISE_USER, ResourceKind, Schemas};
 
 /// One rewrite that an identity provider's habit needs; counted, so that an operator sees which dialect is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rule {
+pub enum Rewrite {
     /// `"op": "Replace"` is `replace`.
     OperationCase,
     /// `remove` of a list with a value removes the listed elements, not the list.
@@ -35,35 +35,35 @@ pub enum Rule {
     BareExtension,
 }
 
-impl Rule {
+impl Rewrite {
     /// All of them, in the order of their numbers from 1 to 8.
-    pub const ALL: [Rule; 8] = [
-        Rule::OperationCase,
-        Rule::RemoveListed,
-        Rule::BooleanText,
-        Rule::KeysAsPaths,
-        Rule::ManagerShape,
-        Rule::AddToElement,
-        Rule::LooseShape,
-        Rule::BareExtension,
+    pub const ALL: [Rewrite; 8] = [
+        Rewrite::OperationCase,
+        Rewrite::RemoveListed,
+        Rewrite::BooleanText,
+        Rewrite::KeysAsPaths,
+        Rewrite::ManagerShape,
+        Rewrite::AddToElement,
+        Rewrite::LooseShape,
+        Rewrite::BareExtension,
     ];
 
     /// Its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
-            Rule::OperationCase => "operation-case",
-            Rule::RemoveListed => "remove-listed",
-            Rule::BooleanText => "boolean-text",
-            Rule::KeysAsPaths => "keys-as-paths",
-            Rule::ManagerShape => "manager-shape",
-            Rule::AddToElement => "add-to-element",
-            Rule::LooseShape => "loose-shape",
-            Rule::BareExtension => "bare-extension",
+            Rewrite::OperationCase => "operation-case",
+            Rewrite::RemoveListed => "remove-listed",
+            Rewrite::BooleanText => "boolean-text",
+            Rewrite::KeysAsPaths => "keys-as-paths",
+            Rewrite::ManagerShape => "manager-shape",
+            Rewrite::AddToElement => "add-to-element",
+            Rewrite::LooseShape => "loose-shape",
+            Rewrite::BareExtension => "bare-extension",
         }
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -73,7 +73,7 @@ impl fmt::Display for Rule {
 pub(crate) struct Dialect<'a> {
     schemas: &'a Schemas,
     kind: ResourceKind,
-    applied: Vec<Rule>,
+    applied: Vec<Rewrite>,
 }
 
 impl<'a> Dialect<'a> {
@@ -82,13 +82,13 @@ impl<'a> Dialect<'a> {
     }
 
     /// The rules that were needed, each once, in order.
-    pub(crate) fn applied(mut self) -> Vec<Rule> {
+    pub(crate) fn applied(mut self) -> Vec<Rewrite> {
         self.applied.sort_unstable();
         self.applied.dedup();
         self.applied
     }
 
-    fn note(&mut self, rule: Rule) {
+    fn note(&mut self, rule: Rewrite) {
         if !self.applied.contains(&rule) {
             self.applied.push(rule);
         }
@@ -107,7 +107,7 @@ impl<'a> Dialect<'a> {
                 given = self.value(attribute, given);
             } else if let Some(extension) = self.schemas.extension(self.kind, meant(&name)) {
                 if meant(&name) != name {
-                    self.note(Rule::LooseShape);
+                    self.note(Rewrite::LooseShape);
                     name = extension.urn.to_string();
                 }
                 given = match given {
@@ -145,11 +145,11 @@ impl<'a> Dialect<'a> {
             };
             match (is_known, urn.as_str()) {
                 (true, Some(name)) if meant(name) != name => {
-                    self.note(Rule::LooseShape);
+                    self.note(Rewrite::LooseShape);
                     known.push(meant(name).into());
                 }
                 (true, _) => known.push(urn),
-                (false, _) => self.note(Rule::LooseShape),
+                (false, _) => self.note(Rewrite::LooseShape),
             }
         }
         Value::Array(known)
@@ -179,14 +179,14 @@ mod tests {
         }
     }
 
-    fn patched(kind: ResourceKind, operations: Value) -> (Value, Vec<Rule>) {
+    fn patched(kind: ResourceKind, operations: Value) -> (Value, Vec<Rewrite>) {
         let schemas = Schemas::core();
         let mut dialect = Dialect::new(&schemas, kind);
         let body = dialect.patch(object(json!({ "Operations": operations }))).expect("a list");
         (body["Operations"].clone(), dialect.applied())
     }
 
-    fn posted(kind: ResourceKind, body: Value) -> (Value, Vec<Rule>) {
+    fn posted(kind: ResourceKind, body: Value) -> (Value, Vec<Rewrite>) {
         let schemas = Schemas::core();
         let mut dialect = Dialect::new(&schemas, kind);
         let body = dialect.resource(object(body)).expect("a body");
@@ -201,50 +201,50 @@ mod tests {
                 User,
                 json!({ "op": "Replace", "path": "title", "value": "T" }),
                 json!([{ "op": "replace", "path": "title", "value": "T" }]),
-                vec![Rule::OperationCase],
+                vec![Rewrite::OperationCase],
             ),
             (
                 Group,
                 json!({ "op": "remove", "path": "members", "value": { "value": "u" } }),
                 json!([{ "op": "remove", "path": "members", "value": [{ "value": "u" }] }]),
-                vec![Rule::RemoveListed, Rule::LooseShape],
+                vec![Rewrite::RemoveListed, Rewrite::LooseShape],
             ),
             (
                 User,
                 json!({ "op": "replace", "path": "active", "value": "FALSE" }),
                 json!([{ "op": "replace", "path": "active", "value": false }]),
-                vec![Rule::BooleanText],
+                vec![Rewrite::BooleanText],
             ),
             (
                 User,
                 json!({ "op": "replace", "value": { "name.givenName": "J", "active": false } }),
                 json!([{ "op": "replace", "path": "active", "value": false },
                     { "op": "replace", "path": "name.givenName", "value": "J" }]),
-                vec![Rule::KeysAsPaths],
+                vec![Rewrite::KeysAsPaths],
             ),
             (
                 User,
                 json!({ "op": "add", "path": MANAGER, "value": [{ "value": "m" }] }),
                 json!([{ "op": "add", "path": MANAGER, "value": { "value": "m" } }]),
-                vec![Rule::ManagerShape],
+                vec![Rewrite::ManagerShape],
             ),
             (
                 User,
                 json!({ "op": "add", "path": "emails[type eq \"work\"].value", "value": "w" }),
                 json!([{ "op": "add", "path": "emails[type eq \"work\"].value", "value": "w" }]),
-                vec![Rule::AddToElement],
+                vec![Rewrite::AddToElement],
             ),
             (
                 User,
                 json!({ "op": "replace", "path": "emails", "value": { "value": "w" } }),
                 json!([{ "op": "replace", "path": "emails", "value": [{ "value": "w" }] }]),
-                vec![Rule::LooseShape],
+                vec![Rewrite::LooseShape],
             ),
             (
                 User,
                 json!({ "op": "replace", "path": "manager", "value": { "value": "m" } }),
                 json!([{ "op": "replace", "path": MANAGER, "value": { "value": "m" } }]),
-                vec![Rule::BareExtension],
+                vec![Rewrite::BareExtension],
             ),
             // The standard's own words need no rule.
             (
@@ -264,7 +264,7 @@ mod tests {
                 User,
                 json!({ "op": "add", "path": "emails[type eq \"work\"]", "value": [[{ "value": "w" }]] }),
                 json!([{ "op": "add", "path": "emails[type eq \"work\"]", "value": [[{ "value": "w" }]] }]),
-                vec![Rule::AddToElement],
+                vec![Rewrite::AddToElement],
             ),
             (
                 User,
@@ -291,18 +291,18 @@ mod tests {
         let legacy = "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group";
         assert_eq!(
             posted(Group, json!({ "schemas": [GROUP, legacy] })),
-            (json!({ "schemas": [GROUP] }), vec![Rule::LooseShape])
+            (json!({ "schemas": [GROUP] }), vec![Rewrite::LooseShape])
         );
         let misspelt = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
         assert_eq!(
             posted(User, json!({ "schemas": [USER, misspelt], misspelt: { "manager": "" } })),
             (
                 json!({ "schemas": [USER, ENTERPRISE_USER], ENTERPRISE_USER: { "manager": null } }),
-                vec![Rule::ManagerShape, Rule::LooseShape]
+                vec![Rewrite::ManagerShape, Rewrite::LooseShape]
             )
         );
-        assert_eq!(Rule::ALL.map(Rule::name).len(), 8);
-        assert!(Rule::ALL.is_sorted());
+        assert_eq!(Rewrite::ALL.map(Rewrite::name).len(), 8);
+        assert!(Rewrite::ALL.is_sorted());
     }
 
     fn habits() -> impl Strategy<Value = Value> {

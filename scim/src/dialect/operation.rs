@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::error::ScimError;
-use crate::patch::{Place, Target};
+use crate::patch::{PatchTarget, PathTarget};
 use crate::schema::shown;
 
 use super::value::is_reference;
-use super::{Dialect, Rule, meant};
+use super::{Dialect, Rewrite, meant};
 
 impl Dialect<'_> {
     /// Rewrites the body of a PATCH.
@@ -46,7 +46,7 @@ impl Dialect<'_> {
     ) -> Result<(), ScimError> {
         let op = match take(&mut given, "op") {
             Some(Value::String(op)) if op.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.note(Rule::OperationCase);
+                self.note(Rewrite::OperationCase);
                 Value::String(op.to_ascii_lowercase())
             }
             Some(op) => op,
@@ -80,7 +80,7 @@ impl Dialect<'_> {
             let is_path =
                 key.contains(['.', '[']) && self.schemas.extension(self.kind, meant(&key)).is_none();
             if is_path {
-                self.note(Rule::KeysAsPaths);
+                self.note(Rewrite::KeysAsPaths);
             }
             self.at_path(op, &key, Some(value), rewritten);
         }
@@ -88,17 +88,17 @@ impl Dialect<'_> {
 
     fn at_path(&mut self, op: &Value, path: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
         if meant(path) != path {
-            self.note(Rule::LooseShape);
+            self.note(Rewrite::LooseShape);
         }
-        match Place::parse(self.schemas, self.kind, meant(path)) {
-            Ok(Place::Target(target)) => {
+        match PathTarget::parse(self.schemas, self.kind, meant(path)) {
+            Ok(PathTarget::Target(target)) => {
                 if target.path.extension().is_some() && !path.contains(':') {
-                    self.note(Rule::BareExtension);
+                    self.note(Rewrite::BareExtension);
                 }
                 let value = value.and_then(|value| self.at_target(op, &target, value));
                 rewritten.push(written(op, Some(Value::String(target.to_string())), value));
             }
-            Ok(Place::Extension(urn)) => self.at_extension(op, &urn, value, rewritten),
+            Ok(PathTarget::Extension(urn)) => self.at_extension(op, &urn, value, rewritten),
             // A path that means nothing stays as it is: the engine says what is wrong with it.
             Err(_) => rewritten.push(written(op, Some(path.into()), value)),
         }
@@ -125,7 +125,7 @@ impl Dialect<'_> {
     }
 
     /// The value of an operation at a known place; `None` where it means nothing there.
-    fn at_target(&mut self, op: &Value, target: &Target, value: Value) -> Option<Value> {
+    fn at_target(&mut self, op: &Value, target: &PatchTarget, value: Value) -> Option<Value> {
         if op == "remove" {
             if value.is_null() {
                 return None;
@@ -135,23 +135,23 @@ impl Dialect<'_> {
                 let is_unclear = target.path.attribute().multi && target.chosen.is_none();
                 return is_unclear.then_some(value);
             }
-            self.note(Rule::RemoveListed);
+            self.note(Rewrite::RemoveListed);
             return Some(self.value(target.path.leaf(), value));
         }
         if op == "add" && target.chosen.is_some() {
-            self.note(Rule::AddToElement);
+            self.note(Rewrite::AddToElement);
         }
         if !target.is_elements() {
             let is_part = target.path.sub().is_some_and(|sub| sub.name == "value");
             if is_part && is_reference(target.path.attribute()) && value == "" {
-                self.note(Rule::ManagerShape);
+                self.note(Rewrite::ManagerShape);
                 return Some(Value::Null);
             }
             return Some(self.value(target.path.leaf(), value));
         }
         let only = match value {
             Value::Array(list) if matches!(list.as_slice(), [Value::Object(_)]) => {
-                self.note(Rule::LooseShape);
+                self.note(Rewrite::LooseShape);
                 list.into_iter().next().unwrap_or_default()
             }
             other => other,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::filter::truth;
 use crate::schema::{Attribute, Type};
 
-use super::{Dialect, Rule};
+use super::{Dialect, Rewrite};
 
 impl Dialect<'_> {
     /// Rewrites the value of a whole attribute or sub-attribute.
@@ -14,7 +14,7 @@ impl Dialect<'_> {
             return match given {
                 Value::Array(list) => list.into_iter().map(|given| self.element(attribute, given)).collect(),
                 Value::Object(_) => {
-                    self.note(Rule::LooseShape);
+                    self.note(Rewrite::LooseShape);
                     Value::Array(vec![self.element(attribute, given)])
                 }
                 other => other,
@@ -29,7 +29,7 @@ impl Dialect<'_> {
             (Type::Complex, Value::Object(parts)) => Value::Object(self.parts(attribute, parts)),
             (Type::Boolean, Value::String(text)) => match truth(&text) {
                 Some(truth) => {
-                    self.note(Rule::BooleanText);
+                    self.note(Rewrite::BooleanText);
                     Value::Bool(truth)
                 }
                 None => Value::String(text),
@@ -49,22 +49,22 @@ impl Dialect<'_> {
     fn manager(&mut self, attribute: &Attribute, given: Value) -> Value {
         match given {
             Value::String(id) if id.is_empty() => {
-                self.note(Rule::ManagerShape);
+                self.note(Rewrite::ManagerShape);
                 Value::Null
             }
             Value::String(id) => {
-                self.note(Rule::ManagerShape);
+                self.note(Rewrite::ManagerShape);
                 Value::Object(Map::from_iter([("value".to_owned(), Value::String(id))]))
             }
             Value::Array(list) if matches!(list.as_slice(), [only] if !only.is_array()) => {
-                self.note(Rule::ManagerShape);
+                self.note(Rewrite::ManagerShape);
                 let only = list.into_iter().next().unwrap_or_default();
                 self.manager(attribute, only)
             }
             Value::Object(parts) => {
                 let value = parts.iter().find(|(name, _)| name.eq_ignore_ascii_case("value"));
                 if value.is_some_and(|(_, value)| value.is_null() || value == "") {
-                    self.note(Rule::ManagerShape);
+                    self.note(Rewrite::ManagerShape);
                     return Value::Null;
                 }
                 Value::Object(self.parts(attribute, parts))

@@ -5,23 +5,23 @@ use std::cmp::Ordering;
 use portcullis_policy::fold;
 use serde_json::{Map, Value};
 
-use crate::resource::{Record, is_empty};
+use crate::resource::{ResourceRecord, is_empty};
 use crate::schema::{Attribute, AttributePath};
 
-use super::{Comparison, Filter, Literal, Operator};
+use super::{CompareOp, Comparison, Filter, Literal};
 
 impl Filter {
     /// Whether a resource meets the filter.
-    pub fn matches(&self, record: &Record) -> bool {
-        self.holds(&Scope::Resource(&record.facts()))
+    pub fn matches(&self, record: &ResourceRecord) -> bool {
+        self.holds(&NameScope::Resource(&record.facts()))
     }
 
     /// Whether one element of a list meets a filter that was written inside `[ ]`.
     pub(crate) fn matches_element(&self, element: &Value) -> bool {
-        element.as_object().is_some_and(|element| self.holds(&Scope::Element(element)))
+        element.as_object().is_some_and(|element| self.holds(&NameScope::Element(element)))
     }
 
-    fn holds<'a>(&'a self, scope: &Scope<'a>) -> bool {
+    fn holds<'a>(&'a self, scope: &NameScope<'a>) -> bool {
         match self {
             Filter::All(parts) => parts.iter().all(|part| part.holds(scope)),
             Filter::Any(parts) => parts.iter().any(|part| part.holds(scope)),
@@ -34,34 +34,34 @@ impl Filter {
 }
 
 impl Comparison {
-    fn holds<'a>(&'a self, scope: &Scope<'a>) -> bool {
+    fn holds<'a>(&'a self, scope: &NameScope<'a>) -> bool {
         let mut values = scope.values(&self.path);
         if self.value == Literal::Null {
             let absent = !values.any(is_present);
-            return absent == (self.operator == Operator::Eq);
+            return absent == (self.operator == CompareOp::Eq);
         }
         let leaf = self.path.leaf();
         match self.operator {
-            Operator::Ne => !values.any(|value| self.compares(leaf, value, Operator::Eq)),
+            CompareOp::Ne => !values.any(|value| self.compares(leaf, value, CompareOp::Eq)),
             operator => values.any(|value| self.compares(leaf, value, operator)),
         }
     }
 
-    fn compares(&self, leaf: &Attribute, value: &Value, operator: Operator) -> bool {
+    fn compares(&self, leaf: &Attribute, value: &Value, operator: CompareOp) -> bool {
         match (&self.value, value) {
             (Literal::Truth(wanted), Value::Bool(found)) => wanted == found,
             (Literal::Moment(wanted), Value::String(found)) => {
                 found.parse::<jiff::Timestamp>().is_ok_and(|found| is_ordered(found.cmp(wanted), operator))
             }
             (Literal::Text(wanted), Value::String(found)) => {
-                if operator == Operator::Eq {
+                if operator == CompareOp::Eq {
                     return same_text(leaf, found, wanted);
                 }
                 let (found, wanted) = (compared(leaf, found), compared(leaf, wanted));
                 match operator {
-                    Operator::Co => found.contains(&wanted),
-                    Operator::Sw => found.starts_with(&wanted),
-                    Operator::Ew => found.ends_with(&wanted),
+                    CompareOp::Co => found.contains(&wanted),
+                    CompareOp::Sw => found.starts_with(&wanted),
+                    CompareOp::Ew => found.ends_with(&wanted),
                     _ => is_ordered(found.cmp(&wanted), operator),
                 }
             }
@@ -80,13 +80,13 @@ pub(crate) fn compared(attribute: &Attribute, text: &str) -> String {
     if attribute.case_exact { text.to_owned() } else { fold::same(text) }
 }
 
-fn is_ordered(ordering: Ordering, operator: Operator) -> bool {
+fn is_ordered(ordering: Ordering, operator: CompareOp) -> bool {
     match operator {
-        Operator::Eq => ordering == Ordering::Equal,
-        Operator::Gt => ordering == Ordering::Greater,
-        Operator::Ge => ordering != Ordering::Less,
-        Operator::Lt => ordering == Ordering::Less,
-        Operator::Le => ordering != Ordering::Greater,
+        CompareOp::Eq => ordering == Ordering::Equal,
+        CompareOp::Gt => ordering == Ordering::Greater,
+        CompareOp::Ge => ordering != Ordering::Less,
+        CompareOp::Lt => ordering == Ordering::Less,
+        CompareOp::Le => ordering != Ordering::Greater,
         _ => false,
     }
 }
@@ -101,17 +101,17 @@ fn is_present(value: &Value) -> bool {
 }
 
 /// Where names are looked up.
-enum Scope<'a> {
+enum NameScope<'a> {
     Resource(&'a Map<String, Value>),
     Element(&'a Map<String, Value>),
 }
 
-impl<'a> Scope<'a> {
+impl<'a> NameScope<'a> {
     /// The values at a path; those of all elements of a list.
     fn values(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
         let (whole, part) = match self {
-            Scope::Element(element) => (element.get(path.leaf().name.as_ref()), None),
-            Scope::Resource(tree) => {
+            NameScope::Element(element) => (element.get(path.leaf().name.as_ref()), None),
+            NameScope::Resource(tree) => {
                 let home = match path.extension() {
                     None => Some(*tree),
                     Some(urn) => tree.get(urn.as_ref()).and_then(Value::as_object),

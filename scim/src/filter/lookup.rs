@@ -11,14 +11,14 @@ use crate::resource::Resource;
 use crate::schema::{Attribute, AttributePath, Mutability, Schema, Schemas, Type};
 
 use super::evaluate::compared;
-use super::{Comparison, Filter, Literal, Operator};
+use super::{CompareOp, Comparison, Filter, Literal};
 
 /// The longest value that is searched by, in bytes as compared. Longer values are kept and answered, not indexed.
 pub const MAX_INDEXED: usize = 1_024;
 
 /// One searchable value of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Row {
+pub struct SearchRow {
     /// The canonical name: `userName`, `emails.value`, `urn:…:User:manager.value`.
     pub path: String,
     /// Which element of a list it belongs to, from 0; 0 where there is no list.
@@ -39,7 +39,7 @@ pub struct Lookup {
 
 impl Lookup {
     /// Whether these rows of one resource meet it: what the store's search must agree with.
-    pub fn is_met_by(&self, rows: &[Row]) -> bool {
+    pub fn is_met_by(&self, rows: &[SearchRow]) -> bool {
         let Some((path, value)) = self.rows.first() else { return false };
         let has = |element: u32, path: &str, value: &str| {
             rows.iter().any(|row| row.element == element && row.path == path && row.value == value)
@@ -93,7 +93,7 @@ impl Filter {
 impl Comparison {
     fn row(&self) -> Result<(String, String), ScimError> {
         let path = &self.path;
-        if self.operator != Operator::Eq {
+        if self.operator != CompareOp::Eq {
             return Err(beyond(self.operator.as_str()));
         }
         if path.as_str() != "id" && !is_indexed(path) {
@@ -128,7 +128,7 @@ fn is_indexed(path: &AttributePath) -> bool {
 
 impl Resource {
     /// The rows by which a store finds this resource.
-    pub fn indexed(&self, schemas: &Schemas) -> Vec<Row> {
+    pub fn indexed(&self, schemas: &Schemas) -> Vec<SearchRow> {
         let mut rows = Vec::new();
         for attribute in schemas.common().iter().chain(&schemas.base(self.kind()).attributes) {
             index(&mut rows, &AttributePath::new(None, attribute, None), &self.tree);
@@ -144,7 +144,7 @@ impl Resource {
 }
 
 /// Adds the rows of one attribute.
-fn index(rows: &mut Vec<Row>, path: &AttributePath, tree: &Map<String, Value>) {
+fn index(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<String, Value>) {
     let attribute = path.attribute();
     let Some(value) = tree.get(attribute.name.as_ref()) else { return };
     let elements = match value {
@@ -167,7 +167,7 @@ fn index(rows: &mut Vec<Row>, path: &AttributePath, tree: &Map<String, Value>) {
                 _ => continue,
             };
             if value.len() <= MAX_INDEXED {
-                rows.push(Row { path: part.to_string(), element, value });
+                rows.push(SearchRow { path: part.to_string(), element, value });
             }
         }
     }

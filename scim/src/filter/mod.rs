@@ -13,8 +13,8 @@ use std::fmt;
 use crate::schema::AttributePath;
 
 pub(crate) use evaluate::{compared, same_text};
-pub use lookup::{Lookup, MAX_INDEXED, Row};
-pub(crate) use parse::{Grammar, Reader, truth};
+pub use lookup::{Lookup, MAX_INDEXED, SearchRow};
+pub(crate) use parse::{FilterReader, Grammar, truth};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
 
 /// A condition on a resource, or inside `[ ]` on one element of a list.
@@ -42,14 +42,14 @@ pub struct Comparison {
     /// What is compared.
     pub path: AttributePath,
     /// How.
-    pub operator: Operator,
+    pub operator: CompareOp,
     /// With what; of the attribute's type, or null.
     pub value: Literal,
 }
 
 /// How two values are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
+pub enum CompareOp {
     /// Equal.
     Eq,
     /// Not equal: `not (… eq …)`, so an absent attribute is not equal to anything.
@@ -70,19 +70,19 @@ pub enum Operator {
     Le,
 }
 
-impl Operator {
+impl CompareOp {
     /// The word of the standard.
     pub fn as_str(self) -> &'static str {
         match self {
-            Operator::Eq => "eq",
-            Operator::Ne => "ne",
-            Operator::Co => "co",
-            Operator::Sw => "sw",
-            Operator::Ew => "ew",
-            Operator::Gt => "gt",
-            Operator::Ge => "ge",
-            Operator::Lt => "lt",
-            Operator::Le => "le",
+            CompareOp::Eq => "eq",
+            CompareOp::Ne => "ne",
+            CompareOp::Co => "co",
+            CompareOp::Sw => "sw",
+            CompareOp::Ew => "ew",
+            CompareOp::Gt => "gt",
+            CompareOp::Ge => "ge",
+            CompareOp::Lt => "lt",
+            CompareOp::Le => "le",
         }
     }
 }

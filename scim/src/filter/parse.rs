@@ -7,7 +7,7 @@
 use crate::error::{ScimError, ScimType};
 use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Returned, Schemas, Type};
 
-use super::{Comparison, Filter, Literal, Operator};
+use super::{CompareOp, Comparison, Filter, Literal};
 
 /// The longest filter, in bytes.
 pub const MAX_LENGTH: usize = 4_096;
@@ -26,7 +26,7 @@ impl Filter {
         if text.len() > MAX_LENGTH {
             return Err(ScimError::filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
         }
-        let mut reader = Reader::new(schemas, kind, text, Grammar::Filter);
+        let mut reader = FilterReader::new(schemas, kind, text, Grammar::Filter);
         let filter = reader.filter(None)?;
         reader.end()?;
         Ok(filter)
@@ -41,7 +41,7 @@ pub(crate) enum Grammar {
 }
 
 /// A place in a text that holds a filter or a path.
-pub(crate) struct Reader<'a> {
+pub(crate) struct FilterReader<'a> {
     schemas: &'a Schemas,
     kind: ResourceKind,
     text: &'a str,
@@ -51,7 +51,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) grammar: Grammar,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FilterReader<'a> {
     pub(crate) fn new(schemas: &'a Schemas, kind: ResourceKind, text: &'a str, grammar: Grammar) -> Self {
         Self { schemas, kind, text, at: 0, depth: 0, terms: 0, grammar }
     }
@@ -190,25 +190,25 @@ impl<'a> Reader<'a> {
     fn fitting(
         &self,
         path: &AttributePath,
-        operator: Operator,
-        written: Written,
+        operator: CompareOp,
+        written: WrittenValue,
     ) -> Result<Literal, ScimError> {
-        use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+        use CompareOp::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
         let leaf: &Attribute = path.leaf();
         let literal = match (leaf.kind, written) {
-            (_, Written::Null) => Literal::Null,
-            (Type::Boolean, Written::Truth(truth)) => Literal::Truth(truth),
-            (Type::Boolean, Written::Text(text)) => match truth(&text) {
+            (_, WrittenValue::Null) => Literal::Null,
+            (Type::Boolean, WrittenValue::Truth(truth)) => Literal::Truth(truth),
+            (Type::Boolean, WrittenValue::Text(text)) => match truth(&text) {
                 Some(truth) => Literal::Truth(truth),
                 None => return Err(self.fail(format!("{path} is true or false"))),
             },
-            (Type::DateTime, Written::Text(text)) => match text.parse() {
+            (Type::DateTime, WrittenValue::Text(text)) => match text.parse() {
                 Ok(moment) => Literal::Moment(moment),
                 Err(_) => {
                     return Err(self.fail(format!("{path} is compared with a moment as RFC 3339 writes it")));
                 }
             },
-            (Type::String | Type::Reference, Written::Text(text)) => Literal::Text(text),
+            (Type::String | Type::Reference, WrittenValue::Text(text)) => Literal::Text(text),
             (Type::Binary, _) => return Err(self.fail(format!("{path} cannot be searched"))),
             _ => return Err(self.fail(format!("the value does not have the type of {path}"))),
         };
@@ -224,8 +224,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn operator(&mut self) -> Result<Operator, ScimError> {
-        use Operator::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
+    fn operator(&mut self) -> Result<CompareOp, ScimError> {
+        use CompareOp::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
         for operator in [Eq, Ne, Co, Sw, Ew, Gt, Ge, Lt, Le] {
             if self.word(operator.as_str()) {
                 return Ok(operator);
@@ -234,7 +234,7 @@ impl<'a> Reader<'a> {
         Err(self.fail("an operator is due: eq, ne, co, sw, ew, gt, ge, lt, le or pr"))
     }
 
-    fn literal(&mut self) -> Result<Written, ScimError> {
+    fn literal(&mut self) -> Result<WrittenValue, ScimError> {
         if self.peek() == Some('"') {
             let length =
                 string_length(self.rest()).ok_or_else(|| self.fail("the text has no closing quote"))?;
@@ -244,11 +244,13 @@ impl<'a> Reader<'a> {
                 return Err(self.fail("no value holds a NUL character"));
             }
             self.at += length;
-            return Ok(Written::Text(text));
+            return Ok(WrittenValue::Text(text));
         }
-        for (word, literal) in
-            [("true", Written::Truth(true)), ("false", Written::Truth(false)), ("null", Written::Null)]
-        {
+        for (word, literal) in [
+            ("true", WrittenValue::Truth(true)),
+            ("false", WrittenValue::Truth(false)),
+            ("null", WrittenValue::Null),
+        ] {
             if self.word(word) {
                 return Ok(literal);
             }
@@ -328,7 +330,7 @@ impl<'a> Reader<'a> {
 }
 
 /// A value as it was written, before the attribute says what it should be.
-enum Written {
+enum WrittenValue {
     Text(String),
     Truth(bool),
     Null,

@@ -7,9 +7,13 @@ use crate::error::ScimError;
 use crate::filter::Filter;
 use crate::schema::{AttributePath, Type};
 
-use super::{Target, elements, home, list};
+use super::{PatchTarget, elements, home, list};
 
-pub(super) fn apply(tree: &mut Map<String, Value>, target: &Target, value: &Value) -> Result<(), ScimError> {
+pub(super) fn apply(
+    tree: &mut Map<String, Value>,
+    target: &PatchTarget,
+    value: &Value,
+) -> Result<(), ScimError> {
     let path = &target.path;
     match (&target.chosen, path.attribute().multi) {
         (Some(filter), _) => to_chosen(tree, target, filter, value),
@@ -39,7 +43,7 @@ pub(super) fn to_single(
     Ok(())
 }
 
-fn to_list(tree: &mut Map<String, Value>, target: &Target, value: &Value) -> Result<(), ScimError> {
+fn to_list(tree: &mut Map<String, Value>, target: &PatchTarget, value: &Value) -> Result<(), ScimError> {
     let path = &target.path;
     if path.sub().is_some() {
         return to_every(tree, target, value);
@@ -53,7 +57,7 @@ fn to_list(tree: &mut Map<String, Value>, target: &Target, value: &Value) -> Res
 /// `emails.value` without a filter: fine while there is one e-mail at most. `replace` does the same.
 pub(super) fn to_every(
     tree: &mut Map<String, Value>,
-    target: &Target,
+    target: &PatchTarget,
     value: &Value,
 ) -> Result<(), ScimError> {
     let path = &target.path;
@@ -70,7 +74,7 @@ pub(super) fn to_every(
 /// Elements that a filter chooses; where there is none, `add` makes the one that is described (rule 6).
 fn to_chosen(
     tree: &mut Map<String, Value>,
-    target: &Target,
+    target: &PatchTarget,
     filter: &Filter,
     value: &Value,
 ) -> Result<(), ScimError> {

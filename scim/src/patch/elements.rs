@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use crate::conform::{self, identifies_by_value, is_primary};
 use crate::error::ScimError;
-use crate::filter::{Comparison, Filter, Literal, Operator, compared};
+use crate::filter::{CompareOp, Comparison, Filter, Literal, compared};
 use crate::schema::{Attribute, AttributePath, Mutability};
 
-use super::Target;
+use super::PatchTarget;
 
 /// Adds elements to a list; one that is there already takes on what the new one says beyond it.
 pub(super) fn append(
@@ -96,7 +96,7 @@ pub(super) fn chosen(list: &[Value], filter: &Filter) -> Vec<usize> {
 }
 
 /// The element that a filter describes: its `eq` terms.
-pub(super) fn described(target: &Target, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
+pub(super) fn described(target: &PatchTarget, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
     let mut element = Map::new();
     if describe(filter, &mut element) {
         Ok(element)
@@ -108,7 +108,7 @@ pub(super) fn described(target: &Target, filter: &Filter) -> Result<Map<String, 
 fn describe(filter: &Filter, element: &mut Map<String, Value>) -> bool {
     match filter {
         Filter::All(parts) => parts.iter().all(|part| describe(part, element)),
-        Filter::Compare(Comparison { path, operator: Operator::Eq, value }) => {
+        Filter::Compare(Comparison { path, operator: CompareOp::Eq, value }) => {
             let value = match value {
                 Literal::Text(text) => Value::from(text.as_str()),
                 Literal::Truth(truth) => Value::from(*truth),

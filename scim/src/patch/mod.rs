@@ -19,13 +19,13 @@ use serde_json::{Map, Value};
 
 use crate::conform;
 use crate::error::ScimError;
-use crate::resource::{Record, Resource, is_empty};
+use crate::resource::{Resource, ResourceRecord, is_empty};
 use crate::schema::{AttributePath, Schemas};
 
 use references::References;
 
 pub use read::MAX_OPERATIONS;
-pub(crate) use target::{Place, Target};
+pub(crate) use target::{PatchTarget, PathTarget};
 
 /// Operations on one resource, checked against the schemas; applied in order, all or none.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +36,10 @@ pub struct Patch {
 /// One operation; values are in canonical form and say something.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
-    Add(Target, Value),
-    Replace(Target, Value),
+    Add(PatchTarget, Value),
+    Replace(PatchTarget, Value),
     /// With a list: only the elements that are like one of these.
-    Remove(Target, Option<Vec<Value>>),
+    Remove(PatchTarget, Option<Vec<Value>>),
     /// A readOnly attribute and the value the client believes it has.
     Repeat(AttributePath, Value),
 }
@@ -51,7 +51,7 @@ impl Patch {
     /// # Errors
     /// `noTarget` where a path finds nothing to replace, `mutability` where a value may not change, `invalidValue`
     /// where the result is no valid resource. Nothing is applied then.
-    pub fn apply(&self, schemas: &Schemas, before: &Record) -> Result<Resource, ScimError> {
+    pub fn apply(&self, schemas: &Schemas, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut tree = before.resource.tree.clone();
         let mut references = References::default();
         for operation in &self.operations {

@@ -7,7 +7,7 @@ use crate::error::ScimError;
 use crate::resource::is_empty;
 use crate::schema::{Mutability, ResourceKind, Schemas, Type};
 
-use super::{Operation, Patch, Place, Target};
+use super::{Operation, Patch, PatchTarget, PathTarget};
 
 /// The most operations one PATCH holds.
 pub const MAX_OPERATIONS: usize = 1_000;
@@ -49,23 +49,23 @@ impl Patch {
 /// One operation; none where it is accepted and changes nothing.
 fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Option<Operation>, ScimError> {
     let verb = match given.get("op").and_then(Value::as_str) {
-        Some("add") => Verb::Add,
-        Some("replace") => Verb::Replace,
-        Some("remove") => Verb::Remove,
+        Some("add") => PatchOp::Add,
+        Some("replace") => PatchOp::Replace,
+        Some("remove") => PatchOp::Remove,
         _ => return Err(ScimError::syntax("op must be add, replace or remove")),
     };
     let value = given.get("value");
     let target = match given.get("path") {
-        Some(Value::String(path)) => match Place::parse(schemas, kind, path)? {
-            Place::Target(target) => target,
-            Place::Extension(urn) => {
+        Some(Value::String(path)) => match PathTarget::parse(schemas, kind, path)? {
+            PathTarget::Target(target) => target,
+            PathTarget::Extension(urn) => {
                 return Err(ScimError::value(format!(
                     "the value of {urn} must be an object that says something"
                 )));
             }
         },
         Some(_) => return Err(ScimError::path("path must be text")),
-        None if verb == Verb::Remove => return Err(ScimError::no_target("remove needs a path")),
+        None if verb == PatchOp::Remove => return Err(ScimError::no_target("remove needs a path")),
         None => return Err(ScimError::value("without a path, value must be an object of attributes")),
     };
     match allowed(&target, verb)? {
@@ -77,16 +77,16 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
         Writing::Stored => {}
     }
     match (verb, value) {
-        (Verb::Remove, None) => Ok(Some(Operation::Remove(target, None))),
-        (Verb::Remove, Some(_)) if !target.is_list() => {
+        (PatchOp::Remove, None) => Ok(Some(Operation::Remove(target, None))),
+        (PatchOp::Remove, Some(_)) if !target.is_list() => {
             Err(ScimError::value(format!("{target}: say by a filter which ones are meant, not by a value")))
         }
-        (Verb::Remove, Some(value)) => {
+        (PatchOp::Remove, Some(value)) => {
             let listed = listed(&target, value)?;
             Ok(Some(Operation::Remove(target, Some(listed))))
         }
         (_, None) => Err(ScimError::value(format!("{target}: a value is due"))),
-        (Verb::Add, Some(value)) => {
+        (PatchOp::Add, Some(value)) => {
             let value = canonical(&target, value)?;
             match (is_empty(&value), target.is_list()) {
                 (false, _) => Ok(Some(Operation::Add(target, value))),
@@ -94,7 +94,7 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
                 (true, false) => Ok(Some(Operation::Remove(target, None))),
             }
         }
-        (Verb::Replace, Some(value)) => {
+        (PatchOp::Replace, Some(value)) => {
             let value = canonical(&target, value)?;
             if is_empty(&value) {
                 return Ok(Some(Operation::Remove(target, None)));
@@ -105,7 +105,7 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verb {
+enum PatchOp {
     Add,
     Replace,
     Remove,
@@ -120,11 +120,13 @@ enum Writing {
     Thrown,
 }
 
-fn allowed(target: &Target, verb: Verb) -> Result<Writing, ScimError> {
+fn allowed(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimError> {
     let path = &target.path;
     match (path.attribute().mutability, path.leaf().mutability) {
         (Mutability::WriteOnly, _) => Ok(Writing::Thrown),
-        (Mutability::ReadOnly, _) if target.chosen.is_none() && verb != Verb::Remove => Ok(Writing::Repeated),
+        (Mutability::ReadOnly, _) if target.chosen.is_none() && verb != PatchOp::Remove => {
+            Ok(Writing::Repeated)
+        }
         (Mutability::ReadOnly, _) | (_, Mutability::ReadOnly) => {
             Err(ScimError::mutability(format!("{path} is the service's to set")))
         }
@@ -136,7 +138,7 @@ fn allowed(target: &Target, verb: Verb) -> Result<Writing, ScimError> {
 }
 
 /// The value of `add` or `replace` in canonical form; null and empty lists stay, since they say "nothing".
-fn canonical(target: &Target, given: &Value) -> Result<Value, ScimError> {
+fn canonical(target: &PatchTarget, given: &Value) -> Result<Value, ScimError> {
     let path = &target.path;
     let value = if target.is_elements() {
         conform::element(path, given)?
@@ -157,7 +159,7 @@ fn canonical(target: &Target, given: &Value) -> Result<Value, ScimError> {
 }
 
 /// The elements that a `remove` lists.
-fn listed(target: &Target, given: &Value) -> Result<Vec<Value>, ScimError> {
+fn listed(target: &PatchTarget, given: &Value) -> Result<Vec<Value>, ScimError> {
     let Value::Array(list) = given else {
         return Err(ScimError::value(format!("{target}: value must be a list of what to remove")));
     };

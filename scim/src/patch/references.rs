@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::conform::identifies_by_value;
 use crate::error::ScimError;
-use crate::filter::{Comparison, Filter, Literal, Operator, compared};
+use crate::filter::{CompareOp, Comparison, Filter, Literal, compared};
 use crate::schema::AttributePath;
 
-use super::{Operation, Target, elements};
+use super::{Operation, PatchTarget, elements};
 
 /// As many elements of such lists one PATCH looks at by operations that do not go by keys.
 const LOOKED_AT: usize = 1_000_000;
@@ -18,19 +18,19 @@ const LOOKED_AT: usize = 1_000_000;
 /// The one list of references that was worked on last.
 #[derive(Default)]
 pub(super) struct References {
-    open: Option<List>,
+    open: Option<KeyedList>,
     looked_at: usize,
 }
 
 /// Elements by key; what was taken out leaves a hole, so that the others keep their places.
-struct List {
+struct KeyedList {
     path: AttributePath,
     elements: Vec<Option<Value>>,
     places: HashMap<String, usize>,
 }
 
 /// What an operation does, where it goes by keys.
-enum Step<'a> {
+enum ReferenceStep<'a> {
     Add(&'a [Value]),
     Remove(Vec<String>),
 }
@@ -50,7 +50,7 @@ impl References {
         if !is_list_of_references(target) {
             return Ok(false);
         }
-        let Some(step) = Step::of(target, operation) else {
+        let Some(step) = ReferenceStep::of(target, operation) else {
             self.put_back(tree);
             let held = super::list(tree, &target.path)?.len();
             self.looked_at = self.looked_at.saturating_add(held);
@@ -66,7 +66,7 @@ impl References {
         };
         if self.open.as_ref().is_none_or(|open| open.path.whole() != target.path.whole()) {
             self.put_back(tree);
-            self.open = Some(List::take(tree, target)?);
+            self.open = Some(KeyedList::take(tree, target)?);
         }
         let Some(list) = &mut self.open else { return Err(ScimError::Internal) };
         list.apply(step)?;
@@ -82,8 +82,8 @@ impl References {
     }
 }
 
-impl List {
-    fn take(tree: &mut Map<String, Value>, target: &Target) -> Result<Self, ScimError> {
+impl KeyedList {
+    fn take(tree: &mut Map<String, Value>, target: &PatchTarget) -> Result<Self, ScimError> {
         let held = std::mem::take(super::list(tree, &target.path)?);
         let mut places = HashMap::with_capacity(held.len());
         for (place, element) in held.iter().enumerate() {
@@ -92,10 +92,10 @@ impl List {
         Ok(Self { path: target.path.clone(), elements: held.into_iter().map(Some).collect(), places })
     }
 
-    fn apply(&mut self, step: Step<'_>) -> Result<(), ScimError> {
+    fn apply(&mut self, step: ReferenceStep<'_>) -> Result<(), ScimError> {
         let attribute = self.path.attribute();
         match step {
-            Step::Add(new) => {
+            ReferenceStep::Add(new) => {
                 for element in new {
                     let key = elements::likeness(attribute, element);
                     let place = *self.places.entry(key).or_insert(self.elements.len());
@@ -105,7 +105,7 @@ impl List {
                     }
                 }
             }
-            Step::Remove(keys) => {
+            ReferenceStep::Remove(keys) => {
                 for key in keys {
                     if let Some(place) = self.places.remove(&key) {
                         self.elements[place] = None;
@@ -117,8 +117,8 @@ impl List {
     }
 }
 
-impl<'a> Step<'a> {
-    fn of(target: &Target, operation: &'a Operation) -> Option<Self> {
+impl<'a> ReferenceStep<'a> {
+    fn of(target: &PatchTarget, operation: &'a Operation) -> Option<Self> {
         if target.path.sub().is_some() {
             return None;
         }
@@ -141,7 +141,7 @@ impl<'a> Step<'a> {
 fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
     match filter {
         Filter::Any(parts) => parts.iter().all(|part| named(part, keys)),
-        Filter::Compare(Comparison { path, operator: Operator::Eq, value: Literal::Text(text) })
+        Filter::Compare(Comparison { path, operator: CompareOp::Eq, value: Literal::Text(text) })
             if path.leaf().name.as_ref() == "value" =>
         {
             keys.push(compared(path.leaf(), text));
@@ -152,7 +152,7 @@ fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
 }
 
 /// Whether it is a list whose elements are told apart by their `value` alone, none of them before the others.
-fn is_list_of_references(target: &Target) -> bool {
+fn is_list_of_references(target: &PatchTarget) -> bool {
     let attribute = target.path.attribute();
     attribute.multi
         && target.path.extension().is_none()

@@ -12,11 +12,11 @@ use crate::error::ScimError;
 use crate::resource::is_empty;
 use crate::schema::{Attribute, Mutability};
 
-use super::{ACTIVE, Target, elements, home, object};
+use super::{ACTIVE, PatchTarget, elements, home, object};
 
 pub(super) fn apply(
     tree: &mut Map<String, Value>,
-    target: &Target,
+    target: &PatchTarget,
     listed: Option<&[Value]>,
 ) -> Result<(), ScimError> {
     let path = &target.path;
@@ -52,7 +52,7 @@ pub(super) fn apply(
 }
 
 /// One part of the elements that are meant; an element of which nothing is left goes.
-fn remove_parts(list: &mut Vec<Value>, target: &Target, sub: &Attribute) -> Result<(), ScimError> {
+fn remove_parts(list: &mut Vec<Value>, target: &PatchTarget, sub: &Attribute) -> Result<(), ScimError> {
     for element in list.iter_mut() {
         if target.chosen.as_ref().is_some_and(|filter| !filter.matches_element(element)) {
             continue;

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::error::ScimError;
-use crate::resource::{Record, is_empty};
+use crate::resource::{ResourceRecord, is_empty};
 use crate::schema::AttributePath;
 
-pub(super) fn check(before: &Record, path: &AttributePath, given: &Value) -> Result<(), ScimError> {
+pub(super) fn check(before: &ResourceRecord, path: &AttributePath, given: &Value) -> Result<(), ScimError> {
     let facts = before.facts();
     let present = facts.get(path.attribute().name.as_ref());
     let present = match path.sub() {

@@ -6,9 +6,13 @@ use serde_json::{Map, Value};
 use crate::error::ScimError;
 use crate::filter::Filter;
 
-use super::{Target, add, elements, home, list};
+use super::{PatchTarget, add, elements, home, list};
 
-pub(super) fn apply(tree: &mut Map<String, Value>, target: &Target, value: &Value) -> Result<(), ScimError> {
+pub(super) fn apply(
+    tree: &mut Map<String, Value>,
+    target: &PatchTarget,
+    value: &Value,
+) -> Result<(), ScimError> {
     let path = &target.path;
     match (&target.chosen, path.attribute().multi) {
         (Some(filter), _) => chosen(tree, target, filter, value),
@@ -23,7 +27,7 @@ pub(super) fn apply(tree: &mut Map<String, Value>, target: &Target, value: &Valu
 
 fn chosen(
     tree: &mut Map<String, Value>,
-    target: &Target,
+    target: &PatchTarget,
     filter: &Filter,
     value: &Value,
 ) -> Result<(), ScimError> {

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::ScimError;
-use crate::filter::{Filter, Grammar, Inner, Reader};
-use crate::schema::{AttributePath, Named, ResourceKind, Schemas};
+use crate::filter::{Filter, FilterReader, Grammar, Inner};
+use crate::schema::{AttributePath, NamedPart, ResourceKind, Schemas};
 
 /// The longest path, in bytes.
 pub(crate) const MAX_PATH: usize = 1_024;
 
 /// What an operation changes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Target {
+pub(crate) struct PatchTarget {
     /// The attribute, or one sub-attribute of it.
     pub(crate) path: AttributePath,
     /// Which elements of a list; `None` for all.
@@ -21,27 +21,27 @@ pub(crate) struct Target {
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Place {
-    Target(Target),
+pub(crate) enum PathTarget {
+    Target(PatchTarget),
     /// An extension as a whole.
     Extension(Arc<str>),
 }
 
-impl Place {
+impl PathTarget {
     pub(crate) fn parse(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
         if text.len() > MAX_PATH {
             return Err(ScimError::path(format!("a path is limited to {MAX_PATH} bytes")));
         }
-        let mut reader = Reader::new(schemas, kind, text, Grammar::Path);
+        let mut reader = FilterReader::new(schemas, kind, text, Grammar::Path);
         let path = match schemas.named(kind, reader.name()) {
-            Ok(Named::Attribute(path)) => path,
-            Ok(Named::Extension(urn)) => {
+            Ok(NamedPart::Attribute(path)) => path,
+            Ok(NamedPart::Extension(urn)) => {
                 reader.end()?;
-                return Ok(Place::Extension(urn));
+                return Ok(PathTarget::Extension(urn));
             }
             Err(error) => return Err(ScimError::path(error.to_string())),
         };
-        let mut target = Target { path, chosen: None };
+        let mut target = PatchTarget { path, chosen: None };
         if reader.peek() == Some('[') {
             target.chosen = Some(reader.brackets(&target.path)?);
             if let Some(sub) = reader.sub(&target.path)? {
@@ -49,11 +49,11 @@ impl Place {
             }
         }
         reader.end()?;
-        Ok(Place::Target(target))
+        Ok(PathTarget::Target(target))
     }
 }
 
-impl Target {
+impl PatchTarget {
     /// Whether it means elements of a list as they are, one or more, and not the list.
     pub(crate) fn is_elements(&self) -> bool {
         self.chosen.is_some() && self.path.sub().is_none()
@@ -65,7 +65,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for PatchTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(chosen) = &self.chosen else { return self.path.fmt(f) };
         write!(f, "{}[{}]", self.path.whole(), Inner(chosen))?;

@@ -10,7 +10,7 @@ mod tables;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub(crate) use name::Named;
+pub(crate) use name::NamedPart;
 pub use name::{AttributePath, UnknownName};
 pub(crate) use portcullis_policy::shown;
 

@@ -133,7 +133,7 @@ pub enum UnknownName {
 
 /// What a name stands for in a PATCH: an attribute, or an extension as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum NamedPart {
     Attribute(AttributePath),
     Extension(Arc<str>),
 }
@@ -145,24 +145,24 @@ impl Schemas {
     /// A name that is malformed, unknown or ambiguous.
     pub fn resolve(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
         match self.named(kind, name)? {
-            Named::Attribute(path) => Ok(path),
-            Named::Extension(urn) => Err(UnknownName::Unknown { kind, name: urn.to_string() }),
+            NamedPart::Attribute(path) => Ok(path),
+            NamedPart::Extension(urn) => Err(UnknownName::Unknown { kind, name: urn.to_string() }),
         }
     }
 
-    pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Result<Named, UnknownName> {
+    pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Result<NamedPart, UnknownName> {
         if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) {
-            return self.bare(kind, name).map(Named::Attribute);
+            return self.bare(kind, name).map(NamedPart::Attribute);
         }
         for extension in self.extensions(kind) {
             match below(&extension.urn, name) {
-                Some("") => return Ok(Named::Extension(extension.urn.clone())),
-                Some(rest) => return self.within(kind, extension, name, rest).map(Named::Attribute),
+                Some("") => return Ok(NamedPart::Extension(extension.urn.clone())),
+                Some(rest) => return self.within(kind, extension, name, rest).map(NamedPart::Attribute),
                 None => {}
             }
         }
         match below(&self.base(kind).urn, name) {
-            Some(rest) if !rest.is_empty() => self.of_base(kind, name, rest).map(Named::Attribute),
+            Some(rest) if !rest.is_empty() => self.of_base(kind, name, rest).map(NamedPart::Attribute),
             _ => Err(UnknownName::Unknown { kind, name: shown(name).into_owned() }),
         }
     }

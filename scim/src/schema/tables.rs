@@ -34,7 +34,7 @@ pub(super) fn common() -> Vec<Arc<Attribute>> {
                 reference("location", &["uri"], "Its address."),
                 text("version", "Its version, as the ETag header says it.").exact(),
             ]
-            .map(Row::read_only),
+            .map(AttributeRow::read_only),
         )
         .read_only()
         .done(),
@@ -122,7 +122,7 @@ pub(super) fn user() -> Schema {
                     text("type", "Whether the person is a member itself or through another group.")
                         .suggests(&["direct", "indirect"]),
                 ]
-                .map(Row::read_only),
+                .map(AttributeRow::read_only),
             )
             .list()
             .read_only()
@@ -191,7 +191,7 @@ pub(super) fn enterprise() -> Schema {
 fn plural(
     name: &'static str,
     description: &'static str,
-    value: Row,
+    value: AttributeRow,
     types: &'static [&'static str],
 ) -> Arc<Attribute> {
     let kind = text("type", "What the value is for.").suggests(types);
@@ -200,28 +200,32 @@ fn plural(
         .done()
 }
 
-fn primary() -> Row {
+fn primary() -> AttributeRow {
     of(Type::Boolean, "primary", "Whether this is the preferred one; at most one is.")
 }
 
-fn text(name: &'static str, description: &'static str) -> Row {
+fn text(name: &'static str, description: &'static str) -> AttributeRow {
     of(Type::String, name, description)
 }
 
-fn reference(name: &'static str, to: &'static [&'static str], description: &'static str) -> Row {
+fn reference(name: &'static str, to: &'static [&'static str], description: &'static str) -> AttributeRow {
     let mut row = of(Type::Reference, name, description).exact();
     row.0.references = to;
     row
 }
 
-fn complex(name: &'static str, description: &'static str, subs: impl IntoIterator<Item = Row>) -> Row {
+fn complex(
+    name: &'static str,
+    description: &'static str,
+    subs: impl IntoIterator<Item = AttributeRow>,
+) -> AttributeRow {
     let mut row = of(Type::Complex, name, description);
-    row.0.subs = subs.into_iter().map(Row::done).collect();
+    row.0.subs = subs.into_iter().map(AttributeRow::done).collect();
     row
 }
 
-fn of(kind: Type, name: &'static str, description: &'static str) -> Row {
-    Row(Attribute {
+fn of(kind: Type, name: &'static str, description: &'static str) -> AttributeRow {
+    AttributeRow(Attribute {
         name: Cow::Borrowed(name),
         kind,
         multi: false,
@@ -238,9 +242,9 @@ fn of(kind: Type, name: &'static str, description: &'static str) -> Row {
 }
 
 /// A row being written down.
-struct Row(Attribute);
+struct AttributeRow(Attribute);
 
-impl Row {
+impl AttributeRow {
     fn list(mut self) -> Self {
         self.0.multi = true;
         self

@@ -2,7 +2,7 @@
 //! re-activate, delete. Shapes are those of vendors' documentation and captured traffic; people are invented.
 
 use crate::model::{self, Answer, Directory};
-use portcullis_scim::dialect::Rule;
+use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, GROUP, USER};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn total(answer: &Answer) -> u64 {
 }
 
 /// The rules that were needed, once each, in order.
-fn rules(directory: &Directory) -> Vec<Rule> {
+fn rules(directory: &Directory) -> Vec<Rewrite> {
     let mut rules = directory.rules.clone();
     rules.sort_unstable();
     rules.dedup();
@@ -254,13 +254,13 @@ fn entra_without_the_flag() {
     assert_eq!(
         rules(&at),
         [
-            Rule::OperationCase,
-            Rule::RemoveListed,
-            Rule::BooleanText,
-            Rule::ManagerShape,
-            Rule::AddToElement,
-            Rule::LooseShape,
-            Rule::BareExtension,
+            Rewrite::OperationCase,
+            Rewrite::RemoveListed,
+            Rewrite::BooleanText,
+            Rewrite::ManagerShape,
+            Rewrite::AddToElement,
+            Rewrite::LooseShape,
+            Rewrite::BareExtension,
         ]
     );
 }
@@ -305,7 +305,7 @@ fn entra_with_the_flag() {
     assert_eq!(at.patch(&format!("/Groups/{group}"), remove).status, 204);
     assert!(at.members(&group).is_empty());
     assert_eq!(at.delete(&path).status, 204);
-    assert!(rules(&at).contains(&Rule::KeysAsPaths));
+    assert!(rules(&at).contains(&Rewrite::KeysAsPaths));
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn jumpcloud() {
     let off = json!([{ "op": "replace", "path": "active", "value": false }]);
     assert_eq!(at.patch(&path, off).body["active"], false);
     assert_eq!(at.delete(&path).status, 204);
-    assert_eq!(rules(&at), [Rule::RemoveListed]);
+    assert_eq!(rules(&at), [Rewrite::RemoveListed]);
 }
 
 #[test]
@@ -425,7 +425,7 @@ fn onelogin() {
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }]);
     assert_eq!(at.patch(&path_of_group, remove).status, 204);
     assert_eq!(at.delete(&path).status, 204);
-    assert_eq!(rules(&at), [Rule::LooseShape]);
+    assert_eq!(rules(&at), [Rewrite::LooseShape]);
 }
 
 #[test]

@@ -6,10 +6,11 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use portcullis_policy::{ResourceId, Timestamp, fold};
-use portcullis_scim::dialect::Rule;
+use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::{
-    Act, GroupPatch, Member, Membership, Meta, Outcome, Page, Query, Record, Request, Resource, ResourceKind,
-    Row, Schemas, ScimError, ScimType, Selection, Service, Version, Wanted, Write, answer, read,
+    Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, Query, Resource, ResourceKind,
+    ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, SearchRow, Selection, Service, Version,
+    Wanted, Write, answer, read,
 };
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ pub(crate) const BASE: &str = "https://scim.example.test/scim/v2";
 pub(crate) struct Directory {
     pub(crate) schemas: Schemas,
     pub(crate) service: Service,
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rewrite>,
     resources: Vec<(ResourceId, Resource, Meta)>,
     clock: i64,
 }
@@ -87,9 +88,9 @@ impl Directory {
         self.clock += 1_000;
         let wanted = Wanted::by(&self.schemas, request);
         let outcome = read(&self.schemas, request).and_then(|request| match request {
-            Request::Discover(what) => Ok(Outcome::Discovered(what)),
-            Request::Find(query) => self.find(&query),
-            Request::Write(write) => self.write(&write),
+            ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
+            ScimRequest::Find(query) => self.find(&query),
+            ScimRequest::Write(write) => self.write(&write),
         });
         checked(answer(&self.schemas, &self.service, &wanted, outcome))
     }
@@ -135,7 +136,7 @@ impl Directory {
                 let total = found.len() as u64;
                 let skip = usize::try_from(search.start_index - 1).unwrap_or(usize::MAX);
                 let records = found.into_iter().skip(skip).take(search.count as usize).collect();
-                Ok(Outcome::Listed(Page { total, start_index: search.start_index, records }))
+                Ok(Outcome::Listed(ListPage { total, start_index: search.start_index, records }))
             }
         }
     }
@@ -215,7 +216,7 @@ impl Directory {
         }
     }
 
-    fn record(&self, (id, resource, meta): &(ResourceId, Resource, Meta)) -> Record {
+    fn record(&self, (id, resource, meta): &(ResourceId, Resource, Meta)) -> ResourceRecord {
         let mut resource = resource.clone();
         let members: Vec<Member> = resource.take_members().into_iter().map(|id| self.member(id)).collect();
         resource.set_members(members);
@@ -227,7 +228,7 @@ impl Directory {
             direct: true,
         });
         let groups = if resource.kind() == ResourceKind::User { groups.collect() } else { Vec::new() };
-        Record { id: id.clone(), resource, meta: *meta, groups }
+        ResourceRecord { id: id.clone(), resource, meta: *meta, groups }
     }
 
     fn member(&self, id: ResourceId) -> Member {
@@ -239,9 +240,9 @@ impl Directory {
 }
 
 /// All rows of a resource, those included that a store keeps in its own way.
-pub(crate) fn rows(schemas: &Schemas, record: &Record) -> Vec<Row> {
+pub(crate) fn rows(schemas: &Schemas, record: &ResourceRecord) -> Vec<SearchRow> {
     let mut rows = record.resource.indexed(schemas);
-    rows.push(Row { path: "id".to_owned(), element: 0, value: record.id.to_string() });
+    rows.push(SearchRow { path: "id".to_owned(), element: 0, value: record.id.to_string() });
     rows
 }
 

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
 use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, USER};
-use portcullis_scim::{Act, Filter, Meta, Record, Request, Resource, ResourceKind, Schemas, Version, read};
+use portcullis_scim::{
+    Act, Filter, Meta, Resource, ResourceKind, ResourceRecord, Schemas, ScimRequest, Version, read,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -20,14 +22,14 @@ fn request(method: &str, path: &str, body: &Value) -> http::Request<Bytes> {
     request.expect("a request")
 }
 
-fn record(resource: Resource) -> Record {
+fn record(resource: Resource) -> ResourceRecord {
     let meta = Meta { created: Timestamp(1), modified: Timestamp(2), version: Version(3) };
-    Record { id: ResourceId::new("u-1"), resource, meta, groups: Vec::new() }
+    ResourceRecord { id: ResourceId::new("u-1"), resource, meta, groups: Vec::new() }
 }
 
 fn created(body: &Value) -> Option<Resource> {
     match read(&SCHEMAS, &request("POST", "/Users", body)) {
-        Ok(Request::Write(write)) => match write.act {
+        Ok(ScimRequest::Write(write)) => match write.act {
             Act::Create(resource) => Some(resource),
             _ => None,
         },
@@ -335,11 +337,11 @@ proptest! {
         let patch = |operations: &Value| {
             let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
             match read(&SCHEMAS, &request("PATCH", "/Users/u-1", &body))? {
-                Request::Write(write) => Ok(write),
+                ScimRequest::Write(write) => Ok(write),
                 _ => unreachable!("a PATCH is a write"),
             }
         };
-        let apply = |operations: &Value, before: &Record| match patch(operations)?.act {
+        let apply = |operations: &Value, before: &ResourceRecord| match patch(operations)?.act {
             Act::Patch(_, _, patch) => patch.apply(&SCHEMAS, before),
             _ => unreachable!("a PATCH is a patch"),
         };

@@ -7,11 +7,11 @@ use std::fmt;
 
 use portcullis_keys::Secret;
 
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// The provider's answer, as the browser brought it.
 #[derive(Default)]
-pub struct Answer {
+pub struct AuthorizationResponse {
     pub(super) code: Option<Secret>,
     pub(super) state: Option<String>,
     pub(super) iss: Option<String>,
@@ -22,12 +22,12 @@ pub struct Answer {
 /// Longer answers are refused unread. Codes have some hundred characters, a few providers use two thousand.
 const LIMIT: usize = 16 * 1024;
 
-impl Answer {
+impl AuthorizationResponse {
     /// Reads the query of the callback and, where the provider posted one, the form.
     ///
     /// # Errors
     /// `state` for an answer that is too long, ambiguous or in two places.
-    pub fn read(query: &str, form: Option<&[u8]>) -> Result<Self, Refusal> {
+    pub fn read(query: &str, form: Option<&[u8]>) -> Result<Self, LoginRefusal> {
         let form = form.unwrap_or_default();
         if query.len() > LIMIT || form.len() > LIMIT {
             return Err(ambiguous(format_args!("{} bytes", query.len().max(form.len()))));
@@ -52,7 +52,7 @@ impl Answer {
 
     /// What the provider says went wrong, as a refusal; whether the answer belongs to a login of ours is another
     /// question.
-    pub fn error(&self) -> Option<Refusal> {
+    pub fn error(&self) -> Option<LoginRefusal> {
         let error = self.error.as_deref()?;
         let description =
             self.error_description.as_deref().map_or_else(String::new, |text| format!(": {text}"));
@@ -65,11 +65,11 @@ impl Answer {
             }
         };
         let refusal =
-            Refusal::new(Class::ProviderError, "a code", format_args!("{error}{description}"), remedy);
+            LoginRefusal::new(Class::ProviderError, "a code", format_args!("{error}{description}"), remedy);
         Some(refusal.passing(matches!(error, "temporarily_unavailable" | "server_error")))
     }
 
-    fn parse(text: &[u8]) -> Result<Self, Refusal> {
+    fn parse(text: &[u8]) -> Result<Self, LoginRefusal> {
         let mut answer = Self::default();
         for (name, value) in url::form_urlencoded::parse(text) {
             let twice = match &*name {
@@ -95,8 +95,8 @@ impl Answer {
     }
 }
 
-fn ambiguous(got: impl fmt::Display) -> Refusal {
-    Refusal::new(
+fn ambiguous(got: impl fmt::Display) -> LoginRefusal {
+    LoginRefusal::new(
         Class::State,
         "one answer of the identity provider",
         got,
@@ -104,7 +104,7 @@ fn ambiguous(got: impl fmt::Display) -> Refusal {
     )
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for AuthorizationResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.error.is_some() { "Answer(error)" } else { "Answer(hidden)" })
     }
@@ -117,13 +117,16 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_from_the_query_or_from_the_form() {
-        let answer =
-            Answer::read("code=a%20b&state=s+1&iss=https%3A%2F%2Fop.test&session_state=x", None).unwrap();
+        let answer = AuthorizationResponse::read(
+            "code=a%20b&state=s+1&iss=https%3A%2F%2Fop.test&session_state=x",
+            None,
+        )
+        .unwrap();
         assert_eq!(answer.code.unwrap().expose(), "a b");
         assert_eq!((answer.state.as_deref(), answer.iss.as_deref()), (Some("s 1"), Some("https://op.test")));
-        let answer = Answer::read("", Some(b"code=a&state=s")).unwrap();
+        let answer = AuthorizationResponse::read("", Some(b"code=a&state=s")).unwrap();
         assert_eq!(answer.state(), Some("s"));
-        assert!(Answer::read("", None).unwrap().state().is_none());
+        assert!(AuthorizationResponse::read("", None).unwrap().state().is_none());
     }
 
     #[test]
@@ -137,16 +140,16 @@ mod tests {
             ("state=s", Some(&b"code=b"[..])),
             ("error=x", Some(&b"error_description=%3Cscript%3E&state=s"[..])),
         ] {
-            let refusal = Answer::read(query, form).unwrap_err();
+            let refusal = AuthorizationResponse::read(query, form).unwrap_err();
             assert_eq!(refusal.class, Class::State, "{query}");
         }
-        assert!(Answer::read(&format!("code={}", "a".repeat(LIMIT)), None).is_err());
+        assert!(AuthorizationResponse::read(&format!("code={}", "a".repeat(LIMIT)), None).is_err());
     }
 
     proptest! {
         #[test]
         fn any_text_is_an_answer_or_a_refusal(query in "\\PC{0,60}|[a-z=&%+]{0,60}", form: Option<Vec<u8>>) {
-            if let Err(refusal) = Answer::read(&query, form.as_deref()) {
+            if let Err(refusal) = AuthorizationResponse::read(&query, form.as_deref()) {
                 prop_assert_eq!(refusal.class, Class::State);
             }
         }
@@ -155,7 +158,7 @@ mod tests {
         fn what_a_provider_writes_is_read(code in "\\PC{1,40}", state in "\\PC{1,40}") {
             let query = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("code", &code).append_pair("state", &state).finish();
-            let answer = Answer::read(&query, None).unwrap();
+            let answer = AuthorizationResponse::read(&query, None).unwrap();
             prop_assert_eq!(answer.state(), Some(&*state));
             prop_assert_eq!(answer.code.map(|code| code.expose().to_owned()), Some(code));
         }

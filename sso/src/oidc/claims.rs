@@ -7,8 +7,8 @@
 use portcullis_policy::fold;
 use serde_json::{Map, Value};
 
-use super::settings::{ClaimNames, OidcSettings, Subject, Uses};
-use crate::{Class, Refusal};
+use super::settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
+use crate::{Class, LoginRefusal};
 
 /// Claims that may be believed.
 #[derive(Clone)]
@@ -19,9 +19,9 @@ pub(super) struct Claims {
 
 /// What a login uses of the claims.
 #[derive(Debug, Default)]
-pub(super) struct Person {
+pub(super) struct PersonClaims {
     pub(super) subject: String,
-    pub(super) link: Option<Link>,
+    pub(super) link: Option<LinkValue>,
     pub(super) email: Option<String>,
     pub(super) email_verified: bool,
     pub(super) name: Option<String>,
@@ -33,7 +33,7 @@ pub(super) struct Person {
 
 /// The value by which a subject nobody knows yet is matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct LinkValue {
     /// The claim's name.
     pub claim: String,
     /// The claim's value.
@@ -61,11 +61,11 @@ impl Claims {
 
     /// Adds what userinfo says. Its `sub` must be that of the ID token, or it speaks of somebody else (OIDC Core
     /// §5.3.2).
-    pub(super) fn complete(&mut self, userinfo: Map<String, Value>) -> Result<(), Refusal> {
+    pub(super) fn complete(&mut self, userinfo: Map<String, Value>) -> Result<(), LoginRefusal> {
         let sub = |map: &Map<String, Value>| map.get("sub").and_then(Value::as_str).map(str::to_owned);
         let (expected, got) = (sub(&self.token), sub(&userinfo));
         if expected.is_none() || expected != got {
-            return Err(Refusal::new(
+            return Err(LoginRefusal::new(
                 Class::IdTokenClaims,
                 format_args!("userinfo of sub {}", expected.unwrap_or_default()),
                 got.as_deref().unwrap_or("no sub"),
@@ -125,20 +125,20 @@ impl Claims {
     ///
     /// # Errors
     /// `id_token_claims` where what names the person for good is missing, or groups that are used cannot be read.
-    pub(super) fn person(&self, settings: &OidcSettings) -> Result<Person, Refusal> {
+    pub(super) fn person(&self, settings: &OidcSettings) -> Result<PersonClaims, LoginRefusal> {
         let subject = self.subject(settings)?;
         let ClaimNames { email, groups, name } = &settings.claims;
         if let Uses::Link { claim } = &settings.uses {
-            let link = self.text(claim).map(|value| Link {
+            let link = self.text(claim).map(|value| LinkValue {
                 claim: claim.clone(),
                 value: value.to_owned(),
                 is_unverified_address: self.is_unverified(claim, value, settings),
             });
-            return Ok(Person { subject, link, ..Person::default() });
+            return Ok(PersonClaims { subject, link, ..PersonClaims::default() });
         }
         let (email, user_name) = (self.text(email), self.text("preferred_username"));
         let is_unverified = |value: &&str| self.is_unverified("preferred_username", value, settings);
-        Ok(Person {
+        Ok(PersonClaims {
             subject,
             link: None,
             email: email.map(str::to_owned),
@@ -164,7 +164,7 @@ impl Claims {
         if addresses.contains(&claim) {
             return true;
         }
-        if settings.subject == Subject::Entra && matches!(claim, "preferred_username" | "upn") {
+        if settings.subject == SubjectClaim::Entra && matches!(claim, "preferred_username" | "upn") {
             return false;
         }
         let said: Vec<&str> = [&self.token, &self.userinfo]
@@ -178,11 +178,11 @@ impl Claims {
     }
 
     /// Who it is: what names a person at this kind of provider for good.
-    pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, Refusal> {
+    pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, LoginRefusal> {
         let sub = self.need("sub", "Every ID token has it. Nothing to set here.")?;
         match &settings.subject {
-            Subject::Sub => Ok(sub.into()),
-            Subject::Entra => {
+            SubjectClaim::Sub => Ok(sub.into()),
+            SubjectClaim::Entra => {
                 let tenant = self.need("tid", "Use an issuer of Entra ID that ends in /v2.0.")?;
                 let oid = self.need("oid", "Add the scope profile: Entra ID sends oid only with it.")?;
                 if !settings.issuer.split('/').any(|part| part == tenant) {
@@ -194,7 +194,7 @@ impl Claims {
                 }
                 Ok(oid.into())
             }
-            Subject::Google { domains } => {
+            SubjectClaim::Google { domains } => {
                 let domain = self.need("hd", "Only accounts of a Google Workspace may sign in.")?;
                 if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
                     return Err(claims(
@@ -209,7 +209,7 @@ impl Claims {
     }
 
     /// A claim that names a person or where the person belongs: never from userinfo, which is not signed.
-    fn need(&self, name: &'static str, remedy: &'static str) -> Result<&str, Refusal> {
+    fn need(&self, name: &'static str, remedy: &'static str) -> Result<&str, LoginRefusal> {
         let text = self.token.get(name).and_then(Value::as_str).unwrap_or_default();
         if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
             let got = if text.is_empty() { "none" } else { "one that cannot be used" };
@@ -236,7 +236,7 @@ impl Claims {
         self.token.get("email_verified").is_some_and(|said| !said.is_null())
     }
 
-    fn groups(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
+    fn groups(&self, name: &str) -> Result<Option<Vec<String>>, LoginRefusal> {
         let unreadable = || {
             claims(
                 format_args!("{name} as a list of texts"),
@@ -268,8 +268,8 @@ impl Claims {
     }
 }
 
-fn claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> Refusal {
-    Refusal::new(Class::IdTokenClaims, expected, got, remedy)
+fn claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> LoginRefusal {
+    LoginRefusal::new(Class::IdTokenClaims, expected, got, remedy)
 }
 
 /// A claim by its name, else, for a name that starts with `/`, by its JSON Pointer. Null is no claim.
@@ -300,7 +300,7 @@ mod tests {
         )
     }
 
-    fn person(token: Value, settings: &OidcSettings) -> Result<Person, Refusal> {
+    fn person(token: Value, settings: &OidcSettings) -> Result<PersonClaims, LoginRefusal> {
         Claims::of_token(map(token)).person(settings)
     }
 
@@ -354,13 +354,13 @@ mod tests {
         let token = json!({
             "sub": "1", "oid": "o", "tid": "tenant-1", "email": "a@corp.test", "preferred_username": "A@corp.test",
         });
-        let is_unverified = |subject: Subject, claim: &str| {
+        let is_unverified = |subject: SubjectClaim, claim: &str| {
             let settings = OidcSettings { subject, uses: Uses::Link { claim: claim.into() }, ..settings() };
             person(token.clone(), &settings).unwrap().link.unwrap().is_unverified_address
         };
-        assert!(!is_unverified(Subject::Entra, "preferred_username"));
-        assert!(is_unverified(Subject::Entra, "email"));
-        assert!(is_unverified(Subject::Sub, "preferred_username"));
+        assert!(!is_unverified(SubjectClaim::Entra, "preferred_username"));
+        assert!(is_unverified(SubjectClaim::Entra, "email"));
+        assert!(is_unverified(SubjectClaim::Sub, "preferred_username"));
     }
 
     #[test]
@@ -401,9 +401,11 @@ mod tests {
     #[test]
     fn each_provider_has_its_own_durable_subject() {
         let plain = settings();
-        let entra = OidcSettings { subject: Subject::Entra, ..settings() };
-        let google =
-            OidcSettings { subject: Subject::Google { domains: vec!["Corp.test".into()] }, ..settings() };
+        let entra = OidcSettings { subject: SubjectClaim::Entra, ..settings() };
+        let google = OidcSettings {
+            subject: SubjectClaim::Google { domains: vec!["Corp.test".into()] },
+            ..settings()
+        };
         for (settings, token, subject) in [
             (&plain, json!({"sub": "1"}), Some("1")),
             (&plain, json!({"sub": ""}), None),

@@ -16,10 +16,10 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::settings::OidcSettings;
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// What a code was redeemed for.
-pub(super) struct Tokens {
+pub(super) struct TokenResponse {
     pub(super) id_token: Secret,
     /// Only where it is of a kind that can be sent as it is.
     pub(super) access_token: Option<Secret>,
@@ -69,8 +69,9 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
 
 /// Reads the answer of the token endpoint: of an answer the tokens, of an error its code. Whatever else is in it may
 /// be of any kind.
-pub(super) fn tokens(answer: &Response<Bytes>) -> Result<Tokens, Refusal> {
-    let refuse = |got: String, remedy| Refusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
+pub(super) fn tokens(answer: &Response<Bytes>) -> Result<TokenResponse, LoginRefusal> {
+    let refuse =
+        |got: String, remedy| LoginRefusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
     let found = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
     let text = |name: &str| found.as_ref().and_then(|found| found.get(name)).and_then(Value::as_str);
     if answer.status() != StatusCode::OK {
@@ -95,7 +96,7 @@ pub(super) fn tokens(answer: &Response<Bytes>) -> Result<Tokens, Refusal> {
         Some(kind) => kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
     };
     let access_token = text("access_token").filter(|_| is_bearer).map(Secret::new);
-    Ok(Tokens { id_token: Secret::new(id_token), access_token })
+    Ok(TokenResponse { id_token: Secret::new(id_token), access_token })
 }
 
 const BROKEN: &str = "Look into the log of the identity provider.";
@@ -130,9 +131,9 @@ pub(super) enum Userinfo {
 }
 
 /// Reads the answer of the userinfo endpoint.
-pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Userinfo, Refusal> {
+pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Userinfo, LoginRefusal> {
     let refuse = |got: String| {
-        Refusal::new(
+        LoginRefusal::new(
             Class::Userinfo,
             "claims as JSON, or signed",
             got,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use portcullis_policy::{AllowedHost, is_loopback_name};
 use url::{Host, Url};
 
-use crate::{Class, Refusal, is_public};
+use crate::{Class, LoginRefusal, is_public};
 
 pub(super) struct Hosts {
     issuer: Option<String>,
@@ -24,13 +24,13 @@ impl Hosts {
     }
 
     /// An address that we will connect to ourselves.
-    pub(super) fn fetched(&self, what: &str, url: &str) -> Result<Url, Refusal> {
+    pub(super) fn fetched(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
         let url = self.visited(what, url)?;
         let issuers = self.issuer.as_deref() == url.host_str();
         if issuers || self.allows(&url) || on_this_machine(&url) && self.loopback || may_be_public(&url) {
             return Ok(url);
         }
-        Err(Refusal::new(
+        Err(LoginRefusal::new(
             Class::Metadata,
             format_args!("{what} at the issuer's host or a public one"),
             &url,
@@ -39,8 +39,9 @@ impl Hosts {
     }
 
     /// An address that the browser is sent to.
-    pub(super) fn visited(&self, what: &str, url: &str) -> Result<Url, Refusal> {
-        let refuse = |remedy| Refusal::new(Class::Metadata, format_args!("{what} with https"), url, remedy);
+    pub(super) fn visited(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
+        let refuse =
+            |remedy| LoginRefusal::new(Class::Metadata, format_args!("{what} with https"), url, remedy);
         let parsed = Url::parse(url).map_err(|_| refuse("The identity provider's metadata is broken."))?;
         if !parsed.username().is_empty() || parsed.password().is_some() || parsed.fragment().is_some() {
             return Err(refuse("An address with a user, a password or a fragment is not used."));

@@ -14,7 +14,7 @@ use super::algorithm::Algorithm;
 use super::jwks::KeySet;
 use super::jws::{self, Signed};
 use super::pending::FLOW_MS;
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// What an ID token is compared with.
 pub(super) struct Expected<'a> {
@@ -38,7 +38,7 @@ pub(super) fn verify(
     token: &Secret,
     keys: &KeySet,
     expected: &Expected<'_>,
-) -> Result<Map<String, Value>, Refusal> {
+) -> Result<Map<String, Value>, LoginRefusal> {
     let malformed = |got: &str| claims("an ID token", got, "The identity provider's answer is broken.");
     let Signed { claims, algorithm } = jws::verify(token.expose(), keys, expected.algorithms, malformed)?;
     if said(&claims, "events").is_some() {
@@ -52,7 +52,7 @@ pub(super) fn verify(
 }
 
 /// Who made it, and for whom.
-fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Refusal> {
+fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     if text(payload, "iss") != Some(expected.issuer) {
         let remedy = "Write issuer in the configuration exactly as the provider does.";
         return Err(claims(expected.issuer, shown(payload, "iss"), remedy));
@@ -85,7 +85,7 @@ fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Resul
 }
 
 /// Whether it is valid now, by a clock that may be off by `skew`.
-fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Refusal> {
+fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     let time = |name: &str| said(payload, name).map(|value| moment(value).ok_or(value));
     let unreadable = |name: &str| {
         let remedy = "The identity provider's answer is broken.";
@@ -118,13 +118,13 @@ fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<
 const CLOCK: &str =
     "Compare the clocks of this machine and of the identity provider; skew allows 60 s by default.";
 
-fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Refusal> {
+fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     let got = match said(payload, "nonce") {
         Some(Value::String(nonce)) if equal(nonce.as_bytes(), expected.nonce.as_bytes()) => return Ok(()),
         Some(_) => "another one",
         None => "none",
     };
-    Err(Refusal::new(
+    Err(LoginRefusal::new(
         Class::Nonce,
         "the nonce of this login",
         got,
@@ -137,7 +137,7 @@ fn check_at_hash(
     payload: &Map<String, Value>,
     algorithm: Algorithm,
     expected: &Expected<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), LoginRefusal> {
     let (Some(claimed), Some(access_token)) = (said(payload, "at_hash"), expected.access_token) else {
         return Ok(());
     };
@@ -179,10 +179,14 @@ fn shown(payload: &Map<String, Value>, name: &str) -> String {
     }
 }
 
-fn logout_token() -> Refusal {
+fn logout_token() -> LoginRefusal {
     claims("an ID token", "a logout token", "The identity provider sent another kind of token.")
 }
 
-fn claims(expected: impl std::fmt::Display, got: impl std::fmt::Display, remedy: &'static str) -> Refusal {
-    Refusal::new(Class::IdTokenClaims, expected, got, remedy)
+fn claims(
+    expected: impl std::fmt::Display,
+    got: impl std::fmt::Display,
+    remedy: &'static str,
+) -> LoginRefusal {
+    LoginRefusal::new(Class::IdTokenClaims, expected, got, remedy)
 }

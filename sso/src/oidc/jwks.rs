@@ -12,14 +12,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, PublicKey};
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// The keys of a provider that may verify a signature.
 #[derive(Clone, Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet(Vec<PublishedKey>);
 
 #[derive(Clone, Debug)]
-struct Key {
+struct PublishedKey {
     kid: Option<String>,
     /// The one algorithm it is published for, where it says so.
     alg: Option<String>,
@@ -41,11 +41,11 @@ impl KeySet {
     /// A name picks its key. A set whose only fitting key has no name at all gives that one: there is nothing the
     /// name could tell it from (RFC 7517 §4.5 leaves `kid` to the provider).
     pub(super) fn key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&PublicKey, NoKey> {
-        let fits = |key: &&Key| {
+        let fits = |key: &&PublishedKey| {
             algorithm.takes(&key.public) && key.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
         };
-        let fitting: Vec<&Key> = self.0.iter().filter(fits).collect();
-        let named: Vec<&Key> = match kid {
+        let fitting: Vec<&PublishedKey> = self.0.iter().filter(fits).collect();
+        let named: Vec<&PublishedKey> = match kid {
             Some(kid) => fitting.iter().copied().filter(|key| key.kid.as_deref() == Some(kid)).collect(),
             None => fitting.clone(),
         };
@@ -64,30 +64,31 @@ impl KeySet {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct KeySetDocument {
     keys: Vec<Value>,
 }
 
 /// Reads a key set.
-pub(super) fn read(body: &[u8]) -> Result<KeySet, Refusal> {
+pub(super) fn read(body: &[u8]) -> Result<KeySet, LoginRefusal> {
     let refuse = |got: &str| {
-        Refusal::new(
+        LoginRefusal::new(
             Class::Metadata,
             "a key set with a key for signatures",
             got,
             "The address in jwks_uri of the identity provider's metadata must give its keys: RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.",
         )
     };
-    let document: Document = serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))?;
+    let document: KeySetDocument =
+        serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))?;
     let all = document.keys.len();
-    let keys: Vec<Key> = document.keys.iter().filter_map(Value::as_object).filter_map(key).collect();
+    let keys: Vec<PublishedKey> = document.keys.iter().filter_map(Value::as_object).filter_map(key).collect();
     if keys.is_empty() {
         return Err(refuse(&format!("none among {all}")));
     }
     Ok(KeySet(keys))
 }
 
-fn key(jwk: &Map<String, Value>) -> Option<Key> {
+fn key(jwk: &Map<String, Value>) -> Option<PublishedKey> {
     let text = |member: &str| jwk.get(member).and_then(Value::as_str);
     let said = |member: &str| jwk.get(member).is_some_and(|value| !value.is_null());
     // A purpose that cannot be read is another purpose.
@@ -102,7 +103,7 @@ fn key(jwk: &Map<String, Value>) -> Option<Key> {
     if said("alg") && text("alg").is_none() {
         return None;
     }
-    Some(Key {
+    Some(PublishedKey {
         kid: text("kid").map(str::to_owned),
         alg: text("alg").map(str::to_owned),
         public: public(jwk)?,
@@ -152,7 +153,7 @@ mod tests {
         json!({"kty": "RSA", "kid": "1", "e": "AQAB", "n": URL_SAFE_NO_PAD.encode(vec![0xff; bytes])})
     }
 
-    fn set(keys: &[Value]) -> Result<KeySet, Refusal> {
+    fn set(keys: &[Value]) -> Result<KeySet, LoginRefusal> {
         read(json!({"keys": keys}).to_string().as_bytes())
     }
 

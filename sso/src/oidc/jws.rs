@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, names};
 use super::jwks::{KeySet, NoKey};
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// Longer tokens are refused unread; a person in a thousand groups has some 50 KiB.
 const LIMIT: usize = 256 * 1024;
@@ -31,8 +31,8 @@ pub(super) fn verify(
     token: &str,
     keys: &KeySet,
     allowed: &[Algorithm],
-    malformed: impl Fn(&str) -> Refusal,
-) -> Result<Signed, Refusal> {
+    malformed: impl Fn(&str) -> LoginRefusal,
+) -> Result<Signed, LoginRefusal> {
     if token.len() > LIMIT {
         return Err(malformed("one that is too large"));
     }
@@ -46,7 +46,7 @@ pub(super) fn verify(
     let said = |name: &str| head.get(name).filter(|value| !value.is_null());
     let name = said("alg").and_then(Value::as_str).unwrap_or("none");
     let Some(algorithm) = Algorithm::named(name).filter(|algorithm| allowed.contains(algorithm)) else {
-        return Err(Refusal::new(
+        return Err(LoginRefusal::new(
             Class::IdTokenAlg,
             names(allowed),
             name,
@@ -87,8 +87,8 @@ pub(super) fn verify(
     Ok(Signed { claims, algorithm })
 }
 
-fn refuse(class: Class, expected: &str, got: &str) -> Refusal {
-    Refusal::new(
+fn refuse(class: Class, expected: &str, got: &str) -> LoginRefusal {
+    LoginRefusal::new(
         class,
         expected,
         got,

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::algorithm::Algorithm;
 use super::hosts::Hosts;
-use crate::{Class, Refusal};
+use crate::{Class, LoginRefusal};
 
 /// What we use of a provider's metadata.
 pub(super) struct Metadata {
@@ -34,9 +34,9 @@ impl Metadata {
         format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
     }
 
-    pub(super) fn read(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, Refusal> {
+    pub(super) fn read(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, LoginRefusal> {
         let refuse = |got: &str| {
-            Refusal::new(
+            LoginRefusal::new(
                 Class::Metadata,
                 "the metadata of an OpenID provider",
                 got,
@@ -53,10 +53,10 @@ impl Metadata {
         };
         let said = need("issuer")?;
         if said != issuer {
-            return Err(Refusal::new(Class::Metadata, issuer, said, remedy_for_issuer(said)));
+            return Err(LoginRefusal::new(Class::Metadata, issuer, said, remedy_for_issuer(said)));
         }
         let mut unusable = Vec::new();
-        let mut optional = |name: &str, judge: &dyn Fn(&str, &str) -> Result<Url, Refusal>| {
+        let mut optional = |name: &str, judge: &dyn Fn(&str, &str) -> Result<Url, LoginRefusal>| {
             let value = document.get(name).filter(|value| !value.is_null())?;
             let judged = match value.as_str() {
                 Some(url) => judge(name, url).map_err(|refusal| refusal.to_string()),
@@ -112,7 +112,7 @@ mod tests {
         })
     }
 
-    fn read(document: &Value) -> Result<Metadata, Refusal> {
+    fn read(document: &Value) -> Result<Metadata, LoginRefusal> {
         Metadata::read(document.to_string().as_bytes(), ISSUER, &Hosts::new(ISSUER, &[], false))
     }
 

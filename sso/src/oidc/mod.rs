@@ -26,19 +26,19 @@ use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
 use serde_json::{Map, Value};
 
-pub use answer::Answer;
-pub use claims::Link;
+pub use answer::AuthorizationResponse;
+pub use claims::LinkValue;
 pub use pending::{Ask, FLOW_MS, Pending};
-pub use settings::{ClaimNames, OidcSettings, Subject, Uses};
+pub use settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
 
 use self::algorithm::Algorithm;
 use self::claims::{Claims, Lack};
-use self::exchange::{Tokens, Userinfo};
+use self::exchange::{TokenResponse, Userinfo};
 use self::id_token::Expected;
 use self::jwks::KeySet;
 use self::metadata::Metadata;
 use self::provider::{Known, Provider};
-use crate::{Assertion, Class, Fetch, Refusal};
+use crate::{Assertion, Class, Fetch, LoginRefusal};
 
 /// One OpenID provider.
 pub struct Idp {
@@ -72,7 +72,7 @@ impl Idp {
     ///
     /// # Errors
     /// `metadata`, where the provider does not answer or answers nonsense.
-    pub async fn refresh(&self, now: Timestamp) -> Result<(), Refusal> {
+    pub async fn refresh(&self, now: Timestamp) -> Result<(), LoginRefusal> {
         self.provider.refresh(now).await.map(drop)
     }
 
@@ -85,7 +85,7 @@ impl Idp {
         ask: &Ask,
         random: &mut Random,
         now: Timestamp,
-    ) -> Result<(Pending, String), Refusal> {
+    ) -> Result<(Pending, String), LoginRefusal> {
         let known = self.provider.answering(now).await?;
         let pending = Pending::new(self.name(), &self.settings.issuer, ask, random, now);
         let url = self.authorization_url(&known.metadata, &pending);
@@ -99,9 +99,9 @@ impl Idp {
     pub async fn finish(
         &self,
         pending: &Pending,
-        answer: Answer,
+        answer: AuthorizationResponse,
         now: Timestamp,
-    ) -> Result<Assertion, Refusal> {
+    ) -> Result<Assertion, LoginRefusal> {
         let verified = self.verify(pending, answer, now).await?;
         self.complete(verified, now).await
     }
@@ -113,9 +113,9 @@ impl Idp {
     pub async fn verify(
         &self,
         pending: &Pending,
-        answer: Answer,
+        answer: AuthorizationResponse,
         now: Timestamp,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, LoginRefusal> {
         pending.fits(self.name(), &self.settings.issuer, &answer, now)?;
         let known = self.provider.known(now).await?;
         comes_from(pending.issuer(), known.metadata.names_issuer, &answer)?;
@@ -144,7 +144,7 @@ impl Idp {
     ///
     /// # Errors
     /// `userinfo`, or `id_token_claims` where it speaks of somebody else or claims that are used cannot be read.
-    pub async fn complete(&self, mut verified: Verified, now: Timestamp) -> Result<Assertion, Refusal> {
+    pub async fn complete(&self, mut verified: Verified, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let told = self.told_by_userinfo(&verified, now).await;
         let completed = told.and_then(|told| told.map_or(Ok(()), |told| verified.claims.complete(told)));
         if let Err(refusal) = completed {
@@ -166,11 +166,11 @@ impl Idp {
     ///
     /// # Errors
     /// `id_token_claims`, where claims that are used cannot be read.
-    pub fn recognize(&self, verified: Verified) -> Result<Assertion, Refusal> {
+    pub fn recognize(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
         self.assertion(verified)
     }
 
-    fn assertion(&self, verified: Verified) -> Result<Assertion, Refusal> {
+    fn assertion(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
         let person = verified.claims.person(&self.settings)?;
         Ok(Assertion {
             idp: self.settings.name.clone(),
@@ -234,7 +234,12 @@ impl Idp {
         url.into()
     }
 
-    async fn redeem(&self, metadata: &Metadata, code: &Secret, verifier: &str) -> Result<Tokens, Refusal> {
+    async fn redeem(
+        &self,
+        metadata: &Metadata,
+        code: &Secret,
+        verifier: &str,
+    ) -> Result<TokenResponse, LoginRefusal> {
         let request = exchange::token_request(&self.settings, &metadata.token, code, verifier);
         let answer = self.provider.ask(Class::TokenEndpoint, "tokens for the code", request).await?;
         exchange::tokens(&answer)
@@ -245,8 +250,8 @@ impl Idp {
         &self,
         known: Arc<Known>,
         now: Timestamp,
-        verify: impl Fn(&KeySet) -> Result<T, Refusal>,
-    ) -> Result<(T, Arc<Known>), Refusal> {
+        verify: impl Fn(&KeySet) -> Result<T, LoginRefusal>,
+    ) -> Result<(T, Arc<Known>), LoginRefusal> {
         let refusal = match verify(&known.keys) {
             // A wrong signature too: a provider without key ids changes its key under the same (missing) name.
             Err(refusal) if matches!(refusal.class, Class::IdTokenKey | Class::IdTokenSignature) => refusal,
@@ -262,8 +267,8 @@ impl Idp {
         &self,
         verified: &Verified,
         now: Timestamp,
-    ) -> Result<Option<Map<String, Value>>, Refusal> {
-        if verified.lack == Lack::Nothing || self.settings.subject == Subject::Entra {
+    ) -> Result<Option<Map<String, Value>>, LoginRefusal> {
+        if verified.lack == Lack::Nothing || self.settings.subject == SubjectClaim::Entra {
             return Ok(None);
         }
         let metadata = &verified.known.metadata;
@@ -277,7 +282,7 @@ impl Idp {
             Userinfo::Signed(token) => {
                 let verify = |keys: &KeySet| self.signed_userinfo(&token, keys, &metadata.signed_userinfo);
                 let verified = self.with_newest_keys(verified.known.clone(), now, verify).await;
-                let as_userinfo = |refusal| Refusal { class: Class::Userinfo, ..refusal };
+                let as_userinfo = |refusal| LoginRefusal { class: Class::Userinfo, ..refusal };
                 verified.map(|(claims, _)| Some(claims)).map_err(as_userinfo)
             }
         }
@@ -290,9 +295,14 @@ impl Idp {
         token: &Secret,
         keys: &KeySet,
         allowed: &[Algorithm],
-    ) -> Result<Map<String, Value>, Refusal> {
+    ) -> Result<Map<String, Value>, LoginRefusal> {
         let refuse = |expected: &str, got: &str| {
-            Refusal::new(Class::Userinfo, expected, got, "The identity provider's userinfo answer is broken.")
+            LoginRefusal::new(
+                Class::Userinfo,
+                expected,
+                got,
+                "The identity provider's userinfo answer is broken.",
+            )
         };
         let malformed = |got: &str| refuse("claims as JSON, or signed", got);
         let claims = jws::verify(token.expose(), keys, allowed, malformed)?.claims;
@@ -318,7 +328,7 @@ pub struct Verified {
     subject: String,
     claims: Claims,
     lack: Lack,
-    tokens: Tokens,
+    tokens: TokenResponse,
     known: Arc<Known>,
 }
 
@@ -345,14 +355,14 @@ pub const HINT: usize = 4 * 1024;
 
 /// Whether the answer comes from the provider that was asked (RFC 9207): the defence against mix-up, where a bad
 /// provider has us send a good one's code to itself.
-fn comes_from(issuer: &str, always_said: bool, answer: &Answer) -> Result<(), Refusal> {
+fn comes_from(issuer: &str, always_said: bool, answer: &AuthorizationResponse) -> Result<(), LoginRefusal> {
     let got = match answer.iss.as_deref() {
         Some(iss) if iss == issuer => return Ok(()),
         None if !always_said => return Ok(()),
         Some(iss) => iss,
         None => "none",
     };
-    Err(Refusal::new(
+    Err(LoginRefusal::new(
         Class::IssParam,
         format_args!("iss {issuer}"),
         got,
@@ -360,12 +370,12 @@ fn comes_from(issuer: &str, always_said: bool, answer: &Answer) -> Result<(), Re
     ))
 }
 
-fn code_of(answer: Answer) -> Result<Secret, Refusal> {
+fn code_of(answer: AuthorizationResponse) -> Result<Secret, LoginRefusal> {
     if let Some(refusal) = answer.error() {
         return Err(refusal);
     }
     answer.code.filter(|code| !code.expose().is_empty()).ok_or_else(|| {
-        Refusal::new(
+        LoginRefusal::new(
             Class::ProviderError,
             "a code",
             "none",

@@ -9,8 +9,8 @@ use portcullis_keys::{Random, equal};
 use portcullis_policy::{AppId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Answer;
-use crate::{Class, Refusal};
+use super::AuthorizationResponse;
+use crate::{Class, LoginRefusal};
 
 /// How long a login may take, in milliseconds.
 pub const FLOW_MS: i64 = 10 * 60 * 1000;
@@ -119,11 +119,11 @@ impl Pending {
         &self,
         idp: &str,
         issuer: &str,
-        answer: &Answer,
+        answer: &AuthorizationResponse,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), LoginRefusal> {
         let refuse = |expected: &str, got: &str| {
-            Err(Refusal::new(
+            Err(LoginRefusal::new(
                 Class::State,
                 expected,
                 got,
@@ -167,8 +167,8 @@ mod tests {
         Pending::new("okta", "https://op.test", &ask, &mut Random::seeded(1), START)
     }
 
-    fn answer(state: &str) -> Answer {
-        Answer { state: Some(state.into()), ..Answer::default() }
+    fn answer(state: &str) -> AuthorizationResponse {
+        AuthorizationResponse { state: Some(state.into()), ..AuthorizationResponse::default() }
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
     fn an_answer_fits_one_login_only() {
         let pending = pending();
         let good = answer(pending.state());
-        let fits = |idp: &str, issuer: &str, answer: &Answer, after_ms: i64| {
+        let fits = |idp: &str, issuer: &str, answer: &AuthorizationResponse, after_ms: i64| {
             pending.fits(idp, issuer, answer, START.plus_ms(after_ms)).map_err(|refusal| refusal.class)
         };
         assert_eq!(fits("okta", "https://op.test", &good, 0), Ok(()));
@@ -201,7 +201,7 @@ mod tests {
             ("okta", "https://new.test", &good, 0),
             ("okta", "https://op.test", &answer(""), 0),
             ("okta", "https://op.test", &answer("other"), 0),
-            ("okta", "https://op.test", &Answer::default(), 0),
+            ("okta", "https://op.test", &AuthorizationResponse::default(), 0),
         ] {
             assert_eq!(fits(idp, issuer, answer, after), Err(Class::State), "{idp} {issuer} {after}");
         }

@@ -18,7 +18,7 @@ use super::hosts::Hosts;
 use super::jwks::{self, KeySet};
 use super::metadata::Metadata;
 use super::settings::OidcSettings;
-use crate::{Class, Fetch, Refusal};
+use crate::{Class, Fetch, LoginRefusal};
 
 /// A provider that failed is left alone so long, in milliseconds.
 const RETRY_MS: i64 = 5_000;
@@ -34,7 +34,7 @@ pub(super) struct Provider {
     /// How often asking came to an end.
     asked: AtomicU64,
     /// Held while the provider is asked.
-    turn: Mutex<Turn>,
+    turn: Mutex<ProviderTurn>,
 }
 
 /// What a provider said of itself last.
@@ -44,8 +44,8 @@ pub(super) struct Known {
 }
 
 #[derive(Default)]
-struct Turn {
-    failed: Option<(Timestamp, Refusal)>,
+struct ProviderTurn {
+    failed: Option<(Timestamp, LoginRefusal)>,
     keys: Option<Timestamp>,
 }
 
@@ -72,7 +72,7 @@ impl Provider {
     }
 
     /// What is known, for a login that is under way: asks only where nothing is known at all.
-    pub(super) async fn known(&self, now: Timestamp) -> Result<Arc<Known>, Refusal> {
+    pub(super) async fn known(&self, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         match self.cached() {
             Some(known) => Ok(known),
             None => self.answering(now).await,
@@ -81,7 +81,7 @@ impl Provider {
 
     /// What is known, for a new login: a provider that failed the last time is asked first whether it is back, so that
     /// people see a page of ours and not their browser's.
-    pub(super) async fn answering(&self, now: Timestamp) -> Result<Arc<Known>, Refusal> {
+    pub(super) async fn answering(&self, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         let at_hand = || self.cached().filter(|_| self.is_answering());
         if let Some(known) = at_hand() {
             return Ok(known);
@@ -101,7 +101,7 @@ impl Provider {
     }
 
     /// Asks for metadata and keys.
-    pub(super) async fn refresh(&self, now: Timestamp) -> Result<Arc<Known>, Refusal> {
+    pub(super) async fn refresh(&self, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         let mut turn = self.turn.lock().await;
         self.ask_again(&mut turn, now).await
     }
@@ -132,9 +132,9 @@ impl Provider {
         class: Class,
         what: &'static str,
         request: Option<Request<Bytes>>,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, LoginRefusal> {
         let request = request.ok_or_else(|| {
-            Refusal::new(
+            LoginRefusal::new(
                 class,
                 what,
                 "an address or a secret that HTTP cannot carry",
@@ -148,7 +148,7 @@ impl Provider {
                 if class != Class::Userinfo {
                     self.answering.store(false, Ordering::Relaxed);
                 }
-                Err(Refusal::new(
+                Err(LoginRefusal::new(
                     class,
                     what,
                     error.chain(),
@@ -158,11 +158,15 @@ impl Provider {
         }
     }
 
-    async fn ask_again(&self, turn: &mut Turn, now: Timestamp) -> Result<Arc<Known>, Refusal> {
+    async fn ask_again(&self, turn: &mut ProviderTurn, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         // Written before the answer is there: a browser that hangs up drops us here, and the next one must not ask at
         // once.
-        let hung_up =
-            Refusal::new(Class::Metadata, "an answer of the identity provider", "none yet", "Try again.");
+        let hung_up = LoginRefusal::new(
+            Class::Metadata,
+            "an answer of the identity provider",
+            "none yet",
+            "Try again.",
+        );
         turn.failed = Some((now, hung_up));
         let answer = self.ask_for_everything().await;
         self.asked.fetch_add(1, Ordering::Relaxed);
@@ -179,7 +183,7 @@ impl Provider {
         }
     }
 
-    async fn ask_for_everything(&self) -> Result<Arc<Known>, Refusal> {
+    async fn ask_for_everything(&self) -> Result<Arc<Known>, LoginRefusal> {
         let address = self.hosts.fetched("issuer", &Metadata::address(&self.issuer))?;
         let answer = self.get("the metadata of the identity provider", address.as_str()).await?;
         let metadata = Metadata::read(answer.body(), &self.issuer, &self.hosts)?;
@@ -196,7 +200,7 @@ impl Provider {
         self.ask_for_keys(Arc::new(metadata)).await
     }
 
-    async fn ask_for_keys(&self, metadata: Arc<Metadata>) -> Result<Arc<Known>, Refusal> {
+    async fn ask_for_keys(&self, metadata: Arc<Metadata>) -> Result<Arc<Known>, LoginRefusal> {
         let answer = self.get("the keys of the identity provider", metadata.jwks.as_str()).await?;
         let known = Arc::new(Known { keys: jwks::read(answer.body())?, metadata });
         self.known.store(Some(known.clone()));
@@ -204,7 +208,7 @@ impl Provider {
         Ok(known)
     }
 
-    async fn get(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, Refusal> {
+    async fn get(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, LoginRefusal> {
         let request = Request::get(address).header(ACCEPT, "application/json").body(Bytes::new()).ok();
         let answer = self.ask(Class::Metadata, what, request).await?;
         if answer.status() == StatusCode::OK {
@@ -215,7 +219,12 @@ impl Provider {
         } else {
             "Check issuer: its address and /.well-known/openid-configuration must lead to the provider's metadata."
         };
-        Err(Refusal::new(Class::Metadata, what, format_args!("{} from {address}", answer.status()), remedy))
+        Err(LoginRefusal::new(
+            Class::Metadata,
+            what,
+            format_args!("{} from {address}", answer.status()),
+            remedy,
+        ))
     }
 }
 

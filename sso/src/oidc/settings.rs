@@ -30,7 +30,7 @@ pub struct OidcSettings {
     /// How far the provider's clock may be off, in milliseconds.
     pub skew_ms: i64,
     /// What names a person there for good.
-    pub subject: Subject,
+    pub subject: SubjectClaim,
     /// Hosts that may be connected to though they are not public or speak no https.
     pub allow: Vec<AllowedHost>,
     /// Whether our own public URL is on this machine: only then may the provider be, over plain http.
@@ -52,7 +52,7 @@ impl OidcSettings {
             uses: Uses::Person { email: true, groups: true },
             trust_email: false,
             skew_ms: 60_000,
-            subject: Subject::Sub,
+            subject: SubjectClaim::Sub,
             allow: Vec::new(),
             loopback: false,
         }
@@ -96,7 +96,7 @@ impl Default for ClaimNames {
 
 /// What names a person at a provider for good: never an address, never a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum SubjectClaim {
     /// `sub`, as the standard means it.
     Sub,
     /// Entra ID: `oid`, the same in every app of the tenant; `tid` must be the tenant of the issuer.

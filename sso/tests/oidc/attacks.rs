@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_policy::Timestamp;
-use portcullis_sso::{Answer, Class, FLOW_MS, Idp, Pending, Refusal};
+use portcullis_sso::{AuthorizationResponse, Class, FLOW_MS, Idp, LoginRefusal, Pending};
 use serde_json::{Value, json};
 
 use crate::provider::{CLIENT, NOW, Op, SECRET, begin, query, with};
@@ -12,7 +12,7 @@ use crate::signer::{Signer, hs256, token};
 const ISSUER: &str = "https://op.test";
 
 /// Refused for this reason, and the operator's text gives nothing away.
-fn refused<T>(op: &Op, name: &str, outcome: Result<T, Refusal>, class: Class) {
+fn refused<T>(op: &Op, name: &str, outcome: Result<T, LoginRefusal>, class: Class) {
     let refusal = match outcome {
         Ok(_) => panic!("{name}: came in"),
         Err(refusal) => refusal,
@@ -37,8 +37,8 @@ async fn bent(name: &str, class: Class, bend: impl Fn(&mut Value, &mut Value) + 
     op
 }
 
-async fn answered(idp: &Idp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), Refusal> {
-    idp.finish(pending, Answer::read(query, None)?, now).await.map(drop)
+async fn answered(idp: &Idp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), LoginRefusal> {
+    idp.finish(pending, AuthorizationResponse::read(query, None)?, now).await.map(drop)
 }
 
 #[tokio::test]
@@ -403,9 +403,9 @@ async fn answers_of_other_shapes() {
     assert_eq!(refusal.class, Class::ProviderError);
     assert!(refusal.got.chars().count() <= 201 && !refusal.got.contains(['\r', '\n']), "{refusal}");
     // In the query and in a form, or twice.
-    let both = Answer::read(&genuine, Some(genuine.as_bytes())).map(drop);
+    let both = AuthorizationResponse::read(&genuine, Some(genuine.as_bytes())).map(drop);
     refused(&op, "query and form", both, Class::State);
-    let twice = Answer::read(&format!("{genuine}&code=other"), None).map(drop);
+    let twice = AuthorizationResponse::read(&format!("{genuine}&code=other"), None).map(drop);
     refused(&op, "two codes", twice, Class::State);
     // No code.
     let nothing = with(&genuine, "code", None);
@@ -414,6 +414,6 @@ async fn answers_of_other_shapes() {
     refused(&op, "empty code", answered(&idp, &pending, &empty, NOW).await, Class::ProviderError);
     assert_eq!(op.asked("/token"), 0);
     // The form alone is an answer as good as the query.
-    let form = Answer::read("", Some(genuine.as_bytes())).unwrap();
+    let form = AuthorizationResponse::read("", Some(genuine.as_bytes())).unwrap();
     assert!(idp.finish(&pending, form, NOW).await.is_ok());
 }

@@ -2,7 +2,9 @@
 
 use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
-use portcullis_sso::{Answer, Assertion, Class, FetchError, Idp, Link, OidcSettings, Subject, Uses};
+use portcullis_sso::{
+    Assertion, AuthorizationResponse, Class, FetchError, Idp, LinkValue, OidcSettings, SubjectClaim, Uses,
+};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -110,7 +112,7 @@ async fn a_login_survives_the_browsers_cookie() {
     let idp = op.idp();
     let (pending, url) = begin(&idp, NOW).await.unwrap();
     let sealed = serde_json::to_vec(&pending).unwrap();
-    let answer = Answer::read(&op.authorize(&url), None).unwrap();
+    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
     let pending = serde_json::from_slice(&sealed).unwrap();
     let assertion = idp.finish(&pending, answer, NOW.plus_ms(60_000)).await.unwrap();
     assert_eq!((assertion.subject(), pending.return_to()), ("alice-1", "/start"));
@@ -320,12 +322,12 @@ async fn userinfo_is_asked_for_what_is_used_and_missing() {
     let (op, idp) = thin(link("email"));
     let assertion = op.login(&idp).await.unwrap();
     let expected =
-        Link { claim: "email".into(), value: "alice@example.test".into(), is_unverified_address: false };
+        LinkValue { claim: "email".into(), value: "alice@example.test".into(), is_unverified_address: false };
     assert_eq!((op.asked("/me"), assertion.link()), (1, Some(&expected)));
     // Somebody who is known already needs nothing.
     let (op, idp) = thin(link("email"));
     let (pending, url) = begin(&idp, NOW).await.unwrap();
-    let answer = Answer::read(&op.authorize(&url), None).unwrap();
+    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
     let verified = idp.verify(&pending, answer, NOW).await.unwrap();
     assert!(verified.subject() == "alice-1" && !verified.is_complete());
     assert_eq!(idp.recognize(verified).unwrap().subject(), "alice-1");
@@ -433,7 +435,7 @@ async fn a_provider_that_is_busy_is_told_from_one_that_refuses() {
         [("temporarily_unavailable", true), ("server_error", true), ("access_denied", false)]
     {
         let answer = query(&[("error", error), ("state", pending.state()), ("iss", ISSUER)]);
-        let answer = Answer::read(&answer, None).unwrap();
+        let answer = AuthorizationResponse::read(&answer, None).unwrap();
         assert!(!answer.has_code() && answer.error().is_some_and(|refusal| refusal.got == error));
         let refusal = idp.verify(&pending, answer, NOW).await.unwrap_err();
         assert_eq!((refusal.class, refusal.passes), (Class::ProviderError, passes), "{error}");
@@ -473,7 +475,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
     });
     let uses = Uses::Link { claim: "sub".into() };
     let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
-    let answer = Answer::read(&answer, None).unwrap();
+    let answer = AuthorizationResponse::read(&answer, None).unwrap();
     assert_eq!(idp.finish(&pending, answer, NOW).await.unwrap().subject(), "a");
 }
 
@@ -510,12 +512,12 @@ async fn entra_and_google_name_people_their_own_way() {
         claims["oid"] = "object-1".into();
         claims["tid"] = "9f1c0000-0000-4000-8000-000000000001".into();
     });
-    let settings = OidcSettings { subject: Subject::Entra, ..op.settings() };
+    let settings = OidcSettings { subject: SubjectClaim::Entra, ..op.settings() };
     assert_eq!(op.login(&Idp::new(settings, op.fetch())).await.unwrap().subject(), "object-1");
 
     let op = Op::new(ISSUER);
     op.bend(|_, claims| claims["hd"] = "example.test".into());
-    let subject = Subject::Google { domains: vec!["example.test".into()] };
+    let subject = SubjectClaim::Google { domains: vec!["example.test".into()] };
     let settings = OidcSettings { subject, ..op.settings() };
     assert_eq!(op.login(&Idp::new(settings, op.fetch())).await.unwrap().subject(), "alice-1@example.test");
 }

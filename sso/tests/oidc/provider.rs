@@ -11,7 +11,8 @@ use http::{Request, Response};
 use portcullis_keys::{Random, Secret, equal, sha256, sha384, sha512};
 use portcullis_policy::{AppId, Timestamp};
 use portcullis_sso::{
-    Answer, Ask, Assertion, ClientAuth, Fetch, FetchError, Idp, OidcSettings, Pending, Refusal,
+    Ask, Assertion, AuthorizationResponse, ClientAuth, Fetch, FetchError, Idp, LoginRefusal, OidcSettings,
+    Pending,
 };
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -143,13 +144,13 @@ impl Op {
     }
 
     /// A whole login.
-    pub(crate) async fn login(&self, idp: &Idp) -> Result<Assertion, Refusal> {
+    pub(crate) async fn login(&self, idp: &Idp) -> Result<Assertion, LoginRefusal> {
         self.login_at(idp, NOW).await
     }
 
-    pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, Refusal> {
+    pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let (pending, url) = begin(idp, now).await?;
-        let answer = Answer::read(&self.authorize(&url), None)?;
+        let answer = AuthorizationResponse::read(&self.authorize(&url), None)?;
         idp.finish(&pending, answer, now).await
     }
 
@@ -299,7 +300,7 @@ fn is_our_client(request: &Request<Bytes>, form: &HashMap<String, String>) -> bo
     }
 }
 
-pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), Refusal> {
+pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), LoginRefusal> {
     let mut random = Random::system();
     let state = random.token().expose().to_owned();
     let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };

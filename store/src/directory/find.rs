@@ -2,13 +2,15 @@
 //! members or memberships become many (RFC 7644 §3.4.2.4 lets a page be smaller than what was asked for).
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
-use portcullis_scim::{Outcome, Page, Projection, Query, Record, ResourceKind, ScimError, Search, Selection};
+use portcullis_scim::{
+    ListPage, Outcome, Projection, Query, ResourceKind, ResourceRecord, ScimError, Search, Selection,
+};
 use sqlx::AssertSqlSafe;
 
-use super::Answer;
+use super::ScimAnswer;
 use crate::engine::Tx;
 use crate::filter::Condition;
-use crate::resource::{Place, Stored, by_id};
+use crate::resource::{DirectoryKey, ResourceRow, by_id};
 use crate::{Store, StoreError, member};
 
 /// As many members of groups, or memberships of users, as a page holds; one resource is always whole.
@@ -27,9 +29,9 @@ impl Store {
         org: OrgId,
         directory: DirectoryId,
         query: &Query,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<ScimAnswer, StoreError> {
         let mut tx = self.engine.listing().await?;
-        let place = Place { org, directory };
+        let place = DirectoryKey { org, directory };
         match &query.selection {
             Selection::One(id) => one(&mut tx, place, query.kind, id, &query.projection).await,
             Selection::Page(search) => page(&mut tx, place, query.kind, search, &query.projection).await,
@@ -39,11 +41,11 @@ impl Store {
 
 async fn one(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     kind: ResourceKind,
     id: &ResourceId,
     projection: &Projection,
-) -> Result<Answer, StoreError> {
+) -> Result<ScimAnswer, StoreError> {
     let stored = by_id(tx, place, kind, id).await?.filter(|stored| stored.deleted.is_none());
     let Some(stored) = stored else {
         return Ok(Err(ScimError::NotFound { kind, id: id.clone() }));
@@ -54,11 +56,11 @@ async fn one(
 
 async fn page(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     kind: ResourceKind,
     search: &Search,
     projection: &Projection,
-) -> Result<Answer, StoreError> {
+) -> Result<ScimAnswer, StoreError> {
     let lookups = match search.filter.as_ref().map_or(Ok(Vec::new()), |filter| filter.lookups()) {
         Ok(lookups) => lookups,
         Err(refusal) => return Ok(Err(refusal)),
@@ -81,9 +83,9 @@ async fn page(
         ));
         args.push(i64::try_from(search.count).unwrap_or(i64::MAX).into());
         args.push(i64::try_from(offset).unwrap_or(i64::MAX).into());
-        stored = tx.rows(page, &args).await?.iter().map(Stored::read).collect::<Result<_, _>>()?;
+        stored = tx.rows(page, &args).await?.iter().map(ResourceRow::read).collect::<Result<_, _>>()?;
     }
-    Ok(Ok(Outcome::Listed(Page {
+    Ok(Ok(Outcome::Listed(ListPage {
         total: u64::try_from(total).unwrap_or_default(),
         start_index: search.start_index,
         records: records(tx, place, kind, stored, projection).await?,
@@ -93,11 +95,11 @@ async fn page(
 /// Adds what other tables hold: a user's groups, a group's members. Ends where they become too many.
 async fn records(
     tx: &mut Tx,
-    place: Place,
+    place: DirectoryKey,
     kind: ResourceKind,
-    mut stored: Vec<Stored>,
+    mut stored: Vec<ResourceRow>,
     projection: &Projection,
-) -> Result<Vec<Record>, StoreError> {
+) -> Result<Vec<ResourceRecord>, StoreError> {
     let with_groups = kind == ResourceKind::User && projection.wants("groups");
     let with_members = kind == ResourceKind::Group && projection.wants("members");
     let mut records = Vec::with_capacity(stored.len());
@@ -130,7 +132,7 @@ async fn records(
                 stored.resource.set_members(members.into_iter().map(|member: member::InGroup| member.member));
             }
             let groups = groups.remove(&stored.rid).unwrap_or_default();
-            Record { id: stored.id, resource: stored.resource, meta: stored.meta, groups }
+            ResourceRecord { id: stored.id, resource: stored.resource, meta: stored.meta, groups }
         }));
     }
     Ok(records)

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use portcullis_policy::ResourceId;
 use portcullis_scim::{
-    Act, Outcome, Record, Resource, ResourceKind, Schemas, ScimError, ScimType, Version, Write,
+    Act, Outcome, Resource, ResourceKind, ResourceRecord, Schemas, ScimError, ScimType, Version, Write,
 };
 use portcullis_session::Committed;
 use serde_json::json;
 
-use super::{Answer, Desk, changed_attributes, precondition};
+use super::{DirectoryWrite, ScimAnswer, changed_attributes, precondition};
 use crate::engine::Tx;
-use crate::log::{Log, RECONSIDERED_SINGLY, unchanged};
+use crate::log::{RECONSIDERED_SINGLY, TxLog, unchanged};
 use crate::member::InGroup;
-use crate::resource::{self, Stored};
+use crate::resource::{self, ResourceRow};
 use crate::{StoreError, attr, member};
 
 const GROUP: ResourceKind = ResourceKind::Group;
@@ -34,19 +34,19 @@ pub(super) struct Plan {
 
 /// What a write of a group came to within its transaction.
 #[allow(clippy::large_enum_variant, reason = "one at a time, and at once taken apart")]
-pub(super) enum Turn {
-    Done(Committed<Answer>),
+pub(super) enum GroupWrite {
+    Done(Committed<ScimAnswer>),
     /// The group is no longer what the plan was made for, and nothing was written.
     Stale,
 }
 
-impl Desk<'_> {
+impl DirectoryWrite<'_> {
     /// POST.
     pub(super) async fn create_group(
         &self,
         tx: &mut Tx,
         resource: &Resource,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let mut resource = resource.clone();
         let ids = resource.take_members();
         if let Some(refusal) = self.taken(tx, &resource, None).await? {
@@ -75,33 +75,33 @@ impl Desk<'_> {
         write: &Arc<Write>,
         plan: Option<Plan>,
         may_wait: bool,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<GroupWrite, StoreError> {
         let stored = resource::by_id(tx, self.place, GROUP, id).await?;
         let is_fresh =
             |plan: &Plan| stored.as_ref().is_some_and(|stored| stored.meta.version == plan.version);
         let plan = match plan.filter(is_fresh) {
             Some(plan) => Ok(plan),
-            None if may_wait && stored.is_some() => return Ok(Turn::Stale),
+            None if may_wait && stored.is_some() => return Ok(GroupWrite::Stale),
             None => self.plan_group(tx, id, write).await?,
         };
         let (plan, stored) = match (plan, stored) {
             (Ok(plan), Some(stored)) => (plan, stored),
-            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await.map(Turn::Done),
-            (_, None) => return unchanged(tx, Err(not_found(id))).await.map(Turn::Done),
+            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done),
+            (_, None) => return unchanged(tx, Err(not_found(id))).await.map(GroupWrite::Done),
         };
         if plan.added.is_empty() && plan.removed.is_empty() && plan.after == stored.resource {
             let answer = Ok(Outcome::Changed(whole(stored, plan.whole)));
-            return unchanged(tx, answer).await.map(Turn::Done);
+            return unchanged(tx, answer).await.map(GroupWrite::Done);
         }
         if let Some(refusal) = self.taken(tx, &plan.after, Some(stored.rid)).await? {
-            return unchanged(tx, Err(refusal)).await.map(Turn::Done);
+            return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
         // Whoever is to be added may have been removed since the plan was made.
         let added: Vec<ResourceId> = plan.added.iter().map(|added| added.member.id.clone()).collect();
         if let Err(refusal) = self.members(tx, &added, Vec::new()).await? {
-            return unchanged(tx, Err(refusal)).await.map(Turn::Done);
+            return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
-        self.update_group(tx, stored, plan).await.map(Turn::Done)
+        self.update_group(tx, stored, plan).await.map(GroupWrite::Done)
     }
 
     /// What a PUT or a PATCH will do, from any snapshot. With thousands of members this is the long part of it, so it
@@ -153,9 +153,9 @@ impl Desk<'_> {
     async fn update_group(
         &self,
         tx: &mut Tx,
-        mut stored: Stored,
+        mut stored: ResourceRow,
         plan: Plan,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Plan { after, whole: answer, removed, .. } = plan;
         let added: Vec<i64> = plan.added.iter().map(|added| added.rid).collect();
         let mut log = self.log();
@@ -184,7 +184,7 @@ impl Desk<'_> {
         tx: &mut Tx,
         id: &ResourceId,
         write: &Write,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
             return unchanged(tx, Err(not_found(id))).await;
         };
@@ -214,14 +214,14 @@ impl Desk<'_> {
     }
 
     /// Everybody at or below these rows has their groups read again.
-    async fn reconsider(&self, tx: &mut Tx, log: &mut Log, rids: &[i64]) -> Result<(), StoreError> {
+    async fn reconsider(&self, tx: &mut Tx, log: &mut TxLog, rids: &[i64]) -> Result<(), StoreError> {
         log.reconsider(member::accounts_below(tx, self.place, rids, RECONSIDERED_SINGLY + 1).await?);
         Ok(())
     }
 }
 
 /// What a PUT or a PATCH makes of a group, its members included.
-fn group_after(schemas: &Schemas, write: &Write, before: &Record) -> Result<Resource, ScimError> {
+fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
     match &write.act {
         Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
         Act::Patch(_, _, patch) => patch.apply(schemas, before),
@@ -254,14 +254,14 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Panicked)
 }
 
-fn whole(stored: Stored, resource: Resource) -> Record {
-    Record { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
+fn whole(stored: ResourceRow, resource: Resource) -> ResourceRecord {
+    ResourceRecord { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
 }
 
-fn record(stored: Stored, members: Vec<InGroup>) -> Record {
+fn record(stored: ResourceRow, members: Vec<InGroup>) -> ResourceRecord {
     let mut resource = stored.resource;
     resource.set_members(members.into_iter().map(|member| member.member));
-    Record { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
+    ResourceRecord { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
 }
 
 fn not_found(id: &ResourceId) -> ScimError {

@@ -23,21 +23,21 @@ use tokio::time::timeout;
 
 pub(crate) use self::turns::Turns;
 
-use self::group::{Plan, Turn};
+use self::group::{GroupWrite, Plan};
 use crate::engine::Tx;
-use crate::log::{Log, Origin, unchanged};
-use crate::resource::{self, Place};
+use crate::log::{Origin, TxLog, unchanged};
+use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
 use crate::{Store, StoreError, member};
 
 /// What the client is told: an outcome or a refusal of SCIM's.
-pub type Answer = Result<Outcome, ScimError>;
+pub type ScimAnswer = Result<Outcome, ScimError>;
 
 /// What a write came to.
 #[derive(Debug)]
 pub struct Written {
     /// What the client is told.
-    pub answer: Answer,
+    pub answer: ScimAnswer,
     /// How many live sessions it ended.
     pub sessions: u32,
 }
@@ -63,8 +63,8 @@ impl Store {
     ) -> Result<Committed<Written>, StoreError> {
         let takes_away = write.takes_away();
         let lane = if takes_away { Lane::Removal } else { Lane::Ordinary };
-        let asked = Arc::new(Asked {
-            place: Place { org, directory },
+        let asked = Arc::new(WriteOrder {
+            place: DirectoryKey { org, directory },
             write: Arc::new(write.clone()),
             schemas: self.schemas.clone(),
             origin: origin.clone(),
@@ -97,7 +97,7 @@ impl Store {
     async fn write_planned(
         &self,
         lane: Lane,
-        asked: &Arc<Asked>,
+        asked: &Arc<WriteOrder>,
         plan: Option<Plan>,
         may_wait: bool,
     ) -> Result<Option<Committed<Written>>, StoreError> {
@@ -108,8 +108,8 @@ impl Store {
                 let turn = asked.desk(&ended).write(tx, &asked.write, plan, may_wait).await?;
                 let written = |answer| Written { answer, sessions: ended.into_inner() };
                 Ok(match turn {
-                    Turn::Done(committed) => Some(committed.map(written)),
-                    Turn::Stale => None,
+                    GroupWrite::Done(committed) => Some(committed.map(written)),
+                    GroupWrite::Stale => None,
                 })
             })
         })
@@ -120,7 +120,7 @@ impl Store {
     /// of its own. `Err` is a refusal, as of a snapshot; `None` where it could not be done: the transaction finds out.
     async fn plan(
         &self,
-        asked: &Arc<Asked>,
+        asked: &Arc<WriteOrder>,
         group: ResourceId,
         is_removal: bool,
     ) -> Option<Result<Plan, Committed<Written>>> {
@@ -153,23 +153,23 @@ impl Store {
         let mut ids = write.members();
         ids.extend(write.id().cloned());
         let mut tx = self.engine.snapshot().await?;
-        member::accounts_around(&mut tx, Place { org, directory }, &ids).await
+        member::accounts_around(&mut tx, DirectoryKey { org, directory }, &ids).await
     }
 }
 
 /// One write as it was asked for, for the threads and transactions it goes through.
-struct Asked {
-    place: Place,
+struct WriteOrder {
+    place: DirectoryKey,
     write: Arc<Write>,
     schemas: Arc<Schemas>,
     origin: Origin,
     now: Timestamp,
 }
 
-impl Asked {
-    fn desk<'a>(&'a self, ended: &'a AtomicU32) -> Desk<'a> {
+impl WriteOrder {
+    fn desk<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
         let Self { place, schemas, origin, now, .. } = self;
-        Desk { place: *place, schemas, origin, now: *now, ended }
+        DirectoryWrite { place: *place, schemas, origin, now: *now, ended }
     }
 
     /// The group whose members are compared.
@@ -183,8 +183,8 @@ impl Asked {
 
 /// One write under way.
 #[derive(Clone, Copy)]
-pub(crate) struct Desk<'a> {
-    pub(crate) place: Place,
+pub(crate) struct DirectoryWrite<'a> {
+    pub(crate) place: DirectoryKey,
     pub(crate) schemas: &'a Arc<Schemas>,
     pub(crate) origin: &'a Origin,
     pub(crate) now: Timestamp,
@@ -192,14 +192,14 @@ pub(crate) struct Desk<'a> {
     pub(crate) ended: &'a AtomicU32,
 }
 
-impl Desk<'_> {
+impl DirectoryWrite<'_> {
     async fn write(
         &self,
         tx: &mut Tx,
         write: &Arc<Write>,
         plan: Option<Plan>,
         may_wait: bool,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<GroupWrite, StoreError> {
         use ResourceKind::{Group, User};
         let committed = match (write.kind(), &write.act) {
             (User, Act::Create(resource)) => self.create_user(tx, resource).await?,
@@ -211,11 +211,11 @@ impl Desk<'_> {
                 return self.change_group(tx, id, write, plan, may_wait).await;
             }
         };
-        Ok(Turn::Done(committed))
+        Ok(GroupWrite::Done(committed))
     }
 
-    fn log(&self) -> Log {
-        Log::new(self.place.org, Some(self.place.directory), self.origin, self.now)
+    fn log(&self) -> TxLog {
+        TxLog::new(self.place.org, Some(self.place.directory), self.origin, self.now)
     }
 
     /// The refusal where another resource has the name, or another user the `externalId`. `but` is the resource's own

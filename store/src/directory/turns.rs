@@ -7,36 +7,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
 use tokio::sync::OwnedMutexGuard;
 
-type Key = (OrgId, DirectoryId, ResourceId);
+type TurnKey = (OrgId, DirectoryId, ResourceId);
 
 /// The groups that are being changed.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Turns(Mutex<HashMap<TurnKey, Arc<tokio::sync::Mutex<()>>>>);
 
 /// A turn; dropping it lets the next one in.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct TurnGuard<'a> {
     turns: &'a Turns,
-    key: Key,
+    key: TurnKey,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// Waits for the turn at a group, in the order of asking.
-    pub(crate) async fn take(&self, key: Key) -> Held<'_> {
+    pub(crate) async fn take(&self, key: TurnKey) -> TurnGuard<'_> {
         let turn = self.table().entry(key.clone()).or_default().clone();
         // Made first: whoever stops waiting leaves no entry behind.
-        let mut held = Held { turns: self, key, guard: None };
+        let mut held = TurnGuard { turns: self, key, guard: None };
         held.guard = Some(turn.lock_owned().await);
         held
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<tokio::sync::Mutex<()>>>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<TurnKey, Arc<tokio::sync::Mutex<()>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         drop(self.guard.take());
         let mut table = self.turns.table();

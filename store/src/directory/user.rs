@@ -3,26 +3,26 @@
 use std::sync::atomic::Ordering;
 
 use portcullis_policy::{AccountId, Change, ResourceId};
-use portcullis_scim::{Act, Outcome, Record, Resource, ResourceKind, ScimError, Write};
+use portcullis_scim::{Act, Outcome, Resource, ResourceKind, ResourceRecord, ScimError, Write};
 use portcullis_session::Committed;
 use serde_json::json;
 
-use super::{Answer, Desk, changed_attributes, precondition};
+use super::{DirectoryWrite, ScimAnswer, changed_attributes, precondition};
 use crate::barred::Word;
 use crate::engine::Tx;
-use crate::log::{Log, still_out, unchanged};
-use crate::resource::{self, Stored};
+use crate::log::{TxLog, still_out, unchanged};
+use crate::resource::{self, ResourceRow};
 use crate::{StoreError, account, attr, barred, link, member, session};
 
 const USER: ResourceKind = ResourceKind::User;
 
-impl Desk<'_> {
+impl DirectoryWrite<'_> {
     /// POST.
     pub(super) async fn create_user(
         &self,
         tx: &mut Tx,
         resource: &Resource,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         match self.add_user(tx, resource).await? {
             Ok((log, record)) => log.seal(tx, Ok(Outcome::Created(record))).await,
             Err(refusal) => unchanged(tx, Err(refusal)).await,
@@ -34,7 +34,7 @@ impl Desk<'_> {
         &self,
         tx: &mut Tx,
         resource: &Resource,
-    ) -> Result<Result<(Log, Record), ScimError>, StoreError> {
+    ) -> Result<Result<(TxLog, ResourceRecord), ScimError>, StoreError> {
         let mut resource = resource.clone();
         let active = resource.active().unwrap_or(true);
         resource.set_active(active);
@@ -61,7 +61,7 @@ impl Desk<'_> {
         tx: &mut Tx,
         id: &ResourceId,
         write: &Write,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
             return unchanged(tx, Err(not_found(id))).await;
         };
@@ -91,7 +91,7 @@ impl Desk<'_> {
         tx: &mut Tx,
         id: &ResourceId,
         write: &Write,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
             return unchanged(tx, Err(not_found(id))).await;
         };
@@ -125,9 +125,9 @@ impl Desk<'_> {
     async fn revive_user(
         &self,
         tx: &mut Tx,
-        mut tombstone: Stored,
+        mut tombstone: ResourceRow,
         write: &Write,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let gone = Err(not_found(&tombstone.id));
         let mut before = self.user_record(tx, &tombstone).await?;
         before.resource.set_active(false);
@@ -150,7 +150,11 @@ impl Desk<'_> {
     }
 
     /// Makes a tombstone, with what it says now, live again: same id, same account, nothing of what it was let in by.
-    async fn restore(&self, tx: &mut Tx, mut stored: Stored) -> Result<(Log, Record), StoreError> {
+    async fn restore(
+        &self,
+        tx: &mut Tx,
+        mut stored: ResourceRow,
+    ) -> Result<(TxLog, ResourceRecord), StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
         resource::update(tx, self.place, &mut stored, self.now).await?;
@@ -168,9 +172,9 @@ impl Desk<'_> {
     async fn update_user(
         &self,
         tx: &mut Tx,
-        mut stored: Stored,
+        mut stored: ResourceRow,
         after: Resource,
-    ) -> Result<Committed<Answer>, StoreError> {
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
         let before = std::mem::replace(&mut stored.resource, after);
@@ -227,9 +231,9 @@ impl Desk<'_> {
     async fn settle(
         &self,
         tx: &mut Tx,
-        stored: &Stored,
-        answer: Answer,
-    ) -> Result<Committed<Answer>, StoreError> {
+        stored: &ResourceRow,
+        answer: ScimAnswer,
+    ) -> Result<Committed<ScimAnswer>, StoreError> {
         if stored.deleted.is_none() && stored.resource.active() == Some(true) {
             return unchanged(tx, answer).await;
         }
@@ -239,7 +243,7 @@ impl Desk<'_> {
     }
 
     /// What a PUT or a PATCH makes of a user. Without `active` they are inactive.
-    fn after(&self, write: &Write, before: &Record) -> Result<Resource, ScimError> {
+    fn after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),
             Act::Patch(_, _, patch) => patch.apply(self.schemas, before)?,
@@ -252,9 +256,9 @@ impl Desk<'_> {
     }
 
     /// The user with their groups: these are in every answer, since clients work out from them what to remove.
-    async fn user_record(&self, tx: &mut Tx, stored: &Stored) -> Result<Record, StoreError> {
+    async fn user_record(&self, tx: &mut Tx, stored: &ResourceRow) -> Result<ResourceRecord, StoreError> {
         let mut groups = member::memberships(tx, self.place, &[stored.rid]).await?;
-        Ok(Record {
+        Ok(ResourceRecord {
             id: stored.id.clone(),
             resource: stored.resource.clone(),
             meta: stored.meta,

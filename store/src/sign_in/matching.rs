@@ -5,13 +5,13 @@ use portcullis_policy::{AccountId, DirectoryId, LinkTo, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
 
 use super::hint::hint;
-use super::refusal::Refusal;
-use super::{Claims, Link, SignIn, Verdict, is_listed, refuse};
+use super::refusal::AdmissionRefusal;
+use super::{LinkAttribute, LoginAttributes, LoginVerdict, VerifiedLogin, is_listed, refuse};
 use crate::StoreError;
-use crate::account::{self, Account};
+use crate::account::{self, AccountRow};
 use crate::engine::Tx;
 use crate::named::{address, with_attribute};
-use crate::resource::{self, Place};
+use crate::resource::{self, DirectoryKey};
 
 /// As many users are looked at for a hint.
 const HINTED_FROM: i64 = 40;
@@ -19,16 +19,16 @@ const HINTED_FROM: i64 = 40;
 /// The one user of these directories that has the claim's value.
 pub(super) async fn find(
     tx: &mut Tx,
-    asked: &SignIn,
+    asked: &VerifiedLogin,
     directories: &[DirectoryId],
-    link: &Link,
-) -> Verdict<Account> {
+    link: &LinkAttribute,
+) -> LoginVerdict<AccountRow> {
     let to = link.to.word();
     let Some(value) = link.value.as_deref().filter(|value| !value.is_empty()) else {
-        return refuse(Refusal::MissingClaim { claim: link.claim.clone(), to });
+        return refuse(AdmissionRefusal::MissingClaim { claim: link.claim.clone(), to });
     };
     if link.is_unverified_address {
-        return refuse(Refusal::UnverifiedEmail { claim: link.claim.clone() });
+        return refuse(AdmissionRefusal::UnverifiedEmail { claim: link.claim.clone() });
     }
     let idp = || asked.idp.to_string();
     let (here, elsewhere): (Vec<_>, Vec<_>) = candidates(tx, asked.org, link.to, value)
@@ -40,7 +40,7 @@ pub(super) async fn find(
             // Any IdP can give a name, so the name's domain must be one of this IdP's. An id need not have one.
             let has_domain = link.to != LinkTo::ExternalId || value.contains('@');
             if has_domain && !is_listed(value, &asked.domains) {
-                return refuse(Refusal::Domain {
+                return refuse(AdmissionRefusal::Domain {
                     attribute: to,
                     domain: fold::email_domain(value),
                     idp: idp(),
@@ -48,9 +48,13 @@ pub(super) async fn find(
             }
             Ok(Ok(account::known(tx, asked.org, *account).await?))
         }
-        ([], Some((directory, _))) => refuse(Refusal::OtherDirectory { directory: *directory, idp: idp() }),
+        ([], Some((directory, _))) => {
+            refuse(AdmissionRefusal::OtherDirectory { directory: *directory, idp: idp() })
+        }
         ([], None) => no_match(tx, asked.org, directories, link.to, value).await,
-        (several, _) => refuse(Refusal::TwoMatches { to, value: value.to_owned(), count: several.len() }),
+        (several, _) => {
+            refuse(AdmissionRefusal::TwoMatches { to, value: value.to_owned(), count: several.len() })
+        }
     }
 }
 
@@ -76,23 +80,23 @@ async fn no_match(
     directories: &[DirectoryId],
     to: LinkTo,
     value: &str,
-) -> Verdict<Account> {
+) -> LoginVerdict<AccountRow> {
     if is_tombstone(tx, org, to, value).await? {
-        return refuse(Refusal::Removed);
+        return refuse(AdmissionRefusal::Removed);
     }
     let mut users = Vec::new();
     for directory in directories {
-        users.extend(newest_users(tx, Place { org, directory: *directory }).await?);
+        users.extend(newest_users(tx, DirectoryKey { org, directory: *directory }).await?);
     }
     let (to_word, value_text) = (to.word(), value.to_owned());
     if users.is_empty() {
-        return refuse(Refusal::DirectoryEmpty { to: to_word, value: value_text });
+        return refuse(AdmissionRefusal::DirectoryEmpty { to: to_word, value: value_text });
     }
     let hint = hint(&users, to, value);
-    refuse(Refusal::NoMatch { to: to_word, value: value_text, hint })
+    refuse(AdmissionRefusal::NoMatch { to: to_word, value: value_text, hint })
 }
 
-async fn newest_users(tx: &mut Tx, place: Place) -> Result<Vec<Resource>, StoreError> {
+async fn newest_users(tx: &mut Tx, place: DirectoryKey) -> Result<Vec<Resource>, StoreError> {
     let sql = "select id, doc from resource where organization = $1 and directory = $2 and kind = 'User' \
                and deleted is null order by rid desc limit $3";
     let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), HINTED_FROM.into()]).await?;
@@ -124,8 +128,8 @@ async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, 
 pub(super) async fn left_out(
     tx: &mut Tx,
     org: OrgId,
-    claims: &Claims,
-) -> Result<Option<Refusal>, StoreError> {
+    claims: &LoginAttributes,
+) -> Result<Option<AdmissionRefusal>, StoreError> {
     let believed = [&claims.email, &claims.preferred_username].into_iter().flatten();
     let said: Vec<&String> = believed.chain(&claims.names_said).collect();
     for name in &said {
@@ -136,9 +140,9 @@ pub(super) async fn left_out(
         let mut somebody_active = false;
         for row in tx.rows(sql, &[org.into(), fold::unique(name).into()]).await? {
             match (row.maybe_int(0)?.is_some(), row.flag(1)?, row.flag(2)?) {
-                (true, ..) => word = word.or(Some(Refusal::Removed)),
-                (_, _, true) => word = Some(Refusal::Disabled),
-                (_, false, _) => word = Some(Refusal::Inactive),
+                (true, ..) => word = word.or(Some(AdmissionRefusal::Removed)),
+                (_, _, true) => word = Some(AdmissionRefusal::Disabled),
+                (_, false, _) => word = Some(AdmissionRefusal::Inactive),
                 _ => somebody_active = true,
             }
         }
@@ -146,10 +150,10 @@ pub(super) async fn left_out(
         let at_home =
             if name.contains('@') { candidates(tx, org, LinkTo::Email, name).await? } else { Vec::new() };
         for (_, account) in at_home {
-            let Account { active, disabled, .. } = account::known(tx, org, account).await?;
+            let AccountRow { active, disabled, .. } = account::known(tx, org, account).await?;
             match (active, disabled) {
-                (_, true) => word = Some(Refusal::Disabled),
-                (false, _) => word = word.or(Some(Refusal::Inactive)),
+                (_, true) => word = Some(AdmissionRefusal::Disabled),
+                (false, _) => word = word.or(Some(AdmissionRefusal::Inactive)),
                 (true, false) => somebody_active = true,
             }
         }
@@ -162,7 +166,7 @@ pub(super) async fn left_out(
     for row in tx.rows(sql, &[org.into()]).await? {
         let told = account::read_told(AccountId(row.int(0)?), row.maybe_text(1)?)?;
         if address(&told).is_some_and(|address| said.contains(&address)) {
-            return Ok(Some(Refusal::Disabled));
+            return Ok(Some(AdmissionRefusal::Disabled));
         }
     }
     Ok(None)

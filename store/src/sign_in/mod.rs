@@ -3,7 +3,7 @@
 //! and the session is cut.
 //!
 //! The rule it protects: a subject is let in as exactly one active person, who was matched once, by exactly one
-//! attribute, and whom no other subject has. There is no fallback; whatever else happens is a named [`Refusal`].
+//! attribute, and whom no other subject has. There is no fallback; whatever else happens is a named [`AdmissionRefusal`].
 
 mod hint;
 mod matching;
@@ -18,22 +18,22 @@ use portcullis_policy::{
 use portcullis_session::Committed;
 use serde_json::json;
 
-use crate::account::{Account, Told};
+use crate::account::{AccountRow, LoginFacts};
 use crate::barred::Word;
 use crate::engine::Tx;
 use crate::key::Keyed;
-use crate::link::{Key, Through};
-use crate::log::{Log, Origin, subject_name};
+use crate::link::{LinkKey, Through};
+use crate::log::{Origin, TxLog, subject_name};
 use crate::session::Born;
 use crate::standing::{Mode, Under};
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, barred, epoch, flow, link, session, standing};
 
-pub use refusal::{Hint, Refusal};
+pub use refusal::{AdmissionRefusal, Hint};
 
 /// A verified answer of an IdP that wants in.
 #[derive(Clone, Debug)]
-pub struct SignIn {
+pub struct VerifiedLogin {
     /// The organization of the IdP.
     pub org: OrgId,
     /// The app the session will belong to.
@@ -50,13 +50,13 @@ pub struct SignIn {
     /// session would have been ended, and is not made.
     pub epochs: [u64; 3],
     /// Where people come from.
-    pub provisioning: Provisioning,
+    pub provisioning: PeopleSource,
     /// The e-mail domains of the IdP, as [`fold::domain_key`] writes them; empty where none are listed.
     pub domains: Vec<String>,
     /// Where the user header's value comes from: a person without it is refused.
     pub user_from: UserFrom,
     /// What the IdP said; used only without a directory.
-    pub claims: Claims,
+    pub claims: LoginAttributes,
     /// The session to be.
     pub session: NewSession,
     /// The number of the login flow, to be spent.
@@ -67,7 +67,7 @@ pub struct SignIn {
 
 /// Where people come from.
 #[derive(Clone, Debug)]
-pub enum Provisioning {
+pub enum PeopleSource {
     /// A user must be there and be active (`scim`, `invited`).
     Directory {
         /// Whether an operator adds them (`invited`), and no SCIM client (`scim`).
@@ -75,13 +75,13 @@ pub enum Provisioning {
         /// The directories that name this IdP.
         directories: Vec<DirectoryId>,
         /// How a subject that is not known yet is matched.
-        link: Link,
+        link: LinkAttribute,
     },
     /// The session lives on what the IdP said alone (`none`).
     None,
 }
 
-impl Provisioning {
+impl PeopleSource {
     fn mode(&self) -> Mode {
         match self {
             Self::Directory { invited: false, .. } => Mode::Scim,
@@ -93,7 +93,7 @@ impl Provisioning {
 
 /// The one attribute by which an unknown subject is matched, once.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct LinkAttribute {
     /// The claim's name, for messages.
     pub claim: String,
     /// Its value; `None` where the IdP did not send it.
@@ -107,7 +107,7 @@ pub struct Link {
 
 /// What an IdP said about somebody, verified.
 #[derive(Clone, Debug, Default)]
-pub struct Claims {
+pub struct LoginAttributes {
     /// An address that may be believed: verified, or of an IdP whose addresses are trusted. Else `None`.
     pub email: Option<String>,
     /// A name for people.
@@ -135,7 +135,7 @@ pub struct NewSession {
 
 /// Somebody is in.
 #[derive(Clone, Debug)]
-pub struct SignedIn {
+pub struct LoggedIn {
     /// The account.
     pub account: AccountId,
     /// What is known of the person, as of this transaction.
@@ -151,7 +151,7 @@ pub struct SignedIn {
 pub enum SignInError {
     /// The person is refused, by name. The flow is spent and the refusal is in the audit.
     #[error(transparent)]
-    Refused(Box<Refusal>),
+    Refused(Box<AdmissionRefusal>),
     /// The store could not answer; nothing has changed.
     #[error("the login could not be stored")]
     Store(#[from] StoreError),
@@ -164,14 +164,14 @@ impl Store {
     /// [`SignInError`].
     pub async fn sign_in(
         &self,
-        sign_in: SignIn,
+        sign_in: VerifiedLogin,
         origin: &Origin,
         now: Timestamp,
-    ) -> Result<Committed<SignedIn>, SignInError> {
+    ) -> Result<Committed<LoggedIn>, SignInError> {
         let origin = origin.clone();
         let keyed = self.keyed(&sign_in.issuer, &sign_in.subject)?;
         self.write_in(Lane::Ordinary, move |tx| {
-            Box::pin(async move { Entry::new(&sign_in, keyed, &origin, now).admit(tx).await })
+            Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit(tx).await })
         })
         .await?
         .map_err(SignInError::Refused)
@@ -179,16 +179,16 @@ impl Store {
 }
 
 /// One login under way.
-struct Entry<'a> {
-    asked: &'a SignIn,
-    key: Key,
-    log: Log,
+struct LoginAttempt<'a> {
+    asked: &'a VerifiedLogin,
+    key: LinkKey,
+    log: TxLog,
     now: Timestamp,
 }
 
 /// Whom a subject turned out to be.
 struct Admitted {
-    account: Account,
+    account: AccountRow,
     is_first: bool,
     /// The account the subject was linked to under another provisioning: its sessions end.
     former: Option<AccountId>,
@@ -197,7 +197,7 @@ struct Admitted {
 }
 
 /// A refusal ends the login, an error the transaction.
-type Verdict<T> = Result<Result<T, Box<Refusal>>, StoreError>;
+type LoginVerdict<T> = Result<Result<T, Box<AdmissionRefusal>>, StoreError>;
 
 /// Hands a refusal on.
 macro_rules! admit {
@@ -209,21 +209,21 @@ macro_rules! admit {
     };
 }
 
-impl<'a> Entry<'a> {
-    fn new(asked: &'a SignIn, keyed: Keyed, origin: &Origin, now: Timestamp) -> Self {
-        let key = Key {
+impl<'a> LoginAttempt<'a> {
+    fn new(asked: &'a VerifiedLogin, keyed: Keyed, origin: &Origin, now: Timestamp) -> Self {
+        let key = LinkKey {
             org: asked.org,
             idp: asked.idp.to_string(),
             issuer: asked.issuer.clone(),
             subject: asked.subject.clone(),
             keyed,
         };
-        Self { asked, key, log: Log::new(asked.org, None, origin, now), now }
+        Self { asked, key, log: TxLog::new(asked.org, None, origin, now), now }
     }
 
-    async fn admit(mut self, tx: &mut Tx) -> Verdict<Committed<SignedIn>> {
+    async fn admit(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
         let spent = flow::spend(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
-        let verdict = if spent { self.enter(tx).await? } else { Err(Box::new(Refusal::FlowSpent)) };
+        let verdict = if spent { self.enter(tx).await? } else { Err(Box::new(AdmissionRefusal::FlowSpent)) };
         match verdict {
             Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
             Err(refusal) => {
@@ -238,21 +238,21 @@ impl<'a> Entry<'a> {
         }
     }
 
-    async fn enter(&mut self, tx: &mut Tx) -> Verdict<SignedIn> {
+    async fn enter(&mut self, tx: &mut Tx) -> LoginVerdict<LoggedIn> {
         // The epochs were read before the IdP was waited for: they are believed only as far as they still hold (R7).
         let now = epoch::read(tx, self.key.org, &self.key.idp).await?;
         if let Some(grown) = (0..now.len()).find(|n| now[*n] > self.asked.epochs[*n]) {
-            return refuse(Refusal::Overtaken { scope: epoch::SCOPES[grown] });
+            return refuse(AdmissionRefusal::Overtaken { scope: epoch::SCOPES[grown] });
         }
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await? {
-            return refuse(Refusal::Disabled);
+            return refuse(AdmissionRefusal::Disabled);
         }
         let known = link::find(tx, &self.key).await?;
         let admitted = match &self.asked.provisioning {
-            Provisioning::Directory { directories, link, .. } => {
+            PeopleSource::Directory { directories, link, .. } => {
                 admit!(self.of_directory(tx, known, directories, link).await?)
             }
-            Provisioning::None => admit!(self.of_nobody(tx, known).await?),
+            PeopleSource::None => admit!(self.of_nobody(tx, known).await?),
         };
         let account = &admitted.account;
         let facts = self.facts(tx, account).await?;
@@ -264,14 +264,14 @@ impl<'a> Entry<'a> {
     async fn of_directory(
         &mut self,
         tx: &mut Tx,
-        known: Option<Account>,
+        known: Option<AccountRow>,
         directories: &[DirectoryId],
-        link: &Link,
-    ) -> Verdict<Admitted> {
+        link: &LinkAttribute,
+    ) -> LoginVerdict<Admitted> {
         let former = match known {
             Some(account) if let Some((directory, _)) = account.user => {
                 if !directories.contains(&directory) {
-                    return refuse(Refusal::OtherDirectory { directory, idp: self.key.idp.clone() });
+                    return refuse(AdmissionRefusal::OtherDirectory { directory, idp: self.key.idp.clone() });
                 }
                 admit!(is_active(&account));
                 return Ok(Ok(Admitted { account, is_first: false, former: None, relinks: false }));
@@ -283,7 +283,7 @@ impl<'a> Entry<'a> {
         admit!(is_active(&account));
         let links = link::through(tx, self.key.org, account.id).await?;
         if !links.iter().all(|link| self.replaces(link)) {
-            return refuse(Refusal::LinkedToAnother { to: link.to.word() });
+            return refuse(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
         }
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
@@ -296,9 +296,9 @@ impl<'a> Entry<'a> {
     /// A person without a directory: whoever the IdP says, unless somebody removed them. Whom the subject was linked to
     /// while there was a directory is told by that one's last word; if they may come in it is as somebody new, for
     /// nobody keeps a directory's name, address and groups that nobody takes away any more.
-    async fn of_nobody(&mut self, tx: &mut Tx, known: Option<Account>) -> Verdict<Admitted> {
+    async fn of_nobody(&mut self, tx: &mut Tx, known: Option<AccountRow>) -> LoginVerdict<Admitted> {
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await? {
-            return refuse(Refusal::Removed);
+            return refuse(AdmissionRefusal::Removed);
         }
         if let Some(refusal) = matching::left_out(tx, self.key.org, &self.asked.claims).await? {
             return refuse(refusal);
@@ -313,7 +313,7 @@ impl<'a> Entry<'a> {
             }
             None => None,
         };
-        let draft = Account {
+        let draft = AccountRow {
             id: AccountId(0), // drawn once nothing can refuse any more
             generation: Generation(0),
             user: None,
@@ -325,7 +325,7 @@ impl<'a> Entry<'a> {
     }
 
     /// What the person will be known by.
-    async fn facts(&self, tx: &mut Tx, account: &Account) -> Result<Arc<Facts>, StoreError> {
+    async fn facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
         if account.user.is_some() {
             let described = account::describe(tx, self.key.org, account.id).await?;
             let described = described.ok_or(StoreError::Unreadable {
@@ -341,20 +341,20 @@ impl<'a> Entry<'a> {
         Ok(Arc::new(account::of_login(self.key.org, account.id, subject, self.told())))
     }
 
-    fn told(&self) -> Told {
-        let Claims { email, name, preferred_username, groups, .. } = self.asked.claims.clone();
-        Told { email, name, preferred_username, groups }
+    fn told(&self) -> LoginFacts {
+        let LoginAttributes { email, name, preferred_username, groups, .. } = self.asked.claims.clone();
+        LoginFacts { email, name, preferred_username, groups }
     }
 
     /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory
     /// the address is all there is to tell a domain by, so it must be known.
-    fn may_be_named(&self, facts: &Facts) -> Result<(), Box<Refusal>> {
+    fn may_be_named(&self, facts: &Facts) -> Result<(), Box<AdmissionRefusal>> {
         let is_of_domain = match facts.email.as_deref() {
             Some(email) => is_listed(email, &self.asked.domains),
             None => facts.id.is_some() || self.asked.domains.is_empty(),
         };
         if !is_of_domain {
-            return Err(Box::new(Refusal::Domain {
+            return Err(Box::new(AdmissionRefusal::Domain {
                 attribute: "the e-mail address",
                 domain: facts.email.as_deref().and_then(fold::email_domain),
                 idp: self.key.idp.clone(),
@@ -362,12 +362,12 @@ impl<'a> Entry<'a> {
         }
         match self.asked.user_from.of(facts) {
             Ok(_) => Ok(()),
-            Err(missing) => Err(Box::new(Refusal::NoName { wanted: missing.wanted })),
+            Err(missing) => Err(Box::new(AdmissionRefusal::NoName { wanted: missing.wanted })),
         }
     }
 
     /// Everything is settled: account, link, session, audit.
-    async fn write(&mut self, tx: &mut Tx, admitted: Admitted, facts: Arc<Facts>) -> Verdict<SignedIn> {
+    async fn write(&mut self, tx: &mut Tx, admitted: Admitted, facts: Arc<Facts>) -> LoginVerdict<LoggedIn> {
         let Admitted { mut account, is_first, former, relinks } = admitted;
         let org = self.key.org;
         let mut facts = facts;
@@ -440,19 +440,19 @@ impl<'a> Entry<'a> {
             "first": is_first,
         });
         self.log.audit("login", "accepted", Some(account.id), detail);
-        Ok(Ok(SignedIn { account: account.id, facts, generation: account.generation, is_first }))
+        Ok(Ok(LoggedIn { account: account.id, facts, generation: account.generation, is_first }))
     }
 }
 
-fn refuse<T>(refusal: Refusal) -> Verdict<T> {
+fn refuse<T>(refusal: AdmissionRefusal) -> LoginVerdict<T> {
     Ok(Err(Box::new(refusal)))
 }
 
 /// Whether the directory and the operator let the person in.
-fn is_active(account: &Account) -> Result<(), Box<Refusal>> {
+fn is_active(account: &AccountRow) -> Result<(), Box<AdmissionRefusal>> {
     match account {
-        Account { active: false, .. } => Err(Box::new(Refusal::Inactive)),
-        Account { disabled: true, .. } => Err(Box::new(Refusal::Disabled)),
+        AccountRow { active: false, .. } => Err(Box::new(AdmissionRefusal::Inactive)),
+        AccountRow { disabled: true, .. } => Err(Box::new(AdmissionRefusal::Disabled)),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ const UNNAMED: &str = "(not kept: log.identity)";
 
 /// A refusal of a login whose answer was verified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum AdmissionRefusal {
     /// The login flow was used before: a reload, or a copy of the answer.
     #[error("this login was completed before")]
     FlowSpent,
@@ -105,7 +105,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl AdmissionRefusal {
     /// Every word of [`Self::word`].
     pub const WORDS: [&str; 14] = [
         "flow_spent",

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use portcullis_policy::{DirectoryId, OrgId, Timestamp};
-use portcullis_scim::{Outcome, Record, Request, Schemas};
+use portcullis_scim::{Outcome, ResourceRecord, Schemas, ScimRequest};
 use portcullis_session::Sessions;
 use portcullis_store::{Origin, Store};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(crate) const TEAM: &str = "team-";
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// Reads a request.
-pub(crate) fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) -> Request {
+pub(crate) fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) -> ScimRequest {
     let request =
         http::Request::builder().method(method).uri(target).header("content-type", "application/scim+json");
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -37,8 +37,8 @@ pub(crate) async fn write(
     method: &str,
     target: &str,
     body: &Value,
-) -> Record {
-    let Request::Write(write) = read(&Schemas::core(), method, target, body) else {
+) -> ResourceRecord {
+    let ScimRequest::Write(write) = read(&Schemas::core(), method, target, body) else {
         panic!("{method} {target}")
     };
     let done = store.write(OrgId::ONLY, DirectoryId::ONLY, &write, &Origin::of("test"), NOW).await.unwrap();

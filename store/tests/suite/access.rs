@@ -1,7 +1,7 @@
 //! What a write means for access: the changes it states, which `session` enforces (rules R2 and R5).
 
 use portcullis_policy::{AccountId, Change, Generation};
-use portcullis_scim::{Outcome, Record};
+use portcullis_scim::{Outcome, ResourceRecord};
 use serde_json::json;
 
 use crate::support::{Done, ORG, Rig, USER, user, user_path};
@@ -139,7 +139,7 @@ async fn a_new_user_concerns_nobody() {
 #[tokio::test]
 async fn an_account_in_memory_hears_what_the_rows_say() {
     let rig = Rig::new().await;
-    let alice: Record = rig.add_user("alice").await;
+    let alice: ResourceRecord = rig.add_user("alice").await;
     let id = account(&rig, "alice").await;
     let before = rig.store.described(ORG, id).await.unwrap().unwrap();
     assert!(before.active);

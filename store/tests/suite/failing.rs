@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use portcullis_policy::ResourceId;
-use portcullis_scim::Request;
+use portcullis_scim::ScimRequest;
 use portcullis_store::{NewUser, Origin, SignInError, UserError, Which};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions};
@@ -100,7 +100,7 @@ async fn a_scim_write_is_whole_or_nothing() {
         ("DELETE", group_path(&crew), Value::Null, &[("delete", "resource"), ("insert", "event")]),
     ];
     for (method, target, body, tables) in writes {
-        let Request::Write(write) = rig.read(method, &target, None, &body) else { panic!() };
+        let ScimRequest::Write(write) = rig.read(method, &target, None, &body) else { panic!() };
         for (doing, table) in tables {
             break_table(&rig, doing, table).await;
             let before = sight(&rig).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 use portcullis_policy::{AccountId, Change};
-use portcullis_scim::{Outcome, Request, ResourceKind, ScimError, ScimType};
+use portcullis_scim::{Outcome, ResourceKind, ScimError, ScimRequest, ScimType};
 use portcullis_store::{NewUser, Origin};
 use serde_json::{Value, json};
 
@@ -208,7 +208,7 @@ async fn a_write_concerns_the_group_and_whom_it_names_alone() {
     let concerned = async |operations: Value| {
         let body =
             json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
-        let Request::Write(write) = rig.read("PATCH", &group_path(&crew), None, &body) else { panic!() };
+        let ScimRequest::Write(write) = rig.read("PATCH", &group_path(&crew), None, &body) else { panic!() };
         rig.store.concerned(ORG, HERE, &write).await.unwrap().into_iter().collect::<HashSet<_>>()
     };
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", inner.id) }]);

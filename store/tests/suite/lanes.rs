@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use portcullis_scim::Request;
+use portcullis_scim::ScimRequest;
 use portcullis_store::{NewUser, Origin};
 use serde_json::Value;
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -39,7 +39,9 @@ async fn a_removal_overtakes_everything_that_waits() {
     for write in &mut ordinary {
         begin(write.as_mut());
     }
-    let Request::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else { panic!() };
+    let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
+        panic!()
+    };
     let mut removal = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
     begin(removal.as_mut());
     release(other).await;
@@ -69,7 +71,7 @@ async fn after_each_commit_of_removals_one_ordinary_write_has_its_turn() {
     let deletes: Vec<_> = users
         .iter()
         .map(|user| match rig.read("DELETE", &user_path(user), None, &Value::Null) {
-            Request::Write(delete) => delete,
+            ScimRequest::Write(delete) => delete,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -99,7 +101,9 @@ async fn a_write_ends_though_its_caller_has_gone() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     let (hash, _) = rig.sign_in("s1", "alice").await;
-    let Request::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else { panic!() };
+    let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
+        panic!()
+    };
     let origin = Origin::of("test");
     {
         let mut dropped = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
@@ -118,7 +122,9 @@ async fn while_another_process_holds_the_lock_ordinary_writes_fail_and_removals_
     let (hash, _) = rig.sign_in("s1", "alice").await;
     let origin = Origin::of("test");
     let other = lock(&rig).await;
-    let Request::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else { panic!() };
+    let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
+        panic!()
+    };
     let mut removal = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
     begin(removal.as_mut());
     let began = Instant::now();
@@ -170,7 +176,7 @@ async fn long_reads_that_stand_still_keep_nobody_else_waiting() {
     let rig = Rig::new().await;
     rig.add_user("alice").await;
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
-    let Request::Find(query) = rig.read("GET", "/Users?count=1000", None, &Value::Null) else { panic!() };
+    let ScimRequest::Find(query) = rig.read("GET", "/Users?count=1000", None, &Value::Null) else { panic!() };
     let mut lists: Vec<_> = (0..20).map(|_| Box::pin(rig.store.find(ORG, HERE, &query))).collect();
     for list in &mut lists {
         begin(list.as_mut());

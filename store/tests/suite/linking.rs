@@ -1,19 +1,21 @@
 //! Linking: a subject is let in as exactly one active person, or refused by name (design §6).
 
 use portcullis_policy::{Change, DirectoryId, UserFrom};
-use portcullis_store::{Claims, LinkTo, Origin, Provisioning, Refusal, RelinkTo, SignIn, SignInError};
+use portcullis_store::{
+    AdmissionRefusal, LinkTo, LoginAttributes, Origin, PeopleSource, RelinkTo, SignInError, VerifiedLogin,
+};
 use serde_json::json;
 
 use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, user, user_path};
 
-fn link_to(login: &mut SignIn, to: LinkTo, value: Option<&str>) {
-    let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+fn link_to(login: &mut VerifiedLogin, to: LinkTo, value: Option<&str>) {
+    let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
     link.to = to;
     link.value = value.map(str::to_owned);
 }
 
-fn directories(login: &mut SignIn, named: &[DirectoryId]) {
-    let Provisioning::Directory { directories, .. } = &mut login.provisioning else { panic!() };
+fn directories(login: &mut VerifiedLogin, named: &[DirectoryId]) {
+    let PeopleSource::Directory { directories, .. } = &mut login.provisioning else { panic!() };
     *directories = named.to_vec();
 }
 
@@ -36,13 +38,13 @@ async fn an_address_that_nobody_verified_matches_nobody() {
     rig.add_user("alice@corp.test").await;
     let unverified = |subject: &str| {
         let mut login = rig.login(subject, "alice@corp.test");
-        let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+        let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
         link.is_unverified_address = true;
         login
     };
     assert!(!rig.store.is_linked(ORG, "https://idp.test", "alice-1").await.unwrap());
     let refusal = rig.try_sign_in(unverified("mallory-1")).await.err().unwrap();
-    assert_eq!(refusal, Refusal::UnverifiedEmail { claim: "preferred_username".to_owned() });
+    assert_eq!(refusal, AdmissionRefusal::UnverifiedEmail { claim: "preferred_username".to_owned() });
     assert_eq!(refusal.word(), "unverified_email");
     assert!(refusal.remedy().contains("trust_email"));
     // Nothing is taken: the person signs in, and from then on is known by the subject, whatever is said.
@@ -64,7 +66,7 @@ async fn who_was_removed_comes_back_under_no_name_that_is_only_said() {
     let mut login = alone(&rig, "s9", None);
     login.user_from = UserFrom::Subject;
     login.claims.names_said = vec!["MIA@corp.test".to_owned()];
-    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Removed));
 }
 
 #[tokio::test]
@@ -90,7 +92,7 @@ async fn of_two_subjects_racing_for_one_user_exactly_one_is_linked() {
         let (won, lost): (Vec<_>, Vec<_>) = ends.into_iter().partition(Result::is_ok);
         assert_eq!((won.len(), lost.len()), (1, 3));
         for refusal in lost {
-            assert_eq!(refusal.err(), Some(Refusal::LinkedToAnother { to: "userName" }));
+            assert_eq!(refusal.err(), Some(AdmissionRefusal::LinkedToAnother { to: "userName" }));
         }
     }
 }
@@ -103,7 +105,10 @@ async fn a_missing_claim_is_named() {
         let mut login = rig.login("s1", "alice");
         link_to(&mut login, LinkTo::ExternalId, value);
         let refusal = rig.try_sign_in(login).await.err().unwrap();
-        assert_eq!(refusal, Refusal::MissingClaim { claim: "preferred_username".into(), to: "externalId" });
+        assert_eq!(
+            refusal,
+            AdmissionRefusal::MissingClaim { claim: "preferred_username".into(), to: "externalId" }
+        );
     }
 }
 
@@ -149,7 +154,7 @@ async fn two_matches_are_nobody() {
     let mut login = rig.login("s1", "a@corp.test");
     link_to(&mut login, LinkTo::Email, Some("A@corp.test"));
     let refusal = rig.try_sign_in(login).await.err().unwrap();
-    assert_eq!(refusal, Refusal::TwoMatches { to: "emails", value: "A@corp.test".into(), count: 2 });
+    assert_eq!(refusal, AdmissionRefusal::TwoMatches { to: "emails", value: "A@corp.test".into(), count: 2 });
 }
 
 #[tokio::test]
@@ -169,7 +174,7 @@ async fn a_user_whom_another_subject_has_is_refused() {
     rig.add_user("alice").await;
     rig.sign_in("s1", "alice").await;
     let refusal = rig.try_sign_in(rig.login("s2", "alice")).await.err().unwrap();
-    assert_eq!(refusal, Refusal::LinkedToAnother { to: "userName" });
+    assert_eq!(refusal, AdmissionRefusal::LinkedToAnother { to: "userName" });
     // The same subject of another issuer is another subject.
     let mut other = rig.login("s1", "alice");
     other.issuer = "https://other.test".to_owned();
@@ -197,11 +202,11 @@ async fn a_disabled_person_stays_out_under_another_name_and_another_provisioning
     for idp in ["okta", "login"] {
         let mut login = alone(&rig, "s1", Some("mia@corp.test"));
         login.idp = idp.into();
-        assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Disabled), "{idp}");
+        assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Disabled), "{idp}");
     }
     // A directory comes, and has a user that the subject matches: both words must let the person in.
     rig.add_user("mia").await;
-    assert_eq!(rig.try_sign_in(rig.login("s1", "mia")).await.err(), Some(Refusal::Disabled));
+    assert_eq!(rig.try_sign_in(rig.login("s1", "mia")).await.err(), Some(AdmissionRefusal::Disabled));
     let who = format!("account:{}", first.account.0);
     let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
     rig.done(enabled).await;
@@ -219,7 +224,7 @@ async fn an_operators_word_does_not_lift_the_directorys() {
     let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
     rig.done(enabled).await;
     let refused = rig.try_sign_in(alone(&rig, "s1", Some("x@corp.test"))).await.err();
-    assert_eq!(refused, Some(Refusal::Removed));
+    assert_eq!(refused, Some(AdmissionRefusal::Removed));
 }
 
 #[tokio::test]
@@ -237,7 +242,7 @@ async fn an_idp_that_replaces_another_links_its_people_anew_by_the_one_attribute
     };
     for replaces in [None, Some("entra")] {
         let refused = rig.try_sign_in(moved("n1", "alice", replaces)).await.err();
-        assert_eq!(refused, Some(Refusal::LinkedToAnother { to: "userName" }), "{replaces:?}");
+        assert_eq!(refused, Some(AdmissionRefusal::LinkedToAnother { to: "userName" }), "{replaces:?}");
     }
     let done = rig.try_sign_in(moved("n1", "alice", Some("okta"))).await.unwrap();
     assert_eq!(done.value.account, before.account);
@@ -246,7 +251,7 @@ async fn an_idp_that_replaces_another_links_its_people_anew_by_the_one_attribute
     assert!(!rig.try_sign_in(moved("n1", "x", None)).await.unwrap().value.is_first, "it stays");
     // Once, and not for a second subject of the new one; nor does a subject that happens to be equal come to anything.
     let refused = rig.try_sign_in(moved("n2", "alice", Some("okta"))).await.err();
-    assert_eq!(refused, Some(Refusal::LinkedToAnother { to: "userName" }));
+    assert_eq!(refused, Some(AdmissionRefusal::LinkedToAnother { to: "userName" }));
     assert_eq!(
         rig.try_sign_in(moved("s1", "bob", Some("okta"))).await.unwrap().value.facts.user_name.as_deref(),
         Some("bob")
@@ -269,7 +274,7 @@ async fn the_issuer_may_change_under_the_same_name() {
     let second = rig.try_sign_in(moved("n2")).await.err();
     assert_eq!(
         second,
-        Some(Refusal::LinkedToAnother { to: "userName" }),
+        Some(AdmissionRefusal::LinkedToAnother { to: "userName" }),
         "of the new issuer, not of the old one"
     );
 }
@@ -280,7 +285,7 @@ async fn a_directory_that_does_not_name_the_idp_is_closed_to_it() {
     let done = rig.write_in(ELSEWHERE, "POST", "/Users", None, user("alice")).await;
     done.value.unwrap();
     let refusal = rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap();
-    assert_eq!(refusal, Refusal::OtherDirectory { directory: ELSEWHERE, idp: "okta".into() });
+    assert_eq!(refusal, AdmissionRefusal::OtherDirectory { directory: ELSEWHERE, idp: "okta".into() });
     // Linked while it was named; named no more.
     let mut login = rig.login("s1", "alice");
     directories(&mut login, &[HERE, ELSEWHERE]);
@@ -307,7 +312,7 @@ async fn a_name_of_another_domain_is_refused() {
         login.domains = vec!["corp.test".to_owned()];
         let refusal = rig.try_sign_in(login).await.err().unwrap();
         let domain = domain.map(str::to_owned);
-        assert_eq!(refusal, Refusal::Domain { attribute: "userName", domain, idp: "okta".into() });
+        assert_eq!(refusal, AdmissionRefusal::Domain { attribute: "userName", domain, idp: "okta".into() });
     }
     let mut login = rig.login("mia", "mia@corp.test");
     login.domains = vec!["corp.test".to_owned()];
@@ -324,7 +329,10 @@ async fn the_address_the_application_is_told_must_be_of_the_domains_too() {
     login.domains = vec!["corp.test".to_owned()];
     let refusal = rig.try_sign_in(login.clone()).await.err().unwrap();
     let domain = Some("elsewhere.test".to_owned());
-    assert_eq!(refusal, Refusal::Domain { attribute: "the e-mail address", domain, idp: "okta".into() });
+    assert_eq!(
+        refusal,
+        AdmissionRefusal::Domain { attribute: "the e-mail address", domain, idp: "okta".into() }
+    );
     // Also once linked: the directory may have changed the address since.
     let operations = json!([{ "op": "replace", "path": "emails", "value": [{ "value": "mia@corp.test" }] }]);
     rig.patch(&user_path(&mia), operations).await.value.unwrap();
@@ -346,8 +354,8 @@ async fn an_inactive_user_is_refused_linked_or_not() {
     rig.sign_in("s1", "alice").await;
     rig.set_active(&alice, false).await.value.unwrap();
     rig.set_active(&bob, false).await.value.unwrap();
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Inactive));
-    assert_eq!(rig.try_sign_in(rig.login("s2", "bob")).await.err(), Some(Refusal::Inactive));
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(AdmissionRefusal::Inactive));
+    assert_eq!(rig.try_sign_in(rig.login("s2", "bob")).await.err(), Some(AdmissionRefusal::Inactive));
     rig.set_active(&alice, true).await.value.unwrap();
     let (_, back) = rig.sign_in("s1", "somebody else").await;
     assert!(!back.is_first, "`active: false` keeps the link");
@@ -360,7 +368,7 @@ async fn a_user_whom_an_operator_disabled_is_refused() {
     rig.sign_in("s1", "alice").await;
     let disabled = rig.store.user_disable(ORG, "alice", &Origin::of("cli"), NOW).await.unwrap();
     rig.done(disabled).await;
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Disabled));
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(AdmissionRefusal::Disabled));
 }
 
 #[tokio::test]
@@ -370,11 +378,11 @@ async fn who_was_removed_is_told_so() {
     let alice = rig.post("/Users", body).await;
     rig.sign_in("s1", "alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Removed));
-    assert_eq!(rig.try_sign_in(rig.login("s2", "ALICE")).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(AdmissionRefusal::Removed));
+    assert_eq!(rig.try_sign_in(rig.login("s2", "ALICE")).await.err(), Some(AdmissionRefusal::Removed));
     let mut login = rig.login("s1", "");
     link_to(&mut login, LinkTo::ExternalId, Some("x1"));
-    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Removed));
 }
 
 #[tokio::test]
@@ -385,7 +393,7 @@ async fn a_flow_is_good_once() {
     rig.try_sign_in(login.clone()).await.unwrap();
     let mut again = login.clone();
     again.session.hash = fresh_hash();
-    assert_eq!(rig.try_sign_in(again.clone()).await.err(), Some(Refusal::FlowSpent));
+    assert_eq!(rig.try_sign_in(again.clone()).await.err(), Some(AdmissionRefusal::FlowSpent));
     assert!(rig.store.stored(&again.session.hash).await.unwrap().is_none());
 }
 
@@ -395,7 +403,7 @@ async fn a_refused_login_has_spent_its_flow_and_stands_in_the_audit() {
     let login = rig.login("s1", "alice");
     assert_eq!(rig.try_sign_in(login.clone()).await.err().unwrap().word(), "directory_empty");
     rig.add_user("alice").await;
-    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::FlowSpent));
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::FlowSpent));
     let audit = rig.store.audits(ORG, 10).await.unwrap();
     let outcomes: Vec<_> =
         audit.iter().filter(|row| row.action == "login").map(|row| row.outcome.as_str()).collect();
@@ -411,7 +419,7 @@ async fn the_user_header_never_falls_back() {
     let mut login = rig.login("s1", "alice");
     login.user_from = UserFrom::Email;
     let refusal = rig.try_sign_in(login).await.err().unwrap();
-    assert_eq!(refusal, Refusal::NoName { wanted: "email" });
+    assert_eq!(refusal, AdmissionRefusal::NoName { wanted: "email" });
     let remedy = refusal.remedy();
     assert!(remedy.contains("trust_email") && remedy.contains("headers.user: subject"), "{remedy}");
     // Nothing is left behind: another subject may still be the first.
@@ -469,11 +477,11 @@ async fn a_login_and_a_removal_leave_nobody_in() {
 
 // ── without a directory ──
 
-fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> SignIn {
+fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
     let mut login = rig.login(subject, "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Email;
-    login.claims = Claims {
+    login.claims = LoginAttributes {
         email: email.map(str::to_owned),
         name: Some("Mia".to_owned()),
         preferred_username: Some("mia".to_owned()),
@@ -520,7 +528,7 @@ async fn groups_that_were_not_said_are_not_the_same_as_none() {
 async fn without_a_directory_and_a_verified_address_nobody_is_named() {
     let rig = Rig::new().await;
     let refusal = rig.try_sign_in(alone(&rig, "s1", None)).await.err();
-    assert_eq!(refusal, Some(Refusal::NoName { wanted: "email" }));
+    assert_eq!(refusal, Some(AdmissionRefusal::NoName { wanted: "email" }));
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty(), "no account was made");
     let mut login = alone(&rig, "s1", None);
     login.user_from = UserFrom::Subject;
@@ -549,9 +557,9 @@ async fn who_was_removed_from_a_directory_does_not_come_back_without_one() {
     rig.sign_in("s1", "alice@corp.test").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
     let by_subject = alone(&rig, "s1", Some("somebody@corp.test"));
-    assert_eq!(rig.try_sign_in(by_subject).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(by_subject).await.err(), Some(AdmissionRefusal::Removed));
     let by_name = alone(&rig, "s9", Some("ALICE@corp.test"));
-    assert_eq!(rig.try_sign_in(by_name).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(by_name).await.err(), Some(AdmissionRefusal::Removed));
     // The directory provisions again: whoever is matched to an active user enters.
     rig.add_user("alice@corp.test").await;
     rig.sign_in("s1", "alice@corp.test").await;
@@ -600,7 +608,10 @@ async fn without_a_directory_nobody_keeps_what_a_former_one_said() {
     rig.sign_in("s2", "bob").await;
     let bob = rig.list("/Users?filter=userName%20eq%20%22bob%22").await.records.remove(0);
     rig.set_active(&bob, false).await.value.unwrap();
-    assert_eq!(rig.try_sign_in(alone(&rig, "s2", Some("b@corp.test"))).await.err(), Some(Refusal::Inactive));
+    assert_eq!(
+        rig.try_sign_in(alone(&rig, "s2", Some("b@corp.test"))).await.err(),
+        Some(AdmissionRefusal::Inactive)
+    );
     // And a directory that comes back matches anew.
     let (_, again) = rig.sign_in("s1", "alice").await;
     assert_eq!(again.account, before.account);
@@ -612,7 +623,7 @@ async fn without_a_directory_nobody_keeps_what_a_former_one_said() {
 async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     let rig = Rig::new().await;
     let home = RelinkTo { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
-    let at_home = |mut login: SignIn| {
+    let at_home = |mut login: VerifiedLogin| {
         (login.idp, login.issuer) = ("login".into(), home.issuer.clone());
         login
     };
@@ -646,7 +657,7 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     let mia = rig.try_sign_in(at_home(alone(&rig, "s5", Some("x@corp.test")))).await.unwrap().value;
     assert_eq!((mia.account, mia.is_first), (accounts[5], false));
     let out = rig.try_sign_in(at_home(alone(&rig, "s1", Some("x@corp.test")))).await.err();
-    assert_eq!(out, Some(Refusal::Disabled), "who was barred is barred there too");
+    assert_eq!(out, Some(AdmissionRefusal::Disabled), "who was barred is barred there too");
     let stranded = rig.store.stranded(ORG, &[&home.issuer]).await.unwrap();
     assert_eq!((stranded.len(), stranded[0].people), (1, 2));
 }
@@ -662,5 +673,5 @@ async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
     assert_eq!(rig.done(done).await.value.moved, 0);
     let mut login = alone(&rig, "s1", Some("other@corp.test"));
     (login.idp, login.issuer) = ("login".into(), home.issuer);
-    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed));
+    assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Removed));
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::UserFrom;
 use portcullis_scim::Schemas;
-use portcullis_store::{KeysError, Lost, Origin, Provisioning, Refusal, Retention, SignInError, Store};
+use portcullis_store::{
+    AdmissionRefusal, KeyLoss, KeysError, Origin, PeopleSource, Retention, SignInError, Store,
+};
 
 use crate::support::{HOUR, NOW, ORG, Rig, master, user_path};
 
-async fn refused(rig: &Rig, subject: &str) -> Option<Refusal> {
+async fn refused(rig: &Rig, subject: &str) -> Option<AdmissionRefusal> {
     let mut login = rig.login(subject, "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
     rig.try_sign_in(login).await.err()
 }
@@ -47,7 +49,7 @@ async fn open(rig: &Rig, keys: &Keyring) -> Result<Store, KeysError> {
 async fn a_key_that_does_not_fit_is_an_error_that_says_what_is_lost() {
     let rig = peopled().await;
     let error = open(&rig, &master(8)).await.err().unwrap();
-    let lost = Lost { sessions: 1, links: 2, bars: 3 };
+    let lost = KeyLoss { sessions: 1, links: 2, bars: 3 };
     assert!(matches!(&error, KeysError::DoNotFit { lost: found, .. } if *found == lost), "{error:?}");
     let text = error.to_string();
     for part in
@@ -56,7 +58,7 @@ async fn a_key_that_does_not_fit_is_an_error_that_says_what_is_lost() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let rig = rig.reopened().await;
-    assert_eq!(refused(&rig, "s2").await, Some(Refusal::Removed), "the refusal changed nothing");
+    assert_eq!(refused(&rig, "s2").await, Some(AdmissionRefusal::Removed), "the refusal changed nothing");
 }
 
 #[tokio::test]
@@ -86,8 +88,11 @@ async fn with_the_key_from_before_a_new_one_keeps_every_bar_and_ends_every_sessi
     assert!(!rig.is_in(&alice).await);
     assert!(open(&rig, &master(7)).await.is_err(), "the one from before is worth nothing now");
     let rig = rig.reopened_with(8).await;
-    for (subject, refusal) in [("s2", Refusal::Removed), ("s3", Refusal::Removed), ("s4", Refusal::Disabled)]
-    {
+    for (subject, refusal) in [
+        ("s2", AdmissionRefusal::Removed),
+        ("s3", AdmissionRefusal::Removed),
+        ("s4", AdmissionRefusal::Disabled),
+    ] {
         assert_eq!(refused(&rig, subject).await, Some(refusal), "{subject}");
     }
 }
@@ -97,7 +102,7 @@ async fn without_it_whoever_is_known_stays_barred_and_the_rest_is_told() {
     let rig = peopled().await;
     let would = rig.store.would_replace_keys(None, NOW).await.unwrap();
     assert_eq!((would.sessions, would.barred_again, would.void.len()), (1, 2, 1));
-    assert_eq!(refused(&rig, "s2").await, Some(Refusal::Removed), "it changes nothing");
+    assert_eq!(refused(&rig, "s2").await, Some(AdmissionRefusal::Removed), "it changes nothing");
     // A key that is not the one from before is none.
     let done = rig
         .store
@@ -106,11 +111,11 @@ async fn without_it_whoever_is_known_stays_barred_and_the_rest_is_told() {
         .unwrap();
     assert_eq!(rig.done(done).await.value, would);
     let rig = rig.reopened_with(8).await;
-    assert_eq!(refused(&rig, "s3").await, Some(Refusal::Removed));
-    assert_eq!(refused(&rig, "s4").await, Some(Refusal::Disabled));
+    assert_eq!(refused(&rig, "s3").await, Some(AdmissionRefusal::Removed));
+    assert_eq!(refused(&rig, "s4").await, Some(AdmissionRefusal::Disabled));
     assert_eq!(refused(&rig, "s2").await, None, "whose bar was named as void");
     // What is barred from now on is barred by the new key.
     rig.sign_out_by_hand("alice").await;
-    assert_eq!(refused(&rig, "s1").await, Some(Refusal::Disabled));
+    assert_eq!(refused(&rig, "s1").await, Some(AdmissionRefusal::Disabled));
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().len() >= 3);
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use portcullis_policy::{Change, ResourceId, SessionHash};
-use portcullis_scim::{Outcome, Record};
+use portcullis_scim::{Outcome, ResourceRecord};
 use portcullis_store::{Origin, Which};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ fn says_out<T>(done: &Done<T>) -> bool {
     done.takes_away && done.changes.iter().any(|change| matches!(change, Change::Out(..)))
 }
 
-async fn play(rig: &Rig, model: &mut Model, crew: &Record, step: &Step) {
+async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) {
     match step {
         Step::Post { name, external, active } => {
             let (name, external) = (NAMES[*name], EXTERNALS[*external]);
@@ -277,7 +277,7 @@ async fn play(rig: &Rig, model: &mut Model, crew: &Record, step: &Step) {
 }
 
 /// Everything that can be seen is as the model says.
-async fn agrees(rig: &Rig, model: &Model, crew: &Record) {
+async fn agrees(rig: &Rig, model: &Model, crew: &ResourceRecord) {
     for live in &model.sessions {
         assert_eq!(rig.is_in(&live.hash).await, live.is_in, "{:?}", model.people[live.person]);
     }

@@ -2,7 +2,7 @@
 //! to be unique.
 
 use portcullis_scim::{Outcome, ScimError, ScimType};
-use portcullis_store::{LinkTo, Provisioning};
+use portcullis_store::{LinkTo, PeopleSource};
 use serde_json::json;
 
 use crate::support::{Rig, USER, user};
@@ -57,7 +57,7 @@ async fn look_alikes_in_addresses_are_two_people_or_the_same_exactly_as_in_names
         let emails = json!([{ "value": known }]);
         rig.post("/Users", json!({ "schemas": [USER], "userName": "u", "emails": emails })).await;
         let mut login = rig.login("s1", comes);
-        let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+        let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
         link.to = LinkTo::Email;
         assert_eq!(rig.try_sign_in(login).await.is_ok(), *found, "{known:?} and {comes:?}");
     }
@@ -72,7 +72,7 @@ async fn an_external_id_is_compared_byte_for_byte() {
     }
     for (name, external_id) in [("a", "X1"), ("b", "x1"), ("c", "\u{212a}1"), ("d", "K1")] {
         let mut login = rig.login(name, external_id);
-        let Provisioning::Directory { link, .. } = &mut login.provisioning else { panic!() };
+        let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
         link.to = LinkTo::ExternalId;
         let signed_in = rig.try_sign_in(login).await.unwrap().value;
         assert_eq!(signed_in.facts.user_name.as_deref(), Some(name));

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{Change, UserFrom};
 use portcullis_scim::ScimError;
-use portcullis_store::{Claims, NewUser, Origin, Provisioning, UserError, UserState};
+use portcullis_store::{LoginAttributes, NewUser, Origin, PeopleSource, UserError, UserState};
 
 use crate::support::{HERE, NOW, ORG, Rig, user, user_path};
 
@@ -76,9 +76,9 @@ async fn people_are_named_by_name_id_number_subject_or_address() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     let mut login = rig.login("sub-1", "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
-    login.claims = Claims { email: Some("mia@corp.test".to_owned()), ..Claims::default() };
+    login.claims = LoginAttributes { email: Some("mia@corp.test".to_owned()), ..LoginAttributes::default() };
     let mia = rig.try_sign_in(login).await.unwrap().value.account;
     let number = format!("account:{}", mia.0);
     for who in ["alice", alice.id.as_str(), &number, "sub-1", "MIA@corp.test"] {
@@ -101,11 +101,11 @@ async fn people_are_named_by_name_id_number_subject_or_address() {
 }
 
 /// A login without a directory: what is said of them, by the subject.
-fn alone(rig: &Rig, subject: &str, email: &str) -> portcullis_store::SignIn {
+fn alone(rig: &Rig, subject: &str, email: &str) -> portcullis_store::VerifiedLogin {
     let mut login = rig.login(subject, "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
-    login.claims = Claims { email: Some(email.to_owned()), ..Claims::default() };
+    login.claims = LoginAttributes { email: Some(email.to_owned()), ..LoginAttributes::default() };
     login
 }
 
@@ -181,7 +181,7 @@ async fn whoever_is_there_is_listed() {
     rig.set_active(&bob, false).await.value.unwrap();
     rig.delete(&user_path(&carol)).await.value.unwrap();
     let mut login = rig.login("sub-1", "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
     rig.try_sign_in(login).await.unwrap();
     let list = rig.store.user_list(ORG, None, 100).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_person_removed_by_hand_is_gone_as_by_the_directory() {
 async fn whom_a_login_made_cannot_be_removed_and_it_is_said_what_can() {
     let rig = Rig::new().await;
     let mut login = rig.login("s1", "alice");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
     let signed_in = rig.done(rig.store.sign_in(login, &cli(), NOW).await.unwrap()).await.value;
     let name = format!("account:{}", signed_in.account.0);

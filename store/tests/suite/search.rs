@@ -92,7 +92,7 @@ async fn what_is_not_searched_by_is_refused() {
         let request = http::Request::builder().uri(target).body(bytes::Bytes::new()).unwrap();
         let refusal = match portcullis_scim::read(&rig.schemas, &request) {
             Err(refusal) => refusal,
-            Ok(portcullis_scim::Request::Find(query)) => {
+            Ok(portcullis_scim::ScimRequest::Find(query)) => {
                 rig.store.find(crate::support::ORG, HERE, &query).await.unwrap().unwrap_err()
             }
             Ok(other) => panic!("{other:?}"),
@@ -170,7 +170,7 @@ proptest! {
                 format!("emails[type eq \"{kind}\" and value eq \"{title}\"]"),
                 format!("emails.type eq \"{kind}\" and emails.value eq \"{title}\""),
             ] {
-                let portcullis_scim::Request::Find(query) =
+                let portcullis_scim::ScimRequest::Find(query) =
                     rig.read("GET", &query(&filter), None, &serde_json::Value::Null) else { panic!() };
                 let portcullis_scim::Selection::Page(search) = query.selection else { panic!() };
                 let lookups = search.filter.unwrap().lookups().unwrap();

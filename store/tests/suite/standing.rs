@@ -2,7 +2,7 @@
 //! under way when its epoch was raised comes to nothing.
 
 use portcullis_policy::{Change, Scope, SessionHash, UserFrom};
-use portcullis_store::{Mode, Origin, Provisioning, Refusal, SignIn, Standing, Which};
+use portcullis_store::{AdmissionRefusal, Mode, Origin, PeopleSource, Standing, VerifiedLogin, Which};
 
 use crate::support::{Done, HERE, NOW, ORG, Rig};
 
@@ -20,9 +20,9 @@ async fn stand(rig: &Rig, standing: Standing) -> Done<Vec<Scope>> {
     rig.done(rig.store.stand(ORG, standing, &Origin::of("start"), NOW).await.unwrap()).await
 }
 
-fn alone(rig: &Rig, subject: &str) -> SignIn {
+fn alone(rig: &Rig, subject: &str) -> VerifiedLogin {
     let mut login = rig.login(subject, "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
     login
 }
@@ -152,5 +152,8 @@ async fn a_login_that_began_before_the_idp_was_removed_makes_no_session() {
     let mut late = rig.login("s1", "alice");
     late.epochs = [0; 3];
     stand(&rig, standing(&[("login", "https://new.test")], Mode::Scim)).await;
-    assert!(matches!(rig.try_sign_in(late).await.err(), Some(Refusal::Overtaken { scope: "the IdP" })));
+    assert!(matches!(
+        rig.try_sign_in(late).await.err(),
+        Some(AdmissionRefusal::Overtaken { scope: "the IdP" })
+    ));
 }

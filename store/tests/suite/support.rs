@@ -13,11 +13,11 @@ use portcullis_policy::{
     AccountId, App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId,
     RulesVersion, SessionHash, Timestamp, UserFrom,
 };
-use portcullis_scim::{Outcome, Page, Record, Request, Schemas, ScimError};
+use portcullis_scim::{ListPage, Outcome, ResourceRecord, Schemas, ScimError, ScimRequest};
 use portcullis_session::{Committed, Sessions};
 use portcullis_store::{
-    Answer, Claims, Link, LinkTo, NewSession, Origin, Provisioning, Refusal, SignIn, SignInError, SignedIn,
-    Store, StoreError,
+    AdmissionRefusal, LinkAttribute, LinkTo, LoggedIn, LoginAttributes, NewSession, Origin, PeopleSource,
+    ScimAnswer, SignInError, Store, StoreError, VerifiedLogin,
 };
 use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
@@ -97,7 +97,13 @@ impl Rig {
 
     // ── SCIM ──
 
-    pub(crate) fn read(&self, method: &str, target: &str, if_match: Option<&str>, body: &Value) -> Request {
+    pub(crate) fn read(
+        &self,
+        method: &str,
+        target: &str,
+        if_match: Option<&str>,
+        body: &Value,
+    ) -> ScimRequest {
         let mut request = http::Request::builder()
             .method(method)
             .uri(target)
@@ -116,8 +122,8 @@ impl Rig {
         target: &str,
         if_match: Option<&str>,
         body: Value,
-    ) -> Done<Answer> {
-        let Request::Write(write) = self.read(method, target, if_match, &body) else {
+    ) -> Done<ScimAnswer> {
+        let ScimRequest::Write(write) = self.read(method, target, if_match, &body) else {
             panic!("{method} {target} is no write")
         };
         let origin = Origin::of("scim:test");
@@ -125,22 +131,22 @@ impl Rig {
         self.done(written.map(|written| written.answer)).await
     }
 
-    pub(crate) async fn write(&self, method: &str, target: &str, body: Value) -> Done<Answer> {
+    pub(crate) async fn write(&self, method: &str, target: &str, body: Value) -> Done<ScimAnswer> {
         self.write_in(HERE, method, target, None, body).await
     }
 
-    pub(crate) async fn post(&self, target: &str, body: Value) -> Record {
+    pub(crate) async fn post(&self, target: &str, body: Value) -> ResourceRecord {
         match self.write("POST", target, body).await.value.unwrap() {
             Outcome::Created(record) => record,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn put(&self, target: &str, body: Value) -> Done<Answer> {
+    pub(crate) async fn put(&self, target: &str, body: Value) -> Done<ScimAnswer> {
         self.write("PUT", target, body).await
     }
 
-    pub(crate) async fn patch(&self, target: &str, operations: Value) -> Done<Answer> {
+    pub(crate) async fn patch(&self, target: &str, operations: Value) -> Done<ScimAnswer> {
         let body = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
             "Operations": operations,
@@ -148,40 +154,40 @@ impl Rig {
         self.write("PATCH", target, body).await
     }
 
-    pub(crate) async fn delete(&self, target: &str) -> Done<Answer> {
+    pub(crate) async fn delete(&self, target: &str) -> Done<ScimAnswer> {
         self.write("DELETE", target, Value::Null).await
     }
 
-    pub(crate) async fn set_active(&self, user: &Record, active: bool) -> Done<Answer> {
+    pub(crate) async fn set_active(&self, user: &ResourceRecord, active: bool) -> Done<ScimAnswer> {
         self.patch(&user_path(user), json!([{ "op": "replace", "value": { "active": active } }])).await
     }
 
-    pub(crate) async fn find_in(&self, directory: DirectoryId, target: &str) -> Answer {
-        let Request::Find(query) = self.read("GET", target, None, &Value::Null) else {
+    pub(crate) async fn find_in(&self, directory: DirectoryId, target: &str) -> ScimAnswer {
+        let ScimRequest::Find(query) = self.read("GET", target, None, &Value::Null) else {
             panic!("GET {target} is no query")
         };
         self.store.find(ORG, directory, &query).await.unwrap()
     }
 
-    pub(crate) async fn get(&self, target: &str) -> Result<Record, ScimError> {
+    pub(crate) async fn get(&self, target: &str) -> Result<ResourceRecord, ScimError> {
         match self.find_in(HERE, target).await? {
             Outcome::Found(record) => Ok(record),
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn list(&self, target: &str) -> Page {
+    pub(crate) async fn list(&self, target: &str) -> ListPage {
         match self.find_in(HERE, target).await.unwrap() {
             Outcome::Listed(page) => page,
             other => panic!("{other:?}"),
         }
     }
 
-    pub(crate) async fn add_user(&self, name: &str) -> Record {
+    pub(crate) async fn add_user(&self, name: &str) -> ResourceRecord {
         self.post("/Users", user(name)).await
     }
 
-    pub(crate) async fn add_group(&self, name: &str, members: &[&ResourceId]) -> Record {
+    pub(crate) async fn add_group(&self, name: &str, members: &[&ResourceId]) -> ResourceRecord {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id.as_str() })).collect();
         let body = json!({ "schemas": [GROUP], "displayName": name, "members": members });
         self.post("/Groups", body).await
@@ -190,8 +196,8 @@ impl Rig {
     // ── logins ──
 
     /// A login with what `link` names; by default the subject compared with `userName`.
-    pub(crate) fn login(&self, subject: &str, name: &str) -> SignIn {
-        SignIn {
+    pub(crate) fn login(&self, subject: &str, name: &str) -> VerifiedLogin {
+        VerifiedLogin {
             org: ORG,
             app: AppId::ONLY,
             idp: "okta".into(),
@@ -199,10 +205,10 @@ impl Rig {
             subject: subject.to_owned(),
             replaces: None,
             epochs: [u64::MAX; 3],
-            provisioning: Provisioning::Directory {
+            provisioning: PeopleSource::Directory {
                 invited: false,
                 directories: vec![HERE],
-                link: Link {
+                link: LinkAttribute {
                     claim: "preferred_username".to_owned(),
                     value: Some(name.to_owned()),
                     is_unverified_address: false,
@@ -211,7 +217,7 @@ impl Rig {
             },
             domains: Vec::new(),
             user_from: UserFrom::UserName,
-            claims: Claims::default(),
+            claims: LoginAttributes::default(),
             session: NewSession {
                 hash: fresh_hash(),
                 expires: NOW.plus_ms(12 * HOUR),
@@ -223,7 +229,7 @@ impl Rig {
         }
     }
 
-    pub(crate) async fn try_sign_in(&self, login: SignIn) -> Result<Done<SignedIn>, Refusal> {
+    pub(crate) async fn try_sign_in(&self, login: VerifiedLogin) -> Result<Done<LoggedIn>, AdmissionRefusal> {
         let origin = Origin { reference: Some("7Q2M-X4KD".into()), ..Origin::of("login") };
         match self.store.sign_in(login, &origin, NOW).await {
             Ok(committed) => Ok(self.done(committed).await),
@@ -233,7 +239,7 @@ impl Rig {
     }
 
     /// Signs in whoever must succeed; the hash of the session.
-    pub(crate) async fn sign_in(&self, subject: &str, name: &str) -> (SessionHash, SignedIn) {
+    pub(crate) async fn sign_in(&self, subject: &str, name: &str) -> (SessionHash, LoggedIn) {
         let login = self.login(subject, name);
         let hash = login.session.hash;
         (hash, self.try_sign_in(login).await.unwrap().value)
@@ -267,11 +273,11 @@ pub(crate) fn user(name: &str) -> Value {
     json!({ "schemas": [USER], "userName": name, "active": true })
 }
 
-pub(crate) fn user_path(user: &Record) -> String {
+pub(crate) fn user_path(user: &ResourceRecord) -> String {
     format!("/Users/{}", user.id)
 }
 
-pub(crate) fn group_path(group: &Record) -> String {
+pub(crate) fn group_path(group: &ResourceRecord) -> String {
     format!("/Groups/{}", group.id)
 }
 

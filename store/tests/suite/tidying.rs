@@ -1,7 +1,7 @@
 //! What time takes away, and what it must not.
 
 use portcullis_policy::{OrgId, Seq, UserFrom};
-use portcullis_store::{Origin, Provisioning, Refusal, Refused, Retention};
+use portcullis_store::{AdmissionRefusal, LoggedRefusal, Origin, PeopleSource, Retention};
 
 use crate::support::{HOUR, NOW, ORG, Rig, user_path};
 
@@ -40,7 +40,7 @@ async fn a_flow_is_remembered_as_long_as_it_could_be_presented() {
     let login = rig.login("s1", "alice");
     rig.try_sign_in(login.clone()).await.unwrap();
     rig.store.tidy(NOW.plus_ms(599_999), KEPT).await.unwrap();
-    assert_eq!(rig.try_sign_in(login.clone()).await.err(), Some(Refusal::FlowSpent));
+    assert_eq!(rig.try_sign_in(login.clone()).await.err(), Some(AdmissionRefusal::FlowSpent));
     assert!(rig.store.tidy(NOW.plus_ms(600_000), KEPT).await.unwrap() >= 1);
 }
 
@@ -57,9 +57,13 @@ async fn a_tombstone_is_shredded_after_its_time_and_still_bars() {
     assert!(rig.store.stored(&hash).await.unwrap().is_none());
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty());
     let mut login = rig.login("s1", "");
-    login.provisioning = Provisioning::None;
+    login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
-    assert_eq!(rig.try_sign_in(login).await.err(), Some(Refusal::Removed), "the keyed hash remembers");
+    assert_eq!(
+        rig.try_sign_in(login).await.err(),
+        Some(AdmissionRefusal::Removed),
+        "the keyed hash remembers"
+    );
     assert_ne!(rig.add_user("alice").await.id, alice.id, "nothing is left to restore");
 }
 
@@ -69,7 +73,7 @@ async fn accounts_nobody_uses_go_but_not_those_an_operator_disabled() {
     rig.add_user("alice").await; // of a directory: the directory's to remove
     for subject in ["s1", "s2"] {
         let mut login = rig.login(subject, "");
-        login.provisioning = Provisioning::None;
+        login.provisioning = PeopleSource::None;
         login.user_from = UserFrom::Subject;
         rig.try_sign_in(login).await.unwrap();
     }
@@ -96,7 +100,7 @@ async fn more_than_a_piece_is_removed_in_pieces() {
 #[tokio::test]
 async fn the_ring_keeps_the_last_ten_thousand_refusals() {
     let rig = Rig::new().await;
-    let refused = |n: u32| Refused {
+    let refused = |n: u32| LoggedRefusal {
         org: OrgId::ONLY,
         reference: format!("R-{n}"),
         at: NOW,
@@ -110,7 +114,7 @@ async fn the_ring_keeps_the_last_ten_thousand_refusals() {
     assert_eq!(rig.store.reference("R-499").await.unwrap(), None);
     assert_eq!(rig.store.reference("R-500").await.unwrap(), Some(refused(500)));
     assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(refused(10_499)));
-    let twice = Refused { record: "{}".to_owned(), ..refused(10_499) };
+    let twice = LoggedRefusal { record: "{}".to_owned(), ..refused(10_499) };
     rig.store.refused(vec![twice.clone()]).await.unwrap();
     assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(twice), "the newest");
 }
@@ -120,8 +124,12 @@ async fn logs_are_kept_for_their_time_each_for_its_own() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     rig.set_active(&alice, false).await.value.unwrap();
-    let refused =
-        Refused { org: OrgId::ONLY, reference: "7Q2M-X4KD".to_owned(), at: NOW, record: "{}".to_owned() };
+    let refused = LoggedRefusal {
+        org: OrgId::ONLY,
+        reference: "7Q2M-X4KD".to_owned(),
+        at: NOW,
+        record: "{}".to_owned(),
+    };
     rig.store.refused(vec![refused]).await.unwrap();
     let left = async || {
         (

@@ -1,8 +1,8 @@
 //! Removed and restored users: the name is free at once, the id comes back only to the same person (design §8).
 
 use portcullis_policy::{Change, Generation};
-use portcullis_scim::{Outcome, Record, ScimError};
-use portcullis_store::Refusal;
+use portcullis_scim::{Outcome, ResourceRecord, ScimError};
+use portcullis_store::AdmissionRefusal;
 use serde_json::{Value, json};
 
 use crate::support::{Done, ELSEWHERE, Rig, USER, user, user_path};
@@ -23,7 +23,7 @@ fn generation<T>(done: &Done<T>) -> Generation {
     done.changes.iter().find_map(out).unwrap()
 }
 
-fn created(answer: Result<Outcome, ScimError>) -> Record {
+fn created(answer: Result<Outcome, ScimError>) -> ResourceRecord {
     match answer {
         Ok(Outcome::Created(record)) => record,
         other => panic!("{other:?}"),
@@ -187,7 +187,7 @@ async fn restored_inactive_is_still_out() {
     body["active"] = json!(false);
     let done = rig.write("POST", "/Users", body).await;
     assert_eq!(created(done.value).resource.active(), Some(false));
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(Refusal::Inactive));
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(AdmissionRefusal::Inactive));
 }
 
 #[tokio::test]

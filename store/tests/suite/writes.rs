@@ -1,12 +1,12 @@
 //! SCIM writes: versions, uniqueness, nothing by halves; and what three identity providers really send, in a row.
 
 use portcullis_policy::ResourceId;
-use portcullis_scim::{Outcome, Record, ScimError};
+use portcullis_scim::{Outcome, ResourceRecord, ScimError};
 use serde_json::{Value, json};
 
 use crate::support::{Done, ELSEWHERE, HERE, Rig, USER, group_path, user, user_path};
 
-fn changed(answer: portcullis_store::Answer) -> Record {
+fn changed(answer: portcullis_store::ScimAnswer) -> ResourceRecord {
     match answer {
         Ok(Outcome::Changed(record)) => record,
         other => panic!("{other:?}"),

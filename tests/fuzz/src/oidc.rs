@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use portcullis_keys::{Random, Secret, SigningKey};
 use portcullis_policy::{AppId, Timestamp, is_loopback_name};
-use portcullis_sso::{Answer, Ask, Assertion, Fetch, FetchError, Idp, OidcSettings, Refusal, is_public};
+use portcullis_sso::{
+    Ask, Assertion, AuthorizationResponse, Fetch, FetchError, Idp, LoginRefusal, OidcSettings, is_public,
+};
 
 /// The callback: the text before the first line end is the query, the rest a form.
 pub fn callback(data: &[u8]) {
@@ -18,7 +20,8 @@ pub fn callback(data: &[u8]) {
         None => (data, None),
     };
     let Ok(query) = std::str::from_utf8(query) else { return };
-    let outcome = Answer::read(query, form).and_then(|answer| Login::new(Said::default()).run(|_| answer));
+    let outcome = AuthorizationResponse::read(query, form)
+        .and_then(|answer| Login::new(Said::default()).run(|_| answer));
     // Nobody can know the state of this login, so nobody gets anywhere with it.
     presentable(&outcome.expect_err("a state that nobody can know"));
 }
@@ -69,7 +72,7 @@ fn believable(assertion: &Assertion) {
 }
 
 /// What holds of everything an operator reads.
-fn presentable(refusal: &Refusal) {
+fn presentable(refusal: &LoginRefusal) {
     let text = refusal.to_string();
     assert!(!text.contains(char::is_control), "{text:?}");
     assert!(refusal.expected.chars().count() <= 201 && refusal.got.chars().count() <= 201, "{text}");
@@ -113,15 +116,15 @@ impl Login {
     }
 
     /// Starts a login and brings a good answer to it.
-    fn answered(&self) -> Result<Assertion, Refusal> {
+    fn answered(&self) -> Result<Assertion, LoginRefusal> {
         self.run(|state| {
-            Answer::read(&format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"), None)
+            AuthorizationResponse::read(&format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"), None)
                 .expect("a good answer")
         })
     }
 
     /// Starts a login and brings an answer to it, made from its state.
-    fn run(&self, answer: impl FnOnce(&str) -> Answer) -> Result<Assertion, Refusal> {
+    fn run(&self, answer: impl FnOnce(&str) -> AuthorizationResponse) -> Result<Assertion, LoginRefusal> {
         let idp = Idp::new(settings(), fetch(self.said.clone()));
         let (pending, _) = settled(idp.begin(&ask(), &mut Random::seeded(1), NOW))?;
         let answer = answer(pending.state());

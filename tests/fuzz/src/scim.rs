@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
 use portcullis_scim::{
-    Act, Filter, GroupPatch, Meta, Outcome, Record, Request, Resource, ResourceKind, Schemas, ScimError,
-    Service, Version, Wanted, Write, answer, read,
+    Act, Filter, GroupPatch, Meta, Outcome, Resource, ResourceKind, ResourceRecord, Schemas, ScimError,
+    ScimRequest, Service, Version, Wanted, Write, answer, read,
 };
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub fn filter(data: &[u8]) {
         let record = record(sample(kind));
         if let Ok(lookups) = filter.lookups() {
             let mut rows = record.resource.indexed(&SCHEMAS);
-            rows.push(portcullis_scim::Row {
+            rows.push(portcullis_scim::SearchRow {
                 path: "id".to_owned(),
                 element: 0,
                 value: record.id.to_string(),
@@ -78,7 +78,7 @@ fn send(method: &str, path: &str, body: Bytes) {
     let Ok(request) = http::Request::builder().method(method).uri(path).body(body) else { return };
     let wanted = Wanted::by(&SCHEMAS, &request);
     let outcome = match read(&SCHEMAS, &request) {
-        Ok(Request::Write(write)) => written(&write),
+        Ok(ScimRequest::Write(write)) => written(&write),
         Ok(_) => return,
         Err(error) => Err(error),
     };
@@ -115,9 +115,9 @@ fn written(write: &Write) -> Result<Outcome, ScimError> {
     Ok(Outcome::Changed(record(after)))
 }
 
-fn record(resource: Resource) -> Record {
+fn record(resource: Resource) -> ResourceRecord {
     let meta = Meta { created: Timestamp(1_000), modified: Timestamp(2_000), version: Version(3) };
-    Record { id: ResourceId::new("u-1"), resource, meta, groups: Vec::new() }
+    ResourceRecord { id: ResourceId::new("u-1"), resource, meta, groups: Vec::new() }
 }
 
 /// Somebody, and a group, with something of each shape.

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use portcullis_keys::{Keyring, Random, sha256};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Timestamp, UserFrom};
-use portcullis_scim::{Outcome, Request, Schemas};
-use portcullis_store::{Claims, Link, LinkTo, NewSession, Origin, Provisioning, SignIn, Store};
+use portcullis_scim::{Outcome, Schemas, ScimRequest};
+use portcullis_store::{
+    LinkAttribute, LinkTo, LoginAttributes, NewSession, Origin, PeopleSource, Store, VerifiedLogin,
+};
 
 use super::directory::user;
 use super::settings::Settings;
@@ -67,7 +69,7 @@ impl Seed {
                 .header("content-type", "application/scim+json")
                 .body(body)
                 .unwrap();
-            let Ok(Request::Write(write)) = portcullis_scim::read(&self.schemas, &request) else {
+            let Ok(ScimRequest::Write(write)) = portcullis_scim::read(&self.schemas, &request) else {
                 panic!("{name}")
             };
             // Nobody is in yet: there is nothing to enforce.
@@ -83,7 +85,7 @@ impl Seed {
             let request = http::Request::get(format!("/Users?startIndex={start}&count=1000"))
                 .body(Bytes::new())
                 .unwrap();
-            let Ok(Request::Find(query)) = portcullis_scim::read(&self.schemas, &request) else {
+            let Ok(ScimRequest::Find(query)) = portcullis_scim::read(&self.schemas, &request) else {
                 panic!("a list")
             };
             let Ok(Outcome::Listed(page)) = self.store.find(org, directory, &query).await.unwrap() else {
@@ -106,7 +108,7 @@ impl Seed {
     pub async fn session(&self, name: &str) -> String {
         let now = Timestamp::now();
         let (id, hash) = self.keys.new_session(&mut Random::system());
-        let sign_in = SignIn {
+        let sign_in = VerifiedLogin {
             org: OrgId::ONLY,
             app: AppId::ONLY,
             idp: self.idp.0.as_str().into(),
@@ -115,11 +117,11 @@ impl Seed {
             replaces: None,
             epochs: [u64::MAX; 3],
             provisioning: match self.provisioning {
-                "none" => Provisioning::None,
-                of_directory => Provisioning::Directory {
+                "none" => PeopleSource::None,
+                of_directory => PeopleSource::Directory {
                     invited: of_directory == "invited",
                     directories: vec![DirectoryId::ONLY],
-                    link: Link {
+                    link: LinkAttribute {
                         claim: "sub".to_owned(),
                         value: Some(name.to_owned()),
                         is_unverified_address: false,
@@ -129,7 +131,7 @@ impl Seed {
             },
             domains: Vec::new(),
             user_from: if self.provisioning == "none" { UserFrom::Email } else { UserFrom::UserName },
-            claims: Claims { email: Some(name.to_owned()), ..Claims::default() },
+            claims: LoginAttributes { email: Some(name.to_owned()), ..LoginAttributes::default() },
             session: NewSession { hash, expires: now.plus_ms(self.lasts_ms), id_token: None, replaces: None },
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
