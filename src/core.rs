@@ -19,7 +19,7 @@ pub(crate) struct Core {
     /// The core runtime.
     pub(crate) runtime: Handle,
     pub(crate) store: Arc<Store>,
-    /// Who is in right now.
+    /// The sessions and accounts in memory: who is in right now.
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) revocation: Revocation,

@@ -30,18 +30,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 
-/// Where we may go.
+/// The hosts and addresses that our own requests may go to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FetchReach {
     /// Hosts of configured issuers: trusted as written, whatever address they have.
     pub(crate) issuers: Vec<String>,
     /// `http_client.allow`.
     pub(crate) allow: Vec<AllowedHost>,
-    /// Whether our own public URL is on this machine: then what is here may be asked, over plain http too.
+    /// True where our own public URL is on this machine: then what is here may be asked, over plain http too.
     pub(crate) loopback: bool,
 }
 
-/// Why there is no client.
+/// Reasons why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// The file of further authorities is no such file.
@@ -49,7 +49,7 @@ pub(crate) enum ClientError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// What was wrong.
+        /// The fault in the file.
         source: pem::Error,
     },
     /// The file of further authorities holds none, or one that is none.
@@ -136,7 +136,8 @@ fn build(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Result<
 }
 
 impl FetchReach {
-    /// Whether an address may be asked, as it is written, and whether it is trusted whatever it resolves to.
+    /// Checks whether an address may be asked, as it is written, and tells whether it is trusted whatever it resolves
+    /// to.
     fn admit(&self, uri: &Uri) -> Result<bool, FetchError> {
         let host = uri.host().unwrap_or_default();
         let refuse = |why| Err(FetchError::NotAllowed { host: host.into(), why });
@@ -182,7 +183,7 @@ fn connect(tls: &ClientConfig, names: Names, limits: Limits) -> Pool {
         .build(connector)
 }
 
-/// Where names may lead.
+/// The addresses that names may lead to.
 #[derive(Clone, Copy)]
 enum Names {
     /// Anywhere.
@@ -245,7 +246,7 @@ impl tower::Service<Name> for Names {
 
 const NOT_PUBLIC: &str = "at an address that is not public";
 
-/// Why a name gives no address to connect to.
+/// Reasons why a name gives no address to connect to.
 #[derive(Debug)]
 enum Unresolved {
     Name(io::Error),
@@ -276,7 +277,7 @@ fn bare(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// What hyper says, in our words.
+/// Puts hyper's error in our words.
 fn unreached(host: &str, error: hyper_util::client::legacy::Error) -> FetchError {
     let host = host.to_owned();
     let mut cause = error.source();

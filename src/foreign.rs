@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[error("the state folder {} belongs to {}. Run: sudo -u {} {command}", .state.display(), .owner.0, .owner.1)]
 pub(crate) struct Foreign {
     state: PathBuf,
-    /// Whether this process is root's, who may look at everybody's.
+    /// True where this process is root's, who may look at everybody's.
     pub(crate) is_root: bool,
     /// As a sentence says it, and as sudo takes it.
     owner: (String, String),

@@ -16,7 +16,7 @@ use crate::keyring::MASTER;
 use crate::lock::{self, LockError};
 use crate::log::chain;
 
-/// Who asks.
+/// The command that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inquirer {
     /// The program, about to start: as the user that it will be.
@@ -25,7 +25,7 @@ pub(crate) enum Inquirer {
     ByCheck,
 }
 
-/// What was found.
+/// The problems and warnings that were found.
 #[derive(Debug, Default)]
 pub(crate) struct GroundFindings {
     /// Nothing could be started.
@@ -74,7 +74,7 @@ pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Inquirer) -> GroundFindi
     found
 }
 
-/// Whether a file can be written at its end, or made.
+/// Checks that a file can be written at its end, or made.
 fn can_be_appended(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),

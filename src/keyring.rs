@@ -13,7 +13,7 @@ use portcullis_store::{KeysError, Store, StoreError};
 /// The name of the master key in the state folder.
 pub(crate) const MASTER: &str = "master.key";
 
-/// Why there is no keyring.
+/// Reasons why there is no keyring.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyringError {
     #[error(transparent)]

@@ -6,12 +6,12 @@
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the process may use.
+/// The limits of the system on this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Files and sockets it may have open; `None` is no limit.
     pub(crate) files: Option<u64>,
-    /// Whether raising them failed, and what they stayed at is the soft limit.
+    /// The error of raising them; what they stayed at is the soft limit.
     files_failed: Option<Errno>,
     huge_pages_failed: Option<Errno>,
 }
@@ -30,7 +30,7 @@ pub(crate) fn set() -> Limits {
     }
 }
 
-/// Who may have how many of the open files.
+/// The shares of the open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shares {
     /// The data plane: clients and applications together; `None` is no limit.
@@ -43,7 +43,7 @@ pub(crate) struct Shares {
     pub(crate) admin: usize,
 }
 
-/// What the store, the logs, the runtimes and the connections to the IdP take, with room to spare.
+/// The open files of the store, the logs, the runtimes and the connections to the IdP, with room to spare.
 const OURS: usize = 96;
 /// Below this many files there is hardly a data plane left.
 const SMALL: u64 = 4096;

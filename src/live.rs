@@ -49,21 +49,21 @@ impl Current {
     }
 }
 
-/// What one configuration says to the core.
+/// Everything that one configuration says to the core.
 pub(crate) struct Live {
     /// The app as its own pages need it.
     pub(crate) site: Arc<OwnSite>,
-    /// Who may write to the directory; `None` where there is none.
+    /// The clients that may write to the directory; `None` where there is none.
     pub(crate) scim: Option<Arc<ScimClients>>,
-    /// What an operator's orders go by.
+    /// The terms of an operator's orders.
     pub(crate) terms: Terms,
-    /// Where the app says how it is.
+    /// The health check of the app.
     pub(crate) app_health: Option<AppHealth>,
-    /// How long exchanges in flight may take once the process leaves.
+    /// The time that exchanges in flight may take once the process leaves.
     pub(crate) stop_grace: Duration,
-    /// What of it ends of itself, and when.
+    /// Things of it that end of themselves, and when.
     pub(crate) expires: Vec<Expiry>,
-    /// What only a start reads.
+    /// Settings that only a start reads.
     pub(crate) fixed: Fixed,
 }
 
@@ -87,7 +87,7 @@ impl Live {
     }
 }
 
-/// What of a configuration a running program cannot change.
+/// The settings of a configuration that a running program cannot change.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Fixed {
     listen: Listen,

@@ -20,7 +20,7 @@ pub(crate) struct Lock {
     _lock: FileLock,
 }
 
-/// Why the state folder is not ours to use.
+/// Reasons why the state folder is not ours to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     /// Another process has it.
@@ -61,7 +61,7 @@ impl Lock {
     }
 }
 
-/// Whether [`Lock::take`] would find a folder that it may use, or could make one. Nothing is made or changed.
+/// Checks whether [`Lock::take`] would find a folder that it may use, or could make one. Nothing is made or changed.
 ///
 /// # Errors
 /// What it would say; whether the folder is in use is not asked.
@@ -80,7 +80,8 @@ pub(crate) fn look(state: &Path) -> Result<(), LockError> {
     access(above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| make(error.into()))
 }
 
-/// Whether a folder is the kernel's own (`/proc`, `/sys`): nobody makes anything there, whatever its mode says.
+/// Tells whether a folder is the kernel's own (`/proc`, `/sys`): nobody makes anything there, whatever its
+/// mode says.
 fn is_made_up(folder: &Path) -> bool {
     const PROC: i128 = 0x9fa0;
     const SYSFS: i128 = 0x6265_6572;

@@ -29,14 +29,14 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use queue::Queue;
 
-/// How a line looks.
+/// The look of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// One JSON object a line.
     Json,
     /// For people.
     Text {
-        /// Whether the level is coloured.
+        /// True where the level is coloured.
         colour: bool,
     },
 }
@@ -62,7 +62,7 @@ pub(crate) struct Log {
     counts: Counts,
 }
 
-/// What the log counts, and whether it says it too.
+/// The counters of the log, and the switch for lines at debug.
 #[derive(Clone, Debug, Default)]
 struct Counts {
     dropped: Counter,
@@ -75,7 +75,7 @@ struct Counts {
 #[error("the log could not be started: {0}")]
 pub(crate) struct LogStartError(String);
 
-/// How long the last words of the process may take to be read.
+/// The time that the last words of the process may take to be read.
 const LAST: Duration = Duration::from_secs(2);
 
 impl Log {
@@ -164,7 +164,7 @@ fn heard(level: LevelFilter) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
 }
 
-/// What the target of every crate of ours begins with.
+/// The beginning of every target of a crate of ours.
 const OURS: &str = "portcullis";
 
 /// Fields whose value is never printed. Ours hold no secret anyway; this is the net below.
@@ -183,7 +183,7 @@ const HIDDEN: [&str; 9] = [
 /// Libraries that speak of one socket or one exchange at a time: whatever they say, a stranger may have made them say.
 const OF_PEERS: [&str; 6] = ["pingora", "h2", "hyper", "rustls", "tokio_rustls", "hickory"];
 
-/// Whether it tells what went wrong at one socket, and not of the program's trouble.
+/// Tells whether an event is of what went wrong at one socket, and not of the program's trouble.
 fn of_a_peer(target: &str, message: &str) -> bool {
     let crate_name = target.split("::").next().unwrap_or_default();
     let is_theirs = OF_PEERS.iter().any(|name| crate_name == *name || crate_name.starts_with("pingora_"));
@@ -231,7 +231,7 @@ fn missing(format: Format, lost: u64) -> String {
     line(format, Level::WARN, "portcullis::log", &LogRecord { ours: true, message, fields })
 }
 
-/// What an event says.
+/// The message and the fields of one event.
 #[derive(Default)]
 struct LogRecord {
     ours: bool,
@@ -371,7 +371,7 @@ fn sentence(text: &str) -> String {
     }
 }
 
-/// What a library says, without what it may be quoting of a request or an answer: nothing after `buf:`, no query
+/// Cuts what a library says to what it cannot be quoting of a request or an answer: nothing after `buf:`, no query
 /// string, nothing as long as a token, 300 characters at most.
 fn unquoted(text: &str) -> String {
     const MOST: usize = 300;

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 /// The outcome of a login that let somebody in; every other outcome is the reason of a refusal.
 pub(crate) const ACCEPTED: &str = "accepted";
 
-/// What the program counts, and what it shows of its state.
+/// The counters of the program, and the gauges of its state.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     logins: Family<OutcomeLabels, Counter>,
@@ -41,16 +41,16 @@ pub(crate) struct Metrics {
     expires: Family<Ending, Gauge>,
 }
 
-/// What is looked up only when somebody asks for the metrics.
+/// The gauges that are read only when somebody asks for the metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gauges {
-    /// What is in memory.
+    /// The figures of what is in memory.
     pub(crate) figures: Figures,
     /// Users on hold.
     pub(crate) holds: usize,
     /// Each IdP's name and whether it answers.
     pub(crate) idps: Vec<(String, bool)>,
-    /// What ends of itself: its kind, the key of the configuration that names it, the seconds that are left.
+    /// Things that end of themselves: kind, the key of the configuration that names it, the seconds that are left.
     pub(crate) expires: Vec<(&'static str, String, i64)>,
 }
 

@@ -27,18 +27,18 @@ pub(crate) struct Operator {
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
     pub(crate) terms: Terms,
-    /// Whether this process serves, so that somebody may be in. Else only the store is written.
+    /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,
 }
 
-/// What the configuration says that orders go by.
+/// The terms of the configuration that orders go by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
-    /// Whose word says who there is; `None` where no configuration could be read.
+    /// The source of people; `None` where no configuration could be read.
     pub(crate) people: Option<People>,
     /// The address of the app, for people.
     pub(crate) address: Option<String>,
-    /// How people are named in the log.
+    /// The naming of people in the log.
     pub(crate) log: LogDetail,
     /// The identity provider that is configured: where `user relink` moves links to; `None` where no configuration could
     /// be read.
@@ -49,7 +49,7 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPerson {
-    /// What the IdP calls them: compared with the claim that `link` names, as `userName`.
+    /// Their name at the IdP: compared with the claim that `link` names, as `userName`.
     pub(crate) name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct NewPerson {
     pub(crate) external_id: Option<String>,
 }
 
-/// Who was added.
+/// The person who was added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Added {
     pub(crate) id: String,
@@ -87,7 +87,7 @@ pub(crate) struct PersonDetails {
     pub(crate) sessions: Vec<LiveSession>,
 }
 
-/// Who a person is at an identity provider.
+/// A person's subject at an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Linked {
     pub(crate) idp: String,
@@ -115,7 +115,7 @@ pub(crate) struct LostRole {
 /// A live session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LiveSession {
-    /// What log lines call it by.
+    /// Its name in log lines.
     pub(crate) session: String,
     pub(crate) idp: String,
     pub(crate) since: String,
@@ -165,7 +165,7 @@ pub(crate) struct ReferredRefusal {
     pub(crate) record: serde_json::Value,
 }
 
-/// How many people one answer holds.
+/// The number of people that one answer holds.
 const A_PAGE: u32 = 1000;
 
 impl Operator {
@@ -339,7 +339,7 @@ impl Operator {
         order.carry_out(self.means(), write).await
     }
 
-    /// What a reference number leads to.
+    /// Finds the refusal that a reference number leads to.
     ///
     /// # Errors
     /// [`OrderError::Unknown`] where nothing is kept under it (any more).

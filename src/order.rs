@@ -18,38 +18,38 @@ use crate::order_error::OrderError;
 use crate::person::{UserListing, shown};
 use crate::revocation::{Enforced, LEAVE, NotDone, Revocation, Underway};
 
-/// How long an order may take to be committed before the person is put on hold.
+/// The time after which an order that is not committed puts the person on hold.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long the store may take to say whom the order means; then whoever is in memory is asked.
+/// The time that the store may take to say whom the order means; then whoever is in memory is asked.
 const NAMED: Duration = Duration::from_millis(250);
 
 /// An order about one person.
 pub(crate) struct Order {
-    /// What the log says once it is carried out.
+    /// The message of the log once it is carried out.
     pub(crate) what: &'static str,
     /// The verb, as it is typed.
     pub(crate) verb: &'static str,
-    /// Whom it is about, as the operator named them.
+    /// The person it is about, as the operator named them.
     pub(crate) who: String,
-    /// Whether somebody loses access by it.
+    /// True where somebody loses access by it.
     pub(crate) takes_away: bool,
 }
 
-/// What an order is carried out with.
+/// The means by which an order is carried out.
 pub(crate) struct Means {
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
-    /// How people are named in the log.
+    /// The naming of people in the log.
     pub(crate) log: LogDetail,
-    /// Whether this process serves, so that somebody may be in. Else only the store is written.
+    /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,
 }
 
-/// Who does it, in the audit and in the log.
+/// The name of the operator in the audit and in the log.
 pub(crate) const ACTOR: &str = "cli";
 pub(crate) const BY: &str = "operator";
 
-/// What the store makes of an order.
+/// The answer of the store to an order.
 type OrderWritten = Result<Committed<UserSummary>, UserError>;
 
 /// A person on hold: their accounts, with the mark that ends each hold.
@@ -215,7 +215,7 @@ fn names(accounts: impl Iterator<Item = AccountId>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// What of a person a log line may name.
+/// Picks what a log line may name of a person.
 pub(crate) fn facts(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
     Facts {
         account,

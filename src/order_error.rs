@@ -5,7 +5,7 @@ use portcullis_store::{StoreError, UserError};
 use crate::log::chain;
 use crate::revocation::{NotDone, NotGone};
 
-/// Why an order was not carried out. Its text is for the operator.
+/// Reasons why an order was not carried out. Their text is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OrderError {
     /// There is nobody, or nothing, of that name.
@@ -20,13 +20,13 @@ pub(crate) enum OrderError {
     /// It is not committed. Whoever it is about is out all the same, in the program that runs.
     #[error("{}", on_hold(*accounts, *exchanges, *is_read, why))]
     OnHold {
-        /// How many accounts bear the name.
+        /// The number of accounts that bear the name.
         accounts: usize,
-        /// How many exchanges were cut.
+        /// The number of exchanges that were cut.
         exchanges: usize,
-        /// Whether the store could say whose they are.
+        /// True where the store could say whose they are.
         is_read: bool,
-        /// What the store did.
+        /// The fault of the store.
         why: String,
     },
     /// It is committed and stands, but something it cut has not gone yet.

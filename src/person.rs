@@ -4,7 +4,7 @@ use portcullis_policy::{Bindings, Timestamp};
 use portcullis_store::{UserState, UserSummary};
 use serde::{Deserialize, Serialize};
 
-/// Whose word says who there is: `provisioning`.
+/// The source of people: `provisioning`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum People {
     /// A directory's, over SCIM.
@@ -24,7 +24,7 @@ pub(crate) struct UserListing {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) display_name: Option<String>,
-    /// What the bindings make of their groups; absent where no roles are known.
+    /// The roles that the bindings make of their groups; absent where no roles are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) roles: Option<Vec<String>>,
     /// `active`, `inactive` (says the directory), `disabled` (says an operator), `deleted`, or `unused`: made under
@@ -35,7 +35,7 @@ pub(crate) struct UserListing {
     /// The last login: RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) used: Option<String>,
-    /// How many live sessions an order ended.
+    /// The number of live sessions that an order ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<u32>,
     /// The other accounts that bear a name of this one: an order about it is carried out on them too. A list has none.
@@ -44,7 +44,7 @@ pub(crate) struct UserListing {
 }
 
 impl UserListing {
-    /// Whether anybody signs in as this account depends on whose word says who there is.
+    /// Sets whose word says who there is: whether anybody signs in as this account depends on it.
     pub(crate) fn under(mut self, people: Option<People>) -> Self {
         let is_of_directory = self.id.is_some();
         let is_used = people.is_none_or(|people| (people != People::Login) == is_of_directory);

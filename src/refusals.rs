@@ -12,14 +12,15 @@ use portcullis_store::{LoggedRefusal, Store};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many are kept a second, of strangers and of everybody else.
+/// The most refusals that are kept a second, but for those that anybody can cause.
 const A_SECOND: usize = 10;
+/// The most refusals a second that anybody can cause and that are kept.
 const OF_STRANGERS: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
-/// How many lines of the data plane wait to be sorted: a flood of strangers' must leave no room unread for long.
+/// The most lines of the data plane that wait to be sorted: a flood of strangers' must leave no room unread for long.
 const CROWD: usize = 256;
 
-/// Whose refusal it is.
+/// The origin of a refusal: a stranger, or somebody known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// Somebody's who is signed in, or whom an IdP or the store did not let in.
@@ -28,7 +29,7 @@ pub(crate) enum Whose {
     Anybodys,
 }
 
-/// Where refusals are handed in.
+/// The entrance for refusals that are to be kept.
 #[derive(Clone)]
 pub(crate) struct Refusals {
     somebodys: mpsc::Sender<LoggedRefusal>,
@@ -61,7 +62,8 @@ impl Refusals {
         }
     }
 
-    /// Where the data plane hands in its lines that have a reference number; a full channel drops them.
+    /// Makes the channel into which the data plane hands its lines that have a reference number; a full channel drops
+    /// them.
     pub(crate) fn of_the_data_plane(&self, core: &tokio::runtime::Handle) -> mpsc::Sender<Line> {
         let (send, mut lines) = mpsc::channel::<Line>(CROWD);
         let refusals = self.clone();

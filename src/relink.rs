@@ -34,7 +34,7 @@ pub(crate) struct LinkedPerson {
     pub(crate) taken_by: Option<i64>,
 }
 
-/// What came of it.
+/// The result of moving links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moved {
     pub(crate) moved: u32,
@@ -42,11 +42,11 @@ pub(crate) struct Moved {
     pub(crate) taken: u32,
 }
 
-/// How many links one answer holds.
+/// The number of links that one answer holds.
 const A_PAGE: u32 = 500;
 
 impl Operator {
-    /// Whose link would move from the identity provider of this name.
+    /// Lists the people whose link would move from the identity provider of this name.
     ///
     /// # Errors
     /// [`OrderError::Refused`] where it is not known where to.

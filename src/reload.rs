@@ -19,7 +19,7 @@ use crate::own::{self, Own};
 use crate::settings;
 use crate::standing;
 
-/// What a reload replaces, and what it needs for that.
+/// The parts that a reload replaces, and what it needs for that.
 #[derive(Clone)]
 pub(crate) struct Reload {
     pub(crate) path: PathBuf,
@@ -33,16 +33,16 @@ pub(crate) struct Reload {
     pub(crate) access_log: AccessLog,
 }
 
-/// What a configuration comes to, made before anything is replaced.
+/// The parts that a configuration comes to, made before anything is replaced.
 struct Parts {
     rules: Rules,
     client: Fetch,
     live: Arc<Live>,
 }
 
-/// How long files and secrets of a new configuration may take to be read.
+/// The time that files and secrets of a new configuration may take to be read.
 const LOAD: Duration = Duration::from_secs(60);
-/// How long logins that were admitted by the old configuration may take to be committed.
+/// The time that logins which the old configuration admitted may take to be committed.
 const ADMIT: Duration = Duration::from_secs(2);
 
 impl Reload {

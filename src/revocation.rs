@@ -17,11 +17,11 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-/// How long the accounts to be reconsidered may take to be read; what is not read by then is cut.
+/// The time that the accounts to be reconsidered may take to be read; what is not read by then is cut.
 const READ_AGAIN: Duration = Duration::from_secs(1);
-/// How long what was cut may take to leave before the answer is an error.
+/// The time that what was cut may take to leave before the answer is an error.
 pub(crate) const LEAVE: Duration = Duration::from_secs(2);
-/// How many accounts are read at once after a change that touches many.
+/// The number of accounts that are read at once after a change that touches many.
 const READERS: usize = 8;
 
 /// The road: commits and enforces.
@@ -44,15 +44,15 @@ pub(crate) struct NotGone {
 #[derive(Debug)]
 pub(crate) struct Enforced<T> {
     pub(crate) value: T,
-    /// How many exchanges it cut.
+    /// The number of exchanges it cut.
     pub(crate) exchanges: usize,
-    /// Whether it took access away from somebody.
+    /// True where it took access away from somebody.
     pub(crate) takes_away: bool,
-    /// Whether it changed anything of who may do what.
+    /// True where it changed anything of who may do what.
     pub(crate) is_change: bool,
 }
 
-/// Why a write was not carried out to its end.
+/// Reasons why a write was not carried out to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotDone<E> {
     /// It was not committed.
@@ -118,7 +118,7 @@ impl Revocation {
         Underway { task, settled }
     }
 
-    /// What this process knows of who is in.
+    /// Gives the sessions that this process knows.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
     }

@@ -21,7 +21,7 @@ pub(crate) struct Running {
     pub(crate) hurry: Arc<Notify>,
     /// Ends everything else: not before the last exchange is gone.
     pub(crate) stop: watch::Sender<bool>,
-    /// Whether the process has begun to leave, for health.
+    /// True once the process has begun to leave, for health.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) reload: Reload,
     /// `None` once it has ended.
@@ -34,12 +34,13 @@ pub(crate) struct Running {
 type DataPlane = JoinHandle<Result<proxy::Drained, proxy::Stopped>>;
 
 impl Running {
-    /// What a reload needs.
+    /// Gives what a reload needs.
     pub(crate) fn reload(&self) -> Reload {
         self.reload.clone()
     }
 
-    /// How long exchanges in flight may take once the process leaves: `stop_grace`, as the last reload has it.
+    /// Gives the time that exchanges in flight may take once the process leaves: `stop_grace`, as the last reload has
+    /// it.
     pub(crate) fn grace(&self) -> Duration {
         self.reload.live.take().stop_grace
     }
@@ -93,10 +94,10 @@ impl Running {
     }
 }
 
-/// How long the last writes may take.
+/// The time that the last writes may take.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What ends the service.
+/// Events that end the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServiceEnd {
     /// Somebody asked for it.

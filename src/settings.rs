@@ -88,7 +88,7 @@ fn oidc(file: &File) -> OidcSettings {
     }
 }
 
-/// Who may write to the directory.
+/// Makes the SCIM clients that may write to the directory.
 pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let Provisioning::Scim(scim) = &file.provisioning else { return None };
     let tokens = scim.token.iter().enumerate().map(|(place, token)| {
@@ -103,17 +103,17 @@ pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     })
 }
 
-/// What logs say of people.
+/// Reads what logs say of people.
 fn log_detail(file: &File) -> proxy::LogDetail {
     proxy::LogDetail { identity: file.log.identity, client: file.log.client }
 }
 
-/// Where an operator may move links to: the identity provider that is configured.
+/// Gives the identity provider that an operator may move links to: the one that is configured.
 pub(crate) fn relink_to(file: &File) -> store::RelinkTo {
     store::RelinkTo { idp: file.idp.name.clone(), issuer: file.idp.oidc.issuer.as_str().to_owned() }
 }
 
-/// What an operator's orders go by.
+/// Makes the terms that an operator's orders go by.
 pub(crate) fn terms(file: &File) -> Terms {
     let people = match file.provisioning {
         Provisioning::Scim(_) => People::Directory,
@@ -130,7 +130,7 @@ pub(crate) fn ms(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where requests of our own may go.
+/// Makes the hosts that requests of our own may go to.
 pub(crate) fn reach(file: &File) -> FetchReach {
     FetchReach {
         issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
@@ -139,7 +139,7 @@ pub(crate) fn reach(file: &File) -> FetchReach {
     }
 }
 
-/// Where the app says how it is, where the file names a health check.
+/// Makes the app's health check, where the file names one.
 pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
     let path = file.upstream.health.as_ref()?.path().clone();
     let dial = file.upstream.url.host_port().clone();
@@ -201,7 +201,7 @@ pub(crate) fn limits(file: &File, sockets: Option<usize>) -> proxy::Limits {
     }
 }
 
-/// Where the data plane listens.
+/// Makes the listeners of the data plane.
 pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
     let tls = file.listen.proxy.tls.as_ref().map(|tls| proxy::TlsFiles {
         certificate: tls.certificate.certificate.clone(),
@@ -210,7 +210,7 @@ pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
     vec![proxy::Listener { address: file.listen.proxy.address, tls }]
 }
 
-/// Where the access log goes, and how it looks.
+/// Gives the target of the access log, and its format.
 pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
     let format = match format(file) {
         Format::Json => LogFormat::Json,

@@ -10,10 +10,10 @@ use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 use crate::core::Core;
 use crate::revocation::{NotDone, NotGone};
 
-/// Why sessions that are not to be there any more may still be.
+/// Reasons why sessions that are not to be there any more may still be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StandingError {
-    /// What they were made under could not be compared, or its end not be stored.
+    /// A comparison with what they were made under that failed, or an end that was not stored.
     #[error(
         "what the sessions were made under could not be compared with the configuration: those of an identity provider \
          or a provisioning that is not configured any more may stand"

@@ -39,12 +39,12 @@ use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
 use crate::ticks::Ticks;
 
-/// How many sessions are kept in memory without an exchange.
+/// The number of sessions that are kept in memory without an exchange.
 const CACHED: u64 = 200_000;
 /// The number of the configuration that a start reads.
 const FIRST: u64 = 1;
 
-/// Why the program did not start.
+/// Reasons why the program did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// The configuration cannot work.
@@ -150,7 +150,7 @@ pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<
     Ok(Running { drain, hurry, stop, draining, reload, server: Some(server), listeners, _lock: lock })
 }
 
-/// What is there before anything is bound.
+/// The parts that are there before anything is bound.
 struct OpenedParts {
     lock: Lock,
     core: Arc<Core>,
@@ -254,7 +254,8 @@ fn operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
     })
 }
 
-/// What ends the data plane: how long what is in flight may take; that its time is up; and how it ended.
+/// The handle on the data plane: the channel that tells it to leave and how long what is in flight may take, the
+/// signal that its time is up, and how it ended.
 type PlaneHandle =
     (oneshot::Sender<Duration>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What anybody can cause: so many lines a minute, and the next one counts the others.
+/// A limit on the lines that anybody can cause: so many lines a minute, and the next one counts the others.
 pub(crate) struct StrangerLines {
     most: u32,
     state: Mutex<LineCount>,
 }
 
-/// When the minute began, and how many lines there were in it; and how many were not told of since the last.
+/// The beginning of the minute, the number of its lines, and the number of lines since the last that were not told.
 #[derive(Default)]
 struct LineCount {
     since: Option<Instant>,
@@ -25,7 +25,8 @@ impl StrangerLines {
         Self { most, state: Mutex::default() }
     }
 
-    /// How many were not told of since the last line; `None` where this one is not to be told of either.
+    /// Counts a line and gives how many were not told of since the last; `None` where this one is not to be told of
+    /// either.
     pub(crate) fn told(&self, now: Instant) -> Option<u64> {
         let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if told.since.is_none_or(|since| now.saturating_duration_since(since) >= MINUTE) {

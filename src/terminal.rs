@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use portcullis_config::Problems;
 
-/// How a command ended.
+/// The ways in which a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It did what it was asked for.

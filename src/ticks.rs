@@ -14,14 +14,15 @@ use crate::log::chain;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
-/// What a crash may forget of last-seen times.
+/// The last-seen times that a crash may forget.
 const SAVE: Duration = Duration::from_secs(15);
 const REMIND: Duration = Duration::from_secs(60);
 const TIDY: Duration = Duration::from_secs(600);
-/// How old the number of stored sessions may be that the metrics show.
+/// The greatest age of the number of stored sessions that the metrics show.
 const COUNT: Duration = Duration::from_secs(60);
-/// How often discovery and keys are read again while the IdP answers, and while it does not.
+/// The interval at which discovery and keys are read again, while the IdP answers.
 const IDP: Duration = Duration::from_secs(300);
+/// The same interval, while the IdP does not answer.
 const IDP_DOWN: Duration = Duration::from_secs(10);
 
 /// Everything that ticks.

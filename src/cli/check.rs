@@ -60,8 +60,8 @@ impl Check {
     }
 }
 
-/// Whether the database may be looked at: read only, and only by the folder's owner. Where there is none, or it cannot
-/// be read, there is nothing to say.
+/// Tells whether the database may be looked at: read only, and only by the folder's owner. Where there is none, or it
+/// cannot be read, there is nothing to say.
 fn has_database(checked: &Checked) -> bool {
     matches!(Foreign::of(&checked.opens.state), Ok(None)) && checked.opens.database.exists()
 }

@@ -18,7 +18,7 @@ pub(super) struct StateFolder {
 }
 
 impl StateFolder {
-    /// Whether it was named on the command line.
+    /// Tells whether it was named on the command line.
     pub(super) fn is_said(&self) -> bool {
         self.state.is_some()
     }

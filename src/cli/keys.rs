@@ -40,7 +40,7 @@ pub(crate) struct Replace {
     apply: bool,
 }
 
-/// Why no key was replaced.
+/// Reasons why no key was replaced.
 #[derive(Debug, thiserror::Error)]
 enum KeysNotReplaced {
     #[error("{}: there is no database to have a key", .0.display())]

@@ -43,10 +43,10 @@ enum StoreWay {
     Here { router: Router, operator: Arc<ArcSwap<Operator>>, store: Arc<Store>, _lock: Lock },
 }
 
-/// Why an order did not get there, or was not carried out.
+/// Reasons why an order did not get there, or was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReachError {
-    /// What the program, or the store, said to it.
+    /// The answer of the program, or of the store.
     #[error("{0}")]
     Said(String),
     /// Somebody holds the lock and does not listen: it is starting or leaving, or it is another command.
@@ -177,7 +177,7 @@ impl StoreReach {
         Ok(Self(StoreWay::Here { router, operator, store, _lock: lock }))
     }
 
-    /// Whether this process has the store: then an order that needs the configuration needs it here.
+    /// Tells whether this process has the store: then an order that needs the configuration needs it here.
     pub(super) fn is_here(&self) -> bool {
         matches!(self.0, StoreWay::Here { .. })
     }
@@ -238,7 +238,7 @@ impl StoreReach {
     }
 }
 
-/// What is done where there is no database.
+/// The course of a command where there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WithoutDatabase {
     /// The order is refused.

@@ -44,7 +44,7 @@ impl Ref {
     }
 }
 
-/// What a reader looks for first.
+/// The fields that a reader looks for first.
 const FIRST: [&str; 6] = ["what", "decision", "reason", "detail", "help", "status"];
 /// Said already, in the head of what is printed.
 const SAID: [&str; 2] = ["ref", "time"];

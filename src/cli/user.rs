@@ -212,7 +212,7 @@ impl Who {
     }
 }
 
-/// What an order ended. Zero is said too: whoever gives the order may have expected one.
+/// Says what an order ended. Zero is said too: whoever gives the order may have expected one.
 fn ended(user: &Found) -> String {
     match user.ended.unwrap_or_default() {
         0 => "no session was live".to_owned(),

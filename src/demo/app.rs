@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// The app: what it is told at its start, and how many requests it has seen.
 pub(super) struct DemoApp {
-    /// Where the intranet's link to the company directory goes.
+    /// The address of the intranet's link to the company directory.
     directory: String,
     requests: AtomicU64,
 }
@@ -34,7 +34,7 @@ impl DemoApp {
         Arc::new(Self { directory: directory.to_owned(), requests: AtomicU64::new(0) })
     }
 
-    /// How many requests have reached it since its start.
+    /// Counts the requests that have reached it since its start.
     pub(super) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl DemoApp {
     }
 }
 
-/// How often the clock ticks and the gate reports.
+/// The interval of the clock's ticks and the gate's reports.
 const TICK: Duration = Duration::from_millis(250);
 
 /// The download: this many rows of 64 bytes, in pieces, as a slow disk gives them out. About four minutes.
@@ -73,7 +73,7 @@ async fn count(State(app): State<Arc<DemoApp>>, request: Request, next: Next) ->
     next.run(request).await
 }
 
-/// What every page's frame shows.
+/// The values that every page's frame shows.
 struct Frame<'a> {
     user: String,
     here: &'static str,
@@ -168,7 +168,7 @@ async fn gate(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     page(&GatePage { frame: Frame::new(&app, &headers, "gate") })
 }
 
-/// What passes the works' gate, for ever, as server-sent events.
+/// Sends what passes the works' gate, for ever, as server-sent events.
 async fn gate_events() -> Response {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

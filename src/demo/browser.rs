@@ -11,7 +11,7 @@ use url::{Url, form_urlencoded};
 
 use super::wire::{self, WireAnswer, WireError};
 
-/// How many redirects one navigation may take.
+/// The most redirects that one navigation may take.
 const HOPS: usize = 12;
 
 /// One person's browser.
@@ -35,8 +35,8 @@ pub(super) struct Landed {
 }
 
 impl Landed {
-    /// What a form on this page says of where it stands. A page that is to give no referrer has no origin either
-    /// (Fetch §3.2, "append a request Origin header").
+    /// Gives the `Origin` that a form on this page sends. A page that is to give no referrer has no origin
+    /// either (Fetch §3.2, "append a request Origin header").
     fn origin(&self) -> HeaderValue {
         let silent =
             self.answer.header(header::REFERRER_POLICY).is_some_and(|policy| policy == "no-referrer");
@@ -45,7 +45,7 @@ impl Landed {
     }
 }
 
-/// Why a navigation did not end on a page.
+/// Reasons why a navigation did not end on a page.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BrowseError {
     #[error(transparent)]

@@ -18,7 +18,7 @@ use super::provider::Profile;
 use super::wire;
 use crate::log::chain;
 
-/// Where the directory pushes to.
+/// The SCIM endpoint that the directory pushes to.
 pub(super) struct ScimTarget {
     /// The port on 127.0.0.1.
     pub(super) port: u16,
@@ -28,7 +28,7 @@ pub(super) struct ScimTarget {
 /// The path of the SCIM base URL.
 const BASE: &str = "/scim/v2";
 
-/// How many calls the page shows; older ones are forgotten.
+/// The number of calls that the page shows; older ones are forgotten.
 const KEPT: usize = 30;
 
 /// Somebody who works here.
@@ -61,7 +61,7 @@ impl Employee {
         GROUPS[1 - self.group]
     }
 
-    /// What the OpenID provider says about them.
+    /// Makes the profile that the OpenID provider gives of them.
     pub(super) fn profile(&self) -> Profile {
         Profile {
             subject: self.subject.to_owned(),
@@ -79,7 +79,7 @@ pub(super) const DOMAIN: &str = "fernhill.example";
 /// The groups; moving goes from one to the other.
 pub(super) const GROUPS: [&str; 2] = ["Engineering", "Finance"];
 
-/// What a button does.
+/// The changes that the page's buttons make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ButtonAction {
     Deactivate,
@@ -104,16 +104,16 @@ impl ButtonAction {
 pub(super) struct ScimCall {
     /// Counts from 1.
     pub(super) number: u32,
-    /// Why it was made, for people.
+    /// The reason it was made for, as people read it.
     pub(super) why: String,
     pub(super) method: Method,
     pub(super) path: String,
-    /// What was sent, indented.
+    /// The body that was sent, indented.
     pub(super) body: String,
     pub(super) outcome: CallOutcome,
 }
 
-/// What became of a call.
+/// The end of a call: an answer, or none.
 #[derive(Clone)]
 pub(super) enum CallOutcome {
     Answered { status: StatusCode, body: String, sent: Instant, answered: Instant },
@@ -121,7 +121,7 @@ pub(super) enum CallOutcome {
 }
 
 impl ScimCall {
-    /// Whether the other side said it is done.
+    /// Tells whether the other side said that it is done.
     pub(super) fn succeeded(&self) -> bool {
         matches!(&self.outcome, CallOutcome::Answered { status, .. } if status.is_success())
     }

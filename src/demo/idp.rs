@@ -44,7 +44,7 @@ pub(super) struct IdpLinks {
     pub(super) port: u16,
     /// The app's front page.
     pub(super) app_url: String,
-    /// Where the app's proxy signs people out.
+    /// The address at which the app's proxy signs people out.
     pub(super) logout_url: String,
 }
 

@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Why the rehearsal failed.
+/// Reasons why the rehearsal failed.
 #[derive(Debug, thiserror::Error)]
 enum RehearsalFault {
     #[error("no free port on 127.0.0.1")]
@@ -161,7 +161,7 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
     played
 }
 
-/// How long the program may take to end.
+/// The time that the program may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Ctrl-C, or the signal by which one program asks another to end.

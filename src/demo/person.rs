@@ -17,8 +17,9 @@ use super::places::{Ports, ROLES};
 use super::step::{StepMissed, expect, expect_in, missing, words};
 use super::wire;
 
-/// Where the app's proxy signs people out, and where it says that it has.
+/// The path at which the app's proxy signs people out.
 pub(super) const LOGOUT: &str = "/.portcullis/logout";
+/// The path at which it says that it has.
 pub(super) const LOGGED_OUT: &str = "/.portcullis/logged-out";
 
 /// Somebody at a browser.
@@ -88,7 +89,7 @@ impl Person {
         })
     }
 
-    /// What the app was told, with forged headers sent along: the right person, group and role, once each.
+    /// Checks what the app was told, with forged headers sent along: the right person, group and role, once each.
     pub(super) async fn headers_are(&mut self, app: &DemoApp, group: usize) -> Result<(), StepMissed> {
         const STEP: &str = "the headers at the app";
         let forged = [
@@ -254,7 +255,7 @@ impl Person {
     }
 }
 
-/// How long a time of the app's is: `2009-06-01T09:30:00.250Z`.
+/// The length of a time of the app's: `2009-06-01T09:30:00.250Z`.
 const STAMP: usize = 24;
 
 /// An address without its query, which may hold a code.

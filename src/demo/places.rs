@@ -109,7 +109,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether it goes when the rehearsal is over.
+    /// Tells whether it goes when the rehearsal is over.
     pub(super) fn is_passing(&self) -> bool {
         self.passing
     }
@@ -123,7 +123,7 @@ impl Folder {
     }
 }
 
-/// What is secret between the IdP and Portcullis, new for each rehearsal.
+/// The secrets between the IdP and Portcullis, new for each rehearsal.
 pub(super) struct Secrets {
     pub(super) client: Secret,
     pub(super) scim: Secret,

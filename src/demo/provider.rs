@@ -17,13 +17,13 @@ use portcullis_policy::Timestamp;
 use serde_json::{Value, json};
 use url::Url;
 
-/// How long a code may wait to be redeemed, in milliseconds.
+/// The life of a code until it is redeemed, in milliseconds.
 const CODE_MS: i64 = 60_000;
 
-/// How long tokens hold, in milliseconds.
+/// The life of a token, in milliseconds.
 const TOKEN_MS: i64 = 300_000;
 
-/// How many sign-ins are remembered; the oldest go first.
+/// The number of sign-ins that are remembered; the oldest go first.
 const MOST: usize = 1_000;
 
 /// The one client this provider knows.
@@ -32,11 +32,11 @@ pub(super) struct OidcClient {
     pub(super) secret: Secret,
     /// Compared byte for byte.
     pub(super) redirect_uri: String,
-    /// Where a logout may send the browser back to; compared byte for byte.
+    /// The address that a logout may send the browser back to; compared byte for byte.
     pub(super) post_logout_uri: String,
 }
 
-/// What the provider says about a person.
+/// The claims of the provider about a person.
 #[derive(Clone)]
 pub(super) struct Profile {
     pub(super) subject: String,
@@ -99,16 +99,16 @@ pub(super) struct AuthorizationRequest {
     pub(super) silent: bool,
 }
 
-/// Why an authorization request is not served.
+/// Reasons why an authorization request is not served.
 #[derive(Debug)]
 pub(super) enum AskError {
-    /// Who asks is unknown, so nobody is sent anywhere: a page says this.
+    /// An unknown client, so that nobody is sent anywhere: a page says this.
     Stranger(&'static str),
     /// The client is told, at this address.
     Back(String),
 }
 
-/// Why the token endpoint refuses (RFC 6749 §5.2).
+/// Refusals of the token endpoint (RFC 6749 §5.2).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TokenError {
     #[error("the client is not the registered one, or its secret is wrong")]
@@ -223,7 +223,7 @@ impl RehearsalProvider {
         Ok(AuthorizationRequest { state, nonce, challenge, scopes, silent })
     }
 
-    /// Where `prompt=none` ends when nobody is signed in.
+    /// Gives the address at which `prompt=none` ends when nobody is signed in.
     pub(super) fn login_required(&self, ask: &AuthorizationRequest) -> String {
         self.back(&[("error", "login_required"), ("error_description", "nobody is signed in")], &ask.state)
     }
@@ -355,8 +355,8 @@ impl RehearsalProvider {
         Some(Value::Object(personal(&token.profile, &token.scopes)))
     }
 
-    /// Whether a logout request may go ahead without asking: its hint is an ID token of this provider, and of the
-    /// sign-in that the browser still has, if it has one (RP-Initiated Logout §2).
+    /// Tells whether a logout request may go ahead without asking: its hint is an ID token of this provider, and of
+    /// the sign-in that the browser still has, if it has one (RP-Initiated Logout §2).
     pub(super) fn may_sign_out(&self, request: &Pairs, cookie: Option<&str>) -> bool {
         let desk = self.desk();
         let Ok(Some(hint)) = one(request, "id_token_hint") else { return false };
@@ -369,7 +369,8 @@ impl RehearsalProvider {
         self.desk().browsers.remove(cookie);
     }
 
-    /// Where a logout goes afterwards: the registered address, if that is what was asked for by somebody known.
+    /// Gives the address that a logout goes to afterwards: the registered address, if that is what was asked for by
+    /// somebody known.
     pub(super) fn after_logout(&self, request: &Pairs) -> Option<String> {
         let client = one(request, "client_id").ok()?;
         let hint = one(request, "id_token_hint").ok()?;

@@ -9,7 +9,7 @@ use super::step::StepMissed;
 pub(super) struct Push {
     /// The last byte of its first call.
     pub(super) sent: Instant,
-    /// When its last answer was read, by the clock that the app's times are of.
+    /// The time at which its last answer was read, by the clock that the app's times are of.
     pub(super) answered: jiff::Timestamp,
     /// From the one to the other.
     pub(super) took: Duration,

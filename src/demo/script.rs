@@ -19,7 +19,7 @@ use super::places::Ports;
 use super::push::pushed;
 use super::step::{StepMissed, expect, words};
 
-/// What the script acts on.
+/// The app, the directory and the people that the script acts on.
 pub(super) struct Stage {
     pub(super) ports: Ports,
     pub(super) directory: Arc<Directory>,
@@ -106,7 +106,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     Ok(())
 }
 
-/// What is refused to whoever has no session.
+/// Shows what is refused to whoever has no session.
 async fn nobody(told: &mut Timeline, stage: &Stage) -> Result<(), StepMissed> {
     let heard = stage.app.requests();
     let mut stranger = Person::new(&stage.ports, "stranger");

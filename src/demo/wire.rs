@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 
-/// How long one exchange may take before it counts as not answered.
+/// The time that one exchange may take before it counts as not answered.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer read to its end is at most this long, in bytes.
@@ -33,9 +33,9 @@ pub(super) struct WireAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// When the last byte of the request was handed to the kernel.
+    /// The moment when the last byte of the request was handed to the kernel.
     pub(super) sent: Instant,
-    /// When the last byte of the answer was read.
+    /// The moment when the last byte of the answer was read.
     pub(super) answered: Instant,
 }
 
@@ -51,7 +51,7 @@ impl WireAnswer {
     }
 }
 
-/// Why an exchange came to nothing.
+/// Reasons why an exchange came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
     /// No socket: nobody listens there, or the machine is out of sockets.
@@ -100,7 +100,7 @@ pub(super) async fn ask(port: u16, request: Request<Bytes>) -> Result<WireAnswer
 pub(super) struct OpenAnswer {
     pub(super) head: http::response::Parts,
     pub(super) body: Incoming,
-    /// When the last byte of the request was handed to the kernel.
+    /// The moment when the last byte of the request was handed to the kernel.
     pub(super) sent: Instant,
 }
 

@@ -23,7 +23,7 @@ use crate::order_error::OrderError;
 /// The name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "admin.sock";
 
-/// What an answer that is no success holds.
+/// The body of an answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// A sentence for the operator.
@@ -50,7 +50,7 @@ pub(crate) fn router(operators: Operators) -> Router {
         .with_state(operators)
 }
 
-/// Who carries out an order: by the configuration that is in force when it comes.
+/// A source of the operator that carries out an order: by the configuration that is in force when it comes.
 #[derive(Clone)]
 pub(crate) struct Operators(Arc<dyn Fn() -> Arc<Operator> + Send + Sync>);
 

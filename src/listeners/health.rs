@@ -25,14 +25,14 @@ use crate::live::{Current, Live};
 use crate::log::chain;
 use crate::metrics::{Gauges, Metrics};
 
-/// Whether the store answers; the text says what is wrong, for the log.
+/// A question to the store whether it answers; the text says what is wrong, for the log.
 type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 /// Looks up what the metrics show of the state.
 type Look = Arc<dyn Fn() -> Gauges + Send + Sync>;
-/// Where the app is asked, as it is configured now.
+/// The app's health check, as it is configured now.
 type AppProbe = Arc<dyn Fn() -> Option<AppHealth> + Send + Sync>;
 
-/// What the listener serves from.
+/// The state that the listener serves from.
 struct Health {
     /// Every metric of the process.
     registry: Registry,
@@ -70,7 +70,7 @@ pub(crate) fn router(
     })
 }
 
-/// What the metrics show of the state, all of it from memory.
+/// Reads the gauges that the metrics show, all of them from memory.
 fn see(core: &Core, live: &Live) -> Gauges {
     let (idp, now) = (&live.site.idp, Timestamp::now().seconds());
     let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
@@ -92,9 +92,9 @@ fn serve(health: Health) -> Router {
         .with_state(Arc::new(health))
 }
 
-/// How long the store may take to say that it answers.
+/// The time that the store may take to say that it answers.
 const STORE: Duration = Duration::from_secs(1);
-/// How long the app may take.
+/// The time that the app may take.
 const APP: Duration = Duration::from_secs(5);
 
 /// That this is answered is all there is to say: the loop turns.

@@ -31,10 +31,11 @@ use tokio::task::JoinHandle;
 use self::traffic::{Seats, Times, Traffic};
 use crate::metrics::Metrics;
 
-/// Where a client of HTTP/2 says nothing it is asked whether it is there, and how long it has to say so.
+/// The silence of an HTTP/2 client after which it is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
+/// The time it has to say so.
 const PONG: Duration = Duration::from_secs(10);
-/// How long requests under way may take once the process leaves.
+/// The time that requests under way may take once the process leaves.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// An address that cannot be listened on.
@@ -48,7 +49,7 @@ pub(crate) struct ListenError {
     cause: io::Error,
 }
 
-/// Why it cannot.
+/// Reasons why it cannot.
 #[derive(Debug)]
 enum Why {
     /// Somebody listens there; who it is, where the kernel says it.
@@ -85,7 +86,7 @@ impl Why {
 }
 
 impl ListenError {
-    /// What the system said of an address of the configuration; `key` is what it is called there.
+    /// Wraps what the system said of an address of the configuration; `key` is what it is called there.
     pub(crate) fn of(key: &'static str, address: SocketAddr, cause: io::Error) -> Self {
         let why = match cause.kind() {
             io::ErrorKind::AddrInUse => Why::InUse(holder::of(address)),
@@ -103,17 +104,17 @@ impl ListenError {
     }
 }
 
-/// How long somebody waits for a place at a listener that is full.
+/// The time that somebody waits for a place at a listener that is full.
 const ROOM: Duration = Duration::from_secs(2);
-/// How often one of those that are there is asked to make room meanwhile.
+/// The interval at which one of those that are there is asked to make room meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What a listener takes on, and what it counts.
+/// The limits of a listener, and its counters.
 #[derive(Clone)]
 pub(crate) struct Port {
     /// Its name in metrics.
     pub(crate) name: &'static str,
-    /// How many connections it takes at once.
+    /// The most connections it takes at once.
     pub(crate) connections: usize,
     pub(crate) times: Times,
     pub(crate) metrics: Arc<Metrics>,

@@ -30,24 +30,24 @@ use crate::revocation::{Enforced, LEAVE, NotDone, Underway};
 use crate::scim_clients::ScimClients;
 use crate::strangers::StrangerLines;
 
-/// How long after it was read a removal may take to be committed before the person is put on hold.
+/// The time after which a removal that was read and is not committed puts the person on hold.
 const COMMIT: Duration = Duration::from_secs(1);
-/// How long it may take to find out whom a group write concerns that is late; then everybody is read again.
+/// The time to find out whom a late group write concerns; then everybody is read again.
 const CONCERNED: Duration = Duration::from_millis(250);
-/// How long what a POST cuts may take to leave: its repeat would be a conflict, so it had better be late.
+/// The time that what a POST cuts may take to leave: its repeat would be a conflict, so it had better be late.
 const CREATED: Duration = Duration::from_secs(30);
 /// Bodies above this many bytes are read beside the threads that serve.
 const LONG: usize = 16 * 1024;
 /// Names a request in the log, in the audit and to its client.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// How long a client may take to send its body.
+/// The time that a client may take to send its body.
 const BODY: Duration = Duration::from_secs(30);
 /// The largest body, in bytes. Announced as a limit in the answer.
 const LARGEST: usize = 1024 * 1024;
-/// What a client is told to wait before it repeats, in seconds.
+/// The seconds a client is told to wait before it repeats.
 const REPEAT: u32 = 2;
 
-/// Where directories write.
+/// The listener that directories write to.
 struct ScimListener {
     core: Arc<Core>,
     live: Arc<Current>,
@@ -56,7 +56,7 @@ struct ScimListener {
     strangers: StrangerLines,
 }
 
-/// Who asks, for the audit and the log.
+/// The SCIM client that asks, for the audit and the log.
 #[derive(Clone)]
 struct Caller {
     /// The name of the token.

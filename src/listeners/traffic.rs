@@ -16,7 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a connection may take for what.
+/// The times that a connection may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// Until the head of a request is there, the first one's from the moment the connection is.
@@ -27,11 +27,11 @@ pub(crate) struct Times {
     pub(crate) exchange: Duration,
 }
 
-/// Why a connection ends that makes room.
+/// The reason of a connection that ends to make room.
 const YIELDS: &str = "made_room";
 /// Nobody who has waited for less makes room.
 const MOMENT: Duration = Duration::from_secs(1);
-/// How long one that makes room is still listened to.
+/// The time for which one that makes room is still listened to.
 const GRACE: Duration = Duration::from_millis(20);
 
 impl Default for Times {
@@ -51,11 +51,11 @@ pub(crate) struct Traffic {
 
 #[derive(Debug)]
 struct SeatState {
-    /// How many requests have come.
+    /// The number of requests that have come.
     begun: u64,
     /// Since when nothing is under way.
     since: Instant,
-    /// When each exchange under way began, in their order.
+    /// The beginnings of the exchanges under way, in their order.
     under_way: BTreeMap<u64, Instant>,
     /// It makes room for another.
     yields: bool,
@@ -161,8 +161,8 @@ impl Traffic {
         }
     }
 
-    /// Whether it has asked for something before, and since when nothing is under way; `None` while something is, or
-    /// where it makes room already.
+    /// Tells whether it has asked for something before, and since when nothing is under way; `None` while something
+    /// is, or where it makes room already.
     fn waits(&self) -> Option<(bool, Instant)> {
         let state = self.state();
         (state.under_way.is_empty() && !state.yields).then_some((state.begun > 0, state.since))

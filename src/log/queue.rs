@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
-/// How many lines may wait.
+/// The most lines that may wait.
 const LINES: usize = 2048;
-/// How many are written at once.
+/// The most lines that are written at once.
 const BATCH: usize = 256;
 /// Missing lines are told at most so often.
 const TELL: Duration = Duration::from_secs(1);
-/// How often a full queue is tried again where somebody waits for its end.
+/// The interval at which a full queue is tried again where somebody waits for its end.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The queue's near end. Cloning shares it.

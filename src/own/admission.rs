@@ -25,7 +25,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// What the store is asked to let in.
+    /// Makes what the store is asked to let in.
     pub(crate) fn sign_in(
         &self,
         app: AppId,
@@ -80,13 +80,13 @@ impl Admission {
         }
     }
 
-    /// Whether a subject is linked to a person of the directory. A store that does not answer is none: the login itself
-    /// will say so.
+    /// Tells whether a subject is linked to a person of the directory. A store that does not answer is none: the
+    /// login itself will say so.
     pub(crate) async fn is_known(&self, store: &store::Store, idp: &OidcSettings, subject: &str) -> bool {
         self.directory && store.is_linked(OrgId::ONLY, &idp.issuer, subject).await.unwrap_or(false)
     }
 
-    /// When a session that begins now ends at the latest; the IdP's own end counts too.
+    /// Gives the latest end of a session that begins now; the IdP's own end counts too.
     pub(crate) fn expires(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
         let ours = now.plus_ms(self.absolute_ms);
         at_idp.map_or(ours, |theirs| ours.min(theirs))

@@ -15,14 +15,14 @@ use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
 use serde::{Deserialize, Serialize};
 
-/// What every flow cookie's name starts with; the data plane never passes such cookies on.
+/// The beginning of every flow cookie's name; the data plane never passes such cookies on.
 const PREFIX: &str = portcullis_proxy::FLOW_COOKIE;
-/// How many logins a browser may have under way.
+/// The most logins that a browser may have under way.
 const MOST: usize = 5;
-/// How long after a login another one counts as a further round of the same, in milliseconds.
+/// The time after a login within which another one counts as a further round of the same, in milliseconds.
 const ROUND_MS: i64 = 30_000;
 
-/// What a flow cookie holds.
+/// The content of a flow cookie, before it is sealed.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum FlowCookie {
@@ -41,18 +41,18 @@ pub(crate) struct Flows<'a> {
 
 struct FoundCookie {
     name: String,
-    /// How much of the head it takes.
+    /// The bytes of the head that it takes.
     bytes: usize,
     sealed: FlowCookie,
 }
 
-/// What a state says of the tab it was made for.
+/// The tab that a state was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tab {
-    /// Where it was going: short, see `Own::short_way`.
+    /// The page it was going to: short, see `Own::short_way`.
     #[serde(rename = "w")]
     pub(crate) way: String,
-    /// How often it has started over.
+    /// The number of times it has started over.
     #[serde(rename = "n")]
     pub(crate) restarts: u8,
 }
@@ -100,7 +100,7 @@ impl<'a> Flows<'a> {
         }
     }
 
-    /// How many rounds the browser has just gone through without staying signed in.
+    /// Counts the rounds that the browser has just gone through without staying signed in.
     pub(crate) fn rounds(&self, now: Timestamp) -> u8 {
         let recent = |sealed: &FlowCookie| match sealed {
             FlowCookie::Landed { at, rounds } if (0..ROUND_MS).contains(&now.since_ms(Timestamp(*at))) => {

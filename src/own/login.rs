@@ -23,22 +23,22 @@ use super::{Own, login_required};
 use crate::pages::{Page, Stuck};
 use crate::revocation::NotDone;
 
-/// How many logins in a row may come to nothing before a page says so.
+/// The logins in a row that may come to nothing before a page says so.
 const ROUNDS: u8 = 3;
 
-/// Why somebody was not signed in: everything the operator is told, nothing the browser is.
+/// A login that failed: everything the operator is told, nothing the browser is.
 pub(crate) struct NotIn {
     /// One word: `reason` of the log, label of the metric.
     pub(crate) reason: &'static str,
     /// The whole sentence, with the remedy.
     pub(crate) text: String,
-    /// What the person can do about it.
+    /// The advice for the person.
     pub(crate) told: LoginAdvice,
-    /// What the IdP calls whoever it is, as far as it was verified and may be written down.
+    /// The subject's name at the IdP, as far as it was verified and may be written down.
     pub(crate) subject: Option<String>,
 }
 
-/// What a person who is not let in is told, beside the reference number.
+/// The advice to a person who is not let in, beside the reference number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoginAdvice {
     /// To ask: it will be the same again.
@@ -394,11 +394,11 @@ impl Own {
     }
 }
 
-/// How often a tab starts over by itself before a page says that its cookie gets lost.
+/// The times that a tab starts over by itself before a page says that its cookie gets lost.
 const RESTARTS: u8 = 2;
 /// A way back longer than this is kept at our side where it would stand in an address, in bytes.
 const SHORT: usize = 256;
-/// What stands between the path of our own pages and the number of a way back that is kept here.
+/// The segment between the path of our own pages and the number of a way back that is kept here.
 const KEPT: &str = "kept/";
 
 /// A redirect of ours: never cached, never a method kept.

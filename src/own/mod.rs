@@ -29,7 +29,7 @@ use crate::pages::{self, Page};
 use crate::refusals::Whose;
 use crate::strangers::StrangerLines;
 
-/// What our own pages work with.
+/// The parts that our own pages work with.
 pub(crate) struct Own {
     pub(crate) core: Arc<Core>,
     /// The configuration in force, which a login is admitted by. Everything else goes by the one that its request was
@@ -44,16 +44,16 @@ pub(crate) struct Own {
     strangers: StrangerLines,
 }
 
-/// How many of those lines there are a minute.
+/// The most of those lines in a minute.
 const STRANGERS_LINES: u32 = 20;
 
-/// Whether anybody can cause this refusal, with neither the IdP's nor the store's word.
+/// Tells whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
     [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.word() == reason)
         || [reasons::TRIES, reasons::BUSY, reasons::LOGOUT_CSRF].contains(&reason)
 }
 
-/// What is known of logins that are under way. A restart forgets it, and no login fails for that.
+/// The memory of logins that are under way. A restart forgets it, and no login fails for that.
 #[derive(Default)]
 pub(crate) struct UnderWay {
     ways: ways::Ways,

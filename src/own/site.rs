@@ -19,10 +19,10 @@ pub(crate) struct OwnSite {
     pub(crate) ours: String,
     /// The name of the session cookie.
     pub(crate) cookie: String,
-    /// How much of a request's head the cookies of logins under way may take, in bytes.
+    /// The most bytes of a request's head that the cookies of logins under way may take.
     pub(crate) flow_bytes: usize,
     pub(crate) idp: Arc<Idp>,
-    /// What the IdP was made from.
+    /// The settings that the IdP was made from.
     pub(crate) oidc: OidcSettings,
     pub(crate) admission: Admission,
 }

@@ -15,22 +15,24 @@ use portcullis_policy::Timestamp;
 use portcullis_sso::FLOW_MS;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How often the answer to one login may be taken to the IdP: a person who reloads a page that failed needs a second.
+/// The times that the answer to one login may be taken to the IdP: a person who reloads a page that failed needs a
+/// second.
 const A_LOGIN: u32 = 3;
-/// How many a client address may bring a minute. A whole office may come from one address.
+/// The answers that a client address may bring a minute. A whole office may come from one address.
 const A_MINUTE: u32 = 240;
 const MINUTE_MS: i64 = 60_000;
-/// How many token requests are under way at once, in all and for one client address.
+/// The most token requests that are under way at once, in all.
 const AT_ONCE: usize = 64;
+/// The same, for one client address.
 const AT_ONCE_CLIENT: usize = 16;
-/// How long one waits for a turn.
+/// The time that one waits for a turn.
 const WAIT: Duration = Duration::from_secs(5);
-/// How many rows a table has at most.
+/// The most rows of a table.
 const ROWS: usize = 20_000;
 /// Client addresses share this many turnstiles; which two share one nobody outside can know.
 const TURNSTILES: usize = 256;
 
-/// Why the IdP is not asked.
+/// Reasons why the IdP is not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enough {
     /// The answer to this login was brought too often.
@@ -46,10 +48,10 @@ pub(super) struct TokenTurn {
     _all: OwnedSemaphorePermit,
 }
 
-/// How often, and since when.
+/// Counts, and the moment each began.
 type Rows<K> = HashMap<K, (u32, Timestamp)>;
 
-/// What was tried lately.
+/// The tries of the last minutes.
 pub(super) struct Tries {
     logins: Mutex<Rows<[u8; 32]>>,
     clients: Mutex<Rows<u64>>,

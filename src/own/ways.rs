@@ -13,7 +13,7 @@ use portcullis_policy::Timestamp;
 /// All of them together, in bytes and in number.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 const MOST: usize = 4096;
-/// How long one is kept after it was last asked for, in milliseconds.
+/// The time that one is kept after it was last asked for, in milliseconds.
 const KEPT_MS: i64 = 30 * 60 * 1000;
 
 /// The ways back that are kept here.

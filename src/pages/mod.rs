@@ -18,7 +18,7 @@ use serde::Serialize;
 pub(crate) use me::me;
 use words::{Action, PageWords};
 
-/// Where a page stands: what its links are made of. All of it is configured, nothing comes from the request.
+/// The parts that a page's links are made of. All of it is configured, nothing comes from the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links<'a> {
     /// The public host of the app, as people know it: `wiki.example.com`.
@@ -29,7 +29,7 @@ pub(crate) struct Links<'a> {
     pub(crate) ours: &'a str,
 }
 
-/// What there is to tell. `reference` is the number that `portcullis ref` takes.
+/// The pages, each with what there is to tell. `reference` is the number that `portcullis ref` takes.
 pub(crate) enum Page<'a> {
     /// The IdP's answer, or the person it names, was refused.
     LoginRefused { reference: &'a str },
@@ -56,7 +56,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Why a login leads back to where it began.
+/// Reasons why a login leads back to where it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stuck {
     /// The IdP's answer came without the cookie of the login it belongs to: too late, twice, or the browser lost it.
@@ -146,7 +146,7 @@ pub(crate) fn asset(name: &str) -> Option<Response<Bytes>> {
     Some(answer(StatusCode::OK, headers, Bytes::from_static(body.as_bytes())))
 }
 
-/// Who may show an answer of ours in a frame.
+/// The pages that may show an answer of ours in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// Nobody.
@@ -155,7 +155,7 @@ pub(crate) enum Framing {
     SameOrigin,
 }
 
-/// Where a form on the page may go.
+/// The addresses that a form on the page may go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forms<'a> {
     /// There is no form.
@@ -225,7 +225,8 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes
     answer
 }
 
-/// Whether it can stand in a policy without saying anything else there: a blank or `;` would begin another word.
+/// Tells whether it can stand in a policy without saying anything else there: a blank or `;` would begin another
+/// word.
 fn is_origin(text: &str) -> bool {
     (text.starts_with("https://") || text.starts_with("http://"))
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b))

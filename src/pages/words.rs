@@ -9,12 +9,12 @@ use super::{Links, Page, Stuck, login_link};
 pub(super) struct PageWords<'a> {
     pub(super) title: &'static str,
     pub(super) lines: Vec<String>,
-    /// Whom to ask, and what to mention.
+    /// The advice whom to ask, and the number to mention.
     pub(super) reference: Option<(&'static str, String)>,
     pub(super) action: Action<'a>,
     /// A quieter way out: text and address.
     pub(super) beside: Option<(&'static str, String)>,
-    /// Whether something went wrong, which colours the page's edge.
+    /// True where something went wrong, which colours the page's edge.
     pub(super) trouble: bool,
 }
 
@@ -130,7 +130,7 @@ fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>)
     }
 }
 
-/// Whether its page has a number to mention: what a person mends alone has none.
+/// Tells whether its page has a number to mention: what a person mends alone has none.
 pub(super) fn mentions(kind: RefusalKind) -> bool {
     !matches!(kind, RefusalKind::FormNotSent | RefusalKind::FramedLogin | RefusalKind::NotFound)
 }
