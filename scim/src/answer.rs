@@ -23,7 +23,7 @@ use crate::schema::{ResourceKind, Schemas};
 const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// How one directory answers.
+/// The settings by which one directory answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     base: String,
@@ -52,7 +52,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What the request says about its answer.
+    /// Reads what the request says about its answer.
     pub fn by<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
         let projection = match Endpoint::of(request.uri().path()) {
             Ok(Endpoint::Collection(kind) | Endpoint::Resource(kind, _)) => {

@@ -50,7 +50,7 @@ pub(crate) fn resource(
     Ok(resource)
 }
 
-/// Whether `schemas` names the one that is due (RFC 7643 §3).
+/// Checks that `schemas` names the one that is due (RFC 7643 §3).
 pub(crate) fn declares(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
     let named = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas"));
     let Some(Value::Array(list)) = named.map(|(_, value)| value) else {
@@ -63,7 +63,7 @@ pub(crate) fn declares(body: &Map<String, Value>, urn: &str) -> Result<(), ScimE
     }
 }
 
-/// Whether everything required is there.
+/// Checks that everything required is there.
 pub(crate) fn complete(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
     for attribute in &schemas.base(resource.kind()).attributes {
         if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
@@ -85,7 +85,7 @@ fn keep(tree: &mut Map<String, Value>, path: &AttributePath, given: &Value) -> R
     Ok(())
 }
 
-/// Whether a tree may hold it.
+/// Tells whether a tree may hold it.
 pub(crate) fn is_kept(attribute: &Attribute) -> bool {
     matches!(attribute.mutability, Mutability::ReadWrite | Mutability::Immutable)
 }
@@ -139,7 +139,7 @@ pub(crate) fn bounded(path: &AttributePath, length: usize) -> Result<(), ScimErr
     Ok(())
 }
 
-/// Whether elements of a list are the same as soon as their `value` is: references to other resources.
+/// Tells whether elements of a list are the same as soon as their `value` is: references to other resources.
 pub(crate) fn identifies_by_value(attribute: &Attribute) -> bool {
     attribute.sub("value").is_some_and(|value| value.mutability == Mutability::Immutable)
 }
@@ -152,7 +152,7 @@ fn single(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
     if path.leaf().kind == Type::Complex { parts(path, given, Nulls::Drop) } else { simple(path, given) }
 }
 
-/// What becomes of a sub-attribute that is null.
+/// The treatment of a sub-attribute that is null.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nulls {
     /// It is as if it were not there.

@@ -14,10 +14,10 @@ const CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfi
 const RESOURCE_TYPE: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 
-/// What a client wants to know.
+/// The documents of discovery that a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
-    /// What is offered.
+    /// The features that are offered.
     Config,
     /// The kinds of resources, or the one named.
     ResourceTypes(Option<ResourceKind>),

@@ -14,9 +14,9 @@ pub enum ScimError {
     /// The request cannot be carried out as it stands.
     #[error("{detail}")]
     Invalid {
-        /// What is wrong, in the standard's words.
+        /// The fault, in the standard's words.
         scim_type: ScimType,
-        /// What is wrong, in ours.
+        /// The fault, in ours.
         detail: String,
     },
     /// Another resource has that name.
@@ -55,7 +55,7 @@ pub enum ScimError {
     /// A part of the standard that this service does not offer and says so in `ServiceProviderConfig`.
     #[error("{what} is not offered here")]
     NotOffered {
-        /// What it is.
+        /// The part that is not offered.
         what: &'static str,
     },
     /// The resource is no longer what `If-Match` says.
@@ -67,9 +67,9 @@ pub enum ScimError {
     /// More than this service takes at once.
     #[error("{what} is limited to {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The thing that is too large.
         what: &'static str,
-        /// What is allowed, with its unit.
+        /// The most that is allowed, with its unit.
         limit: &'static str,
     },
     /// The body is of no type that SCIM has.
@@ -98,7 +98,7 @@ pub enum ScimError {
     Internal,
 }
 
-/// What is wrong with a request, in the words of RFC 7644, table 9.
+/// The fault of a request, in the words of RFC 7644, table 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScimType {
     /// The filter is malformed or cannot be run.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::{AttributePath, NamedPart, ResourceKind, Returned, Schemas};
 
-/// What the client wants to see of a resource.
+/// The parts of a resource that the client wants to see.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Projection {
     /// Only these, and what is always there; `None` for everything.
@@ -30,21 +30,21 @@ impl Projection {
         }
     }
 
-    /// Whether the client asked for anything but the usual, so that even an answer that has no body must have one
+    /// Tells whether the client asked for anything but the usual, so that even an answer that has no body must have one
     /// (RFC 7644 §3.5.2).
     pub fn is_asked(&self) -> bool {
         self.only.is_some() || !self.without.is_empty()
     }
 
-    /// Whether some part of the attribute of that canonical name is wanted: `members`, `groups`. What is not wanted
-    /// a store need not read.
+    /// Tells whether some part of the attribute of that canonical name is wanted: `members`, `groups`. What is not
+    /// wanted a store need not read.
     pub fn wants(&self, attribute: &str) -> bool {
         let named = |path: &AttributePath| path.extension().is_none() && path.attribute().name == attribute;
         let asked = self.only.as_ref().is_none_or(|only| only.iter().any(named));
         asked && !self.without.iter().any(|path| named(path) && path.sub().is_none())
     }
 
-    /// What remains of a whole resource.
+    /// Leaves of a whole resource what is wanted.
     pub(crate) fn of(&self, schemas: &Schemas, mut tree: Map<String, Value>) -> Map<String, Value> {
         for path in &self.without {
             if path.leaf().returned != Returned::Always {

@@ -110,7 +110,7 @@ fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_
     json::object(request.body())
 }
 
-/// What a path names.
+/// The endpoint that a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
     Discovery(DiscoveryEndpoint<'a>),

@@ -13,7 +13,7 @@ use crate::schema::ResourceKind;
 /// A request that was understood completely.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScimRequest {
-    /// What this service can do.
+    /// A question about what this service can do.
     Discover(Discovery),
     /// To read.
     Find(Query),
@@ -21,18 +21,18 @@ pub enum ScimRequest {
     Write(Write),
 }
 
-/// What to read.
+/// A request that reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     /// Users or groups.
     pub kind: ResourceKind,
     /// One, or those that match.
     pub selection: Selection,
-    /// Which attributes are wanted; a store may leave out what [`Projection::wants`] denies.
+    /// The attributes that are wanted; a store may leave out what [`Projection::wants`] denies.
     pub projection: Projection,
 }
 
-/// Which resources to read.
+/// The resources to read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Selection {
     /// The one with that id.
@@ -48,19 +48,19 @@ pub struct Search {
     pub filter: Option<Filter>,
     /// The first one wanted, from 1.
     pub start_index: u64,
-    /// How many at most: 0 to [`MAX_COUNT`]; 0 asks for the total alone.
+    /// The most resources to answer: 0 to [`MAX_COUNT`]; 0 asks for the total alone.
     pub count: u64,
 }
 
 /// The most resources one page holds; a larger `count` is taken for this.
 pub const MAX_COUNT: u64 = 1_000;
 
-/// What to write.
+/// A request that writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     /// The change.
     pub act: Act,
-    /// Which versions it may change; `None` for any.
+    /// The versions it may change; `None` for any.
     pub if_match: Option<Precondition>,
     /// Rewrites of the dialect that were needed to understand it, each named once; to be counted.
     pub rewrites: Vec<Rewrite>,
@@ -96,9 +96,9 @@ impl Write {
         }
     }
 
-    /// Whether it may take access away, by its shape alone: it overtakes other writes. True for a DELETE, for a PUT
-    /// or PATCH of a user that [deprovisions](Self::deprovisions), and for one of a group that can remove a member
-    /// or rename the group, since roles are bound to names.
+    /// Tells whether it may take access away, by its shape alone: it overtakes other writes. True for a DELETE, for a
+    /// PUT or PATCH of a user that [deprovisions](Self::deprovisions), and for one of a group that can remove a
+    /// member or rename the group, since roles are bound to names.
     pub fn takes_away(&self) -> bool {
         match &self.act {
             Act::Create(_) => false,
@@ -135,7 +135,7 @@ impl Write {
     }
 }
 
-/// Which versions a condition names (RFC 9110 §13.1).
+/// The versions that a condition names (RFC 9110 §13.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
     /// `*`: any, but there must be one.
@@ -145,8 +145,8 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Whether a resource of that version, of a user in these groups, meets it. Weak tags compare by what they hold, as
-    /// SCIM's examples do; one that says nothing of groups is met whichever they are.
+    /// Tells whether a resource of that version, of a user in these groups, meets it. Weak tags compare by what they
+    /// hold, as SCIM's examples do; one that says nothing of groups is met whichever they are.
     pub fn admits(&self, version: Version, groups: &[Membership]) -> bool {
         match self {
             Precondition::Any => true,
@@ -156,7 +156,7 @@ impl Precondition {
         }
     }
 
-    /// Whether it names this very tag: the client has that representation already.
+    /// Tells whether it names this very tag: the client has that representation already.
     pub(crate) fn names(&self, tag: Tag) -> bool {
         match self {
             Precondition::Any => true,
@@ -165,7 +165,7 @@ impl Precondition {
     }
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Discovery needs nobody's help.
@@ -185,9 +185,9 @@ pub enum Outcome {
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListPage {
-    /// How many match in all.
+    /// The number of resources that match in all.
     pub total: u64,
-    /// Where the page starts, from 1: what was asked for.
+    /// The index at which the page starts, from 1: what was asked for.
     pub start_index: u64,
     /// The page itself, at most `count`.
     pub records: Vec<ResourceRecord>,

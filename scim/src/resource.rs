@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::ResourceKind;
 
-/// What clients say about a user or a group.
+/// The attributes that clients give of a user or a group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     kind: ResourceKind,
@@ -36,8 +36,9 @@ impl Resource {
         Value::Object(self.tree.clone()).to_string()
     }
 
-    /// What a PUT of this resource makes of the stored one: itself, except that a user whose `active` was left out
-    /// or null stays as they are: neither put out nor brought back (RFC 7644 §3.5.1 leaves it open).
+    /// Makes the resource that a PUT of this one leaves in the place of the stored one: itself, except that a user
+    /// whose `active` was left out or null stays as they are: neither put out nor brought back (RFC 7644 §3.5.1
+    /// leaves it open).
     #[must_use]
     pub fn replacing(&self, before: &Resource) -> Self {
         let mut after = self.clone();
@@ -140,7 +141,7 @@ pub struct Damaged;
 pub struct Member {
     /// Its id.
     pub id: ResourceId,
-    /// What it is.
+    /// The kind of the resource.
     pub kind: ResourceKind,
     /// Its name to show.
     pub display: Option<String>,
@@ -163,9 +164,9 @@ impl Member {
 pub struct ResourceRecord {
     /// Its id.
     pub id: ResourceId,
-    /// What clients say.
+    /// The attributes that clients gave.
     pub resource: Resource,
-    /// When, and which version.
+    /// The times and the version.
     pub meta: Meta,
     /// The groups a User is in, nested ones included; empty for a Group.
     pub groups: Vec<Membership>,
@@ -212,12 +213,12 @@ fn moment(time: Timestamp) -> String {
     format!("{time:.3}")
 }
 
-/// What the store keeps beside each resource. The rest of `meta` follows from it.
+/// The data that the store keeps beside each resource. The rest of `meta` follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// When it was made.
+    /// The time it was made.
     pub created: Timestamp,
-    /// When it last changed; a write that changes nothing leaves it.
+    /// The time of its last change; a write that changes nothing leaves it.
     pub modified: Timestamp,
     /// Grows with each change.
     pub version: Version,
@@ -233,8 +234,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// What an ETag of ours names: a version and, where the representation shows a user's groups, which ones. Groups change
-/// without a write to the user.
+/// The content of an ETag of ours: a version and, where the representation shows a user's groups, which ones. Groups
+/// change without a write to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// The version of the resource.
@@ -272,7 +273,7 @@ pub struct Membership {
     pub group: ResourceId,
     /// Its `displayName`.
     pub display: String,
-    /// Whether the user is listed in it itself; else through a group within it.
+    /// True where the user is listed in it itself; else through a group within it.
     pub direct: bool,
 }
 
@@ -303,7 +304,7 @@ impl Membership {
     }
 }
 
-/// Whether a value says nothing: null, an empty list, an empty object (RFC 7643 §2.5).
+/// Tells whether a value says nothing: null, an empty list, an empty object (RFC 7643 §2.5).
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -8,7 +8,7 @@ use portcullis_policy::Timestamp;
 
 use crate::oidc::LinkValue;
 
-/// What an identity provider said about a person: verified, not yet judged.
+/// The statement of an identity provider about a person: verified, not yet judged.
 #[derive(Clone)]
 pub struct Assertion {
     pub(crate) idp: String,
@@ -37,13 +37,14 @@ impl Assertion {
         &self.issuer
     }
 
-    /// Who it is: with the issuer, the durable key of a link. `sub`; Entra: `oid`; Google: `sub@hd`.
+    /// Gives the person's name at the provider: with the issuer, the durable key of a link. `sub`; Entra: `oid`;
+    /// Google: `sub@hd`.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// What somebody nobody knows yet is matched by; `None` where the identity provider did not say it, or where there
-    /// is no directory to match them in.
+    /// Gives the value that somebody nobody knows yet is matched by; `None` where the identity provider did not say
+    /// it, or where there is no directory to match them in.
     pub fn link(&self) -> Option<&LinkValue> {
         self.link.as_ref()
     }
@@ -53,7 +54,7 @@ impl Assertion {
         self.email.as_deref()
     }
 
-    /// Whether the identity provider says it verified that very address.
+    /// Tells whether the identity provider says it verified that very address.
     pub fn email_verified(&self) -> bool {
         self.email_verified
     }
@@ -63,7 +64,8 @@ impl Assertion {
         self.name.as_deref()
     }
 
-    /// What the person likes to be called by systems; may change, may be reused. Never an address that is not believed.
+    /// Gives what the person likes to be called by systems; may change, may be reused. Never an address that is not
+    /// believed.
     pub fn preferred_username(&self) -> Option<&str> {
         self.preferred_username.as_deref()
     }
@@ -84,8 +86,7 @@ impl Assertion {
         self.groups.as_deref()
     }
 
-    /// When the session must end at the latest, where the identity provider says so (`session_expiry` of the ID
-    /// token).
+    /// Gives the latest end of the session, where the identity provider says one (`session_expiry` of the ID token).
     pub fn session_end(&self) -> Option<Timestamp> {
         self.session_end
     }

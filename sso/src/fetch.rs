@@ -20,7 +20,7 @@ pub type Fetch = Arc<
         + Sync,
 >;
 
-/// Why a request brought no answer.
+/// Reasons why a request brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The address may not be connected to.
@@ -28,7 +28,7 @@ pub enum FetchError {
     NotAllowed {
         /// The host that was asked for.
         host: String,
-        /// What is wrong with it.
+        /// The fault of the address.
         why: &'static str,
     },
     /// The name has no address.
@@ -36,7 +36,7 @@ pub enum FetchError {
     Name {
         /// The host that was asked for.
         host: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         source: std::io::Error,
     },
     /// No connection, or none that could be trusted.
@@ -44,7 +44,7 @@ pub enum FetchError {
     Connect {
         /// The host that was asked for.
         host: String,
-        /// What happened.
+        /// The error of the connection.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The answer was not there in time.
@@ -68,7 +68,7 @@ pub enum FetchError {
     Malformed {
         /// The host that was asked for.
         host: String,
-        /// What happened.
+        /// The error of the exchange.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -87,7 +87,7 @@ impl FetchError {
     }
 }
 
-/// Whether an address belongs to the public internet: not to this machine, a private or local network, a
+/// Tells whether an address belongs to the public internet: not to this machine, a private or local network, a
 /// documentation range or a translation that leads back into one (the special-purpose registries of RFC 6890).
 pub fn is_public(address: IpAddr) -> bool {
     match address {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use portcullis_policy::shown;
 
-/// What was wrong, in one word: a label of the metric and the `reason` of the log.
+/// The fault, in one word: a label of the metric and the `reason` of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The answer belongs to no login this browser started, or to one that is over.
@@ -72,15 +72,15 @@ impl Class {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: expected {expected}, got {got}. {remedy}", .class.word())]
 pub struct LoginRefusal {
-    /// What was wrong.
+    /// The kind of fault.
     pub class: Class,
-    /// What would have been right.
+    /// The value that would have been right.
     pub expected: String,
-    /// What came; foreign text is cut at 200 characters.
+    /// The value that came; foreign text is cut at 200 characters.
     pub got: String,
-    /// What the operator can do.
+    /// The advice for the operator.
     pub remedy: &'static str,
-    /// Whether the provider says, or shows, that it is only busy: trying again in a moment is what helps.
+    /// True where the provider says, or shows, that it is only busy: trying again in a moment is what helps.
     pub passes: bool,
 }
 

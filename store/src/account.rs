@@ -26,7 +26,7 @@ pub(crate) struct AccountRow {
     pub(crate) told: Option<String>,
 }
 
-/// What a login said about a person without a directory; kept for the identity headers.
+/// The facts that a login gave of a person without a directory; kept for the identity headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoginFacts {
     pub(crate) email: Option<String>,
@@ -213,7 +213,7 @@ pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>
     }
 }
 
-/// What stands in the column `told`.
+/// Reads the column `told`.
 pub(crate) fn read_told(account: AccountId, told: Option<&str>) -> Result<LoginFacts, StoreError> {
     let damaged =
         StoreError::Unreadable { table: "account", row: account.0.to_string(), what: "what the login said" };
@@ -221,7 +221,7 @@ pub(crate) fn read_told(account: AccountId, told: Option<&str>) -> Result<LoginF
 }
 
 impl Store {
-    /// What is known of an account, of one snapshot begun now; `None` where there is no such account.
+    /// Describes an account, of one snapshot begun now; `None` where there is no such account.
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.

@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::engine::Tx;
 use crate::key::{BarKeys, Keyed};
 
-/// Whose word keeps a subject out.
+/// The source of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
     /// The directory's: the person was removed.
@@ -45,7 +45,7 @@ pub(crate) async fn bar(
     tx.run(sql, &[org.into(), account.into(), word.text().into(), now.into()]).await.map(drop)
 }
 
-/// Whether a subject is barred by that word, whichever key the bar was made by.
+/// Tells whether a subject is barred by that word, whichever key the bar was made by.
 pub(crate) async fn is_barred(
     tx: &mut Tx,
     org: OrgId,

@@ -11,7 +11,7 @@ use crate::log::{Origin, TxLog, account_name, unchanged};
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch, session};
 
-/// Which sessions end.
+/// The sessions that are to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// One.

@@ -18,19 +18,19 @@ use sqlx::{ConnectOptions, Connection, Row as _, SqlSafeStr, SqlStr, Sqlite, Sql
 
 use crate::StoreError;
 
-/// How long SQLite itself waits for a lock. Short, so that whoever waits can think again.
+/// The time that SQLite itself waits for a lock. Short, so that whoever waits can think again.
 pub(crate) const LOCK_STEP: Duration = Duration::from_millis(100);
-/// How long a read that somebody's access waits for may wait for a connection.
+/// The time that a read that somebody's access waits for may wait for a connection.
 const READ_PATIENCE: Duration = Duration::from_millis(900);
 /// Connections for logins, cold loads, describing and the readiness check.
 const READERS: u32 = 8;
 /// Connections for whatever may be long: SCIM's reads, plans of its group writes, counts, an operator's lists.
 const LISTERS: u32 = 3;
-/// How long such a read may wait for a connection.
+/// The time that such a read may wait for a connection.
 const LIST_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one may take, its waits for the client's other reads not counted.
+/// The time that one may take, its waits for the client's other reads not counted.
 const LIST_TIME: Duration = Duration::from_secs(5);
-/// How many steps of SQLite's machine pass between two looks at the clock: a fraction of a millisecond.
+/// The steps of SQLite's machine between two looks at the clock: a fraction of a millisecond.
 const STEPS: i32 = 2_000;
 /// "Port": what tells our file from another program's.
 pub(crate) const APPLICATION_ID: i64 = 0x506f_7274;

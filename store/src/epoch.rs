@@ -6,10 +6,10 @@ use crate::StoreError;
 use crate::engine::Tx;
 use crate::log::scope_key;
 
-/// What the three epochs that [`read`] gives are of, for messages.
+/// The scopes of the three epochs that [`read`] gives, for messages.
 pub(crate) const SCOPES: [&str; 3] = ["the deployment", "the organization", "the IdP"];
 
-/// How a scope is called in the log.
+/// Names a scope as the log does.
 pub(crate) fn name(scope: &Scope) -> String {
     match scope {
         Scope::Deployment => "deployment".to_owned(),

@@ -14,13 +14,13 @@ pub enum StoreError {
     /// Another process holds the write lock, for longer than this write may wait.
     #[error("another process has held the write lock of the database for more than {waited_ms} ms")]
     Busy {
-        /// How long the write waited.
+        /// The time that the write waited, in milliseconds.
         waited_ms: u64,
     },
     /// So many writes are waiting that this one was given up before it began.
     #[error("the write waited {waited_ms} ms behind others and was given up before it began")]
     Crowded {
-        /// How long the write waited.
+        /// The time that the write waited, in milliseconds.
         waited_ms: u64,
     },
     /// The database did not answer in time, or its disk failed.
@@ -46,9 +46,9 @@ pub enum StoreError {
     Unreadable {
         /// The table.
         table: &'static str,
-        /// Which row.
+        /// The name of the row.
         row: String,
-        /// What is wrong with it.
+        /// The fault of the row.
         what: &'static str,
     },
     /// No master key has opened the keys by which subjects are hashed.
@@ -81,7 +81,7 @@ impl fmt::Display for Cause {
 impl std::error::Error for Cause {}
 
 impl StoreError {
-    /// Whether the write lock was not to be had.
+    /// Tells whether the write lock was not to be had.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
     }
@@ -114,7 +114,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Why a store cannot be opened: exit code 1.
+/// Reasons why a store cannot be opened: exit code 1.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file or its folder cannot be used.
@@ -122,7 +122,7 @@ pub enum OpenError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -133,7 +133,7 @@ pub enum OpenError {
     InUse {
         /// The file.
         path: PathBuf,
-        /// Whose it is.
+        /// The holder of the lock.
         holder: LockHolder,
     },
     /// It has a second name, by which another process would not find its lock, nor SQLite the log beside it.
@@ -143,7 +143,7 @@ pub enum OpenError {
     HardLinked {
         /// The file.
         path: PathBuf,
-        /// How many names it has.
+        /// The number of names it has.
         links: u64,
     },
     /// Locks of network file systems cannot be trusted.
@@ -153,7 +153,7 @@ pub enum OpenError {
     NetworkFileSystem {
         /// The file.
         path: PathBuf,
-        /// Which.
+        /// The kind of the file system.
         kind: &'static str,
     },
     /// Some other program's database.
@@ -181,11 +181,11 @@ pub enum OpenError {
     Migration {
         /// The file.
         path: PathBuf,
-        /// Which migration.
+        /// The number of the migration.
         number: i64,
         /// Its name.
         name: &'static str,
-        /// Why.
+        /// The fault of the store.
         #[source]
         source: StoreError,
     },
@@ -194,7 +194,7 @@ pub enum OpenError {
     Store {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The fault of the store.
         #[source]
         source: StoreError,
     },

@@ -51,7 +51,8 @@ pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
     })
 }
 
-/// Whether [`prepare`] would find a place for the file: a folder that is there, on a local disk. Nothing is made.
+/// Checks whether [`prepare`] would find a place for the file: a folder that is there, on a local disk. Nothing is
+/// made.
 ///
 /// # Errors
 /// What opening would say. What is in the file is not asked.

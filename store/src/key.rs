@@ -45,7 +45,7 @@ impl Keyed {
     }
 }
 
-/// What goes with a master key.
+/// The things that are lost with a master key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLoss {
     /// Sessions that are live.
@@ -67,7 +67,7 @@ impl fmt::Display for KeyLoss {
     }
 }
 
-/// Why the store cannot be used with a master key.
+/// Reasons why the store cannot be used with a master key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// It does not open the keys in the database.
@@ -79,7 +79,7 @@ pub enum KeysError {
     DoNotFit {
         /// The database.
         path: PathBuf,
-        /// What would be lost.
+        /// The sessions, links and bars that would be lost.
         lost: KeyLoss,
     },
     /// The database does not answer.
@@ -87,10 +87,10 @@ pub enum KeysError {
     Store(#[from] StoreError),
 }
 
-/// What a replacement of the master key comes to.
+/// The result of a replacement of the master key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
-    /// Whether the master key from before is at hand, so that every bar keeps its meaning.
+    /// True where the master key from before is at hand, so that every bar keeps its meaning.
     pub keeps_bars: bool,
     /// Sessions that end, as their cookies do.
     pub sessions: u32,
@@ -110,7 +110,7 @@ pub struct VoidBar {
 }
 
 impl Store {
-    /// Whether a master key has been used with this database.
+    /// Tells whether a master key has been used with this database.
     ///
     /// # Errors
     /// The database does not answer.
@@ -162,7 +162,7 @@ impl Store {
         Ok(KeysError::DoNotFit { path: self.engine.path().to_owned(), lost })
     }
 
-    /// What [`replace_keys`](Self::replace_keys) would come to. Changes nothing.
+    /// Says what [`replace_keys`](Self::replace_keys) would come to. Changes nothing.
     ///
     /// # Errors
     /// The database does not answer.
@@ -242,8 +242,8 @@ impl Store {
     }
 }
 
-/// What a start with this master key would say of the database, `None` where it would start; no key is one that is
-/// missing. Read only, for `check`.
+/// Says what a start with this master key would say of the database, `None` where it would start; no key is one that
+/// is missing. Read only, for `check`.
 ///
 /// # Errors
 /// The database cannot be read.

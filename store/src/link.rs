@@ -19,7 +19,7 @@ pub(crate) struct LinkKey {
     pub(crate) org: OrgId,
     pub(crate) issuer: String,
     pub(crate) subject: String,
-    /// What the IdP is called: not part of the key.
+    /// The name of the IdP: not part of the key.
     pub(crate) idp: String,
     /// The keyed hashes of issuer and subject, for what must not keep them.
     pub(crate) keyed: Keyed,
@@ -51,8 +51,8 @@ pub(crate) async fn through(tx: &mut Tx, org: OrgId, account: AccountId) -> Resu
 }
 
 impl Store {
-    /// Whether a subject is linked to a person of a directory: then a login needs no claim to match them by. A hint; the
-    /// login itself looks again.
+    /// Tells whether a subject is linked to a person of a directory: then a login needs no claim to match them by. A
+    /// hint; the login itself looks again.
     ///
     /// # Errors
     /// The database does not answer.
@@ -121,16 +121,16 @@ pub(crate) async fn hash_again(tx: &mut Tx, keys: &BarKeys) -> Result<(), StoreE
 /// People who are linked through an issuer that is not configured: they cannot sign in as who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stranded {
-    /// What the IdP was called at the last login by it.
+    /// The name of the IdP at the last login by it.
     pub idp: String,
     /// Its issuer.
     pub issuer: String,
-    /// How many.
+    /// The number of people.
     pub people: i64,
 }
 
 impl Stranded {
-    /// What an operator is told, with what to do.
+    /// Says it to an operator, with what to do.
     pub fn sentence(&self) -> String {
         let Self { idp, people, .. } = self;
         let (are, them) = if *people == 1 { ("person is", "this person") } else { ("people are", "them") };
@@ -142,7 +142,7 @@ impl Stranded {
 }
 
 impl Store {
-    /// Who is linked through issuers other than these, by IdP.
+    /// Counts who is linked through issuers other than these, by IdP.
     ///
     /// # Errors
     /// The database does not answer.

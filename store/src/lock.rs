@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::file;
 
-/// How long a lock that is held is waited for: a command that changes something has it for a moment, and so has a
-/// program that is just leaving.
+/// The time that a lock that is held is waited for: a command that changes something has it for a moment, and so has
+/// a program that is just leaving.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 /// A pid and the longest name a host may have.
@@ -27,7 +27,7 @@ pub struct FileLock {
     _file: File,
 }
 
-/// Whose a lock is, as far as it says so.
+/// The holder of a lock, as far as the lock says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockHolder {
     /// Its process id, in its own host or container.
@@ -46,7 +46,7 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// Why a lock could not be taken.
+/// Reasons why a lock could not be taken.
 #[derive(Debug)]
 pub enum NotLocked {
     /// Somebody else has it, for longer than a second.

@@ -16,7 +16,7 @@ use crate::{Store, StoreError, head};
 /// More accounts to be reconsidered than this are one row: the whole organization (R8).
 pub(crate) const RECONSIDERED_SINGLY: usize = 100;
 
-/// Who asks for a write, for the audit.
+/// The origin of a write, for the audit.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// `scim:default`, `login`, `cli`, `console`: a word of ours, never a secret.
@@ -25,7 +25,7 @@ pub struct Origin {
     pub client: Option<Arc<str>>,
     /// The reference or request number that log lines carry.
     pub reference: Option<Arc<str>>,
-    /// Whether the audit may say what an IdP calls somebody: not with `log.identity: none`.
+    /// True where the audit may say what an IdP calls somebody: not with `log.identity: none`.
     pub names: bool,
 }
 
@@ -36,7 +36,7 @@ impl Origin {
     }
 }
 
-/// What one transaction will write down.
+/// The entries that one transaction will write down.
 #[derive(Debug)]
 pub(crate) struct TxLog {
     org: OrgId,
@@ -54,12 +54,12 @@ impl TxLog {
         Self { org, directory, now, origin, events: Vec::new(), audits: Vec::new(), changes: Vec::new() }
     }
 
-    /// Whether the audit may say what an IdP calls somebody.
+    /// Tells whether the audit may say what an IdP calls somebody.
     pub(crate) fn names(&self) -> bool {
         self.origin.names
     }
 
-    /// What an IdP calls somebody, as far as the audit may say it.
+    /// Gives what an IdP calls somebody, as far as the audit may say it.
     pub(crate) fn named<'a>(&self, name: &'a str) -> Option<Cow<'a, str>> {
         self.origin.names.then(|| shown(name))
     }
@@ -94,7 +94,7 @@ impl TxLog {
         self.event(kind, subject, detail);
     }
 
-    /// What it means for access.
+    /// Adds what it means for access.
     pub(crate) fn change(&mut self, change: Change) {
         if !self.changes.contains(&change) {
             self.changes.push(change);
@@ -252,8 +252,8 @@ impl Store {
         head::seq(&mut self.engine.snapshot().await?).await
     }
 
-    /// What changed access after `seq`, in the order of commits; whole commits, at least one of them where there is
-    /// any, and no more than about `limit` changes.
+    /// Reads what changed access after `seq`, in the order of commits; whole commits, at least one of them where
+    /// there is any, and no more than about `limit` changes.
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
@@ -338,7 +338,7 @@ impl Store {
 pub struct Event {
     /// The number of its commit.
     pub seq: Seq,
-    /// When.
+    /// The time of the entry.
     pub at: Timestamp,
     /// `user.created`, `group.updated`, `account.linked`, …
     pub kind: String,
@@ -355,15 +355,15 @@ pub struct Audit {
     pub seq: Seq,
     /// Its place among the rows of that commit.
     pub n: i64,
-    /// When.
+    /// The time of the entry.
     pub at: Timestamp,
     /// `login`, `scim`, `session.end`, …
     pub action: String,
     /// `accepted`, or why not.
     pub outcome: String,
-    /// Who asked.
+    /// The name of whoever asked.
     pub actor: String,
-    /// Whom it is about.
+    /// The account it is about.
     pub account: Option<AccountId>,
     /// From where.
     pub client: Option<String>,
@@ -373,12 +373,12 @@ pub struct Audit {
     pub detail: String,
 }
 
-/// How an account without a User is named in events.
+/// Names an account without a User in events.
 pub(crate) fn account_name(id: AccountId) -> String {
     format!("account:{}", id.0)
 }
 
-/// How an event names what it is about: the User, or the account where there is none.
+/// Names what an event is about: the User, or the account where there is none.
 pub(crate) fn subject_name(account: AccountId, resource: Option<&str>) -> String {
     resource.map_or_else(|| account_name(account), str::to_owned)
 }

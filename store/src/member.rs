@@ -78,7 +78,7 @@ pub(crate) struct InGroup {
     pub(crate) member: Member,
 }
 
-/// How many members each of these groups has; none where a group is empty.
+/// Counts the members of each of these groups; none where a group is empty.
 pub(crate) async fn sizes(
     tx: &mut Tx,
     place: DirectoryKey,

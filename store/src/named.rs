@@ -34,8 +34,8 @@ impl NamedAccounts {
 }
 
 impl Store {
-    /// Whom `who` names, as of now: a `userName`, the id of a User, `account:N`, or without a directory an address or a
-    /// subject.
+    /// Finds whom `who` names, as of now: a `userName`, the id of a User, `account:N`, or without a directory an
+    /// address or a subject.
     ///
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
@@ -175,7 +175,7 @@ pub(crate) async fn with_attribute(
     rows.iter().map(|row| Ok((account::directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
 }
 
-/// What somebody without a directory may be called by one: folded as it folds names.
+/// Lists what somebody without a directory may be called by: folded as it folds names.
 fn names(told: &LoginFacts) -> impl Iterator<Item = String> {
     [&told.email, &told.preferred_username].into_iter().flatten().map(|name| fold::unique(name))
 }
@@ -185,8 +185,8 @@ pub(crate) fn address(told: &LoginFacts) -> Option<String> {
     told.email.as_deref().map(fold::unique)
 }
 
-/// Whom a login made and said something of, as long as a subject leads there or an operator keeps them out. Read one by one: these are few, and an
-/// operator asks.
+/// Finds whom a login made and said something of, as long as a subject leads there or an operator keeps them out.
+/// Read one by one: these are few, and an operator asks.
 async fn bearing(
     tx: &mut Tx,
     org: OrgId,

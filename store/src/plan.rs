@@ -109,8 +109,8 @@ async fn judge(connection: &mut SqliteConnection, sql: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// Whether a search is for more than what many rows have in common. One without conditions is for the least or the
-/// largest value alone.
+/// Tells whether a search is for more than what many rows have in common. One without conditions is for the least or
+/// the largest value alone.
 fn pins(rest: &str) -> bool {
     let Some((_, conditions)) = rest.rsplit_once('(') else { return true };
     let mut columns = conditions

@@ -7,7 +7,7 @@ use crate::engine::Arg;
 use crate::writer::Lane;
 use crate::{Store, StoreError};
 
-/// How many refusals are kept.
+/// The number of refusals that are kept.
 const KEPT: i64 = 10_000;
 
 /// One refusal, as the log tells it.
@@ -17,7 +17,7 @@ pub struct LoggedRefusal {
     pub org: OrgId,
     /// The reference number: `7Q2M-X4KD`.
     pub reference: String,
-    /// When.
+    /// The time of the refusal.
     pub at: Timestamp,
     /// The whole record, JSON; never a secret.
     pub record: String,

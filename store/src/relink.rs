@@ -17,13 +17,13 @@ use crate::{Store, StoreError};
 /// A person whose link would move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relinkable {
-    /// Who it is.
+    /// The person.
     pub user: UserSummary,
     /// The issuer that the link names now.
     pub issuer: String,
     /// The subject, which stays as it is.
     pub subject: String,
-    /// Who has that subject at the new issuer already: then the link stays where it is.
+    /// The account that has that subject at the new issuer already: then the link stays where it is.
     pub taken_by: Option<AccountId>,
 }
 
@@ -36,14 +36,14 @@ pub struct RelinkTo {
     pub issuer: String,
 }
 
-/// What one piece of the work came to.
+/// The result of one piece of the work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relinked {
     /// Links that moved.
     pub moved: u32,
     /// Links that stayed, because somebody has the subject already.
     pub taken: u32,
-    /// Where the next piece begins; `None` where nothing is left.
+    /// The account at which the next piece begins; `None` where nothing is left.
     pub next: Option<AccountId>,
 }
 
@@ -51,8 +51,8 @@ pub struct Relinked {
 const PIECE: u32 = 50;
 
 impl Store {
-    /// Who is linked through the IdP `from` under another issuer than that of `to`, by account behind `after`: at most
-    /// `limit`. Changes nothing.
+    /// Lists who is linked through the IdP `from` under another issuer than that of `to`, by account behind `after`:
+    /// at most `limit`. Changes nothing.
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.

@@ -30,7 +30,7 @@ pub(crate) const DIRECTORIES: &str = "with recursive place(directory) as ( \
          where n.organization = $1 and n.directory > p.directory) \
        from place p where p.directory is not null)";
 
-/// Where a resource stands: the key of every question about it.
+/// The organization and directory of a resource: the key of every question about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirectoryKey {
     pub(crate) org: OrgId,

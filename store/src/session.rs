@@ -14,7 +14,7 @@ use crate::users::SessionDetails;
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch};
 
-/// What an IdP wants to hear of its own at the logout.
+/// The ID token that an IdP wants to hear again at the logout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedIdToken {
     /// The IdP.
@@ -71,7 +71,7 @@ pub(crate) async fn end(
     row.as_ref().map(owner).transpose()
 }
 
-/// Whose session it is, ended or not.
+/// Finds the owner of a session, ended or not.
 pub(crate) async fn owner_of(
     tx: &mut Tx,
     hash: &SessionHash,
@@ -109,7 +109,7 @@ const LIVE: &str = "s.ended is null and s.expires > $1 and s.generation >= a.gen
        or (e.organization = s.organization and e.idp = '' and e.number > s.epoch_organization) \
        or (e.organization = s.organization and e.idp = s.idp and e.idp <> '' and e.number > s.epoch_idp))";
 
-/// How many live sessions match a further condition on `s`; `args` start at `$2`.
+/// Counts the live sessions that match a further condition on `s`; `args` start at `$2`.
 pub(crate) async fn count_live(
     tx: &mut Tx,
     condition: &'static str,
@@ -127,7 +127,7 @@ pub(crate) async fn count_live(
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// How many sessions of an account are live.
+/// Counts the live sessions of an account.
 pub(crate) async fn live_of(
     tx: &mut Tx,
     org: OrgId,
@@ -166,11 +166,12 @@ pub(crate) async fn list_live(
     rows.iter().map(session).collect()
 }
 
-/// How many sessions of one person are listed.
+/// The most sessions of one person that are listed.
 const LISTED: u32 = 100;
 
 impl Store {
-    /// Whose session it may be: a hint, to find the account in memory. Nothing else is to be believed of it (R3).
+    /// Guesses whose session it may be: a hint, to find the account in memory. Nothing else is to be believed of it
+    /// (R3).
     ///
     /// # Errors
     /// The database does not answer.
@@ -221,7 +222,7 @@ impl Store {
         Ok(Some(SealedIdToken { idp: row.text(0)?.into(), sealed }))
     }
 
-    /// How many sessions are live at `now`, idle ones among them.
+    /// Counts the sessions that are live at `now`, idle ones among them.
     ///
     /// # Errors
     /// The database does not answer.

@@ -16,7 +16,7 @@ use crate::log::{Origin, TxLog};
 use crate::writer::Lane;
 use crate::{Store, StoreError, epoch, head};
 
-/// Where people come from.
+/// The sources of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A SCIM client feeds the directory.
@@ -38,18 +38,18 @@ impl Mode {
     }
 }
 
-/// What the configuration lets sessions be made under, in one organization.
+/// The IdPs and sources that the configuration lets sessions be made under, in one organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The identity providers: name and issuer.
     pub idps: BTreeSet<(String, String)>,
-    /// Where people come from.
+    /// The source of people.
     pub mode: Mode,
     /// The directories; none with [`Mode::None`].
     pub directories: BTreeSet<DirectoryId>,
 }
 
-/// What one session is made under.
+/// The IdP and source that one session is made under.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Under<'a> {
     pub(crate) idp: &'a str,
@@ -68,7 +68,7 @@ pub(crate) async fn note(tx: &mut Tx, org: OrgId, under: Under<'_>) -> Result<()
     tx.run(sql, &args).await.map(drop)
 }
 
-/// How no directory is written.
+/// The id that stands for no directory.
 const NOWHERE: DirectoryId = DirectoryId(0);
 
 /// A row of the table.

@@ -71,7 +71,7 @@ impl Store {
         self.writer.ask(lane, work).await
     }
 
-    /// Whether the database answers: reads the head.
+    /// Checks that the database answers: reads the head.
     ///
     /// # Errors
     /// It does not.
@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-/// How long opening waits for a lock that another process has.
+/// The time that opening waits for a lock that another process has.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 async fn connect(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {

@@ -11,7 +11,7 @@ use crate::engine::{Arg, SqlRow, Tx};
 use crate::writer::Lane;
 use crate::{Store, StoreError, barred};
 
-/// How long things are kept, in milliseconds.
+/// The times that things are kept, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// A session nobody heard of for so long is over. Its row is kept an hour longer, since it may be behind: when
@@ -21,11 +21,11 @@ pub struct Retention {
     pub tombstone_ms: i64,
     /// An account without a directory that nobody used.
     pub unused_ms: i64,
-    /// What changed.
+    /// Events: what changed.
     pub event_ms: i64,
-    /// Who did it.
+    /// The audit: who did it.
     pub audit_ms: i64,
-    /// What it meant for access: read by processes that are seconds behind.
+    /// Revocations: what it meant for access. Read by processes that are seconds behind.
     pub revocation_ms: i64,
     /// Refusals, by their reference numbers; never more than ten thousand.
     pub refusal_ms: i64,
@@ -51,7 +51,7 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Rows a piece removes at most.
 const PIECE: usize = 200;
-/// How long a piece works at most, but for the row it is at: then the writer is free for others.
+/// The longest a piece works, but for the row it is at: then the writer is free for others.
 const SPAN: Duration = Duration::from_millis(5);
 /// Rows one call looks for of each kind; the next call finds the rest.
 const FOUND: i64 = 50_000;
@@ -134,7 +134,7 @@ impl Store {
         .await
     }
 
-    /// Whom an operator disabled stays: the row is what keeps them out.
+    /// Removes accounts that nobody uses any more. Whom an operator disabled stays: the row is what keeps them out.
     async fn tidy_accounts(&self, used: Timestamp) -> Result<u64, StoreError> {
         let sql = "select organization, id from account \
                    where directory is null and disabled = 0 and used <= $1 limit $2";

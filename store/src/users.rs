@@ -33,7 +33,7 @@ pub struct NewUser {
     pub external_id: Option<String>,
 }
 
-/// Whether somebody may sign in, and who says not.
+/// The right of somebody to sign in, and who denies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserState {
     /// They may.
@@ -75,13 +75,13 @@ pub struct UserSummary {
     pub email: Option<String>,
     /// The groups they are in, nested ones included, by name: roles come from these.
     pub groups: Vec<String>,
-    /// Whether they may sign in.
+    /// The right to sign in.
     pub state: UserState,
     /// The IdP whose subject is linked.
     pub idp: Option<String>,
     /// The last login; `None` for whom a directory made and who has never signed in.
     pub used: Option<Timestamp>,
-    /// How many live sessions an order has ended; 0 where nothing was ordered.
+    /// The number of live sessions that an order has ended; 0 where nothing was ordered.
     pub ended: u32,
     /// The other accounts of the person, on which an order was carried out too; none where nothing was ordered.
     pub others: Vec<AccountId>,
@@ -92,11 +92,11 @@ pub struct UserSummary {
 pub struct UserDetails {
     /// As `user list` has them.
     pub user: UserSummary,
-    /// When the account was made.
+    /// The time the account was made.
     pub created: Timestamp,
     /// Accounts that bear a name of this one: what is ordered of it is ordered of these.
     pub others: Vec<AccountId>,
-    /// Who they are at the identity provider; none before the first login.
+    /// The person's subjects at identity providers; none before the first login.
     pub links: Vec<LinkDetails>,
     /// The names of the groups that they are in only through other groups.
     pub nested: Vec<String>,
@@ -111,28 +111,28 @@ pub struct LinkDetails {
     pub idp: String,
     /// Its issuer.
     pub issuer: String,
-    /// Who the person is there.
+    /// The person's name there.
     pub subject: String,
-    /// When the link was made.
+    /// The time the link was made.
     pub since: Timestamp,
 }
 
 /// A session as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionDetails {
-    /// What log lines call it by.
+    /// The name in log lines.
     pub hash: SessionHash,
     /// The IdP that signed them in.
     pub idp: String,
-    /// When it was made.
+    /// The time it was made.
     pub created: Timestamp,
-    /// When the client was last heard; some seconds behind.
+    /// The time the client was last heard; some seconds behind.
     pub seen: Timestamp,
-    /// When it ends at the latest.
+    /// The latest time at which it ends.
     pub expires: Timestamp,
 }
 
-/// Why a person could not be handled.
+/// Reasons why a person could not be handled.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UserError {
     /// Nobody has that name, id or number.
@@ -460,7 +460,7 @@ async fn bury(
     log.seal(tx, live).await
 }
 
-/// How an event names an account: by the User, where there is one.
+/// Names an account as an event does: by the User, where there is one.
 async fn subject_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<String, StoreError> {
     Ok(subject_name(id, one(tx, org, id).await?.id.as_ref().map(ResourceId::as_str)))
 }

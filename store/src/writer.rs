@@ -19,19 +19,19 @@ use tokio::time::timeout;
 use crate::StoreError;
 use crate::engine::{Engine, Tx};
 
-/// How long an ordinary write waits while another process holds the write lock.
+/// The time that an ordinary write waits while another process holds the write lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(900);
-/// How long an ordinary write waits behind others.
+/// The time that an ordinary write waits behind others.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a removal waits for anything: it had better commit late than not at all (R6).
+/// The time that a removal waits for anything: it had better commit late than not at all (R6).
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the writer rests before it asks for the lock again.
+/// The time that the writer rests before it asks for the lock again.
 const BREATH: Duration = Duration::from_millis(2);
-/// How many writes share one commit.
+/// The most writes that share one commit.
 const AT_ONCE: usize = 64;
 /// A commit takes in no further write once it has worked this long.
 const COMMIT_SPAN: Duration = Duration::from_millis(5);
-/// How often what was committed is moved from the log into the file.
+/// The interval at which what was committed is moved from the log into the file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// In which order a write has its turn, and whether its commit waits for the disk.
@@ -255,8 +255,8 @@ impl WriterTask {
         }
     }
 
-    /// What is written in this transaction: the removals that wait, or else ordinary writes, of which there is only
-    /// the first where removals wait for it.
+    /// Takes what is written in this transaction: the removals that wait, or else ordinary writes, of which there is
+    /// only the first where removals wait for it.
     fn next(&mut self) -> VecDeque<Queued> {
         let may_overtake = !self.served_removals || self.ordinary.is_empty();
         self.served_removals = !self.removals.is_empty() && may_overtake;

@@ -74,7 +74,7 @@ impl Dialect<'_> {
     }
 }
 
-/// Whether it is one reference to another resource, as `manager` is.
+/// Tells whether it is one reference to another resource, as `manager` is.
 pub(super) fn is_reference(attribute: &Attribute) -> bool {
     attribute.kind == Type::Complex && !attribute.multi && attribute.sub("value").is_some()
 }

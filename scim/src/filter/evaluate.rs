@@ -11,12 +11,12 @@ use crate::schema::{Attribute, AttributePath};
 use super::{CompareOp, Comparison, Filter, Literal};
 
 impl Filter {
-    /// Whether a resource meets the filter.
+    /// Tells whether a resource meets the filter.
     pub fn matches(&self, record: &ResourceRecord) -> bool {
         self.holds(&NameScope::Resource(&record.facts()))
     }
 
-    /// Whether one element of a list meets a filter that was written inside `[ ]`.
+    /// Tells whether one element of a list meets a filter that was written inside `[ ]`.
     pub(crate) fn matches_element(&self, element: &Value) -> bool {
         element.as_object().is_some_and(|element| self.holds(&NameScope::Element(element)))
     }
@@ -70,7 +70,7 @@ impl Comparison {
     }
 }
 
-/// Whether two texts are the same value of an attribute.
+/// Tells whether two texts are the same value of an attribute.
 pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool {
     left == right || (!attribute.case_exact && fold::same(left) == fold::same(right))
 }
@@ -100,7 +100,7 @@ fn is_present(value: &Value) -> bool {
     }
 }
 
-/// Where names are looked up.
+/// The level at which names are looked up.
 enum NameScope<'a> {
     Resource(&'a Map<String, Value>),
     Element(&'a Map<String, Value>),

@@ -21,7 +21,7 @@ pub const MAX_INDEXED: usize = 1_024;
 pub struct SearchRow {
     /// The canonical name: `userName`, `emails.value`, `urn:…:User:manager.value`.
     pub path: String,
-    /// Which element of a list it belongs to, from 0; 0 where there is no list.
+    /// The index of the element of a list it belongs to, from 0; 0 where there is no list.
     pub element: u32,
     /// The value as it is compared: folded by `fold::same` unless the attribute is caseExact; `true`, `false`.
     pub value: String,
@@ -38,7 +38,7 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// Whether these rows of one resource meet it: what the store's search must agree with.
+    /// Tells whether these rows of one resource meet it: what the store's search must agree with.
     pub fn is_met_by(&self, rows: &[SearchRow]) -> bool {
         let Some((path, value)) = self.rows.first() else { return false };
         let has = |element: u32, path: &str, value: &str| {
@@ -116,7 +116,7 @@ fn beyond(word: &str) -> ScimError {
     ScimError::filter(format!("this service searches by eq and and; \"{word}\" is not offered"))
 }
 
-/// Whether rows hold the values of this path.
+/// Tells whether rows hold the values of this path.
 fn is_indexed(path: &AttributePath) -> bool {
     let open =
         |attribute: &Attribute| matches!(attribute.mutability, Mutability::ReadWrite | Mutability::Immutable);

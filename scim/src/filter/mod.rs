@@ -39,15 +39,15 @@ pub enum Filter {
 /// One comparison. The path is never complex: `emails eq "x"` has been read as `emails.value eq "x"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// What is compared.
+    /// The attribute whose values are compared.
     pub path: AttributePath,
-    /// How.
+    /// The comparison.
     pub operator: CompareOp,
     /// With what; of the attribute's type, or null.
     pub value: Literal,
 }
 
-/// How two values are compared.
+/// The comparisons of two values (`compareOp` of RFC 7644 §3.4.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompareOp {
     /// Equal.

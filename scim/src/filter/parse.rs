@@ -33,7 +33,7 @@ impl Filter {
     }
 }
 
-/// Whose errors a reader makes.
+/// The kind of text that is read, for errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grammar {
     Filter,
@@ -358,7 +358,7 @@ fn one_or(mut parts: Vec<Filter>, join: impl FnOnce(Vec<Filter>) -> Filter) -> F
     }
 }
 
-/// How long the JSON string at the start of a text is, its quotes included.
+/// Measures the JSON string at the start of a text, its quotes included.
 fn string_length(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (index, byte) in text.bytes().enumerate().skip(1) {

@@ -36,7 +36,7 @@ pub(super) fn append(
     Ok(touched)
 }
 
-/// What two elements of a list have in common when they are the same one: `value` and `type`, or `value` alone
+/// Gives what two elements of a list have in common when they are the same one: `value` and `type`, or `value` alone
 /// where it is a reference, or everything where there is no `value`.
 pub(super) fn likeness(attribute: &Attribute, element: &Value) -> String {
     let part = |name: &str| {
@@ -89,7 +89,7 @@ pub(super) fn keep_once(list: &mut Vec<Value>, attribute: &Attribute) {
     }
 }
 
-/// Where the elements are that a filter chooses.
+/// Finds the indices of the elements that a filter chooses.
 pub(super) fn chosen(list: &[Value], filter: &Filter) -> Vec<usize> {
     let matching = list.iter().enumerate().filter(|(_, element)| filter.matches_element(element));
     matching.map(|(index, _)| index).collect()

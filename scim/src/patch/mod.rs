@@ -89,7 +89,7 @@ impl Patch {
         elements.filter_map(|element| element.get("value")?.as_str()).map(ResourceId::new).collect()
     }
 
-    /// Whether it may leave a user inactive: some operation sets `active` to anything but true, or removes it.
+    /// Tells whether it may leave a user inactive: some operation sets `active` to anything but true, or removes it.
     pub(crate) fn can_deactivate(&self) -> bool {
         self.operations.iter().any(|operation| match operation {
             Operation::Add(target, value) | Operation::Replace(target, value) => {
@@ -100,7 +100,8 @@ impl Patch {
         })
     }
 
-    /// Whether it may take a member out of a group, or give the group another name, to which no role may be bound.
+    /// Tells whether it may take a member out of a group, or give the group another name, to which no role may be
+    /// bound.
     pub(crate) fn can_remove_access(&self) -> bool {
         self.operations.iter().any(|operation| match operation {
             Operation::Add(target, _) => target.path.as_str() == "displayName",

@@ -111,7 +111,7 @@ enum PatchOp {
     Remove,
 }
 
-/// What becomes of a value that is written.
+/// The treatment of a value that is written.
 enum Writing {
     Stored,
     /// It must be what it was.

@@ -29,7 +29,7 @@ struct KeyedList {
     places: HashMap<String, usize>,
 }
 
-/// What an operation does, where it goes by keys.
+/// One change of an operation, where it goes by keys.
 enum ReferenceStep<'a> {
     Add(&'a [Value]),
     Remove(Vec<String>),
@@ -137,7 +137,7 @@ impl<'a> ReferenceStep<'a> {
     }
 }
 
-/// Whether a filter names elements by their `value` and by nothing else: `value eq "x"`, several with `or`.
+/// Tells whether a filter names elements by their `value` and by nothing else: `value eq "x"`, several with `or`.
 fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
     match filter {
         Filter::Any(parts) => parts.iter().all(|part| named(part, keys)),
@@ -151,7 +151,7 @@ fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
     }
 }
 
-/// Whether it is a list whose elements are told apart by their `value` alone, none of them before the others.
+/// Tells whether it is a list whose elements are told apart by their `value` alone, none of them before the others.
 fn is_list_of_references(target: &PatchTarget) -> bool {
     let attribute = target.path.attribute();
     attribute.multi

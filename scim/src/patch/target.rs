@@ -10,16 +10,16 @@ use crate::schema::{AttributePath, NamedPart, ResourceKind, Schemas};
 /// The longest path, in bytes.
 pub(crate) const MAX_PATH: usize = 1_024;
 
-/// What an operation changes.
+/// The attribute that an operation changes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PatchTarget {
     /// The attribute, or one sub-attribute of it.
     pub(crate) path: AttributePath,
-    /// Which elements of a list; `None` for all.
+    /// The filter that chooses elements of a list; `None` for all.
     pub(crate) chosen: Option<Filter>,
 }
 
-/// What a path names.
+/// The thing that a path names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PathTarget {
     Target(PatchTarget),
@@ -54,12 +54,12 @@ impl PathTarget {
 }
 
 impl PatchTarget {
-    /// Whether it means elements of a list as they are, one or more, and not the list.
+    /// Tells whether it means elements of a list as they are, one or more, and not the list.
     pub(crate) fn is_elements(&self) -> bool {
         self.chosen.is_some() && self.path.sub().is_none()
     }
 
-    /// Whether it means a list as a whole.
+    /// Tells whether it means a list as a whole.
     pub(crate) fn is_list(&self) -> bool {
         self.chosen.is_none() && self.path.sub().is_none() && self.path.attribute().multi
     }

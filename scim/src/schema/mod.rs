@@ -21,7 +21,7 @@ pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 /// The enterprise extension of User.
 pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
-/// What kind of resource an endpoint holds.
+/// The kind of resource that an endpoint holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceKind {
     /// `/Users`.
@@ -76,7 +76,7 @@ pub enum Type {
     Complex,
 }
 
-/// Who may write an attribute (RFC 7643 §7).
+/// The right to write an attribute (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutability {
     /// The service alone; what a client sends is ignored in POST and PUT and refused in PATCH.
@@ -89,7 +89,7 @@ pub enum Mutability {
     WriteOnly,
 }
 
-/// When an attribute is part of an answer (RFC 7643 §7).
+/// The answers that an attribute is part of (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returned {
     /// Whatever the client asks for.
@@ -100,12 +100,12 @@ pub enum Returned {
     Default,
 }
 
-/// Whether two resources may have the same value (RFC 7643 §7).
+/// The resources among which a value must be unique (RFC 7643 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uniqueness {
-    /// They may.
+    /// None: two resources may have the same value.
     None,
-    /// Not within one directory.
+    /// Those of one directory.
     Server,
 }
 
@@ -116,21 +116,21 @@ pub struct Attribute {
     pub name: Cow<'static, str>,
     /// The type of one value.
     pub kind: Type,
-    /// Whether it is a list.
+    /// True where it is a list.
     pub multi: bool,
-    /// Whether a resource must have it.
+    /// True where a resource must have it.
     pub required: bool,
-    /// Whether values are compared byte for byte; else by `portcullis_policy::fold::same`.
+    /// True where values are compared byte for byte; else by `portcullis_policy::fold::same`.
     pub case_exact: bool,
-    /// Who may write it.
+    /// The right to write it.
     pub mutability: Mutability,
-    /// When it is answered.
+    /// The answers that it is part of.
     pub returned: Returned,
-    /// Whether it must be unique.
+    /// The resources among which it must be unique.
     pub uniqueness: Uniqueness,
     /// Suggested values; others are taken too.
     pub canonical: &'static [&'static str],
-    /// What a reference may point to.
+    /// The kinds of resource that a reference may point to.
     pub references: &'static [&'static str],
     /// One sentence for `/Schemas`.
     pub description: Cow<'static, str>,

@@ -42,7 +42,7 @@ impl AttributePath {
         self.sub.as_ref()
     }
 
-    /// What holds the value: the sub-attribute, or else the attribute.
+    /// Gives what holds the value: the sub-attribute, or else the attribute.
     pub fn leaf(&self) -> &Attribute {
         self.sub.as_ref().unwrap_or(&self.attribute)
     }
@@ -105,7 +105,7 @@ impl fmt::Display for AttributePath {
     }
 }
 
-/// Why a name means nothing here.
+/// Reasons why a name means nothing here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownName {
     /// Not a name at all.
@@ -131,7 +131,7 @@ pub enum UnknownName {
     },
 }
 
-/// What a name stands for in a PATCH: an attribute, or an extension as a whole.
+/// The thing that a name stands for in a PATCH: an attribute, or an extension as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NamedPart {
     Attribute(AttributePath),
@@ -207,7 +207,7 @@ impl Schemas {
     }
 }
 
-/// What follows a schema's URN and its colon; empty where the name is the URN itself.
+/// Gives what follows a schema's URN and its colon; empty where the name is the URN itself.
 fn below<'a>(urn: &str, name: &'a str) -> Option<&'a str> {
     if !name.get(..urn.len())?.eq_ignore_ascii_case(urn) {
         return None;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Attribute, ENTERPRISE_USER, GROUP, Mutability, Returned, Schema, Type, USER, Uniqueness};
 
-/// What every resource has.
+/// Makes the attributes that every resource has.
 pub(super) fn common() -> Vec<Arc<Attribute>> {
     vec![
         text("schemas", "The URNs of the schemas of this resource.")

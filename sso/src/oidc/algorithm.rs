@@ -74,7 +74,8 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// What metadata lists of them. A list that is not there, or is none, says nothing: then the keys alone decide.
+    /// Lists those that metadata names. A list that is not there, or is none, says nothing: then the keys alone
+    /// decide.
     pub(super) fn listed(metadata: Option<&Value>) -> Vec<Self> {
         let Some(names) = metadata.and_then(Value::as_array).filter(|names| !names.is_empty()) else {
             return Self::ALL.to_vec();
@@ -82,7 +83,7 @@ impl Algorithm {
         names.iter().filter_map(Value::as_str).filter_map(Self::named).collect()
     }
 
-    /// Whether a key is of the kind that this algorithm signs with.
+    /// Tells whether a key is of the kind that this algorithm signs with.
     pub(super) fn takes(self, key: &PublicKey) -> bool {
         match self {
             Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
@@ -95,7 +96,7 @@ impl Algorithm {
         }
     }
 
-    /// Whether a signature is that of the key over the message. A key of another kind has signed nothing.
+    /// Checks that a signature is that of the key over the message. A key of another kind has signed nothing.
     pub(super) fn verifies(self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
         if !self.takes(key) {
             return false;

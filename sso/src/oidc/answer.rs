@@ -45,13 +45,13 @@ impl AuthorizationResponse {
         self.state.as_deref()
     }
 
-    /// Whether it brings a code, which is what costs a request to the provider.
+    /// Tells whether it brings a code, which is what costs a request to the provider.
     pub fn has_code(&self) -> bool {
         self.code.is_some() && self.error.is_none()
     }
 
-    /// What the provider says went wrong, as a refusal; whether the answer belongs to a login of ours is another
-    /// question.
+    /// Gives what the provider says went wrong, as a refusal; whether the answer belongs to a login of ours is
+    /// another question.
     pub fn error(&self) -> Option<LoginRefusal> {
         let error = self.error.as_deref()?;
         let description =

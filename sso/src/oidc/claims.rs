@@ -17,7 +17,7 @@ pub(super) struct Claims {
     userinfo: Map<String, Value>,
 }
 
-/// What a login uses of the claims.
+/// The claims that a login uses.
 #[derive(Debug, Default)]
 pub(super) struct PersonClaims {
     pub(super) subject: String,
@@ -38,18 +38,18 @@ pub struct LinkValue {
     pub claim: String,
     /// The claim's value.
     pub value: String,
-    /// Whether it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
+    /// True where it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
     pub is_unverified_address: bool,
 }
 
-/// What the ID token leaves to userinfo.
+/// The need for userinfo that the ID token leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
     /// Nothing: nobody is asked.
     Nothing,
-    /// What is taken where it is said: a trouble is no reason to refuse.
+    /// Claims that are taken where they are said: a trouble is no reason to refuse.
     Wanted,
-    /// What this login cannot do without.
+    /// Claims that this login cannot do without.
     Needed,
 }
 
@@ -76,7 +76,7 @@ impl Claims {
         Ok(())
     }
 
-    /// What a login uses and the ID token does not say.
+    /// Tells what a login uses and the ID token does not say.
     pub(super) fn lacks(&self, settings: &OidcSettings) -> Lack {
         let ClaimNames { email, groups, name } = &settings.claims;
         // The ID token leaves open whether the address is verified: userinfo may know.
@@ -151,8 +151,9 @@ impl Claims {
         })
     }
 
-    /// Whether a value is an address that nobody calls verified, whoever is trusted in that: what the claim of addresses holds, what equals it
-    /// (a user name that is the address somebody typed in), and what looks like one where no address is said at all.
+    /// Tells whether a value is an address that nobody calls verified, whoever is trusted in that: what the claim of
+    /// addresses holds, what equals it (a user name that is the address somebody typed in), and what looks like one
+    /// where no address is said at all.
     ///
     /// A provider's durable id is no address for its looks alone. At Entra ID only an administrator gives user names, in
     /// domains that the tenant has proven, so there they stand for themselves.
@@ -177,7 +178,7 @@ impl Claims {
         said.is_empty() && claim != "sub" && fold::email_domain(value).is_some()
     }
 
-    /// Who it is: what names a person at this kind of provider for good.
+    /// Gives the subject: what names a person at this kind of provider for good.
     pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, LoginRefusal> {
         let sub = self.need("sub", "Every ID token has it. Nothing to set here.")?;
         match &settings.subject {
@@ -218,7 +219,7 @@ impl Claims {
         Ok(text)
     }
 
-    /// Whether a document calls this very address verified.
+    /// Tells whether a document calls this very address verified.
     fn vouches_for(&self, address: &str) -> bool {
         [&self.token, &self.userinfo].into_iter().any(|map| {
             let is_verified = match map.get("email_verified") {

@@ -18,7 +18,7 @@ use url::{Url, form_urlencoded};
 use super::settings::OidcSettings;
 use crate::{Class, LoginRefusal};
 
-/// What a code was redeemed for.
+/// The tokens that a code was redeemed for.
 pub(super) struct TokenResponse {
     pub(super) id_token: Secret,
     /// Only where it is of a kind that can be sent as it is.
@@ -122,7 +122,7 @@ pub(super) fn userinfo_request(to: &Url, access_token: &Secret) -> Option<Reques
         .ok()
 }
 
-/// What the userinfo endpoint said.
+/// The answer of the userinfo endpoint.
 #[derive(Debug)]
 pub(super) enum Userinfo {
     Plain(Map<String, Value>),

@@ -16,7 +16,7 @@ use super::jws::{self, Signed};
 use super::pending::FLOW_MS;
 use crate::{Class, LoginRefusal};
 
-/// What an ID token is compared with.
+/// The values that an ID token is compared with.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
@@ -51,7 +51,7 @@ pub(super) fn verify(
     Ok(claims)
 }
 
-/// Who made it, and for whom.
+/// Checks who made it, and for whom.
 fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     if text(payload, "iss") != Some(expected.issuer) {
         let remedy = "Write issuer in the configuration exactly as the provider does.";
@@ -84,7 +84,7 @@ fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Resul
     }
 }
 
-/// Whether it is valid now, by a clock that may be off by `skew`.
+/// Checks that it is valid now, by a clock that may be off by `skew`.
 fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     let time = |name: &str| said(payload, name).map(|value| moment(value).ok_or(value));
     let unreadable = |name: &str| {

@@ -26,7 +26,7 @@ struct PublishedKey {
     public: PublicKey,
 }
 
-/// Why no key can be named.
+/// Reasons why no key can be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoKey {
     /// None of the set fits.

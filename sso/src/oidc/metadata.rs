@@ -11,7 +11,7 @@ use super::algorithm::Algorithm;
 use super::hosts::Hosts;
 use crate::{Class, LoginRefusal};
 
-/// What we use of a provider's metadata.
+/// The parts of a provider's metadata that we use.
 pub(super) struct Metadata {
     pub(super) authorization: Url,
     pub(super) token: Url,
@@ -24,12 +24,12 @@ pub(super) struct Metadata {
     pub(super) id_token: Vec<Algorithm>,
     /// The algorithms of userinfo answers that are signed, of those we take.
     pub(super) signed_userinfo: Vec<Algorithm>,
-    /// What is there and cannot be used, each with its reason.
+    /// Things that are there and cannot be used, each with its reason.
     pub(super) unusable: Vec<String>,
 }
 
 impl Metadata {
-    /// Where the document is.
+    /// Makes the address of the document.
     pub(super) fn address(issuer: &str) -> String {
         format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
     }

@@ -57,12 +57,12 @@ impl Idp {
         &self.settings.name
     }
 
-    /// How it is set up.
+    /// Gives its settings.
     pub fn settings(&self) -> &OidcSettings {
         &self.settings
     }
 
-    /// Whether it answered the last time it was asked for anything; false before the first time.
+    /// Tells whether it answered the last time it was asked for anything; false before the first time.
     pub fn is_answering(&self) -> bool {
         self.provider.is_answering()
     }
@@ -189,9 +189,9 @@ impl Idp {
         })
     }
 
-    /// Where to send a browser to be signed out at the provider too (RP-Initiated Logout §2), after our own session
-    /// has ended. `None` where the provider offers no such place, as Google, or is not known yet. A hint above 4 KiB is
-    /// left out: servers refuse such addresses, and the provider then asks the person instead.
+    /// Makes the address to send a browser to, to be signed out at the provider too (RP-Initiated Logout §2), after
+    /// our own session has ended. `None` where the provider offers no such place, as Google, or is not known yet. A
+    /// hint above 4 KiB is left out: servers refuse such addresses, and the provider then asks the person instead.
     pub async fn logout_url(&self, hint: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
         let mut url = self.provider.cached()?.metadata.end_session.clone()?;
         {
@@ -333,12 +333,12 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Who it is, as [`Assertion::subject`] says it.
+    /// Gives the subject, as [`Assertion::subject`] says it.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Whether the ID token says everything that this login uses.
+    /// Tells whether the ID token says everything that this login uses.
     pub fn is_complete(&self) -> bool {
         self.lack == Lack::Nothing
     }
@@ -353,8 +353,8 @@ impl fmt::Debug for Verified {
 /// A hint for the logout at the provider is at most this long, in bytes.
 pub const HINT: usize = 4 * 1024;
 
-/// Whether the answer comes from the provider that was asked (RFC 9207): the defence against mix-up, where a bad
-/// provider has us send a good one's code to itself.
+/// Tells whether the answer comes from the provider that was asked (RFC 9207): the defence against mix-up, where a
+/// bad provider has us send a good one's code to itself.
 fn comes_from(issuer: &str, always_said: bool, answer: &AuthorizationResponse) -> Result<(), LoginRefusal> {
     let got = match answer.iss.as_deref() {
         Some(iss) if iss == issuer => return Ok(()),
@@ -385,7 +385,7 @@ fn code_of(answer: AuthorizationResponse) -> Result<Secret, LoginRefusal> {
 }
 
 impl Claims {
-    /// When the provider wants the session to end, in seconds, where it says so.
+    /// Gives the end of the session that the provider wants, in seconds, where it says so.
     fn session_end(&self) -> Option<Timestamp> {
         let seconds = self.of_the_token("session_expiry").and_then(Value::as_f64)?;
         Some(Timestamp((seconds * 1000.0) as i64))

@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::AuthorizationResponse;
 use crate::{Class, LoginRefusal};
 
-/// How long a login may take, in milliseconds.
+/// The time that a login may take, in milliseconds.
 pub const FLOW_MS: i64 = 10 * 60 * 1000;
 
-/// What a browser wants: a login for an app.
+/// A browser's wish: a login for an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The app.
     pub app: AppId,
     /// The state: unguessable, and made by whoever will know it again.
     pub state: String,
-    /// Where to go afterwards: a path of the app, checked by the caller.
+    /// The page to go to afterwards: a path of the app, checked by the caller.
     pub return_to: String,
-    /// How many rounds this browser has made without success.
+    /// The number of rounds that this browser has made without success.
     pub rounds: u8,
     /// The epochs it begins under: what was ended since then, the answer must not bring back.
     pub epochs: [u64; 3],
@@ -72,7 +72,7 @@ impl Pending {
         &self.state
     }
 
-    /// Where to go afterwards.
+    /// Gives the page to go to afterwards.
     pub fn return_to(&self) -> &str {
         &self.return_to
     }
@@ -87,12 +87,12 @@ impl Pending {
         AppId(self.app)
     }
 
-    /// When it started.
+    /// Gives the time it started.
     pub fn started(&self) -> Timestamp {
         Timestamp(self.started)
     }
 
-    /// How many rounds came before it.
+    /// Gives the number of rounds that came before it.
     pub fn rounds(&self) -> u8 {
         self.rounds
     }
@@ -114,7 +114,7 @@ impl Pending {
         &self.verifier
     }
 
-    /// Whether an answer may be the one to this login: asked of this provider, in time, with our state.
+    /// Checks that an answer may be the one to this login: asked of this provider, in time, with our state.
     pub(super) fn fits(
         &self,
         idp: &str,

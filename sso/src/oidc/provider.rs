@@ -31,13 +31,13 @@ pub(super) struct Provider {
     fetch: Fetch,
     known: ArcSwapOption<Known>,
     answering: AtomicBool,
-    /// How often asking came to an end.
+    /// The number of times that asking came to an end.
     asked: AtomicU64,
     /// Held while the provider is asked.
     turn: Mutex<ProviderTurn>,
 }
 
-/// What a provider said of itself last.
+/// The last metadata and keys of a provider.
 pub(super) struct Known {
     pub(super) metadata: Arc<Metadata>,
     pub(super) keys: KeySet,
@@ -66,12 +66,12 @@ impl Provider {
         self.answering.load(Ordering::Relaxed)
     }
 
-    /// What is known, without asking.
+    /// Gives what is known, without asking.
     pub(super) fn cached(&self) -> Option<Arc<Known>> {
         self.known.load_full()
     }
 
-    /// What is known, for a login that is under way: asks only where nothing is known at all.
+    /// Gives what is known, for a login that is under way: asks only where nothing is known at all.
     pub(super) async fn known(&self, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         match self.cached() {
             Some(known) => Ok(known),
@@ -79,8 +79,8 @@ impl Provider {
         }
     }
 
-    /// What is known, for a new login: a provider that failed the last time is asked first whether it is back, so that
-    /// people see a page of ours and not their browser's.
+    /// Gives what is known, for a new login: a provider that failed the last time is asked first whether it is back,
+    /// so that people see a page of ours and not their browser's.
     pub(super) async fn answering(&self, now: Timestamp) -> Result<Arc<Known>, LoginRefusal> {
         let at_hand = || self.cached().filter(|_| self.is_answering());
         if let Some(known) = at_hand() {
@@ -228,7 +228,7 @@ impl Provider {
     }
 }
 
-/// Whether two moments are less than `ms` apart, whichever comes first: a clock may be set back.
+/// Tells whether two moments are less than `ms` apart, whichever comes first: a clock may be set back.
 fn within(now: Timestamp, then: Timestamp, ms: i64) -> bool {
     now.since_ms(then).unsigned_abs() < ms.unsigned_abs()
 }

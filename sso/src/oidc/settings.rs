@@ -14,26 +14,27 @@ pub struct OidcSettings {
     pub client_id: String,
     /// Our secret there; `None` for a client that has PKCE only.
     pub client_secret: Option<Secret>,
-    /// How the secret is sent.
+    /// The way in which the secret is sent.
     pub client_auth: ClientAuth,
-    /// Where the browser comes back to; registered at the provider, one for each provider (a defence against mix-up).
+    /// The address that the browser comes back to; registered at the provider, one for each provider (a defence
+    /// against mix-up).
     pub redirect_uri: String,
-    /// What is asked for; `openid` is added where it is missing.
+    /// The scopes that are asked for; `openid` is added where it is missing.
     pub scopes: Vec<String>,
-    /// Where things are found in the ID token or in userinfo.
+    /// The names under which things are found in the ID token or in userinfo.
     pub claims: ClaimNames,
-    /// What a login uses of them: nothing else is read, and userinfo is asked for nothing else.
+    /// The claims that a login uses: nothing else is read, and userinfo is asked for nothing else.
     pub uses: Uses,
-    /// Whether an address will be believed that the provider does not call verified: then userinfo is not asked whether
-    /// it is. Nothing else hangs on it here.
+    /// True where an address will be believed that the provider does not call verified: then userinfo is not asked
+    /// whether it is. Nothing else hangs on it here.
     pub trust_email: bool,
-    /// How far the provider's clock may be off, in milliseconds.
+    /// The error that is allowed to the provider's clock, in milliseconds.
     pub skew_ms: i64,
-    /// What names a person there for good.
+    /// The claim that names a person there for good.
     pub subject: SubjectClaim,
     /// Hosts that may be connected to though they are not public or speak no https.
     pub allow: Vec<AllowedHost>,
-    /// Whether our own public URL is on this machine: only then may the provider be, over plain http.
+    /// True where our own public URL is on this machine: only then may the provider be, over plain http.
     pub loopback: bool,
 }
 
@@ -59,7 +60,7 @@ impl OidcSettings {
     }
 }
 
-/// What a login uses of the claims.
+/// The claims that a login uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uses {
     /// A directory says who people are: only the claim that a subject nobody knows yet is matched by.
@@ -70,9 +71,9 @@ pub enum Uses {
     /// There is no directory: the claims are all that is known of a person. What must be known refuses the login where
     /// it cannot be had; address, groups, name and user name are otherwise taken where they are said.
     Person {
-        /// Whether the address must be known.
+        /// True where the address must be known.
         email: bool,
-        /// Whether the groups must be known.
+        /// True where the groups must be known.
         groups: bool,
     },
 }
@@ -94,7 +95,7 @@ impl Default for ClaimNames {
     }
 }
 
-/// What names a person at a provider for good: never an address, never a name.
+/// The claim that names a person at a provider for good: never an address, never a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectClaim {
     /// `sub`, as the standard means it.

@@ -138,8 +138,8 @@ async fn records(
     Ok(records)
 }
 
-/// How many of these, from the front, fit into the room that is left, which shrinks by them. It is used up by the first
-/// that does not fit. The first of a page always does.
+/// Counts how many of these, from the front, fit into the room that is left, which shrinks by them. It is used up by
+/// the first that does not fit. The first of a page always does.
 fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize, is_first: bool) -> usize {
     let mut fitting = 0;
     for size in sizes {

@@ -20,7 +20,7 @@ use crate::{StoreError, attr, member};
 
 const GROUP: ResourceKind = ResourceKind::Group;
 
-/// What a change of a group comes to, as of one version of it.
+/// The plan of a change of a group, as of one version of it.
 #[derive(Debug)]
 pub(super) struct Plan {
     version: Version,
@@ -32,7 +32,7 @@ pub(super) struct Plan {
     removed: Vec<i64>,
 }
 
-/// What a write of a group came to within its transaction.
+/// The end of a write of a group within its transaction.
 #[allow(clippy::large_enum_variant, reason = "one at a time, and at once taken apart")]
 pub(super) enum GroupWrite {
     Done(Committed<ScimAnswer>),
@@ -104,8 +104,8 @@ impl DirectoryWrite<'_> {
         self.update_group(tx, stored, plan).await.map(GroupWrite::Done)
     }
 
-    /// What a PUT or a PATCH will do, from any snapshot. With thousands of members this is the long part of it, so it
-    /// is worked out beside the threads that serve.
+    /// Works out what a PUT or a PATCH will do, from any snapshot. With thousands of members this is the long part of
+    /// it, so it is worked out beside the threads that serve.
     pub(super) async fn plan_group(
         &self,
         tx: &mut Tx,
@@ -220,7 +220,7 @@ impl DirectoryWrite<'_> {
     }
 }
 
-/// What a PUT or a PATCH makes of a group, its members included.
+/// Makes the group that a PUT or a PATCH leaves, its members included.
 fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
     match &write.act {
         Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),

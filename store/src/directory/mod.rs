@@ -30,21 +30,21 @@ use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
 use crate::{Store, StoreError, member};
 
-/// What the client is told: an outcome or a refusal of SCIM's.
+/// The answer to the client: an outcome or a refusal of SCIM's.
 pub type ScimAnswer = Result<Outcome, ScimError>;
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Debug)]
 pub struct Written {
-    /// What the client is told.
+    /// The answer to the client.
     pub answer: ScimAnswer,
-    /// How many live sessions it ended.
+    /// The number of live sessions it ended.
     pub sessions: u32,
 }
 
-/// How long a group write that takes away waits for others that change the same group; then it goes beside them.
+/// The time that a group write that takes away waits for others that change the same group; then it goes beside them.
 const TURN: Duration = Duration::from_millis(300);
-/// How often a plan that came too late is made anew outside the writer.
+/// The times that a plan that came too late is made anew outside the writer.
 const ROUNDS: u32 = 3;
 
 impl Store {
@@ -188,7 +188,7 @@ pub(crate) struct DirectoryWrite<'a> {
     pub(crate) schemas: &'a Arc<Schemas>,
     pub(crate) origin: &'a Origin,
     pub(crate) now: Timestamp,
-    /// How many live sessions it ends.
+    /// The number of live sessions it ends.
     pub(crate) ended: &'a AtomicU32,
 }
 

@@ -242,7 +242,7 @@ impl DirectoryWrite<'_> {
         still_out(tx, [(account, generation)], answer).await
     }
 
-    /// What a PUT or a PATCH makes of a user. Without `active` they are inactive.
+    /// Makes the user that a PUT or a PATCH leaves. Without `active` they are inactive.
     fn after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),

@@ -5,7 +5,7 @@ use portcullis_scim::Resource;
 
 use super::refusal::Hint;
 
-/// What a value looks like, beside the person who has it.
+/// The look of a value, beside the person who has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Uuid,

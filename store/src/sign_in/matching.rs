@@ -73,7 +73,8 @@ async fn candidates(
     with_attribute(tx, org, path, &key).await
 }
 
-/// Why nobody matches: the person was removed, nobody is there yet, or the values are of another kind.
+/// Gives the reason why nobody matches: the person was removed, nobody is there yet, or the values are of another
+/// kind.
 async fn no_match(
     tx: &mut Tx,
     org: OrgId,
@@ -103,7 +104,7 @@ async fn newest_users(tx: &mut Tx, place: DirectoryKey) -> Result<Vec<Resource>,
     rows.iter().map(|row| resource::parse(ResourceKind::User, row.text(0)?, row.text(1)?)).collect()
 }
 
-/// Whether a removed user had that value. Addresses of tombstones are not looked up.
+/// Tells whether a removed user had that value. Addresses of tombstones are not looked up.
 async fn is_tombstone(tx: &mut Tx, org: OrgId, to: LinkTo, value: &str) -> Result<bool, StoreError> {
     match to {
         LinkTo::ExternalId => {
@@ -122,9 +123,10 @@ async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, 
     Ok(tx.row(sql, &[org.into(), fold::unique(name).into()]).await?.is_some())
 }
 
-/// What keeps out whoever has the name or address that somebody without a directory comes with: the last word of a
-/// directory that is not fed any more, or an operator's, also of somebody whom a login made. Coarsely: who was put out
-/// does not come back by another spelling. Somebody active who has a directory's name by now is the one it speaks of.
+/// Finds what keeps out whoever has the name or address that somebody without a directory comes with: the last word
+/// of a directory that is not fed any more, or an operator's, also of somebody whom a login made. Coarsely: who was
+/// put out does not come back by another spelling. Somebody active who has a directory's name by now is the one it
+/// speaks of.
 pub(super) async fn left_out(
     tx: &mut Tx,
     org: OrgId,

@@ -49,13 +49,13 @@ pub struct VerifiedLogin {
     /// The epochs the login began under: of the deployment, the organization, the IdP. If one has grown since, the
     /// session would have been ended, and is not made.
     pub epochs: [u64; 3],
-    /// Where people come from.
+    /// The source of people.
     pub provisioning: PeopleSource,
     /// The e-mail domains of the IdP, as [`fold::domain_key`] writes them; empty where none are listed.
     pub domains: Vec<String>,
-    /// Where the user header's value comes from: a person without it is refused.
+    /// The source of the user header's value: a person without it is refused.
     pub user_from: UserFrom,
-    /// What the IdP said; used only without a directory.
+    /// The attributes that the IdP gave; used only without a directory.
     pub claims: LoginAttributes,
     /// The session to be.
     pub session: NewSession,
@@ -65,16 +65,16 @@ pub struct VerifiedLogin {
     pub flow_until: Timestamp,
 }
 
-/// Where people come from.
+/// The sources of people.
 #[derive(Clone, Debug)]
 pub enum PeopleSource {
     /// A user must be there and be active (`scim`, `invited`).
     Directory {
-        /// Whether an operator adds them (`invited`), and no SCIM client (`scim`).
+        /// True where an operator adds them (`invited`), and no SCIM client (`scim`).
         invited: bool,
         /// The directories that name this IdP.
         directories: Vec<DirectoryId>,
-        /// How a subject that is not known yet is matched.
+        /// The attribute by which a subject that is not known yet is matched.
         link: LinkAttribute,
     },
     /// The session lives on what the IdP said alone (`none`).
@@ -98,14 +98,14 @@ pub struct LinkAttribute {
     pub claim: String,
     /// Its value; `None` where the IdP did not send it.
     pub value: Option<String>,
-    /// Whether the value is an address that the IdP does not call verified and that may not be believed: nobody is
+    /// True where the value is an address that the IdP does not call verified and that may not be believed: nobody is
     /// matched by it.
     pub is_unverified_address: bool,
     /// The attribute of the User it must equal.
     pub to: LinkTo,
 }
 
-/// What an IdP said about somebody, verified.
+/// The attributes that an IdP gave of somebody, verified.
 #[derive(Clone, Debug, Default)]
 pub struct LoginAttributes {
     /// An address that may be believed: verified, or of an IdP whose addresses are trusted. Else `None`.
@@ -138,11 +138,11 @@ pub struct NewSession {
 pub struct LoggedIn {
     /// The account.
     pub account: AccountId,
-    /// What is known of the person, as of this transaction.
+    /// The facts that are known of the person, as of this transaction.
     pub facts: Arc<Facts>,
     /// The generation the session was born with.
     pub generation: Generation,
-    /// Whether the subject was linked just now.
+    /// True where the subject was linked just now.
     pub is_first: bool,
 }
 
@@ -186,7 +186,7 @@ struct LoginAttempt<'a> {
     now: Timestamp,
 }
 
-/// Whom a subject turned out to be.
+/// The account that a subject turned out to be.
 struct Admitted {
     account: AccountRow,
     is_first: bool,
@@ -288,7 +288,8 @@ impl<'a> LoginAttempt<'a> {
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
 
-    /// Whether a link is one of the IdP that this one replaces. Subjects of this issuer are people of their own.
+    /// Tells whether a link is one of the IdP that this one replaces. Subjects of this issuer are people of their
+    /// own.
     fn replaces(&self, link: &Through) -> bool {
         self.asked.replaces.as_deref() == Some(&*link.idp) && link.issuer != self.key.issuer
     }
@@ -324,7 +325,7 @@ impl<'a> LoginAttempt<'a> {
         Ok(Ok(Admitted { account: draft, is_first: true, former, relinks: false }))
     }
 
-    /// What the person will be known by.
+    /// Gathers what the person will be known by.
     async fn facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
         if account.user.is_some() {
             let described = account::describe(tx, self.key.org, account.id).await?;
@@ -448,7 +449,7 @@ fn refuse<T>(refusal: AdmissionRefusal) -> LoginVerdict<T> {
     Ok(Err(Box::new(refusal)))
 }
 
-/// Whether the directory and the operator let the person in.
+/// Checks that the directory and the operator let the person in.
 fn is_active(account: &AccountRow) -> Result<(), Box<AdmissionRefusal>> {
     match account {
         AccountRow { active: false, .. } => Err(Box::new(AdmissionRefusal::Inactive)),
@@ -457,7 +458,7 @@ fn is_active(account: &AccountRow) -> Result<(), Box<AdmissionRefusal>> {
     }
 }
 
-/// Whether an address is of one of the listed domains; where none is listed, any is.
+/// Tells whether an address is of one of the listed domains; where none is listed, any is.
 fn is_listed(address: &str, domains: &[String]) -> bool {
     domains.is_empty() || fold::email_domain(address).is_some_and(|domain| domains.contains(&domain))
 }

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{DirectoryId, shown};
 
-/// What stands where somebody would be named whom `log.identity: none` leaves unnamed.
+/// The text that stands where somebody would be named whom `log.identity: none` leaves unnamed.
 const UNNAMED: &str = "(not kept: log.identity)";
 
 /// A refusal of a login whose answer was verified.
@@ -48,7 +48,7 @@ pub enum AdmissionRefusal {
         to: &'static str,
         /// The claim's value.
         value: String,
-        /// What the values look like, where that tells what is wrong.
+        /// The look of the values, where that tells what is wrong.
         hint: Option<Hint>,
     },
     /// More than one user has the value.
@@ -58,7 +58,7 @@ pub enum AdmissionRefusal {
         to: &'static str,
         /// The claim's value.
         value: String,
-        /// How many.
+        /// The number of people.
         count: usize,
     },
     /// Another subject is linked to the user.
@@ -81,7 +81,7 @@ pub enum AdmissionRefusal {
         domain.as_ref().map_or_else(|| "of no domain".to_owned(), |domain| format!("of {}", shown(domain)))
     )]
     Domain {
-        /// Which address.
+        /// The attribute with the address.
         attribute: &'static str,
         /// Its domain, if it has one.
         domain: Option<String>,
@@ -100,7 +100,7 @@ pub enum AdmissionRefusal {
     /// The user header would have no value.
     #[error("headers.user is {wanted}, which is not known of this person")]
     NoName {
-        /// What `headers.user` says.
+        /// The value of `headers.user`.
         wanted: &'static str,
     },
 }
@@ -156,7 +156,7 @@ impl AdmissionRefusal {
         self
     }
 
-    /// What an operator does about it.
+    /// Gives the advice for the operator.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::FlowSpent => "Start at the application's own address.",
@@ -197,14 +197,14 @@ impl AdmissionRefusal {
     }
 }
 
-/// What the values of an attribute look like, when they do not look like the claim.
+/// The look of an attribute's values, when they do not look like the claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
-    /// How many look alike.
+    /// The number of values that look alike.
     pub alike: usize,
     /// Of how many looked at.
     pub of: usize,
-    /// What they look like.
+    /// The look of those values.
     pub looks_like: &'static str,
 }
 
