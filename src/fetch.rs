@@ -68,8 +68,8 @@ pub(crate) enum ClientError {
 /// # Errors
 /// See [`ClientError`]. A system without any authority of its own is no error: a warning, and https works with
 /// `ca_file` only.
-pub(crate) fn client(reach: FetchReach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
-    build(reach, ca_file, Limits { time: Duration::from_secs(5), body: 1024 * 1024 })
+pub(crate) fn build_client(reach: FetchReach, ca_file: Option<PathBuf>) -> Result<Fetch, ClientError> {
+    build_with(reach, ca_file, Limits { time: Duration::from_secs(5), body: 1024 * 1024 })
 }
 
 /// The client that is in force. A reload puts another in its place, for whoever asks from then on.
@@ -100,11 +100,12 @@ struct Limits {
     body: usize,
 }
 
-fn build(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch, ClientError> {
-    let tls = tls(ca_file)?;
+fn build_with(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Result<Fetch, ClientError> {
+    let tls = tls_config(ca_file)?;
     // Two clients with their own connections: whether a name may lead anywhere depends on its port too, which a
     // resolver does not see.
-    let (trusting, strict) = (connect(&tls, Names::Trusted, limits), connect(&tls, names(&reach), limits));
+    let (trusting, strict) =
+        (build_pool(&tls, Names::Trusted, limits), build_pool(&tls, allowed_names(&reach), limits));
     let reach = Arc::new(reach);
     Ok(Arc::new(move |mut request: Request<Bytes>| {
         let (trusting, strict, reach) = (trusting.clone(), strict.clone(), reach.clone());
@@ -116,8 +117,10 @@ fn build(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Result<
             // Nothing is unpacked here: some servers pack an answer unless they are told not to (RFC 9110 §12.5.3).
             request.headers_mut().insert(ACCEPT_ENCODING, const { HeaderValue::from_static("identity") });
             let exchange = async {
-                let answer =
-                    client.request(request.map(Full::new)).await.map_err(|error| unreached(&host, error))?;
+                let answer = client
+                    .request(request.map(Full::new))
+                    .await
+                    .map_err(|error| fetch_error(&host, error))?;
                 let (head, body) = answer.into_parts();
                 match Limited::new(body, limits.body).collect().await {
                     Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
@@ -150,12 +153,15 @@ impl FetchReach {
         if !(https || allowed || self.loopback && on_this_machine(host)) {
             return refuse("asked over plain http");
         }
-        let trusted =
-            allowed || self.issuers.iter().any(|issuer| bare(issuer).eq_ignore_ascii_case(bare(host)));
+        let trusted = allowed
+            || self
+                .issuers
+                .iter()
+                .any(|issuer| without_brackets(issuer).eq_ignore_ascii_case(without_brackets(host)));
         // The connector asks no resolver for a host that is an address.
-        if let Some(address) = literal(host)
+        if let Some(address) = ip_literal(host)
             && !trusted
-            && !names(self).lead_to(host, address)
+            && !allowed_names(self).lead_to(host, address)
         {
             return refuse(NOT_PUBLIC);
         }
@@ -165,7 +171,7 @@ impl FetchReach {
 
 type Pool = Client<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>;
 
-fn connect(tls: &ClientConfig, names: Names, limits: Limits) -> Pool {
+fn build_pool(tls: &ClientConfig, names: Names, limits: Limits) -> Pool {
     let mut tcp = HttpConnector::new_with_resolver(names);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -194,7 +200,7 @@ enum Names {
     PublicOrHere,
 }
 
-fn names(reach: &FetchReach) -> Names {
+fn allowed_names(reach: &FetchReach) -> Names {
     if reach.loopback { Names::PublicOrHere } else { Names::Public }
 }
 
@@ -265,20 +271,20 @@ impl fmt::Display for Unresolved {
 impl Error for Unresolved {}
 
 fn on_this_machine(host: &str) -> bool {
-    is_loopback_name(host) || literal(host).is_some_and(|address| address.is_loopback())
+    is_loopback_name(host) || ip_literal(host).is_some_and(|address| address.is_loopback())
 }
 
-fn literal(host: &str) -> Option<IpAddr> {
-    bare(host).parse().ok()
+fn ip_literal(host: &str) -> Option<IpAddr> {
+    without_brackets(host).parse().ok()
 }
 
 /// A host without the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
+fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// Puts hyper's error in our words.
-fn unreached(host: &str, error: hyper_util::client::legacy::Error) -> FetchError {
+fn fetch_error(host: &str, error: hyper_util::client::legacy::Error) -> FetchError {
     let host = host.to_owned();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -356,7 +362,7 @@ impl Untrusted {
     }
 }
 
-fn tls(ca_file: Option<PathBuf>) -> Result<ClientConfig, ClientError> {
+fn tls_config(ca_file: Option<PathBuf>) -> Result<ClientConfig, ClientError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -434,13 +440,13 @@ mod tests {
     #[tokio::test]
     async fn names_of_this_machine_are_reached_where_we_are_on_it() {
         let (port, count) = serve(FINE).await;
-        let fetch = client(here(), None).unwrap();
+        let fetch = build_client(here(), None).unwrap();
         for host in ["localhost", "idp.localhost", "127.0.0.1"] {
             let answer = get(&fetch, &format!("http://{host}:{port}/x")).await.unwrap();
             assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"{}"[..]), "{host}");
         }
         let before = count.load(Ordering::Relaxed);
-        let elsewhere = client(FetchReach::default(), None).unwrap();
+        let elsewhere = build_client(FetchReach::default(), None).unwrap();
         for url in [
             format!("http://localhost:{port}/"),
             format!("https://idp.localhost:{port}/"),
@@ -456,13 +462,13 @@ mod tests {
     #[tokio::test]
     async fn who_holds_the_client_goes_by_the_one_in_force() {
         let (port, count) = serve(FINE).await;
-        let renewable = Renewable::new(client(FetchReach::default(), None).unwrap());
+        let renewable = Renewable::new(build_client(FetchReach::default(), None).unwrap());
         let fetch = renewable.fetch();
         let url = format!("http://127.0.0.1:{port}/");
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
-        renewable.renew(client(here(), None).unwrap());
+        renewable.renew(build_client(here(), None).unwrap());
         assert_eq!(get(&fetch, &url).await.unwrap().status().as_u16(), 200);
-        renewable.renew(client(FetchReach::default(), None).unwrap());
+        renewable.renew(build_client(FetchReach::default(), None).unwrap());
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
         assert_eq!(count.load(Ordering::Relaxed), 1);
     }
@@ -534,7 +540,7 @@ mod tests {
             );
             speak(socket, answer.leak().as_bytes()).await;
         });
-        let fetch = client(here(), None).unwrap();
+        let fetch = build_client(here(), None).unwrap();
         let answer = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap();
         assert_eq!((answer.status().as_u16(), count.load(Ordering::Relaxed)), (302, 0));
     }
@@ -557,7 +563,7 @@ mod tests {
         ];
         for (answer, kind) in cases {
             let (port, _) = serve(answer).await;
-            let fetch = build(here(), None, SHORT).unwrap();
+            let fetch = build_with(here(), None, SHORT).unwrap();
             let error = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap_err();
             assert!(kind(&error), "{}: {error:?}", String::from_utf8_lossy(&answer[..answer.len().min(40)]));
             assert!(error.to_string().contains("127.0.0.1"), "{error}");
@@ -577,7 +583,7 @@ mod tests {
             socket.write_all(FINE).await.unwrap();
             String::from_utf8_lossy(&head).to_ascii_lowercase()
         });
-        let fetch = client(here(), None).unwrap();
+        let fetch = build_client(here(), None).unwrap();
         get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap();
         assert!(asked.await.unwrap().contains("\r\naccept-encoding: identity\r\n"));
     }
@@ -585,7 +591,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_an_error_that_says_so() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let fetch = build(here(), None, SHORT).unwrap();
+        let fetch = build_with(here(), None, SHORT).unwrap();
         let error = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap_err();
         assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
         let error = get(&fetch, "https://no-such-name.invalid/").await.unwrap_err();
@@ -599,27 +605,27 @@ mod tests {
         let (port, ca) = serve_tls("idp.localhost").await;
         std::fs::write(&ca_file, ca).unwrap();
 
-        let fetch = client(here(), Some(ca_file.clone())).unwrap();
+        let fetch = build_client(here(), Some(ca_file.clone())).unwrap();
         let answer = get(&fetch, &format!("https://idp.localhost:{port}/")).await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);
         // The right authority for another name, and the right name without the authority.
-        let none = client(here(), None).unwrap();
+        let none = build_client(here(), None).unwrap();
         for (fetch, host, told) in [
             (fetch.clone(), "other.localhost", "for another name"),
             (none, "idp.localhost", "http_client.ca_file"),
         ] {
             let error = get(&fetch, &format!("https://{host}:{port}/")).await.unwrap_err();
             assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
-            let chain = crate::log::chain(&error).to_string();
+            let chain = crate::log::error_chain(&error).to_string();
             assert!(chain.contains(told) && chain.contains(host), "{chain}");
         }
         // One whose certificate is its own authority's.
         let (port, own) = serve_tls_as("idp.localhost", true).await;
         let own_file = folder.path().join("own.pem");
         std::fs::write(&own_file, own).unwrap();
-        let fetch_own = client(here(), Some(own_file)).unwrap();
+        let fetch_own = build_client(here(), Some(own_file)).unwrap();
         let error = get(&fetch_own, &format!("https://idp.localhost:{port}/")).await.unwrap_err();
-        let chain = crate::log::chain(&error).to_string();
+        let chain = crate::log::error_chain(&error).to_string();
         assert!(chain.contains("CA:TRUE") && chain.contains("http_client.ca_file"), "{chain}");
         // A server that speaks no TLS.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -631,12 +637,12 @@ mod tests {
             }
         });
         let error = get(&fetch, &format!("https://idp.localhost:{plain}/")).await.unwrap_err();
-        let chain = crate::log::chain(&error).to_string();
+        let chain = crate::log::error_chain(&error).to_string();
         assert!(chain.contains("idp.localhost") && chain.contains("plain http"), "{chain}");
         for (content, missing) in [("", false), ("no certificate", false), ("", true)] {
             std::fs::write(&ca_file, content).unwrap();
             let path = if missing { folder.path().join("none.pem") } else { ca_file.clone() };
-            assert!(client(here(), Some(path)).is_err(), "{content:?}");
+            assert!(build_client(here(), Some(path)).is_err(), "{content:?}");
         }
     }
 

@@ -33,7 +33,7 @@ impl Foreign {
             state: state.to_owned(),
             is_root: us.is_root(),
             owner: user_of(owner),
-            command: command(std::env::args_os()),
+            command: shell_command(std::env::args_os()),
         }))
     }
 }
@@ -54,7 +54,7 @@ fn name_in(users: &str, id: u32) -> Option<String> {
 }
 
 /// The command as it was typed, fit for a shell.
-fn command(words: impl Iterator<Item = OsString>) -> String {
+fn shell_command(words: impl Iterator<Item = OsString>) -> String {
     let quoted = |word: OsString| {
         let word = word.to_string_lossy();
         if is_plain(&word) { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_command_can_be_pasted() {
         let words = ["portcullis", "user", "disable", "al ice's", "$(x)"].map(OsString::from);
-        assert_eq!(command(words.into_iter()), r"portcullis user disable 'al ice'\''s' '$(x)'");
+        assert_eq!(shell_command(words.into_iter()), r"portcullis user disable 'al ice'\''s' '$(x)'");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::fs::{Access, access};
 
 use crate::keyring::MASTER;
 use crate::lock::{self, LockError};
-use crate::log::chain;
+use crate::log::error_chain;
 
 /// The command that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +35,13 @@ pub(crate) struct GroundFindings {
 }
 
 /// Looks at what a start opens on this machine.
-pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Inquirer) -> GroundFindings {
+pub(crate) fn look_at_machine(lines: &Lines, opens: &Opens, asked: Inquirer) -> GroundFindings {
     let mut found = GroundFindings::default();
     let problem = |key: &str, error: &dyn Error| {
-        let text = chain(error).to_string();
+        let text = error_chain(error).to_string();
         lines.problem(key, text.trim_end_matches('.'), "")
     };
-    match lock::look(&opens.state) {
+    match lock::look_at_folder(&opens.state) {
         Ok(()) => {}
         // Root may look at everybody's; whether it may also run there is not what was asked.
         Err(LockError::Owner(foreign)) if foreign.is_root && asked == Inquirer::ByCheck => {
@@ -107,7 +107,7 @@ mod tests {
         let environment = Environment::of([("SECRET", "not-a-real-one")]);
         let text = format!("{SMALLEST}{more}");
         let loaded = portcullis_config::read(&folder.join("c.yaml"), text.as_bytes(), &environment).unwrap();
-        let found = look(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
+        let found = look_at_machine(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
         assert!(found.warnings.is_empty());
         let beside = format!("{}/", folder.display());
         found.problems.iter().map(|problem| problem.to_string().replace(&beside, "")).collect()

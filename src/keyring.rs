@@ -33,9 +33,9 @@ pub(crate) enum KeyringError {
 ///
 /// # Errors
 /// [`KeyringError`] says what would be lost, and how to go on.
-pub(crate) async fn open(file: &File, store: &Store) -> Result<Keyring, KeyringError> {
+pub(crate) async fn open_keyring(file: &File, store: &Store) -> Result<Keyring, KeyringError> {
     let mut random = Random::system();
-    let keys = match read(file.keys.as_ref(), &file.state)? {
+    let keys = match read_keyring(file.keys.as_ref(), &file.state)? {
         Some(keys) => keys,
         None if store.has_keys().await? => {
             let source = store.without_keys(Timestamp::now()).await?;
@@ -51,7 +51,10 @@ pub(crate) async fn open(file: &File, store: &Store) -> Result<Keyring, KeyringE
 ///
 /// # Errors
 /// It is there and cannot be used.
-pub(crate) fn read(configured: Option<&MasterKey>, state: &Path) -> Result<Option<Keyring>, KeyError> {
+pub(crate) fn read_keyring(
+    configured: Option<&MasterKey>,
+    state: &Path,
+) -> Result<Option<Keyring>, KeyError> {
     match configured {
         Some(master) => Ok(Some(Keyring::from_master(master.expose()))),
         None => Keyring::load(&state.join(MASTER)),

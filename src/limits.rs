@@ -17,7 +17,7 @@ pub(crate) struct Limits {
 }
 
 /// Sets what can be set. To be called first thing in `main`, before the allocator has grown.
-pub(crate) fn set() -> Limits {
+pub(crate) fn set_limits() -> Limits {
     // A WebSocket takes two sockets; the usual soft limit of 1024 would end at five hundred of them.
     let before = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_the_hard_one_and_pages_are_small() {
-        let limits = set();
+        let limits = set_limits();
         let now = getrlimit(Resource::Nofile);
         assert_eq!(now.current, now.maximum);
         assert_eq!(limits.files, now.maximum);

@@ -70,15 +70,15 @@ pub(crate) struct Live {
 impl Live {
     /// Makes it of a file. What the one `before` it has found out is kept: the keys of an IdP of which nothing has changed.
     pub(crate) fn of(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
-        let site = settings::site(file, fetch);
+        let site = settings::own_site(file, fetch);
         let site = match before {
             Some(before) => site.with_idp_of(&before.site),
             None => site,
         };
         Self {
             site: Arc::new(site),
-            scim: settings::clients(file, keys).map(Arc::new),
-            terms: settings::terms(file),
+            scim: settings::scim_clients(file, keys).map(Arc::new),
+            terms: settings::order_terms(file),
             app_health: settings::app_health(file),
             stop_grace: file.stop_grace,
             expires: file.expires.clone(),

@@ -11,10 +11,10 @@ use portcullis_session::{Enrolment, InFlight};
 use crate::core::{Core, EndsWith};
 
 /// The seam of the data plane, on the core runtime.
-pub(crate) fn load(core: Arc<Core>) -> Load {
+pub(crate) fn session_loader(core: Arc<Core>) -> Load {
     Arc::new(move |hash, app, exchange| {
         let reading = core.clone();
-        let task = core.runtime.spawn(async move { read(&reading, hash, app, &exchange).await });
+        let task = core.runtime.spawn(async move { read_session(&reading, hash, app, &exchange).await });
         let ends = EndsWith(task.abort_handle());
         Box::pin(async move {
             let _ends = ends;
@@ -24,7 +24,7 @@ pub(crate) fn load(core: Arc<Core>) -> Load {
 }
 
 /// Reads a session under an exchange that is enrolled first.
-async fn read(
+async fn read_session(
     Core { sessions, store, .. }: &Core,
     hash: SessionHash,
     app: AppId,

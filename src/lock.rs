@@ -65,9 +65,9 @@ impl Lock {
 ///
 /// # Errors
 /// What it would say; whether the folder is in use is not asked.
-pub(crate) fn look(state: &Path) -> Result<(), LockError> {
+pub(crate) fn look_at_folder(state: &Path) -> Result<(), LockError> {
     let make = |source: io::Error| LockError::Make { state: state.to_owned(), source };
-    if judge(state)?.is_some() {
+    if judge_folder(state)?.is_some() {
         return Ok(());
     }
     let above = state.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("."));
@@ -89,7 +89,7 @@ fn is_made_up(folder: &Path) -> bool {
 }
 
 /// The folder's mode, where it is there and may be used; `None` where it is not there.
-fn judge(state: &Path) -> Result<Option<u32>, LockError> {
+fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
     let make = |source| LockError::Make { state: state.to_owned(), source };
     match fs::metadata(state) {
         Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
@@ -109,7 +109,7 @@ fn judge(state: &Path) -> Result<Option<u32>, LockError> {
 
 fn own_folder(state: &Path) -> Result<(), LockError> {
     let make = |source| LockError::Make { state: state.to_owned(), source };
-    match judge(state)? {
+    match judge_folder(state)? {
         Some(mode) => {
             if mode & 0o077 != 0 {
                 let path = state.display();
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn nothing_is_made_where_the_kernel_makes_it_all() {
         for state in ["/proc/nope/state", "/sys/nope"] {
-            assert!(matches!(look(Path::new(state)), Err(LockError::Make { .. })), "{state}");
+            assert!(matches!(look_at_folder(Path::new(state)), Err(LockError::Make { .. })), "{state}");
         }
     }
 

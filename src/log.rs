@@ -90,9 +90,9 @@ impl Log {
             .with_max_level(tracing_log::log::LevelFilter::Warn)
             .init()
             .map_err(|error| failed(&error))?;
-        let (filter, handle) = reload::Layer::new(heard(level));
+        let (filter, handle) = reload::Layer::new(log_targets(level));
         let counts = Counts::of(level);
-        let told = move |lost| missing(format, lost);
+        let told = move |lost| lost_line(format, lost);
         let queue =
             Queue::start(io::stderr(), counts.dropped.clone(), told).map_err(|error| failed(&error))?;
         let lines = EventWriter { format, queue: queue.clone(), counts: counts.clone() };
@@ -132,7 +132,7 @@ impl Log {
     /// Takes another level from now on.
     pub(crate) fn set_level(&self, level: LevelFilter) {
         // It fails only where the log is gone, and then there is nobody to tell.
-        let _ = self.filter.reload(heard(level));
+        let _ = self.filter.reload(log_targets(level));
         self.counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
     }
 }
@@ -147,7 +147,7 @@ impl Counts {
 }
 
 /// An error and what caused it, on one line: `the store could not be opened: unable to open database file`.
-pub(crate) fn chain(error: &dyn Error) -> impl fmt::Display {
+pub(crate) fn error_chain(error: &dyn Error) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         write!(f, "{error}")?;
         let mut cause = error.source();
@@ -160,7 +160,7 @@ pub(crate) fn chain(error: &dyn Error) -> impl fmt::Display {
 }
 
 /// Ours at `level`, everybody else's at `warn` or less.
-fn heard(level: LevelFilter) -> Targets {
+fn log_targets(level: LevelFilter) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_target(OURS, level)
 }
 
@@ -212,23 +212,23 @@ impl<S: Subscriber> Layer<S> for EventWriter {
             }
             level = Level::DEBUG;
         }
-        self.queue.say(line(self.format, level, metadata.target(), &said));
+        self.queue.say(log_line(self.format, level, metadata.target(), &said));
     }
 }
 
-fn line(format: Format, level: Level, target: &str, said: &LogRecord) -> String {
+fn log_line(format: Format, level: Level, target: &str, said: &LogRecord) -> String {
     let time = jiff::Timestamp::now();
     match format {
-        Format::Json => json(time, level, target, said),
-        Format::Text { colour } => text(time, level, target, said, colour),
+        Format::Json => json_line(time, level, target, said),
+        Format::Text { colour } => text_line(time, level, target, said, colour),
     }
 }
 
 /// The line that says how many are missing before it.
-fn missing(format: Format, lost: u64) -> String {
+fn lost_line(format: Format, lost: u64) -> String {
     let message = "lines of this log were dropped: they were not read fast enough".to_owned();
     let fields = vec![("lost", FieldValue::Bare(lost.to_string()))];
-    line(format, Level::WARN, "portcullis::log", &LogRecord { ours: true, message, fields })
+    log_line(format, Level::WARN, "portcullis::log", &LogRecord { ours: true, message, fields })
 }
 
 /// The message and the fields of one event.
@@ -249,7 +249,7 @@ impl LogRecord {
     fn take(&mut self, field: &Field, value: FieldValue) {
         match (field.name(), value) {
             ("message", FieldValue::Text(text) | FieldValue::Bare(text)) => {
-                self.message = if self.ours { sentence(&text) } else { sentence(&unquoted(&text)) };
+                self.message = if self.ours { one_line(&text) } else { one_line(&drop_quotations(&text)) };
             }
             // Of a record that came by the crate `log`: target and place, which the metadata says already.
             (name, _) if name.starts_with("log.") => {}
@@ -258,10 +258,10 @@ impl LogRecord {
             }
             // Errors are sentences with values in them.
             ("error", FieldValue::Text(text)) if self.ours => {
-                self.fields.push(("error", FieldValue::Text(sentence(&text))));
+                self.fields.push(("error", FieldValue::Text(one_line(&text))));
             }
             (name, FieldValue::Text(text)) => {
-                let text = if self.ours { text } else { unquoted(&text) };
+                let text = if self.ours { text } else { drop_quotations(&text) };
                 self.fields.push((name, FieldValue::Text(shown(&text).into_owned())));
             }
             (name, value) => self.fields.push((name, value)),
@@ -279,7 +279,7 @@ impl Visit for LogRecord {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.take(field, FieldValue::Text(chain(value).to_string()));
+        self.take(field, FieldValue::Text(error_chain(value).to_string()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -304,11 +304,11 @@ impl Visit for LogRecord {
     }
 }
 
-fn json(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord) -> String {
+fn json_line(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut line = format!(
         r#"{{"time":"{time:.3}","level":"{}","target":{},"message":{}"#,
-        word(level),
+        level_word(level),
         quoted(target),
         quoted(&said.message)
     );
@@ -324,9 +324,9 @@ fn json(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord) -> 
     line
 }
 
-fn text(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord, colour: bool) -> String {
+fn text_line(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord, colour: bool) -> String {
     let mut line = format!("{time:.3} ");
-    let word = word(level);
+    let word = level_word(level);
     let paint = match level {
         Level::ERROR => "31",
         Level::WARN => "33",
@@ -352,7 +352,7 @@ fn text(time: jiff::Timestamp, level: Level, target: &str, said: &LogRecord, col
     line
 }
 
-fn word(level: Level) -> &'static str {
+fn level_word(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
@@ -363,7 +363,7 @@ fn word(level: Level) -> &'static str {
 }
 
 /// A whole sentence on one line. It repeats few values, and each was cut where it came in; this is the net below.
-fn sentence(text: &str) -> String {
+fn one_line(text: &str) -> String {
     const MOST: usize = 4000;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", escaped(&text[..end])),
@@ -373,7 +373,7 @@ fn sentence(text: &str) -> String {
 
 /// Cuts what a library says to what it cannot be quoting of a request or an answer: nothing after `buf:`, no query
 /// string, nothing as long as a token, 300 characters at most.
-fn unquoted(text: &str) -> String {
+fn drop_quotations(text: &str) -> String {
     const MOST: usize = 300;
     const TOKEN: usize = 24;
     let token_like =
@@ -436,11 +436,11 @@ mod tests {
     fn counted(format: Format, level: LevelFilter, speak: impl FnOnce()) -> (Vec<String>, Counts) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let counts = Counts::of(level);
-        let tell = move |lost| missing(format, lost);
+        let tell = move |lost| lost_line(format, lost);
         let queue = Queue::start(Shared(written.clone()), counts.dropped.clone(), tell).unwrap();
         let lines = EventWriter { format, queue: queue.clone(), counts: counts.clone() };
         tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(heard(level)).with(lines),
+            tracing_subscriber::registry().with(log_targets(level)).with(lines),
             speak,
         );
         assert!(queue.flush(Duration::from_secs(30)));
@@ -583,7 +583,7 @@ mod tests {
     fn an_error_is_told_with_its_causes() {
         let cause = io::Error::other("disk full");
         let error = crate::lock::LockError::Make { state: "/s".into(), source: cause };
-        assert_eq!(chain(&error).to_string(), "the state folder /s could not be made: disk full");
+        assert_eq!(error_chain(&error).to_string(), "the state folder /s could not be made: disk full");
         let said = lines(TEXT, LevelFilter::INFO, || {
             tracing::error!(target: "portcullis", error = &error as &dyn Error, "not started");
         });

@@ -16,9 +16,9 @@ use portcullis_store::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::order::{ACTOR, BY, Means, Order, facts};
+use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
 use crate::order_error::OrderError;
-use crate::person::{People, UserListing, rfc3339, shown};
+use crate::person::{People, UserListing, format_rfc3339, user_listing};
 use crate::revocation::{LEAVE, Revocation};
 
 /// Carries out orders by one configuration.
@@ -182,7 +182,7 @@ impl Operator {
         let found = self.store.user_list(OrgId::ONLY, after.map(AccountId), A_PAGE).await;
         let policy = self.revocation.sessions().policy();
         let people = self.terms.people;
-        let shown = |user| shown(user, policy.bindings()).under(people);
+        let shown = |user| user_listing(user, policy.bindings()).under(people);
         let users: Vec<UserListing> = found.map_err(OrderError::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
@@ -207,7 +207,7 @@ impl Operator {
             store.user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now()).await
         };
         let id = self.ordered(adding).await?;
-        let facts = facts(AccountId(0), Some(id.as_str()), email.as_deref());
+        let facts = facts_for_log(AccountId(0), Some(id.as_str()), email.as_deref());
         let named = self.terms.log.user(&facts, Some(&name));
         tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
         Ok(Added { id: id.to_string(), address: self.terms.address.clone() })
@@ -224,7 +224,7 @@ impl Operator {
         let subject = details.user.directory.zip(details.user.id.clone());
         let on_hold = sessions.is_held(OrgId::ONLY, details.user.account, subject.as_ref());
         let heard_after = now.plus_ms(sessions.idle_ms().saturating_neg());
-        let mut shown = whole(details, sessions.policy().bindings(), on_hold, heard_after);
+        let mut shown = person_details(details, sessions.policy().bindings(), on_hold, heard_after);
         shown.user = shown.user.under(self.terms.people);
         Ok(shown)
     }
@@ -297,7 +297,7 @@ impl Operator {
         let found = self.store.audits_before(OrgId::ONLY, before, limit).await.map_err(OrderError::Store)?;
         let whole = found.len() == limit as usize;
         let next = found.last().filter(|_| whole).map(|last| format!("{}.{}", last.seq.0, last.n));
-        Ok(Audits { audits: found.into_iter().map(audited).collect(), next })
+        Ok(Audits { audits: found.into_iter().map(audit_entry).collect(), next })
     }
 
     /// Puts a person out until an operator lets them in again.
@@ -347,7 +347,7 @@ impl Operator {
         match self.store.reference(reference).await.map_err(OrderError::Store)? {
             Some(refused) => Ok(ReferredRefusal {
                 reference: refused.reference,
-                at: rfc3339(refused.at),
+                at: format_rfc3339(refused.at),
                 record: serde_json::from_str(&refused.record)
                     .unwrap_or(serde_json::Value::String(refused.record)),
             }),
@@ -368,7 +368,12 @@ impl Operator {
     }
 }
 
-fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: Timestamp) -> PersonDetails {
+fn person_details(
+    details: UserDetails,
+    bindings: &Bindings,
+    on_hold: bool,
+    heard_after: Timestamp,
+) -> PersonDetails {
     let UserDetails { user, created, others, links, nested, sessions } = details;
     let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
@@ -379,19 +384,19 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
     };
     let link = |link: LinkDetails| {
         let LinkDetails { idp, issuer, subject, since } = link;
-        Linked { idp, issuer, subject, since: rfc3339(since) }
+        Linked { idp, issuer, subject, since: format_rfc3339(since) }
     };
     let session = |session: SessionDetails| LiveSession {
         session: format!("{:?}", session.hash),
         idp: session.idp,
-        since: rfc3339(session.created),
-        heard: rfc3339(session.seen),
-        until: rfc3339(session.expires),
+        since: format_rfc3339(session.created),
+        heard: format_rfc3339(session.seen),
+        until: format_rfc3339(session.expires),
     };
     let live = sessions.into_iter().filter(|session| session.seen > heard_after);
     PersonDetails {
         email: user.email.clone(),
-        created: rfc3339(created),
+        created: format_rfc3339(created),
         on_hold,
         links: links.into_iter().map(link).collect(),
         groups: user.groups.iter().map(group).collect(),
@@ -399,14 +404,14 @@ fn whole(details: UserDetails, bindings: &Bindings, on_hold: bool, heard_after: 
         sessions: live.map(session).collect(),
         user: UserListing {
             others: others.into_iter().map(|account| account.0).collect(),
-            ..shown(user, bindings)
+            ..user_listing(user, bindings)
         },
     }
 }
 
-fn audited(audit: Audit) -> Audited {
+fn audit_entry(audit: Audit) -> Audited {
     Audited {
-        time: rfc3339(audit.at),
+        time: format_rfc3339(audit.at),
         seq: audit.seq.0,
         actor: audit.actor,
         action: audit.action,

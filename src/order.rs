@@ -13,9 +13,9 @@ use portcullis_session::{Committed, Cut, HoldMark, HoldOn, Sessions};
 use portcullis_store::{Store, StoreError, UserError, UserSummary};
 use tokio::time::timeout;
 
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::order_error::OrderError;
-use crate::person::{UserListing, shown};
+use crate::person::{UserListing, user_listing};
 use crate::revocation::{Enforced, LEAVE, NotDone, Revocation, Underway};
 
 /// The time after which an order that is not committed puts the person on hold.
@@ -107,11 +107,11 @@ impl OrderUnderway {
             }
         };
         if holds {
-            let why = chain(&error).to_string();
+            let why = error_chain(&error).to_string();
             return Err(self.hold(&why).await.1);
         }
         let order = self.order.verb;
-        tracing::error!(by = BY, order, error = %chain(&error), "an operator's order could not be carried out");
+        tracing::error!(by = BY, order, error = %error_chain(&error), "an operator's order could not be carried out");
         Err(OrderError::Store(error))
     }
 
@@ -126,13 +126,14 @@ impl OrderUnderway {
         for account in std::iter::once(user.account).chain(user.others.iter().copied()) {
             self.sessions().end_hold(&HoldOn::Account(OrgId::ONLY, account), mark(account));
         }
-        let facts = facts(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
+        let facts =
+            facts_for_log(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
         let (named, sessions) = (means.log.user(&facts, Some(&user.name)), user.ended);
-        let others = names(user.others.iter().copied());
+        let others = account_names(user.others.iter().copied());
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(by = BY, user = named.as_deref(), others, sessions, exchanges, ms, "{what}");
         let ended = Some(user.ended);
-        UserListing { ended, ..shown(user, self.sessions().policy().bindings()) }
+        UserListing { ended, ..user_listing(user, self.sessions().policy().bindings()) }
     }
 
     /// Takes the person out whom the order means, though it is not stored (R6).
@@ -150,7 +151,7 @@ impl OrderUnderway {
             marks.push((account, mark));
         }
         let exchanges = cut.exchanges();
-        let (order, accounts) = (self.order.verb, names(marks.iter().map(|(account, _)| *account)));
+        let (order, accounts) = (self.order.verb, account_names(marks.iter().map(|(account, _)| *account)));
         tracing::error!(
             by = BY,
             order,
@@ -202,21 +203,21 @@ impl OrderUnderway {
                 by = BY, order, %error, "a late order was committed, but not everything that was cut has ended: repeat it"
             ),
             Err(error) => tracing::error!(
-                by = BY, order, accounts = names(marks.iter().map(|(account, _)| *account)),
-                error = %chain(&error), "a late order has failed: its person stays on hold. Repeat it"
+                by = BY, order, accounts = account_names(marks.iter().map(|(account, _)| *account)),
+                error = %error_chain(&error), "a late order has failed: its person stays on hold. Repeat it"
             ),
         }
     }
 }
 
 /// Accounts as a line names them; none where there are none.
-fn names(accounts: impl Iterator<Item = AccountId>) -> Option<String> {
+fn account_names(accounts: impl Iterator<Item = AccountId>) -> Option<String> {
     let names: Vec<String> = accounts.map(|account| format!("account:{}", account.0)).collect();
     (!names.is_empty()).then(|| names.join(" "))
 }
 
 /// Picks what a log line may name of a person.
-pub(crate) fn facts(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
+pub(crate) fn facts_for_log(account: AccountId, id: Option<&str>, email: Option<&str>) -> Facts {
     Facts {
         account,
         org: OrgId::ONLY,

@@ -2,7 +2,7 @@
 
 use portcullis_store::{StoreError, UserError};
 
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::revocation::{NotDone, NotGone};
 
 /// Reasons why an order was not carried out. Their text is for the operator.
@@ -72,7 +72,7 @@ impl From<UserError> for OrderError {
                 Self::Refused(error.to_string())
             }
             UserError::Store(error) => {
-                tracing::error!(error = %chain(&error), "an operator's order could not be carried out");
+                tracing::error!(error = %error_chain(&error), "an operator's order could not be carried out");
                 Self::Store(error)
             }
         }

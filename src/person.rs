@@ -56,15 +56,15 @@ impl UserListing {
 }
 
 /// The roles that groups give; `None` where no bindings are known.
-fn roles(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
+fn roles_of_groups(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
     let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
     (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
 }
 
 /// Makes it of what the store has.
-pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> UserListing {
+pub(crate) fn user_listing(user: UserSummary, bindings: &Bindings) -> UserListing {
     UserListing {
-        roles: roles(&user.groups, bindings),
+        roles: roles_of_groups(&user.groups, bindings),
         ended: None,
         others: user.others.iter().map(|account| account.0).collect(),
         account: user.account.0,
@@ -73,11 +73,11 @@ pub(crate) fn shown(user: UserSummary, bindings: &Bindings) -> UserListing {
         display_name: user.display_name,
         state: user.state.word().to_owned(),
         idp: user.idp,
-        used: user.used.map(rfc3339),
+        used: user.used.map(format_rfc3339),
     }
 }
 
 /// Writes a moment down, to the second.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn format_rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.seconds()).map(|at| at.to_string()).unwrap_or_default()
 }

@@ -41,7 +41,7 @@ impl Refusals {
     pub(crate) fn start(core: &tokio::runtime::Handle, store: Arc<Store>) -> Self {
         let start = |most| {
             let (send, receive) = mpsc::channel(most);
-            core.spawn(write(store.clone(), receive, most));
+            core.spawn(write_refusals(store.clone(), receive, most));
             send
         };
         Self { somebodys: start(A_SECOND), anybodys: start(OF_STRANGERS) }
@@ -82,7 +82,7 @@ impl Refusals {
     }
 }
 
-async fn write(store: Arc<Store>, mut refusals: mpsc::Receiver<LoggedRefusal>, most: usize) {
+async fn write_refusals(store: Arc<Store>, mut refusals: mpsc::Receiver<LoggedRefusal>, most: usize) {
     let mut batch = Vec::with_capacity(most);
     let (mut since, mut kept) = (Instant::now(), 0);
     while refusals.recv_many(&mut batch, most - kept).await > 0 {

@@ -14,7 +14,7 @@ use portcullis_sso::Fetch;
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
 use crate::live::{Current, Fixed, Live};
-use crate::log::{Log, chain};
+use crate::log::{Log, error_chain};
 use crate::own::{self, Own};
 use crate::settings;
 use crate::standing;
@@ -93,11 +93,11 @@ impl Reload {
         }
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
-        let policy = settings::policy(&file, version);
+        let policy = settings::compile_policy(&file, version);
         let parts = match self.parts(&file, policy.clone()) {
             Ok(parts) => parts,
             Err(error) => {
-                tracing::error!(error = %chain(&error), "the configuration could not be put in force: nothing was changed");
+                tracing::error!(error = %error_chain(&error), "the configuration could not be put in force: nothing was changed");
                 return false;
             }
         };
@@ -108,17 +108,21 @@ impl Reload {
     fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
         let before = self.live.take();
         let live = Arc::new(Live::of(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
-        let client = fetch::client(settings::reach(file), file.http_client.ca_file.clone())?;
-        Ok(Parts { rules: settings::rules(file, policy, own::seam(self.own.clone(), &live)), client, live })
+        let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
+        Ok(Parts {
+            rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live)),
+            client,
+            live,
+        })
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
     async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> bool {
         let Parts { rules, client, live } = parts;
         if let Some(log) = &self.log {
-            log.set_level(settings::level(file));
+            log.set_level(settings::log_level(file));
         }
-        self.core.sessions.idle_after(settings::ms(file.session.idle));
+        self.core.sessions.idle_after(settings::to_ms(file.session.idle));
         self.gate.replace(rules);
         self.fetch.renew(client);
         self.live.replace(live);
@@ -130,9 +134,9 @@ impl Reload {
             );
         }
         let reviewed = self.core.revocation.reload(policy).await;
-        let settled = standing::settle(file, &self.core, "reload").await;
+        let settled = standing::end_unconfigured(file, &self.core, "reload").await;
         if let Err(error) = &settled {
-            tracing::error!(error = %chain(error), "reload again");
+            tracing::error!(error = %error_chain(error), "reload again");
         }
         match reviewed {
             Ok(()) if settled.is_ok() && admitted.is_ok() => {

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 
 use crate::ground::{self, Inquirer};
 use crate::limits::Limits;
-use crate::log::{Log, chain};
+use crate::log::{Log, error_chain};
 use crate::reload::Reload;
 use crate::running::ServiceEnd;
 use crate::settings;
-use crate::start::{StartError, start};
+use crate::start::{StartError, start_program};
 use crate::terminal::{self, Exit};
 
 /// Builds the core runtime.
@@ -43,14 +43,14 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
     });
     let (path, mut loaded) = match loaded {
         Ok(loaded) => loaded,
-        Err(problems) => return terminal::tell(&problems),
+        Err(problems) => return terminal::tell_problems(&problems),
     };
-    let found = ground::look(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
+    let found = ground::look_at_machine(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
     if let Some(problems) = Problems::of(found.problems) {
-        return terminal::tell(&problems);
+        return terminal::tell_problems(&problems);
     }
     loaded.warnings.extend(found.warnings);
-    let log = match Log::start(settings::format(&loaded.file), settings::level(&loaded.file)) {
+    let log = match Log::start(settings::log_format(&loaded.file), settings::log_level(&loaded.file)) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("portcullis: {error}");
@@ -58,13 +58,13 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         }
     };
     log.tell_panics();
-    let exit = logged(&path, &loaded, limits, log.clone());
+    let exit = run_logged(&path, &loaded, limits, log.clone());
     log.flush();
     exit
 }
 
 /// The rest of a run, whose last lines are still to be written when it is back.
-fn logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
+fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
     let Loaded { file, warnings, lines, .. } = loaded;
     limits.tell();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -75,14 +75,14 @@ fn logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = core.block_on(serve(path, file, lines, log));
+    let exit = core.block_on(serve_until_signal(path, file, lines, log));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
 /// Serves until a signal says otherwise: SIGTERM and SIGINT end, and a second one ends the wait; SIGHUP reloads. No
 /// signal waits for what another one has begun.
-async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
+async fn serve_until_signal(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
@@ -96,7 +96,7 @@ async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
         }
     };
     let started = tokio::select! {
-        started = start(path, file, Some(log)) => started,
+        started = start_program(path, file, Some(log)) => started,
         () = asked() => {
             tracing::info!("asked to end before the start was done");
             return Exit::Fine;
@@ -107,12 +107,12 @@ async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
         Err(error) => {
             match &error {
                 StartError::Listen(error) => tracing::error!("{}", error.problem(lines)),
-                error => tracing::error!("{}", chain(error)),
+                error => tracing::error!("{}", error_chain(error)),
             }
             return error.exit();
         }
     };
-    let reloading = tokio::spawn(reloads(hangup, running.reload()));
+    let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload()));
     let end = running.ended(asked()).await;
     if end == ServiceEnd::Asked {
         let seconds = running.grace().as_secs();
@@ -138,7 +138,7 @@ async fn serve(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
 
 /// Reloads at each SIGHUP, one after another; those that come meanwhile are one. A reload that fails by a fault of ours
 /// is not the last one.
-async fn reloads(mut hangup: Signal, reload: Reload) {
+async fn reload_at_hangup(mut hangup: Signal, reload: Reload) {
     while hangup.recv().await.is_some() {
         let reload = reload.clone();
         if let Err(error) = tokio::spawn(async move { reload.reload().await }).await {

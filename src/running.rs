@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::lock::Lock;
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::reload::Reload;
 use crate::ticks;
 
@@ -71,7 +71,7 @@ impl Running {
                     server.await
                 }
             };
-            drained(ended);
+            log_drained(ended);
         }
         let _ = stop.send(true);
         for mut listener in listeners {
@@ -82,7 +82,7 @@ impl Running {
         }
         // A disk that does not answer holds up no end either: what was acknowledged is on it.
         let closing = async {
-            ticks::save(&reload.core).await;
+            ticks::save_seen(&reload.core).await;
             reload.core.store.close().await;
         };
         if tokio::time::timeout(CLOSE, closing).await.is_err() {
@@ -110,7 +110,7 @@ pub(crate) enum ServiceEnd {
 async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) -> ServiceEnd {
     tokio::select! {
         ended = server => {
-            drained(ended.map(|ended| ended.and_then(|_| Err(proxy::Stopped::by_itself()))));
+            log_drained(ended.map(|ended| ended.and_then(|_| Err(proxy::Stopped::by_itself()))));
             ServiceEnd::Failed
         }
         () = asked => ServiceEnd::Asked,
@@ -118,14 +118,14 @@ async fn until_ended(server: &mut DataPlane, asked: impl Future<Output = ()>) ->
 }
 
 /// Says how the data plane ended.
-fn drained(ended: Result<Result<proxy::Drained, proxy::Stopped>, tokio::task::JoinError>) {
+fn log_drained(ended: Result<Result<proxy::Drained, proxy::Stopped>, tokio::task::JoinError>) {
     match ended {
         Ok(Ok(proxy::Drained { silent: 0, left: 0 })) => tracing::info!("every exchange has ended"),
         Ok(Ok(proxy::Drained { silent, left: 0 })) => {
             tracing::info!(silent, "only streams were left on which nothing passed: they are ended");
         }
         Ok(Ok(proxy::Drained { left, .. })) => tracing::warn!(left, "exchanges were broken off"),
-        Ok(Err(error)) => tracing::error!(error = %chain(&error), "the data plane has stopped"),
+        Ok(Err(error)) => tracing::error!(error = %error_chain(&error), "the data plane has stopped"),
         Err(error) => tracing::error!(%error, "the data plane has failed"),
     }
 }

@@ -22,9 +22,9 @@ use crate::person::People;
 use crate::scim_clients::{ScimClients, ScimToken};
 
 /// Joins the app as its own pages need it.
-pub(crate) fn site(file: &File, fetch: Fetch) -> OwnSite {
+pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
     let path = file.public_url.path();
-    let oidc = oidc(file);
+    let oidc = oidc_settings(file);
     OwnSite {
         host: file.public_url.host().to_owned(),
         origin: file.public_url.origin().to_owned(),
@@ -40,22 +40,22 @@ pub(crate) fn site(file: &File, fetch: Fetch) -> OwnSite {
             replaces: file.idp.replaces.as_deref().map(Arc::from),
             claim: file.idp.link.claim.clone(),
             to: file.idp.link.to,
-            domains: domains(file).to_vec(),
+            domains: email_domains(file).to_vec(),
             trust_email: file.idp.oidc.trust_email,
             user_from: file.identity.user,
-            absolute_ms: ms(file.session.absolute),
+            absolute_ms: to_ms(file.session.absolute),
         },
     }
 }
 
-fn domains(file: &File) -> &[String] {
+fn email_domains(file: &File) -> &[String] {
     match &file.idp.domains {
         Domains::Any => &[],
         Domains::Only(domains) => domains,
     }
 }
 
-fn oidc(file: &File) -> OidcSettings {
+fn oidc_settings(file: &File) -> OidcSettings {
     let (idp, oidc) = (&file.idp, &file.idp.oidc);
     let path = file.public_url.path();
     let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
@@ -70,16 +70,16 @@ fn oidc(file: &File) -> OidcSettings {
         },
         uses: match file.provisioning {
             Provisioning::None => Uses::Person {
-                email: file.identity.user == UserFrom::Email || !domains(file).is_empty(),
+                email: file.identity.user == UserFrom::Email || !email_domains(file).is_empty(),
                 groups: !file.bindings.known().is_empty(),
             },
             Provisioning::Scim(_) | Provisioning::Invited => Uses::Link { claim: idp.link.claim.clone() },
         },
         trust_email: oidc.trust_email,
-        skew_ms: ms(oidc.skew),
+        skew_ms: to_ms(oidc.skew),
         subject: match idp.preset {
             Preset::Entra => SubjectClaim::Entra,
-            Preset::Google => SubjectClaim::Google { domains: domains(file).to_vec() },
+            Preset::Google => SubjectClaim::Google { domains: email_domains(file).to_vec() },
             Preset::Generic | Preset::Okta => SubjectClaim::Sub,
         },
         allow: file.http_client.allow.clone(),
@@ -89,7 +89,7 @@ fn oidc(file: &File) -> OidcSettings {
 }
 
 /// Makes the SCIM clients that may write to the directory.
-pub(crate) fn clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
+pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let Provisioning::Scim(scim) = &file.provisioning else { return None };
     let tokens = scim.token.iter().enumerate().map(|(place, token)| {
         ScimToken::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
@@ -114,7 +114,7 @@ pub(crate) fn relink_to(file: &File) -> store::RelinkTo {
 }
 
 /// Makes the terms that an operator's orders go by.
-pub(crate) fn terms(file: &File) -> Terms {
+pub(crate) fn order_terms(file: &File) -> Terms {
     let people = match file.provisioning {
         Provisioning::Scim(_) => People::Directory,
         Provisioning::Invited => People::Invited,
@@ -126,12 +126,12 @@ pub(crate) fn terms(file: &File) -> Terms {
 }
 
 /// Milliseconds, as the parts count them.
-pub(crate) fn ms(duration: std::time::Duration) -> i64 {
+pub(crate) fn to_ms(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Makes the hosts that requests of our own may go to.
-pub(crate) fn reach(file: &File) -> FetchReach {
+pub(crate) fn fetch_reach(file: &File) -> FetchReach {
     FetchReach {
         issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
         allow: file.http_client.allow.clone(),
@@ -152,7 +152,7 @@ pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
 }
 
 /// The log's level.
-pub(crate) fn level(file: &File) -> LevelFilter {
+pub(crate) fn log_level(file: &File) -> LevelFilter {
     match file.log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -163,7 +163,7 @@ pub(crate) fn level(file: &File) -> LevelFilter {
 }
 
 /// The log's form; where the file says nothing, text on a terminal.
-pub(crate) fn format(file: &File) -> Format {
+pub(crate) fn log_format(file: &File) -> Format {
     match file.log.format {
         Some(LogFormat::Json) => Format::Json,
         Some(LogFormat::Text) => Format::text(),
@@ -172,7 +172,7 @@ pub(crate) fn format(file: &File) -> Format {
 }
 
 /// Joins everything that the data plane goes by.
-pub(crate) fn rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages) -> proxy::Rules {
+pub(crate) fn proxy_rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages) -> proxy::Rules {
     let upstream = proxy::UpstreamSettings {
         at: file.upstream.url.host_port().clone(),
         connect_timeout: file.upstream.connect_timeout,
@@ -191,7 +191,7 @@ pub(crate) fn rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages) -> pr
 }
 
 /// Bounds on what a client may take.
-pub(crate) fn limits(file: &File, sockets: Option<usize>) -> proxy::Limits {
+pub(crate) fn proxy_limits(file: &File, sockets: Option<usize>) -> proxy::Limits {
     proxy::Limits {
         head: file.limits.head.bytes(),
         head_time: file.limits.head_time,
@@ -202,7 +202,7 @@ pub(crate) fn limits(file: &File, sockets: Option<usize>) -> proxy::Limits {
 }
 
 /// Makes the listeners of the data plane.
-pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
+pub(crate) fn proxy_listeners(file: &File) -> Vec<proxy::Listener> {
     let tls = file.listen.proxy.tls.as_ref().map(|tls| proxy::TlsFiles {
         certificate: tls.certificate.certificate.clone(),
         key: tls.certificate.key.clone(),
@@ -212,7 +212,7 @@ pub(crate) fn listeners(file: &File) -> Vec<proxy::Listener> {
 
 /// Gives the target of the access log, and its format.
 pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
-    let format = match format(file) {
+    let format = match log_format(file) {
         Format::Json => LogFormat::Json,
         Format::Text { .. } => LogFormat::Text,
     };
@@ -220,6 +220,6 @@ pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
 }
 
 /// Everything that decides, compiled.
-pub(crate) fn policy(file: &File, version: u64) -> Arc<Policy> {
+pub(crate) fn compile_policy(file: &File, version: u64) -> Arc<Policy> {
     Arc::new(file.policy(portcullis_policy::RulesVersion(version)))
 }

@@ -39,8 +39,12 @@ impl From<NotDone<StoreError>> for StandingError {
 ///
 /// # Errors
 /// [`StandingError`]: a start must not serve, a reload is not done.
-pub(crate) async fn settle(file: &File, core: &Core, actor: &'static str) -> Result<(), StandingError> {
-    let (store, standing) = (core.store.clone(), of(file));
+pub(crate) async fn end_unconfigured(
+    file: &File,
+    core: &Core,
+    actor: &'static str,
+) -> Result<(), StandingError> {
+    let (store, standing) = (core.store.clone(), standing_of(file));
     let comparing =
         async move { store.stand(OrgId::ONLY, standing, &Origin::of(actor), Timestamp::now()).await };
     for scope in core.carry_out(comparing).done().await?.value {
@@ -50,7 +54,7 @@ pub(crate) async fn settle(file: &File, core: &Core, actor: &'static str) -> Res
                 "the identity provider of this name and issuer is not configured any more: everybody it signed in is out"
             ),
             _ => tracing::warn!(
-                provisioning = mode(file).word(),
+                provisioning = people_mode(file).word(),
                 "people come from elsewhere than before: every session has ended, and everybody signs in again"
             ),
         }
@@ -67,8 +71,8 @@ async fn tell_stranded(file: &File, store: &Store) {
     }
 }
 
-fn of(file: &File) -> Standing {
-    let mode = mode(file);
+fn standing_of(file: &File) -> Standing {
+    let mode = people_mode(file);
     Standing {
         idps: BTreeSet::from([(file.idp.name.clone(), file.idp.oidc.issuer.as_str().to_owned())]),
         mode,
@@ -76,7 +80,7 @@ fn of(file: &File) -> Standing {
     }
 }
 
-fn mode(file: &File) -> Mode {
+fn people_mode(file: &File) -> Mode {
     match file.provisioning {
         Provisioning::Scim(_) => Mode::Scim,
         Provisioning::Invited => Mode::Invited,

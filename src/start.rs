@@ -116,7 +116,7 @@ pub(crate) async fn start_file(path: &Path) -> Result<Running, StartError> {
     let Loaded { file, warnings, .. } =
         portcullis_config::load(path, &Environment::system()).map_err(StartError::Config)?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    start(path, &file, None).await
+    start_program(path, &file, None).await
 }
 
 /// Starts everything on the current runtime, which becomes the core runtime. Returns once requests are served. `log`
@@ -124,17 +124,17 @@ pub(crate) async fn start_file(path: &Path) -> Result<Running, StartError> {
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
-pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
+pub(crate) async fn start_program(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
     let mut registry = Registry::default();
     if let Some(log) = &log {
         log.register(&mut registry);
     }
-    let opened = open(file, &mut registry).await?;
+    let opened = open_parts(file, &mut registry).await?;
     // Before anything listens: nobody is served by what is not configured any more.
-    standing::settle(file, &opened.core, "start").await?;
-    let plane = plane(file, &opened, &mut registry)?;
+    standing::end_unconfigured(file, &opened.core, "start").await?;
+    let plane = build_plane(file, &opened, &mut registry)?;
     let draining = Arc::new(AtomicBool::new(false));
-    let bound = bind(file, &opened, plane.gate.clone(), registry, &draining).await?;
+    let bound = bind_ports(file, &opened, plane.gate.clone(), registry, &draining).await?;
 
     let (stop, stopping) = watch::channel(false);
     let (drain, hurry, server) = serve_plane(bound.server);
@@ -146,7 +146,7 @@ pub(crate) async fn start(path: &Path, file: &File, log: Option<Log>) -> Result<
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
-    tell(file);
+    tell_addresses(file);
     Ok(Running { drain, hurry, stop, draining, reload, server: Some(server), listeners, _lock: lock })
 }
 
@@ -161,16 +161,18 @@ struct OpenedParts {
 }
 
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
-async fn open(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
+async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
     let lock = Lock::take(&file.state)?;
     let schemas = Arc::new(Schemas::core());
     let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
-    let keys = Arc::new(keyring::open(file, &store).await?);
-    let fetch = Renewable::new(fetch::client(settings::reach(file), file.http_client.ca_file.clone())?);
+    let keys = Arc::new(keyring::open_keyring(file, &store).await?);
+    let fetch =
+        Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
     let live = Arc::new(Current::new(Live::of(file, &keys, fetch.fetch(), None)));
 
-    let sessions = Sessions::new(CACHED, settings::ms(file.session.idle), settings::policy(file, FIRST));
+    let sessions =
+        Sessions::new(CACHED, settings::to_ms(file.session.idle), settings::compile_policy(file, FIRST));
     let core = Arc::new(Core {
         revocation: Revocation::new(runtime.clone(), sessions.clone(), store.clone()),
         metrics: Arc::new(Metrics::register(registry)),
@@ -190,16 +192,16 @@ struct Plane {
     access_log: AccessLog,
 }
 
-fn plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
+fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
     let OpenedParts { core, live, own, .. } = opened;
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start(&target, format)?;
-    let pages = own::seam(own.clone(), &live.take());
+    let pages = own::pages_seam(own.clone(), &live.take());
     let parts = proxy::Parts {
-        rules: settings::rules(file, core.sessions.policy(), pages),
+        rules: settings::proxy_rules(file, core.sessions.policy(), pages),
         sessions: core.sessions.clone(),
         keys: core.keys.clone(),
-        load: load::load(core.clone()),
+        load: load::session_loader(core.clone()),
         log: access_log.clone(),
         references: Some(core.refusals.of_the_data_plane(&core.runtime)),
         idle: file.limits.idle,
@@ -214,7 +216,7 @@ struct BoundPorts {
 }
 
 /// Binds everything before anything is served.
-async fn bind(
+async fn bind_ports(
     file: &File,
     opened: &OpenedParts,
     gate: Arc<Gate>,
@@ -223,30 +225,30 @@ async fn bind(
 ) -> Result<BoundPorts, StartError> {
     let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::now();
-    let limits = settings::limits(file, shares.proxy);
-    let server = Server::bind(gate, &settings::listeners(file), limits, None)?;
+    let limits = settings::proxy_limits(file, shares.proxy);
+    let server = Server::bind(gate, &settings::proxy_listeners(file), limits, None)?;
     let mut bound = vec![(
-        listeners::tcp("listen.health", file.listen.health.address).await?,
-        health::router(core, live, registry, draining.clone()),
+        listeners::bind_tcp("listen.health", file.listen.health.address).await?,
+        health::health_router(core, live, registry, draining.clone()),
         Port::new("health", shares.health, &core.metrics),
     )];
     if live.take().scim.is_some() {
         bound.push((
-            listeners::tcp("listen.scim", file.listen.scim.address).await?,
-            scim::router(core.clone(), live.clone(), schemas.clone()),
+            listeners::bind_tcp("listen.scim", file.listen.scim.address).await?,
+            scim::scim_router(core.clone(), live.clone(), schemas.clone()),
             Port::new("scim", shares.scim, &core.metrics),
         ));
     }
     bound.push((
-        listeners::unix("state", &file.state.join(admin::SOCKET))?,
-        admin::router(operators(core, live)),
+        listeners::bind_unix("state", &file.state.join(admin::SOCKET))?,
+        admin::admin_router(live_operators(core, live)),
         Port::new("admin", shares.admin, &core.metrics),
     ));
     Ok(BoundPorts { server, listeners: bound })
 }
 
 /// Operators of a program that serves, each by the configuration that is in force when an order comes.
-fn operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
+fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
     let (store, revocation, live) = (core.store.clone(), core.revocation.clone(), live.clone());
     admin::Operators::new(move || {
         let terms = live.take().terms.clone();
@@ -270,7 +272,7 @@ fn serve_plane(server: Server) -> PlaneHandle {
 }
 
 /// Says what is served where.
-fn tell(file: &File) {
+fn tell_addresses(file: &File) {
     let scim = matches!(file.provisioning, portcullis_config::Provisioning::Scim(_));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -35,30 +35,30 @@ pub(crate) fn config_path(named: Option<&Path>) -> Result<PathBuf, Problems> {
 }
 
 /// Says what is wrong with the configuration.
-pub(crate) fn tell(problems: &Problems) -> Exit {
+pub(crate) fn tell_problems(problems: &Problems) -> Exit {
     eprintln!("{problems}");
     Exit::Config
 }
 
 /// Says why a command failed.
-pub(crate) fn complain(error: &dyn std::error::Error) -> Exit {
-    eprintln!("portcullis: {}", portcullis_policy::escaped(&crate::log::chain(error).to_string()));
+pub(crate) fn print_error(error: &dyn std::error::Error) -> Exit {
+    eprintln!("portcullis: {}", portcullis_policy::escaped(&crate::log::error_chain(error).to_string()));
     Exit::Failed
 }
 
 /// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
-pub(crate) fn print(text: &str) {
+pub(crate) fn print_text(text: &str) {
     use std::io::Write as _;
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// A value of the store, fit for a terminal and a column of a table.
-pub(crate) fn seen(text: &str) -> String {
+pub(crate) fn fit_for_terminal(text: &str) -> String {
     portcullis_policy::shown(text).into_owned()
 }
 
 /// Lines of a table: columns as wide as their widest entry, two blanks apart. The last column may hold whole texts.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn format_table<const N: usize>(rows: &[[String; N]]) -> String {
     let length = |entry: &String| entry.chars().count();
     let widths: [usize; N] =
         std::array::from_fn(|column| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0));
@@ -85,15 +85,15 @@ mod tests {
     #[test]
     fn columns_line_up_and_nothing_is_acted_on() {
         let rows = [["NAME", "STATE"], ["Åsa", "active"], ["x", ""]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "NAME  STATE\nÅsa   active\nx\n");
-        assert_eq!(seen("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
-        assert_eq!(seen(&"x".repeat(100_000)).chars().count(), 200);
+        assert_eq!(format_table(&rows), "NAME  STATE\nÅsa   active\nx\n");
+        assert_eq!(fit_for_terminal("a\u{1b}[2J\r\n\u{202e}b"), "a\\u{1b}[2J\\r\\n\\u{202e}b");
+        assert_eq!(fit_for_terminal(&"x".repeat(100_000)).chars().count(), 200);
     }
 
     #[test]
     fn no_entry_is_too_wide_for_a_table() {
         let long = "x".repeat(100_000);
         let rows = [["a".to_owned(), "b".to_owned()], [long.clone(), long.clone()]];
-        assert_eq!(table(&rows).lines().nth(1), Some(format!("{long}  {long}").as_str()));
+        assert_eq!(format_table(&rows).lines().nth(1), Some(format!("{long}  {long}").as_str()));
     }
 }

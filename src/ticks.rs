@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::core::Core;
 use crate::live::Current;
-use crate::log::chain;
+use crate::log::error_chain;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -36,27 +36,27 @@ impl Ticks {
     pub(crate) fn start(self, stop: watch::Receiver<bool>) {
         let ticks = Arc::new(self);
         let revocation = ticks.core.revocation.clone();
-        every(EXPIRE, stop.clone(), move || {
+        tick_every(EXPIRE, stop.clone(), move || {
             revocation.expire(Timestamp::now());
             std::future::ready(())
         });
         let ticking = ticks.clone();
-        every(SAVE, stop.clone(), move || ticking.clone().save());
+        tick_every(SAVE, stop.clone(), move || ticking.clone().save());
         let revocation = ticks.core.revocation.clone();
-        every(REMIND, stop.clone(), move || {
+        tick_every(REMIND, stop.clone(), move || {
             revocation.remind();
             std::future::ready(())
         });
         let ticking = ticks.clone();
-        every(TIDY, stop.clone(), move || ticking.clone().tidy());
+        tick_every(TIDY, stop.clone(), move || ticking.clone().tidy());
         let ticking = ticks.clone();
-        every(COUNT, stop.clone(), move || ticking.clone().count());
+        tick_every(COUNT, stop.clone(), move || ticking.clone().count());
         tokio::spawn(ticks.clone().count());
         tokio::spawn(ask_idp(ticks.live.clone(), stop));
     }
 
     async fn save(self: Arc<Self>) {
-        save(&self.core).await;
+        save_seen(&self.core).await;
     }
 
     /// Counted now and then, not where somebody asks: it grows with the store.
@@ -67,19 +67,19 @@ impl Ticks {
     async fn tidy(self: Arc<Self>) {
         let Core { store, sessions, .. } = &*self.core;
         if let Err(error) = store.tidy(Timestamp::now(), Retention::new(sessions.idle_ms())).await {
-            tracing::warn!(error = %chain(&error), "old rows could not be removed: they are tried again in ten minutes");
+            tracing::warn!(error = %error_chain(&error), "old rows could not be removed: they are tried again in ten minutes");
         }
     }
 }
 
 /// Writes down when clients were last heard.
-pub(crate) async fn save(core: &Core) {
+pub(crate) async fn save_seen(core: &Core) {
     let heard = core.sessions.heard();
     if heard.is_empty() {
         return;
     }
     if let Err(error) = core.store.seen(heard).await {
-        tracing::warn!(error = %chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
+        tracing::warn!(error = %error_chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
     }
 }
 
@@ -103,15 +103,18 @@ async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
         answering = Some(read.is_ok());
         let pause = if read.is_ok() { IDP } else { IDP_DOWN };
         tokio::select! {
-            () = stopped(&mut stop) => return,
+            () = wait_stopped(&mut stop) => return,
             () = live.replaced() => answering = None,
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-fn every<F>(period: Duration, mut stop: watch::Receiver<bool>, mut act: impl FnMut() -> F + Send + 'static)
-where
+fn tick_every<F>(
+    period: Duration,
+    mut stop: watch::Receiver<bool>,
+    mut act: impl FnMut() -> F + Send + 'static,
+) where
     F: Future<Output = ()> + Send,
 {
     tokio::spawn(async move {
@@ -120,13 +123,13 @@ where
         ticks.tick().await;
         loop {
             tokio::select! {
-                () = stopped(&mut stop) => return,
+                () = wait_stopped(&mut stop) => return,
                 _ = ticks.tick() => act().await,
             }
         }
     });
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn wait_stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }

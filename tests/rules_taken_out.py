@@ -82,11 +82,11 @@ ROWS = [
          "exchange.open.answered(false)"),
     ], "revocation::streams_that_carry"),
     ("standing: a start compares what sessions were made under", [
-        ("src/start.rs", '    standing::settle(file, &opened.core, "start").await?;\n', ""),
+        ("src/start.rs", '    standing::end_unconfigured(file, &opened.core, "start").await?;\n', ""),
     ], "standing::nobody_stays_in_by_an_idp"),
     ("standing: a reload does", [
         ("src/reload.rs",
-         'standing::settle(file, &self.core, "reload").await;',
+         'standing::end_unconfigured(file, &self.core, "reload").await;',
          "Ok::<(), standing::StandingError>(());"),
     ], "standing::nobody_stays_in_by_an_idp"),
     ("keys: check sees one that does not fit", [

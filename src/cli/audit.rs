@@ -9,7 +9,7 @@ use portcullis_config::Home;
 use super::home::StateFolder;
 use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use crate::operator::{Audited, Audits};
-use crate::terminal::{Exit, complain, print, seen, table};
+use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
 
 /// Questions about the audit, and where the program is whose audit it is.
 #[derive(Args, Debug)]
@@ -43,7 +43,7 @@ impl AuditOrders {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         let Self { named, order: AuditQuery::Tail(tail) } = self;
         match named.home(config) {
-            Ok(home) => tail.answer(&home).map_or_else(|error| complain(&error), |()| Exit::Fine),
+            Ok(home) => tail.answer(&home).map_or_else(|error| print_error(&error), |()| Exit::Fine),
             Err(exit) => exit,
         }
     }
@@ -51,12 +51,12 @@ impl AuditOrders {
 
 impl Tail {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
-        let runtime = super::reach::runtime()?;
+        let runtime = super::reach::build_runtime()?;
         runtime.block_on(async {
             let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
             let found = self.read(&reach).await;
             reach.leave().await;
-            print(&shown(&found?, self.json));
+            print_text(&print_audits(&found?, self.json));
             Ok(())
         })
     }
@@ -79,16 +79,17 @@ impl Tail {
     }
 }
 
-fn shown(audits: &[Audited], json: bool) -> String {
+fn print_audits(audits: &[Audited], json: bool) -> String {
     if json {
         return audits.iter().map(|audit| format!("{}\n", serde_json::json!(audit))).collect();
     }
     let head =
         ["TIME", "ACTOR", "ACTION", "OUTCOME", "ACCOUNT", "CLIENT", "REF", "DETAIL"].map(str::to_owned);
-    let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), seen);
+    let or_dash = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), fit_for_terminal);
     let line = |audit: &Audited| {
         let account = audit.account.map_or_else(|| "-".to_owned(), |account| format!("account:{account}"));
-        let [actor, action, outcome] = [&audit.actor, &audit.action, &audit.outcome].map(|text| seen(text));
+        let [actor, action, outcome] =
+            [&audit.actor, &audit.action, &audit.outcome].map(|text| fit_for_terminal(text));
         let (client, reference) = (or_dash(audit.client.as_deref()), or_dash(audit.reference.as_deref()));
         [
             audit.time.clone(),
@@ -98,11 +99,11 @@ fn shown(audits: &[Audited], json: bool) -> String {
             account,
             client,
             reference,
-            seen(&audit.detail.to_string()),
+            fit_for_terminal(&audit.detail.to_string()),
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(audits.iter().map(line)).collect();
-    table(&rows)
+    format_table(&rows)
 }
 
 #[cfg(test)]
@@ -122,12 +123,12 @@ mod tests {
             reference: None,
             detail: serde_json::json!({ "subject": "account:3" }),
         };
-        let text = shown(std::slice::from_ref(&audit), false);
+        let text = print_audits(std::slice::from_ref(&audit), false);
         let line = text.lines().nth(1).unwrap();
         assert!(line.starts_with("2026-01-31T17:00:00Z  cli"), "{text}");
         assert!(line.ends_with(r#"account:3  -       -    {"subject":"account:3"}"#), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
-        let json = shown(&[audit], true);
+        let json = print_audits(&[audit], true);
         assert!(serde_json::from_str::<Audited>(&json).is_ok() && json.ends_with("}\n"));
     }
 }

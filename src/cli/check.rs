@@ -9,7 +9,7 @@ use portcullis_policy::{OrgId, Timestamp};
 use crate::foreign::Foreign;
 use crate::ground::{self, Inquirer};
 use crate::keyring::{self, MASTER};
-use crate::terminal::{Exit, config_path, print, table, tell};
+use crate::terminal::{Exit, config_path, format_table, print_text, tell_problems};
 
 /// Checks a configuration.
 #[derive(Args, Clone, Copy, Debug)]
@@ -26,17 +26,18 @@ impl Check {
             true => Environment::system().text_only(),
             false => Environment::system().without_commands(),
         };
-        match checked(config, &environment) {
+        match check_config(config, &environment) {
             Ok((path, checked)) => {
                 let mut warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
                 if !self.text_only {
-                    let mut found = ground::look(&checked.lines, &checked.opens, Inquirer::ByCheck);
+                    let mut found =
+                        ground::look_at_machine(&checked.lines, &checked.opens, Inquirer::ByCheck);
                     found.problems.extend(master_key(&checked));
                     if let Some(problems) = Problems::of(found.problems) {
-                        return tell(&problems);
+                        return tell_problems(&problems);
                     }
                     warnings.extend(found.warnings.iter().map(ToString::to_string));
-                    warnings.extend(stranded(&path, &checked));
+                    warnings.extend(stranded_people(&path, &checked));
                 }
                 for warning in &warnings {
                     eprintln!("{warning}");
@@ -50,7 +51,7 @@ impl Check {
                     [] => String::new(),
                     some => format!(" Commands are not run here, so not looked at: {}.", some.join(", ")),
                 };
-                print(&format!(
+                print_text(&format!(
                     "{path}: fine. Shape: beside (one app, SQLite on a disk of its own).{count}{not_run}\n"
                 ));
                 Exit::Fine
@@ -73,40 +74,41 @@ fn master_key(checked: &Checked) -> Option<Problem> {
         return None;
     }
     // One that cannot be used was told already.
-    let keys = keyring::read(opens.keys.as_ref(), &opens.state).ok()?;
+    let keys = keyring::read_keyring(opens.keys.as_ref(), &opens.state).ok()?;
     let looking = portcullis_store::keys_fault_in(&opens.database, keys.as_ref(), Timestamp::now());
-    let fault = super::reach::runtime().ok()?.block_on(looking).ok()??;
+    let fault = super::reach::build_runtime().ok()?.block_on(looking).ok()??;
     let key = if opens.keys.is_some() { "keys" } else { "state" };
     let missing = if keys.is_none() { format!("{MASTER} is missing. ") } else { String::new() };
     Some(checked.lines.problem(key, format!("{missing}{fault}"), ""))
 }
 
 /// People whom the database links through an identity provider that the file does not configure.
-fn stranded(path: &str, checked: &Checked) -> Vec<String> {
+fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
     if !has_database(checked) {
         return Vec::new();
     }
-    let Ok(runtime) = super::reach::runtime() else { return Vec::new() };
+    let Ok(runtime) = super::reach::build_runtime() else { return Vec::new() };
     let found = runtime
         .block_on(portcullis_store::stranded_in(&checked.opens.database, OrgId::ONLY, &[&checked.issuer]))
         .unwrap_or_default();
     found.iter().map(|stranded| format!("{path}: idps: {}.", stranded.sentence())).collect()
 }
 
-pub(super) fn urls(config: Option<&Path>) -> Exit {
-    match checked(config, &Environment::system().text_only()) {
+pub(super) fn print_urls(config: Option<&Path>) -> Exit {
+    match check_config(config, &Environment::system().text_only()) {
         Ok((_, Checked { urls, .. })) => {
             let rows: Vec<[String; 2]> =
                 urls.into_iter().map(|(word, url)| [format!("{word}:"), url]).collect();
-            print(&table(&rows));
+            print_text(&format_table(&rows));
             Exit::Fine
         }
         Err(exit) => exit,
     }
 }
 
-fn checked(config: Option<&Path>, environment: &Environment) -> Result<(String, Checked), Exit> {
-    let path = config_path(config).map_err(|problems| tell(&problems))?;
-    let checked = portcullis_config::check(&path, environment).map_err(|problems| tell(&problems))?;
+fn check_config(config: Option<&Path>, environment: &Environment) -> Result<(String, Checked), Exit> {
+    let path = config_path(config).map_err(|problems| tell_problems(&problems))?;
+    let checked =
+        portcullis_config::check(&path, environment).map_err(|problems| tell_problems(&problems))?;
     Ok((path.display().to_string(), checked))
 }

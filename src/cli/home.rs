@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::terminal::{Exit, config_path, tell};
+use crate::terminal::{Exit, config_path, tell_problems};
 use clap::Args;
 use portcullis_config::{Environment, Home};
 
@@ -29,11 +29,11 @@ impl StateFolder {
             return Ok(Home::in_folder(state));
         }
         let path = config_path(config).map_err(|problems| {
-            let exit = tell(&problems);
+            let exit = tell_problems(&problems);
             eprintln!("An order needs only the state folder of the program: --state DIR.");
             exit
         })?;
         portcullis_config::home(&path, self.state.as_deref(), &Environment::system())
-            .map_err(|problems| tell(&problems))
+            .map_err(|problems| tell_problems(&problems))
     }
 }

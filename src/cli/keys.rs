@@ -17,7 +17,7 @@ use super::reach::{self, ReachError};
 use crate::keyring::{self, MASTER};
 use crate::lock::{Lock, LockError};
 use crate::revocation::{LEAVE, NotDone, NotGone, Revocation};
-use crate::terminal::{Exit, complain, config_path, print, table, tell};
+use crate::terminal::{Exit, config_path, format_table, print_error, print_text, tell_problems};
 
 /// What to do with the master key.
 #[derive(Debug, Subcommand)]
@@ -96,20 +96,20 @@ impl Keys {
                 _ => config_path(config)
                     .and_then(|path| portcullis_config::master_key(&path, &Environment::system())),
             };
-            keys.map(|keys| (home, keys)).map_err(|problems| tell(&problems))
+            keys.map(|keys| (home, keys)).map_err(|problems| tell_problems(&problems))
         });
         let (home, keys) = match place {
             Ok(place) => place,
             Err(exit) => return exit,
         };
-        let done = reach::runtime().map_err(KeysNotReplaced::from).and_then(|runtime| {
+        let done = reach::build_runtime().map_err(KeysNotReplaced::from).and_then(|runtime| {
             runtime.block_on(async {
                 let done = replace.replace(&home, keys.as_ref()).await?;
-                print(&told(&done, replace.apply));
+                print_text(&describe_replacement(&done, replace.apply));
                 Ok(())
             })
         });
-        done.map_or_else(|error| complain(&error), |()| Exit::Fine)
+        done.map_or_else(|error| print_error(&error), |()| Exit::Fine)
     }
 }
 
@@ -135,7 +135,7 @@ impl Replace {
         if !store.has_keys().await? {
             return Err(KeysNotReplaced::Unused);
         }
-        let keys = keyring::read(keys, &home.state)?;
+        let keys = keyring::read_keyring(keys, &home.state)?;
         if let Some(keys) = &keys {
             match store.use_keys(keys, &mut random, now).await {
                 Ok(()) => return Err(KeysNotReplaced::Fits),
@@ -171,7 +171,7 @@ impl Replace {
     }
 }
 
-fn told(done: &Replaced, applied: bool) -> String {
+fn describe_replacement(done: &Replaced, applied: bool) -> String {
     let Replaced { keeps_bars, sessions, barred_again, void } = done;
     let mut text = format!("Sessions that end: {sessions}. Everybody signs in again.\n");
     if *keeps_bars {
@@ -193,11 +193,11 @@ fn told(done: &Replaced, applied: bool) -> String {
             .map(|bar| {
                 [
                     format!("  account:{}", bar.account.0),
-                    format!("since {}", crate::person::rfc3339(bar.since)),
+                    format!("since {}", crate::person::format_rfc3339(bar.since)),
                 ]
             })
             .collect();
-        text.push_str(&table(&rows));
+        text.push_str(&format_table(&rows));
     }
     text.push_str(match applied {
         true => "The master key is replaced.\n",

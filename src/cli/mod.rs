@@ -91,7 +91,7 @@ impl ShortCommand {
     pub(crate) fn answer(self, config: Option<&Path>) -> Exit {
         match self {
             Self::Check(check) => check.answer(config),
-            Self::Urls => check::urls(config),
+            Self::Urls => check::print_urls(config),
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),

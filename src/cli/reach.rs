@@ -99,7 +99,7 @@ pub(crate) enum ReachError {
 ///
 /// # Errors
 /// [`ReachError::Runtime`].
-pub(super) fn runtime() -> Result<Runtime, ReachError> {
+pub(super) fn build_runtime() -> Result<Runtime, ReachError> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReachError::Runtime)
 }
 
@@ -114,7 +114,7 @@ impl StoreReach {
         request: http::request::Builder,
         body: Option<serde_json::Value>,
     ) -> Result<T, ReachError> {
-        runtime()?.block_on(async {
+        build_runtime()?.block_on(async {
             let reach = Self::open(home, missing).await?;
             let answer = reach.ask(request, body).await;
             reach.leave().await;
@@ -130,7 +130,7 @@ impl StoreReach {
     pub(super) async fn open(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
         let Home { state, database, .. } = home;
         let socket = state.join(SOCKET);
-        match connect(&socket).await {
+        match connect_socket(&socket).await {
             Ok(_) => return Ok(Self(StoreWay::Program(socket))),
             // Nobody listens: none was started, or one ended without tidying up.
             Err(error)
@@ -165,7 +165,7 @@ impl StoreReach {
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             terms: Terms {
-                people: home.people.map(people),
+                people: home.people.map(people_of_home),
                 address: home.address.clone(),
                 log: LogDetail::default(), // this process has no log
                 relink_to: None,
@@ -173,7 +173,7 @@ impl StoreReach {
         };
         let operator = Arc::new(ArcSwap::from_pointee(operator));
         let asked = operator.clone();
-        let router = admin::router(Operators::new(move || asked.load_full()));
+        let router = admin::admin_router(Operators::new(move || asked.load_full()));
         Ok(Self(StoreWay::Here { router, operator, store, _lock: lock }))
     }
 
@@ -188,7 +188,7 @@ impl StoreReach {
     /// [`ReachError::Keyring`].
     pub(super) async fn configure(&self, file: &File) -> Result<(), ReachError> {
         if let StoreWay::Here { operator, store, .. } = &self.0 {
-            crate::keyring::open(file, store).await?;
+            crate::keyring::open_keyring(file, store).await?;
             let relink_to = Some(crate::settings::relink_to(file));
             let before = operator.load();
             let terms = Terms { relink_to, ..before.terms.clone() };
@@ -212,7 +212,7 @@ impl StoreReach {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
         let (status, body) = match &self.0 {
-            StoreWay::Program(socket) => send(socket, request).await?,
+            StoreWay::Program(socket) => send_request(socket, request).await?,
             StoreWay::Here { router, .. } => {
                 let answer = match router.clone().oneshot(request.map(Body::new)).await {
                     Ok(answer) => answer,
@@ -247,7 +247,7 @@ pub(super) enum WithoutDatabase {
     Make,
 }
 
-fn people(people: HomePeople) -> People {
+fn people_of_home(people: HomePeople) -> People {
     match people {
         HomePeople::Directory => People::Directory,
         HomePeople::Invited => People::Invited,
@@ -258,14 +258,18 @@ fn people(people: HomePeople) -> People {
 /// Nothing idles in a process without sessions.
 const IDLE_MS: i64 = i64::MAX;
 
-async fn connect(socket: &Path) -> io::Result<UnixStream> {
+async fn connect_socket(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(socket).await
 }
 
 /// One request over the socket, the answer read whole.
-async fn send(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ReachError> {
+async fn send_request(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, Bytes), ReachError> {
     let at = || socket.to_owned();
-    let stream = connect(socket).await.map_err(|source| ReachError::Socket { socket: at(), source })?;
+    let stream =
+        connect_socket(socket).await.map_err(|source| ReachError::Socket { socket: at(), source })?;
     let broken = |source| ReachError::Broken { socket: at(), source };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;

@@ -10,19 +10,19 @@ use serde_json::Value;
 use super::home::StateFolder;
 use super::reach::{StoreReach, WithoutDatabase};
 use crate::operator::ReferredRefusal;
-use crate::terminal::{Exit, complain, print, seen, table};
+use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
 
 /// Prints the whole record of a refusal.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Ref {
     /// The number on the page, eight letters and digits in two groups. Case and the dash do not matter.
-    #[arg(value_name = "REF", value_parser = read)]
+    #[arg(value_name = "REF", value_parser = parse_reference)]
     reference: String,
     #[command(flatten)]
     named: StateFolder,
 }
 
-fn read(typed: &str) -> Result<String, &'static str> {
+fn parse_reference(typed: &str) -> Result<String, &'static str> {
     portcullis_keys::read_reference(typed)
         .ok_or("a reference number is eight letters and digits in two groups, such as 7Q2M-X4KD")
 }
@@ -36,10 +36,10 @@ impl Ref {
         let request = Request::builder().method(Method::GET).uri(format!("/refs/{}", self.reference));
         match StoreReach::once::<ReferredRefusal>(&home, WithoutDatabase::Refuse, request, None) {
             Ok(told) => {
-                print(&shown(&told));
+                print_text(&refusal_lines(&told));
                 Exit::Fine
             }
-            Err(error) => complain(&error),
+            Err(error) => print_error(&error),
         }
     }
 }
@@ -50,8 +50,8 @@ const FIRST: [&str; 6] = ["what", "decision", "reason", "detail", "help", "statu
 const SAID: [&str; 2] = ["ref", "time"];
 
 /// One line a field, without those that hold nothing.
-fn shown(told: &ReferredRefusal) -> String {
-    let line = |name: &str, value: &str| [format!("{}:", seen(name)), escaped(value).to_string()];
+fn refusal_lines(told: &ReferredRefusal) -> String {
+    let line = |name: &str, value: &str| [format!("{}:", fit_for_terminal(name)), escaped(value).to_string()];
     let mut rows = vec![line("reference", &told.reference), line("time", &told.at)];
     match &told.record {
         Value::Object(fields) => {
@@ -69,7 +69,7 @@ fn shown(told: &ReferredRefusal) -> String {
         Value::String(text) => rows.push(line("record", text)),
         other => rows.push(line("record", &other.to_string())),
     }
-    table(&rows)
+    format_table(&rows)
 }
 
 #[cfg(test)]
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn a_number_is_read_however_it_was_heard() {
         for typed in ["7Q2M-X4KD", "7q2mx4kd", "7Q2M X4KD"] {
-            assert_eq!(read(typed), Ok("7Q2M-X4KD".to_owned()));
+            assert_eq!(parse_reference(typed), Ok("7Q2M-X4KD".to_owned()));
         }
-        assert!(read("7Q2M-X4K").is_err() && read("../users").is_err());
+        assert!(parse_reference("7Q2M-X4K").is_err() && parse_reference("../users").is_err());
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
         let long = "x".repeat(100_000);
         let record = serde_json::json!({ "detail": &long, long.clone(): 1 });
         let told = ReferredRefusal { reference: "7Q2M-X4KD".into(), at: String::new(), record };
-        assert!(shown(&told).contains(&long));
+        assert!(refusal_lines(&told).contains(&long));
     }
 
     #[test]
@@ -103,6 +103,6 @@ mod tests {
         };
         let text = "reference:  7Q2M-X4KD\ntime:       2026-01-31T17:00:00Z\n\
                     reason:     aud\\u{1b}[31mience\nidp:        okta\nrounds:     3\n";
-        assert_eq!(shown(&told), text);
+        assert_eq!(refusal_lines(&told), text);
     }
 }

@@ -9,7 +9,9 @@ use portcullis_config::{Environment, Home};
 
 use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use crate::relink::{LinkedPerson, MovableLinks, Moved};
-use crate::terminal::{Exit, complain, config_path, print, seen, table, tell};
+use crate::terminal::{
+    Exit, config_path, fit_for_terminal, format_table, print_error, print_text, tell_problems,
+};
 
 /// Moves links, subject for subject.
 #[derive(Args, Clone, Debug)]
@@ -24,14 +26,14 @@ pub(crate) struct Relink {
 
 impl Relink {
     pub(super) fn answer(self, home: &Home, config: Option<&Path>) -> Exit {
-        let runtime = match super::reach::runtime() {
+        let runtime = match super::reach::build_runtime() {
             Ok(runtime) => runtime,
-            Err(error) => return complain(&error),
+            Err(error) => return print_error(&error),
         };
         runtime.block_on(async {
             let reach = match StoreReach::open(home, WithoutDatabase::Refuse).await {
                 Ok(reach) => reach,
-                Err(error) => return complain(&error),
+                Err(error) => return print_error(&error),
             };
             let exit = self.order(&reach, config).await;
             reach.leave().await;
@@ -46,18 +48,18 @@ impl Relink {
                 config_path(config).and_then(|path| portcullis_config::load(&path, &Environment::system()));
             let file = match loaded {
                 Ok(loaded) => loaded.file,
-                Err(problems) => return tell(&problems),
+                Err(problems) => return tell_problems(&problems),
             };
             if let Err(error) = reach.configure(&file).await {
-                return complain(&error);
+                return print_error(&error);
             }
         }
         match if self.apply { self.apply(reach).await } else { self.list(reach).await } {
             Ok(text) => {
-                print(&text);
+                print_text(&text);
                 Exit::Fine
             }
-            Err(error) => complain(&error),
+            Err(error) => print_error(&error),
         }
     }
 
@@ -73,7 +75,7 @@ impl Relink {
             found.extend(links);
             after = next;
             if after.is_none() {
-                return Ok(listed(&self.from, &idp, &issuer, &found));
+                return Ok(links_table(&self.from, &idp, &issuer, &found));
             }
         }
     }
@@ -91,22 +93,25 @@ impl Relink {
     }
 }
 
-fn listed(from: &str, idp: &str, issuer: &str, links: &[LinkedPerson]) -> String {
-    let from = seen(from);
+fn links_table(from: &str, idp: &str, issuer: &str, links: &[LinkedPerson]) -> String {
+    let from = fit_for_terminal(from);
     if links.is_empty() {
-        return format!("Nobody is linked through {from} at another issuer than {}.\n", seen(issuer));
+        return format!(
+            "Nobody is linked through {from} at another issuer than {}.\n",
+            fit_for_terminal(issuer)
+        );
     }
     let head = ["ACCOUNT", "NAME", "STATE", "SUBJECT", "BECOMES"].map(str::to_owned);
     let line = |link: &LinkedPerson| {
         let becomes = match link.taken_by {
             Some(account) => format!("stays: account:{account} has the subject"),
-            None => format!("linked through {}", seen(idp)),
+            None => format!("linked through {}", fit_for_terminal(idp)),
         };
         [
             format!("account:{}", link.account),
-            seen(&link.name),
+            fit_for_terminal(&link.name),
             link.state.clone(),
-            seen(&link.subject),
+            fit_for_terminal(&link.subject),
             becomes,
         ]
     };
@@ -115,8 +120,8 @@ fn listed(from: &str, idp: &str, issuer: &str, links: &[LinkedPerson]) -> String
     format!(
         "{}Links that would move from {from} to {} ({}): {moving}, each with its subject as it is. So be sure that whoever \
          has that subject there is this person. Nothing has changed. With --apply it is done.\n",
-        table(&rows),
-        seen(idp),
-        seen(issuer)
+        format_table(&rows),
+        fit_for_terminal(idp),
+        fit_for_terminal(issuer)
     )
 }

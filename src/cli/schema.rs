@@ -1,6 +1,6 @@
 //! `schema`: the JSON Schema of the configuration, from the same types that read it.
 
-use crate::terminal::{Exit, print};
+use crate::terminal::{Exit, print_text};
 use clap::Args;
 
 /// Prints a JSON Schema.
@@ -15,7 +15,7 @@ impl PrintSchema {
     pub(super) fn answer(self) -> Exit {
         let schema =
             if self.bindings { portcullis_config::bindings_schema() } else { portcullis_config::schema() };
-        print(&format!("{schema:#}\n"));
+        print_text(&format!("{schema:#}\n"));
         Exit::Fine
     }
 }

@@ -13,7 +13,7 @@ use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use super::relink::Relink;
 use crate::operator::{Added, GroupRoles, Linked, LiveSession, NewPerson, PersonDetails, Users};
 use crate::person::UserListing as Found;
-use crate::terminal::{Exit, complain, print, seen, table};
+use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
 
 /// Orders about people, and where the program is whose people they are.
 #[derive(Args, Debug)]
@@ -113,13 +113,13 @@ impl UserOrders {
             },
             Err(exit) => return exit,
         };
-        done.map_or_else(|error| complain(&error), |()| Exit::Fine)
+        done.map_or_else(|error| print_error(&error), |()| Exit::Fine)
     }
 }
 
 impl ListUsers {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
-        let runtime = super::reach::runtime()?;
+        let runtime = super::reach::build_runtime()?;
         runtime.block_on(async {
             let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
             let mut found = Vec::new();
@@ -135,7 +135,7 @@ impl ListUsers {
                 }
             }
             reach.leave().await;
-            print(&if self.json { lines(&found) } else { listed(&found) });
+            print_text(&if self.json { users_json(&found) } else { users_table(&found) });
             Ok(())
         })
     }
@@ -148,9 +148,9 @@ impl Add {
         let request = Request::builder().method(Method::POST).uri("/users");
         let Added { id, address } =
             StoreReach::once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
-        print(&format!("{} is added, with the id {id}.\n", seen(&person.name)));
+        print_text(&format!("{} is added, with the id {id}.\n", fit_for_terminal(&person.name)));
         if let Some(address) = address {
-            print(&format!("Send them this address: {}\n", seen(&address)));
+            print_text(&format!("Send them this address: {}\n", fit_for_terminal(&address)));
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Add {
 impl Show {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let shown: PersonDetails = self.who.order(home, Method::GET, "")?;
-        print(&if self.json { format!("{}\n", serde_json::json!(shown)) } else { told(&shown) });
+        print_text(&if self.json { format!("{}\n", serde_json::json!(shown)) } else { person_lines(&shown) });
         Ok(())
     }
 }
@@ -167,37 +167,42 @@ impl Show {
 impl Who {
     fn disable(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "disable")?;
-        let (name, ended) = (seen(&user.name), ended(&user));
-        print(&format!("{name} is out: {ended}, and no login is accepted.\n{}", also(&user)));
+        let (name, ended) = (fit_for_terminal(&user.name), ended_sentence(&user));
+        print_text(&format!("{name} is out: {ended}, and no login is accepted.\n{}", other_accounts(&user)));
         Ok(())
     }
 
     fn remove(self, home: &Home) -> Result<(), ReachError> {
         let user: Found = self.order(home, Method::DELETE, "")?;
-        let (name, ended) = (seen(&user.name), ended(&user));
-        print(&format!(
+        let (name, ended) = (fit_for_terminal(&user.name), ended_sentence(&user));
+        print_text(&format!(
             "{name} is removed: {ended}, and whoever signed in as them is kept out.\n{}",
-            also(&user)
+            other_accounts(&user)
         ));
         Ok(())
     }
 
     fn end_sessions(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "end-sessions")?;
-        print(&format!("{}: {}.\n{}", seen(&user.name), ended(&user), also(&user)));
+        print_text(&format!(
+            "{}: {}.\n{}",
+            fit_for_terminal(&user.name),
+            ended_sentence(&user),
+            other_accounts(&user)
+        ));
         Ok(())
     }
 
     fn enable(self, home: &Home) -> Result<(), ReachError> {
         let user = self.switch(home, "enable")?;
-        let name = seen(&user.name);
-        print(&match user.state.as_str() {
+        let name = fit_for_terminal(&user.name);
+        print_text(&match user.state.as_str() {
             "active" => format!("{name} may sign in again.\n"),
             state => {
                 format!("{name} is not disabled any more, but stays out: {state}, says the directory.\n")
             }
         });
-        print(&also(&user));
+        print_text(&other_accounts(&user));
         Ok(())
     }
 
@@ -213,7 +218,7 @@ impl Who {
 }
 
 /// Says what an order ended. Zero is said too: whoever gives the order may have expected one.
-fn ended(user: &Found) -> String {
+fn ended_sentence(user: &Found) -> String {
     match user.ended.unwrap_or_default() {
         0 => "no session was live".to_owned(),
         1 => "their one live session has ended".to_owned(),
@@ -222,7 +227,7 @@ fn ended(user: &Found) -> String {
 }
 
 /// On which other accounts the order was carried out; nothing where there are none.
-fn also(user: &Found) -> String {
+fn other_accounts(user: &Found) -> String {
     let names: Vec<String> = user.others.iter().map(|account| format!("account:{account}")).collect();
     match names.as_slice() {
         [] => String::new(),
@@ -232,15 +237,15 @@ fn also(user: &Found) -> String {
 }
 
 /// Everything of a person, a line each.
-fn told(shown: &PersonDetails) -> String {
+fn person_lines(shown: &PersonDetails) -> String {
     let PersonDetails { user, email, created, on_hold, links, groups, lost, sessions } = shown;
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
-    say("name:", seen(&user.name));
+    say("name:", fit_for_terminal(&user.name));
     say("account:", format!("account:{}", user.account));
     for (name, value) in [("id:", &user.id), ("display name:", &user.display_name), ("e-mail:", email)] {
         if let Some(value) = value {
-            say(name, seen(value));
+            say(name, fit_for_terminal(value));
         }
     }
     let whose = match user.state.as_str() {
@@ -266,24 +271,29 @@ fn told(shown: &PersonDetails) -> String {
         }
     };
     let link = |link: &Linked| {
-        let [idp, issuer, subject] = [&link.idp, &link.issuer, &link.subject].map(|text| seen(text));
+        let [idp, issuer, subject] =
+            [&link.idp, &link.issuer, &link.subject].map(|text| fit_for_terminal(text));
         format!("{subject} at {idp} ({issuer}), since {}", link.since)
     };
     list("links:", "none: nobody has signed in as them", links.iter().map(link).collect());
     let group = |group: &GroupRoles| {
-        format!("{}{}", seen(&group.name), if group.nested { " (through another group)" } else { "" })
+        format!(
+            "{}{}",
+            fit_for_terminal(&group.name),
+            if group.nested { " (through another group)" } else { "" }
+        )
     };
     list("groups:", "none", groups.iter().map(group).collect());
     let granted = user.roles.iter().flatten().map(|role| {
         let gives = groups.iter().filter(|group| group.gives.contains(role));
-        let by: Vec<String> = gives.map(|group| seen(&group.name)).collect();
-        format!("{}, by the group {}", seen(role), by.join(" and "))
+        let by: Vec<String> = gives.map(|group| fit_for_terminal(&group.name)).collect();
+        format!("{}, by the group {}", fit_for_terminal(role), by.join(" and "))
     });
     let lost = lost.iter().map(|lost| {
         format!(
             "not {}: the groups give it, but it loses to {} (conflicts)",
-            seen(&lost.role),
-            seen(&lost.to)
+            fit_for_terminal(&lost.role),
+            fit_for_terminal(&lost.to)
         )
     });
     let none = if user.roles.is_some() {
@@ -296,30 +306,30 @@ fn told(shown: &PersonDetails) -> String {
         let LiveSession { session, idp, since, heard, until } = session;
         format!(
             "{} through {}, since {since}, heard {heard}, until {until} at most",
-            seen(session),
-            seen(idp)
+            fit_for_terminal(session),
+            fit_for_terminal(idp)
         )
     };
     list("sessions:", "none is live", sessions.iter().map(session).collect());
-    table(&rows)
+    format_table(&rows)
 }
 
-fn listed(users: &[Found]) -> String {
+fn users_table(users: &[Found]) -> String {
     let head =
         ["ACCOUNT", "NAME", "STATE", "ROLES", "LAST LOGIN", "IDP", "DISPLAY NAME", "ID"].map(str::to_owned);
-    let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), seen);
+    let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), fit_for_terminal);
     let line = |user: &Found| {
         let account = format!("account:{}", user.account);
-        let (name, state, used) = (seen(&user.name), user.state.clone(), or_dash(&user.used));
+        let (name, state, used) = (fit_for_terminal(&user.name), user.state.clone(), or_dash(&user.used));
         let roles = user.roles.as_ref().filter(|roles| !roles.is_empty()).map(|roles| roles.join(","));
         let (roles, idp) = (or_dash(&roles), or_dash(&user.idp));
         [account, name, state, roles, used, idp, or_dash(&user.display_name), or_dash(&user.id)]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(users.iter().map(line)).collect();
-    table(&rows)
+    format_table(&rows)
 }
 
-fn lines(users: &[Found]) -> String {
+fn users_json(users: &[Found]) -> String {
     users.iter().map(|user| format!("{}\n", serde_json::json!(user))).collect()
 }
 
@@ -365,7 +375,7 @@ mod tests {
             lost: vec![crate::operator::LostRole { role: "admin".into(), to: "member".into() }],
             sessions: Vec::new(),
         };
-        let text = told(&shown);
+        let text = person_lines(&shown);
         for line in [
             "name:          mallory\\u{1b}[2J",
             "state:         disabled, says an operator: portcullis user enable takes it back",
@@ -389,11 +399,11 @@ mod tests {
     fn a_list_is_a_table_or_json() {
         let user = mallory();
         assert_eq!(
-            listed(std::slice::from_ref(&user)),
+            users_table(std::slice::from_ref(&user)),
             "ACCOUNT    NAME              STATE     ROLES           LAST LOGIN            IDP   DISPLAY NAME  ID\n\
              account:7  mallory\\u{1b}[2J  disabled  member,billing  2026-01-31T17:00:00Z  okta  M. Allory     -\n"
         );
-        let line = lines(&[user]);
+        let line = users_json(&[user]);
         assert!(line.ends_with("}\n") && !line.contains('\u{1b}'), "{line}");
         assert!(serde_json::from_str::<Found>(&line).is_ok());
     }

@@ -42,19 +42,19 @@ impl DemoApp {
     /// Its pages.
     pub(super) fn router(self: &Arc<Self>) -> Router {
         Router::new()
-            .route("/", get(front))
+            .route("/", get(front_page))
             .route("/headers.txt", get(headers_as_text))
-            .route("/clock", get(clock))
+            .route("/clock", get(clock_page))
             .route("/clock/socket", any(clock_socket))
-            .route("/gate", get(gate))
+            .route("/gate", get(gate_page))
             .route("/gate/events", get(gate_events))
-            .route("/archive", get(archive))
-            .route("/archive/deliveries-2009.txt", get(deliveries))
-            .route("/ledger", get(ledger))
-            .route("/intranet.css", get(style))
-            .route("/icon.svg", get(icon))
+            .route("/archive", get(archive_page))
+            .route("/archive/deliveries-2009.txt", get(send_deliveries))
+            .route("/ledger", get(ledger_page))
+            .route("/intranet.css", get(serve_style))
+            .route("/icon.svg", get(serve_icon))
             .fallback(nothing_there)
-            .layer(middleware::from_fn_with_state(self.clone(), count))
+            .layer(middleware::from_fn_with_state(self.clone(), count_request))
             .with_state(self.clone())
     }
 }
@@ -68,7 +68,7 @@ const ROW: u64 = 64;
 const ROWS_A_PIECE: u64 = 1024;
 const PIECE_EVERY: Duration = Duration::from_millis(120);
 
-async fn count(State(app): State<Arc<DemoApp>>, request: Request, next: Next) -> Response {
+async fn count_request(State(app): State<Arc<DemoApp>>, request: Request, next: Next) -> Response {
     app.requests.fetch_add(1, Ordering::Relaxed);
     next.run(request).await
 }
@@ -83,7 +83,7 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     fn new(app: &'a DemoApp, headers: &HeaderMap, here: &'static str) -> Self {
-        let user = headers.get("x-forwarded-user").map(text).unwrap_or_default();
+        let user = headers.get("x-forwarded-user").map(header_text).unwrap_or_default();
         Self { user, here, directory: &app.directory, requests: app.requests() }
     }
 
@@ -100,16 +100,16 @@ struct Front<'a> {
     headers: Vec<(String, String, bool)>,
 }
 
-async fn front(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+async fn front_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     let mut shown: Vec<_> = headers
         .iter()
         .map(|(name, value)| {
             let about_the_person = PERSONAL.contains(&name.as_str());
-            (spelled(name.as_str()), text(value), about_the_person)
+            (spell_header(name.as_str()), header_text(value), about_the_person)
         })
         .collect();
     shown.sort_by_key(|(_, _, about_the_person)| !about_the_person);
-    page(&Front { frame: Frame::new(&app, &headers, "front"), headers: shown })
+    render_page(&Front { frame: Frame::new(&app, &headers, "front"), headers: shown })
 }
 
 /// The headers by which a proxy in front says who is there.
@@ -123,7 +123,8 @@ const PERSONAL: [&str; 5] = [
 
 /// The same table for scripts: a line each, `name: value`.
 async fn headers_as_text(headers: HeaderMap) -> Response {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {}\n", text(value))).collect();
+    let lines: String =
+        headers.iter().map(|(name, value)| format!("{name}: {}\n", header_text(value))).collect();
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response()
 }
 
@@ -133,22 +134,22 @@ struct ClockPage<'a> {
     frame: Frame<'a>,
 }
 
-async fn clock(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
-    page(&ClockPage { frame: Frame::new(&app, &headers, "clock") })
+async fn clock_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    render_page(&ClockPage { frame: Frame::new(&app, &headers, "clock") })
 }
 
 async fn clock_socket(upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(tick)
+    upgrade.on_upgrade(send_time)
 }
 
 /// Sends the time until either side goes away.
-async fn tick(mut socket: WebSocket) {
+async fn send_time(mut socket: WebSocket) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                if socket.send(Message::text(now())).await.is_err() { return }
+                if socket.send(Message::text(now_text())).await.is_err() { return }
             }
             heard = socket.recv() => match heard {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
@@ -164,8 +165,8 @@ struct GatePage<'a> {
     frame: Frame<'a>,
 }
 
-async fn gate(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
-    page(&GatePage { frame: Frame::new(&app, &headers, "gate") })
+async fn gate_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    render_page(&GatePage { frame: Frame::new(&app, &headers, "gate") })
 }
 
 /// Sends what passes the works' gate, for ever, as server-sent events.
@@ -175,7 +176,7 @@ async fn gate_events() -> Response {
     let events = stream::unfold((ticks, 0_usize), |(mut ticks, seen)| async move {
         ticks.tick().await;
         let what = PASSING[seen % PASSING.len()];
-        let event = format!("id: {seen}\ndata: {} {what}\n\n", now());
+        let event = format!("id: {seen}\ndata: {} {what}\n\n", now_text());
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(event)), (ticks, seen + 1)))
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
@@ -199,12 +200,12 @@ struct Archive<'a> {
     mebibytes: u64,
 }
 
-async fn archive(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
-    page(&Archive { frame: Frame::new(&app, &headers, "archive"), mebibytes: (ROWS * ROW) >> 20 })
+async fn archive_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    render_page(&Archive { frame: Frame::new(&app, &headers, "archive"), mebibytes: (ROWS * ROW) >> 20 })
 }
 
 /// The big file, with its length stated, piece by piece.
-async fn deliveries() -> Response {
+async fn send_deliveries() -> Response {
     let pieces = stream::unfold(0_u64, |row| async move {
         if row >= ROWS {
             return None;
@@ -212,7 +213,7 @@ async fn deliveries() -> Response {
         if row > 0 {
             sleep(PIECE_EVERY).await;
         }
-        let piece: String = (row..ROWS.min(row + ROWS_A_PIECE)).map(delivery).collect();
+        let piece: String = (row..ROWS.min(row + ROWS_A_PIECE)).map(delivery_row).collect();
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(piece)), row + ROWS_A_PIECE))
     });
     let headers = [
@@ -224,7 +225,7 @@ async fn deliveries() -> Response {
 }
 
 /// One row of 64 bytes, its line end included.
-fn delivery(row: u64) -> String {
+fn delivery_row(row: u64) -> String {
     let (month, day) = (row / 28 % 12 + 1, row % 28 + 1);
     let crates = (row * 7 + 11) % 60;
     format!(
@@ -239,8 +240,8 @@ struct Ledger<'a> {
     frame: Frame<'a>,
 }
 
-async fn ledger(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
-    page(&Ledger { frame: Frame::new(&app, &headers, "ledger") })
+async fn ledger_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
+    render_page(&Ledger { frame: Frame::new(&app, &headers, "ledger") })
 }
 
 #[derive(Template)]
@@ -251,19 +252,19 @@ struct MissingPage<'a> {
 
 async fn nothing_there(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Response {
     let missing = MissingPage { frame: Frame::new(&app, &headers, "") };
-    (StatusCode::NOT_FOUND, page(&missing)).into_response()
+    (StatusCode::NOT_FOUND, render_page(&missing)).into_response()
 }
 
-async fn style() -> Response {
+async fn serve_style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("pages/app/intranet.css"))
         .into_response()
 }
 
-async fn icon() -> Response {
+async fn serve_icon() -> Response {
     ([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("pages/app/icon.svg")).into_response()
 }
 
-fn page(template: &impl Template) -> Response {
+fn render_page(template: &impl Template) -> Response {
     match template.render() {
         Ok(page) => Html(page).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The page could not be drawn.").into_response(),
@@ -271,17 +272,17 @@ fn page(template: &impl Template) -> Response {
 }
 
 /// Now, as the clock says it: `2009-06-01T09:30:00.250Z`.
-fn now() -> String {
+fn now_text() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
 /// A header's value as it came; bytes that are not UTF-8 are replaced.
-fn text(value: &header::HeaderValue) -> String {
+fn header_text(value: &header::HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 /// `x-forwarded-user` as people write it: `X-Forwarded-User`.
-fn spelled(name: &str) -> String {
+fn spell_header(name: &str) -> String {
     let mut start = true;
     name.chars()
         .map(|letter| {
@@ -351,18 +352,18 @@ mod tests {
     #[test]
     fn the_stated_length_of_the_download_is_its_length() {
         for row in [0, 1, 27, 28, 999_999, ROWS - 1] {
-            assert_eq!(delivery(row).len() as u64, ROW, "{row}");
+            assert_eq!(delivery_row(row).len() as u64, ROW, "{row}");
         }
     }
 
     #[test]
     fn names_are_spelled_as_people_write_them() {
-        assert_eq!(spelled("x-forwarded-user"), "X-Forwarded-User");
-        assert_eq!(spelled("host"), "Host");
+        assert_eq!(spell_header("x-forwarded-user"), "X-Forwarded-User");
+        assert_eq!(spell_header("host"), "Host");
     }
 
     #[test]
     fn the_clock_has_one_form() {
-        assert_eq!(now().len(), "2009-06-01T09:30:00.250Z".len());
+        assert_eq!(now_text().len(), "2009-06-01T09:30:00.250Z".len());
     }
 }

@@ -82,7 +82,7 @@ impl Browser {
 
     /// One request of a script on a page of the same site: no redirect is followed.
     pub(super) async fn fetch(&mut self, url: &Url, accept: &str) -> Result<WireAnswer, BrowseError> {
-        let answer = wire::ask(port(url)?, self.request_for(url, accept, &[])?).await?;
+        let answer = wire::send_request(port_of(url)?, self.request_for(url, accept, &[])?).await?;
         self.keep(url, &answer);
         Ok(answer)
     }
@@ -109,7 +109,8 @@ impl Browser {
     /// The cookies that go to `url`, as one header line.
     pub(super) fn cookies_for(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
-        let sent = self.cookies.iter().filter(|kept| kept.host == host && covers(&kept.path, url.path()));
+        let sent =
+            self.cookies.iter().filter(|kept| kept.host == host && path_matches(&kept.path, url.path()));
         sent.map(|kept| format!("{}={}", kept.name, kept.value)).collect::<Vec<_>>().join("; ")
     }
 
@@ -120,7 +121,7 @@ impl Browser {
         mut request: Request<Bytes>,
     ) -> Result<Landed, BrowseError> {
         for _ in 0..HOPS {
-            let answer = wire::ask(port(&url)?, request).await?;
+            let answer = wire::send_request(port_of(&url)?, request).await?;
             self.keep(&url, &answer);
             if !is_redirect(answer.status) {
                 return Ok(Landed { url, answer });
@@ -168,7 +169,7 @@ impl Browser {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, host(url))
+            .header(header::HOST, host_header(url))
             .header(header::USER_AGENT, "Mozilla/5.0 (rehearsal)");
         let cookies = self.cookies_for(url);
         if !cookies.is_empty() {
@@ -197,14 +198,14 @@ impl Browser {
 }
 
 /// The name and port as `Host` has them.
-pub(super) fn host(url: &Url) -> String {
+pub(super) fn host_header(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (host, _) => host.unwrap_or_default().to_owned(),
     }
 }
 
-fn port(url: &Url) -> Result<u16, BrowseError> {
+fn port_of(url: &Url) -> Result<u16, BrowseError> {
     match (url.scheme(), url.host_str(), url.port()) {
         ("http", Some("app.localhost" | "idp.localhost"), Some(port)) => Ok(port),
         // The origin alone: a query may hold a code.
@@ -217,7 +218,7 @@ fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// RFC 6265 §5.1.4.
-fn covers(path: &str, asked: &str) -> bool {
+fn path_matches(path: &str, asked: &str) -> bool {
     asked
         .strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || path.ends_with('/') || rest.starts_with('/'))
@@ -249,30 +250,32 @@ pub(super) struct Form {
 pub(super) fn form_of(page: &str) -> Option<Form> {
     let form = page.split("<form").skip(1).find(|form| {
         let head = form.split('>').next().unwrap_or_default();
-        attribute(head, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"))
+        attribute_value(head, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"))
     })?;
     let (head, rest) = form.split_once('>')?;
     let inside = rest.split("</form").next().unwrap_or_default();
     let inputs = inside.split("<input").skip(1).filter_map(|input| input.split('>').next());
     let fields = inputs
-        .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value").unwrap_or_default())))
+        .filter_map(|input| {
+            Some((attribute_value(input, "name")?, attribute_value(input, "value").unwrap_or_default()))
+        })
         .collect();
-    Some(Form { action: attribute(head, "action").unwrap_or_default(), fields })
+    Some(Form { action: attribute_value(head, "action").unwrap_or_default(), fields })
 }
 
-fn attribute(tag: &str, name: &str) -> Option<String> {
+fn attribute_value(tag: &str, name: &str) -> Option<String> {
     let start = tag.find(&format!(" {name}=\""))? + name.len() + 3;
     let value = tag.get(start..)?.split('"').next()?;
-    Some(unescaped(value))
+    Some(unescape_html(value))
 }
 
 /// Text as it was before a template escaped it.
-fn unescaped(text: &str) -> String {
+fn unescape_html(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         plain.push_str(before);
-        let known = after.split_once(';').and_then(|(name, rest)| Some((entity(name)?, rest)));
+        let known = after.split_once(';').and_then(|(name, rest)| Some((entity_char(name)?, rest)));
         rest = match known {
             Some((letter, rest)) => {
                 plain.push(letter);
@@ -288,7 +291,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-fn entity(name: &str) -> Option<char> {
+fn entity_char(name: &str) -> Option<char> {
     match name {
         "amp" => Some('&'),
         "lt" => Some('<'),
@@ -354,13 +357,13 @@ mod tests {
 
     #[test]
     fn only_the_app_and_the_idp_are_dialled() {
-        assert_eq!(port(&url("http://app.localhost:81/")).unwrap(), 81);
+        assert_eq!(port_of(&url("http://app.localhost:81/")).unwrap(), 81);
         for wrong in
             ["https://app.localhost:81/", "http://evil.example:81/", "http://app.localhost.evil.example:1/"]
         {
-            assert!(port(&url(wrong)).is_err(), "{wrong}");
+            assert!(port_of(&url(wrong)).is_err(), "{wrong}");
         }
-        let refused = port(&url("https://evil.example/cb?code=secret")).unwrap_err().to_string();
+        let refused = port_of(&url("https://evil.example/cb?code=secret")).unwrap_err().to_string();
         assert!(!refused.contains("secret"), "{refused}");
     }
 

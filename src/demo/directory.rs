@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::provider::Profile;
 use super::wire;
-use crate::log::chain;
+use crate::log::error_chain;
 
 /// The SCIM endpoint that the directory pushes to.
 pub(super) struct ScimTarget {
@@ -215,7 +215,7 @@ impl Directory {
         let mut members: [Vec<Value>; 2] = [vec![], vec![]];
         for (at, person) in people.iter().enumerate() {
             let why = format!("Create {}", person.name);
-            let id = self.create(why, "/Users", created(person)).await?;
+            let id = self.create(why, "/Users", user_body(person)).await?;
             members[person.group].push(json!({ "value": id, "display": person.user_name() }));
             self.desk().people[at].resource = Some(id);
         }
@@ -228,7 +228,7 @@ impl Directory {
                     format!("Fill the group {name}"),
                     Method::PATCH,
                     format!("/Groups/{id}"),
-                    patch(operations),
+                    patch_body(operations),
                 )
                 .await;
             if !filled.succeeded() {
@@ -252,7 +252,7 @@ impl Directory {
                 self.change(key, |person| person.active = active);
                 let why = format!("{} {}", if active { "Re-activate" } else { "Deactivate" }, person.name);
                 let operations = json!([{ "op": "replace", "value": { "active": active } }]);
-                vec![self.call(why, Method::PATCH, format!("/Users/{id}"), patch(operations)).await]
+                vec![self.call(why, Method::PATCH, format!("/Users/{id}"), patch_body(operations)).await]
             }
             ButtonAction::Move => {
                 let (from, to) = (person.group, 1 - person.group);
@@ -261,14 +261,14 @@ impl Directory {
                 // First what takes away: at no moment are they in both.
                 let leave = json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }]);
                 let why = format!("Take {} out of {}", person.name, GROUPS[from]);
-                let out = self.call(why, Method::PATCH, format!("/Groups/{left}"), patch(leave)).await;
+                let out = self.call(why, Method::PATCH, format!("/Groups/{left}"), patch_body(leave)).await;
                 if !out.succeeded() {
                     return vec![out];
                 }
                 let member = json!([{ "value": id, "display": person.user_name() }]);
                 let join = json!([{ "op": "add", "path": "members", "value": member }]);
                 let why = format!("Put {} into {}", person.name, GROUPS[to]);
-                let into = self.call(why, Method::PATCH, format!("/Groups/{joined}"), patch(join)).await;
+                let into = self.call(why, Method::PATCH, format!("/Groups/{joined}"), patch_body(join)).await;
                 if into.succeeded() {
                     self.change(key, |person| person.group = to);
                 }
@@ -314,9 +314,9 @@ impl Directory {
             .body(Bytes::from(body.to_string()));
         let request = match request {
             Ok(request) => request,
-            Err(cause) => return CallOutcome::Unanswered(chain(&cause).to_string()),
+            Err(cause) => return CallOutcome::Unanswered(error_chain(&cause).to_string()),
         };
-        match wire::ask(self.scim.port, request).await {
+        match wire::send_request(self.scim.port, request).await {
             Ok(answer) => {
                 let text = answer.text();
                 let body = match serde_json::from_str::<Value>(&text) {
@@ -330,7 +330,7 @@ impl Directory {
                     answered: answer.answered,
                 }
             }
-            Err(cause) => CallOutcome::Unanswered(chain(&cause).to_string()),
+            Err(cause) => CallOutcome::Unanswered(error_chain(&cause).to_string()),
         }
     }
 
@@ -350,7 +350,7 @@ const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// A user as Okta creates one: an empty list of groups always comes along.
-fn created(person: &Employee) -> Value {
+fn user_body(person: &Employee) -> Value {
     json!({
         "schemas": [USER],
         "userName": person.user_name(),
@@ -363,7 +363,7 @@ fn created(person: &Employee) -> Value {
     })
 }
 
-fn patch(operations: Value) -> Value {
+fn patch_body(operations: Value) -> Value {
     json!({ "schemas": [PATCH_OP], "Operations": operations })
 }
 

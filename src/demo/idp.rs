@@ -75,19 +75,19 @@ impl RehearsalIdp {
     /// Its endpoints and pages.
     pub(super) fn router(self: &Arc<Self>) -> Router {
         Router::new()
-            .route("/", get(directory))
-            .route("/directory", get(directory))
-            .route("/directory/{person}/{act}", post(press))
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/jwks", get(jwks))
-            .route("/authorize", get(ask_who).post(chosen))
-            .route("/token", post(token))
-            .route("/userinfo", get(userinfo).post(userinfo))
+            .route("/", get(directory_page))
+            .route("/directory", get(directory_page))
+            .route("/directory/{person}/{act}", post(press_button))
+            .route("/.well-known/openid-configuration", get(serve_discovery))
+            .route("/jwks", get(serve_jwks))
+            .route("/authorize", get(ask_who).post(person_chosen))
+            .route("/token", post(token_endpoint))
+            .route("/userinfo", get(userinfo_endpoint).post(userinfo_endpoint))
             .route("/end-session", get(end_session).post(end_session_form))
-            .route("/style.css", get(style))
-            .route("/icon.svg", get(icon))
+            .route("/style.css", get(serve_style))
+            .route("/icon.svg", get(serve_icon))
             .fallback(nothing_there)
-            .layer(middleware::from_fn_with_state(self.clone(), guard))
+            .layer(middleware::from_fn_with_state(self.clone(), guard_request))
             .with_state(self.clone())
     }
 
@@ -96,17 +96,17 @@ impl RehearsalIdp {
     }
 
     fn browser(&self, headers: &HeaderMap) -> Option<ProviderLogin> {
-        self.provider.browser(&cookie(headers)?)
+        self.provider.browser(&session_cookie(headers)?)
     }
 }
 
 /// Says who may ask at all, and sets the headers that every answer has.
-async fn guard(State(idp): State<Arc<RehearsalIdp>>, request: Request, next: Next) -> Response {
-    let known =
-        text(request.headers(), header::HOST).is_some_and(|host| idp.hosts.iter().any(|name| name == host));
+async fn guard_request(State(idp): State<Arc<RehearsalIdp>>, request: Request, next: Next) -> Response {
+    let known = header_text(request.headers(), header::HOST)
+        .is_some_and(|host| idp.hosts.iter().any(|name| name == host));
     // Browsers name the page a form stands on. Programs, as at the token endpoint, send no Origin.
     let ours = request.method() != Method::POST
-        || text(request.headers(), header::ORIGIN).is_none_or(|from| from == idp.issuer);
+        || header_text(request.headers(), header::ORIGIN).is_none_or(|from| from == idp.issuer);
     let mut answer = if !known {
         (StatusCode::MISDIRECTED_REQUEST, "This is the rehearsal IdP; it serves idp.localhost only.\n")
             .into_response()
@@ -129,11 +129,11 @@ async fn guard(State(idp): State<Arc<RehearsalIdp>>, request: Request, next: Nex
 
 // ── The OpenID provider ──────────────────────────────────────────────────────────────────────
 
-async fn discovery(State(idp): State<Arc<RehearsalIdp>>) -> Response {
+async fn serve_discovery(State(idp): State<Arc<RehearsalIdp>>) -> Response {
     axum::Json(idp.provider.discovery()).into_response()
 }
 
-async fn jwks(State(idp): State<Arc<RehearsalIdp>>) -> Response {
+async fn serve_jwks(State(idp): State<Arc<RehearsalIdp>>) -> Response {
     ([(header::CONTENT_TYPE, "application/jwk-set+json")], idp.provider.jwks()).into_response()
 }
 
@@ -154,17 +154,17 @@ async fn ask_who(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let ask = match idp.provider.ask(&pairs(query.as_bytes())) {
+    let ask = match idp.provider.ask(&form_pairs(query.as_bytes())) {
         Ok(ask) => ask,
         Err(refused) => return refuse_ask(refused),
     };
     let browser = idp.browser(&headers);
     match (ask.silent, browser) {
         (true, None) => see_other(&idp.provider.login_required(&ask)),
-        (true, Some(browser)) => grant(&idp, &ask, browser),
+        (true, Some(browser)) => grant_code(&idp, &ask, browser),
         (false, browser) => {
             let people = idp.directory.people();
-            page(&LoginPage {
+            render_page(&LoginPage {
                 somebody_is_out: people.iter().any(|person| !person.active),
                 people,
                 query: &query,
@@ -176,45 +176,54 @@ async fn ask_who(
 }
 
 /// The same endpoint, after somebody was chosen.
-async fn chosen(
+async fn person_chosen(
     State(idp): State<Arc<RehearsalIdp>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     RawForm(form): RawForm,
 ) -> Response {
-    let ask = match idp.provider.ask(&pairs(query.unwrap_or_default().as_bytes())) {
+    let ask = match idp.provider.ask(&form_pairs(query.unwrap_or_default().as_bytes())) {
         Ok(ask) => ask,
         Err(refused) => return refuse_ask(refused),
     };
-    let form = pairs(&form);
-    let Some(person) = value(&form, "person").and_then(|key| idp.directory.person(key)) else {
-        return message(StatusCode::BAD_REQUEST, "Nobody was chosen", "Go back and choose one of the four.");
+    let form = form_pairs(&form);
+    let Some(person) = first_value(&form, "person").and_then(|key| idp.directory.person(key)) else {
+        return message_page(
+            StatusCode::BAD_REQUEST,
+            "Nobody was chosen",
+            "Go back and choose one of the four.",
+        );
     };
-    if let Some(old) = cookie(&headers) {
+    if let Some(old) = session_cookie(&headers) {
         idp.provider.sign_out(&old);
     }
     let fresh = idp.with_random(|random| idp.provider.sign_in(person.profile(), random, Timestamp::now()));
     let Some(browser) = idp.provider.browser(fresh.expose()) else {
-        return message(StatusCode::INTERNAL_SERVER_ERROR, "Not signed in", "Please try once more.");
+        return message_page(StatusCode::INTERNAL_SERVER_ERROR, "Not signed in", "Please try once more.");
     };
-    with_cookie(grant(&idp, &ask, browser), &fresh)
+    with_cookie(grant_code(&idp, &ask, browser), &fresh)
 }
 
-fn grant(idp: &RehearsalIdp, ask: &AuthorizationRequest, browser: ProviderLogin) -> Response {
+fn grant_code(idp: &RehearsalIdp, ask: &AuthorizationRequest, browser: ProviderLogin) -> Response {
     see_other(&idp.with_random(|random| idp.provider.grant(ask, browser, random, Timestamp::now())))
 }
 
 fn refuse_ask(refused: AskError) -> Response {
     match refused {
         AskError::Back(to) => see_other(&to),
-        AskError::Stranger(why) => message(StatusCode::BAD_REQUEST, "This sign-in cannot go on", why),
+        AskError::Stranger(why) => message_page(StatusCode::BAD_REQUEST, "This sign-in cannot go on", why),
     }
 }
 
-async fn token(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap, RawForm(form): RawForm) -> Response {
-    let form = pairs(&form);
+async fn token_endpoint(
+    State(idp): State<Arc<RehearsalIdp>>,
+    headers: HeaderMap,
+    RawForm(form): RawForm,
+) -> Response {
+    let form = form_pairs(&form);
     let now = Timestamp::now();
-    let redeemed = idp.with_random(|random| idp.provider.redeem(authorization(&headers), &form, random, now));
+    let redeemed =
+        idp.with_random(|random| idp.provider.redeem(authorization_header(&headers), &form, random, now));
     let refused = match redeemed {
         Ok(answer) => return axum::Json(answer).into_response(),
         Err(refused) => refused,
@@ -229,8 +238,8 @@ async fn token(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap, RawForm
     answer
 }
 
-async fn userinfo(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap) -> Response {
-    match idp.provider.userinfo(authorization(&headers), Timestamp::now()) {
+async fn userinfo_endpoint(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap) -> Response {
+    match idp.provider.userinfo(authorization_header(&headers), Timestamp::now()) {
         Some(claims) => axum::Json(claims).into_response(),
         None => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
@@ -251,7 +260,7 @@ async fn end_session(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    sign_out(&idp, &pairs(query.unwrap_or_default().as_bytes()), &headers)
+    sign_out(&idp, &form_pairs(query.unwrap_or_default().as_bytes()), &headers)
 }
 
 async fn end_session_form(
@@ -259,23 +268,23 @@ async fn end_session_form(
     headers: HeaderMap,
     RawForm(form): RawForm,
 ) -> Response {
-    sign_out(&idp, &pairs(&form), &headers)
+    sign_out(&idp, &form_pairs(&form), &headers)
 }
 
 fn sign_out(idp: &RehearsalIdp, request: &[(String, String)], headers: &HeaderMap) -> Response {
-    let cookie = cookie(headers);
+    let cookie = session_cookie(headers);
     // The guard lets only our own page post here from a browser.
-    let confirmed = value(request, "confirmed") == Some("yes") && headers.contains_key(header::ORIGIN);
+    let confirmed = first_value(request, "confirmed") == Some("yes") && headers.contains_key(header::ORIGIN);
     let signed_in = idp.browser(headers).is_some();
     if signed_in && !confirmed && !idp.provider.may_sign_out(request, cookie.as_deref()) {
-        return page(&SignOut { request });
+        return render_page(&SignOut { request });
     }
     if let Some(cookie) = cookie {
         idp.provider.sign_out(&cookie);
     }
     let answer = match idp.provider.after_logout(request) {
         Some(to) => see_other(&to),
-        None => message(StatusCode::OK, "Signed out", "You are signed out at the rehearsal IdP."),
+        None => message_page(StatusCode::OK, "Signed out", "You are signed out at the rehearsal IdP."),
     };
     with_cookie(answer, &Secret::new(""))
 }
@@ -306,15 +315,15 @@ impl ShownCall {
         let ms = call.took().map(|took| format!("{:.1}", took.as_secs_f64() * 1000.0));
         let good = call.succeeded();
         let (status, answer) = match &call.outcome {
-            CallOutcome::Answered { status, body, .. } => (Some(*status), cut(body)),
-            CallOutcome::Unanswered(cause) => (None, cut(cause)),
+            CallOutcome::Answered { status, body, .. } => (Some(*status), cut_text(body)),
+            CallOutcome::Unanswered(cause) => (None, cut_text(cause)),
         };
         Self { call, status, answer, ms, good }
     }
 }
 
-async fn directory(State(idp): State<Arc<RehearsalIdp>>) -> Response {
-    page(&DirectoryPage {
+async fn directory_page(State(idp): State<Arc<RehearsalIdp>>) -> Response {
+    render_page(&DirectoryPage {
         people: idp.directory.people(),
         calls: idp.directory.calls().into_iter().map(ShownCall::new).collect(),
         app_url: &idp.app_url,
@@ -322,7 +331,7 @@ async fn directory(State(idp): State<Arc<RehearsalIdp>>) -> Response {
     })
 }
 
-async fn press(
+async fn press_button(
     State(idp): State<Arc<RehearsalIdp>>,
     Path((person, act)): Path<(String, String)>,
 ) -> Response {
@@ -335,7 +344,7 @@ async fn press(
     match pushed.await {
         Ok(_) => see_other("/directory#calls"),
         Err(_) => {
-            message(StatusCode::INTERNAL_SERVER_ERROR, "Not pushed", "The push broke off. Press again.")
+            message_page(StatusCode::INTERNAL_SERVER_ERROR, "Not pushed", "The push broke off. Press again.")
         }
     }
 }
@@ -350,22 +359,22 @@ struct MessagePage<'a> {
 }
 
 async fn nothing_there() -> Response {
-    message(StatusCode::NOT_FOUND, "Nothing here", "The rehearsal IdP has no such page.")
+    message_page(StatusCode::NOT_FOUND, "Nothing here", "The rehearsal IdP has no such page.")
 }
 
-async fn style() -> Response {
+async fn serve_style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("pages/idp/idp.css")).into_response()
 }
 
-async fn icon() -> Response {
+async fn serve_icon() -> Response {
     ([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("pages/idp/icon.svg")).into_response()
 }
 
-fn message(status: StatusCode, title: &str, words: &str) -> Response {
-    (status, page(&MessagePage { title, words })).into_response()
+fn message_page(status: StatusCode, title: &str, words: &str) -> Response {
+    (status, render_page(&MessagePage { title, words })).into_response()
 }
 
-fn page(template: &impl Template) -> Response {
+fn render_page(template: &impl Template) -> Response {
     match template.render() {
         Ok(page) => Html(page).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "The page could not be drawn.\n").into_response(),
@@ -389,31 +398,31 @@ fn with_cookie(mut answer: Response, fresh: &Secret) -> Response {
     answer
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+fn session_cookie(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     all.flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .find_map(|(name, value)| (name == COOKIE).then(|| value.to_owned()))
 }
 
-fn authorization(headers: &HeaderMap) -> Option<&str> {
-    text(headers, header::AUTHORIZATION)
+fn authorization_header(headers: &HeaderMap) -> Option<&str> {
+    header_text(headers, header::AUTHORIZATION)
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
+fn form_pairs(encoded: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(encoded).into_owned().collect()
 }
 
-fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+fn first_value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// An answer as long as a page can bear.
-fn cut(text: &str) -> String {
+fn cut_text(text: &str) -> String {
     const MOST: usize = 2_000;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -31,14 +31,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
 
-use crate::log::{Format, Log, chain};
+use crate::log::{Format, Log, error_chain};
 use app::DemoApp;
 use directory::{Directory, ScimTarget};
 use idp::{IdpLinks, RehearsalIdp};
 use person::{LOGGED_OUT, LOGOUT};
 use places::{CLIENT, Folder, Secrets, TakenPorts};
 use provider::OidcClient;
-use script::{Stage, say};
+use script::{Stage, print_line};
 
 /// Plays a scripted rehearsal on this machine, then stays for your browser.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the rehearsal: 0 when the script came out and, on a terminal, Ctrl-C was pressed; else 1.
-pub(crate) async fn run(args: Args) -> ExitCode {
+pub(crate) async fn run_rehearsal(args: Args) -> ExitCode {
     // The access log goes to a file; what a person should look at belongs on the screen. A log that runs already stays.
     let _ = Log::start(Format::text(), LevelFilter::WARN);
     let mut random = Random::system();
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         Ok(folder) => folder,
         Err(cause) => {
             let named = args.state.unwrap_or_else(std::env::temp_dir);
-            complain(&format!(
+            print_fault(&format!(
                 "the folder {} cannot be used: {cause}. Name a new one with --state.",
                 named.display()
             ));
@@ -72,14 +72,14 @@ pub(crate) async fn run(args: Args) -> ExitCode {
         }
     };
     let stays = args.stay || (!args.script && io::stdout().is_terminal());
-    match rehearse(&folder, random, stays).await {
+    match rehearse_in(&folder, random, stays).await {
         Ok(()) => {
             folder.leave();
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            complain(&chain(&fault).to_string());
-            complain(&format!("configuration, store and logs are kept in {}", folder.path().display()));
+            print_fault(&error_chain(&fault).to_string());
+            print_fault(&format!("configuration, store and logs are kept in {}", folder.path().display()));
             ExitCode::FAILURE
         }
     }
@@ -106,15 +106,15 @@ enum RehearsalFault {
     Interrupted,
 }
 
-async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<(), RehearsalFault> {
+async fn rehearse_in(folder: &Folder, mut random: Random, stays: bool) -> Result<(), RehearsalFault> {
     let TakenPorts { ports, idp: idp_listener, app: app_listener } =
         places::take_ports().map_err(RehearsalFault::Ports)?;
     let secrets = Secrets::fresh(&mut random);
     let (app_url, idp_url) = (ports.app_url(), ports.idp_url());
-    let file = places::furnish(folder, &ports, &secrets).map_err(RehearsalFault::Write)?;
+    let file = places::furnish_folder(folder, &ports, &secrets).map_err(RehearsalFault::Write)?;
 
     let app = DemoApp::new(&format!("{idp_url}/directory"));
-    serve(app_listener, app.router()).map_err(RehearsalFault::Listen)?;
+    serve_router(app_listener, app.router()).map_err(RehearsalFault::Listen)?;
     let directory = Arc::new(Directory::new(ScimTarget { port: ports.scim, token: secrets.scim }));
     let client = OidcClient {
         id: CLIENT.to_owned(),
@@ -128,29 +128,29 @@ async fn rehearse(folder: &Folder, mut random: Random, stays: bool) -> Result<()
         app_url: format!("{app_url}/"),
         logout_url: format!("{app_url}{LOGOUT}"),
     };
-    serve(idp_listener, RehearsalIdp::new(links, client, directory.clone(), random).router())
+    serve_router(idp_listener, RehearsalIdp::new(links, client, directory.clone(), random).router())
         .map_err(RehearsalFault::Listen)?;
 
-    say("Portcullis, rehearsed on this machine alone (127.0.0.1):\n");
-    say(&format!("  the app, behind the proxy   {app_url}/"));
-    say(&format!("  the rehearsal IdP           {idp_url}/directory"));
-    say(&format!(
+    print_line("Portcullis, rehearsed on this machine alone (127.0.0.1):\n");
+    print_line(&format!("  the app, behind the proxy   {app_url}/"));
+    print_line(&format!("  the rehearsal IdP           {idp_url}/directory"));
+    print_line(&format!(
         "  SCIM, health                http://127.0.0.1:{}, http://127.0.0.1:{}",
         ports.scim, ports.health
     ));
     let fate = if folder.is_passing() { "removed at the end; --state DIR keeps one" } else { "kept" };
-    say(&format!("  state folder                {} ({fate})", folder.path().display()));
+    print_line(&format!("  state folder                {} ({fate})", folder.path().display()));
 
     let running = crate::start::start_file(&file).await.map_err(RehearsalFault::Start)?;
     let mut end = EndSignal::watch().map_err(RehearsalFault::Signal)?;
     let stage = Stage { ports, directory, app };
     let played = tokio::select! {
-        played = play(&stage) => played,
+        played = play_until_end(&stage) => played,
         () = end.wait() => Err(RehearsalFault::Interrupted),
     };
     if played.is_ok() && stays {
-        say(&format!("Now you: open  {app_url}/  and sign in as alice."));
-        say(
+        print_line(&format!("Now you: open  {app_url}/  and sign in as alice."));
+        print_line(
             "Open the clock, then deactivate alice in the company directory, and watch. Ctrl-C ends the rehearsal.",
         );
         end.wait().await;
@@ -183,23 +183,23 @@ impl EndSignal {
     }
 }
 
-async fn play(stage: &Stage) -> Result<(), RehearsalFault> {
+async fn play_until_end(stage: &Stage) -> Result<(), RehearsalFault> {
     stage.directory.push_all().await?;
-    say("  people and groups           pushed by the IdP over SCIM");
-    script::play(stage).await?;
-    say("Every step came out as it should.");
+    print_line("  people and groups           pushed by the IdP over SCIM");
+    script::play_timeline(stage).await?;
+    print_line("Every step came out as it should.");
     Ok(())
 }
 
 /// Serves a router on a listener of ours, as long as the program lives.
-fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+fn serve_router(listener: TcpListener, router: Router) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(())
 }
 
-fn complain(line: &str) {
+fn print_fault(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(io::stderr().lock(), "portcullis demo: {line}");
 }

@@ -14,7 +14,7 @@ use super::browser::{Browser, Landed, form_of};
 use super::directory::GROUPS;
 use super::held::HeldConnection;
 use super::places::{Ports, ROLES};
-use super::step::{StepMissed, expect, expect_in, missing, words};
+use super::step::{StepMissed, count_words, expect_in, expect_text, step_missed};
 use super::wire;
 
 /// The path at which the app's proxy signs people out.
@@ -50,29 +50,36 @@ impl Person {
         const STEP: &str = "signing in";
         let began = Instant::now();
         let landed = self.choose(STEP).await?;
-        let there = format!("{} {}", landed.answer.status, place(&landed.url));
-        expect(STEP, &format!("200 OK {}", place(&self.app)), &there)?;
+        let there = format!("{} {}", landed.answer.status, address_shown(&landed.url));
+        expect_text(STEP, &format!("200 OK {}", address_shown(&self.app)), &there)?;
         expect_in(STEP, &format!("{}@fernhill.example", self.key), &landed.answer.text())?;
         Ok(began.elapsed())
     }
 
     async fn choose(&mut self, step: &'static str) -> Result<Landed, StepMissed> {
-        let page =
-            self.browser.open(&self.app).await.map_err(|fault| missing(step, "the IdP's page", &fault))?;
-        expect(step, "idp.localhost", page.url.host_str().unwrap_or_default())?;
+        let page = self
+            .browser
+            .open(&self.app)
+            .await
+            .map_err(|fault| step_missed(step, "the IdP's page", &fault))?;
+        expect_text(step, "idp.localhost", page.url.host_str().unwrap_or_default())?;
         let chosen = [("person".to_owned(), self.key.to_owned())];
         let landed = self.browser.submit(&page, &page.url, &chosen).await;
-        landed.map_err(|fault| missing(step, "the way back to the app", &fault))
+        landed.map_err(|fault| step_missed(step, "the way back to the app", &fault))
     }
 
     /// Neither a script nor a navigation gets in: how long the 401 took.
     pub(super) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, StepMissed> {
         let answer = self.browser.fetch(&self.at("/headers.txt"), "application/json").await;
-        let answer = answer.map_err(|fault| missing(step, "401", &fault))?;
-        expect(step, "401 login_required", &format!("{} {}", answer.status.as_u16(), word(&answer.text())))?;
+        let answer = answer.map_err(|fault| step_missed(step, "401", &fault))?;
+        expect_text(
+            step,
+            "401 login_required",
+            &format!("{} {}", answer.status.as_u16(), error_word(&answer.text())),
+        )?;
         let landed = self.browser.open(&self.app).await;
-        let landed = landed.map_err(|fault| missing(step, "the IdP's page", &fault))?;
-        expect(step, "idp.localhost", landed.url.host_str().unwrap_or_default())?;
+        let landed = landed.map_err(|fault| step_missed(step, "the IdP's page", &fault))?;
+        expect_text(step, "idp.localhost", landed.url.host_str().unwrap_or_default())?;
         Ok(answer.answered.saturating_duration_since(answer.sent))
     }
 
@@ -80,9 +87,9 @@ impl Person {
     pub(super) async fn may_not_sign_in(&mut self) -> Result<String, StepMissed> {
         const STEP: &str = "signing in while deactivated";
         let landed = self.choose(STEP).await?;
-        expect(STEP, &place_host(&self.app), &place_host(&landed.url))?;
-        expect(STEP, "403 Forbidden", &landed.answer.status.to_string())?;
-        reference(&landed.answer.text()).ok_or_else(|| StepMissed {
+        expect_text(STEP, &place_host(&self.app), &place_host(&landed.url))?;
+        expect_text(STEP, "403 Forbidden", &landed.answer.status.to_string())?;
+        find_reference(&landed.answer.text()).ok_or_else(|| StepMissed {
             step: STEP,
             expected: "a page with a reference like 7Q2M-X4KD".into(),
             got: "a page without one".into(),
@@ -100,11 +107,11 @@ impl Person {
         ];
         let before = app.requests();
         let answer = self.headers_with(&forged).await?;
-        expect(STEP, "200 OK", &answer.status.to_string())?;
-        expect(
+        expect_text(STEP, "200 OK", &answer.status.to_string())?;
+        expect_text(
             STEP,
             "one more request at the app",
-            &format!("{} more request at the app", words(app.requests() - before)),
+            &format!("{} more request at the app", count_words(app.requests() - before)),
         )?;
         let text = answer.text();
         let name = format!("{}@fernhill.example", self.key);
@@ -116,17 +123,17 @@ impl Person {
         ] {
             let got: Vec<&str> =
                 text.lines().filter(|line| line.starts_with(&format!("{header}:"))).collect();
-            expect(STEP, &format!("{header}: {value}"), &got.join(" and "))?;
+            expect_text(STEP, &format!("{header}: {value}"), &got.join(" and "))?;
         }
         let leaked = text.lines().find(|line| line.contains("root"));
-        expect(STEP, "no forged header", leaked.unwrap_or("no forged header"))
+        expect_text(STEP, "no forged header", leaked.unwrap_or("no forged header"))
     }
 
     pub(super) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::WireAnswer, StepMissed> {
         const STEP: &str = "asking for the headers at the app";
         let request = self.browser.request_for(&self.at("/headers.txt"), "text/plain", more);
-        let request = request.map_err(|fault| missing(STEP, "an answer", &fault))?;
-        wire::ask(self.port, request).await.map_err(|fault| missing(STEP, "an answer", &fault))
+        let request = request.map_err(|fault| step_missed(STEP, "an answer", &fault))?;
+        wire::send_request(self.port, request).await.map_err(|fault| step_missed(STEP, "an answer", &fault))
     }
 
     pub(super) async fn ledger(&mut self, status: StatusCode) -> Result<(), StepMissed> {
@@ -135,8 +142,8 @@ impl Person {
             .browser
             .open(&self.at("/ledger"))
             .await
-            .map_err(|fault| missing(STEP, "an answer", &fault))?;
-        expect(STEP, &status.to_string(), &landed.answer.status.to_string())
+            .map_err(|fault| step_missed(STEP, "an answer", &fault))?;
+        expect_text(STEP, &status.to_string(), &landed.answer.status.to_string())
     }
 
     pub(super) async fn hold_everything(&self) -> Result<[HeldConnection; 3], StepMissed> {
@@ -147,7 +154,7 @@ impl Person {
     pub(super) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the WebSocket";
         let url = self.at("/clock/socket");
-        let fault = |fault: &dyn std::error::Error| missing(STEP, "101 and a tick", fault);
+        let fault = |fault: &dyn std::error::Error| step_missed(STEP, "101 and a tick", fault);
         let address = url.as_str().replacen("http", "ws", 1);
         let mut request: Request<()> = address.into_client_request().map_err(|cause| fault(&cause))?;
         let (cookies, origin) = (self.browser.cookies_for(&url), self.app.origin().ascii_serialization());
@@ -157,7 +164,7 @@ impl Person {
                 value.parse().map_err(|cause: http::header::InvalidHeaderValue| fault(&cause))?,
             );
         }
-        let mut socket = wire::socket(self.port, request).await.map_err(|cause| fault(&cause))?;
+        let mut socket = wire::open_websocket(self.port, request).await.map_err(|cause| fault(&cause))?;
         let (say, said) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
             while let Some(Ok(message)) = socket.next().await {
@@ -212,9 +219,11 @@ impl Person {
         accept: &str,
     ) -> Result<wire::OpenAnswer, StepMissed> {
         let request = self.browser.request_for(&self.at(path), accept, &[]);
-        let request = request.map_err(|fault| missing(step, "200 OK", &fault))?;
-        let stream = wire::open(self.port, request).await.map_err(|fault| missing(step, "200 OK", &fault))?;
-        expect(step, "200 OK", &stream.head.status.to_string())?;
+        let request = request.map_err(|fault| step_missed(step, "200 OK", &fault))?;
+        let stream = wire::open_answer(self.port, request)
+            .await
+            .map_err(|fault| step_missed(step, "200 OK", &fault))?;
+        expect_text(step, "200 OK", &stream.head.status.to_string())?;
         Ok(stream)
     }
 
@@ -223,19 +232,19 @@ impl Person {
         const STEP: &str = "logging out";
         let began = Instant::now();
         let page =
-            self.browser.open(&self.at(LOGOUT)).await.map_err(|fault| missing(STEP, "a page", &fault))?;
+            self.browser.open(&self.at(LOGOUT)).await.map_err(|fault| step_missed(STEP, "a page", &fault))?;
         let none = || StepMissed {
             step: STEP,
             expected: format!("a page with a form at {LOGOUT}"),
-            got: format!("{} at {} without one", page.answer.status, place(&page.url)),
+            got: format!("{} at {} without one", page.answer.status, address_shown(&page.url)),
         };
         let form = form_of(&page.answer.text()).ok_or_else(none)?;
         let action = page.url.join(&form.action).map_err(|_| none())?;
         let landed = self.browser.submit(&page, &action, &form.fields).await;
-        let landed = landed.map_err(|fault| missing(STEP, "a page that says so", &fault))?;
-        let there = format!("{} {}", landed.answer.status, place(&landed.url));
-        expect(STEP, &format!("200 OK {}", place(&self.at(LOGGED_OUT))), &there)?;
-        expect(
+        let landed = landed.map_err(|fault| step_missed(STEP, "a page that says so", &fault))?;
+        let there = format!("{} {}", landed.answer.status, address_shown(&landed.url));
+        expect_text(STEP, &format!("200 OK {}", address_shown(&self.at(LOGGED_OUT))), &there)?;
+        expect_text(
             STEP,
             "no cookie at the IdP",
             if self.browser.cookies_for(&self.idp(&landed)).is_empty() {
@@ -259,7 +268,7 @@ impl Person {
 const STAMP: usize = 24;
 
 /// An address without its query, which may hold a code.
-fn place(url: &Url) -> String {
+fn address_shown(url: &Url) -> String {
     format!("{}{}", place_host(url), url.path())
 }
 
@@ -268,14 +277,14 @@ fn place_host(url: &Url) -> String {
 }
 
 /// The `error` of a JSON answer, or the start of what came instead.
-fn word(body: &str) -> String {
+fn error_word(body: &str) -> String {
     let json = serde_json::from_str::<serde_json::Value>(body).ok();
     let error = json.as_ref().and_then(|json| json.get("error")?.as_str());
     error.map_or_else(|| body.chars().take(60).collect(), str::to_owned)
 }
 
 /// The first reference number of a page: two groups of four, as in `7Q2M-X4KD`.
-fn reference(page: &str) -> Option<String> {
+fn find_reference(page: &str) -> Option<String> {
     page.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
         .find(|word| word.len() == 9 && portcullis_keys::read_reference(word).as_deref() == Some(*word))
         .map(str::to_owned)
@@ -287,13 +296,13 @@ mod tests {
 
     #[test]
     fn a_reference_is_found_on_a_page() {
-        assert_eq!(reference("<p>Mention <b>7Q2M-X4KD</b>.</p>").as_deref(), Some("7Q2M-X4KD"));
-        assert_eq!(reference("<p class=\"long-word\">sign-in 1234-567</p>"), None);
+        assert_eq!(find_reference("<p>Mention <b>7Q2M-X4KD</b>.</p>").as_deref(), Some("7Q2M-X4KD"));
+        assert_eq!(find_reference("<p class=\"long-word\">sign-in 1234-567</p>"), None);
     }
 
     #[test]
     fn the_word_of_an_answer() {
-        assert_eq!(word(r#"{"error":"login_required","ref":"x"}"#), "login_required");
-        assert_eq!(word("<html>"), "<html>");
+        assert_eq!(error_word(r#"{"error":"login_required","ref":"x"}"#), "login_required");
+        assert_eq!(error_word("<html>"), "<html>");
     }
 }

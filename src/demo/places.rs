@@ -51,7 +51,8 @@ pub(super) struct TakenPorts {
 /// The machine has no free port left.
 pub(super) fn take_ports() -> io::Result<TakenPorts> {
     // All five are held until all are chosen, so that none is chosen twice.
-    let [proxy, scim, health, idp, app] = [take(8080)?, take(8081)?, take(8082)?, take(8083)?, take(8084)?];
+    let [proxy, scim, health, idp, app] =
+        [take_port(8080)?, take_port(8081)?, take_port(8082)?, take_port(8083)?, take_port(8084)?];
     let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
     let ports = Ports {
         proxy: port(&proxy)?,
@@ -63,7 +64,7 @@ pub(super) fn take_ports() -> io::Result<TakenPorts> {
     Ok(TakenPorts { ports, idp, app })
 }
 
-fn take(wanted: u16) -> io::Result<TcpListener> {
+fn take_port(wanted: u16) -> io::Result<TcpListener> {
     // Browsers may try [::1] first: a port that somebody has there would answer in our place.
     let free_on_v6 = !matches!(
         TcpListener::bind((Ipv6Addr::LOCALHOST, wanted)),
@@ -139,21 +140,21 @@ impl Secrets {
 ///
 /// # Errors
 /// A file cannot be written.
-pub(super) fn furnish(folder: &Folder, ports: &Ports, secrets: &Secrets) -> io::Result<PathBuf> {
+pub(super) fn furnish_folder(folder: &Folder, ports: &Ports, secrets: &Secrets) -> io::Result<PathBuf> {
     let at = |name: &str| folder.path().join(name);
-    write(&at("oidc.secret"), secrets.client.expose())?;
-    write(&at("scim.token"), secrets.scim.expose())?;
-    write(&at("portcullis.bindings.yaml"), &bindings())?;
+    write_file(&at("oidc.secret"), secrets.client.expose())?;
+    write_file(&at("scim.token"), secrets.scim.expose())?;
+    write_file(&at("portcullis.bindings.yaml"), &bindings_text())?;
     let file = at("portcullis.yaml");
-    write(&file, &configuration(folder.path(), ports))?;
+    write_file(&file, &configuration_text(folder.path(), ports))?;
     Ok(file)
 }
 
-fn configuration(folder: &Path, ports: &Ports) -> String {
+fn configuration_text(folder: &Path, ports: &Ports) -> String {
     let Ports { proxy, scim, health, app, .. } = ports;
     let (app_url, idp_url) = (ports.app_url(), ports.idp_url());
-    let here = |name: &str| quoted(&folder.join(name).display().to_string());
-    let secret = |name: &str| quoted(&format!("${{file:{}}}", folder.join(name).display()));
+    let here = |name: &str| quote_yaml(&folder.join(name).display().to_string());
+    let secret = |name: &str| quote_yaml(&format!("${{file:{}}}", folder.join(name).display()));
     let (state, access_log, bindings) = (here("state"), here("access.log"), here("portcullis.bindings.yaml"));
     let (client_secret, token) = (secret("oidc.secret"), secret("scim.token"));
     let bookkeeper = ROLES[1];
@@ -191,7 +192,7 @@ log:
     )
 }
 
-fn bindings() -> String {
+fn bindings_text() -> String {
     let lines: String = GROUPS
         .iter()
         .zip(ROLES)
@@ -201,11 +202,11 @@ fn bindings() -> String {
 }
 
 /// A YAML string in double quotes; JSON's escapes are YAML's.
-fn quoted(text: &str) -> String {
+fn quote_yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
 }
@@ -219,7 +220,7 @@ mod tests {
     fn a_taken_port_is_replaced() {
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let wanted = held.local_addr().unwrap().port();
-        let other = take(wanted).unwrap();
+        let other = take_port(wanted).unwrap();
         assert_ne!(other.local_addr().unwrap().port(), wanted);
         assert!(other.local_addr().unwrap().ip().is_loopback());
     }
@@ -229,7 +230,7 @@ mod tests {
         let folder = Folder::open(None, &mut Random::system()).unwrap();
         let path = folder.path().to_owned();
         let ports = Ports { proxy: 1, scim: 2, health: 3, idp: 4, app: 5 };
-        let file = furnish(&folder, &ports, &Secrets::fresh(&mut Random::system())).unwrap();
+        let file = furnish_folder(&folder, &ports, &Secrets::fresh(&mut Random::system())).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o700);
         for name in ["portcullis.yaml", "portcullis.bindings.yaml", "oidc.secret", "scim.token"] {
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_odd_path_stays_one_yaml_string() {
-        let text = configuration(
+        let text = configuration_text(
             Path::new("/tmp/a\": b\n#c"),
             &Ports { proxy: 1, scim: 2, health: 3, idp: 4, app: 5 },
         );

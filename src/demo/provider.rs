@@ -180,17 +180,18 @@ impl RehearsalProvider {
     /// # Errors
     /// `Stranger` where the client or its redirect URI is not the registered one; `Back` for everything else.
     pub(super) fn ask(&self, query: &Pairs) -> Result<AuthorizationRequest, AskError> {
-        if one(query, "client_id") != Ok(Some(&self.client.id)) {
+        if single_value(query, "client_id") != Ok(Some(&self.client.id)) {
             return Err(AskError::Stranger("No such client is registered here."));
         }
-        if one(query, "redirect_uri") != Ok(Some(&self.client.redirect_uri)) {
+        if single_value(query, "redirect_uri") != Ok(Some(&self.client.redirect_uri)) {
             return Err(AskError::Stranger("The redirect URI is not the registered one, letter for letter."));
         }
-        let state = one(query, "state").ok().flatten().map(str::to_owned);
+        let state = single_value(query, "state").ok().flatten().map(str::to_owned);
         let back =
             |error, why| AskError::Back(self.back(&[("error", error), ("error_description", why)], &state));
         let asked = |name: &str| {
-            one(query, name).map_err(|Repeated| back("invalid_request", "a parameter is given twice"))
+            single_value(query, name)
+                .map_err(|Repeated| back("invalid_request", "a parameter is given twice"))
         };
         asked("state")?;
         if asked("request")?.is_some() {
@@ -232,7 +233,7 @@ impl RehearsalProvider {
     pub(super) fn sign_in(&self, profile: Profile, random: &mut Random, now: Timestamp) -> Secret {
         let (cookie, sid) = (random.token(), random.reference());
         let mut desk = self.desk();
-        evict(&mut desk.browsers, |browser| browser.since);
+        evict_oldest(&mut desk.browsers, |browser| browser.since);
         desk.browsers.insert(cookie.expose().to_owned(), ProviderLogin { profile, sid, since: now });
         cookie
     }
@@ -261,7 +262,7 @@ impl RehearsalProvider {
             spent: None,
         };
         let mut desk = self.desk();
-        evict(&mut desk.codes, |code| code.expires);
+        evict_oldest(&mut desk.codes, |code| code.expires);
         desk.codes.insert(code.expose().to_owned(), kept);
         drop(desk);
         self.back(&[("code", code.expose())], &ask.state)
@@ -282,7 +283,7 @@ impl RehearsalProvider {
             return Err(TokenError::Client);
         }
         let given = |name: &str| {
-            one(form, name).map_err(|Repeated| TokenError::Request("a parameter is given twice"))
+            single_value(form, name).map_err(|Repeated| TokenError::Request("a parameter is given twice"))
         };
         match given("grant_type")? {
             Some("authorization_code") => {}
@@ -310,11 +311,11 @@ impl RehearsalProvider {
         if given("redirect_uri")? != Some(&self.client.redirect_uri) {
             return Err(TokenError::Grant("the redirect URI is not the one of the authorization request"));
         }
-        if !is_verifier(verifier) || !equal(s256(verifier).as_bytes(), code.challenge.as_bytes()) {
+        if !is_verifier(verifier) || !equal(s256_challenge(verifier).as_bytes(), code.challenge.as_bytes()) {
             return Err(TokenError::Grant("the code verifier does not fit the challenge"));
         }
 
-        let mut claims = personal(&code.browser.profile, &code.scopes);
+        let mut claims = personal_claims(&code.browser.profile, &code.scopes);
         let stated = [
             ("iss", json!(self.issuer)),
             ("aud", json!(self.client.id)),
@@ -334,9 +335,9 @@ impl RehearsalProvider {
             expires: now.plus_ms(TOKEN_MS),
         };
         let scope = code.scopes.join(" ");
-        evict(hints, |(since, _)| *since);
+        evict_oldest(hints, |(since, _)| *since);
         hints.insert(id_token.expose().to_owned(), (now, code.browser.sid.clone()));
-        evict(tokens, |token| token.expires);
+        evict_oldest(tokens, |token| token.expires);
         tokens.insert(access.expose().to_owned(), token);
         Ok(json!({
             "access_token": access.expose(),
@@ -349,17 +350,17 @@ impl RehearsalProvider {
 
     /// The claims of whoever an access token was given for (OpenID Connect Core §5.3); `None`: no good token.
     pub(super) fn userinfo(&self, authorization: Option<&str>, now: Timestamp) -> Option<Value> {
-        let token = scheme(authorization?, "Bearer")?;
+        let token = credentials_of(authorization?, "Bearer")?;
         let desk = self.desk();
         let token = desk.tokens.get(token).filter(|token| now < token.expires)?;
-        Some(Value::Object(personal(&token.profile, &token.scopes)))
+        Some(Value::Object(personal_claims(&token.profile, &token.scopes)))
     }
 
     /// Tells whether a logout request may go ahead without asking: its hint is an ID token of this provider, and of
     /// the sign-in that the browser still has, if it has one (RP-Initiated Logout §2).
     pub(super) fn may_sign_out(&self, request: &Pairs, cookie: Option<&str>) -> bool {
         let desk = self.desk();
-        let Ok(Some(hint)) = one(request, "id_token_hint") else { return false };
+        let Ok(Some(hint)) = single_value(request, "id_token_hint") else { return false };
         let Some((_, sid)) = desk.hints.get(hint) else { return false };
         cookie.and_then(|cookie| desk.browsers.get(cookie)).is_none_or(|browser| browser.sid == *sid)
     }
@@ -372,18 +373,18 @@ impl RehearsalProvider {
     /// Gives the address that a logout goes to afterwards: the registered address, if that is what was asked for by
     /// somebody known.
     pub(super) fn after_logout(&self, request: &Pairs) -> Option<String> {
-        let client = one(request, "client_id").ok()?;
-        let hint = one(request, "id_token_hint").ok()?;
+        let client = single_value(request, "client_id").ok()?;
+        let hint = single_value(request, "id_token_hint").ok()?;
         let known = match (client, hint) {
             (Some(client), _) => client == self.client.id,
             (None, Some(hint)) => self.desk().hints.contains_key(hint),
             (None, None) => false,
         };
-        let to = one(request, "post_logout_redirect_uri").ok()??;
+        let to = single_value(request, "post_logout_redirect_uri").ok()??;
         if !known || to != self.client.post_logout_uri {
             return None;
         }
-        let state = one(request, "state").ok()?.map(str::to_owned);
+        let state = single_value(request, "state").ok()?.map(str::to_owned);
         Some(with_query(to, state.iter().map(|state| ("state", state.as_str()))))
     }
 
@@ -396,7 +397,7 @@ impl RehearsalProvider {
 
     /// Client authentication by `client_secret_basic`: both halves are form-encoded (RFC 6749 §2.3.1).
     fn is_client(&self, authorization: &str) -> bool {
-        let Some(encoded) = scheme(authorization, "Basic") else { return false };
+        let Some(encoded) = credentials_of(authorization, "Basic") else { return false };
         let Some(pair) = STANDARD.decode(encoded).ok().and_then(|pair| String::from_utf8(pair).ok()) else {
             return false;
         };
@@ -417,7 +418,7 @@ impl RehearsalProvider {
 struct Repeated;
 
 /// The one value of a parameter; an empty one counts as left out (RFC 6749 §3.1).
-fn one<'a>(pairs: &'a Pairs, name: &str) -> Result<Option<&'a str>, Repeated> {
+fn single_value<'a>(pairs: &'a Pairs, name: &str) -> Result<Option<&'a str>, Repeated> {
     let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Repeated),
@@ -426,7 +427,7 @@ fn one<'a>(pairs: &'a Pairs, name: &str) -> Result<Option<&'a str>, Repeated> {
 }
 
 /// The credentials of an `Authorization` header of this scheme; the scheme's case does not matter (RFC 9110 §11.1).
-fn scheme<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
+fn credentials_of<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
     let (named, credentials) = authorization.split_once(' ')?;
     named.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start_matches(' '))
 }
@@ -446,7 +447,7 @@ fn with_query<'a>(address: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>
     }
 }
 
-fn s256(verifier: &str) -> String {
+fn s256_challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()))
 }
 
@@ -461,7 +462,7 @@ fn is_verifier(verifier: &str) -> bool {
         && verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-fn personal(profile: &Profile, scopes: &[String]) -> serde_json::Map<String, Value> {
+fn personal_claims(profile: &Profile, scopes: &[String]) -> serde_json::Map<String, Value> {
     let mut claims = serde_json::Map::new();
     claims.insert("sub".into(), json!(profile.subject));
     for scope in scopes {
@@ -484,7 +485,7 @@ fn personal(profile: &Profile, scopes: &[String]) -> serde_json::Map<String, Val
 }
 
 /// Makes room for one more by letting the oldest go.
-fn evict<T>(map: &mut HashMap<String, T>, age: impl Fn(&T) -> Timestamp) {
+fn evict_oldest<T>(map: &mut HashMap<String, T>, age: impl Fn(&T) -> Timestamp) {
     if map.len() >= MOST
         && let Some(oldest) = map.iter().min_by_key(|(_, kept)| age(kept)).map(|(key, _)| key.clone())
     {
@@ -597,7 +598,8 @@ mod tests {
     fn a_wrong_verifier_spends_the_code() {
         let (provider, mut random) = provider();
         let client = basic("app", "s:3+%");
-        for wrong in [&VERIFIER.replace('d', "e"), VERIFIER.get(..42).unwrap(), "", &s256(VERIFIER)] {
+        for wrong in [&VERIFIER.replace('d', "e"), VERIFIER.get(..42).unwrap(), "", &s256_challenge(VERIFIER)]
+        {
             let code = part(&sign_in(&provider, &mut random), "code").unwrap();
             let form = changed(&token_form(&code), "code_verifier", wrong);
             assert!(provider.redeem(Some(&client), &form, &mut random, NOW).is_err(), "{wrong}");
@@ -709,7 +711,7 @@ mod tests {
             ("scope", "openid profile email"),
             ("state", "a b&c"),
             ("nonce", "n-1"),
-            ("code_challenge", &s256(VERIFIER)),
+            ("code_challenge", &s256_challenge(VERIFIER)),
             ("code_challenge_method", "S256"),
         ])
     }

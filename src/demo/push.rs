@@ -16,7 +16,7 @@ pub(super) struct Push {
 }
 
 /// Presses a button of the directory.
-pub(super) async fn pushed(
+pub(super) async fn push_button(
     directory: &Directory,
     key: &'static str,
     act: ButtonAction,

@@ -16,8 +16,8 @@ use super::directory::{ButtonAction, Directory};
 use super::held::held_words;
 use super::person::Person;
 use super::places::Ports;
-use super::push::pushed;
-use super::step::{StepMissed, expect, words};
+use super::push::push_button;
+use super::step::{StepMissed, count_words, expect_text};
 
 /// The app, the directory and the people that the script acts on.
 pub(super) struct Stage {
@@ -30,13 +30,13 @@ pub(super) struct Stage {
 ///
 /// # Errors
 /// The first step that did not come out as it should.
-pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
+pub(super) async fn play_timeline(stage: &Stage) -> Result<(), StepMissed> {
     let mut told = Timeline::new();
     let mut alice = Person::new(&stage.ports, "alice");
     let mut bob = Person::new(&stage.ports, "bob");
 
     told.chapter("Nobody is signed in");
-    nobody(&mut told, stage).await?;
+    refused_without_session(&mut told, stage).await?;
 
     told.chapter("Alice and Bob sign in");
     let took = alice.sign_in().await?;
@@ -51,7 +51,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     let mut bobs_clock = bob.clock().await?;
     let held = alice.hold_everything().await?;
     told.line("her WebSocket ticks, her event stream reports, her download runs", None);
-    let out = pushed(&stage.directory, "alice", ButtonAction::Deactivate, "deactivate alice").await?;
+    let out = push_button(&stage.directory, "alice", ButtonAction::Deactivate, "deactivate alice").await?;
     told.line("SCIM PATCH active=false: last byte sent to last byte of the answer", Some(out.took));
     for held in held {
         let (which, took) = held.ends_with(&out).await?;
@@ -63,11 +63,11 @@ pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     told.line("her next request: 401, and her next page is sent to sign-in", Some(took));
     let reference = alice.may_not_sign_in().await?;
     told.line(&format!("signing in again is refused, reference {reference}"), None);
-    unheard(stage, heard, "the app after the deactivation")?;
+    expect_unheard(stage, heard, "the app after the deactivation")?;
     told.line("the app heard nothing of all that", None);
 
     told.chapter("The directory re-activates her");
-    let back = pushed(&stage.directory, "alice", ButtonAction::Reactivate, "re-activate alice").await?;
+    let back = push_button(&stage.directory, "alice", ButtonAction::Reactivate, "re-activate alice").await?;
     told.line("SCIM PATCH active=true", Some(back.took));
     let mut ghost = old;
     ghost.is_refused("the old session after the re-activation").await?;
@@ -79,7 +79,7 @@ pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     told.chapter("The directory moves her to Finance");
     let clock = alice.clock().await?;
     let moved =
-        pushed(&stage.directory, "alice", ButtonAction::Move, "move alice to the other group").await?;
+        push_button(&stage.directory, "alice", ButtonAction::Move, "move alice to the other group").await?;
     told.line("two SCIM PATCHes, out of one group and into the other", Some(moved.took));
     let (_, took) = clock.ends_with(&moved).await?;
     told.line("her WebSocket, opened under the old roles, ended", Some(took));
@@ -101,27 +101,27 @@ pub(super) async fn play(stage: &Stage) -> Result<(), StepMissed> {
     told.line("Bob's WebSocket ticked all the while", None);
 
     // For whoever plays on by hand: as it was at the start.
-    pushed(&stage.directory, "alice", ButtonAction::Move, "move alice back").await?;
+    push_button(&stage.directory, "alice", ButtonAction::Move, "move alice back").await?;
     told.blank();
     Ok(())
 }
 
 /// Shows what is refused to whoever has no session.
-async fn nobody(told: &mut Timeline, stage: &Stage) -> Result<(), StepMissed> {
+async fn refused_without_session(told: &mut Timeline, stage: &Stage) -> Result<(), StepMissed> {
     let heard = stage.app.requests();
     let mut stranger = Person::new(&stage.ports, "stranger");
     let took = stranger.is_refused("a request without a session").await?;
     told.line("a script gets 401, a page is sent to sign-in", Some(took));
     let forged = stranger.headers_with(&[("X-Forwarded-User", "alice@fernhill.example")]).await?;
-    expect("a request with forged headers and no session", "401", forged.status.as_str())?;
-    unheard(stage, heard, "the app while nobody is signed in")?;
+    expect_text("a request with forged headers and no session", "401", forged.status.as_str())?;
+    expect_unheard(stage, heard, "the app while nobody is signed in")?;
     told.line("forged identity headers get nobody in; the app heard nothing", None);
     Ok(())
 }
 
-fn unheard(stage: &Stage, before: u64, step: &'static str) -> Result<(), StepMissed> {
+fn expect_unheard(stage: &Stage, before: u64, step: &'static str) -> Result<(), StepMissed> {
     let heard = stage.app.requests() - before;
-    expect(step, "no request", &format!("{} request", words(heard)))
+    expect_text(step, "no request", &format!("{} request", count_words(heard)))
 }
 
 /// The printed timeline.
@@ -135,23 +135,23 @@ impl Timeline {
     }
 
     fn chapter(&mut self, title: &str) {
-        say(&format!("\n  {title}"));
+        print_line(&format!("\n  {title}"));
     }
 
     fn line(&mut self, what: &str, measured: Option<Duration>) {
         let at = self.began.elapsed().as_secs_f64();
         let took =
             measured.map(|took| format!("{:>8.1} ms", took.as_secs_f64() * 1000.0)).unwrap_or_default();
-        say(format!("  {at:>7.3} s  {what:<68}{took}").trim_end());
+        print_line(format!("  {at:>7.3} s  {what:<68}{took}").trim_end());
     }
 
     fn blank(&mut self) {
-        say("");
+        print_line("");
     }
 }
 
 /// Prints a line; whoever closed the other end does not want it.
-pub(super) fn say(line: &str) {
+pub(super) fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
@@ -171,7 +171,7 @@ mod tests {
         let directory = Arc::new(Directory::new(ScimTarget { port: 1, token: Secret::new("t") }));
         let ports = Ports { proxy, scim: 1, health: 1, idp: 1, app: proxy };
 
-        let missing = play(&Stage { ports, directory, app }).await.unwrap_err();
+        let missing = play_timeline(&Stage { ports, directory, app }).await.unwrap_err();
         assert_eq!(missing.step, "a request without a session");
         assert_eq!(missing.expected, "401 login_required");
         assert!(missing.got.starts_with("200 "), "{missing}");

@@ -1,6 +1,6 @@
 //! What a step of the script came to: as it should, or missing, and then what was expected.
 
-use crate::log::chain;
+use crate::log::error_chain;
 
 /// A step that did not come out as it should.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub(super) struct StepMissed {
     pub(super) got: String,
 }
 
-pub(super) fn expect(step: &'static str, expected: &str, got: &str) -> Result<(), StepMissed> {
+pub(super) fn expect_text(step: &'static str, expected: &str, got: &str) -> Result<(), StepMissed> {
     if expected == got {
         return Ok(());
     }
@@ -29,11 +29,11 @@ pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Resul
     })
 }
 
-pub(super) fn missing(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> StepMissed {
-    StepMissed { step, expected: expected.to_owned(), got: chain(fault).to_string() }
+pub(super) fn step_missed(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> StepMissed {
+    StepMissed { step, expected: expected.to_owned(), got: error_chain(fault).to_string() }
 }
 
-pub(super) fn words(count: u64) -> String {
+pub(super) fn count_words(count: u64) -> String {
     match count {
         0 => "no".into(),
         1 => "one".into(),
@@ -47,11 +47,11 @@ mod tests {
 
     #[test]
     fn a_missing_step_says_what_was_expected() {
-        let missing = expect("the ledger", "403 Forbidden", "200 OK").unwrap_err().to_string();
+        let missing = expect_text("the ledger", "403 Forbidden", "200 OK").unwrap_err().to_string();
         assert!(
             missing.contains("expected: 403 Forbidden") && missing.contains("got:      200 OK"),
             "{missing}"
         );
-        assert!(expect("the ledger", "200 OK", "200 OK").is_ok());
+        assert!(expect_text("the ledger", "200 OK", "200 OK").is_ok());
     }
 }

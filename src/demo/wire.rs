@@ -75,7 +75,7 @@ pub(super) enum WireError {
     #[error("127.0.0.1:{port} did not answer within {} s", PATIENCE.as_secs())]
     Late { port: u16 },
     /// The WebSocket was refused; the status is the proxy's or the app's.
-    #[error("127.0.0.1:{port} did not open the WebSocket: {}", why(.cause))]
+    #[error("127.0.0.1:{port} did not open the WebSocket: {}", websocket_fault(.cause))]
     Socket {
         port: u16,
         #[source]
@@ -87,9 +87,9 @@ pub(super) enum WireError {
 ///
 /// # Errors
 /// No socket, no HTTP, a body above 1 MiB, or more than [`PATIENCE`].
-pub(super) async fn ask(port: u16, request: Request<Bytes>) -> Result<WireAnswer, WireError> {
+pub(super) async fn send_request(port: u16, request: Request<Bytes>) -> Result<WireAnswer, WireError> {
     let whole = async {
-        let OpenAnswer { head, body, sent } = open(port, request).await?;
+        let OpenAnswer { head, body, sent } = open_answer(port, request).await?;
         let body = Limited::new(body, MOST).collect().await.map_err(|_| WireError::Body { port })?.to_bytes();
         Ok(WireAnswer { status: head.status, headers: head.headers, body, sent, answered: Instant::now() })
     };
@@ -108,9 +108,9 @@ pub(super) struct OpenAnswer {
 ///
 /// # Errors
 /// No socket, no HTTP, or no head within [`PATIENCE`].
-pub(super) async fn open(port: u16, request: Request<Bytes>) -> Result<OpenAnswer, WireError> {
+pub(super) async fn open_answer(port: u16, request: Request<Bytes>) -> Result<OpenAnswer, WireError> {
     let head = async {
-        let socket = dial(port).await?;
+        let socket = dial_port(port).await?;
         let last_write = Arc::new(Mutex::new(Instant::now()));
         let io = TokioIo::new(Timed { socket, last_write: last_write.clone() });
         let broken = |cause| WireError::Broken { port, cause };
@@ -128,9 +128,12 @@ pub(super) async fn open(port: u16, request: Request<Bytes>) -> Result<OpenAnswe
 ///
 /// # Errors
 /// No socket, a refusal instead of 101, or no answer within [`PATIENCE`].
-pub(super) async fn socket(port: u16, request: Request<()>) -> Result<WebSocketStream<TcpStream>, WireError> {
+pub(super) async fn open_websocket(
+    port: u16,
+    request: Request<()>,
+) -> Result<WebSocketStream<TcpStream>, WireError> {
     let opening = async {
-        let stream = dial(port).await?;
+        let stream = dial_port(port).await?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream)
             .await
             .map_err(|cause| WireError::Socket { port, cause: Box::new(cause) })?;
@@ -139,14 +142,14 @@ pub(super) async fn socket(port: u16, request: Request<()>) -> Result<WebSocketS
     timeout(PATIENCE, opening).await.unwrap_or(Err(WireError::Late { port }))
 }
 
-async fn dial(port: u16) -> Result<TcpStream, WireError> {
+async fn dial_port(port: u16) -> Result<TcpStream, WireError> {
     let unreached = |cause| WireError::Connect { port, cause };
     let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(unreached)?;
     socket.set_nodelay(true).map_err(unreached)?;
     Ok(socket)
 }
 
-fn why(cause: &tungstenite::Error) -> String {
+fn websocket_fault(cause: &tungstenite::Error) -> String {
     match cause {
         tungstenite::Error::Http(answer) => answer.status().to_string(),
         other => other.to_string(),

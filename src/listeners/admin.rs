@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::core::answer_undisturbed;
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::operator::{NewPerson, Operator};
 use crate::order_error::OrderError;
 
@@ -33,18 +33,18 @@ pub(crate) struct Failure {
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`.
-pub(crate) fn router(operators: Operators) -> Router {
+pub(crate) fn admin_router(operators: Operators) -> Router {
     Router::new()
-        .route("/users", get(list).post(add))
-        .route("/users/{name}", get(show).delete(remove))
+        .route("/users", get(list_users).post(add_user))
+        .route("/users/{name}", get(show_user).delete(remove_user))
         .route("/users/{name}/end-sessions", post(end_sessions))
-        .route("/audit", get(audit))
-        .route("/users/{name}/disable", post(disable))
-        .route("/users/{name}/enable", post(enable))
-        .route("/refs/{reference}", get(reference))
-        .route("/links/{idp}", get(links))
-        .route("/links/{idp}/relink", post(relink))
-        .fallback(|| async { failed(StatusCode::NOT_FOUND, "there is nothing here".to_owned()) })
+        .route("/audit", get(read_audit))
+        .route("/users/{name}/disable", post(disable_user))
+        .route("/users/{name}/enable", post(enable_user))
+        .route("/refs/{reference}", get(find_reference))
+        .route("/links/{idp}", get(list_links))
+        .route("/links/{idp}/relink", post(move_links))
+        .fallback(|| async { failed_answer(StatusCode::NOT_FOUND, "there is nothing here".to_owned()) })
         .layer(DefaultBodyLimit::max(64 * 1024))
         .layer(from_fn(in_own_task))
         .with_state(operators)
@@ -70,7 +70,7 @@ impl FromRef<Operators> for Arc<Operator> {
 /// Answers each request in a task of its own: an operator who gives up waiting stops nothing.
 async fn in_own_task(request: Request, next: Next) -> Response {
     answer_undisturbed(&Handle::current(), "an order", next.run(request)).await.unwrap_or_else(|| {
-        failed(
+        failed_answer(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the task of the order failed: the log has the reason".to_owned(),
         )
@@ -83,36 +83,36 @@ struct After {
     after: Option<i64>,
 }
 
-async fn list(
+async fn list_users(
     State(operator): State<Arc<Operator>>,
     query: Result<Query<After>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(After { after })) => answer(StatusCode::OK, operator.users(after).await),
-        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.users(after).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
-async fn add(
+async fn add_user(
     State(operator): State<Arc<Operator>>,
     person: Result<Json<NewPerson>, JsonRejection>,
 ) -> Response {
     match person {
-        Ok(Json(person)) => answer(StatusCode::CREATED, operator.add(person).await),
-        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+        Ok(Json(person)) => json_answer(StatusCode::CREATED, operator.add(person).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
-async fn show(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.show(&name).await)
+async fn show_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.show(&name).await)
 }
 
-async fn remove(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.remove(name).await)
+async fn remove_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.remove(name).await)
 }
 
 async fn end_sessions(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.end_sessions(name).await)
+    json_answer(StatusCode::OK, operator.end_sessions(name).await)
 }
 
 #[derive(Deserialize)]
@@ -122,46 +122,46 @@ struct AuditRange {
     limit: u32,
 }
 
-async fn audit(
+async fn read_audit(
     State(operator): State<Arc<Operator>>,
     query: Result<Query<AuditRange>, QueryRejection>,
 ) -> Response {
     match query {
         Ok(Query(AuditRange { before, limit })) => {
-            answer(StatusCode::OK, operator.audits(before.as_deref(), limit).await)
+            json_answer(StatusCode::OK, operator.audits(before.as_deref(), limit).await)
         }
-        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
-async fn disable(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.disable(name).await)
+async fn disable_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.disable(name).await)
 }
 
-async fn enable(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.enable(name).await)
+async fn enable_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.enable(name).await)
 }
 
-async fn reference(State(operator): State<Arc<Operator>>, Path(reference): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.reference(&reference).await)
+async fn find_reference(State(operator): State<Arc<Operator>>, Path(reference): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.reference(&reference).await)
 }
 
-async fn links(
+async fn list_links(
     State(operator): State<Arc<Operator>>,
     Path(idp): Path<String>,
     query: Result<Query<After>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(After { after })) => answer(StatusCode::OK, operator.links(&idp, after).await),
-        Err(rejection) => failed(StatusCode::BAD_REQUEST, rejection.body_text()),
+        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.links(&idp, after).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
-async fn relink(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) -> Response {
-    answer(StatusCode::OK, operator.relink(idp).await)
+async fn move_links(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.relink(idp).await)
 }
 
-fn answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> Response {
+fn json_answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> Response {
     match outcome {
         Ok(value) => (success, [(header::CACHE_CONTROL, "no-store")], Json(value)).into_response(),
         Err(error) => {
@@ -173,11 +173,11 @@ fn answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> R
                 }
                 OrderError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            failed(status, chain(&error).to_string())
+            failed_answer(status, error_chain(&error).to_string())
         }
     }
 }
 
-fn failed(status: StatusCode, error: String) -> Response {
+fn failed_answer(status: StatusCode, error: String) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], Json(Failure { error })).into_response()
 }

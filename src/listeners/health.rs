@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::app_health::AppHealth;
 use crate::core::Core;
 use crate::live::{Current, Live};
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::metrics::{Gauges, Metrics};
 
 /// A question to the store whether it answers; the text says what is wrong, for the log.
@@ -49,7 +49,7 @@ struct Health {
 }
 
 /// The four addresses; everything else is 404. `draining` says that the process has begun to leave.
-pub(crate) fn router(
+pub(crate) fn health_router(
     core: &Arc<Core>,
     live: &Arc<Current>,
     registry: Registry,
@@ -57,13 +57,13 @@ pub(crate) fn router(
 ) -> Router {
     let (metrics, store) = (core.metrics.clone(), core.store.clone());
     let (looked, configured) = ((core.clone(), live.clone()), live.clone());
-    serve(Health {
+    serve_health(Health {
         registry,
         metrics,
-        look: Arc::new(move || see(&looked.0, &looked.1.take())),
+        look: Arc::new(move || read_gauges(&looked.0, &looked.1.take())),
         store: Arc::new(move || {
             let store = store.clone();
-            Box::pin(async move { store.ping().await.map_err(|error| chain(&error).to_string()) })
+            Box::pin(async move { store.ping().await.map_err(|error| error_chain(&error).to_string()) })
         }),
         draining,
         app: Arc::new(move || configured.take().app_health.clone()),
@@ -71,7 +71,7 @@ pub(crate) fn router(
 }
 
 /// Reads the gauges that the metrics show, all of them from memory.
-fn see(core: &Core, live: &Live) -> Gauges {
+fn read_gauges(core: &Core, live: &Live) -> Gauges {
     let (idp, now) = (&live.site.idp, Timestamp::now().seconds());
     let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
     Gauges {
@@ -82,13 +82,13 @@ fn see(core: &Core, live: &Live) -> Gauges {
     }
 }
 
-fn serve(health: Health) -> Router {
+fn serve_health(health: Health) -> Router {
     Router::new()
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/app", get(app))
-        .fallback(|| async { said(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics, /app\n") })
+        .route("/livez", get(answer_alive))
+        .route("/readyz", get(answer_ready))
+        .route("/metrics", get(answer_metrics))
+        .route("/app", get(answer_app))
+        .fallback(|| async { text_answer(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics, /app\n") })
         .with_state(Arc::new(health))
 }
 
@@ -98,32 +98,32 @@ const STORE: Duration = Duration::from_secs(1);
 const APP: Duration = Duration::from_secs(5);
 
 /// That this is answered is all there is to say: the loop turns.
-async fn alive() -> Response {
-    said(StatusCode::OK, "alive\n")
+async fn answer_alive() -> Response {
+    text_answer(StatusCode::OK, "alive\n")
 }
 
-async fn ready(State(health): State<Arc<Health>>) -> Response {
+async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
     if health.draining.load(Ordering::Acquire) {
-        return said(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+        return text_answer(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
     match timeout(STORE, (health.store)()).await {
-        Ok(Ok(())) => said(StatusCode::OK, "ready\n"),
+        Ok(Ok(())) => text_answer(StatusCode::OK, "ready\n"),
         Ok(Err(error)) => {
             tracing::warn!(error, "not ready: the store does not answer");
-            said(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
+            text_answer(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
         }
         Err(_) => {
             tracing::warn!("not ready: the store did not answer within 1 s");
-            said(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
+            text_answer(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
         }
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
+async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
     health.metrics.see(&(health.look)());
     let mut text = String::with_capacity(16 * 1024);
     if prometheus_client::encoding::text::encode(&mut text, &health.registry).is_err() {
-        return said(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
+        return text_answer(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // The text is both: what OpenMetrics adds is a comment to the older format.
@@ -135,21 +135,21 @@ async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Respo
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-async fn app(State(health): State<Arc<Health>>) -> Response {
+async fn answer_app(State(health): State<Arc<Health>>) -> Response {
     let Some(app) = (health.app)() else {
-        return said(StatusCode::NOT_FOUND, "upstream.health is not set\n");
+        return text_answer(StatusCode::NOT_FOUND, "upstream.health is not set\n");
     };
     match timeout(APP, app.ask()).await {
-        Ok(Ok(status)) => said(status, status.canonical_reason().unwrap_or_default()),
+        Ok(Ok(status)) => text_answer(status, status.canonical_reason().unwrap_or_default()),
         Ok(Err(error)) => {
-            tracing::warn!(error = %chain(&error), "the app's health check could not be asked");
-            said(StatusCode::BAD_GATEWAY, "the app cannot be reached\n")
+            tracing::warn!(error = %error_chain(&error), "the app's health check could not be asked");
+            text_answer(StatusCode::BAD_GATEWAY, "the app cannot be reached\n")
         }
-        Err(_) => said(StatusCode::GATEWAY_TIMEOUT, "the app did not answer within 5 s\n"),
+        Err(_) => text_answer(StatusCode::GATEWAY_TIMEOUT, "the app did not answer within 5 s\n"),
     }
 }
 
-fn said(status: StatusCode, text: &'static str) -> Response {
+fn text_answer(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
@@ -192,7 +192,7 @@ mod tests {
     async fn it_is_ready_until_it_drains() {
         let health = health(well());
         let draining = health.draining.clone();
-        let health = serve(health);
+        let health = serve_health(health);
         assert_eq!(asked(&health, "/livez").await.0, StatusCode::OK);
         assert_eq!(asked(&health, "/readyz").await, (StatusCode::OK, "ready\n".into()));
         draining.store(true, Ordering::Release);
@@ -207,7 +207,7 @@ mod tests {
         let hangs: StoreProbe = Arc::new(|| Box::pin(std::future::pending()));
         for store in [fails, hangs] {
             let began = tokio::time::Instant::now();
-            let (status, text) = asked(&serve(health(store)), "/readyz").await;
+            let (status, text) = asked(&serve_health(health(store)), "/readyz").await;
             assert_eq!(
                 (status, text.as_str()),
                 (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_looked_up_when_asked_for() {
-        let (status, text) = asked(&serve(health(well())), "/metrics").await;
+        let (status, text) = asked(&serve_health(health(well())), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("portcullis_sessions_cached 7\n") && text.ends_with("# EOF\n"), "{text}");
     }
@@ -226,13 +226,13 @@ mod tests {
     #[tokio::test]
     async fn nothing_else_is_there() {
         for path in ["/", "/readyz/", "/debug", "/metrics/../users", "/.portcullis/me"] {
-            assert_eq!(asked(&serve(health(well())), path).await.0, StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(asked(&serve_health(health(well())), path).await.0, StatusCode::NOT_FOUND, "{path}");
         }
     }
 
     #[tokio::test]
     async fn the_app_is_passed_on_as_a_status() {
-        assert_eq!(asked(&serve(health(well())), "/app").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(asked(&serve_health(health(well())), "/app").await.0, StatusCode::NOT_FOUND);
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dial = HostPort::new("127.0.0.1", Some(listener.local_addr().unwrap().port())).unwrap();
@@ -250,7 +250,7 @@ mod tests {
             path: PathAndQuery::from_static("/healthz"),
         };
         let app = app(&dial);
-        let health = serve(Health { app: Arc::new(move || Some(app.clone())), ..health(well()) });
+        let health = serve_health(Health { app: Arc::new(move || Some(app.clone())), ..health(well()) });
         assert_eq!(asked(&health, "/app").await.0, StatusCode::IM_A_TEAPOT);
 
         serving.abort();

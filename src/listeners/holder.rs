@@ -6,10 +6,10 @@ use std::path::Path;
 
 /// The process that listens where `address` cannot be listened on: `nginx (pid 123)`. `None` where it is another
 /// user's, or another container's.
-pub(crate) fn of(address: SocketAddr) -> Option<String> {
+pub(crate) fn process_listening(address: SocketAddr) -> Option<String> {
     let table = |name: &str| fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
     let text = table("tcp") + &table("tcp6");
-    let inode = text.lines().filter_map(listening).find(|(at, _)| is_in_the_way(*at, address))?.1;
+    let inode = text.lines().filter_map(parse_listener).find(|(at, _)| is_in_the_way(*at, address))?.1;
     let link = format!("socket:[{inode}]");
     let holds = |process: &Path| {
         let files = fs::read_dir(process.join("fd")).ok()?;
@@ -28,7 +28,7 @@ pub(crate) fn of(address: SocketAddr) -> Option<String> {
 
 /// The address and the inode of a line of the kernel's table, if it is of a listener (proc_net_tcp in the kernel's
 /// documentation).
-fn listening(line: &str) -> Option<(SocketAddr, u64)> {
+fn parse_listener(line: &str) -> Option<(SocketAddr, u64)> {
     let mut fields = line.split_whitespace();
     let (local, state) = (fields.nth(1)?, fields.nth(1)?);
     let inode = fields.nth(5)?.parse().ok()?;
@@ -70,10 +70,10 @@ mod tests {
         for any in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(any).unwrap();
             let address = listener.local_addr().unwrap();
-            let holder = of(address).unwrap();
+            let holder = process_listening(address).unwrap();
             assert!(holder.ends_with(&format!("(pid {})", std::process::id())), "{holder}");
             drop(listener);
-            assert_eq!(of(address), None);
+            assert_eq!(process_listening(address), None);
         }
     }
 
@@ -86,10 +86,10 @@ mod tests {
         };
         let word = u32::from_ne_bytes([127, 0, 0, 1]);
         let local = format!("{word:08X}:1F90");
-        assert_eq!(listening(&line("0A", &local)), Some(("127.0.0.1:8080".parse().unwrap(), 4711)));
-        assert_eq!(listening(&line("01", &local)), None);
-        assert_eq!(listening("  sl  local_address rem_address   st tx_queue"), None);
-        assert_eq!(listening(&line("0A", "ü:1")), None);
+        assert_eq!(parse_listener(&line("0A", &local)), Some(("127.0.0.1:8080".parse().unwrap(), 4711)));
+        assert_eq!(parse_listener(&line("01", &local)), None);
+        assert_eq!(parse_listener("  sl  local_address rem_address   st tx_queue"), None);
+        assert_eq!(parse_listener(&line("0A", "ü:1")), None);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl ListenError {
     /// Wraps what the system said of an address of the configuration; `key` is what it is called there.
     pub(crate) fn of(key: &'static str, address: SocketAddr, cause: io::Error) -> Self {
         let why = match cause.kind() {
-            io::ErrorKind::AddrInUse => Why::InUse(holder::of(address)),
+            io::ErrorKind::AddrInUse => Why::InUse(holder::process_listening(address)),
             io::ErrorKind::AddrNotAvailable => Why::NotHere,
             io::ErrorKind::PermissionDenied => Why::NotAllowed,
             _ => Why::Other,
@@ -141,7 +141,7 @@ pub(crate) enum BoundListener {
 ///
 /// # Errors
 /// [`ListenError`] with the key and the address.
-pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<BoundListener, ListenError> {
+pub(crate) async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<BoundListener, ListenError> {
     let bound = TcpListener::bind(address).await;
     bound.map(BoundListener::Tcp).map_err(|cause| ListenError::of(key, address, cause))
 }
@@ -151,7 +151,7 @@ pub(crate) async fn tcp(key: &'static str, address: SocketAddr) -> Result<BoundL
 ///
 /// # Errors
 /// [`ListenError`] with the path.
-pub(crate) fn unix(key: &'static str, path: &Path) -> Result<BoundListener, ListenError> {
+pub(crate) fn bind_unix(key: &'static str, path: &Path) -> Result<BoundListener, ListenError> {
     let bind = || {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -168,11 +168,11 @@ pub(crate) fn unix(key: &'static str, path: &Path) -> Result<BoundListener, List
 impl BoundListener {
     /// Serves until `stop` says so; what is under way then has a few seconds.
     pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        tokio::spawn(serve(self, router, port, stop))
+        tokio::spawn(serve_listener(self, router, port, stop))
     }
 }
 
-async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
+async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(port.connections));
     let seats = Arc::new(Seats::default());
@@ -197,7 +197,7 @@ async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch
         let place = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            place = tokio::time::timeout(ROOM, room(&places, &seats)) => place,
+            place = tokio::time::timeout(ROOM, wait_for_place(&places, &seats)) => place,
         };
         let Ok(Some(place)) = place else {
             port.metrics.turned_away(port.name, "full");
@@ -217,7 +217,7 @@ async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch
             let (exchange, answer) = (counted.begin(), router.call(request));
             async move { answer.await.map(|answer| answer.map(|body| exchange.with(body))) }
         });
-        let builder = builder(port.times);
+        let builder = http_builder(port.times);
         let (metrics, name) = (port.metrics.clone(), port.name);
         let over =
             move |why: Option<&'static str>| why.into_iter().for_each(|why| metrics.turned_away(name, why));
@@ -225,12 +225,12 @@ async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch
             Accepted::Tcp(socket, _) => {
                 let _ = socket.set_nodelay(true);
                 let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
-                let watched = watched(&connections, connection, traffic);
+                let watched = watch_connection(&connections, connection, traffic);
                 tokio::spawn(async move { (over(watched.await), drop(place)).1 });
             }
             Accepted::Unix(socket) => {
                 let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
-                let watched = watched(&connections, connection, traffic);
+                let watched = watch_connection(&connections, connection, traffic);
                 tokio::spawn(async move { (over(watched.await), drop(place)).1 });
             }
         }
@@ -242,7 +242,7 @@ async fn serve(bound: BoundListener, router: Router, port: Port, mut stop: watch
 }
 
 /// A place for one more, once somebody leaves or makes room.
-async fn room(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
+async fn wait_for_place(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedSemaphorePermit> {
     loop {
         let place = places.clone().acquire_owned();
         match tokio::time::timeout(LOOK, place).await {
@@ -269,7 +269,7 @@ impl BoundListener {
     }
 }
 
-fn builder(times: Times) -> Builder<TokioExecutor> {
+fn http_builder(times: Times) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // A client that closes its side once it has sent everything is still answered, and what it asked for is done.
     builder
@@ -289,7 +289,7 @@ fn builder(times: Times) -> Builder<TokioExecutor> {
 }
 
 /// A connection until its end, or until the traffic on it says that it is over; then why, where that is to be counted.
-fn watched<C>(
+fn watch_connection<C>(
     connections: &GracefulShutdown,
     connection: C,
     traffic: Arc<Traffic>,
@@ -343,7 +343,7 @@ mod tests {
             .route("/", get(|| async { "here" }))
             .route("/endless", get(endless))
             .route("/body", post(|body: Body| async { body.collect().await.map_or("broken", |_| "whole") }));
-        let bound = tcp("listen.scim", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let bound = bind_tcp("listen.scim", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let BoundListener::Tcp(listener) = &bound else { unreachable!() };
         let address = listener.local_addr().unwrap();
         drop(bound.serve(router, Port { name: "scim", connections, times, metrics }, stopping));

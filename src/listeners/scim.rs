@@ -25,7 +25,7 @@ use portcullis_store::{Origin, ScimAnswer, StoreError, Written};
 use super::PeerAddress;
 use crate::core::{Core, EndsWith};
 use crate::live::Current;
-use crate::log::chain;
+use crate::log::error_chain;
 use crate::revocation::{Enforced, LEAVE, NotDone, Underway};
 use crate::scim_clients::ScimClients;
 use crate::strangers::StrangerLines;
@@ -78,14 +78,14 @@ impl Caller {
 }
 
 /// Serves `/scim/v2`; what is asked elsewhere is told where that is.
-pub(crate) fn router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
+pub(crate) fn scim_router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
     let listener = ScimListener { core, live, schemas, strangers: StrangerLines::at_most(1) };
-    Router::new().fallback(serve).with_state(Arc::new(listener))
+    Router::new().fallback(serve_request).with_state(Arc::new(listener))
 }
 
 /// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
 /// everything and hangs up is heard. Only a read ends when its client is seen to leave.
-async fn serve(State(listener): State<Arc<ScimListener>>, request: Request<Body>) -> Response<Body> {
+async fn serve_request(State(listener): State<Arc<ScimListener>>, request: Request<Body>) -> Response<Body> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let runtime = listener.core.runtime.clone();
     let task = runtime.spawn(listener.hear(request));
@@ -118,7 +118,7 @@ fn below_base(request: &mut Request<Bytes>) -> bool {
     below.parse().map(|uri| *request.uri_mut() = uri).is_ok()
 }
 
-async fn collect(body: Body) -> Result<Bytes, ScimError> {
+async fn collect_body(body: Body) -> Result<Bytes, ScimError> {
     let too_large = ScimError::TooLarge { what: "a request body", limit: "1 MiB" };
     match tokio::time::timeout(BODY, Limited::new(body, LARGEST).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -142,7 +142,7 @@ impl ScimListener {
         let method = request.method().clone();
         let outcome = match self.admit(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
-            Ok(_) => match collect(body).await {
+            Ok(_) => match collect_body(body).await {
                 // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
                 Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
@@ -241,7 +241,7 @@ impl ScimListener {
                 .store
                 .find(org, directory, &query)
                 .await
-                .map_err(|error| fault(&error, None, &caller))?,
+                .map_err(|error| log_fault(&error, None, &caller))?,
             portcullis_scim::ScimRequest::Write(write) => {
                 self.core.metrics.rewrites(&write.rewrites);
                 self.write(org, directory, write, caller, Instant::now()).await
@@ -308,7 +308,7 @@ impl ScimListener {
             None if takes_away => self.doubt(&task).await,
             None => {}
         }
-        Err(fault(&error, task.write.id(), &task.caller))
+        Err(log_fault(&error, task.write.id(), &task.caller))
     }
 
     /// The answer, a refusal included: nobody is left whom the write forbids.
@@ -382,11 +382,11 @@ impl ScimListener {
     }
 }
 
-fn fault(error: &StoreError, id: Option<&ResourceId>, caller: &Caller) -> ScimError {
+fn log_fault(error: &StoreError, id: Option<&ResourceId>, caller: &Caller) -> ScimError {
     let Caller { actor, client, request } = caller;
     let (id, client) = (id.map(ResourceId::as_str), client.as_deref());
     tracing::error!(
-        error = %chain(error), id, %actor, client, %request,
+        error = %error_chain(error), id, %actor, client, %request,
         "the store failed a SCIM request: the client is told to repeat it"
     );
     ScimError::Unavailable { retry_after: REPEAT }

@@ -61,12 +61,12 @@ impl Tab {
     /// A state nobody can guess: it is sealed, and a sealed value has 28 random bytes in front.
     pub(crate) fn seal(&self, keys: &Keyring, app: AppId, random: &mut Random) -> String {
         let plain = serde_json::to_vec(self).unwrap_or_default();
-        BASE64.encode(keys.seal(Purpose::Login, &context(app, STATE), &plain, random))
+        BASE64.encode(keys.seal(Purpose::Login, &cookie_context(app, STATE), &plain, random))
     }
 
     /// The tab of a state that was made here, however long ago.
     pub(crate) fn open(state: &str, keys: &Keyring, app: AppId) -> Option<Self> {
-        let plain = keys.open(Purpose::Login, &context(app, STATE), &BASE64.decode(state).ok()?)?;
+        let plain = keys.open(Purpose::Login, &cookie_context(app, STATE), &BASE64.decode(state).ok()?)?;
         serde_json::from_slice(&plain).ok()
     }
 }
@@ -82,7 +82,7 @@ impl<'a> Flows<'a> {
     pub(crate) fn of(headers: &HeaderMap, keys: &'a Keyring, app: AppId) -> Self {
         let ours = cookies(headers).filter_map(|(name, value)| {
             let name = std::str::from_utf8(name).ok().filter(|name| name.starts_with(PREFIX))?;
-            let plain = keys.open(Purpose::Login, &context(app, name), &BASE64.decode(value).ok()?)?;
+            let plain = keys.open(Purpose::Login, &cookie_context(app, name), &BASE64.decode(value).ok()?)?;
             let sealed = serde_json::from_slice(&plain).ok()?;
             Some(FoundCookie { name: name.to_owned(), bytes: name.len() + value.len() + 3, sealed })
         });
@@ -122,7 +122,7 @@ impl<'a> Flows<'a> {
         random: &mut Random,
         now: Timestamp,
     ) -> Vec<HeaderValue> {
-        let name = format!("{PREFIX}{}", hex(random.bytes::<8>()));
+        let name = format!("{PREFIX}{}", to_hex(random.bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
         let mut value = self.value(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
@@ -136,7 +136,7 @@ impl<'a> Flows<'a> {
                 FlowCookie::Pending(other) if (0..FLOW_MS).contains(&now.since_ms(other.started())) => {
                     open.push((other.started().0, found));
                 }
-                FlowCookie::Pending(_) => cookies.extend(removal(&found.name)),
+                FlowCookie::Pending(_) => cookies.extend(remove_cookie(&found.name)),
                 FlowCookie::Landed { .. } => {}
             }
         }
@@ -146,10 +146,10 @@ impl<'a> Flows<'a> {
         for (nth, (_, found)) in open.iter().enumerate() {
             bytes += found.bytes;
             if nth + 2 > MOST || bytes > most {
-                cookies.extend(removal(&found.name));
+                cookies.extend(remove_cookie(&found.name));
             }
         }
-        cookies.extend(value.and_then(|value| set(&name, &value, Some(FLOW_MS / 1000))));
+        cookies.extend(value.and_then(|value| set_cookie(&name, &value, Some(FLOW_MS / 1000))));
         cookies
     }
 
@@ -157,22 +157,22 @@ impl<'a> Flows<'a> {
     pub(crate) fn land(&self, rounds: u8, random: &mut Random, now: Timestamp) -> Option<HeaderValue> {
         let landed = FlowCookie::Landed { at: now.0, rounds: rounds.saturating_add(1) };
         let name = format!("{PREFIX}landed");
-        set(&name, &self.value(&name, landed, random)?, Some(ROUND_MS / 1000))
+        set_cookie(&name, &self.value(&name, landed, random)?, Some(ROUND_MS / 1000))
     }
 
     fn value(&self, name: &str, value: FlowCookie, random: &mut Random) -> Option<String> {
         let plain = serde_json::to_vec(&value).ok()?;
-        Some(BASE64.encode(self.keys.seal(Purpose::Login, &context(self.app, name), &plain, random)))
+        Some(BASE64.encode(self.keys.seal(Purpose::Login, &cookie_context(self.app, name), &plain, random)))
     }
 }
 
 /// The removal of the cookie that remembers a recent login: after a logout the next login is a first one.
 pub(crate) fn forget_landing() -> Option<HeaderValue> {
-    removal(&format!("{PREFIX}landed"))
+    remove_cookie(&format!("{PREFIX}landed"))
 }
 
 /// A cookie of ours: host-only, for https, unseen by scripts, sent with navigations (RFC 6265bis §4.1).
-pub(crate) fn set(name: &str, value: &str, seconds: Option<i64>) -> Option<HeaderValue> {
+pub(crate) fn set_cookie(name: &str, value: &str, seconds: Option<i64>) -> Option<HeaderValue> {
     let mut cookie = cookie::Cookie::build((name, value))
         .path("/")
         .secure(true)
@@ -185,16 +185,16 @@ pub(crate) fn set(name: &str, value: &str, seconds: Option<i64>) -> Option<Heade
 }
 
 /// The same cookie taken away.
-pub(crate) fn removal(name: &str) -> Option<HeaderValue> {
-    set(name, "", Some(0))
+pub(crate) fn remove_cookie(name: &str) -> Option<HeaderValue> {
+    set_cookie(name, "", Some(0))
 }
 
 /// A value sealed for one cookie of one app opens in no other.
-fn context(app: AppId, name: &str) -> Vec<u8> {
+fn cookie_context(app: AppId, name: &str) -> Vec<u8> {
     [&app.0.to_be_bytes(), name.as_bytes()].concat()
 }
 
-fn hex(bytes: [u8; 8]) -> String {
+fn to_hex(bytes: [u8; 8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -132,7 +132,7 @@ impl Own {
         if rounds >= ROUNDS {
             // Several tabs that sign in one after the other look the same, but their session lasts.
             if visitor.who.find().await.is_some() {
-                return redirect(way);
+                return redirect_to(way);
             }
             let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
             return self.page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
@@ -145,7 +145,7 @@ impl Own {
         let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
         match site.idp.begin(&ask, &mut random, now).await {
             Ok((pending, location)) => {
-                let mut answer = redirect(&location);
+                let mut answer = redirect_to(&location);
                 for cookie in flows.begin(pending, &short, site.flow_bytes, &mut random, now) {
                     answer.headers_mut().append(header::SET_COOKIE, cookie);
                 }
@@ -187,7 +187,7 @@ impl Own {
         let short = self.short_way(site, &way, &mut Random::system(), Timestamp::now());
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &short).finish();
-        redirect(&format!("{}/login?{query}", site.ours))
+        redirect_to(&format!("{}/login?{query}", site.ours))
     }
 
     /// `callback/<idp>`: the IdP's answer, as the browser brought it.
@@ -216,7 +216,7 @@ impl Own {
         let done = self.clone().admit(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
-                let mut response = redirect(&return_to);
+                let mut response = redirect_to(&return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
                 if let Some(landed) = flows.land(rounds, &mut Random::system(), now) {
                     response.headers_mut().append(header::SET_COOKIE, landed);
@@ -225,7 +225,7 @@ impl Own {
             }
             Err(refusal) => self.not_in(site, refusal, &return_to, visitor, Some(reference)),
         };
-        if let Some(removal) = flows::removal(&cookie) {
+        if let Some(removal) = flows::remove_cookie(&cookie) {
             response.headers_mut().append(header::SET_COOKIE, removal);
         }
         response
@@ -296,7 +296,7 @@ impl Own {
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
         tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
         let cookie = self.core.keys.seal_cookie(visitor.app, &id);
-        flows::set(&site.cookie, cookie.expose(), None)
+        flows::set_cookie(&site.cookie, cookie.expose(), None)
             .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
     }
 
@@ -357,7 +357,7 @@ impl Own {
             return self.not_in(site, refusal.into(), &way, visitor, None);
         }
         if visitor.who.find().await.is_some() {
-            return redirect(&way);
+            return redirect_to(&way);
         }
         if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
             && visitor.kind == Kind::Navigation
@@ -402,7 +402,7 @@ const SHORT: usize = 256;
 const KEPT: &str = "kept/";
 
 /// A redirect of ours: never cached, never a method kept.
-pub(crate) fn redirect(to: &str) -> Response<Bytes> {
+pub(crate) fn redirect_to(to: &str) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = StatusCode::SEE_OTHER;
     let location = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/"));

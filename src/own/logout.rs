@@ -12,7 +12,7 @@ use portcullis_store::{Origin, Which};
 
 use super::Own;
 use super::flows;
-use super::login::redirect;
+use super::login::redirect_to;
 use super::reasons::{LOGOUT_CSRF, STORE};
 use super::site::OwnSite;
 use crate::pages::Page;
@@ -69,8 +69,8 @@ impl Own {
             Some(hint) => site.idp.logout_url(Some(&hint), &back_to, &state).await,
             None => None,
         };
-        let mut answer = redirect(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
-        for removal in [flows::removal(&site.cookie), flows::forget_landing()].into_iter().flatten() {
+        let mut answer = redirect_to(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
+        for removal in [flows::remove_cookie(&site.cookie), flows::forget_landing()].into_iter().flatten() {
             answer.headers_mut().append(header::SET_COOKIE, removal);
         }
         answer

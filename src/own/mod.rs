@@ -70,7 +70,7 @@ fn login_required() -> Response<Bytes> {
 
 /// The seam of the data plane: the pages of one configuration, to which it hands every request that it decided under
 /// that one.
-pub(crate) fn seam(own: Arc<Own>, live: &Live) -> Pages {
+pub(crate) fn pages_seam(own: Arc<Own>, live: &Live) -> Pages {
     let site = live.site.clone();
     Arc::new(move |request| {
         let (own, site) = (own.clone(), site.clone());
@@ -135,7 +135,7 @@ impl Own {
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
                 self.page(&site, &Page::refused(RefusalKind::Method, None))
             }
-            (asset, "") if reads => pages::asset(asset)
+            (asset, "") if reads => pages::find_asset(asset)
                 .unwrap_or_else(|| self.page(&site, &Page::refused(RefusalKind::NotFound, None))),
             _ => self.page(&site, &Page::refused(RefusalKind::NotFound, None)),
         }
@@ -143,7 +143,7 @@ impl Own {
 
     /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.
     pub(crate) fn page(&self, site: &OwnSite, page: &Page<'_>) -> Response<Bytes> {
-        let mut answer = pages::render(page, &site.place());
+        let mut answer = pages::render_page(page, &site.place());
         if let Some(reference) = page.reference() {
             answer.extensions_mut().insert(Reference(reference.to_owned()));
         }
@@ -170,7 +170,7 @@ impl Own {
 
     async fn me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
         match visitor.who.find().await {
-            Some((who, expires)) => pages::me(&who, expires, &site.place()),
+            Some((who, expires)) => pages::answer_me(&who, expires, &site.place()),
             None => login_required(),
         }
     }

@@ -85,11 +85,11 @@ impl Tries {
         client: IpAddr,
         now: Timestamp,
     ) -> Result<TokenTurn, Enough> {
-        let client = self.hash.hash_one(network(client));
-        if !count(&self.logins, login, A_LOGIN, FLOW_MS, now) {
+        let client = self.hash.hash_one(client_network(client));
+        if !count_try(&self.logins, login, A_LOGIN, FLOW_MS, now) {
             return Err(Enough::Login);
         }
-        if !count(&self.clients, client, A_MINUTE, MINUTE_MS, now) {
+        if !count_try(&self.clients, client, A_MINUTE, MINUTE_MS, now) {
             return Err(Enough::Busy);
         }
         let turnstile = self.turnstiles[client as usize % TURNSTILES].clone();
@@ -108,7 +108,7 @@ impl Tries {
 }
 
 /// Counts one more; false where there were `most` within `ms`.
-fn count<K: Hash + Eq>(rows: &Mutex<Rows<K>>, key: K, most: u32, ms: i64, now: Timestamp) -> bool {
+fn count_try<K: Hash + Eq>(rows: &Mutex<Rows<K>>, key: K, most: u32, ms: i64, now: Timestamp) -> bool {
     let is_recent = |since: Timestamp| now.since_ms(since).unsigned_abs() < ms.unsigned_abs();
     let mut rows = rows.lock();
     if rows.len() >= ROWS && !rows.contains_key(&key) {
@@ -127,7 +127,7 @@ fn count<K: Hash + Eq>(rows: &Mutex<Rows<K>>, key: K, most: u32, ms: i64, now: T
 }
 
 /// Whoever has an address of IPv6 has a whole network of them (RFC 6177): a /64 counts as one.
-fn network(client: IpAddr) -> u128 {
+fn client_network(client: IpAddr) -> u128 {
     match client.to_canonical() {
         IpAddr::V4(address) => u128::from(u32::from(address)),
         IpAddr::V6(address) => u128::from(address) >> 64 << 64,
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_client() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = |text: &str| client_network(text.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use portcullis_policy::{Principal, Timestamp};
 use serde::Serialize;
 
-use super::{Links, json};
+use super::{Links, json_answer};
 
 /// The answer of `me` for a person who is signed in until `expires`, if the session is used until then.
 ///
@@ -18,9 +18,9 @@ use super::{Links, json};
 ///  "preferred_username":"alice","groups":["Engineering"],"roles":["workspace.member"],
 ///  "expires":"2026-01-31T17:00:00Z","logout_url":"/.portcullis/logout"}
 /// ```
-pub(crate) fn me(who: &Principal, expires: Timestamp, place: &Links<'_>) -> Response<Bytes> {
+pub(crate) fn answer_me(who: &Principal, expires: Timestamp, place: &Links<'_>) -> Response<Bytes> {
     let facts = who.facts();
-    let mut answer = json(
+    let mut answer = json_answer(
         StatusCode::OK,
         &Me {
             signed_in: true,
@@ -90,7 +90,7 @@ mod tests {
         let who = policy.describe(&facts, Seq(1)).unwrap();
         let place = Links { app: "h", home: "/", ours: "/.portcullis" };
 
-        let answer = me(&who, Timestamp(1_769_878_800_999), &place);
+        let answer = answer_me(&who, Timestamp(1_769_878_800_999), &place);
 
         let said: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
         let expected = serde_json::json!({

@@ -2,8 +2,8 @@
 //!
 //! Pure functions: what happened in, an [`http::Response`] out. A page says what happened and what to do, in words a
 //! stranger understands, and refuses to say more: no cookie value, token, claim or upstream address is on any page,
-//! and text from outside is escaped and cut at 200 characters. Every answer takes its headers from [`headers`], so
-//! that none forgets them (`docs/architecture.md`, "Our pages"). Nothing here needs a script.
+//! and text from outside is escaped and cut at 200 characters. Every answer takes its headers from
+//! [`answer_headers`], so that none forgets them (`docs/architecture.md`, "Our pages"). Nothing here needs a script.
 
 mod me;
 mod words;
@@ -15,7 +15,7 @@ use http::{Response, StatusCode};
 use portcullis_proxy::RefusalKind;
 use serde::Serialize;
 
-pub(crate) use me::me;
+pub(crate) use me::answer_me;
 use words::{Action, PageWords};
 
 /// The parts that a page's links are made of. All of it is configured, nothing comes from the request.
@@ -85,7 +85,7 @@ impl Page<'_> {
             | Self::TryAgain { reference, .. } => Some(reference),
             Self::SignedOut { .. } | Self::Logout { .. } => None,
             // A form, a frame and an address that is not there have none to mention.
-            Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions(kind)),
+            Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions_number(kind)),
         }
     }
 
@@ -114,36 +114,37 @@ impl Page<'_> {
 }
 
 /// Renders a page with its status and all its headers.
-pub(crate) fn render(page: &Page<'_>, place: &Links<'_>) -> Response<Bytes> {
-    let shown = PageTemplate { words: words::of(page, place), place, version: env!("CARGO_PKG_VERSION") };
+pub(crate) fn render_page(page: &Page<'_>, place: &Links<'_>) -> Response<Bytes> {
+    let shown =
+        PageTemplate { words: words::words_of(page, place), place, version: env!("CARGO_PKG_VERSION") };
     let html = shown.render().unwrap_or_else(|_| shown.words.title.to_owned());
-    let mut headers = headers(HTML, page.framing(), page.forms());
+    let mut headers = answer_headers(HTML, page.framing(), page.forms());
     if page.status() == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
     }
     if let Some(seconds) = page.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds);
     }
-    answer(page.status(), headers, html.into())
+    build_answer(page.status(), headers, html.into())
 }
 
 /// A JSON answer of ours, with the headers of every other answer of ours.
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
+pub(crate) fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
     let body = serde_json::to_vec(value).unwrap_or_default();
-    answer(status, headers(JSON, Framing::Nobody, Forms::Nowhere), body.into())
+    build_answer(status, answer_headers(JSON, Framing::Nobody, Forms::Nowhere), body.into())
 }
 
 /// The files that pages refer to, by the name behind the prefix: `style.css`, `icon.svg`. The only answers of ours
 /// that may be cached: pages name them with the version.
-pub(crate) fn asset(name: &str) -> Option<Response<Bytes>> {
+pub(crate) fn find_asset(name: &str) -> Option<Response<Bytes>> {
     let (kind, body) = match name {
         "style.css" => ("text/css; charset=utf-8", include_str!("style.css")),
         "icon.svg" => ("image/svg+xml", include_str!("icon.svg")),
         _ => return None,
     };
-    let mut headers = headers(HeaderValue::from_static(kind), Framing::Nobody, Forms::Nowhere);
+    let mut headers = answer_headers(HeaderValue::from_static(kind), Framing::Nobody, Forms::Nowhere);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
-    Some(answer(StatusCode::OK, headers, Bytes::from_static(body.as_bytes())))
+    Some(build_answer(StatusCode::OK, headers, Bytes::from_static(body.as_bytes())))
 }
 
 /// The pages that may show an answer of ours in a frame.
@@ -168,7 +169,7 @@ pub(crate) enum Forms<'a> {
 }
 
 /// The headers of every answer of ours; the one place that knows them. Extends nothing, forgets nothing.
-pub(crate) fn headers(content_type: HeaderValue, framing: Framing, forms: Forms<'_>) -> HeaderMap {
+pub(crate) fn answer_headers(content_type: HeaderValue, framing: Framing, forms: Forms<'_>) -> HeaderMap {
     let (ancestors, options) = match framing {
         Framing::Nobody => ("'none'", "DENY"),
         Framing::SameOrigin => ("'self'", "SAMEORIGIN"),
@@ -218,7 +219,7 @@ struct PageTemplate<'a> {
     version: &'static str,
 }
 
-fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
+fn build_answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn every_page_has_every_header() {
         for page in all() {
-            let answer = render(&page, &PLACE);
+            let answer = render_page(&page, &PLACE);
             let policy = header(&answer, "content-security-policy");
             let begins =
                 "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action ";
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn every_page_can_be_read_by_anybody() {
         for page in all() {
-            let answer = render(&page, &PLACE);
+            let answer = render_page(&page, &PLACE);
             let html = text(&answer);
             assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{html}");
             for once in ["<h1>", "<main", "<title>", "name=\"viewport\""] {
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_refused_login_says_whom_to_ask_and_what_to_mention() {
-        let answer = render(&Page::LoginRefused { reference: REF }, &PLACE);
+        let answer = render_page(&Page::LoginRefused { reference: REF }, &PLACE);
         let html = text(&answer);
         assert!(html.contains("<h1>You could not be signed in</h1>"), "{html}");
         let sentence = "Ask your administrator and mention <strong class=\"reference\">7Q2M-X4KD</strong>.";
@@ -335,7 +336,7 @@ mod tests {
             Page::Logout { who: &long, token: "\"><script>", idp: Some("https://x; script-src *") },
             Page::IdpDown { idp: &long, return_to: "\"><b>", reference: REF },
         ] {
-            let answer = render(&page, &PLACE);
+            let answer = render_page(&page, &PLACE);
             let html = text(&answer);
             assert!(!html.contains("<b>") && !html.contains("<script"), "{html}");
             assert!(!html.contains('\u{202e}') && !html.contains(&"x".repeat(200)), "{html}");
@@ -355,7 +356,7 @@ mod tests {
     #[test]
     fn only_the_logout_form_goes_anywhere() {
         for page in all() {
-            let answer = render(&page, &PLACE);
+            let answer = render_page(&page, &PLACE);
             let policy = header(&answer, "content-security-policy");
             let logout = matches!(page, Page::Logout { .. });
             assert_eq!(policy.contains("form-action 'none'"), !logout);
@@ -366,13 +367,13 @@ mod tests {
 
     #[test]
     fn what_pages_refer_to_is_there() {
-        let html = render(&Page::refused(RefusalKind::NotFound, None), &PLACE);
+        let html = render_page(&Page::refused(RefusalKind::NotFound, None), &PLACE);
         for name in ["style.css", "icon.svg"] {
             assert!(text(&html).contains(&format!("/.portcullis/{name}?{}", env!("CARGO_PKG_VERSION"))));
-            let file = asset(name).unwrap();
+            let file = find_asset(name).unwrap();
             assert_eq!(header(&file, "x-content-type-options"), "nosniff");
             assert!(!file.body().is_empty());
         }
-        assert!(asset("../Cargo.toml").is_none());
+        assert!(find_asset("../Cargo.toml").is_none());
     }
 }

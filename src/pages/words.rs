@@ -25,7 +25,7 @@ pub(super) enum Action<'a> {
     Form { text: &'static str, href: String, token: &'a str },
 }
 
-pub(super) fn of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
+pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
     match page {
         Page::LoginRefused { reference } => {
@@ -79,7 +79,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
             words
         }
         Page::Refused { kind, who, return_to, reference } => {
-            let words = refusal(*kind, who, return_to, place);
+            let words = refusal_words(*kind, who, return_to, place);
             match *reference {
                 Some(reference) => words.numbered(*kind, reference),
                 None => words,
@@ -89,7 +89,7 @@ pub(super) fn of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
 }
 
 /// The words of a refusal, without its number.
-fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>) -> PageWords<'a> {
+fn refusal_words<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
     let home = |words: PageWords<'a>| words.link("Go to the front page", place.home.to_owned(), None);
     match kind {
@@ -131,7 +131,7 @@ fn refusal<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>)
 }
 
 /// Tells whether its page has a number to mention: what a person mends alone has none.
-pub(super) fn mentions(kind: RefusalKind) -> bool {
+pub(super) fn mentions_number(kind: RefusalKind) -> bool {
     !matches!(kind, RefusalKind::FormNotSent | RefusalKind::FramedLogin | RefusalKind::NotFound)
 }
 
@@ -164,7 +164,7 @@ impl PageWords<'_> {
     fn numbered(self, kind: RefusalKind, reference: &str) -> Self {
         match kind {
             RefusalKind::NotAllowed => self.need(reference),
-            kind if mentions(kind) => self.tell(reference),
+            kind if mentions_number(kind) => self.tell(reference),
             _ => self,
         }
     }

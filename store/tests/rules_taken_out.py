@@ -32,7 +32,7 @@ ROWS = [
     ("linking: another externalId drops links", "directory/user.rs",
      "let links = link::remove(tx, org, account).await?;", "let links = 0;"),
     ("login: active is read again", "sign_in/mod.rs",
-     "AccountRow { active: false, .. } =>", "Account { active: false, disabled: true, .. } =>"),
+     "AccountRow { active: false, .. } =>", "AccountRow { active: false, disabled: true, .. } =>"),
     ("login: a flow is good once", "sign_in/mod.rs", "let verdict = if spent {", "let verdict = if spent || true {"),
     ("login: without an address no domain is proven", "sign_in/mod.rs",
      "None => facts.id.is_some() || self.asked.domains.is_empty(),", "None => true,"),
