@@ -59,7 +59,7 @@ pub(crate) fn look_at_machine(lines: &Lines, opens: &Opens, asked: Inquirer) -> 
     let in_state = opens.database.parent() == Some(opens.state.as_path());
     // A state folder that is not there yet is made, and was judged above; another folder is not.
     if (!in_state || opens.state.exists())
-        && let Err(error) = portcullis_store::look(&opens.database)
+        && let Err(error) = portcullis_store::look_at_file(&opens.database)
     {
         let key = if in_state { "state" } else { "store" };
         found.problems.push(problem(key, &error));

@@ -91,7 +91,7 @@ ROWS = [
     ], "standing::nobody_stays_in_by_an_idp"),
     ("keys: check sees one that does not fit", [
         ("store/src/key.rs",
-         "if found.is_empty() || keys.is_some_and(|keys| opened(&found, keys).is_some()) {",
+         "if found.is_empty() || keys.is_some_and(|keys| open_keys(&found, keys).is_some()) {",
          "if found.is_empty() || keys.is_some() {"),
     ], "standing::a_master_key_that_is_missing"),
     ("reload: a file that needs a restart puts nothing in force", [
@@ -138,7 +138,7 @@ ROWS = [
          "    found.extend(alone);\n",
          "    if found.is_empty() {\n        found.extend(alone);\n    }\n"),
         ("store/src/named.rs",
-         "    let others = namesakes(tx, org, first).await?;\n",
+         "    let others = find_namesakes(tx, org, first).await?;\n",
          "    let others = Vec::new();\n    let _ = namesakes;\n"),
     ], "histories::what_an_operator_says"),
     ("R9: the clock ends sessions", [

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ScimError;
 use crate::projection::Projection;
-use crate::read::{Endpoint, Parameters, precondition};
+use crate::read::{Endpoint, Parameters, read_precondition};
 use crate::request::{ListPage, Outcome, Precondition};
 use crate::resource::{ResourceRecord, Tag};
 use crate::schema::{ResourceKind, Schemas};
@@ -65,14 +65,14 @@ impl Wanted {
         Self {
             projection,
             is_patch: request.method() == Method::PATCH,
-            unless: precondition(request.headers(), &IF_NONE_MATCH),
-            media: media(request.headers()),
+            unless: read_precondition(request.headers(), &IF_NONE_MATCH),
+            media: response_media_type(request.headers()),
         }
     }
 }
 
 /// `application/json` for a client that asks for it and not for SCIM's own type, as older ones do.
-fn media(headers: &HeaderMap) -> &'static str {
+fn response_media_type(headers: &HeaderMap) -> &'static str {
     let accepts = |media: &str| {
         let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
         fields.flat_map(|field| field.split(',')).any(|one| {
@@ -88,7 +88,7 @@ fn media(headers: &HeaderMap) -> &'static str {
 }
 
 /// The answer to a request.
-pub fn answer(
+pub fn answer_request(
     schemas: &Schemas,
     service: &Service,
     wanted: &Wanted,
@@ -96,7 +96,7 @@ pub fn answer(
 ) -> Response<Bytes> {
     match outcome {
         Ok(outcome) => Answering { schemas, service, wanted }.outcome(&outcome),
-        Err(error) => refusal(service, wanted, &error),
+        Err(error) => error_response(service, wanted, &error),
     }
 }
 
@@ -115,14 +115,14 @@ impl Answering<'_> {
             Outcome::Found(record) => {
                 let tag = self.tag(record);
                 if self.wanted.unless.as_ref().is_some_and(|known| known.names(tag)) {
-                    return tagged(empty(StatusCode::NOT_MODIFIED), tag);
+                    return with_etag(empty_response(StatusCode::NOT_MODIFIED), tag);
                 }
                 self.with_record(StatusCode::OK, record)
             }
             Outcome::Listed(page) => self.with_body(StatusCode::OK, &self.page(page)),
             Outcome::Created(record) => {
                 let mut response = self.with_record(StatusCode::CREATED, record);
-                set(&mut response, LOCATION, &location(self.service.base(), record));
+                set_header(&mut response, LOCATION, &resource_location(self.service.base(), record));
                 response
             }
             Outcome::Changed(record) => {
@@ -130,16 +130,16 @@ impl Answering<'_> {
                 let is_empty =
                     self.service.group_patch == GroupPatch::Empty && !self.wanted.projection.is_asked();
                 if is_group_patch && is_empty {
-                    return tagged(empty(StatusCode::NO_CONTENT), self.tag(record));
+                    return with_etag(empty_response(StatusCode::NO_CONTENT), self.tag(record));
                 }
                 self.with_record(StatusCode::OK, record)
             }
-            Outcome::Deleted => empty(StatusCode::NO_CONTENT),
+            Outcome::Deleted => empty_response(StatusCode::NO_CONTENT),
         }
     }
 
     fn with_record(&self, status: StatusCode, record: &ResourceRecord) -> Response<Bytes> {
-        tagged(self.with_body(status, &Value::Object(self.record(record))), self.tag(record))
+        with_etag(self.with_body(status, &Value::Object(self.record(record))), self.tag(record))
     }
 
     /// The ETag of what the client sees.
@@ -149,7 +149,7 @@ impl Answering<'_> {
 
     fn page(&self, page: &ListPage) -> Value {
         let records = page.records.iter().map(|record| Value::Object(self.record(record))).collect();
-        list(page.total, page.start_index, records)
+        list_response(page.total, page.start_index, records)
     }
 
     /// A resource as the client wants to see it.
@@ -157,25 +157,25 @@ impl Answering<'_> {
         let base = self.service.base();
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
-            meta["location"] = location(base, record).into();
+            meta["location"] = resource_location(base, record).into();
             meta["version"] = self.tag(record).to_string().into();
         }
-        refer(&mut tree, "groups", |_| Some(address(base, ResourceKind::Group)));
-        refer(&mut tree, "members", |member| {
+        add_references(&mut tree, "groups", |_| Some(collection_address(base, ResourceKind::Group)));
+        add_references(&mut tree, "members", |member| {
             let kind =
                 ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
-            kind.map(|kind| address(base, kind))
+            kind.map(|kind| collection_address(base, kind))
         });
         self.wanted.projection.of(self.schemas, tree)
     }
 
     fn with_body(&self, status: StatusCode, body: &Value) -> Response<Bytes> {
-        written(status, self.wanted.media, body)
+        json_response(status, self.wanted.media, body)
     }
 }
 
 /// An error in SCIM's form (RFC 7644 §3.12).
-fn refusal(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<Bytes> {
+fn error_response(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<Bytes> {
     let status = error.status();
     let detail = match error {
         ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base()),
@@ -185,21 +185,21 @@ fn refusal(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<By
     if let Some(scim_type) = error.scim_type() {
         body["scimType"] = scim_type.as_str().into();
     }
-    let mut response = written(status, wanted.media, &body);
+    let mut response = json_response(status, wanted.media, &body);
     if let ScimError::MethodNotAllowed { allow } = error {
-        set(&mut response, ALLOW, allow);
+        set_header(&mut response, ALLOW, allow);
     }
     if let ScimError::Unauthorized(_) = error {
-        set(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"scim\"");
+        set_header(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"scim\"");
     }
     if let Some(seconds) = error.retry_after() {
-        set(&mut response, RETRY_AFTER, &seconds.to_string());
+        set_header(&mut response, RETRY_AFTER, &seconds.to_string());
     }
     response
 }
 
 /// A ListResponse (RFC 7644 §3.4.2).
-pub(crate) fn list(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
+pub(crate) fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
     json!({
         "schemas": [LIST],
         "totalResults": total,
@@ -210,47 +210,47 @@ pub(crate) fn list(total: u64, start_index: u64, resources: Vec<Value>) -> Value
 }
 
 /// Gives each element of a list the address it stands for.
-fn refer(
+fn add_references(
     tree: &mut Map<String, Value>,
     name: &str,
     collection: impl Fn(&Map<String, Value>) -> Option<String>,
 ) {
     let Some(Value::Array(list)) = tree.get_mut(name) else { return };
     for element in list.iter_mut().filter_map(Value::as_object_mut) {
-        let id = element.get("value").and_then(Value::as_str).map(segment);
+        let id = element.get("value").and_then(Value::as_str).map(path_segment);
         if let (Some(id), Some(collection)) = (id, collection(element)) {
             element.insert("$ref".to_owned(), format!("{collection}/{id}").into());
         }
     }
 }
 
-fn location(base: &str, record: &ResourceRecord) -> String {
-    format!("{}/{}", address(base, record.resource.kind()), segment(record.id.as_str()))
+fn resource_location(base: &str, record: &ResourceRecord) -> String {
+    format!("{}/{}", collection_address(base, record.resource.kind()), path_segment(record.id.as_str()))
 }
 
-fn address(base: &str, kind: ResourceKind) -> String {
+fn collection_address(base: &str, kind: ResourceKind) -> String {
     format!("{base}{}", kind.endpoint())
 }
 
 /// An id as a segment of a path.
-fn segment(id: &str) -> String {
+fn path_segment(id: &str) -> String {
     const OUTSIDE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     utf8_percent_encode(id, OUTSIDE).to_string()
 }
 
-fn tagged(mut response: Response<Bytes>, tag: Tag) -> Response<Bytes> {
-    set(&mut response, ETAG, &tag.to_string());
+fn with_etag(mut response: Response<Bytes>, tag: Tag) -> Response<Bytes> {
+    set_header(&mut response, ETAG, &tag.to_string());
     response
 }
 
-fn written(status: StatusCode, media: &'static str, body: &Value) -> Response<Bytes> {
-    let mut response = empty(status);
+fn json_response(status: StatusCode, media: &'static str, body: &Value) -> Response<Bytes> {
+    let mut response = empty_response(status);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
     *response.body_mut() = Bytes::from(body.to_string());
     response
 }
 
-fn empty(status: StatusCode) -> Response<Bytes> {
+fn empty_response(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -258,7 +258,7 @@ fn empty(status: StatusCode) -> Response<Bytes> {
 }
 
 /// Sets a header whose value this module made; one that no header can hold is left out.
-fn set(response: &mut Response<Bytes>, name: HeaderName, value: &str) {
+fn set_header(response: &mut Response<Bytes>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

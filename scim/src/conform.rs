@@ -18,23 +18,27 @@ use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Schemas,
 pub(crate) const MAX_VALUES: usize = 500;
 
 /// Reads the body of a POST or PUT.
-pub(crate) fn resource(
+pub(crate) fn read_resource(
     schemas: &Schemas,
     kind: ResourceKind,
     body: &Map<String, Value>,
 ) -> Result<Resource, ScimError> {
-    declares(body, kind.urn())?;
+    check_schemas(body, kind.urn())?;
     let mut tree = Map::new();
     for (name, given) in body {
         if let Some(attribute) = schemas.attribute(kind, name) {
-            keep(&mut tree, &AttributePath::new(None, attribute, None), given)?;
+            keep_attribute(&mut tree, &AttributePath::new(None, attribute, None), given)?;
         } else if let Some(extension) = schemas.extension(kind, name) {
             let mut part = Map::new();
             match given {
                 Value::Object(given) => {
                     for (name, given) in given {
                         let Some(attribute) = extension.attribute(name) else { continue };
-                        keep(&mut part, &AttributePath::new(Some(&extension.urn), attribute, None), given)?;
+                        keep_attribute(
+                            &mut part,
+                            &AttributePath::new(Some(&extension.urn), attribute, None),
+                            given,
+                        )?;
                     }
                 }
                 Value::Null => {}
@@ -46,12 +50,12 @@ pub(crate) fn resource(
         }
     }
     let resource = Resource::new(kind, tree);
-    complete(schemas, &resource)?;
+    check_required(schemas, &resource)?;
     Ok(resource)
 }
 
 /// Checks that `schemas` names the one that is due (RFC 7643 §3).
-pub(crate) fn declares(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
+pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
     let named = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas"));
     let Some(Value::Array(list)) = named.map(|(_, value)| value) else {
         return Err(ScimError::syntax(format!("schemas must be a list that contains {urn}")));
@@ -64,7 +68,7 @@ pub(crate) fn declares(body: &Map<String, Value>, urn: &str) -> Result<(), ScimE
 }
 
 /// Checks that everything required is there.
-pub(crate) fn complete(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
+pub(crate) fn check_required(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
     for attribute in &schemas.base(resource.kind()).attributes {
         if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
             return Err(ScimError::value(format!("{} is required", attribute.name)));
@@ -74,11 +78,15 @@ pub(crate) fn complete(schemas: &Schemas, resource: &Resource) -> Result<(), Sci
 }
 
 /// Puts one attribute of a body into the tree, if it says something and is the client's to say.
-fn keep(tree: &mut Map<String, Value>, path: &AttributePath, given: &Value) -> Result<(), ScimError> {
+fn keep_attribute(
+    tree: &mut Map<String, Value>,
+    path: &AttributePath,
+    given: &Value,
+) -> Result<(), ScimError> {
     if !is_kept(path.leaf()) || path.as_str() == "schemas" {
         return Ok(());
     }
-    let value = whole(path, given)?;
+    let value = conform_value(path, given)?;
     if !is_empty(&value) {
         tree.insert(path.attribute().name.to_string(), value);
     }
@@ -91,10 +99,10 @@ pub(crate) fn is_kept(attribute: &Attribute) -> bool {
 }
 
 /// The value of a whole attribute or sub-attribute in canonical form; null where it says nothing.
-pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
     let leaf = path.leaf();
     if !leaf.multi || path.sub().is_some() {
-        return single(path, given);
+        return conform_single(path, given);
     }
     let list = match given {
         Value::Null => return Ok(Value::Null),
@@ -105,7 +113,7 @@ pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimEr
     let mut kept = Vec::with_capacity(list.len());
     let mut known = HashSet::new();
     for given in list {
-        let element = element(path, given)?;
+        let element = conform_element(path, given)?;
         if is_empty(&element) && !(is_reference && given.is_object()) {
             continue;
         }
@@ -119,7 +127,7 @@ pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimEr
         }
         kept.push(element);
     }
-    bounded(path, kept.len())?;
+    check_length(path, kept.len())?;
     if kept.iter().filter(|element| is_primary(element)).count() > 1 {
         return Err(ScimError::value(format!("only one of {path} can be primary")));
     }
@@ -127,12 +135,12 @@ pub(crate) fn whole(path: &AttributePath, given: &Value) -> Result<Value, ScimEr
 }
 
 /// One element of a list in canonical form.
-pub(crate) fn element(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
-    parts(path, given, Nulls::Drop)
+pub(crate) fn conform_element(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    conform_parts(path, given, Nulls::Drop)
 }
 
 /// A list must not grow beyond its bound.
-pub(crate) fn bounded(path: &AttributePath, length: usize) -> Result<(), ScimError> {
+pub(crate) fn check_length(path: &AttributePath, length: usize) -> Result<(), ScimError> {
     if length > MAX_VALUES && !identifies_by_value(path.attribute()) {
         return Err(ScimError::value(format!("{path} is limited to {MAX_VALUES} values")));
     }
@@ -148,8 +156,12 @@ pub(crate) fn is_primary(element: &Value) -> bool {
     element.get("primary") == Some(&Value::Bool(true))
 }
 
-fn single(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
-    if path.leaf().kind == Type::Complex { parts(path, given, Nulls::Drop) } else { simple(path, given) }
+fn conform_single(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+    if path.leaf().kind == Type::Complex {
+        conform_parts(path, given, Nulls::Drop)
+    } else {
+        conform_simple(path, given)
+    }
 }
 
 /// The treatment of a sub-attribute that is null.
@@ -162,7 +174,7 @@ pub(crate) enum Nulls {
 }
 
 /// A complex value in canonical form.
-pub(crate) fn parts(path: &AttributePath, given: &Value, nulls: Nulls) -> Result<Value, ScimError> {
+pub(crate) fn conform_parts(path: &AttributePath, given: &Value, nulls: Nulls) -> Result<Value, ScimError> {
     let given = match given {
         Value::Null => return Ok(Value::Null),
         Value::Object(given) => given,
@@ -171,7 +183,7 @@ pub(crate) fn parts(path: &AttributePath, given: &Value, nulls: Nulls) -> Result
     let mut kept = Map::new();
     for (name, given) in given {
         let Some(sub) = path.attribute().sub(name).filter(|sub| is_kept(sub)) else { continue };
-        let value = simple(&path.with_sub(sub), given)?;
+        let value = conform_simple(&path.with_sub(sub), given)?;
         if nulls == Nulls::Keep || !is_empty(&value) {
             kept.insert(sub.name.to_string(), value);
         }
@@ -180,13 +192,13 @@ pub(crate) fn parts(path: &AttributePath, given: &Value, nulls: Nulls) -> Result
 }
 
 /// A value without parts.
-fn simple(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
+fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
     let leaf = path.leaf();
     match (leaf.kind, given) {
         (_, Value::Null) => Ok(Value::Null),
         (Type::Boolean, Value::Bool(_)) => Ok(given.clone()),
         (Type::Boolean, _) => Err(ScimError::value(format!("{path} must be true or false"))),
-        (_, Value::String(text)) => named(path, text).map(|()| as_said(path, given)),
+        (_, Value::String(text)) => check_name(path, text).map(|()| as_said(path, given)),
         _ => Err(ScimError::value(format!("{path} must be text"))),
     }
 }
@@ -197,7 +209,7 @@ fn as_said(path: &AttributePath, given: &Value) -> Value {
 }
 
 /// Names that resources are found by are neither blank nor longer than what is indexed.
-fn named(path: &AttributePath, text: &str) -> Result<(), ScimError> {
+fn check_name(path: &AttributePath, text: &str) -> Result<(), ScimError> {
     let leaf = path.leaf();
     if leaf.required && text.trim().is_empty() {
         return Err(ScimError::value(format!("{path} must not be blank")));

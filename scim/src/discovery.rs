@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::list;
+use crate::answer::list_response;
 use crate::request::MAX_COUNT;
 use crate::schema::{Attribute, Mutability, ResourceKind, Returned, Schema, Schemas, Type, Uniqueness};
 
@@ -29,27 +29,29 @@ impl Discovery {
     /// The body of the answer.
     pub(crate) fn body(&self, schemas: &Schemas, base: &str) -> Value {
         match self {
-            Discovery::Config => config(base),
+            Discovery::Config => config_document(base),
             Discovery::ResourceTypes(Some(kind)) => resource_type(schemas, base, *kind),
             Discovery::ResourceTypes(None) => {
-                whole(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
+                unpaged_list(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
             }
             Discovery::Schemas(Some(urn)) => schemas
                 .all()
                 .find(|schema| schema.urn == *urn)
-                .map(|found| schema(base, found))
+                .map(|found| schema_document(base, found))
                 .unwrap_or_default(),
-            Discovery::Schemas(None) => whole(schemas.all().map(|found| schema(base, found)).collect()),
+            Discovery::Schemas(None) => {
+                unpaged_list(schemas.all().map(|found| schema_document(base, found)).collect())
+            }
         }
     }
 }
 
 /// A list that is never paged.
-fn whole(items: Vec<Value>) -> Value {
-    list(items.len() as u64, 1, items)
+fn unpaged_list(items: Vec<Value>) -> Value {
+    list_response(items.len() as u64, 1, items)
 }
 
-fn config(base: &str) -> Value {
+fn config_document(base: &str) -> Value {
     json!({
         "schemas": [CONFIG],
         "patch": { "supported": true },
@@ -85,32 +87,32 @@ fn resource_type(schemas: &Schemas, base: &str, kind: ResourceKind) -> Value {
     })
 }
 
-fn schema(base: &str, schema: &Schema) -> Value {
+fn schema_document(base: &str, schema: &Schema) -> Value {
     json!({
         "schemas": [SCHEMA],
         "id": &*schema.urn,
         "name": schema.name,
         "description": schema.description,
-        "attributes": attributes(&schema.attributes),
+        "attributes": attribute_documents(&schema.attributes),
         "meta": { "resourceType": "Schema", "location": format!("{base}/Schemas/{}", schema.urn) },
     })
 }
 
-fn attributes(attributes: &[Arc<Attribute>]) -> Vec<Value> {
-    attributes.iter().map(|row| attribute(row)).collect()
+fn attribute_documents(attributes: &[Arc<Attribute>]) -> Vec<Value> {
+    attributes.iter().map(|row| attribute_document(row)).collect()
 }
 
-fn attribute(row: &Attribute) -> Value {
+fn attribute_document(row: &Attribute) -> Value {
     let mut described = Map::from_iter([
         ("name".to_owned(), json!(row.name)),
-        ("type".to_owned(), json!(kind(row.kind))),
+        ("type".to_owned(), json!(type_word(row.kind))),
         ("multiValued".to_owned(), json!(row.multi)),
         ("description".to_owned(), json!(row.description)),
         ("required".to_owned(), json!(row.required)),
         ("caseExact".to_owned(), json!(row.case_exact)),
-        ("mutability".to_owned(), json!(mutability(row.mutability))),
-        ("returned".to_owned(), json!(returned(row.returned))),
-        ("uniqueness".to_owned(), json!(uniqueness(row.uniqueness))),
+        ("mutability".to_owned(), json!(mutability_word(row.mutability))),
+        ("returned".to_owned(), json!(returned_word(row.returned))),
+        ("uniqueness".to_owned(), json!(uniqueness_word(row.uniqueness))),
     ]);
     if !row.canonical.is_empty() {
         described.insert("canonicalValues".to_owned(), json!(row.canonical));
@@ -119,12 +121,12 @@ fn attribute(row: &Attribute) -> Value {
         described.insert("referenceTypes".to_owned(), json!(row.references));
     }
     if !row.subs.is_empty() {
-        described.insert("subAttributes".to_owned(), attributes(&row.subs).into());
+        described.insert("subAttributes".to_owned(), attribute_documents(&row.subs).into());
     }
     Value::Object(described)
 }
 
-fn kind(kind: Type) -> &'static str {
+fn type_word(kind: Type) -> &'static str {
     match kind {
         Type::String => "string",
         Type::Boolean => "boolean",
@@ -135,7 +137,7 @@ fn kind(kind: Type) -> &'static str {
     }
 }
 
-fn mutability(mutability: Mutability) -> &'static str {
+fn mutability_word(mutability: Mutability) -> &'static str {
     match mutability {
         Mutability::ReadOnly => "readOnly",
         Mutability::ReadWrite => "readWrite",
@@ -144,7 +146,7 @@ fn mutability(mutability: Mutability) -> &'static str {
     }
 }
 
-fn returned(returned: Returned) -> &'static str {
+fn returned_word(returned: Returned) -> &'static str {
     match returned {
         Returned::Always => "always",
         Returned::Never => "never",
@@ -152,7 +154,7 @@ fn returned(returned: Returned) -> &'static str {
     }
 }
 
-fn uniqueness(uniqueness: Uniqueness) -> &'static str {
+fn uniqueness_word(uniqueness: Uniqueness) -> &'static str {
     match uniqueness {
         Uniqueness::None => "none",
         Uniqueness::Server => "server",

@@ -21,7 +21,7 @@ pub const MAX_LEVELS: usize = 16;
 ///
 /// # Errors
 /// 413 for one that is too large, `invalidSyntax` for one that is malformed.
-pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, ScimError> {
+pub(crate) fn read_object(body: &[u8]) -> Result<Map<String, Value>, ScimError> {
     if body.len() > MAX_BODY {
         return Err(ScimError::TooLarge { what: "a body", limit: "1 MiB" });
     }
@@ -124,8 +124,8 @@ mod tests {
     fn evil_bodies_are_refused() {
         let deep = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
         let huge = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY));
-        assert!(object(deep(MAX_LEVELS - 1).as_bytes()).is_ok());
-        assert_eq!(object(huge.as_bytes()).map_err(|e| e.status().as_u16()), Err(413));
+        assert!(read_object(deep(MAX_LEVELS - 1).as_bytes()).is_ok());
+        assert_eq!(read_object(huge.as_bytes()).map_err(|e| e.status().as_u16()), Err(413));
         for evil in [
             "",
             "null",
@@ -145,10 +145,10 @@ mod tests {
             &deep(MAX_LEVELS),
             &deep(100_000),
         ] {
-            let error = object(evil.as_bytes()).expect_err(&evil[..evil.len().min(40)]);
+            let error = read_object(evil.as_bytes()).expect_err(&evil[..evil.len().min(40)]);
             assert_eq!(error.status().as_u16(), 400);
         }
-        assert!(object(b"{\"a\":\"\xff\"}").is_err());
-        assert!(object(b"{\"a\":123456789012345678901234567890}").is_ok());
+        assert!(read_object(b"{\"a\":\"\xff\"}").is_err());
+        assert!(read_object(b"{\"a\":123456789012345678901234567890}").is_ok());
     }
 }

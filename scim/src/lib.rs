@@ -19,7 +19,7 @@ mod request;
 mod resource;
 pub mod schema;
 
-pub use answer::{Service, Wanted, answer};
+pub use answer::{Service, Wanted, answer_request};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
 pub use filter::{Filter, Lookup, SearchRow};
@@ -27,7 +27,7 @@ pub use json::{MAX_BODY, MAX_LEVELS};
 pub use patch::{MAX_OPERATIONS, Patch};
 pub use portcullis_policy::GroupPatch;
 pub use projection::Projection;
-pub use read::read;
+pub use read::read_request;
 pub use request::{
     Act, ListPage, MAX_COUNT, Outcome, Precondition, Query, ScimRequest, Search, Selection, Write,
 };

@@ -25,8 +25,8 @@ impl Projection {
     ) -> Self {
         let asked = attributes.filter(|names| !names.trim().is_empty());
         Self {
-            only: asked.map(|names| paths(schemas, kind, names)),
-            without: paths(schemas, kind, excluded.unwrap_or_default()),
+            only: asked.map(|names| attribute_paths(schemas, kind, names)),
+            without: attribute_paths(schemas, kind, excluded.unwrap_or_default()),
         }
     }
 
@@ -75,7 +75,7 @@ impl Projection {
     }
 }
 
-fn paths(schemas: &Schemas, kind: ResourceKind, names: &str) -> Vec<AttributePath> {
+fn attribute_paths(schemas: &Schemas, kind: ResourceKind, names: &str) -> Vec<AttributePath> {
     let mut paths = Vec::new();
     for name in names.split(',').map(str::trim) {
         match schemas.named(kind, name) {
@@ -129,13 +129,13 @@ fn take_over(kept: &mut Map<String, Value>, from: &Map<String, Value>, path: &At
         Value::Array(list) => {
             let empty = || Value::Array(vec![Value::Object(Map::new()); list.len()]);
             let Value::Array(parts) = kept.entry(name).or_insert_with(empty) else { return };
-            parts.iter_mut().zip(list).for_each(|(part, element)| copy(part, element, sub));
+            parts.iter_mut().zip(list).for_each(|(part, element)| copy_part(part, element, sub));
         }
-        single => copy(kept.entry(name).or_insert_with(|| Value::Object(Map::new())), single, sub),
+        single => copy_part(kept.entry(name).or_insert_with(|| Value::Object(Map::new())), single, sub),
     }
 }
 
-fn copy(to: &mut Value, from: &Value, sub: &str) {
+fn copy_part(to: &mut Value, from: &Value, sub: &str) {
     if let (Some(to), Some(value)) = (to.as_object_mut(), from.get(sub)) {
         to.insert(sub.to_owned(), value.clone());
     }

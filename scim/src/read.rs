@@ -28,11 +28,13 @@ use crate::schema::{ResourceKind, Schemas};
 /// # Errors
 /// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
 /// standard that `ServiceProviderConfig` denies.
-pub fn read(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
+pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
     let parameters = Parameters::read(request.uri().query())?;
     let place = Endpoint::of(request.uri().path())?;
     match (&place, request.method()) {
-        (Endpoint::Discovery(what), &Method::GET | &Method::HEAD) => discover(schemas, *what, &parameters),
+        (Endpoint::Discovery(what), &Method::GET | &Method::HEAD) => {
+            read_discovery(schemas, *what, &parameters)
+        }
         (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
         (Endpoint::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
         (Endpoint::Collection(kind), &Method::GET | &Method::HEAD) => {
@@ -44,15 +46,15 @@ pub fn read(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimReq
             let projection = parameters.projection(schemas, *kind);
             Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
         }
-        (Endpoint::Collection(kind), &Method::POST) => write(schemas, request, *kind, WriteVerb::Create),
+        (Endpoint::Collection(kind), &Method::POST) => read_write(schemas, request, *kind, WriteVerb::Create),
         (Endpoint::Resource(kind, id), &Method::PUT) => {
-            write(schemas, request, *kind, WriteVerb::Replace(id))
+            read_write(schemas, request, *kind, WriteVerb::Replace(id))
         }
         (Endpoint::Resource(kind, id), &Method::PATCH) => {
-            write(schemas, request, *kind, WriteVerb::Patch(id))
+            read_write(schemas, request, *kind, WriteVerb::Patch(id))
         }
         (Endpoint::Resource(kind, id), &Method::DELETE) => {
-            write(schemas, request, *kind, WriteVerb::Delete(id))
+            read_write(schemas, request, *kind, WriteVerb::Delete(id))
         }
         (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
         (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
@@ -66,7 +68,7 @@ enum WriteVerb<'a> {
     Delete(&'a ResourceId),
 }
 
-fn write(
+fn read_write(
     schemas: &Schemas,
     request: &http::Request<Bytes>,
     kind: ResourceKind,
@@ -76,29 +78,31 @@ fn write(
     let act = match verb {
         WriteVerb::Delete(id) => Act::Delete(kind, id.clone()),
         WriteVerb::Patch(id) => {
-            let body = body(request)?;
+            let body = read_body(request)?;
             Patch::bounded(&body)?;
             let body = dialect.patch(body)?;
             Act::Patch(kind, id.clone(), Patch::read(schemas, kind, &body)?)
         }
         WriteVerb::Create => {
-            let body = dialect.resource(body(request)?)?;
-            let mut resource = conform::resource(schemas, kind, &body)?;
+            let body = dialect.resource(read_body(request)?)?;
+            let mut resource = conform::read_resource(schemas, kind, &body)?;
             if kind == ResourceKind::User && resource.active().is_none() {
                 resource.set_active(true);
             }
             Act::Create(resource)
         }
         WriteVerb::Replace(id) => {
-            let body = dialect.resource(body(request)?)?;
-            Act::Replace(id.clone(), conform::resource(schemas, kind, &body)?)
+            let body = dialect.resource(read_body(request)?)?;
+            Act::Replace(id.clone(), conform::read_resource(schemas, kind, &body)?)
         }
     };
-    let if_match = precondition(request.headers(), &IF_MATCH);
+    let if_match = read_precondition(request.headers(), &IF_MATCH);
     Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied() }))
 }
 
-fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_json::Value>, ScimError> {
+fn read_body(
+    request: &http::Request<Bytes>,
+) -> Result<serde_json::Map<String, serde_json::Value>, ScimError> {
     if let Some(media) = request.headers().get(CONTENT_TYPE) {
         let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_json =
@@ -107,7 +111,7 @@ fn body(request: &http::Request<Bytes>) -> Result<serde_json::Map<String, serde_
             return Err(ScimError::UnsupportedMediaType);
         }
     }
-    json::object(request.body())
+    json::read_object(request.body())
 }
 
 /// The endpoint that a path names.
@@ -165,7 +169,7 @@ fn resource_id(kind: ResourceKind, segment: &str) -> Result<ResourceId, ScimErro
     if is_possible { Ok(id) } else { Err(ScimError::NotFound { kind, id }) }
 }
 
-fn discover(
+fn read_discovery(
     schemas: &Schemas,
     place: DiscoveryEndpoint<'_>,
     parameters: &Parameters,
@@ -209,7 +213,7 @@ impl Parameters {
         let mut read = Self::default();
         for pair in query.unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Ok(name) = decoded(name) else { continue };
+            let Ok(name) = decode_query(name) else { continue };
             let place = match name.to_ascii_lowercase().as_str() {
                 "filter" => &mut read.filter,
                 "startindex" => &mut read.start_index,
@@ -224,7 +228,8 @@ impl Parameters {
             if place.is_some() {
                 return Err(ScimError::syntax(format!("the parameter {name} stands there twice")));
             }
-            let value = decoded(value).map_err(|()| ScimError::syntax(format!("{name} is not UTF-8")))?;
+            let value =
+                decode_query(value).map_err(|()| ScimError::syntax(format!("{name} is not UTF-8")))?;
             *place = Some(value);
         }
         Ok(read)
@@ -243,14 +248,14 @@ impl Parameters {
                 Some(filter)
             }
         };
-        let start_index = number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
-        let count = number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
+        let start_index = read_number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
+        let count = read_number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
         Ok(Search { filter, start_index, count })
     }
 }
 
 /// A whole number; a negative one is taken for 0, one too large for the largest (RFC 7644 §3.4.2.4).
-fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ScimError> {
+fn read_number(name: &str, text: Option<&str>) -> Result<Option<u64>, ScimError> {
     let Some(text) = text else { return Ok(None) };
     let (digits, is_negative) = match text.trim().strip_prefix('-') {
         Some(digits) => (digits, true),
@@ -265,13 +270,13 @@ fn number(name: &str, text: Option<&str>) -> Result<Option<u64>, ScimError> {
 }
 
 /// A name or value of a query: `+` is a blank, as Entra and canaille write it.
-fn decoded(text: &str) -> Result<String, ()> {
+fn decode_query(text: &str) -> Result<String, ()> {
     let text = text.replace('+', " ");
     percent_decode_str(&text).decode_utf8().map(Cow::into_owned).map_err(|_| ())
 }
 
 /// `If-Match` or `If-None-Match` (RFC 9110 §13.1).
-pub(crate) fn precondition(headers: &HeaderMap, name: &HeaderName) -> Option<Precondition> {
+pub(crate) fn read_precondition(headers: &HeaderMap, name: &HeaderName) -> Option<Precondition> {
     let mut fields = headers.get_all(name).iter().peekable();
     fields.peek()?;
     let mut versions = Vec::new();

@@ -189,8 +189,8 @@ impl ResourceRecord {
             "meta".to_owned(),
             serde_json::json!({
                 "resourceType": kind.name(),
-                "created": moment(self.meta.created),
-                "lastModified": moment(self.meta.modified),
+                "created": format_moment(self.meta.created),
+                "lastModified": format_moment(self.meta.modified),
                 "version": self.meta.version.to_string(),
             }),
         );
@@ -208,7 +208,7 @@ impl ResourceRecord {
 }
 
 /// A moment as RFC 3339 writes it, to the millisecond.
-fn moment(time: Timestamp) -> String {
+fn format_moment(time: Timestamp) -> String {
     let time = jiff::Timestamp::from_millisecond(time.0).unwrap_or_default();
     format!("{time:.3}")
 }

@@ -183,7 +183,7 @@ impl ScimListener {
             _ => false,
         };
         let schemas = self.schemas.clone();
-        let write = move || portcullis_scim::answer(&schemas, &clients.service, &wanted, outcome);
+        let write = move || portcullis_scim::answer_request(&schemas, &clients.service, &wanted, outcome);
         if !is_long {
             return write();
         }
@@ -252,10 +252,10 @@ impl ScimListener {
     /// Reads the request, a long one beside the threads that serve.
     async fn understood(&self, request: Request<Bytes>) -> Result<portcullis_scim::ScimRequest, ScimError> {
         if request.body().len() <= LONG {
-            return portcullis_scim::read(&self.schemas, &request);
+            return portcullis_scim::read_request(&self.schemas, &request);
         }
         let schemas = self.schemas.clone();
-        let read = tokio::task::spawn_blocking(move || portcullis_scim::read(&schemas, &request));
+        let read = tokio::task::spawn_blocking(move || portcullis_scim::read_request(&schemas, &request));
         read.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a SCIM request could not be read: the client gets 500");
             Err(ScimError::Internal)

@@ -63,15 +63,19 @@ pub(crate) fn directory_id(number: i64) -> Result<DirectoryId, StoreError> {
     })
 }
 
-pub(crate) async fn load(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Option<AccountRow>, StoreError> {
+pub(crate) async fn load_account(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select id, generation, directory, resource, active, disabled, told from account \
                where organization = $1 and id = $2";
     tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read).transpose()
 }
 
 /// An account that a row of another table names, so that it must be there.
-pub(crate) async fn known(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<AccountRow, StoreError> {
-    load(tx, org, id).await?.ok_or(StoreError::Unreadable {
+pub(crate) async fn known_account(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<AccountRow, StoreError> {
+    load_account(tx, org, id).await?.ok_or(StoreError::Unreadable {
         table: "account",
         row: id.0.to_string(),
         what: "it is named but not there",
@@ -79,7 +83,7 @@ pub(crate) async fn known(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Acco
 }
 
 /// Makes an account; without a SCIM User where `user` is `None`.
-pub(crate) async fn create(
+pub(crate) async fn create_account(
     tx: &mut Tx,
     org: OrgId,
     user: Option<(DirectoryId, i64)>,
@@ -97,7 +101,11 @@ pub(crate) async fn create(
 }
 
 /// Raises the generation: every session born before is over. Returns the new one.
-pub(crate) async fn raise(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Generation, StoreError> {
+pub(crate) async fn raise_generation(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+) -> Result<Generation, StoreError> {
     let sql = "update account set generation = generation + 1 where organization = $1 and id = $2 \
                returning generation";
     Ok(Generation(tx.one(sql, &[org.into(), id.into()]).await?.int(0)?))
@@ -138,7 +146,7 @@ pub(crate) async fn set_used(
 }
 
 /// Everything a description needs, from the snapshot of `tx`.
-pub(crate) async fn describe(
+pub(crate) async fn describe_account(
     tx: &mut Tx,
     org: OrgId,
     account: AccountId,
@@ -158,7 +166,7 @@ pub(crate) async fn describe(
         match (row.maybe_int(4)?, row.maybe_int(5)?, row.maybe_text(6)?, row.maybe_text(7)?) {
             (Some(directory), Some(rid), Some(id), Some(doc)) => {
                 let directory = directory_id(directory)?;
-                let user = resource::parse(ResourceKind::User, id, doc)?;
+                let user = resource::parse_document(ResourceKind::User, id, doc)?;
                 let id = ResourceId::new(id);
                 let groups = member::group_names(tx, DirectoryKey { org, directory }, rid).await?;
                 (of_user(org, account, subject, &id, &user, groups), Some((directory, id)))
@@ -226,6 +234,6 @@ impl Store {
     /// # Errors
     /// The database does not answer, or a row is damaged.
     pub async fn described(&self, org: OrgId, account: AccountId) -> Result<Option<Described>, StoreError> {
-        describe(&mut self.engine.snapshot().await?, org, account).await
+        describe_account(&mut self.engine.snapshot().await?, org, account).await
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::{Arg, Tx};
 use crate::resource::DirectoryKey;
 
 /// Writes what differs between two states of a resource; `None` for one that is not there.
-pub(crate) async fn update(
+pub(crate) async fn update_attributes(
     tx: &mut Tx,
     place: DirectoryKey,
     rid: i64,
@@ -25,22 +25,23 @@ pub(crate) async fn update(
     for row in old.difference(&new) {
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
                    and value = $5 and rid = $6 and item = $7";
-        tx.run(sql, &args(place, kind, rid, row)).await?;
+        tx.run(sql, &row_args(place, kind, rid, row)).await?;
     }
     let mut added: Vec<&SearchRow> = new.difference(&old).collect();
     added.sort_unstable(); // in the order of the key
-    let rows: Vec<Vec<Arg<'_>>> = added.into_iter().map(|row| args(place, kind, rid, row).into()).collect();
+    let rows: Vec<Vec<Arg<'_>>> =
+        added.into_iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
     tx.insert(sql, "on conflict do nothing", &rows).await
 }
 
 /// Removes every row of a resource.
-pub(crate) async fn remove(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
+pub(crate) async fn remove_attributes(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
     let sql = "delete from attr where organization = $1 and directory = $2 and rid = $3";
     tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
 }
 
-fn args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'_>; 7] {
+fn row_args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'_>; 7] {
     [
         place.org.into(),
         place.directory.into(),

@@ -29,7 +29,7 @@ impl Word {
 }
 
 /// Bars every subject that is linked to an account.
-pub(crate) async fn bar(
+pub(crate) async fn bar_subjects(
     tx: &mut Tx,
     org: OrgId,
     account: AccountId,
@@ -65,7 +65,12 @@ pub(crate) async fn is_barred(
 // organization; a plus keeps it from that (`plan.rs`).
 
 /// Whoever barred the person of an account has brought them back.
-pub(crate) async fn lift(tx: &mut Tx, org: OrgId, account: AccountId, word: Word) -> Result<(), StoreError> {
+pub(crate) async fn lift_bars(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+    word: Word,
+) -> Result<(), StoreError> {
     let sql = "delete from barred where +organization = $1 and account = $2 and word = $3";
     tx.run(sql, &[org.into(), account.into(), word.text().into()]).await.map(drop)
 }
@@ -81,7 +86,7 @@ pub(crate) async fn lift_removed(tx: &mut Tx, org: OrgId, keyed: &Keyed) -> Resu
 
 /// The account goes for good: what it is for is forgotten, and nobody could name it any more to enable it, so an
 /// operator's word becomes the directory's, who can bring the person back.
-pub(crate) async fn forget(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<(), StoreError> {
+pub(crate) async fn forget_links(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<(), StoreError> {
     let args = [org.into(), account.into()];
     let sql = "insert into barred (organization, keyed, word, key, account, since) \
                select organization, keyed, 'removed', key, account, since from barred \

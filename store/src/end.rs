@@ -7,7 +7,7 @@ use portcullis_session::Committed;
 use serde_json::json;
 
 use crate::engine::{Arg, Tx};
-use crate::log::{Origin, TxLog, account_name, unchanged};
+use crate::log::{Origin, TxLog, account_name, commit_unchanged};
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch, session};
 
@@ -43,7 +43,7 @@ impl Store {
         let live = self.live(&which, now).await.unwrap_or_default();
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
-            Box::pin(async move { end(tx, which, live, &origin, now).await })
+            Box::pin(async move { end_sessions(tx, which, live, &origin, now).await })
         })
         .await
     }
@@ -69,7 +69,7 @@ impl Store {
     }
 }
 
-async fn end(
+async fn end_sessions(
     tx: &mut Tx,
     which: Which,
     live: u32,
@@ -79,8 +79,8 @@ async fn end(
     match which {
         Which::Session(hash) => end_one(tx, &hash, live, origin, now).await,
         Which::Account(org, id) => {
-            if account::load(tx, org, id).await?.is_none() {
-                return unchanged(tx, 0).await;
+            if account::load_account(tx, org, id).await?.is_none() {
+                return commit_unchanged(tx, 0).await;
             }
             let mut log = TxLog::new(org, None, origin, now);
             let live = end_account(tx, org, id, &mut log, now).await?;
@@ -99,9 +99,9 @@ async fn end_one(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<u32>, StoreError> {
-    let Some((org, id)) = session::owner_of(tx, hash).await? else { return unchanged(tx, 0).await };
-    if session::end(tx, hash, now).await?.is_none() {
-        let seq = crate::head::seq(tx).await?;
+    let Some((org, id)) = session::owner_of(tx, hash).await? else { return commit_unchanged(tx, 0).await };
+    if session::end_session(tx, hash, now).await?.is_none() {
+        let seq = crate::head::log_seq(tx).await?;
         return Ok(Committed::new(0, vec![Change::Ended(id, *hash)], seq, true));
     }
     let mut log = TxLog::new(org, None, origin, now);
@@ -120,7 +120,7 @@ pub(crate) async fn end_account(
     now: Timestamp,
 ) -> Result<u32, StoreError> {
     let live = session::live_of(tx, org, id, now).await?;
-    let generation = account::raise(tx, org, id).await?;
+    let generation = account::raise_generation(tx, org, id).await?;
     log.audit("session.end", "done", Some(id), json!({ "live": live }));
     log.event("sessions.ended", account_name(id), json!({ "live": live }));
     log.change(Change::Out(id, generation));
@@ -135,8 +135,8 @@ async fn end_scope(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<u32>, StoreError> {
-    let number = epoch::raise(tx, &scope).await?;
-    let name = epoch::name(&scope);
+    let number = epoch::raise_epoch(tx, &scope).await?;
+    let name = epoch::scope_name(&scope);
     let mut log = TxLog::new(org, None, origin, now);
     log.audit("session.end", "done", None, json!({ "scope": name, "live": live }));
     log.event("sessions.ended", name, json!({ "live": live }));

@@ -54,7 +54,7 @@ impl Engine {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
-                .connect_lazy_with(options(path).read_only(true))
+                .connect_lazy_with(connect_options(path).read_only(true))
         };
         let (readers, listers) = (pool(READERS, READ_PATIENCE), pool(LISTERS, LIST_PATIENCE));
         Self { path: path.to_owned(), readers, listers }
@@ -62,7 +62,7 @@ impl Engine {
 
     /// A connection that may write. There is one, the writer's.
     pub(crate) async fn connect(&self) -> Result<Tx, StoreError> {
-        let options = options(&self.path)
+        let options = connect_options(&self.path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             // Checkpoints are another connection's work: they would make one write in a thousand slow.
@@ -106,7 +106,7 @@ impl Engine {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+fn connect_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -149,7 +149,7 @@ impl Tx {
         args: &[Arg<'_>],
     ) -> Result<Vec<SqlRow>, StoreError> {
         let sql = self.looked_at(sql).await;
-        let rows = bound(sql, args).fetch_all(self.connection()).await?;
+        let rows = bind_args(sql, args).fetch_all(self.connection()).await?;
         Ok(rows.into_iter().map(SqlRow).collect())
     }
 
@@ -160,19 +160,19 @@ impl Tx {
         args: &[Arg<'_>],
     ) -> Result<Option<SqlRow>, StoreError> {
         let sql = self.looked_at(sql).await;
-        Ok(bound(sql, args).fetch_optional(self.connection()).await?.map(SqlRow))
+        Ok(bind_args(sql, args).fetch_optional(self.connection()).await?.map(SqlRow))
     }
 
     /// The only row of a question that always has one.
     pub(crate) async fn one(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<SqlRow, StoreError> {
         let sql = self.looked_at(sql).await;
-        Ok(SqlRow(bound(sql, args).fetch_one(self.connection()).await?))
+        Ok(SqlRow(bind_args(sql, args).fetch_one(self.connection()).await?))
     }
 
     /// Runs a statement and says how many rows it changed.
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64, StoreError> {
         let sql = self.looked_at(sql).await;
-        Ok(bound(sql, args).execute(self.connection()).await?.rows_affected())
+        Ok(bind_args(sql, args).execute(self.connection()).await?.rows_affected())
     }
 
     /// Inserts many rows with few statements. `head` ends before the word `values`, `tail` follows the rows; every
@@ -228,7 +228,7 @@ impl Tx {
     async fn looked_at(&mut self, sql: impl SqlSafeStr) -> SqlStr {
         let sql = sql.into_sql_str();
         #[cfg(debug_assertions)]
-        crate::plan::look(self.connection(), sql.as_str()).await;
+        crate::plan::check_plan(self.connection(), sql.as_str()).await;
         sql
     }
 
@@ -245,7 +245,7 @@ const INSERTED_AT_ONCE: usize = 200;
 
 type SqlQuery<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 
-fn bound<'q>(sql: impl SqlSafeStr, args: &[Arg<'_>]) -> SqlQuery<'q> {
+fn bind_args<'q>(sql: impl SqlSafeStr, args: &[Arg<'_>]) -> SqlQuery<'q> {
     args.iter().fold(sqlx::query(sql), |query, arg| arg.bind(query))
 }
 
@@ -406,7 +406,7 @@ mod tests {
         drop(tx);
         // And the connection is as good as before.
         for _ in 0..LISTERS * 2 {
-            crate::head::seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
+            crate::head::log_seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
         }
     }
 
@@ -424,7 +424,7 @@ mod tests {
             drop(endless);
         }
         for _ in 0..LISTERS {
-            crate::head::seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
+            crate::head::log_seq(&mut store.engine.listing().await.unwrap()).await.unwrap();
         }
     }
 }

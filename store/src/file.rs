@@ -18,7 +18,7 @@ pub(crate) fn open_or_make(path: &Path) -> io::Result<File> {
 }
 
 /// Makes sure the file is there, local and 0600. SQLite gives its log and its index the mode of the file.
-pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn prepare_file(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let file = open_or_make(path).map_err(failed)?;
     if let Some(kind) = file_system(&file).map_err(failed)? {
@@ -41,7 +41,7 @@ pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
 
 /// Takes the database for this process, beside the file, wherever the path leads: a state folder of its own makes a
 /// second process no less a second one.
-pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
+pub(crate) fn lock_file(path: &Path) -> Result<FileLock, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut beside = path.canonicalize().map_err(failed)?.into_os_string();
     beside.push("-lock");
@@ -51,12 +51,12 @@ pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
     })
 }
 
-/// Checks whether [`prepare`] would find a place for the file: a folder that is there, on a local disk. Nothing is
-/// made.
+/// Checks whether [`prepare_file`] would find a place for the file: a folder that is there, on a local disk. Nothing
+/// is made.
 ///
 /// # Errors
 /// What opening would say. What is in the file is not asked.
-pub fn look(path: &Path) -> Result<(), OpenError> {
+pub fn look_at_file(path: &Path) -> Result<(), OpenError> {
     let failed = |source: io::Error| OpenError::File { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let there = match std::fs::metadata(path) {
@@ -137,11 +137,11 @@ mod tests {
     fn a_second_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
-        prepare(&path).unwrap();
+        prepare_file(&path).unwrap();
         std::fs::hard_link(&path, folder.path().join("other.db")).unwrap();
-        assert!(matches!(prepare(&path), Err(OpenError::HardLinked { links: 2, .. })));
+        assert!(matches!(prepare_file(&path), Err(OpenError::HardLinked { links: 2, .. })));
         std::fs::remove_file(folder.path().join("other.db")).unwrap();
-        prepare(&path).unwrap();
+        prepare_file(&path).unwrap();
     }
 
     #[test]
@@ -149,11 +149,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
         let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        prepare(&path).unwrap();
+        prepare_file(&path).unwrap();
         assert_eq!(mode(), 0o600);
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         std::fs::write(&path, b"kept").unwrap();
-        prepare(&path).unwrap();
+        prepare_file(&path).unwrap();
         assert_eq!(mode(), 0o600);
         assert_eq!(std::fs::read(&path).unwrap(), b"kept");
     }
@@ -162,20 +162,20 @@ mod tests {
     fn a_look_makes_nothing_and_says_what_opening_would() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
-        look(&path).unwrap();
+        look_at_file(&path).unwrap();
         assert!(!path.exists());
-        prepare(&path).unwrap();
-        look(&path).unwrap();
+        prepare_file(&path).unwrap();
+        look_at_file(&path).unwrap();
         for wrong in [folder.path().to_owned(), folder.path().join("gone/p.db"), path.join("below.db")] {
-            let error = look(&wrong).unwrap_err();
+            let error = look_at_file(&wrong).unwrap_err();
             assert!(error.to_string().contains(&wrong.display().to_string()), "{error}");
-            assert!(prepare(&wrong).is_err(), "{}", wrong.display());
+            assert!(prepare_file(&wrong).is_err(), "{}", wrong.display());
         }
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let error = prepare(Path::new("/nonexistent/portcullis.db")).unwrap_err();
+        let error = prepare_file(Path::new("/nonexistent/portcullis.db")).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/portcullis.db"), "{error}");
     }
 }

@@ -7,7 +7,12 @@ use crate::StoreError;
 use crate::engine::Tx;
 
 /// Spends a flow; false where it was spent already.
-pub(crate) async fn spend(tx: &mut Tx, org: OrgId, id: &[u8], until: Timestamp) -> Result<bool, StoreError> {
+pub(crate) async fn spend_flow(
+    tx: &mut Tx,
+    org: OrgId,
+    id: &[u8],
+    until: Timestamp,
+) -> Result<bool, StoreError> {
     let sql = "insert into flow (organization, id, until) values ($1, $2, $3) on conflict do nothing";
     Ok(tx.run(sql, &[org.into(), id.into(), until.into()]).await? == 1)
 }

@@ -7,7 +7,7 @@ use crate::StoreError;
 use crate::engine::Tx;
 
 /// The log number of the snapshot.
-pub(crate) async fn seq(tx: &mut Tx) -> Result<Seq, StoreError> {
+pub(crate) async fn log_seq(tx: &mut Tx) -> Result<Seq, StoreError> {
     Ok(Seq(tx.one("select seq from head where one = 1", &[]).await?.int(0)?))
 }
 

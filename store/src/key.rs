@@ -115,7 +115,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn has_keys(&self) -> Result<bool, StoreError> {
-        Ok(!sealed(&mut self.engine.snapshot().await?).await?.is_empty())
+        Ok(!sealed_keys(&mut self.engine.snapshot().await?).await?.is_empty())
     }
 
     /// Opens the keys in the database by the master key, or makes the first one. To be called before anybody signs
@@ -129,21 +129,21 @@ impl Store {
         random: &mut Random,
         now: Timestamp,
     ) -> Result<(), KeysError> {
-        let mut found = sealed(&mut self.engine.snapshot().await?).await?;
+        let mut found = sealed_keys(&mut self.engine.snapshot().await?).await?;
         if found.is_empty() {
             let first = BarKey::new(random).seal(1, keys, random);
             found = self
                 .write_in(Lane::Ordinary, move |tx| {
                     Box::pin(async move {
-                        if sealed(tx).await?.is_empty() {
-                            insert(tx, 1, &first, now).await?;
+                        if sealed_keys(tx).await?.is_empty() {
+                            insert_key(tx, 1, &first, now).await?;
                         }
-                        sealed(tx).await
+                        sealed_keys(tx).await
                     })
                 })
                 .await?;
         }
-        match opened(&found, keys) {
+        match open_keys(&found, keys) {
             Some(opened) => {
                 // Set once: whoever comes second has opened the same.
                 let _ = self.bar_keys.set(Arc::new(opened));
@@ -158,7 +158,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn without_keys(&self, now: Timestamp) -> Result<KeysError, StoreError> {
-        let lost = lost(&mut self.engine.snapshot().await?, now).await?;
+        let lost = count_lost(&mut self.engine.snapshot().await?, now).await?;
         Ok(KeysError::DoNotFit { path: self.engine.path().to_owned(), lost })
     }
 
@@ -172,9 +172,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Replaced, StoreError> {
         let mut tx = self.engine.snapshot().await?;
-        let found = sealed(&mut tx).await?;
-        let keeps_bars = former.is_some_and(|former| opened(&found, former).is_some());
-        replaced(&mut tx, keeps_bars, now).await
+        let found = sealed_keys(&mut tx).await?;
+        let keeps_bars = former.is_some_and(|former| open_keys(&found, former).is_some());
+        count_replaced(&mut tx, keeps_bars, now).await
     }
 
     /// Goes on with the master key `keys` instead of the one that the database was written with. Where that one is at
@@ -194,10 +194,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<Replaced>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
-        let found = sealed(&mut tx).await?;
+        let found = sealed_keys(&mut tx).await?;
         let last = tx.one("select coalesce(max(id), 0) from bar_key", &[]).await?.int(0)?;
         drop(tx);
-        let resealed = former.and_then(|former| opened(&found, former)).map(|BarKeys(opened)| {
+        let resealed = former.and_then(|former| open_keys(&found, former)).map(|BarKeys(opened)| {
             opened.iter().map(|(id, key)| (*id, key.seal(*id, keys, random))).collect::<Vec<SealedKey>>()
         });
         let next = BarKey::new(random);
@@ -206,7 +206,7 @@ impl Store {
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move {
-                let outcome = replaced(tx, resealed.is_some(), now).await?;
+                let outcome = count_replaced(tx, resealed.is_some(), now).await?;
                 match resealed {
                     Some(resealed) => {
                         for (id, sealed) in &resealed {
@@ -216,12 +216,12 @@ impl Store {
                     }
                     None => {
                         tx.run("update bar_key set lost = $1 where lost is null", &[now.into()]).await?;
-                        insert(tx, last + 1, &sealed, now).await?;
+                        insert_key(tx, last + 1, &sealed, now).await?;
                         link::hash_again(tx, &next).await?;
                         barred::bar_again(tx, &next).await?;
                     }
                 }
-                let number = epoch::raise(tx, &Scope::Deployment).await?;
+                let number = epoch::raise_epoch(tx, &Scope::Deployment).await?;
                 let mut log = TxLog::new(OrgId::DEPLOYMENT, None, &origin, now);
                 let detail = json!({ "keeps_bars": outcome.keeps_bars, "void": outcome.void.len() });
                 log.audit("keys.replace", "done", None, detail.clone());
@@ -253,22 +253,22 @@ pub async fn keys_fault_in(
     now: Timestamp,
 ) -> Result<Option<KeysError>, StoreError> {
     let engine = Engine::new(path);
-    let found = fault(&engine, keys, now).await;
+    let found = keys_fault(&engine, keys, now).await;
     engine.close().await;
     found
 }
 
-async fn fault(
+async fn keys_fault(
     engine: &Engine,
     keys: Option<&Keyring>,
     now: Timestamp,
 ) -> Result<Option<KeysError>, StoreError> {
     let mut tx = engine.snapshot().await?;
-    let found = sealed(&mut tx).await?;
-    if found.is_empty() || keys.is_some_and(|keys| opened(&found, keys).is_some()) {
+    let found = sealed_keys(&mut tx).await?;
+    if found.is_empty() || keys.is_some_and(|keys| open_keys(&found, keys).is_some()) {
         return Ok(None);
     }
-    let lost = lost(&mut tx, now).await?;
+    let lost = count_lost(&mut tx, now).await?;
     Ok(Some(KeysError::DoNotFit { path: engine.path().to_owned(), lost }))
 }
 
@@ -276,31 +276,31 @@ async fn fault(
 type SealedKey = (i64, Vec<u8>);
 
 /// The keys in use, the newest first.
-async fn sealed(tx: &mut Tx) -> Result<Vec<SealedKey>, StoreError> {
+async fn sealed_keys(tx: &mut Tx) -> Result<Vec<SealedKey>, StoreError> {
     let rows = tx.rows("select id, sealed from bar_key where lost is null order by id desc", &[]).await?;
     rows.iter().map(|row| Ok((row.int(0)?, row.maybe_bytes(1)?.unwrap_or_default().to_vec()))).collect()
 }
 
-async fn insert(tx: &mut Tx, id: i64, sealed: &[u8], now: Timestamp) -> Result<(), StoreError> {
+async fn insert_key(tx: &mut Tx, id: i64, sealed: &[u8], now: Timestamp) -> Result<(), StoreError> {
     let sql = "insert into bar_key (id, sealed, since) values ($1, $2, $3)";
     tx.run(sql, &[id.into(), sealed.into(), now.into()]).await.map(drop)
 }
 
 /// All of them or none: a key that does not open would leave bars without meaning.
-fn opened(sealed: &[SealedKey], keys: &Keyring) -> Option<BarKeys> {
+fn open_keys(sealed: &[SealedKey], keys: &Keyring) -> Option<BarKeys> {
     let opened: Option<Vec<_>> =
         sealed.iter().map(|(id, sealed)| Some((*id, BarKey::open(*id, sealed, keys)?))).collect();
     opened.filter(|opened| !opened.is_empty()).map(BarKeys)
 }
 
-async fn lost(tx: &mut Tx, now: Timestamp) -> Result<KeyLoss, StoreError> {
+async fn count_lost(tx: &mut Tx, now: Timestamp) -> Result<KeyLoss, StoreError> {
     let sessions = session::count_live(tx, "1 = 1", &[], now).await?;
     let count = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
     let links = count(tx.one("select count(*) from link", &[]).await?.int(0)?);
     Ok(KeyLoss { sessions, links, bars: count(tx.one("select count(*) from barred", &[]).await?.int(0)?) })
 }
 
-async fn replaced(tx: &mut Tx, keeps_bars: bool, now: Timestamp) -> Result<Replaced, StoreError> {
+async fn count_replaced(tx: &mut Tx, keeps_bars: bool, now: Timestamp) -> Result<Replaced, StoreError> {
     let sessions = session::count_live(tx, "1 = 1", &[], now).await?;
     let mut outcome = Replaced { keeps_bars, sessions, barred_again: 0, void: Vec::new() };
     if keeps_bars {

@@ -42,7 +42,7 @@ mod writer;
 pub use directory::{ScimAnswer, Written};
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
-pub use file::look;
+pub use file::look_at_file;
 pub use key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};

@@ -33,7 +33,7 @@ pub(crate) struct Through {
 }
 
 /// The account a subject is linked to.
-pub(crate) async fn find(tx: &mut Tx, key: &LinkKey) -> Result<Option<AccountRow>, StoreError> {
+pub(crate) async fn find_linked(tx: &mut Tx, key: &LinkKey) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select a.id, a.generation, a.directory, a.resource, a.active, a.disabled, a.told from link l \
                join account a on a.organization = l.organization and a.id = l.account \
                where l.organization = $1 and l.issuer = $2 and l.subject = $3";
@@ -42,7 +42,11 @@ pub(crate) async fn find(tx: &mut Tx, key: &LinkKey) -> Result<Option<AccountRow
 }
 
 /// Through which IdPs subjects are linked to an account.
-pub(crate) async fn through(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<Vec<Through>, StoreError> {
+pub(crate) async fn linked_through(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+) -> Result<Vec<Through>, StoreError> {
     let sql = "select idp, issuer from link where organization = $1 and account = $2";
     let rows = tx.rows(sql, &[org.into(), account.into()]).await?;
     rows.iter()
@@ -67,7 +71,7 @@ impl Store {
 }
 
 /// Links a subject to an account. A subject that was linked to another moves.
-pub(crate) async fn make(
+pub(crate) async fn make_link(
     tx: &mut Tx,
     key: &LinkKey,
     account: AccountId,
@@ -101,7 +105,7 @@ pub(crate) async fn set_idp(tx: &mut Tx, key: &LinkKey) -> Result<(), StoreError
 }
 
 /// Removes every link of an account. Returns how many.
-pub(crate) async fn remove(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<u64, StoreError> {
+pub(crate) async fn remove_links(tx: &mut Tx, org: OrgId, account: AccountId) -> Result<u64, StoreError> {
     tx.run("delete from link where organization = $1 and account = $2", &[org.into(), account.into()]).await
 }
 
@@ -147,7 +151,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn stranded(&self, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
-        stranded(&mut self.engine.snapshot().await?, org, issuers).await
+        find_stranded(&mut self.engine.snapshot().await?, org, issuers).await
     }
 }
 
@@ -158,14 +162,18 @@ impl Store {
 pub async fn stranded_in(path: &Path, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
     let engine = Engine::new(path);
     let found = match engine.snapshot().await {
-        Ok(mut tx) => stranded(&mut tx, org, issuers).await,
+        Ok(mut tx) => find_stranded(&mut tx, org, issuers).await,
         Err(error) => Err(error),
     };
     engine.close().await;
     found
 }
 
-pub(crate) async fn stranded(tx: &mut Tx, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
+pub(crate) async fn find_stranded(
+    tx: &mut Tx,
+    org: OrgId,
+    issuers: &[&str],
+) -> Result<Vec<Stranded>, StoreError> {
     let sql =
         "select idp, issuer, count(*) from link where organization = $1 group by idp, issuer order by 1, 2";
     let mut found = Vec::new();

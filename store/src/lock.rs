@@ -67,7 +67,7 @@ impl FileLock {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOOK),
-                Err(TryLockError::WouldBlock) => return Err(NotLocked::Held(holder(&mut file))),
+                Err(TryLockError::WouldBlock) => return Err(NotLocked::Held(read_holder(&mut file))),
                 Err(TryLockError::Error(error)) => return Err(NotLocked::Io(error)),
             }
         }
@@ -78,7 +78,7 @@ impl FileLock {
     }
 }
 
-fn holder(file: &mut File) -> LockHolder {
+fn read_holder(file: &mut File) -> LockHolder {
     let mut text = Vec::new();
     if file.rewind().and_then(|()| file.take(MOST).read_to_end(&mut text)).is_err() {
         return LockHolder::default();

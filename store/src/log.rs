@@ -168,8 +168,8 @@ impl TxLog {
 }
 
 /// A write that changed nothing and has nothing to enforce, at the log number of its snapshot.
-pub(crate) async fn unchanged<T>(tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
-    Ok(Committed::new(value, Vec::new(), head::seq(tx).await?, false))
+pub(crate) async fn commit_unchanged<T>(tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
+    Ok(Committed::new(value, Vec::new(), head::log_seq(tx).await?, false))
 }
 
 /// A write that changed nothing but leaves its people out: it waits like the first one (R5).
@@ -179,7 +179,7 @@ pub(crate) async fn still_out<T>(
     value: T,
 ) -> Result<Committed<T>, StoreError> {
     let changes = people.into_iter().map(|(account, generation)| Change::Out(account, generation)).collect();
-    Ok(Committed::new(value, changes, head::seq(tx).await?, true))
+    Ok(Committed::new(value, changes, head::log_seq(tx).await?, true))
 }
 
 /// Columns: organization, kind, account, number, session, idp.
@@ -249,7 +249,7 @@ impl Store {
     /// # Errors
     /// The database does not answer.
     pub async fn seq(&self) -> Result<Seq, StoreError> {
-        head::seq(&mut self.engine.snapshot().await?).await
+        head::log_seq(&mut self.engine.snapshot().await?).await
     }
 
     /// Reads what changed access after `seq`, in the order of commits; whole commits, at least one of them where

@@ -37,7 +37,7 @@ pub(crate) async fn group_names(
 }
 
 /// The groups of each of these users, nested ones included, in the order the groups were made.
-pub(crate) async fn memberships(
+pub(crate) async fn find_memberships(
     tx: &mut Tx,
     place: DirectoryKey,
     users: &[i64],
@@ -57,9 +57,9 @@ pub(crate) async fn memberships(
              from above a cross join resource r \
              where r.organization = $1 and r.directory = $2 and r.rid = a.team \
              order by a.origin, r.rid",
-            places(3, users.len())
+            sql_places(3, users.len())
         );
-        for row in tx.rows(AssertSqlSafe(sql), &asked(place, users)).await? {
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, users)).await? {
             let membership = Membership {
                 group: ResourceId::new(row.text(1)?),
                 display: row.text(2)?.to_owned(),
@@ -79,7 +79,7 @@ pub(crate) struct InGroup {
 }
 
 /// Counts the members of each of these groups; none where a group is empty.
-pub(crate) async fn sizes(
+pub(crate) async fn count_members(
     tx: &mut Tx,
     place: DirectoryKey,
     groups: &[i64],
@@ -89,9 +89,9 @@ pub(crate) async fn sizes(
         let sql = format!(
             "select team, count(*) from member \
              where organization = $1 and directory = $2 and team in ({}) group by team",
-            places(3, groups.len())
+            sql_places(3, groups.len())
         );
-        for row in tx.rows(AssertSqlSafe(sql), &asked(place, groups)).await? {
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, groups)).await? {
             found.insert(row.int(0)?, usize::try_from(row.int(1)?).unwrap_or(usize::MAX));
         }
     }
@@ -99,7 +99,7 @@ pub(crate) async fn sizes(
 }
 
 /// The members of each of these groups, in the order the members were made.
-pub(crate) async fn members(
+pub(crate) async fn find_members(
     tx: &mut Tx,
     place: DirectoryKey,
     groups: &[i64],
@@ -111,10 +111,10 @@ pub(crate) async fn members(
              where m.organization = $1 and m.directory = $2 and m.team in ({}) \
                and r.organization = $1 and r.directory = $2 and r.rid = m.member \
              order by m.team, m.member",
-            places(3, groups.len())
+            sql_places(3, groups.len())
         );
-        for row in tx.rows(AssertSqlSafe(sql), &asked(place, groups)).await? {
-            let member = read(row.text(2)?, row.text(3)?, row.text(4)?)?;
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, groups)).await? {
+            let member = read_member(row.text(2)?, row.text(3)?, row.text(4)?)?;
             found.entry(row.int(0)?).or_default().push(InGroup { rid: row.int(1)?, member });
         }
     }
@@ -122,7 +122,7 @@ pub(crate) async fn members(
 }
 
 /// Users and groups that may become members, by their ids; ids that name nothing live are left out.
-pub(crate) async fn find(
+pub(crate) async fn find_candidates(
     tx: &mut Tx,
     place: DirectoryKey,
     ids: &[ResourceId],
@@ -132,23 +132,23 @@ pub(crate) async fn find(
         let sql = format!(
             "select rid, id, kind, display from resource \
              where organization = $1 and directory = $2 and deleted is null and id in ({})",
-            places(3, ids.len())
+            sql_places(3, ids.len())
         );
         let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
         args.extend(ids.iter().map(Arg::from));
         for row in tx.rows(AssertSqlSafe(sql), &args).await? {
-            let member = read(row.text(1)?, row.text(2)?, row.text(3)?)?;
+            let member = read_member(row.text(1)?, row.text(2)?, row.text(3)?)?;
             found.push(InGroup { rid: row.int(0)?, member });
         }
     }
     Ok(found)
 }
 
-fn read(id: &str, kind: &str, display: &str) -> Result<Member, StoreError> {
+fn read_member(id: &str, kind: &str, display: &str) -> Result<Member, StoreError> {
     Ok(Member { id: ResourceId::new(id), kind: kind_of(kind)?, display: Some(display.to_owned()) })
 }
 
-pub(crate) async fn add(
+pub(crate) async fn add_members(
     tx: &mut Tx,
     place: DirectoryKey,
     group: i64,
@@ -162,7 +162,7 @@ pub(crate) async fn add(
         .await
 }
 
-pub(crate) async fn remove(
+pub(crate) async fn remove_members(
     tx: &mut Tx,
     place: DirectoryKey,
     group: i64,
@@ -171,7 +171,7 @@ pub(crate) async fn remove(
     for members in members.chunks(ASKED_AT_ONCE) {
         let sql = format!(
             "delete from member where organization = $1 and directory = $2 and team = $3 and member in ({})",
-            places(4, members.len())
+            sql_places(4, members.len())
         );
         let mut args = vec![place.org.into(), place.directory.into(), group.into()];
         args.extend(members.iter().map(|member| Arg::from(*member)));
@@ -214,9 +214,9 @@ pub(crate) async fn accounts_below(
              select distinct r.account from below b cross join resource r \
              where r.organization = $1 and r.directory = $2 and r.rid = b.rid \
                and r.account is not null limit {limit}",
-            places(3, rids.len())
+            sql_places(3, rids.len())
         );
-        for row in tx.rows(AssertSqlSafe(sql), &asked(place, rids)).await? {
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, rids)).await? {
             accounts.push(AccountId(row.int(0)?));
         }
         if accounts.len() >= limit {
@@ -239,7 +239,7 @@ pub(crate) async fn accounts_around(
     for ids in ids.chunks(ASKED_AT_ONCE) {
         let sql = format!(
             "select rid from resource where organization = $1 and directory = $2 and id in ({})",
-            places(3, ids.len())
+            sql_places(3, ids.len())
         );
         let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
         args.extend(ids.iter().map(Arg::from));
@@ -251,12 +251,12 @@ pub(crate) async fn accounts_around(
 }
 
 /// `$3, $4, …`: made of numbers alone.
-pub(crate) fn places(first: usize, count: usize) -> String {
+pub(crate) fn sql_places(first: usize, count: usize) -> String {
     let places: Vec<String> = (first..first + count).map(|n| format!("${n}")).collect();
     places.join(", ")
 }
 
-fn asked(place: DirectoryKey, rids: &[i64]) -> Vec<Arg<'static>> {
+fn rids_args(place: DirectoryKey, rids: &[i64]) -> Vec<Arg<'static>> {
     let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
     args.extend(rids.iter().map(|rid| Arg::from(*rid)));
     args

@@ -40,21 +40,21 @@ impl Store {
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
     pub async fn named(&self, org: OrgId, who: &str) -> Result<NamedAccounts, UserError> {
-        find(&mut self.engine.snapshot().await?, org, who).await?
+        find_person(&mut self.engine.snapshot().await?, org, who).await?
     }
 }
 
 /// The one person whom `who` names.
-pub(crate) async fn find(
+pub(crate) async fn find_person(
     tx: &mut Tx,
     org: OrgId,
     who: &str,
 ) -> Result<Result<NamedAccounts, UserError>, StoreError> {
-    let candidates = candidates(tx, org, who).await?;
+    let candidates = find_candidates(tx, org, who).await?;
     let Some(first) = candidates.first().copied() else {
         return Ok(Err(UserError::Unknown(who.to_owned())));
     };
-    let others = namesakes(tx, org, first).await?;
+    let others = find_namesakes(tx, org, first).await?;
     if candidates.iter().all(|one| *one == first || others.contains(one)) {
         return Ok(Ok(NamedAccounts { first, others }));
     }
@@ -63,10 +63,10 @@ pub(crate) async fn find(
 }
 
 /// Everybody whom `who` can mean: those of a directory first, then in the order in which they were made.
-async fn candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>, StoreError> {
+async fn find_candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>, StoreError> {
     if let Some(number) = who.strip_prefix("account:").and_then(|number| number.parse().ok()) {
         let id = AccountId(number);
-        return Ok(account::load(tx, org, id).await?.map(|_| id).into_iter().collect());
+        return Ok(account::load_account(tx, org, id).await?.map(|_| id).into_iter().collect());
     }
     // Tombstones only by their id: their name may be somebody else's by now.
     let sql = format!(
@@ -81,22 +81,23 @@ async fn candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>
                  and r.deleted is null and r.account is not null"
     );
     let args = [org.into(), who.into(), fold::same(who).into()];
-    let mut found = accounts(&tx.rows(AssertSqlSafe(sql), &args).await?)?;
+    let mut found = account_ids(&tx.rows(AssertSqlSafe(sql), &args).await?)?;
     found.sort_unstable();
     let sql = "select l.account from link l \
                join account a on a.organization = l.organization and a.id = l.account \
                where l.organization = $1 and l.subject = $2 and a.directory is null";
     let mut alone: BTreeSet<AccountId> =
-        accounts(&tx.rows(sql, &[org.into(), who.into()]).await?)?.into_iter().collect();
+        account_ids(&tx.rows(sql, &[org.into(), who.into()]).await?)?.into_iter().collect();
     alone.extend(
-        bearing(tx, org, |told| told.email.as_deref().map(fold::same) == Some(fold::same(who))).await?,
+        accounts_bearing(tx, org, |told| told.email.as_deref().map(fold::same) == Some(fold::same(who)))
+            .await?,
     );
     found.extend(alone);
     Ok(found)
 }
 
 /// The other accounts of the person: those that bear a name of this one, and those that bear a name of these.
-async fn namesakes(tx: &mut Tx, org: OrgId, first: AccountId) -> Result<Vec<AccountId>, StoreError> {
+async fn find_namesakes(tx: &mut Tx, org: OrgId, first: AccountId) -> Result<Vec<AccountId>, StoreError> {
     let (mut known, mut fresh) = (BTreeSet::from([first]), vec![first]);
     while let Some(id) = fresh.pop() {
         for other in bearing_a_name_of(tx, org, id).await? {
@@ -124,22 +125,24 @@ async fn bearing_a_name_of(
             let addresses = addresses_of(tx, org, id).await?;
             let is_theirs = |told: &LoginFacts| {
                 let address = told.email.as_deref().map(fold::same);
-                names(told).any(|other| other == name)
+                folded_names(told).any(|other| other == name)
                     || address.is_some_and(|address| addresses.contains(&address))
             };
-            found.extend(bearing(tx, org, is_theirs).await?);
+            found.extend(accounts_bearing(tx, org, is_theirs).await?);
         }
         None => {
-            let told = account::known(tx, org, id).await?.told;
+            let told = account::known_account(tx, org, id).await?.told;
             let told = account::read_told(id, told.as_deref())?;
             // The address alone tells, which was verified: a preferred name is anybody's to choose.
-            if let (Some(own), Some(email)) = (address(&told), &told.email) {
+            if let (Some(own), Some(email)) = (folded_address(&told), &told.email) {
                 let sql = "select account from resource where organization = $1 and name = $2 and kind = 'User' \
                              and deleted is null and account is not null";
-                found.extend(accounts(&tx.rows(sql, &[org.into(), (&own).into()]).await?)?);
+                found.extend(account_ids(&tx.rows(sql, &[org.into(), (&own).into()]).await?)?);
                 let at_home = with_attribute(tx, org, "emails.value", &fold::same(email)).await?;
                 found.extend(at_home.into_iter().map(|(_, account)| account));
-                found.extend(bearing(tx, org, |told| address(told).as_ref() == Some(&own)).await?);
+                found.extend(
+                    accounts_bearing(tx, org, |told| folded_address(told).as_ref() == Some(&own)).await?,
+                );
             }
         }
     }
@@ -176,18 +179,18 @@ pub(crate) async fn with_attribute(
 }
 
 /// Lists what somebody without a directory may be called by: folded as it folds names.
-fn names(told: &LoginFacts) -> impl Iterator<Item = String> {
+fn folded_names(told: &LoginFacts) -> impl Iterator<Item = String> {
     [&told.email, &told.preferred_username].into_iter().flatten().map(|name| fold::unique(name))
 }
 
 /// The address of somebody without a directory, folded likewise.
-pub(crate) fn address(told: &LoginFacts) -> Option<String> {
+pub(crate) fn folded_address(told: &LoginFacts) -> Option<String> {
     told.email.as_deref().map(fold::unique)
 }
 
 /// Finds whom a login made and said something of, as long as a subject leads there or an operator keeps them out.
 /// Read one by one: these are few, and an operator asks.
-async fn bearing(
+async fn accounts_bearing(
     tx: &mut Tx,
     org: OrgId,
     is_meant: impl Fn(&LoginFacts) -> bool,
@@ -206,6 +209,6 @@ async fn bearing(
     Ok(found)
 }
 
-fn accounts(rows: &[SqlRow]) -> Result<Vec<AccountId>, StoreError> {
+fn account_ids(rows: &[SqlRow]) -> Result<Vec<AccountId>, StoreError> {
     rows.iter().map(|row| row.int(0).map(AccountId)).collect()
 }

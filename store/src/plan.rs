@@ -58,12 +58,12 @@ const WHOLE: &[(&str, &str, &str)] = &[
 ];
 
 /// Fails where a statement that was not seen before reads a table as a whole.
-pub(crate) async fn look(connection: &mut SqliteConnection, sql: &str) {
+pub(crate) async fn check_plan(connection: &mut SqliteConnection, sql: &str) {
     static SEEN: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
     if !SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(sql.to_owned()) {
         return;
     }
-    if let Err(wrong) = judge(connection, sql).await {
+    if let Err(wrong) = bad_plan_line(connection, sql).await {
         panic!(
             "this statement reads a whole table that grows with the directory: {wrong}\n{sql}\n\
              Give it an index, fix the order of its tables by cross join, or put it into WHOLE with the reason"
@@ -72,7 +72,7 @@ pub(crate) async fn look(connection: &mut SqliteConnection, sql: &str) {
 }
 
 /// The line of the plan that is not to be, if there is one.
-async fn judge(connection: &mut SqliteConnection, sql: &str) -> Result<(), String> {
+async fn bad_plan_line(connection: &mut SqliteConnection, sql: &str) -> Result<(), String> {
     // What cannot be explained (a pragma, a statement with a mistake) is for its own execution to say.
     let plan = sqlx::query(AssertSqlSafe(format!("explain query plan {sql}")))
         .persistent(false)
@@ -97,7 +97,7 @@ async fn judge(connection: &mut SqliteConnection, sql: &str) -> Result<(), Strin
         let Some(table) = table_of(sql, name, &tables).filter(|table| !SMALL.contains(table)) else {
             continue;
         };
-        let is_pinned = verb == "SEARCH" && !rest.contains("AUTOMATIC") && pins(rest);
+        let is_pinned = verb == "SEARCH" && !rest.contains("AUTOMATIC") && pins_rows(rest);
         // What ends in a blank stands within the statement.
         let is_there =
             |part: &str| if part.ends_with(' ') { sql.contains(part) } else { sql.ends_with(part) };
@@ -111,7 +111,7 @@ async fn judge(connection: &mut SqliteConnection, sql: &str) -> Result<(), Strin
 
 /// Tells whether a search is for more than what many rows have in common. One without conditions is for the least or
 /// the largest value alone.
-fn pins(rest: &str) -> bool {
+fn pins_rows(rest: &str) -> bool {
     let Some((_, conditions)) = rest.rsplit_once('(') else { return true };
     let mut columns = conditions
         .trim_end_matches(')')
@@ -175,7 +175,7 @@ mod tests {
             "delete from session where organization = $1 and idp = $2",
             "select r.id from resource r join account a on a.generation = r.version where r.rid = $1",
         ] {
-            assert!(judge(&mut connection, bad).await.is_err(), "{bad}");
+            assert!(bad_plan_line(&mut connection, bad).await.is_err(), "{bad}");
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
             "with n(n) as (select 1) select count(*) from n",
             "insert into member (organization, directory, team, member) values ($1, $2, $3, $4)",
         ] {
-            judge(&mut connection, good).await.unwrap();
+            bad_plan_line(&mut connection, good).await.unwrap();
         }
     }
 
@@ -205,7 +205,9 @@ mod tests {
         assert!(found.len() >= 5, "{}", found.len());
         for row in found {
             let (table, condition): (&str, &str) = (row.get(0), row.get(2));
-            judge(&mut connection, &format!("select 1 from {table} f where {condition}")).await.unwrap();
+            bad_plan_line(&mut connection, &format!("select 1 from {table} f where {condition}"))
+                .await
+                .unwrap();
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::barred;
 use crate::engine::Tx;
 use crate::key::BarKeys;
-use crate::log::{Origin, TxLog, account_name, unchanged};
+use crate::log::{Origin, TxLog, account_name, commit_unchanged};
 use crate::users::{self, UserSummary};
 use crate::writer::Lane;
 use crate::{Store, StoreError};
@@ -66,8 +66,8 @@ impl Store {
     ) -> Result<Vec<Relinkable>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
         let mut found = Vec::new();
-        for link in links(&mut tx, org, from, to, after, limit).await? {
-            let user = users::one(&mut tx, org, link.account).await?;
+        for link in old_links(&mut tx, org, from, to, after, limit).await? {
+            let user = users::read_one(&mut tx, org, link.account).await?;
             let taken_by = taken_by(&mut tx, org, &to.issuer, &link.subject).await?;
             found.push(Relinkable { user, issuer: link.issuer, subject: link.subject, taken_by });
         }
@@ -95,7 +95,7 @@ impl Store {
                 if after.is_none() {
                     barred::bar_at(tx, &keys, org, &from, (&to.idp, &to.issuer)).await?;
                 }
-                piece(tx, org, &from, &to, after, &keys, TxLog::new(org, None, &origin, now)).await
+                relink_piece(tx, org, &from, &to, after, &keys, TxLog::new(org, None, &origin, now)).await
             })
         })
         .await
@@ -108,7 +108,7 @@ struct OldLink {
     subject: String,
 }
 
-async fn links(
+async fn old_links(
     tx: &mut Tx,
     org: OrgId,
     from: &str,
@@ -140,7 +140,7 @@ async fn taken_by(
     row.map(|row| row.int(0).map(AccountId)).transpose()
 }
 
-async fn piece(
+async fn relink_piece(
     tx: &mut Tx,
     org: OrgId,
     from: &str,
@@ -149,7 +149,7 @@ async fn piece(
     keys: &BarKeys,
     mut log: TxLog,
 ) -> Result<Committed<Relinked>, StoreError> {
-    let links = links(tx, org, from, to, after, PIECE).await?;
+    let links = old_links(tx, org, from, to, after, PIECE).await?;
     let mut done = Relinked::default();
     if links.len() == PIECE as usize {
         done.next = links.last().map(|last| last.account);
@@ -178,5 +178,5 @@ async fn piece(
         log.did("account.relinked", &account_name(link.account), Some(link.account), detail);
         log.change(Change::Reconsider(link.account));
     }
-    if done.moved == 0 { unchanged(tx, done).await } else { log.seal(tx, done).await }
+    if done.moved == 0 { commit_unchanged(tx, done).await } else { log.seal(tx, done).await }
 }

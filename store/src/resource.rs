@@ -41,7 +41,7 @@ impl ResourceRow {
     /// Columns: rid, id, kind, doc, had_external_id, account, version, created, modified, deleted.
     pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
         let id = ResourceId::new(row.text(1)?);
-        let resource = parse(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
+        let resource = parse_document(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
         Ok(Self {
             rid: row.int(0)?,
             id,
@@ -64,7 +64,7 @@ impl ResourceRow {
 }
 
 /// The document of the resource with that id.
-pub(crate) fn parse(kind: ResourceKind, id: &str, doc: &str) -> Result<Resource, StoreError> {
+pub(crate) fn parse_document(kind: ResourceKind, id: &str, doc: &str) -> Result<Resource, StoreError> {
     Resource::from_json(kind, doc).map_err(|_| StoreError::Unreadable {
         table: "resource",
         row: id.to_owned(),
@@ -82,7 +82,7 @@ pub(crate) fn kind_of(name: &str) -> Result<ResourceKind, StoreError> {
 }
 
 /// The name that must be unique: `userName` of a User, `displayName` of a Group.
-pub(crate) fn name(resource: &Resource) -> &str {
+pub(crate) fn unique_name(resource: &Resource) -> &str {
     match resource.kind() {
         ResourceKind::User => resource.user_name(),
         ResourceKind::Group => resource.display_name(),
@@ -98,8 +98,8 @@ pub(crate) fn name_attribute(kind: ResourceKind) -> &'static str {
     }
 }
 
-fn display(resource: &Resource) -> &str {
-    resource.display_name().unwrap_or_else(|| name(resource))
+fn display_name(resource: &Resource) -> &str {
+    resource.display_name().unwrap_or_else(|| unique_name(resource))
 }
 
 /// The resource with that id, a tombstone too.
@@ -129,11 +129,11 @@ pub(crate) async fn name_holder(
         place.org.into(),
         place.directory.into(),
         resource.kind().name().into(),
-        fold::unique(name(resource)).into(),
+        fold::unique(unique_name(resource)).into(),
         but.unwrap_or(-1).into(),
     ];
     let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
-    Ok(holder.map(|holder| name(&holder.resource).to_owned()))
+    Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
 /// The live User, other than `but`, that has this `externalId`: its `userName`.
@@ -148,7 +148,7 @@ pub(crate) async fn external_id_holder(
                and deleted is null and kind = 'User' and rid <> $4";
     let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
     let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
-    Ok(holder.map(|holder| name(&holder.resource).to_owned()))
+    Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
 /// The tombstone that a new User brings back: the same `externalId`, or neither ever had one and the name is equal. An
@@ -169,14 +169,14 @@ pub(crate) async fn tombstone_of(
             let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                        from resource where organization = $1 and directory = $2 and name = $3 \
                        and deleted is not null and had_external_id = 0 order by deleted desc, rid desc";
-            let key = fold::unique(name(user));
+            let key = fold::unique(unique_name(user));
             tx.rows(sql, &[place.org.into(), place.directory.into(), key.into()]).await?
         }
     };
     for row in &rows {
         let stored = ResourceRow::read(row)?;
-        let is_same =
-            user.external_id().is_some() || fold::same(name(&stored.resource)) == fold::same(name(user));
+        let is_same = user.external_id().is_some()
+            || fold::same(unique_name(&stored.resource)) == fold::same(unique_name(user));
         if is_same {
             return Ok(Some(stored));
         }
@@ -185,7 +185,7 @@ pub(crate) async fn tombstone_of(
 }
 
 /// Inserts a resource, at first without an account. The numbers of `attr` and `member` are the caller's.
-pub(crate) async fn insert(
+pub(crate) async fn insert_resource(
     tx: &mut Tx,
     place: DirectoryKey,
     resource: Resource,
@@ -204,8 +204,8 @@ pub(crate) async fn insert(
         resource.kind().name().into(),
         (&id).into(),
         resource.to_json().into(),
-        fold::unique(name(&resource)).into(),
-        display(&resource).into(),
+        fold::unique(unique_name(&resource)).into(),
+        display_name(&resource).into(),
         resource.external_id().into(),
         had_external_id.into(),
         now.into(),
@@ -229,7 +229,7 @@ pub(crate) async fn set_account(
 }
 
 /// Writes what a resource says now, at the next version; a tombstone lives again.
-pub(crate) async fn update(
+pub(crate) async fn update_resource(
     tx: &mut Tx,
     place: DirectoryKey,
     stored: &mut ResourceRow,
@@ -247,8 +247,8 @@ pub(crate) async fn update(
         place.directory.into(),
         stored.rid.into(),
         stored.resource.to_json().into(),
-        fold::unique(name(&stored.resource)).into(),
-        display(&stored.resource).into(),
+        fold::unique(unique_name(&stored.resource)).into(),
+        display_name(&stored.resource).into(),
         stored.resource.external_id().into(),
         stored.had_external_id.into(),
         stored.meta.version.0.into(),
@@ -258,7 +258,7 @@ pub(crate) async fn update(
 }
 
 /// Makes a User a tombstone: its name is free, its document is kept for operators.
-pub(crate) async fn bury(
+pub(crate) async fn bury_user(
     tx: &mut Tx,
     place: DirectoryKey,
     stored: &ResourceRow,
@@ -270,7 +270,7 @@ pub(crate) async fn bury(
 }
 
 /// Removes a Group for good, with its rows of `attr` and `member`.
-pub(crate) async fn delete(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
+pub(crate) async fn delete_group(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
     let sql = "delete from resource where organization = $1 and directory = $2 and rid = $3";
     tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
 }

@@ -38,7 +38,7 @@ pub(crate) struct Born<'a> {
 }
 
 /// Inserts a session, born under the epochs of this moment.
-pub(crate) async fn insert(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreError> {
+pub(crate) async fn insert_session(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreError> {
     let sql = "insert into session (organization, hash, account, app, idp, generation, created, seen, expires, \
                  id_token, epoch_deployment, epoch_organization, epoch_idp) \
                values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, \
@@ -60,7 +60,7 @@ pub(crate) async fn insert(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreErro
 }
 
 /// Ends one session; whose it was, or `None` where it is not there or has ended before.
-pub(crate) async fn end(
+pub(crate) async fn end_session(
     tx: &mut Tx,
     hash: &SessionHash,
     now: Timestamp,
@@ -68,7 +68,7 @@ pub(crate) async fn end(
     let sql = "update session set ended = $2, id_token = null where hash = $1 and ended is null \
                returning organization, account";
     let row = tx.row(sql, &[hash.into(), now.into()]).await?;
-    row.as_ref().map(owner).transpose()
+    row.as_ref().map(read_owner).transpose()
 }
 
 /// Finds the owner of a session, ended or not.
@@ -77,14 +77,14 @@ pub(crate) async fn owner_of(
     hash: &SessionHash,
 ) -> Result<Option<(OrgId, AccountId)>, StoreError> {
     let row = tx.row("select organization, account from session where hash = $1", &[hash.into()]).await?;
-    row.as_ref().map(owner).transpose()
+    row.as_ref().map(read_owner).transpose()
 }
 
-fn owner(row: &SqlRow) -> Result<(OrgId, AccountId), StoreError> {
-    Ok((organization(row, 0)?, AccountId(row.int(1)?)))
+fn read_owner(row: &SqlRow) -> Result<(OrgId, AccountId), StoreError> {
+    Ok((read_organization(row, 0)?, AccountId(row.int(1)?)))
 }
 
-fn organization(row: &SqlRow, column: usize) -> Result<OrgId, StoreError> {
+fn read_organization(row: &SqlRow, column: usize) -> Result<OrgId, StoreError> {
     let number = row.int(column)?;
     u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
         table: "session",
@@ -93,7 +93,7 @@ fn organization(row: &SqlRow, column: usize) -> Result<OrgId, StoreError> {
     })
 }
 
-fn app(row: &SqlRow, column: usize) -> Result<AppId, StoreError> {
+fn read_app(row: &SqlRow, column: usize) -> Result<AppId, StoreError> {
     let number = row.int(column)?;
     u32::try_from(number).map(AppId).map_err(|_| StoreError::Unreadable {
         table: "session",
@@ -188,16 +188,16 @@ impl Store {
         let sql = "select organization, account, app, idp, generation, epoch_deployment, epoch_organization, \
                      epoch_idp, created, seen, expires, ended from session where hash = $1";
         let Some(row) = tx.row(sql, &[hash.into()]).await? else { return Ok(None) };
-        let (org, account) = owner(&row)?;
+        let (org, account) = read_owner(&row)?;
         let idp: Arc<str> = row.text(3)?.into();
         let session = StoredSession {
             hash: *hash,
-            app: app(&row, 2)?,
+            app: read_app(&row, 2)?,
             born: Generation(row.int(4)?),
             born_epochs: [
-                epoch::number(row.int(5)?)?,
-                epoch::number(row.int(6)?)?,
-                epoch::number(row.int(7)?)?,
+                epoch::epoch_number(row.int(5)?)?,
+                epoch::epoch_number(row.int(6)?)?,
+                epoch::epoch_number(row.int(7)?)?,
             ],
             created: row.at(8)?,
             seen: row.at(9)?,
@@ -205,8 +205,8 @@ impl Store {
             ended: row.maybe_int(11)?.is_some(),
             idp,
         };
-        let epochs = epoch::read(&mut tx, org, &session.idp).await?;
-        let described = account::describe(&mut tx, org, account).await?;
+        let epochs = epoch::read_epochs(&mut tx, org, &session.idp).await?;
+        let described = account::describe_account(&mut tx, org, account).await?;
         Ok(described.map(|described| Stored { described, session, epochs }))
     }
 

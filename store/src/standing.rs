@@ -59,7 +59,7 @@ pub(crate) struct Under<'a> {
 }
 
 /// Takes down what a session is made under, in the transaction that makes it.
-pub(crate) async fn note(tx: &mut Tx, org: OrgId, under: Under<'_>) -> Result<(), StoreError> {
+pub(crate) async fn note_standing(tx: &mut Tx, org: OrgId, under: Under<'_>) -> Result<(), StoreError> {
     let sql = "insert into made_under (organization, idp, issuer, provisioning, directory) \
                values ($1, $2, $3, $4, $5) on conflict do nothing";
     let directory = under.directory.unwrap_or(NOWHERE);
@@ -120,13 +120,13 @@ impl Store {
     ) -> Result<Committed<Vec<Scope>>, StoreError> {
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
-            Box::pin(async move { stand(tx, org, &standing, &origin, now).await })
+            Box::pin(async move { apply_standing(tx, org, &standing, &origin, now).await })
         })
         .await
     }
 }
 
-async fn stand(
+async fn apply_standing(
     tx: &mut Tx,
     org: OrgId,
     standing: &Standing,
@@ -134,7 +134,7 @@ async fn stand(
     now: Timestamp,
 ) -> Result<Committed<Vec<Scope>>, StoreError> {
     let mut ended: Vec<Scope> = Vec::new();
-    let before = rows(tx, org).await?;
+    let before = standing_rows(tx, org).await?;
     for row in &before {
         let mut out = Vec::new();
         if !standing.admits_idp(row) {
@@ -164,18 +164,18 @@ async fn stand(
     }
     // Also what nobody has signed in by yet: a login may be under way there when it goes.
     for under in standing.each() {
-        note(tx, org, under).await?;
+        note_standing(tx, org, under).await?;
     }
     let mut log = TxLog::new(org, None, origin, now);
     for scope in &ended {
-        let number = epoch::raise(tx, scope).await?;
-        let name = epoch::name(scope);
+        let number = epoch::raise_epoch(tx, scope).await?;
+        let name = epoch::scope_name(scope);
         log.audit("session.end", "done", None, json!({ "scope": name, "why": "not configured any more" }));
         log.event("sessions.ended", name, json!({}));
         log.change(Change::Epoch(scope.clone(), number));
     }
     let (mut changes, seq) = if ended.is_empty() {
-        (Vec::new(), head::seq(tx).await?)
+        (Vec::new(), head::log_seq(tx).await?)
     } else {
         let sealed = log.seal(tx, ()).await?;
         (sealed.changes().to_vec(), sealed.seq())
@@ -185,7 +185,7 @@ async fn stand(
     Ok(Committed::new(ended, changes, seq, takes_away))
 }
 
-async fn rows(tx: &mut Tx, org: OrgId) -> Result<Vec<StandingRow>, StoreError> {
+async fn standing_rows(tx: &mut Tx, org: OrgId) -> Result<Vec<StandingRow>, StoreError> {
     let sql = "select idp, issuer, provisioning, directory from made_under where organization = $1";
     let rows = tx.rows(sql, &[org.into()]).await?;
     rows.iter()
@@ -205,7 +205,7 @@ async fn in_force(tx: &mut Tx, org: OrgId, standing: &Standing) -> Result<Vec<Ch
     let mut changes = Vec::new();
     for (idp, _) in &standing.idps {
         let idp: Arc<str> = idp.as_str().into();
-        let numbers = epoch::read(tx, org, &idp).await?;
+        let numbers = epoch::read_epochs(tx, org, &idp).await?;
         let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, idp)];
         changes.extend(scopes.into_iter().zip(numbers).map(|(scope, number)| Change::Epoch(scope, number)));
     }

@@ -37,12 +37,12 @@ impl Store {
     /// [`OpenError`]: the folder is missing, another process has the file, it is another program's, on a network file system, damaged, or of
     /// a newer release.
     pub async fn open(path: &Path, schemas: Arc<Schemas>) -> Result<Self, OpenError> {
-        file::prepare(path)?;
-        let lock = file::lock(path)?;
+        file::prepare_file(path)?;
+        let lock = file::lock_file(path)?;
         let engine = Engine::new(path);
         let began = Instant::now();
         let tx = loop {
-            match connect(&engine, path).await {
+            match connect_database(&engine, path).await {
                 // A process that ends, or a hand-over, has the lock for a moment.
                 Err(OpenError::Store { source, .. }) if source.is_busy() && began.elapsed() < PATIENCE => {}
                 other => break other?,
@@ -93,10 +93,10 @@ impl Store {
 /// The time that opening waits for a lock that another process has.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn connect(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {
+async fn connect_database(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {
     let mut tx =
         engine.connect().await.map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
-    migrate::migrate(&mut tx, path).await?;
+    migrate::migrate_schema(&mut tx, path).await?;
     Ok(tx)
 }
 

@@ -124,7 +124,7 @@ impl Store {
                 let args = [(*org).into(), (*directory).into(), (*rid).into(), deleted.into()];
                 let shredded = tx.run(sql, &args).await?;
                 if shredded > 0 {
-                    barred::forget(tx, organization(*org)?, AccountId(*account)).await?;
+                    barred::forget_links(tx, read_organization(*org)?, AccountId(*account)).await?;
                     let sql = "delete from account where organization = $1 and id = $2";
                     tx.run(sql, &[(*org).into(), (*account).into()]).await?;
                 }
@@ -219,7 +219,7 @@ impl Store {
     }
 }
 
-fn organization(number: i64) -> Result<OrgId, StoreError> {
+fn read_organization(number: i64) -> Result<OrgId, StoreError> {
     u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
         table: "resource",
         row: number.to_string(),

@@ -14,7 +14,7 @@ use crate::account::{self, directory_id};
 use crate::barred::{self, Word};
 use crate::directory::DirectoryWrite;
 use crate::engine::{SqlRow, Tx};
-use crate::log::{Origin, TxLog, account_name, still_out, subject_name, unchanged};
+use crate::log::{Origin, TxLog, account_name, commit_unchanged, still_out, subject_name};
 use crate::named::{self, NamedAccounts};
 use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
@@ -255,8 +255,8 @@ impl Store {
         let lane = if disabled { Lane::Removal } else { Lane::Ordinary };
         self.write_in(lane, move |tx| {
             Box::pin(async move {
-                match named::find(tx, org, &who).await? {
-                    Ok(named) => Ok(Ok(switch(tx, org, &named, disabled, &origin, now).await?)),
+                match named::find_person(tx, org, &who).await? {
+                    Ok(named) => Ok(Ok(switch_accounts(tx, org, &named, disabled, &origin, now).await?)),
                     Err(unknown) => Ok(Err(unknown)),
                 }
             })
@@ -277,10 +277,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<UserSummary>, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let named = named::find(&mut tx, org, who).await??;
+        let named = named::find_person(&mut tx, org, who).await??;
         let mut entry = None;
         for id in named.all() {
-            let user = one(&mut tx, org, id).await?;
+            let user = read_one(&mut tx, org, id).await?;
             if let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) {
                 entry = Some((user, directory, resource));
                 break;
@@ -305,7 +305,7 @@ impl Store {
         let with = origin.clone();
         user.others.clone_from(&others);
         let buried = self.write_in(Lane::Removal, move |tx| {
-            Box::pin(async move { bury(tx, org, &others, &with, now).await })
+            Box::pin(async move { bury_namesakes(tx, org, &others, &with, now).await })
         });
         let buried = buried.await?;
         let done = self.write(org, directory, &write, origin, now).await?;
@@ -326,7 +326,7 @@ impl Store {
         let (who, origin) = (who.to_owned(), origin.clone());
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move {
-                let named = match named::find(tx, org, &who).await? {
+                let named = match named::find_person(tx, org, &who).await? {
                     Ok(named) => named,
                     Err(unknown) => return Ok(Err(unknown)),
                 };
@@ -335,7 +335,7 @@ impl Store {
                 for id in named.all() {
                     live += end::end_account(tx, org, id, &mut log, now).await?;
                 }
-                let first = one(tx, org, named.first).await?;
+                let first = read_one(tx, org, named.first).await?;
                 let user = UserSummary { ended: live, others: named.others, ..first };
                 Ok(Ok(log.seal(tx, user).await?))
             })
@@ -349,8 +349,8 @@ impl Store {
     /// As [`user_disable`](Self::user_disable).
     pub async fn user_show(&self, org: OrgId, who: &str, now: Timestamp) -> Result<UserDetails, UserError> {
         let mut tx = self.engine.snapshot().await?;
-        let NamedAccounts { first: id, others } = named::find(&mut tx, org, who).await??;
-        let user = one(&mut tx, org, id).await?;
+        let NamedAccounts { first: id, others } = named::find_person(&mut tx, org, who).await??;
+        let user = read_one(&mut tx, org, id).await?;
         let args = [org.into(), id.into()];
         let sql = "select created, directory, resource from account where organization = $1 and id = $2";
         let row = tx.one(sql, &args).await?;
@@ -358,7 +358,7 @@ impl Store {
         let nested = match (row.maybe_int(1)?, row.maybe_int(2)?) {
             (Some(directory), Some(rid)) => {
                 let place = DirectoryKey { org, directory: directory_id(directory)? };
-                let mut groups = member::memberships(&mut tx, place, &[rid]).await?;
+                let mut groups = member::find_memberships(&mut tx, place, &[rid]).await?;
                 let groups = groups.remove(&rid).unwrap_or_default().into_iter();
                 groups.filter(|group| !group.direct).map(|group| group.display).collect()
             }
@@ -397,12 +397,12 @@ impl Store {
                    left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                    where a.organization = $1 and a.id > $2 order by a.id limit $3";
         let rows = tx.rows(sql, &args).await?;
-        summaries(&mut tx, org, &rows).await
+        read_summaries(&mut tx, org, &rows).await
     }
 }
 
 /// Takes down an operator's word on every account of a person.
-async fn switch(
+async fn switch_accounts(
     tx: &mut Tx,
     org: OrgId,
     named: &NamedAccounts,
@@ -410,11 +410,11 @@ async fn switch(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<UserSummary>, StoreError> {
-    let first = one(tx, org, named.first).await?;
+    let first = read_one(tx, org, named.first).await?;
     let mut log = TxLog::new(org, first.directory, origin, now);
     let (mut live, mut still) = (0, Vec::new());
     for id in named.all() {
-        let before = account::known(tx, org, id).await?;
+        let before = account::known_account(tx, org, id).await?;
         if before.disabled == disabled {
             still.push((id, before.generation));
             continue;
@@ -422,18 +422,19 @@ async fn switch(
         account::set_disabled(tx, org, id, disabled).await?;
         let kind = if disabled {
             live += session::live_of(tx, org, id, now).await?;
-            barred::bar(tx, org, id, Word::Disabled, now).await?;
-            log.change(Change::Out(id, account::raise(tx, org, id).await?));
+            barred::bar_subjects(tx, org, id, Word::Disabled, now).await?;
+            log.change(Change::Out(id, account::raise_generation(tx, org, id).await?));
             "user.disabled"
         } else {
-            barred::lift(tx, org, id, Word::Disabled).await?;
+            barred::lift_bars(tx, org, id, Word::Disabled).await?;
             "user.enabled"
         };
         log.did(kind, &subject_of(tx, org, id).await?, Some(id), json!({}));
     }
-    let user = UserSummary { ended: live, others: named.others.clone(), ..one(tx, org, named.first).await? };
+    let user =
+        UserSummary { ended: live, others: named.others.clone(), ..read_one(tx, org, named.first).await? };
     if still.len() == named.all().count() {
-        return if disabled { still_out(tx, still, user).await } else { unchanged(tx, user).await };
+        return if disabled { still_out(tx, still, user).await } else { commit_unchanged(tx, user).await };
     }
     if disabled {
         still.into_iter().for_each(|(id, generation)| log.change(Change::Out(id, generation)));
@@ -442,7 +443,7 @@ async fn switch(
 }
 
 /// Puts those out who bear a name of somebody who is being removed: no subject of theirs lets anybody in again.
-async fn bury(
+async fn bury_namesakes(
     tx: &mut Tx,
     org: OrgId,
     others: &[AccountId],
@@ -453,8 +454,8 @@ async fn bury(
     let mut live = 0;
     for id in others.iter().copied() {
         live += session::live_of(tx, org, id, now).await?;
-        barred::bar(tx, org, id, Word::Removed, now).await?;
-        log.change(Change::Out(id, account::raise(tx, org, id).await?));
+        barred::bar_subjects(tx, org, id, Word::Removed, now).await?;
+        log.change(Change::Out(id, account::raise_generation(tx, org, id).await?));
         log.did("user.removed", &account_name(id), Some(id), json!({}));
     }
     log.seal(tx, live).await
@@ -462,10 +463,10 @@ async fn bury(
 
 /// Names an account as an event does: by the User, where there is one.
 async fn subject_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<String, StoreError> {
-    Ok(subject_name(id, one(tx, org, id).await?.id.as_ref().map(ResourceId::as_str)))
+    Ok(subject_name(id, read_one(tx, org, id).await?.id.as_ref().map(ResourceId::as_str)))
 }
 
-pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
+pub(crate) async fn read_one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
     let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
                  l.idp, l.subject, a.resource, a.used > a.created \
                from account a \
@@ -474,7 +475,7 @@ pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSu
                left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                where a.organization = $1 and a.id = $2";
     let row = tx.one(sql, &[org.into(), id.into()]).await?;
-    let mut one = summaries(tx, org, &[row]).await?;
+    let mut one = read_summaries(tx, org, &[row]).await?;
     one.pop().ok_or(StoreError::Unreadable {
         table: "account",
         row: id.0.to_string(),
@@ -482,9 +483,9 @@ pub(crate) async fn one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSu
     })
 }
 
-/// Rows as [`summary`] reads them, with the groups of whoever is in a directory.
-async fn summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserSummary>, StoreError> {
-    let mut users = rows.iter().map(summary).collect::<Result<Vec<_>, _>>()?;
+/// Rows as [`read_summary`] reads them, with the groups of whoever is in a directory.
+async fn read_summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserSummary>, StoreError> {
+    let mut users = rows.iter().map(read_summary).collect::<Result<Vec<_>, _>>()?;
     let mut of_directory: BTreeMap<DirectoryId, Vec<(usize, i64)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
         if let (Some(directory), Some(rid)) = (users[at].directory, row.maybe_int(11)?) {
@@ -493,7 +494,7 @@ async fn summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserS
     }
     for (directory, people) in of_directory {
         let rids: Vec<i64> = people.iter().map(|(_, rid)| *rid).collect();
-        let mut groups = member::memberships(tx, DirectoryKey { org, directory }, &rids).await?;
+        let mut groups = member::find_memberships(tx, DirectoryKey { org, directory }, &rids).await?;
         for (at, rid) in people {
             let groups = groups.remove(&rid).unwrap_or_default();
             users[at].groups = groups.into_iter().map(|group| group.display).collect();
@@ -503,14 +504,14 @@ async fn summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserS
 }
 
 /// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource, was used.
-fn summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
+fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
     let account = AccountId(row.int(0)?);
     let id = row.maybe_text(6)?.map(ResourceId::new);
     let told = account::read_told(account, row.maybe_text(4)?)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let (name, display_name, email, groups) = match (&id, row.maybe_text(7)?) {
         (Some(id), Some(doc)) => {
-            let user = resource::parse(ResourceKind::User, id.as_str(), doc)?;
+            let user = resource::parse_document(ResourceKind::User, id.as_str(), doc)?;
             (owned(user.user_name()), owned(user.display_name()), owned(user.email()), Vec::new())
         }
         _ => (

@@ -103,7 +103,7 @@ impl Writer {
     pub(crate) fn start(engine: Engine, tx: Tx) -> (Self, JoinHandle<()>) {
         let (jobs, asked) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let checkpoints = tokio::spawn(checkpoint(engine.clone(), stopped));
+        let checkpoints = tokio::spawn(checkpoint_database(engine.clone(), stopped));
         let task = WriterTask {
             engine,
             tx: Some(tx),
@@ -287,7 +287,7 @@ impl WriterTask {
         let mut kept = 0;
         let mut outcome = Ok(());
         while let Some(mut queued) = batch.pop_front() {
-            match run(&mut tx, &mut *queued.job, is_shared).await {
+            match run_job(&mut tx, &mut *queued.job, is_shared).await {
                 Ok(keep) => kept += usize::from(keep),
                 Err(error) => outcome = Err(error),
             }
@@ -328,7 +328,7 @@ impl Queued {
 
 /// Runs one write; where several share a commit, each within a savepoint, so that one's failure is not another's.
 /// An error means that the transaction itself is in doubt.
-async fn run(tx: &mut Tx, job: &mut dyn Job, is_shared: bool) -> Result<bool, StoreError> {
+async fn run_job(tx: &mut Tx, job: &mut dyn Job, is_shared: bool) -> Result<bool, StoreError> {
     if is_shared {
         tx.plain("savepoint job").await?;
     }
@@ -343,7 +343,7 @@ async fn run(tx: &mut Tx, job: &mut dyn Job, is_shared: bool) -> Result<bool, St
 }
 
 /// Moves what was committed from the log into the file, never holding up the writer (passive), on its own connection.
-async fn checkpoint(engine: Engine, mut stopped: oneshot::Receiver<()>) {
+async fn checkpoint_database(engine: Engine, mut stopped: oneshot::Receiver<()>) {
     let mut connection = None;
     while timeout(CHECKPOINT_EVERY, &mut stopped).await.is_err() {
         if connection.is_none() {

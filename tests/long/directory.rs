@@ -76,7 +76,7 @@ async fn nobody_waits_for_a_large_directory() {
         let ScimRequest::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
         let wanted = Wanted::by(&schemas, &http::Request::get(target).body(()).unwrap());
         let found = store.find(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
-        let answer = portcullis_scim::answer(&schemas, &service, &wanted, found);
+        let answer = portcullis_scim::answer_request(&schemas, &service, &wanted, found);
         lists.push(began.elapsed());
         let page: Value = serde_json::from_slice(answer.body()).unwrap();
         assert_eq!(page["itemsPerPage"], 100);

@@ -105,8 +105,8 @@ impl<'a> Dialect<'a> {
                 given = self.known_schemas(given);
             } else if let Some(attribute) = self.schemas.attribute(self.kind, &name) {
                 given = self.value(attribute, given);
-            } else if let Some(extension) = self.schemas.extension(self.kind, meant(&name)) {
-                if meant(&name) != name {
+            } else if let Some(extension) = self.schemas.extension(self.kind, corrected_urn(&name)) {
+                if corrected_urn(&name) != name {
                     self.note(Rewrite::LooseShape);
                     name = extension.urn.to_string();
                 }
@@ -136,7 +136,7 @@ impl<'a> Dialect<'a> {
         let Value::Array(list) = given else { return given };
         let mut known = Vec::with_capacity(list.len());
         for urn in list {
-            let is_known = match urn.as_str().map(meant) {
+            let is_known = match urn.as_str().map(corrected_urn) {
                 Some(name) => {
                     name.eq_ignore_ascii_case(self.kind.urn())
                         || self.schemas.extension(self.kind, name).is_some()
@@ -144,9 +144,9 @@ impl<'a> Dialect<'a> {
                 None => true,
             };
             match (is_known, urn.as_str()) {
-                (true, Some(name)) if meant(name) != name => {
+                (true, Some(name)) if corrected_urn(name) != name => {
                     self.note(Rewrite::LooseShape);
-                    known.push(meant(name).into());
+                    known.push(corrected_urn(name).into());
                 }
                 (true, _) => known.push(urn),
                 (false, _) => self.note(Rewrite::LooseShape),
@@ -157,7 +157,7 @@ impl<'a> Dialect<'a> {
 }
 
 /// The schema that is meant by a URN which one of Entra's documented samples misspells.
-fn meant(urn: &str) -> &str {
+fn corrected_urn(urn: &str) -> &str {
     const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
     if urn.eq_ignore_ascii_case(MISSPELT) { ENTERPRISE_USER } else { urn }
 }

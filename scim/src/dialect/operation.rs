@@ -14,7 +14,7 @@ use crate::patch::{PatchTarget, PathTarget};
 use crate::schema::shown;
 
 use super::value::is_reference;
-use super::{Dialect, Rewrite, meant};
+use super::{Dialect, Rewrite, corrected_urn};
 
 impl Dialect<'_> {
     /// Rewrites the body of a PATCH.
@@ -22,7 +22,7 @@ impl Dialect<'_> {
     /// # Errors
     /// `invalidSyntax` where there is no list of operations, 413 where it is too long.
     pub(crate) fn patch(&mut self, mut body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
-        let Some(Value::Array(operations)) = take(&mut body, "Operations") else {
+        let Some(Value::Array(operations)) = take_member(&mut body, "Operations") else {
             return Err(ScimError::syntax("Operations must be a list"));
         };
         let mut rewritten = Vec::with_capacity(operations.len());
@@ -32,7 +32,7 @@ impl Dialect<'_> {
                 _ => return Err(ScimError::syntax("each operation must be an object")),
             }
         }
-        let schemas = take(&mut body, "schemas").unwrap_or_default();
+        let schemas = take_member(&mut body, "schemas").unwrap_or_default();
         Ok(Map::from_iter([
             ("schemas".to_owned(), schemas),
             ("Operations".to_owned(), Value::Array(rewritten)),
@@ -44,7 +44,7 @@ impl Dialect<'_> {
         mut given: Map<String, Value>,
         rewritten: &mut Vec<Value>,
     ) -> Result<(), ScimError> {
-        let op = match take(&mut given, "op") {
+        let op = match take_member(&mut given, "op") {
             Some(Value::String(op)) if op.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                 self.note(Rewrite::OperationCase);
                 Value::String(op.to_ascii_lowercase())
@@ -52,8 +52,8 @@ impl Dialect<'_> {
             Some(op) => op,
             None => Value::Null,
         };
-        let path = take(&mut given, "path").filter(|path| !path.is_null());
-        let value = take(&mut given, "value");
+        let path = take_member(&mut given, "path").filter(|path| !path.is_null());
+        let value = take_member(&mut given, "value");
         match (path, value) {
             (None, Some(Value::Object(keys))) if op != "remove" => {
                 let from = rewritten.len();
@@ -61,7 +61,7 @@ impl Dialect<'_> {
                 return no_path_twice(&rewritten[from..]);
             }
             (Some(Value::String(path)), value) => self.at_path(&op, &path, value, rewritten),
-            (path, value) => rewritten.push(written(&op, path, value)),
+            (path, value) => rewritten.push(operation_body(&op, path, value)),
         }
         Ok(())
     }
@@ -69,16 +69,16 @@ impl Dialect<'_> {
     /// A value without a path: rule 4.
     fn spell_out(&mut self, op: &Value, keys: Map<String, Value>, rewritten: &mut Vec<Value>) {
         if keys.is_empty() {
-            rewritten.push(written(op, None, Some(Value::Object(keys))));
+            rewritten.push(operation_body(op, None, Some(Value::Object(keys))));
             return;
         }
-        for (key, value) in sorted(keys) {
+        for (key, value) in sorted_members(keys) {
             // Which schemas a resource has follows from what it holds; clients repeat the list (authentik).
             if key.eq_ignore_ascii_case("schemas") {
                 continue;
             }
             let is_path =
-                key.contains(['.', '[']) && self.schemas.extension(self.kind, meant(&key)).is_none();
+                key.contains(['.', '[']) && self.schemas.extension(self.kind, corrected_urn(&key)).is_none();
             if is_path {
                 self.note(Rewrite::KeysAsPaths);
             }
@@ -87,20 +87,20 @@ impl Dialect<'_> {
     }
 
     fn at_path(&mut self, op: &Value, path: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
-        if meant(path) != path {
+        if corrected_urn(path) != path {
             self.note(Rewrite::LooseShape);
         }
-        match PathTarget::parse(self.schemas, self.kind, meant(path)) {
+        match PathTarget::parse(self.schemas, self.kind, corrected_urn(path)) {
             Ok(PathTarget::Target(target)) => {
                 if target.path.extension().is_some() && !path.contains(':') {
                     self.note(Rewrite::BareExtension);
                 }
                 let value = value.and_then(|value| self.at_target(op, &target, value));
-                rewritten.push(written(op, Some(Value::String(target.to_string())), value));
+                rewritten.push(operation_body(op, Some(Value::String(target.to_string())), value));
             }
             Ok(PathTarget::Extension(urn)) => self.at_extension(op, &urn, value, rewritten),
             // A path that means nothing stays as it is: the engine says what is wrong with it.
-            Err(_) => rewritten.push(written(op, Some(path.into()), value)),
+            Err(_) => rewritten.push(operation_body(op, Some(path.into()), value)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Dialect<'_> {
     fn at_extension(&mut self, op: &Value, urn: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
         match value {
             Some(Value::Object(keys)) if op != "remove" && !keys.is_empty() => {
-                for (key, value) in sorted(keys) {
+                for (key, value) in sorted_members(keys) {
                     self.at_path(op, &format!("{urn}:{key}"), Some(value), rewritten);
                 }
             }
@@ -117,10 +117,10 @@ impl Dialect<'_> {
                 for attribute in &extension.attributes {
                     let path = format!("{urn}:{}", attribute.name).into();
                     let value = if op == "remove" { None } else { Some(Value::Null) };
-                    rewritten.push(written(op, Some(path), value));
+                    rewritten.push(operation_body(op, Some(path), value));
                 }
             }
-            value => rewritten.push(written(op, Some(urn.into()), value)),
+            value => rewritten.push(operation_body(op, Some(urn.into()), value)),
         }
     }
 
@@ -172,19 +172,19 @@ fn no_path_twice(operations: &[Value]) -> Result<(), ScimError> {
 }
 
 /// Takes a member of an object out, by its name in any case.
-fn take(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
+fn take_member(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
     let found = object.keys().find(|key| key.eq_ignore_ascii_case(name))?.clone();
     object.remove(&found)
 }
 
 /// By name, whatever order the map keeps.
-fn sorted(keys: Map<String, Value>) -> Vec<(String, Value)> {
+fn sorted_members(keys: Map<String, Value>) -> Vec<(String, Value)> {
     let mut keys: Vec<(String, Value)> = keys.into_iter().collect();
     keys.sort_by_cached_key(|(name, _)| name.to_ascii_lowercase());
     keys
 }
 
-fn written(op: &Value, path: Option<Value>, value: Option<Value>) -> Value {
+fn operation_body(op: &Value, path: Option<Value>, value: Option<Value>) -> Value {
     let mut operation = Map::from_iter([("op".to_owned(), op.clone())]);
     operation.extend(path.map(|path| ("path".to_owned(), path)));
     operation.extend(value.map(|value| ("value".to_owned(), value)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::filter::truth;
+use crate::filter::parse_truth;
 use crate::schema::{Attribute, Type};
 
 use super::{Dialect, Rewrite};
@@ -27,7 +27,7 @@ impl Dialect<'_> {
     pub(super) fn element(&mut self, attribute: &Attribute, given: Value) -> Value {
         match (attribute.kind, given) {
             (Type::Complex, Value::Object(parts)) => Value::Object(self.parts(attribute, parts)),
-            (Type::Boolean, Value::String(text)) => match truth(&text) {
+            (Type::Boolean, Value::String(text)) => match parse_truth(&text) {
                 Some(truth) => {
                     self.note(Rewrite::BooleanText);
                     Value::Bool(truth)

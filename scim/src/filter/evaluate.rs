@@ -57,7 +57,7 @@ impl Comparison {
                 if operator == CompareOp::Eq {
                     return same_text(leaf, found, wanted);
                 }
-                let (found, wanted) = (compared(leaf, found), compared(leaf, wanted));
+                let (found, wanted) = (comparable_text(leaf, found), comparable_text(leaf, wanted));
                 match operator {
                     CompareOp::Co => found.contains(&wanted),
                     CompareOp::Sw => found.starts_with(&wanted),
@@ -76,7 +76,7 @@ pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool 
 }
 
 /// A text as an attribute compares it.
-pub(crate) fn compared(attribute: &Attribute, text: &str) -> String {
+pub(crate) fn comparable_text(attribute: &Attribute, text: &str) -> String {
     if attribute.case_exact { text.to_owned() } else { fold::same(text) }
 }
 

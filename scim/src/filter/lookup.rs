@@ -10,7 +10,7 @@ use crate::error::ScimError;
 use crate::resource::Resource;
 use crate::schema::{Attribute, AttributePath, Mutability, Schema, Schemas, Type};
 
-use super::evaluate::compared;
+use super::evaluate::comparable_text;
 use super::{CompareOp, Comparison, Filter, Literal};
 
 /// The longest value that is searched by, in bytes as compared. Longer values are kept and answered, not indexed.
@@ -70,9 +70,9 @@ impl Filter {
                 inner.element_rows(&mut rows)?;
                 Ok(vec![Lookup { rows }])
             }
-            Filter::Any(_) => Err(beyond("or")),
-            Filter::Not(_) => Err(beyond("not")),
-            Filter::Present(_) => Err(beyond("pr")),
+            Filter::Any(_) => Err(not_searchable("or")),
+            Filter::Not(_) => Err(not_searchable("not")),
+            Filter::Present(_) => Err(not_searchable("pr")),
         }
     }
 
@@ -83,9 +83,9 @@ impl Filter {
                 rows.push(comparison.row()?);
                 Ok(())
             }
-            Filter::Any(_) => Err(beyond("or")),
-            Filter::Not(_) => Err(beyond("not")),
-            Filter::Present(_) | Filter::Element(..) => Err(beyond("pr")),
+            Filter::Any(_) => Err(not_searchable("or")),
+            Filter::Not(_) => Err(not_searchable("not")),
+            Filter::Present(_) | Filter::Element(..) => Err(not_searchable("pr")),
         }
     }
 }
@@ -94,13 +94,13 @@ impl Comparison {
     fn row(&self) -> Result<(String, String), ScimError> {
         let path = &self.path;
         if self.operator != CompareOp::Eq {
-            return Err(beyond(self.operator.as_str()));
+            return Err(not_searchable(self.operator.as_str()));
         }
         if path.as_str() != "id" && !is_indexed(path) {
             return Err(ScimError::filter(format!("{path} cannot be searched by")));
         }
         let value = match &self.value {
-            Literal::Text(text) => compared(path.leaf(), text),
+            Literal::Text(text) => comparable_text(path.leaf(), text),
             Literal::Truth(truth) => truth.to_string(),
             Literal::Moment(_) => return Err(ScimError::filter(format!("{path} cannot be searched by"))),
             Literal::Null => return Err(ScimError::filter("a search for what is absent is not offered")),
@@ -112,7 +112,7 @@ impl Comparison {
     }
 }
 
-fn beyond(word: &str) -> ScimError {
+fn not_searchable(word: &str) -> ScimError {
     ScimError::filter(format!("this service searches by eq and and; \"{word}\" is not offered"))
 }
 
@@ -131,12 +131,12 @@ impl Resource {
     pub fn indexed(&self, schemas: &Schemas) -> Vec<SearchRow> {
         let mut rows = Vec::new();
         for attribute in schemas.common().iter().chain(&schemas.base(self.kind()).attributes) {
-            index(&mut rows, &AttributePath::new(None, attribute, None), &self.tree);
+            index_attribute(&mut rows, &AttributePath::new(None, attribute, None), &self.tree);
         }
         for Schema { urn, attributes, .. } in schemas.extensions(self.kind()) {
             let Some(tree) = self.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
             for attribute in attributes {
-                index(&mut rows, &AttributePath::new(Some(urn), attribute, None), tree);
+                index_attribute(&mut rows, &AttributePath::new(Some(urn), attribute, None), tree);
             }
         }
         rows
@@ -144,7 +144,7 @@ impl Resource {
 }
 
 /// Adds the rows of one attribute.
-fn index(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<String, Value>) {
+fn index_attribute(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<String, Value>) {
     let attribute = path.attribute();
     let Some(value) = tree.get(attribute.name.as_ref()) else { return };
     let elements = match value {
@@ -162,7 +162,7 @@ fn index(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<String, Val
                 None => Some(value),
             };
             let value = match value {
-                Some(Value::String(text)) => compared(part.leaf(), text),
+                Some(Value::String(text)) => comparable_text(part.leaf(), text),
                 Some(Value::Bool(truth)) => truth.to_string(),
                 _ => continue,
             };

@@ -12,9 +12,9 @@ use std::fmt;
 
 use crate::schema::AttributePath;
 
-pub(crate) use evaluate::{compared, same_text};
+pub(crate) use evaluate::{comparable_text, same_text};
 pub use lookup::{Lookup, MAX_INDEXED, SearchRow};
-pub(crate) use parse::{FilterReader, Grammar, truth};
+pub(crate) use parse::{FilterReader, Grammar, parse_truth};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
 
 /// A condition on a resource, or inside `[ ]` on one element of a list.
@@ -104,9 +104,9 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Filter::All(parts) => {
-                joined(f, parts, " and ", |part| matches!(part, Filter::All(_) | Filter::Any(_)))
+                write_joined(f, parts, " and ", |part| matches!(part, Filter::All(_) | Filter::Any(_)))
             }
-            Filter::Any(parts) => joined(f, parts, " or ", |part| matches!(part, Filter::Any(_))),
+            Filter::Any(parts) => write_joined(f, parts, " or ", |part| matches!(part, Filter::Any(_))),
             Filter::Not(inner) => write!(f, "not ({inner})"),
             Filter::Compare(comparison) => write!(f, "{} {comparison}", comparison.path),
             Filter::Present(path) => write!(f, "{path} pr"),
@@ -115,7 +115,7 @@ impl fmt::Display for Filter {
     }
 }
 
-fn joined(
+fn write_joined(
     f: &mut fmt::Formatter<'_>,
     parts: &[Filter],
     word: &str,

@@ -198,7 +198,7 @@ impl<'a> FilterReader<'a> {
         let literal = match (leaf.kind, written) {
             (_, WrittenValue::Null) => Literal::Null,
             (Type::Boolean, WrittenValue::Truth(truth)) => Literal::Truth(truth),
-            (Type::Boolean, WrittenValue::Text(text)) => match truth(&text) {
+            (Type::Boolean, WrittenValue::Text(text)) => match parse_truth(&text) {
                 Some(truth) => Literal::Truth(truth),
                 None => return Err(self.fail(format!("{path} is true or false"))),
             },
@@ -337,7 +337,7 @@ enum WrittenValue {
 }
 
 /// `true` or `false` as text in any case (rule 3 of the dialects).
-pub(crate) fn truth(text: &str) -> Option<bool> {
+pub(crate) fn parse_truth(text: &str) -> Option<bool> {
     if text.eq_ignore_ascii_case("true") {
         Some(true)
     } else if text.eq_ignore_ascii_case("false") {

@@ -7,9 +7,9 @@ use crate::error::ScimError;
 use crate::filter::Filter;
 use crate::schema::{AttributePath, Type};
 
-use super::{PatchTarget, elements, home, list};
+use super::{PatchTarget, elements, parent_object, stored_list};
 
-pub(super) fn apply(
+pub(super) fn apply_add(
     tree: &mut Map<String, Value>,
     target: &PatchTarget,
     value: &Value,
@@ -28,7 +28,7 @@ pub(super) fn to_single(
     path: &AttributePath,
     value: &Value,
 ) -> Result<(), ScimError> {
-    let home = home(tree, path)?;
+    let home = parent_object(tree, path)?;
     let name = path.attribute().name.as_ref();
     if path.attribute().kind != Type::Complex {
         home.insert(name.to_owned(), value.clone());
@@ -36,8 +36,8 @@ pub(super) fn to_single(
     }
     let whole = home.entry(name).or_insert_with(|| Value::Object(Map::new()));
     match path.sub() {
-        Some(sub) => elements::set(whole, sub, value)?,
-        None => elements::merge(whole, path.attribute(), value)?,
+        Some(sub) => elements::set_part(whole, sub, value)?,
+        None => elements::merge_object(whole, path.attribute(), value)?,
     }
     home.retain(|_, value| !crate::resource::is_empty(value));
     Ok(())
@@ -49,8 +49,8 @@ fn to_list(tree: &mut Map<String, Value>, target: &PatchTarget, value: &Value) -
         return to_every(tree, target, value);
     }
     let Value::Array(new) = value else { return Err(ScimError::Internal) };
-    let list = list(tree, path)?;
-    let touched = elements::append(list, path, new)?;
+    let list = stored_list(tree, path)?;
+    let touched = elements::append_elements(list, path, new)?;
     elements::settle_primary(list, path, &touched)
 }
 
@@ -62,10 +62,10 @@ pub(super) fn to_every(
 ) -> Result<(), ScimError> {
     let path = &target.path;
     let Some(sub) = path.sub() else { return Err(ScimError::Internal) };
-    let list = list(tree, path)?;
+    let list = stored_list(tree, path)?;
     match list.as_mut_slice() {
         [] => list.push(Value::Object(Map::from_iter([(sub.name.to_string(), value.clone())]))),
-        [only] => elements::set(only, sub, value)?,
+        [only] => elements::set_part(only, sub, value)?,
         _ => return Err(ScimError::no_target(format!("{target} names several: say which one by a filter"))),
     }
     Ok(())
@@ -79,23 +79,23 @@ fn to_chosen(
     value: &Value,
 ) -> Result<(), ScimError> {
     let path = &target.path;
-    let list = list(tree, path)?;
-    let mut touched = elements::chosen(list, filter);
+    let list = stored_list(tree, path)?;
+    let mut touched = elements::chosen_indices(list, filter);
     if touched.is_empty() {
-        let mut element = Value::Object(elements::described(target, filter)?);
+        let mut element = Value::Object(elements::described_element(target, filter)?);
         match path.sub() {
             // What the filter says of this part, the value says better.
             Some(sub) => element[sub.name.as_ref()] = value.clone(),
-            None => elements::merge(&mut element, path.attribute(), value)?,
+            None => elements::merge_object(&mut element, path.attribute(), value)?,
         }
         touched.push(list.len());
         list.push(element);
-        conform::bounded(path, list.len())?;
+        conform::check_length(path, list.len())?;
     } else {
         for index in &touched {
             match path.sub() {
-                Some(sub) => elements::set(&mut list[*index], sub, value)?,
-                None => elements::merge(&mut list[*index], path.attribute(), value)?,
+                Some(sub) => elements::set_part(&mut list[*index], sub, value)?,
+                None => elements::merge_object(&mut list[*index], path.attribute(), value)?,
             }
         }
     }

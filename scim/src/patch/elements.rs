@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::conform::{self, identifies_by_value, is_primary};
 use crate::error::ScimError;
-use crate::filter::{CompareOp, Comparison, Filter, Literal, compared};
+use crate::filter::{CompareOp, Comparison, Filter, Literal, comparable_text};
 use crate::schema::{Attribute, AttributePath, Mutability};
 
 use super::PatchTarget;
 
 /// Adds elements to a list; one that is there already takes on what the new one says beyond it.
-pub(super) fn append(
+pub(super) fn append_elements(
     list: &mut Vec<Value>,
     path: &AttributePath,
     new: &[Value],
@@ -20,28 +20,28 @@ pub(super) fn append(
     let attribute = path.attribute();
     let mut known: HashMap<String, usize> = HashMap::with_capacity(list.len());
     for (index, element) in list.iter().enumerate() {
-        known.entry(likeness(attribute, element)).or_insert(index);
+        known.entry(element_identity(attribute, element)).or_insert(index);
     }
     let mut touched = Vec::with_capacity(new.len());
     for element in new {
-        let key = likeness(attribute, element);
+        let key = element_identity(attribute, element);
         let index = *known.entry(key).or_insert(list.len());
         match list.get_mut(index) {
-            Some(present) => merge(present, attribute, element)?,
+            Some(present) => merge_object(present, attribute, element)?,
             None => list.push(element.clone()),
         }
         touched.push(index);
     }
-    conform::bounded(path, list.len())?;
+    conform::check_length(path, list.len())?;
     Ok(touched)
 }
 
 /// Gives what two elements of a list have in common when they are the same one: `value` and `type`, or `value` alone
 /// where it is a reference, or everything where there is no `value`.
-pub(super) fn likeness(attribute: &Attribute, element: &Value) -> String {
+pub(super) fn element_identity(attribute: &Attribute, element: &Value) -> String {
     let part = |name: &str| {
         let text = element.get(name)?.as_str()?;
-        Some(attribute.sub(name).map_or_else(|| text.to_owned(), |sub| compared(sub, text)))
+        Some(attribute.sub(name).map_or_else(|| text.to_owned(), |sub| comparable_text(sub, text)))
     };
     match (part("value"), identifies_by_value(attribute)) {
         (Some(value), true) => value,
@@ -53,7 +53,7 @@ pub(super) fn likeness(attribute: &Attribute, element: &Value) -> String {
 }
 
 /// Lays the parts of one object over another.
-pub(super) fn merge(present: &mut Value, attribute: &Attribute, new: &Value) -> Result<(), ScimError> {
+pub(super) fn merge_object(present: &mut Value, attribute: &Attribute, new: &Value) -> Result<(), ScimError> {
     let (Some(present), Some(new)) = (present.as_object_mut(), new.as_object()) else {
         return Err(ScimError::Internal);
     };
@@ -61,18 +61,18 @@ pub(super) fn merge(present: &mut Value, attribute: &Attribute, new: &Value) -> 
         if value.is_null() {
             present.remove(name);
         } else if let Some(sub) = attribute.sub(name) {
-            lay(present, sub, value)?;
+            lay_part(present, sub, value)?;
         }
     }
     Ok(())
 }
 
 /// Sets one part of an element.
-pub(super) fn set(element: &mut Value, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
-    lay(element.as_object_mut().ok_or(ScimError::Internal)?, sub, value)
+pub(super) fn set_part(element: &mut Value, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
+    lay_part(element.as_object_mut().ok_or(ScimError::Internal)?, sub, value)
 }
 
-fn lay(parts: &mut Map<String, Value>, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
+fn lay_part(parts: &mut Map<String, Value>, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
     let present = parts.get(sub.name.as_ref());
     if sub.mutability == Mutability::Immutable && present.is_some_and(|present| present != value) {
         return Err(ScimError::mutability(format!("{} cannot change: replace the element", sub.name)));
@@ -85,29 +85,32 @@ fn lay(parts: &mut Map<String, Value>, sub: &Attribute, value: &Value) -> Result
 pub(super) fn keep_once(list: &mut Vec<Value>, attribute: &Attribute) {
     if identifies_by_value(attribute) {
         let mut known = HashSet::new();
-        list.retain(|element| known.insert(likeness(attribute, element)));
+        list.retain(|element| known.insert(element_identity(attribute, element)));
     }
 }
 
 /// Finds the indices of the elements that a filter chooses.
-pub(super) fn chosen(list: &[Value], filter: &Filter) -> Vec<usize> {
+pub(super) fn chosen_indices(list: &[Value], filter: &Filter) -> Vec<usize> {
     let matching = list.iter().enumerate().filter(|(_, element)| filter.matches_element(element));
     matching.map(|(index, _)| index).collect()
 }
 
 /// The element that a filter describes: its `eq` terms.
-pub(super) fn described(target: &PatchTarget, filter: &Filter) -> Result<Map<String, Value>, ScimError> {
+pub(super) fn described_element(
+    target: &PatchTarget,
+    filter: &Filter,
+) -> Result<Map<String, Value>, ScimError> {
     let mut element = Map::new();
-    if describe(filter, &mut element) {
+    if describe_terms(filter, &mut element) {
         Ok(element)
     } else {
         Err(ScimError::no_target(format!("{target} finds nothing, and its filter does not say what to make")))
     }
 }
 
-fn describe(filter: &Filter, element: &mut Map<String, Value>) -> bool {
+fn describe_terms(filter: &Filter, element: &mut Map<String, Value>) -> bool {
     match filter {
-        Filter::All(parts) => parts.iter().all(|part| describe(part, element)),
+        Filter::All(parts) => parts.iter().all(|part| describe_terms(part, element)),
         Filter::Compare(Comparison { path, operator: CompareOp::Eq, value }) => {
             let value = match value {
                 Literal::Text(text) => Value::from(text.as_str()),

@@ -59,16 +59,18 @@ impl Patch {
                 continue;
             }
             match operation {
-                Operation::Add(target, value) => add::apply(&mut tree, target, value)?,
-                Operation::Replace(target, value) => replace::apply(&mut tree, target, value)?,
-                Operation::Remove(target, listed) => remove::apply(&mut tree, target, listed.as_deref())?,
-                Operation::Repeat(path, value) => repeat::check(before, path, value)?,
+                Operation::Add(target, value) => add::apply_add(&mut tree, target, value)?,
+                Operation::Replace(target, value) => replace::apply_replace(&mut tree, target, value)?,
+                Operation::Remove(target, listed) => {
+                    remove::apply_remove(&mut tree, target, listed.as_deref())?
+                }
+                Operation::Repeat(path, value) => repeat::check_repeat(before, path, value)?,
             }
         }
         references.put_back(&mut tree);
         tree.retain(|_, value| !is_empty(value));
         let after = Resource::new(before.resource.kind(), tree);
-        conform::complete(schemas, &after)?;
+        conform::check_required(schemas, &after)?;
         Ok(after)
     }
 
@@ -117,29 +119,38 @@ impl Patch {
 const ACTIVE: &str = "active";
 
 /// The object that holds an attribute: the resource, or its part of an extension, made if need be.
-fn home<'a>(
+fn parent_object<'a>(
     tree: &'a mut Map<String, Value>,
     path: &AttributePath,
 ) -> Result<&'a mut Map<String, Value>, ScimError> {
     match path.extension() {
         None => Ok(tree),
-        Some(urn) => object(tree.entry(urn.as_ref()).or_insert_with(|| Value::Object(Map::new())), path),
+        Some(urn) => {
+            stored_object(tree.entry(urn.as_ref()).or_insert_with(|| Value::Object(Map::new())), path)
+        }
     }
 }
 
 /// A stored value that must be an object.
-fn object<'a>(value: &'a mut Value, path: &AttributePath) -> Result<&'a mut Map<String, Value>, ScimError> {
-    value.as_object_mut().ok_or_else(|| misshapen(path))
+fn stored_object<'a>(
+    value: &'a mut Value,
+    path: &AttributePath,
+) -> Result<&'a mut Map<String, Value>, ScimError> {
+    value.as_object_mut().ok_or_else(|| misshapen_tree(path))
 }
 
 /// A stored value that must be a list; an absent one is made.
-fn list<'a>(tree: &'a mut Map<String, Value>, path: &AttributePath) -> Result<&'a mut Vec<Value>, ScimError> {
-    let value =
-        home(tree, path)?.entry(path.attribute().name.as_ref()).or_insert_with(|| Value::Array(Vec::new()));
-    value.as_array_mut().ok_or_else(|| misshapen(path))
+fn stored_list<'a>(
+    tree: &'a mut Map<String, Value>,
+    path: &AttributePath,
+) -> Result<&'a mut Vec<Value>, ScimError> {
+    let value = parent_object(tree, path)?
+        .entry(path.attribute().name.as_ref())
+        .or_insert_with(|| Value::Array(Vec::new()));
+    value.as_array_mut().ok_or_else(|| misshapen_tree(path))
 }
 
 /// The tree in the store is not what the schemas say: a fault of ours, not of the request.
-fn misshapen(_: &AttributePath) -> ScimError {
+fn misshapen_tree(_: &AttributePath) -> ScimError {
     ScimError::Internal
 }

@@ -34,7 +34,7 @@ impl Patch {
         kind: ResourceKind,
         body: &Map<String, Value>,
     ) -> Result<Self, ScimError> {
-        conform::declares(body, PATCH_OP)?;
+        conform::check_schemas(body, PATCH_OP)?;
         let Some(Value::Array(list)) = body.get("Operations") else {
             return Err(ScimError::syntax("Operations must be a list"));
         };
@@ -68,7 +68,7 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
         None if verb == PatchOp::Remove => return Err(ScimError::no_target("remove needs a path")),
         None => return Err(ScimError::value("without a path, value must be an object of attributes")),
     };
-    match allowed(&target, verb)? {
+    match check_writable(&target, verb)? {
         Writing::Thrown => return Ok(None),
         Writing::Repeated => {
             let value = value.cloned().unwrap_or_default();
@@ -82,12 +82,12 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
             Err(ScimError::value(format!("{target}: say by a filter which ones are meant, not by a value")))
         }
         (PatchOp::Remove, Some(value)) => {
-            let listed = listed(&target, value)?;
+            let listed = listed_elements(&target, value)?;
             Ok(Some(Operation::Remove(target, Some(listed))))
         }
         (_, None) => Err(ScimError::value(format!("{target}: a value is due"))),
         (PatchOp::Add, Some(value)) => {
-            let value = canonical(&target, value)?;
+            let value = canonical_value(&target, value)?;
             match (is_empty(&value), target.is_list()) {
                 (false, _) => Ok(Some(Operation::Add(target, value))),
                 (true, true) => Ok(None),
@@ -95,7 +95,7 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
             }
         }
         (PatchOp::Replace, Some(value)) => {
-            let value = canonical(&target, value)?;
+            let value = canonical_value(&target, value)?;
             if is_empty(&value) {
                 return Ok(Some(Operation::Remove(target, None)));
             }
@@ -120,7 +120,7 @@ enum Writing {
     Thrown,
 }
 
-fn allowed(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimError> {
+fn check_writable(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimError> {
     let path = &target.path;
     match (path.attribute().mutability, path.leaf().mutability) {
         (Mutability::WriteOnly, _) => Ok(Writing::Thrown),
@@ -138,14 +138,14 @@ fn allowed(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimError> {
 }
 
 /// The value of `add` or `replace` in canonical form; null and empty lists stay, since they say "nothing".
-fn canonical(target: &PatchTarget, given: &Value) -> Result<Value, ScimError> {
+fn canonical_value(target: &PatchTarget, given: &Value) -> Result<Value, ScimError> {
     let path = &target.path;
     let value = if target.is_elements() {
-        conform::element(path, given)?
+        conform::conform_element(path, given)?
     } else if path.leaf().kind == Type::Complex && !target.is_list() {
-        conform::parts(path, given, Nulls::Keep)?
+        conform::conform_parts(path, given, Nulls::Keep)?
     } else {
-        conform::whole(path, given)?
+        conform::conform_value(path, given)?
     };
     let said_nothing = match given {
         Value::Array(list) => list.is_empty(),
@@ -159,13 +159,13 @@ fn canonical(target: &PatchTarget, given: &Value) -> Result<Value, ScimError> {
 }
 
 /// The elements that a `remove` lists.
-fn listed(target: &PatchTarget, given: &Value) -> Result<Vec<Value>, ScimError> {
+fn listed_elements(target: &PatchTarget, given: &Value) -> Result<Vec<Value>, ScimError> {
     let Value::Array(list) = given else {
         return Err(ScimError::value(format!("{target}: value must be a list of what to remove")));
     };
     let mut listed = Vec::with_capacity(list.len());
     for given in list {
-        let element = conform::element(&target.path, given)?;
+        let element = conform::conform_element(&target.path, given)?;
         if is_empty(&element) {
             return Err(ScimError::value(format!(
                 "{target}: each value to remove must say which one is meant"

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::conform::identifies_by_value;
 use crate::error::ScimError;
-use crate::filter::{CompareOp, Comparison, Filter, Literal, compared};
+use crate::filter::{CompareOp, Comparison, Filter, Literal, comparable_text};
 use crate::schema::AttributePath;
 
 use super::{Operation, PatchTarget, elements};
@@ -52,7 +52,7 @@ impl References {
         }
         let Some(step) = ReferenceStep::of(target, operation) else {
             self.put_back(tree);
-            let held = super::list(tree, &target.path)?.len();
+            let held = super::stored_list(tree, &target.path)?.len();
             self.looked_at = self.looked_at.saturating_add(held);
             let is_too_much = self.looked_at > LOOKED_AT;
             return if is_too_much {
@@ -84,10 +84,10 @@ impl References {
 
 impl KeyedList {
     fn take(tree: &mut Map<String, Value>, target: &PatchTarget) -> Result<Self, ScimError> {
-        let held = std::mem::take(super::list(tree, &target.path)?);
+        let held = std::mem::take(super::stored_list(tree, &target.path)?);
         let mut places = HashMap::with_capacity(held.len());
         for (place, element) in held.iter().enumerate() {
-            places.entry(elements::likeness(target.path.attribute(), element)).or_insert(place);
+            places.entry(elements::element_identity(target.path.attribute(), element)).or_insert(place);
         }
         Ok(Self { path: target.path.clone(), elements: held.into_iter().map(Some).collect(), places })
     }
@@ -97,10 +97,10 @@ impl KeyedList {
         match step {
             ReferenceStep::Add(new) => {
                 for element in new {
-                    let key = elements::likeness(attribute, element);
+                    let key = elements::element_identity(attribute, element);
                     let place = *self.places.entry(key).or_insert(self.elements.len());
                     match self.elements.get_mut(place) {
-                        Some(Some(present)) => elements::merge(present, attribute, element)?,
+                        Some(Some(present)) => elements::merge_object(present, attribute, element)?,
                         _ => self.elements.push(Some(element.clone())),
                     }
                 }
@@ -126,11 +126,11 @@ impl<'a> ReferenceStep<'a> {
         match (operation, &target.chosen) {
             (Operation::Add(_, Value::Array(new)), None) => Some(Self::Add(new)),
             (Operation::Remove(_, Some(listed)), None) => Some(Self::Remove(
-                listed.iter().map(|element| elements::likeness(attribute, element)).collect(),
+                listed.iter().map(|element| elements::element_identity(attribute, element)).collect(),
             )),
             (Operation::Remove(_, None), Some(filter)) => {
                 let mut keys = Vec::new();
-                named(filter, &mut keys).then_some(Self::Remove(keys))
+                collect_keys(filter, &mut keys).then_some(Self::Remove(keys))
             }
             _ => None,
         }
@@ -138,13 +138,13 @@ impl<'a> ReferenceStep<'a> {
 }
 
 /// Tells whether a filter names elements by their `value` and by nothing else: `value eq "x"`, several with `or`.
-fn named(filter: &Filter, keys: &mut Vec<String>) -> bool {
+fn collect_keys(filter: &Filter, keys: &mut Vec<String>) -> bool {
     match filter {
-        Filter::Any(parts) => parts.iter().all(|part| named(part, keys)),
+        Filter::Any(parts) => parts.iter().all(|part| collect_keys(part, keys)),
         Filter::Compare(Comparison { path, operator: CompareOp::Eq, value: Literal::Text(text) })
             if path.leaf().name.as_ref() == "value" =>
         {
-            keys.push(compared(path.leaf(), text));
+            keys.push(comparable_text(path.leaf(), text));
             true
         }
         _ => false,

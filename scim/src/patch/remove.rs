@@ -12,9 +12,9 @@ use crate::error::ScimError;
 use crate::resource::is_empty;
 use crate::schema::{Attribute, Mutability};
 
-use super::{ACTIVE, PatchTarget, elements, home, object};
+use super::{ACTIVE, PatchTarget, elements, parent_object, stored_object};
 
-pub(super) fn apply(
+pub(super) fn apply_remove(
     tree: &mut Map<String, Value>,
     target: &PatchTarget,
     listed: Option<&[Value]>,
@@ -28,7 +28,7 @@ pub(super) fn apply(
         tree.insert(ACTIVE.to_owned(), Value::Bool(false));
         return Ok(());
     }
-    let home = home(tree, path)?;
+    let home = parent_object(tree, path)?;
     let name = attribute.name.as_ref();
     match home.get_mut(name) {
         None => {}
@@ -42,7 +42,7 @@ pub(super) fn apply(
         },
         Some(whole) => match path.sub() {
             Some(sub) => {
-                object(whole, path)?.remove(sub.name.as_ref());
+                stored_object(whole, path)?.remove(sub.name.as_ref());
             }
             None => *whole = Value::Null,
         },
@@ -57,7 +57,7 @@ fn remove_parts(list: &mut Vec<Value>, target: &PatchTarget, sub: &Attribute) ->
         if target.chosen.as_ref().is_some_and(|filter| !filter.matches_element(element)) {
             continue;
         }
-        let parts = object(element, &target.path)?;
+        let parts = stored_object(element, &target.path)?;
         if sub.mutability == Mutability::Immutable && parts.contains_key(sub.name.as_ref()) {
             return Err(ScimError::mutability(format!("{target} cannot change: remove the element")));
         }
@@ -72,8 +72,8 @@ fn remove_parts(list: &mut Vec<Value>, target: &PatchTarget, sub: &Attribute) ->
 fn remove_listed(list: &mut Vec<Value>, attribute: &Attribute, listed: &[Value]) {
     if identifies_by_value(attribute) {
         let ids: HashSet<String> =
-            listed.iter().map(|element| elements::likeness(attribute, element)).collect();
-        list.retain(|element| !ids.contains(&elements::likeness(attribute, element)));
+            listed.iter().map(|element| elements::element_identity(attribute, element)).collect();
+        list.retain(|element| !ids.contains(&elements::element_identity(attribute, element)));
         return;
     }
     list.retain(|element| !listed.iter().any(|like| says_all_of(attribute, element, like)));

@@ -9,7 +9,11 @@ use crate::error::ScimError;
 use crate::resource::{ResourceRecord, is_empty};
 use crate::schema::AttributePath;
 
-pub(super) fn check(before: &ResourceRecord, path: &AttributePath, given: &Value) -> Result<(), ScimError> {
+pub(super) fn check_repeat(
+    before: &ResourceRecord,
+    path: &AttributePath,
+    given: &Value,
+) -> Result<(), ScimError> {
     let facts = before.facts();
     let present = facts.get(path.attribute().name.as_ref());
     let present = match path.sub() {
@@ -18,7 +22,7 @@ pub(super) fn check(before: &ResourceRecord, path: &AttributePath, given: &Value
     };
     let is_so = match (present, given) {
         (None, given) => is_empty(given),
-        (Some(Value::Array(present)), Value::Array(given)) => ids(present) == ids(given),
+        (Some(Value::Array(present)), Value::Array(given)) => reference_ids(present) == reference_ids(given),
         // Addresses are made for each answer, so a repeated one is not looked at.
         (Some(Value::Object(present)), Value::Object(given)) => {
             given.iter().all(|(name, value)| name == "location" || present.get(name) == Some(value))
@@ -28,6 +32,6 @@ pub(super) fn check(before: &ResourceRecord, path: &AttributePath, given: &Value
     if is_so { Ok(()) } else { Err(ScimError::mutability(format!("{path} is the service's to set"))) }
 }
 
-fn ids(list: &[Value]) -> BTreeSet<Option<&str>> {
+fn reference_ids(list: &[Value]) -> BTreeSet<Option<&str>> {
     list.iter().map(|element| element.get("value").and_then(Value::as_str)).collect()
 }

@@ -6,40 +6,40 @@ use serde_json::{Map, Value};
 use crate::error::ScimError;
 use crate::filter::Filter;
 
-use super::{PatchTarget, add, elements, home, list};
+use super::{PatchTarget, add, elements, parent_object, stored_list};
 
-pub(super) fn apply(
+pub(super) fn apply_replace(
     tree: &mut Map<String, Value>,
     target: &PatchTarget,
     value: &Value,
 ) -> Result<(), ScimError> {
     let path = &target.path;
     match (&target.chosen, path.attribute().multi) {
-        (Some(filter), _) => chosen(tree, target, filter, value),
+        (Some(filter), _) => replace_chosen(tree, target, filter, value),
         (None, true) if path.sub().is_some() => add::to_every(tree, target, value),
         (None, true) => {
-            home(tree, path)?.insert(path.attribute().name.to_string(), value.clone());
+            parent_object(tree, path)?.insert(path.attribute().name.to_string(), value.clone());
             Ok(())
         }
         (None, false) => add::to_single(tree, path, value),
     }
 }
 
-fn chosen(
+fn replace_chosen(
     tree: &mut Map<String, Value>,
     target: &PatchTarget,
     filter: &Filter,
     value: &Value,
 ) -> Result<(), ScimError> {
     let path = &target.path;
-    let list = list(tree, path)?;
-    let touched = elements::chosen(list, filter);
+    let list = stored_list(tree, path)?;
+    let touched = elements::chosen_indices(list, filter);
     if touched.is_empty() {
         return Err(ScimError::no_target(format!("{target} finds nothing to replace")));
     }
     for index in &touched {
         match path.sub() {
-            Some(sub) => elements::set(&mut list[*index], sub, value)?,
+            Some(sub) => elements::set_part(&mut list[*index], sub, value)?,
             None => list[*index] = value.clone(),
         }
     }

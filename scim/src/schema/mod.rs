@@ -141,7 +141,7 @@ pub struct Attribute {
 impl Attribute {
     /// The sub-attribute of that name, in any case.
     pub fn sub(&self, name: &str) -> Option<&Arc<Attribute>> {
-        find(&self.subs, name)
+        find_attribute(&self.subs, name)
     }
 }
 
@@ -161,7 +161,7 @@ pub struct Schema {
 impl Schema {
     /// The attribute of that name, in any case.
     pub fn attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
-        find(&self.attributes, name)
+        find_attribute(&self.attributes, name)
     }
 }
 
@@ -178,10 +178,10 @@ impl Schemas {
     /// The schemas of RFC 7643: User with its enterprise extension, and Group.
     pub fn core() -> Self {
         Self {
-            common: tables::common(),
-            user: tables::user(),
-            group: tables::group(),
-            user_extensions: vec![tables::enterprise()],
+            common: tables::common_attributes(),
+            user: tables::user_schema(),
+            group: tables::group_schema(),
+            user_extensions: vec![tables::enterprise_schema()],
         }
     }
 
@@ -218,10 +218,10 @@ impl Schemas {
 
     /// The attribute of that name in the base schema of a kind or among the common ones.
     pub fn attribute(&self, kind: ResourceKind, name: &str) -> Option<&Arc<Attribute>> {
-        self.base(kind).attribute(name).or_else(|| find(&self.common, name))
+        self.base(kind).attribute(name).or_else(|| find_attribute(&self.common, name))
     }
 }
 
-fn find<'a>(attributes: &'a [Arc<Attribute>], name: &str) -> Option<&'a Arc<Attribute>> {
+fn find_attribute<'a>(attributes: &'a [Arc<Attribute>], name: &str) -> Option<&'a Arc<Attribute>> {
     attributes.iter().find(|attribute| attribute.name.eq_ignore_ascii_case(name))
 }

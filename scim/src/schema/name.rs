@@ -155,20 +155,20 @@ impl Schemas {
             return self.bare(kind, name).map(NamedPart::Attribute);
         }
         for extension in self.extensions(kind) {
-            match below(&extension.urn, name) {
+            match below_urn(&extension.urn, name) {
                 Some("") => return Ok(NamedPart::Extension(extension.urn.clone())),
                 Some(rest) => return self.within(kind, extension, name, rest).map(NamedPart::Attribute),
                 None => {}
             }
         }
-        match below(&self.base(kind).urn, name) {
+        match below_urn(&self.base(kind).urn, name) {
             Some(rest) if !rest.is_empty() => self.of_base(kind, name, rest).map(NamedPart::Attribute),
             _ => Err(UnknownName::Unknown { kind, name: shown(name).into_owned() }),
         }
     }
 
     fn bare(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
-        let (first, _) = split(name)?;
+        let (first, _) = split_name(name)?;
         if self.attribute(kind, first).is_some() {
             return self.of_base(kind, name, name);
         }
@@ -186,7 +186,7 @@ impl Schemas {
 
     fn of_base(&self, kind: ResourceKind, whole: &str, name: &str) -> Result<AttributePath, UnknownName> {
         let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
-        let (first, second) = split(name)?;
+        let (first, second) = split_name(name)?;
         let attribute = self.attribute(kind, first).ok_or_else(unknown)?;
         let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
         Ok(AttributePath::new(None, attribute, sub))
@@ -200,7 +200,7 @@ impl Schemas {
         name: &str,
     ) -> Result<AttributePath, UnknownName> {
         let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
-        let (first, second) = split(name)?;
+        let (first, second) = split_name(name)?;
         let attribute = schema.attribute(first).ok_or_else(unknown)?;
         let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
         Ok(AttributePath::new(Some(&schema.urn), attribute, sub))
@@ -208,7 +208,7 @@ impl Schemas {
 }
 
 /// Gives what follows a schema's URN and its colon; empty where the name is the URN itself.
-fn below<'a>(urn: &str, name: &'a str) -> Option<&'a str> {
+fn below_urn<'a>(urn: &str, name: &'a str) -> Option<&'a str> {
     if !name.get(..urn.len())?.eq_ignore_ascii_case(urn) {
         return None;
     }
@@ -217,7 +217,7 @@ fn below<'a>(urn: &str, name: &'a str) -> Option<&'a str> {
 }
 
 /// `attribute` or `attribute.sub` (RFC 7644, figure 1: a letter or `$`, then letters, digits, `-`, `_`).
-fn split(name: &str) -> Result<(&str, Option<&str>), UnknownName> {
+fn split_name(name: &str) -> Result<(&str, Option<&str>), UnknownName> {
     let (first, second) = match name.split_once('.') {
         Some((first, second)) => (first, Some(second)),
         None => (name, None),
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_bare_name_that_two_extensions_know_is_refused_with_both() {
         let mut schemas = Schemas::core();
-        let mut other = super::super::tables::enterprise();
+        let mut other = super::super::tables::enterprise_schema();
         other.urn = "urn:example:other".into();
         schemas.user_extensions.push(other);
         let refused = schemas.resolve(ResourceKind::User, "department").expect_err("ambiguous").to_string();

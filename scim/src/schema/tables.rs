@@ -9,30 +9,30 @@ use std::sync::Arc;
 use super::{Attribute, ENTERPRISE_USER, GROUP, Mutability, Returned, Schema, Type, USER, Uniqueness};
 
 /// Makes the attributes that every resource has.
-pub(super) fn common() -> Vec<Arc<Attribute>> {
+pub(super) fn common_attributes() -> Vec<Arc<Attribute>> {
     vec![
-        text("schemas", "The URNs of the schemas of this resource.")
+        text_row("schemas", "The URNs of the schemas of this resource.")
             .exact()
             .list()
             .required()
             .always()
             .done(),
-        text("id", "The identifier this service gave the resource.")
+        text_row("id", "The identifier this service gave the resource.")
             .exact()
             .read_only()
             .always()
             .unique()
             .done(),
-        text("externalId", "The identifier the client gave the resource.").exact().done(),
-        complex(
+        text_row("externalId", "The identifier the client gave the resource.").exact().done(),
+        complex_row(
             "meta",
             "What the service knows about the resource.",
             [
-                text("resourceType", "User or Group.").exact(),
-                of(Type::DateTime, "created", "When it was made."),
-                of(Type::DateTime, "lastModified", "When it last changed."),
-                reference("location", &["uri"], "Its address."),
-                text("version", "Its version, as the ETag header says it.").exact(),
+                text_row("resourceType", "User or Group.").exact(),
+                row_of(Type::DateTime, "created", "When it was made."),
+                row_of(Type::DateTime, "lastModified", "When it last changed."),
+                reference_row("location", &["uri"], "Its address."),
+                text_row("version", "Its version, as the ETag header says it.").exact(),
             ]
             .map(AttributeRow::read_only),
         )
@@ -41,85 +41,90 @@ pub(super) fn common() -> Vec<Arc<Attribute>> {
     ]
 }
 
-pub(super) fn user() -> Schema {
+pub(super) fn user_schema() -> Schema {
     Schema {
         urn: USER.into(),
         name: "User".into(),
         description: "A person".into(),
         attributes: vec![
-            text("userName", "The name a person signs in with; unique in the directory.")
+            text_row("userName", "The name a person signs in with; unique in the directory.")
                 .required()
                 .unique()
                 .done(),
-            complex(
+            complex_row(
                 "name",
                 "The parts of the person's name.",
                 [
-                    text("formatted", "The whole name, ready to show."),
-                    text("familyName", "The family name."),
-                    text("givenName", "The given name."),
-                    text("middleName", "The middle names."),
-                    text("honorificPrefix", "Title or prefix."),
-                    text("honorificSuffix", "Suffix."),
+                    text_row("formatted", "The whole name, ready to show."),
+                    text_row("familyName", "The family name."),
+                    text_row("givenName", "The given name."),
+                    text_row("middleName", "The middle names."),
+                    text_row("honorificPrefix", "Title or prefix."),
+                    text_row("honorificSuffix", "Suffix."),
                 ],
             )
             .done(),
-            text("displayName", "The name to show.").done(),
-            text("nickName", "A casual name.").done(),
-            reference("profileUrl", &["external"], "A page about the person.").done(),
-            text("title", "Position in the organization.").done(),
-            text("userType", "Relation to the organization.").done(),
-            text("preferredLanguage", "Preferred language, as Accept-Language writes it.").done(),
-            text("locale", "Locale for dates and numbers.").done(),
-            text("timezone", "Time zone, by its IANA name.").done(),
-            of(Type::Boolean, "active", "Whether the person may come in.").done(),
-            text("password", "Accepted and thrown away: nobody signs in here with a password.")
+            text_row("displayName", "The name to show.").done(),
+            text_row("nickName", "A casual name.").done(),
+            reference_row("profileUrl", &["external"], "A page about the person.").done(),
+            text_row("title", "Position in the organization.").done(),
+            text_row("userType", "Relation to the organization.").done(),
+            text_row("preferredLanguage", "Preferred language, as Accept-Language writes it.").done(),
+            text_row("locale", "Locale for dates and numbers.").done(),
+            text_row("timezone", "Time zone, by its IANA name.").done(),
+            row_of(Type::Boolean, "active", "Whether the person may come in.").done(),
+            text_row("password", "Accepted and thrown away: nobody signs in here with a password.")
                 .exact()
                 .write_only()
                 .done(),
-            plural("emails", "E-mail addresses.", text("value", "The address."), &["work", "home", "other"]),
-            plural(
+            plural_attribute(
+                "emails",
+                "E-mail addresses.",
+                text_row("value", "The address."),
+                &["work", "home", "other"],
+            ),
+            plural_attribute(
                 "phoneNumbers",
                 "Telephone numbers.",
-                text("value", "The number."),
+                text_row("value", "The number."),
                 &["work", "home", "mobile", "fax", "pager", "other"],
             ),
-            plural(
+            plural_attribute(
                 "ims",
                 "Instant messaging addresses.",
-                text("value", "The address."),
+                text_row("value", "The address."),
                 &["aim", "gtalk", "icq", "xmpp", "msn", "skype", "qq", "yahoo"],
             ),
-            plural(
+            plural_attribute(
                 "photos",
                 "Pictures.",
-                reference("value", &["external"], "Where the picture is."),
+                reference_row("value", &["external"], "Where the picture is."),
                 &["photo", "thumbnail"],
             ),
-            complex(
+            complex_row(
                 "addresses",
                 "Postal addresses.",
                 [
-                    text("formatted", "The whole address, ready to show."),
-                    text("streetAddress", "Street, number, box."),
-                    text("locality", "City."),
-                    text("region", "State or region."),
-                    text("postalCode", "Postal code."),
-                    text("country", "Country."),
-                    text("type", "What the address is for.").suggests(&["work", "home", "other"]),
-                    primary(),
+                    text_row("formatted", "The whole address, ready to show."),
+                    text_row("streetAddress", "Street, number, box."),
+                    text_row("locality", "City."),
+                    text_row("region", "State or region."),
+                    text_row("postalCode", "Postal code."),
+                    text_row("country", "Country."),
+                    text_row("type", "What the address is for.").suggests(&["work", "home", "other"]),
+                    primary_row(),
                 ],
             )
             .list()
             .done(),
-            complex(
+            complex_row(
                 "groups",
                 "The groups the person is in; changed through the groups.",
                 [
-                    text("value", "The id of the group.").exact(),
-                    reference("$ref", &["Group"], "The address of the group."),
-                    text("display", "The name of the group."),
-                    text("type", "Whether the person is a member itself or through another group.")
+                    text_row("value", "The id of the group.").exact(),
+                    reference_row("$ref", &["Group"], "The address of the group."),
+                    text_row("display", "The name of the group."),
+                    text_row("type", "Whether the person is a member itself or through another group.")
                         .suggests(&["direct", "indirect"]),
                 ]
                 .map(AttributeRow::read_only),
@@ -127,33 +132,36 @@ pub(super) fn user() -> Schema {
             .list()
             .read_only()
             .done(),
-            plural("entitlements", "Entitlements.", text("value", "The entitlement."), &[]),
-            plural("roles", "Roles.", text("value", "The role."), &[]),
-            plural(
+            plural_attribute("entitlements", "Entitlements.", text_row("value", "The entitlement."), &[]),
+            plural_attribute("roles", "Roles.", text_row("value", "The role."), &[]),
+            plural_attribute(
                 "x509Certificates",
                 "Certificates.",
-                of(Type::Binary, "value", "The certificate, DER in base64.").exact(),
+                row_of(Type::Binary, "value", "The certificate, DER in base64.").exact(),
                 &[],
             ),
         ],
     }
 }
 
-pub(super) fn group() -> Schema {
+pub(super) fn group_schema() -> Schema {
     Schema {
         urn: GROUP.into(),
         name: "Group".into(),
         description: "A group of people and groups".into(),
         attributes: vec![
-            text("displayName", "The name of the group; unique in the directory.").required().unique().done(),
-            complex(
+            text_row("displayName", "The name of the group; unique in the directory.")
+                .required()
+                .unique()
+                .done(),
+            complex_row(
                 "members",
                 "Who is in the group.",
                 [
-                    text("value", "The id of the member.").exact().immutable(),
-                    reference("$ref", &["User", "Group"], "The address of the member.").read_only(),
-                    text("type", "What the member is.").suggests(&["User", "Group"]).read_only(),
-                    text("display", "The name of the member.").read_only(),
+                    text_row("value", "The id of the member.").exact().immutable(),
+                    reference_row("$ref", &["User", "Group"], "The address of the member.").read_only(),
+                    text_row("type", "What the member is.").suggests(&["User", "Group"]).read_only(),
+                    text_row("display", "The name of the member.").read_only(),
                 ],
             )
             .list()
@@ -162,24 +170,24 @@ pub(super) fn group() -> Schema {
     }
 }
 
-pub(super) fn enterprise() -> Schema {
+pub(super) fn enterprise_schema() -> Schema {
     Schema {
         urn: ENTERPRISE_USER.into(),
         name: "EnterpriseUser".into(),
         description: "What an organization adds to a person".into(),
         attributes: vec![
-            text("employeeNumber", "The number the organization gave the person.").done(),
-            text("costCenter", "Cost centre.").done(),
-            text("organization", "Organization.").done(),
-            text("division", "Division.").done(),
-            text("department", "Department.").done(),
-            complex(
+            text_row("employeeNumber", "The number the organization gave the person.").done(),
+            text_row("costCenter", "Cost centre.").done(),
+            text_row("organization", "Organization.").done(),
+            text_row("division", "Division.").done(),
+            text_row("department", "Department.").done(),
+            complex_row(
                 "manager",
                 "The person's manager.",
                 [
-                    text("value", "The id of the manager.").exact(),
-                    reference("$ref", &["User"], "The address of the manager.").read_only(),
-                    text("displayName", "The name of the manager.").read_only(),
+                    text_row("value", "The id of the manager.").exact(),
+                    reference_row("$ref", &["User"], "The address of the manager.").read_only(),
+                    text_row("displayName", "The name of the manager.").read_only(),
                 ],
             )
             .done(),
@@ -188,43 +196,47 @@ pub(super) fn enterprise() -> Schema {
 }
 
 /// A list of the usual shape (RFC 7643 §2.4): `value`, `display`, `type`, `primary`.
-fn plural(
+fn plural_attribute(
     name: &'static str,
     description: &'static str,
     value: AttributeRow,
     types: &'static [&'static str],
 ) -> Arc<Attribute> {
-    let kind = text("type", "What the value is for.").suggests(types);
-    complex(name, description, [value, text("display", "The value, ready to show."), kind, primary()])
-        .list()
-        .done()
+    let kind = text_row("type", "What the value is for.").suggests(types);
+    complex_row(
+        name,
+        description,
+        [value, text_row("display", "The value, ready to show."), kind, primary_row()],
+    )
+    .list()
+    .done()
 }
 
-fn primary() -> AttributeRow {
-    of(Type::Boolean, "primary", "Whether this is the preferred one; at most one is.")
+fn primary_row() -> AttributeRow {
+    row_of(Type::Boolean, "primary", "Whether this is the preferred one; at most one is.")
 }
 
-fn text(name: &'static str, description: &'static str) -> AttributeRow {
-    of(Type::String, name, description)
+fn text_row(name: &'static str, description: &'static str) -> AttributeRow {
+    row_of(Type::String, name, description)
 }
 
-fn reference(name: &'static str, to: &'static [&'static str], description: &'static str) -> AttributeRow {
-    let mut row = of(Type::Reference, name, description).exact();
+fn reference_row(name: &'static str, to: &'static [&'static str], description: &'static str) -> AttributeRow {
+    let mut row = row_of(Type::Reference, name, description).exact();
     row.0.references = to;
     row
 }
 
-fn complex(
+fn complex_row(
     name: &'static str,
     description: &'static str,
     subs: impl IntoIterator<Item = AttributeRow>,
 ) -> AttributeRow {
-    let mut row = of(Type::Complex, name, description);
+    let mut row = row_of(Type::Complex, name, description);
     row.0.subs = subs.into_iter().map(AttributeRow::done).collect();
     row
 }
 
-fn of(kind: Type, name: &'static str, description: &'static str) -> AttributeRow {
+fn row_of(kind: Type, name: &'static str, description: &'static str) -> AttributeRow {
     AttributeRow(Attribute {
         name: Cow::Borrowed(name),
         kind,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, GROUP, USER};
-use portcullis_scim::{Schemas, ScimRequest, read};
+use portcullis_scim::{Schemas, ScimRequest, read_request};
 use serde_json::{Value, json};
 
 use crate::model::{BASE, Directory};
@@ -219,7 +219,7 @@ fn what_takes_access_away_is_known_by_its_shape() {
     ];
     for (method, path, body, takes_away, deprovisions) in table {
         let request = http::Request::builder().method(method).uri(path).body(Bytes::from(body.to_string()));
-        let Ok(ScimRequest::Write(write)) = read(&schemas, &request.expect("a request")) else {
+        let Ok(ScimRequest::Write(write)) = read_request(&schemas, &request.expect("a request")) else {
             panic!("{method} {path} {body} is a write")
         };
         assert_eq!(write.takes_away(), takes_away, "{method} {path} {body}");

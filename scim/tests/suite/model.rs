@@ -10,7 +10,7 @@ use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::{
     Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, Query, Resource, ResourceKind,
     ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, SearchRow, Selection, Service, Version,
-    Wanted, Write, answer, read,
+    Wanted, Write, answer_request, read_request,
 };
 use serde_json::Value;
 
@@ -87,12 +87,12 @@ impl Directory {
     pub(crate) fn send(&mut self, request: &http::Request<Bytes>) -> Answer {
         self.clock += 1_000;
         let wanted = Wanted::by(&self.schemas, request);
-        let outcome = read(&self.schemas, request).and_then(|request| match request {
+        let outcome = read_request(&self.schemas, request).and_then(|request| match request {
             ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             ScimRequest::Find(query) => self.find(&query),
             ScimRequest::Write(write) => self.write(&write),
         });
-        checked(answer(&self.schemas, &self.service, &wanted, outcome))
+        checked(answer_request(&self.schemas, &self.service, &wanted, outcome))
     }
 
     /// Whether a person may come in.

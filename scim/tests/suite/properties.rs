@@ -6,7 +6,7 @@ use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
 use portcullis_scim::schema::{ENTERPRISE_USER as ENTERPRISE, USER};
 use portcullis_scim::{
-    Act, Filter, Meta, Resource, ResourceKind, ResourceRecord, Schemas, ScimRequest, Version, read,
+    Act, Filter, Meta, Resource, ResourceKind, ResourceRecord, Schemas, ScimRequest, Version, read_request,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ fn record(resource: Resource) -> ResourceRecord {
 }
 
 fn created(body: &Value) -> Option<Resource> {
-    match read(&SCHEMAS, &request("POST", "/Users", body)) {
+    match read_request(&SCHEMAS, &request("POST", "/Users", body)) {
         Ok(ScimRequest::Write(write)) => match write.act {
             Act::Create(resource) => Some(resource),
             _ => None,
@@ -336,7 +336,7 @@ proptest! {
         let before = record(resource);
         let patch = |operations: &Value| {
             let body = json!({ "schemas": [PATCH_OP], "Operations": operations });
-            match read(&SCHEMAS, &request("PATCH", "/Users/u-1", &body))? {
+            match read_request(&SCHEMAS, &request("PATCH", "/Users/u-1", &body))? {
                 ScimRequest::Write(write) => Ok(write),
                 _ => unreachable!("a PATCH is a write"),
             }
@@ -375,7 +375,7 @@ proptest! {
             ("POST", "/Users", &body), ("POST", "/Users", &resource), ("PUT", "/Users/u", &resource), ("POST", "/Groups", &body),
             ("PATCH", "/Users/u", &body), ("PATCH", "/Users/u", &patch), ("PATCH", "/Groups/g", &patch),
         ] {
-            let _ = read(&SCHEMAS, &request(method, path, body));
+            let _ = read_request(&SCHEMAS, &request(method, path, body));
         }
     }
 }

@@ -131,7 +131,7 @@ impl Algorithm {
 }
 
 /// A list of algorithms for people.
-pub(super) fn names(algorithms: &[Algorithm]) -> String {
+pub(super) fn algorithm_names(algorithms: &[Algorithm]) -> String {
     let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
     if names.is_empty() { "an algorithm that the metadata lists".into() } else { names.join(", ") }
 }

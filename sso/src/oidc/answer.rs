@@ -30,11 +30,11 @@ impl AuthorizationResponse {
     pub fn read(query: &str, form: Option<&[u8]>) -> Result<Self, LoginRefusal> {
         let form = form.unwrap_or_default();
         if query.len() > LIMIT || form.len() > LIMIT {
-            return Err(ambiguous(format_args!("{} bytes", query.len().max(form.len()))));
+            return Err(ambiguous_answer(format_args!("{} bytes", query.len().max(form.len()))));
         }
         let (in_query, in_form) = (Self::parse(query.as_bytes())?, Self::parse(form)?);
         match (in_query.says_something(), in_form.says_something()) {
-            (true, true) => Err(ambiguous("an answer in the query and another in the form")),
+            (true, true) => Err(ambiguous_answer("an answer in the query and another in the form")),
             (false, true) => Ok(in_form),
             _ => Ok(in_query),
         }
@@ -81,11 +81,11 @@ impl AuthorizationResponse {
                 _ => false,
             };
             if twice {
-                return Err(ambiguous(format_args!("two of {name}")));
+                return Err(ambiguous_answer(format_args!("two of {name}")));
             }
         }
         if answer.code.is_some() && answer.error.is_some() {
-            return Err(ambiguous("a code and an error"));
+            return Err(ambiguous_answer("a code and an error"));
         }
         Ok(answer)
     }
@@ -95,7 +95,7 @@ impl AuthorizationResponse {
     }
 }
 
-fn ambiguous(got: impl fmt::Display) -> LoginRefusal {
+fn ambiguous_answer(got: impl fmt::Display) -> LoginRefusal {
     LoginRefusal::new(
         Class::State,
         "one answer of the identity provider",

@@ -118,7 +118,7 @@ impl Claims {
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
-        [&self.token, &self.userinfo].into_iter().find_map(|map| lookup(map, name))
+        [&self.token, &self.userinfo].into_iter().find_map(|map| find_claim(map, name))
     }
 
     /// Reads what the login uses, and nothing else.
@@ -170,7 +170,7 @@ impl Claims {
         }
         let said: Vec<&str> = [&self.token, &self.userinfo]
             .into_iter()
-            .flat_map(|map| addresses.iter().filter_map(|name| lookup(map, name)?.as_str()))
+            .flat_map(|map| addresses.iter().filter_map(|name| find_claim(map, name)?.as_str()))
             .collect();
         if said.iter().any(|address| fold::same(address) == fold::same(value)) {
             return true;
@@ -187,7 +187,7 @@ impl Claims {
                 let tenant = self.need("tid", "Use an issuer of Entra ID that ends in /v2.0.")?;
                 let oid = self.need("oid", "Add the scope profile: Entra ID sends oid only with it.")?;
                 if !settings.issuer.split('/').any(|part| part == tenant) {
-                    return Err(claims(
+                    return Err(refuse_claims(
                         format_args!("a tid that is the tenant of {}", settings.issuer),
                         tenant,
                         "Use the tenant's own issuer: https://login.microsoftonline.com/<tenant id>/v2.0.",
@@ -198,7 +198,7 @@ impl Claims {
             SubjectClaim::Google { domains } => {
                 let domain = self.need("hd", "Only accounts of a Google Workspace may sign in.")?;
                 if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
-                    return Err(claims(
+                    return Err(refuse_claims(
                         format_args!("hd among domains ({})", domains.join(", ")),
                         domain,
                         "If people of this Workspace may sign in, add it to the domains of the identity provider.",
@@ -214,7 +214,7 @@ impl Claims {
         let text = self.token.get(name).and_then(Value::as_str).unwrap_or_default();
         if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
             let got = if text.is_empty() { "none" } else { "one that cannot be used" };
-            return Err(claims(format_args!("a {name} of 1 to 255 characters"), got, remedy));
+            return Err(refuse_claims(format_args!("a {name} of 1 to 255 characters"), got, remedy));
         }
         Ok(text)
     }
@@ -239,7 +239,7 @@ impl Claims {
 
     fn groups(&self, name: &str) -> Result<Option<Vec<String>>, LoginRefusal> {
         let unreadable = || {
-            claims(
+            refuse_claims(
                 format_args!("{name} as a list of texts"),
                 "something else",
                 "Have the identity provider send group names or ids, or name another claim in claims.groups.",
@@ -254,7 +254,7 @@ impl Claims {
             Some(_) => Err(unreadable()),
             // Entra: more than 200 groups are replaced by a hint where to ask. Taking that for none would be wrong
             // both ways.
-            None if self.too_many(name) => Err(claims(
+            None if self.too_many(name) => Err(refuse_claims(
                 format_args!("{name} in the ID token"),
                 "a note that there are too many",
                 "In Entra ID, emit only groups assigned to the application, or let the directory send groups by SCIM.",
@@ -269,12 +269,12 @@ impl Claims {
     }
 }
 
-fn claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> LoginRefusal {
+fn refuse_claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> LoginRefusal {
     LoginRefusal::new(Class::IdTokenClaims, expected, got, remedy)
 }
 
 /// A claim by its name, else, for a name that starts with `/`, by its JSON Pointer. Null is no claim.
-fn lookup<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn find_claim<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let by_pointer = || {
         let (first, rest) = name.strip_prefix('/')?.split_once('/').unwrap_or((name.strip_prefix('/')?, ""));
         let value = map.get(&first.replace("~1", "/").replace("~0", "~"))?;

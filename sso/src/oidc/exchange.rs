@@ -42,7 +42,7 @@ pub(super) fn token_request(
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (&settings.client_secret, settings.client_auth) {
         (Some(secret), ClientAuth::Basic) => {
-            request = request.header(AUTHORIZATION, basic(&settings.client_id, secret)?);
+            request = request.header(AUTHORIZATION, basic_credentials(&settings.client_id, secret)?);
         }
         (Some(secret), ClientAuth::Post) => {
             form.append_pair("client_id", &settings.client_id).append_pair("client_secret", secret.expose());
@@ -55,13 +55,13 @@ pub(super) fn token_request(
 }
 
 /// Name and secret are form-encoded before they are joined (RFC 6749 §2.3.1); ordinary Basic does not do that.
-fn basic(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
+fn basic_credentials(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encoded(client_id), encoded(secret.expose()));
-    sensitive(&format!("Basic {}", STANDARD.encode(pair)))
+    sensitive_header(&format!("Basic {}", STANDARD.encode(pair)))
 }
 
-fn sensitive(value: &str) -> Option<HeaderValue> {
+fn sensitive_header(value: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -69,7 +69,7 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
 
 /// Reads the answer of the token endpoint: of an answer the tokens, of an error its code. Whatever else is in it may
 /// be of any kind.
-pub(super) fn tokens(answer: &Response<Bytes>) -> Result<TokenResponse, LoginRefusal> {
+pub(super) fn read_tokens(answer: &Response<Bytes>) -> Result<TokenResponse, LoginRefusal> {
     let refuse =
         |got: String, remedy| LoginRefusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
     let found = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
@@ -114,7 +114,7 @@ fn remedy_for(error: &str) -> &'static str {
 
 /// The request for the claims that the ID token lacks.
 pub(super) fn userinfo_request(to: &Url, access_token: &Secret) -> Option<Request<Bytes>> {
-    let token = sensitive(&format!("Bearer {}", access_token.expose()))?;
+    let token = sensitive_header(&format!("Bearer {}", access_token.expose()))?;
     Request::get(to.as_str())
         .header(ACCEPT, "application/json")
         .header(AUTHORIZATION, token)
@@ -131,7 +131,7 @@ pub(super) enum Userinfo {
 }
 
 /// Reads the answer of the userinfo endpoint.
-pub(super) fn userinfo(answer: &Response<Bytes>) -> Result<Userinfo, LoginRefusal> {
+pub(super) fn read_userinfo(answer: &Response<Bytes>) -> Result<Userinfo, LoginRefusal> {
     let refuse = |got: String| {
         LoginRefusal::new(
             Class::Userinfo,
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn answers_of_the_token_endpoint_are_told_apart() {
-        let read = |status, body| tokens(&answer(status, body));
+        let read = |status, body| read_tokens(&answer(status, body));
         let found =
             read(200, r#"{"id_token":"i","access_token":"a","token_type":"bearer","expires_in":"x"}"#)
                 .unwrap();
@@ -246,8 +246,8 @@ mod tests {
         #[test]
         fn junk_from_the_endpoints_is_refused(status in 200..600u16, body in proptest::collection::vec(any::<u8>(), 0..100)) {
             let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
-            prop_assert!(tokens(&answer).is_err());
-            prop_assert!(!matches!(userinfo(&answer), Ok(Userinfo::Plain(_))));
+            prop_assert!(read_tokens(&answer).is_err());
+            prop_assert!(!matches!(read_userinfo(&answer), Ok(Userinfo::Plain(_))));
         }
     }
 }

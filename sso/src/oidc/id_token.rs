@@ -34,14 +34,15 @@ pub(super) struct Expected<'a> {
 /// # Errors
 /// A refusal of the class that failed first. `id_token_key` and `id_token_signature` may mean that the keys have been
 /// rotated.
-pub(super) fn verify(
+pub(super) fn verify_id_token(
     token: &Secret,
     keys: &KeySet,
     expected: &Expected<'_>,
 ) -> Result<Map<String, Value>, LoginRefusal> {
-    let malformed = |got: &str| claims("an ID token", got, "The identity provider's answer is broken.");
-    let Signed { claims, algorithm } = jws::verify(token.expose(), keys, expected.algorithms, malformed)?;
-    if said(&claims, "events").is_some() {
+    let malformed = |got: &str| refuse_token("an ID token", got, "The identity provider's answer is broken.");
+    let Signed { claims, algorithm } =
+        jws::verify_signature(token.expose(), keys, expected.algorithms, malformed)?;
+    if claim_said(&claims, "events").is_some() {
         return Err(logout_token());
     }
     check_parties(&claims, expected)?;
@@ -53,11 +54,11 @@ pub(super) fn verify(
 
 /// Checks who made it, and for whom.
 fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
-    if text(payload, "iss") != Some(expected.issuer) {
+    if claim_text(payload, "iss") != Some(expected.issuer) {
         let remedy = "Write issuer in the configuration exactly as the provider does.";
-        return Err(claims(expected.issuer, shown(payload, "iss"), remedy));
+        return Err(refuse_token(expected.issuer, claim_shown(payload, "iss"), remedy));
     }
-    let (is_ours, audiences) = match said(payload, "aud") {
+    let (is_ours, audiences) = match claim_said(payload, "aud") {
         Some(Value::String(audience)) => (audience == expected.client_id, 1),
         Some(Value::Array(audiences)) => {
             (audiences.iter().any(|audience| audience == expected.client_id), audiences.len())
@@ -66,16 +67,16 @@ fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Resul
     };
     if !is_ours {
         let remedy = "Check client_id: the token was made for another client.";
-        return Err(claims(expected.client_id, shown(payload, "aud"), remedy));
+        return Err(refuse_token(expected.client_id, claim_shown(payload, "aud"), remedy));
     }
-    match said(payload, "azp") {
+    match claim_said(payload, "azp") {
         Some(party) if party == expected.client_id => Ok(()),
-        Some(_) => Err(claims(
+        Some(_) => Err(refuse_token(
             format_args!("azp {}", expected.client_id),
-            shown(payload, "azp"),
+            claim_shown(payload, "azp"),
             "The token was made for another client of the identity provider. Check client_id.",
         )),
-        None if audiences > 1 => Err(claims(
+        None if audiences > 1 => Err(refuse_token(
             format_args!("azp {}", expected.client_id),
             format_args!("none, with {audiences} audiences"),
             "The identity provider must say which of the audiences the token was made for.",
@@ -86,29 +87,29 @@ fn check_parties(payload: &Map<String, Value>, expected: &Expected<'_>) -> Resul
 
 /// Checks that it is valid now, by a clock that may be off by `skew`.
 fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
-    let time = |name: &str| said(payload, name).map(|value| moment(value).ok_or(value));
+    let time = |name: &str| claim_said(payload, name).map(|value| read_moment(value).ok_or(value));
     let unreadable = |name: &str| {
         let remedy = "The identity provider's answer is broken.";
-        claims(format_args!("{name} as seconds since 1970"), shown(payload, name), remedy)
+        refuse_token(format_args!("{name} as seconds since 1970"), claim_shown(payload, name), remedy)
     };
     let need = |name: &str| time(name).and_then(Result::ok).ok_or_else(|| unreadable(name));
     let since = |at: f64| expected.now.0 as f64 - at;
     let (skew, issued) = (expected.skew_ms as f64, need("iat")?);
     if since(need("exp")?) >= skew {
-        return Err(claims("a fresh ID token", "one that has expired", CLOCK));
+        return Err(refuse_token("a fresh ID token", "one that has expired", CLOCK));
     }
     let age = since(issued);
     if age < -skew {
         let got = format_args!("one issued {} s in the future", (-age / 1000.0) as i64);
-        return Err(claims("a fresh ID token", got, CLOCK));
+        return Err(refuse_token("a fresh ID token", got, CLOCK));
     }
     if age > FLOW_MS as f64 + skew {
         let got = format_args!("one issued {} s ago", (age / 1000.0) as i64);
-        return Err(claims("a fresh ID token", got, CLOCK));
+        return Err(refuse_token("a fresh ID token", got, CLOCK));
     }
     match time("nbf") {
         Some(Ok(not_before)) if since(not_before) < -skew => {
-            Err(claims("a token that is valid already", "nbf in the future", CLOCK))
+            Err(refuse_token("a token that is valid already", "nbf in the future", CLOCK))
         }
         Some(Err(_)) => Err(unreadable("nbf")),
         _ => Ok(()),
@@ -119,7 +120,7 @@ const CLOCK: &str =
     "Compare the clocks of this machine and of the identity provider; skew allows 60 s by default.";
 
 fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
-    let got = match said(payload, "nonce") {
+    let got = match claim_said(payload, "nonce") {
         Some(Value::String(nonce)) if equal(nonce.as_bytes(), expected.nonce.as_bytes()) => return Ok(()),
         Some(_) => "another one",
         None => "none",
@@ -138,7 +139,7 @@ fn check_at_hash(
     algorithm: Algorithm,
     expected: &Expected<'_>,
 ) -> Result<(), LoginRefusal> {
-    let (Some(claimed), Some(access_token)) = (said(payload, "at_hash"), expected.access_token) else {
+    let (Some(claimed), Some(access_token)) = (claim_said(payload, "at_hash"), expected.access_token) else {
         return Ok(());
     };
     let hash = URL_SAFE_NO_PAD.encode(algorithm.left_half(access_token.expose().as_bytes()));
@@ -148,12 +149,16 @@ fn check_at_hash(
     if is_same {
         return Ok(());
     }
-    Err(claims("at_hash of the access token", "another one", "The identity provider's answer is mixed up."))
+    Err(refuse_token(
+        "at_hash of the access token",
+        "another one",
+        "The identity provider's answer is mixed up.",
+    ))
 }
 
 /// A moment in milliseconds: seconds since 1970, or as some providers write it, a date (RFC 3339). `None` for what is
 /// no time, or none of the next eight thousand years.
-pub(super) fn moment(value: &Value) -> Option<f64> {
+pub(super) fn read_moment(value: &Value) -> Option<f64> {
     const LATEST: f64 = 253_402_300_800.0;
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
@@ -163,16 +168,16 @@ pub(super) fn moment(value: &Value) -> Option<f64> {
     (-LATEST..LATEST).contains(&seconds).then_some(seconds * 1000.0)
 }
 
-fn said<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+fn claim_said<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     payload.get(name).filter(|value| !value.is_null())
 }
 
-fn text<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    said(payload, name).and_then(Value::as_str)
+fn claim_text<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    claim_said(payload, name).and_then(Value::as_str)
 }
 
-fn shown(payload: &Map<String, Value>, name: &str) -> String {
-    match said(payload, name) {
+fn claim_shown(payload: &Map<String, Value>, name: &str) -> String {
+    match claim_said(payload, name) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => format!("no {name}"),
@@ -180,10 +185,10 @@ fn shown(payload: &Map<String, Value>, name: &str) -> String {
 }
 
 fn logout_token() -> LoginRefusal {
-    claims("an ID token", "a logout token", "The identity provider sent another kind of token.")
+    refuse_token("an ID token", "a logout token", "The identity provider sent another kind of token.")
 }
 
-fn claims(
+fn refuse_token(
     expected: impl std::fmt::Display,
     got: impl std::fmt::Display,
     remedy: &'static str,

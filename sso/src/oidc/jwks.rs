@@ -69,7 +69,7 @@ struct KeySetDocument {
 }
 
 /// Reads a key set.
-pub(super) fn read(body: &[u8]) -> Result<KeySet, LoginRefusal> {
+pub(super) fn read_key_set(body: &[u8]) -> Result<KeySet, LoginRefusal> {
     let refuse = |got: &str| {
         LoginRefusal::new(
             Class::Metadata,
@@ -81,14 +81,15 @@ pub(super) fn read(body: &[u8]) -> Result<KeySet, LoginRefusal> {
     let document: KeySetDocument =
         serde_json::from_slice(body).map_err(|error| refuse(&error.to_string()))?;
     let all = document.keys.len();
-    let keys: Vec<PublishedKey> = document.keys.iter().filter_map(Value::as_object).filter_map(key).collect();
+    let keys: Vec<PublishedKey> =
+        document.keys.iter().filter_map(Value::as_object).filter_map(read_key).collect();
     if keys.is_empty() {
         return Err(refuse(&format!("none among {all}")));
     }
     Ok(KeySet(keys))
 }
 
-fn key(jwk: &Map<String, Value>) -> Option<PublishedKey> {
+fn read_key(jwk: &Map<String, Value>) -> Option<PublishedKey> {
     let text = |member: &str| jwk.get(member).and_then(Value::as_str);
     let said = |member: &str| jwk.get(member).is_some_and(|value| !value.is_null());
     // A purpose that cannot be read is another purpose.
@@ -106,11 +107,11 @@ fn key(jwk: &Map<String, Value>) -> Option<PublishedKey> {
     Some(PublishedKey {
         kid: text("kid").map(str::to_owned),
         alg: text("alg").map(str::to_owned),
-        public: public(jwk)?,
+        public: read_public_key(jwk)?,
     })
 }
 
-fn public(jwk: &Map<String, Value>) -> Option<PublicKey> {
+fn read_public_key(jwk: &Map<String, Value>) -> Option<PublicKey> {
     let text = |member: &str| jwk.get(member).and_then(Value::as_str);
     let core = |members: &[&str]| {
         let only = members.iter().map(|member| Some(((*member).to_owned(), jwk.get(*member)?.clone())));
@@ -119,7 +120,7 @@ fn public(jwk: &Map<String, Value>) -> Option<PublicKey> {
     };
     let curve = ["kty", "crv", "x", "y"];
     Some(match (text("kty")?, text("crv")) {
-        ("RSA", _) if text("n").and_then(bits).is_some_and(|bits| (2048..=4096).contains(&bits)) => {
+        ("RSA", _) if text("n").and_then(count_bits).is_some_and(|bits| (2048..=4096).contains(&bits)) => {
             PublicKey::Rsa(core(&["kty", "n", "e"])?)
         }
         ("EC", Some("P-256")) => PublicKey::P256(core(&curve)?),
@@ -136,7 +137,7 @@ fn public(jwk: &Map<String, Value>) -> Option<PublicKey> {
 }
 
 /// The length of a number in base64url; zero bytes in front do not count.
-fn bits(number: &str) -> Option<usize> {
+fn count_bits(number: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(number).ok()?;
     let significant = bytes.iter().skip_while(|byte| **byte == 0);
     let first = significant.clone().next()?;
@@ -154,7 +155,7 @@ mod tests {
     }
 
     fn set(keys: &[Value]) -> Result<KeySet, LoginRefusal> {
-        read(json!({"keys": keys}).to_string().as_bytes())
+        read_key_set(json!({"keys": keys}).to_string().as_bytes())
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
             assert_eq!(set(std::slice::from_ref(&key)).is_ok(), kept, "{key}");
         }
         let padded = URL_SAFE_NO_PAD.encode([&[0][..], &[0xff; 256]].concat());
-        assert_eq!(bits(&padded), Some(2048));
+        assert_eq!(count_bits(&padded), Some(2048));
         assert_eq!(set(&[json!({"kty": "AKP"}), rsa(256), rsa(128)]).unwrap().len(), 1);
     }
 
@@ -238,7 +239,7 @@ mod tests {
     proptest! {
         #[test]
         fn junk_is_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(read(&body).is_err());
+            prop_assert!(read_key_set(&body).is_err());
         }
 
         /// Whatever stands beside the members that are used, the key is read or left out, and nothing panics.

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::algorithm::{Algorithm, names};
+use super::algorithm::{Algorithm, algorithm_names};
 use super::jwks::{KeySet, NoKey};
 use crate::{Class, LoginRefusal};
 
@@ -27,7 +27,7 @@ pub(super) struct Signed {
 /// # Errors
 /// `malformed` for what is no token; `id_token_alg`, `id_token_key` and `id_token_signature` as they say. The last two
 /// may mean that the keys have been rotated.
-pub(super) fn verify(
+pub(super) fn verify_signature(
     token: &str,
     keys: &KeySet,
     allowed: &[Algorithm],
@@ -42,13 +42,13 @@ pub(super) fn verify(
     else {
         return Err(malformed("something else (an encrypted token, perhaps)"));
     };
-    let head = object(header).ok_or_else(|| malformed("one without a readable header"))?;
+    let head = decode_object(header).ok_or_else(|| malformed("one without a readable header"))?;
     let said = |name: &str| head.get(name).filter(|value| !value.is_null());
     let name = said("alg").and_then(Value::as_str).unwrap_or("none");
     let Some(algorithm) = Algorithm::named(name).filter(|algorithm| allowed.contains(algorithm)) else {
         return Err(LoginRefusal::new(
             Class::IdTokenAlg,
-            names(allowed),
+            algorithm_names(allowed),
             name,
             "Have the identity provider sign ID tokens with an algorithm that its metadata lists; RS256 always does.",
         ));
@@ -74,20 +74,24 @@ pub(super) fn verify(
             NoKey::Unknown => "no key for it in the set",
             NoKey::Ambiguous => "several keys, and no kid that says which",
         };
-        refuse(Class::IdTokenKey, "one key of the identity provider's set", got)
+        refuse_signature(Class::IdTokenKey, "one key of the identity provider's set", got)
     })?;
     let signed = &token[..header.len() + 1 + payload.len()];
     let is_genuine = URL_SAFE_NO_PAD
         .decode(signature)
         .is_ok_and(|signature| algorithm.verifies(key, signed.as_bytes(), &signature));
     if !is_genuine {
-        return Err(refuse(Class::IdTokenSignature, "a signature by the identity provider", "another one"));
+        return Err(refuse_signature(
+            Class::IdTokenSignature,
+            "a signature by the identity provider",
+            "another one",
+        ));
     }
-    let claims = object(payload).ok_or_else(|| malformed("one without readable claims"))?;
+    let claims = decode_object(payload).ok_or_else(|| malformed("one without readable claims"))?;
     Ok(Signed { claims, algorithm })
 }
 
-fn refuse(class: Class, expected: &str, got: &str) -> LoginRefusal {
+fn refuse_signature(class: Class, expected: &str, got: &str) -> LoginRefusal {
     LoginRefusal::new(
         class,
         expected,
@@ -97,6 +101,6 @@ fn refuse(class: Class, expected: &str, got: &str) -> LoginRefusal {
 }
 
 /// A part of a token as JSON.
-fn object(part: &str) -> Option<Map<String, Value>> {
+fn decode_object(part: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }

@@ -132,7 +132,7 @@ impl Idp {
         };
         let token = &tokens.id_token;
         let (claims, known) = self
-            .with_newest_keys(known.clone(), now, |keys| id_token::verify(token, keys, &expected))
+            .with_newest_keys(known.clone(), now, |keys| id_token::verify_id_token(token, keys, &expected))
             .await?;
         let claims = Claims::of_token(claims);
         let subject = claims.subject(&self.settings)?;
@@ -242,7 +242,7 @@ impl Idp {
     ) -> Result<TokenResponse, LoginRefusal> {
         let request = exchange::token_request(&self.settings, &metadata.token, code, verifier);
         let answer = self.provider.ask(Class::TokenEndpoint, "tokens for the code", request).await?;
-        exchange::tokens(&answer)
+        exchange::read_tokens(&answer)
     }
 
     /// Verifies something with the provider's keys; where none fits, once more with keys that are newer.
@@ -277,7 +277,7 @@ impl Idp {
         };
         let request = exchange::userinfo_request(address, access_token);
         let answer = self.provider.ask(Class::Userinfo, "claims about the person", request).await?;
-        match exchange::userinfo(&answer)? {
+        match exchange::read_userinfo(&answer)? {
             Userinfo::Plain(claims) => Ok(Some(claims)),
             Userinfo::Signed(token) => {
                 let verify = |keys: &KeySet| self.signed_userinfo(&token, keys, &metadata.signed_userinfo);
@@ -305,7 +305,7 @@ impl Idp {
             )
         };
         let malformed = |got: &str| refuse("claims as JSON, or signed", got);
-        let claims = jws::verify(token.expose(), keys, allowed, malformed)?.claims;
+        let claims = jws::verify_signature(token.expose(), keys, allowed, malformed)?.claims;
         let said = |name: &str| claims.get(name).filter(|value| !value.is_null());
         if said("iss").is_some_and(|issuer| issuer != self.settings.issuer.as_str()) {
             return Err(refuse(&format!("userinfo of {}", self.settings.issuer), "that of another issuer"));

@@ -93,7 +93,7 @@ impl Provider {
             return Ok(known);
         }
         if let Some((at, refusal)) = &turn.failed
-            && (within(now, *at, RETRY_MS) || self.asked.load(Ordering::Relaxed) != before)
+            && (are_within(now, *at, RETRY_MS) || self.asked.load(Ordering::Relaxed) != before)
         {
             return Err(refusal.clone());
         }
@@ -113,7 +113,7 @@ impl Provider {
         if let Some(known) = self.cached().filter(|known| !Arc::ptr_eq(known, seen)) {
             return Some(known);
         }
-        if turn.keys.is_some_and(|at| within(now, at, KEYS_MS)) {
+        if turn.keys.is_some_and(|at| are_within(now, at, KEYS_MS)) {
             return None;
         }
         turn.keys = Some(now);
@@ -202,7 +202,7 @@ impl Provider {
 
     async fn ask_for_keys(&self, metadata: Arc<Metadata>) -> Result<Arc<Known>, LoginRefusal> {
         let answer = self.get("the keys of the identity provider", metadata.jwks.as_str()).await?;
-        let known = Arc::new(Known { keys: jwks::read(answer.body())?, metadata });
+        let known = Arc::new(Known { keys: jwks::read_key_set(answer.body())?, metadata });
         self.known.store(Some(known.clone()));
         self.answering.store(true, Ordering::Relaxed);
         Ok(known)
@@ -229,6 +229,6 @@ impl Provider {
 }
 
 /// Tells whether two moments are less than `ms` apart, whichever comes first: a clock may be set back.
-fn within(now: Timestamp, then: Timestamp, ms: i64) -> bool {
+fn are_within(now: Timestamp, then: Timestamp, ms: i64) -> bool {
     now.since_ms(then).unsigned_abs() < ms.unsigned_abs()
 }

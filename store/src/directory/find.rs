@@ -33,13 +33,13 @@ impl Store {
         let mut tx = self.engine.listing().await?;
         let place = DirectoryKey { org, directory };
         match &query.selection {
-            Selection::One(id) => one(&mut tx, place, query.kind, id, &query.projection).await,
-            Selection::Page(search) => page(&mut tx, place, query.kind, search, &query.projection).await,
+            Selection::One(id) => find_one(&mut tx, place, query.kind, id, &query.projection).await,
+            Selection::Page(search) => find_page(&mut tx, place, query.kind, search, &query.projection).await,
         }
     }
 }
 
-async fn one(
+async fn find_one(
     tx: &mut Tx,
     place: DirectoryKey,
     kind: ResourceKind,
@@ -50,11 +50,11 @@ async fn one(
     let Some(stored) = stored else {
         return Ok(Err(ScimError::NotFound { kind, id: id.clone() }));
     };
-    let mut records = records(tx, place, kind, vec![stored], projection).await?;
+    let mut records = read_records(tx, place, kind, vec![stored], projection).await?;
     Ok(records.pop().map(Outcome::Found).ok_or(ScimError::Internal))
 }
 
-async fn page(
+async fn find_page(
     tx: &mut Tx,
     place: DirectoryKey,
     kind: ResourceKind,
@@ -88,12 +88,12 @@ async fn page(
     Ok(Ok(Outcome::Listed(ListPage {
         total: u64::try_from(total).unwrap_or_default(),
         start_index: search.start_index,
-        records: records(tx, place, kind, stored, projection).await?,
+        records: read_records(tx, place, kind, stored, projection).await?,
     })))
 }
 
 /// Adds what other tables hold: a user's groups, a group's members. Ends where they become too many.
-async fn records(
+async fn read_records(
     tx: &mut Tx,
     place: DirectoryKey,
     kind: ResourceKind,
@@ -111,16 +111,16 @@ async fn records(
         let mut groups = Default::default();
         let mut members = Default::default();
         if with_groups {
-            groups = member::memberships(tx, place, &rids).await?;
+            groups = member::find_memberships(tx, place, &rids).await?;
         }
         if with_members {
-            let sizes = member::sizes(tx, place, &rids).await?;
+            let sizes = member::count_members(tx, place, &rids).await?;
             let size_of = |rid: &i64| sizes.get(rid).copied().unwrap_or_default();
-            let fitting = fitting(rids.iter().map(size_of), &mut room, records.is_empty());
+            let fitting = count_fitting(rids.iter().map(size_of), &mut room, records.is_empty());
             part.truncate(fitting);
-            members = member::members(tx, place, &rids[..fitting]).await?;
+            members = member::find_members(tx, place, &rids[..fitting]).await?;
         } else {
-            let fitting = fitting(
+            let fitting = count_fitting(
                 rids.iter().map(|rid| groups.get(rid).map_or(0, Vec::len)),
                 &mut room,
                 records.is_empty(),
@@ -140,7 +140,7 @@ async fn records(
 
 /// Counts how many of these, from the front, fit into the room that is left, which shrinks by them. It is used up by
 /// the first that does not fit. The first of a page always does.
-fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize, is_first: bool) -> usize {
+fn count_fitting(sizes: impl Iterator<Item = usize>, room: &mut usize, is_first: bool) -> usize {
     let mut fitting = 0;
     for size in sizes {
         if size > *room && !(is_first && fitting == 0) {
@@ -155,13 +155,13 @@ fn fitting(sizes: impl Iterator<Item = usize>, room: &mut usize, is_first: bool)
 
 #[cfg(test)]
 mod tests {
-    use super::fitting;
+    use super::count_fitting;
 
     #[test]
     fn a_page_holds_what_fits_and_at_least_one() {
         let cut = |sizes: &[usize], room: usize, is_first: bool| {
             let mut room = room;
-            (fitting(sizes.iter().copied(), &mut room, is_first), room)
+            (count_fitting(sizes.iter().copied(), &mut room, is_first), room)
         };
         assert_eq!(cut(&[3, 4, 3], 10, true), (3, 0));
         assert_eq!(cut(&[3, 4, 4], 10, true), (2, 0), "the third does not fit");

@@ -11,9 +11,9 @@ use portcullis_scim::{
 use portcullis_session::Committed;
 use serde_json::json;
 
-use super::{DirectoryWrite, ScimAnswer, changed_attributes, precondition};
+use super::{DirectoryWrite, ScimAnswer, changed_attributes, check_precondition};
 use crate::engine::Tx;
-use crate::log::{RECONSIDERED_SINGLY, TxLog, unchanged};
+use crate::log::{RECONSIDERED_SINGLY, TxLog, commit_unchanged};
 use crate::member::InGroup;
 use crate::resource::{self, ResourceRow};
 use crate::{StoreError, attr, member};
@@ -50,20 +50,20 @@ impl DirectoryWrite<'_> {
         let mut resource = resource.clone();
         let ids = resource.take_members();
         if let Some(refusal) = self.taken(tx, &resource, None).await? {
-            return unchanged(tx, Err(refusal)).await;
+            return commit_unchanged(tx, Err(refusal)).await;
         }
         let members = match self.members(tx, &ids, Vec::new()).await? {
             Ok(members) => members,
-            Err(refusal) => return unchanged(tx, Err(refusal)).await,
+            Err(refusal) => return commit_unchanged(tx, Err(refusal)).await,
         };
-        let stored = resource::insert(tx, self.place, resource, self.now).await?;
-        attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        let stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
+        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         let rids: Vec<i64> = members.iter().map(|member| member.rid).collect();
-        member::add(tx, self.place, stored.rid, &rids).await?;
+        member::add_members(tx, self.place, stored.rid, &rids).await?;
         let mut log = self.log();
         log.did("group.created", stored.id.as_str(), None, json!({ "members": rids.len() }));
         self.reconsider(tx, &mut log, &rids).await?;
-        log.seal(tx, Ok(Outcome::Created(record(stored, members)))).await
+        log.seal(tx, Ok(Outcome::Created(record_with_members(stored, members)))).await
     }
 
     /// PUT and PATCH. `plan` was made before the writer was taken. Where the group has changed since, or there is none,
@@ -86,20 +86,20 @@ impl DirectoryWrite<'_> {
         };
         let (plan, stored) = match (plan, stored) {
             (Ok(plan), Some(stored)) => (plan, stored),
-            (Err(refusal), _) => return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done),
-            (_, None) => return unchanged(tx, Err(not_found(id))).await.map(GroupWrite::Done),
+            (Err(refusal), _) => return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done),
+            (_, None) => return commit_unchanged(tx, Err(not_found(id))).await.map(GroupWrite::Done),
         };
         if plan.added.is_empty() && plan.removed.is_empty() && plan.after == stored.resource {
-            let answer = Ok(Outcome::Changed(whole(stored, plan.whole)));
-            return unchanged(tx, answer).await.map(GroupWrite::Done);
+            let answer = Ok(Outcome::Changed(group_record(stored, plan.whole)));
+            return commit_unchanged(tx, answer).await.map(GroupWrite::Done);
         }
         if let Some(refusal) = self.taken(tx, &plan.after, Some(stored.rid)).await? {
-            return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
+            return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
         // Whoever is to be added may have been removed since the plan was made.
         let added: Vec<ResourceId> = plan.added.iter().map(|added| added.member.id.clone()).collect();
         if let Err(refusal) = self.members(tx, &added, Vec::new()).await? {
-            return unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
+            return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
         self.update_group(tx, stored, plan).await.map(GroupWrite::Done)
     }
@@ -116,14 +116,16 @@ impl DirectoryWrite<'_> {
             return Ok(Err(not_found(id)));
         };
         let version = stored.meta.version;
-        if let Err(refusal) = precondition(write, version, &[]) {
+        if let Err(refusal) = check_precondition(write, version, &[]) {
             return Ok(Err(refusal));
         }
-        let had =
-            member::members(tx, self.place, &[stored.rid]).await?.remove(&stored.rid).unwrap_or_default();
+        let had = member::find_members(tx, self.place, &[stored.rid])
+            .await?
+            .remove(&stored.rid)
+            .unwrap_or_default();
         let (schemas, write) = (self.schemas.clone(), write.clone());
-        let wanted = aside(move || {
-            let before = record(stored, had.clone());
+        let wanted = compute_aside(move || {
+            let before = record_with_members(stored, had.clone());
             let mut after = group_after(&schemas, &write, &before)?;
             let ids = after.take_members();
             Ok((after, ids, had))
@@ -136,13 +138,13 @@ impl DirectoryWrite<'_> {
         let known: HashSet<&ResourceId> = had.iter().map(|had| &had.member.id).collect();
         let new: Vec<ResourceId> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
         drop(known);
-        let found = member::find(tx, self.place, &new).await?;
-        aside(move || {
+        let found = member::find_candidates(tx, self.place, &new).await?;
+        compute_aside(move || {
             let wanted: HashSet<&ResourceId> = ids.iter().collect();
             let removed =
                 had.iter().filter(|had| !wanted.contains(&had.member.id)).map(|had| had.rid).collect();
             let added = found.clone();
-            let members = arranged(&ids, had.into_iter().chain(found))?;
+            let members = arrange_members(&ids, had.into_iter().chain(found))?;
             let mut whole = after.clone();
             whole.set_members(members.into_iter().map(|member| member.member));
             Ok(Plan { version, after, whole, added, removed })
@@ -165,17 +167,18 @@ impl DirectoryWrite<'_> {
             touched.push(stored.rid); // everybody in it, also those who leave now
         }
         self.reconsider(tx, &mut log, &touched).await?;
-        attr::update(tx, self.place, stored.rid, self.schemas, Some(&stored.resource), &after).await?;
+        attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&stored.resource), &after)
+            .await?;
         stored.resource = after;
-        resource::update(tx, self.place, &mut stored, self.now).await?;
-        member::remove(tx, self.place, stored.rid, &removed).await?;
-        member::add(tx, self.place, stored.rid, &added).await?;
+        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
+        member::remove_members(tx, self.place, stored.rid, &removed).await?;
+        member::add_members(tx, self.place, stored.rid, &added).await?;
         if !(added.is_empty() && removed.is_empty()) {
             changed.push("members".to_owned());
         }
         let detail = json!({ "changed": changed, "added": added.len(), "removed": removed.len() });
         log.did("group.updated", stored.id.as_str(), None, detail);
-        log.seal(tx, Ok(Outcome::Changed(whole(stored, answer)))).await
+        log.seal(tx, Ok(Outcome::Changed(group_record(stored, answer)))).await
     }
 
     /// DELETE: for good. A group is nobody, so nothing of it has to be remembered.
@@ -186,15 +189,15 @@ impl DirectoryWrite<'_> {
         write: &Write,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, GROUP, id).await? else {
-            return unchanged(tx, Err(not_found(id))).await;
+            return commit_unchanged(tx, Err(not_found(id))).await;
         };
-        if let Err(refusal) = precondition(write, stored.meta.version, &[]) {
-            return unchanged(tx, Err(refusal)).await;
+        if let Err(refusal) = check_precondition(write, stored.meta.version, &[]) {
+            return commit_unchanged(tx, Err(refusal)).await;
         }
         let mut log = self.log();
         self.reconsider(tx, &mut log, &[stored.rid]).await?;
         let groups = member::remove_everywhere(tx, self.place, stored.rid, self.now).await?;
-        resource::delete(tx, self.place, stored.rid).await?;
+        resource::delete_group(tx, self.place, stored.rid).await?;
         log.did("group.deleted", id.as_str(), None, json!({ "groups": groups }));
         log.seal(tx, Ok(Outcome::Deleted)).await
     }
@@ -209,8 +212,8 @@ impl DirectoryWrite<'_> {
         let known: HashSet<&ResourceId> = had.iter().map(|had| &had.member.id).collect();
         let new: Vec<ResourceId> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
         drop(known);
-        let found = member::find(tx, self.place, &new).await?;
-        Ok(arranged(ids, had.into_iter().chain(found)))
+        let found = member::find_candidates(tx, self.place, &new).await?;
+        Ok(arrange_members(ids, had.into_iter().chain(found)))
     }
 
     /// Everybody at or below these rows has their groups read again.
@@ -230,7 +233,10 @@ fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Res
 }
 
 /// The members with these ids, in the order they were made.
-fn arranged(ids: &[ResourceId], known: impl Iterator<Item = InGroup>) -> Result<Vec<InGroup>, ScimError> {
+fn arrange_members(
+    ids: &[ResourceId],
+    known: impl Iterator<Item = InGroup>,
+) -> Result<Vec<InGroup>, ScimError> {
     let mut known: HashMap<ResourceId, InGroup> =
         known.map(|member| (member.member.id.clone(), member)).collect();
     let mut members = Vec::with_capacity(ids.len());
@@ -250,15 +256,17 @@ fn arranged(ids: &[ResourceId], known: impl Iterator<Item = InGroup>) -> Result<
 }
 
 /// Has something computed on a thread that may be busy for long.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+async fn compute_aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Panicked)
 }
 
-fn whole(stored: ResourceRow, resource: Resource) -> ResourceRecord {
+fn group_record(stored: ResourceRow, resource: Resource) -> ResourceRecord {
     ResourceRecord { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }
 }
 
-fn record(stored: ResourceRow, members: Vec<InGroup>) -> ResourceRecord {
+fn record_with_members(stored: ResourceRow, members: Vec<InGroup>) -> ResourceRecord {
     let mut resource = stored.resource;
     resource.set_members(members.into_iter().map(|member| member.member));
     ResourceRecord { id: stored.id, resource, meta: stored.meta, groups: Vec::new() }

@@ -25,7 +25,7 @@ pub(crate) use self::turns::Turns;
 
 use self::group::{GroupWrite, Plan};
 use crate::engine::Tx;
-use crate::log::{Origin, TxLog, unchanged};
+use crate::log::{Origin, TxLog, commit_unchanged};
 use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
 use crate::{Store, StoreError, member};
@@ -133,7 +133,7 @@ impl Store {
                 Ok(plan) => Some(Ok(plan)),
                 Err(refusal) => {
                     let refused = Written { answer: Err(refusal), sessions: 0 };
-                    Some(Err(unchanged(&mut tx, refused).await.ok()?))
+                    Some(Err(commit_unchanged(&mut tx, refused).await.ok()?))
                 }
             }
         };
@@ -241,7 +241,7 @@ impl DirectoryWrite<'_> {
 }
 
 /// The refusal where the resource is not of a version that the write names, or its user no longer in these groups.
-fn precondition(write: &Write, version: Version, groups: &[Membership]) -> Result<(), ScimError> {
+fn check_precondition(write: &Write, version: Version, groups: &[Membership]) -> Result<(), ScimError> {
     match &write.if_match {
         Some(condition) if !condition.admits(version, groups) => {
             let tag = Tag { version, groups: Membership::digest(groups) };

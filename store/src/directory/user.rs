@@ -7,10 +7,10 @@ use portcullis_scim::{Act, Outcome, Resource, ResourceKind, ResourceRecord, Scim
 use portcullis_session::Committed;
 use serde_json::json;
 
-use super::{DirectoryWrite, ScimAnswer, changed_attributes, precondition};
+use super::{DirectoryWrite, ScimAnswer, changed_attributes, check_precondition};
 use crate::barred::Word;
 use crate::engine::Tx;
-use crate::log::{TxLog, still_out, unchanged};
+use crate::log::{TxLog, commit_unchanged, still_out};
 use crate::resource::{self, ResourceRow};
 use crate::{StoreError, account, attr, barred, link, member, session};
 
@@ -25,7 +25,7 @@ impl DirectoryWrite<'_> {
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         match self.add_user(tx, resource).await? {
             Ok((log, record)) => log.seal(tx, Ok(Outcome::Created(record))).await,
-            Err(refusal) => unchanged(tx, Err(refusal)).await,
+            Err(refusal) => commit_unchanged(tx, Err(refusal)).await,
         }
     }
 
@@ -45,11 +45,11 @@ impl DirectoryWrite<'_> {
             tombstone.resource = resource;
             return Ok(Ok(self.restore(tx, tombstone).await?));
         }
-        let mut stored = resource::insert(tx, self.place, resource, self.now).await?;
+        let mut stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
         let user = Some((self.place.directory, stored.rid));
-        let account = account::create(tx, self.place.org, user, active, self.now).await?;
+        let account = account::create_account(tx, self.place.org, user, active, self.now).await?;
         resource::set_account(tx, self.place, &mut stored, account.id).await?;
-        attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         let mut log = self.log();
         log.did("user.created", stored.id.as_str(), Some(account.id), json!({}));
         Ok(Ok((log, self.user_record(tx, &stored).await?)))
@@ -63,13 +63,13 @@ impl DirectoryWrite<'_> {
         write: &Write,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
-            return unchanged(tx, Err(not_found(id))).await;
+            return commit_unchanged(tx, Err(not_found(id))).await;
         };
         if stored.deleted.is_some() {
             return self.revive_user(tx, stored, write).await;
         }
         let before = self.user_record(tx, &stored).await?;
-        if let Err(refusal) = precondition(write, stored.meta.version, &before.groups) {
+        if let Err(refusal) = check_precondition(write, stored.meta.version, &before.groups) {
             return self.settle(tx, &stored, Err(refusal)).await;
         }
         let after = match self.after(write, &before) {
@@ -93,7 +93,7 @@ impl DirectoryWrite<'_> {
         write: &Write,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
-            return unchanged(tx, Err(not_found(id))).await;
+            return commit_unchanged(tx, Err(not_found(id))).await;
         };
         if stored.deleted.is_some() {
             return self.settle(tx, &stored, Err(not_found(id))).await;
@@ -102,19 +102,19 @@ impl DirectoryWrite<'_> {
             Some(_) => self.user_record(tx, &stored).await?.groups,
             None => Vec::new(),
         };
-        if let Err(refusal) = precondition(write, stored.meta.version, &in_groups) {
+        if let Err(refusal) = check_precondition(write, stored.meta.version, &in_groups) {
             return self.settle(tx, &stored, Err(refusal)).await;
         }
         let org = self.place.org;
         let account = stored.user_account()?;
-        resource::bury(tx, self.place, &stored, self.now).await?;
-        attr::remove(tx, self.place, stored.rid).await?;
+        resource::bury_user(tx, self.place, &stored, self.now).await?;
+        attr::remove_attributes(tx, self.place, stored.rid).await?;
         let groups = member::remove_everywhere(tx, self.place, stored.rid, self.now).await?;
-        barred::bar(tx, org, account, Word::Removed, self.now).await?;
-        link::remove(tx, org, account).await?;
+        barred::bar_subjects(tx, org, account, Word::Removed, self.now).await?;
+        link::remove_links(tx, org, account).await?;
         account::set_active(tx, org, account, false).await?;
         self.ends(tx, account).await?;
-        let generation = account::raise(tx, org, account).await?;
+        let generation = account::raise_generation(tx, org, account).await?;
         let mut log = self.log();
         log.did("user.deleted", id.as_str(), Some(account), json!({ "groups": groups }));
         log.change(Change::Out(account, generation));
@@ -138,7 +138,7 @@ impl DirectoryWrite<'_> {
         if !revives {
             return self.settle(tx, &tombstone, gone).await;
         }
-        if let Err(refusal) = precondition(write, tombstone.meta.version, &before.groups) {
+        if let Err(refusal) = check_precondition(write, tombstone.meta.version, &before.groups) {
             return self.settle(tx, &tombstone, Err(refusal)).await;
         }
         if let Some(refusal) = self.taken(tx, &revived, None).await? {
@@ -157,11 +157,11 @@ impl DirectoryWrite<'_> {
     ) -> Result<(TxLog, ResourceRecord), StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
-        resource::update(tx, self.place, &mut stored, self.now).await?;
-        attr::update(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
+        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         account::set_active(tx, org, account, stored.resource.active() == Some(true)).await?;
-        let generation = account::raise(tx, org, account).await?;
-        barred::lift(tx, org, account, Word::Removed).await?;
+        let generation = account::raise_generation(tx, org, account).await?;
+        barred::lift_bars(tx, org, account, Word::Removed).await?;
         let mut log = self.log();
         log.did("user.restored", stored.id.as_str(), Some(account), json!({}));
         log.change(Change::Out(account, generation));
@@ -184,25 +184,25 @@ impl DirectoryWrite<'_> {
         // Another externalId is another person: whoever was let in as the one before is out.
         let is_another = before.external_id() != after.external_id();
         let changed = changed_attributes(&before, after);
-        attr::update(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
-        resource::update(tx, self.place, &mut stored, self.now).await?;
+        attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
+        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
 
         let mut log = self.log();
         if is_active != was_active {
             account::set_active(tx, org, account, is_active).await?;
         }
         if is_another {
-            let links = link::remove(tx, org, account).await?;
+            let links = link::remove_links(tx, org, account).await?;
             if links > 0 {
                 log.did("account.unlinked", stored.id.as_str(), Some(account), json!({ "links": links }));
             }
         }
         if is_another || (was_active && !is_active) {
             self.ends(tx, account).await?;
-            let generation = account::raise(tx, org, account).await?;
+            let generation = account::raise_generation(tx, org, account).await?;
             log.change(Change::Out(account, generation));
         } else if !is_active {
-            let generation = account::known(tx, org, account).await?.generation;
+            let generation = account::known_account(tx, org, account).await?.generation;
             log.change(Change::Out(account, generation));
         }
         if changed.iter().any(|name| name != "active") {
@@ -235,10 +235,10 @@ impl DirectoryWrite<'_> {
         answer: ScimAnswer,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         if stored.deleted.is_none() && stored.resource.active() == Some(true) {
-            return unchanged(tx, answer).await;
+            return commit_unchanged(tx, answer).await;
         }
         let account: AccountId = stored.user_account()?;
-        let generation = account::known(tx, self.place.org, account).await?.generation;
+        let generation = account::known_account(tx, self.place.org, account).await?.generation;
         still_out(tx, [(account, generation)], answer).await
     }
 
@@ -257,7 +257,7 @@ impl DirectoryWrite<'_> {
 
     /// The user with their groups: these are in every answer, since clients work out from them what to remove.
     async fn user_record(&self, tx: &mut Tx, stored: &ResourceRow) -> Result<ResourceRecord, StoreError> {
-        let mut groups = member::memberships(tx, self.place, &[stored.rid]).await?;
+        let mut groups = member::find_memberships(tx, self.place, &[stored.rid]).await?;
         Ok(ResourceRecord {
             id: stored.id.clone(),
             resource: stored.resource.clone(),

@@ -21,13 +21,13 @@ const MIGRATIONS: &[Migration] =
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
 /// Brings the schema up to date, in one transaction, or leaves it as it was.
-pub(crate) async fn migrate(tx: &mut Tx, path: &Path) -> Result<(), OpenError> {
+pub(crate) async fn migrate_schema(tx: &mut Tx, path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Store { path: path.to_owned(), source };
     tx.plain("begin immediate").await.map_err(failed)?;
     let outcome = async {
-        let found = found(tx, path).await?;
+        let found = found_schema(tx, path).await?;
         for migration in MIGRATIONS.iter().filter(|migration| migration.number > found) {
-            run(tx, migration).await.map_err(|source| OpenError::Migration {
+            run_migration(tx, migration).await.map_err(|source| OpenError::Migration {
                 path: path.to_owned(),
                 number: migration.number,
                 name: migration.name,
@@ -45,34 +45,34 @@ pub(crate) async fn migrate(tx: &mut Tx, path: &Path) -> Result<(), OpenError> {
 }
 
 /// The number of the schema in the file; 0 for an empty one.
-async fn found(tx: &mut Tx, path: &Path) -> Result<i64, OpenError> {
+async fn found_schema(tx: &mut Tx, path: &Path) -> Result<i64, OpenError> {
     let failed = |source| OpenError::Store { path: path.to_owned(), source };
-    let (tables, application) = identity(tx).await.map_err(failed)?;
+    let (tables, application) = file_identity(tx).await.map_err(failed)?;
     if tables == 0 {
         return Ok(0);
     }
     if application != APPLICATION_ID {
         return Err(OpenError::NotOurs { path: path.to_owned() });
     }
-    let (found, name) = newest(tx).await.map_err(failed)?;
+    let (found, name) = newest_applied(tx).await.map_err(failed)?;
     if found > KNOWN {
         return Err(OpenError::TooNew { path: path.to_owned(), found, name, known: KNOWN });
     }
     Ok(found)
 }
 
-async fn identity(tx: &mut Tx) -> Result<(i64, i64), StoreError> {
+async fn file_identity(tx: &mut Tx) -> Result<(i64, i64), StoreError> {
     let tables = tx.one("select count(*) from sqlite_schema", &[]).await?.int(0)?;
     let application = tx.one("pragma application_id", &[]).await?.int(0)?;
     Ok((tables, application))
 }
 
-async fn newest(tx: &mut Tx) -> Result<(i64, String), StoreError> {
+async fn newest_applied(tx: &mut Tx) -> Result<(i64, String), StoreError> {
     let row = tx.row("select number, name from migration order by number desc limit 1", &[]).await?;
     row.map_or(Ok((0, String::new())), |row| Ok((row.int(0)?, row.text(1)?.to_owned())))
 }
 
-async fn run(tx: &mut Tx, migration: &Migration) -> Result<(), StoreError> {
+async fn run_migration(tx: &mut Tx, migration: &Migration) -> Result<(), StoreError> {
     tx.plain(migration.sql).await?;
     let args = [migration.number.into(), migration.name.into()];
     tx.run("insert into migration (number, name) values ($1, $2)", &args).await?;

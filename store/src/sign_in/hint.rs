@@ -50,7 +50,7 @@ impl Shape {
 
 /// Compares the shape of what was looked for with the shapes of what is there. No hint where most look alike anyway,
 /// or have no common shape.
-pub(super) fn hint(users: &[Resource], to: LinkTo, wanted: &str) -> Option<Hint> {
+pub(super) fn likeness_hint(users: &[Resource], to: LinkTo, wanted: &str) -> Option<Hint> {
     let shapes: Vec<Shape> = users
         .iter()
         .filter_map(|user| {
@@ -94,22 +94,22 @@ mod tests {
     #[test]
     fn entra_without_the_object_id_is_told_what_it_maps() {
         let users = users(|n| if n < 37 { format!("user{n}") } else { format!("E-{n}") });
-        let hint = hint(&users, LinkTo::ExternalId, OBJECT_ID).unwrap();
+        let hint = likeness_hint(&users, LinkTo::ExternalId, OBJECT_ID).unwrap();
         assert_eq!(hint.to_string(), "37 of 40 look like mailNickname");
     }
 
     #[test]
     fn values_of_the_same_shape_or_of_none_give_no_hint() {
         let ids = users(|n| format!("2f1c7d1e-0b5a-4b8e-9a44-0f6f0a3c1d{n:02}"));
-        assert_eq!(hint(&ids, LinkTo::ExternalId, OBJECT_ID), None);
+        assert_eq!(likeness_hint(&ids, LinkTo::ExternalId, OBJECT_ID), None);
         let mixed = users(|n| format!("E-{n}"));
-        assert_eq!(hint(&mixed, LinkTo::ExternalId, OBJECT_ID), None);
-        assert_eq!(hint(&[], LinkTo::ExternalId, OBJECT_ID), None);
+        assert_eq!(likeness_hint(&mixed, LinkTo::ExternalId, OBJECT_ID), None);
+        assert_eq!(likeness_hint(&[], LinkTo::ExternalId, OBJECT_ID), None);
     }
 
     #[test]
     fn short_names_compared_with_principal_names_are_told() {
-        let hint = hint(&users(|n| n.to_string()), LinkTo::UserName, "user1").unwrap();
+        let hint = likeness_hint(&users(|n| n.to_string()), LinkTo::UserName, "user1").unwrap();
         assert_eq!(hint.to_string(), "40 of 40 look like e-mail addresses or principal names");
     }
 }

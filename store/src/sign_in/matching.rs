@@ -4,20 +4,20 @@
 use portcullis_policy::{AccountId, DirectoryId, LinkTo, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
 
-use super::hint::hint;
+use super::hint::likeness_hint;
 use super::refusal::AdmissionRefusal;
-use super::{LinkAttribute, LoginAttributes, LoginVerdict, VerifiedLogin, is_listed, refuse};
+use super::{LinkAttribute, LoginAttributes, LoginVerdict, VerifiedLogin, is_listed, refuse_login};
 use crate::StoreError;
 use crate::account::{self, AccountRow};
 use crate::engine::Tx;
-use crate::named::{address, with_attribute};
+use crate::named::{folded_address, with_attribute};
 use crate::resource::{self, DirectoryKey};
 
 /// As many users are looked at for a hint.
 const HINTED_FROM: i64 = 40;
 
 /// The one user of these directories that has the claim's value.
-pub(super) async fn find(
+pub(super) async fn find_match(
     tx: &mut Tx,
     asked: &VerifiedLogin,
     directories: &[DirectoryId],
@@ -25,13 +25,13 @@ pub(super) async fn find(
 ) -> LoginVerdict<AccountRow> {
     let to = link.to.word();
     let Some(value) = link.value.as_deref().filter(|value| !value.is_empty()) else {
-        return refuse(AdmissionRefusal::MissingClaim { claim: link.claim.clone(), to });
+        return refuse_login(AdmissionRefusal::MissingClaim { claim: link.claim.clone(), to });
     };
     if link.is_unverified_address {
-        return refuse(AdmissionRefusal::UnverifiedEmail { claim: link.claim.clone() });
+        return refuse_login(AdmissionRefusal::UnverifiedEmail { claim: link.claim.clone() });
     }
     let idp = || asked.idp.to_string();
-    let (here, elsewhere): (Vec<_>, Vec<_>) = candidates(tx, asked.org, link.to, value)
+    let (here, elsewhere): (Vec<_>, Vec<_>) = matching_accounts(tx, asked.org, link.to, value)
         .await?
         .into_iter()
         .partition(|(directory, _)| directories.contains(directory));
@@ -40,26 +40,26 @@ pub(super) async fn find(
             // Any IdP can give a name, so the name's domain must be one of this IdP's. An id need not have one.
             let has_domain = link.to != LinkTo::ExternalId || value.contains('@');
             if has_domain && !is_listed(value, &asked.domains) {
-                return refuse(AdmissionRefusal::Domain {
+                return refuse_login(AdmissionRefusal::Domain {
                     attribute: to,
                     domain: fold::email_domain(value),
                     idp: idp(),
                 });
             }
-            Ok(Ok(account::known(tx, asked.org, *account).await?))
+            Ok(Ok(account::known_account(tx, asked.org, *account).await?))
         }
         ([], Some((directory, _))) => {
-            refuse(AdmissionRefusal::OtherDirectory { directory: *directory, idp: idp() })
+            refuse_login(AdmissionRefusal::OtherDirectory { directory: *directory, idp: idp() })
         }
         ([], None) => no_match(tx, asked.org, directories, link.to, value).await,
         (several, _) => {
-            refuse(AdmissionRefusal::TwoMatches { to, value: value.to_owned(), count: several.len() })
+            refuse_login(AdmissionRefusal::TwoMatches { to, value: value.to_owned(), count: several.len() })
         }
     }
 }
 
 /// Every live user of the organization with that value. One who has an address twice counts once.
-async fn candidates(
+async fn matching_accounts(
     tx: &mut Tx,
     org: OrgId,
     to: LinkTo,
@@ -83,7 +83,7 @@ async fn no_match(
     value: &str,
 ) -> LoginVerdict<AccountRow> {
     if is_tombstone(tx, org, to, value).await? {
-        return refuse(AdmissionRefusal::Removed);
+        return refuse_login(AdmissionRefusal::Removed);
     }
     let mut users = Vec::new();
     for directory in directories {
@@ -91,17 +91,17 @@ async fn no_match(
     }
     let (to_word, value_text) = (to.word(), value.to_owned());
     if users.is_empty() {
-        return refuse(AdmissionRefusal::DirectoryEmpty { to: to_word, value: value_text });
+        return refuse_login(AdmissionRefusal::DirectoryEmpty { to: to_word, value: value_text });
     }
-    let hint = hint(&users, to, value);
-    refuse(AdmissionRefusal::NoMatch { to: to_word, value: value_text, hint })
+    let hint = likeness_hint(&users, to, value);
+    refuse_login(AdmissionRefusal::NoMatch { to: to_word, value: value_text, hint })
 }
 
 async fn newest_users(tx: &mut Tx, place: DirectoryKey) -> Result<Vec<Resource>, StoreError> {
     let sql = "select id, doc from resource where organization = $1 and directory = $2 and kind = 'User' \
                and deleted is null order by rid desc limit $3";
     let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), HINTED_FROM.into()]).await?;
-    rows.iter().map(|row| resource::parse(ResourceKind::User, row.text(0)?, row.text(1)?)).collect()
+    rows.iter().map(|row| resource::parse_document(ResourceKind::User, row.text(0)?, row.text(1)?)).collect()
 }
 
 /// Tells whether a removed user had that value. Addresses of tombstones are not looked up.
@@ -149,10 +149,13 @@ pub(super) async fn left_out(
             }
         }
         // An address of somebody whom an operator disabled, though the directory calls them otherwise.
-        let at_home =
-            if name.contains('@') { candidates(tx, org, LinkTo::Email, name).await? } else { Vec::new() };
+        let at_home = if name.contains('@') {
+            matching_accounts(tx, org, LinkTo::Email, name).await?
+        } else {
+            Vec::new()
+        };
         for (_, account) in at_home {
-            let AccountRow { active, disabled, .. } = account::known(tx, org, account).await?;
+            let AccountRow { active, disabled, .. } = account::known_account(tx, org, account).await?;
             match (active, disabled) {
                 (_, true) => word = Some(AdmissionRefusal::Disabled),
                 (false, _) => word = word.or(Some(AdmissionRefusal::Inactive)),
@@ -167,7 +170,7 @@ pub(super) async fn left_out(
     let sql = "select id, told from account where organization = $1 and disabled = 1 and directory is null";
     for row in tx.rows(sql, &[org.into()]).await? {
         let told = account::read_told(AccountId(row.int(0)?), row.maybe_text(1)?)?;
-        if address(&told).is_some_and(|address| said.contains(&address)) {
+        if folded_address(&told).is_some_and(|address| said.contains(&address)) {
             return Ok(Some(AdmissionRefusal::Disabled));
         }
     }

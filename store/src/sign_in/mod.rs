@@ -222,7 +222,7 @@ impl<'a> LoginAttempt<'a> {
     }
 
     async fn admit(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
-        let spent = flow::spend(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
+        let spent = flow::spend_flow(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
         let verdict = if spent { self.enter(tx).await? } else { Err(Box::new(AdmissionRefusal::FlowSpent)) };
         match verdict {
             Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
@@ -240,14 +240,14 @@ impl<'a> LoginAttempt<'a> {
 
     async fn enter(&mut self, tx: &mut Tx) -> LoginVerdict<LoggedIn> {
         // The epochs were read before the IdP was waited for: they are believed only as far as they still hold (R7).
-        let now = epoch::read(tx, self.key.org, &self.key.idp).await?;
+        let now = epoch::read_epochs(tx, self.key.org, &self.key.idp).await?;
         if let Some(grown) = (0..now.len()).find(|n| now[*n] > self.asked.epochs[*n]) {
-            return refuse(AdmissionRefusal::Overtaken { scope: epoch::SCOPES[grown] });
+            return refuse_login(AdmissionRefusal::Overtaken { scope: epoch::SCOPES[grown] });
         }
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await? {
-            return refuse(AdmissionRefusal::Disabled);
+            return refuse_login(AdmissionRefusal::Disabled);
         }
-        let known = link::find(tx, &self.key).await?;
+        let known = link::find_linked(tx, &self.key).await?;
         let admitted = match &self.asked.provisioning {
             PeopleSource::Directory { directories, link, .. } => {
                 admit!(self.of_directory(tx, known, directories, link).await?)
@@ -271,7 +271,10 @@ impl<'a> LoginAttempt<'a> {
         let former = match known {
             Some(account) if let Some((directory, _)) = account.user => {
                 if !directories.contains(&directory) {
-                    return refuse(AdmissionRefusal::OtherDirectory { directory, idp: self.key.idp.clone() });
+                    return refuse_login(AdmissionRefusal::OtherDirectory {
+                        directory,
+                        idp: self.key.idp.clone(),
+                    });
                 }
                 admit!(is_active(&account));
                 return Ok(Ok(Admitted { account, is_first: false, former: None, relinks: false }));
@@ -279,11 +282,11 @@ impl<'a> LoginAttempt<'a> {
             // Linked to an account that a login made, before there was a directory: it is matched like an unknown.
             known => known.map(|account| account.id),
         };
-        let account = admit!(matching::find(tx, self.asked, directories, link).await?);
+        let account = admit!(matching::find_match(tx, self.asked, directories, link).await?);
         admit!(is_active(&account));
-        let links = link::through(tx, self.key.org, account.id).await?;
+        let links = link::linked_through(tx, self.key.org, account.id).await?;
         if !links.iter().all(|link| self.replaces(link)) {
-            return refuse(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
+            return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
         }
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
@@ -299,10 +302,10 @@ impl<'a> LoginAttempt<'a> {
     /// nobody keeps a directory's name, address and groups that nobody takes away any more.
     async fn of_nobody(&mut self, tx: &mut Tx, known: Option<AccountRow>) -> LoginVerdict<Admitted> {
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Removed).await? {
-            return refuse(AdmissionRefusal::Removed);
+            return refuse_login(AdmissionRefusal::Removed);
         }
         if let Some(refusal) = matching::left_out(tx, self.key.org, &self.asked.claims).await? {
-            return refuse(refusal);
+            return refuse_login(refusal);
         }
         let former = match known {
             Some(account) => {
@@ -328,7 +331,7 @@ impl<'a> LoginAttempt<'a> {
     /// Gathers what the person will be known by.
     async fn facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
         if account.user.is_some() {
-            let described = account::describe(tx, self.key.org, account.id).await?;
+            let described = account::describe_account(tx, self.key.org, account.id).await?;
             let described = described.ok_or(StoreError::Unreadable {
                 table: "account",
                 row: account.id.0.to_string(),
@@ -373,7 +376,7 @@ impl<'a> LoginAttempt<'a> {
         let org = self.key.org;
         let mut facts = facts;
         if account.user.is_none() && is_first {
-            account = account::create(tx, org, None, true, self.now).await?;
+            account = account::create_account(tx, org, None, true, self.now).await?;
             let mut named = (*facts).clone();
             named.account = account.id;
             facts = Arc::new(named);
@@ -388,20 +391,20 @@ impl<'a> LoginAttempt<'a> {
             account::set_used(tx, org, account.id, None, self.now).await?;
         }
         if let Some(former) = former {
-            let generation = account::raise(tx, org, former).await?;
+            let generation = account::raise_generation(tx, org, former).await?;
             self.log.change(Change::Out(former, generation));
         }
         let subject = subject_name(account.id, facts.id.as_deref());
         if relinks {
             // Whoever the subject before was let in as is out: their next login is by this one.
-            link::remove(tx, org, account.id).await?;
-            account.generation = account::raise(tx, org, account.id).await?;
+            link::remove_links(tx, org, account.id).await?;
+            account.generation = account::raise_generation(tx, org, account.id).await?;
             self.log.change(Change::Out(account.id, account.generation));
             let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
             self.log.event("account.relinked", &subject, detail);
         }
         if is_first {
-            link::make(tx, &self.key, account.id, self.now).await?;
+            link::make_link(tx, &self.key, account.id, self.now).await?;
             barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.
             self.log.change(Change::Reconsider(account.id));
@@ -410,7 +413,7 @@ impl<'a> LoginAttempt<'a> {
             link::set_idp(tx, &self.key).await?;
         }
         if let Some(old) = self.asked.session.replaces
-            && let Some((_, owner)) = session::end(tx, &old, self.now).await?
+            && let Some((_, owner)) = session::end_session(tx, &old, self.now).await?
         {
             self.log.change(Change::Ended(owner, old));
         }
@@ -425,14 +428,14 @@ impl<'a> LoginAttempt<'a> {
             expires: self.asked.session.expires,
             id_token: self.asked.session.id_token.as_deref(),
         };
-        session::insert(tx, &born).await?;
+        session::insert_session(tx, &born).await?;
         let under = Under {
             idp: &self.key.idp,
             issuer: &self.key.issuer,
             mode: self.asked.provisioning.mode(),
             directory: account.user.map(|(directory, _)| directory),
         };
-        standing::note(tx, org, under).await?;
+        standing::note_standing(tx, org, under).await?;
         let detail = json!({
             "idp": self.key.idp,
             "subject": self.log.named(&self.key.subject),
@@ -445,7 +448,7 @@ impl<'a> LoginAttempt<'a> {
     }
 }
 
-fn refuse<T>(refusal: AdmissionRefusal) -> LoginVerdict<T> {
+fn refuse_login<T>(refusal: AdmissionRefusal) -> LoginVerdict<T> {
     Ok(Err(Box::new(refusal)))
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn read(schemas: &Schemas, method: &str, target: &str, body: &Value) 
     let request =
         http::Request::builder().method(method).uri(target).header("content-type", "application/scim+json");
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    portcullis_scim::read(schemas, &request.body(body.into()).unwrap()).unwrap()
+    portcullis_scim::read_request(schemas, &request.body(body.into()).unwrap()).unwrap()
 }
 
 /// Sends a write and enforces it.

@@ -90,7 +90,7 @@ async fn what_is_not_searched_by_is_refused() {
     let rig = Rig::new().await;
     for target in ["/Groups?filter=members.display%20eq%20%22x%22", "/Users?filter=userName%20co%20%22x%22"] {
         let request = http::Request::builder().uri(target).body(bytes::Bytes::new()).unwrap();
-        let refusal = match portcullis_scim::read(&rig.schemas, &request) {
+        let refusal = match portcullis_scim::read_request(&rig.schemas, &request) {
             Err(refusal) => refusal,
             Ok(portcullis_scim::ScimRequest::Find(query)) => {
                 rig.store.find(crate::support::ORG, HERE, &query).await.unwrap().unwrap_err()

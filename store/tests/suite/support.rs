@@ -112,7 +112,7 @@ impl Rig {
             request = request.header("if-match", tag);
         }
         let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-        portcullis_scim::read(&self.schemas, &request.body(body).unwrap()).unwrap()
+        portcullis_scim::read_request(&self.schemas, &request.body(body).unwrap()).unwrap()
     }
 
     pub(crate) async fn write_in(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
 use portcullis_scim::{
     Act, Filter, GroupPatch, Meta, Outcome, Resource, ResourceKind, ResourceRecord, Schemas, ScimError,
-    ScimRequest, Service, Version, Wanted, Write, answer, read,
+    ScimRequest, Service, Version, Wanted, Write, answer_request, read_request,
 };
 use serde_json::{Value, json};
 
@@ -77,14 +77,14 @@ fn patch(kind: ResourceKind, body: &str) {
 fn send(method: &str, path: &str, body: Bytes) {
     let Ok(request) = http::Request::builder().method(method).uri(path).body(body) else { return };
     let wanted = Wanted::by(&SCHEMAS, &request);
-    let outcome = match read(&SCHEMAS, &request) {
+    let outcome = match read_request(&SCHEMAS, &request) {
         Ok(ScimRequest::Write(write)) => written(&write),
         Ok(_) => return,
         Err(error) => Err(error),
     };
     assert_ne!(outcome, Err(ScimError::Internal), "bad input is never our fault");
     let service = Service::new("https://scim.example.test/scim/v2", GroupPatch::Whole);
-    let response = answer(&SCHEMAS, &service, &wanted, outcome);
+    let response = answer_request(&SCHEMAS, &service, &wanted, outcome);
     assert!(!response.status().is_server_error());
 }
 

@@ -69,7 +69,7 @@ impl Seed {
                 .header("content-type", "application/scim+json")
                 .body(body)
                 .unwrap();
-            let Ok(ScimRequest::Write(write)) = portcullis_scim::read(&self.schemas, &request) else {
+            let Ok(ScimRequest::Write(write)) = portcullis_scim::read_request(&self.schemas, &request) else {
                 panic!("{name}")
             };
             // Nobody is in yet: there is nothing to enforce.
@@ -85,7 +85,7 @@ impl Seed {
             let request = http::Request::get(format!("/Users?startIndex={start}&count=1000"))
                 .body(Bytes::new())
                 .unwrap();
-            let Ok(ScimRequest::Find(query)) = portcullis_scim::read(&self.schemas, &request) else {
+            let Ok(ScimRequest::Find(query)) = portcullis_scim::read_request(&self.schemas, &request) else {
                 panic!("a list")
             };
             let Ok(Outcome::Listed(page)) = self.store.find(org, directory, &query).await.unwrap() else {
