@@ -34,7 +34,7 @@ impl AppHealth {
     ///
     /// # Errors
     /// [`AppError`].
-    pub(crate) async fn ask(&self) -> Result<StatusCode, AppError> {
+    pub(crate) async fn probe(&self) -> Result<StatusCode, AppError> {
         let dial = || self.dial.clone();
         let port = self.dial.port().unwrap_or(80);
         let host = self.dial.host().trim_matches(['[', ']']);

@@ -89,7 +89,7 @@ impl Renewable {
     }
 
     /// Puts another in force.
-    pub(crate) fn renew(&self, client: Fetch) {
+    pub(crate) fn replace_client(&self, client: Fetch) {
         self.0.store(Arc::new(client));
     }
 }
@@ -111,7 +111,7 @@ fn build_with(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Re
         let (trusting, strict, reach) = (trusting.clone(), strict.clone(), reach.clone());
         Box::pin(async move {
             let host = request.uri().host().unwrap_or_default().to_owned();
-            let client = if reach.admit(request.uri())? { trusting } else { strict };
+            let client = if reach.check_address(request.uri())? { trusting } else { strict };
             let us = const { HeaderValue::from_static(concat!("portcullis/", env!("CARGO_PKG_VERSION"))) };
             request.headers_mut().insert(USER_AGENT, us);
             // Nothing is unpacked here: some servers pack an answer unless they are told not to (RFC 9110 §12.5.3).
@@ -141,7 +141,7 @@ fn build_with(reach: FetchReach, ca_file: Option<PathBuf>, limits: Limits) -> Re
 impl FetchReach {
     /// Checks whether an address may be asked, as it is written, and tells whether it is trusted whatever it resolves
     /// to.
-    fn admit(&self, uri: &Uri) -> Result<bool, FetchError> {
+    fn check_address(&self, uri: &Uri) -> Result<bool, FetchError> {
         let host = uri.host().unwrap_or_default();
         let refuse = |why| Err(FetchError::NotAllowed { host: host.into(), why });
         let (https, port) = match uri.scheme_str() {
@@ -213,11 +213,11 @@ impl Names {
         } else {
             tokio::net::lookup_host((name, 0)).await.map_err(Unresolved::Name)?.collect()
         };
-        self.keep(name, found)
+        self.keep_allowed(name, found)
     }
 
     /// The addresses of a name that may be connected to. One that may not makes the others no worse: it is left out.
-    fn keep(self, name: &str, mut found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Unresolved> {
+    fn keep_allowed(self, name: &str, mut found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Unresolved> {
         if found.is_empty() {
             return Err(Unresolved::Name(io::Error::new(io::ErrorKind::NotFound, "no address")));
         }
@@ -466,9 +466,9 @@ mod tests {
         let fetch = renewable.fetch();
         let url = format!("http://127.0.0.1:{port}/");
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
-        renewable.renew(build_client(here(), None).unwrap());
+        renewable.replace_client(build_client(here(), None).unwrap());
         assert_eq!(get(&fetch, &url).await.unwrap().status().as_u16(), 200);
-        renewable.renew(build_client(FetchReach::default(), None).unwrap());
+        renewable.replace_client(build_client(FetchReach::default(), None).unwrap());
         assert!(matches!(get(&fetch, &url).await, Err(FetchError::NotAllowed { .. })));
         assert_eq!(count.load(Ordering::Relaxed), 1);
     }
@@ -502,11 +502,11 @@ mod tests {
             ("ftp://op.test/", false),
             ("/path", false),
         ] {
-            assert_eq!(reach.admit(&url.parse().unwrap()).is_ok(), fine, "{url}");
+            assert_eq!(reach.check_address(&url.parse().unwrap()).is_ok(), fine, "{url}");
         }
         // One port is trusted, the others may lead to public addresses.
-        assert_eq!(reach.admit(&"https://idp.corp:8443/".parse().unwrap()).ok(), Some(true));
-        assert_eq!(reach.admit(&"https://idp.corp/".parse().unwrap()).ok(), Some(false));
+        assert_eq!(reach.check_address(&"https://idp.corp:8443/".parse().unwrap()).ok(), Some(true));
+        assert_eq!(reach.check_address(&"https://idp.corp/".parse().unwrap()).ok(), Some(false));
     }
 
     #[test]
@@ -514,7 +514,7 @@ mod tests {
         let addresses =
             |text: &[&str]| text.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
         let kept = |names: Names, name: &str, found: &[&str]| {
-            names.keep(name, addresses(found)).map(|kept| kept.len()).ok()
+            names.keep_allowed(name, addresses(found)).map(|kept| kept.len()).ok()
         };
         for names in [Names::Public, Names::PublicOrHere] {
             assert_eq!(kept(names, "op.test", &["1.1.1.1", "2606:4700::1"]), Some(2));

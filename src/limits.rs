@@ -66,7 +66,7 @@ impl Shares {
 
 impl Limits {
     /// Tells what came of it.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn log_limits(&self) {
         if let Some(error) = self.files_failed {
             let files = self.files.unwrap_or(u64::MAX);
             tracing::warn!(files, %error, "the limit of open files stays: raise LimitNOFILE, or ulimit -n");

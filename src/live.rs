@@ -33,7 +33,7 @@ impl Current {
     }
 
     /// Takes the one that is in force now.
-    pub(crate) fn take(&self) -> Arc<Live> {
+    pub(crate) fn in_force(&self) -> Arc<Live> {
         self.live.load_full()
     }
 
@@ -44,7 +44,7 @@ impl Current {
     }
 
     /// Waits until another is in force. One task waits, no more.
-    pub(crate) async fn replaced(&self) {
+    pub(crate) async fn wait_replaced(&self) {
         self.replaced.notified().await;
     }
 }
@@ -118,7 +118,7 @@ impl Fixed {
     }
 
     /// The keys of the file in which the two differ.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         [
             ("listen", self.listen != other.listen),
             ("state", self.state != other.state),

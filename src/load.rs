@@ -34,8 +34,8 @@ async fn read_session(
         tracing::error!(%error, "a session could not be read: its request is refused with 503");
         LoadError::Unavailable
     };
-    let Some((org, account)) = store.hint(&hash).await.map_err(unavailable)? else { return Ok(None) };
+    let Some((org, account)) = store.guess_owner(&hash).await.map_err(unavailable)? else { return Ok(None) };
     let cold = sessions.account(org, account).enrol(hash, exchange);
-    let Some(stored) = store.stored(&hash).await.map_err(unavailable)? else { return Ok(None) };
+    let Some(stored) = store.read_session(&hash).await.map_err(unavailable)? else { return Ok(None) };
     sessions.read(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
 }

@@ -212,7 +212,7 @@ impl<S: Subscriber> Layer<S> for EventWriter {
             }
             level = Level::DEBUG;
         }
-        self.queue.say(log_line(self.format, level, metadata.target(), &said));
+        self.queue.queue_line(log_line(self.format, level, metadata.target(), &said));
     }
 }
 
@@ -246,7 +246,7 @@ enum FieldValue {
 }
 
 impl LogRecord {
-    fn take(&mut self, field: &Field, value: FieldValue) {
+    fn take_field(&mut self, field: &Field, value: FieldValue) {
         match (field.name(), value) {
             ("message", FieldValue::Text(text) | FieldValue::Bare(text)) => {
                 self.message = if self.ours { one_line(&text) } else { one_line(&drop_quotations(&text)) };
@@ -271,33 +271,33 @@ impl LogRecord {
 
 impl Visit for LogRecord {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, FieldValue::Text(format!("{value:?}")));
+        self.take_field(field, FieldValue::Text(format!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, FieldValue::Text(value.to_owned()));
+        self.take_field(field, FieldValue::Text(value.to_owned()));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.take(field, FieldValue::Text(error_chain(value).to_string()));
+        self.take_field(field, FieldValue::Text(error_chain(value).to_string()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, FieldValue::Bare(value.to_string()));
+        self.take_field(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, FieldValue::Bare(value.to_string()));
+        self.take_field(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.take(field, FieldValue::Bare(value.to_string()));
+        self.take_field(field, FieldValue::Bare(value.to_string()));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON knows no infinity.
         let bare = value.is_finite();
-        self.take(
+        self.take_field(
             field,
             if bare { FieldValue::Bare(value.to_string()) } else { FieldValue::Text(value.to_string()) },
         );

@@ -172,12 +172,12 @@ impl Metrics {
     }
 
     /// A login ended: [`ACCEPTED`], or the one word of its refusal.
-    pub(crate) fn login(&self, outcome: &'static str) {
+    pub(crate) fn count_login(&self, outcome: &'static str) {
         self.logins.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A SCIM request was answered.
-    pub(crate) fn scim(&self, method: &Method, status: StatusCode) {
+    pub(crate) fn count_scim(&self, method: &Method, status: StatusCode) {
         let method = SCIM_METHODS.into_iter().find(|known| method == known).unwrap_or("other");
         self.scim_requests.get_or_create(&ScimLabels { method, status: status.as_u16() }).inc();
         if status.is_success() {
@@ -190,14 +190,14 @@ impl Metrics {
     }
 
     /// A SCIM write was understood with these rewrites.
-    pub(crate) fn rewrites(&self, rules: &[Rewrite]) {
+    pub(crate) fn count_rewrites(&self, rules: &[Rewrite]) {
         for rule in rules {
             self.scim_rewrites.get_or_create(&RewriteLabels { rule: rule.name() }).inc();
         }
     }
 
     /// A write that takes away was enforced, this long after its request was read.
-    pub(crate) fn revoked(&self, took: Duration) {
+    pub(crate) fn count_revoked(&self, took: Duration) {
         self.revocation.observe(took.as_secs_f64());
     }
 
@@ -207,13 +207,13 @@ impl Metrics {
     }
 
     /// A reload ended.
-    pub(crate) fn reloaded(&self, applied: bool) {
+    pub(crate) fn count_reload(&self, applied: bool) {
         let outcome = if applied { APPLIED } else { REFUSED };
         self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Takes how many sessions the store has that are not over; `None` where it did not say.
-    pub(crate) fn stored(&self, sessions: Option<u32>) {
+    pub(crate) fn count_stored(&self, sessions: Option<u32>) {
         match sessions {
             Some(sessions) => drop(self.sessions_stored.get_or_create(&Nothing {}).set(sessions.into())),
             // Better no figure than an old one.
@@ -222,7 +222,7 @@ impl Metrics {
     }
 
     /// Takes what was just looked up, all of it from memory.
-    pub(crate) fn see(&self, seen: &Gauges) {
+    pub(crate) fn set_gauges(&self, seen: &Gauges) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.sessions_cached.set(i64::try_from(seen.figures.sessions).unwrap_or(i64::MAX));
         self.accounts.set(gauge(seen.figures.accounts));
@@ -313,17 +313,17 @@ mod tests {
         assert!(before.contains("portcullis_logins_total{outcome=\"nonce\"} 0\n"), "{before}");
         assert!(!before.contains("portcullis_sessions{}"), "not known yet: {before}");
 
-        metrics.login(ACCEPTED);
-        metrics.scim(&Method::PATCH, StatusCode::NO_CONTENT);
-        metrics.scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
-        metrics.rewrites(&[Rewrite::BooleanText, Rewrite::BooleanText]);
-        metrics.revoked(Duration::from_millis(3));
-        metrics.reloaded(false);
+        metrics.count_login(ACCEPTED);
+        metrics.count_scim(&Method::PATCH, StatusCode::NO_CONTENT);
+        metrics.count_scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
+        metrics.count_rewrites(&[Rewrite::BooleanText, Rewrite::BooleanText]);
+        metrics.count_revoked(Duration::from_millis(3));
+        metrics.count_reload(false);
         let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
-        metrics.stored(Some(5));
+        metrics.count_stored(Some(5));
         let expires = vec![("certificate", "listen.proxy.tls[0]".to_owned(), -5)];
-        metrics.see(&Gauges { figures, holds: 1, idps, expires });
+        metrics.set_gauges(&Gauges { figures, holds: 1, idps, expires });
 
         let after = text(&registry);
         for line in [
@@ -356,10 +356,10 @@ mod tests {
     fn what_is_not_known_any_more_is_not_shown() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        metrics.stored(Some(5));
-        metrics.see(&Gauges { idps: vec![("gone".to_owned(), true)], ..Gauges::default() });
-        metrics.see(&Gauges::default());
-        metrics.stored(None);
+        metrics.count_stored(Some(5));
+        metrics.set_gauges(&Gauges { idps: vec![("gone".to_owned(), true)], ..Gauges::default() });
+        metrics.set_gauges(&Gauges::default());
+        metrics.count_stored(None);
         let after = text(&registry);
         assert!(!after.contains("portcullis_sessions{}") && !after.contains("gone"), "{after}");
     }

@@ -169,7 +169,7 @@ pub(crate) struct ReferredRefusal {
 const A_PAGE: u32 = 1000;
 
 impl Operator {
-    fn means(&self) -> Means {
+    fn order_means(&self) -> Means {
         let Self { store, revocation, terms, serves } = self;
         Means { store: store.clone(), revocation: revocation.clone(), log: terms.log, serves: *serves }
     }
@@ -178,11 +178,11 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Store`].
-    pub(crate) async fn users(&self, after: Option<i64>) -> Result<Users, OrderError> {
+    pub(crate) async fn list_users(&self, after: Option<i64>) -> Result<Users, OrderError> {
         let found = self.store.user_list(OrgId::ONLY, after.map(AccountId), A_PAGE).await;
         let policy = self.revocation.sessions().policy();
         let people = self.terms.people;
-        let shown = |user| user_listing(user, policy.bindings()).under(people);
+        let shown = |user| user_listing(user, policy.bindings()).with_source(people);
         let users: Vec<UserListing> = found.map_err(OrderError::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
@@ -193,7 +193,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Refused`] where people do not come by hand, or the name is taken or none.
-    pub(crate) async fn add(&self, person: NewPerson) -> Result<Added, OrderError> {
+    pub(crate) async fn add_user(&self, person: NewPerson) -> Result<Added, OrderError> {
         if self.terms.people != Some(People::Invited) {
             return Err(OrderError::Refused(
                 "people are added by hand only with provisioning: invited. Add the person at the identity \
@@ -206,7 +206,7 @@ impl Operator {
         let adding = move |store: Arc<Store>| async move {
             store.user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        let id = self.ordered(adding).await?;
+        let id = self.carry_out_order(adding).await?;
         let facts = facts_for_log(AccountId(0), Some(id.as_str()), email.as_deref());
         let named = self.terms.log.user(&facts, Some(&name));
         tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
@@ -217,7 +217,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Unknown`], [`OrderError::Refused`] where the name names several.
-    pub(crate) async fn show(&self, who: &str) -> Result<PersonDetails, OrderError> {
+    pub(crate) async fn show_user(&self, who: &str) -> Result<PersonDetails, OrderError> {
         let now = Timestamp::now();
         let details = self.store.user_show(OrgId::ONLY, who, now).await?;
         let sessions = self.revocation.sessions();
@@ -225,15 +225,15 @@ impl Operator {
         let on_hold = sessions.is_held(OrgId::ONLY, details.user.account, subject.as_ref());
         let heard_after = now.plus_ms(sessions.idle_ms().saturating_neg());
         let mut shown = person_details(details, sessions.policy().bindings(), on_hold, heard_after);
-        shown.user = shown.user.under(self.terms.people);
+        shown.user = shown.user.with_source(self.terms.people);
         Ok(shown)
     }
 
     /// Removes a person as the directory would. Where one says who there is, it would bring them back: refused.
     ///
     /// # Errors
-    /// As [`disable`](Self::disable); [`OrderError::Refused`] where it is not an operator's word.
-    pub(crate) async fn remove(&self, who: String) -> Result<UserListing, OrderError> {
+    /// As [`disable_user`](Self::disable_user); [`OrderError::Refused`] where it is not an operator's word.
+    pub(crate) async fn remove_user(&self, who: String) -> Result<UserListing, OrderError> {
         match self.terms.people {
             Some(People::Invited | People::Login) => {}
             Some(People::Directory) => {
@@ -257,13 +257,13 @@ impl Operator {
         let write = move |store: Arc<Store>, who: String| async move {
             store.user_remove(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        order.carry_out(self.means(), write).await
+        order.carry_out(self.order_means(), write).await
     }
 
     /// Ends every session of a person.
     ///
     /// # Errors
-    /// As [`disable`](Self::disable).
+    /// As [`disable_user`](Self::disable_user).
     pub(crate) async fn end_sessions(&self, who: String) -> Result<UserListing, OrderError> {
         let order = Order {
             what: "the sessions of a person were ended by hand",
@@ -274,14 +274,14 @@ impl Operator {
         let write = move |store: Arc<Store>, who: String| async move {
             store.user_end_sessions(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        order.carry_out(self.means(), write).await
+        order.carry_out(self.order_means(), write).await
     }
 
     /// The audit, the newest first: `limit` rows before the one that `before` names.
     ///
     /// # Errors
     /// [`OrderError::Refused`] for a `before` that no answer gave; [`OrderError::Store`].
-    pub(crate) async fn audits(&self, before: Option<&str>, limit: u32) -> Result<Audits, OrderError> {
+    pub(crate) async fn list_audits(&self, before: Option<&str>, limit: u32) -> Result<Audits, OrderError> {
         let place = |text: &str| {
             let (seq, n) = text.split_once('.')?;
             Some((Seq(seq.parse().ok()?), n.parse().ok()?))
@@ -304,26 +304,26 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Unknown`], [`OrderError::Refused`] where the name names several.
-    pub(crate) async fn disable(&self, who: String) -> Result<UserListing, OrderError> {
+    pub(crate) async fn disable_user(&self, who: String) -> Result<UserListing, OrderError> {
         let order =
             Order { what: "a person was put out by hand", verb: "user disable", who, takes_away: true };
         let write = move |store: Arc<Store>, who: String| async move {
             store.user_disable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
         };
-        order.carry_out(self.means(), write).await
+        order.carry_out(self.order_means(), write).await
     }
 
     /// Takes a `disable` back.
     ///
     /// # Errors
-    /// As [`disable`](Self::disable).
-    pub(crate) async fn enable(&self, who: String) -> Result<UserListing, OrderError> {
+    /// As [`disable_user`](Self::disable_user).
+    pub(crate) async fn enable_user(&self, who: String) -> Result<UserListing, OrderError> {
         let order =
             Order { what: "a person was let in again by hand", verb: "user enable", who, takes_away: false };
         let revocation = self.revocation.clone();
         let write = move |store: Arc<Store>, who: String| async move {
             let (org, origin) = (OrgId::ONLY, Origin::of(ACTOR));
-            let named = store.named(org, &who).await?;
+            let named = store.find_named(org, &who).await?;
             // Put out by an order that was never stored: what it would have ended does not come back with this one.
             let is_held = |account| revocation.sessions().is_held(org, account, None);
             let ended = match named.all().any(is_held) {
@@ -336,15 +336,15 @@ impl Operator {
                 None => enabled,
             })
         };
-        order.carry_out(self.means(), write).await
+        order.carry_out(self.order_means(), write).await
     }
 
     /// Finds the refusal that a reference number leads to.
     ///
     /// # Errors
     /// [`OrderError::Unknown`] where nothing is kept under it (any more).
-    pub(crate) async fn reference(&self, reference: &str) -> Result<ReferredRefusal, OrderError> {
-        match self.store.reference(reference).await.map_err(OrderError::Store)? {
+    pub(crate) async fn find_reference(&self, reference: &str) -> Result<ReferredRefusal, OrderError> {
+        match self.store.find_refusal(reference).await.map_err(OrderError::Store)? {
             Some(refused) => Ok(ReferredRefusal {
                 reference: refused.reference,
                 at: format_rfc3339(refused.at),
@@ -359,12 +359,15 @@ impl Operator {
     }
 
     /// Commits and enforces an order that puts nobody on hold.
-    pub(crate) async fn ordered<T, W>(&self, write: impl FnOnce(Arc<Store>) -> W) -> Result<T, OrderError>
+    pub(crate) async fn carry_out_order<T, W>(
+        &self,
+        write: impl FnOnce(Arc<Store>) -> W,
+    ) -> Result<T, OrderError>
     where
         T: Send + 'static,
         W: Future<Output = Result<Committed<T>, UserError>> + Send + 'static,
     {
-        Ok(self.revocation.carry_out(write(self.store.clone()), LEAVE).done().await?.value)
+        Ok(self.revocation.carry_out(write(self.store.clone()), LEAVE).wait_done().await?.value)
     }
 }
 

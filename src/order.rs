@@ -69,7 +69,7 @@ impl Order {
         W: Future<Output = OrderWritten> + Send + 'static,
     {
         let write = write(means.store.clone(), self.who.clone());
-        OrderUnderway { means, order: self, began: Instant::now() }.go(write).await
+        OrderUnderway { means, order: self, began: Instant::now() }.carry_out(write).await
     }
 }
 
@@ -81,7 +81,7 @@ struct OrderUnderway {
 }
 
 impl OrderUnderway {
-    async fn go(
+    async fn carry_out(
         self,
         write: impl Future<Output = OrderWritten> + Send + 'static,
     ) -> Result<UserListing, OrderError> {
@@ -89,14 +89,14 @@ impl OrderUnderway {
         let before = self.sessions().hold_mark();
         let mut underway = self.means.revocation.carry_out(write, LEAVE);
         let holds = self.order.takes_away && self.means.serves;
-        if holds && timeout(COMMIT, underway.settled()).await.is_err() {
-            let (marks, refused) = self.hold("it has not committed within 1 s").await;
+        if holds && timeout(COMMIT, underway.wait_settled()).await.is_err() {
+            let (marks, refused) = self.hold_person("it has not committed within 1 s").await;
             // It may still commit: then it is enforced, and its own holds end.
-            tokio::spawn(self.follow(underway, marks));
+            tokio::spawn(self.follow_late_order(underway, marks));
             return Err(refused);
         }
-        let error = match underway.done().await {
-            Ok(enforced) => return Ok(self.settle(enforced, |_| before)),
+        let error = match underway.wait_done().await {
+            Ok(enforced) => return Ok(self.settle_order(enforced, |_| before)),
             Err(NotDone::Write(UserError::Store(error))) => error,
             Err(NotDone::Panicked(_)) => StoreError::Panicked,
             Err(NotDone::Write(error)) => return Err(error.into()),
@@ -108,7 +108,7 @@ impl OrderUnderway {
         };
         if holds {
             let why = error_chain(&error).to_string();
-            return Err(self.hold(&why).await.1);
+            return Err(self.hold_person(&why).await.1);
         }
         let order = self.order.verb;
         tracing::error!(by = BY, order, error = %error_chain(&error), "an operator's order could not be carried out");
@@ -120,7 +120,11 @@ impl OrderUnderway {
     }
 
     /// It is carried out: its holds end, and the log is told who it was about, and what ended in how long.
-    fn settle(&self, enforced: Enforced<UserSummary>, mark: impl Fn(AccountId) -> HoldMark) -> UserListing {
+    fn settle_order(
+        &self,
+        enforced: Enforced<UserSummary>,
+        mark: impl Fn(AccountId) -> HoldMark,
+    ) -> UserListing {
         let Self { means, order: Order { what, .. }, began } = self;
         let Enforced { value: user, exchanges, .. } = enforced;
         for account in std::iter::once(user.account).chain(user.others.iter().copied()) {
@@ -137,9 +141,9 @@ impl OrderUnderway {
     }
 
     /// Takes the person out whom the order means, though it is not stored (R6).
-    async fn hold(&self, why: &str) -> (Marks, OrderError) {
+    async fn hold_person(&self, why: &str) -> (Marks, OrderError) {
         let (accounts, is_read) =
-            match timeout(NAMED, self.means.store.named(OrgId::ONLY, &self.order.who)).await {
+            match timeout(NAMED, self.means.store.find_named(OrgId::ONLY, &self.order.who)).await {
                 Ok(Ok(named)) => (named.all().collect(), true),
                 Ok(Err(UserError::Store(_))) | Err(_) => (self.in_memory(), false),
                 Ok(Err(error)) => return (Marks::new(), error.into()),
@@ -160,7 +164,7 @@ impl OrderUnderway {
             why,
             "an order could not be stored: the person is out and on hold until it is repeated and committed, or this process ends. Look at the store"
         );
-        if let Err(error) = self.means.revocation.gone(cut).await {
+        if let Err(error) = self.means.revocation.wait_gone(cut).await {
             return (marks, error.into());
         }
         let refused = OrderError::OnHold { accounts: marks.len(), exchanges, is_read, why: why.to_owned() };
@@ -183,16 +187,16 @@ impl OrderUnderway {
     }
 
     /// Waits for a transaction that was late, and for its enforcement if it commits.
-    async fn follow(self, underway: Underway<UserSummary, UserError>, marks: Marks) {
+    async fn follow_late_order(self, underway: Underway<UserSummary, UserError>, marks: Marks) {
         let order = self.order.verb;
-        match underway.done().await {
+        match underway.wait_done().await {
             Ok(enforced) => {
                 // A later word on one of them has a later mark.
                 let own = |account| {
                     let mark = marks.iter().find(|(one, _)| *one == account).map(|(_, mark)| *mark);
                     mark.unwrap_or_default()
                 };
-                self.settle(enforced, own);
+                self.settle_order(enforced, own);
                 tracing::warn!(
                     by = BY,
                     order,

@@ -45,7 +45,7 @@ pub(crate) struct UserListing {
 
 impl UserListing {
     /// Sets whose word says who there is: whether anybody signs in as this account depends on it.
-    pub(crate) fn under(mut self, people: Option<People>) -> Self {
+    pub(crate) fn with_source(mut self, people: Option<People>) -> Self {
         let is_of_directory = self.id.is_some();
         let is_used = people.is_none_or(|people| (people != People::Login) == is_of_directory);
         if !is_used && self.state == UserState::Active.word() {

@@ -48,7 +48,7 @@ impl Refusals {
     }
 
     /// Keeps one, unless this second's are full: the log has it in any case.
-    pub(crate) fn keep(&self, reference: &str, record: String, at: Timestamp, whose: Whose) {
+    pub(crate) fn keep_refusal(&self, reference: &str, record: String, at: Timestamp, whose: Whose) {
         let refused = LoggedRefusal { org: OrgId::ONLY, reference: reference.into(), at, record };
         if self.of(whose).try_send(refused).is_err() {
             tracing::debug!(reference, "too many refusals this second: this one is in the log alone");
@@ -73,7 +73,7 @@ impl Refusals {
                     let whose = if line.who.is_some() { Whose::Somebodys } else { Whose::Anybodys };
                     // No record is written that would not be kept.
                     if refusals.of(whose).capacity() > 0 {
-                        refusals.keep(reference, line.to_record(), line.time, whose);
+                        refusals.keep_refusal(reference, line.to_record(), line.time, whose);
                     }
                 }
             }
@@ -90,7 +90,7 @@ async fn write_refusals(store: Arc<Store>, mut refusals: mpsc::Receiver<LoggedRe
             (since, kept) = (Instant::now(), 0);
         }
         kept += batch.len();
-        if let Err(error) = store.refused(std::mem::take(&mut batch)).await {
+        if let Err(error) = store.keep_refusals(std::mem::take(&mut batch)).await {
             tracing::warn!(%error, "refusals could not be kept: their reference numbers lead to the log alone");
         }
         if kept >= most {

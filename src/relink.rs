@@ -50,9 +50,13 @@ impl Operator {
     ///
     /// # Errors
     /// [`OrderError::Refused`] where it is not known where to.
-    pub(crate) async fn links(&self, from: &str, after: Option<i64>) -> Result<MovableLinks, OrderError> {
+    pub(crate) async fn list_links(
+        &self,
+        from: &str,
+        after: Option<i64>,
+    ) -> Result<MovableLinks, OrderError> {
         let to = self.relink_to()?;
-        let found = self.store.relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
+        let found = self.store.list_relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
         let links: Vec<LinkedPerson> = found
             .map_err(OrderError::Store)?
             .into_iter()
@@ -72,17 +76,18 @@ impl Operator {
     /// Moves them, in pieces that leave the store to others.
     ///
     /// # Errors
-    /// As [`links`](Self::links). What has moved until an error stays so, and a repeat goes on.
-    pub(crate) async fn relink(&self, from: String) -> Result<Moved, OrderError> {
+    /// As [`list_links`](Self::list_links). What has moved until an error stays so, and a repeat goes on.
+    pub(crate) async fn move_links(&self, from: String) -> Result<Moved, OrderError> {
         let to = self.relink_to()?;
         let (mut done, mut after) = (Moved::default(), None);
         loop {
             let (source, target) = (from.clone(), to.clone());
             let piece = self
-                .ordered(move |store| async move {
+                .carry_out_order(move |store| async move {
                     let origin = Origin::of(ACTOR);
-                    let done =
-                        store.relink(OrgId::ONLY, &source, &target, after, &origin, Timestamp::now()).await;
+                    let done = store
+                        .relink_people(OrgId::ONLY, &source, &target, after, &origin, Timestamp::now())
+                        .await;
                     done.map_err(UserError::from)
                 })
                 .await;

@@ -50,11 +50,11 @@ impl Reload {
     pub(crate) async fn reload(&self) {
         // Whoever rotates logs sends the same signal, whatever the configuration says.
         self.access_log.reopen();
-        let applied = self.apply().await;
-        self.core.metrics.reloaded(applied);
+        let applied = self.apply_file().await;
+        self.core.metrics.count_reload(applied);
     }
 
-    async fn apply(&self) -> bool {
+    async fn apply_file(&self) -> bool {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading =
@@ -82,7 +82,7 @@ impl Reload {
                 return false;
             }
         };
-        let needs_restart = self.live.take().fixed.differences(&Fixed::of(&file));
+        let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::of(&file));
         if !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
@@ -94,7 +94,7 @@ impl Reload {
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let policy = settings::compile_policy(&file, version);
-        let parts = match self.parts(&file, policy.clone()) {
+        let parts = match self.make_parts(&file, policy.clone()) {
             Ok(parts) => parts,
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "the configuration could not be put in force: nothing was changed");
@@ -105,8 +105,8 @@ impl Reload {
     }
 
     /// Everything that can fail, before anything is replaced.
-    fn parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
-        let before = self.live.take();
+    fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
+        let before = self.live.in_force();
         let live = Arc::new(Live::of(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {
@@ -124,7 +124,7 @@ impl Reload {
         }
         self.core.sessions.idle_after(settings::to_ms(file.session.idle));
         self.gate.replace(rules);
-        self.fetch.renew(client);
+        self.fetch.replace_client(client);
         self.live.replace(live);
         // Logins that go by the one before are committed now, so what follows finds their sessions.
         let admitted = tokio::time::timeout(ADMIT, self.own.admitting.write()).await.map(drop);
@@ -133,7 +133,7 @@ impl Reload {
                 "logins that began under the old configuration are not committed yet: reload again"
             );
         }
-        let reviewed = self.core.revocation.reload(policy).await;
+        let reviewed = self.core.revocation.reload_policy(policy).await;
         let settled = standing::end_unconfigured(file, &self.core, "reload").await;
         if let Err(error) = &settled {
             tracing::error!(error = %error_chain(error), "reload again");

@@ -75,7 +75,7 @@ pub(crate) struct Underway<T, E> {
 
 impl<T, E> Underway<T, E> {
     /// Waits until its transaction has ended: committed, or not.
-    pub(crate) async fn settled(&mut self) {
+    pub(crate) async fn wait_settled(&mut self) {
         let _ = (&mut self.settled).await; // an end without a word is one too
     }
 
@@ -83,7 +83,7 @@ impl<T, E> Underway<T, E> {
     ///
     /// # Errors
     /// [`NotDone`].
-    pub(crate) async fn done(self) -> Result<Enforced<T>, NotDone<E>> {
+    pub(crate) async fn wait_done(self) -> Result<Enforced<T>, NotDone<E>> {
         self.task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "the task of a write failed");
             Err(NotDone::Panicked(error.to_string()))
@@ -130,7 +130,7 @@ impl Revocation {
         let store = &self.store;
         let again = describe_again(&self.sessions, cut.stale(), |org, id| {
             let store = store.clone();
-            async move { store.described(org, id).await }
+            async move { store.read_description(org, id).await }
         });
         let again = again.await;
         let cut = cut.and(again);
@@ -143,13 +143,13 @@ impl Revocation {
     ///
     /// # Errors
     /// [`NotGone`] where something the new rules forbid has not left after two seconds.
-    pub(crate) async fn reload(&self, policy: Arc<Policy>) -> Result<(), NotGone> {
+    pub(crate) async fn reload_policy(&self, policy: Arc<Policy>) -> Result<(), NotGone> {
         let cut = self.sessions.review(policy);
-        self.gone(cut).await.map(drop)
+        self.wait_gone(cut).await.map(drop)
     }
 
     /// Ends what the clock says is over (R9). Nobody waits for it.
-    pub(crate) fn expire(&self, now: Timestamp) {
+    pub(crate) fn end_expired(&self, now: Timestamp) {
         let cut = self.sessions.expire(now);
         if cut.exchanges() > 0 {
             tracing::info!(
@@ -160,7 +160,7 @@ impl Revocation {
     }
 
     /// Names the holds that stand; called once a minute.
-    pub(crate) fn remind(&self) {
+    pub(crate) fn log_holds(&self) {
         for on in self.sessions.holds() {
             match on {
                 HoldOn::User((_, user)) => tracing::error!(
@@ -176,7 +176,7 @@ impl Revocation {
     }
 
     /// Waits until a cut has left the register.
-    pub(crate) async fn gone(&self, cut: Cut) -> Result<Gone, NotGone> {
+    pub(crate) async fn wait_gone(&self, cut: Cut) -> Result<Gone, NotGone> {
         self.gone_within(cut, LEAVE).await
     }
 

@@ -66,7 +66,7 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
 /// The rest of a run, whose last lines are still to be written when it is back.
 fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
     let Loaded { file, warnings, lines, .. } = loaded;
-    limits.tell();
+    limits.log_limits();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let core = match core_runtime() {
         Ok(core) => core,
@@ -113,9 +113,9 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &Lines, log: Log) -
         }
     };
     let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload()));
-    let end = running.ended(asked()).await;
+    let end = running.wait_end(asked()).await;
     if end == ServiceEnd::Asked {
-        let seconds = running.grace().as_secs();
+        let seconds = running.stop_grace().as_secs();
         tracing::info!("asked to end: no new requests, those in flight may take {seconds} s");
     }
     let (hurry, hurried) = watch::channel(false);

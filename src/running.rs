@@ -41,12 +41,12 @@ impl Running {
 
     /// Gives the time that exchanges in flight may take once the process leaves: `stop_grace`, as the last reload has
     /// it.
-    pub(crate) fn grace(&self) -> Duration {
-        self.reload.live.take().stop_grace
+    pub(crate) fn stop_grace(&self) -> Duration {
+        self.reload.live.in_force().stop_grace
     }
 
     /// Waits until the program is to end.
-    pub(crate) async fn ended(&mut self, asked: impl Future<Output = ()>) -> ServiceEnd {
+    pub(crate) async fn wait_end(&mut self, asked: impl Future<Output = ()>) -> ServiceEnd {
         let Some(server) = &mut self.server else { return ServiceEnd::Failed };
         let end = until_ended(server, asked).await;
         if end == ServiceEnd::Failed {
@@ -59,7 +59,7 @@ impl Running {
     /// socket and health answer until the last exchange is gone, so that a removal in that time is heard, and enforced.
     /// Whatever is still waited for once `hurried` says so is given up.
     pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>) {
-        let grace = self.grace();
+        let grace = self.stop_grace();
         let Self { drain, hurry, stop, draining, reload, server, listeners, _lock } = self;
         draining.store(true, Ordering::Release);
         let _ = drain.send(grace);

@@ -42,7 +42,7 @@ impl ScimClients {
     ///
     /// # Errors
     /// A sentence for who asks.
-    pub(crate) fn known(&self, keys: &Keyring, headers: &HeaderMap) -> Result<&ScimToken, &'static str> {
+    pub(crate) fn find_token(&self, keys: &Keyring, headers: &HeaderMap) -> Result<&ScimToken, &'static str> {
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (given.next(), given.next()) else {
             return Err("send one header Authorization: Bearer <the SCIM token>");

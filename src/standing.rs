@@ -46,8 +46,8 @@ pub(crate) async fn end_unconfigured(
 ) -> Result<(), StandingError> {
     let (store, standing) = (core.store.clone(), standing_of(file));
     let comparing =
-        async move { store.stand(OrgId::ONLY, standing, &Origin::of(actor), Timestamp::now()).await };
-    for scope in core.carry_out(comparing).done().await?.value {
+        async move { store.set_standing(OrgId::ONLY, standing, &Origin::of(actor), Timestamp::now()).await };
+    for scope in core.carry_out(comparing).wait_done().await?.value {
         match scope {
             Scope::Idp(_, idp) => tracing::warn!(
                 idp = &*idp,
@@ -66,7 +66,9 @@ pub(crate) async fn end_unconfigured(
 /// Warns of people who are linked through an identity provider that is not configured. Nothing hangs on it: where it
 /// cannot be read, nothing is said.
 async fn tell_stranded(file: &File, store: &Store) {
-    for stranded in store.stranded(OrgId::ONLY, &[file.idp.oidc.issuer.as_str()]).await.unwrap_or_default() {
+    for stranded in
+        store.list_stranded(OrgId::ONLY, &[file.idp.oidc.issuer.as_str()]).await.unwrap_or_default()
+    {
         tracing::warn!(idp = stranded.idp, issuer = stranded.issuer, "{}", stranded.sentence());
     }
 }

@@ -196,7 +196,7 @@ fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Re
     let OpenedParts { core, live, own, .. } = opened;
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start(&target, format)?;
-    let pages = own::pages_seam(own.clone(), &live.take());
+    let pages = own::pages_seam(own.clone(), &live.in_force());
     let parts = proxy::Parts {
         rules: settings::proxy_rules(file, core.sessions.policy(), pages),
         sessions: core.sessions.clone(),
@@ -232,7 +232,7 @@ async fn bind_ports(
         health::health_router(core, live, registry, draining.clone()),
         Port::new("health", shares.health, &core.metrics),
     )];
-    if live.take().scim.is_some() {
+    if live.in_force().scim.is_some() {
         bound.push((
             listeners::bind_tcp("listen.scim", file.listen.scim.address).await?,
             scim::scim_router(core.clone(), live.clone(), schemas.clone()),
@@ -251,7 +251,7 @@ async fn bind_ports(
 fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
     let (store, revocation, live) = (core.store.clone(), core.revocation.clone(), live.clone());
     admin::Operators::new(move || {
-        let terms = live.take().terms.clone();
+        let terms = live.in_force().terms.clone();
         Arc::new(Operator { store: store.clone(), revocation: revocation.clone(), terms, serves: true })
     })
 }

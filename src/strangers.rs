@@ -27,7 +27,7 @@ impl StrangerLines {
 
     /// Counts a line and gives how many were not told of since the last; `None` where this one is not to be told of
     /// either.
-    pub(crate) fn told(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn count_line(&self, now: Instant) -> Option<u64> {
         let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if told.since.is_none_or(|since| now.saturating_duration_since(since) >= MINUTE) {
             (told.since, told.lines) = (Some(now), 0);
@@ -50,17 +50,17 @@ mod tests {
         let strangers = StrangerLines::at_most(1);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(strangers.told(at(0)), Some(0));
+        assert_eq!(strangers.count_line(at(0)), Some(0));
         for second in 1..60 {
-            assert_eq!(strangers.told(at(second)), None);
+            assert_eq!(strangers.count_line(at(second)), None);
         }
-        assert_eq!(strangers.told(at(60)), Some(59));
-        assert_eq!(strangers.told(at(61)), None);
-        assert_eq!(strangers.told(at(200)), Some(1));
+        assert_eq!(strangers.count_line(at(60)), Some(59));
+        assert_eq!(strangers.count_line(at(61)), None);
+        assert_eq!(strangers.count_line(at(200)), Some(1));
 
         let strangers = StrangerLines::at_most(2);
-        let told: Vec<_> = (0..4).map(|second| strangers.told(at(second))).collect();
+        let told: Vec<_> = (0..4).map(|second| strangers.count_line(at(second))).collect();
         assert_eq!(told, [Some(0), Some(0), None, None]);
-        assert_eq!(strangers.told(at(60)), Some(2));
+        assert_eq!(strangers.count_line(at(60)), Some(2));
     }
 }

@@ -37,34 +37,34 @@ impl Ticks {
         let ticks = Arc::new(self);
         let revocation = ticks.core.revocation.clone();
         tick_every(EXPIRE, stop.clone(), move || {
-            revocation.expire(Timestamp::now());
+            revocation.end_expired(Timestamp::now());
             std::future::ready(())
         });
         let ticking = ticks.clone();
-        tick_every(SAVE, stop.clone(), move || ticking.clone().save());
+        tick_every(SAVE, stop.clone(), move || ticking.clone().save_seen());
         let revocation = ticks.core.revocation.clone();
         tick_every(REMIND, stop.clone(), move || {
-            revocation.remind();
+            revocation.log_holds();
             std::future::ready(())
         });
         let ticking = ticks.clone();
-        tick_every(TIDY, stop.clone(), move || ticking.clone().tidy());
+        tick_every(TIDY, stop.clone(), move || ticking.clone().tidy_store());
         let ticking = ticks.clone();
-        tick_every(COUNT, stop.clone(), move || ticking.clone().count());
-        tokio::spawn(ticks.clone().count());
+        tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
+        tokio::spawn(ticks.clone().count_sessions());
         tokio::spawn(ask_idp(ticks.live.clone(), stop));
     }
 
-    async fn save(self: Arc<Self>) {
+    async fn save_seen(self: Arc<Self>) {
         save_seen(&self.core).await;
     }
 
     /// Counted now and then, not where somebody asks: it grows with the store.
-    async fn count(self: Arc<Self>) {
-        self.core.metrics.stored(self.core.store.sessions(Timestamp::now()).await.ok());
+    async fn count_sessions(self: Arc<Self>) {
+        self.core.metrics.count_stored(self.core.store.count_sessions(Timestamp::now()).await.ok());
     }
 
-    async fn tidy(self: Arc<Self>) {
+    async fn tidy_store(self: Arc<Self>) {
         let Core { store, sessions, .. } = &*self.core;
         if let Err(error) = store.tidy(Timestamp::now(), Retention::new(sessions.idle_ms())).await {
             tracing::warn!(error = %error_chain(&error), "old rows could not be removed: they are tried again in ten minutes");
@@ -78,7 +78,7 @@ pub(crate) async fn save_seen(core: &Core) {
     if heard.is_empty() {
         return;
     }
-    if let Err(error) = core.store.seen(heard).await {
+    if let Err(error) = core.store.save_seen(heard).await {
         tracing::warn!(error = %error_chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
     }
 }
@@ -87,8 +87,8 @@ pub(crate) async fn save_seen(core: &Core) {
 async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
     let mut answering = None;
     loop {
-        let idp = live.take().site.idp.clone();
-        let read = idp.refresh(Timestamp::now()).await;
+        let idp = live.in_force().site.idp.clone();
+        let read = idp.refresh_metadata(Timestamp::now()).await;
         match &read {
             Ok(()) if answering != Some(true) => tracing::info!(idp = idp.name(), "the IdP answers"),
             Err(refusal) if answering != Some(false) => {
@@ -104,7 +104,7 @@ async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
         let pause = if read.is_ok() { IDP } else { IDP_DOWN };
         tokio::select! {
             () = wait_stopped(&mut stop) => return,
-            () = live.replaced() => answering = None,
+            () = live.wait_replaced() => answering = None,
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -36,8 +36,8 @@ ROWS = [
     ], "revocation::a_directory_that_hangs_up"),
     ("R5: the write is a task of its own, spawned before the transaction", [
         ("src/listeners/scim.rs",
-         "    let task = runtime.spawn(listener.hear(request));\n    let _ends = is_read.then(|| EndsWith(task.abort_handle()));\n    task.await.unwrap_or_else(|error| {\n",
-         "    let _ = (runtime, is_read);\n    Ok::<_, tokio::task::JoinError>(listener.hear(request).await).unwrap_or_else(|error| {\n"),
+         "    let task = runtime.spawn(listener.handle_request(request));\n    let _ends = is_read.then(|| EndsWith(task.abort_handle()));\n    task.await.unwrap_or_else(|error| {\n",
+         "    let _ = (runtime, is_read);\n    Ok::<_, tokio::task::JoinError>(listener.handle_request(request).await).unwrap_or_else(|error| {\n"),
         ("src/revocation.rs",
          "        Underway { task, settled }\n",
          "        Underway { task: EndsWith(task), settled }\n"),
@@ -63,8 +63,8 @@ ROWS = [
     ], "by_hand::an_order_that_cannot_be_stored"),
     ("R6: what takes nothing away waits", [
         ("src/listeners/scim.rs",
-         "        if takes_away && tokio::time::timeout(late, underway.settled())",
-         "        if tokio::time::timeout(late, underway.settled())"),
+         "        if takes_away && tokio::time::timeout(late, underway.wait_settled())",
+         "        if tokio::time::timeout(late, underway.wait_settled())"),
     ], "store_failure::a_person_is_never_made"),
     ("R6: a late group write concerns the group alone", [
         ("src/listeners/scim.rs",
@@ -188,7 +188,7 @@ ROWS = [
     ], "leaving::a_second_signal"),
     ("logout takes the same road", [
         ("src/own/logout.rs",
-         "        self.core.carry_out(ending).done().await.map_err(drop)?;\n",
+         "        self.core.carry_out(ending).wait_done().await.map_err(drop)?;\n",
          "        drop(ending.await.map_err(drop)?);\n"),
     ], "revocation::a_logout_ends_that_session_only"),
     ("R10: an HTTP/1 socket is reset", [

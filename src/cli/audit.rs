@@ -67,7 +67,7 @@ impl Tail {
         loop {
             let left = (self.n as usize).saturating_sub(found.len());
             let page = format!("/audit?limit={left}{before}");
-            let Audits { audits, next } = reach.ask(Request::get(page), None).await?;
+            let Audits { audits, next } = reach.ask_store(Request::get(page), None).await?;
             found.extend(audits);
             match next {
                 Some(next) if found.len() < self.n as usize => before = format!("&before={next}"),

@@ -167,7 +167,7 @@ impl Replace {
         let store = store.clone();
         let replacing =
             async move { store.replace_keys(former.as_ref(), &keys, &mut random, &origin, now).await };
-        Ok(road.carry_out(replacing, LEAVE).done().await?.value)
+        Ok(road.carry_out(replacing, LEAVE).wait_done().await?.value)
     }
 }
 

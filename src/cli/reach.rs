@@ -116,7 +116,7 @@ impl StoreReach {
     ) -> Result<T, ReachError> {
         build_runtime()?.block_on(async {
             let reach = Self::open(home, missing).await?;
-            let answer = reach.ask(request, body).await;
+            let answer = reach.ask_store(request, body).await;
             reach.leave().await;
             answer
         })
@@ -186,7 +186,7 @@ impl StoreReach {
     ///
     /// # Errors
     /// [`ReachError::Keyring`].
-    pub(super) async fn configure(&self, file: &File) -> Result<(), ReachError> {
+    pub(super) async fn configure_if_here(&self, file: &File) -> Result<(), ReachError> {
         if let StoreWay::Here { operator, store, .. } = &self.0 {
             crate::keyring::open_keyring(file, store).await?;
             let relink_to = Some(crate::settings::relink_to(file));
@@ -201,7 +201,7 @@ impl StoreReach {
     ///
     /// # Errors
     /// [`ReachError::Said`] has the sentence of whoever refused.
-    pub(super) async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask_store<T: DeserializeOwned>(
         &self,
         request: http::request::Builder,
         body: Option<serde_json::Value>,
@@ -304,7 +304,7 @@ mod tests {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, ReachError> {
-        reach.ask(Request::builder().method(method).uri(path), body).await
+        reach.ask_store(Request::builder().method(method).uri(path), body).await
     }
 
     fn said(outcome: Result<Value, ReachError>) -> String {

@@ -35,13 +35,13 @@ impl Relink {
                 Ok(reach) => reach,
                 Err(error) => return print_error(&error),
             };
-            let exit = self.order(&reach, config).await;
+            let exit = self.order_links(&reach, config).await;
             reach.leave().await;
             exit
         })
     }
 
-    async fn order(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
+    async fn order_links(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
         // A program that runs knows its identity provider; without one the file must say which it is.
         if reach.is_here() {
             let loaded =
@@ -50,11 +50,11 @@ impl Relink {
                 Ok(loaded) => loaded.file,
                 Err(problems) => return tell_problems(&problems),
             };
-            if let Err(error) = reach.configure(&file).await {
+            if let Err(error) = reach.configure_if_here(&file).await {
                 return print_error(&error);
             }
         }
-        match if self.apply { self.apply(reach).await } else { self.list(reach).await } {
+        match if self.apply { self.move_links(reach).await } else { self.list_links(reach).await } {
             Ok(text) => {
                 print_text(&text);
                 Exit::Fine
@@ -63,15 +63,16 @@ impl Relink {
         }
     }
 
-    fn path(&self) -> String {
+    fn links_path(&self) -> String {
         format!("/links/{}", utf8_percent_encode(&self.from, NON_ALPHANUMERIC))
     }
 
-    async fn list(&self, reach: &StoreReach) -> Result<String, ReachError> {
+    async fn list_links(&self, reach: &StoreReach) -> Result<String, ReachError> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = after.map_or_else(|| self.path(), |last: i64| format!("{}?after={last}", self.path()));
-            let MovableLinks { idp, issuer, links, next } = reach.ask(Request::get(page), None).await?;
+            let page = after
+                .map_or_else(|| self.links_path(), |last: i64| format!("{}?after={last}", self.links_path()));
+            let MovableLinks { idp, issuer, links, next } = reach.ask_store(Request::get(page), None).await?;
             found.extend(links);
             after = next;
             if after.is_none() {
@@ -80,9 +81,9 @@ impl Relink {
         }
     }
 
-    async fn apply(&self, reach: &StoreReach) -> Result<String, ReachError> {
-        let request = Request::builder().method(Method::POST).uri(format!("{}/relink", self.path()));
-        let Moved { moved, taken } = reach.ask(request, None).await?;
+    async fn move_links(&self, reach: &StoreReach) -> Result<String, ReachError> {
+        let request = Request::builder().method(Method::POST).uri(format!("{}/relink", self.links_path()));
+        let Moved { moved, taken } = reach.ask_store(request, None).await?;
         let mut text = format!("Links that have moved: {moved}.\n");
         if taken > 0 {
             text.push_str(&format!(

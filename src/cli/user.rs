@@ -105,10 +105,10 @@ impl UserOrders {
                 UserCommand::List(list) => list.answer(&home),
                 UserCommand::Add(add) => add.answer(&home),
                 UserCommand::Show(show) => show.answer(&home),
-                UserCommand::Disable(who) => who.disable(&home),
-                UserCommand::Enable(who) => who.enable(&home),
+                UserCommand::Disable(who) => who.disable_user(&home),
+                UserCommand::Enable(who) => who.enable_user(&home),
                 UserCommand::Relink(relink) => return relink.answer(&home, config),
-                UserCommand::Remove(who) => who.remove(&home),
+                UserCommand::Remove(who) => who.remove_user(&home),
                 UserCommand::EndSessions(who) => who.end_sessions(&home),
             },
             Err(exit) => return exit,
@@ -127,7 +127,7 @@ impl ListUsers {
             loop {
                 let page =
                     after.map_or_else(|| "/users".to_owned(), |last: i64| format!("/users?after={last}"));
-                let Users { users, next } = reach.ask(Request::get(page), None).await?;
+                let Users { users, next } = reach.ask_store(Request::get(page), None).await?;
                 found.extend(users.into_iter().filter(|user| self.deleted || user.state != "deleted"));
                 after = next;
                 if after.is_none() {
@@ -158,22 +158,22 @@ impl Add {
 
 impl Show {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
-        let shown: PersonDetails = self.who.order(home, Method::GET, "")?;
+        let shown: PersonDetails = self.who.send_order(home, Method::GET, "")?;
         print_text(&if self.json { format!("{}\n", serde_json::json!(shown)) } else { person_lines(&shown) });
         Ok(())
     }
 }
 
 impl Who {
-    fn disable(self, home: &Home) -> Result<(), ReachError> {
-        let user = self.switch(home, "disable")?;
+    fn disable_user(self, home: &Home) -> Result<(), ReachError> {
+        let user = self.switch_user(home, "disable")?;
         let (name, ended) = (fit_for_terminal(&user.name), ended_sentence(&user));
         print_text(&format!("{name} is out: {ended}, and no login is accepted.\n{}", other_accounts(&user)));
         Ok(())
     }
 
-    fn remove(self, home: &Home) -> Result<(), ReachError> {
-        let user: Found = self.order(home, Method::DELETE, "")?;
+    fn remove_user(self, home: &Home) -> Result<(), ReachError> {
+        let user: Found = self.send_order(home, Method::DELETE, "")?;
         let (name, ended) = (fit_for_terminal(&user.name), ended_sentence(&user));
         print_text(&format!(
             "{name} is removed: {ended}, and whoever signed in as them is kept out.\n{}",
@@ -183,7 +183,7 @@ impl Who {
     }
 
     fn end_sessions(self, home: &Home) -> Result<(), ReachError> {
-        let user = self.switch(home, "end-sessions")?;
+        let user = self.switch_user(home, "end-sessions")?;
         print_text(&format!(
             "{}: {}.\n{}",
             fit_for_terminal(&user.name),
@@ -193,8 +193,8 @@ impl Who {
         Ok(())
     }
 
-    fn enable(self, home: &Home) -> Result<(), ReachError> {
-        let user = self.switch(home, "enable")?;
+    fn enable_user(self, home: &Home) -> Result<(), ReachError> {
+        let user = self.switch_user(home, "enable")?;
         let name = fit_for_terminal(&user.name);
         print_text(&match user.state.as_str() {
             "active" => format!("{name} may sign in again.\n"),
@@ -206,11 +206,16 @@ impl Who {
         Ok(())
     }
 
-    fn switch(self, home: &Home, verb: &str) -> Result<Found, ReachError> {
-        self.order(home, Method::POST, &format!("/{verb}"))
+    fn switch_user(self, home: &Home, verb: &str) -> Result<Found, ReachError> {
+        self.send_order(home, Method::POST, &format!("/{verb}"))
     }
 
-    fn order<T: DeserializeOwned>(self, home: &Home, method: Method, verb: &str) -> Result<T, ReachError> {
+    fn send_order<T: DeserializeOwned>(
+        self,
+        home: &Home,
+        method: Method,
+        verb: &str,
+    ) -> Result<T, ReachError> {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         let request = Request::builder().method(method).uri(format!("/users/{name}{verb}"));
         StoreReach::once(home, WithoutDatabase::Refuse, request, None)

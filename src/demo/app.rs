@@ -88,7 +88,7 @@ impl<'a> Frame<'a> {
     }
 
     /// For the navigation: marks the page one is on.
-    fn is(&self, page: &str) -> bool {
+    fn is_current(&self, page: &str) -> bool {
         self.here == page
     }
 }

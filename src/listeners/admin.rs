@@ -88,7 +88,7 @@ async fn list_users(
     query: Result<Query<After>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.users(after).await),
+        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.list_users(after).await),
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
@@ -98,17 +98,17 @@ async fn add_user(
     person: Result<Json<NewPerson>, JsonRejection>,
 ) -> Response {
     match person {
-        Ok(Json(person)) => json_answer(StatusCode::CREATED, operator.add(person).await),
+        Ok(Json(person)) => json_answer(StatusCode::CREATED, operator.add_user(person).await),
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
 async fn show_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.show(&name).await)
+    json_answer(StatusCode::OK, operator.show_user(&name).await)
 }
 
 async fn remove_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.remove(name).await)
+    json_answer(StatusCode::OK, operator.remove_user(name).await)
 }
 
 async fn end_sessions(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
@@ -128,22 +128,22 @@ async fn read_audit(
 ) -> Response {
     match query {
         Ok(Query(AuditRange { before, limit })) => {
-            json_answer(StatusCode::OK, operator.audits(before.as_deref(), limit).await)
+            json_answer(StatusCode::OK, operator.list_audits(before.as_deref(), limit).await)
         }
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
 async fn disable_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.disable(name).await)
+    json_answer(StatusCode::OK, operator.disable_user(name).await)
 }
 
 async fn enable_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.enable(name).await)
+    json_answer(StatusCode::OK, operator.enable_user(name).await)
 }
 
 async fn find_reference(State(operator): State<Arc<Operator>>, Path(reference): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.reference(&reference).await)
+    json_answer(StatusCode::OK, operator.find_reference(&reference).await)
 }
 
 async fn list_links(
@@ -152,13 +152,13 @@ async fn list_links(
     query: Result<Query<After>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.links(&idp, after).await),
+        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.list_links(&idp, after).await),
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
 async fn move_links(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.relink(idp).await)
+    json_answer(StatusCode::OK, operator.move_links(idp).await)
 }
 
 fn json_answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> Response {

@@ -60,13 +60,13 @@ pub(crate) fn health_router(
     serve_health(Health {
         registry,
         metrics,
-        look: Arc::new(move || read_gauges(&looked.0, &looked.1.take())),
+        look: Arc::new(move || read_gauges(&looked.0, &looked.1.in_force())),
         store: Arc::new(move || {
             let store = store.clone();
             Box::pin(async move { store.ping().await.map_err(|error| error_chain(&error).to_string()) })
         }),
         draining,
-        app: Arc::new(move || configured.take().app_health.clone()),
+        app: Arc::new(move || configured.in_force().app_health.clone()),
     })
 }
 
@@ -120,7 +120,7 @@ async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
-    health.metrics.see(&(health.look)());
+    health.metrics.set_gauges(&(health.look)());
     let mut text = String::with_capacity(16 * 1024);
     if prometheus_client::encoding::text::encode(&mut text, &health.registry).is_err() {
         return text_answer(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
@@ -139,7 +139,7 @@ async fn answer_app(State(health): State<Arc<Health>>) -> Response {
     let Some(app) = (health.app)() else {
         return text_answer(StatusCode::NOT_FOUND, "upstream.health is not set\n");
     };
-    match timeout(APP, app.ask()).await {
+    match timeout(APP, app.probe()).await {
         Ok(Ok(status)) => text_answer(status, status.canonical_reason().unwrap_or_default()),
         Ok(Err(error)) => {
             tracing::warn!(error = %error_chain(&error), "the app's health check could not be asked");

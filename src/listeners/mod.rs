@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: {address} {}. {}", .why.what(), .why.remedy())]
+#[error("{key}: {address} {}. {}", .why.what_happened(), .why.remedy())]
 pub(crate) struct ListenError {
     key: &'static str,
     address: String,
@@ -62,7 +62,7 @@ enum Why {
 }
 
 impl Why {
-    fn what(&self) -> String {
+    fn what_happened(&self) -> String {
         match self {
             Self::InUse(Some(holder)) => format!("is in use by {holder}"),
             Self::InUse(None) => "is in use by another process".to_owned(),
@@ -99,7 +99,7 @@ impl ListenError {
 
     /// The same as a problem of the configuration, on its line.
     pub(crate) fn problem(&self, lines: &Lines) -> Problem {
-        let what = format!("{} {}: {}", self.address, self.why.what(), self.cause);
+        let what = format!("{} {}: {}", self.address, self.why.what_happened(), self.cause);
         lines.problem(self.key, what, self.why.remedy())
     }
 }
@@ -204,7 +204,7 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
             continue;
         };
         let traffic = Traffic::new(port.times);
-        let place = (seats.take(traffic.clone()), place);
+        let place = (seats.take_seat(traffic.clone()), place);
         let (router, counted) = (router.clone(), traffic.clone());
         let peer = match &socket {
             Accepted::Tcp(_, peer) => Some(*peer),
@@ -214,8 +214,8 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            let (exchange, answer) = (counted.begin(), router.call(request));
-            async move { answer.await.map(|answer| answer.map(|body| exchange.with(body))) }
+            let (exchange, answer) = (counted.begin_exchange(), router.call(request));
+            async move { answer.await.map(|answer| answer.map(|body| exchange.carry_body(body))) }
         });
         let builder = http_builder(port.times);
         let (metrics, name) = (port.metrics.clone(), port.name);
@@ -308,7 +308,7 @@ where
                 }
                 None
             }
-            why = traffic.over() => why,
+            why = traffic.wait_until_over() => why,
         }
     }
 }

@@ -88,7 +88,7 @@ pub(crate) fn scim_router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Sche
 async fn serve_request(State(listener): State<Arc<ScimListener>>, request: Request<Body>) -> Response<Body> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let runtime = listener.core.runtime.clone();
-    let task = runtime.spawn(listener.hear(request));
+    let task = runtime.spawn(listener.handle_request(request));
     let _ends = is_read.then(|| EndsWith(task.abort_handle()));
     task.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a SCIM request failed: the client gets 500");
@@ -130,8 +130,8 @@ async fn collect_body(body: Body) -> Result<Bytes, ScimError> {
 }
 
 impl ScimListener {
-    async fn hear(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let live = self.live.take();
+    async fn handle_request(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let live = self.live.in_force();
         let Some(clients) = live.scim.clone() else { return not_configured() };
         let (head, body) = request.into_parts();
         let address = head.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
@@ -140,14 +140,14 @@ impl ScimListener {
         let is_ours = below_base(&mut request);
         let wanted = Wanted::by(&self.schemas, &request);
         let method = request.method().clone();
-        let outcome = match self.admit(&clients, request.headers(), address, &id) {
+        let outcome = match self.check_token(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
             Ok(_) => match collect_body(body).await {
                 // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
                 Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
                         *request.body_mut() = body;
-                        self.clone().answer(request, caller).await
+                        self.clone().carry_out_request(request, caller).await
                     }
                     Err(refusal) => Err(refusal),
                 },
@@ -156,7 +156,7 @@ impl ScimListener {
             Err(refusal) => Err(refusal),
         };
         let is_stranger = matches!(outcome, Err(ScimError::Unauthorized(_)));
-        let mut answer = self.written(clients, wanted, outcome).await;
+        let mut answer = self.answer_write(clients, wanted, outcome).await;
         if is_stranger {
             // A place at this port is for a directory: whoever is none has had theirs.
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -164,12 +164,12 @@ impl ScimListener {
         if let Ok(id) = HeaderValue::from_str(&id) {
             answer.headers_mut().insert(REQUEST_ID, id);
         }
-        self.core.metrics.scim(&method, answer.status());
+        self.core.metrics.count_scim(&method, answer.status());
         answer.map(Body::from)
     }
 
     /// Writes the answer down: what may be long, beside the threads that serve.
-    async fn written(
+    async fn answer_write(
         &self,
         clients: Arc<ScimClients>,
         wanted: Wanted,
@@ -202,14 +202,14 @@ impl ScimListener {
         address: Option<IpAddr>,
         id: &Arc<str>,
     ) -> Result<Caller, ScimError> {
-        match &self.live.take().scim {
-            Some(clients) => self.admit(clients, headers, address, id),
+        match &self.live.in_force().scim {
+            Some(clients) => self.check_token(clients, headers, address, id),
             None => Err(ScimError::Unauthorized("no directory writes here".to_owned())),
         }
     }
 
     /// Checks the bearer token, before the body is read (RFC 6750 §2.1).
-    fn admit(
+    fn check_token(
         &self,
         clients: &ScimClients,
         headers: &HeaderMap,
@@ -218,10 +218,10 @@ impl ScimListener {
     ) -> Result<Caller, ScimError> {
         let client: Option<Arc<str>> =
             address.and_then(|address| clients.detail.client(address)).map(Into::into);
-        match clients.known(&self.core.keys, headers) {
+        match clients.find_token(&self.core.keys, headers) {
             Ok(token) => Ok(Caller { actor: token.actor().clone(), client, request: id.clone() }),
             Err(why) => {
-                if let Some(untold) = self.strangers.told(Instant::now()) {
+                if let Some(untold) = self.strangers.count_line(Instant::now()) {
                     tracing::warn!(
                         client = client.as_deref(), request = %id, untold,
                         "a SCIM request without a known token was refused: {why}. If the directory sent it, give it the token of scim.token"
@@ -232,25 +232,29 @@ impl ScimListener {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Bytes>, caller: Caller) -> Result<Outcome, ScimError> {
+    async fn carry_out_request(
+        self: Arc<Self>,
+        request: Request<Bytes>,
+        caller: Caller,
+    ) -> Result<Outcome, ScimError> {
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
-        match self.understood(request).await? {
+        match self.read_request(request).await? {
             portcullis_scim::ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             portcullis_scim::ScimRequest::Find(query) => self
                 .core
                 .store
-                .find(org, directory, &query)
+                .answer_query(org, directory, &query)
                 .await
                 .map_err(|error| log_fault(&error, None, &caller))?,
             portcullis_scim::ScimRequest::Write(write) => {
-                self.core.metrics.rewrites(&write.rewrites);
-                self.write(org, directory, write, caller, Instant::now()).await
+                self.core.metrics.count_rewrites(&write.rewrites);
+                self.carry_out_write(org, directory, write, caller, Instant::now()).await
             }
         }
     }
 
     /// Reads the request, a long one beside the threads that serve.
-    async fn understood(&self, request: Request<Bytes>) -> Result<portcullis_scim::ScimRequest, ScimError> {
+    async fn read_request(&self, request: Request<Bytes>) -> Result<portcullis_scim::ScimRequest, ScimError> {
         if request.body().len() <= LONG {
             return portcullis_scim::read_request(&self.schemas, &request);
         }
@@ -263,7 +267,7 @@ impl ScimListener {
     }
 
     /// One write: commit, enforce, answer.
-    async fn write(
+    async fn carry_out_write(
         self: Arc<Self>,
         org: OrgId,
         directory: DirectoryId,
@@ -283,67 +287,68 @@ impl ScimListener {
         let mut underway = self.core.revocation.carry_out(writing, patience);
         // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
-        if takes_away && tokio::time::timeout(late, underway.settled()).await.is_err() {
+        if takes_away && tokio::time::timeout(late, underway.wait_settled()).await.is_err() {
             let held = match &removes {
-                Some(subject) => {
-                    Some((subject.clone(), self.hold(subject, "it has not committed within 1 s").await))
-                }
+                Some(subject) => Some((
+                    subject.clone(),
+                    self.hold_person(subject, "it has not committed within 1 s").await,
+                )),
                 None => None,
             };
             if held.is_none() {
-                self.doubt(&task).await;
+                self.doubt_concerned(&task).await;
             }
             // It may still commit: then it is enforced, and its own hold ends.
-            tokio::spawn(self.clone().follow(underway, task, held));
+            tokio::spawn(self.clone().follow_late_write(underway, task, held));
             return Err(ScimError::Unavailable { retry_after: REPEAT });
         }
-        let error = match underway.done().await {
-            Ok(enforced) => return self.settle(enforced, &task),
+        let error = match underway.wait_done().await {
+            Ok(enforced) => return self.settle_write(enforced, &task),
             Err(NotDone::NotGone(_)) => return Err(ScimError::Unavailable { retry_after: REPEAT }),
             Err(NotDone::Write(error)) => error,
             Err(NotDone::Panicked(_)) => StoreError::Panicked,
         };
         match &removes {
-            Some(subject) => drop(self.hold(subject, &error.to_string()).await),
-            None if takes_away => self.doubt(&task).await,
+            Some(subject) => drop(self.hold_person(subject, &error.to_string()).await),
+            None if takes_away => self.doubt_concerned(&task).await,
             None => {}
         }
         Err(log_fault(&error, task.write.id(), &task.caller))
     }
 
     /// The answer, a refusal included: nobody is left whom the write forbids.
-    fn settle(&self, enforced: Enforced<Written>, task: &WriteTask) -> ScimAnswer {
+    fn settle_write(&self, enforced: Enforced<Written>, task: &WriteTask) -> ScimAnswer {
         let Enforced { value: Written { answer, sessions }, exchanges, takes_away, is_change } = enforced;
         // A refusal that found nothing to say of the user has not settled what the hold stands for.
         if let Some(user) = task.user().filter(|_| is_change || answer.is_ok()) {
             self.core.sessions.end_hold(&HoldOn::User(user), task.began);
         }
         if takes_away {
-            self.core.metrics.revoked(task.received.elapsed());
+            self.core.metrics.count_revoked(task.received.elapsed());
         }
         if let Ok(outcome) = &answer {
-            task.tell(outcome, sessions, exchanges);
+            task.log_outcome(outcome, sessions, exchanges);
         }
         answer
     }
 
     /// Takes somebody out whose removal is not stored (R6).
-    async fn hold(&self, subject: &Subject, why: &str) -> HoldMark {
+    async fn hold_person(&self, subject: &Subject, why: &str) -> HoldMark {
         let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));
         tracing::error!(
             user = %subject.1, exchanges = cut.exchanges(), why,
             "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
         );
         // Whether all of it has left is said in the log; the client is told to repeat in any case.
-        let _ = self.core.revocation.gone(cut).await;
+        let _ = self.core.revocation.wait_gone(cut).await;
         mark
     }
 
     /// A group write that takes away is in doubt: the roles of whoever it may concern are read again before they are
     /// served on them. Everybody's only where it cannot be said who that is.
-    async fn doubt(&self, task: &WriteTask) {
+    async fn doubt_concerned(&self, task: &WriteTask) {
         let WriteTask { org, directory, write, .. } = task;
-        let concerned = self.core.store.concerned(*org, *directory, write);
+        let concerned = self.core.store.concerned_accounts(*org, *directory, write);
         let changes = match tokio::time::timeout(CONCERNED, concerned).await {
             Ok(Ok(accounts)) => accounts.into_iter().map(Change::Reconsider).collect(),
             Ok(Err(_)) | Err(_) => vec![Change::ReconsiderAll(*org)],
@@ -358,13 +363,13 @@ impl ScimListener {
     }
 
     /// Waits for a transaction that was late, and for its enforcement if it commits.
-    async fn follow(
+    async fn follow_late_write(
         self: Arc<Self>,
         underway: Underway<Written, StoreError>,
         task: WriteTask,
         held: Option<(Subject, HoldMark)>,
     ) {
-        match underway.done().await.map(|enforced| self.settle(enforced, &task)) {
+        match underway.wait_done().await.map(|enforced| self.settle_write(enforced, &task)) {
             done @ (Ok(_) | Err(NotDone::NotGone(_))) => {
                 if let (Some((subject, mark)), Ok(Ok(_))) = (held, &done) {
                     self.core.sessions.end_hold(&HoldOn::User(subject), mark);
@@ -410,7 +415,7 @@ impl WriteTask {
     }
 
     /// Says what came about. Names stay out of the log: an id leads to them.
-    fn tell(&self, outcome: &Outcome, sessions: u32, exchanges: usize) {
+    fn log_outcome(&self, outcome: &Outcome, sessions: u32, exchanges: usize) {
         let Caller { actor, client, request } = &self.caller;
         let client = client.as_deref();
         let ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);

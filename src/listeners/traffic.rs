@@ -81,8 +81,8 @@ pub(crate) struct ConnectionSeat {
 
 impl Seats {
     /// A connection is there.
-    pub(crate) fn take(self: &Arc<Self>, traffic: Arc<Traffic>) -> ConnectionSeat {
-        let mut taken = self.taken();
+    pub(crate) fn take_seat(self: &Arc<Self>, traffic: Arc<Traffic>) -> ConnectionSeat {
+        let mut taken = self.lock_seats();
         taken.last += 1;
         let number = taken.last;
         taken.connections.insert(number, traffic);
@@ -92,8 +92,8 @@ impl Seats {
     /// Ends the connection that has said nothing for longest, else the one that has been done for longest. One whose
     /// request is under way stays, and so does one that came a moment ago: what it has sent may not have been read yet.
     pub(crate) fn make_room(&self) {
-        let (taken, since) = (self.taken(), Instant::now() - MOMENT);
-        let waits = taken.connections.values().filter_map(|one| Some((one.waits()?, one)));
+        let (taken, since) = (self.lock_seats(), Instant::now() - MOMENT);
+        let waits = taken.connections.values().filter_map(|one| Some((one.waiting_since()?, one)));
         // Whoever was served before has had their turn: they are asked however busy they make themselves.
         let waits = waits.filter(|((has_asked, began), _)| *has_asked || *began <= since);
         if let Some((_, longest)) = waits.min_by_key(|(waits, _)| *waits) {
@@ -101,14 +101,14 @@ impl Seats {
         }
     }
 
-    fn taken(&self) -> std::sync::MutexGuard<'_, TakenSeats> {
+    fn lock_seats(&self) -> std::sync::MutexGuard<'_, TakenSeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ConnectionSeat {
     fn drop(&mut self) {
-        let gone = self.seats.taken().connections.remove(&self.number);
+        let gone = self.seats.lock_seats().connections.remove(&self.number);
         drop(gone);
     }
 }
@@ -128,9 +128,9 @@ impl Traffic {
     }
 
     /// A request has come.
-    pub(crate) fn begin(self: &Arc<Self>) -> TrackedExchange {
+    pub(crate) fn begin_exchange(self: &Arc<Self>) -> TrackedExchange {
         let number = {
-            let mut state = self.state();
+            let mut state = self.lock_state();
             state.begun += 1;
             let number = state.begun;
             state.under_way.insert(number, Instant::now());
@@ -141,10 +141,10 @@ impl Traffic {
     }
 
     /// Ready when the connection is over; says why in one word, unless it was merely done with.
-    pub(crate) async fn over(&self) -> Option<&'static str> {
+    pub(crate) async fn wait_until_over(&self) -> Option<&'static str> {
         let mut has_looked = false;
         loop {
-            let (at, why) = self.ends();
+            let (at, why) = self.next_end();
             if at <= Instant::now() {
                 if why != Some(YIELDS) || has_looked {
                     return why;
@@ -163,15 +163,15 @@ impl Traffic {
 
     /// Tells whether it has asked for something before, and since when nothing is under way; `None` while something
     /// is, or where it makes room already.
-    fn waits(&self) -> Option<(bool, Instant)> {
-        let state = self.state();
+    fn waiting_since(&self) -> Option<(bool, Instant)> {
+        let state = self.lock_state();
         (state.under_way.is_empty() && !state.yields).then_some((state.begun > 0, state.since))
     }
 
     /// Ends it at once, unless a request has come meanwhile.
     fn make_room(&self) {
         {
-            let mut state = self.state();
+            let mut state = self.lock_state();
             if state.under_way.is_empty() {
                 state.yields = true;
             }
@@ -179,8 +179,8 @@ impl Traffic {
         self.changed.notify_one();
     }
 
-    fn ends(&self) -> (Instant, Option<&'static str>) {
-        let (state, times) = (self.state(), self.times);
+    fn next_end(&self) -> (Instant, Option<&'static str>) {
+        let (state, times) = (self.lock_state(), self.times);
         if state.yields && state.under_way.is_empty() {
             return (state.since, Some(YIELDS));
         }
@@ -192,14 +192,14 @@ impl Traffic {
     }
 
     /// Each critical section leaves the state whole.
-    fn state(&self) -> std::sync::MutexGuard<'_, SeatState> {
+    fn lock_state(&self) -> std::sync::MutexGuard<'_, SeatState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TrackedExchange {
     /// Goes on until this body has been handed over, or dropped.
-    pub(crate) fn with(self, body: Body) -> TrackedBody {
+    pub(crate) fn carry_body(self, body: Body) -> TrackedBody {
         TrackedBody { body, _exchange: self }
     }
 }
@@ -207,7 +207,7 @@ impl TrackedExchange {
 impl Drop for TrackedExchange {
     fn drop(&mut self) {
         {
-            let mut state = self.traffic.state();
+            let mut state = self.traffic.lock_state();
             state.under_way.remove(&self.number);
             state.since = Instant::now();
         }

@@ -49,7 +49,7 @@ impl Queue {
     }
 
     /// Hands a line over, or counts it as dropped. Never waits.
-    pub(super) fn say(&self, line: String) {
+    pub(super) fn queue_line(&self, line: String) {
         if self.lines.try_send(QueueMessage::Line(line)).is_err() {
             self.dropped.inc();
         }
@@ -127,7 +127,7 @@ mod tests {
         // Far more than pipe, batch and queue hold; were it to wait, this would never end.
         let all = 20_000;
         for n in 0..all {
-            queue.say(format!("{n:0>99}\n"));
+            queue.queue_line(format!("{n:0>99}\n"));
         }
         let lost = dropped.get();
         assert!(lost > 0);
@@ -137,7 +137,7 @@ mod tests {
             reader.read_to_string(&mut text).map(|_| text)
         });
         // The reader is back: the last words come out, and with them the count.
-        queue.say("the last\n".to_owned());
+        queue.queue_line("the last\n".to_owned());
         while !queue.flush(Duration::from_secs(10)) {}
         drop(queue);
         let text = reading.join().unwrap().unwrap();
@@ -154,8 +154,8 @@ mod tests {
         drop(reader);
         let dropped = Counter::default();
         let queue = Queue::start(writer, dropped.clone(), |lost| format!("{lost} lost\n")).unwrap();
-        queue.say("a\n".to_owned());
-        queue.say("b\n".to_owned());
+        queue.queue_line("a\n".to_owned());
+        queue.queue_line("b\n".to_owned());
         assert!(queue.flush(Duration::from_secs(10)));
         assert_eq!(dropped.get(), 2);
     }

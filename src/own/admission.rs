@@ -87,7 +87,7 @@ impl Admission {
     }
 
     /// Gives the latest end of a session that begins now; the IdP's own end counts too.
-    pub(crate) fn expires(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
+    pub(crate) fn session_end(&self, now: Timestamp, at_idp: Option<Timestamp>) -> Timestamp {
         let ours = now.plus_ms(self.absolute_ms);
         at_idp.map_or(ours, |theirs| ours.min(theirs))
     }

@@ -90,7 +90,7 @@ impl<'a> Flows<'a> {
     }
 
     /// The login that an answer's `state` belongs to, and the name of its cookie.
-    pub(crate) fn take(&mut self, state: &str) -> Option<(String, Pending)> {
+    pub(crate) fn take_login(&mut self, state: &str) -> Option<(String, Pending)> {
         let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
         let at = self.found.iter().position(belongs)?;
         let found = self.found.swap_remove(at);
@@ -101,7 +101,7 @@ impl<'a> Flows<'a> {
     }
 
     /// Counts the rounds that the browser has just gone through without staying signed in.
-    pub(crate) fn rounds(&self, now: Timestamp) -> u8 {
+    pub(crate) fn count_rounds(&self, now: Timestamp) -> u8 {
         let recent = |sealed: &FlowCookie| match sealed {
             FlowCookie::Landed { at, rounds } if (0..ROUND_MS).contains(&now.since_ms(Timestamp(*at))) => {
                 Some(*rounds)
@@ -114,7 +114,7 @@ impl<'a> Flows<'a> {
     /// The cookies that begin a flow: the new one, and the removal of what is over or too much. Together they stay below
     /// `most` bytes, so that they never fill the head of a request. `short` is the way back where the whole of it does
     /// not fit the cookie.
-    pub(crate) fn begin(
+    pub(crate) fn login_cookie(
         &self,
         mut pending: Pending,
         short: &str,
@@ -124,10 +124,10 @@ impl<'a> Flows<'a> {
     ) -> Vec<HeaderValue> {
         let name = format!("{PREFIX}{}", to_hex(random.bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
-        let mut value = self.value(&name, FlowCookie::Pending(pending.clone()), random);
+        let mut value = self.seal_cookie(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
             pending.go_back_to(short);
-            value = self.value(&name, FlowCookie::Pending(pending), random);
+            value = self.seal_cookie(&name, FlowCookie::Pending(pending), random);
         }
         let mut open: Vec<(i64, &FoundCookie)> = Vec::new();
         let mut cookies = Vec::new();
@@ -154,13 +154,18 @@ impl<'a> Flows<'a> {
     }
 
     /// The cookie that remembers a login that has just succeeded.
-    pub(crate) fn land(&self, rounds: u8, random: &mut Random, now: Timestamp) -> Option<HeaderValue> {
+    pub(crate) fn landed_cookie(
+        &self,
+        rounds: u8,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Option<HeaderValue> {
         let landed = FlowCookie::Landed { at: now.0, rounds: rounds.saturating_add(1) };
         let name = format!("{PREFIX}landed");
-        set_cookie(&name, &self.value(&name, landed, random)?, Some(ROUND_MS / 1000))
+        set_cookie(&name, &self.seal_cookie(&name, landed, random)?, Some(ROUND_MS / 1000))
     }
 
-    fn value(&self, name: &str, value: FlowCookie, random: &mut Random) -> Option<String> {
+    fn seal_cookie(&self, name: &str, value: FlowCookie, random: &mut Random) -> Option<String> {
         let plain = serde_json::to_vec(&value).ok()?;
         Some(BASE64.encode(self.keys.seal(Purpose::Login, &cookie_context(self.app, name), &plain, random)))
     }
@@ -255,7 +260,7 @@ mod tests {
                 let flows = Flows::of(&headers, &keys, AppId::ONLY);
                 keep(
                     &mut jar,
-                    flows.begin(
+                    flows.login_cookie(
                         pending(number, &way),
                         "/p",
                         most,
@@ -267,7 +272,7 @@ mod tests {
                 assert!(jar.len() <= MOST && bytes <= most, "{} cookies, {bytes} bytes", jar.len());
                 let headers = self::headers(&jar);
                 let (_, found) =
-                    Flows::of(&headers, &keys, AppId::ONLY).take(&format!("state-{number}")).unwrap();
+                    Flows::of(&headers, &keys, AppId::ONLY).take_login(&format!("state-{number}")).unwrap();
                 let is_whole = way.len() <= 2100 && most == HEAD;
                 assert_eq!(found.return_to(), if is_whole { way.as_str() } else { "/p" });
             }
@@ -280,16 +285,16 @@ mod tests {
         let flows = Flows::of(&HeaderMap::new(), &keys, AppId::ONLY);
         let mut jar: Vec<(String, String)> =
             (0..200).map(|n| (format!("{PREFIX}{n:016x}"), "A".repeat(100))).collect();
-        keep(&mut jar, flows.begin(pending(1, "/"), "/", HEAD, &mut Random::system(), NOW));
+        keep(&mut jar, flows.login_cookie(pending(1, "/"), "/", HEAD, &mut Random::system(), NOW));
         let mut headers = headers(&jar);
         headers.append(COOKIE, HeaderValue::from_bytes(b"odd=\xff\xfe").unwrap());
-        assert!(Flows::of(&headers, &keys, AppId::ONLY).take("state-1").is_some());
+        assert!(Flows::of(&headers, &keys, AppId::ONLY).take_login("state-1").is_some());
         // One of the same name, planted in front of it.
         let (name, _) = jar.last().unwrap();
         let mut twice = HeaderMap::new();
         twice.append(COOKIE, HeaderValue::from_str(&format!("{name}=AAAA")).unwrap());
         twice.extend(headers);
-        assert!(Flows::of(&twice, &keys, AppId::ONLY).take("state-1").is_some());
+        assert!(Flows::of(&twice, &keys, AppId::ONLY).take_login("state-1").is_some());
     }
 
     #[test]

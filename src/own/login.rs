@@ -101,7 +101,7 @@ impl NotIn {
 
 impl Own {
     /// `login`: only a navigation starts a flow.
-    pub(crate) async fn begin(
+    pub(crate) async fn begin_login(
         &self,
         site: &OwnSite,
         request: &Request<Bytes>,
@@ -114,11 +114,11 @@ impl Own {
         let query = request.uri().query().unwrap_or_default();
         let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
         let way = self.whole_way(site, wanted.as_ref().map_or("", |(_, path)| path), now);
-        self.start(site, request, visitor, &way, 0, now).await
+        self.start_login(site, request, visitor, &way, 0, now).await
     }
 
     /// Sends a browser to the IdP; `way` is where it goes afterwards, `restarts` how often its tab has started over.
-    async fn start(
+    async fn start_login(
         &self,
         site: &OwnSite,
         request: &Request<Bytes>,
@@ -128,14 +128,15 @@ impl Own {
         now: Timestamp,
     ) -> Response<Bytes> {
         let flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
-        let rounds = flows.rounds(now);
+        let rounds = flows.count_rounds(now);
         if rounds >= ROUNDS {
             // Several tabs that sign in one after the other look the same, but their session lasts.
             if visitor.who.find().await.is_some() {
                 return redirect_to(way);
             }
-            let reference = self.refuse(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
-            return self.page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
+            let reference = self.record_refusal(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
+            return self
+                .render_page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
         let mut random = Random::system();
         let short = self.short_way(site, way, &mut random, now);
@@ -143,10 +144,10 @@ impl Own {
         let state = tab.seal(&self.core.keys, visitor.app, &mut random);
         let epochs = self.core.sessions.epochs(OrgId::ONLY, site.idp.name());
         let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
-        match site.idp.begin(&ask, &mut random, now).await {
+        match site.idp.begin_login(&ask, &mut random, now).await {
             Ok((pending, location)) => {
                 let mut answer = redirect_to(&location);
-                for cookie in flows.begin(pending, &short, site.flow_bytes, &mut random, now) {
+                for cookie in flows.login_cookie(pending, &short, site.flow_bytes, &mut random, now) {
                     answer.headers_mut().append(header::SET_COOKIE, cookie);
                 }
                 answer
@@ -165,7 +166,7 @@ impl Own {
             return way.to_owned();
         }
         let path = way.split(['?', '#']).next().filter(|path| path.len() <= SHORT).unwrap_or_default();
-        format!("{}/{KEPT}{}{path}", site.ours, self.under_way.ways.keep(way, random, now))
+        format!("{}/{KEPT}{}{path}", site.ours, self.under_way.ways.keep_way(way, random, now))
     }
 
     /// The way back itself, judged: a path of the app, or its front page.
@@ -175,7 +176,7 @@ impl Own {
         match reference {
             Some(reference) => {
                 let (number, path) = reference.split_at(reference.find('/').unwrap_or(reference.len()));
-                site.local_path(&self.under_way.ways.find(number, now).unwrap_or_else(|| path.to_owned()))
+                site.local_path(&self.under_way.ways.find_way(number, now).unwrap_or_else(|| path.to_owned()))
             }
             None => site.local_path(way),
         }
@@ -191,7 +192,7 @@ impl Own {
     }
 
     /// `callback/<idp>`: the IdP's answer, as the browser brought it.
-    pub(crate) async fn callback(
+    pub(crate) async fn finish_login(
         self: Arc<Self>,
         site: &Arc<OwnSite>,
         request: &Request<Bytes>,
@@ -207,18 +208,19 @@ impl Own {
             Err(refusal) => return self.not_in(site, refusal.into(), "", visitor, None),
         };
         let mut flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
-        let Some((cookie, pending)) = answer.state().and_then(|state| flows.take(state)) else {
+        let Some((cookie, pending)) = answer.state().and_then(|state| flows.take_login(state)) else {
             return self.without_flow(site, request, &answer, visitor, now).await;
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         // The number that the log, the audit and a page call this login by.
         let reference = Random::system().reference();
-        let done = self.clone().admit(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
+        let done =
+            self.clone().admit_person(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
                 let mut response = redirect_to(&return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
-                if let Some(landed) = flows.land(rounds, &mut Random::system(), now) {
+                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::system(), now) {
                     response.headers_mut().append(header::SET_COOKIE, landed);
                 }
                 response
@@ -232,7 +234,7 @@ impl Own {
     }
 
     /// Verifies, then signs in.
-    async fn admit(
+    async fn admit_person(
         self: Arc<Self>,
         site: Arc<OwnSite>,
         pending: Pending,
@@ -248,7 +250,7 @@ impl Own {
         };
         let login = sha256(pending.state().as_bytes());
         let _turn = match answer.has_code() {
-            true => Some(self.under_way.tries.turn(login, visitor.client, now).await?),
+            true => Some(self.under_way.tries.take_turn(login, visitor.client, now).await?),
             false => None,
         };
         let verified = site.idp.verify(&pending, answer, now).await.map_err(down)?;
@@ -279,8 +281,9 @@ impl Own {
     ) -> Result<HeaderValue, NotIn> {
         let (login, idp) = (sha256(pending.state().as_bytes()), assertion.idp().to_owned());
         let (id, hash) = self.core.keys.new_session(&mut Random::system());
-        let entering = self.clone().enter(pending, assertion, visitor.clone(), hash, reference.into(), now);
-        let enforced = self.core.carry_out(entering).done().await.map_err(|error| match error {
+        let entering =
+            self.clone().enter_app(pending, assertion, visitor.clone(), hash, reference.into(), now);
+        let enforced = self.core.carry_out(entering).wait_done().await.map_err(|error| match error {
             NotDone::Write(error) => NotIn::from(error),
             NotDone::NotGone(error) => NotIn::store(&error),
             NotDone::Panicked(error) => {
@@ -289,8 +292,8 @@ impl Own {
             }
         })?;
         let (signed_in, site) = enforced.value;
-        self.under_way.tries.spent(login, now);
-        self.core.metrics.login("accepted");
+        self.under_way.tries.spend_login(login, now);
+        self.core.metrics.count_login("accepted");
         let named = site.admission.user_from.of(&signed_in.facts).ok();
         let user = visitor.detail.user(&signed_in.facts, named.as_deref());
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
@@ -302,7 +305,7 @@ impl Own {
 
     /// The transaction of a login, by the configuration that is in force when it begins: who is admitted is asked here,
     /// behind the wait for the IdP, during which a reload may have changed it.
-    async fn enter(
+    async fn enter_app(
         self: Arc<Self>,
         pending: Pending,
         assertion: Assertion,
@@ -312,14 +315,14 @@ impl Own {
         now: Timestamp,
     ) -> Result<Committed<(LoggedIn, Arc<OwnSite>)>, SignInError> {
         let _admitting = self.admitting.read().await; // until it is committed
-        let site = self.live.take().site.clone();
+        let site = self.live.in_force().site.clone();
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
         let token = assertion.id_token().expose();
         let hint = if token.len() <= HINT { token } else { "" };
         let hint = self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::system());
         let session = NewSession {
             hash,
-            expires: site.admission.expires(now, assertion.session_end()),
+            expires: site.admission.session_end(now, assertion.session_end()),
             id_token: Some(hint),
             replaces: visitor.session,
         };
@@ -362,12 +365,12 @@ impl Own {
         if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
             && visitor.kind == Kind::Navigation
         {
-            return self.start(site, request, visitor, &way, tab.restarts + 1, now).await;
+            return self.start_login(site, request, visitor, &way, tab.restarts + 1, now).await;
         }
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
                     cookies of the app's host";
-        let reference = self.refuse(site.idp.name(), Class::State.word(), text, visitor, None, None);
-        self.page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
+        let reference = self.record_refusal(site.idp.name(), Class::State.word(), text, visitor, None, None);
+        self.render_page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 
     /// `reference` is the number that the login has been called by, if it was.
@@ -380,16 +383,19 @@ impl Own {
         reference: Option<String>,
     ) -> Response<Bytes> {
         let NotIn { reason, text, subject, .. } = &refusal;
-        let reference = self.refuse(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
+        let reference =
+            self.record_refusal(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
         let (idp, reference) = (site.idp.name(), reference.as_str());
         let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
         match refusal.told {
-            LoginAdvice::IdpDown => self.page(site, &Page::IdpDown { idp, return_to: &way(), reference }),
-            LoginAdvice::TryAgain => self.page(site, &Page::TryAgain { return_to: &way(), reference }),
-            LoginAdvice::Unavailable => {
-                self.page(site, &Page::refused(RefusalKind::Unproven, Some(reference)))
+            LoginAdvice::IdpDown => {
+                self.render_page(site, &Page::IdpDown { idp, return_to: &way(), reference })
             }
-            LoginAdvice::Refused => self.page(site, &Page::LoginRefused { reference }),
+            LoginAdvice::TryAgain => self.render_page(site, &Page::TryAgain { return_to: &way(), reference }),
+            LoginAdvice::Unavailable => {
+                self.render_page(site, &Page::refused(RefusalKind::Unproven, Some(reference)))
+            }
+            LoginAdvice::Refused => self.render_page(site, &Page::LoginRefused { reference }),
         }
     }
 }

@@ -21,11 +21,11 @@ impl Own {
     /// `logout` by GET: asks.
     pub(crate) async fn ask_to_sign_out(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
         let (Some((who, _)), Some(session)) = (visitor.who.find().await, visitor.session) else {
-            return self.page(site, &Page::SignedOut { at_idp: false });
+            return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let token = self.form_token(&session);
         let idp = site.idp.logout_origin();
-        self.page(site, &Page::Logout { who: who.name(), token: &token, idp: idp.as_deref() })
+        self.render_page(site, &Page::Logout { who: who.name(), token: &token, idp: idp.as_deref() })
     }
 
     /// `logout` by POST: ends.
@@ -36,13 +36,13 @@ impl Own {
         visitor: &Visitor,
     ) -> Response<Bytes> {
         let Some(session) = visitor.session else {
-            return self.page(site, &Page::SignedOut { at_idp: false });
+            return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let given = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "token");
         let by_token =
             given.is_some_and(|(_, token)| equal(token.as_bytes(), self.form_token(&session).as_bytes()));
         if !by_token && !visitor.is_from_us {
-            let reference = self.refuse(
+            let reference = self.record_refusal(
                 site.idp.name(),
                 LOGOUT_CSRF,
                 "a logout from another page than ours: nobody was signed out",
@@ -50,10 +50,10 @@ impl Own {
                 None,
                 None,
             );
-            return self.page(site, &Page::refused(RefusalKind::OtherSite, Some(&reference)));
+            return self.render_page(site, &Page::refused(RefusalKind::OtherSite, Some(&reference)));
         }
-        let Ok(hint) = self.end(&session).await else {
-            let reference = self.refuse(
+        let Ok(hint) = self.end_session(&session).await else {
+            let reference = self.record_refusal(
                 site.idp.name(),
                 STORE,
                 "a logout could not be stored: the session stands",
@@ -61,7 +61,7 @@ impl Own {
                 None,
                 None,
             );
-            return self.page(site, &Page::refused(RefusalKind::Unproven, Some(&reference)));
+            return self.render_page(site, &Page::refused(RefusalKind::Unproven, Some(&reference)));
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
         let state = Random::system().reference();
@@ -78,15 +78,16 @@ impl Own {
 
     /// `logged-out`: where the IdP sends the browser back to. It says so, whether or not a session was there.
     pub(crate) fn signed_out(&self, site: &OwnSite, request: &Request<Bytes>) -> Response<Bytes> {
-        self.page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
+        self.render_page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
     }
 
     /// Ends a session and waits until what stood on it is gone. The hint for the IdP comes back.
-    async fn end(&self, session: &SessionHash) -> Result<Option<Secret>, ()> {
+    async fn end_session(&self, session: &SessionHash) -> Result<Option<Secret>, ()> {
         let (store, which) = (self.core.store.clone(), Which::Session(*session));
         let sealed = store.id_token(session).await.ok().flatten();
-        let ending = async move { store.end(which, &Origin::of("logout"), Timestamp::now()).await };
-        self.core.carry_out(ending).done().await.map_err(drop)?;
+        let ending =
+            async move { store.end_sessions_of(which, &Origin::of("logout"), Timestamp::now()).await };
+        self.core.carry_out(ending).wait_done().await.map_err(drop)?;
         let open = |sealed: Vec<u8>| self.core.keys.open(Purpose::Session, &session.0, &sealed);
         Ok(sealed
             .and_then(|hint| hint.sealed)

@@ -76,7 +76,7 @@ pub(crate) fn pages_seam(own: Arc<Own>, live: &Live) -> Pages {
         let (own, site) = (own.clone(), site.clone());
         Box::pin(async move {
             let core = own.core.clone();
-            let answer = own.serve(site, request);
+            let answer = own.serve_page(site, request);
             answer_undisturbed(&core.runtime, "a page of ours", answer).await.unwrap_or_else(|| {
                 let mut answer =
                     Response::new(Bytes::from_static(b"Portcullis failed; its log has the reason.\n"));
@@ -98,12 +98,12 @@ impl Own {
         }
     }
 
-    async fn serve(self: Arc<Self>, site: Arc<OwnSite>, request: Request<Bytes>) -> Response<Bytes> {
+    async fn serve_page(self: Arc<Self>, site: Arc<OwnSite>, request: Request<Bytes>) -> Response<Bytes> {
         if let Some(refused) = request.extensions().get::<Refused>() {
-            return self.refused(&site, refused, request.extensions().get::<Visitor>()).await;
+            return self.refusal_page(&site, refused, request.extensions().get::<Visitor>()).await;
         }
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
-            return self.page(&site, &Page::refused(RefusalKind::NotFound, None));
+            return self.render_page(&site, &Page::refused(RefusalKind::NotFound, None));
         };
         if let Some(KeepWay(way)) = request.extensions().get() {
             return self.keep_way(&site, way);
@@ -111,19 +111,19 @@ impl Own {
         let Some(page) =
             request.uri().path().strip_prefix(&site.ours).map(|rest| rest.trim_start_matches('/').to_owned())
         else {
-            return self.page(&site, &Page::refused(RefusalKind::NotFound, None));
+            return self.render_page(&site, &Page::refused(RefusalKind::NotFound, None));
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let posts = request.method() == Method::POST;
         match page.split_once('/').unwrap_or((&page, "")) {
-            ("login", "") if reads => self.begin(&site, &request, &visitor).await,
+            ("login", "") if reads => self.begin_login(&site, &request, &visitor).await,
             ("callback", idp) if (reads || posts) && idp == site.idp.name() => {
-                self.callback(&site, &request, &visitor).await
+                self.finish_login(&site, &request, &visitor).await
             }
             ("logout", "") if reads => self.ask_to_sign_out(&site, &visitor).await,
             ("logout", "") if posts => self.sign_out(&site, &request, &visitor).await,
             ("logged-out", "") if reads => self.signed_out(&site, &request),
-            ("me", "") if reads => self.me(&site, &visitor).await,
+            ("me", "") if reads => self.answer_me(&site, &visitor).await,
             ("ping", "") if reads => {
                 let mut answer = Response::new(Bytes::new());
                 *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -133,17 +133,17 @@ impl Own {
                 answer
             }
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
-                self.page(&site, &Page::refused(RefusalKind::Method, None))
+                self.render_page(&site, &Page::refused(RefusalKind::Method, None))
             }
             (asset, "") if reads => pages::find_asset(asset)
-                .unwrap_or_else(|| self.page(&site, &Page::refused(RefusalKind::NotFound, None))),
-            _ => self.page(&site, &Page::refused(RefusalKind::NotFound, None)),
+                .unwrap_or_else(|| self.render_page(&site, &Page::refused(RefusalKind::NotFound, None))),
+            _ => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),
         }
     }
 
     /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.
-    pub(crate) fn page(&self, site: &OwnSite, page: &Page<'_>) -> Response<Bytes> {
-        let mut answer = pages::render_page(page, &site.place());
+    pub(crate) fn render_page(&self, site: &OwnSite, page: &Page<'_>) -> Response<Bytes> {
+        let mut answer = pages::render_page(page, &site.page_links());
         if let Some(reference) = page.reference() {
             answer.extensions_mut().insert(Reference(reference.to_owned()));
         }
@@ -151,7 +151,12 @@ impl Own {
     }
 
     /// The page for a refusal of the data plane, which sets the status.
-    async fn refused(&self, site: &OwnSite, refused: &Refused, visitor: Option<&Visitor>) -> Response<Bytes> {
+    async fn refusal_page(
+        &self,
+        site: &OwnSite,
+        refused: &Refused,
+        visitor: Option<&Visitor>,
+    ) -> Response<Bytes> {
         let reference = refused.reference.as_str();
         let return_to = refused.login_url.split_once("return_to=").map_or("", |(_, path)| path);
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();
@@ -162,22 +167,23 @@ impl Own {
         };
         let who = who.as_ref().map_or("", |(who, _)| who.name());
         let (kind, reference) = (refused.kind, Some(reference));
-        let mut answer = self.page(site, &Page::Refused { kind, who, return_to: &return_to, reference });
+        let mut answer =
+            self.render_page(site, &Page::Refused { kind, who, return_to: &return_to, reference });
         // A page that says that the application failed has not itself failed.
         *answer.status_mut() = StatusCode::OK;
         answer
     }
 
-    async fn me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
+    async fn answer_me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
         match visitor.who.find().await {
-            Some((who, expires)) => pages::answer_me(&who, expires, &site.place()),
+            Some((who, expires)) => pages::answer_me(&who, expires, &site.page_links()),
             None => login_required(),
         }
     }
 
     /// Tells the operator why somebody was not let in, and gives the number that leads back to it: `reference`, where
     /// the login was called by one before. `subject` is what the IdP calls them, where that was verified.
-    pub(crate) fn refuse(
+    pub(crate) fn record_refusal(
         &self,
         idp: &str,
         reason: &'static str,
@@ -189,20 +195,20 @@ impl Own {
         let reference = reference.unwrap_or_else(|| Random::system().reference());
         let client = visitor.detail.client(visitor.client);
         let is_anybodys = is_anybodys(reason);
-        if let Some(untold) = if is_anybodys { self.strangers.told(Instant::now()) } else { Some(0) } {
+        if let Some(untold) = if is_anybodys { self.strangers.count_line(Instant::now()) } else { Some(0) } {
             let untold = (untold > 0).then_some(untold);
             tracing::warn!(
                 "ref" = reference, idp, reason, subject, client = client.as_deref(),
                 trace = %visitor.request_id, untold, "login refused: {text}"
             );
         }
-        self.core.metrics.login(reason);
+        self.core.metrics.count_login(reason);
         let record = serde_json::json!({
             "what": "login refused", "idp": idp, "reason": reason, "detail": text, "subject": subject,
             "client": client, "trace": visitor.request_id,
         });
         let whose = if is_anybodys { Whose::Anybodys } else { Whose::Somebodys };
-        self.core.refusals.keep(&reference, record.to_string(), Timestamp::now(), whose);
+        self.core.refusals.keep_refusal(&reference, record.to_string(), Timestamp::now(), whose);
         reference
     }
 }

@@ -33,7 +33,7 @@ impl OwnSite {
         if self.oidc == before.oidc { Self { idp: before.idp.clone(), ..self } } else { self }
     }
 
-    pub(super) fn place(&self) -> Links<'_> {
+    pub(super) fn page_links(&self) -> Links<'_> {
         Links { app: &self.host, home: &self.home, ours: &self.ours }
     }
 

@@ -79,7 +79,7 @@ impl Tries {
     ///
     /// # Errors
     /// [`Enough`], where it was tried too often or nobody's turn ends within five seconds.
-    pub(super) async fn turn(
+    pub(super) async fn take_turn(
         &self,
         login: [u8; 32],
         client: IpAddr,
@@ -102,7 +102,7 @@ impl Tries {
     }
 
     /// The login has brought somebody in: its answer is worth nothing any more, and nobody is asked about it.
-    pub(super) fn spent(&self, login: [u8; 32], now: Timestamp) {
+    pub(super) fn spend_login(&self, login: [u8; 32], now: Timestamp) {
         self.logins.lock().insert(login, (A_LOGIN, now));
     }
 }
@@ -151,25 +151,25 @@ mod tests {
     async fn a_login_has_a_few_tries_and_one_that_went_well_none() {
         let tries = Tries::default();
         for _ in 0..A_LOGIN {
-            assert!(tries.turn(login(1), HERE, NOW).await.is_ok());
+            assert!(tries.take_turn(login(1), HERE, NOW).await.is_ok());
         }
-        assert_eq!(tries.turn(login(1), HERE, NOW).await.err(), Some(Enough::Login));
-        assert!(tries.turn(login(2), HERE, NOW).await.is_ok());
-        tries.spent(login(2), NOW);
-        assert_eq!(tries.turn(login(2), HERE, NOW).await.err(), Some(Enough::Login));
+        assert_eq!(tries.take_turn(login(1), HERE, NOW).await.err(), Some(Enough::Login));
+        assert!(tries.take_turn(login(2), HERE, NOW).await.is_ok());
+        tries.spend_login(login(2), NOW);
+        assert_eq!(tries.take_turn(login(2), HERE, NOW).await.err(), Some(Enough::Login));
         // Nobody can present it any more by then.
-        assert!(tries.turn(login(1), HERE, NOW.plus_ms(FLOW_MS)).await.is_ok());
+        assert!(tries.take_turn(login(1), HERE, NOW.plus_ms(FLOW_MS)).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_client_address_has_so_many_a_minute() {
         let tries = Tries::default();
         for number in 0..A_MINUTE {
-            assert!(tries.turn(login(number), HERE, NOW).await.is_ok(), "{number}");
+            assert!(tries.take_turn(login(number), HERE, NOW).await.is_ok(), "{number}");
         }
-        assert_eq!(tries.turn(login(9999), HERE, NOW).await.err(), Some(Enough::Busy));
-        assert!(tries.turn(login(9998), "192.0.2.2".parse().unwrap(), NOW).await.is_ok());
-        assert!(tries.turn(login(9997), HERE, NOW.plus_ms(MINUTE_MS)).await.is_ok());
+        assert_eq!(tries.take_turn(login(9999), HERE, NOW).await.err(), Some(Enough::Busy));
+        assert!(tries.take_turn(login(9998), "192.0.2.2".parse().unwrap(), NOW).await.is_ok());
+        assert!(tries.take_turn(login(9997), HERE, NOW.plus_ms(MINUTE_MS)).await.is_ok());
     }
 
     #[test]
@@ -185,11 +185,11 @@ mod tests {
         let tries = Tries::default();
         let mut turns = Vec::new();
         for number in 0..AT_ONCE_CLIENT {
-            turns.push(tries.turn(login(number as u32), HERE, NOW).await.unwrap());
+            turns.push(tries.take_turn(login(number as u32), HERE, NOW).await.unwrap());
         }
-        assert_eq!(tries.turn(login(100), HERE, NOW).await.err(), Some(Enough::Busy), "after a wait");
+        assert_eq!(tries.take_turn(login(100), HERE, NOW).await.err(), Some(Enough::Busy), "after a wait");
         turns.pop();
-        assert!(tries.turn(login(101), HERE, NOW).await.is_ok(), "a turn was given back");
+        assert!(tries.take_turn(login(101), HERE, NOW).await.is_ok(), "a turn was given back");
     }
 
     #[tokio::test]
@@ -197,7 +197,7 @@ mod tests {
         let tries = Tries::default();
         for number in 0..ROWS as u32 + 10 {
             let client = IpAddr::V4(std::net::Ipv4Addr::from(number));
-            assert!(tries.turn(login(number), client, NOW).await.is_ok());
+            assert!(tries.take_turn(login(number), client, NOW).await.is_ok());
         }
         assert!(tries.logins.lock().len() <= ROWS && tries.clients.lock().len() <= ROWS);
     }

@@ -30,7 +30,7 @@ struct WayTable {
 
 impl Ways {
     /// Keeps a way back; the number that leads to it, 32 hex digits.
-    pub(super) fn keep(&self, way: &str, random: &mut Random, now: Timestamp) -> String {
+    pub(super) fn keep_way(&self, way: &str, random: &mut Random, now: Timestamp) -> String {
         let number: String = random.bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut kept = self.0.lock();
         while let Some(oldest) = kept.order.front().cloned() {
@@ -51,7 +51,7 @@ impl Ways {
     }
 
     /// The way back of a number, unless it is over or was pushed out.
-    pub(super) fn find(&self, number: &str, now: Timestamp) -> Option<String> {
+    pub(super) fn find_way(&self, number: &str, now: Timestamp) -> Option<String> {
         let kept = self.0.lock();
         kept.ways.get(number).filter(|(_, at)| now.since_ms(*at) < KEPT_MS).map(|(way, _)| way.clone())
     }
@@ -66,20 +66,20 @@ mod tests {
     #[test]
     fn a_way_back_is_found_until_it_is_over() {
         let (ways, mut random) = (Ways::default(), Random::seeded(1));
-        let number = ways.keep("/a?b", &mut random, NOW);
+        let number = ways.keep_way("/a?b", &mut random, NOW);
         assert_eq!(number.len(), 32);
-        assert_eq!(ways.find(&number, NOW.plus_ms(KEPT_MS - 1)).as_deref(), Some("/a?b"));
-        assert_eq!(ways.find(&number, NOW.plus_ms(KEPT_MS)), None);
-        assert_eq!(ways.find("0", NOW), None);
+        assert_eq!(ways.find_way(&number, NOW.plus_ms(KEPT_MS - 1)).as_deref(), Some("/a?b"));
+        assert_eq!(ways.find_way(&number, NOW.plus_ms(KEPT_MS)), None);
+        assert_eq!(ways.find_way("0", NOW), None);
     }
 
     #[test]
     fn a_flood_pushes_the_oldest_out_and_is_bounded() {
         let (ways, mut random) = (Ways::default(), Random::seeded(1));
         let long = "/".repeat(16 * 1024);
-        let first = ways.keep(&long, &mut random, NOW);
-        let last = (0..2000).map(|_| ways.keep(&long, &mut random, NOW)).last().unwrap();
-        assert!(ways.find(&first, NOW).is_none() && ways.find(&last, NOW).is_some());
+        let first = ways.keep_way(&long, &mut random, NOW);
+        let last = (0..2000).map(|_| ways.keep_way(&long, &mut random, NOW)).last().unwrap();
+        assert!(ways.find_way(&first, NOW).is_none() && ways.find_way(&last, NOW).is_some());
         let bytes = |ways: &Ways| {
             let kept = ways.0.lock();
             assert_eq!(kept.ways.values().map(|(way, _)| way.len()).sum::<usize>(), kept.bytes);
@@ -88,11 +88,11 @@ mod tests {
         };
         assert!(bytes(&ways) <= MOST_BYTES);
         for _ in 0..2 * MOST {
-            ways.keep("/", &mut random, NOW);
+            ways.keep_way("/", &mut random, NOW);
         }
         assert!(ways.0.lock().order.len() <= MOST);
         // What is over makes room by itself.
-        ways.keep("/x", &mut random, NOW.plus_ms(KEPT_MS));
+        ways.keep_way("/x", &mut random, NOW.plus_ms(KEPT_MS));
         assert_eq!(bytes(&ways), 2);
     }
 }

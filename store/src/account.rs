@@ -233,7 +233,11 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
-    pub async fn described(&self, org: OrgId, account: AccountId) -> Result<Option<Described>, StoreError> {
+    pub async fn read_description(
+        &self,
+        org: OrgId,
+        account: AccountId,
+    ) -> Result<Option<Described>, StoreError> {
         describe_account(&mut self.engine.snapshot().await?, org, account).await
     }
 }

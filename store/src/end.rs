@@ -32,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing has ended.
-    pub async fn end(
+    pub async fn end_sessions_of(
         &self,
         which: Which,
         origin: &Origin,
@@ -40,7 +40,7 @@ impl Store {
     ) -> Result<Committed<u32>, StoreError> {
         // Counted beside the transaction, which must be short. The number is for people: where it cannot be read,
         // the sessions end all the same.
-        let live = self.live(&which, now).await.unwrap_or_default();
+        let live = self.count_live(&which, now).await.unwrap_or_default();
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move { end_sessions(tx, which, live, &origin, now).await })
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    async fn live(&self, which: &Which, now: Timestamp) -> Result<u32, StoreError> {
+    async fn count_live(&self, which: &Which, now: Timestamp) -> Result<u32, StoreError> {
         let (condition, args): (_, Vec<Arg<'_>>) = match which {
             Which::Session(hash) => ("s.hash = $2", vec![hash.into()]),
             Which::Account(org, id) => {

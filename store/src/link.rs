@@ -150,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn stranded(&self, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
+    pub async fn list_stranded(&self, org: OrgId, issuers: &[&str]) -> Result<Vec<Stranded>, StoreError> {
         find_stranded(&mut self.engine.snapshot().await?, org, issuers).await
     }
 }

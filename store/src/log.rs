@@ -272,7 +272,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn events(&self, org: OrgId, limit: u32) -> Result<Vec<Event>, StoreError> {
+    pub async fn list_events(&self, org: OrgId, limit: u32) -> Result<Vec<Event>, StoreError> {
         let mut tx = self.engine.listing().await?;
         let sql = "select seq, at, kind, subject, detail from event where organization = $1 order by seq desc, n desc limit $2";
         let rows = tx.rows(sql, &[org.into(), i64::from(limit).into()]).await?;
@@ -293,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn audits(&self, org: OrgId, limit: u32) -> Result<Vec<Audit>, StoreError> {
+    pub async fn list_audits(&self, org: OrgId, limit: u32) -> Result<Vec<Audit>, StoreError> {
         self.audits_before(org, None, limit).await
     }
 

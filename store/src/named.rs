@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`] and [`UserError::Ambiguous`].
-    pub async fn named(&self, org: OrgId, who: &str) -> Result<NamedAccounts, UserError> {
+    pub async fn find_named(&self, org: OrgId, who: &str) -> Result<NamedAccounts, UserError> {
         find_person(&mut self.engine.snapshot().await?, org, who).await?
     }
 }

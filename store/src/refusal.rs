@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing was added.
-    pub async fn refused(&self, refusals: Vec<LoggedRefusal>) -> Result<(), StoreError> {
+    pub async fn keep_refusals(&self, refusals: Vec<LoggedRefusal>) -> Result<(), StoreError> {
         if refusals.is_empty() {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn reference(&self, reference: &str) -> Result<Option<LoggedRefusal>, StoreError> {
+    pub async fn find_refusal(&self, reference: &str) -> Result<Option<LoggedRefusal>, StoreError> {
         let mut tx = self.engine.listing().await?;
         let sql = "select organization, reference, at, record from refusal where reference = $1 \
                    order by n desc limit 1";

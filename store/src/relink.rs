@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
-    pub async fn relinkable(
+    pub async fn list_relinkable(
         &self,
         org: OrgId,
         from: &str,
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing of the piece has moved; [`StoreError::NoKeys`] before [`use_keys`](Self::use_keys).
-    pub async fn relink(
+    pub async fn relink_people(
         &self,
         org: OrgId,
         from: &str,

@@ -175,7 +175,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn hint(&self, hash: &SessionHash) -> Result<Option<(OrgId, AccountId)>, StoreError> {
+    pub async fn guess_owner(&self, hash: &SessionHash) -> Result<Option<(OrgId, AccountId)>, StoreError> {
         owner_of(&mut self.engine.snapshot().await?, hash).await
     }
 
@@ -183,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
-    pub async fn stored(&self, hash: &SessionHash) -> Result<Option<Stored>, StoreError> {
+    pub async fn read_session(&self, hash: &SessionHash) -> Result<Option<Stored>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
         let sql = "select organization, account, app, idp, generation, epoch_deployment, epoch_organization, \
                      epoch_idp, created, seen, expires, ended from session where hash = $1";
@@ -226,7 +226,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn sessions(&self, now: Timestamp) -> Result<u32, StoreError> {
+    pub async fn count_sessions(&self, now: Timestamp) -> Result<u32, StoreError> {
         count_live(&mut self.engine.listing().await?, "1 = 1", &[], now).await
     }
 
@@ -234,7 +234,7 @@ impl Store {
     ///
     /// # Errors
     /// Some, or all, were not written.
-    pub async fn seen(&self, batch: Vec<(SessionHash, Timestamp)>) -> Result<(), StoreError> {
+    pub async fn save_seen(&self, batch: Vec<(SessionHash, Timestamp)>) -> Result<(), StoreError> {
         for part in batch.chunks(100) {
             let part = part.to_vec();
             self.write_in(Lane::Unsynced, move |tx| {

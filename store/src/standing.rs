@@ -111,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing has ended.
-    pub async fn stand(
+    pub async fn set_standing(
         &self,
         org: OrgId,
         standing: Standing,

@@ -79,7 +79,7 @@ impl Store {
 
     async fn tidy_sessions(&self, now: Timestamp, unheard: Timestamp) -> Result<u64, StoreError> {
         let sql = "select hash from session where expires <= $1 or seen <= $2 limit $3";
-        let found = self.look(sql, &[now.into(), unheard.into(), FOUND.into()]).await?;
+        let found = self.select_rows(sql, &[now.into(), unheard.into(), FOUND.into()]).await?;
         let mut hashes = Vec::with_capacity(found.len());
         for row in &found {
             hashes.push(row.maybe_bytes(0)?.unwrap_or_default().to_vec());
@@ -95,7 +95,7 @@ impl Store {
 
     async fn tidy_flows(&self, now: Timestamp) -> Result<u64, StoreError> {
         let sql = "select organization, id from flow where until <= $1 limit $2";
-        let found = self.look(sql, &[now.into(), FOUND.into()]).await?;
+        let found = self.select_rows(sql, &[now.into(), FOUND.into()]).await?;
         let mut flows = Vec::with_capacity(found.len());
         for row in &found {
             flows.push((row.int(0)?, row.maybe_bytes(1)?.unwrap_or_default().to_vec()));
@@ -112,7 +112,7 @@ impl Store {
     /// The person goes with the account; what bars them stays, as a hash.
     async fn tidy_tombstones(&self, deleted: Timestamp) -> Result<u64, StoreError> {
         let sql = "select organization, directory, rid, account from resource where deleted <= $1 limit $2";
-        let found = self.look(sql, &[deleted.into(), FOUND.into()]).await?;
+        let found = self.select_rows(sql, &[deleted.into(), FOUND.into()]).await?;
         let mut tombstones = Vec::with_capacity(found.len());
         for row in &found {
             tombstones.push([row.int(0)?, row.int(1)?, row.int(2)?, row.maybe_int(3)?.unwrap_or_default()]);
@@ -138,7 +138,7 @@ impl Store {
     async fn tidy_accounts(&self, used: Timestamp) -> Result<u64, StoreError> {
         let sql = "select organization, id from account \
                    where directory is null and disabled = 0 and used <= $1 limit $2";
-        let found = self.look(sql, &[used.into(), FOUND.into()]).await?;
+        let found = self.select_rows(sql, &[used.into(), FOUND.into()]).await?;
         let mut accounts = Vec::with_capacity(found.len());
         for row in &found {
             accounts.push([row.int(0)?, row.int(1)?]);
@@ -159,7 +159,7 @@ impl Store {
         let mut removed = 0;
         for _ in 0..FOUND / LOOKED_AT {
             let mut old = Vec::new();
-            for row in self.look(log.oldest, &[LOOKED_AT.into()]).await? {
+            for row in self.select_rows(log.oldest, &[LOOKED_AT.into()]).await? {
                 if row.at(1)? > until {
                     break;
                 }
@@ -179,7 +179,7 @@ impl Store {
         Ok(removed)
     }
 
-    async fn look(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<SqlRow>, StoreError> {
+    async fn select_rows(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<SqlRow>, StoreError> {
         self.engine.listing().await?.rows(sql, args).await
     }
 

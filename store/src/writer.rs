@@ -114,7 +114,7 @@ impl Writer {
             served_removals: false,
         };
         let writing = tokio::spawn(async move {
-            let last = task.write().await;
+            let last = task.write_until_closed().await;
             // One connection after the other: the last to close tidies the log away.
             drop(stop);
             let _ = checkpoints.await;
@@ -162,40 +162,41 @@ struct WriterTask {
 
 impl WriterTask {
     /// Writes until the store is closed and hands back the connection.
-    async fn write(mut self) -> Option<Tx> {
-        while self.wait().await {
+    async fn write_until_closed(mut self) -> Option<Tx> {
+        while self.wait_for_writes().await {
             let relaxed = self.is_relaxed_next();
-            if let Err(error) = self.begin(relaxed).await {
+            if let Err(error) = self.begin_transaction(relaxed).await {
                 self.give_up(&error);
                 tokio::time::sleep(BREATH).await; // SQLite has waited itself, mostly
                 continue;
             }
-            self.collect();
-            let batch = if relaxed { self.ordinary.pop_front().into_iter().collect() } else { self.next() };
-            self.commit(batch).await;
+            self.collect_queued();
+            let batch =
+                if relaxed { self.ordinary.pop_front().into_iter().collect() } else { self.next_batch() };
+            self.commit_batch(batch).await;
         }
         self.tx
     }
 
     /// Waits until something is to be written; false when the store is closed and nothing is left.
-    async fn wait(&mut self) -> bool {
-        self.collect();
+    async fn wait_for_writes(&mut self) -> bool {
+        self.collect_queued();
         if self.removals.is_empty() && self.ordinary.is_empty() {
             match self.asked.recv().await {
-                Some(queued) => self.queue(queued),
+                Some(queued) => self.queue_write(queued),
                 None => return false,
             }
         }
         true
     }
 
-    fn collect(&mut self) {
+    fn collect_queued(&mut self) {
         while let Ok(queued) = self.asked.try_recv() {
-            self.queue(queued);
+            self.queue_write(queued);
         }
     }
 
-    fn queue(&mut self, queued: Option<Queued>) {
+    fn queue_write(&mut self, queued: Option<Queued>) {
         let Some(queued) = queued else {
             return self.asked.close();
         };
@@ -212,7 +213,7 @@ impl WriterTask {
 
     /// Takes the write lock. Which write goes first is asked afterwards, so that a removal which comes while another
     /// process holds the lock overtakes all who waited with it.
-    async fn begin(&mut self, relaxed: bool) -> Result<(), StoreError> {
+    async fn begin_transaction(&mut self, relaxed: bool) -> Result<(), StoreError> {
         let tx = match &mut self.tx {
             Some(tx) => tx,
             None => {
@@ -237,7 +238,7 @@ impl WriterTask {
 
     /// The lock or the database was not to be had: whoever has waited long enough is told.
     fn give_up(&mut self, error: &StoreError) {
-        self.collect();
+        self.collect_queued();
         let patience = |queued: &Queued| match queued.lane {
             _ if !error.is_busy() => Duration::ZERO,
             Lane::Removal => REMOVAL_PATIENCE,
@@ -257,7 +258,7 @@ impl WriterTask {
 
     /// Takes what is written in this transaction: the removals that wait, or else ordinary writes, of which there is
     /// only the first where removals wait for it.
-    fn next(&mut self) -> VecDeque<Queued> {
+    fn next_batch(&mut self) -> VecDeque<Queued> {
         let may_overtake = !self.served_removals || self.ordinary.is_empty();
         self.served_removals = !self.removals.is_empty() && may_overtake;
         if self.served_removals {
@@ -279,7 +280,7 @@ impl WriterTask {
     }
 
     /// Runs the batch in the transaction that has begun, commits, and tells everybody.
-    async fn commit(&mut self, mut batch: VecDeque<Queued>) {
+    async fn commit_batch(&mut self, mut batch: VecDeque<Queued>) {
         let Some(mut tx) = self.tx.take() else { return };
         let began = Instant::now();
         let is_shared = batch.len() > 1;
@@ -293,7 +294,7 @@ impl WriterTask {
             }
             let is_removal = queued.lane == Lane::Removal;
             ran.push(queued);
-            self.collect();
+            self.collect_queued();
             let is_overtaken = !is_removal && !self.removals.is_empty();
             if outcome.is_err() || is_overtaken || began.elapsed() >= COMMIT_SPAN {
                 break;

@@ -11,7 +11,7 @@ from taken_out import ROOT, Row, main, passes
 
 ROWS = [
     ("linking: no other subject has the user", "sign_in/mod.rs",
-     "if !links.iter().all(|link| self.replaces(link)) {", "if false {"),
+     "if !links.iter().all(|link| self.replaces_link(link)) {", "if false {"),
     ("linking: subjects of the same issuer are people of their own", "sign_in/mod.rs",
      "&& link.issuer != self.key.issuer", ""),
     ("linking: a name is matched finely", "sign_in/matching.rs",
@@ -33,7 +33,7 @@ ROWS = [
      "let links = link::remove_links(tx, org, account).await?;", "let links = 0;"),
     ("login: active is read again", "sign_in/mod.rs",
      "AccountRow { active: false, .. } =>", "AccountRow { active: false, disabled: true, .. } =>"),
-    ("login: a flow is good once", "sign_in/mod.rs", "let verdict = if spent {", "let verdict = if spent || true {"),
+    ("login: a flow is good once", "sign_in/mod.rs", "if spent { self.enter_person(tx)", "if spent || true { self.enter_person(tx)"),
     ("login: without an address no domain is proven", "sign_in/mod.rs",
      "None => facts.id.is_some() || self.asked.domains.is_empty(),", "None => true,"),
     ("login: a removed subject is barred", "sign_in/mod.rs",

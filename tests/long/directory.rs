@@ -43,8 +43,8 @@ async fn nobody_waits_for_a_large_directory() {
     let mut cold = Vec::new();
     for _ in 0..20 {
         let began = Instant::now();
-        assert!(store.hint(&hash).await.unwrap().is_some());
-        let stored = store.stored(&hash).await.unwrap().unwrap();
+        assert!(store.guess_owner(&hash).await.unwrap().is_some());
+        let stored = store.read_session(&hash).await.unwrap().unwrap();
         cold.push(began.elapsed());
         assert_eq!(stored.described.facts.groups.len(), people::EACH_IN + people::DEEP);
     }
@@ -75,7 +75,7 @@ async fn nobody_waits_for_a_large_directory() {
         let target = "/Users?startIndex=9001&count=100";
         let ScimRequest::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
         let wanted = Wanted::by(&schemas, &http::Request::get(target).body(()).unwrap());
-        let found = store.find(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
+        let found = store.answer_query(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
         let answer = portcullis_scim::answer_request(&schemas, &service, &wanted, found);
         lists.push(began.elapsed());
         let page: Value = serde_json::from_slice(answer.body()).unwrap();

@@ -77,7 +77,7 @@ impl Claims {
     }
 
     /// Tells what a login uses and the ID token does not say.
-    pub(super) fn lacks(&self, settings: &OidcSettings) -> Lack {
+    pub(super) fn missing_claims(&self, settings: &OidcSettings) -> Lack {
         let ClaimNames { email, groups, name } = &settings.claims;
         // The ID token leaves open whether the address is verified: userinfo may know.
         let is_open =
@@ -180,12 +180,13 @@ impl Claims {
 
     /// Gives the subject: what names a person at this kind of provider for good.
     pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, LoginRefusal> {
-        let sub = self.need("sub", "Every ID token has it. Nothing to set here.")?;
+        let sub = self.require_claim("sub", "Every ID token has it. Nothing to set here.")?;
         match &settings.subject {
             SubjectClaim::Sub => Ok(sub.into()),
             SubjectClaim::Entra => {
-                let tenant = self.need("tid", "Use an issuer of Entra ID that ends in /v2.0.")?;
-                let oid = self.need("oid", "Add the scope profile: Entra ID sends oid only with it.")?;
+                let tenant = self.require_claim("tid", "Use an issuer of Entra ID that ends in /v2.0.")?;
+                let oid =
+                    self.require_claim("oid", "Add the scope profile: Entra ID sends oid only with it.")?;
                 if !settings.issuer.split('/').any(|part| part == tenant) {
                     return Err(refuse_claims(
                         format_args!("a tid that is the tenant of {}", settings.issuer),
@@ -196,7 +197,7 @@ impl Claims {
                 Ok(oid.into())
             }
             SubjectClaim::Google { domains } => {
-                let domain = self.need("hd", "Only accounts of a Google Workspace may sign in.")?;
+                let domain = self.require_claim("hd", "Only accounts of a Google Workspace may sign in.")?;
                 if !domains.iter().any(|known| known.eq_ignore_ascii_case(domain)) {
                     return Err(refuse_claims(
                         format_args!("hd among domains ({})", domains.join(", ")),
@@ -210,7 +211,7 @@ impl Claims {
     }
 
     /// A claim that names a person or where the person belongs: never from userinfo, which is not signed.
-    fn need(&self, name: &'static str, remedy: &'static str) -> Result<&str, LoginRefusal> {
+    fn require_claim(&self, name: &'static str, remedy: &'static str) -> Result<&str, LoginRefusal> {
         let text = self.token.get(name).and_then(Value::as_str).unwrap_or_default();
         if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
             let got = if text.is_empty() { "none" } else { "one that cannot be used" };

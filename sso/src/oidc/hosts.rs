@@ -24,8 +24,8 @@ impl Hosts {
     }
 
     /// An address that we will connect to ourselves.
-    pub(super) fn fetched(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
-        let url = self.visited(what, url)?;
+    pub(super) fn check_fetched(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
+        let url = self.check_visited(what, url)?;
         let issuers = self.issuer.as_deref() == url.host_str();
         if issuers || self.allows(&url) || on_this_machine(&url) && self.loopback || may_be_public(&url) {
             return Ok(url);
@@ -39,7 +39,7 @@ impl Hosts {
     }
 
     /// An address that the browser is sent to.
-    pub(super) fn visited(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
+    pub(super) fn check_visited(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
         let refuse =
             |remedy| LoginRefusal::new(Class::Metadata, format_args!("{what} with https"), url, remedy);
         let parsed = Url::parse(url).map_err(|_| refuse("The identity provider's metadata is broken."))?;
@@ -118,7 +118,7 @@ mod tests {
             ("/jwks", false),
             ("", false),
         ] {
-            assert_eq!(hosts.fetched("jwks_uri", url).is_ok(), fine, "{url}");
+            assert_eq!(hosts.check_fetched("jwks_uri", url).is_ok(), fine, "{url}");
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
             ("http://10.0.0.1/jwks", false),
             ("https://op.test/jwks", true),
         ] {
-            assert_eq!(hosts.fetched("jwks_uri", url).is_ok(), fine, "{url}");
+            assert_eq!(hosts.check_fetched("jwks_uri", url).is_ok(), fine, "{url}");
         }
     }
 }

@@ -64,13 +64,13 @@ impl Metadata {
             };
             judged.map_err(|why| unusable.push(format!("{name}: {why}"))).ok()
         };
-        let userinfo = optional("userinfo_endpoint", &|name, url| hosts.fetched(name, url));
-        let end_session = optional("end_session_endpoint", &|name, url| hosts.visited(name, url));
+        let userinfo = optional("userinfo_endpoint", &|name, url| hosts.check_fetched(name, url));
+        let end_session = optional("end_session_endpoint", &|name, url| hosts.check_visited(name, url));
         let listed = |name: &str| Algorithm::listed(document.get(name));
         Ok(Self {
-            authorization: hosts.visited("authorization_endpoint", need("authorization_endpoint")?)?,
-            token: hosts.fetched("token_endpoint", need("token_endpoint")?)?,
-            jwks: hosts.fetched("jwks_uri", need("jwks_uri")?)?,
+            authorization: hosts.check_visited("authorization_endpoint", need("authorization_endpoint")?)?,
+            token: hosts.check_fetched("token_endpoint", need("token_endpoint")?)?,
+            jwks: hosts.check_fetched("jwks_uri", need("jwks_uri")?)?,
             userinfo,
             end_session,
             names_issuer: match document.get("authorization_response_iss_parameter_supported") {

@@ -72,7 +72,7 @@ impl Idp {
     ///
     /// # Errors
     /// `metadata`, where the provider does not answer or answers nonsense.
-    pub async fn refresh(&self, now: Timestamp) -> Result<(), LoginRefusal> {
+    pub async fn refresh_metadata(&self, now: Timestamp) -> Result<(), LoginRefusal> {
         self.provider.refresh(now).await.map(drop)
     }
 
@@ -80,7 +80,7 @@ impl Idp {
     ///
     /// # Errors
     /// `metadata`, where the provider does not answer.
-    pub async fn begin(
+    pub async fn begin_login(
         &self,
         ask: &Ask,
         random: &mut Random,
@@ -96,7 +96,7 @@ impl Idp {
     ///
     /// # Errors
     /// The first check that fails, as its class.
-    pub async fn finish(
+    pub async fn finish_login(
         &self,
         pending: &Pending,
         answer: AuthorizationResponse,
@@ -116,11 +116,11 @@ impl Idp {
         answer: AuthorizationResponse,
         now: Timestamp,
     ) -> Result<Verified, LoginRefusal> {
-        pending.fits(self.name(), &self.settings.issuer, &answer, now)?;
+        pending.check_answer(self.name(), &self.settings.issuer, &answer, now)?;
         let known = self.provider.known(now).await?;
         comes_from(pending.issuer(), known.metadata.names_issuer, &answer)?;
         let code = code_of(answer)?;
-        let tokens = self.redeem(&known.metadata, &code, pending.verifier()).await?;
+        let tokens = self.redeem_code(&known.metadata, &code, pending.verifier()).await?;
         let expected = Expected {
             issuer: pending.issuer(),
             client_id: &self.settings.client_id,
@@ -136,7 +136,7 @@ impl Idp {
             .await?;
         let claims = Claims::of_token(claims);
         let subject = claims.subject(&self.settings)?;
-        Ok(Verified { subject, lack: claims.lacks(&self.settings), claims, tokens, known })
+        Ok(Verified { subject, lack: claims.missing_claims(&self.settings), claims, tokens, known })
     }
 
     /// Makes the assertion. Userinfo is asked only where the ID token lacks what this login uses; its trouble refuses
@@ -159,7 +159,7 @@ impl Idp {
                 "a login goes on without what userinfo would say"
             );
         }
-        self.assertion(verified)
+        self.make_assertion(verified)
     }
 
     /// Makes the assertion of somebody who is known already: nothing but the subject is needed, and nobody is asked.
@@ -167,10 +167,10 @@ impl Idp {
     /// # Errors
     /// `id_token_claims`, where claims that are used cannot be read.
     pub fn recognize(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
-        self.assertion(verified)
+        self.make_assertion(verified)
     }
 
-    fn assertion(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
+    fn make_assertion(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
         let person = verified.claims.person(&self.settings)?;
         Ok(Assertion {
             idp: self.settings.name.clone(),
@@ -234,14 +234,14 @@ impl Idp {
         url.into()
     }
 
-    async fn redeem(
+    async fn redeem_code(
         &self,
         metadata: &Metadata,
         code: &Secret,
         verifier: &str,
     ) -> Result<TokenResponse, LoginRefusal> {
         let request = exchange::token_request(&self.settings, &metadata.token, code, verifier);
-        let answer = self.provider.ask(Class::TokenEndpoint, "tokens for the code", request).await?;
+        let answer = self.provider.ask_provider(Class::TokenEndpoint, "tokens for the code", request).await?;
         exchange::read_tokens(&answer)
     }
 
@@ -276,7 +276,7 @@ impl Idp {
             return Ok(None);
         };
         let request = exchange::userinfo_request(address, access_token);
-        let answer = self.provider.ask(Class::Userinfo, "claims about the person", request).await?;
+        let answer = self.provider.ask_provider(Class::Userinfo, "claims about the person", request).await?;
         match exchange::read_userinfo(&answer)? {
             Userinfo::Plain(claims) => Ok(Some(claims)),
             Userinfo::Signed(token) => {

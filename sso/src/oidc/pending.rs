@@ -115,7 +115,7 @@ impl Pending {
     }
 
     /// Checks that an answer may be the one to this login: asked of this provider, in time, with our state.
-    pub(super) fn fits(
+    pub(super) fn check_answer(
         &self,
         idp: &str,
         issuer: &str,
@@ -190,7 +190,9 @@ mod tests {
         let pending = pending();
         let good = answer(pending.state());
         let fits = |idp: &str, issuer: &str, answer: &AuthorizationResponse, after_ms: i64| {
-            pending.fits(idp, issuer, answer, START.plus_ms(after_ms)).map_err(|refusal| refusal.class)
+            pending
+                .check_answer(idp, issuer, answer, START.plus_ms(after_ms))
+                .map_err(|refusal| refusal.class)
         };
         assert_eq!(fits("okta", "https://op.test", &good, 0), Ok(()));
         assert_eq!(fits("okta", "https://op.test", &good, FLOW_MS - 1), Ok(()));

@@ -127,7 +127,7 @@ impl Provider {
     }
 
     /// Sends a request to the provider; `what` is said where it fails.
-    pub(super) async fn ask(
+    pub(super) async fn ask_provider(
         &self,
         class: Class,
         what: &'static str,
@@ -184,8 +184,8 @@ impl Provider {
     }
 
     async fn ask_for_everything(&self) -> Result<Arc<Known>, LoginRefusal> {
-        let address = self.hosts.fetched("issuer", &Metadata::address(&self.issuer))?;
-        let answer = self.get("the metadata of the identity provider", address.as_str()).await?;
+        let address = self.hosts.check_fetched("issuer", &Metadata::address(&self.issuer))?;
+        let answer = self.get_document("the metadata of the identity provider", address.as_str()).await?;
         let metadata = Metadata::read(answer.body(), &self.issuer, &self.hosts)?;
         let before = self.cached();
         for unusable in &metadata.unusable {
@@ -201,16 +201,16 @@ impl Provider {
     }
 
     async fn ask_for_keys(&self, metadata: Arc<Metadata>) -> Result<Arc<Known>, LoginRefusal> {
-        let answer = self.get("the keys of the identity provider", metadata.jwks.as_str()).await?;
+        let answer = self.get_document("the keys of the identity provider", metadata.jwks.as_str()).await?;
         let known = Arc::new(Known { keys: jwks::read_key_set(answer.body())?, metadata });
         self.known.store(Some(known.clone()));
         self.answering.store(true, Ordering::Relaxed);
         Ok(known)
     }
 
-    async fn get(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, LoginRefusal> {
+    async fn get_document(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, LoginRefusal> {
         let request = Request::get(address).header(ACCEPT, "application/json").body(Bytes::new()).ok();
-        let answer = self.ask(Class::Metadata, what, request).await?;
+        let answer = self.ask_provider(Class::Metadata, what, request).await?;
         if answer.status() == StatusCode::OK {
             return Ok(answer);
         }

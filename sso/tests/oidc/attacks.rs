@@ -38,7 +38,7 @@ async fn bent(name: &str, class: Class, bend: impl Fn(&mut Value, &mut Value) + 
 }
 
 async fn answered(idp: &Idp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), LoginRefusal> {
-    idp.finish(pending, AuthorizationResponse::read(query, None)?, now).await.map(drop)
+    idp.finish_login(pending, AuthorizationResponse::read(query, None)?, now).await.map(drop)
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn keys() {
     {
         let op = Op::new(ISSUER);
         let idp = op.idp();
-        idp.refresh(NOW).await.unwrap();
+        idp.refresh_metadata(NOW).await.unwrap();
         let value = if member == "jwk" { signer.jwk() } else { json!("https://evil.test/keys") };
         op.bend(move |header, _| header[member] = value.clone());
         op.inside().signer = signer;
@@ -415,5 +415,5 @@ async fn answers_of_other_shapes() {
     assert_eq!(op.asked("/token"), 0);
     // The form alone is an answer as good as the query.
     let form = AuthorizationResponse::read("", Some(genuine.as_bytes())).unwrap();
-    assert!(idp.finish(&pending, form, NOW).await.is_ok());
+    assert!(idp.finish_login(&pending, form, NOW).await.is_ok());
 }

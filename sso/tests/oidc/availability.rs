@@ -104,9 +104,9 @@ async fn old_keys_stay_while_the_new_ones_cannot_be_had() {
         let idp = op.idp();
         let (pending, url) = begin(&idp, NOW).await.unwrap();
         op.answer("/jwks", move |_| Ok(json_answer(200, &nonsense)));
-        assert_eq!(idp.refresh(NOW).await.unwrap_err().class, Class::Metadata);
+        assert_eq!(idp.refresh_metadata(NOW).await.unwrap_err().class, Class::Metadata);
         let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
-        assert!(idp.finish(&pending, answer, NOW).await.is_ok());
+        assert!(idp.finish_login(&pending, answer, NOW).await.is_ok());
     }
 }
 
@@ -119,10 +119,10 @@ async fn a_login_under_way_survives_an_outage_of_discovery() {
     for path in [DISCOVERY, "/jwks"] {
         op.answer(path, |_| Err(down()));
     }
-    assert_eq!(idp.refresh(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::Metadata);
+    assert_eq!(idp.refresh_metadata(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::Metadata);
     assert!(!idp.is_answering());
     let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
-    assert!(idp.finish(&pending, answer, NOW.plus_ms(2_000)).await.is_ok());
+    assert!(idp.finish_login(&pending, answer, NOW.plus_ms(2_000)).await.is_ok());
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn a_login_survives_the_browsers_cookie() {
     let sealed = serde_json::to_vec(&pending).unwrap();
     let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
     let pending = serde_json::from_slice(&sealed).unwrap();
-    let assertion = idp.finish(&pending, answer, NOW.plus_ms(60_000)).await.unwrap();
+    let assertion = idp.finish_login(&pending, answer, NOW.plus_ms(60_000)).await.unwrap();
     assert_eq!((assertion.subject(), pending.return_to()), ("alice-1", "/start"));
 }
 
@@ -476,7 +476,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
     let uses = Uses::Link { claim: "sub".into() };
     let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
     let answer = AuthorizationResponse::read(&answer, None).unwrap();
-    assert_eq!(idp.finish(&pending, answer, NOW).await.unwrap().subject(), "a");
+    assert_eq!(idp.finish_login(&pending, answer, NOW).await.unwrap().subject(), "a");
 }
 
 #[tokio::test]
@@ -528,7 +528,7 @@ async fn the_logout_leads_to_the_provider() {
     let idp = op.idp();
     let hint = Secret::new("an.id.token");
     assert_eq!(idp.logout_url(Some(&hint), "https://app.test/out", "s").await, None);
-    idp.refresh(NOW).await.unwrap();
+    idp.refresh_metadata(NOW).await.unwrap();
     assert_eq!(
         idp.logout_url(Some(&hint), "https://app.test/out", "s t").await.as_deref(),
         Some(
@@ -548,6 +548,6 @@ async fn the_logout_leads_to_the_provider() {
     let op = Op::new(ISSUER);
     op.inside().metadata.insert("end_session_endpoint".into(), Value::Null);
     let idp = op.idp();
-    idp.refresh(NOW).await.unwrap();
+    idp.refresh_metadata(NOW).await.unwrap();
     assert_eq!(idp.logout_url(None, "https://app.test/out", "s").await, None);
 }

@@ -151,7 +151,7 @@ impl Op {
     pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let (pending, url) = begin(idp, now).await?;
         let answer = AuthorizationResponse::read(&self.authorize(&url), None)?;
-        idp.finish(&pending, answer, now).await
+        idp.finish_login(&pending, answer, now).await
     }
 
     /// The browser at the provider: signs in at once and is sent back with this query.
@@ -304,7 +304,7 @@ pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String)
     let mut random = Random::system();
     let state = random.token().expose().to_owned();
     let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
-    idp.begin(&ask, &mut random, now).await
+    idp.begin_login(&ask, &mut random, now).await
 }
 
 pub(crate) fn query(pairs: &[(&str, &str)]) -> String {

@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
-    pub async fn find(
+    pub async fn answer_query(
         &self,
         org: OrgId,
         directory: DirectoryId,

@@ -49,7 +49,7 @@ impl DirectoryWrite<'_> {
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let mut resource = resource.clone();
         let ids = resource.take_members();
-        if let Some(refusal) = self.taken(tx, &resource, None).await? {
+        if let Some(refusal) = self.check_name_free(tx, &resource, None).await? {
             return commit_unchanged(tx, Err(refusal)).await;
         }
         let members = match self.members(tx, &ids, Vec::new()).await? {
@@ -93,7 +93,7 @@ impl DirectoryWrite<'_> {
             let answer = Ok(Outcome::Changed(group_record(stored, plan.whole)));
             return commit_unchanged(tx, answer).await.map(GroupWrite::Done);
         }
-        if let Some(refusal) = self.taken(tx, &plan.after, Some(stored.rid)).await? {
+        if let Some(refusal) = self.check_name_free(tx, &plan.after, Some(stored.rid)).await? {
             return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
         // Whoever is to be added may have been removed since the plan was made.

@@ -76,10 +76,10 @@ impl Store {
                 None => Err(StoreError::Panicked), // only a group is planned, so nothing else is ever stale
             };
         };
-        let turn = self.turns.take((org, directory, group.clone()));
+        let turn = self.turns.take_turn((org, directory, group.clone()));
         let _turn = if takes_away { timeout(TURN, turn).await.ok() } else { Some(turn.await) };
         for round in 1.. {
-            let plan = match self.plan(&asked, group.clone(), takes_away).await {
+            let plan = match self.plan_write(&asked, group.clone(), takes_away).await {
                 Some(Ok(plan)) => Some(plan),
                 Some(Err(refused)) => return Ok(refused),
                 None => None,
@@ -105,7 +105,7 @@ impl Store {
         self.write_in(lane, move |tx| {
             Box::pin(async move {
                 let ended = AtomicU32::new(0);
-                let turn = asked.desk(&ended).write(tx, &asked.write, plan, may_wait).await?;
+                let turn = asked.directory_write(&ended).write(tx, &asked.write, plan, may_wait).await?;
                 let written = |answer| Written { answer, sessions: ended.into_inner() };
                 Ok(match turn {
                     GroupWrite::Done(committed) => Some(committed.map(written)),
@@ -118,7 +118,7 @@ impl Store {
 
     /// Compares a group's members with what is asked before the writer is taken, which others wait for, and on a thread
     /// of its own. `Err` is a refusal, as of a snapshot; `None` where it could not be done: the transaction finds out.
-    async fn plan(
+    async fn plan_write(
         &self,
         asked: &Arc<WriteOrder>,
         group: ResourceId,
@@ -129,7 +129,7 @@ impl Store {
             let tx = if is_removal { engine.snapshot().await } else { engine.listing().await };
             let mut tx = tx.ok()?;
             let ended = AtomicU32::new(0);
-            match asked.desk(&ended).plan_group(&mut tx, &group, &asked.write).await.ok()? {
+            match asked.directory_write(&ended).plan_group(&mut tx, &group, &asked.write).await.ok()? {
                 Ok(plan) => Some(Ok(plan)),
                 Err(refusal) => {
                     let refused = Written { answer: Err(refusal), sessions: 0 };
@@ -144,7 +144,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn concerned(
+    pub async fn concerned_accounts(
         &self,
         org: OrgId,
         directory: DirectoryId,
@@ -167,7 +167,7 @@ struct WriteOrder {
 }
 
 impl WriteOrder {
-    fn desk<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
+    fn directory_write<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
         let Self { place, schemas, origin, now, .. } = self;
         DirectoryWrite { place: *place, schemas, origin, now: *now, ended }
     }
@@ -220,7 +220,7 @@ impl DirectoryWrite<'_> {
 
     /// The refusal where another resource has the name, or another user the `externalId`. `but` is the resource's own
     /// row number.
-    async fn taken(
+    async fn check_name_free(
         &self,
         tx: &mut Tx,
         resource: &Resource,

@@ -23,7 +23,7 @@ pub(crate) struct TurnGuard<'a> {
 
 impl Turns {
     /// Waits for the turn at a group, in the order of asking.
-    pub(crate) async fn take(&self, key: TurnKey) -> TurnGuard<'_> {
+    pub(crate) async fn take_turn(&self, key: TurnKey) -> TurnGuard<'_> {
         let turn = self.table().entry(key.clone()).or_default().clone();
         // Made first: whoever stops waiting leaves no entry behind.
         let mut held = TurnGuard { turns: self, key, guard: None };
@@ -57,10 +57,10 @@ mod tests {
     async fn one_at_a_time_a_group_and_nothing_is_left() {
         let turns = Turns::default();
         let key = |id: &str| (OrgId::ONLY, DirectoryId::ONLY, ResourceId::new(id));
-        let first = turns.take(key("a")).await;
-        let _other = turns.take(key("b")).await;
-        let mut second = Box::pin(turns.take(key("a")));
-        let mut gone = Box::pin(turns.take(key("a")));
+        let first = turns.take_turn(key("a")).await;
+        let _other = turns.take_turn(key("b")).await;
+        let mut second = Box::pin(turns.take_turn(key("a")));
+        let mut gone = Box::pin(turns.take_turn(key("a")));
         assert!((&mut second).now_or_never().is_none());
         assert!((&mut gone).now_or_never().is_none());
         drop(gone);

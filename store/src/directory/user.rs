@@ -38,12 +38,12 @@ impl DirectoryWrite<'_> {
         let mut resource = resource.clone();
         let active = resource.active().unwrap_or(true);
         resource.set_active(active);
-        if let Some(refusal) = self.taken(tx, &resource, None).await? {
+        if let Some(refusal) = self.check_name_free(tx, &resource, None).await? {
             return Ok(Err(refusal));
         }
         if let Some(mut tombstone) = resource::tombstone_of(tx, self.place, &resource).await? {
             tombstone.resource = resource;
-            return Ok(Ok(self.restore(tx, tombstone).await?));
+            return Ok(Ok(self.restore_user(tx, tombstone).await?));
         }
         let mut stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
         let user = Some((self.place.directory, stored.rid));
@@ -70,17 +70,17 @@ impl DirectoryWrite<'_> {
         }
         let before = self.user_record(tx, &stored).await?;
         if let Err(refusal) = check_precondition(write, stored.meta.version, &before.groups) {
-            return self.settle(tx, &stored, Err(refusal)).await;
+            return self.settle_user(tx, &stored, Err(refusal)).await;
         }
-        let after = match self.after(write, &before) {
+        let after = match self.user_after(write, &before) {
             Ok(after) => after,
-            Err(refusal) => return self.settle(tx, &stored, Err(refusal)).await,
+            Err(refusal) => return self.settle_user(tx, &stored, Err(refusal)).await,
         };
         if after == before.resource {
-            return self.settle(tx, &stored, Ok(Outcome::Changed(before))).await;
+            return self.settle_user(tx, &stored, Ok(Outcome::Changed(before))).await;
         }
-        if let Some(refusal) = self.taken(tx, &after, Some(stored.rid)).await? {
-            return self.settle(tx, &stored, Err(refusal)).await;
+        if let Some(refusal) = self.check_name_free(tx, &after, Some(stored.rid)).await? {
+            return self.settle_user(tx, &stored, Err(refusal)).await;
         }
         self.update_user(tx, stored, after).await
     }
@@ -96,14 +96,14 @@ impl DirectoryWrite<'_> {
             return commit_unchanged(tx, Err(not_found(id))).await;
         };
         if stored.deleted.is_some() {
-            return self.settle(tx, &stored, Err(not_found(id))).await;
+            return self.settle_user(tx, &stored, Err(not_found(id))).await;
         }
         let in_groups = match write.if_match {
             Some(_) => self.user_record(tx, &stored).await?.groups,
             None => Vec::new(),
         };
         if let Err(refusal) = check_precondition(write, stored.meta.version, &in_groups) {
-            return self.settle(tx, &stored, Err(refusal)).await;
+            return self.settle_user(tx, &stored, Err(refusal)).await;
         }
         let org = self.place.org;
         let account = stored.user_account()?;
@@ -113,7 +113,7 @@ impl DirectoryWrite<'_> {
         barred::bar_subjects(tx, org, account, Word::Removed, self.now).await?;
         link::remove_links(tx, org, account).await?;
         account::set_active(tx, org, account, false).await?;
-        self.ends(tx, account).await?;
+        self.count_ending(tx, account).await?;
         let generation = account::raise_generation(tx, org, account).await?;
         let mut log = self.log();
         log.did("user.deleted", id.as_str(), Some(account), json!({ "groups": groups }));
@@ -134,23 +134,23 @@ impl DirectoryWrite<'_> {
         let mut revived = before.resource.clone();
         revived.set_active(true);
         let revives = matches!(write.act, Act::Patch(..))
-            && self.after(write, &before).is_ok_and(|after| after == revived);
+            && self.user_after(write, &before).is_ok_and(|after| after == revived);
         if !revives {
-            return self.settle(tx, &tombstone, gone).await;
+            return self.settle_user(tx, &tombstone, gone).await;
         }
         if let Err(refusal) = check_precondition(write, tombstone.meta.version, &before.groups) {
-            return self.settle(tx, &tombstone, Err(refusal)).await;
+            return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
-        if let Some(refusal) = self.taken(tx, &revived, None).await? {
-            return self.settle(tx, &tombstone, Err(refusal)).await;
+        if let Some(refusal) = self.check_name_free(tx, &revived, None).await? {
+            return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
         tombstone.resource = revived;
-        let (log, record) = self.restore(tx, tombstone).await?;
+        let (log, record) = self.restore_user(tx, tombstone).await?;
         log.seal(tx, Ok(Outcome::Changed(record))).await
     }
 
     /// Makes a tombstone, with what it says now, live again: same id, same account, nothing of what it was let in by.
-    async fn restore(
+    async fn restore_user(
         &self,
         tx: &mut Tx,
         mut stored: ResourceRow,
@@ -198,7 +198,7 @@ impl DirectoryWrite<'_> {
             }
         }
         if is_another || (was_active && !is_active) {
-            self.ends(tx, account).await?;
+            self.count_ending(tx, account).await?;
             let generation = account::raise_generation(tx, org, account).await?;
             log.change(Change::Out(account, generation));
         } else if !is_active {
@@ -219,7 +219,7 @@ impl DirectoryWrite<'_> {
     }
 
     /// Counts the sessions that a raised generation is about to end.
-    async fn ends(&self, tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+    async fn count_ending(&self, tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
         let args = [self.place.org.into(), account.into()];
         let condition = "s.organization = $2 and s.account = $3";
         let live = session::count_live(tx, condition, &args, self.now).await?;
@@ -228,7 +228,7 @@ impl DirectoryWrite<'_> {
     }
 
     /// Answers without having changed anything. A user who is inactive or gone is named all the same (R5).
-    async fn settle(
+    async fn settle_user(
         &self,
         tx: &mut Tx,
         stored: &ResourceRow,
@@ -243,7 +243,7 @@ impl DirectoryWrite<'_> {
     }
 
     /// Makes the user that a PUT or a PATCH leaves. Without `active` they are inactive.
-    fn after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
+    fn user_after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),
             Act::Patch(_, _, patch) => patch.apply(self.schemas, before)?,

@@ -171,7 +171,7 @@ impl Store {
         let origin = origin.clone();
         let keyed = self.keyed(&sign_in.issuer, &sign_in.subject)?;
         self.write_in(Lane::Ordinary, move |tx| {
-            Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit(tx).await })
+            Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit_person(tx).await })
         })
         .await?
         .map_err(SignInError::Refused)
@@ -221,9 +221,10 @@ impl<'a> LoginAttempt<'a> {
         Self { asked, key, log: TxLog::new(asked.org, None, origin, now), now }
     }
 
-    async fn admit(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
+    async fn admit_person(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
         let spent = flow::spend_flow(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
-        let verdict = if spent { self.enter(tx).await? } else { Err(Box::new(AdmissionRefusal::FlowSpent)) };
+        let verdict =
+            if spent { self.enter_person(tx).await? } else { Err(Box::new(AdmissionRefusal::FlowSpent)) };
         match verdict {
             Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
             Err(refusal) => {
@@ -238,7 +239,7 @@ impl<'a> LoginAttempt<'a> {
         }
     }
 
-    async fn enter(&mut self, tx: &mut Tx) -> LoginVerdict<LoggedIn> {
+    async fn enter_person(&mut self, tx: &mut Tx) -> LoginVerdict<LoggedIn> {
         // The epochs were read before the IdP was waited for: they are believed only as far as they still hold (R7).
         let now = epoch::read_epochs(tx, self.key.org, &self.key.idp).await?;
         if let Some(grown) = (0..now.len()).find(|n| now[*n] > self.asked.epochs[*n]) {
@@ -255,9 +256,9 @@ impl<'a> LoginAttempt<'a> {
             PeopleSource::None => admit!(self.of_nobody(tx, known).await?),
         };
         let account = &admitted.account;
-        let facts = self.facts(tx, account).await?;
+        let facts = self.gather_facts(tx, account).await?;
         admit!(self.may_be_named(&facts));
-        self.write(tx, admitted, facts).await
+        self.write_login(tx, admitted, facts).await
     }
 
     /// A person of a directory: the one the subject is linked to, or else the one it matches.
@@ -285,7 +286,7 @@ impl<'a> LoginAttempt<'a> {
         let account = admit!(matching::find_match(tx, self.asked, directories, link).await?);
         admit!(is_active(&account));
         let links = link::linked_through(tx, self.key.org, account.id).await?;
-        if !links.iter().all(|link| self.replaces(link)) {
+        if !links.iter().all(|link| self.replaces_link(link)) {
             return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
         }
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
@@ -293,7 +294,7 @@ impl<'a> LoginAttempt<'a> {
 
     /// Tells whether a link is one of the IdP that this one replaces. Subjects of this issuer are people of their
     /// own.
-    fn replaces(&self, link: &Through) -> bool {
+    fn replaces_link(&self, link: &Through) -> bool {
         self.asked.replaces.as_deref() == Some(&*link.idp) && link.issuer != self.key.issuer
     }
 
@@ -329,7 +330,7 @@ impl<'a> LoginAttempt<'a> {
     }
 
     /// Gathers what the person will be known by.
-    async fn facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
+    async fn gather_facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
         if account.user.is_some() {
             let described = account::describe_account(tx, self.key.org, account.id).await?;
             let described = described.ok_or(StoreError::Unreadable {
@@ -342,10 +343,10 @@ impl<'a> LoginAttempt<'a> {
             return Ok(Arc::new(facts));
         }
         let subject = Some(self.asked.subject.as_str().into());
-        Ok(Arc::new(account::of_login(self.key.org, account.id, subject, self.told())))
+        Ok(Arc::new(account::of_login(self.key.org, account.id, subject, self.login_facts())))
     }
 
-    fn told(&self) -> LoginFacts {
+    fn login_facts(&self) -> LoginFacts {
         let LoginAttributes { email, name, preferred_username, groups, .. } = self.asked.claims.clone();
         LoginFacts { email, name, preferred_username, groups }
     }
@@ -371,7 +372,12 @@ impl<'a> LoginAttempt<'a> {
     }
 
     /// Everything is settled: account, link, session, audit.
-    async fn write(&mut self, tx: &mut Tx, admitted: Admitted, facts: Arc<Facts>) -> LoginVerdict<LoggedIn> {
+    async fn write_login(
+        &mut self,
+        tx: &mut Tx,
+        admitted: Admitted,
+        facts: Arc<Facts>,
+    ) -> LoginVerdict<LoggedIn> {
         let Admitted { mut account, is_first, former, relinks } = admitted;
         let org = self.key.org;
         let mut facts = facts;
@@ -382,7 +388,7 @@ impl<'a> LoginAttempt<'a> {
             facts = Arc::new(named);
         }
         if account.user.is_none() {
-            let told = serde_json::to_string(&self.told()).unwrap_or_default();
+            let told = serde_json::to_string(&self.login_facts()).unwrap_or_default();
             if account.told.as_deref().is_some_and(|before| before != told) {
                 self.log.change(Change::Reconsider(account.id));
             }

@@ -141,14 +141,14 @@ async fn an_account_in_memory_hears_what_the_rows_say() {
     let rig = Rig::new().await;
     let alice: ResourceRecord = rig.add_user("alice").await;
     let id = account(&rig, "alice").await;
-    let before = rig.store.described(ORG, id).await.unwrap().unwrap();
+    let before = rig.store.read_description(ORG, id).await.unwrap().unwrap();
     assert!(before.active);
     assert_eq!(before.resource, Some((crate::support::HERE, alice.id.clone())), "what holds are set on (R6)");
     let done = rig.set_active(&alice, false).await;
-    let after = rig.store.described(ORG, id).await.unwrap().unwrap();
+    let after = rig.store.read_description(ORG, id).await.unwrap().unwrap();
     assert!(!after.active && after.at.0 == done.seq && after.at > before.at);
     assert_eq!(after.generation, out(&done).unwrap().1);
     rig.delete(&user_path(&alice)).await.value.unwrap();
-    let gone = rig.store.described(ORG, id).await.unwrap().unwrap();
+    let gone = rig.store.read_description(ORG, id).await.unwrap().unwrap();
     assert!(!gone.active && gone.generation > after.generation);
 }

@@ -31,8 +31,8 @@ async fn sight(rig: &Rig) -> String {
     let groups = rig.list("/Groups?count=1000").await;
     let list = rig.store.user_list(ORG, None, 1_000).await.unwrap();
     let seq = rig.store.seq().await.unwrap();
-    let audits = rig.store.audits(ORG, 1_000).await.unwrap().len();
-    let sessions = rig.store.sessions(NOW).await.unwrap();
+    let audits = rig.store.list_audits(ORG, 1_000).await.unwrap().len();
+    let sessions = rig.store.count_sessions(NOW).await.unwrap();
     format!("{users:?} {groups:?} {list:?} {seq:?} {audits} {sessions}")
 }
 
@@ -142,7 +142,7 @@ async fn an_end_is_whole_or_nothing() {
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     for which in [Which::Session(hash), Which::Account(ORG, signed_in.account), Which::Deployment] {
         break_table(&rig, "insert", "revocation").await;
-        assert!(rig.store.end(which, &Origin::of("test"), NOW).await.is_err());
+        assert!(rig.store.end_sessions_of(which, &Origin::of("test"), NOW).await.is_err());
         assert!(rig.is_in(&hash).await);
         mend(&rig).await;
     }

@@ -26,7 +26,7 @@ fn reconsidered<T>(done: &Done<T>) -> HashSet<AccountId> {
 }
 
 async fn names(rig: &Rig, account: AccountId) -> Vec<String> {
-    let described = rig.store.described(ORG, account).await.unwrap().unwrap();
+    let described = rig.store.read_description(ORG, account).await.unwrap().unwrap();
     described.facts.groups.iter().map(|group| group.to_string()).collect()
 }
 
@@ -209,7 +209,7 @@ async fn a_write_concerns_the_group_and_whom_it_names_alone() {
         let body =
             json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
         let ScimRequest::Write(write) = rig.read("PATCH", &group_path(&crew), None, &body) else { panic!() };
-        rig.store.concerned(ORG, HERE, &write).await.unwrap().into_iter().collect::<HashSet<_>>()
+        rig.store.concerned_accounts(ORG, HERE, &write).await.unwrap().into_iter().collect::<HashSet<_>>()
     };
     let remove = json!([{ "op": "remove", "path": format!("members[value eq \"{}\"]", inner.id) }]);
     assert_eq!(concerned(remove).await, HashSet::from([*a]));

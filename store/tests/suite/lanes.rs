@@ -177,13 +177,13 @@ async fn long_reads_that_stand_still_keep_nobody_else_waiting() {
     rig.add_user("alice").await;
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     let ScimRequest::Find(query) = rig.read("GET", "/Users?count=1000", None, &Value::Null) else { panic!() };
-    let mut lists: Vec<_> = (0..20).map(|_| Box::pin(rig.store.find(ORG, HERE, &query))).collect();
+    let mut lists: Vec<_> = (0..20).map(|_| Box::pin(rig.store.answer_query(ORG, HERE, &query))).collect();
     for list in &mut lists {
         begin(list.as_mut());
     }
     rig.store.ping().await.unwrap();
     assert!(rig.is_in(&hash).await);
-    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_some());
+    assert!(rig.store.read_description(ORG, signed_in.account).await.unwrap().is_some());
     rig.sign_in("s1", "alice").await;
     // And once they are gone the next one is read.
     drop(lists);

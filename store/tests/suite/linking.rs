@@ -394,7 +394,7 @@ async fn a_flow_is_good_once() {
     let mut again = login.clone();
     again.session.hash = fresh_hash();
     assert_eq!(rig.try_sign_in(again.clone()).await.err(), Some(AdmissionRefusal::FlowSpent));
-    assert!(rig.store.stored(&again.session.hash).await.unwrap().is_none());
+    assert!(rig.store.read_session(&again.session.hash).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -404,12 +404,12 @@ async fn a_refused_login_has_spent_its_flow_and_stands_in_the_audit() {
     assert_eq!(rig.try_sign_in(login.clone()).await.err().unwrap().word(), "directory_empty");
     rig.add_user("alice").await;
     assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::FlowSpent));
-    let audit = rig.store.audits(ORG, 10).await.unwrap();
+    let audit = rig.store.list_audits(ORG, 10).await.unwrap();
     let outcomes: Vec<_> =
         audit.iter().filter(|row| row.action == "login").map(|row| row.outcome.as_str()).collect();
     assert_eq!(outcomes, ["flow_spent", "directory_empty"]);
     assert_eq!(audit[0].reference.as_deref(), Some("7Q2M-X4KD"));
-    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 0);
+    assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -500,7 +500,7 @@ async fn without_a_directory_the_first_login_makes_the_account() {
     assert_eq!(first.account, again.value.account);
     assert_ne!(first.account, other.account, "an address is nobody");
     assert_eq!(again.changes, [Change::Reconsider(first.account)], "another address is another header");
-    let described = rig.store.described(ORG, first.account).await.unwrap().unwrap();
+    let described = rig.store.read_description(ORG, first.account).await.unwrap().unwrap();
     assert_eq!(described.facts.email.as_deref(), Some("mia@new.test"));
     assert_eq!(described.facts.subject.as_deref(), Some("s1"));
     assert_eq!(described.facts.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["crew"]);
@@ -517,7 +517,10 @@ async fn groups_that_were_not_said_are_not_the_same_as_none() {
     };
     for (groups, kept) in [(Some(vec![]), "[]"), (None, "null")] {
         let account = rig.try_sign_in(says(groups)).await.unwrap().value.account;
-        assert!(rig.store.described(ORG, account).await.unwrap().unwrap().facts.groups.is_empty(), "no role");
+        assert!(
+            rig.store.read_description(ORG, account).await.unwrap().unwrap().facts.groups.is_empty(),
+            "no role"
+        );
         assert_eq!(rig.told_of(account).await["groups"].to_string(), kept);
     }
     // A provider that goes on saying nothing changes nothing.
@@ -598,7 +601,8 @@ async fn without_a_directory_nobody_keeps_what_a_former_one_said() {
     let after = &done.value;
     assert_ne!(after.account, before.account);
     assert!(!rig.is_in(&old).await);
-    for facts in [&after.facts, &rig.store.described(ORG, after.account).await.unwrap().unwrap().facts] {
+    for facts in [&after.facts, &rig.store.read_description(ORG, after.account).await.unwrap().unwrap().facts]
+    {
         assert_eq!(facts.email.as_deref(), Some("new@corp.test"));
         assert_eq!(facts.groups.iter().map(|group| &**group).collect::<Vec<_>>(), ["crew"]);
         assert!(facts.user_name.is_none() && facts.id.is_none());
@@ -636,17 +640,17 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     // Somebody at the new issuer has the subject of another already.
     let stranger = rig.try_sign_in(at_home(alone(&rig, "s2", Some("y@corp.test")))).await.unwrap().value;
 
-    let listed = rig.store.relinkable(ORG, "okta", &home, None, 1_000).await.unwrap();
+    let listed = rig.store.list_relinkable(ORG, "okta", &home, None, 1_000).await.unwrap();
     assert_eq!(listed.len(), 120);
     assert_eq!((listed[2].subject.as_str(), listed[2].taken_by), ("s2", Some(stranger.account)));
     assert!(listed.iter().filter(|one| one.taken_by.is_some()).count() == 1);
-    assert_eq!(rig.store.relinkable(ORG, "entra", &home, None, 10).await.unwrap(), []);
+    assert_eq!(rig.store.list_relinkable(ORG, "entra", &home, None, 10).await.unwrap(), []);
     let refused = rig.try_sign_in(at_home(alone(&rig, "s0", Some("x@corp.test")))).await.unwrap().value;
     assert_ne!(refused.account, accounts[0], "a list changes nothing");
 
     let (mut after, mut moved, mut taken) = (None, 0, 0);
     loop {
-        let done = rig.store.relink(ORG, "okta", &home, after, &Origin::of("cli"), NOW).await.unwrap();
+        let done = rig.store.relink_people(ORG, "okta", &home, after, &Origin::of("cli"), NOW).await.unwrap();
         let done = rig.done(done).await.value;
         (moved, taken, after) = (moved + done.moved, taken + done.taken, done.next);
         if after.is_none() {
@@ -658,7 +662,7 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     assert_eq!((mia.account, mia.is_first), (accounts[5], false));
     let out = rig.try_sign_in(at_home(alone(&rig, "s1", Some("x@corp.test")))).await.err();
     assert_eq!(out, Some(AdmissionRefusal::Disabled), "who was barred is barred there too");
-    let stranded = rig.store.stranded(ORG, &[&home.issuer]).await.unwrap();
+    let stranded = rig.store.list_stranded(ORG, &[&home.issuer]).await.unwrap();
     assert_eq!((stranded.len(), stranded[0].people), (1, 2));
 }
 
@@ -669,7 +673,7 @@ async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
     rig.sign_in("s1", "alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
     let home = RelinkTo { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
-    let done = rig.store.relink(ORG, "okta", &home, None, &Origin::of("cli"), NOW).await.unwrap();
+    let done = rig.store.relink_people(ORG, "okta", &home, None, &Origin::of("cli"), NOW).await.unwrap();
     assert_eq!(rig.done(done).await.value.moved, 0);
     let mut login = alone(&rig, "s1", Some("other@corp.test"));
     (login.idp, login.issuer) = ("login".into(), home.issuer);

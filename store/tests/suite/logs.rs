@@ -16,7 +16,8 @@ async fn a_change_and_its_rows_are_one_commit() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     let done = rig.delete(&user_path(&alice)).await;
-    let (events, audits) = (rig.store.events(ORG, 1).await.unwrap(), rig.store.audits(ORG, 1).await.unwrap());
+    let (events, audits) =
+        (rig.store.list_events(ORG, 1).await.unwrap(), rig.store.list_audits(ORG, 1).await.unwrap());
     assert_eq!((events[0].seq.0, events[0].kind.as_str()), (done.seq, "user.deleted"));
     assert_eq!(events[0].subject, alice.id.as_str());
     assert_eq!((audits[0].seq.0, audits[0].action.as_str()), (done.seq, "user.deleted"));
@@ -38,7 +39,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
         let origin = Origin { names, ..Origin::of("login") };
         let refused = rig.store.sign_in(rig.login("s-1", name), &origin, NOW).await.err().unwrap();
         assert!(refused.to_string().len() < 300, "{refused}");
-        let audit = &rig.store.audits(ORG, 1).await.unwrap()[0];
+        let audit = &rig.store.list_audits(ORG, 1).await.unwrap()[0];
         assert_eq!(audit.outcome, "no_match");
         assert!(audit.detail.len() < 500, "{}", audit.detail.len());
         assert_eq!(audit.detail.contains("s-1"), names, "{}", audit.detail);
@@ -46,7 +47,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
     }
     let origin = Origin { names: false, ..Origin::of("login") };
     rig.done(rig.store.sign_in(rig.login("s-1", "alice"), &origin, NOW).await.unwrap()).await;
-    assert!(!rig.store.audits(ORG, 1).await.unwrap()[0].detail.contains("s-1"));
+    assert!(!rig.store.list_audits(ORG, 1).await.unwrap()[0].detail.contains("s-1"));
 }
 
 #[tokio::test]
@@ -57,7 +58,7 @@ async fn every_kind_of_change_reads_as_it_was_written() {
     let origin = portcullis_store::Origin::of("test");
     use portcullis_store::Which;
     for which in [Which::Session(hash), Which::Idp(ORG, "okta".into()), Which::Org(ORG), Which::Deployment] {
-        rig.done(rig.store.end(which, &origin, NOW).await.unwrap()).await;
+        rig.done(rig.store.end_sessions_of(which, &origin, NOW).await.unwrap()).await;
     }
     rig.patch(&user_path(&alice), json!([{ "op": "replace", "value": { "title": "x", "active": false } }]))
         .await

@@ -248,7 +248,8 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             }
             let n = session % model.sessions.len();
             let which = Which::Session(model.sessions[n].hash);
-            let done = rig.done(rig.store.end(which, &Origin::of("logout"), NOW).await.unwrap()).await;
+            let done =
+                rig.done(rig.store.end_sessions_of(which, &Origin::of("logout"), NOW).await.unwrap()).await;
             assert!(done.takes_away, "a repeat is enforced too");
             model.sessions[n].is_in = false;
         }
@@ -270,7 +271,8 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             model.people[n].disabled = *disabled;
         }
         Step::EndAll => {
-            rig.done(rig.store.end(Which::Org(ORG), &Origin::of("cli"), NOW).await.unwrap()).await;
+            rig.done(rig.store.end_sessions_of(Which::Org(ORG), &Origin::of("cli"), NOW).await.unwrap())
+                .await;
             model.sessions.iter_mut().for_each(|live| live.is_in = false);
         }
     }

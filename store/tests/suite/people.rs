@@ -116,7 +116,7 @@ async fn a_person_with_two_accounts_is_out_with_both() {
     let rig = Rig::new().await;
     rig.done(rig.store.user_add(ORG, HERE, new("mia@corp.test"), &cli(), NOW).await.unwrap()).await;
     rig.sign_in("s1", "mia@corp.test").await;
-    let directory = rig.store.named(ORG, "mia@corp.test").await.unwrap().first;
+    let directory = rig.store.find_named(ORG, "mia@corp.test").await.unwrap().first;
     let login = alone(&rig, "s1", "Mia@Corp.Test");
     let hash = login.session.hash;
     let by_login = rig.try_sign_in(login).await.unwrap().value.account;
@@ -249,7 +249,7 @@ async fn a_person_removed_by_hand_is_gone_as_by_the_directory() {
     assert!(shown.user.state == UserState::Deleted && shown.links.is_empty());
     let again = rig.done(rig.store.user_remove(ORG, id.as_str(), &cli(), NOW).await.unwrap()).await;
     assert_eq!((again.changes, again.value.ended), (removed.changes, 0));
-    let audits = rig.store.audits(ORG, 10).await.unwrap();
+    let audits = rig.store.list_audits(ORG, 10).await.unwrap();
     assert!(audits.iter().any(|audit| audit.action == "user.deleted" && audit.actor == "cli"), "{audits:?}");
 }
 
@@ -271,7 +271,7 @@ async fn the_audit_is_read_page_by_page() {
     for n in 0..5 {
         rig.add_user(&format!("user{n}")).await;
     }
-    let whole = rig.store.audits(ORG, 100).await.unwrap();
+    let whole = rig.store.list_audits(ORG, 100).await.unwrap();
     let mut paged = Vec::new();
     loop {
         let before = paged.last().map(|last: &portcullis_store::Audit| (last.seq, last.n));

@@ -93,7 +93,7 @@ async fn what_is_not_searched_by_is_refused() {
         let refusal = match portcullis_scim::read_request(&rig.schemas, &request) {
             Err(refusal) => refusal,
             Ok(portcullis_scim::ScimRequest::Find(query)) => {
-                rig.store.find(crate::support::ORG, HERE, &query).await.unwrap().unwrap_err()
+                rig.store.answer_query(crate::support::ORG, HERE, &query).await.unwrap().unwrap_err()
             }
             Ok(other) => panic!("{other:?}"),
         };

@@ -16,8 +16,8 @@ async fn a_cold_load_reads_what_the_login_wrote() {
     let alice = rig.add_user("alice").await;
     rig.add_group("crew", &[&alice.id]).await;
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
-    assert_eq!(rig.store.hint(&hash).await.unwrap(), Some((ORG, signed_in.account)));
-    let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+    assert_eq!(rig.store.guess_owner(&hash).await.unwrap(), Some((ORG, signed_in.account)));
+    let stored = rig.store.read_session(&hash).await.unwrap().unwrap();
     assert_eq!(stored.session.app, AppId::ONLY);
     assert_eq!(&*stored.session.idp, "okta");
     assert_eq!(stored.session.born, Generation(0));
@@ -27,8 +27,8 @@ async fn a_cold_load_reads_what_the_login_wrote() {
     assert_eq!(stored.described.facts, signed_in.facts);
     assert_eq!(stored.described.resource, Some((HERE, alice.id)));
     assert_eq!(stored.described.at, rig.store.seq().await.unwrap());
-    assert_eq!(rig.store.hint(&fresh_hash()).await.unwrap(), None);
-    assert!(rig.store.stored(&fresh_hash()).await.unwrap().is_none());
+    assert_eq!(rig.store.guess_owner(&fresh_hash()).await.unwrap(), None);
+    assert!(rig.store.read_session(&fresh_hash()).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_session_of_the_rows_is_let_in_by_the_real_check() {
     let enter = async |hash: SessionHash| {
         let exchange = InFlight::new();
         let cold = rig.sessions.account(ORG, signed_in.account).enrol(hash, &exchange);
-        let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+        let stored = rig.store.read_session(&hash).await.unwrap().unwrap();
         rig.sessions.read(cold, &stored, AppId::ONLY, NOW).map(drop)
     };
     enter(hash).await.unwrap();
@@ -55,14 +55,14 @@ async fn a_reading_is_of_one_moment() {
     let alice = rig.add_user("alice").await;
     for round in 0..12 {
         let (hash, _) = rig.sign_in("s1", "alice").await;
-        let base = rig.store.stored(&hash).await.unwrap().unwrap();
+        let base = rig.store.read_session(&hash).await.unwrap().unwrap();
         let readers: Vec<_> = (0..3)
             .map(|_| {
                 let rig = rig.clone();
                 tokio::spawn(async move {
                     let mut readings = Vec::new();
                     loop {
-                        let stored = rig.store.stored(&hash).await.unwrap().unwrap();
+                        let stored = rig.store.read_session(&hash).await.unwrap().unwrap();
                         let (at, generation) = (stored.described.at, stored.described.generation);
                         readings.push((at, stored.session.ended, generation));
                         if stored.session.ended && generation > base.described.generation {
@@ -74,7 +74,10 @@ async fn a_reading_is_of_one_moment() {
             .collect();
         let removed = rig.set_active(&alice, false).await.seq;
         rig.set_active(&alice, true).await.value.unwrap();
-        let ended = rig.done(rig.store.end(Which::Session(hash), &origin(), NOW).await.unwrap()).await.seq;
+        let ended = rig
+            .done(rig.store.end_sessions_of(Which::Session(hash), &origin(), NOW).await.unwrap())
+            .await
+            .seq;
         for reader in readers {
             for (at, is_ended, generation) in reader.await.unwrap() {
                 assert_eq!(is_ended, at.0 >= ended, "round {round}: {at:?}");
@@ -105,13 +108,15 @@ async fn a_logout_ends_one_and_its_repeat_is_enforced_too() {
     let (other, _) = rig.sign_in("s1", "alice").await;
     let token = rig.store.id_token(&one).await.unwrap().unwrap();
     assert_eq!((&*token.idp, token.sealed.as_deref()), ("okta", Some(&b"sealed"[..])));
-    let first = rig.done(rig.store.end(Which::Session(one), &origin(), NOW).await.unwrap()).await;
+    let first = rig.done(rig.store.end_sessions_of(Which::Session(one), &origin(), NOW).await.unwrap()).await;
     assert_eq!((first.value, &first.changes[..]), (1, &[Change::Ended(signed_in.account, one)][..]));
     assert!(!rig.is_in(&one).await && rig.is_in(&other).await);
     assert_eq!(rig.store.id_token(&one).await.unwrap(), None, "what only the logout needed is gone");
-    let again = rig.done(rig.store.end(Which::Session(one), &origin(), NOW).await.unwrap()).await;
+    let again = rig.done(rig.store.end_sessions_of(Which::Session(one), &origin(), NOW).await.unwrap()).await;
     assert_eq!((again.value, again.changes, again.seq), (0, first.changes, first.seq));
-    let nobody = rig.done(rig.store.end(Which::Session(fresh_hash()), &origin(), NOW).await.unwrap()).await;
+    let nobody = rig
+        .done(rig.store.end_sessions_of(Which::Session(fresh_hash()), &origin(), NOW).await.unwrap())
+        .await;
     assert!(nobody.value == 0 && nobody.changes.is_empty());
 }
 
@@ -122,7 +127,8 @@ async fn each_wider_end_ends_its_own_and_nothing_else() {
     rig.add_user("bob").await;
     let (alice, signed_in) = rig.sign_in("s1", "alice").await;
     let (bob, _) = rig.sign_in("s2", "bob").await;
-    let end = async |which: Which| rig.done(rig.store.end(which, &origin(), NOW).await.unwrap()).await;
+    let end =
+        async |which: Which| rig.done(rig.store.end_sessions_of(which, &origin(), NOW).await.unwrap()).await;
 
     let done = end(Which::Account(ORG, signed_in.account)).await;
     assert_eq!((done.value, done.changes), (1, vec![Change::Out(signed_in.account, Generation(1))]));
@@ -146,7 +152,7 @@ async fn each_wider_end_ends_its_own_and_nothing_else() {
     let (again, _) = rig.sign_in("s2", "bob").await;
     assert_eq!(end(Which::Deployment).await.changes, [Change::Epoch(Scope::Deployment, 1)]);
     assert!(!rig.is_in(&again).await);
-    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 0);
+    assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -155,10 +161,10 @@ async fn ends_survive_a_restart() {
     rig.add_user("alice").await;
     let (kept, _) = rig.sign_in("s1", "alice").await;
     let (ended, _) = rig.sign_in("s1", "alice").await;
-    rig.done(rig.store.end(Which::Session(ended), &origin(), NOW).await.unwrap()).await;
+    rig.done(rig.store.end_sessions_of(Which::Session(ended), &origin(), NOW).await.unwrap()).await;
     let rig = rig.reopened().await;
     assert!(rig.is_in(&kept).await && !rig.is_in(&ended).await);
-    rig.done(rig.store.end(Which::Deployment, &origin(), NOW).await.unwrap()).await;
+    rig.done(rig.store.end_sessions_of(Which::Deployment, &origin(), NOW).await.unwrap()).await;
     let rig = rig.reopened().await;
     assert!(!rig.is_in(&kept).await);
 }
@@ -168,12 +174,12 @@ async fn last_seen_only_grows() {
     let rig = Rig::new().await;
     rig.add_user("alice").await;
     let (hash, _) = rig.sign_in("s1", "alice").await;
-    let seen = async || rig.store.stored(&hash).await.unwrap().unwrap().session.seen;
-    rig.store.seen(vec![(hash, NOW.plus_ms(5_000)), (fresh_hash(), NOW)]).await.unwrap();
+    let seen = async || rig.store.read_session(&hash).await.unwrap().unwrap().session.seen;
+    rig.store.save_seen(vec![(hash, NOW.plus_ms(5_000)), (fresh_hash(), NOW)]).await.unwrap();
     assert_eq!(seen().await, NOW.plus_ms(5_000));
-    rig.store.seen(vec![(hash, NOW.plus_ms(1_000))]).await.unwrap();
+    rig.store.save_seen(vec![(hash, NOW.plus_ms(1_000))]).await.unwrap();
     assert_eq!(seen().await, NOW.plus_ms(5_000));
-    rig.store.seen(Vec::new()).await.unwrap();
+    rig.store.save_seen(Vec::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -184,10 +190,10 @@ async fn live_sessions_are_counted() {
     rig.sign_in("s1", "alice").await;
     let (bob, _) = rig.sign_in("s2", "bob").await;
     rig.sign_in("s2", "bob").await;
-    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 3);
-    rig.done(rig.store.end(Which::Session(bob), &origin(), NOW).await.unwrap()).await;
-    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 2);
+    assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 3);
+    rig.done(rig.store.end_sessions_of(Which::Session(bob), &origin(), NOW).await.unwrap()).await;
+    assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 2);
     rig.delete(&user_path(&alice)).await.value.unwrap();
-    assert_eq!(rig.store.sessions(NOW).await.unwrap(), 1);
-    assert_eq!(rig.store.sessions(NOW.plus_ms(12 * HOUR)).await.unwrap(), 0);
+    assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 1);
+    assert_eq!(rig.store.count_sessions(NOW.plus_ms(12 * HOUR)).await.unwrap(), 0);
 }

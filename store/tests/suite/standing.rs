@@ -17,7 +17,7 @@ fn standing(idps: &[(&str, &str)], mode: Mode) -> Standing {
 const OKTA: (&str, &str) = ("okta", "https://idp.test");
 
 async fn stand(rig: &Rig, standing: Standing) -> Done<Vec<Scope>> {
-    rig.done(rig.store.stand(ORG, standing, &Origin::of("start"), NOW).await.unwrap()).await
+    rig.done(rig.store.set_standing(ORG, standing, &Origin::of("start"), NOW).await.unwrap()).await
 }
 
 fn alone(rig: &Rig, subject: &str) -> VerifiedLogin {
@@ -98,7 +98,8 @@ async fn another_directory_ends_everybodys_sessions() {
 async fn the_epochs_in_force_are_told_for_logins_to_begin_under() {
     let rig = Rig::new().await;
     for _ in 0..3 {
-        let end = rig.store.end(Which::Idp(ORG, "okta".into()), &Origin::of("cli"), NOW).await.unwrap();
+        let end =
+            rig.store.end_sessions_of(Which::Idp(ORG, "okta".into()), &Origin::of("cli"), NOW).await.unwrap();
         rig.done(end).await;
     }
     let done = stand(&rig, standing(&[OKTA], Mode::Scim)).await;
@@ -118,12 +119,12 @@ async fn a_login_under_way_when_its_sessions_are_ended_is_refused_by_name() {
         rig.add_user("alice").await;
         let mut login = rig.login("s1", "alice");
         login.epochs = [0; 3];
-        rig.done(rig.store.end(which, &Origin::of("cli"), NOW).await.unwrap()).await;
+        rig.done(rig.store.end_sessions_of(which, &Origin::of("cli"), NOW).await.unwrap()).await;
         let refusal = rig.try_sign_in(login.clone()).await.err().unwrap();
         assert_eq!(refusal.word(), "overtaken");
         let scope = ["the deployment", "the organization", "the IdP"][n];
         assert!(refusal.to_string().contains(scope), "{refusal}");
-        assert!(rig.store.stored(&login.session.hash).await.unwrap().is_none());
+        assert!(rig.store.read_session(&login.session.hash).await.unwrap().is_none());
         // Whoever starts again is let in.
         let mut again = rig.login("s1", "alice");
         again.epochs = [0; 3];
@@ -138,7 +139,8 @@ async fn an_epoch_of_another_idp_overtakes_nobody() {
     rig.add_user("alice").await;
     let mut login = rig.login("s1", "alice");
     login.epochs = [0; 3];
-    let end = rig.store.end(Which::Idp(ORG, "entra".into()), &Origin::of("cli"), NOW).await.unwrap();
+    let end =
+        rig.store.end_sessions_of(Which::Idp(ORG, "entra".into()), &Origin::of("cli"), NOW).await.unwrap();
     rig.done(end).await;
     rig.try_sign_in(login).await.unwrap();
 }

@@ -166,7 +166,7 @@ impl Rig {
         let ScimRequest::Find(query) = self.read("GET", target, None, &Value::Null) else {
             panic!("GET {target} is no query")
         };
-        self.store.find(ORG, directory, &query).await.unwrap()
+        self.store.answer_query(ORG, directory, &query).await.unwrap()
     }
 
     pub(crate) async fn get(&self, target: &str) -> Result<ResourceRecord, ScimError> {
@@ -253,7 +253,7 @@ impl Rig {
 
     /// Whether the store would let a cold load of this session in: the rules of R3 and R7, asked of the rows.
     pub(crate) async fn is_in(&self, hash: &SessionHash) -> bool {
-        let Some(stored) = self.store.stored(hash).await.unwrap() else { return false };
+        let Some(stored) = self.store.read_session(hash).await.unwrap() else { return false };
         stored.described.active
             && !stored.session.ended
             && stored.session.born >= stored.described.generation

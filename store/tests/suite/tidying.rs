@@ -22,15 +22,18 @@ async fn sessions_that_are_over_go_and_others_stay() {
     rig.add_user("alice").await;
     let (idle, _) = rig.sign_in("s1", "alice").await;
     let (heard, _) = rig.sign_in("s1", "alice").await;
-    rig.store.seen(vec![(heard, NOW.plus_ms(3 * HOUR))]).await.unwrap();
+    rig.store.save_seen(vec![(heard, NOW.plus_ms(3 * HOUR))]).await.unwrap();
     rig.store.tidy(NOW.plus_ms(2 * HOUR + 1), KEPT).await.unwrap();
-    assert!(rig.store.hint(&idle).await.unwrap().is_some(), "its time of last sight may not be written yet");
+    assert!(
+        rig.store.guess_owner(&idle).await.unwrap().is_some(),
+        "its time of last sight may not be written yet"
+    );
     rig.store.tidy(NOW.plus_ms(3 * HOUR), KEPT).await.unwrap();
-    assert!(rig.store.hint(&idle).await.unwrap().is_none());
-    assert!(rig.store.hint(&heard).await.unwrap().is_some());
-    rig.store.seen(vec![(heard, NOW.plus_ms(12 * HOUR))]).await.unwrap();
+    assert!(rig.store.guess_owner(&idle).await.unwrap().is_none());
+    assert!(rig.store.guess_owner(&heard).await.unwrap().is_some());
+    rig.store.save_seen(vec![(heard, NOW.plus_ms(12 * HOUR))]).await.unwrap();
     rig.store.tidy(NOW.plus_ms(12 * HOUR), KEPT).await.unwrap();
-    assert!(rig.store.hint(&heard).await.unwrap().is_none(), "its absolute end");
+    assert!(rig.store.guess_owner(&heard).await.unwrap().is_none(), "its absolute end");
 }
 
 #[tokio::test]
@@ -51,10 +54,10 @@ async fn a_tombstone_is_shredded_after_its_time_and_still_bars() {
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
     rig.store.tidy(NOW.plus_ms(30 * DAY - 1), KEPT).await.unwrap();
-    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_some());
+    assert!(rig.store.read_description(ORG, signed_in.account).await.unwrap().is_some());
     rig.store.tidy(NOW.plus_ms(30 * DAY), KEPT).await.unwrap();
-    assert!(rig.store.described(ORG, signed_in.account).await.unwrap().is_none());
-    assert!(rig.store.stored(&hash).await.unwrap().is_none());
+    assert!(rig.store.read_description(ORG, signed_in.account).await.unwrap().is_none());
+    assert!(rig.store.read_session(&hash).await.unwrap().is_none());
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty());
     let mut login = rig.login("s1", "");
     login.provisioning = PeopleSource::None;
@@ -108,15 +111,15 @@ async fn the_ring_keeps_the_last_ten_thousand_refusals() {
     };
     for batch in 0..21 {
         let batch = (batch * 500..(batch + 1) * 500).map(refused).collect();
-        rig.store.refused(batch).await.unwrap();
+        rig.store.keep_refusals(batch).await.unwrap();
     }
-    rig.store.refused(Vec::new()).await.unwrap();
-    assert_eq!(rig.store.reference("R-499").await.unwrap(), None);
-    assert_eq!(rig.store.reference("R-500").await.unwrap(), Some(refused(500)));
-    assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(refused(10_499)));
+    rig.store.keep_refusals(Vec::new()).await.unwrap();
+    assert_eq!(rig.store.find_refusal("R-499").await.unwrap(), None);
+    assert_eq!(rig.store.find_refusal("R-500").await.unwrap(), Some(refused(500)));
+    assert_eq!(rig.store.find_refusal("R-10499").await.unwrap(), Some(refused(10_499)));
     let twice = LoggedRefusal { record: "{}".to_owned(), ..refused(10_499) };
-    rig.store.refused(vec![twice.clone()]).await.unwrap();
-    assert_eq!(rig.store.reference("R-10499").await.unwrap(), Some(twice), "the newest");
+    rig.store.keep_refusals(vec![twice.clone()]).await.unwrap();
+    assert_eq!(rig.store.find_refusal("R-10499").await.unwrap(), Some(twice), "the newest");
 }
 
 #[tokio::test]
@@ -130,13 +133,13 @@ async fn logs_are_kept_for_their_time_each_for_its_own() {
         at: NOW,
         record: "{}".to_owned(),
     };
-    rig.store.refused(vec![refused]).await.unwrap();
+    rig.store.keep_refusals(vec![refused]).await.unwrap();
     let left = async || {
         (
-            rig.store.events(ORG, 10).await.unwrap().len(),
-            rig.store.audits(ORG, 10).await.unwrap().len(),
+            rig.store.list_events(ORG, 10).await.unwrap().len(),
+            rig.store.list_audits(ORG, 10).await.unwrap().len(),
             rig.store.changes_after(Seq(0), 10).await.unwrap().len(),
-            rig.store.reference("7Q2M-X4KD").await.unwrap().is_some(),
+            rig.store.find_refusal("7Q2M-X4KD").await.unwrap().is_some(),
         )
     };
     assert_eq!(left().await, (2, 2, 1, true));
@@ -155,5 +158,5 @@ async fn logs_are_kept_for_their_time_each_for_its_own() {
     // What is written next is numbered on, and kept.
     let before = rig.store.seq().await.unwrap();
     rig.add_user("bob").await;
-    assert_eq!(rig.store.events(ORG, 10).await.unwrap()[0].seq, Seq(before.0 + 1));
+    assert_eq!(rig.store.list_events(ORG, 10).await.unwrap()[0].seq, Seq(before.0 + 1));
 }

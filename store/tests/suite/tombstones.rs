@@ -104,7 +104,7 @@ async fn the_same_external_id_brings_the_person_back() {
     let (_, again) = rig.sign_in("s2", "alice.b").await;
     assert_eq!(again.account, before.account);
     assert!(again.is_first, "the links went with the removal");
-    let kinds: Vec<_> = rig.store.events(crate::support::ORG, 20).await.unwrap();
+    let kinds: Vec<_> = rig.store.list_events(crate::support::ORG, 20).await.unwrap();
     assert!(kinds.iter().any(|event| event.kind == "user.restored"));
 }
 

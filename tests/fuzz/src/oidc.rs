@@ -85,7 +85,7 @@ const NOW: Timestamp = Timestamp(1_900_000_000_000);
 /// The nonce of every login here: the same seed makes it. A provider that is known to be good is asked for it.
 static NONCE: LazyLock<String> = LazyLock::new(|| {
     let idp = Idp::new(settings(), fetch(Arc::default()));
-    let (_, url) = settled(idp.begin(&ask(), &mut Random::seeded(1), NOW)).expect("a good provider");
+    let (_, url) = settled(idp.begin_login(&ask(), &mut Random::seeded(1), NOW)).expect("a good provider");
     let nonce = url.split("nonce=").nth(1).and_then(|rest| rest.split('&').next());
     nonce.expect("a nonce").to_owned()
 });
@@ -126,9 +126,9 @@ impl Login {
     /// Starts a login and brings an answer to it, made from its state.
     fn run(&self, answer: impl FnOnce(&str) -> AuthorizationResponse) -> Result<Assertion, LoginRefusal> {
         let idp = Idp::new(settings(), fetch(self.said.clone()));
-        let (pending, _) = settled(idp.begin(&ask(), &mut Random::seeded(1), NOW))?;
+        let (pending, _) = settled(idp.begin_login(&ask(), &mut Random::seeded(1), NOW))?;
         let answer = answer(pending.state());
-        settled(idp.finish(&pending, answer, NOW))
+        settled(idp.finish_login(&pending, answer, NOW))
     }
 }
 

@@ -88,7 +88,8 @@ impl Seed {
             let Ok(ScimRequest::Find(query)) = portcullis_scim::read_request(&self.schemas, &request) else {
                 panic!("a list")
             };
-            let Ok(Outcome::Listed(page)) = self.store.find(org, directory, &query).await.unwrap() else {
+            let Ok(Outcome::Listed(page)) = self.store.answer_query(org, directory, &query).await.unwrap()
+            else {
                 panic!("a page")
             };
             for record in page.records {
