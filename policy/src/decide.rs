@@ -106,8 +106,8 @@ impl Policy {
                 target: target.clone(),
                 version: self.version(),
             }))),
-            Err(Refused::Nobody) => Decision::Login,
-            Err(Refused::Role) => Decision::Deny(DenyReason::Role),
+            Err(RuleDenial::Nobody) => Decision::Login,
+            Err(RuleDenial::Role) => Decision::Deny(DenyReason::Role),
         }
     }
 
@@ -146,7 +146,7 @@ impl<'p> Route<'p> {
     }
 }
 
-enum Refused {
+enum RuleDenial {
     Nobody,
     Role,
 }
@@ -155,12 +155,12 @@ enum Refused {
 fn allowed<'r>(
     mut rules: impl Iterator<Item = &'r Arc<Rule>>,
     who: Option<&Principal>,
-) -> Result<(), Refused> {
+) -> Result<(), RuleDenial> {
     rules.try_for_each(|rule| match (&rule.allow, who) {
         (Allow::Public, _) | (Allow::SignedIn, Some(_)) => Ok(()),
         (Allow::Roles(wanted), Some(who)) if who.roles().any_of(wanted) => Ok(()),
-        (Allow::Roles(_), Some(_)) => Err(Refused::Role),
-        (Allow::SignedIn | Allow::Roles(_), None) => Err(Refused::Nobody),
+        (Allow::Roles(_), Some(_)) => Err(RuleDenial::Role),
+        (Allow::SignedIn | Allow::Roles(_), None) => Err(RuleDenial::Nobody),
     })
 }
 
@@ -168,7 +168,8 @@ fn allowed<'r>(
 mod tests {
     use super::*;
     use crate::{
-        AccountId, App, Asked, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, Seq, UserFrom,
+        AccountId, App, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, RouteKey, Seq,
+        UserFrom,
     };
 
     fn policy(version: u64, rules: &[(&str, Allow)]) -> Policy {
@@ -202,7 +203,7 @@ mod tests {
 
     fn ask(policy: &Policy, path: &str, who: Option<&Principal>) -> Decision {
         let target = PathAndQuery::try_from(path).unwrap();
-        let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).unwrap();
+        let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).unwrap();
         policy.decide(&route, who, &Method::GET, &target)
     }
 

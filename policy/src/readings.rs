@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 256 * 1024;
 /// A path that nobody should have to read: a broken `%`, a control character, a character of UTF-8 spelt longer than
 /// it is, more than 64 readings, or more than 256 KiB of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable;
+pub(crate) struct UnreadablePath;
 
 /// Every reading of a path.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ pub(crate) struct Readings<'a> {
 
 impl<'a> Readings<'a> {
     /// Reads a path; a plain one is its only reading.
-    pub(crate) fn of(path: &'a str) -> Result<Self, Unreadable> {
+    pub(crate) fn of(path: &'a str) -> Result<Self, UnreadablePath> {
         if is_plain(path.as_bytes()) {
             return Ok(Self { as_sent: Cow::Borrowed(path.as_bytes()), others: Vec::new() });
         }
         let as_sent = as_sent(path)?;
-        let mut found = Found { bytes: as_sent.len(), readings: vec![as_sent] };
+        let mut found = FoundReadings { bytes: as_sent.len(), readings: vec![as_sent] };
         let mut fresh = 0; // those before it were turned every way
         for decoded in 0..=2 {
             found.turn(fresh)?;
@@ -58,26 +58,26 @@ impl<'a> Readings<'a> {
 }
 
 /// The readings found so far.
-struct Found {
+struct FoundReadings {
     readings: Vec<Vec<u8>>,
     bytes: usize,
 }
 
-impl Found {
-    fn add(&mut self, reading: Vec<u8>) -> Result<(), Unreadable> {
+impl FoundReadings {
+    fn add(&mut self, reading: Vec<u8>) -> Result<(), UnreadablePath> {
         if self.readings.contains(&reading) {
             return Ok(());
         }
         self.bytes += reading.len();
         self.readings.push(reading);
-        if self.readings.len() > MOST || self.bytes > MOST_BYTES { Err(Unreadable) } else { Ok(()) }
+        if self.readings.len() > MOST || self.bytes > MOST_BYTES { Err(UnreadablePath) } else { Ok(()) }
     }
 
     /// Adds whatever the readings from `fresh` on become without decoding, in every order.
-    fn turn(&mut self, fresh: usize) -> Result<(), Unreadable> {
+    fn turn(&mut self, fresh: usize) -> Result<(), UnreadablePath> {
         let mut at = fresh;
         while at < self.readings.len() {
-            for turn in TURNS {
+            for turn in REWRITES {
                 if let Some(turned) = turn(&self.readings[at]) {
                     self.add(turned)?;
                 }
@@ -88,13 +88,13 @@ impl Found {
     }
 
     /// Adds what one reading says decoded: as a whole, and segment by segment.
-    fn decode(&mut self, at: usize) -> Result<(), Unreadable> {
+    fn decode(&mut self, at: usize) -> Result<(), UnreadablePath> {
         if !self.readings[at].contains(&b'%') {
             return Ok(());
         }
         let whole = decoded(&self.readings[at], |_| true);
         if whole.iter().any(u8::is_ascii_control) || is_overlong(&whole) {
-            return Err(Unreadable);
+            return Err(UnreadablePath);
         }
         let has_more_slashes = |&slash: &u8| count(&whole, slash) > count(&self.readings[at], slash);
         if ![b'/', b'\\'].iter().any(has_more_slashes) {
@@ -112,10 +112,11 @@ fn count(bytes: &[u8], wanted: u8) -> usize {
 }
 
 /// One step; `None` where it changes nothing.
-type Turn = fn(&[u8]) -> Option<Vec<u8>>;
+type PathRewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// What an application may do to a path, in any order.
-const TURNS: [Turn; 6] = [slashed, without_parameters, merged, resolved, without_authority, before_its_query];
+const REWRITES: [PathRewrite; 6] =
+    [slashed, without_parameters, merged, resolved, without_authority, before_its_query];
 
 /// With `\` as `/`.
 fn slashed(path: &[u8]) -> Option<Vec<u8>> {
@@ -180,19 +181,19 @@ fn before_its_query(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The path as sent, with what it cannot hold as it is decoded (RFC 3986 §3.3).
-fn as_sent(path: &str) -> Result<Vec<u8>, Unreadable> {
+fn as_sent(path: &str) -> Result<Vec<u8>, UnreadablePath> {
     let bytes = path.as_bytes();
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         rest = &rest[at + 1..];
-        escape(rest).ok_or(Unreadable)?;
+        escape(rest).ok_or(UnreadablePath)?;
     }
     // U+FFFD is what a lossy reader has left of bytes that it could not read.
     if bytes.iter().any(u8::is_ascii_control) || path.contains(char::REPLACEMENT_CHARACTER) {
-        return Err(Unreadable);
+        return Err(UnreadablePath);
     }
     let as_sent = decoded(bytes, |meant| !meant.is_ascii() || b" \"<>^`{|}".contains(&meant));
-    if is_overlong(&as_sent) { Err(Unreadable) } else { Ok(as_sent) }
+    if is_overlong(&as_sent) { Err(UnreadablePath) } else { Ok(as_sent) }
 }
 
 /// Decodes what `takes` says; what is no escape stays as it is.
@@ -388,7 +389,7 @@ mod tests {
         #[test]
         fn a_plain_path_stays_as_it_is(path in "/[a./%;\\\\ü?#2e-]{0,8}") {
             if is_plain(path.as_bytes()) {
-                proptest::prop_assert!(TURNS.iter().all(|turn| turn(path.as_bytes()).is_none()));
+                proptest::prop_assert!(REWRITES.iter().all(|turn| turn(path.as_bytes()).is_none()));
                 proptest::prop_assert_eq!(as_sent(&path).unwrap(), path.as_bytes());
             }
         }

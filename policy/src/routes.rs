@@ -14,7 +14,7 @@ use crate::{
 
 /// What a request asks for, as Accept read it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RouteKey<'a> {
     /// The `Host` field or `:authority`, with or without a port.
     pub host: &'a str,
     /// Path and query as sent.
@@ -322,7 +322,7 @@ impl Policy {
     /// # Errors
     /// `UnknownHost` for a name that is nobody's, `NoRoute` and `Method` where no rule takes the request,
     /// `AmbiguousPath` where rules exist and nobody should have to read the path.
-    pub fn route(&self, asked: &Asked<'_>) -> Result<Route<'_>, DenyReason> {
+    pub fn route(&self, asked: &RouteKey<'_>) -> Result<Route<'_>, DenyReason> {
         let app = self.apps.iter().find(|app| app.answers_to(asked.host)).ok_or(DenyReason::UnknownHost)?;
         self.of_app(app, asked.target.path(), asked.method)
     }
@@ -386,7 +386,7 @@ mod tests {
 
     fn found(policy: &Policy, method: &Method, path: &str) -> Result<String, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
-        Ok(match policy.route(&Asked { host: "wiki.example.com", target: &target, method })? {
+        Ok(match policy.route(&RouteKey { host: "wiki.example.com", target: &target, method })? {
             Route::Ours { .. } => "ours".into(),
             Route::Site { rule, .. } => rule.pattern.text().to_owned(),
         })
@@ -396,7 +396,7 @@ mod tests {
     fn a_host_is_compared_folded_and_its_dot_counts() {
         let policy = policy(vec![]);
         let target = PathAndQuery::from_static("/");
-        let answers = |host| policy.route(&Asked { host, target: &target, method: &Method::GET }).is_ok();
+        let answers = |host| policy.route(&RouteKey { host, target: &target, method: &Method::GET }).is_ok();
         for host in ["wiki.example.com", "WIKI.example.com", "wiki.example.com:8443"] {
             assert!(answers(host), "{host}");
         }
@@ -443,7 +443,7 @@ mod tests {
     /// All rules that a path falls under, each by its pattern; of those that allow the same, the first.
     fn all(policy: &Policy, path: &str) -> Result<Vec<String>, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
-        let asked = Asked { host: "wiki.example.com", target: &target, method: &Method::GET };
+        let asked = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
         Ok(policy.route(&asked)?.rules().map(|rule| rule.pattern.text().to_owned()).collect())
     }
 
@@ -657,7 +657,7 @@ mod tests {
         fn routing_never_panics(path in "/[\\x21-\\x7e]{0,40}", host in "\\PC{0,20}") {
             let policy = policy(vec![rule("/a/*/**", &[], admins()), rule("/**", &[], Allow::SignedIn)]);
             if let Ok(target) = PathAndQuery::try_from(path.as_str()) {
-                let _ = policy.route(&Asked { host: &host, target: &target, method: &Method::GET });
+                let _ = policy.route(&RouteKey { host: &host, target: &target, method: &Method::GET });
             }
         }
     }

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, DenyReason, Route};
+use portcullis_policy::{Decision, DenyReason, Route, RouteKey};
 use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
@@ -218,7 +218,7 @@ impl Gate {
             drop(rules); // the place holds them from here on
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
-            let asked = Asked { host: head.host, target: head.target, method: head.method };
+            let asked = RouteKey { host: head.host, target: head.target, method: head.method };
             let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
                 return Err(Refusal::Fault);

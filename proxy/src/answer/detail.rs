@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
-use portcullis_policy::{Allow, Asked, DenyReason, LogIdentity, Policy, Principal, Rule};
+use portcullis_policy::{Allow, DenyReason, LogIdentity, Policy, Principal, RouteKey, Rule};
 use portcullis_session::Ended;
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ impl Seen<'_> {
     /// The rule that does not let the person in: that of the path, or of another reading of it.
     pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
         let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
-        let asked = Asked { host: &app.host, target, method: &self.parts.method };
+        let asked = RouteKey { host: &app.host, target, method: &self.parts.method };
         self.rules.policy().route(&asked).ok()?.refusing(self.line.who.as_deref()?)
     }
 

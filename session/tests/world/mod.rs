@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Asked, Bindings, Decision, DirectoryId, Facts, Generation, GroupBinding,
-    IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, Rule, RulesVersion, Seq,
-    SessionHash, Timestamp, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Decision, DirectoryId, Facts, Generation, GroupBinding,
+    IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, RouteKey, Rule,
+    RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_session::{Described, Stored, StoredSession, Subject};
 
@@ -51,7 +51,7 @@ pub fn decide(policy: &Policy, path: &str, who: &Principal) -> Option<Pass> {
 
 pub fn decide_for(policy: &Policy, path: &str, who: Option<&Principal>) -> Option<Pass> {
     let target = PathAndQuery::try_from(path).unwrap();
-    let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).ok()?;
+    let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).ok()?;
     match policy.decide(&route, who, &Method::GET, &target) {
         Decision::Allow(pass) => Some(pass),
         Decision::Login | Decision::Deny(_) => None,
