@@ -20,7 +20,7 @@ use portcullis_proxy::{
     Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Pages, Parts, Peer,
     Request, Rules, Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
 };
-use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
+use portcullis_session::{Described, InFlight, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -40,7 +40,7 @@ fn policy() -> Arc<Policy> {
     Arc::new(Policy::new(RulesVersion(1), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName }))
 }
 
-fn stored(hash: SessionHash, now: Timestamp) -> Stored {
+fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
@@ -54,7 +54,7 @@ fn stored(hash: SessionHash, now: Timestamp) -> Stored {
         groups: Arc::new(["Engineering".into(), "Everyone".into()]),
     };
     let generation = Generation(0);
-    Stored {
+    SessionSnapshot {
         described: Described { at: Seq(1), facts: Arc::new(facts), generation, active: true, resource: None },
         session: StoredSession {
             hash,

@@ -13,26 +13,26 @@ use portcullis_policy::{
 };
 use slab::Slab;
 
-use crate::holds::Subject;
+use crate::holds::DirectoryUser;
 use crate::session::{Described, Session};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::waiting::Waiting;
 use crate::{Ended, InFlight};
 
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct LiveAccount {
     pub(crate) id: AccountId,
     pub(crate) org: OrgId,
     /// Exchanges in the register; read without the mutex where a stale answer is harmless.
     pub(crate) live: AtomicUsize,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<AccountState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct AccountState {
     /// Only grows (R2).
     pub(crate) generation: Generation,
-    pub(crate) resource: Option<Subject>,
+    pub(crate) resource: Option<DirectoryUser>,
     pub(crate) sessions: HashMap<SessionHash, Weak<Session>>,
     /// The one snapshot that describes, and the pair it was resolved at; replaced only by a larger one (R2).
     principal: Option<Arc<Principal>>,
@@ -40,14 +40,14 @@ pub(crate) struct State {
     /// How often it became stale, and the count that the last read knew when it began (R3).
     staled: u64,
     read: u64,
-    exchanges: Slab<Entry>,
+    exchanges: Slab<EnrolledExchange>,
     tickets: u64,
     waiting: Waiting,
 }
 
 /// An exchange in the register.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct EnrolledExchange {
     exchange: InFlight,
     session: Arc<Session>,
     ticket: u64,
@@ -84,9 +84,9 @@ impl Doomed {
     }
 }
 
-impl Account {
+impl LiveAccount {
     pub(crate) fn new(org: OrgId, id: AccountId) -> Self {
-        let state = State {
+        let state = AccountState {
             generation: Generation::default(),
             resource: None,
             sessions: HashMap::new(),
@@ -115,14 +115,25 @@ impl Account {
     }
 }
 
-impl State {
+impl AccountState {
     // ── enrol and check ──
 
-    pub(crate) fn enrol(&mut self, account: &Account, session: &Arc<Session>, exchange: &InFlight) -> usize {
+    pub(crate) fn enrol(
+        &mut self,
+        account: &LiveAccount,
+        session: &Arc<Session>,
+        exchange: &InFlight,
+    ) -> usize {
         let ticket = self.tickets;
         self.tickets += 1;
         let (exchange, session) = (exchange.clone(), session.clone());
-        let key = self.exchanges.insert(Entry { exchange, session, ticket, stands: None, is_stream: false });
+        let key = self.exchanges.insert(EnrolledExchange {
+            exchange,
+            session,
+            ticket,
+            stands: None,
+            is_stream: false,
+        });
         account.live.store(self.exchanges.len(), Ordering::Release);
         key
     }
@@ -230,7 +241,7 @@ impl State {
         self.doom(|_, _| Some(Ended::Unproven))
     }
 
-    fn doom(&mut self, why: impl Fn(&State, &Entry) -> Option<Ended>) -> Doomed {
+    fn doom(&mut self, why: impl Fn(&AccountState, &EnrolledExchange) -> Option<Ended>) -> Doomed {
         let mut doomed = Doomed::default();
         for (_, entry) in self.exchanges.iter().filter(|(_, entry)| entry.stands.is_some()) {
             if entry.exchange.reason().is_none()
@@ -314,7 +325,7 @@ impl State {
     /// How many exchanges that enrolled before `bound` still have to leave: cut ones, forbidden ones, and ones whose
     /// session is not read yet.
     pub(crate) fn to_leave(&self, bound: u64) -> usize {
-        let must_leave = |entry: &Entry| {
+        let must_leave = |entry: &EnrolledExchange| {
             entry.ticket < bound
                 && (entry.exchange.reason().is_some()
                     || !entry.session.is_read()

@@ -6,16 +6,16 @@ use portcullis_policy::{
     AccountId, AppId, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, SessionHash, Timestamp,
 };
 
-use crate::account::State;
+use crate::account::AccountState;
 use crate::epochs::Epoch;
-use crate::registry::Holder;
+use crate::registry::AccountHolder;
 use crate::sync::{AtomicBool, AtomicI64, Ordering};
 use crate::{Ended, Enrolment, InFlight};
 
 /// What one read transaction says about a session, its account and the epochs. Believed only if the transaction
 /// began after the enrolment (R3).
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct SessionSnapshot {
     /// The account.
     pub described: Described,
     /// The session.
@@ -50,7 +50,7 @@ pub struct StoredSession {
     pub idp: Arc<str>,
     /// The account's generation when it was born.
     pub born: Generation,
-    /// The epochs when it was born, in the order of [`Stored::epochs`].
+    /// The epochs when it was born, in the order of [`SessionSnapshot::epochs`].
     pub born_epochs: [u64; 3],
     /// When it was born.
     pub created: Timestamp,
@@ -67,7 +67,7 @@ pub struct StoredSession {
 #[derive(Debug)]
 pub struct Session {
     hash: SessionHash,
-    holder: Holder,
+    holder: AccountHolder,
     /// Set under the account's mutex, never cleared (R2).
     ended: AtomicBool,
     seen: AtomicI64,
@@ -87,7 +87,7 @@ struct Birth {
 
 impl Session {
     /// A session nobody has read yet. It becomes the account's one object for the hash at the enrolment (R1).
-    pub(crate) fn unread(hash: SessionHash, holder: Holder) -> Self {
+    pub(crate) fn unread(hash: SessionHash, holder: AccountHolder) -> Self {
         Self {
             hash,
             holder,
@@ -123,7 +123,7 @@ impl Session {
         self.birth.get().map(|birth| birth.expires)
     }
 
-    pub(crate) fn holder(&self) -> &Holder {
+    pub(crate) fn holder(&self) -> &AccountHolder {
         &self.holder
     }
 
@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// What the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it ended.
-    pub(crate) fn marked(&self, state: &State) -> Option<Ended> {
+    pub(crate) fn marked(&self, state: &AccountState) -> Option<Ended> {
         if self.ended.load(Ordering::Acquire) {
             return Some(Ended::SignedOut);
         }
@@ -194,7 +194,7 @@ impl Session {
     }
 
     /// Everything that must hold before it lets an exchange in.
-    pub(crate) fn check(&self, state: &State, app: AppId, now: Timestamp) -> Result<(), Ended> {
+    pub(crate) fn check(&self, state: &AccountState, app: AppId, now: Timestamp) -> Result<(), Ended> {
         if let Some(ended) = self.marked(state).or_else(|| self.is_over(now)) {
             return Err(ended);
         }

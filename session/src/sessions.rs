@@ -6,11 +6,11 @@ use portcullis_policy::{
     AccountId, AppId, Change, Facts, OrgId, Pass, Policy, Scope, SessionHash, Timestamp,
 };
 
-use crate::account::{Account, Doomed, State};
+use crate::account::{AccountState, Doomed, LiveAccount};
 use crate::cache::Cache;
-use crate::holds::{HoldMark, HoldOn, Subject};
-use crate::registry::{Holder, Shared, StaleAccount};
-use crate::session::{Described, Session, Stored};
+use crate::holds::{DirectoryUser, HoldMark, HoldOn};
+use crate::registry::{AccountHolder, Shared, StaleAccount};
+use crate::session::{Described, Session, SessionSnapshot};
 use crate::sync::Ordering;
 use crate::{Cleared, Cold, Cut, Ended, Enrolment, InFlight, Stranger};
 
@@ -46,8 +46,8 @@ impl Sessions {
         self.cache.find(hash)
     }
 
-    /// The one object of an account (R1). What it does next is [`Holder::enrol`].
-    pub fn account(&self, org: OrgId, id: AccountId) -> Holder {
+    /// The one object of an account (R1). What it does next is [`AccountHolder::enrol`].
+    pub fn account(&self, org: OrgId, id: AccountId) -> AccountHolder {
         self.shared.hold(org, id)
     }
 
@@ -61,7 +61,13 @@ impl Sessions {
     ///
     /// # Errors
     /// Why the session is not good; the exchange has left the register then.
-    pub fn read(&self, cold: Cold, stored: &Stored, app: AppId, now: Timestamp) -> Result<Enrolment, Ended> {
+    pub fn read(
+        &self,
+        cold: Cold,
+        stored: &SessionSnapshot,
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<Enrolment, Ended> {
         let session = cold.session().clone();
         let (org, account) = (session.org(), &session.holder().account);
         if stored.session.hash != session.hash() || stored.described.facts.account != session.account() {
@@ -89,8 +95,8 @@ impl Sessions {
     fn verdict(
         &self,
         session: &Session,
-        state: &State,
-        stored: &Stored,
+        state: &AccountState,
+        stored: &SessionSnapshot,
         app: AppId,
         now: Timestamp,
     ) -> Result<Result<Arc<portcullis_policy::Principal>, u64>, Ended> {
@@ -151,7 +157,7 @@ impl Sessions {
     /// A stale account could not be read in time: all its exchanges that stand are cut. It stays stale.
     pub fn give_up(&self, stale: &StaleAccount) -> Cut {
         let mut cut = Cut::default();
-        self.visit(Some(stale.holder.clone()), &mut cut, State::scan_standing);
+        self.visit(Some(stale.holder.clone()), &mut cut, AccountState::scan_standing);
         cut
     }
 
@@ -170,8 +176,8 @@ impl Sessions {
                 if state.resource.as_ref() == Some(user) { state.scan() } else { Doomed::default() }
             }),
             HoldOn::Account(org, account) => {
-                let is_meant = |one: &Account| (one.org, one.id) == (*org, *account);
-                self.visit(self.shared.all(is_meant), &mut cut, State::scan);
+                let is_meant = |one: &LiveAccount| (one.org, one.id) == (*org, *account);
+                self.visit(self.shared.all(is_meant), &mut cut, AccountState::scan);
             }
         }
         (cut, mark)
@@ -183,7 +189,7 @@ impl Sessions {
     }
 
     /// Whether a hold stands on an account, or on the user behind it.
-    pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&Subject>) -> bool {
+    pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&DirectoryUser>) -> bool {
         self.shared.holds.stands(org, account, user)
     }
 
@@ -269,9 +275,9 @@ impl Sessions {
     /// One critical section an account; wakes and drops after each.
     fn visit(
         &self,
-        accounts: impl IntoIterator<Item = Holder>,
+        accounts: impl IntoIterator<Item = AccountHolder>,
         cut: &mut Cut,
-        act: impl Fn(&mut State) -> Doomed,
+        act: impl Fn(&mut AccountState) -> Doomed,
     ) {
         for holder in accounts {
             let (doomed, bound) = {

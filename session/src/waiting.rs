@@ -6,10 +6,10 @@ use slab::Slab;
 
 /// The waits on one register. Each is for the exchanges with a smaller ticket than its bound.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Slab<Wait>);
+pub(crate) struct Waiting(Slab<Waiter>);
 
 #[derive(Debug)]
-struct Wait {
+struct Waiter {
     bound: u64,
     /// How many are still to leave. Reaching zero early is harmless: whoever is woken looks again.
     left: usize,
@@ -19,7 +19,7 @@ struct Wait {
 impl Waiting {
     /// Waits until `left` exchanges enrolled before `bound` have left; ends with [`Waiting::end`].
     pub(crate) fn begin(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
-        self.0.insert(Wait { bound, left, waker })
+        self.0.insert(Waiter { bound, left, waker })
     }
 
     pub(crate) fn end(&mut self, key: usize) {

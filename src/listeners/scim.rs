@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, Limited};
 use portcullis_keys::Random;
 use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId, Timestamp};
 use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Wanted, Write};
-use portcullis_session::{HoldMark, HoldOn, Subject};
+use portcullis_session::{DirectoryUser, HoldMark, HoldOn};
 use portcullis_store::{Answer, Origin, StoreError, Written};
 
 use super::Peer;
@@ -328,7 +328,7 @@ impl ScimListener {
     }
 
     /// Takes somebody out whose removal is not stored (R6).
-    async fn hold(&self, subject: &Subject, why: &str) -> HoldMark {
+    async fn hold(&self, subject: &DirectoryUser, why: &str) -> HoldMark {
         let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));
         tracing::error!(
             user = %subject.1, exchanges = cut.exchanges(), why,
@@ -362,7 +362,7 @@ impl ScimListener {
         self: Arc<Self>,
         underway: Underway<Written, StoreError>,
         task: Task,
-        held: Option<(Subject, HoldMark)>,
+        held: Option<(DirectoryUser, HoldMark)>,
     ) {
         match underway.done().await.map(|enforced| self.settle(enforced, &task)) {
             done @ (Ok(_) | Err(NotDone::NotGone(_))) => {
@@ -404,7 +404,7 @@ struct Task {
 
 impl Task {
     /// The user it is about.
-    fn user(&self) -> Option<Subject> {
+    fn user(&self) -> Option<DirectoryUser> {
         let id = self.write.id().filter(|_| self.write.kind() == ResourceKind::User)?;
         Some((self.directory, id.clone()))
     }

@@ -21,7 +21,7 @@ use portcullis_proxy::{
     LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles,
     Upstream, UpstreamSettings, Visitor, session_cookie,
 };
-use portcullis_session::{Described, Sessions, Stored, StoredSession};
+use portcullis_session::{Described, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,9 +91,9 @@ struct Person {
 }
 
 impl Store {
-    fn stored(&self, hash: &SessionHash) -> Option<Stored> {
+    fn stored(&self, hash: &SessionHash) -> Option<SessionSnapshot> {
         let (account, session) = self.sessions.lock().unwrap().get(hash)?.clone();
-        Some(Stored { described: self.described(account), session, epochs: [0; 3] })
+        Some(SessionSnapshot { described: self.described(account), session, epochs: [0; 3] })
     }
 
     fn described(&self, account: AccountId) -> Described {

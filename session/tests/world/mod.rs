@@ -10,7 +10,7 @@ use portcullis_policy::{
     IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, RouteKey, Rule,
     RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
-use portcullis_session::{Described, Stored, StoredSession, Subject};
+use portcullis_session::{Described, DirectoryUser, SessionSnapshot, StoredSession};
 
 pub const ALICE: AccountId = AccountId(1);
 pub const NOW: Timestamp = Timestamp(1_000_000);
@@ -58,7 +58,7 @@ pub fn decide_for(policy: &Policy, path: &str, who: Option<&Principal>) -> Optio
     }
 }
 
-pub fn subject(account: AccountId) -> Subject {
+pub fn subject(account: AccountId) -> DirectoryUser {
     (DirectoryId::ONLY, ResourceId::new(&format!("user-{}", account.0)))
 }
 
@@ -81,7 +81,7 @@ pub fn described(account: AccountId, at: i64, generation: i64, active: bool, gro
 }
 
 /// A session as one read transaction sees it, with its account.
-pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -> Stored {
+pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -> SessionSnapshot {
     let session = StoredSession {
         hash,
         app: AppId::ONLY,
@@ -93,5 +93,5 @@ pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -
         expires: NOW.plus_ms(3_600_000),
         ended,
     };
-    Stored { described, session, epochs: [0; 3] }
+    SessionSnapshot { described, session, epochs: [0; 3] }
 }
