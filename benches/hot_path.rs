@@ -17,8 +17,8 @@ use portcullis_policy::{
     Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Pages, Parts, Peer,
-    Request, Rules, Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
+    Accept, AccessLog, Gate, GateRequest, GateVerdict, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget,
+    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamSettings, outgoing, session_cookie,
 };
 use portcullis_session::{Described, InFlight, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
@@ -127,11 +127,11 @@ fn world() -> World {
 
 fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
     let exchange = InFlight::new();
-    let request = Request { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
+    let request = GateRequest { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
     let mut record = world.gate.record(&request);
     let verdict = world.gate.pass(&request, &mut record).now_or_never();
     match verdict {
-        Some(Ok(Verdict::Open(open))) => (open, record),
+        Some(Ok(GateVerdict::Open(open))) => (open, record),
         _ => panic!("a warm request is let up at once"),
     }
 }

@@ -64,7 +64,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Fetch(#[from] fetch::ClientError),
     #[error("log.access cannot be written")]
-    AccessLog(#[from] proxy::LogError),
+    AccessLog(#[from] proxy::AccessLogError),
     #[error("listen.proxy: the data plane cannot start")]
     DataPlane(#[source] proxy::StartError),
 }
@@ -95,7 +95,7 @@ impl StartError {
                 | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
             ) => Exit::Config,
             Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
-            Self::AccessLog(proxy::LogError::Open(..)) => Exit::Config,
+            Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
             | Self::Standing(_)

@@ -35,11 +35,11 @@ pub(crate) struct Client {
     /// Over HTTP/2: the stream whose task is about to be made.
     pub(crate) next: Mutex<Option<Arc<Stream>>>,
     pub(crate) flow: Flow,
-    seen: Mutex<Seen>,
+    seen: Mutex<CarriedSessions>,
 }
 
 /// Whose sessions a connection has carried.
-enum Seen {
+enum CarriedSessions {
     Nobody,
     One(AccountId),
     Several,
@@ -67,7 +67,7 @@ impl Client {
             tunnel: Mutex::new(None),
             next: Mutex::new(None),
             flow: Flow::default(),
-            seen: Mutex::new(Seen::Nobody),
+            seen: Mutex::new(CarriedSessions::Nobody),
         }
     }
 
@@ -81,9 +81,9 @@ impl Client {
         if self.is_h2 {
             let mut seen = self.seen.lock();
             *seen = match *seen {
-                Seen::Nobody => Seen::One(account),
-                Seen::One(one) if one == account => Seen::One(one),
-                _ => Seen::Several,
+                CarriedSessions::Nobody => CarriedSessions::One(account),
+                CarriedSessions::One(one) if one == account => CarriedSessions::One(one),
+                _ => CarriedSessions::Several,
             };
         }
     }
@@ -103,7 +103,7 @@ impl Client {
 
     /// Whether everybody it ever carried is the same person.
     pub(crate) fn is_one_persons(&self) -> bool {
-        matches!(*self.seen.lock(), Seen::One(_))
+        matches!(*self.seen.lock(), CarriedSessions::One(_))
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::client::{Client, Stream};
 use crate::clock::{Clock, Entered, Wait, Waits};
-use crate::exchange::{Answer, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange};
 use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::overhead::PREFACE;
@@ -43,7 +43,7 @@ use crate::share::Share;
 use crate::socket::{self, Socket};
 use crate::tunnel;
 use crate::upload::Upload;
-use crate::wire::{Bounds, HeadSeen, Reader};
+use crate::wire::{Bounds, HeadSeen, WireReader};
 
 /// What a socket is served with.
 pub(crate) struct Door {
@@ -139,7 +139,7 @@ async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Ve
 }
 
 /// How a connection came to its end.
-enum End<E> {
+enum ConnectionEnd<E> {
     /// An exchange on it was cut.
     Cut,
     /// Its client takes nothing, or sends nothing, for too long.
@@ -156,27 +156,27 @@ async fn serve_h1<S: Socket>(
     begun: Vec<u8>,
 ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let bounds = Bounds { head: client.limits.head, ..Bounds::default() };
-    let io = Guard::new(client.clone(), socket, Some(Reader::new(bounds)), begun);
+    let io = Guard::new(client.clone(), socket, Some(WireReader::new(bounds)), begun);
     let mut builder = http1::Builder::new();
     builder.half_close(false).max_headers(bounds.fields).max_buf_size(client.limits.head + READ_AHEAD);
-    let mut connection =
-        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() });
+    let mut connection = builder
+        .serve_connection(TokioIo::new(io), GateService { gate: gate.clone(), client: client.clone() });
     let waits = &client.waits;
     let mut watch = waits.in_flight.ended();
     let mut told = false;
     let end = poll_fn(|context| {
         if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(ConnectionEnd::Cut);
         }
         let is_idle = client.serving.load(Ordering::Relaxed) == 0;
         if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
-            return Poll::Ready(End::Late);
+            return Poll::Ready(ConnectionEnd::Late);
         }
         if !told && waits.is_draining() {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        let polled = serving(|| connection.poll_without_shutdown(context)).map(End::Over);
+        let polled = serving(|| connection.poll_without_shutdown(context)).map(ConnectionEnd::Over);
         if polled.is_pending() && client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, client.limits.idle);
         }
@@ -189,12 +189,15 @@ async fn serve_h1<S: Socket>(
         tracing::debug!(client = address, "a head broke off, or did not come in time");
     }
     // A cut may show first in the body of its answer, which breaks off.
-    if matches!(end, End::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take) {
+    if matches!(end, ConnectionEnd::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take)
+    {
         socket::reset(number);
     }
     match end {
-        End::Cut | End::Late | End::Over(Err(_)) => serving(|| drop(connection)),
-        End::Over(Ok(())) => {
+        ConnectionEnd::Cut | ConnectionEnd::Late | ConnectionEnd::Over(Err(_)) => {
+            serving(|| drop(connection))
+        }
+        ConnectionEnd::Over(Ok(())) => {
             let (socket, early) = serving(|| connection.into_parts().io.into_inner().into_parts());
             let tunnel = client.tunnel.lock().take();
             match tunnel {
@@ -268,27 +271,28 @@ async fn serve_h2<S: Socket>(
         .max_local_error_reset_streams(128)
         .enable_connect_protocol();
     let mut connection = pin!(Some(
-        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() })
+        builder
+            .serve_connection(TokioIo::new(io), GateService { gate: gate.clone(), client: client.clone() })
     ));
     let waits = &client.waits;
     waits.arm(Wait::Head, limits.idle);
     let mut watch = waits.in_flight.ended();
     let mut told = false;
-    let end: End<hyper::Error> = poll_fn(|context| {
+    let end: ConnectionEnd<hyper::Error> = poll_fn(|context| {
         let _ = Pin::new(&mut watch).poll(context); // wakes by it; no exchange is known by it
         let is_idle = client.serving.load(Ordering::Relaxed) == 0;
         if waits.is_ended() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(ConnectionEnd::Cut);
         }
         if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
-            return Poll::Ready(End::Late);
+            return Poll::Ready(ConnectionEnd::Late);
         }
         let Some(mut connection) = connection.as_mut().as_pin_mut() else { return Poll::Pending };
         if !told && waits.is_draining() {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        let polled = serving(|| connection.as_mut().poll(context)).map(End::Over);
+        let polled = serving(|| connection.as_mut().poll(context)).map(ConnectionEnd::Over);
         client.flow.settle();
         if client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, limits.idle);
@@ -299,9 +303,9 @@ async fn serve_h2<S: Socket>(
     })
     .await;
     match &end {
-        End::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
-        End::Over(_) => {}
-        End::Cut | End::Late => socket::reset(number),
+        ConnectionEnd::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
+        ConnectionEnd::Over(_) => {}
+        ConnectionEnd::Cut | ConnectionEnd::Late => socket::reset(number),
     }
     serving(|| connection.set(None));
 }
@@ -422,13 +426,13 @@ async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>
 }
 
 /// What hyper calls with each request.
-struct Service {
+struct GateService {
     gate: Arc<Gate>,
     client: Arc<Client>,
 }
 
-impl hyper::service::Service<http::Request<Incoming>> for Service {
-    type Response = http::Response<Answer>;
+impl hyper::service::Service<http::Request<Incoming>> for GateService {
+    type Response = http::Response<AnswerBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -440,12 +444,12 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
             let mut request = received(&client, &waits, request);
             let stream = Arc::new(Stream::new(waits.clone(), bridge(&mut request)));
             *client.next.lock() = Some(stream.clone());
-            let serving = Serving::new(client.clone(), waits.clone(), Some((entered, stream)));
+            let serving = CarriedExchange::new(client.clone(), waits.clone(), Some((entered, stream)));
             return Box::pin(async move { Ok(gate.serve(serving, waits, request, 0).await) });
         }
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
-        let serving = Serving::new(client.clone(), waits.clone(), None);
+        let serving = CarriedExchange::new(client.clone(), waits.clone(), None);
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let request = received(&client, &waits, request);

@@ -20,21 +20,21 @@ use crate::clock::{Entered, Wait, Waits};
 use crate::line::Over;
 use crate::open::Open;
 use crate::rooms::record::Record;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::strip::Strip;
 use crate::trailers;
 use crate::upload::Upload;
-use crate::upstream::{Download, Fault};
+use crate::upstream::{Download, UpstreamFault};
 
 /// One of the exchanges that a client's connection carries; one less when it is dropped.
-pub(crate) struct Serving {
+pub(crate) struct CarriedExchange {
     client: Arc<Client>,
     waits: Arc<Waits>,
     /// Over HTTP/2 the clock looks after each stream, and a stream may become a WebSocket.
     stream: Option<(Entered, Arc<Stream>)>,
 }
 
-impl Serving {
+impl CarriedExchange {
     pub(crate) fn new(
         client: Arc<Client>,
         waits: Arc<Waits>,
@@ -56,7 +56,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for CarriedExchange {
     fn drop(&mut self) {
         let left = self.client.serving.fetch_sub(1, Ordering::Relaxed) - 1;
         self.waits.rests();
@@ -86,7 +86,7 @@ impl Exchange {
         record
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &AppRules {
         self.open.place()
     }
 
@@ -113,10 +113,10 @@ impl Exchange {
 }
 
 /// The body of an answer as hyper asks for it.
-pub(crate) struct Answer {
+pub(crate) struct AnswerBody {
     content: Content,
     client: Arc<Client>,
-    serving: Option<Serving>,
+    serving: Option<CarriedExchange>,
 }
 
 enum Content {
@@ -135,7 +135,7 @@ struct Passing {
     rest: Bytes,
     has_begun: bool,
     /// The application broke off: told with the next look, so that what came before is written out first.
-    broken: Option<Fault>,
+    broken: Option<UpstreamFault>,
 }
 
 /// Why an answer breaks off.
@@ -144,7 +144,7 @@ pub(crate) enum Broken {
     /// The exchange was cut.
     Cut,
     /// The application broke off.
-    Upstream(Fault),
+    Upstream(UpstreamFault),
 }
 
 impl fmt::Display for Broken {
@@ -167,9 +167,9 @@ impl std::error::Error for Broken {
     }
 }
 
-impl Answer {
+impl AnswerBody {
     /// One of our own, whole.
-    pub(crate) fn own(serving: Serving, body: Bytes) -> Self {
+    pub(crate) fn own(serving: CarriedExchange, body: Bytes) -> Self {
         let content = Content::Own(Some(body).filter(|body| !body.is_empty()));
         Self { content, client: serving.client.clone(), serving: Some(serving) }
     }
@@ -180,7 +180,7 @@ impl Answer {
     }
 
     /// An application's.
-    pub(crate) fn passing(serving: Serving, exchange: Exchange, download: Download) -> Self {
+    pub(crate) fn passing(serving: CarriedExchange, exchange: Exchange, download: Download) -> Self {
         let passing = Passing {
             download,
             exchange: Some(exchange),
@@ -193,7 +193,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Broken;
 

@@ -18,18 +18,18 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{AskedBy, Refusal, Refuse, serve_own, whole};
+use crate::answer::{AskedBy, Refuse, RequestRefusal, serve_own, whole};
 use crate::clock::Waits;
-use crate::exchange::{Answer, Exchange, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;
 use crate::origin;
 use crate::peer::Peer;
-use crate::request::Request;
+use crate::request::GateRequest;
 use crate::rooms::accept;
 use crate::rooms::forward::{Failed, Forward};
-use crate::rooms::identify::{Identify, Load, Search};
+use crate::rooms::identify::{Identify, Load, SessionSearch};
 use crate::rooms::record::Record;
 use crate::rooms::recorder::Recorder;
 use crate::rules::Rules;
@@ -72,7 +72,7 @@ pub struct Gate {
 
 /// What becomes of a request that is not refused.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum GateVerdict {
     /// It is one of our own pages.
     Own,
     /// It goes up.
@@ -106,11 +106,11 @@ impl Gate {
     /// Serves one request: the six rooms, and the way to its answer.
     pub(crate) async fn serve(
         self: Arc<Self>,
-        serving: Serving,
+        serving: CarriedExchange,
         waits: Arc<Waits>,
         request: http::Request<Option<Upload>>,
         bytes: usize,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let (mut head, upload) = request.into_parts();
         let asks_to_switch = head.headers.contains_key(UPGRADE);
         let closes = asks_to_switch && !serving.client().is_h2();
@@ -119,10 +119,10 @@ impl Gate {
             accept::keep_apart(&mut head);
         }
         let client = serving.client().clone();
-        let asked = Request { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
+        let asked = GateRequest { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&asked);
         let mut answer = match self.pass(&asked, &mut record).await {
-            Ok(Verdict::Open(open)) => {
+            Ok(GateVerdict::Open(open)) => {
                 record.opened(open.pass());
                 let exchange = Exchange::new(open, waits, record);
                 match self.forward.send(serving, exchange, head, upload).await {
@@ -130,7 +130,7 @@ impl Gate {
                     Err(failed) => self.answer_for_application(failed).await,
                 }
             }
-            Ok(Verdict::Own) => self.own_page(serving, &client.peer, &head, upload, record).await,
+            Ok(GateVerdict::Own) => self.own_page(serving, &client.peer, &head, upload, record).await,
             Err(why) => self.refuse_request(serving, &head, upload, record, why).await,
         };
         if closes && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -143,12 +143,12 @@ impl Gate {
     /// Serves one of our own pages.
     async fn own_page(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         peer: &Peer,
         head: &request::Parts,
         mut upload: Option<Upload>,
         mut record: Record,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let mut asker = self.asker(head, &record);
         let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
@@ -160,19 +160,19 @@ impl Gate {
     /// Refuses a request.
     async fn refuse_request(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         head: &request::Parts,
         upload: Option<Upload>,
         mut record: Record,
-        why: Refusal,
-    ) -> Response<Answer> {
+        why: RequestRefusal,
+    ) -> Response<AnswerBody> {
         let asker = self.asker(head, &record);
         let page = self.refuse.request(&asker, head, upload, &mut record, why).await;
         whole(serving, record, &head.method, page)
     }
 
     /// Answers where the application, or the client, failed.
-    async fn answer_for_application(&self, mut failed: Box<Failed>) -> Response<Answer> {
+    async fn answer_for_application(&self, mut failed: Box<Failed>) -> Response<AnswerBody> {
         let Failed { asker, record, why, trouble, .. } = &mut *failed;
         let page = self.refuse.for_application(asker, record, *why, trouble.as_ref()).await;
         let Failed { serving, record, method, .. } = *failed;
@@ -180,11 +180,16 @@ impl Gate {
     }
 
     /// Refuses what is no request that is read here; its connection ends with the answer.
-    pub(crate) fn refuse_head(&self, serving: Serving, waits: &Waits, why: Malformed) -> Response<Answer> {
+    pub(crate) fn refuse_head(
+        &self,
+        serving: CarriedExchange,
+        waits: &Waits,
+        why: Malformed,
+    ) -> Response<AnswerBody> {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = Method::from_bytes(b"-").unwrap_or_default();
         let client = serving.client().clone();
-        let request = Request { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
+        let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&request);
         let answer = self.refuse.head(&head, &mut record, why);
         whole(serving, record, &Method::GET, answer)
@@ -198,16 +203,20 @@ impl Gate {
     }
 
     /// The record of a request that has just been read.
-    pub fn record(&self, request: &Request<'_>) -> Record {
+    pub fn record(&self, request: &GateRequest<'_>) -> Record {
         Record::new(request)
     }
 
     /// The rooms up to the decision. Needs no socket.
     ///
     /// # Errors
-    /// [`Refusal`]. The record has learned by then whatever was found out.
-    pub async fn pass(&self, request: &Request<'_>, record: &mut Record) -> Result<Verdict, Refusal> {
-        let mut search = Search::default();
+    /// [`RequestRefusal`]. The record has learned by then whatever was found out.
+    pub async fn pass(
+        &self,
+        request: &GateRequest<'_>,
+        record: &mut Record,
+    ) -> Result<GateVerdict, RequestRefusal> {
+        let mut search = SessionSearch::default();
         for _ in 0..ROUNDS {
             let rules = self.rules.load(); // one file a round
             let from_proxy = rules.accept.trusted.contains(request.peer.address());
@@ -221,13 +230,13 @@ impl Gate {
             let asked = RouteKey { host: head.host, target: head.target, method: head.method };
             let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
-                return Err(Refusal::Fault);
+                return Err(RequestRefusal::Fault);
             }
             if let Route::Ours { .. } = route {
-                return Ok(Verdict::Own);
+                return Ok(GateVerdict::Own);
             }
             if origin::is_foreign_websocket(head.headers, &place) {
-                return Err(Refusal::OtherSite);
+                return Err(RequestRefusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
                 self.identify.find(&head, &place, request, &mut search, record.time()).await? // Identify
@@ -243,14 +252,14 @@ impl Gate {
                 Decision::Allow(pass) => {
                     let person = enrolment.zip(who);
                     if let Some(open) = Open::stand(&self.sessions, place, pass, person, request.exchange) {
-                        return Ok(Verdict::Open(open));
+                        return Ok(GateVerdict::Open(open));
                     }
                 }
-                Decision::Login => return Err(Refusal::Login),
-                Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
+                Decision::Login => return Err(RequestRefusal::Login),
+                Decision::Deny(reason) => return Err(RequestRefusal::Denied(reason)),
             }
         }
-        Err(Refusal::Unproven)
+        Err(RequestRefusal::Unproven)
     }
 
     /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
@@ -268,10 +277,10 @@ mod tests {
     use super::*;
     use crate::test::{self, PEER};
 
-    async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
+    async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<GateVerdict, RequestRefusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
         let (parts, exchange) = (request.into_parts().0, InFlight::new());
-        let request = Request { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
+        let request = GateRequest { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
         let mut record = gate.record(&request);
         gate.pass(&request, &mut record).await
     }
@@ -279,9 +288,9 @@ mod tests {
     #[tokio::test]
     async fn the_rooms_need_no_socket() {
         let gate = test::gate();
-        assert!(matches!(ask(&gate, "/.portcullis/login", "wiki.test").await, Ok(Verdict::Own)));
-        assert!(matches!(ask(&gate, "/page", "wiki.test:443").await, Err(Refusal::Login)));
-        let unknown = Refusal::Denied(portcullis_policy::DenyReason::UnknownHost);
+        assert!(matches!(ask(&gate, "/.portcullis/login", "wiki.test").await, Ok(GateVerdict::Own)));
+        assert!(matches!(ask(&gate, "/page", "wiki.test:443").await, Err(RequestRefusal::Login)));
+        let unknown = RequestRefusal::Denied(portcullis_policy::DenyReason::UnknownHost);
         assert_eq!(ask(&gate, "/page", "other.test").await.err(), Some(unknown));
     }
 }

@@ -1,6 +1,6 @@
 //! Guard: a client's socket as hyper sees it.
 //!
-//! Of HTTP/1.1 it hands over whole heads only, which [`Reader`] has read; what that refuses reaches hyper as something
+//! Of HTTP/1.1 it hands over whole heads only, which [`WireReader`] has read; what that refuses reaches hyper as something
 //! in its place that hyper makes a request, or a broken body, of: so it is answered in its turn, behind what came
 //! before it. Of HTTP/2 it counts the frames that carry nothing. And it knows when the client takes nothing of what is
 //! written to it.
@@ -18,14 +18,14 @@ use crate::client::Client;
 use crate::clock::Wait;
 use crate::overhead::Overhead;
 use crate::socket::Socket;
-use crate::wire::{Malformed, Reader};
+use crate::wire::{Malformed, WireReader};
 
 /// A socket between a client and hyper.
 pub(crate) struct Guard<S> {
     client: Arc<Client>,
     socket: S,
     /// None over HTTP/2, whose framing is binary.
-    reader: Option<Reader>,
+    reader: Option<WireReader>,
     /// Over HTTP/2: the frames that carry nothing.
     overhead: Option<Overhead>,
     /// What was read and not handed over: first what may be, then the beginning of something that is not whole yet.
@@ -49,7 +49,7 @@ const PIECE: usize = 8 * 1024;
 
 impl<S: Socket> Guard<S> {
     /// `begun`: what was read of the socket already.
-    pub(crate) fn new(client: Arc<Client>, socket: S, reader: Option<Reader>, begun: Vec<u8>) -> Self {
+    pub(crate) fn new(client: Arc<Client>, socket: S, reader: Option<WireReader>, begun: Vec<u8>) -> Self {
         let is_read = reader.is_some();
         let mut guard = Self {
             client,
@@ -114,7 +114,7 @@ impl<S: Socket> Guard<S> {
 
     fn refuse(&mut self, why: Malformed) {
         let inbound = &self.client.inbound;
-        let instead = if self.reader.as_ref().is_some_and(Reader::is_in_body) {
+        let instead = if self.reader.as_ref().is_some_and(WireReader::is_in_body) {
             inbound.refuse_body(why);
             INSTEAD_OF_BODY
         } else {
@@ -232,7 +232,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
                 }
                 continue;
             }
-            if guard.held.len() >= EARLY && guard.reader.as_ref().is_some_and(Reader::is_switching) {
+            if guard.held.len() >= EARLY && guard.reader.as_ref().is_some_and(WireReader::is_switching) {
                 return Poll::Pending;
             }
             if !ready!(guard.poll_read_more(context))? {

@@ -12,12 +12,12 @@ use crate::wire::{HeadSeen, Malformed};
 pub(crate) struct Inbound {
     /// How long a body may pause.
     pub(crate) idle: Duration,
-    read: Mutex<Read>,
+    read: Mutex<HeadsRead>,
 }
 
 /// What was read in front of hyper, and has not been compared with what hyper reads.
 #[derive(Default)]
-struct Read {
+struct HeadsRead {
     heads: VecDeque<Result<HeadSeen, Malformed>>,
     body: Option<Malformed>,
     has_begun: bool,

@@ -27,7 +27,7 @@ pub enum Kind {
 /// The fields that say what asks, each as it came first. One look at the head finds them all: every request that goes
 /// up is asked, and each question for one name costs as much.
 #[derive(Debug, Default)]
-pub(crate) struct Said<'a> {
+pub(crate) struct KindFields<'a> {
     is_upgrade: bool,
     content_type: Option<&'a HeaderValue>,
     pub(crate) accept: Option<&'a HeaderValue>,
@@ -38,7 +38,7 @@ pub(crate) struct Said<'a> {
     sec_purpose: Option<&'a HeaderValue>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> KindFields<'a> {
     /// Looks through a head.
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let mut said = Self::default();
@@ -66,11 +66,11 @@ impl<'a> Said<'a> {
 impl Kind {
     /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        Self::said(method, &Said::of(headers))
+        Self::said(method, &KindFields::of(headers))
     }
 
     /// Reads it from what the request says.
-    pub(crate) fn said(method: &Method, said: &Said<'_>) -> Self {
+    pub(crate) fn said(method: &Method, said: &KindFields<'_>) -> Self {
         let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
             field.is_some_and(|value| contains(value.as_bytes(), wanted))
         };

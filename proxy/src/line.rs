@@ -9,7 +9,7 @@ use portcullis_policy::{Pass, Principal, Rule, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::log_detail::LogDetail;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::trace::Trace;
 
 /// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
@@ -17,7 +17,7 @@ pub type Detail = Map<String, Value>;
 
 /// What was decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum LoggedDecision {
     /// A signed-in person's request went up.
     Allow,
     /// A request of a public rule went up.
@@ -34,9 +34,9 @@ pub enum Decision {
     Fault,
 }
 
-impl Decision {
+impl LoggedDecision {
     /// Every decision, in order.
-    pub const ALL: [Decision; 7] =
+    pub const ALL: [LoggedDecision; 7] =
         [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
 
     /// The word of the access log and of metrics.
@@ -83,7 +83,7 @@ impl Over {
 
 /// The host a client asked for, as it came.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum AskedHost {
     /// The `Host` field.
     Field(HeaderValue),
     /// `:authority`.
@@ -106,13 +106,13 @@ pub struct Line {
     /// What it is followed by.
     pub trace: Option<Trace>,
     /// The configuration and the app, where the host is one of ours.
-    pub place: Option<Place>,
+    pub place: Option<AppRules>,
     /// The leave it went up with.
     pub pass: Option<Pass>,
     /// The rule it was refused by.
     pub refused_by: Option<Arc<Rule>>,
     /// What was decided.
-    pub decision: Decision,
+    pub decision: LoggedDecision,
     /// Why; empty where there is nothing to say.
     pub reason: &'static str,
     /// Who, where somebody is signed in.
@@ -122,7 +122,7 @@ pub struct Line {
     /// The method.
     pub method: Method,
     /// The host asked for.
-    pub host: Asked,
+    pub host: AskedHost,
     /// The target.
     pub target: Option<PathAndQuery>,
     /// The status sent; 0 where none was.

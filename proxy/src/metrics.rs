@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
-use crate::line::Decision;
+use crate::line::LoggedDecision;
 use crate::striped::Striped;
 
 pub(crate) type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
@@ -15,7 +15,7 @@ pub(crate) type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 /// The counters, each a handle of its own: nothing is looked up by name while requests pass.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    requests: [Counter; Decision::ALL.len()],
+    requests: [Counter; LoggedDecision::ALL.len()],
     cuts: [Counter; Ended::ALL.len()],
     /// Exchanges in flight, from the request's head to the last byte.
     pub(crate) live: Gauge,
@@ -92,7 +92,7 @@ impl Metrics {
                 registry,
                 "portcullis_requests",
                 "Requests by what was decided",
-                Decision::ALL.map(Decision::word),
+                LoggedDecision::ALL.map(LoggedDecision::word),
             ),
             cuts: family(
                 registry,
@@ -146,7 +146,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn decided(&self, decision: Decision) {
+    pub(crate) fn decided(&self, decision: LoggedDecision) {
         self.requests[decision as usize].inc();
     }
 

@@ -16,7 +16,7 @@ use crate::log_detail::LogDetail;
 
 /// Our own pages: everything under the prefix of an app, and the pages that tell a person why they were refused.
 ///
-/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`Refused`] as well, one for a
+/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`RefusalPage`] as well, one for a
 /// login whose way back is too long for an address [`KeepWay`]; its answer is a redirect. The request's
 /// headers are clean: nothing of a client that speaks of identity is left. Its body has at most 64 KiB. A client that
 /// hangs up drops the future, so whatever must not stop half-way runs in a task of its own.
@@ -80,7 +80,7 @@ pub struct NotSignedIn;
 
 /// A refusal that a person is to be told about. The answer goes out with `status`, whatever the page says.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusalPage {
     /// The status the answer will have.
     pub status: StatusCode,
     /// What happened.

@@ -13,12 +13,12 @@ pub(crate) fn is_serving() -> bool {
 
 /// Polls, or drops, what belongs to a client.
 pub(crate) fn serving<T>(serve: impl FnOnce() -> T) -> T {
-    struct Before(bool);
-    impl Drop for Before {
+    struct WasServing(bool);
+    impl Drop for WasServing {
         fn drop(&mut self) {
             IS_SERVING.set(self.0);
         }
     }
-    let _before = Before(IS_SERVING.replace(true));
+    let _before = WasServing(IS_SERVING.replace(true));
     serve()
 }

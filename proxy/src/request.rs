@@ -7,7 +7,7 @@ use portcullis_session::InFlight;
 use crate::peer::Peer;
 
 /// A request as the gate is asked about it.
-pub struct Request<'a> {
+pub struct GateRequest<'a> {
     /// Its head.
     pub parts: &'a http::request::Parts,
     /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.

@@ -66,9 +66,9 @@ impl Rules {
 /// Each socket has its own, with texts of its own too: what all requests share is counted by all cores, and for a
 /// count that they all write they wait for each other.
 #[derive(Clone)]
-pub struct Place(Arc<Held>);
+pub struct AppRules(Arc<HeldRules>);
 
-struct Held {
+struct HeldRules {
     rules: Arc<Rules>,
     at: usize,
     /// As the client named it.
@@ -77,7 +77,7 @@ struct Held {
     host: HeaderValue,
 }
 
-impl Place {
+impl AppRules {
     /// The app that a host names, as policy compares them: case folded, any port. Policy has the last word.
     pub(crate) fn of_host(rules: &Arc<Rules>, host_asked: &str) -> Option<Self> {
         let names = |app: &App| {
@@ -88,7 +88,13 @@ impl Place {
         let site = &rules.sites[at];
         let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
         let (authority, host) = (own(&site.authority)?, own(site.upstream.host(&site.authority))?);
-        Some(Self(Arc::new(Held { rules: rules.clone(), at, asked: host_asked.into(), authority, host })))
+        Some(Self(Arc::new(HeldRules {
+            rules: rules.clone(),
+            at,
+            asked: host_asked.into(),
+            authority,
+            host,
+        })))
     }
 
     /// Whether it is the place of this host under these rules.
@@ -128,9 +134,9 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for AppRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({})", self.site().name)
+        write!(f, "AppRules({})", self.site().name)
     }
 }
 

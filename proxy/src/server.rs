@@ -124,7 +124,7 @@ pub struct Server {
     share: Arc<Share>,
     /// How many idle connections to applications each core keeps.
     pool: usize,
-    bound: Vec<Bound>,
+    bound: Vec<BoundAddress>,
     cores: Cores,
 }
 
@@ -145,7 +145,7 @@ impl Drop for Cores {
 }
 
 /// One address, with a socket for each core.
-struct Bound {
+struct BoundAddress {
     address: SocketAddr,
     sockets: Vec<TcpListener>,
     certified: Option<Arc<CertifiedKey>>,
@@ -164,7 +164,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let count =
             threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let bind = |listener| Bound::new(listener, count);
+        let bind = |listener| BoundAddress::new(listener, count);
         let bound = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let cores = Cores::new(count).map_err(StartError::Runtime)?;
         let (pool, share) = shares(limits.sockets, count);
@@ -198,13 +198,13 @@ impl Server {
         for runtime in cores.0.drain(..) {
             let clock = Clock::new();
             clocks.push(clock.clone());
-            let core = Core {
+            let core = ServingThread {
                 gate: gate.clone(),
                 limits,
                 share: share.clone(),
                 pool,
                 clock,
-                listeners: bound.iter_mut().filter_map(Bound::next).collect(),
+                listeners: bound.iter_mut().filter_map(BoundAddress::next).collect(),
                 sockets: sockets.clone(),
                 stopping: stopping.clone(),
                 ending: ending.clone(),
@@ -254,7 +254,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(2);
 
 /// What one thread serves: everything of a connection stays on it.
-struct Core {
+struct ServingThread {
     gate: Arc<Gate>,
     limits: Limits,
     share: Arc<Share>,
@@ -272,7 +272,7 @@ struct CoreListener {
     certified: Option<Arc<CertifiedKey>>,
 }
 
-impl Core {
+impl ServingThread {
     /// Begins a thread. What it gives is ready once that has ended.
     fn run(self, runtime: Runtime) -> Result<impl Future<Output = ()>, Stopped> {
         let (ended, ending) = oneshot::channel::<()>();
@@ -408,7 +408,7 @@ fn socket_options(limits: Limits) -> TcpSocketOptions {
     options
 }
 
-impl Bound {
+impl BoundAddress {
     fn new(listener: &Listener, count: usize) -> Result<Self, StartError> {
         let fault = |cause| StartError::Bind { address: listener.address, cause };
         let certified = listener.tls.as_ref().map(certified).transpose()?;

@@ -18,7 +18,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::exchange::{Exchange, Serving};
+use crate::exchange::{CarriedExchange, Exchange};
 use crate::line::Over;
 use crate::socket::Socket;
 
@@ -56,7 +56,7 @@ pub(crate) struct Tunnel {
     /// What the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
-    serving: Serving,
+    serving: CarriedExchange,
 }
 
 impl Tunnel {
@@ -64,7 +64,7 @@ impl Tunnel {
         application: TcpStream,
         from_application: Bytes,
         exchange: Exchange,
-        serving: Serving,
+        serving: CarriedExchange,
     ) -> Self {
         Self { application, from_application, exchange, serving }
     }
@@ -76,8 +76,8 @@ impl Tunnel {
         let mut ends = Ends {
             client,
             application,
-            up: Way { held: early.into(), ..Way::default() },
-            down: Way { held: from_application, ..Way::default() },
+            up: TunnelDirection { held: early.into(), ..TunnelDirection::default() },
+            down: TunnelDirection { held: from_application, ..TunnelDirection::default() },
             exchange,
             serving,
         };
@@ -93,10 +93,10 @@ impl Tunnel {
 struct Ends<S> {
     client: S, // the sockets first, so that nothing passes once the register has been left
     application: TcpStream,
-    up: Way,
-    down: Way,
+    up: TunnelDirection,
+    down: TunnelDirection,
     exchange: Exchange,
-    serving: Serving,
+    serving: CarriedExchange,
 }
 
 impl<S: Socket> Ends<S> {
@@ -132,7 +132,7 @@ impl<S: Socket> Ends<S> {
 
 /// One direction. An idle one holds no memory: bytes pass over the stack unless the other side is slow.
 #[derive(Default)]
-struct Way {
+struct TunnelDirection {
     held: Bytes,
     has_ended: bool,
     is_written: bool,
@@ -154,7 +154,7 @@ impl Side {
     }
 }
 
-impl Way {
+impl TunnelDirection {
     /// Moves what there is. Ready once `from` has ended and `to` has everything.
     fn poll(
         &mut self,
@@ -271,7 +271,7 @@ mod tests {
             let (got, took, gave) = runtime.block_on(async {
                 let ((mut client, mut from), (mut to, mut end)) = (tokio::io::duplex(wide), tokio::io::duplex(narrow));
                 let (mut took, mut gave, mut got) = (0, 0, Vec::new());
-                let mut way = Way { held: Bytes::from(early.clone()), ..Way::default() };
+                let mut way = TunnelDirection { held: Bytes::from(early.clone()), ..TunnelDirection::default() };
                 let moving = async {
                     poll_fn(|context| way.poll(context, &mut from, &mut to, |n| took += n, |n| gave += n)).await.unwrap();
                     AsyncWriteExt::shutdown(&mut to).await.unwrap();

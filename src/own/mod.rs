@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, Refused, Visitor};
+use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
 use portcullis_sso::Class;
 
 pub(crate) use self::site::Site;
@@ -99,7 +99,7 @@ impl Own {
     }
 
     async fn serve(self: Arc<Self>, site: Arc<Site>, request: Request<Bytes>) -> Response<Bytes> {
-        if let Some(refused) = request.extensions().get::<Refused>() {
+        if let Some(refused) = request.extensions().get::<RefusalPage>() {
             return self.refused(&site, refused, request.extensions().get::<Visitor>()).await;
         }
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
@@ -151,7 +151,12 @@ impl Own {
     }
 
     /// The page for a refusal of the data plane, which sets the status.
-    async fn refused(&self, site: &Site, refused: &Refused, visitor: Option<&Visitor>) -> Response<Bytes> {
+    async fn refused(
+        &self,
+        site: &Site,
+        refused: &RefusalPage,
+        visitor: Option<&Visitor>,
+    ) -> Response<Bytes> {
         let reference = refused.reference.as_str();
         let return_to = refused.login_url.split_once("return_to=").map_or("", |(_, path)| path);
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();

@@ -5,9 +5,9 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, request};
 use portcullis_policy::SessionHash;
 
-use crate::kind::{Kind, Said};
+use crate::kind::{Kind, KindFields};
 use crate::origin::is_from_us;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
 /// What a refusal needs to know of the request, once its head has gone up.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct AskedBy {
 impl AskedBy {
     /// Notes what a refusal would need to know, of nobody's session.
     pub(crate) fn of(head: &request::Parts) -> Self {
-        let said = Said::of(&head.headers);
+        let said = KindFields::of(&head.headers);
         Self {
             kind: Kind::said(&head.method, &said),
             is_from_us: false,
@@ -49,7 +49,7 @@ impl AskedBy {
     }
 
     /// It is for this place: whether a page of this site sent it can be told.
-    pub(crate) fn for_place(self, headers: &HeaderMap, place: &Place) -> Self {
+    pub(crate) fn for_place(self, headers: &HeaderMap, place: &AppRules) -> Self {
         Self { is_from_us: is_from_us(headers, place), ..self }
     }
 

@@ -13,11 +13,11 @@ use portcullis_policy::{Allow, DenyReason, LogIdentity, Policy, Principal, Route
 use portcullis_session::Ended;
 use serde_json::Value;
 
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use crate::cookies;
 use crate::line::{Detail, Line};
-use crate::rules::{Place, Rules};
-use crate::upstream::{Fault, Upstream};
+use crate::rules::{AppRules, Rules};
+use crate::upstream::{Upstream, UpstreamFault};
 
 /// How many groups are listed; a person of a large directory has hundreds.
 const LISTED: usize = 50;
@@ -39,22 +39,24 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// Why an exchange with the application failed.
-    pub(crate) fn of(fault: &Fault, has_begun: bool, upstream: &Upstream) -> Self {
+    pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
         let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
         let (cause, limit) = match fault {
-            Fault::Late => (
+            UpstreamFault::Late => (
                 format!("no answer began within {}", shown(upstream.first_byte_timeout)),
                 limit("upstream.first_byte_timeout", upstream.first_byte_timeout),
             ),
-            Fault::Connect(error) if error.kind() == ErrorKind::TimedOut => {
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::TimedOut => {
                 (format!("no connection was made within {}", shown(upstream.connect_timeout)), connecting)
             }
-            Fault::Connect(error) if error.kind() == ErrorKind::NotFound => match upstream.not_found() {
-                Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
-                None => ("it has no address".to_owned(), None),
-            },
-            Fault::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::NotFound => {
+                match upstream.not_found() {
+                    Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
+                    None => ("it has no address".to_owned(), None),
+                }
+            }
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 (format!("the connection was refused: nothing listens there ({error})"), None)
             }
             fault => (fault.to_string(), None),
@@ -82,9 +84,9 @@ fn shown(limit: Duration) -> String {
 }
 
 /// What a refusal was decided by.
-pub(crate) struct Seen<'a> {
+pub(crate) struct RefusalContext<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) place: Option<&'a Place>,
+    pub(crate) place: Option<&'a AppRules>,
     pub(crate) parts: &'a Parts,
     pub(crate) line: &'a Line,
     /// How long a body may pause.
@@ -92,7 +94,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) trouble: Option<&'a Trouble>,
 }
 
-impl Seen<'_> {
+impl RefusalContext<'_> {
     /// The rule that does not let the person in: that of the path, or of another reading of it.
     pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
         let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
@@ -101,7 +103,7 @@ impl Seen<'_> {
     }
 
     /// Everything there is to tell.
-    pub(crate) fn told(&self, why: Refusal) -> Detail {
+    pub(crate) fn told(&self, why: RequestRefusal) -> Detail {
         let mut told = Detail::new();
         let say = |told: &mut Detail, detail: String, help: String| {
             told.insert("what".to_owned(), "request refused".into());
@@ -114,16 +116,16 @@ impl Seen<'_> {
             trouble.tell(&mut told);
         }
         let (detail, help) = match why {
-            Refusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),
-            Refusal::Ended(Ended::Forbidden) => self.of_a_name(),
-            Refusal::Denied(DenyReason::UnknownHost) => self.of_a_host(&mut told),
-            Refusal::Denied(DenyReason::NoRoute) => self.of_no_route(),
-            Refusal::Denied(DenyReason::Method) => self.of_a_method(&mut told),
-            Refusal::OtherSite => self.of_another_site(&mut told),
-            Refusal::Login => self.of_nobody(),
-            Refusal::Ended(ended) => of_an_end(ended),
-            Refusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
-            Refusal::BodySlow => {
+            RequestRefusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),
+            RequestRefusal::Ended(Ended::Forbidden) => self.of_a_name(),
+            RequestRefusal::Denied(DenyReason::UnknownHost) => self.of_a_host(&mut told),
+            RequestRefusal::Denied(DenyReason::NoRoute) => self.of_no_route(),
+            RequestRefusal::Denied(DenyReason::Method) => self.of_a_method(&mut told),
+            RequestRefusal::OtherSite => self.of_another_site(&mut told),
+            RequestRefusal::Login => self.of_nobody(),
+            RequestRefusal::Ended(ended) => of_an_end(ended),
+            RequestRefusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
+            RequestRefusal::BodySlow => {
                 told.insert("limit".to_owned(), format!("limits.idle: {}", shown(self.idle)).into());
                 ("the client stopped in the middle of its body".to_owned(), String::new())
             }
@@ -314,25 +316,25 @@ fn of_an_end(ended: Ended) -> (String, String) {
     (detail.to_owned(), help.to_owned())
 }
 
-fn of_a_fault(why: Refusal) -> (String, String) {
+fn of_a_fault(why: RequestRefusal) -> (String, String) {
     let (detail, help) = match why {
-        Refusal::Denied(DenyReason::AmbiguousPath) => (
+        RequestRefusal::Denied(DenyReason::AmbiguousPath) => (
             "the path has a broken % or a control character, or can be read in more ways than are decided",
             "the application must be asked by plainer paths (docs/operating.md)",
         ),
-        Refusal::Unproven => (
+        RequestRefusal::Unproven => (
             "the session could not be read within a second, or roles and rules moved all the while",
             "look at the store: its disk, and what else uses it",
         ),
-        Refusal::Unreachable => (
+        RequestRefusal::Unreachable => (
             "the application cannot be reached, or what it answered is no HTTP",
             "look whether it runs and listens at the address of upstream",
         ),
-        Refusal::Slow => (
+        RequestRefusal::Slow => (
             "the application did not begin to answer in time",
             "look what it is busy with; where it may take so long, raise upstream.first_byte_timeout",
         ),
-        Refusal::TooLarge => ("the body is larger than the 64 KiB that our own pages take", ""),
+        RequestRefusal::TooLarge => ("the body is larger than the 64 KiB that our own pages take", ""),
         _ => ("something happened that cannot: please report it, with the lines of the log around it", ""),
     };
     (detail.to_owned(), help.to_owned())

@@ -18,7 +18,7 @@ mod whole;
 pub(crate) use self::asked_by::AskedBy;
 pub(crate) use self::detail::Trouble;
 pub(crate) use self::own::serve_own;
-pub use self::refusal::Refusal;
+pub use self::refusal::RequestRefusal;
 pub(crate) use self::refuse::Refuse;
 pub(crate) use self::tell::tell_broken;
 pub(crate) use self::whole::whole;

@@ -9,10 +9,10 @@ use http::{HeaderValue, Response};
 use portcullis_policy::SessionHash;
 
 use super::asked_by::AskedBy;
-use crate::pages::{KeepWay, Refused, Visitor, WhoIsIn};
+use crate::pages::{KeepWay, RefusalPage, Visitor, WhoIsIn};
 use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
 /// How long a page of a refusal may take.
 const REFUSAL_PAGE: Duration = Duration::from_secs(2);
@@ -21,8 +21,8 @@ const REFUSAL_PAGE: Duration = Duration::from_secs(2);
 pub(super) async fn page_of(
     visitor: Visitor,
     asker: &AskedBy,
-    place: &Place,
-    refused: Refused,
+    place: &AppRules,
+    refused: RefusalPage,
     answer: &mut Response<Bytes>,
 ) {
     let mut request = http::Request::new(Bytes::new());
@@ -53,7 +53,7 @@ pub(super) async fn page_of(
 }
 
 /// The address of the login page for a way back that is too long for it: the way is kept at our side.
-pub(super) async fn kept_login(visitor: Visitor, place: &Place, way: &str) -> Option<HeaderValue> {
+pub(super) async fn kept_login(visitor: Visitor, place: &AppRules, way: &str) -> Option<HeaderValue> {
     let mut request = http::Request::new(Bytes::new());
     *request.uri_mut() = place.own("login").parse().ok()?;
     request.extensions_mut().insert(visitor);
@@ -63,7 +63,7 @@ pub(super) async fn kept_login(visitor: Visitor, place: &Place, way: &str) -> Op
 }
 
 /// Who is in by a session: Identify is asked when somebody has to know.
-fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &Place) -> WhoIsIn {
+fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &AppRules) -> WhoIsIn {
     let Some(hash) = session else { return WhoIsIn::by(None) };
     let (identify, place) = (identify.clone(), place.clone());
     WhoIsIn::by(Some(Arc::new(move || {
@@ -73,7 +73,12 @@ fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &Pla
 }
 
 /// Who asks for a page.
-pub(super) fn visitor(identify: &Arc<Identify>, asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
+pub(super) fn visitor(
+    identify: &Arc<Identify>,
+    asker: &AskedBy,
+    record: &Record,
+    place: &AppRules,
+) -> Visitor {
     let line = record.line();
     Visitor {
         is_from_us: asker.is_from_us,

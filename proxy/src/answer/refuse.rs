@@ -15,10 +15,10 @@ use super::asked_by::AskedBy;
 use super::detail::Trouble;
 use super::form::{Asker, WAY_BACK, login, refusal, set, way_back};
 use super::page::{kept_login, page_of, visitor};
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use super::tell::{say, tell};
 use crate::kind::Kind;
-use crate::pages::Refused;
+use crate::pages::RefusalPage;
 use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::rules::Rules;
@@ -51,7 +51,7 @@ impl Refuse {
         head: &request::Parts,
         upload: Option<Upload>,
         record: &mut Record,
-        why: Refusal,
+        why: RequestRefusal,
     ) -> Response<Bytes> {
         let answer = self.answer(asker, head, record, why, None).await;
         if let Some(upload) = upload.filter(|_| asker.declared.is_some_and(|length| length <= SHORT as u64)) {
@@ -65,13 +65,13 @@ impl Refuse {
         &self,
         asker: &AskedBy,
         record: &mut Record,
-        why: Refusal,
+        why: RequestRefusal,
         trouble: Option<&Trouble>,
     ) -> Response<Bytes> {
         let answer = self.answer(asker, &asker.bare_head(), record, why, trouble).await;
         if let (Some(trouble), Some(place)) = (trouble, record.place()) {
             let what = match why {
-                Refusal::Slow => "did not begin to answer in time",
+                RequestRefusal::Slow => "did not begin to answer in time",
                 _ => "cannot be reached",
             };
             say(place, record, trouble, what);
@@ -79,7 +79,13 @@ impl Refuse {
         answer
     }
 
-    fn tell(&self, head: &request::Parts, record: &mut Record, why: Refusal, trouble: Option<&Trouble>) {
+    fn tell(
+        &self,
+        head: &request::Parts,
+        record: &mut Record,
+        why: RequestRefusal,
+        trouble: Option<&Trouble>,
+    ) {
         let place = record.place().cloned();
         let rules = place.map_or_else(|| self.rules.load_full(), |place| place.rules().clone());
         tell(record, &rules, head, self.idle, why, trouble);
@@ -90,7 +96,7 @@ impl Refuse {
         asker: &AskedBy,
         head: &request::Parts,
         record: &mut Record,
-        why: Refusal,
+        why: RequestRefusal,
         trouble: Option<&Trouble>,
     ) -> Response<Bytes> {
         let reference = Random::system().reference();
@@ -113,8 +119,12 @@ impl Refuse {
         }
         if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
             let told = why.told(asker.kind);
-            let refused =
-                Refused { status, kind: told, reference: reference.clone(), login_url: login(place, None) };
+            let refused = RefusalPage {
+                status,
+                kind: told,
+                reference: reference.clone(),
+                login_url: login(place, None),
+            };
             page_of(visitor(&self.identify, asker, record, place), asker, place, refused, &mut answer).await;
             if answer.body().is_empty() {
                 *answer.body_mut() = Bytes::from(format!("{}\n", told.few_words(&reference)));
@@ -126,7 +136,7 @@ impl Refuse {
 
     /// Refuses what is no request that is read here; its connection ends with the answer.
     pub(crate) fn head(&self, head: &request::Parts, record: &mut Record, why: Malformed) -> Response<Bytes> {
-        let refused = Refusal::from(why);
+        let refused = RequestRefusal::from(why);
         let reference = Random::system().reference();
         let asker = Asker { kind: Kind::Api, place: None, target: "/", reference: &reference };
         let mut answer = refusal(refused, &asker);

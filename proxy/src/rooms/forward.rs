@@ -15,22 +15,22 @@ use http::header::{
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
-use crate::answer::{AskedBy, Refusal, Trouble};
+use crate::answer::{AskedBy, RequestRefusal, Trouble};
 use crate::client::Client;
 use crate::clock::Wait;
-use crate::exchange::{Answer, Exchange, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
 use crate::hop::of_this_hop;
 use crate::line::Over;
 use crate::metrics::{Counter, Metrics};
 use crate::peer::Peer;
 use crate::rooms::record::Record;
-use crate::rules::{Place, Site};
+use crate::rules::{AppRules, Site};
 use crate::strip::Strip;
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::trailers::Trailers;
 use crate::tunnel::{self, Tunnel};
 use crate::upload::{Upload, UploadFault};
-use crate::upstream::{self, Download, Fault};
+use crate::upstream::{self, Download, UpstreamFault};
 use crate::{caching, cookies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -45,7 +45,7 @@ const OURS: usize = 6;
 /// `who` is `None` under a public rule: then nobody's identity goes up.
 pub fn outgoing(
     headers: &mut HeaderMap,
-    place: &Place,
+    place: &AppRules,
     who: Option<&Principal>,
     peer: &Peer,
     trace: &Trace,
@@ -130,11 +130,11 @@ pub(crate) struct Forward {
 
 /// A request that went up, and to which the application gave no answer.
 pub(crate) struct Failed {
-    pub(crate) serving: Serving,
+    pub(crate) serving: CarriedExchange,
     pub(crate) asker: AskedBy,
     pub(crate) method: Method,
     pub(crate) record: Record,
-    pub(crate) why: Refusal,
+    pub(crate) why: RequestRefusal,
     /// What is wrong with the application, where it is the application.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -155,11 +155,11 @@ impl Forward {
     /// [`Failed`] where there is no answer to take down.
     pub(crate) async fn send(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         mut exchange: Exchange,
         mut head: request::Parts,
         mut upload: Option<Upload>,
-    ) -> Result<Response<Answer>, Box<Failed>> {
+    ) -> Result<Response<AnswerBody>, Box<Failed>> {
         let session = exchange.open.session();
         if let Some(session) = session {
             serving.client().carries(session.account());
@@ -197,13 +197,13 @@ impl Forward {
         let fault = match sent {
             Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !asks_to_switch => {
                 // Passed on, it would turn one connection's end into another protocol than its beginning.
-                Fault::Answer("switches protocols, which was not asked for")
+                UpstreamFault::Answer("switches protocols, which was not asked for")
             }
             Ok((head, _))
                 if head.status == StatusCode::SWITCHING_PROTOCOLS
                     && !tunnel::is_agreed(&head.headers, accept.as_deref()) =>
             {
-                Fault::Answer("switches to something else than was asked for")
+                UpstreamFault::Answer("switches to something else than was asked for")
             }
             Ok((head, download)) => return Ok(self.pass_down(serving, exchange, head, download).await),
             Err(fault) => fault,
@@ -237,11 +237,11 @@ impl Forward {
     /// here, before its head is passed on (rule R8).
     async fn pass_down(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         mut exchange: Exchange,
         mut head: response::Parts,
         download: Download,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let is_bridged = switches && serving.client().is_h2();
         exchange.record.answered(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
@@ -261,7 +261,7 @@ impl Forward {
         }
         head.version = Version::HTTP_11;
         if !switches {
-            return Response::from_parts(head, Answer::passing(serving, exchange, download));
+            return Response::from_parts(head, AnswerBody::passing(serving, exchange, download));
         }
         head.headers.remove(CONTENT_LENGTH);
         head.extensions.clear();
@@ -283,29 +283,35 @@ impl Forward {
                 tunnel.into_iter().for_each(|tunnel| stream.becomes(tunnel));
             }
         }
-        Response::from_parts(head, Answer::switched(client))
+        Response::from_parts(head, AnswerBody::switched(client))
     }
 
     /// Takes an exchange out of the register whose application or client failed, and says what it is to be answered
     /// with. A client that is gone is answered nothing.
-    async fn fail(&self, mut exchange: Exchange, fault: &Fault) -> (Record, Refusal, Option<Trouble>) {
+    async fn fail(
+        &self,
+        mut exchange: Exchange,
+        fault: &UpstreamFault,
+    ) -> (Record, RequestRefusal, Option<Trouble>) {
         let why = match fault {
-            Fault::Upload(UploadFault::Gone) => {
+            UpstreamFault::Upload(UploadFault::Gone) => {
                 exchange.record.over(Over::Client);
                 exchange.waits.end();
                 return pending().await;
             }
-            Fault::Upload(UploadFault::Slow) => Refusal::BodySlow,
-            Fault::Upload(UploadFault::Malformed(why)) => Refusal::from(*why),
-            Fault::Late => Refusal::Slow,
-            Fault::Connect(_) | Fault::Ended(_) | Fault::Answer(_) => Refusal::Unreachable,
+            UpstreamFault::Upload(UploadFault::Slow) => RequestRefusal::BodySlow,
+            UpstreamFault::Upload(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
+            UpstreamFault::Late => RequestRefusal::Slow,
+            UpstreamFault::Connect(_) | UpstreamFault::Ended(_) | UpstreamFault::Answer(_) => {
+                RequestRefusal::Unreachable
+            }
         };
         match why {
-            Refusal::Slow => drop(self.slow.inc()),
-            Refusal::Unreachable => drop(self.unreachable.inc()),
+            RequestRefusal::Slow => drop(self.slow.inc()),
+            RequestRefusal::Unreachable => drop(self.unreachable.inc()),
             _ => {}
         }
-        let is_ours = matches!(why, Refusal::Slow | Refusal::Unreachable);
+        let is_ours = matches!(why, RequestRefusal::Slow | RequestRefusal::Unreachable);
         let trouble = is_ours.then(|| Trouble::of(fault, false, &exchange.place().site().upstream));
         (exchange.into_record(), why, trouble)
     }

@@ -10,14 +10,14 @@ use portcullis_policy::{Pass, Principal, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight};
 
 use crate::intake::Intake;
-use crate::line::{Asked, Decision, Line, Over};
+use crate::line::{AskedHost, Line, LoggedDecision, Over};
 use crate::log_detail::LogDetail;
 use crate::peer::Peer;
 use crate::polling::is_serving;
-use crate::request::Request;
+use crate::request::GateRequest;
 use crate::rooms::accept::Head;
 use crate::rooms::recorder::Recorder;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::striped::own_stripe;
 use crate::trace::Trace;
 
@@ -36,12 +36,12 @@ pub struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(request: &Request<'_>) -> Self {
+    pub(crate) fn new(request: &GateRequest<'_>) -> Self {
         let parts = request.parts;
         let host = match (parts.uri.authority(), parts.headers.get(http::header::HOST)) {
-            (Some(authority), _) => Asked::Authority(authority.clone()),
-            (None, Some(field)) => Asked::Field(field.clone()),
-            (None, None) => Asked::Nothing,
+            (Some(authority), _) => AskedHost::Authority(authority.clone()),
+            (None, Some(field)) => AskedHost::Field(field.clone()),
+            (None, None) => AskedHost::Nothing,
         };
         let stripe = own_stripe();
         request.peer.recorder().metrics.live.inner().add_at(stripe, 1);
@@ -54,7 +54,7 @@ impl Record {
             place: None,
             pass: None,
             refused_by: None,
-            decision: Decision::Bad,
+            decision: LoggedDecision::Bad,
             reason: "",
             who: None,
             idp: None,
@@ -92,7 +92,7 @@ impl Record {
     }
 
     /// The configuration and the app, once they are known.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&AppRules> {
         self.line.as_ref()?.place.as_ref()
     }
 
@@ -120,7 +120,7 @@ impl Record {
     }
 
     /// The configuration of this round, and the app whose host it is.
-    pub(crate) fn arrived(&mut self, place: Option<&Place>) {
+    pub(crate) fn arrived(&mut self, place: Option<&AppRules>) {
         self.note(|line| line.place = place.cloned());
     }
 
@@ -134,11 +134,11 @@ impl Record {
 
     /// It goes up.
     pub(crate) fn opened(&mut self, pass: &Pass) {
-        self.decided(if pass.is_public() { Decision::Public } else { Decision::Allow }, "");
+        self.decided(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
         self.note(|line| line.pass = Some(pass.clone()));
     }
 
-    pub(crate) fn decided(&mut self, decision: Decision, reason: &'static str) {
+    pub(crate) fn decided(&mut self, decision: LoggedDecision, reason: &'static str) {
         let now = Instant::now();
         self.decided = Some(now);
         let gate_us = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);

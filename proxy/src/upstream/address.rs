@@ -34,7 +34,7 @@ pub struct UpstreamSettings {
 #[derive(Debug)]
 pub struct Upstream {
     at: HostPort,
-    target: Target,
+    target: UpstreamTarget,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) header_case: HeaderCase,
@@ -45,13 +45,13 @@ pub struct Upstream {
 pub(crate) type Addresses = Arc<[SocketAddr]>;
 
 #[derive(Debug)]
-enum Target {
+enum UpstreamTarget {
     Fixed(Addresses),
-    Named(Arc<Named>),
+    Named(Arc<NamedHost>),
 }
 
 #[derive(Debug)]
-struct Named {
+struct NamedHost {
     name: String,
     port: u16,
     found: ArcSwapOption<(Addresses, Instant)>,
@@ -66,13 +66,13 @@ impl Upstream {
         let at = settings.at.clone();
         let port = at.port().unwrap_or(80);
         let fixed = |addresses: &[IpAddr]| {
-            Target::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+            UpstreamTarget::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         };
         let target = match at.ip() {
             Some(ip) => fixed(&[ip]),
             // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
             None if at.is_loopback() => fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
-            None => Target::Named(Arc::new(Named {
+            None => UpstreamTarget::Named(Arc::new(NamedHost {
                 name: at.host().into(),
                 port,
                 found: ArcSwapOption::empty(),
@@ -103,8 +103,8 @@ impl Upstream {
     /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
     pub(crate) fn not_found(&self) -> Option<(String, bool)> {
         match &self.target {
-            Target::Fixed(_) => None,
-            Target::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
+            UpstreamTarget::Fixed(_) => None,
+            UpstreamTarget::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
         }
     }
 
@@ -116,20 +116,20 @@ impl Upstream {
     /// The addresses to try; none where the name has none.
     pub(crate) async fn addresses(&self) -> Addresses {
         match &self.target {
-            Target::Fixed(addresses) => addresses.clone(),
-            Target::Named(named) => named.addresses(self.connect_timeout).await,
+            UpstreamTarget::Fixed(addresses) => addresses.clone(),
+            UpstreamTarget::Named(named) => named.addresses(self.connect_timeout).await,
         }
     }
 
     /// The addresses did not answer: they are looked up anew before the next request.
     pub(crate) fn doubt(&self) {
-        if let Target::Named(named) = &self.target {
+        if let UpstreamTarget::Named(named) = &self.target {
             named.found.store(None);
         }
     }
 }
 
-impl Named {
+impl NamedHost {
     async fn addresses(self: &Arc<Self>, limit: Duration) -> Addresses {
         match self.found.load_full() {
             Some(found) if found.1.elapsed() < FRESH => found.0.clone(),

@@ -17,8 +17,8 @@ use hyper_util::rt::TokioIo;
 use portcullis_policy::HeaderCase;
 use tokio::net::TcpStream;
 
-use super::fault::Fault;
-use super::filter::Filter;
+use super::fault::UpstreamFault;
+use super::filter::WakeFilter;
 use super::heard::Heard;
 use crate::clock::{Wait, Waits};
 use crate::upload::{Upload, UploadFault};
@@ -58,7 +58,7 @@ pub(crate) struct AppConnection {
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
     /// How many bytes came since the last question.
     heard: Arc<AtomicUsize>,
-    pub(super) filter: Filter,
+    pub(super) filter: WakeFilter,
 }
 
 /// How much may come before the head of an answer is whole, what only informs included.
@@ -72,14 +72,15 @@ impl AppConnection {
     ///
     /// # Errors
     /// Where the socket is gone already.
-    pub(super) async fn over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, Fault> {
-        let to = socket.peer_addr().map_err(Fault::Connect)?;
+    pub(super) async fn over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
+        let to = socket.peer_addr().map_err(UpstreamFault::Connect)?;
         let heard = Arc::new(AtomicUsize::new(0));
         let socket = Heard { socket, count: heard.clone() };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
-        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(Fault::of)?;
-        Ok(Box::new(Self { to, case, sender, connection, heard, filter: Filter::new() }))
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
+        Ok(Box::new(Self { to, case, sender, connection, heard, filter: WakeFilter::new() }))
     }
 
     /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.
@@ -99,24 +100,24 @@ impl AppConnection {
         &mut self,
         request: http::Request<Outgoing>,
         waits: &Waits,
-    ) -> Result<http::Response<Incoming>, (Fault, Option<http::Request<Outgoing>>)> {
+    ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
         self.heard.store(0, Ordering::Relaxed);
         let mut answer = pin!(self.sender.try_send_request(request));
         let (connection, filter, heard) = (&mut self.connection, &self.filter, &self.heard);
         let polled = poll_fn(|context| {
             if waits.has_struck(Wait::Answer) {
-                return Poll::Ready(Err(Fault::Late));
+                return Poll::Ready(Err(UpstreamFault::Late));
             }
             filter.poll(context, |context| {
                 let ended = connection.poll_without_shutdown(context);
                 // It becomes ready through the connection alone.
                 match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
                     (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-                    (Poll::Pending, Poll::Ready(ended)) => {
-                        Poll::Ready(Err(ended.map_or_else(Fault::of, |()| Fault::Ended(None))))
-                    }
+                    (Poll::Pending, Poll::Ready(ended)) => Poll::Ready(Err(
+                        ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))
+                    )),
                     (Poll::Pending, Poll::Pending) if heard.load(Ordering::Relaxed) > BEFORE_HEAD => {
-                        Poll::Ready(Err(Fault::Answer("has no end of its head")))
+                        Poll::Ready(Err(UpstreamFault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,
                 }
@@ -127,7 +128,7 @@ impl AppConnection {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(mut error)) => {
                 let unsent = error.take_message();
-                Err((Fault::of(error.into_error()), unsent))
+                Err((UpstreamFault::of(error.into_error()), unsent))
             }
             Err(fault) => Err((fault, None)),
         }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::app_connection::{AppConnection, Outgoing};
 use super::download::Download;
-use super::fault::Fault;
+use super::fault::UpstreamFault;
 use super::{Upstream, connect, pool};
 use crate::clock::{Wait, Waits};
 use crate::upload::Upload;
@@ -19,13 +19,13 @@ use crate::upload::Upload;
 /// had been idle and asking twice changes nothing.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`UpstreamFault`].
 pub(crate) async fn send(
     upstream: &Upstream,
     head: request::Parts,
     upload: Option<Upload>,
     waits: &Waits,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(head, Outgoing(upload));
     if let Some(mut connection) = pool::take(&addresses, upstream.header_case) {
@@ -36,7 +36,7 @@ pub(crate) async fn send(
             Ok(answer) => return read(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
-            Err((Fault::Ended(_), None))
+            Err((UpstreamFault::Ended(_), None))
                 if connection.has_heard_nothing()
                     && let Some(copy) = copy =>
             {
@@ -57,12 +57,12 @@ pub(crate) async fn send(
 /// Asks on a connection of its own, which is never kept: for what may switch protocols.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`UpstreamFault`].
 pub(crate) async fn ask_alone(
     upstream: &Upstream,
     head: request::Parts,
     waits: &Waits,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     match connection.ask(http::Request::from_parts(head, Outgoing(None)), waits).await {
@@ -74,12 +74,15 @@ pub(crate) async fn ask_alone(
     }
 }
 
-async fn connect_anew(upstream: &Upstream, addresses: &[SocketAddr]) -> Result<Box<AppConnection>, Fault> {
+async fn connect_anew(
+    upstream: &Upstream,
+    addresses: &[SocketAddr],
+) -> Result<Box<AppConnection>, UpstreamFault> {
     match connect::tcp(addresses, upstream.connect_timeout).await {
         Ok(socket) => AppConnection::over(socket, upstream.header_case).await,
         Err(error) => {
             upstream.doubt();
-            Err(Fault::Connect(error))
+            Err(UpstreamFault::Connect(error))
         }
     }
 }
@@ -95,9 +98,9 @@ fn copy_of(request: &http::Request<Outgoing>) -> http::Request<Outgoing> {
 fn read(
     answer: http::Response<Incoming>,
     connection: Box<AppConnection>,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let (head, body) = answer.into_parts();
-    is_framed_one_way(&head.headers).map_err(Fault::Answer)?;
+    is_framed_one_way(&head.headers).map_err(UpstreamFault::Answer)?;
     Ok((head, Download::new(body, connection)))
 }
 

@@ -16,5 +16,5 @@ mod pool;
 pub use address::{Upstream, UpstreamSettings};
 pub(crate) use client::{ask_alone, send};
 pub(crate) use download::Download;
-pub(crate) use fault::Fault;
+pub(crate) use fault::UpstreamFault;
 pub(crate) use pool::{MOST, keep_at_most, sweep};

@@ -12,11 +12,11 @@ use portcullis_policy::HeaderCase;
 use super::app_connection::AppConnection;
 
 thread_local! {
-    static POOL: RefCell<Vec<(SocketAddr, Vec<Kept>)>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<(SocketAddr, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
     static KEPT_AT_MOST: Cell<usize> = const { Cell::new(MOST) };
 }
 
-struct Kept {
+struct IdleConnection {
     connection: Box<AppConnection>,
     since: Instant,
 }
@@ -45,7 +45,7 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     if !connection.is_idle() {
         return;
     }
-    let kept = Kept { since: Instant::now(), connection };
+    let kept = IdleConnection { since: Instant::now(), connection };
     POOL.with_borrow_mut(|pool| {
         let to = kept.connection.to;
         let at = pool.iter().position(|(address, _)| *address == to).unwrap_or_else(|| {

@@ -18,7 +18,7 @@ use portcullis_policy::{
 };
 use portcullis_proxy::{
     Accept, AccessLog, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener, Load, LoadError,
-    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles,
+    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage, Rules, Server, Site, TlsFiles,
     Upstream, UpstreamSettings, Visitor, session_cookie,
 };
 use portcullis_session::{Described, SessionSnapshot, Sessions, StoredSession};
@@ -108,7 +108,7 @@ impl Store {
 pub(crate) struct Seen {
     pub(crate) request: Request<Bytes>,
     pub(crate) visitor: Visitor,
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<RefusalPage>,
 }
 
 pub(crate) struct Rig {
@@ -486,7 +486,7 @@ fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
 fn page(seen: Arc<Mutex<Vec<Seen>>>) -> Pages {
     Arc::new(move |request| {
         let visitor = request.extensions().get::<Visitor>().unwrap().clone();
-        let refused = request.extensions().get::<Refused>().cloned();
+        let refused = request.extensions().get::<RefusalPage>().cloned();
         let page = match &refused {
             Some(refused) => format!("<p>{} {}</p>", refused.kind, refused.reference),
             None => format!("<p>{}</p>", request.uri().path()),

@@ -16,9 +16,9 @@ use portcullis_policy::{
     OrgId, Pattern, Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, FLOW_COOKIE, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Networks,
-    Pages, Parts, Peer, Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings,
-    Verdict, cookies as all_cookies, incoming, outgoing,
+    Accept, AccessLog, AppRules, FLOW_COOKIE, Gate, GateRequest, GateVerdict, HeaderCase, HostSent,
+    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Peer, Rules, SESSION_COOKIE, Site, Trace,
+    Upstream, UpstreamSettings, cookies as all_cookies, incoming, outgoing,
 };
 use portcullis_session::{InFlight, Sessions};
 use prometheus_client::registry::Registry;
@@ -173,7 +173,7 @@ fn networks() -> Networks {
 
 /// An app that anybody may see, a peer, a trusted proxy, and somebody.
 struct World {
-    place: Place,
+    place: AppRules,
     stranger: Arc<Peer>,
     proxy: Arc<Peer>,
     person: Principal,
@@ -218,10 +218,10 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (head, ()) =
         http::Request::get("/").header("host", "wiki.test").body(()).expect("a request").into_parts();
     let exchange = InFlight::new();
-    let request = Request { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
+    let request = GateRequest { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
     let mut record = gate.record(&request);
     let passed = pin!(gate.pass(&request, &mut record)).poll(&mut Context::from_waker(Waker::noop()));
-    let Poll::Ready(Ok(Verdict::Open(open))) = passed else { panic!("a public page is open at once") };
+    let Poll::Ready(Ok(GateVerdict::Open(open))) = passed else { panic!("a public page is open at once") };
     let place = open.place().clone();
     World { place, stranger, proxy, person }
 });
