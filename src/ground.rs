@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use portcullis_config::{Lines, Opens, Problem};
+use portcullis_config::{KeyLines, Opens, Problem};
 use portcullis_keys::Keyring;
 use rustix::fs::{Access, access};
 
@@ -35,7 +35,7 @@ pub(crate) struct Found {
 }
 
 /// Looks at what a start opens on this machine.
-pub(crate) fn look(lines: &Lines, opens: &Opens, asked: Asked) -> Found {
+pub(crate) fn look(lines: &KeyLines, opens: &Opens, asked: Asked) -> Found {
     let mut found = Found::default();
     let problem = |key: &str, error: &dyn Error| {
         let text = chain(error).to_string();

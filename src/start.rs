@@ -269,7 +269,7 @@ fn serve_plane(server: Server) -> Serving {
 
 /// Says what is served where.
 fn tell(file: &File) {
-    let scim = matches!(file.provisioning, portcullis_config::Provisioning::Scim(_));
+    let scim = matches!(file.provisioning, portcullis_config::UserSource::Scim(_));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),

@@ -7,10 +7,10 @@ use portcullis_policy::{Bindings, GroupBinding};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
-use crate::desk::Desk;
 use crate::nearest;
-use crate::node::Node;
-use crate::read::{Read, section, text};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, section, text};
+use crate::report::Report;
 use crate::routes::WORDS;
 use crate::source::tree;
 
@@ -43,13 +43,15 @@ section! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FormVersion;
 
-impl Read for FormVersion {
+impl FromYaml for FormVersion {
     const WANTED: &'static str = "1";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        match text(node, at, desk, Self::WANTED)? {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        match text(node, at, report, Self::WANTED)? {
             "1" => Some(Self),
-            other => desk.say(node, at, format!("{} is not a version of this form", shown(other)), "Write 1"),
+            other => {
+                report.problem(node, at, format!("{} is not a version of this form", shown(other)), "Write 1")
+            }
         }
     }
 }
@@ -65,21 +67,21 @@ impl JsonSchema for FormVersion {
 }
 
 /// Reads the text of a bindings file; `name` is how its problems call it.
-pub(crate) fn read(text: &[u8], name: &str, desk: &mut Desk<'_>) -> Option<Bindings> {
-    desk.in_file(name, |desk| {
-        let root = tree(text, "Write version, roles and bindings", desk)?;
-        let file = BindingsFile::read(&root, &At::root(), desk)?;
-        judge(&file, &root, desk)
+pub(crate) fn read(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<Bindings> {
+    report.in_file(name, |report| {
+        let root = tree(text, "Write version, roles and bindings", report)?;
+        let file = BindingsFile::read(&root, &At::root(), report)?;
+        judge(&file, &root, report)
     })
 }
 
 /// What the form cannot say: roles that are known, written once, able to stand in a header.
-fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindings> {
+fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
     let FormVersion = file.version;
-    let before = desk.problems.len();
+    let before = report.problems.len();
     let mut say = |path: String, what: String, remedy: String| {
         let at = At::from(path.as_str());
-        desk.say_on(root.line_of(&at), &at, what, remedy);
+        report.problem_on(root.line_of(&at), &at, what, remedy);
     };
     let mut seen = HashSet::new();
     for (nth, role) in file.roles.iter().enumerate() {
@@ -134,13 +136,13 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
             );
         }
     }
-    if desk.problems.len() > before {
+    if report.problems.len() > before {
         return None;
     }
     for (nth, role) in file.roles.iter().enumerate() {
         if !file.bindings.iter().any(|binding| binding.role == *role) {
             let at = At::root().key("roles").index(nth);
-            desk.warn(
+            report.warn(
                 root.line_of(&at),
                 &at,
                 format!("no group gives \"{}\"", shown(role)),
@@ -155,6 +157,6 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
         .collect();
     match Bindings::new(&file.roles, file.conflicts.as_deref().unwrap_or_default(), &groups) {
         Ok(bindings) => Some(bindings),
-        Err(error) => desk.say(root, &At::root(), error.to_string(), ""),
+        Err(error) => report.problem(root, &At::root(), error.to_string(), ""),
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Moment {
 
 /// What is wrong, and with which of the two files.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum CertificateFault {
     Certificate(&'static str),
     Key(&'static str),
     /// Each is fine, and they do not belong together.
@@ -58,23 +58,23 @@ pub(crate) enum Fault {
 }
 
 /// Judges a chain and its key, both PEM, for a host; `now` is in seconds since 1970.
-pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Leaf, Fault> {
-    let chain = certificates(chain).map_err(Fault::Certificate)?;
+pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Leaf, CertificateFault> {
+    let chain = certificates(chain).map_err(CertificateFault::Certificate)?;
     let Some((leaf, rest)) = chain.split_first() else {
-        return Err(Fault::Certificate("holds no certificate"));
+        return Err(CertificateFault::Certificate("holds no certificate"));
     };
     let parsed = X509Certificate::from_der(leaf);
     let readable = ParsedCertificate::try_from(leaf);
     let (Ok((_, fields)), Ok(readable)) = (parsed, readable) else {
-        return Err(Fault::Certificate("holds a certificate that cannot be read"));
+        return Err(CertificateFault::Certificate("holds a certificate that cannot be read"));
     };
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Fault::Key("holds no private key that can be read"))?;
+        .map_err(|_| CertificateFault::Key("holds no private key that can be read"))?;
     let provider = rustls::crypto::ring::default_provider();
     match CertifiedKey::from_der(chain.clone(), key, &provider) {
         Ok(_) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => return Err(Fault::Pair),
-        Err(_) => return Err(Fault::Key("holds a private key of a kind that is not supported")),
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateFault::Pair),
+        Err(_) => return Err(CertificateFault::Key("holds a private key of a kind that is not supported")),
     }
     let of = |certificate: &X509Certificate<'_>| {
         (moment(certificate.validity().not_before), moment(certificate.validity().not_after))
@@ -148,7 +148,7 @@ mod tests {
         (params(names, (2027, 2, 3)).self_signed(&key).unwrap().pem(), key)
     }
 
-    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, Fault> {
+    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, CertificateFault> {
         judge(chain.as_bytes(), key.as_bytes(), host, NOW)
     }
 
@@ -179,16 +179,16 @@ mod tests {
         let (pem, key) = own(&["a.test"]);
         let (_, other) = own(&["a.test"]);
         let key = key.serialize_pem();
-        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), Fault::Pair);
+        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), CertificateFault::Pair);
         let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
-        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), Fault::Certificate(_)));
-        assert!(matches!(judged("", &key, "a.test").unwrap_err(), Fault::Certificate(_)));
+        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
+        assert!(matches!(judged("", &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
         assert!(matches!(
             judged("-----BEGIN CERTIFICATE-----\n?", &key, "a.test").unwrap_err(),
-            Fault::Certificate(_)
+            CertificateFault::Certificate(_)
         ));
         for none in ["", &pem, "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"] {
-            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), Fault::Key(_)), "{none}");
+            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), CertificateFault::Key(_)), "{none}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicUrl, RulesVersion};
 
-use crate::{Expiry, HttpClient, Idp, Limits, Listen, Log, MasterKey, Scim, Session, Upstream};
+use crate::{
+    Expiry, HttpClient, IdpEntry, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock, UpstreamBlock,
+};
 
 /// A valid configuration. Only [`load`](crate::load) makes one.
 #[derive(Clone, Debug)]
@@ -14,7 +16,7 @@ pub struct File {
     /// Where people reach the application.
     pub public_url: PublicUrl,
     /// Where the application is.
-    pub upstream: Upstream,
+    pub upstream: UpstreamBlock,
     /// The app with its host, its prefix and its rules; none of them clash.
     pub app: App,
     /// The role bindings; without a bindings file no roles.
@@ -22,12 +24,12 @@ pub struct File {
     /// Where the user header's value comes from.
     pub identity: IdentityHeaders,
     /// The one identity provider.
-    pub idp: Idp,
+    pub idp: IdpEntry,
     /// Where users come from.
-    pub provisioning: Provisioning,
+    pub provisioning: UserSource,
     /// How long a signed-in browser stays signed in.
-    pub session: Session,
-    /// The addresses we listen on; that of SCIM only counts with [`Provisioning::Scim`].
+    pub session: SessionBlock,
+    /// The addresses we listen on; that of SCIM only counts with [`UserSource::ScimBlock`].
     pub listen: Listen,
     /// The file of the database.
     pub database: PathBuf,
@@ -36,7 +38,7 @@ pub struct File {
     /// Where our own pages are, below the path of `public_url`: `/.portcullis`.
     pub prefix: String,
     /// What is written about what happens.
-    pub log: Log,
+    pub log: LogBlock,
     /// How much a client may ask of us.
     pub limits: Limits,
     /// How long exchanges in flight may take to end once the program is asked to leave.
@@ -53,9 +55,9 @@ pub struct File {
 
 /// Where users come from.
 #[derive(Clone, Debug)]
-pub enum Provisioning {
+pub enum UserSource {
     /// A SCIM client feeds the directory.
-    Scim(Scim),
+    Scim(ScimBlock),
     /// An operator adds them.
     Invited,
     /// There is no directory; whoever the identity provider lets in.

@@ -1,7 +1,7 @@
 //! The keys of the whole design that this version does not act on, by name. They are refused, never accepted: a key
 //! that is read and does nothing is worse than one that is not there.
 
-use crate::at::{At, Step};
+use crate::at::{At, KeyStep};
 
 /// What is said of each.
 pub(crate) const NOT_YET: &str = "not in this version";
@@ -74,11 +74,11 @@ fn matches(pattern: &str, at: &At) -> bool {
     let mut steps = at.steps().iter();
     for part in pattern.split('.') {
         let (name, in_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
-        let Some(Step::Key(key)) = steps.next() else { return false };
+        let Some(KeyStep::Key(key)) = steps.next() else { return false };
         if name != "*" && name != key {
             return false;
         }
-        if in_list && !matches!(steps.next(), Some(Step::Index(_))) {
+        if in_list && !matches!(steps.next(), Some(KeyStep::Index(_))) {
             return false;
         }
     }

@@ -6,14 +6,14 @@ use portcullis_policy::LogTarget;
 
 use crate::at::At;
 use crate::cross;
-use crate::desk::Desk;
-use crate::document::Document;
+use crate::document::RootBlock;
 use crate::environment::Environment;
 use crate::file::File;
-use crate::lines::Lines;
-use crate::node::Node;
+use crate::lines::KeyLines;
+use crate::node::YamlNode;
 use crate::problem::{Problem, Problems, sort};
-use crate::read::Read;
+use crate::read::FromYaml;
+use crate::report::Report;
 use crate::schema;
 use crate::secret::MasterKey;
 use crate::source::{bytes_of, tree};
@@ -30,7 +30,7 @@ pub struct Loaded {
     /// Every file it was read from, with absolute paths: a change of one is a change of the configuration.
     pub watched: Vec<PathBuf>,
     /// Where its keys stand, for problems that are found later.
-    pub lines: Lines,
+    pub lines: KeyLines,
     /// Secrets whose command was not run: none where a configuration is loaded to be used.
     not_run: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub struct Checked {
     /// The issuer of the identity provider.
     pub issuer: String,
     /// Where its keys stand, for problems that are found later.
-    pub lines: Lines,
+    pub lines: KeyLines,
     /// What a start opens on this machine, beside the files that were read.
     pub opens: Opens,
     /// Secrets whose command was not run, so that nobody knows what it prints: where they stand.
@@ -154,20 +154,20 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let folder = whole_path.parent().unwrap_or(Path::new("/"));
-    let mut desk = Desk::new(&name, folder, environment, schema::paths);
-    desk.watch(&whole_path);
+    let mut report = Report::new(&name, folder, environment, schema::paths);
+    report.watch(&whole_path);
     let file = match text {
-        Some(bytes) => made(bytes, &mut desk),
+        Some(bytes) => made(bytes, &mut report),
         None => match bytes_of(&whole_path) {
-            Ok(bytes) => made(&bytes, &mut desk),
-            Err(what) => desk.say_of_file(None, what, ""),
+            Ok(bytes) => made(&bytes, &mut report),
+            Err(what) => report.problem_of_file(None, what, ""),
         },
     };
-    let Desk { mut problems, mut warnings, watched, not_run, .. } = desk;
+    let Report { mut problems, mut warnings, watched, not_run, .. } = report;
     match file {
         Some((file, root)) if problems.is_empty() => {
             sort(&mut warnings, &name);
-            Ok(Loaded { file, warnings, watched, lines: Lines::new(&name, root), not_run })
+            Ok(Loaded { file, warnings, watched, lines: KeyLines::new(&name, root), not_run })
         }
         _ => {
             problems.dedup();
@@ -176,9 +176,9 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     }
 }
 
-fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<(File, Node)> {
-    let root = tree(text, "docs/configuration.md begins with the smallest one", desk)?;
-    let document = Document::read(&root, &At::root(), desk)?;
-    let file = cross::settle(document, &root, desk)?;
+fn made(text: &[u8], report: &mut Report<'_>) -> Option<(File, YamlNode)> {
+    let root = tree(text, "docs/configuration.md begins with the smallest one", report)?;
+    let document = RootBlock::read(&root, &At::root(), report)?;
+    let file = cross::settle(document, &root, report)?;
     Some((file, root))
 }

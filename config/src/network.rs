@@ -7,17 +7,17 @@ use portcullis_policy::{AllowedHost, Network};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, text};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, text};
+use crate::report::Report;
 
-impl Read for Network {
+impl FromYaml for Network {
     const WANTED: &'static str = "a network such as 10.0.0.0/8, or one address";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = text(node, at, report, Self::WANTED)?;
         let Ok(network) = text.parse::<Self>() else {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 format!("\"{}\" is not a network", shown(text)),
@@ -25,7 +25,7 @@ impl Read for Network {
             );
         };
         if network.length() == 0 {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "everybody would be believed, and could say to be anybody",
@@ -33,7 +33,7 @@ impl Read for Network {
             );
         }
         if network.start() != network.address() {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 format!("{} has bits behind its length", shown(text)),
@@ -61,14 +61,14 @@ impl JsonSchema for NetworkText {
     }
 }
 
-impl Read for AllowedHost {
+impl FromYaml for AllowedHost {
     const WANTED: &'static str = "a host such as idp.internal or idp.internal:8443";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = text(node, at, report, Self::WANTED)?;
         match read_host(text) {
             Some(host) => Some(host),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
                 format!("\"{}\" is not a host", shown(text)),

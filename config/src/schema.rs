@@ -7,11 +7,11 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
 use crate::bindings::BindingsFile;
-use crate::document::Document;
+use crate::document::RootBlock;
 
 /// The JSON Schema (draft 2020-12) of `portcullis.yaml`.
 pub fn schema() -> Json {
-    of::<Document>("Portcullis configuration")
+    of::<RootBlock>("Portcullis configuration")
 }
 
 /// The JSON Schema of the bindings file.

@@ -5,7 +5,7 @@ use schemars::transform::Transform;
 use schemars::{Schema, json_schema};
 use serde_json::{Value as Json, json};
 
-use crate::node::{Node, Value};
+use crate::node::{YamlNode, YamlValue};
 
 /// Mends the schema of a block: a key with a default is not required, its default is YAML, and nothing may be null.
 pub(crate) fn block(schema: &mut Schema) {
@@ -15,7 +15,7 @@ pub(crate) fn block(schema: &mut Schema) {
             without_null(property);
             if let Some(default) = property.get_mut("default") {
                 *default =
-                    default.as_str().and_then(|yaml| Node::parse(yaml).ok()).map_or(json!(null), as_json);
+                    default.as_str().and_then(|yaml| YamlNode::parse(yaml).ok()).map_or(json!(null), as_json);
                 optional.push(name.clone());
             }
         }
@@ -74,12 +74,14 @@ fn without_null(property: &mut Json) {
     }
 }
 
-fn as_json(node: Node) -> Json {
+fn as_json(node: YamlNode) -> Json {
     match node.value {
-        Value::Nothing => Json::Null,
-        Value::List(items) => items.into_iter().map(as_json).collect(),
-        Value::Map(entries) => entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect(),
-        Value::Text(text) => match text.as_str() {
+        YamlValue::Nothing => Json::Null,
+        YamlValue::List(items) => items.into_iter().map(as_json).collect(),
+        YamlValue::Map(entries) => {
+            entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect()
+        }
+        YamlValue::Text(text) => match text.as_str() {
             "true" => Json::Bool(true),
             "false" => Json::Bool(false),
             number => number.parse::<u64>().map_or_else(|_| Json::String(text.clone()), Json::from),

@@ -6,22 +6,22 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, text};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, text};
+use crate::report::Report;
 
 /// Ten years: longer is a mistake, and sums of it cannot overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
-impl Read for Duration {
+impl FromYaml for Duration {
     const WANTED: &'static str = "a duration such as 90s";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = text(node, at, report, Self::WANTED)?;
         match duration(text) {
             Some(duration) => Some(duration),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
                 format!("\"{}\" is not a duration", shown(text)),
@@ -95,14 +95,14 @@ impl std::fmt::Display for Size {
     }
 }
 
-impl Read for Size {
+impl FromYaml for Size {
     const WANTED: &'static str = "a size such as 64KiB";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = text(node, at, report, Self::WANTED)?;
         match size(text) {
             Some(size) => Some(size),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
                 format!("\"{}\" is not a size", shown(text)),

@@ -1,26 +1,26 @@
 //! Where problems between keys are noted: at a path, on the line where it stands.
 
 use crate::at::At;
-use crate::desk::Desk;
-use crate::node::Node;
+use crate::node::YamlNode;
+use crate::report::Report;
 
-/// The desk beside the whole tree, so that a problem needs a path and no node.
+/// The report beside the whole tree, so that a problem needs a path and no node.
 pub(super) struct Findings<'a, 'e> {
-    pub(super) root: &'a Node,
-    pub(super) desk: &'a mut Desk<'e>,
+    pub(super) root: &'a YamlNode,
+    pub(super) report: &'a mut Report<'e>,
 }
 
 impl Findings<'_, '_> {
     /// Notes a problem at a path.
-    pub(super) fn say(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
-        self.desk.say_on(self.root.line_of(&at), &at, what, remedy);
+        self.report.problem_on(self.root.line_of(&at), &at, what, remedy);
     }
 
     /// Notes at a path what works and deserves a look.
     pub(super) fn warn(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
-        self.desk.warn(self.root.line_of(&at), &at, what, remedy);
+        self.report.warn(self.root.line_of(&at), &at, what, remedy);
     }
 
     /// Whether the file has a key, whatever stands behind it.
@@ -34,7 +34,7 @@ impl Findings<'_, '_> {
         let of_it = |other: &str| {
             other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        self.desk.problems.iter().any(|problem| of_it(&problem.path))
-            || self.desk.meant.iter().any(|meant| meant == path)
+        self.report.problems.iter().any(|problem| of_it(&problem.path))
+            || self.report.meant.iter().any(|meant| meant == path)
     }
 }

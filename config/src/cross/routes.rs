@@ -4,10 +4,10 @@ use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleErr
 
 use super::findings::Findings;
 use crate::at::{At, shown};
-use crate::document::Document;
+use crate::document::RootBlock;
 use crate::nearest;
 use crate::read::Given;
-use crate::routes::Route;
+use crate::routes::RouteBlock;
 
 /// More rules than anybody reads; each is compared with each.
 const MOST_ROUTES: usize = 500;
@@ -15,7 +15,7 @@ const MOST_ROUTES: usize = 500;
 /// Makes the app of its rules, after each was asked for itself and against the others.
 pub(super) fn join_app(
     findings: &mut Findings<'_, '_>,
-    document: &Document,
+    document: &RootBlock,
     bindings: Option<&Bindings>,
 ) -> Option<App> {
     let prefix = &document.prefix.0;
@@ -26,10 +26,10 @@ pub(super) fn join_app(
     let routes = document.routes.as_deref().unwrap_or_default();
     if document.routes.is_some() && routes.is_empty() {
         let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
-        findings.say("routes", "an empty list names no path", remedy);
+        findings.problem("routes", "an empty list names no path", remedy);
     }
     if routes.len() > MOST_ROUTES {
-        findings.say("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+        findings.problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
         return None;
     }
     let mut rules: Vec<(usize, Rule)> = Vec::new();
@@ -40,7 +40,8 @@ pub(super) fn join_app(
         rules.push((nth, route.rule()));
     }
     let whole_site = format!("{base}/**");
-    let takes_all = |route: &Route| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+    let takes_all =
+        |route: &RouteBlock| matches!(route.path.text(), text if text == "/**" || text == whole_site);
     if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
         findings.warn(
             "routes",
@@ -80,22 +81,22 @@ pub(super) fn join_app(
                 "Let both allow the same, or leave one out",
             ),
         };
-        findings.say(&format!("routes[{later}].path"), what, remedy);
+        findings.problem(&format!("routes[{later}].path"), what, remedy);
     }
     None
 }
 
 /// Refuses a rule that no request would ever reach.
-fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &Route, base: &str, prefix: &str) {
+fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, base: &str, prefix: &str) {
     let text = route.path.text();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
     if below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
         let what = format!("below {own} are our own pages, and no rule is asked there");
-        findings.say(&path, what, "Leave the rule out");
+        findings.problem(&path, what, "Leave the rule out");
     } else if !reaches(text, base) {
         let what = format!("\"{}\" is outside {base}, the path of public_url", shown(text));
-        findings.say(&path, what, format!("Write the whole path: {base}{}", shown(text)));
+        findings.problem(&path, what, format!("Write the whole path: {base}{}", shown(text)));
     }
 }
 
@@ -103,7 +104,7 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &Route, base:
 fn check_roles(
     findings: &mut Findings<'_, '_>,
     nth: usize,
-    route: &Route,
+    route: &RouteBlock,
     file: Option<&str>,
     bindings: Option<&Bindings>,
 ) {
@@ -123,7 +124,7 @@ fn check_roles(
                 "Write bindings: with the path of one".into(),
             ),
         };
-        findings.desk.say_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
+        findings.report.problem_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
     }
 }
 
