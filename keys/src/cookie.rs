@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 use crate::keyring::{KEY_ID, mac};
 use crate::{Keyring, Random, Secret, equal};
 
-/// What a browser proves its session with: 128 random bits. It goes into the cookie and nowhere else.
+/// The secret by which a browser proves its session: 128 random bits. It goes into the cookie and nowhere else.
 pub struct SessionId(Zeroizing<[u8; 16]>);
 
 impl SessionId {
-    /// What the rest of the program knows a session by. Not keyed: 128 random bits cannot be guessed back, and a
-    /// change of keys must not sign everybody out.
+    /// The hash by which the rest of the program knows a session. Not keyed: 128 random bits cannot be guessed back,
+    /// and a change of keys must not sign everybody out.
     pub fn hash(&self) -> SessionHash {
         hash(&*self.0)
     }

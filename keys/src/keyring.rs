@@ -10,22 +10,22 @@ use ring::{aead, hmac};
 
 use crate::Random;
 
-/// What a key is for. One key each: a value made for one purpose is worthless for every other.
+/// The purpose of a key. One key each: a value made for one purpose is worthless for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Login state, sealed into the browser's own cookie.
     Login,
-    /// What a session keeps that only we may read: the ID token for the logout at the IdP.
+    /// The part of a session that only we may read: the ID token for the logout at the IdP.
     Session,
     /// Tokens on our own forms: the logout button.
     Form,
     /// SCIM tokens: the store keeps the hash.
     ScimToken,
-    /// What is left of a removed person: names that must not come back by themselves.
+    /// The remains of a removed person: names that must not come back by themselves.
     Tombstone,
 }
 
-/// How many purposes there are.
+/// The number of purposes.
 const PURPOSES: usize = Purpose::Tombstone as usize + 1;
 
 /// The id of the one key set this build makes.
@@ -33,7 +33,7 @@ pub(crate) const KEY_ID: u8 = 1;
 
 const SALT: usize = 16;
 const NONCE: usize = aead::NONCE_LEN;
-/// What stands before the ciphertext: key id, salt, nonce.
+/// The length of what stands before the ciphertext: key id, salt, nonce.
 const HEAD: usize = 1 + SALT + NONCE;
 const TAG: usize = 16;
 

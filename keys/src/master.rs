@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{Keyring, Random};
 
-/// Why there is no keyring.
+/// The reason why there is no keyring.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file is there and cannot be read.
@@ -20,7 +20,7 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file could not be made.
@@ -28,7 +28,7 @@ pub enum KeyError {
     Create {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Others may read the file.

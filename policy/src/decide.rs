@@ -44,12 +44,12 @@ impl Pass {
         self.0.rule.pattern.text()
     }
 
-    /// Whether anybody may come, so that no identity goes up: every reading of the path is public.
+    /// Tells whether anybody may come, so that no identity goes up: every reading of the path is public.
     pub fn is_public(&self) -> bool {
         self.rules().all(|rule| rule.allow == Allow::Public)
     }
 
-    /// What happens to a stream under it when the person's headers change.
+    /// Names what happens to a stream under it when the person's headers change.
     pub fn on_change(&self) -> OnChange {
         self.0.rule.on_change
     }
@@ -67,7 +67,7 @@ pub enum Decision {
     Deny(DenyReason),
 }
 
-/// Why a request is refused, whoever asks.
+/// The reason why a request is refused, whoever asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DenyReason {
     /// The host is no public name of ours.
@@ -88,7 +88,7 @@ pub enum DenyReason {
 }
 
 impl Policy {
-    /// Whether the request may go up. Our own pages are nobody's to forward.
+    /// Tells whether the request may go up. Our own pages are nobody's to forward.
     pub fn decide(
         &self,
         route: &Route<'_>,
@@ -111,8 +111,8 @@ impl Policy {
         }
     }
 
-    /// Whether an exchange may go on under this configuration and this description of the person. False too when
-    /// the rule of its path is gone or says something else now.
+    /// Tells whether an exchange may go on under this configuration and this description of the person. False too
+    /// when the rule of its path is gone or says something else now.
     pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
         if pass.0.version == self.version() {
             return allowed(pass.rules(), Some(who)).is_ok();
@@ -123,8 +123,8 @@ impl Policy {
         })
     }
 
-    /// Whether an exchange of nobody may go on under this configuration: what its path falls under now is public too.
-    /// Which public rule that is makes no difference to it, for nothing of its person went up.
+    /// Tells whether an exchange of nobody may go on under this configuration: what its path falls under now is
+    /// public too. Which public rule that is makes no difference to it, for nothing of its person went up.
     pub fn still_public(&self, pass: &Pass) -> bool {
         if pass.0.version >= self.version() {
             return pass.is_public();
@@ -132,7 +132,7 @@ impl Policy {
         self.route_of(pass).is_some_and(|route| !route.asks_who())
     }
 
-    /// What the path of a pass falls under now, where that is the application's site.
+    /// Finds what the path of a pass falls under now, where that is the application's site.
     fn route_of(&self, Pass(pass): &Pass) -> Option<Route<'_>> {
         let route = self.of_app(self.app(pass.app)?, pass.target.path(), &pass.method).ok()?;
         matches!(route, Route::Site { .. }).then_some(route)
@@ -151,7 +151,7 @@ enum RuleDenial {
     Role,
 }
 
-/// Whether every one of the rules lets them in.
+/// Tells whether every one of the rules lets them in.
 fn allowed<'r>(
     mut rules: impl Iterator<Item = &'r Arc<Rule>>,
     who: Option<&Principal>,

@@ -52,12 +52,12 @@ fn fold(segment: &[u8], folded: &mut Vec<u8>) {
     }
 }
 
-/// Whether a byte is cut at the end of a path.
+/// Tells whether a byte is cut at the end of a path.
 pub(crate) fn is_an_end(byte: &u8) -> bool {
     matches!(byte, b'/' | b'.' | b' ')
 }
 
-/// Whether folding a path changes nothing; most paths are written so. May say no of one that is.
+/// Tells whether folding a path changes nothing; most paths are written so. May say no of one that is.
 fn is_folded(path: &[u8]) -> bool {
     let is_lower = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
     path.iter().all(is_lower)

@@ -23,7 +23,7 @@ const GROUPS: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[2]);
 const ROLES: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[3]);
 const PREFERRED: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[4]);
 
-/// Where the user header's value comes from. It never falls back to another source.
+/// The source of the user header's value. It never falls back to another source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserFrom {
     /// `userName` of the SCIM User: the default with a directory.
@@ -66,10 +66,10 @@ impl UserFrom {
     }
 }
 
-/// How identity is written for the application: the preset `x-forwarded`.
+/// The identity headers as they are written for the application: the preset `x-forwarded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityHeaders {
-    /// Where the user header's value comes from.
+    /// The source of the user header's value.
     pub user: UserFrom,
 }
 

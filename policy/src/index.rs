@@ -23,7 +23,7 @@ struct IndexEntry {
     rule: Arc<Rule>,
 }
 
-/// Where the patterns are that begin with the same segments.
+/// The patterns that begin with the same segments.
 #[derive(Clone, Debug, Default)]
 struct IndexNode {
     /// By the next segment, sorted.

@@ -54,12 +54,12 @@ impl Network {
         self.address
     }
 
-    /// How many bits of it count.
+    /// The length of its prefix, in bits.
     pub fn length(&self) -> u8 {
         self.length
     }
 
-    /// Whether an address is of this network.
+    /// Tells whether an address is of this network.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -106,7 +106,7 @@ pub struct AllowedHost {
 }
 
 impl AllowedHost {
-    /// Whether a host and port, as a URL writes them, are these.
+    /// Tells whether a host and port, as a URL writes them, are these.
     pub fn covers(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)

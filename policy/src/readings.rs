@@ -114,7 +114,7 @@ fn count(bytes: &[u8], wanted: u8) -> usize {
 /// One step; `None` where it changes nothing.
 type PathRewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// What an application may do to a path, in any order.
+/// The rewrites that an application may apply to a path, in any order.
 const REWRITES: [PathRewrite; 6] =
     [slashed, without_parameters, merged, resolved, without_authority, before_its_query];
 
@@ -167,7 +167,7 @@ fn resolved(path: &[u8]) -> Option<Vec<u8>> {
     Some([b"/", &kept.join(&b'/')[..]].concat())
 }
 
-/// What stands behind a host, where a path that begins with two slashes is read as one (RFC 3986 §4.2).
+/// Leaves what stands behind a host, where a path that begins with two slashes is read as one (RFC 3986 §4.2).
 fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"//")?;
     let host = rest.iter().position(|byte| *byte != b'/')?;
@@ -175,7 +175,7 @@ fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
     Some(end.map_or_else(|| b"/".to_vec(), |end| rest[host + end..].to_vec()))
 }
 
-/// What stands before a `?` or `#`, where a decoded path is read as a URL again.
+/// Leaves what stands before a `?` or `#`, where a decoded path is read as a URL again.
 fn before_its_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|byte| matches!(byte, b'?' | b'#')).map(|end| path[..end].to_vec())
 }
@@ -215,8 +215,8 @@ fn escape(behind: &[u8]) -> Option<u8> {
     Some(digit(0)? << 4 | digit(1)?)
 }
 
-/// Whether a lenient reader of UTF-8 could take some of these bytes for ASCII, or for anything shorter: `C0 AF` for a
-/// slash is the oldest of them.
+/// Tells whether a lenient reader of UTF-8 could take some of these bytes for ASCII, or for anything shorter: `C0 AF`
+/// for a slash is the oldest of them.
 fn is_overlong(bytes: &[u8]) -> bool {
     let begins = |byte: u8, next: Option<&u8>| match (byte, next) {
         (0xC0 | 0xC1, _) => true,
@@ -228,7 +228,7 @@ fn is_overlong(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| begins(*byte, bytes.get(at + 1)))
 }
 
-/// Whether a path has one reading only: nothing encoded or beyond ASCII, no `\`, `;`, `//` or dot segment.
+/// Tells whether a path has one reading only: nothing encoded or beyond ASCII, no `\`, `;`, `//` or dot segment.
 fn is_plain(path: &[u8]) -> bool {
     let is_odd = |rest: &[u8]| {
         matches!(rest, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
@@ -244,7 +244,7 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-/// Whether a byte means itself wherever it stands in a path. A table: every byte of every request is asked.
+/// Tells whether a byte means itself wherever it stands in a path. A table: every byte of every request is asked.
 fn is_unsuspicious(byte: u8) -> bool {
     static UNSUSPICIOUS: [bool; 256] = {
         let mut table = [false; 256];

@@ -16,7 +16,7 @@ impl Default for Roles {
 }
 
 impl Roles {
-    /// Whether any of `wanted` is among these. An empty list wants something nobody has.
+    /// Tells whether any of `wanted` is among these. An empty list wants something nobody has.
     pub fn any_of(&self, wanted: &[Arc<str>]) -> bool {
         wanted.iter().any(|role| self.0.contains(role))
     }
@@ -45,7 +45,7 @@ pub struct Bindings {
     groups: HashMap<String, GroupRoles>,
 }
 
-/// What a group gives.
+/// The roles that a group gives.
 #[derive(Clone, Debug, Default)]
 struct GroupRoles {
     /// The group as the bindings file spells it first.
@@ -65,13 +65,13 @@ pub struct OutrankedRole {
 /// The roles of a person, and what the conflicts took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// What is granted.
+    /// The roles that are granted.
     pub roles: Roles,
-    /// What a conflict line took, for the audit and for `explain`.
+    /// The roles that a conflict line took, for the audit and for `explain`.
     pub lost: Vec<OutrankedRole>,
 }
 
-/// Why bindings cannot work.
+/// The fault of bindings that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindingError {
     /// A binding or a conflict names a role that `roles` does not list.
@@ -120,7 +120,7 @@ impl Bindings {
         Ok(made)
     }
 
-    /// Whether any role is defined.
+    /// Tells whether any role is defined.
     pub fn is_empty(&self) -> bool {
         self.roles.is_empty()
     }

@@ -12,7 +12,7 @@ use crate::{
     Seq, folded,
 };
 
-/// What a request asks for, as Accept read it.
+/// The host, path and method that a request is routed by, as Accept read them.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteKey<'a> {
     /// The `Host` field or `:authority`, with or without a port.
@@ -23,18 +23,18 @@ pub struct RouteKey<'a> {
     pub method: &'a Method,
 }
 
-/// Whom a rule lets in.
+/// The people whom a rule lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
     /// Everybody; nobody is asked who they are, and no identity goes up.
     Public,
     /// Every signed-in person.
     SignedIn,
-    /// Who has any of these roles.
+    /// Everybody with any of these roles.
     Roles(Arc<[Arc<str>]>),
 }
 
-/// What happens to a stream whose person's identity headers change while it runs.
+/// The fate of a stream whose person's identity headers change while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
     /// It is cut; the client reconnects with true headers.
@@ -47,13 +47,13 @@ pub enum OnChange {
 /// One rule: a pattern, perhaps methods, and whom it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Which paths.
+    /// The paths it is about.
     pub pattern: Pattern,
-    /// Which methods; empty means all.
+    /// The methods it is about; empty means all.
     pub methods: Vec<Method>,
-    /// Whom it lets in.
+    /// The people whom it lets in.
     pub allow: Allow,
-    /// What happens to its streams when the person changes.
+    /// The fate of its streams when the person changes.
     pub on_change: OnChange,
 }
 
@@ -62,7 +62,7 @@ pub struct Rule {
 #[error("\"{0}\" and \"{1}\" {2}, but differ in what they allow")]
 pub struct RuleError(pub String, pub String, pub Clash);
 
-/// How two rules come to decide on the same requests.
+/// The way in which two rules come to decide on the same requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
     /// They match the same paths and methods.
@@ -79,13 +79,13 @@ pub enum Clash {
 pub struct App {
     /// Its id.
     pub id: AppId,
-    /// Whose people may use it.
+    /// The organization whose people may use it.
     pub org: OrgId,
     /// The host of `public_url`, lower case, without a port.
     pub host: String,
     /// The path of `public_url` without its final slash; empty for the root.
     pub base: String,
-    /// Where our own pages are, below `base`: `/.portcullis`.
+    /// The path of our own pages, below `base`: `/.portcullis`.
     pub prefix: String,
     own: String,
     own_folded: Vec<u8>,
@@ -145,7 +145,7 @@ impl App {
         })
     }
 
-    /// Whether this is its host, compared folded; a port is not compared, a trailing dot is another name.
+    /// Tells whether this is its host, compared folded; a port is not compared, a trailing dot is another name.
     fn answers_to(&self, host: &str) -> bool {
         let name = if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
             &host[..end + 2]
@@ -157,7 +157,7 @@ impl App {
         well_formed && name.eq_ignore_ascii_case(&self.host)
     }
 
-    /// What a path below its base falls under, in every reading.
+    /// Finds what a path below its base falls under, in every reading.
     fn site(&self, path: &str, method: &Method) -> Result<Route<'_>, DenyReason> {
         let readings = Readings::of(path);
         if !self.routed {
@@ -186,7 +186,7 @@ impl App {
         Ok(Route::Site { app: self, rule, others })
     }
 
-    /// Whether a reading falls under our own prefix, as it is or folded.
+    /// Tells whether a reading falls under our own prefix, as it is or folded.
     fn is_own(&self, reading: &[u8]) -> bool {
         // Nearly every path is seen at once to begin otherwise.
         let begins_elsewhere = match (reading.get(1), self.own_folded.get(1)) {
@@ -216,14 +216,14 @@ impl App {
     }
 }
 
-/// Whether a path is this one or below it.
+/// Tells whether a path is this one or below it.
 fn below(path: &[u8], top: &[u8]) -> bool {
     path.strip_prefix(top).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 impl Rule {
-    /// How it contradicts another rule. Folded, methods are no excuse: `/Admin` for GET and `/admin` for all is one page
-    /// to an application that folds.
+    /// Finds how it contradicts another rule. Folded, methods are no excuse: `/Admin` for GET and `/admin` for all is
+    /// one page to an application that folds.
     fn clash(&self, folded: &Pattern, other: &Rule, other_folded: &Pattern) -> Option<Clash> {
         let same = |one: &Pattern, other: &Pattern| one.rank() == other.rank() && one.overlaps(other);
         let shared = |method| other.methods.contains(method);
@@ -239,7 +239,7 @@ impl Rule {
     }
 }
 
-/// What a request falls under.
+/// The rule or the own page that a request falls under.
 #[derive(Clone, Debug)]
 pub enum Route<'p> {
     /// One of our own pages; the path below the prefix, without a leading slash.
@@ -267,7 +267,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// Whether Identify has to look who is there.
+    /// Tells whether Identify has to look who is there.
     pub fn asks_who(&self) -> bool {
         self.rules().any(|rule| rule.allow != Allow::Public)
     }
@@ -312,7 +312,7 @@ impl Policy {
         &self.bindings
     }
 
-    /// What the identity headers say.
+    /// The content of the identity headers.
     pub fn identity(&self) -> IdentityHeaders {
         self.identity
     }
@@ -327,7 +327,7 @@ impl Policy {
         self.of_app(app, asked.target.path(), asked.method)
     }
 
-    /// What a path of an app falls under: a rule, or our own pages.
+    /// Finds what a path of an app falls under: a rule, or our own pages.
     pub(crate) fn of_app<'p>(
         &self,
         app: &'p App,
@@ -349,7 +349,7 @@ impl Policy {
         self.apps.iter().find(|app| app.id == id)
     }
 
-    /// What these facts make of a person under this configuration.
+    /// Resolves the facts of a person under this configuration.
     ///
     /// # Errors
     /// [`NoName`] where `headers.user` asks for something that is not known of the person.

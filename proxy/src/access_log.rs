@@ -21,12 +21,12 @@ use portcullis_policy::{LogFormat, LogTarget};
 
 use crate::line::{AskedHost, Line};
 
-/// How many lines may wait.
+/// The number of lines that may wait.
 const QUEUE: usize = 8192;
 /// After a batch the writer rests, so that a busy log costs a few hundred wake-ups a second and not one a request.
 const REST: Duration = Duration::from_millis(5);
 
-/// Why there is no access log.
+/// The reason why there is no access log.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessLogError {
     /// The file cannot be opened.
@@ -305,7 +305,7 @@ impl LineFields<'_> {
     }
 }
 
-/// Whether a value can stand in a text line without quotes and is not taken for an absent one.
+/// Tells whether a value can stand in a text line without quotes and is not taken for an absent one.
 fn is_word(value: &[u8]) -> bool {
     !value.is_empty()
         && value != b"-"

@@ -17,20 +17,20 @@ use crate::rules::Limits;
 use crate::share::Share;
 use crate::tunnel::Tunnel;
 
-/// What everything on a client's connection shares.
+/// The state that everything on a client's connection shares.
 pub(crate) struct Client {
     /// The other end.
     pub(crate) peer: Arc<Peer>,
     pub(crate) share: Arc<Share>,
     pub(crate) limits: Limits,
-    /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
+    /// The waits of the connection itself; over HTTP/1.1 those of its exchange as well.
     pub(crate) waits: Arc<Waits>,
     pub(crate) clock: Arc<Clock>,
     is_h2: bool,
-    /// How many exchanges it carries.
+    /// The number of exchanges it carries.
     pub(crate) serving: AtomicUsize,
     pub(crate) inbound: Arc<Inbound>,
-    /// What takes over once an answer that switches protocols has gone out.
+    /// The tunnel that takes over once an answer that switches protocols has gone out.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// Over HTTP/2: the stream whose task is about to be made.
     pub(crate) next: Mutex<Option<Arc<Stream>>>,
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     seen: Mutex<CarriedSessions>,
 }
 
-/// Whose sessions a connection has carried.
+/// The accounts whose sessions a connection has carried.
 enum CarriedSessions {
     Nobody,
     One(AccountId),
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Tells whether it speaks HTTP/2.
     pub(crate) fn is_h2(&self) -> bool {
         self.is_h2
     }
@@ -95,13 +95,13 @@ impl Client {
         tracing::debug!(client = recorder.shown(self.peer.address()), of, "a flood ended its connection");
     }
 
-    /// How large a piece of an answer may be handed over now.
+    /// Gives how large a piece of an answer may be handed over now, in bytes.
     pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
         let streams = self.serving.load(Ordering::Relaxed);
         self.flow.poll_room(context, self.limits.send_buffer, streams)
     }
 
-    /// Whether everybody it ever carried is the same person.
+    /// Tells whether everybody it ever carried is the same person.
     pub(crate) fn is_one_persons(&self) -> bool {
         matches!(*self.seen.lock(), CarriedSessions::One(_))
     }
@@ -110,9 +110,9 @@ impl Client {
 /// One stream of an HTTP/2 connection.
 pub(crate) struct Stream {
     pub(crate) waits: Arc<Waits>,
-    /// Where a WebSocket is asked for on it (RFC 8441): what it becomes once the answer agrees.
+    /// The stream's upgrade, where a WebSocket is asked for on it (RFC 8441): taken once the answer agrees.
     pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
-    /// What takes over then.
+    /// The tunnel that takes over then.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// The tunnel is over, in whatever way; and whoever sends the last of it, who is woken then.
     pub(crate) is_through: AtomicBool,

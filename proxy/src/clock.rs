@@ -25,10 +25,10 @@ pub(crate) enum Wait {
     Take,
 }
 
-/// What a connection, or one stream of it, waits for; and the exchange it serves, as the register knows it.
+/// The waits of a connection, or of one stream of it; and the exchange it serves, as the register knows it.
 #[derive(Debug)]
 pub(crate) struct Waits {
-    /// What the register of exchanges in flight knows it by. An HTTP/1 connection has one for all its requests, for
+    /// Its name in the register of exchanges in flight. An HTTP/1 connection has one for all its requests, for
     /// what ends one of them ends it.
     pub(crate) in_flight: InFlight,
     clock: Arc<Clock>,
@@ -68,12 +68,12 @@ impl Waits {
         }
     }
 
-    /// Whether it is waited for.
+    /// Tells whether it is waited for.
     pub(crate) fn is_armed(&self, wait: Wait) -> bool {
         self.due[wait as usize].load(Ordering::Relaxed) != 0
     }
 
-    /// Whether its time is up.
+    /// Tells whether its time is up.
     pub(crate) fn has_struck(&self, wait: Wait) -> bool {
         self.due[wait as usize].load(Ordering::Acquire) == STRUCK
     }
@@ -100,8 +100,8 @@ impl Waits {
         self.streams.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it would hold up an end of the program for nothing: a stream on which nothing has passed since `tick`,
-    /// or a connection between two requests.
+    /// Tells whether it would hold up an end of the program for nothing: a stream on which nothing has passed since
+    /// `tick`, or a connection between two requests.
     fn is_silent_since(&self, tick: u64) -> bool {
         !self.serves.load(Ordering::Relaxed)
             || self.streams.load(Ordering::Relaxed) && self.moved.load(Ordering::Relaxed) < tick
@@ -113,12 +113,12 @@ impl Waits {
         self.in_flight.nudge();
     }
 
-    /// Whether it was ended from inside.
+    /// Tells whether it was ended from inside.
     pub(crate) fn is_ended(&self) -> bool {
         self.ends.load(Ordering::Acquire)
     }
 
-    /// Whether its thread takes no new connections any more: this one ends once it is idle.
+    /// Tells whether its thread takes no new connections any more: this one ends once it is idle.
     pub(crate) fn is_draining(&self) -> bool {
         self.clock.draining.load(Ordering::Relaxed)
     }
@@ -146,7 +146,7 @@ pub(crate) struct Clock {
     draining: AtomicBool,
 }
 
-/// How often the clock looks.
+/// The time between two looks of the clock.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Clock {
@@ -174,7 +174,7 @@ impl Clock {
         now
     }
 
-    /// Whether all that is left is streams on which nothing has passed for `silence`.
+    /// Tells whether all that is left is streams on which nothing has passed for `silence`.
     pub(crate) fn only_silence(&self, silence: Duration) -> bool {
         let ticks = u64::try_from(silence.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX);
         let since = self.now.load(Ordering::Relaxed).saturating_sub(ticks);

@@ -45,7 +45,7 @@ use crate::tunnel;
 use crate::upload::Upload;
 use crate::wire::{Bounds, HeadSeen, WireReader};
 
-/// What a socket is served with.
+/// The parts that a socket is served with.
 pub(crate) struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
@@ -68,7 +68,7 @@ impl Rest {
     }
 }
 
-/// What a client speaks, where its TLS handshake has settled it.
+/// The protocol that a client speaks, where its TLS handshake has settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -138,7 +138,7 @@ async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Ve
     }
 }
 
-/// How a connection came to its end.
+/// The way in which a connection came to its end.
 enum ConnectionEnd<E> {
     /// An exchange on it was cut.
     Cut,
@@ -228,9 +228,9 @@ async fn carry(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()
     serving(|| tunnel.set(None));
 }
 
-/// How much of the next requests is read while one is served.
+/// The bytes of the next requests that are read while one is served.
 const READ_AHEAD: usize = 16 * 1024;
-/// How much of what still comes is read behind the last answer, and for how long: a socket that is closed over unread
+/// The bytes that are still read behind the last answer, and for how long: a socket that is closed over unread
 /// bytes is reset, and the client would never see the answer.
 const LINGER: (usize, Duration) = (256 * 1024, Duration::from_secs(1));
 
@@ -310,7 +310,7 @@ async fn serve_h2<S: Socket>(
     serving(|| connection.set(None));
 }
 
-/// Whether the library has told a client to be calm (RFC 9113 §7).
+/// Tells whether the library has told a client to be calm (RFC 9113 §7).
 fn is_flood(error: &hyper::Error) -> bool {
     let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     said.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
@@ -425,7 +425,7 @@ async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>
     cut
 }
 
-/// What hyper calls with each request.
+/// The service that hyper calls with each request.
 struct GateService {
     gate: Arc<Gate>,
     client: Arc<Client>,
@@ -492,7 +492,7 @@ fn bridge(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
     Some(upgrade)
 }
 
-/// Whether hyper has read the head that we have.
+/// Tells whether hyper has read the head that we have.
 fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
     let uri = request.uri();
     let length = match (uri.authority(), uri.path_and_query()) {

@@ -10,10 +10,10 @@ use memchr::memchr;
 use portcullis_keys::sha256;
 use portcullis_policy::PublicUrl;
 
-/// What every session cookie of ours begins with; the app's own ending follows, see [`session_cookie`].
+/// The beginning of every session cookie's name; the app's own ending follows, see [`session_cookie`].
 pub const SESSION_COOKIE: &str = "__Host-portcullis-";
 
-/// What every cookie of a login under way begins with.
+/// The beginning of the name of every cookie of a login under way.
 pub const FLOW_COOKIE: &str = "__Host-pcflow-";
 
 /// The name of an app's session cookie: two apps on one host name but different ports must not share one.
@@ -80,8 +80,8 @@ pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
     ours
 }
 
-/// Whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does not care
-/// must not see it.
+/// Tells whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does
+/// not care must not see it.
 fn is_ours(pair: &[u8]) -> bool {
     [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
         pair.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
@@ -94,7 +94,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     fields.flat_map(|field| between(field.as_bytes())).map(<[u8]>::trim_ascii)
 }
 
-/// What stands between the semicolons of a field.
+/// Splits a field at its semicolons.
 fn between(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(field);
     std::iter::from_fn(move || {

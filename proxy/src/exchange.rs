@@ -50,7 +50,7 @@ impl CarriedExchange {
         self.stream.as_ref().map(|(_, stream)| stream.clone())
     }
 
-    /// Whose connection it is on.
+    /// The client whose connection it is on.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }
@@ -131,14 +131,14 @@ struct Passing {
     download: Download,
     /// None once the last byte was handed over.
     exchange: Option<Exchange>,
-    /// What of a piece is still to be handed over.
+    /// The rest of a piece, still to be handed over.
     rest: Bytes,
     has_begun: bool,
     /// The application broke off: told with the next look, so that what came before is written out first.
     broken: Option<UpstreamFault>,
 }
 
-/// Why an answer breaks off.
+/// The reason why an answer breaks off.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The exchange was cut.

@@ -37,10 +37,11 @@ use crate::trace::Trace;
 use crate::upload::Upload;
 use crate::wire::Malformed;
 
-/// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
+/// The number of times that a request is decided anew because roles or rules moved meanwhile. No loop of the gate is
+/// unbounded.
 const ROUNDS: usize = 3;
 
-/// What a gate is made of.
+/// The parts that the program hands to [`Gate::new`].
 pub struct Parts {
     /// The first rules.
     pub rules: Rules,
@@ -50,11 +51,11 @@ pub struct Parts {
     pub keys: Arc<Keyring>,
     /// The seam to the store.
     pub load: Load,
-    /// Where lines go.
+    /// The log that lines go to.
     pub log: AccessLog,
-    /// Where lines with a reference number go as well; a full channel drops them.
+    /// The channel that lines with a reference number go to as well; a full channel drops them.
     pub references: Option<mpsc::Sender<Line>>,
-    /// How long a connection may wait between requests, and a body between two pieces, either way.
+    /// The longest wait of a connection between requests, and a body between two pieces, either way.
     pub idle: Duration,
 }
 
@@ -70,7 +71,7 @@ pub struct Gate {
     pub(crate) recorder: Arc<Recorder>,
 }
 
-/// What becomes of a request that is not refused.
+/// The fate of a request that is not refused.
 #[derive(Debug)]
 pub enum GateVerdict {
     /// It is one of our own pages.

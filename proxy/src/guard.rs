@@ -28,23 +28,24 @@ pub(crate) struct Guard<S> {
     reader: Option<WireReader>,
     /// Over HTTP/2: the frames that carry nothing.
     overhead: Option<Overhead>,
-    /// What was read and not handed over: first what may be, then the beginning of something that is not whole yet.
+    /// The bytes that were read and not handed over: first what may be, then the beginning of something that is not
+    /// whole yet.
     held: Vec<u8>,
     ready: usize,
     /// So many of the held bytes have been looked at.
     scanned: usize,
     /// A head has begun, and its time runs.
     has_begun: bool,
-    /// What followed was refused: nothing more is read.
+    /// True where what followed was refused: nothing more is read.
     has_refused: bool,
 }
 
-/// What stands in the place of a head that is refused, and of the rest of a body.
+/// The text in the place of a head that is refused, and of the rest of a body.
 const INSTEAD_OF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
 const INSTEAD_OF_BODY: &[u8] = b"\0\r\n\r\n";
-/// How much is held behind a request for another protocol, until that is answered.
+/// The bytes that are held behind a request for another protocol, until that is answered.
 const EARLY: usize = 64 * 1024;
-/// How much is read at once where hyper's own buffer cannot be read into.
+/// The bytes that are read at once where hyper's own buffer cannot be read into.
 const PIECE: usize = 8 * 1024;
 
 impl<S: Socket> Guard<S> {

@@ -7,15 +7,15 @@ use parking_lot::Mutex;
 
 use crate::wire::{HeadSeen, Malformed};
 
-/// What the guard, the bodies and whoever serves one connection have in common. Over HTTP/1.1 the guard writes what it
-/// has read, and the others take it.
+/// The state that the guard, the bodies and whoever serves one connection have in common. Over HTTP/1.1 the guard
+/// writes what it has read, and the others take it.
 pub(crate) struct Inbound {
-    /// How long a body may pause.
+    /// The longest pause of a body.
     pub(crate) idle: Duration,
     read: Mutex<HeadsRead>,
 }
 
-/// What was read in front of hyper, and has not been compared with what hyper reads.
+/// The heads that were read in front of hyper, and that nobody has not been compared with what hyper reads.
 #[derive(Default)]
 struct HeadsRead {
     heads: VecDeque<Result<HeadSeen, Malformed>>,
@@ -43,7 +43,7 @@ impl Inbound {
         self.read.lock().body = Some(why);
     }
 
-    /// What is wrong with the body that is being read.
+    /// The fault of the body that is being read.
     pub(crate) fn malformed_body(&self) -> Option<Malformed> {
         self.read.lock().body
     }
@@ -53,7 +53,7 @@ impl Inbound {
         self.read.lock().has_begun = has_begun;
     }
 
-    /// Whether a head has begun and is not whole.
+    /// Tells whether a head has begun and is not whole.
     pub(crate) fn has_begun(&self) -> bool {
         self.read.lock().has_begun
     }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use portcullis_policy::Timestamp;
 use portcullis_session::Session;
 
-/// What has come of a body, and whose session it keeps awake.
+/// The bytes of a body that have come, and the session they keep awake.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     bytes: AtomicU64,
@@ -15,7 +15,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// How many bytes.
+    /// The number of bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, Method};
 
-/// What asks.
+/// The kind of client that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A person opens a page.
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Whether a person looks at the answer.
+    /// Tells whether a person looks at the answer.
     pub fn is_page(self) -> bool {
         matches!(self, Self::Navigation | Self::Form | Self::Frame)
     }

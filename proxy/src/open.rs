@@ -54,7 +54,7 @@ impl Open {
         &self.pass
     }
 
-    /// Whose identity goes up; `None` under a public rule.
+    /// The person whose identity goes up; `None` under a public rule.
     pub fn who(&self) -> Option<&Principal> {
         match &self.standing {
             RegisterPlace::Person(who, _) => Some(who),
@@ -62,7 +62,7 @@ impl Open {
         }
     }
 
-    /// Whose session it is; `None` under a public rule.
+    /// The session it stands on; `None` under a public rule.
     pub(crate) fn session(&self) -> Option<&Arc<Session>> {
         match &self.standing {
             RegisterPlace::Person(_, enrolment) => Some(enrolment.session()),

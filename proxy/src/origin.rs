@@ -8,14 +8,15 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use crate::rules::AppRules;
 
-/// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.
+/// Tells whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and
+/// passes.
 pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &AppRules) -> bool {
     headers.contains_key(UPGRADE)
         && headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
 }
 
-/// Whether a page of another site is behind a request that changes something (design §11). An IdP's own answers come
-/// from elsewhere by nature and are checked by what they carry.
+/// Tells whether a page of another site is behind a request that changes something (design §11). An IdP's own answers
+/// come from elsewhere by nature and are checked by what they carry.
 pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &AppRules, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
@@ -34,7 +35,7 @@ pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &AppR
     }
 }
 
-/// Whether a browser says that a page of this site sent it. Nothing else says so: a program says nothing.
+/// Tells whether a browser says that a page of this site sent it. Nothing else says so: a program says nothing.
 pub(crate) fn is_from_us(headers: &HeaderMap, place: &AppRules) -> bool {
     headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == place.site().origin.as_bytes())
 }

@@ -47,7 +47,7 @@ impl Peer {
         Self { address, text, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -57,7 +57,7 @@ impl Peer {
         &self.text
     }
 
-    /// What the records of its requests are written to.
+    /// The recorder that the records of its requests are written to.
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
     }

@@ -1,12 +1,12 @@
 //! What this thread polls: whoever writes the line of an exchange asks whose fault its end was.
 
 thread_local! {
-    /// Whether this thread polls an exchange: what is dropped meanwhile was dropped because its client is gone, and
-    /// not because the program stops.
+    /// True while this thread polls an exchange: what is dropped meanwhile was dropped because its client is gone,
+    /// and not because the program stops.
     static IS_SERVING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether what is dropped here and now belongs to a client that is gone.
+/// Tells whether what is dropped here and now belongs to a client that is gone.
 pub(crate) fn is_serving() -> bool {
     IS_SERVING.get()
 }

@@ -12,8 +12,8 @@ pub struct GateRequest<'a> {
     pub parts: &'a http::request::Parts,
     /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
     pub bytes: usize,
-    /// Who is at the other end of the socket.
+    /// The other end of the socket.
     pub peer: &'a Arc<Peer>,
-    /// What the register of exchanges knows it by.
+    /// Its name in the register of exchanges.
     pub exchange: &'a InFlight,
 }

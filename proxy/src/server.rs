@@ -42,7 +42,7 @@ use crate::upstream;
 /// One address the proxy listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where; port 0 takes a free one.
+    /// Its address; port 0 takes a free one.
     pub address: SocketAddr,
     /// With a certificate it speaks TLS, HTTP/2 and HTTP/1.1; without, HTTP/1.1 and HTTP/2 with prior knowledge.
     pub tls: Option<TlsFiles>,
@@ -57,13 +57,13 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Why the data plane does not start.
+/// The reason why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Bind {
-        /// Which.
+        /// The address that is not free.
         address: SocketAddr,
         /// In use, not ours, or not allowed.
         #[source]
@@ -85,7 +85,7 @@ pub enum StartError {
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What does not fit.
+        /// The fault of the two.
         #[source]
         cause: rustls::Error,
     },
@@ -94,7 +94,7 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Streams that were ended because nothing else was left, and nothing passed on them.
@@ -122,7 +122,7 @@ pub struct Server {
     gate: Arc<Gate>,
     limits: Limits,
     share: Arc<Share>,
-    /// How many idle connections to applications each core keeps.
+    /// The number of idle connections to applications that each core keeps.
     pool: usize,
     bound: Vec<BoundAddress>,
     cores: Cores,
@@ -174,7 +174,7 @@ impl Server {
         Ok(Self { gate, limits, share, pool, bound, cores })
     }
 
-    /// Where it listens, in the order given.
+    /// The addresses it listens on, in the order given.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.address).collect()
     }
@@ -249,11 +249,11 @@ impl Server {
 
 /// A stream on which nothing has passed for so long holds up no end of the program (docs/operating.md).
 const SILENCE: Duration = Duration::from_secs(2);
-/// How often a drain looks whether it is done, and how long dropping the rest may take.
+/// The time between two looks of a drain whether it is done, and the longest time for dropping the rest.
 const LOOK: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(2);
 
-/// What one thread serves: everything of a connection stays on it.
+/// The parts that one thread serves with: everything of a connection stays on it.
 struct ServingThread {
     gate: Arc<Gate>,
     limits: Limits,
@@ -313,12 +313,12 @@ impl ServingThread {
     }
 }
 
-/// What Pingora hands sockets to.
+/// The application, as Pingora calls it, that sockets are handed to.
 struct Sockets {
     door: Door,
-    /// How many are open.
+    /// The number of those that are open.
     open: Arc<AtomicUsize>,
-    /// What shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
+    /// The acceptor that shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
     tls: Option<Option<Acceptor>>,
 }
 
@@ -439,7 +439,7 @@ fn shared(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How many connections the kernel holds until they are accepted, on each core's socket.
+/// The number of connections that the kernel holds until they are accepted, on each core's socket.
 const BACKLOG: i32 = 4096;
 
 fn certified(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::Gauge;
 
-/// How many descriptors there are for clients and applications, and how many of them are spoken for.
+/// The descriptors for clients and applications, and how many of them are spoken for.
 #[derive(Debug)]
 pub(crate) struct Share {
     of_all: usize,

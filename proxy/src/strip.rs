@@ -78,22 +78,22 @@ impl Strip {
         doomed.len()
     }
 
-    /// Whether a name speaks of identity, whoever sends it.
+    /// Tells whether a name speaks of identity, whoever sends it.
     pub(crate) fn is_listed(&self, name: &str) -> bool {
         self.takes(name, true)
     }
 
-    /// Whether a stranger may not say it.
+    /// Tells whether a stranger may not say it.
     pub(crate) fn is_barred_to_strangers(&self, name: &str) -> bool {
         self.takes(name, false)
     }
 
-    /// Whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
+    /// Tells whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
     pub(crate) fn has(patterns: &[&str], name: &str) -> bool {
         patterns.iter().any(|pattern| matches(pattern, name))
     }
 
-    /// Whether the table takes this name, which is lower case.
+    /// Tells whether the table takes this name, which is lower case.
     fn takes(&self, name: &str, from_trusted_proxy: bool) -> bool {
         if self.more.iter().any(|pattern| matches(pattern, name)) {
             return true;

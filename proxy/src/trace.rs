@@ -14,11 +14,11 @@ use portcullis_keys::Random;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What a request is followed by.
+/// The ids that a request is followed by.
 #[derive(Clone, Debug)]
 pub struct Trace {
     parent: Parent,
-    /// What a trusted proxy called the request.
+    /// The id that a trusted proxy gave the request.
     request: Option<HeaderValue>,
 }
 
@@ -64,7 +64,7 @@ impl Trace {
     }
 }
 
-/// Where the trace id stands in a `traceparent`.
+/// The place of the trace id in a `traceparent`.
 const ID: Range<usize> = 3..35;
 
 fn made() -> Parent {

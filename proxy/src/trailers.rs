@@ -12,8 +12,8 @@ use http_body::Frame;
 use crate::hop::{connection_options, is_of_a_hop};
 use crate::strip::Strip;
 
-/// What has its place in a head alone (RFC 9110 §6.5.1), beside the fields of one hop and those of identity. Names are
-/// compared as those of [`Strip`] are, and a final `*` stands for any ending.
+/// The fields that have their place in a head alone (RFC 9110 §6.5.1), beside the fields of one hop and those of
+/// identity. Names are compared as those of [`Strip`] are, and a final `*` stands for any ending.
 const OF_A_HEAD: [&str; 41] = [
     // framing, routing, and what the content is
     "content-length",
@@ -89,7 +89,7 @@ impl Trailers {
         HeaderValue::try_from(names.join(", ")).ok().filter(|_| !names.is_empty())
     }
 
-    /// What of the last frame of a body goes on; `None` where nothing does.
+    /// Keeps of the last frame of a body what may go on; `None` where nothing does.
     pub(crate) fn of_frame(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut trailers = frame.into_trailers().ok()?;
         keep(&mut trailers, |name| self.0.contains(name));
@@ -109,7 +109,7 @@ fn keep(fields: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Whether a name may not stand behind a body, whoever sends it.
+/// Tells whether a name may not stand behind a body, whoever sends it.
 fn is_barred(name: &HeaderName, strip: &Strip) -> bool {
     is_of_a_hop(name) || strip.is_barred_to_strangers(name.as_str()) || Strip::has(&OF_A_HEAD, name.as_str())
 }

@@ -22,9 +22,10 @@ use crate::exchange::{CarriedExchange, Exchange};
 use crate::line::Over;
 use crate::socket::Socket;
 
-/// How much is read at once; what the other side does not take at once is held, and nothing is read until it has.
+/// The bytes that are read at once; what the other side does not take at once is held, and nothing is read until it
+/// has.
 const PIECE: usize = 8 * 1024;
-/// How long both sides have to take the last bytes and to close, once one has ended.
+/// The time that both sides have to take the last bytes and to close, once one has ended.
 const LAST: Duration = Duration::from_secs(2);
 
 /// Makes a head one that asks for a WebSocket; says what an application that agrees answers to its key.
@@ -40,7 +41,7 @@ pub(crate) fn accept_of(key: &[u8]) -> String {
     STANDARD.encode(hash)
 }
 
-/// Whether a 101 is the one that was asked for (RFC 6455 §4.1).
+/// Tells whether a 101 is the one that was asked for (RFC 6455 §4.1).
 pub(crate) fn is_agreed(headers: &HeaderMap, accept: Option<&str>) -> bool {
     let only = |name: &HeaderName| {
         let mut all = headers.get_all(name).iter();
@@ -53,7 +54,7 @@ pub(crate) fn is_agreed(headers: &HeaderMap, accept: Option<&str>) -> bool {
 /// A WebSocket whose client's socket is still hyper's.
 pub(crate) struct Tunnel {
     application: TcpStream,
-    /// What the application sent behind its 101.
+    /// The bytes that the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
     serving: CarriedExchange,

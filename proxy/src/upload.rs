@@ -17,7 +17,7 @@ use crate::intake::Intake;
 use crate::trailers::Trailers;
 use crate::wire::Malformed;
 
-/// Why a client's body came to no end.
+/// The reason why a client's body came to no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UploadFault {
     /// The client stopped in the middle.
@@ -48,7 +48,7 @@ pub(crate) struct Upload {
     intake: Arc<Intake>,
     /// The application's time begins anew with each piece.
     again: Option<Duration>,
-    /// What of the fields behind it goes on.
+    /// The fields behind it that go on.
     trailers: Trailers,
 }
 

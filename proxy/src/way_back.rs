@@ -18,7 +18,7 @@ pub fn way_back<'a>(address: &'a str, base: &str, ours: &str) -> Option<&'a str>
     (is_plain && below(address, base) && !below(address, ours)).then_some(address)
 }
 
-/// Whether an address is a path or below it, by whole segments.
+/// Tells whether an address is a path or below it, by whole segments.
 fn below(address: &str, path: &str) -> bool {
     address.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }

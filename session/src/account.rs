@@ -37,7 +37,7 @@ pub(crate) struct AccountState {
     /// The one snapshot that describes, and the pair it was resolved at; replaced only by a larger one (R2).
     principal: Option<Arc<Principal>>,
     resolved: Option<(Seq, RulesVersion)>,
-    /// How often it became stale, and the count that the last read knew when it began (R3).
+    /// The number of times it became stale, and the count that the last read knew when it began (R3).
     staled: u64,
     read: u64,
     exchanges: Slab<EnrolledExchange>,
@@ -56,7 +56,7 @@ pub(crate) struct EnrolledExchange {
     is_stream: bool,
 }
 
-/// What is to be done once the mutex is released.
+/// The exchanges that are to be cut once the mutex is released.
 #[derive(Debug, Default)]
 #[must_use = "exchanges are marked but nobody woke them"]
 pub(crate) struct Doomed {
@@ -138,7 +138,8 @@ impl AccountState {
         key
     }
 
-    /// Who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold road.
+    /// Gives who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold
+    /// road.
     pub(crate) fn who(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
         match (&self.principal, self.resolved) {
             (Some(principal), Some((_, rules))) if !self.is_stale() && rules >= in_force => {
@@ -148,7 +149,7 @@ impl AccountState {
         }
     }
 
-    /// What it was last described as, current or not.
+    /// The facts of its last description, current or not.
     pub(crate) fn facts(&self) -> Option<Arc<Facts>> {
         self.principal.as_ref().map(|principal| principal.facts().clone())
     }
@@ -322,8 +323,8 @@ impl AccountState {
         self.tickets
     }
 
-    /// How many exchanges that enrolled before `bound` still have to leave: cut ones, forbidden ones, and ones whose
-    /// session is not read yet.
+    /// Counts the exchanges that enrolled before `bound` still have to leave: cut ones, forbidden ones, and ones
+    /// whose session is not read yet.
     pub(crate) fn to_leave(&self, bound: u64) -> usize {
         let must_leave = |entry: &EnrolledExchange| {
             entry.ticket < bound

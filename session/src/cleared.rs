@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use crate::registry::{AccountHolder, StaleAccount};
 use crate::stranger::Stripe;
 
-/// What was marked and cut: the accounts and strangers it touched, and up to which ticket their exchanges are concerned.
+/// The result of a mark and a cut: the accounts and strangers it touched, and up to which ticket their exchanges are
+/// concerned.
 #[derive(Debug, Default)]
 #[must_use = "what was cut has not left yet: wait for `Sessions::cleared`"]
 pub struct Cut {
@@ -18,7 +19,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// How many exchanges were told to end.
+    /// The number of exchanges that were told to end.
     pub fn exchanges(&self) -> usize {
         self.exchanges
     }
@@ -72,7 +73,7 @@ struct ClearedWait {
     key: Option<usize>,
 }
 
-/// Where the exchanges are that are waited for.
+/// The register of the exchanges that are waited for.
 #[derive(Debug)]
 enum Register {
     Account(AccountHolder),
@@ -88,7 +89,7 @@ impl Cleared {
         Self { waits: accounts.chain(strangers).collect() }
     }
 
-    /// How many exchanges have not left yet.
+    /// Counts the exchanges that have not left yet.
     pub fn left(&self) -> usize {
         let left = |wait: &ClearedWait| match &wait.on {
             Register::Account(holder) => holder.account.state.lock().to_leave(wait.bound),

@@ -48,7 +48,7 @@ impl Enrolment {
         Ok(Self { seat, who })
     }
 
-    /// Who it is, as read at the check.
+    /// The principal as read at the check.
     ///
     /// # Errors
     /// [`StaleAccount`] where the account has to be read again: the request takes the cold road (R3).

@@ -21,7 +21,7 @@ const SHARDS: usize = 64;
 #[cfg(portcullis_loom)]
 const SHARDS: usize = 1;
 
-/// What all accounts of the process share.
+/// The state that all accounts of the process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     shards: Vec<Mutex<HashMap<AccountId, HeldAccount>>>,
@@ -124,7 +124,7 @@ pub struct AccountHolder {
 }
 
 impl AccountHolder {
-    /// Whose it is.
+    /// The account it holds.
     pub fn id(&self) -> AccountId {
         self.account.id
     }
@@ -161,7 +161,7 @@ impl StaleAccount {
         self.holder.account.org
     }
 
-    /// Whose it is.
+    /// The account that is stale.
     pub fn id(&self) -> AccountId {
         self.holder.account.id
     }

@@ -12,7 +12,7 @@ use crate::registry::AccountHolder;
 use crate::sync::{AtomicBool, AtomicI64, Ordering};
 use crate::{Ended, Enrolment, InFlight};
 
-/// What one read transaction says about a session, its account and the epochs. Believed only if the transaction
+/// A session, its account and the epochs, as one read transaction tells them. Believed only if the transaction
 /// began after the enrolment (R3).
 #[derive(Clone, Debug)]
 pub struct SessionSnapshot {
@@ -24,16 +24,16 @@ pub struct SessionSnapshot {
     pub epochs: [u64; 3],
 }
 
-/// What one read transaction says about an account.
+/// An account as one read transaction tells it.
 #[derive(Clone, Debug)]
 pub struct Described {
     /// The log number of the snapshot.
     pub at: Seq,
-    /// What is known of the person.
+    /// The facts that are known of the person.
     pub facts: Arc<Facts>,
     /// The account's generation.
     pub generation: Generation,
-    /// Whether the person may be in at all.
+    /// True where the person may be in at all.
     pub active: bool,
     /// The SCIM User behind the account, for holds (R6).
     pub resource: Option<(DirectoryId, ResourceId)>,
@@ -52,13 +52,13 @@ pub struct StoredSession {
     pub born: Generation,
     /// The epochs when it was born, in the order of [`SessionSnapshot::epochs`].
     pub born_epochs: [u64; 3],
-    /// When it was born.
+    /// The time of its birth.
     pub created: Timestamp,
-    /// When the client was last heard.
+    /// The time at which the client was last heard.
     pub seen: Timestamp,
     /// Its absolute end, the IdP's own included.
     pub expires: Timestamp,
-    /// Whether it has ended.
+    /// True where it has ended.
     pub ended: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Session {
     birth: OnceLock<Birth>,
 }
 
-/// What never changes about a session, known once it is read.
+/// The part of a session that never changes, known once it is read.
 #[derive(Debug)]
 struct Birth {
     app: AppId,
@@ -103,7 +103,7 @@ impl Session {
         self.hash
     }
 
-    /// Whose it is.
+    /// The account it belongs to.
     pub fn account(&self) -> AccountId {
         self.holder.account.id
     }
@@ -169,7 +169,8 @@ impl Session {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// What the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it ended.
+    /// Finds what the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it
+    /// ended.
     pub(crate) fn marked(&self, state: &AccountState) -> Option<Ended> {
         if self.ended.load(Ordering::Acquire) {
             return Some(Ended::SignedOut);
@@ -183,7 +184,7 @@ impl Session {
         holds.stands(self.org(), self.account(), state.resource.as_ref()).then_some(Ended::OnHold)
     }
 
-    /// What the clock says against it (R9).
+    /// Finds what the clock says against it (R9).
     pub(crate) fn is_over(&self, now: Timestamp) -> Option<Ended> {
         let birth = self.birth.get()?;
         if now >= birth.expires {
@@ -213,7 +214,7 @@ impl Session {
         }
     }
 
-    /// When the client was last heard, if that has not been handed out for saving yet.
+    /// Hands out the time at which the client was last heard, if that has not been handed out for saving yet.
     pub(crate) fn unsaved(&self) -> Option<Timestamp> {
         let seen = self.seen.load(Ordering::Relaxed);
         (self.saved.fetch_max(seen, Ordering::Relaxed) < seen).then_some(Timestamp(seen))

@@ -21,7 +21,7 @@ pub struct Sessions {
     cache: Cache,
 }
 
-/// What there is, for metrics.
+/// The numbers of what there is, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Sessions in the cache, about.
@@ -188,7 +188,7 @@ impl Sessions {
         self.shared.holds.end(of, began);
     }
 
-    /// Whether a hold stands on an account, or on the user behind it.
+    /// Tells whether a hold stands on an account, or on the user behind it.
     pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&DirectoryUser>) -> bool {
         self.shared.holds.stands(org, account, user)
     }
@@ -223,7 +223,7 @@ impl Sessions {
         self.shared.policy()
     }
 
-    /// How long a session may be idle, in milliseconds, from now on.
+    /// Sets how long a session may be idle, in milliseconds, from now on.
     pub fn idle_after(&self, ms: i64) {
         self.shared.idle_ms.store(ms, Ordering::Relaxed);
     }
@@ -266,7 +266,7 @@ impl Sessions {
         self.cache.clear();
     }
 
-    /// What there is.
+    /// Counts what there is.
     pub fn figures(&self) -> Figures {
         let (accounts, exchanges) = self.shared.count();
         Figures { sessions: self.cache.len(), accounts, exchanges, strangers: self.shared.strangers.count() }

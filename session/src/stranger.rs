@@ -146,7 +146,7 @@ impl StripeState {
 }
 
 impl Stripe {
-    /// How many exchanges that enrolled before `bound` were cut and have not left.
+    /// Counts the exchanges that enrolled before `bound` were cut and have not left.
     pub(crate) fn to_leave(&self, bound: u64) -> usize {
         self.0.lock().to_leave(bound)
     }

@@ -11,7 +11,7 @@ pub(crate) struct Waiting(Slab<Waiter>);
 #[derive(Debug)]
 struct Waiter {
     bound: u64,
-    /// How many are still to leave. Reaching zero early is harmless: whoever is woken looks again.
+    /// The number of those that are still to leave. Reaching zero early is harmless: whoever is woken looks again.
     left: usize,
     waker: Waker,
 }

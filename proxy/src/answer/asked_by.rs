@@ -9,18 +9,18 @@ use crate::kind::{Kind, KindFields};
 use crate::origin::is_from_us;
 use crate::rules::AppRules;
 
-/// What a refusal needs to know of the request, once its head has gone up.
+/// The facts of a request that a refusal needs, once its head has gone up.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedBy {
     pub(super) kind: Kind,
-    /// Whether a page of this site sent it, as its browser says.
+    /// True where a page of this site sent it, as its browser says.
     pub(super) is_from_us: bool,
     pub(super) accept: Option<HeaderValue>,
     pub(super) language: Option<HeaderValue>,
     /// The session its cookie speaks of. Nobody has looked whether it is good.
     pub(super) session: Option<SessionHash>,
     pub(super) target: Option<PathAndQuery>,
-    /// How long its body is, where it said so and sends it unasked.
+    /// The length of its body, where it said it and sends it unasked.
     pub(super) declared: Option<u64>,
 }
 

@@ -19,12 +19,12 @@ use crate::line::{Detail, Line};
 use crate::rules::{AppRules, Rules};
 use crate::upstream::{Upstream, UpstreamFault};
 
-/// How many groups are listed; a person of a large directory has hundreds.
+/// The number of groups that are listed; a person of a large directory has hundreds.
 const LISTED: usize = 50;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What went wrong on the way to the application.
+/// The fault on the way to the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
     /// The address as configured.
@@ -38,7 +38,7 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Why an exchange with the application failed.
+    /// Tells why an exchange with the application failed.
     pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
         let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
@@ -83,13 +83,13 @@ fn shown(limit: Duration) -> String {
     }
 }
 
-/// What a refusal was decided by.
+/// The facts that a refusal was decided by.
 pub(crate) struct RefusalContext<'a> {
     pub(crate) rules: &'a Rules,
     pub(crate) place: Option<&'a AppRules>,
     pub(crate) parts: &'a Parts,
     pub(crate) line: &'a Line,
-    /// How long a body may pause.
+    /// The longest pause of a body.
     pub(crate) idle: Duration,
     pub(crate) trouble: Option<&'a Trouble>,
 }
@@ -160,7 +160,7 @@ impl RefusalContext<'_> {
         (detail, what_gives(self.rules.policy(), wanted, who))
     }
 
-    /// Who has no value for the user header is let in nowhere.
+    /// Tells of somebody without a value for the user header, who is let in nowhere.
     fn of_a_name(&self) -> (String, String) {
         let wanted = self.rules.policy().identity().user.word();
         (
@@ -270,7 +270,8 @@ impl RefusalContext<'_> {
     }
 }
 
-/// What would give one of the roles: a group, another order of a conflict line, or a binding that is not there yet.
+/// Names what would give one of the roles: a group, another order of a conflict line, or a binding that is not there
+/// yet.
 fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) -> String {
     let bindings = policy.bindings();
     let lost = bindings.resolve(who.facts().groups.iter().map(|group| &**group)).lost;

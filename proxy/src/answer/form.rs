@@ -11,7 +11,7 @@ use super::refusal::RequestRefusal;
 use crate::kind::Kind;
 use crate::rules::AppRules;
 
-/// What a refused request looked like.
+/// The looks of a refused request.
 pub(super) struct Asker<'a> {
     pub(super) kind: Kind,
     pub(super) place: Option<&'a AppRules>,
@@ -86,7 +86,7 @@ pub(super) fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderV
     answer.headers_mut().insert(name, value);
 }
 
-/// What stays as it is in the way back.
+/// The characters that stay as they are in the way back.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// A way back longer than this does not go into the address of the login page: encoded it grows, and that request's
 /// head has to pass too.

@@ -19,9 +19,9 @@ use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::upload::{Upload, UploadFault};
 
-/// How long a page of ours may take.
+/// The longest time a page of ours may take.
 const OWN_PAGE: Duration = Duration::from_secs(60);
-/// How long the body of a request for one may take in all, and how large it may be.
+/// The longest time the body of a request for one may take in all, and its largest size in bytes.
 const OWN_TIME: Duration = Duration::from_secs(15);
 const OWN_BODY: usize = 64 * 1024;
 
@@ -74,7 +74,7 @@ pub(crate) async fn serve_own(
     }
 }
 
-/// What a page of ours says unless it says otherwise itself.
+/// Adds the fields that a page of ours has unless it sets them itself.
 fn guard_own(headers: &mut HeaderMap) {
     const DEFAULTS: [(&str, &str); 7] = [
         ("cache-control", "no-store"),

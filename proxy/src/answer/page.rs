@@ -14,7 +14,7 @@ use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::rules::AppRules;
 
-/// How long a page of a refusal may take.
+/// The longest time a page of a refusal may take.
 const REFUSAL_PAGE: Duration = Duration::from_secs(2);
 
 /// Asks for the page that tells a person why. The answer keeps its status and fields.
@@ -62,7 +62,7 @@ pub(super) async fn kept_login(visitor: Visitor, place: &AppRules, way: &str) ->
     answer.status().is_redirection().then(|| answer.headers().get(LOCATION).cloned())?
 }
 
-/// Who is in by a session: Identify is asked when somebody has to know.
+/// Looks up who is in by a session: Identify is asked when somebody has to know.
 fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &AppRules) -> WhoIsIn {
     let Some(hash) = session else { return WhoIsIn::by(None) };
     let (identify, place) = (identify.clone(), place.clone());
@@ -72,7 +72,7 @@ fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &App
     })))
 }
 
-/// Who asks for a page.
+/// Describes who asks for a page.
 pub(super) fn visitor(
     identify: &Arc<Identify>,
     asker: &AskedBy,

@@ -15,7 +15,7 @@ use crate::pages::RefusalKind;
 use crate::rooms::accept::Unacceptable;
 use crate::wire::Malformed;
 
-/// Why a request does not go up, or came to nothing.
+/// The reason why a request does not go up, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestRefusal {
     /// The head is no request we read.
@@ -38,7 +38,7 @@ pub enum RequestRefusal {
     TooLarge,
     /// The client stopped in the middle of its body.
     BodySlow,
-    /// What cannot happen.
+    /// A fault of ours, which cannot happen.
     Fault,
 }
 
@@ -84,14 +84,14 @@ impl From<DenyReason> for RequestRefusal {
     }
 }
 
-/// What one refusal is to everybody.
+/// The forms that one refusal has, for everybody.
 struct RefusalRow {
     /// The status for all but gRPC clients and people on their way to login.
     status: StatusCode,
     /// The word of the access log.
     reason: &'static str,
     decision: LoggedDecision,
-    /// What a person is told, and the word in JSON.
+    /// The kind that a person is told, and the word in JSON.
     told: RefusalKind,
 }
 
@@ -143,12 +143,12 @@ impl RequestRefusal {
         self.row().reason
     }
 
-    /// What the access log and metrics call it.
+    /// The word of the access log and of metrics.
     pub(super) fn decision(self) -> LoggedDecision {
         self.row().decision
     }
 
-    /// What is told to who asks in this way.
+    /// The kind that is told to who asks in this way.
     pub(super) fn told(self, kind: Kind) -> RefusalKind {
         match self.row().told {
             RefusalKind::FramedLogin if kind == Kind::Form => RefusalKind::FormNotSent,

@@ -29,13 +29,13 @@ use crate::wire::Malformed;
 const SHORT: usize = 64 * 1024;
 const READING: Duration = Duration::from_secs(2);
 
-/// What refuses.
+/// The way out for refusals.
 pub(crate) struct Refuse {
     /// The rules in force, where the host is nobody's.
     rules: Arc<ArcSwap<Rules>>,
-    /// Who is signed in, for the pages.
+    /// The room that knows who is signed in, for the pages.
     identify: Arc<Identify>,
-    /// How long a body may pause.
+    /// The longest pause of a body.
     idle: Duration,
 }
 

@@ -37,7 +37,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How many fields speak of the way a request came.
+/// The number of fields that speak of the way a request came.
 const OURS: usize = 6;
 
 /// Makes a client's fields into what the application is told. Says how many were stripped.
@@ -111,7 +111,7 @@ fn announce(headers: &mut HeaderMap, trailers: &Trailers) {
     }
 }
 
-/// Whether an answer is a stream by nature, one that is cut when its person changes (rule R8).
+/// Tells whether an answer is a stream by nature, one that is cut when its person changes (rule R8).
 pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let starts = |with: &[u8]| kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
@@ -120,7 +120,7 @@ pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
         || starts(b"application/grpc")
 }
 
-/// What takes requests up, and answers down.
+/// The room that takes requests up, and answers down.
 pub(crate) struct Forward {
     headers_stripped: Counter,
     set_cookies_refused: Counter,
@@ -135,7 +135,7 @@ pub(crate) struct Failed {
     pub(crate) method: Method,
     pub(crate) record: Record,
     pub(crate) why: RequestRefusal,
-    /// What is wrong with the application, where it is the application.
+    /// The fault of the application, where it is the application.
     pub(crate) trouble: Option<Trouble>,
 }
 

@@ -29,7 +29,7 @@ pub type Load = Arc<
         + Sync,
 >;
 
-/// Why the cold road led nowhere.
+/// The reason why the cold road led nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The session is not good.
@@ -40,10 +40,10 @@ pub enum LoadError {
     Unavailable,
 }
 
-/// How long a request waits for reads, over all its rounds.
+/// The longest time a request waits for reads, over all its rounds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How a request looks for its session in one round.
+/// The search of a request for its session, in one round.
 #[derive(Debug, Default)]
 pub(crate) struct SessionSearch {
     /// The session in memory is of no use: its account has to be read again.
@@ -51,7 +51,7 @@ pub(crate) struct SessionSearch {
     until: Option<Instant>,
 }
 
-/// What opens cookies and looks sessions up.
+/// The room that opens cookies and looks sessions up.
 pub(crate) struct Identify {
     sessions: Arc<Sessions>,
     keys: Arc<Keyring>,
@@ -97,8 +97,8 @@ impl Identify {
         self.read(hash, app, request.exchange, search).await
     }
 
-    /// Who is signed in by a session, checked like any exchange, and until when. For our own pages, which are handed
-    /// it and look up nothing.
+    /// Finds who is signed in by a session, checked like any exchange, and until when. For our own pages, which are
+    /// handed it and look up nothing.
     pub(crate) async fn who(&self, hash: SessionHash, app: &App) -> Option<(Arc<Principal>, Timestamp)> {
         let (exchange, mut search) = (InFlight::new(), SessionSearch::default());
         let warm = match self.sessions.find(&hash) {

@@ -29,7 +29,8 @@ pub struct Record {
     exchange: InFlight,
     /// Counts what comes of the client's body.
     taken: Option<Arc<Intake>>,
-    /// Where it is counted as live, and leaves again, on whichever thread that is: a drain must not overlook it.
+    /// The stripe in which it is counted as live, and leaves again, on whichever thread that is: a drain must not
+    /// overlook it.
     stripe: usize,
     started: Instant,
     decided: Option<Instant>,
@@ -81,12 +82,12 @@ impl Record {
         }
     }
 
-    /// What it is written to.
+    /// The recorder it is written to.
     pub(crate) fn recorder(&self) -> &Recorder {
         self.peer.recorder()
     }
 
-    /// When the head was read.
+    /// The time at which the head was read.
     pub fn time(&self) -> Timestamp {
         self.line.as_ref().map_or_else(Timestamp::now, |line| line.time)
     }
@@ -106,12 +107,12 @@ impl Record {
         self.line.as_deref()
     }
 
-    /// What is counted there came from the client.
+    /// Notes that what is counted there came from the client.
     pub(crate) fn counts(&mut self, taken: Arc<Intake>) {
         self.taken = Some(taken);
     }
 
-    /// What Accept found out.
+    /// Notes what Accept found out.
     pub(crate) fn accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
         self.note(|line| {
             line.client = head.client;
@@ -124,7 +125,7 @@ impl Record {
         self.note(|line| line.place = place.cloned());
     }
 
-    /// Who it is.
+    /// Notes who it is.
     pub(crate) fn identified(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
         self.note(|line| {
             line.idp = enrolment.and_then(|enrolment| enrolment.session().idp().cloned());

@@ -12,19 +12,19 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use portcullis_policy::{HeaderCase, HostPort, HostSent};
 
-/// How old a look-up may be.
+/// The greatest age of a look-up.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// How an application is reached.
+/// The way in which an application is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// Where it listens, for http; the port where it is not 80.
+    /// Its address, for http; with the port where it is not 80.
     pub at: HostPort,
-    /// How long a connection may take.
+    /// The longest time a connection may take.
     pub connect_timeout: Duration,
-    /// How long the application may take to begin its answer, once it has the request.
+    /// The longest time the application may take to begin its answer, once it has the request.
     pub first_byte_timeout: Duration,
-    /// What `Host` says.
+    /// The value of `Host`.
     pub host: HostSent,
     /// In which case names of fields are written.
     pub header_case: HeaderCase,
@@ -56,7 +56,7 @@ struct NamedHost {
     port: u16,
     found: ArcSwapOption<(Addresses, Instant)>,
     looking: AtomicBool,
-    /// Why the last look-up found nothing, and whether it did so in time.
+    /// The reason why the last look-up found nothing, and whether it did so in time.
     failed: ArcSwapOption<(String, bool)>,
 }
 
@@ -100,7 +100,8 @@ impl Upstream {
         &self.at
     }
 
-    /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
+    /// The reason why its name has no address, and whether that was said in time; `None` where nothing was looked up
+    /// in vain.
     pub(crate) fn not_found(&self) -> Option<(String, bool)> {
         match &self.target {
             UpstreamTarget::Fixed(_) => None,
@@ -108,7 +109,7 @@ impl Upstream {
         }
     }
 
-    /// What `Host` says, where the public one is this.
+    /// The value of `Host`, where the public one is this.
     pub(crate) fn host<'a>(&'a self, public: &'a HeaderValue) -> &'a HeaderValue {
         self.host.as_ref().unwrap_or(public)
     }

@@ -23,7 +23,7 @@ use super::heard::Heard;
 use crate::clock::{Wait, Waits};
 use crate::upload::{Upload, UploadFault};
 
-/// What is sent: the client's body, if it has one.
+/// The body that is sent: the client's, if it has one.
 pub(super) struct Outgoing(pub(super) Option<Upload>);
 
 impl Body for Outgoing {
@@ -56,14 +56,14 @@ pub(crate) struct AppConnection {
     pub(super) case: HeaderCase,
     sender: SendRequest<Outgoing>,
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
-    /// How many bytes came since the last question.
+    /// The number of bytes that came since the last question.
     heard: Arc<AtomicUsize>,
     pub(super) filter: WakeFilter,
 }
 
-/// How much may come before the head of an answer is whole, what only informs included.
+/// The bytes that may come before the head of an answer is whole, what only informs included.
 const BEFORE_HEAD: usize = 256 * 1024;
-/// How much of an answer is read at once, and how many fields it may have.
+/// The bytes of an answer that are read at once, and the number of fields it may have.
 const READ: usize = 64 * 1024;
 const FIELDS: usize = 200;
 
@@ -83,13 +83,14 @@ impl AppConnection {
         Ok(Box::new(Self { to, case, sender, connection, heard, filter: WakeFilter::new() }))
     }
 
-    /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.
+    /// Tells whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked
+    /// for.
     pub(super) fn is_idle(&mut self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
         self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready()
     }
 
-    /// Whether nothing came since the last question.
+    /// Tells whether nothing came since the last question.
     pub(super) fn has_heard_nothing(&self) -> bool {
         self.heard.load(Ordering::Relaxed) == 0
     }

@@ -15,7 +15,7 @@ use super::pool;
 pub(crate) struct Download {
     body: Incoming,
     connection: Option<Box<AppConnection>>,
-    /// Whether the connection may be asked again after this answer.
+    /// True where the connection may be asked again after this answer.
     is_kept: bool,
 }
 
@@ -61,12 +61,12 @@ impl Download {
         polled
     }
 
-    /// Whether nothing more comes.
+    /// Tells whether nothing more comes.
     pub(crate) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    /// How much comes, where that is known.
+    /// The bytes that come, where that is known.
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use crate::upload::UploadFault;
 
-/// Why there is no answer, or no more of it.
+/// The reason why there is no answer, or no more of it.
 #[derive(Debug)]
 pub(crate) enum UpstreamFault {
     /// The application cannot be connected to.

@@ -21,9 +21,10 @@ struct IdleConnection {
     since: Instant,
 }
 
-/// How many are kept for all addresses on a thread, where descriptors are not short.
+/// The number that is kept for all addresses on a thread, where descriptors are not short.
 pub(crate) const MOST: usize = 512;
-/// How long one is kept without being used. Applications close theirs sooner or later; most after a minute or more.
+/// The longest time one is kept without being used. Applications close theirs sooner or later; most after a minute or
+/// more.
 const IDLE: Duration = Duration::from_secs(55);
 
 /// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
@@ -58,7 +59,7 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     });
 }
 
-/// How many this thread keeps from now on.
+/// Sets how many this thread keeps from now on.
 pub(crate) fn keep_at_most(count: usize) {
     KEPT_AT_MOST.set(count);
 }

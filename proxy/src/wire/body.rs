@@ -3,7 +3,7 @@
 use super::head::{HeadBegun, field};
 use super::{Bounds, Malformed};
 
-/// What of a body is read next.
+/// The part of a body that is read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     /// Of one with a length: so many bytes.
@@ -31,12 +31,12 @@ impl Body {
         }
     }
 
-    /// Whether its framing can be wrong.
+    /// Tells whether its framing can be wrong.
     pub(super) fn is_chunked(self) -> bool {
         !matches!(self, Self::Plain(_))
     }
 
-    /// Whether bytes come next, and no line.
+    /// Tells whether bytes come next, and no line.
     pub(super) fn is_data(self) -> bool {
         matches!(self, Self::Plain(_) | Self::Chunk(_))
     }
@@ -56,7 +56,7 @@ impl Body {
         }
     }
 
-    /// Whether a line may be so long, and all of the trailers with it.
+    /// Tells whether a line may be so long, and all of the trailers with it.
     pub(super) fn bound(self, line: usize, all: usize, bounds: &Bounds) -> Result<(), Malformed> {
         match self {
             Self::ChunkSize | Self::ChunkEnd if line > CHUNK_LINE + 2 => Err(Malformed::Chunk),
@@ -65,7 +65,7 @@ impl Body {
         }
     }
 
-    /// What is wrong where a line ends with a line feed alone.
+    /// The fault where a line ends with a line feed alone.
     pub(super) fn bare_line_feed(self) -> Malformed {
         if self == Self::Trailers { Malformed::LineEnd } else { Malformed::Chunk }
     }

@@ -132,7 +132,7 @@ pub(super) fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, 
     if fits { Ok(authority) } else { Err(Malformed::Target) }
 }
 
-/// Whether this is a host with or without a port, written in one way: no user, no list, no escapes.
+/// Tells whether this is a host with or without a port, written in one way: no user, no list, no escapes.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', ..] => match memchr(b']', value) {
@@ -163,7 +163,7 @@ const VALUE: u8 = 2;
 const PATH: u8 = 4;
 const QUERY: u8 = 8;
 
-/// Where each byte may stand.
+/// The places in which each byte may stand.
 static CLASSES: [u8; 256] = classes();
 
 fn is(byte: u8, class: u8) -> bool {

@@ -17,7 +17,7 @@ use self::body::Body;
 use self::head::{HeadBegun, field};
 pub use self::malformed::Malformed;
 
-/// What a head may have.
+/// The bounds of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes, its request line and empty line included.
@@ -34,18 +34,18 @@ impl Default for Bounds {
     }
 }
 
-/// What was read of a head, to be compared with what the library reads of it.
+/// The facts that were read of a head, to be compared with what the library reads of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadSeen {
     /// The length of the target, in bytes, as the request line has it.
     pub target: usize,
-    /// How many fields it has.
+    /// The number of its fields.
     pub fields: usize,
     /// Its length on the wire, in bytes.
     pub bytes: usize,
 }
 
-/// How far bytes were read.
+/// The reach of the reader: how far bytes were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fed {
     /// So many need not be shown again.
@@ -80,22 +80,23 @@ impl WireReader {
         Self { bounds, state: ReaderState::Start(0), head: HeadBegun::default(), size: 0 }
     }
 
-    /// Whether it stands between two requests, or in front of the first.
+    /// Tells whether it stands between two requests, or in front of the first.
     pub fn is_between(&self) -> bool {
         matches!(self.state, ReaderState::Start(_))
     }
 
-    /// Whether a head has begun and is not whole.
+    /// Tells whether a head has begun and is not whole.
     pub fn is_in_head(&self) -> bool {
         self.state == ReaderState::Fields
     }
 
-    /// Whether a body is being read whose framing can be wrong.
+    /// Tells whether a body is being read whose framing can be wrong.
     pub fn is_in_body(&self) -> bool {
         matches!(self.state, ReaderState::Body(body) if body.is_chunked())
     }
 
-    /// Whether a request for another protocol was the last that was read. What follows is held until it is answered.
+    /// Tells whether a request for another protocol was the last that was read. What follows is held until it is
+    /// answered.
     pub fn is_switching(&self) -> bool {
         self.state == ReaderState::Switching
     }
@@ -134,7 +135,7 @@ impl WireReader {
         Ok(fed)
     }
 
-    /// Whether so many bytes more fit into what has begun.
+    /// Tells whether so many bytes more fit into what has begun.
     fn bound(&self, state: ReaderState, more: usize) -> Result<(), Malformed> {
         match state {
             ReaderState::Body(body) => body.bound(more, self.size + more, &self.bounds),
@@ -198,7 +199,7 @@ impl WireReader {
         }
     }
 
-    /// What comes next: the rest of a body, or what follows a whole request.
+    /// Finds what comes next: the rest of a body, or what follows a whole request.
     fn behind(&self, body: Option<Body>) -> ReaderState {
         match body {
             Some(body) => ReaderState::Body(body),
