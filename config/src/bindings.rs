@@ -75,7 +75,7 @@ pub(crate) fn read(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<B
     })
 }
 
-/// What the form cannot say: roles that are known, written once, able to stand in a header.
+/// Checks what the form cannot say: roles that are known, written once, able to stand in a header.
 fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
     let FormVersion = file.version;
     let before = report.problems.len();

@@ -14,14 +14,14 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-/// When something of the configuration ends of itself.
+/// The end of something of the configuration that ends of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// What it is: `certificate`.
+    /// The kind of thing: `certificate`.
     pub kind: &'static str,
     /// The key of the configuration that names it: `listen.proxy.tls[0]`.
     pub name: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: i64,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Leaf {
     pub(crate) ends: Moment,
     /// The first certificate behind it in the chain whose time is over.
     pub(crate) stale: Option<Moment>,
-    /// Whether it is for the host that was asked.
+    /// True where it is for the host that was asked.
     pub(crate) names_host: bool,
     /// The names it is for, few of them and cut.
     pub(crate) names: Vec<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Moment {
     pub(crate) day: String,
 }
 
-/// What is wrong, and with which of the two files.
+/// The fault of one of the two files, or of both.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CertificateFault {
     Certificate(&'static str),
@@ -113,7 +113,7 @@ fn moment(time: ASN1Time) -> Moment {
     Moment { at: time.timestamp(), day }
 }
 
-/// What stands in the certificate is somebody else's text: the first few names, each cut.
+/// Lists the first few names, each cut: they are somebody else's text.
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(all)) = certificate.subject_alternative_name() else { return Vec::new() };
     let text = |name: &GeneralName<'_>| match name {

@@ -92,7 +92,7 @@ words! {
     refused { "jit" => "" }
 }
 
-/// Where our own pages are: `/.portcullis`.
+/// The path of our own pages: `/.portcullis`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(pub(crate) String);
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// How far a configuration is followed beyond its own text.
+/// The depth to which a configuration is followed beyond its own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadDepth {
     /// Secrets and certificates are read, commands are run.
@@ -14,7 +14,8 @@ pub(crate) enum ReadDepth {
     TextOnly,
 }
 
-/// What a configuration is read in. Nothing of this crate looks at the process's environment but through it.
+/// The surroundings that a configuration is read in. Nothing of this crate looks at the process's environment but
+/// through it.
 #[derive(Clone)]
 pub struct Environment {
     variables: HashMap<String, String>,

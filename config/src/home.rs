@@ -23,7 +23,7 @@ use crate::secret::MasterKey;
 use crate::source::bytes_of;
 use crate::store::{IN_STATE, StoreLocation};
 
-/// Where a program keeps its state, and the little that an order needs beside it.
+/// The place where a program keeps its state, and the little that an order needs beside it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Home {
@@ -31,7 +31,7 @@ pub struct Home {
     pub state: PathBuf,
     /// The file of the database.
     pub database: PathBuf,
-    /// Whose word says who there is (`provisioning`); `None` where the file does not say it readably.
+    /// The authority on who there is (`provisioning`); `None` where the file does not say it readably.
     pub people: Option<HomePeople>,
     /// The address of the app as the file has it (`public_url`), to be shown and not to be asked.
     pub address: Option<String>,
@@ -39,7 +39,7 @@ pub struct Home {
     pub bindings: Bindings,
 }
 
-/// Whose word says who there is.
+/// The authority on who there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HomePeople {
     /// A directory's.

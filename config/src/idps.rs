@@ -20,7 +20,7 @@ use crate::web::Issuer;
 pub struct IdpEntry {
     /// Its name: lower-case letters, digits and `-`, at most 40. It stands in the callback's address.
     pub name: String,
-    /// Which product it is.
+    /// The product it is.
     pub preset: Preset,
     /// The one attribute by which a first login finds its user in the directory; that of the preset where none is
     /// written.
@@ -114,7 +114,7 @@ words! {
 }
 
 impl Preset {
-    /// What is linked where the configuration does not say it: the provider's immutable id.
+    /// The link where the configuration does not say one: the provider's immutable id.
     pub(crate) fn link(self) -> LinkBlock {
         let claim = match self {
             Self::Generic | Self::Okta | Self::Google => "sub",

@@ -3,10 +3,11 @@
 
 use crate::at::{At, KeyStep};
 
-/// What is said of each.
+/// The text about each.
 pub(crate) const NOT_YET: &str = "not in this version";
 
-/// Where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only leaving out.
+/// The places where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only
+/// leaving out.
 const KEYS: &[(&str, &str)] = &[
     ("app", ""),
     ("apps", "One file fronts one app: write its public_url and upstream at the top"),
@@ -62,7 +63,7 @@ const KEYS: &[(&str, &str)] = &[
     ("bindings[].user", "Bind by group"),
 ];
 
-/// What to do about a key of a later version; `None` for a key that is none.
+/// Says what to do about a key of a later version; `None` for a key that is none.
 pub(crate) fn remedy(at: &At) -> Option<&'static str> {
     KEYS.iter().find(|(pattern, _)| matches(pattern, at)).map(|(_, remedy)| match *remedy {
         "" => "Leave it out",

@@ -7,7 +7,7 @@ use crate::at::At;
 use crate::node::YamlNode;
 use crate::problem::Problem;
 
-/// Where each key of a configuration stands.
+/// The lines on which the keys of a configuration stand.
 #[derive(Clone)]
 pub struct KeyLines {
     file: Arc<str>,

@@ -25,21 +25,21 @@ use crate::urls::urls;
 pub struct Loaded {
     /// The configuration.
     pub file: File,
-    /// What works and deserves a look, by line.
+    /// The things that work and deserve a look, by line.
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths: a change of one is a change of the configuration.
     pub watched: Vec<PathBuf>,
-    /// Where its keys stand, for problems that are found later.
+    /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
     /// Secrets whose command was not run: none where a configuration is loaded to be used.
     not_run: Vec<String>,
 }
 
-/// What a check found in a configuration that has no problem.
+/// The findings of a check in a configuration that has no problem.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Checked {
-    /// What works and deserves a look, by line.
+    /// The things that work and deserve a look, by line.
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths.
     pub watched: Vec<PathBuf>,
@@ -47,15 +47,15 @@ pub struct Checked {
     pub urls: Vec<(&'static str, String)>,
     /// The issuer of the identity provider.
     pub issuer: String,
-    /// Where its keys stand, for problems that are found later.
+    /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
-    /// What a start opens on this machine, beside the files that were read.
+    /// The things that a start opens on this machine, beside the files that were read.
     pub opens: Opens,
     /// Secrets whose command was not run, so that nobody knows what it prints: where they stand.
     pub not_run: Vec<String>,
 }
 
-/// What a start opens on this machine, beside the files that a configuration is read from.
+/// The things that a start opens on this machine, beside the files that a configuration is read from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Opens {
@@ -70,7 +70,7 @@ pub struct Opens {
 }
 
 impl File {
-    /// What a start opens on this machine.
+    /// Lists what a start opens on this machine.
     pub fn opens(&self) -> Opens {
         Opens {
             state: self.state.clone(),

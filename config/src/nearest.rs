@@ -24,7 +24,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> 
         .map(|(_, word)| word)
 }
 
-/// What to say of a word that is not known: the nearest one, and all where they are few.
+/// Says the remedy for a word that is not known: the nearest one, and all where they are few.
 pub(crate) fn remedy<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(wrong, known.clone()) {
         Some(near) => format!("Did you mean {near}?"),

@@ -39,7 +39,7 @@ pub(crate) struct YamlKey {
     pub(crate) name: String,
 }
 
-/// Why a text is no tree.
+/// The fault of a text that is no tree.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct YamlError {
     pub(crate) line: Option<usize>,
@@ -109,7 +109,7 @@ impl YamlNode {
         node.line
     }
 
-    /// What stands at a path.
+    /// Finds what stands at a path.
     pub(crate) fn find(&self, at: &At) -> Option<&YamlNode> {
         at.steps().iter().try_fold(self, Self::below)
     }
@@ -126,7 +126,7 @@ impl YamlNode {
 }
 
 impl YamlValue {
-    /// What it is, for a message that does not quote it.
+    /// Names what it is, for a message that does not quote it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -181,7 +181,7 @@ fn written(location: &Location, source: &str) -> String {
     range.and_then(|(start, end)| source.get(start..end)).unwrap_or_default().trim().to_owned()
 }
 
-/// What serde hands over; scalars that YAML takes for numbers or truth values are looked up in the source.
+/// The value as serde hands it over; scalars that YAML takes for numbers or truth values are looked up in the source.
 enum Raw {
     Nothing,
     AsWritten,

@@ -16,9 +16,9 @@ pub struct Problem {
     pub line: Option<usize>,
     /// The key: `routes[2].allow`; empty where the file as a whole is meant.
     pub path: String,
-    /// What is wrong and why, without a final dot.
+    /// The fault and its cause, without a final dot.
     pub what: String,
-    /// What to do, without a final dot; empty where `what` already says it.
+    /// The advice what to do, without a final dot; empty where `what` already says it.
     pub remedy: String,
 }
 

@@ -14,18 +14,18 @@ use crate::report::Report;
 
 /// A type that can be read from a tree.
 pub(crate) trait FromYaml: Sized {
-    /// What is expected, with an article, for messages: "a duration such as 90s".
+    /// The value that is expected, with an article, for messages: "a duration such as 90s".
     const WANTED: &'static str;
 
     /// Reads it. `None` means that a problem was noted.
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self>;
 
-    /// What stands for a key that is not there, where that is no problem.
+    /// Gives what stands for a key that is not there, where that is no problem.
     fn nothing() -> Option<Self> {
         None
     }
 
-    /// What a block goes on with after a problem was noted.
+    /// Gives what a block goes on with after a problem was noted.
     fn failed() -> Option<Self> {
         Self::nothing()
     }
@@ -260,7 +260,7 @@ fn of_default(default: &str, line: usize) -> YamlNode {
     node
 }
 
-/// What to say of an unknown key: the nearest of its block, else where a key of that name belongs, else all.
+/// Says the remedy for an unknown key: the nearest of its block, else where a key of that name belongs, else all.
 fn unknown(name: &str, known: &[&'static str], at: &At, report: &Report<'_>) -> String {
     if nearest::nearest(name, known.iter().copied()).is_none() {
         let elsewhere = report.known_keys().into_iter();
@@ -382,7 +382,7 @@ macro_rules! default {
     };
 }
 
-/// What a block wants to be: where it has a short form, its first key's value; else a block with its first key.
+/// Says what a block wants to be: where it has a short form, its first key's value; else a block with its first key.
 macro_rules! wanted {
     ([] $first:ident : $type:ty $(, $rest:ident : $rest_type:ty)*) => {
         concat!("a block with ", stringify!($first))

@@ -9,7 +9,7 @@ use crate::later;
 use crate::node::YamlNode;
 use crate::problem::Problem;
 
-/// What reading needs at hand, and what it found.
+/// The report on a file that is being read: the problems found, and what reading needs at hand.
 pub(crate) struct Report<'e> {
     pub(crate) environment: &'e Environment,
     pub(crate) problems: Vec<Problem>,
@@ -18,7 +18,7 @@ pub(crate) struct Report<'e> {
     pub(crate) watched: Vec<PathBuf>,
     /// Keys that are not there, and were meant by one that is misspelt.
     pub(crate) meant: Vec<String>,
-    /// Where secrets stand whose command was not run.
+    /// The paths of secrets whose command was not run.
     pub(crate) not_run: Vec<String>,
     known: KnownKeys,
     file: Arc<str>,
@@ -100,12 +100,12 @@ impl<'e> Report<'e> {
         result
     }
 
-    /// Where a path of the configuration leads: relative ones start in the folder of the configuration file.
+    /// Resolves a path of the configuration: relative ones start in the folder of the configuration file.
     pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// How the problems of another file call it: beside this one, in the words this one was asked for with.
+    /// Names another file for its problems: beside this one, in the words this one was asked for with.
     pub(crate) fn name_beside(&self, path: &str) -> String {
         Path::new(&*self.file).parent().unwrap_or(Path::new("")).join(path).display().to_string()
     }

@@ -124,11 +124,11 @@ impl JsonSchema for Methods {
     }
 }
 
-/// Whom a rule lets in; whether its roles are known is asked later.
+/// The people whom a rule lets in; whether its roles are known is asked later.
 #[derive(Clone, Debug)]
 pub(crate) struct Whom(pub(crate) Allow);
 
-/// What stands for everybody, and for everybody with a session; no role is called so.
+/// The words for everybody, and for everybody with a session; no role is called so.
 pub(crate) const WORDS: [&str; 2] = ["public", "signed-in"];
 
 impl FromYaml for Whom {

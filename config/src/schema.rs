@@ -51,7 +51,7 @@ pub(crate) struct KeyInfo {
     pub(crate) path: String,
     /// Its default as YAML, where it has one.
     pub(crate) default: Option<String>,
-    /// Whether its block cannot do without it.
+    /// True where its block cannot do without it.
     pub(crate) required: bool,
 }
 

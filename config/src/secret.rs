@@ -23,9 +23,9 @@ use crate::read::{FromYaml, missing_value};
 use crate::report::Report;
 use crate::source::reason;
 
-/// How long a command may take.
+/// The longest time a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(5);
-/// How much a file or a command may yield.
+/// The bytes that a file or a command may yield.
 const MOST_BYTES: usize = 64 * 1024;
 
 /// A secret's text. It hides in `Debug` and is wiped when dropped.
@@ -133,7 +133,7 @@ impl JsonSchema for SecretText {
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
-    /// Whether it was read: not where secrets, or commands, are left alone.
+    /// Tells whether it was read: not where secrets, or commands, are left alone.
     pub fn is_read(&self) -> bool {
         *self.0 != [0; 32]
     }
@@ -189,7 +189,7 @@ impl JsonSchema for MasterKey {
     }
 }
 
-/// Where a secret is to be found.
+/// The place where a secret is to be found.
 #[derive(Clone, Copy)]
 enum SecretSource<'a> {
     Env(&'a str),
@@ -197,7 +197,7 @@ enum SecretSource<'a> {
     Run(&'a str),
 }
 
-/// What went wrong with one; never holds what was read.
+/// The fault of one; never holds what was read.
 struct SecretFault {
     what: String,
     remedy: String,
@@ -290,7 +290,8 @@ pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, report: &mut Re
     }
 }
 
-/// Whether others than its owner and group may read a file: its own mode says so, and that of every folder above it.
+/// Tells whether others than its owner and group may read a file: its own mode says so, and that of every folder
+/// above it.
 fn everybody_may_read(path: &Path) -> bool {
     let mode = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.mode());
     let Ok(real) = std::fs::canonicalize(path) else { return false };

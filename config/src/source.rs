@@ -40,7 +40,7 @@ pub(crate) fn tree(bytes: &[u8], empty: &str, report: &mut Report<'_>) -> Option
     }
 }
 
-/// What an error says, without its number.
+/// Gives the text of an error, without its number.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()

@@ -13,7 +13,7 @@ use crate::report::Report;
 /// The database's name in the state folder.
 pub(crate) const IN_STATE: &str = "portcullis.db";
 
-/// Where the database is.
+/// The place of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreLocation {
     /// [`IN_STATE`] in the state folder.

@@ -74,7 +74,7 @@ impl Issuer {
         &self.host
     }
 
-    /// Whether the scheme is https; plain http is of a loopback host then.
+    /// Tells whether the scheme is https; plain http is of a loopback host then.
     pub fn is_https(&self) -> bool {
         self.https
     }
@@ -136,7 +136,7 @@ impl JsonSchema for Issuer {
     }
 }
 
-/// Where the application listens: `http://host:port`.
+/// The address on which the application listens: `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamUrl(HostPort);
 

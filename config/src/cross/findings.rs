@@ -23,13 +23,13 @@ impl Findings<'_, '_> {
         self.report.warn(self.root.line_of(&at), &at, what, remedy);
     }
 
-    /// Whether the file has a key, whatever stands behind it.
+    /// Tells whether the file has a key, whatever stands behind it.
     pub(super) fn has(&self, path: &str) -> bool {
         self.root.find(&At::from(path)).is_some()
     }
 
-    /// Whether a problem was noted at a key, or below it. What it would have said is not known then, and the default
-    /// that stands in its place is not what somebody meant: nothing is concluded from it.
+    /// Tells whether a problem was noted at a key, or below it. What it would have said is not known then, and the
+    /// default that stands in its place is not what somebody meant: nothing is concluded from it.
     pub(super) fn failed(&self, path: &str) -> bool {
         let of_it = |other: &str| {
             other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -65,14 +65,14 @@ fn open_listeners(findings: &Findings<'_, '_>, document: &RootBlock) -> Vec<(&'s
     open
 }
 
-/// Whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is not
-/// known here: it may be another machine's.
+/// Tells whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is
+/// not known here: it may be another machine's.
 fn is_reached_at(own: IpAddr, ip: IpAddr) -> bool {
     let here = ip.is_loopback() || ip.is_unspecified();
     own == ip || here && own.is_unspecified() || ip.is_unspecified() && own.is_loopback()
 }
 
-/// Whether two listeners cannot both be opened.
+/// Tells whether two listeners cannot both be opened.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let every = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
     let (one, other) = (a.ip(), b.ip());

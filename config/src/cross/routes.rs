@@ -128,12 +128,12 @@ fn check_roles(
     }
 }
 
-/// Whether a path is `base` or below it.
+/// Tells whether a path is `base` or below it.
 fn below(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a pattern matches any path at or below `base`.
+/// Tells whether a pattern matches any path at or below `base`.
 fn reaches(pattern: &str, base: &str) -> bool {
     let mut own = base.split('/').skip(1);
     let mut parts = pattern.split('/').skip(1);
