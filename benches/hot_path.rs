@@ -18,7 +18,8 @@ use portcullis_policy::{
 };
 use portcullis_proxy::{
     Accept, AccessLog, Gate, GateRequest, GateVerdict, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget,
-    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamSettings, outgoing, session_cookie,
+    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamSettings, rewrite_outgoing,
+    session_cookie,
 };
 use portcullis_session::{Described, InFlight, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
@@ -148,7 +149,7 @@ fn hot_path(criterion: &mut Criterion) {
             || world.parts.headers.clone(),
             |mut headers| {
                 let (open, _record) = pass(&world);
-                outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
+                rewrite_outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
                 black_box((headers, open))
             },
             criterion::BatchSize::SmallInput,

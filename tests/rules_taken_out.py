@@ -111,7 +111,7 @@ ROWS = [
          "                for at in end..end {\n"),
     ], "refusals::where_rules_exist"),
     ("paths: dot segments are resolved", [
-        ("policy/src/readings.rs", "merged, resolved, ", "merged, merged, "),
+        ("policy/src/readings.rs", "merge_slashes, resolve_dots, ", "merge_slashes, merge_slashes, "),
     ], "spellings::"),
     ("paths: case and ends are folded", [
         ("policy/src/routes.rs",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A value somebody wrote where no secret belongs, as a message repeats it.
-pub(crate) fn shown(value: &str) -> String {
+pub(crate) fn show_value(value: &str) -> String {
     portcullis_policy::shown(value).into_owned()
 }
 

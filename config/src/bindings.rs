@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use portcullis_policy::{Bindings, GroupBinding};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::nearest;
 use crate::node::YamlNode;
-use crate::read::{FromYaml, section, text};
+use crate::read::{FromYaml, read_text, section};
 use crate::report::Report;
 use crate::routes::WORDS;
-use crate::source::tree;
+use crate::source::parse_tree;
 
 section! {
     /// Which groups give which roles.
@@ -47,11 +47,14 @@ impl FromYaml for FormVersion {
     const WANTED: &'static str = "1";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        match text(node, at, report, Self::WANTED)? {
+        match read_text(node, at, report, Self::WANTED)? {
             "1" => Some(Self),
-            other => {
-                report.problem(node, at, format!("{} is not a version of this form", shown(other)), "Write 1")
-            }
+            other => report.problem(
+                node,
+                at,
+                format!("{} is not a version of this form", show_value(other)),
+                "Write 1",
+            ),
         }
     }
 }
@@ -67,16 +70,16 @@ impl JsonSchema for FormVersion {
 }
 
 /// Reads the text of a bindings file; `name` is how its problems call it.
-pub(crate) fn read(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<Bindings> {
+pub(crate) fn parse_bindings(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<Bindings> {
     report.in_file(name, |report| {
-        let root = tree(text, "Write version, roles and bindings", report)?;
+        let root = parse_tree(text, "Write version, roles and bindings", report)?;
         let file = BindingsFile::read(&root, &At::root(), report)?;
-        judge(&file, &root, report)
+        judge_roles(&file, &root, report)
     })
 }
 
 /// Checks what the form cannot say: roles that are known, written once, able to stand in a header.
-fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
+fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
     let FormVersion = file.version;
     let before = report.problems.len();
     let mut say = |path: String, what: String, remedy: String| {
@@ -95,11 +98,11 @@ fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Optio
                 "Rename it".into(),
             );
         } else if !seen.insert(role.as_str()) {
-            say(path, format!("\"{}\" is listed twice", shown(role)), "Keep one".into());
+            say(path, format!("\"{}\" is listed twice", show_value(role)), "Keep one".into());
         }
     }
     let known = || file.roles.iter().map(String::as_str);
-    let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", shown(role));
+    let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", show_value(role));
     match &file.conflicts {
         None if file.roles.len() > 1 && root.find(&At::from("conflicts")).is_none() => say(
             "conflicts".into(),
@@ -119,9 +122,9 @@ fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Optio
                 for (place, role) in line.iter().enumerate() {
                     let path = format!("conflicts[{nth}][{place}]");
                     if !file.roles.contains(role) {
-                        say(path, unknown(role), nearest::remedy(role, known()));
+                        say(path, unknown(role), nearest::suggest_word(role, known()));
                     } else if !seen.insert(role) {
-                        say(path, format!("\"{}\" is listed twice", shown(role)), "Keep one".into());
+                        say(path, format!("\"{}\" is listed twice", show_value(role)), "Keep one".into());
                     }
                 }
             }
@@ -132,7 +135,7 @@ fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Optio
             say(
                 format!("bindings[{nth}].role"),
                 unknown(&binding.role),
-                nearest::remedy(&binding.role, known()),
+                nearest::suggest_word(&binding.role, known()),
             );
         }
     }
@@ -145,7 +148,7 @@ fn judge(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Optio
             report.warn(
                 root.line_of(&at),
                 &at,
-                format!("no group gives \"{}\"", shown(role)),
+                format!("no group gives \"{}\"", show_value(role)),
                 "Bind it, or leave it out",
             );
         }

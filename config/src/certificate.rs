@@ -58,8 +58,13 @@ pub(crate) enum CertificateFault {
 }
 
 /// Judges a chain and its key, both PEM, for a host; `now` is in seconds since 1970.
-pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Leaf, CertificateFault> {
-    let chain = certificates(chain).map_err(CertificateFault::Certificate)?;
+pub(crate) fn judge_certificate(
+    chain: &[u8],
+    key: &[u8],
+    host: &str,
+    now: i64,
+) -> Result<Leaf, CertificateFault> {
+    let chain = read_certificates(chain).map_err(CertificateFault::Certificate)?;
     let Some((leaf, rest)) = chain.split_first() else {
         return Err(CertificateFault::Certificate("holds no certificate"));
     };
@@ -77,7 +82,7 @@ pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Le
         Err(_) => return Err(CertificateFault::Key("holds a private key of a kind that is not supported")),
     }
     let of = |certificate: &X509Certificate<'_>| {
-        (moment(certificate.validity().not_before), moment(certificate.validity().not_after))
+        (to_moment(certificate.validity().not_before), to_moment(certificate.validity().not_after))
     };
     let stale = rest
         .iter()
@@ -90,34 +95,34 @@ pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Le
         ends,
         stale,
         names_host: name.is_ok_and(|name| verify_server_name(&readable, &name).is_ok()),
-        names: names(&fields),
+        names: list_names(&fields),
     })
 }
 
 /// Judges a file of authorities, PEM, as the client reads it: all of it must be certificates that can be trusted.
 pub(crate) fn judge_authorities(pem: &[u8]) -> Result<(), &'static str> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
+    for certificate in read_certificates(pem)? {
         roots.add(certificate).map_err(|_| "holds a certificate that is none of an authority")?;
     }
     if roots.is_empty() { Err("holds no certificate") } else { Ok(()) }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| "holds PEM that cannot be read")
 }
 
-fn moment(time: ASN1Time) -> Moment {
+fn to_moment(time: ASN1Time) -> Moment {
     let date = time.to_datetime();
     let day = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
     Moment { at: time.timestamp(), day }
 }
 
 /// Lists the first few names, each cut: they are somebody else's text.
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+fn list_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(all)) = certificate.subject_alternative_name() else { return Vec::new() };
     let text = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some(crate::at::shown(name)),
+        GeneralName::DNSName(name) => Some(crate::at::show_value(name)),
         GeneralName::IPAddress(bytes) => match bytes.len() {
             4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
             16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
@@ -149,7 +154,7 @@ mod tests {
     }
 
     fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, CertificateFault> {
-        judge(chain.as_bytes(), key.as_bytes(), host, NOW)
+        judge_certificate(chain.as_bytes(), key.as_bytes(), host, NOW)
     }
 
     #[test]

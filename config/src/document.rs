@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_policy::{Network, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::headers::Headers;
 use crate::http_client::HttpClient;
 use crate::idps::Idps;
@@ -16,7 +16,7 @@ use crate::listen::Listen;
 use crate::log::LogBlock;
 use crate::network::NetworkText;
 use crate::node::YamlNode;
-use crate::read::{FromYaml, Given, section, text, words};
+use crate::read::{FromYaml, Given, read_text, section, words};
 use crate::report::Report;
 use crate::routes::RouteBlock;
 use crate::scim::ScimBlock;
@@ -100,14 +100,19 @@ impl FromYaml for Prefix {
     const WANTED: &'static str = "a path such as /.portcullis";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         let fits = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
         let plain = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(fits);
         if text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
             return Some(Self(text.into()));
         }
         let remedy = "Write a slash and a name of letters, digits, dots and dashes, without a final slash";
-        report.problem(node, at, format!("\"{}\" cannot be the path of our own pages", shown(text)), remedy)
+        report.problem(
+            node,
+            at,
+            format!("\"{}\" cannot be the path of our own pages", show_value(text)),
+            remedy,
+        )
     }
 }
 

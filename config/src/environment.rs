@@ -35,14 +35,14 @@ impl Environment {
             variables: std::env::vars_os().filter_map(text).collect(),
             root: rustix::process::geteuid().is_root(),
             reach: ReadDepth::All,
-            now: now(),
+            now: unix_now(),
         }
     }
 
     /// One with these variables and nothing else, of an ordinary user.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, root: false, reach: ReadDepth::All, now: now() }
+        Self { variables, root: false, reach: ReadDepth::All, now: unix_now() }
     }
 
     /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for [`check`](crate::check).
@@ -100,7 +100,7 @@ impl Environment {
     }
 }
 
-fn now() -> i64 {
+fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
 use crate::node::YamlNode;
-use crate::read::{FromYaml, section, text, unknown_word, words};
+use crate::read::{FromYaml, read_text, section, unknown_word, words};
 use crate::report::Report;
 
 section! {
@@ -41,7 +41,7 @@ impl FromYaml for UserFrom {
     const WANTED: &'static str = "userName, id, externalId, subject or email";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         let known = SOURCES.map(Self::word);
         let found = SOURCES.into_iter().find(|source| source.word() == text);
         found.or_else(|| unknown_word(node, at, report, text, &known))

@@ -74,14 +74,14 @@ const PUBLIC_URL: &str = "public_url";
 /// # Errors
 /// [`Problems`] where the file cannot be read at all, or leaves a doubt about `state` or `store`: written twice,
 /// misspelt, indented, or with a value that is none.
-pub fn home(path: &Path, state: Option<&Path>, environment: &Environment) -> Result<Home, Problems> {
+pub fn read_home(path: &Path, state: Option<&Path>, environment: &Environment) -> Result<Home, Problems> {
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let environment = environment.clone().text_only();
     let mut report =
-        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
+        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::list_paths);
     let found = match bytes_of(&whole_path) {
-        Ok(bytes) => found(&String::from_utf8_lossy(&bytes), state, &mut report),
+        Ok(bytes) => find_home(&String::from_utf8_lossy(&bytes), state, &mut report),
         Err(what) => report.problem_of_file(None, what, OTHERWISE),
     };
     match found {
@@ -101,9 +101,9 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
     let mut environment = environment.clone();
     environment.read_everything();
     let mut report =
-        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
+        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::list_paths);
     let key = match bytes_of(&whole_path) {
-        Ok(bytes) => entries(&String::from_utf8_lossy(&bytes), &mut report).and_then(|keys| {
+        Ok(bytes) => read_entries(&String::from_utf8_lossy(&bytes), &mut report).and_then(|keys| {
             let node = the_only(&keys, KEYS, &mut report)??;
             MasterKey::read(node, &At::from(KEYS), &mut report)
         }),
@@ -114,20 +114,20 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
 
 const OTHERWISE: &str = "Name the state folder with --state DIR, and leave -c out";
 
-fn entries(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
+fn read_entries(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
     match YamlNode::parse(text) {
         Ok(YamlNode { value: YamlValue::Map(entries), .. }) => Some(entries),
         Ok(_) => report.problem_of_file(None, "is not a block of keys", OTHERWISE),
-        Err(_) => lines(text, report),
+        Err(_) => read_edge_keys(text, report),
     }
 }
 
-fn found(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Home> {
-    let keys = entries(text, report)?;
+fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Home> {
+    let keys = read_entries(text, report)?;
     let state = match named {
         Some(named) => Some(std::path::absolute(named).unwrap_or_else(|_| named.into())),
         None => match the_only(&keys, STATE, report)? {
-            Some(node) => certain::<PathBuf>(node, STATE, report),
+            Some(node) => read_certain::<PathBuf>(node, STATE, report),
             None => report.environment.state_folder().or_else(|| {
                 report.problem_of_file(
                     None,
@@ -138,7 +138,7 @@ fn found(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Ho
         },
     }?;
     let database = match the_only(&keys, STORE, report)? {
-        Some(node) => match certain::<StoreLocation>(node, STORE, report)? {
+        Some(node) => match read_certain::<StoreLocation>(node, STORE, report)? {
             StoreLocation::InState => state.join(IN_STATE),
             StoreLocation::File(path) => path,
         },
@@ -154,7 +154,7 @@ fn found(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Ho
     let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), report));
     let bindings = written.and_then(|path| {
         let text = bytes_of(&report.resolve(&path)).ok()?;
-        bindings::read(&text, &path, report)
+        bindings::parse_bindings(&text, &path, report)
     });
     report.problems.truncate(before);
     Some(Home {
@@ -171,7 +171,7 @@ fn found(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Ho
 }
 
 /// The value of a key that says which store is meant, or a problem.
-fn certain<T: FromYaml>(node: &YamlNode, key: &str, report: &mut Report<'_>) -> Option<T> {
+fn read_certain<T: FromYaml>(node: &YamlNode, key: &str, report: &mut Report<'_>) -> Option<T> {
     if let YamlValue::Text(text) = &node.value
         && text.contains(char::REPLACEMENT_CHARACTER)
     {
@@ -200,10 +200,11 @@ fn the_only<'n>(
     if let Some((_, node)) = first {
         return Some(Some(node));
     }
-    let all: Vec<String> = schema::paths().into_iter().filter(|path| !path.contains(['.', '['])).collect();
+    let all: Vec<String> =
+        schema::list_paths().into_iter().filter(|path| !path.contains(['.', '['])).collect();
     let misspelt = |key: &&(YamlKey, YamlNode)| {
         let known = all.contains(&key.0.name);
-        !known && nearest::nearest(&key.0.name, all.iter().map(String::as_str)) == Some(name)
+        !known && nearest::find_nearest(&key.0.name, all.iter().map(String::as_str)) == Some(name)
     };
     match keys.iter().find(misspelt) {
         Some((key, _)) => {
@@ -216,7 +217,7 @@ fn the_only<'n>(
 }
 
 /// The keys at the left edge of a text that is not YAML as a whole, each read by itself.
-fn lines(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
+fn read_edge_keys(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
     let all: Vec<&str> = text.lines().collect();
     let at_the_edge = |line: &str| line.starts_with(|c: char| !c.is_whitespace() && c != '#');
     let starts: Vec<usize> = (0..all.len()).filter(|nth| at_the_edge(all[*nth])).collect();
@@ -266,7 +267,7 @@ mod tests {
         )
         .unwrap();
         let environment = Environment::of([("HOME", "/home/nora")]);
-        home(&path, state.map(Path::new), &environment)
+        read_home(&path, state.map(Path::new), &environment)
             .map_err(|problems| problems.to_string().replace(&format!("{}:", path.display()), ""))
     }
 
@@ -300,9 +301,11 @@ mod tests {
         let path = folder.path().join("portcullis.yaml");
         let environment = Environment::of([("HOME", "/home/nora")]);
         std::fs::write(&path, b"# caf\xe9\nstate: /srv/state\n").unwrap();
-        assert_eq!(home(&path, None, &environment).unwrap().state, Path::new("/srv/state"));
+        assert_eq!(read_home(&path, None, &environment).unwrap().state, Path::new("/srv/state"));
         std::fs::write(&path, b"state: /srv/caf\xe9\n").unwrap();
-        assert!(home(&path, None, &environment).unwrap_err().to_string().contains(":1: state: not text"));
+        assert!(
+            read_home(&path, None, &environment).unwrap_err().to_string().contains(":1: state: not text")
+        );
     }
 
     #[test]
@@ -328,7 +331,7 @@ mod tests {
             assert!(problems.contains("--state DIR"), "{text}: {problems}");
         }
         let environment = Environment::of([]);
-        let gone = home(Path::new("/nowhere/p.yaml"), None, &environment).unwrap_err().to_string();
+        let gone = read_home(Path::new("/nowhere/p.yaml"), None, &environment).unwrap_err().to_string();
         assert!(gone.contains("cannot be read") && gone.contains("--state DIR"), "{gone}");
     }
 

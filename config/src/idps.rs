@@ -7,9 +7,9 @@ use std::time::Duration;
 use portcullis_policy::{ClientAuth, LinkTo, fold};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::{YamlNode, YamlValue};
-use crate::read::{FromYaml, missing_value, section, text, words, words_of};
+use crate::read::{FromYaml, missing_value, read_text, section, words, words_of};
 use crate::report::Report;
 use crate::secret::SecretText;
 use crate::units::Period;
@@ -183,7 +183,7 @@ impl FromYaml for Domains {
         let mut domains = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
             let at = at.index(index);
-            let Some(written) = text(item, &at, report, "a domain such as example.com") else {
+            let Some(written) = read_text(item, &at, report, "a domain such as example.com") else {
                 domains = None;
                 continue;
             };
@@ -191,8 +191,12 @@ impl FromYaml for Domains {
                 Some(domain) => domains.iter_mut().for_each(|all| all.push(domain.clone())),
                 None => {
                     let remedy = "Write what follows the @ of an address, such as example.com";
-                    domains =
-                        report.problem(item, &at, format!("\"{}\" is not a domain", shown(written)), remedy);
+                    domains = report.problem(
+                        item,
+                        &at,
+                        format!("\"{}\" is not a domain", show_value(written)),
+                        remedy,
+                    );
                 }
             }
         }

@@ -46,7 +46,7 @@ mod web;
 pub use certificate::Expiry;
 pub use environment::Environment;
 pub use file::{File, UserSource};
-pub use home::{Home, HomePeople, home, master_key};
+pub use home::{Home, HomePeople, master_key, read_home};
 pub use http_client::HttpClient;
 pub use idps::{ClaimsBlock, Domains, IdpEntry, LinkBlock, Oidc, Preset};
 pub use limits::Limits;

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::{YamlNode, YamlValue};
-use crate::read::{FromYaml, section, text, words};
+use crate::read::{FromYaml, read_text, section, words};
 use crate::report::Report;
 
 section! {
@@ -108,7 +108,7 @@ impl FromYaml for SocketAddr {
     const WANTED: &'static str = "an address and a port such as 127.0.0.1:8080";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         if let Ok(address) = text.parse() {
             return Some(address);
         }
@@ -122,6 +122,6 @@ impl FromYaml for SocketAddr {
             (host, Ok(port)) if host.parse::<IpAddr>().is_ok() => format!("Write [{host}]:{port}"),
             _ => format!("Write {}", Self::WANTED),
         };
-        report.problem(node, at, format!("\"{}\" is not an address and a port", shown(text)), remedy)
+        report.problem(node, at, format!("\"{}\" is not an address and a port", show_value(text)), remedy)
     }
 }

@@ -11,12 +11,12 @@ use crate::environment::Environment;
 use crate::file::File;
 use crate::lines::KeyLines;
 use crate::node::YamlNode;
-use crate::problem::{Problem, Problems, sort};
+use crate::problem::{Problem, Problems, sort_problems};
 use crate::read::FromYaml;
 use crate::report::Report;
 use crate::schema;
 use crate::secret::MasterKey;
-use crate::source::{bytes_of, tree};
+use crate::source::{bytes_of, parse_tree};
 use crate::urls::urls;
 
 /// A valid configuration and what stands around it.
@@ -94,7 +94,7 @@ impl File {
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
-    whole(path, None, &environment)
+    load_whole(path, None, &environment)
 }
 
 /// The same with the text at hand: `path` says how problems call it and where relative paths start.
@@ -104,7 +104,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
-    whole(path, Some(text), &environment)
+    load_whole(path, Some(text), &environment)
 }
 
 /// Checks a configuration as far as `environment` reaches, and yields none: secrets may be missing here.
@@ -112,7 +112,7 @@ pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loade
 /// # Errors
 /// All [`Problems`], by line.
 pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems> {
-    whole(path, None, environment).map(Checked::of)
+    load_whole(path, None, environment).map(Checked::of)
 }
 
 /// The same with the text at hand.
@@ -120,7 +120,7 @@ pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems
 /// # Errors
 /// All [`Problems`], by line.
 pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result<Checked, Problems> {
-    whole(path, Some(text), environment).map(Checked::of)
+    load_whole(path, Some(text), environment).map(Checked::of)
 }
 
 impl Checked {
@@ -150,23 +150,23 @@ pub fn find_default_path() -> Result<PathBuf, Problems> {
     })
 }
 
-fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<Loaded, Problems> {
+fn load_whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let folder = whole_path.parent().unwrap_or(Path::new("/"));
-    let mut report = Report::new(&name, folder, environment, schema::paths);
+    let mut report = Report::new(&name, folder, environment, schema::list_paths);
     report.watch(&whole_path);
     let file = match text {
-        Some(bytes) => made(bytes, &mut report),
+        Some(bytes) => make_file(bytes, &mut report),
         None => match bytes_of(&whole_path) {
-            Ok(bytes) => made(&bytes, &mut report),
+            Ok(bytes) => make_file(&bytes, &mut report),
             Err(what) => report.problem_of_file(None, what, ""),
         },
     };
     let Report { mut problems, mut warnings, watched, not_run, .. } = report;
     match file {
         Some((file, root)) if problems.is_empty() => {
-            sort(&mut warnings, &name);
+            sort_problems(&mut warnings, &name);
             Ok(Loaded { file, warnings, watched, lines: KeyLines::new(&name, root), not_run })
         }
         _ => {
@@ -176,9 +176,9 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     }
 }
 
-fn made(text: &[u8], report: &mut Report<'_>) -> Option<(File, YamlNode)> {
-    let root = tree(text, "docs/configuration.md begins with the smallest one", report)?;
+fn make_file(text: &[u8], report: &mut Report<'_>) -> Option<(File, YamlNode)> {
+    let root = parse_tree(text, "docs/configuration.md begins with the smallest one", report)?;
     let document = RootBlock::read(&root, &At::root(), report)?;
-    let file = cross::settle(document, &root, report)?;
+    let file = cross::settle_file(document, &root, report)?;
     Some((file, root))
 }

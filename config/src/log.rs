@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
 use crate::node::YamlNode;
-use crate::read::{FromYaml, section, text, words, words_of};
+use crate::read::{FromYaml, read_text, section, words, words_of};
 use crate::report::Report;
 
 section! {
@@ -99,7 +99,7 @@ impl FromYaml for LogTarget {
     const WANTED: &'static str = "stdout, off or the path of a file";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        match text(node, at, report, Self::WANTED)? {
+        match read_text(node, at, report, Self::WANTED)? {
             "stdout" => Some(Self::Stdout),
             "off" => Some(Self::Off),
             "stderr" => report.refuse_word(node, at, "stderr", ""),

@@ -6,21 +6,21 @@ use std::net::IpAddr;
 use portcullis_policy::{AllowedHost, Network};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::YamlNode;
-use crate::read::{FromYaml, text};
+use crate::read::{FromYaml, read_text};
 use crate::report::Report;
 
 impl FromYaml for Network {
     const WANTED: &'static str = "a network such as 10.0.0.0/8, or one address";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         let Ok(network) = text.parse::<Self>() else {
             return report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a network", shown(text)),
+                format!("\"{}\" is not a network", show_value(text)),
                 "Write an address, a slash and a length, such as 10.0.0.0/8, or one address",
             );
         };
@@ -36,7 +36,7 @@ impl FromYaml for Network {
             return report.problem(
                 node,
                 at,
-                format!("{} has bits behind its length", shown(text)),
+                format!("{} has bits behind its length", show_value(text)),
                 format!(
                     "Write {}/{} for the network, or the address alone",
                     network.start(),
@@ -65,13 +65,13 @@ impl FromYaml for AllowedHost {
     const WANTED: &'static str = "a host such as idp.internal or idp.internal:8443";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         match read_host(text) {
             Some(host) => Some(host),
             None => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a host", shown(text)),
+                format!("\"{}\" is not a host", show_value(text)),
                 "Write a name or an address, perhaps with a port, without https://",
             ),
         }

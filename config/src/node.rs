@@ -74,7 +74,7 @@ impl YamlNode {
         let value = match raw.value {
             Raw::Nothing => YamlValue::Nothing,
             Raw::Text(text) => YamlValue::Text(text),
-            Raw::AsWritten => YamlValue::Text(written(&raw.defined, source)),
+            Raw::AsWritten => YamlValue::Text(written_scalar(&raw.defined, source)),
             Raw::List(items) => {
                 YamlValue::List(items.into_iter().map(|item| Self::of(item, source)).collect())
             }
@@ -82,7 +82,7 @@ impl YamlNode {
                 let entry = |(key, value): (Spanned<Raw>, Spanned<Raw>)| {
                     let name = match &key.value {
                         Raw::Text(text) => text.clone(),
-                        _ => written(&key.defined, source),
+                        _ => written_scalar(&key.defined, source),
                     };
                     let line = line_of(&key.referenced);
                     let mut value = Self::of(value, source);
@@ -174,7 +174,7 @@ fn line_of(location: &Location) -> usize {
 }
 
 /// The bytes of a scalar as they stand in the file.
-fn written(location: &Location, source: &str) -> String {
+fn written_scalar(location: &Location, source: &str) -> String {
     let span = location.span();
     let (Some(start), Some(length)) = (span.byte_offset(), span.byte_len()) else { return String::new() };
     let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(length)).ok());

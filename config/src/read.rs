@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::later;
 use crate::nearest;
 use crate::node::{YamlKey, YamlNode, YamlValue};
@@ -42,7 +42,7 @@ pub(crate) fn missing_value<T: FromYaml>(node: &YamlNode, at: &At, report: &mut 
 }
 
 /// The text of a scalar that is no secret.
-pub(crate) fn text<'n>(
+pub(crate) fn read_text<'n>(
     node: &'n YamlNode,
     at: &At,
     report: &mut Report<'_>,
@@ -86,7 +86,7 @@ impl FromYaml for String {
     const WANTED: &'static str = "a text";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        text(node, at, report, Self::WANTED).map(str::to_owned)
+        read_text(node, at, report, Self::WANTED).map(str::to_owned)
     }
 }
 
@@ -94,10 +94,12 @@ impl FromYaml for bool {
     const WANTED: &'static str = "true or false";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        match text(node, at, report, Self::WANTED)? {
+        match read_text(node, at, report, Self::WANTED)? {
             "true" => Some(true),
             "false" => Some(false),
-            other => report.problem(node, at, format!("\"{}\" is neither true nor false", shown(other)), ""),
+            other => {
+                report.problem(node, at, format!("\"{}\" is neither true nor false", show_value(other)), "")
+            }
         }
     }
 }
@@ -107,7 +109,7 @@ impl FromYaml for PathBuf {
     const WANTED: &'static str = "a path";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        text(node, at, report, Self::WANTED).map(|path| report.resolve(path))
+        read_text(node, at, report, Self::WANTED).map(|path| report.resolve(path))
     }
 }
 
@@ -209,19 +211,19 @@ impl<'n> BlockFields<'n> {
                 );
             } else if known.contains(&key.name.as_str()) {
                 fields.entries.push((key, node));
-            } else if let Some(remedy) = later::remedy(&at) {
+            } else if let Some(remedy) = later::remedy_for_key(&at) {
                 report.problem_on(key.line, &at, later::NOT_YET, remedy);
                 fields.refused = true;
             } else if key.name == "<<" {
                 report.problem_on(key.line, &at, "merge keys are not read here", "Write the keys out");
             } else {
                 // The one that was meant, if it stands nowhere else: nothing is concluded from its absence.
-                if let Some(meant) = nearest::nearest(&key.name, known.iter().copied())
+                if let Some(meant) = nearest::find_nearest(&key.name, known.iter().copied())
                     && map.iter().all(|(other, _)| other.name != meant)
                 {
                     report.meant.push(fields.at.key(meant).to_string());
                 }
-                let remedy = unknown(&key.name, known, &at, report);
+                let remedy = unknown_key(&key.name, known, &at, report);
                 report.problem_on(key.line, &at, "no such key", remedy);
             }
         }
@@ -261,8 +263,8 @@ fn of_default(default: &str, line: usize) -> YamlNode {
 }
 
 /// Says the remedy for an unknown key: the nearest of its block, else where a key of that name belongs, else all.
-fn unknown(name: &str, known: &[&'static str], at: &At, report: &Report<'_>) -> String {
-    if nearest::nearest(name, known.iter().copied()).is_none() {
+fn unknown_key(name: &str, known: &[&'static str], at: &At, report: &Report<'_>) -> String {
+    if nearest::find_nearest(name, known.iter().copied()).is_none() {
         let elsewhere = report.known_keys().into_iter();
         let named = |path: &String| path.rsplit('.').next() == Some(name);
         if let Some(path) =
@@ -271,7 +273,7 @@ fn unknown(name: &str, known: &[&'static str], at: &At, report: &Report<'_>) -> 
             return format!("Known as {path}: look at the indentation");
         }
     }
-    nearest::remedy(name, known.iter().copied())
+    nearest::suggest_word(name, known.iter().copied())
 }
 
 /// A block of keys: a struct, how it is read, and its schema.
@@ -287,7 +289,7 @@ macro_rules! section {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields, transform = crate::shape::block)]
+        #[schemars(deny_unknown_fields, transform = crate::shape::mend_block)]
         $(#[schemars(transform = crate::shape::ShortForm(stringify!($short)))])?
         $vis struct $name {
             $( $(#[$field_meta])* $(#[schemars(extend("default" = $default))])? $field_vis $field: $type ),*
@@ -299,7 +301,7 @@ macro_rules! section {
             fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
                 const KNOWN: &[&str] = &[$(stringify!($field)),*];
                 let node = node.clone();
-                $( let node = crate::read::lengthen(node, stringify!($short)); )?
+                $( let node = crate::read::lengthen_block(node, stringify!($short)); )?
                 let fields = crate::read::BlockFields::open(&node, at, report, KNOWN)?;
                 $( let $field = fields.take(
                     stringify!($field), crate::read::default!($($default)?), report); )*
@@ -325,7 +327,7 @@ macro_rules! words {
             const WANTED: &'static str = crate::read::either!($($word),*);
 
             fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
-                match crate::read::text(node, at, report, Self::WANTED)? {
+                match crate::read::read_text(node, at, report, Self::WANTED)? {
                     $( $word => Some(Self::$variant), )*
                     $( $( $refused => report.refuse_word(node, at, $refused, $why), )* )?
                     other => crate::read::unknown_word(node, at, report, other, &[$($word),*]),
@@ -354,7 +356,7 @@ macro_rules! words_of {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                crate::shape::words(&[$( ($word, concat!($($doc, "\n"),+)) ),*])
+                crate::shape::words_schema(&[$( ($word, concat!($($doc, "\n"),+)) ),*])
             }
         }
 
@@ -362,7 +364,7 @@ macro_rules! words_of {
             const WANTED: &'static str = crate::read::either!($($word),*);
 
             fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
-                match crate::read::text(node, at, report, Self::WANTED)? {
+                match crate::read::read_text(node, at, report, Self::WANTED)? {
                     $( $word => Some(Self::$variant), )*
                     $( $( $refused => report.refuse_word(node, at, $refused, $why), )* )?
                     other => crate::read::unknown_word(node, at, report, other, &[$($word),*]),
@@ -401,7 +403,7 @@ macro_rules! either {
 pub(crate) use {default, either, section, wanted, words, words_of};
 
 /// The block a short form stands for.
-pub(crate) fn lengthen(node: YamlNode, key: &str) -> YamlNode {
+pub(crate) fn lengthen_block(node: YamlNode, key: &str) -> YamlNode {
     if !matches!(node.value, YamlValue::Text(_)) {
         return node;
     }
@@ -420,7 +422,7 @@ pub(crate) fn unknown_word<T>(
     report.problem(
         node,
         at,
-        format!("\"{}\" is not known here", shown(word)),
-        nearest::remedy(word, known.iter().copied()),
+        format!("\"{}\" is not known here", show_value(word)),
+        nearest::suggest_word(word, known.iter().copied()),
     )
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::environment::Environment;
 use crate::later;
 use crate::node::YamlNode;
@@ -89,7 +89,7 @@ impl<'e> Report<'e> {
     /// Refuses a value by name that this version does not act on, or that cannot work.
     pub(crate) fn refuse_word<T>(&mut self, node: &YamlNode, at: &At, word: &str, why: &str) -> Option<T> {
         let (what, remedy) = if why.is_empty() { (later::NOT_YET, "") } else { (why, "") };
-        self.problem(node, at, format!("\"{}\" {}", shown(word), of_a_value(what)), remedy)
+        self.problem(node, at, format!("\"{}\" {}", show_value(word), of_a_value(what)), remedy)
     }
 
     /// Reads another file with this report: problems found meanwhile are that file's.

@@ -7,10 +7,10 @@ use http::Method;
 use portcullis_policy::{Allow, OnChange, Pattern, Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::nearest;
 use crate::node::{YamlNode, YamlValue};
-use crate::read::{FromYaml, section, text, words_of};
+use crate::read::{FromYaml, read_text, section, words_of};
 use crate::report::Report;
 
 section! {
@@ -55,11 +55,11 @@ impl FromYaml for Pattern {
     const WANTED: &'static str = "a path such as /admin/**";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         match Self::parse(text) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                let what = format!("\"{}\" is not a pattern: {error}", shown(text));
+                let what = format!("\"{}\" is not a pattern: {error}", show_value(text));
                 report.problem(
                     node,
                     at,
@@ -88,7 +88,7 @@ impl FromYaml for Methods {
         };
         let mut methods = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
-            match method(item, &at.index(index), report) {
+            match read_method(item, &at.index(index), report) {
                 Some(method) => methods.iter_mut().for_each(|all| all.push(method.clone())),
                 None => methods = None,
             }
@@ -97,10 +97,15 @@ impl FromYaml for Methods {
     }
 }
 
-fn method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Method> {
-    let text = text(node, at, report, "a method such as GET")?;
+fn read_method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Method> {
+    let text = read_text(node, at, report, "a method such as GET")?;
     if matches!(text.to_ascii_uppercase().as_str(), "TRACE" | "TRACK" | "CONNECT") {
-        return report.problem(node, at, format!("{} is refused on every path", shown(text)), "Leave it out");
+        return report.problem(
+            node,
+            at,
+            format!("{} is refused on every path", show_value(text)),
+            "Leave it out",
+        );
     }
     let capital = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     match Method::from_bytes(text.as_bytes()) {
@@ -108,7 +113,7 @@ fn method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Method> {
         _ => report.problem(
             node,
             at,
-            format!("\"{}\" is not a method", shown(text)),
+            format!("\"{}\" is not a method", show_value(text)),
             "Methods are written in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         ),
     }
@@ -146,19 +151,24 @@ impl FromYaml for Whom {
             }
             YamlValue::List(items) => items,
             _ => {
-                return match text(node, at, report, Self::WANTED)? {
+                return match read_text(node, at, report, Self::WANTED)? {
                     "public" => Some(Self(Allow::Public)),
                     "signed-in" => Some(Self(Allow::SignedIn)),
                     other => {
-                        let near = nearest::nearest(other, WORDS);
+                        let near = nearest::find_nearest(other, WORDS);
                         let remedy = near.map_or_else(
-                            || format!("Write public, signed-in, or the role in a list: [{}]", shown(other)),
+                            || {
+                                format!(
+                                    "Write public, signed-in, or the role in a list: [{}]",
+                                    show_value(other)
+                                )
+                            },
                             |near| format!("Did you mean {near}?"),
                         );
                         report.problem(
                             node,
                             at,
-                            format!("\"{}\" is neither public nor signed-in", shown(other)),
+                            format!("\"{}\" is neither public nor signed-in", show_value(other)),
                             remedy,
                         )
                     }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use portcullis_policy::{GroupPatch, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::{YamlNode, YamlValue};
-use crate::read::{FromYaml, section, text};
+use crate::read::{FromYaml, read_text, section};
 use crate::report::Report;
 use crate::secret::SecretText;
 use crate::web::PublicUrlText;
@@ -40,13 +40,13 @@ impl FromYaml for GroupPatch {
     const WANTED: &'static str = "204 or 200";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        match text(node, at, report, Self::WANTED)? {
+        match read_text(node, at, report, Self::WANTED)? {
             "204" => Some(Self::Empty),
             "200" => Some(Self::Whole),
             other => report.problem(
                 node,
                 at,
-                format!("\"{}\" is no such answer", shown(other)),
+                format!("\"{}\" is no such answer", show_value(other)),
                 "Write 204 or 200",
             ),
         }
@@ -82,7 +82,7 @@ impl FromYaml for ScimTokens {
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let YamlValue::List(items) = &node.value else {
-            return Some(Self(vec![token(node, at, report)?]));
+            return Some(Self(vec![read_token(node, at, report)?]));
         };
         if !(1..=2).contains(&items.len()) {
             return report.problem(
@@ -92,8 +92,11 @@ impl FromYaml for ScimTokens {
                 "Write one, or two while it is being changed",
             );
         }
-        let tokens: Vec<_> =
-            items.iter().enumerate().map(|(index, item)| token(item, &at.index(index), report)).collect();
+        let tokens: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| read_token(item, &at.index(index), report))
+            .collect();
         let tokens: Vec<SecretText> = tokens.into_iter().collect::<Option<_>>()?;
         if let [first, second] = tokens.as_slice()
             && report.environment.reads_everything()
@@ -111,7 +114,7 @@ impl FromYaml for ScimTokens {
 }
 
 /// A secret that can stand in an `Authorization` header (RFC 6750 §2.1).
-fn token(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<SecretText> {
+fn read_token(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<SecretText> {
     const SHORTEST: usize = 24;
     let token = SecretText::read(node, at, report)?;
     let text = token.expose();

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use zeroize::Zeroizing;
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::environment::ReadDepth;
 use crate::node::{YamlNode, YamlValue};
 use crate::read::{FromYaml, missing_value};
 use crate::report::Report;
-use crate::source::reason;
+use crate::source::error_text;
 
 /// The longest time a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(5);
@@ -235,7 +235,7 @@ impl<'a> SecretSource<'a> {
 
     fn check(self) -> String {
         match self {
-            Self::Env(name) => format!("Set {} to the secret before the start", shown(name)),
+            Self::Env(name) => format!("Set {} to the secret before the start", show_value(name)),
             Self::File(_) => "Put the secret, and nothing else, into it".into(),
             Self::Run(_) => "It must print the secret, and nothing else, on its standard output".into(),
         }
@@ -245,11 +245,11 @@ impl<'a> SecretSource<'a> {
 impl fmt::Display for SecretSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Env(name) => write!(f, "the variable {}", shown(name)),
-            Self::File(path) => write!(f, "the file {}", shown(path)),
+            Self::Env(name) => write!(f, "the variable {}", show_value(name)),
+            Self::File(path) => write!(f, "the file {}", show_value(path)),
             // Arguments may be secrets themselves.
             Self::Run(line) => {
-                write!(f, "the command {}", shown(line.split_whitespace().next().unwrap_or("")))
+                write!(f, "the command {}", show_value(line.split_whitespace().next().unwrap_or("")))
             }
         }
     }
@@ -262,12 +262,12 @@ fn from_variable(name: &str, report: &Report<'_>) -> Result<Zeroizing<Vec<u8>>, 
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
-    let name = shown(&path.to_string_lossy());
+    let name = show_value(&path.to_string_lossy());
     let fault = |what: String| SecretFault {
         what: format!("the file {name} {what}"),
         remedy: "It must be there, and readable for the user Portcullis runs as, before the start".into(),
     };
-    let unread = |error: std::io::Error| fault(format!("cannot be read: {}", reason(&error)));
+    let unread = |error: std::io::Error| fault(format!("cannot be read: {}", error_text(&error)));
     // A pipe or a device could block the start for good.
     if !std::fs::metadata(path).map_err(unread)?.is_file() {
         return Err(fault("is not a plain file".into()));
@@ -284,7 +284,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
 /// Warns where every user of the machine may read a file that holds a secret.
 pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, report: &mut Report<'_>) {
     if everybody_may_read(path) {
-        let name = shown(&path.to_string_lossy());
+        let name = show_value(&path.to_string_lossy());
         let what = format!("every user of this machine may read {name}, and it holds a secret");
         report.warn(line, at, what, format!("chmod o= {name}"));
     }
@@ -310,11 +310,11 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
         command.current_dir(folder);
     }
     let mut child = command.spawn().map_err(|error| {
-        fault(format!("cannot be started: {}", reason(&error)), "Name it with its whole path")
+        fault(format!("cannot be started: {}", error_text(&error)), "Name it with its whole path")
     })?;
     let started = Instant::now();
     let Some(mut output) = child.stdout.take() else {
-        end(&mut child);
+        end_command(&mut child);
         return Err(fault("has no standard output".into(), ""));
     };
     let (sender, receiver) = mpsc::channel();
@@ -325,19 +325,19 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
     });
     let remaining = || time.saturating_sub(started.elapsed());
     let too_slow = |child: &mut Child| {
-        end(child);
+        end_command(child);
         fault("did not end within 5 s".into(), "It is run at the start and at each reload, and must be quick")
     };
     let bytes = match receiver.recv_timeout(remaining()) {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
-            end(&mut child);
-            return Err(fault(format!("cannot be listened to: {}", reason(&error)), ""));
+            end_command(&mut child);
+            return Err(fault(format!("cannot be listened to: {}", error_text(&error)), ""));
         }
         Err(_) => return Err(too_slow(&mut child)),
     };
     if bytes.len() > MOST_BYTES {
-        end(&mut child);
+        end_command(&mut child);
         return Err(fault("printed more than 64 KiB".into(), &name.check()));
     }
     loop {
@@ -348,13 +348,13 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
             }
             Ok(None) if remaining().is_zero() => return Err(too_slow(&mut child)),
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(fault(format!("cannot be waited for: {}", reason(&error)), "")),
+            Err(error) => return Err(fault(format!("cannot be waited for: {}", error_text(&error)), "")),
         }
     }
 }
 
 /// Ends a command and what it started. Its group's number cannot be another's yet, since it was not waited for.
-fn end(child: &mut Child) {
+fn end_command(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }

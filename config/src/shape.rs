@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::node::{YamlNode, YamlValue};
 
 /// Mends the schema of a block: a key with a default is not required, its default is YAML, and nothing may be null.
-pub(crate) fn block(schema: &mut Schema) {
+pub(crate) fn mend_block(schema: &mut Schema) {
     let mut optional = Vec::new();
     if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
         for (name, property) in properties {
@@ -44,7 +44,7 @@ impl Transform for ShortForm {
 }
 
 /// The schema of a set of words, each with what it means.
-pub(crate) fn words(words: &[(&str, &str)]) -> Schema {
+pub(crate) fn words_schema(words: &[(&str, &str)]) -> Schema {
     let one = |(word, doc): &(&str, &str)| {
         let lines: Vec<&str> = doc.lines().map(str::trim).collect();
         json!({ "type": "string", "const": word, "description": lines.join("\n") })

@@ -8,7 +8,7 @@ use crate::report::Report;
 
 /// The bytes of a plain file of at most [`MOST_BYTES`], or what is wrong with it.
 pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
-    let unread = |error: std::io::Error| format!("cannot be read: {}", reason(&error));
+    let unread = |error: std::io::Error| format!("cannot be read: {}", error_text(&error));
     // A pipe or a device could block the start for good.
     if !std::fs::metadata(path).map_err(unread)?.is_file() {
         return Err("is not a plain file".into());
@@ -20,7 +20,7 @@ pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The tree of a text; `empty` is what to do where there is nothing in it.
-pub(crate) fn tree(bytes: &[u8], empty: &str, report: &mut Report<'_>) -> Option<YamlNode> {
+pub(crate) fn parse_tree(bytes: &[u8], empty: &str, report: &mut Report<'_>) -> Option<YamlNode> {
     if bytes.len() > MOST_BYTES {
         return report.problem_of_file(None, "is larger than 1 MiB", "");
     }
@@ -41,7 +41,7 @@ pub(crate) fn tree(bytes: &[u8], empty: &str, report: &mut Report<'_>) -> Option
 }
 
 /// Gives the text of an error, without its number.
-pub(crate) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

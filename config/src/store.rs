@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::{YamlNode, YamlValue};
-use crate::read::{FromYaml, section, text};
+use crate::read::{FromYaml, read_text, section};
 use crate::report::Report;
 
 /// The database's name in the state folder.
@@ -38,13 +38,13 @@ impl FromYaml for StoreLocation {
             return StoreBlock::read(node, at, report).map(|block| Self::File(block.sqlite));
         }
         // Of an address only the scheme is repeated: what follows may hold a password.
-        match text(node, at, report, Self::WANTED)?.split("://").next().unwrap_or_default() {
+        match read_text(node, at, report, Self::WANTED)?.split("://").next().unwrap_or_default() {
             "sqlite" => Some(Self::InState),
             word @ ("postgres" | "postgresql") => report.refuse_word(node, at, word, ""),
             other => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a store", shown(other)),
+                format!("\"{}\" is not a store", show_value(other)),
                 "Write sqlite, or below it sqlite: with the path of a file",
             ),
         }

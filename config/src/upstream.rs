@@ -8,9 +8,9 @@ use http::uri::PathAndQuery;
 use portcullis_policy::{HeaderCase, HostSent, is_loopback_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::YamlNode;
-use crate::read::{FromYaml, section, text, words_of};
+use crate::read::{FromYaml, read_text, section, words_of};
 use crate::report::Report;
 use crate::units::Period;
 use crate::web::UpstreamUrl;
@@ -65,11 +65,11 @@ impl FromYaml for HealthPath {
     const WANTED: &'static str = "a path such as /healthz";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         match text.parse() {
             Ok(path) if text.starts_with('/') && !text.contains('#') => Some(Self(path)),
             _ => {
-                let what = format!("\"{}\" is not a path", shown(text));
+                let what = format!("\"{}\" is not a path", show_value(text));
                 report.problem(node, at, what, format!("Write {}", Self::WANTED))
             }
         }
@@ -90,7 +90,7 @@ impl FromYaml for HostSent {
     const WANTED: &'static str = "public, upstream or a host name";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = text(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?;
         match text {
             "public" => return Some(Self::Public),
             "upstream" => return Some(Self::Upstream),
@@ -105,7 +105,7 @@ impl FromYaml for HostSent {
             _ => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a host name", shown(text)),
+                format!("\"{}\" is not a host name", show_value(text)),
                 "Write public, upstream, or a name with a dot",
             ),
         }

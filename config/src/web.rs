@@ -8,9 +8,9 @@ use portcullis_policy::{HostPort, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use url::Url;
 
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::node::YamlNode;
-use crate::read::{FromYaml, text};
+use crate::read::{FromYaml, read_text};
 use crate::report::Report;
 
 const NO_HOST: &str = "not an address: the host or the port cannot be read";
@@ -19,7 +19,7 @@ impl FromYaml for PublicUrl {
     const WANTED: &'static str = "an address such as https://wiki.example.com";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let url = whole(node, at, report, Self::WANTED)?;
+        let url = read_url(node, at, report, Self::WANTED)?;
         let https = url.scheme() == "https";
         let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
@@ -102,8 +102,8 @@ impl FromYaml for Issuer {
     const WANTED: &'static str = "the issuer, an address such as https://example.okta.com";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let url = whole(node, at, report, Self::WANTED)?;
-        let text = text(node, at, report, Self::WANTED)?.to_owned();
+        let url = read_url(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?.to_owned();
         let https = url.scheme() == "https";
         let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
@@ -156,7 +156,7 @@ impl FromYaml for UpstreamUrl {
     const WANTED: &'static str = "an address such as http://127.0.0.1:3000";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let written = text(node, at, report, Self::WANTED)?;
+        let written = read_text(node, at, report, Self::WANTED)?;
         let scheme = written.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         if let Some(scheme @ ("https" | "unix" | "h2c")) = scheme.as_deref() {
             return report.problem(
@@ -166,7 +166,7 @@ impl FromYaml for UpstreamUrl {
                 "Write http://host:port",
             );
         }
-        let url = whole(node, at, report, Self::WANTED)?;
+        let url = read_url(node, at, report, Self::WANTED)?;
         if !matches!(url.path(), "" | "/") {
             return report.problem(
                 node,
@@ -190,8 +190,8 @@ impl JsonSchema for UpstreamUrl {
 }
 
 /// An http or https address with a host, without user, query or fragment.
-fn whole(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Option<Url> {
-    let written = text(node, at, report, wanted)?;
+fn read_url(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Option<Url> {
+    let written = read_text(node, at, report, wanted)?;
     let remedy = format!("Write {wanted}");
     let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
@@ -205,7 +205,7 @@ fn whole(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Opt
         return report.problem(node, at, NO_HOST, remedy);
     };
     // Asked before anything of it is printed.
-    if !url.username().is_empty() || url.password().is_some() || authority(written).contains('@') {
+    if !url.username().is_empty() || url.password().is_some() || url_authority(written).contains('@') {
         return report.problem(node, at, "an address with a name or password inside", remedy);
     }
     if url.query().is_some() || url.fragment().is_some() {
@@ -218,13 +218,13 @@ fn whole(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Opt
     }
     let host = url.host_str().unwrap_or_default();
     if host.is_empty() || host.ends_with('.') || host.starts_with('.') || host.contains(['*', '$', '{']) {
-        let host = shown(host);
+        let host = show_value(host);
         return report.problem(node, at, format!("\"{host}\" is not the name of one host"), remedy);
     }
     Some(url)
 }
 
-fn authority(url: &str) -> &str {
+fn url_authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }

@@ -97,7 +97,7 @@ impl Policy {
         target: &PathAndQuery,
     ) -> Decision {
         let Route::Site { app, rule, others } = route else { return Decision::Deny(DenyReason::NoRoute) };
-        match allowed(route.rules(), who) {
+        match check_rules(route.rules(), who) {
             Ok(()) => Decision::Allow(Pass(Arc::new(Leave {
                 app: app.id,
                 rule: Arc::clone(rule),
@@ -115,11 +115,11 @@ impl Policy {
     /// when the rule of its path is gone or says something else now.
     pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
         if pass.0.version == self.version() {
-            return allowed(pass.rules(), Some(who)).is_ok();
+            return check_rules(pass.rules(), Some(who)).is_ok();
         }
         self.route_of(pass).is_some_and(|route| {
             let is_the_same = matches!(&route, Route::Site { rule, .. } if **rule == pass.0.rule);
-            is_the_same && allowed(route.rules(), Some(who)).is_ok()
+            is_the_same && check_rules(route.rules(), Some(who)).is_ok()
         })
     }
 
@@ -142,7 +142,7 @@ impl Policy {
 impl<'p> Route<'p> {
     /// The first rule that does not let this person in.
     pub fn refusing(&self, who: &Principal) -> Option<&'p Arc<Rule>> {
-        self.rules().find(|rule| allowed(std::iter::once(*rule), Some(who)).is_err())
+        self.rules().find(|rule| check_rules(std::iter::once(*rule), Some(who)).is_err())
     }
 }
 
@@ -152,7 +152,7 @@ enum RuleDenial {
 }
 
 /// Tells whether every one of the rules lets them in.
-fn allowed<'r>(
+fn check_rules<'r>(
     mut rules: impl Iterator<Item = &'r Arc<Rule>>,
     who: Option<&Principal>,
 ) -> Result<(), RuleDenial> {

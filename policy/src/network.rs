@@ -24,11 +24,11 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        read(text).ok_or_else(|| NetworkError(text.into()))
+        read_network(text).ok_or_else(|| NetworkError(text.into()))
     }
 }
 
-fn read(text: &str) -> Option<Network> {
+fn read_network(text: &str) -> Option<Network> {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };

@@ -73,7 +73,7 @@ impl Pattern {
         let mut segments: Vec<Segment> = self.segments.clone();
         for segment in &mut segments {
             if let Segment::Literal(literal) = segment {
-                *literal = folded::segment(literal).into();
+                *literal = folded::fold_segment(literal).into();
             }
         }
         // The end of a folded path is cut, so nothing that is cut there may be asked for.

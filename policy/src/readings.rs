@@ -92,22 +92,23 @@ impl FoundReadings {
         if !self.readings[at].contains(&b'%') {
             return Ok(());
         }
-        let whole = decoded(&self.readings[at], |_| true);
+        let whole = decode_escapes(&self.readings[at], |_| true);
         if whole.iter().any(u8::is_ascii_control) || is_overlong(&whole) {
             return Err(UnreadablePath);
         }
-        let has_more_slashes = |&slash: &u8| count(&whole, slash) > count(&self.readings[at], slash);
+        let has_more_slashes =
+            |&slash: &u8| count_byte(&whole, slash) > count_byte(&self.readings[at], slash);
         if ![b'/', b'\\'].iter().any(has_more_slashes) {
             return self.add(whole);
         }
         // Routers that split a path first and decode each segment then take an encoded slash for a character.
-        let by_segment = decoded(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
+        let by_segment = decode_escapes(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
         self.add(whole)?;
         self.add(by_segment)
     }
 }
 
-fn count(bytes: &[u8], wanted: u8) -> usize {
+fn count_byte(bytes: &[u8], wanted: u8) -> usize {
     bytes.iter().filter(|byte| **byte == wanted).count()
 }
 
@@ -116,10 +117,10 @@ type PathRewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// The rewrites that an application may apply to a path, in any order.
 const REWRITES: [PathRewrite; 6] =
-    [slashed, without_parameters, merged, resolved, without_authority, before_its_query];
+    [turn_backslashes, without_parameters, merge_slashes, resolve_dots, without_authority, before_its_query];
 
 /// With `\` as `/`.
-fn slashed(path: &[u8]) -> Option<Vec<u8>> {
+fn turn_backslashes(path: &[u8]) -> Option<Vec<u8>> {
     let slashed = || path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
     path.contains(&b'\\').then(slashed)
 }
@@ -138,7 +139,7 @@ fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// With repeated slashes merged.
-fn merged(path: &[u8]) -> Option<Vec<u8>> {
+fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     path.windows(2).any(|two| two == b"//").then(|| {
         let mut merged = path.to_vec();
         merged.dedup_by(|byte, before| (*byte, *before) == (b'/', b'/'));
@@ -147,7 +148,7 @@ fn merged(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// With dot segments resolved (RFC 3986 §5.2.4).
-fn resolved(path: &[u8]) -> Option<Vec<u8>> {
+fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
     let segments = || path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/');
     if !segments().any(|segment| matches!(segment, b"." | b"..")) {
         return None;
@@ -186,22 +187,22 @@ fn as_sent(path: &str) -> Result<Vec<u8>, UnreadablePath> {
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         rest = &rest[at + 1..];
-        escape(rest).ok_or(UnreadablePath)?;
+        read_escape(rest).ok_or(UnreadablePath)?;
     }
     // U+FFFD is what a lossy reader has left of bytes that it could not read.
     if bytes.iter().any(u8::is_ascii_control) || path.contains(char::REPLACEMENT_CHARACTER) {
         return Err(UnreadablePath);
     }
-    let as_sent = decoded(bytes, |meant| !meant.is_ascii() || b" \"<>^`{|}".contains(&meant));
+    let as_sent = decode_escapes(bytes, |meant| !meant.is_ascii() || b" \"<>^`{|}".contains(&meant));
     if is_overlong(&as_sent) { Err(UnreadablePath) } else { Ok(as_sent) }
 }
 
 /// Decodes what `takes` says; what is no escape stays as it is.
-fn decoded(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
+fn decode_escapes(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((byte, behind)) = rest.split_first() {
-        let meant = if *byte == b'%' { escape(behind).filter(|meant| takes(*meant)) } else { None };
+        let meant = if *byte == b'%' { read_escape(behind).filter(|meant| takes(*meant)) } else { None };
         decoded.push(meant.unwrap_or(*byte));
         rest = if meant.is_some() { &behind[2..] } else { behind };
     }
@@ -209,7 +210,7 @@ fn decoded(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// The byte that the two digits behind a `%` mean.
-fn escape(behind: &[u8]) -> Option<u8> {
+fn read_escape(behind: &[u8]) -> Option<u8> {
     let digit =
         |at: usize| char::from(*behind.get(at)?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(0)? << 4 | digit(1)?)

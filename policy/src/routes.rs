@@ -137,7 +137,7 @@ impl App {
             host: host.to_ascii_lowercase(),
             base,
             prefix: prefix.into(),
-            own_folded: folded::path(own.as_bytes()).into_owned(),
+            own_folded: folded::fold_path(own.as_bytes()).into_owned(),
             own,
             folded: Index::new(&rules, folded),
             rules: Index::new(&rules, rules.iter().map(|rule| rule.pattern.clone())),
@@ -170,10 +170,10 @@ impl App {
         let readings = readings.map_err(|_| DenyReason::AmbiguousPath)?;
         let (mut as_sent, mut others) = (None::<&Arc<Rule>>, Vec::<&Arc<Rule>>::new());
         for reading in readings.iter() {
-            if self.is_own(reading) || !below(reading, self.base.as_bytes()) {
+            if self.is_own(reading) || !is_below(reading, self.base.as_bytes()) {
                 return Err(DenyReason::NoRoute);
             }
-            let folded = folded::path(reading);
+            let folded = folded::fold_path(reading);
             for found in [self.rules.find(reading, method), self.folded.find(&folded, method)] {
                 let found = found?;
                 let first = as_sent.get_or_insert(found);
@@ -194,7 +194,8 @@ impl App {
             _ => false,
         };
         !begins_elsewhere
-            && (below(reading, self.own.as_bytes()) || below(&folded::path(reading), &self.own_folded))
+            && (is_below(reading, self.own.as_bytes())
+                || is_below(&folded::fold_path(reading), &self.own_folded))
     }
 
     /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
@@ -202,7 +203,9 @@ impl App {
         let Ok(readings) = Readings::of(path) else { return Vec::new() };
         let ruled: Vec<Vec<&Arc<Rule>>> = readings
             .iter()
-            .flat_map(|reading| [self.rules.deciding(reading), self.folded.deciding(&folded::path(reading))])
+            .flat_map(|reading| {
+                [self.rules.deciding(reading), self.folded.deciding(&folded::fold_path(reading))]
+            })
             .collect();
         let takes = |rule: &&Arc<Rule>, method| rule.methods.is_empty() || rule.methods.contains(method);
         let mut methods: Vec<&Method> = Vec::new();
@@ -217,7 +220,7 @@ impl App {
 }
 
 /// Tells whether a path is this one or below it.
-fn below(path: &[u8], top: &[u8]) -> bool {
+fn is_below(path: &[u8], top: &[u8]) -> bool {
     path.strip_prefix(top).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
@@ -335,10 +338,10 @@ impl Policy {
         method: &Method,
     ) -> Result<Route<'p>, DenyReason> {
         let sent = path.as_bytes();
-        if below(sent, app.own.as_bytes()) {
+        if is_below(sent, app.own.as_bytes()) {
             return Ok(Route::Ours { app });
         }
-        if !sent.starts_with(b"/") || !below(sent, app.base.as_bytes()) {
+        if !sent.starts_with(b"/") || !is_below(sent, app.base.as_bytes()) {
             return Err(DenyReason::NoRoute);
         }
         app.site(path, method)

@@ -60,7 +60,7 @@ impl AccessLog {
         let sink = match target {
             LogTarget::Off => return Ok(Self { queue: None, moved: Arc::default() }),
             LogTarget::Stdout => Sink::Stdout,
-            LogTarget::File(path) => Sink::File(path.clone(), open(path)?),
+            LogTarget::File(path) => Sink::File(path.clone(), open_file(path)?),
         };
         let (queue, lines) = sync_channel(QUEUE);
         let writer = thread::Builder::new().name("access-log".into());
@@ -121,7 +121,7 @@ impl Sink {
 
     fn reopen(&mut self) {
         let Self::File(path, file) = self else { return };
-        match open(path) {
+        match open_file(path) {
             Ok(new) => *file = new,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -135,7 +135,7 @@ impl Sink {
 const MODE: u32 = 0o640;
 
 /// Opens a file for appending. One that is a pipe must have its reader already: to wait for one could take for ever.
-fn open(path: &Path) -> Result<File, AccessLogError> {
+fn open_file(path: &Path) -> Result<File, AccessLogError> {
     let fault = |cause| AccessLogError::Open(path.into(), cause);
     let waits_not = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
@@ -201,7 +201,7 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let mut fields = LineFields { out, format, first: true };
     fields.start();
     let detail = line.log;
-    fields.bytes("time", Some(&rfc3339(line.time)));
+    fields.bytes("time", Some(&format_time(line.time)));
     fields.text("ref", line.reference.as_deref());
     fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
     let site = line.place.as_ref().map(crate::rules::AppRules::site);
@@ -325,7 +325,7 @@ fn write_quoted(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `2026-03-01T12:00:00.123Z`.
-fn rfc3339(time: Timestamp) -> [u8; 24] {
+fn format_time(time: Timestamp) -> [u8; 24] {
     fn put(place: &mut [u8], number: i64) {
         let mut left = number.unsigned_abs();
         for digit in place.iter_mut().rev() {
@@ -334,7 +334,7 @@ fn rfc3339(time: Timestamp) -> [u8; 24] {
         }
     }
     let (days, second) = (time.seconds().div_euclid(86_400), time.seconds().rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     put(&mut text[0..4], year);
     put(&mut text[5..7], month);
@@ -348,7 +348,7 @@ fn rfc3339(time: Timestamp) -> [u8; 24] {
 
 /// The date of a day counted from 1970-01-01, in the Gregorian calendar. A year begins in March here, so that the
 /// leap day is its last; an era has 400 of them.
-fn civil(days: i64) -> (i64, i64, i64) {
+fn civil_date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -445,7 +445,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp(seconds * 1000)), expected.as_bytes());
+            assert_eq!(format_time(Timestamp(seconds * 1000)), expected.as_bytes());
         }
     }
 

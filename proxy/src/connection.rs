@@ -37,7 +37,7 @@ use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::overhead::PREFACE;
 use crate::peer::Peer;
-use crate::polling::serving;
+use crate::polling::while_serving;
 use crate::rules::Limits;
 use crate::share::Share;
 use crate::socket::{self, Socket};
@@ -89,7 +89,7 @@ impl Door {
         waits.arm(Wait::Head, self.limits.head_time);
         let (protocol, begun) = match agreed {
             Some(protocol) => (protocol, Vec::new()),
-            None => match sniff(&mut socket, &waits).await {
+            None => match sniff_protocol(&mut socket, &waits).await {
                 Some(sniffed) => sniffed,
                 None => return None,
             },
@@ -111,7 +111,7 @@ impl Door {
 }
 
 /// Reads until it is clear what the client speaks: the first byte is enough for HTTP/1.1.
-async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
+async fn sniff_protocol<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
     let mut begun = Vec::new();
     let mut watch = waits.in_flight.ended();
     loop {
@@ -176,7 +176,7 @@ async fn serve_h1<S: Socket>(
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        let polled = serving(|| connection.poll_without_shutdown(context)).map(ConnectionEnd::Over);
+        let polled = while_serving(|| connection.poll_without_shutdown(context)).map(ConnectionEnd::Over);
         if polled.is_pending() && client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, client.limits.idle);
         }
@@ -191,18 +191,22 @@ async fn serve_h1<S: Socket>(
     // A cut may show first in the body of its answer, which breaks off.
     if matches!(end, ConnectionEnd::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take)
     {
-        socket::reset(number);
+        socket::reset_on_close(number);
     }
     match end {
         ConnectionEnd::Cut | ConnectionEnd::Late | ConnectionEnd::Over(Err(_)) => {
-            serving(|| drop(connection))
+            while_serving(|| drop(connection))
         }
         ConnectionEnd::Over(Ok(())) => {
-            let (socket, early) = serving(|| connection.into_parts().io.into_inner().into_parts());
+            let (socket, early) = while_serving(|| connection.into_parts().io.into_inner().into_parts());
             let tunnel = client.tunnel.lock().take();
             match tunnel {
                 Some(tunnel) => {
-                    return Some(Box::pin(carry(client.waits.clone(), number, tunnel.run(socket, early))));
+                    return Some(Box::pin(run_tunnel(
+                        client.waits.clone(),
+                        number,
+                        tunnel.run(socket, early),
+                    )));
                 }
                 None => close_slowly(socket).await,
             }
@@ -212,20 +216,20 @@ async fn serve_h1<S: Socket>(
 }
 
 /// Polls a tunnel beside its place in the register; cut, its socket is reset.
-async fn carry(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()>) {
+async fn run_tunnel(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()>) {
     let (mut tunnel, mut watch) = (pin!(Some(tunnel)), waits.in_flight.ended());
     let is_cut = poll_fn(|context| {
         if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
             return Poll::Ready(true);
         }
         let Some(running) = tunnel.as_mut().as_pin_mut() else { return Poll::Ready(false) };
-        serving(|| running.poll(context)).map(|()| false)
+        while_serving(|| running.poll(context)).map(|()| false)
     })
     .await;
     if is_cut {
-        socket::reset(number);
+        socket::reset_on_close(number);
     }
-    serving(|| tunnel.set(None));
+    while_serving(|| tunnel.set(None));
 }
 
 /// The bytes of the next requests that are read while one is served.
@@ -292,7 +296,7 @@ async fn serve_h2<S: Socket>(
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        let polled = serving(|| connection.as_mut().poll(context)).map(ConnectionEnd::Over);
+        let polled = while_serving(|| connection.as_mut().poll(context)).map(ConnectionEnd::Over);
         client.flow.settle();
         if client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, limits.idle);
@@ -305,9 +309,9 @@ async fn serve_h2<S: Socket>(
     match &end {
         ConnectionEnd::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
         ConnectionEnd::Over(_) => {}
-        ConnectionEnd::Cut | ConnectionEnd::Late => socket::reset(number),
+        ConnectionEnd::Cut | ConnectionEnd::Late => socket::reset_on_close(number),
     }
-    serving(|| connection.set(None));
+    while_serving(|| connection.set(None));
 }
 
 /// Tells whether the library has told a client to be calm (RFC 9113 §7).
@@ -373,7 +377,7 @@ async fn send_rest(stream: Arc<Stream>, limit: Duration, task: impl Future<Outpu
                 return Poll::Ready(());
             }
         }
-        serving(|| task.as_mut().poll(context))
+        while_serving(|| task.as_mut().poll(context))
     })
     .await;
 }
@@ -382,7 +386,7 @@ async fn send_rest(stream: Arc<Stream>, limit: Duration, task: impl Future<Outpu
 async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output = ()>) {
     let waits = &stream.waits;
     let mut watch = waits.in_flight.ended();
-    let mut cut = beside(&mut watch, waits, task).await;
+    let mut cut = run_beside_watch(&mut watch, waits, task).await;
     let bridged = stream.tunnel.lock().take().zip(stream.upgrade.lock().take());
     if let Some((tunnel, upgrade)) = bridged.filter(|_| cut.is_none()) {
         let tunnel = Box::pin(async move {
@@ -390,7 +394,7 @@ async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output
                 tunnel.run(TokioIo::new(upgraded), Vec::new()).await;
             }
         });
-        cut = beside(&mut watch, waits, tunnel).await;
+        cut = run_beside_watch(&mut watch, waits, tunnel).await;
         stream.is_through.store(true, Ordering::Release);
         stream.sender.wake();
     }
@@ -403,7 +407,11 @@ async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output
 
 /// Polls a task of a stream beside its place in the register; drops it where that is cut. `None` where it came to its
 /// end.
-async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>) -> Option<Option<Ended>> {
+async fn run_beside_watch(
+    watch: &mut Watch,
+    waits: &Waits,
+    task: impl Future<Output = ()>,
+) -> Option<Option<Ended>> {
     let mut task = pin!(Some(task));
     let cut = poll_fn(|context| {
         let ended = match Pin::new(&mut *watch).poll(context) {
@@ -414,14 +422,14 @@ async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>
         let Some(polled) = task.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         // A cut one is polled once more: its body says so, and what is queued of it is thrown away. Where it waits for
         // room it is dropped, which resets it.
-        match (serving(|| polled.poll(context)), ended) {
+        match (while_serving(|| polled.poll(context)), ended) {
             (Poll::Ready(()), ended) => Poll::Ready(ended),
             (Poll::Pending, Some(why)) => Poll::Ready(Some(why)),
             (Poll::Pending, None) => Poll::Pending,
         }
     })
     .await;
-    serving(|| task.set(None));
+    while_serving(|| task.set(None));
     cut
 }
 
@@ -441,8 +449,8 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
         if client.is_h2() {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
-            let mut request = received(&client, &waits, request);
-            let stream = Arc::new(Stream::new(waits.clone(), bridge(&mut request)));
+            let mut request = limit_body(&client, &waits, request);
+            let stream = Arc::new(Stream::new(waits.clone(), bridge_websocket(&mut request)));
             *client.next.lock() = Some(stream.clone());
             let serving = CarriedExchange::new(client.clone(), waits.clone(), Some((entered, stream)));
             return Box::pin(async move { Ok(gate.serve(serving, waits, request, 0).await) });
@@ -452,7 +460,7 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
         let serving = CarriedExchange::new(client.clone(), waits.clone(), None);
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
-                let request = received(&client, &waits, request);
+                let request = limit_body(&client, &waits, request);
                 Box::pin(async move { Ok(gate.serve(serving, waits, request, seen.bytes).await) })
             }
             Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
@@ -471,7 +479,7 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
 
 /// Makes a WebSocket that is asked for over HTTP/2 (RFC 8441 §4) the opening handshake of RFC 6455 that it stands for,
 /// which the rooms know and the application understands. Its key is ours: the client has none.
-fn bridge(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
+fn bridge_websocket(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
     let is_websocket = request.method() == Method::CONNECT
         && request
             .extensions()
@@ -505,7 +513,7 @@ fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
 }
 
 /// The request with a body that keeps to its limits.
-fn received(
+fn limit_body(
     client: &Client,
     waits: &Arc<Waits>,
     request: http::Request<Incoming>,

@@ -255,7 +255,7 @@ impl Passing {
                     Ok(piece) => self.rest = piece,
                     Err(frame) => {
                         let mut trailers = frame.into_trailers().unwrap_or_default();
-                        trailers::clean(&mut trailers, &Strip::default());
+                        trailers::clean_trailers(&mut trailers, &Strip::default());
                         self.finish(); // nothing comes behind them
                         return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
                     }

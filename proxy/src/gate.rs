@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{AskedBy, Refuse, RequestRefusal, serve_own, whole};
+use crate::answer::{AskedBy, Refuse, RequestRefusal, finish_answer, serve_own};
 use crate::clock::Waits;
 use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
 use crate::line::Line;
@@ -155,7 +155,7 @@ impl Gate {
             Ok(page) => page,
             Err(why) => self.refuse.request(&asker, head, upload, &mut record, why).await,
         };
-        whole(serving, record, &head.method, page)
+        finish_answer(serving, record, &head.method, page)
     }
 
     /// Refuses a request.
@@ -169,7 +169,7 @@ impl Gate {
     ) -> Response<AnswerBody> {
         let asker = self.asker(head, &record);
         let page = self.refuse.request(&asker, head, upload, &mut record, why).await;
-        whole(serving, record, &head.method, page)
+        finish_answer(serving, record, &head.method, page)
     }
 
     /// Answers where the application, or the client, failed.
@@ -177,7 +177,7 @@ impl Gate {
         let Failed { asker, record, why, trouble, .. } = &mut *failed;
         let page = self.refuse.for_application(asker, record, *why, trouble.as_ref()).await;
         let Failed { serving, record, method, .. } = *failed;
-        whole(serving, record, &method, page)
+        finish_answer(serving, record, &method, page)
     }
 
     /// Refuses what is no request that is read here; its connection ends with the answer.
@@ -193,7 +193,7 @@ impl Gate {
         let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&request);
         let answer = self.refuse.head(&head, &mut record, why);
-        whole(serving, record, &Method::GET, answer)
+        finish_answer(serving, record, &Method::GET, answer)
     }
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.

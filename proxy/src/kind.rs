@@ -72,12 +72,12 @@ impl Kind {
     /// Reads it from what the request says.
     pub(crate) fn said(method: &Method, said: &KindFields<'_>) -> Self {
         let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
-            field.is_some_and(|value| contains(value.as_bytes(), wanted))
+            field.is_some_and(|value| contains_word(value.as_bytes(), wanted))
         };
         if said.is_upgrade {
             return Self::WebSocket;
         }
-        if said.content_type.is_some_and(|value| starts(value.as_bytes(), b"application/grpc")) {
+        if said.content_type.is_some_and(|value| starts_with_word(value.as_bytes(), b"application/grpc")) {
             return Self::Grpc;
         }
         if says(said.accept, b"text/event-stream") {
@@ -105,12 +105,12 @@ impl Kind {
     }
 }
 
-fn starts(text: &[u8], with: &[u8]) -> bool {
+fn starts_with_word(text: &[u8], with: &[u8]) -> bool {
     text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 /// `wanted` is lower case.
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
+fn contains_word(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len())
         .any(|window| window[0].to_ascii_lowercase() == wanted[0] && window.eq_ignore_ascii_case(wanted))
 }

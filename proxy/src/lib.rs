@@ -61,7 +61,7 @@ pub use peer::Peer;
 pub use portcullis_policy::{HeaderCase, HostSent, LogClient, LogFormat, LogIdentity, LogTarget};
 pub use request::GateRequest;
 pub use rooms::accept::{Accept, Head};
-pub use rooms::forward::{incoming, outgoing};
+pub use rooms::forward::{rewrite_incoming, rewrite_outgoing};
 pub use rooms::identify::{Load, LoadError};
 pub use rooms::record::Record;
 pub use rules::{AppRules, Limits, Rules, Site};

@@ -12,7 +12,7 @@ pub(crate) fn is_serving() -> bool {
 }
 
 /// Polls, or drops, what belongs to a client.
-pub(crate) fn serving<T>(serve: impl FnOnce() -> T) -> T {
+pub(crate) fn while_serving<T>(serve: impl FnOnce() -> T) -> T {
     struct WasServing(bool);
     impl Drop for WasServing {
         fn drop(&mut self) {

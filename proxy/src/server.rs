@@ -167,7 +167,7 @@ impl Server {
         let bind = |listener| BoundAddress::new(listener, count);
         let bound = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let cores = Cores::new(count).map_err(StartError::Runtime)?;
-        let (pool, share) = shares(limits.sockets, count);
+        let (pool, share) = split_descriptors(limits.sockets, count);
         let metrics = &gate.recorder.metrics;
         metrics.sockets_limit.set(limits.sockets.map_or(0, |_| i64::try_from(share).unwrap_or(i64::MAX)));
         let share = Share::new(share, metrics.sockets.clone());
@@ -291,7 +291,7 @@ impl ServingThread {
     async fn serve(self) {
         let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
         upstream::keep_at_most(pool);
-        tokio::spawn(clock.clone().run(upstream::sweep));
+        tokio::spawn(clock.clone().run(upstream::sweep_pool));
         let services = listeners.into_iter().map(|CoreListener { address, socket, certified }| {
             let name = address.to_string();
             let listener = ListenerConfig::tcp(name.as_str())
@@ -389,7 +389,7 @@ const IDLE_PART: usize = 8;
 
 /// Of so many descriptors, how many are for idle connections to applications on each of `threads`, and how many for
 /// clients and what they ask for.
-fn shares(sockets: Option<usize>, threads: usize) -> (usize, usize) {
+fn split_descriptors(sockets: Option<usize>, threads: usize) -> (usize, usize) {
     let Some(sockets) = sockets else { return (upstream::MOST, usize::MAX) };
     let pool = (sockets / IDLE_PART / threads).clamp(1, upstream::MOST);
     (pool, sockets.saturating_sub(pool * threads))
@@ -411,12 +411,12 @@ fn socket_options(limits: Limits) -> TcpSocketOptions {
 impl BoundAddress {
     fn new(listener: &Listener, count: usize) -> Result<Self, StartError> {
         let fault = |cause| StartError::Bind { address: listener.address, cause };
-        let certified = listener.tls.as_ref().map(certified).transpose()?;
+        let certified = listener.tls.as_ref().map(load_certificate).transpose()?;
         // Sockets that share a port would share it with another program's too: this one says whether it is free.
         drop(TcpListener::bind(listener.address).map_err(fault)?);
-        let first = shared(listener.address).map_err(fault)?;
+        let first = bind_shared(listener.address).map_err(fault)?;
         let address = first.local_addr().map_err(fault)?;
-        let more = (1..count).map(|_| shared(address).map_err(fault));
+        let more = (1..count).map(|_| bind_shared(address).map_err(fault));
         let sockets = std::iter::once(Ok(first)).chain(more).collect::<Result<_, _>>()?;
         Ok(Self { address, sockets, certified })
     }
@@ -429,7 +429,7 @@ impl BoundAddress {
 }
 
 /// A socket that shares its port with others of this process: the kernel spreads connections over them.
-fn shared(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -442,13 +442,13 @@ fn shared(address: SocketAddr) -> io::Result<TcpListener> {
 /// The number of connections that the kernel holds until they are accepted, on each core's socket.
 const BACKLOG: i32 = 4096;
 
-fn certified(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {
+fn load_certificate(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {
     let pair =
         |cause| StartError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), cause };
     let provider = rustls::crypto::ring::default_provider();
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|cause| StartError::Key(files.key.clone(), cause))?;
-    CertifiedKey::from_der(chain(&files.certificate)?, key, &provider).map(Arc::new).map_err(pair)
+    CertifiedKey::from_der(read_chain(&files.certificate)?, key, &provider).map(Arc::new).map_err(pair)
 }
 
 /// With a resolver no path is read: what was read at the start is what is served.
@@ -469,7 +469,7 @@ impl ResolvesServerCert for Same {
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let fault = |cause| StartError::Certificate(path.into(), cause);
     let chain =
         CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<Vec<_>, _>>().map_err(fault)?;
@@ -499,10 +499,10 @@ mod tests {
 
     #[test]
     fn few_descriptors_are_for_clients_first() {
-        assert_eq!(shares(None, 4), (512, usize::MAX));
-        assert_eq!(shares(Some(128), 2), (8, 112));
-        assert_eq!(shares(Some(100_000), 8), (512, 95_904));
-        assert_eq!(shares(Some(1), 8), (1, 0));
+        assert_eq!(split_descriptors(None, 4), (512, usize::MAX));
+        assert_eq!(split_descriptors(Some(128), 2), (8, 112));
+        assert_eq!(split_descriptors(Some(100_000), 8), (512, 95_904));
+        assert_eq!(split_descriptors(Some(1), 8), (1, 0));
     }
 
     #[test]

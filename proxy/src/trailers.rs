@@ -92,17 +92,17 @@ impl Trailers {
     /// Keeps of the last frame of a body what may go on; `None` where nothing does.
     pub(crate) fn of_frame(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut trailers = frame.into_trailers().ok()?;
-        keep(&mut trailers, |name| self.0.contains(name));
+        keep_fields(&mut trailers, |name| self.0.contains(name));
         (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 }
 
 /// Takes out of an answer's trailers what may not stand there. Over HTTP/2 they need no announcement.
-pub(crate) fn clean(trailers: &mut HeaderMap, strip: &Strip) {
-    keep(trailers, |name| !is_barred(name, strip));
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, strip: &Strip) {
+    keep_fields(trailers, |name| !is_barred(name, strip));
 }
 
-fn keep(fields: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
+fn keep_fields(fields: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
     let doomed: Vec<HeaderName> = fields.keys().filter(|name| !is_kept(name)).cloned().collect();
     for name in doomed {
         fields.remove(name);

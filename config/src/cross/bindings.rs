@@ -3,7 +3,7 @@
 use portcullis_policy::Bindings;
 
 use super::findings::Findings;
-use crate::at::shown;
+use crate::at::show_value;
 use crate::bindings;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::source::bytes_of;
@@ -23,10 +23,10 @@ pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBloc
         );
     }
     match bytes_of(&path) {
-        Ok(text) => bindings::read(&text, &findings.report.name_beside(written), findings.report),
+        Ok(text) => bindings::parse_bindings(&text, &findings.report.name_beside(written), findings.report),
         Err(what) => {
             let remedy = "A relative path starts in the folder of this file";
-            findings.problem("bindings", format!("{} {what}", shown(written)), remedy);
+            findings.problem("bindings", format!("{} {what}", show_value(written)), remedy);
             None
         }
     }

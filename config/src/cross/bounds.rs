@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::findings::Findings;
 use crate::document::RootBlock;
-use crate::units::{Size, show};
+use crate::units::{Size, show_duration};
 
 /// Refuses values that are too small or too large to work.
 pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock) {
@@ -14,13 +14,13 @@ pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock
     let RootBlock { session, limits, .. } = document;
     let span =
         |findings: &mut Findings<'_, '_>, path: &str, value: Duration, least: Duration, most: Duration| {
-            check_between(findings, path, value, least, most, show);
+            check_between(findings, path, value, least, most, show_duration);
         };
     span(findings, "session.idle", session.idle, SECOND, YEAR);
     span(findings, "session.absolute", session.absolute, SECOND, YEAR);
     if session.idle > session.absolute && findings.has("session") {
         let what = "longer than session.absolute, so it never ends a session";
-        findings.warn("session.idle", what, format!("Write at most {}", show(session.absolute)));
+        findings.warn("session.idle", what, format!("Write at most {}", show_duration(session.absolute)));
     }
     if let Some(upstream) = &document.upstream.0 {
         let least = Duration::from_millis(10);

@@ -5,7 +5,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::findings::Findings;
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::certificate::{self, CertificateFault, Expiry, Leaf};
 use crate::document::RootBlock;
 use crate::environment::ReadDepth;
@@ -19,7 +19,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
             read_pem(findings, "http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
         && let Err(what) = certificate::judge_authorities(&bytes)
     {
-        findings.problem("http_client.ca_file", format!("{} {what}", named(authorities)), "");
+        findings.problem("http_client.ca_file", format!("{} {what}", name_file(authorities)), "");
     }
     let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
     let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
@@ -35,7 +35,12 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     }
     let (Some(chain), Some(secret)) = (chain, secret) else { return Vec::new() };
     let host = document.public_url.0.as_ref().map(|url| url.host());
-    match certificate::judge(&chain, &secret, host.unwrap_or_default(), findings.report.environment.now()) {
+    match certificate::judge_certificate(
+        &chain,
+        &secret,
+        host.unwrap_or_default(),
+        findings.report.environment.now(),
+    ) {
         Ok(leaf) => {
             warn_of_leaf(findings, "listen.proxy.tls[0].certificate", certificate, &leaf, host);
             vec![Expiry { kind: "certificate", name: "listen.proxy.tls[0]".into(), at: leaf.ends.at }]
@@ -43,12 +48,16 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
         Err(fault) => {
             let (place, what, remedy) = match fault {
                 CertificateFault::Certificate(what) => {
-                    ("certificate", format!("{} {what}", named(certificate)), "")
+                    ("certificate", format!("{} {what}", name_file(certificate)), "")
                 }
-                CertificateFault::Key(what) => ("key", format!("{} {what}", named(key)), ""),
+                CertificateFault::Key(what) => ("key", format!("{} {what}", name_file(key)), ""),
                 CertificateFault::Pair => (
                     "key",
-                    format!("{} is not the key of the certificate {}", named(key), named(certificate)),
+                    format!(
+                        "{} is not the key of the certificate {}",
+                        name_file(key),
+                        name_file(certificate)
+                    ),
                     "Name the key the certificate was made for; the server's own certificate comes first in its \
                      file",
                 ),
@@ -62,7 +71,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
 /// Warns of what works with a certificate and deserves a look.
 fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: &Leaf, host: Option<&str>) {
     const DAY: i64 = 24 * 3600;
-    let (now, name) = (findings.report.environment.now(), named(file));
+    let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
     let renew = "Renew it, and restart";
     if leaf.ends.at <= now {
@@ -111,7 +120,7 @@ fn read_pem(
     if findings.report.environment.reach() == ReadDepth::TextOnly {
         return None;
     }
-    let name = named(file);
+    let name = name_file(file);
     match bytes_of(file) {
         Err(what) => findings.problem(path, format!("{name} {what}"), ""),
         Ok(bytes) => {
@@ -128,6 +137,6 @@ fn read_pem(
     None
 }
 
-fn named(file: &Path) -> String {
-    shown(&file.to_string_lossy())
+fn name_file(file: &Path) -> String {
+    show_value(&file.to_string_lossy())
 }

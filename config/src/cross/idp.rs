@@ -1,7 +1,7 @@
 //! `idps` against the rest of the file, and what is known of a product.
 
 use super::findings::Findings;
-use crate::at::shown;
+use crate::at::show_value;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::idps::{Domains, IdpBlock, Preset, is_name};
 
@@ -43,7 +43,7 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
         if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
             findings.problem(
                 &path,
-                format!("\"{}\" is not a scope", shown(scope)),
+                format!("\"{}\" is not a scope", show_value(scope)),
                 "Write one scope an item",
             );
         } else if scope == "offline_access" {
@@ -56,7 +56,7 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     }
     if let Some(replaces) = &idp.replaces {
         if !is_name(replaces) {
-            let what = format!("\"{}\" is no name that a provider can have had", shown(replaces));
+            let what = format!("\"{}\" is no name that a provider can have had", show_value(replaces));
             findings.problem(
                 &of("replaces"),
                 what,

@@ -11,7 +11,7 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
     let fed = document.provisioning == ProvisioningWord::Scim && !findings.failed("provisioning");
     let open = open_listeners(findings, document);
     for (nth, (path, address)) in open.iter().enumerate() {
-        if let Some((other, at)) = open[..nth].iter().find(|(_, other)| overlap(*address, *other)) {
+        if let Some((other, at)) = open[..nth].iter().find(|(_, other)| are_overlapping(*address, *other)) {
             // Said where the hand is: a default may be in the way of what is written.
             let (place, (other, at)) =
                 if findings.has(path) { (path, (other, at)) } else { (other, (path, address)) };
@@ -73,7 +73,7 @@ fn is_reached_at(own: IpAddr, ip: IpAddr) -> bool {
 }
 
 /// Tells whether two listeners cannot both be opened.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+fn are_overlapping(a: SocketAddr, b: SocketAddr) -> bool {
     let every = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
     let (one, other) = (a.ip(), b.ip());
     a.port() == b.port() && a.port() != 0 && (one == other || every(one, other) || every(other, one))

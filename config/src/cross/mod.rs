@@ -25,7 +25,7 @@ use crate::report::Report;
 use crate::store::{IN_STATE, StoreLocation};
 
 /// Asks everything and joins the configuration, where nothing was found wrong by anybody.
-pub(crate) fn settle(document: RootBlock, root: &YamlNode, report: &mut Report<'_>) -> Option<File> {
+pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Report<'_>) -> Option<File> {
     let findings = &mut Findings { root, report };
     provisioning::check_provisioning(findings, &document);
     idp::check_idp(findings, &document);

@@ -3,7 +3,7 @@
 use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleError};
 
 use super::findings::Findings;
-use crate::at::{At, shown};
+use crate::at::{At, show_value};
 use crate::document::RootBlock;
 use crate::nearest;
 use crate::read::Given;
@@ -62,7 +62,7 @@ pub(super) fn join_app(
         });
         let Some((earlier, other, how)) = clash else { continue };
         let line = findings.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
-        let written = shown(rule.pattern.text());
+        let written = show_value(rule.pattern.text());
         let (what, remedy) = match how {
             Clash::Same => (
                 format!(
@@ -76,7 +76,7 @@ pub(super) fn join_app(
                     "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
                      tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
                      allows",
-                    shown(other.pattern.text())
+                    show_value(other.pattern.text())
                 ),
                 "Let both allow the same, or leave one out",
             ),
@@ -91,12 +91,12 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, 
     let text = route.path.text();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
-    if below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
+    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
         let what = format!("below {own} are our own pages, and no rule is asked there");
         findings.problem(&path, what, "Leave the rule out");
-    } else if !reaches(text, base) {
-        let what = format!("\"{}\" is outside {base}, the path of public_url", shown(text));
-        findings.problem(&path, what, format!("Write the whole path: {base}{}", shown(text)));
+    } else if !reaches_below(text, base) {
+        let what = format!("\"{}\" is outside {base}, the path of public_url", show_value(text));
+        findings.problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
     }
 }
 
@@ -116,11 +116,11 @@ fn check_roles(
         let line = findings.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
         let (what, remedy) = match file {
             Some(file) => (
-                format!("\"{}\" is not a role of {}", shown(role), shown(file)),
-                nearest::all(bindings.known().iter().map(|role| &**role)),
+                format!("\"{}\" is not a role of {}", show_value(role), show_value(file)),
+                nearest::list_known(bindings.known().iter().map(|role| &**role)),
             ),
             None => (
-                format!("\"{}\" is a role, and there is no bindings file that gives roles", shown(role)),
+                format!("\"{}\" is a role, and there is no bindings file that gives roles", show_value(role)),
                 "Write bindings: with the path of one".into(),
             ),
         };
@@ -129,12 +129,12 @@ fn check_roles(
 }
 
 /// Tells whether a path is `base` or below it.
-fn below(path: &str, base: &str) -> bool {
+fn is_below(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Tells whether a pattern matches any path at or below `base`.
-fn reaches(pattern: &str, base: &str) -> bool {
+fn reaches_below(pattern: &str, base: &str) -> bool {
     let mut own = base.split('/').skip(1);
     let mut parts = pattern.split('/').skip(1);
     loop {

@@ -1,7 +1,7 @@
 //! `scim` against `idps`.
 
 use super::findings::Findings;
-use crate::at::shown;
+use crate::at::show_value;
 use crate::document::RootBlock;
 use crate::nearest;
 
@@ -22,7 +22,7 @@ pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) 
         );
     }
     for (nth, name) in named.iter().enumerate().filter(|(_, name)| **name != idps.name) {
-        let what = format!("\"{}\" is not a provider of idps", shown(name));
-        findings.problem(&format!("scim.idps[{nth}]"), what, nearest::all([idps.name.as_str()]));
+        let what = format!("\"{}\" is not a provider of idps", show_value(name));
+        findings.problem(&format!("scim.idps[{nth}]"), what, nearest::list_known([idps.name.as_str()]));
     }
 }

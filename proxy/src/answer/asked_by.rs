@@ -35,7 +35,7 @@ impl AskedBy {
             language: said.language.cloned(),
             session: None,
             target: head.uri.path_and_query().cloned(),
-            declared: declared(&head.headers).filter(|_| !head.headers.contains_key(EXPECT)),
+            declared: declared_length(&head.headers).filter(|_| !head.headers.contains_key(EXPECT)),
         }
     }
 
@@ -60,6 +60,6 @@ impl AskedBy {
 }
 
 /// The length of its body that a client declared, where it did.
-fn declared(headers: &HeaderMap) -> Option<u64> {
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

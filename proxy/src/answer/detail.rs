@@ -40,16 +40,17 @@ pub(crate) struct Trouble {
 impl Trouble {
     /// Tells why an exchange with the application failed.
     pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
-        let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
+        let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", show_seconds(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
         let (cause, limit) = match fault {
             UpstreamFault::Late => (
-                format!("no answer began within {}", shown(upstream.first_byte_timeout)),
+                format!("no answer began within {}", show_seconds(upstream.first_byte_timeout)),
                 limit("upstream.first_byte_timeout", upstream.first_byte_timeout),
             ),
-            UpstreamFault::Connect(error) if error.kind() == ErrorKind::TimedOut => {
-                (format!("no connection was made within {}", shown(upstream.connect_timeout)), connecting)
-            }
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::TimedOut => (
+                format!("no connection was made within {}", show_seconds(upstream.connect_timeout)),
+                connecting,
+            ),
             UpstreamFault::Connect(error) if error.kind() == ErrorKind::NotFound => {
                 match upstream.not_found() {
                     Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
@@ -75,7 +76,7 @@ impl Trouble {
 }
 
 /// Seconds as the configuration writes them.
-fn shown(limit: Duration) -> String {
+fn show_seconds(limit: Duration) -> String {
     if limit.subsec_millis() == 0 {
         format!("{}s", limit.as_secs())
     } else {
@@ -126,7 +127,7 @@ impl RefusalContext<'_> {
             RequestRefusal::Ended(ended) => of_an_end(ended),
             RequestRefusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
             RequestRefusal::BodySlow => {
-                told.insert("limit".to_owned(), format!("limits.idle: {}", shown(self.idle)).into());
+                told.insert("limit".to_owned(), format!("limits.idle: {}", show_seconds(self.idle)).into());
                 ("the client stopped in the middle of its body".to_owned(), String::new())
             }
             _ if self.trouble.is_some_and(|trouble| trouble.has_begun) => (
@@ -148,15 +149,15 @@ impl RefusalContext<'_> {
             Allow::Roles(wanted) => wanted,
             Allow::Public | Allow::SignedIn => &[],
         };
-        told.insert("asks_for".to_owned(), list(wanted.iter().map(|role| &**role)));
-        told.insert("roles".to_owned(), list(who.roles().names().iter().map(|role| &**role)));
+        told.insert("asks_for".to_owned(), list_as_json(wanted.iter().map(|role| &**role)));
+        told.insert("roles".to_owned(), list_as_json(who.roles().names().iter().map(|role| &**role)));
         let groups = &who.facts().groups;
         if self.rules.log.identity != LogIdentity::None {
-            told.insert("groups".to_owned(), list(groups.iter().map(|group| &**group)));
+            told.insert("groups".to_owned(), list_as_json(groups.iter().map(|group| &**group)));
         }
         let path = rule.pattern.text();
         let detail =
-            format!("the rule {path} asks for {}, and the person has {}", either(wanted), all_of(who));
+            format!("the rule {path} asks for {}, and the person has {}", join_roles(wanted), all_of(who));
         (detail, what_gives(self.rules.policy(), wanted, who))
     }
 
@@ -175,17 +176,18 @@ impl RefusalContext<'_> {
 
     fn of_a_host(&self, told: &mut Detail) -> (String, String) {
         let expected = || self.rules.sites().map(|site| site.authority.to_str().unwrap_or_default());
-        told.insert("expected".to_owned(), list(expected()));
+        told.insert("expected".to_owned(), list_as_json(expected()));
         let came = self.parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let came = came.or_else(|| field(&self.parts.headers, &HOST)).unwrap_or_default();
-        let elsewhere = field(&self.parts.headers, &X_FORWARDED_HOST);
-        let came = if came.is_empty() { "no host".to_owned() } else { format!("the host {}", cut(&came)) };
-        let expected = expected().map(cut).collect::<Vec<_>>().join(", ");
+        let came = came.or_else(|| field_text(&self.parts.headers, &HOST)).unwrap_or_default();
+        let elsewhere = field_text(&self.parts.headers, &X_FORWARDED_HOST);
+        let came =
+            if came.is_empty() { "no host".to_owned() } else { format!("the host {}", cut_text(&came)) };
+        let expected = expected().map(cut_text).collect::<Vec<_>>().join(", ");
         let detail = format!("{came} was asked for, and public_url is of {expected}");
         let help = match elsewhere {
             Some(other) => format!(
                 "let the proxy in front pass the Host as it came; X-Forwarded-Host, which says {}, is not read",
-                cut(&other)
+                cut_text(&other)
             ),
             None => "let the proxy in front pass the Host, or let public_url say the name that people use"
                 .to_owned(),
@@ -214,7 +216,7 @@ impl RefusalContext<'_> {
     fn of_a_method(&self, told: &mut Detail) -> (String, String) {
         let path = self.parts.uri.path();
         let taken: Vec<_> = self.place.map(|place| place.app().methods(path)).unwrap_or_default();
-        told.insert("methods".to_owned(), list(taken.iter().map(|method| method.as_str())));
+        told.insert("methods".to_owned(), list_as_json(taken.iter().map(|method| method.as_str())));
         (
             "the rules of the path do not take the method".to_owned(),
             "add the method to a rule of exactly this pattern: a wider rule is not asked".to_owned(),
@@ -222,14 +224,14 @@ impl RefusalContext<'_> {
     }
 
     fn of_another_site(&self, told: &mut Detail) -> (String, String) {
-        let origin = field(&self.parts.headers, &http::header::ORIGIN).unwrap_or_default();
+        let origin = field_text(&self.parts.headers, &http::header::ORIGIN).unwrap_or_default();
         let expected = self.place.map_or("", |place| place.site().origin.as_str());
-        told.insert("origin".to_owned(), cut(&origin).into());
-        told.insert("expected".to_owned(), list([expected].into_iter()));
+        told.insert("origin".to_owned(), cut_text(&origin).into());
+        told.insert("expected".to_owned(), list_as_json([expected].into_iter()));
         (
             format!(
                 "a page of {} sent it",
-                if origin.is_empty() { "another site".to_owned() } else { cut(&origin) }
+                if origin.is_empty() { "another site".to_owned() } else { cut_text(&origin) }
             ),
             format!("only pages of {expected} may; a proxy in front must not change Origin"),
         )
@@ -237,7 +239,7 @@ impl RefusalContext<'_> {
 
     fn of_nobody(&self) -> (String, String) {
         let name = self.place.map(|place| place.site().cookie.as_str());
-        let came = name.is_some_and(|name| cookies::find(&self.parts.headers, name).is_some());
+        let came = name.is_some_and(|name| cookies::find_cookie(&self.parts.headers, name).is_some());
         let detail = if came {
             "a session cookie came, and no session of this app is behind it: it is over and forgotten, or of other keys"
         } else {
@@ -278,16 +280,16 @@ fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) 
     if let Some(lost) = lost.iter().find(|lost| wanted.contains(&lost.role)) {
         return format!(
             "the person's groups give {}, but it loses to {}, which they give too: see conflicts in the bindings",
-            cut(&lost.role),
-            cut(&lost.to)
+            cut_text(&lost.role),
+            cut_text(&lost.to)
         );
     }
     let ways: Vec<String> = wanted
         .iter()
         .filter_map(|role| {
             let groups = bindings.groups_that_give(role);
-            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut(group)).collect();
-            (!named.is_empty()).then(|| format!("{} by the group {}", cut(role), named.join(" or ")))
+            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut_text(group)).collect();
+            (!named.is_empty()).then(|| format!("{} by the group {}", cut_text(role), named.join(" or ")))
         })
         .collect();
     if ways.is_empty() {
@@ -341,24 +343,24 @@ fn of_a_fault(why: RequestRefusal) -> (String, String) {
     (detail.to_owned(), help.to_owned())
 }
 
-fn either(wanted: &[std::sync::Arc<str>]) -> String {
-    wanted.iter().map(|role| cut(role)).collect::<Vec<_>>().join(" or ")
+fn join_roles(wanted: &[std::sync::Arc<str>]) -> String {
+    wanted.iter().map(|role| cut_text(role)).collect::<Vec<_>>().join(" or ")
 }
 
 fn all_of(who: &Principal) -> String {
-    let roles: Vec<String> = who.roles().names().iter().map(|role| cut(role)).collect();
+    let roles: Vec<String> = who.roles().names().iter().map(|role| cut_text(role)).collect();
     if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") }
 }
 
-fn field(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn field_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// A list as JSON, its first [`LISTED`] entries and how many there are beside.
-fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
+fn list_as_json<'a>(all: impl Iterator<Item = &'a str>) -> Value {
     let (mut listed, mut more) = (Vec::new(), 0);
     for entry in all {
-        if listed.len() < LISTED { listed.push(Value::from(cut(entry))) } else { more += 1 }
+        if listed.len() < LISTED { listed.push(Value::from(cut_text(entry))) } else { more += 1 }
     }
     if more > 0 {
         listed.push(format!("… and {more} more").into());
@@ -367,6 +369,6 @@ fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
 }
 
 /// Foreign text as a record may hold it.
-fn cut(text: &str) -> String {
+fn cut_text(text: &str) -> String {
     portcullis_policy::shown(text).into_owned()
 }

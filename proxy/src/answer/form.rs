@@ -21,7 +21,7 @@ pub(super) struct Asker<'a> {
 }
 
 /// The answer to a refused request, but for a person's page: that one has no body yet.
-pub(super) fn refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Response<Bytes> {
+pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Response<Bytes> {
     let status = refusal.status();
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
@@ -30,48 +30,52 @@ pub(super) fn refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Response<By
         (_, None) => {
             *answer.body_mut() =
                 Bytes::from(format!("{}\n", refusal.told(asker.kind).few_words(asker.reference)));
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         (Kind::Navigation, Some(place)) if status == StatusCode::UNAUTHORIZED => {
             *answer.status_mut() = StatusCode::SEE_OTHER;
-            if let Ok(to) = HeaderValue::from_str(&login(place, Some(asker.target))) {
-                set(&mut answer, LOCATION, to);
+            if let Ok(to) = HeaderValue::from_str(&login_address(place, Some(asker.target))) {
+                set_field(&mut answer, LOCATION, to);
             }
         }
         (Kind::Grpc, Some(_)) => {
             *answer.status_mut() = StatusCode::OK;
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            set(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
             if let Ok(words) = HeaderValue::from_str(&refusal.told(asker.kind).few_words(asker.reference)) {
-                set(&mut answer, GRPC_MESSAGE, words);
+                set_field(&mut answer, GRPC_MESSAGE, words);
             }
         }
         (kind, Some(place)) if !kind.is_page() => {
             let mut said = serde_json::json!({ "error": refusal.told(kind).word(), "ref": asker.reference });
             if status == StatusCode::UNAUTHORIZED {
-                said["login_url"] = format!("{}{}", place.site().origin, login(place, None)).into();
+                said["login_url"] = format!("{}{}", place.site().origin, login_address(place, None)).into();
             }
             *answer.body_mut() = Bytes::from(said.to_string());
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         _ => {}
     }
     if status == StatusCode::UNAUTHORIZED && answer.status() == status {
-        set(&mut answer, WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
+        set_field(&mut answer, WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        set(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
+        set_field(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // A 405 says what would be taken (RFC 9110 §15.5.6).
     match (refusal, place) {
         (RequestRefusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED), _) => {
-            set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            set_field(
+                &mut answer,
+                ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            );
         }
         (RequestRefusal::Denied(DenyReason::Method), Some(place)) => {
             let path = asker.target.split('?').next().unwrap_or_default();
             let methods: Vec<&str> = place.app().methods(path).into_iter().map(Method::as_str).collect();
             if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
-                set(&mut answer, ALLOW, methods);
+                set_field(&mut answer, ALLOW, methods);
             }
         }
         _ => {}
@@ -82,7 +86,7 @@ pub(super) fn refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Response<By
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-pub(super) fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
+pub(super) fn set_field(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
     answer.headers_mut().insert(name, value);
 }
 
@@ -94,7 +98,7 @@ pub(super) const WAY_BACK: usize = 2048;
 
 /// The address of the login page; with the way back, for a person who was on the way to a page. One that is long is
 /// kept at our side, see `kept_login`; where that fails, its path has to do.
-pub(super) fn login(place: &AppRules, back_to: Option<&str>) -> String {
+pub(super) fn login_address(place: &AppRules, back_to: Option<&str>) -> String {
     let mut url = place.own("login");
     let path = back_to.and_then(|target| target.split('?').next());
     let fits = |target: &&str| target.len() <= WAY_BACK && way_back(place, target).is_some();
@@ -120,7 +124,10 @@ mod tests {
 
     fn refused(why: RequestRefusal, kind: Kind) -> Response<Bytes> {
         let place = test::place();
-        refusal(why, &Asker { kind, place: Some(&place), target: "/a b?c=d&e", reference: "7Q2M-X4KD" })
+        answer_refusal(
+            why,
+            &Asker { kind, place: Some(&place), target: "/a b?c=d&e", reference: "7Q2M-X4KD" },
+        )
     }
 
     fn field<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
@@ -208,7 +215,7 @@ mod tests {
         let place = AppRules::of_host(&rules, "wiki.test").unwrap();
         let asker =
             Asker { kind: Kind::Api, place: Some(&place), target: "/app/x?a=1", reference: "7Q2M-X4KD" };
-        let answer = refusal(RequestRefusal::Denied(DenyReason::Method), &asker);
+        let answer = answer_refusal(RequestRefusal::Denied(DenyReason::Method), &asker);
         assert_eq!((answer.status().as_u16(), field(&answer, "allow")), (405, Some("GET, HEAD, POST")));
         assert_eq!(
             field(&refused(RequestRefusal::from(Unacceptable::Method), Kind::Api), "allow").map(str::len),
@@ -220,7 +227,7 @@ mod tests {
     fn an_unknown_host_learns_nothing() {
         for kind in [Kind::Navigation, Kind::Api, Kind::Grpc] {
             let asker = Asker { kind, place: None, target: "/", reference: "7Q2M-X4KD" };
-            let answer = refusal(RequestRefusal::Denied(DenyReason::UnknownHost), &asker);
+            let answer = answer_refusal(RequestRefusal::Denied(DenyReason::UnknownHost), &asker);
             assert_eq!(answer.status(), 421);
             assert_eq!(answer.headers().len(), 1, "{:?}", answer.headers());
         }
@@ -229,7 +236,7 @@ mod tests {
     #[test]
     fn the_way_back_is_a_path_of_this_site() {
         let place = test::place();
-        let back = |target: &str| login(&place, Some(target));
+        let back = |target: &str| login_address(&place, Some(target));
         assert_eq!(back("/a?b=c&d"), "/.portcullis/login?return_to=/a%3Fb%3Dc%26d");
         assert_eq!(back("//evil.test/"), "/.portcullis/login");
         assert_eq!(back("*"), "/.portcullis/login");

@@ -21,4 +21,4 @@ pub(crate) use self::own::serve_own;
 pub use self::refusal::RequestRefusal;
 pub(crate) use self::refuse::Refuse;
 pub(crate) use self::tell::tell_broken;
-pub(crate) use self::whole::whole;
+pub(crate) use self::whole::finish_answer;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::asked_by::AskedBy;
-use super::page::visitor;
+use super::page::describe_visitor;
 use super::refusal::RequestRefusal;
 use crate::kind::Kind;
 use crate::line::LoggedDecision;
@@ -52,7 +52,7 @@ pub(crate) async fn serve_own(
     let accept = &place.rules().accept;
     accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-    request.extensions_mut().insert(visitor(identify, asker, record, &place));
+    request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
     record.decided(LoggedDecision::Own, "");
     match tokio::time::timeout(OWN_PAGE, (place.rules().pages)(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {

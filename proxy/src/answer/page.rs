@@ -73,7 +73,7 @@ fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &App
 }
 
 /// Describes who asks for a page.
-pub(super) fn visitor(
+pub(super) fn describe_visitor(
     identify: &Arc<Identify>,
     asker: &AskedBy,
     record: &Record,

@@ -13,10 +13,10 @@ use portcullis_keys::Random;
 
 use super::asked_by::AskedBy;
 use super::detail::Trouble;
-use super::form::{Asker, WAY_BACK, login, refusal, set, way_back};
-use super::page::{kept_login, page_of, visitor};
+use super::form::{Asker, WAY_BACK, answer_refusal, login_address, set_field, way_back};
+use super::page::{describe_visitor, kept_login, page_of};
 use super::refusal::RequestRefusal;
-use super::tell::{say, tell};
+use super::tell::{log_trouble, tell_record};
 use crate::kind::Kind;
 use crate::pages::RefusalPage;
 use crate::rooms::identify::Identify;
@@ -74,7 +74,7 @@ impl Refuse {
                 RequestRefusal::Slow => "did not begin to answer in time",
                 _ => "cannot be reached",
             };
-            say(place, record, trouble, what);
+            log_trouble(place, record, trouble, what);
         }
         answer
     }
@@ -88,7 +88,7 @@ impl Refuse {
     ) {
         let place = record.place().cloned();
         let rules = place.map_or_else(|| self.rules.load_full(), |place| place.rules().clone());
-        tell(record, &rules, head, self.idle, why, trouble);
+        tell_record(record, &rules, head, self.idle, why, trouble);
     }
 
     async fn answer(
@@ -103,13 +103,14 @@ impl Refuse {
         let place = record.place().cloned();
         let target = asker.target.as_ref().map_or("/", PathAndQuery::as_str);
         let told = Asker { kind: asker.kind, place: place.as_ref(), target, reference: &reference };
-        let mut answer = refusal(why, &told);
+        let mut answer = answer_refusal(why, &told);
         if let Some(place) = place.as_ref().filter(|_| answer.status() == StatusCode::SEE_OTHER)
             && target.len() > WAY_BACK
             && let Some(way) = way_back(place, target)
-            && let Some(login) = kept_login(visitor(&self.identify, asker, record, place), place, way).await
+            && let Some(login) =
+                kept_login(describe_visitor(&self.identify, asker, record, place), place, way).await
         {
-            set(&mut answer, LOCATION, login);
+            set_field(&mut answer, LOCATION, login);
         }
         record.decided(why.decision(), why.reason());
         let (status, needs_page) = (answer.status(), asker.kind.is_page() && answer.body().is_empty());
@@ -123,12 +124,19 @@ impl Refuse {
                 status,
                 kind: told,
                 reference: reference.clone(),
-                login_url: login(place, None),
+                login_url: login_address(place, None),
             };
-            page_of(visitor(&self.identify, asker, record, place), asker, place, refused, &mut answer).await;
+            page_of(
+                describe_visitor(&self.identify, asker, record, place),
+                asker,
+                place,
+                refused,
+                &mut answer,
+            )
+            .await;
             if answer.body().is_empty() {
                 *answer.body_mut() = Bytes::from(format!("{}\n", told.few_words(&reference)));
-                set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             }
         }
         answer
@@ -139,8 +147,8 @@ impl Refuse {
         let refused = RequestRefusal::from(why);
         let reference = Random::system().reference();
         let asker = Asker { kind: Kind::Api, place: None, target: "/", reference: &reference };
-        let mut answer = refusal(refused, &asker);
-        set(&mut answer, CONNECTION, HeaderValue::from_static("close"));
+        let mut answer = answer_refusal(refused, &asker);
+        set_field(&mut answer, CONNECTION, HeaderValue::from_static("close"));
         record.decided(refused.decision(), refused.reason());
         self.tell(head, record, refused, None);
         record.note(|line| {

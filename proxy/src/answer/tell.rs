@@ -13,7 +13,7 @@ use crate::rules::{AppRules, Rules};
 use crate::upstream::UpstreamFault;
 
 /// Puts into the record what a refusal was decided by. `idle`: how long a body may pause.
-pub(super) fn tell(
+pub(super) fn tell_record(
     record: &mut Record,
     rules: &Rules,
     head: &request::Parts,
@@ -40,12 +40,12 @@ pub(crate) fn tell_broken(record: &mut Record, place: &AppRules, idle: Duration,
     let trouble = Trouble::of(fault, true, &place.site().upstream);
     record.note(|line| line.reference = Some(Random::system().reference()));
     let (head, ()) = http::Request::new(()).into_parts();
-    tell(record, place.rules(), &head, idle, RequestRefusal::Unreachable, Some(&trouble));
-    say(place, record, &trouble, "broke off its answer");
+    tell_record(record, place.rules(), &head, idle, RequestRefusal::Unreachable, Some(&trouble));
+    log_trouble(place, record, &trouble, "broke off its answer");
 }
 
 /// Tells the log what is wrong with the application.
-pub(super) fn say(place: &AppRules, record: &Record, trouble: &Trouble, what: &str) {
+pub(super) fn log_trouble(place: &AppRules, record: &Record, trouble: &Trouble, what: &str) {
     let Trouble { upstream, cause, limit, .. } = trouble;
     let reference = record.line().and_then(|line| line.reference.as_deref());
     let (app, limit) = (&*place.site().name, limit.as_deref());

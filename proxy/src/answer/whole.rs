@@ -9,7 +9,7 @@ use crate::line::Over;
 use crate::rooms::record::Record;
 
 /// Makes an answer of our own whole. Its record says that it was sent.
-pub(crate) fn whole(
+pub(crate) fn finish_answer(
     serving: CarriedExchange,
     mut record: Record,
     method: &Method,

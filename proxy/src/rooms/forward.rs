@@ -43,7 +43,7 @@ const OURS: usize = 6;
 /// Makes a client's fields into what the application is told. Says how many were stripped.
 ///
 /// `who` is `None` under a public rule: then nobody's identity goes up.
-pub fn outgoing(
+pub fn rewrite_outgoing(
     headers: &mut HeaderMap,
     place: &AppRules,
     who: Option<&Principal>,
@@ -87,11 +87,11 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
 
 /// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
 /// to set.
-pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
+pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
     let trailers = Trailers::announced(headers, &Strip::default());
     of_this_hop(headers);
     if !headers.contains_key(CONTENT_LENGTH) {
-        announce(headers, &trailers);
+        announce_trailers(headers, &trailers);
     }
     let refused = cookies::refuse_set(headers);
     if !is_public && !switches {
@@ -105,7 +105,7 @@ pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches:
 }
 
 /// Says in a head which fields follow its body. To HTTP/1.1 the library writes no others.
-fn announce(headers: &mut HeaderMap, trailers: &Trailers) {
+fn announce_trailers(headers: &mut HeaderMap, trailers: &Trailers) {
     if let Some(field) = trailers.field() {
         headers.insert(TRAILER, field);
     }
@@ -181,7 +181,7 @@ impl Forward {
                     // A body without a length goes up in chunks, whatever the method: it is never left out.
                     if !head.headers.contains_key(CONTENT_LENGTH) {
                         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                        announce(&mut head.headers, &trailers);
+                        announce_trailers(&mut head.headers, &trailers);
                         upload.announces(trailers);
                     }
                 }
@@ -191,7 +191,7 @@ impl Forward {
                 }
                 None => {}
             }
-            upstream::send(upstream, head, upload, &exchange.waits).await
+            upstream::send_request(upstream, head, upload, &exchange.waits).await
         };
         exchange.waits.disarm(Wait::Answer);
         let fault = match sent {
@@ -219,7 +219,7 @@ impl Forward {
         let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
         let trace = trace.map_or_else(|| Cow::Owned(Trace::of(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
-        let stripped = outgoing(&mut head.headers, place, who, &client.peer, &trace);
+        let stripped = rewrite_outgoing(&mut head.headers, place, who, &client.peer, &trace);
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);
         }
@@ -255,7 +255,7 @@ impl Forward {
             return pending().await;
         }
         let is_public = exchange.open.pass().is_public();
-        let refused = incoming(&mut head.headers, exchange.place().site(), is_public, switches);
+        let refused = rewrite_incoming(&mut head.headers, exchange.place().site(), is_public, switches);
         if refused > 0 {
             self.set_cookies_refused.inc_by(refused as u64);
         }
@@ -328,7 +328,7 @@ mod tests {
         let mut headers = test::fields(fields);
         let place = test::place();
         let who = test::alice(place.rules().policy());
-        outgoing(
+        rewrite_outgoing(
             &mut headers,
             &place,
             Some(&who),
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn a_public_rule_tells_nobodys_name() {
         let mut headers = test::fields(&[("x-forwarded-user", "mallory")]);
-        outgoing(
+        rewrite_outgoing(
             &mut headers,
             &test::place(),
             None,
@@ -418,7 +418,7 @@ mod tests {
         let place = test::place();
         let down = |fields: &[(&str, &str)], public| {
             let mut headers = test::fields(fields);
-            incoming(&mut headers, place.site(), public, false);
+            rewrite_incoming(&mut headers, place.site(), public, false);
             headers
         };
         let answer = down(&[("cache-control", "public"), ("alt-svc", "h3=\":443\"")], false);

@@ -68,7 +68,7 @@ impl Identify {
 
     /// The session that a cookie speaks of. Nobody has looked whether it is good.
     pub(crate) fn spoken_of(&self, headers: &HeaderMap, place: &AppRules) -> Option<SessionHash> {
-        let value = cookies::find(headers, &place.site().cookie)?;
+        let value = cookies::find_cookie(headers, &place.site().cookie)?;
         self.keys.open_cookie(place.app().id, value)
     }
 
@@ -82,7 +82,7 @@ impl Identify {
         now: Timestamp,
     ) -> Result<Option<Enrolment>, RequestRefusal> {
         let app = place.app();
-        let Some(value) = cookies::find(head.headers, &place.site().cookie) else { return Ok(None) };
+        let Some(value) = cookies::find_cookie(head.headers, &place.site().cookie) else { return Ok(None) };
         let shown = request.peer.session(app.id, value).filter(|_| !search.cold);
         if let Some(session) = shown {
             return self.enter(&session, app, request.exchange, now);

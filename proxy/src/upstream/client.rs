@@ -20,7 +20,7 @@ use crate::upload::Upload;
 ///
 /// # Errors
 /// [`UpstreamFault`].
-pub(crate) async fn send(
+pub(crate) async fn send_request(
     upstream: &Upstream,
     head: request::Parts,
     upload: Option<Upload>,
@@ -28,12 +28,12 @@ pub(crate) async fn send(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(head, Outgoing(upload));
-    if let Some(mut connection) = pool::take(&addresses, upstream.header_case) {
+    if let Some(mut connection) = pool::take_connection(&addresses, upstream.header_case) {
         let repeatable = request.method().is_idempotent() && request.body().0.is_none();
         let copy = repeatable.then(|| copy_of(&request));
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
         match connection.ask(request, waits).await {
-            Ok(answer) => return read(answer, connection),
+            Ok(answer) => return read_answer(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
             Err((UpstreamFault::Ended(_), None))
@@ -49,7 +49,7 @@ pub(crate) async fn send(
     let mut connection = connect_anew(upstream, &addresses).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     match connection.ask(request, waits).await {
-        Ok(answer) => read(answer, connection),
+        Ok(answer) => read_answer(answer, connection),
         Err((fault, _)) => Err(fault),
     }
 }
@@ -67,7 +67,7 @@ pub(crate) async fn ask_alone(
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     match connection.ask(http::Request::from_parts(head, Outgoing(None)), waits).await {
         Ok(answer) => {
-            let (head, download) = read(answer, connection)?;
+            let (head, download) = read_answer(answer, connection)?;
             Ok((head, download.not_kept()))
         }
         Err((fault, _)) => Err(fault),
@@ -78,7 +78,7 @@ async fn connect_anew(
     upstream: &Upstream,
     addresses: &[SocketAddr],
 ) -> Result<Box<AppConnection>, UpstreamFault> {
-    match connect::tcp(addresses, upstream.connect_timeout).await {
+    match connect::connect_tcp(addresses, upstream.connect_timeout).await {
         Ok(socket) => AppConnection::over(socket, upstream.header_case).await,
         Err(error) => {
             upstream.doubt();
@@ -95,7 +95,7 @@ fn copy_of(request: &http::Request<Outgoing>) -> http::Request<Outgoing> {
     copy
 }
 
-fn read(
+fn read_answer(
     answer: http::Response<Incoming>,
     connection: Box<AppConnection>,
 ) -> Result<(response::Parts, Download), UpstreamFault> {

@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(55);
 
 /// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
 /// case is of a configuration before this one.
-pub(super) fn take(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
+pub(super) fn take_connection(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
     loop {
         let mut connection = POOL.with_borrow_mut(|pool| {
             let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
@@ -65,7 +65,7 @@ pub(crate) fn keep_at_most(count: usize) {
 }
 
 /// Closes what was kept for too long, and what the other side has closed. Once a second, on each thread.
-pub(crate) fn sweep() {
+pub(crate) fn sweep_pool() {
     let now = Instant::now();
     POOL.with_borrow_mut(|pool| {
         for (_, kept) in &mut *pool {

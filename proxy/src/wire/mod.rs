@@ -14,7 +14,7 @@ mod malformed;
 use memchr::memchr;
 
 use self::body::Body;
-use self::head::{HeadBegun, field};
+use self::head::{HeadBegun, parse_field};
 pub use self::malformed::Malformed;
 
 /// The bounds of a head.
@@ -184,7 +184,7 @@ impl WireReader {
                 if self.head.seen.fields > self.bounds.fields {
                     return Err(Malformed::TooLarge);
                 }
-                let (name, value) = field(line)?;
+                let (name, value) = parse_field(line)?;
                 self.head.field(name, value)?;
                 Ok(ReaderState::Fields)
             }
@@ -211,7 +211,7 @@ impl WireReader {
 
 #[cfg(test)]
 mod tests {
-    use super::head::target;
+    use super::head::parse_target;
     use super::*;
     use proptest::prelude::*;
 
@@ -432,7 +432,7 @@ mod tests {
         #[test]
         fn targets_that_are_admitted_can_be_carried(path in "/[!-~]{0,12}", query in "(\\?[!-~]{0,12})?") {
             let text = format!("{path}{query}");
-            if target(b"GET", text.as_bytes()).is_ok() {
+            if parse_target(b"GET", text.as_bytes()).is_ok() {
                 prop_assert!(http::uri::PathAndQuery::try_from(text.as_str()).is_ok(), "{}", text);
             }
         }
