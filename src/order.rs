@@ -143,7 +143,7 @@ impl Way {
         let (mut cut, mut marks) = (Cut::default(), Marks::new());
         for account in accounts {
             let (one, mark) = self.sessions().hold(&HoldOn::Account(OrgId::ONLY, account));
-            cut = cut.and(one);
+            cut = cut.merge(one);
             marks.push((account, mark));
         }
         let exchanges = cut.exchanges();

@@ -78,8 +78,8 @@ ROWS = [
     ], "revocation::a_role_that_is_lost"),
     ("R8: an answer is judged again when its head makes it a stream", [
         ("proxy/src/rooms/forward.rs",
-         "exchange.open.answered(is_stream)",
-         "exchange.open.answered(false)"),
+         "exchange.open.begin_answer(is_stream)",
+         "exchange.open.begin_answer(false)"),
     ], "revocation::streams_that_carry"),
     ("standing: a start compares what sessions were made under", [
         ("src/start.rs", '    standing::settle(file, &opened.core, "start").await?;\n', ""),

@@ -50,12 +50,12 @@ impl FromYaml for SecretText {
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         // A problem refuses the whole; without a value here the rest of its block could not be judged.
-        Self::found(node, at, report).or_else(|| Some(Self(Zeroizing::new(String::new()))))
+        Self::find_secret(node, at, report).or_else(|| Some(Self(Zeroizing::new(String::new()))))
     }
 }
 
 impl SecretText {
-    fn found(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+    fn find_secret(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         const REMEDY: &str = "Write ${env:NAME}, ${file:/path} or ${run:command args}";
         let text = match &node.value {
             YamlValue::Text(text) => text.trim(),
@@ -101,8 +101,10 @@ impl SecretText {
     fn of(mut bytes: Zeroizing<Vec<u8>>, reference: SecretSource<'_>) -> Result<Self, SecretFault> {
         let kept = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
         bytes.truncate(kept);
-        let wrong =
-            |what: &str| SecretFault { what: format!("{reference} {what}"), remedy: reference.check() };
+        let wrong = |what: &str| SecretFault {
+            what: format!("{reference} {what}"),
+            remedy: reference.check_remedy(),
+        };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not text in UTF-8"))?;
         if text.trim().is_empty() {
             return Err(wrong(if matches!(reference, SecretSource::Run(_)) {
@@ -233,7 +235,7 @@ impl<'a> SecretSource<'a> {
         }
     }
 
-    fn check(self) -> String {
+    fn check_remedy(self) -> String {
         match self {
             Self::Env(name) => format!("Set {} to the secret before the start", show_value(name)),
             Self::File(_) => "Put the secret, and nothing else, into it".into(),
@@ -258,7 +260,10 @@ impl fmt::Display for SecretSource<'_> {
 fn from_variable(name: &str, report: &Report<'_>) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
     let value = report.environment.variable(name).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
     let reference = SecretSource::Env(name);
-    value.ok_or_else(|| SecretFault { what: format!("{reference} is not set"), remedy: reference.check() })
+    value.ok_or_else(|| SecretFault {
+        what: format!("{reference} is not set"),
+        remedy: reference.check_remedy(),
+    })
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
@@ -338,7 +343,7 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
     };
     if bytes.len() > MOST_BYTES {
         end_command(&mut child);
-        return Err(fault("printed more than 64 KiB".into(), &name.check()));
+        return Err(fault("printed more than 64 KiB".into(), &name.check_remedy()));
     }
     loop {
         match child.try_wait() {

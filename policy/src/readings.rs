@@ -38,11 +38,11 @@ impl<'a> Readings<'a> {
         let mut found = FoundReadings { bytes: as_sent.len(), readings: vec![as_sent] };
         let mut fresh = 0; // those before it were turned every way
         for decoded in 0..=2 {
-            found.turn(fresh)?;
+            found.add_rewrites(fresh)?;
             let end = found.readings.len();
             if decoded < 2 {
                 for at in fresh..end {
-                    found.decode(at)?;
+                    found.add_decoded(at)?;
                 }
             }
             fresh = end;
@@ -64,7 +64,7 @@ struct FoundReadings {
 }
 
 impl FoundReadings {
-    fn add(&mut self, reading: Vec<u8>) -> Result<(), UnreadablePath> {
+    fn add_reading(&mut self, reading: Vec<u8>) -> Result<(), UnreadablePath> {
         if self.readings.contains(&reading) {
             return Ok(());
         }
@@ -74,12 +74,12 @@ impl FoundReadings {
     }
 
     /// Adds whatever the readings from `fresh` on become without decoding, in every order.
-    fn turn(&mut self, fresh: usize) -> Result<(), UnreadablePath> {
+    fn add_rewrites(&mut self, fresh: usize) -> Result<(), UnreadablePath> {
         let mut at = fresh;
         while at < self.readings.len() {
             for turn in REWRITES {
                 if let Some(turned) = turn(&self.readings[at]) {
-                    self.add(turned)?;
+                    self.add_reading(turned)?;
                 }
             }
             at += 1;
@@ -88,7 +88,7 @@ impl FoundReadings {
     }
 
     /// Adds what one reading says decoded: as a whole, and segment by segment.
-    fn decode(&mut self, at: usize) -> Result<(), UnreadablePath> {
+    fn add_decoded(&mut self, at: usize) -> Result<(), UnreadablePath> {
         if !self.readings[at].contains(&b'%') {
             return Ok(());
         }
@@ -99,12 +99,12 @@ impl FoundReadings {
         let has_more_slashes =
             |&slash: &u8| count_byte(&whole, slash) > count_byte(&self.readings[at], slash);
         if ![b'/', b'\\'].iter().any(has_more_slashes) {
-            return self.add(whole);
+            return self.add_reading(whole);
         }
         // Routers that split a path first and decode each segment then take an encoded slash for a character.
         let by_segment = decode_escapes(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
-        self.add(whole)?;
-        self.add(by_segment)
+        self.add_reading(whole)?;
+        self.add_reading(by_segment)
     }
 }
 

@@ -76,8 +76,8 @@ impl Client {
         self.is_h2
     }
 
-    /// It carries an exchange of this account.
-    pub(crate) fn carries(&self, account: AccountId) {
+    /// Notes that it carries an exchange of this account.
+    pub(crate) fn note_account(&self, account: AccountId) {
         if self.is_h2 {
             let mut seen = self.seen.lock();
             *seen = match *seen {
@@ -88,11 +88,15 @@ impl Client {
         }
     }
 
-    /// It is ended because of a flood on it.
-    pub(crate) fn floods(&self, of: &'static str) {
+    /// Notes that it is ended because of a flood on it.
+    pub(crate) fn note_flood(&self, of: &'static str) {
         let recorder = self.peer.recorder();
         recorder.metrics.floods.inc();
-        tracing::debug!(client = recorder.shown(self.peer.address()), of, "a flood ended its connection");
+        tracing::debug!(
+            client = recorder.written_client(self.peer.address()),
+            of,
+            "a flood ended its connection"
+        );
     }
 
     /// Gives how large a piece of an answer may be handed over now, in bytes.
@@ -125,8 +129,8 @@ impl Stream {
         Self { waits, upgrade, tunnel, is_through: AtomicBool::new(false), sender: AtomicWaker::new() }
     }
 
-    /// Its answer agrees to a WebSocket: this carries it.
-    pub(crate) fn becomes(&self, tunnel: Tunnel) {
+    /// Hands it over to a tunnel, since its answer agrees to a WebSocket.
+    pub(crate) fn switch_to(&self, tunnel: Tunnel) {
         *self.tunnel.lock() = Some(tunnel);
     }
 

@@ -49,14 +49,14 @@ const STRUCK: u64 = u64::MAX;
 impl Waits {
     /// Begins to wait, anew where it waited already.
     pub(crate) fn arm(&self, wait: Wait, limit: Duration) {
-        self.due[wait as usize].store(self.clock.at(limit), Ordering::Relaxed);
+        self.due[wait as usize].store(self.clock.tick_after(limit), Ordering::Relaxed);
     }
 
     /// Begins to wait, unless it waits already.
     pub(crate) fn keep_armed(&self, wait: Wait, limit: Duration) {
         let due = &self.due[wait as usize];
         if due.load(Ordering::Relaxed) == 0 {
-            due.store(self.clock.at(limit), Ordering::Relaxed);
+            due.store(self.clock.tick_after(limit), Ordering::Relaxed);
         }
     }
 
@@ -78,25 +78,25 @@ impl Waits {
         self.due[wait as usize].load(Ordering::Acquire) == STRUCK
     }
 
-    /// An exchange begins.
-    pub(crate) fn begins(&self) {
+    /// Notes that an exchange begins.
+    pub(crate) fn begin_exchange(&self) {
         self.serves.store(true, Ordering::Relaxed);
         self.streams.store(false, Ordering::Relaxed);
     }
 
-    /// Its exchange is over.
-    pub(crate) fn rests(&self) {
+    /// Notes that its exchange is over.
+    pub(crate) fn end_exchange(&self) {
         self.serves.store(false, Ordering::Relaxed);
     }
 
-    /// Something passed, in either direction.
-    pub(crate) fn moves(&self) {
+    /// Notes that something passed, in either direction.
+    pub(crate) fn note_progress(&self) {
         self.moved.store(self.clock.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// From here on its exchange is a stream: an upgrade, or an answer that has no end of its own.
-    pub(crate) fn streams(&self) {
-        self.moves();
+    /// Notes that its exchange is a stream from here on: an upgrade, or an answer that has no end of its own.
+    pub(crate) fn become_stream(&self) {
+        self.note_progress();
         self.streams.store(true, Ordering::Relaxed);
     }
 
@@ -124,7 +124,7 @@ impl Waits {
     }
 
     /// Strikes what is due. What stopped to be waited for meanwhile is not.
-    fn look(&self, now: u64) {
+    fn strike_due(&self, now: u64) {
         let strike = |due: &AtomicU64| {
             let at = due.load(Ordering::Relaxed);
             at != 0
@@ -169,7 +169,7 @@ impl Clock {
     fn tick(&self) -> u64 {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
         for (_, waits) in &*self.entered.lock() {
-            waits.look(now);
+            waits.strike_due(now);
         }
         now
     }
@@ -182,7 +182,7 @@ impl Clock {
     }
 
     /// The tick that is surely not before `limit` has passed.
-    fn at(&self, limit: Duration) -> u64 {
+    fn tick_after(&self, limit: Duration) -> u64 {
         let ticks = limit.as_millis().div_ceil(TICK.as_millis());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         self.now.load(Ordering::Relaxed).saturating_add(ticks).saturating_add(1).min(STRUCK - 1)
@@ -289,22 +289,22 @@ mod tests {
         let (clock, silence) = (Clock::new(), TICK * 2);
         assert!(clock.only_silence(silence));
         let (stream, waiting) = (clock.enter(), clock.enter());
-        stream.waits.begins();
-        stream.waits.streams();
+        stream.waits.begin_exchange();
+        stream.waits.become_stream();
         let tick = |times| (0..times).for_each(|_| assert!(clock.tick() > 0));
         tick(2);
         assert!(!clock.only_silence(silence), "not yet, and a moment may be cut short by no tick");
         tick(1);
         assert!(clock.only_silence(silence), "a connection between two requests is nothing");
-        stream.waits.moves();
+        stream.waits.note_progress();
         assert!(!clock.only_silence(silence));
         tick(3);
         assert!(clock.only_silence(silence));
         // An answer that the application is still thinking about is not silence.
-        waiting.waits.begins();
+        waiting.waits.begin_exchange();
         tick(99);
         assert!(!clock.only_silence(silence));
-        waiting.waits.rests();
+        waiting.waits.end_exchange();
         assert!(clock.only_silence(silence));
     }
 

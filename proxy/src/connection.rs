@@ -185,7 +185,7 @@ async fn serve_h1<S: Socket>(
     .await;
     if client.inbound.has_begun() {
         client.peer.recorder().metrics.broken_heads.inc();
-        let address = client.peer.recorder().shown(client.peer.address());
+        let address = client.peer.recorder().written_client(client.peer.address());
         tracing::debug!(client = address, "a head broke off, or did not come in time");
     }
     // A cut may show first in the body of its answer, which breaks off.
@@ -307,7 +307,7 @@ async fn serve_h2<S: Socket>(
     })
     .await;
     match &end {
-        ConnectionEnd::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
+        ConnectionEnd::Over(Err(error)) if is_flood(error) => client.note_flood("resets or heads"),
         ConnectionEnd::Over(_) => {}
         ConnectionEnd::Cut | ConnectionEnd::Late => socket::reset_on_close(number),
     }

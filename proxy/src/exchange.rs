@@ -41,7 +41,7 @@ impl CarriedExchange {
         stream: Option<(Entered, Arc<Stream>)>,
     ) -> Self {
         client.serving.fetch_add(1, Ordering::Relaxed);
-        waits.begins();
+        waits.begin_exchange();
         Self { client, waits, stream }
     }
 
@@ -59,7 +59,7 @@ impl CarriedExchange {
 impl Drop for CarriedExchange {
     fn drop(&mut self) {
         let left = self.client.serving.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.waits.rests();
+        self.waits.end_exchange();
         if left == 0 && self.client.is_h2() {
             // Nobody may poll the connection again: it has nothing to write, and its client says nothing.
             self.client.waits.keep_armed(Wait::Head, self.client.limits.idle);
@@ -94,21 +94,21 @@ impl Exchange {
     pub(crate) fn takes_along(&mut self, upload: &mut Upload) {
         let first_byte = self.place().site().upstream.first_byte_timeout;
         let session = self.open.session().cloned();
-        self.record.counts(upload.goes_up(session, first_byte));
+        self.record.count_intake(upload.goes_up(session, first_byte));
     }
 
-    /// So many bytes came from the client behind its head: the session is not idle.
-    pub(crate) fn took(&mut self, length: usize) {
+    /// Notes that so many bytes came from the client behind its head: the session is not idle.
+    pub(crate) fn note_received(&mut self, length: usize) {
         self.record.note(|line| line.bytes_in += length as u64);
-        self.open.took();
-        self.waits.moves();
+        self.open.note_received();
+        self.waits.note_progress();
     }
 
-    /// So many bytes go to the client.
-    pub(crate) fn gave(&mut self, length: usize) {
+    /// Notes that so many bytes go to the client.
+    pub(crate) fn note_sent(&mut self, length: usize) {
         self.record.note(|line| line.bytes_out += length as u64);
-        self.open.gave();
-        self.waits.moves();
+        self.open.note_sent();
+        self.waits.note_progress();
     }
 }
 
@@ -207,7 +207,7 @@ impl Body for AnswerBody {
                 // Over HTTP/2 it may wait for room that never comes; nobody asks for more of it.
                 if let Some(serving) = answer.serving.as_ref().filter(|_| answer.client.is_h2()) {
                     serving.waits.arm(Wait::Take, answer.client.limits.idle);
-                    answer.client.flow.passes();
+                    answer.client.flow.note_piece();
                 }
                 Poll::Ready(body.take().map(|body| Ok(Frame::data(body))))
             }
@@ -263,7 +263,7 @@ impl Passing {
                 Some(Err(fault)) => {
                     let place = exchange.place().clone();
                     tell_broken(&mut exchange.record, &place, client.limits.idle, &fault);
-                    exchange.record.finished(Over::Upstream);
+                    exchange.record.finish_exchange(Over::Upstream);
                     self.broken = Some(fault);
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -275,7 +275,7 @@ impl Passing {
             }
         }
         let piece = self.rest.split_to(room.min(self.rest.len()));
-        exchange.gave(piece.len());
+        exchange.note_sent(piece.len());
         if client.is_h2() {
             client.flow.hands_over(piece.len());
             // Whoever does not ask for the next one has a client that takes nothing.
@@ -286,7 +286,7 @@ impl Passing {
 
     fn finish(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.record.finished(Over::Done);
+            exchange.record.finish_exchange(Over::Done);
         }
     }
 

@@ -38,11 +38,11 @@ impl Flow {
     /// So much was handed over.
     pub(crate) fn hands_over(&self, length: usize) {
         self.handed.fetch_add(length, Ordering::Relaxed);
-        self.passes();
+        self.note_piece();
     }
 
-    /// A piece goes to the client, in whatever way.
-    pub(crate) fn passes(&self) {
+    /// Notes that a piece goes to the client, in whatever way.
+    pub(crate) fn note_piece(&self) {
         self.pieces.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -124,7 +124,7 @@ impl Gate {
         let mut record = self.record(&asked);
         let mut answer = match self.pass(&asked, &mut record).await {
             Ok(GateVerdict::Open(open)) => {
-                record.opened(open.pass());
+                record.note_pass(open.pass());
                 let exchange = Exchange::new(open, waits, record);
                 match self.forward.send(serving, exchange, head, upload).await {
                     Ok(answer) => answer, // Record with its last byte
@@ -153,7 +153,7 @@ impl Gate {
         let mut asker = self.asker(head, &record);
         let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
-            Err(why) => self.refuse.request(&asker, head, upload, &mut record, why).await,
+            Err(why) => self.refuse.refuse_request(&asker, head, upload, &mut record, why).await,
         };
         finish_answer(serving, record, &head.method, page)
     }
@@ -168,7 +168,7 @@ impl Gate {
         why: RequestRefusal,
     ) -> Response<AnswerBody> {
         let asker = self.asker(head, &record);
-        let page = self.refuse.request(&asker, head, upload, &mut record, why).await;
+        let page = self.refuse.refuse_request(&asker, head, upload, &mut record, why).await;
         finish_answer(serving, record, &head.method, page)
     }
 
@@ -192,7 +192,7 @@ impl Gate {
         let client = serving.client().clone();
         let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&request);
-        let answer = self.refuse.head(&head, &mut record, why);
+        let answer = self.refuse.refuse_head(&head, &mut record, why);
         finish_answer(serving, record, &Method::GET, answer)
     }
 
@@ -222,9 +222,9 @@ impl Gate {
             let rules = self.rules.load(); // one file a round
             let from_proxy = rules.accept.trusted.contains(request.peer.address());
             let head = rules.accept.read(request.parts, request.bytes, request.peer.address())?; // Accept
-            record.accepted(&head, || Trace::of(head.headers, from_proxy));
+            record.note_accepted(&head, || Trace::of(head.headers, from_proxy));
             let place = request.peer.place(&rules, head.host);
-            record.arrived(place.as_ref());
+            record.note_place(place.as_ref());
             drop(rules); // the place holds them from here on
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
@@ -248,11 +248,13 @@ impl Gate {
                 search.cold = true; // stale: the next round takes the cold road
                 continue;
             };
-            record.identified(enrolment.as_ref(), who.as_ref());
+            record.note_person(enrolment.as_ref(), who.as_ref());
             match policy.decide(&route, who.as_deref(), head.method, head.target) {
                 Decision::Allow(pass) => {
                     let person = enrolment.zip(who);
-                    if let Some(open) = Open::stand(&self.sessions, place, pass, person, request.exchange) {
+                    if let Some(open) =
+                        Open::put_on_pass(&self.sessions, place, pass, person, request.exchange)
+                    {
                         return Ok(GateVerdict::Open(open));
                     }
                 }

@@ -78,7 +78,7 @@ impl<S: Socket> Guard<S> {
     fn look_at_held(&mut self) {
         let Some(reader) = &mut self.reader else { return };
         let inbound = &self.client.inbound;
-        match reader.feed(&self.held[self.scanned..], |head| inbound.head(Ok(head))) {
+        match reader.feed(&self.held[self.scanned..], |head| inbound.push_head(Ok(head))) {
             Ok(fed) => {
                 if fed.whole > 0 {
                     self.ready = self.scanned + fed.whole;
@@ -109,7 +109,7 @@ impl<S: Socket> Guard<S> {
         }
         if self.has_begun != has_begun {
             self.has_begun = has_begun;
-            self.client.inbound.begins(has_begun);
+            self.client.inbound.set_begun(has_begun);
         }
     }
 
@@ -119,7 +119,7 @@ impl<S: Socket> Guard<S> {
             inbound.refuse_body(why);
             INSTEAD_OF_BODY
         } else {
-            inbound.head(Err(why));
+            inbound.push_head(Err(why));
             INSTEAD_OF_HEAD
         };
         self.held.extend_from_slice(instead);
@@ -128,7 +128,7 @@ impl<S: Socket> Guard<S> {
     }
 
     /// Hands over what may be.
-    fn give(&mut self, space: &mut ReadBuf<'_>) {
+    fn hand_over(&mut self, space: &mut ReadBuf<'_>) {
         let length = self.ready.min(space.remaining());
         space.put_slice(&self.held[..length]);
         self.held.drain(..length);
@@ -152,7 +152,7 @@ impl<S: Socket> Guard<S> {
             return Poll::Ready(self.is_calm(fresh).map(|()| true));
         };
         let inbound = &self.client.inbound;
-        let whole = match reader.feed(fresh, |head| inbound.head(Ok(head))) {
+        let whole = match reader.feed(fresh, |head| inbound.push_head(Ok(head))) {
             Ok(fed) if fed.whole == fresh.len() => {
                 if self.has_begun {
                     self.time_the_head();
@@ -184,7 +184,7 @@ impl<S: Socket> Guard<S> {
         if frames == 0 || overhead.may_come(frames, self.client.flow.pieces(), Instant::now()) {
             return Ok(());
         }
-        self.client.floods("frames that carry nothing");
+        self.client.note_flood("frames that carry nothing");
         Err(io::Error::other("too many frames that carry nothing"))
     }
 
@@ -201,8 +201,9 @@ impl<S: Socket> Guard<S> {
         Poll::Ready(Ok(is_open))
     }
 
-    /// A write that has to wait begins the time a client has to take something; one that goes on ends it.
-    fn wrote<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Watches a write: one that has to wait begins the time a client has to take something; one that goes on ends
+    /// it.
+    fn watch_write<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.client.flow.is_stalled(written.is_pending());
         match &written {
             Poll::Pending => self.client.waits.keep_armed(Wait::Take, self.client.limits.idle),
@@ -221,7 +222,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
         let guard = self.get_mut();
         loop {
             if guard.ready > 0 {
-                guard.give(space);
+                guard.hand_over(space);
                 return Poll::Ready(Ok(()));
             }
             if guard.has_refused {
@@ -247,7 +248,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = Pin::new(&mut guard.socket).poll_write(context, bytes);
-        guard.wrote(written)
+        guard.watch_write(written)
     }
 
     fn poll_write_vectored(
@@ -257,7 +258,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     ) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = Pin::new(&mut guard.socket).poll_write_vectored(context, pieces);
-        guard.wrote(written)
+        guard.watch_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -267,12 +268,12 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         let flushed = Pin::new(&mut guard.socket).poll_flush(context);
-        guard.wrote(flushed)
+        guard.watch_write(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         let shut = Pin::new(&mut guard.socket).poll_shutdown(context);
-        guard.wrote(shut)
+        guard.watch_write(shut)
     }
 }

@@ -28,8 +28,8 @@ impl Inbound {
         Self { idle, read: Mutex::default() }
     }
 
-    /// A head is whole, or was refused.
-    pub(crate) fn head(&self, head: Result<HeadSeen, Malformed>) {
+    /// Adds a head that is whole, or was refused.
+    pub(crate) fn push_head(&self, head: Result<HeadSeen, Malformed>) {
         self.read.lock().heads.push_back(head);
     }
 
@@ -48,8 +48,8 @@ impl Inbound {
         self.read.lock().body
     }
 
-    /// A head has begun and is not whole; or it is, or there is none.
-    pub(crate) fn begins(&self, has_begun: bool) {
+    /// Notes that a head has begun and is not whole; or that it is, or that there is none.
+    pub(crate) fn set_begun(&self, has_begun: bool) {
         self.read.lock().has_begun = has_begun;
     }
 

@@ -26,7 +26,7 @@ impl Intake {
     }
 
     /// So many bytes have come.
-    pub(crate) fn took(&self, length: usize) {
+    pub(crate) fn note_received(&self, length: usize) {
         self.bytes.fetch_add(length as u64, Ordering::Relaxed);
         if let Some(session) = &*self.session.lock() {
             session.touch(Timestamp::now());

@@ -66,11 +66,11 @@ impl<'a> KindFields<'a> {
 impl Kind {
     /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        Self::said(method, &KindFields::of(headers))
+        Self::from_fields(method, &KindFields::of(headers))
     }
 
     /// Reads it from what the request says.
-    pub(crate) fn said(method: &Method, said: &KindFields<'_>) -> Self {
+    pub(crate) fn from_fields(method: &Method, said: &KindFields<'_>) -> Self {
         let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
             field.is_some_and(|value| contains_word(value.as_bytes(), wanted))
         };

@@ -146,11 +146,11 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn decided(&self, decision: LoggedDecision) {
+    pub(crate) fn count_decision(&self, decision: LoggedDecision) {
         self.requests[decision as usize].inc();
     }
 
-    pub(crate) fn cut(&self, why: Ended) {
+    pub(crate) fn count_cut(&self, why: Ended) {
         if let Some(at) = Ended::ALL.iter().position(|ended| *ended == why) {
             self.cuts[at].inc();
         }

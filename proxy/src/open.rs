@@ -28,7 +28,7 @@ enum RegisterPlace {
 impl Open {
     /// Puts what was allowed on its pass, in the register: a person's exchange was enrolled to be checked, anybody
     /// else's is here. `None` where roles or rules have moved meanwhile (rule R4).
-    pub(crate) fn stand(
+    pub(crate) fn put_on_pass(
         sessions: &Sessions,
         place: AppRules,
         pass: Pass,
@@ -70,16 +70,16 @@ impl Open {
         }
     }
 
-    /// Bytes came from the client.
-    pub(crate) fn took(&self) {
+    /// Notes that bytes came from the client.
+    pub(crate) fn note_received(&self) {
         match &self.standing {
             RegisterPlace::Person(_, enrolment) => enrolment.touch(Timestamp::now()),
             RegisterPlace::Nobody(stranger) => stranger.touch(Timestamp::now),
         }
     }
 
-    /// Bytes go to the client. They keep no session awake.
-    pub(crate) fn gave(&self) {
+    /// Notes that bytes go to the client. They keep no session awake.
+    pub(crate) fn note_sent(&self) {
         if let RegisterPlace::Nobody(stranger) = &self.standing {
             stranger.touch(Timestamp::now);
         }
@@ -89,11 +89,11 @@ impl Open {
     ///
     /// # Errors
     /// Why it must be cut instead (rule R8).
-    pub(crate) fn answered(&self, is_stream: bool) -> Result<(), Ended> {
+    pub(crate) fn begin_answer(&self, is_stream: bool) -> Result<(), Ended> {
         match &self.standing {
-            RegisterPlace::Person(_, enrolment) if is_stream => enrolment.stream(),
+            RegisterPlace::Person(_, enrolment) if is_stream => enrolment.become_stream(),
             RegisterPlace::Person(..) => Ok(()),
-            RegisterPlace::Nobody(stranger) => stranger.answered(Timestamp::now()),
+            RegisterPlace::Nobody(stranger) => stranger.begin_answer(Timestamp::now()),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &AppR
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
     }
-    let page = path.strip_prefix(place.own("").as_str()).unwrap_or_default();
+    let page = path.strip_prefix(place.own_path("").as_str()).unwrap_or_default();
     if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
         return false;
     }

@@ -53,7 +53,7 @@ pub(crate) type Find = dyn Fn() -> BoxFuture<'static, Option<(Arc<Principal>, Ti
 
 impl WhoIsIn {
     /// Found out by this; by nothing, where no session was shown.
-    pub(crate) fn by(find: Option<Arc<Find>>) -> Self {
+    pub(crate) fn found_by(find: Option<Arc<Find>>) -> Self {
         Self(find)
     }
 

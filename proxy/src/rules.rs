@@ -128,7 +128,7 @@ impl AppRules {
     }
 
     /// The path of one of our own pages.
-    pub(crate) fn own(&self, page: &str) -> String {
+    pub(crate) fn own_path(&self, page: &str) -> String {
         let app = self.app();
         format!("{}{}/{page}", app.base, app.prefix)
     }

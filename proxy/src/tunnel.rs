@@ -73,7 +73,7 @@ impl Tunnel {
     /// Carries until either side ends. `early`: what the client sent before it was told of the switch.
     pub(crate) async fn run<S: Socket>(self, client: S, early: Vec<u8>) {
         let Self { application, from_application, mut exchange, serving } = self;
-        exchange.took(early.len());
+        exchange.note_received(early.len());
         let mut ends = Ends {
             client,
             application,
@@ -83,7 +83,7 @@ impl Tunnel {
             serving,
         };
         let over = poll_fn(|context| ends.poll(context)).await;
-        ends.exchange.record.finished(over);
+        ends.exchange.record.finish_exchange(over);
         if over == Over::Done {
             let _ = tokio::time::timeout(LAST, ends.close()).await;
         }
@@ -104,8 +104,8 @@ impl<S: Socket> Ends<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
         let Self { client, application, up, down, exchange, serving } = self;
         let gave = |length| {
-            exchange.gave(length);
-            serving.client().flow.passes();
+            exchange.note_sent(length);
+            serving.client().flow.note_piece();
         };
         let moved = down.poll(context, application, client, |_| {}, gave);
         if let Poll::Ready(ended) = moved {
@@ -113,7 +113,8 @@ impl<S: Socket> Ends<S> {
                 ended.map_or_else(|side| side.over(Over::Upstream, Over::Client), |()| Over::Done),
             );
         }
-        let ended = ready!(up.poll(context, client, application, |length| exchange.took(length), |_| {}));
+        let ended =
+            ready!(up.poll(context, client, application, |length| exchange.note_received(length), |_| {}));
         Poll::Ready(ended.map_or_else(|side| side.over(Over::Client, Over::Upstream), |()| Over::Done))
     }
 
@@ -121,8 +122,9 @@ impl<S: Socket> Ends<S> {
     /// would lose what it has not read yet itself; so they are read, for a while.
     async fn close(&mut self) {
         let Self { client, application, up, down, exchange, .. } = self;
-        let _ = poll_fn(|context| up.give(context, application, &mut |_| {})).await;
-        let _ = poll_fn(|context| down.give(context, client, &mut |length| exchange.gave(length))).await;
+        let _ = poll_fn(|context| up.hand_over(context, application, &mut |_| {})).await;
+        let _ = poll_fn(|context| down.hand_over(context, client, &mut |length| exchange.note_sent(length)))
+            .await;
         let _ = AsyncWriteExt::shutdown(application).await;
         let _ = AsyncWriteExt::shutdown(client).await;
         let mut nowhere = tokio::io::sink();
@@ -166,7 +168,7 @@ impl TunnelDirection {
         mut gave: impl FnMut(usize),
     ) -> Poll<Result<(), Side>> {
         loop {
-            ready!(self.give(context, to, &mut gave))?;
+            ready!(self.hand_over(context, to, &mut gave))?;
             if self.has_ended {
                 return self.flush(context, to);
             }
@@ -201,7 +203,7 @@ impl TunnelDirection {
     }
 
     /// Hands over what is held, to the last byte of it.
-    fn give(
+    fn hand_over(
         &mut self,
         context: &mut Context<'_>,
         to: &mut (impl AsyncWrite + Unpin),

@@ -75,7 +75,7 @@ impl Doomed {
         (self.exchanges.len(), self.sessions)
     }
 
-    fn and(mut self, other: Doomed) -> Doomed {
+    fn merge(mut self, other: Doomed) -> Doomed {
         self.exchanges.extend(other.exchanges);
         self.wakers.extend(other.wakers);
         self.sessions.extend(other.sessions);
@@ -107,7 +107,7 @@ impl LiveAccount {
             let mut state = self.state.lock();
             let entry = state.exchanges.remove(key);
             self.live.store(state.exchanges.len(), Ordering::Release);
-            let doomed = state.settled(entry.ticket);
+            let doomed = state.note_settled(entry.ticket);
             (entry, doomed)
         };
         doomed.wake();
@@ -183,14 +183,14 @@ impl AccountState {
         let unmoved = !self.is_stale()
             && pass.version() >= in_force
             && self.principal.as_ref().is_some_and(|now| Arc::ptr_eq(now, who));
-        let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.marked(self).is_none());
+        let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.find_mark(self).is_none());
         let Some(entry) = self.exchanges.get_mut(key).filter(|_| unmoved && unmarked) else { return false };
         entry.stands = Some((pass.clone(), who.clone()));
         true
     }
 
-    /// The exchange becomes a stream: from now on it is cut when its headers change. They may have changed already.
-    pub(crate) fn stream(&mut self, key: usize) -> Result<(), Ended> {
+    /// Makes the exchange a stream: from now on it is cut when its headers change. They may have changed already.
+    pub(crate) fn become_stream(&mut self, key: usize) -> Result<(), Ended> {
         let now = self.principal.clone();
         let Some(entry) = self.exchanges.get_mut(key) else { return Err(Ended::Unproven) };
         if let Some(ended) = entry.exchange.reason() {
@@ -215,7 +215,7 @@ impl AccountState {
                 if let Some(session) = self.sessions.get(hash).and_then(Weak::upgrade) {
                     session.end();
                     let ended = Doomed { sessions: vec![*hash], kept: vec![session], ..Doomed::default() };
-                    return ended.and(self.scan());
+                    return ended.merge(self.scan());
                 }
             }
             Change::Epoch(..) => {}
@@ -229,7 +229,7 @@ impl AccountState {
 
     /// Cuts every exchange that stands and whose session the marks forbid.
     pub(crate) fn scan(&mut self) -> Doomed {
-        self.doom(|state, entry| entry.session.marked(state))
+        self.doom(|state, entry| entry.session.find_mark(state))
     }
 
     /// Cuts every exchange whose session is over by the clock (R9).
@@ -275,7 +275,7 @@ impl AccountState {
             return doomed;
         }
         self.resolved = Some(pair);
-        doomed.and(self.redescribe(policy.describe(&described.facts, described.at).ok(), policy))
+        doomed.merge(self.redescribe(policy.describe(&described.facts, described.at).ok(), policy))
     }
 
     /// Resolves the facts at hand anew after a reload, and judges what stands.
@@ -330,7 +330,7 @@ impl AccountState {
             entry.ticket < bound
                 && (entry.exchange.reason().is_some()
                     || !entry.session.is_read()
-                    || entry.session.marked(self).is_some())
+                    || entry.session.find_mark(self).is_some())
         };
         self.exchanges.iter().filter(|(_, entry)| must_leave(entry)).count()
     }
@@ -343,9 +343,9 @@ impl AccountState {
         self.waiting.end(key);
     }
 
-    /// An exchange left, or its session was read: whoever counts it counts one less.
-    pub(crate) fn settled(&mut self, ticket: u64) -> Doomed {
-        Doomed { wakers: self.waiting.settled(ticket), ..Doomed::default() }
+    /// Notes that an exchange left, or that its session was read: whoever counts it counts one less.
+    pub(crate) fn note_settled(&mut self, ticket: u64) -> Doomed {
+        Doomed { wakers: self.waiting.note_settled(ticket), ..Doomed::default() }
     }
 
     /// A session was read for the first time, so its exchanges no longer count as forbidden: whoever waits looks again.

@@ -25,7 +25,7 @@ impl Cut {
     }
 
     /// This cut and another.
-    pub fn and(mut self, other: Cut) -> Cut {
+    pub fn merge(mut self, other: Cut) -> Cut {
         self.touched.extend(other.touched);
         self.strangers.extend(other.strangers);
         self.exchanges += other.exchanges;

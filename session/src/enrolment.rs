@@ -70,8 +70,8 @@ impl Enrolment {
     ///
     /// # Errors
     /// Why it must be cut instead: it is over, or the headers it carried would say something else now (R8).
-    pub fn stream(&self) -> Result<(), Ended> {
-        self.seat.session.holder().account.state.lock().stream(self.seat.key)
+    pub fn become_stream(&self) -> Result<(), Ended> {
+        self.seat.session.holder().account.state.lock().become_stream(self.seat.key)
     }
 
     /// Bytes came from the client: the session is not idle.

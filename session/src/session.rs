@@ -171,7 +171,7 @@ impl Session {
 
     /// Finds what the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it
     /// ended.
-    pub(crate) fn marked(&self, state: &AccountState) -> Option<Ended> {
+    pub(crate) fn find_mark(&self, state: &AccountState) -> Option<Ended> {
         if self.ended.load(Ordering::Acquire) {
             return Some(Ended::SignedOut);
         }
@@ -196,7 +196,7 @@ impl Session {
 
     /// Everything that must hold before it lets an exchange in.
     pub(crate) fn check(&self, state: &AccountState, app: AppId, now: Timestamp) -> Result<(), Ended> {
-        if let Some(ended) = self.marked(state).or_else(|| self.is_over(now)) {
+        if let Some(ended) = self.find_mark(state).or_else(|| self.is_over(now)) {
             return Err(ended);
         }
         match self.birth.get() {

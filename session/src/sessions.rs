@@ -82,7 +82,7 @@ impl Sessions {
             session.is_born(&stored.session, epochs);
             let read = state.session_was_read();
             let doomed = state.describe(&stored.described, cold.known(), &self.shared.policy());
-            (doomed, read, self.verdict(&session, &state, stored, app, now))
+            (doomed, read, self.judge_session(&session, &state, stored, app, now))
         };
         self.finish(doomed);
         self.finish(read);
@@ -92,7 +92,7 @@ impl Sessions {
         Ok(cold.admit(who))
     }
 
-    fn verdict(
+    fn judge_session(
         &self,
         session: &Session,
         state: &AccountState,
@@ -250,7 +250,7 @@ impl Sessions {
     }
 
     /// Sessions heard of since the last call, and when: for the store, in a batch.
-    pub fn heard(&self) -> Vec<(SessionHash, Timestamp)> {
+    pub fn take_heard(&self) -> Vec<(SessionHash, Timestamp)> {
         let mut heard = Vec::new();
         for holder in self.shared.all(|_| true) {
             let sessions: Vec<Arc<Session>> =

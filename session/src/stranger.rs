@@ -172,7 +172,7 @@ impl Stripe {
         let woken = {
             let mut state = self.0.lock();
             let entry = state.exchanges.remove(key);
-            state.waiting.settled(entry.ticket)
+            state.waiting.note_settled(entry.ticket)
         };
         woken.into_iter().for_each(Waker::wake);
     }
@@ -184,7 +184,7 @@ impl Stranger {
     ///
     /// # Errors
     /// Why it must be cut instead: it is over.
-    pub fn answered(&self, now: Timestamp) -> Result<(), Ended> {
+    pub fn begin_answer(&self, now: Timestamp) -> Result<(), Ended> {
         self.exchange.hear_from(now);
         self.exchange.reason().map_or(Ok(()), Err)
     }

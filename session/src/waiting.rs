@@ -26,8 +26,8 @@ impl Waiting {
         self.0.try_remove(key);
     }
 
-    /// An exchange left, or counts no longer: whoever counts it counts one less. Says whom to wake.
-    pub(crate) fn settled(&mut self, ticket: u64) -> Vec<Waker> {
+    /// Notes that an exchange left, or counts no longer: whoever counts it counts one less. Says whom to wake.
+    pub(crate) fn note_settled(&mut self, ticket: u64) -> Vec<Waker> {
         let mut woken = Vec::new();
         for (_, wait) in &mut self.0 {
             if ticket < wait.bound {

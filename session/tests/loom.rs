@@ -91,7 +91,7 @@ impl World {
     fn enforce(&self, changes: &[Change]) {
         let mut cut = self.sessions.apply(changes);
         for stale in cut.stale() {
-            cut = cut.and(self.sessions.describe(&stale, &self.read_account()));
+            cut = cut.merge(self.sessions.describe(&stale, &self.read_account()));
         }
         let gone = block_on(self.sessions.cleared(cut));
         assert!(!self.serving.load(Ordering::SeqCst), "answered while an exchange is served");

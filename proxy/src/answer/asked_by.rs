@@ -29,7 +29,7 @@ impl AskedBy {
     pub(crate) fn of(head: &request::Parts) -> Self {
         let said = KindFields::of(&head.headers);
         Self {
-            kind: Kind::said(&head.method, &said),
+            kind: Kind::from_fields(&head.method, &said),
             is_from_us: false,
             accept: said.accept.cloned(),
             language: said.language.cloned(),

@@ -65,7 +65,7 @@ impl Trouble {
         Self { upstream: format!("http://{}", upstream.at()), cause, limit, has_begun }
     }
 
-    fn tell(&self, detail: &mut Detail) {
+    fn add_to_detail(&self, detail: &mut Detail) {
         let Self { upstream, cause, limit, .. } = self;
         detail.insert("upstream".to_owned(), upstream.as_str().into());
         detail.insert("cause".to_owned(), cause.as_str().into());
@@ -104,7 +104,7 @@ impl RefusalContext<'_> {
     }
 
     /// Everything there is to tell.
-    pub(crate) fn told(&self, why: RequestRefusal) -> Detail {
+    pub(crate) fn full_detail(&self, why: RequestRefusal) -> Detail {
         let mut told = Detail::new();
         let say = |told: &mut Detail, detail: String, help: String| {
             told.insert("what".to_owned(), "request refused".into());
@@ -114,7 +114,7 @@ impl RefusalContext<'_> {
             }
         };
         if let Some(trouble) = self.trouble {
-            trouble.tell(&mut told);
+            trouble.add_to_detail(&mut told);
         }
         let (detail, help) = match why {
             RequestRefusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),

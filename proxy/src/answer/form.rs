@@ -29,7 +29,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
     match (asker.kind, place) {
         (_, None) => {
             *answer.body_mut() =
-                Bytes::from(format!("{}\n", refusal.told(asker.kind).few_words(asker.reference)));
+                Bytes::from(format!("{}\n", refusal.kind_told(asker.kind).few_words(asker.reference)));
             set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         (Kind::Navigation, Some(place)) if status == StatusCode::UNAUTHORIZED => {
@@ -42,12 +42,15 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
             *answer.status_mut() = StatusCode::OK;
             set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
-            if let Ok(words) = HeaderValue::from_str(&refusal.told(asker.kind).few_words(asker.reference)) {
+            if let Ok(words) =
+                HeaderValue::from_str(&refusal.kind_told(asker.kind).few_words(asker.reference))
+            {
                 set_field(&mut answer, GRPC_MESSAGE, words);
             }
         }
         (kind, Some(place)) if !kind.is_page() => {
-            let mut said = serde_json::json!({ "error": refusal.told(kind).word(), "ref": asker.reference });
+            let mut said =
+                serde_json::json!({ "error": refusal.kind_told(kind).word(), "ref": asker.reference });
             if status == StatusCode::UNAUTHORIZED {
                 said["login_url"] = format!("{}{}", place.site().origin, login_address(place, None)).into();
             }
@@ -99,7 +102,7 @@ pub(super) const WAY_BACK: usize = 2048;
 /// The address of the login page; with the way back, for a person who was on the way to a page. One that is long is
 /// kept at our side, see `kept_login`; where that fails, its path has to do.
 pub(super) fn login_address(place: &AppRules, back_to: Option<&str>) -> String {
-    let mut url = place.own("login");
+    let mut url = place.own_path("login");
     let path = back_to.and_then(|target| target.split('?').next());
     let fits = |target: &&str| target.len() <= WAY_BACK && way_back(place, target).is_some();
     if let Some(back_to) = back_to.filter(fits).or(path.filter(fits)) {
@@ -110,7 +113,7 @@ pub(super) fn login_address(place: &AppRules, back_to: Option<&str>) -> String {
 }
 
 pub(super) fn way_back<'a>(place: &AppRules, target: &'a str) -> Option<&'a str> {
-    let ours = place.own("");
+    let ours = place.own_path("");
     crate::way_back(target, &place.app().base, ours.trim_end_matches('/'))
 }
 

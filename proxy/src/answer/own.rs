@@ -53,7 +53,7 @@ pub(crate) async fn serve_own(
     accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
     request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
-    record.decided(LoggedDecision::Own, "");
+    record.note_decision(LoggedDecision::Own, "");
     match tokio::time::timeout(OWN_PAGE, (place.rules().pages)(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
             // What is asked there is for scripts, even where a person has typed it.

@@ -26,7 +26,7 @@ pub(super) async fn page_of(
     answer: &mut Response<Bytes>,
 ) {
     let mut request = http::Request::new(Bytes::new());
-    if let Ok(uri) = place.own("refused").parse() {
+    if let Ok(uri) = place.own_path("refused").parse() {
         *request.uri_mut() = uri;
     }
     for (name, value) in [(ACCEPT, &asker.accept), (ACCEPT_LANGUAGE, &asker.language)] {
@@ -55,7 +55,7 @@ pub(super) async fn page_of(
 /// The address of the login page for a way back that is too long for it: the way is kept at our side.
 pub(super) async fn kept_login(visitor: Visitor, place: &AppRules, way: &str) -> Option<HeaderValue> {
     let mut request = http::Request::new(Bytes::new());
-    *request.uri_mut() = place.own("login").parse().ok()?;
+    *request.uri_mut() = place.own_path("login").parse().ok()?;
     request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(KeepWay(way.to_owned()));
     let answer = tokio::time::timeout(REFUSAL_PAGE, (place.rules().pages)(request)).await.ok()?;
@@ -64,9 +64,9 @@ pub(super) async fn kept_login(visitor: Visitor, place: &AppRules, way: &str) ->
 
 /// Looks up who is in by a session: Identify is asked when somebody has to know.
 fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &AppRules) -> WhoIsIn {
-    let Some(hash) = session else { return WhoIsIn::by(None) };
+    let Some(hash) = session else { return WhoIsIn::found_by(None) };
     let (identify, place) = (identify.clone(), place.clone());
-    WhoIsIn::by(Some(Arc::new(move || {
+    WhoIsIn::found_by(Some(Arc::new(move || {
         let (identify, place) = (identify.clone(), place.clone());
         Box::pin(async move { identify.who(hash, place.app()).await })
     })))

@@ -149,7 +149,7 @@ impl RequestRefusal {
     }
 
     /// The kind that is told to who asks in this way.
-    pub(super) fn told(self, kind: Kind) -> RefusalKind {
+    pub(super) fn kind_told(self, kind: Kind) -> RefusalKind {
         match self.row().told {
             RefusalKind::FramedLogin if kind == Kind::Form => RefusalKind::FormNotSent,
             told => told,

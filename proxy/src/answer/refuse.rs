@@ -45,7 +45,7 @@ impl Refuse {
     }
 
     /// Refuses a request. Its record says why.
-    pub(crate) async fn request(
+    pub(crate) async fn refuse_request(
         &self,
         asker: &AskedBy,
         head: &request::Parts,
@@ -53,7 +53,7 @@ impl Refuse {
         record: &mut Record,
         why: RequestRefusal,
     ) -> Response<Bytes> {
-        let answer = self.answer(asker, head, record, why, None).await;
+        let answer = self.build_answer(asker, head, record, why, None).await;
         if let Some(upload) = upload.filter(|_| asker.declared.is_some_and(|length| length <= SHORT as u64)) {
             let _ = tokio::time::timeout(READING, Limited::new(upload, SHORT).collect()).await;
         }
@@ -68,7 +68,7 @@ impl Refuse {
         why: RequestRefusal,
         trouble: Option<&Trouble>,
     ) -> Response<Bytes> {
-        let answer = self.answer(asker, &asker.bare_head(), record, why, trouble).await;
+        let answer = self.build_answer(asker, &asker.bare_head(), record, why, trouble).await;
         if let (Some(trouble), Some(place)) = (trouble, record.place()) {
             let what = match why {
                 RequestRefusal::Slow => "did not begin to answer in time",
@@ -79,7 +79,7 @@ impl Refuse {
         answer
     }
 
-    fn tell(
+    fn fill_record(
         &self,
         head: &request::Parts,
         record: &mut Record,
@@ -91,7 +91,7 @@ impl Refuse {
         tell_record(record, &rules, head, self.idle, why, trouble);
     }
 
-    async fn answer(
+    async fn build_answer(
         &self,
         asker: &AskedBy,
         head: &request::Parts,
@@ -112,14 +112,14 @@ impl Refuse {
         {
             set_field(&mut answer, LOCATION, login);
         }
-        record.decided(why.decision(), why.reason());
+        record.note_decision(why.decision(), why.reason());
         let (status, needs_page) = (answer.status(), asker.kind.is_page() && answer.body().is_empty());
         if status != StatusCode::SEE_OTHER {
-            self.tell(head, record, why, trouble);
+            self.fill_record(head, record, why, trouble);
             record.note(|line| line.reference = Some(reference.clone()));
         }
         if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
-            let told = why.told(asker.kind);
+            let told = why.kind_told(asker.kind);
             let refused = RefusalPage {
                 status,
                 kind: told,
@@ -143,19 +143,24 @@ impl Refuse {
     }
 
     /// Refuses what is no request that is read here; its connection ends with the answer.
-    pub(crate) fn head(&self, head: &request::Parts, record: &mut Record, why: Malformed) -> Response<Bytes> {
+    pub(crate) fn refuse_head(
+        &self,
+        head: &request::Parts,
+        record: &mut Record,
+        why: Malformed,
+    ) -> Response<Bytes> {
         let refused = RequestRefusal::from(why);
         let reference = Random::system().reference();
         let asker = Asker { kind: Kind::Api, place: None, target: "/", reference: &reference };
         let mut answer = answer_refusal(refused, &asker);
         set_field(&mut answer, CONNECTION, HeaderValue::from_static("close"));
-        record.decided(refused.decision(), refused.reason());
-        self.tell(head, record, refused, None);
+        record.note_decision(refused.decision(), refused.reason());
+        self.fill_record(head, record, refused, None);
         record.note(|line| {
             line.target = None;
             line.reference = Some(reference.clone());
         });
-        let address = record.line().and_then(|line| record.recorder().shown(line.client));
+        let address = record.line().and_then(|line| record.recorder().written_client(line.client));
         tracing::debug!(reason = why.word(), client = address, "a head was refused");
         answer
     }

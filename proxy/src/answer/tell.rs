@@ -26,7 +26,7 @@ pub(super) fn tell_record(
     let seen = RefusalContext { rules, place: place.as_ref(), parts: head, line, idle, trouble };
     let rule =
         matches!(why, RequestRefusal::Denied(DenyReason::Role)).then(|| seen.rule().cloned()).flatten();
-    let detail = record.recorder().takes_references().then(|| Box::new(seen.told(why)));
+    let detail = record.recorder().takes_references().then(|| Box::new(seen.full_detail(why)));
     record.note(|line| {
         line.refused_by = rule;
         line.detail = detail;

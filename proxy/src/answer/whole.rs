@@ -31,6 +31,6 @@ pub(crate) fn finish_answer(
         line.status = parts.status.as_u16();
         line.bytes_out = body.len() as u64;
     });
-    record.over(Over::Done);
+    record.note_end(Over::Done);
     Response::from_parts(parts, AnswerBody::own(serving, body))
 }

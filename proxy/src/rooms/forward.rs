@@ -162,7 +162,7 @@ impl Forward {
     ) -> Result<Response<AnswerBody>, Box<Failed>> {
         let session = exchange.open.session();
         if let Some(session) = session {
-            serving.client().carries(session.account());
+            serving.client().note_account(session.account());
         }
         let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
@@ -182,7 +182,7 @@ impl Forward {
                     if !head.headers.contains_key(CONTENT_LENGTH) {
                         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
                         announce_trailers(&mut head.headers, &trailers);
-                        upload.announces(trailers);
+                        upload.announce_trailers(trailers);
                     }
                 }
                 // RFC 9110 §8.6: an empty body is said to be empty where one could be meant.
@@ -244,12 +244,12 @@ impl Forward {
     ) -> Response<AnswerBody> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let is_bridged = switches && serving.client().is_h2();
-        exchange.record.answered(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
+        exchange.record.note_status(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
         let is_stream = is_stream(head.status, &head.headers);
         if is_stream {
-            exchange.waits.streams();
+            exchange.waits.become_stream();
         }
-        if let Err(ended) = exchange.open.answered(is_stream) {
+        if let Err(ended) = exchange.open.begin_answer(is_stream) {
             exchange.record.cut_short(ended);
             exchange.waits.end();
             return pending().await;
@@ -280,7 +280,7 @@ impl Forward {
             Some(stream) => {
                 head.status = StatusCode::OK;
                 head.headers.remove(SEC_WEBSOCKET_ACCEPT);
-                tunnel.into_iter().for_each(|tunnel| stream.becomes(tunnel));
+                tunnel.into_iter().for_each(|tunnel| stream.switch_to(tunnel));
             }
         }
         Response::from_parts(head, AnswerBody::switched(client))
@@ -295,7 +295,7 @@ impl Forward {
     ) -> (Record, RequestRefusal, Option<Trouble>) {
         let why = match fault {
             UpstreamFault::Upload(UploadFault::Gone) => {
-                exchange.record.over(Over::Client);
+                exchange.record.note_end(Over::Client);
                 exchange.waits.end();
                 return pending().await;
             }

@@ -108,38 +108,38 @@ impl Record {
     }
 
     /// Notes that what is counted there came from the client.
-    pub(crate) fn counts(&mut self, taken: Arc<Intake>) {
+    pub(crate) fn count_intake(&mut self, taken: Arc<Intake>) {
         self.taken = Some(taken);
     }
 
     /// Notes what Accept found out.
-    pub(crate) fn accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
+    pub(crate) fn note_accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
         self.note(|line| {
             line.client = head.client;
             line.trace.get_or_insert_with(trace);
         });
     }
 
-    /// The configuration of this round, and the app whose host it is.
-    pub(crate) fn arrived(&mut self, place: Option<&AppRules>) {
+    /// Notes the configuration of this round, and the app whose host it is.
+    pub(crate) fn note_place(&mut self, place: Option<&AppRules>) {
         self.note(|line| line.place = place.cloned());
     }
 
     /// Notes who it is.
-    pub(crate) fn identified(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
+    pub(crate) fn note_person(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
         self.note(|line| {
             line.idp = enrolment.and_then(|enrolment| enrolment.session().idp().cloned());
             line.who = who.cloned();
         });
     }
 
-    /// It goes up.
-    pub(crate) fn opened(&mut self, pass: &Pass) {
-        self.decided(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
+    /// Notes that it goes up.
+    pub(crate) fn note_pass(&mut self, pass: &Pass) {
+        self.note_decision(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
         self.note(|line| line.pass = Some(pass.clone()));
     }
 
-    pub(crate) fn decided(&mut self, decision: LoggedDecision, reason: &'static str) {
+    pub(crate) fn note_decision(&mut self, decision: LoggedDecision, reason: &'static str) {
         let now = Instant::now();
         self.decided = Some(now);
         let gate_us = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
@@ -152,8 +152,8 @@ impl Record {
         });
     }
 
-    /// The head of the application's answer is here.
-    pub(crate) fn answered(&mut self, status: u16) {
+    /// Notes that the head of the application's answer is here.
+    pub(crate) fn note_status(&mut self, status: u16) {
         let since =
             self.decided.map(|decided| u64::try_from(decided.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.note(|line| {
@@ -162,12 +162,12 @@ impl Record {
         });
     }
 
-    pub(crate) fn over(&mut self, over: Over) {
+    pub(crate) fn note_end(&mut self, over: Over) {
         self.note(|line| line.over = over);
     }
 
-    /// The end of a forwarded exchange; what was answered here instead has said already how that went.
-    pub(crate) fn finished(&mut self, over: Over) {
+    /// Notes the end of a forwarded exchange; what was answered here instead has said already how that went.
+    pub(crate) fn finish_exchange(&mut self, over: Over) {
         self.note(|line| {
             if line.over == Over::Stopped {
                 line.over = over;
@@ -181,7 +181,7 @@ impl Record {
             line.over = Over::Cut;
             line.reason = why.word();
         });
-        self.peer.recorder().metrics.cut(why);
+        self.peer.recorder().metrics.count_cut(why);
     }
 }
 
@@ -194,14 +194,14 @@ impl Drop for Record {
         let Recorder { metrics, log, references, detail } = self.peer.recorder();
         line.log = **detail.load();
         metrics.live.inner().add_at(self.stripe, -1);
-        metrics.decided(line.decision);
+        metrics.count_decision(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.
         if line.over == Over::Stopped {
             match self.exchange.reason() {
                 Some(ended) => {
                     line.over = Over::Cut;
                     line.reason = ended.word();
-                    metrics.cut(ended);
+                    metrics.count_cut(ended);
                 }
                 None if is_serving() => line.over = Over::Client,
                 None => {}

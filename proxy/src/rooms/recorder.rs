@@ -23,7 +23,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// A client's address, as far as the configuration in force lets it be written.
-    pub(crate) fn shown(&self, client: IpAddr) -> Option<String> {
+    pub(crate) fn written_client(&self, client: IpAddr) -> Option<String> {
         self.detail.load().client(client)
     }
 

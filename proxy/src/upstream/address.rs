@@ -122,8 +122,8 @@ impl Upstream {
         }
     }
 
-    /// The addresses did not answer: they are looked up anew before the next request.
-    pub(crate) fn doubt(&self) {
+    /// Has the addresses looked up anew before the next request: they did not answer.
+    pub(crate) fn look_up_anew(&self) {
         if let UpstreamTarget::Named(named) = &self.target {
             named.found.store(None);
         }
@@ -139,17 +139,17 @@ impl NamedHost {
                 if !self.looking.swap(true, Ordering::AcqRel) {
                     let named = self.clone();
                     tokio::spawn(async move {
-                        named.look(limit).await;
+                        named.look_up(limit).await;
                         named.looking.store(false, Ordering::Release);
                     });
                 }
                 found.0.clone()
             }
-            None => self.look(limit).await,
+            None => self.look_up(limit).await,
         }
     }
 
-    async fn look(&self, limit: Duration) -> Addresses {
+    async fn look_up(&self, limit: Duration) -> Addresses {
         let looked =
             tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
         let name = &self.name;

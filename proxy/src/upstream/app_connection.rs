@@ -72,7 +72,7 @@ impl AppConnection {
     ///
     /// # Errors
     /// Where the socket is gone already.
-    pub(super) async fn over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
+    pub(super) async fn speak_over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
         let to = socket.peer_addr().map_err(UpstreamFault::Connect)?;
         let heard = Arc::new(AtomicUsize::new(0));
         let socket = Heard { socket, count: heard.clone() };
@@ -97,7 +97,7 @@ impl AppConnection {
 
     /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
     /// sent.
-    pub(super) async fn ask(
+    pub(super) async fn send_request(
         &mut self,
         request: http::Request<Outgoing>,
         waits: &Waits,

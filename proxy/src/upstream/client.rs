@@ -32,7 +32,7 @@ pub(crate) async fn send_request(
         let repeatable = request.method().is_idempotent() && request.body().0.is_none();
         let copy = repeatable.then(|| copy_of(&request));
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
-        match connection.ask(request, waits).await {
+        match connection.send_request(request, waits).await {
             Ok(answer) => return read_answer(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
@@ -48,7 +48,7 @@ pub(crate) async fn send_request(
     }
     let mut connection = connect_anew(upstream, &addresses).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.ask(request, waits).await {
+    match connection.send_request(request, waits).await {
         Ok(answer) => read_answer(answer, connection),
         Err((fault, _)) => Err(fault),
     }
@@ -65,7 +65,7 @@ pub(crate) async fn ask_alone(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.ask(http::Request::from_parts(head, Outgoing(None)), waits).await {
+    match connection.send_request(http::Request::from_parts(head, Outgoing(None)), waits).await {
         Ok(answer) => {
             let (head, download) = read_answer(answer, connection)?;
             Ok((head, download.not_kept()))
@@ -79,9 +79,9 @@ async fn connect_anew(
     addresses: &[SocketAddr],
 ) -> Result<Box<AppConnection>, UpstreamFault> {
     match connect::connect_tcp(addresses, upstream.connect_timeout).await {
-        Ok(socket) => AppConnection::over(socket, upstream.header_case).await,
+        Ok(socket) => AppConnection::speak_over(socket, upstream.header_case).await,
         Err(error) => {
-            upstream.doubt();
+            upstream.look_up_anew();
             Err(UpstreamFault::Connect(error))
         }
     }

@@ -272,7 +272,7 @@ impl Rig {
         let id = AccountId(account);
         let mut cut = self.sessions.apply(&[Change::Reconsider(id)]);
         for stale in cut.stale() {
-            cut = cut.and(self.sessions.describe(&stale, &self.store.described(id)));
+            cut = cut.merge(self.sessions.describe(&stale, &self.store.described(id)));
         }
         let _ =
             tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
