@@ -168,8 +168,8 @@ ROWS = [
     ], "logs::what_a_stranger_sends"),
     ("access log: a reload does not wait for its reader", [
         ("proxy/src/access_log.rs",
-         "let _ = queue.try_send(QueueMessage::Wake);",
-         "let _ = queue.send(QueueMessage::Wake);"),
+         "let _ = queue.try_send(WriterMessage::Wake);",
+         "let _ = queue.send(WriterMessage::Wake);"),
     ], "logs::a_stalled_reader"),
     ("stop: removals are heard until the last exchange is gone", [
         ("src/running.rs",

@@ -42,12 +42,12 @@ pub struct Bindings {
     roles: Vec<Arc<str>>,
     conflicts: Vec<Vec<usize>>,
     /// By the group's folded name.
-    groups: HashMap<String, GroupRoles>,
+    groups: HashMap<String, BoundRoles>,
 }
 
 /// The roles that a group gives.
 #[derive(Clone, Debug, Default)]
-struct GroupRoles {
+struct BoundRoles {
     /// The group as the bindings file spells it first.
     group: String,
     roles: Vec<usize>,
@@ -114,7 +114,7 @@ impl Bindings {
         }
         for binding in groups {
             let role = made.index(&binding.role)?;
-            let new = || GroupRoles { group: binding.group.clone(), roles: Vec::new() };
+            let new = || BoundRoles { group: binding.group.clone(), roles: Vec::new() };
             made.groups.entry(fold::same(&binding.group)).or_insert_with(new).roles.push(role);
         }
         Ok(made)
@@ -163,7 +163,7 @@ impl Bindings {
 
     /// The groups that give a role, as the bindings file spells them, sorted.
     pub fn groups_that_give(&self, role: &str) -> Vec<&str> {
-        let gives = |bound: &&GroupRoles| bound.roles.iter().any(|given| *self.roles[*given] == *role);
+        let gives = |bound: &&BoundRoles| bound.roles.iter().any(|given| *self.roles[*given] == *role);
         let mut groups: Vec<&str> = self.groups.values().filter(gives).map(|bound| &*bound.group).collect();
         groups.sort_unstable();
         groups

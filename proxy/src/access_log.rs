@@ -40,12 +40,12 @@ pub enum AccessLogError {
 /// The queue's near end. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: Option<SyncSender<QueueMessage>>,
+    queue: Option<SyncSender<WriterMessage>>,
     /// The file was moved away.
     moved: Arc<AtomicBool>,
 }
 
-enum QueueMessage {
+enum WriterMessage {
     Line(Box<Line>),
     Wake,
     Flush(SyncSender<()>),
@@ -72,14 +72,14 @@ impl AccessLog {
 
     /// Hands a line over; false where it had to be dropped.
     pub(crate) fn write(&self, line: Box<Line>) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.try_send(QueueMessage::Line(line)).is_ok())
+        self.queue.as_ref().is_none_or(|queue| queue.try_send(WriterMessage::Line(line)).is_ok())
     }
 
     /// Has the file opened again, for whoever has moved it away: by its own thread, which never holds up the caller.
     pub fn reopen(&self) {
         if let Some(queue) = &self.queue {
             self.moved.store(true, Ordering::Release);
-            let _ = queue.try_send(QueueMessage::Wake); // a full queue wakes it too
+            let _ = queue.try_send(WriterMessage::Wake); // a full queue wakes it too
         }
     }
 
@@ -88,7 +88,7 @@ impl AccessLog {
         let Some(queue) = &self.queue else { return true };
         let until = Instant::now() + limit;
         let (done, written) = sync_channel(1);
-        let mut message = QueueMessage::Flush(done);
+        let mut message = WriterMessage::Flush(done);
         loop {
             match queue.try_send(message) {
                 Ok(()) => {
@@ -147,16 +147,16 @@ fn open_file(path: &Path) -> Result<File, AccessLogError> {
     Ok(file)
 }
 
-fn write_all(lines: &Receiver<QueueMessage>, mut sink: Sink, format: LogFormat, moved: &AtomicBool) {
+fn write_all(lines: &Receiver<WriterMessage>, mut sink: Sink, format: LogFormat, moved: &AtomicBool) {
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut failing = false;
     while let Ok(first) = lines.recv() {
         let mut waiting = Vec::new();
         for message in std::iter::once(first).chain(lines.try_iter().take(QUEUE)) {
             match message {
-                QueueMessage::Line(line) => write_line(&mut buffer, &line, format),
-                QueueMessage::Wake => {}
-                QueueMessage::Flush(done) => waiting.push(done),
+                WriterMessage::Line(line) => write_line(&mut buffer, &line, format),
+                WriterMessage::Wake => {}
+                WriterMessage::Flush(done) => waiting.push(done),
             }
         }
         match sink.write(&buffer) {
