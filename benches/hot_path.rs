@@ -17,10 +17,11 @@ use portcullis_policy::{
     Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Open, Pages, Parts, Peer,
-    Request, Rules, Site, Trace, Upstream, UpstreamSettings, Verdict, outgoing, session_cookie,
+    Accept, AccessLog, Gate, GateRequest, GateVerdict, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget,
+    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamSettings, rewrite_outgoing,
+    session_cookie,
 };
-use portcullis_session::{Described, InFlight, Sessions, Stored, StoredSession};
+use portcullis_session::{Described, InFlight, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -40,7 +41,7 @@ fn policy() -> Arc<Policy> {
     Arc::new(Policy::new(RulesVersion(1), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName }))
 }
 
-fn stored(hash: SessionHash, now: Timestamp) -> Stored {
+fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
@@ -54,7 +55,7 @@ fn stored(hash: SessionHash, now: Timestamp) -> Stored {
         groups: Arc::new(["Engineering".into(), "Everyone".into()]),
     };
     let generation = Generation(0);
-    Stored {
+    SessionSnapshot {
         described: Described { at: Seq(1), facts: Arc::new(facts), generation, active: true, resource: None },
         session: StoredSession {
             hash,
@@ -127,11 +128,11 @@ fn world() -> World {
 
 fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
     let exchange = InFlight::new();
-    let request = Request { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
+    let request = GateRequest { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
     let mut record = world.gate.record(&request);
     let verdict = world.gate.pass(&request, &mut record).now_or_never();
     match verdict {
-        Some(Ok(Verdict::Open(open))) => (open, record),
+        Some(Ok(GateVerdict::Open(open))) => (open, record),
         _ => panic!("a warm request is let up at once"),
     }
 }
@@ -148,7 +149,7 @@ fn hot_path(criterion: &mut Criterion) {
             || world.parts.headers.clone(),
             |mut headers| {
                 let (open, _record) = pass(&world);
-                outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
+                rewrite_outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
                 black_box((headers, open))
             },
             criterion::BatchSize::SmallInput,

@@ -10,7 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    Allow, App, AppId, Asked, Bindings, IdentityHeaders, OnChange, OrgId, Pattern, Policy, Rule,
+    Allow, App, AppId, Bindings, IdentityHeaders, OnChange, OrgId, Pattern, Policy, RouteKey, Rule,
     RulesVersion, UserFrom,
 };
 
@@ -45,7 +45,7 @@ fn of_two_hundred(criterion: &mut Criterion) {
         ("a path of 16 KiB, as many readings as are read", &many[..many.len().min(16_000)]),
     ] {
         let target = PathAndQuery::try_from(path).unwrap();
-        let asked = Asked { host: "wiki.example.com", target: &target, method: &Method::GET };
+        let asked = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
         criterion
             .bench_function(name, |bench| bench.iter(|| black_box(policy.route(black_box(&asked)).is_ok())));
     }

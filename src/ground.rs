@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use portcullis_config::{Lines, Opens, Problem};
+use portcullis_config::{KeyLines, Opens, Problem};
 use portcullis_keys::Keyring;
 use rustix::fs::{Access, access};
 
@@ -35,7 +35,7 @@ pub(crate) struct GroundFindings {
 }
 
 /// Looks at what a start opens on this machine.
-pub(crate) fn look_at_machine(lines: &Lines, opens: &Opens, asked: Inquirer) -> GroundFindings {
+pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) -> GroundFindings {
     let mut found = GroundFindings::default();
     let problem = |key: &str, error: &dyn Error| {
         let text = error_chain(error).to_string();

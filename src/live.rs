@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_config::{Expiry, File, Limits, Listen, Provisioning};
+use portcullis_config::{Expiry, File, Limits, Listen, UserSource};
 use portcullis_keys::{Keyring, sha256};
 use portcullis_policy::{LogFormat, LogTarget};
 use portcullis_sso::Fetch;
@@ -112,7 +112,7 @@ impl Fixed {
             limits: file.limits.clone(),
             access_log: file.log.access.clone(),
             log_format: file.log.format,
-            has_directory: matches!(file.provisioning, Provisioning::Scim(_)),
+            has_directory: matches!(file.provisioning, UserSource::Scim(_)),
             master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
         }
     }

@@ -151,7 +151,7 @@ impl OrderUnderway {
         let (mut cut, mut marks) = (Cut::default(), Marks::new());
         for account in accounts {
             let (one, mark) = self.sessions().hold(&HoldOn::Account(OrgId::ONLY, account));
-            cut = cut.and(one);
+            cut = cut.merge(one);
             marks.push((account, mark));
         }
         let exchanges = cut.exchanges();

@@ -133,7 +133,7 @@ impl Revocation {
             async move { store.read_description(org, id).await }
         });
         let again = again.await;
-        let cut = cut.and(again);
+        let cut = cut.merge(again);
         let exchanges = cut.exchanges();
         let gone = self.gone_within(cut, patience).await?;
         Ok(Enforced { value: done.release(gone), exchanges, takes_away, is_change })
@@ -237,7 +237,7 @@ where
             Ok(Err(_)) => give_up(&"it took longer than 1 s"),
             Err(error) => give_up(&error),
         };
-        cut = cut.and(found);
+        cut = cut.merge(found);
     }
 }
 

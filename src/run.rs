@@ -7,7 +7,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use portcullis_config::{Environment, File, Lines, Loaded, Problems};
+use portcullis_config::{Environment, File, KeyLines, Loaded, Problems};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -82,7 +82,7 @@ fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
 
 /// Serves until a signal says otherwise: SIGTERM and SIGINT end, and a second one ends the wait; SIGHUP reloads. No
 /// signal waits for what another one has begun.
-async fn serve_until_signal(path: &Path, file: &File, lines: &Lines, log: Log) -> Exit {
+async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {

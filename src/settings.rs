@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use portcullis_config::{Domains, File, LogLevel, Preset, Provisioning};
+use portcullis_config::{Domains, File, LogLevel, Preset, UserSource};
 use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
@@ -35,8 +35,8 @@ pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
         idp: Arc::new(Idp::new(oidc.clone(), fetch)),
         oidc,
         admission: Admission {
-            directory: !matches!(file.provisioning, Provisioning::None),
-            invited: matches!(file.provisioning, Provisioning::Invited),
+            directory: !matches!(file.provisioning, UserSource::None),
+            invited: matches!(file.provisioning, UserSource::Invited),
             replaces: file.idp.replaces.as_deref().map(Arc::from),
             claim: file.idp.link.claim.clone(),
             to: file.idp.link.to,
@@ -69,11 +69,11 @@ fn oidc_settings(file: &File) -> OidcSettings {
             name: oidc.claims.name.clone(),
         },
         uses: match file.provisioning {
-            Provisioning::None => Uses::Person {
+            UserSource::None => Uses::Person {
                 email: file.identity.user == UserFrom::Email || !email_domains(file).is_empty(),
                 groups: !file.bindings.known().is_empty(),
             },
-            Provisioning::Scim(_) | Provisioning::Invited => Uses::Link { claim: idp.link.claim.clone() },
+            UserSource::Scim(_) | UserSource::Invited => Uses::Link { claim: idp.link.claim.clone() },
         },
         trust_email: oidc.trust_email,
         skew_ms: to_ms(oidc.skew),
@@ -90,7 +90,7 @@ fn oidc_settings(file: &File) -> OidcSettings {
 
 /// Makes the SCIM clients that may write to the directory.
 pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
-    let Provisioning::Scim(scim) = &file.provisioning else { return None };
+    let UserSource::Scim(scim) = &file.provisioning else { return None };
     let tokens = scim.token.iter().enumerate().map(|(place, token)| {
         ScimToken::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
     });
@@ -116,9 +116,9 @@ pub(crate) fn relink_to(file: &File) -> store::RelinkTo {
 /// Makes the terms that an operator's orders go by.
 pub(crate) fn order_terms(file: &File) -> Terms {
     let people = match file.provisioning {
-        Provisioning::Scim(_) => People::Directory,
-        Provisioning::Invited => People::Invited,
-        Provisioning::None => People::Login,
+        UserSource::Scim(_) => People::Directory,
+        UserSource::Invited => People::Invited,
+        UserSource::None => People::Login,
     };
     let address = format!("{}{}/", file.public_url.origin(), file.public_url.path());
     let (log, relink_to) = (log_detail(file), Some(relink_to(file)));

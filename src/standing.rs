@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_config::{File, Provisioning};
+use portcullis_config::{File, UserSource};
 use portcullis_policy::{DirectoryId, OrgId, Scope, Timestamp};
 use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 
@@ -84,8 +84,8 @@ fn standing_of(file: &File) -> Standing {
 
 fn people_mode(file: &File) -> Mode {
     match file.provisioning {
-        Provisioning::Scim(_) => Mode::Scim,
-        Provisioning::Invited => Mode::Invited,
-        Provisioning::None => Mode::None,
+        UserSource::Scim(_) => Mode::Scim,
+        UserSource::Invited => Mode::Invited,
+        UserSource::None => Mode::None,
     }
 }

@@ -64,7 +64,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Fetch(#[from] fetch::ClientError),
     #[error("log.access cannot be written")]
-    AccessLog(#[from] proxy::LogError),
+    AccessLog(#[from] proxy::AccessLogError),
     #[error("listen.proxy: the data plane cannot start")]
     DataPlane(#[source] proxy::StartError),
 }
@@ -95,7 +95,7 @@ impl StartError {
                 | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
             ) => Exit::Config,
             Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
-            Self::AccessLog(proxy::LogError::Open(..)) => Exit::Config,
+            Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
             | Self::Standing(_)
@@ -273,7 +273,7 @@ fn serve_plane(server: Server) -> PlaneHandle {
 
 /// Says what is served where.
 fn tell_addresses(file: &File) {
-    let scim = matches!(file.provisioning, portcullis_config::Provisioning::Scim(_));
+    let scim = matches!(file.provisioning, portcullis_config::UserSource::Scim(_));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),

@@ -74,7 +74,7 @@ impl Ticks {
 
 /// Writes down when clients were last heard.
 pub(crate) async fn save_seen(core: &Core) {
-    let heard = core.sessions.heard();
+    let heard = core.sessions.take_heard();
     if heard.is_empty() {
         return;
     }

@@ -78,8 +78,8 @@ ROWS = [
     ], "revocation::a_role_that_is_lost"),
     ("R8: an answer is judged again when its head makes it a stream", [
         ("proxy/src/rooms/forward.rs",
-         "exchange.open.answered(is_stream)",
-         "exchange.open.answered(false)"),
+         "exchange.open.begin_answer(is_stream)",
+         "exchange.open.begin_answer(false)"),
     ], "revocation::streams_that_carry"),
     ("standing: a start compares what sessions were made under", [
         ("src/start.rs", '    standing::end_unconfigured(file, &opened.core, "start").await?;\n', ""),
@@ -111,7 +111,7 @@ ROWS = [
          "                for at in end..end {\n"),
     ], "refusals::where_rules_exist"),
     ("paths: dot segments are resolved", [
-        ("policy/src/readings.rs", "merged, resolved, ", "merged, merged, "),
+        ("policy/src/readings.rs", "merge_slashes, resolve_dots, ", "merge_slashes, merge_slashes, "),
     ], "spellings::"),
     ("paths: case and ends are folded", [
         ("policy/src/routes.rs",
@@ -168,8 +168,8 @@ ROWS = [
     ], "logs::what_a_stranger_sends"),
     ("access log: a reload does not wait for its reader", [
         ("proxy/src/access_log.rs",
-         "let _ = queue.try_send(Message::Wake);",
-         "let _ = queue.send(Message::Wake);"),
+         "let _ = queue.try_send(WriterMessage::Wake);",
+         "let _ = queue.send(WriterMessage::Wake);"),
     ], "logs::a_stalled_reader"),
     ("stop: removals are heard until the last exchange is gone", [
         ("src/running.rs",

@@ -3,20 +3,20 @@
 use std::fmt;
 
 /// A value somebody wrote where no secret belongs, as a message repeats it.
-pub(crate) fn shown(value: &str) -> String {
+pub(crate) fn show_value(value: &str) -> String {
     portcullis_policy::shown(value).into_owned()
 }
 
 /// One step down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum KeyStep {
     Key(String),
     Index(usize),
 }
 
 /// A path from the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct At(Vec<Step>);
+pub(crate) struct At(Vec<KeyStep>);
 
 impl At {
     /// The file as a whole.
@@ -27,18 +27,18 @@ impl At {
     /// The key `name` below it.
     pub(crate) fn key(&self, name: &str) -> Self {
         let mut steps = self.0.clone();
-        steps.push(Step::Key(name.into()));
+        steps.push(KeyStep::Key(name.into()));
         Self(steps)
     }
 
     /// The item `index` below it, counted from 0.
     pub(crate) fn index(&self, index: usize) -> Self {
         let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
+        steps.push(KeyStep::Index(index));
         Self(steps)
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[KeyStep] {
         &self.0
     }
 }
@@ -49,9 +49,9 @@ impl From<&str> for At {
         let mut steps = Vec::new();
         for part in path.split('.').filter(|part| !part.is_empty()) {
             let (name, indices) = part.split_once('[').unwrap_or((part, ""));
-            steps.push(Step::Key(name.into()));
+            steps.push(KeyStep::Key(name.into()));
             let indices = indices.split(['[', ']']).filter_map(|index| index.parse().ok());
-            steps.extend(indices.map(Step::Index));
+            steps.extend(indices.map(KeyStep::Index));
         }
         Self(steps)
     }
@@ -61,9 +61,9 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (nth, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(name) if nth == 0 => f.write_str(&shown_key(name))?,
-                Step::Key(name) => write!(f, ".{}", shown_key(name))?,
-                Step::Index(index) => write!(f, "[{index}]")?,
+                KeyStep::Key(name) if nth == 0 => f.write_str(&shown_key(name))?,
+                KeyStep::Key(name) => write!(f, ".{}", shown_key(name))?,
+                KeyStep::Index(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())

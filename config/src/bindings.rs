@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use portcullis_policy::{Bindings, GroupBinding};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
+use crate::at::{At, show_value};
 use crate::nearest;
-use crate::node::Node;
-use crate::read::{Read, section, text};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text, section};
+use crate::report::Report;
 use crate::routes::WORDS;
-use crate::source::tree;
+use crate::source::parse_tree;
 
 section! {
     /// Which groups give which roles.
@@ -43,13 +43,18 @@ section! {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FormVersion;
 
-impl Read for FormVersion {
+impl FromYaml for FormVersion {
     const WANTED: &'static str = "1";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        match text(node, at, desk, Self::WANTED)? {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        match read_text(node, at, report, Self::WANTED)? {
             "1" => Some(Self),
-            other => desk.say(node, at, format!("{} is not a version of this form", shown(other)), "Write 1"),
+            other => report.problem(
+                node,
+                at,
+                format!("{} is not a version of this form", show_value(other)),
+                "Write 1",
+            ),
         }
     }
 }
@@ -65,21 +70,21 @@ impl JsonSchema for FormVersion {
 }
 
 /// Reads the text of a bindings file; `name` is how its problems call it.
-pub(crate) fn read(text: &[u8], name: &str, desk: &mut Desk<'_>) -> Option<Bindings> {
-    desk.in_file(name, |desk| {
-        let root = tree(text, "Write version, roles and bindings", desk)?;
-        let file = BindingsFile::read(&root, &At::root(), desk)?;
-        judge(&file, &root, desk)
+pub(crate) fn parse_bindings(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<Bindings> {
+    report.in_file(name, |report| {
+        let root = parse_tree(text, "Write version, roles and bindings", report)?;
+        let file = BindingsFile::read(&root, &At::root(), report)?;
+        judge_roles(&file, &root, report)
     })
 }
 
-/// What the form cannot say: roles that are known, written once, able to stand in a header.
-fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindings> {
+/// Checks what the form cannot say: roles that are known, written once, able to stand in a header.
+fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
     let FormVersion = file.version;
-    let before = desk.problems.len();
+    let before = report.problems.len();
     let mut say = |path: String, what: String, remedy: String| {
         let at = At::from(path.as_str());
-        desk.say_on(root.line_of(&at), &at, what, remedy);
+        report.problem_on(root.line_of(&at), &at, what, remedy);
     };
     let mut seen = HashSet::new();
     for (nth, role) in file.roles.iter().enumerate() {
@@ -93,11 +98,11 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
                 "Rename it".into(),
             );
         } else if !seen.insert(role.as_str()) {
-            say(path, format!("\"{}\" is listed twice", shown(role)), "Keep one".into());
+            say(path, format!("\"{}\" is listed twice", show_value(role)), "Keep one".into());
         }
     }
     let known = || file.roles.iter().map(String::as_str);
-    let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", shown(role));
+    let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", show_value(role));
     match &file.conflicts {
         None if file.roles.len() > 1 && root.find(&At::from("conflicts")).is_none() => say(
             "conflicts".into(),
@@ -117,9 +122,9 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
                 for (place, role) in line.iter().enumerate() {
                     let path = format!("conflicts[{nth}][{place}]");
                     if !file.roles.contains(role) {
-                        say(path, unknown(role), nearest::remedy(role, known()));
+                        say(path, unknown(role), nearest::suggest_word(role, known()));
                     } else if !seen.insert(role) {
-                        say(path, format!("\"{}\" is listed twice", shown(role)), "Keep one".into());
+                        say(path, format!("\"{}\" is listed twice", show_value(role)), "Keep one".into());
                     }
                 }
             }
@@ -130,20 +135,20 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
             say(
                 format!("bindings[{nth}].role"),
                 unknown(&binding.role),
-                nearest::remedy(&binding.role, known()),
+                nearest::suggest_word(&binding.role, known()),
             );
         }
     }
-    if desk.problems.len() > before {
+    if report.problems.len() > before {
         return None;
     }
     for (nth, role) in file.roles.iter().enumerate() {
         if !file.bindings.iter().any(|binding| binding.role == *role) {
             let at = At::root().key("roles").index(nth);
-            desk.warn(
+            report.warn(
                 root.line_of(&at),
                 &at,
-                format!("no group gives \"{}\"", shown(role)),
+                format!("no group gives \"{}\"", show_value(role)),
                 "Bind it, or leave it out",
             );
         }
@@ -155,6 +160,6 @@ fn judge(file: &BindingsFile, root: &Node, desk: &mut Desk<'_>) -> Option<Bindin
         .collect();
     match Bindings::new(&file.roles, file.conflicts.as_deref().unwrap_or_default(), &groups) {
         Ok(bindings) => Some(bindings),
-        Err(error) => desk.say(root, &At::root(), error.to_string(), ""),
+        Err(error) => report.problem(root, &At::root(), error.to_string(), ""),
     }
 }

@@ -14,14 +14,14 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-/// When something of the configuration ends of itself.
+/// The end of something of the configuration that ends of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// What it is: `certificate`.
+    /// The kind of thing: `certificate`.
     pub kind: &'static str,
     /// The key of the configuration that names it: `listen.proxy.tls[0]`.
     pub name: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: i64,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Leaf {
     pub(crate) ends: Moment,
     /// The first certificate behind it in the chain whose time is over.
     pub(crate) stale: Option<Moment>,
-    /// Whether it is for the host that was asked.
+    /// True where it is for the host that was asked.
     pub(crate) names_host: bool,
     /// The names it is for, few of them and cut.
     pub(crate) names: Vec<String>,
@@ -48,9 +48,9 @@ pub(crate) struct Moment {
     pub(crate) day: String,
 }
 
-/// What is wrong, and with which of the two files.
+/// The fault of one of the two files, or of both.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum CertificateFault {
     Certificate(&'static str),
     Key(&'static str),
     /// Each is fine, and they do not belong together.
@@ -58,26 +58,31 @@ pub(crate) enum Fault {
 }
 
 /// Judges a chain and its key, both PEM, for a host; `now` is in seconds since 1970.
-pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Leaf, Fault> {
-    let chain = certificates(chain).map_err(Fault::Certificate)?;
+pub(crate) fn judge_certificate(
+    chain: &[u8],
+    key: &[u8],
+    host: &str,
+    now: i64,
+) -> Result<Leaf, CertificateFault> {
+    let chain = read_certificates(chain).map_err(CertificateFault::Certificate)?;
     let Some((leaf, rest)) = chain.split_first() else {
-        return Err(Fault::Certificate("holds no certificate"));
+        return Err(CertificateFault::Certificate("holds no certificate"));
     };
     let parsed = X509Certificate::from_der(leaf);
     let readable = ParsedCertificate::try_from(leaf);
     let (Ok((_, fields)), Ok(readable)) = (parsed, readable) else {
-        return Err(Fault::Certificate("holds a certificate that cannot be read"));
+        return Err(CertificateFault::Certificate("holds a certificate that cannot be read"));
     };
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Fault::Key("holds no private key that can be read"))?;
+        .map_err(|_| CertificateFault::Key("holds no private key that can be read"))?;
     let provider = rustls::crypto::ring::default_provider();
     match CertifiedKey::from_der(chain.clone(), key, &provider) {
         Ok(_) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => return Err(Fault::Pair),
-        Err(_) => return Err(Fault::Key("holds a private key of a kind that is not supported")),
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateFault::Pair),
+        Err(_) => return Err(CertificateFault::Key("holds a private key of a kind that is not supported")),
     }
     let of = |certificate: &X509Certificate<'_>| {
-        (moment(certificate.validity().not_before), moment(certificate.validity().not_after))
+        (to_moment(certificate.validity().not_before), to_moment(certificate.validity().not_after))
     };
     let stale = rest
         .iter()
@@ -90,34 +95,34 @@ pub(crate) fn judge(chain: &[u8], key: &[u8], host: &str, now: i64) -> Result<Le
         ends,
         stale,
         names_host: name.is_ok_and(|name| verify_server_name(&readable, &name).is_ok()),
-        names: names(&fields),
+        names: list_names(&fields),
     })
 }
 
 /// Judges a file of authorities, PEM, as the client reads it: all of it must be certificates that can be trusted.
 pub(crate) fn judge_authorities(pem: &[u8]) -> Result<(), &'static str> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
+    for certificate in read_certificates(pem)? {
         roots.add(certificate).map_err(|_| "holds a certificate that is none of an authority")?;
     }
     if roots.is_empty() { Err("holds no certificate") } else { Ok(()) }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| "holds PEM that cannot be read")
 }
 
-fn moment(time: ASN1Time) -> Moment {
+fn to_moment(time: ASN1Time) -> Moment {
     let date = time.to_datetime();
     let day = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
     Moment { at: time.timestamp(), day }
 }
 
-/// What stands in the certificate is somebody else's text: the first few names, each cut.
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+/// Lists the first few names, each cut: they are somebody else's text.
+fn list_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(all)) = certificate.subject_alternative_name() else { return Vec::new() };
     let text = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some(crate::at::shown(name)),
+        GeneralName::DNSName(name) => Some(crate::at::show_value(name)),
         GeneralName::IPAddress(bytes) => match bytes.len() {
             4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
             16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
@@ -148,8 +153,8 @@ mod tests {
         (params(names, (2027, 2, 3)).self_signed(&key).unwrap().pem(), key)
     }
 
-    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, Fault> {
-        judge(chain.as_bytes(), key.as_bytes(), host, NOW)
+    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, CertificateFault> {
+        judge_certificate(chain.as_bytes(), key.as_bytes(), host, NOW)
     }
 
     #[test]
@@ -179,16 +184,16 @@ mod tests {
         let (pem, key) = own(&["a.test"]);
         let (_, other) = own(&["a.test"]);
         let key = key.serialize_pem();
-        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), Fault::Pair);
+        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), CertificateFault::Pair);
         let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
-        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), Fault::Certificate(_)));
-        assert!(matches!(judged("", &key, "a.test").unwrap_err(), Fault::Certificate(_)));
+        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
+        assert!(matches!(judged("", &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
         assert!(matches!(
             judged("-----BEGIN CERTIFICATE-----\n?", &key, "a.test").unwrap_err(),
-            Fault::Certificate(_)
+            CertificateFault::Certificate(_)
         ));
         for none in ["", &pem, "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"] {
-            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), Fault::Key(_)), "{none}");
+            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), CertificateFault::Key(_)), "{none}");
         }
     }
 

@@ -7,60 +7,60 @@ use std::time::Duration;
 use portcullis_policy::{Network, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
+use crate::at::{At, show_value};
 use crate::headers::Headers;
 use crate::http_client::HttpClient;
 use crate::idps::Idps;
 use crate::limits::Limits;
 use crate::listen::Listen;
-use crate::log::Log;
+use crate::log::LogBlock;
 use crate::network::NetworkText;
-use crate::node::Node;
-use crate::read::{Given, Read, section, text, words};
-use crate::routes::Route;
-use crate::scim::Scim;
+use crate::node::YamlNode;
+use crate::read::{FromYaml, Given, read_text, section, words};
+use crate::report::Report;
+use crate::routes::RouteBlock;
+use crate::scim::ScimBlock;
 use crate::secret::MasterKey;
-use crate::session::Session;
-use crate::store::Store;
+use crate::session::SessionBlock;
+use crate::store::StoreLocation;
 use crate::units::Period;
-use crate::upstream::Upstream;
+use crate::upstream::UpstreamBlock;
 use crate::web::PublicUrlText;
 
 section! {
     /// The configuration of Portcullis: one app, one identity provider, one directory.
-    pub(crate) struct Document {
+    pub(crate) struct RootBlock {
         /// Where people reach the application: https, or plain http on this machine.
         #[schemars(with = "PublicUrlText")]
         pub(crate) public_url: Given<PublicUrl>,
         /// Where the application is. A plain address is short for a block with `url`.
-        #[schemars(with = "Upstream")]
-        pub(crate) upstream: Given<Upstream>,
+        #[schemars(with = "UpstreamBlock")]
+        pub(crate) upstream: Given<UpstreamBlock>,
         /// Where users come from.
         pub(crate) provisioning: ProvisioningWord = "scim",
         /// The identity provider, by a name of your own; exactly one in this version.
         #[schemars(with = "Idps")]
         pub(crate) idps: Given<Idps>,
         /// The directory and the SCIM client that feeds it. Needed where provisioning is `scim`.
-        pub(crate) scim: Option<Scim>,
+        pub(crate) scim: Option<ScimBlock>,
         /// The bindings file: which groups give which roles.
         pub(crate) bindings: Option<String>,
         /// Who may ask for which paths. Left out, the whole site is for signed-in people; with routes, what matches
         /// none is refused.
-        #[schemars(with = "Option<Vec<Route>>")]
-        pub(crate) routes: Option<Vec<Given<Route>>>,
+        #[schemars(with = "Option<Vec<RouteBlock>>")]
+        pub(crate) routes: Option<Vec<Given<RouteBlock>>>,
         /// How long a signed-in browser stays signed in.
-        pub(crate) session: Session = "{}",
+        pub(crate) session: SessionBlock = "{}",
         /// How the application is told who is there.
         pub(crate) headers: Headers = "{}",
         /// The addresses we listen on.
         pub(crate) listen: Listen = "{}",
         /// Where what must last is kept: `sqlite`, or a block with `sqlite` and a path.
-        pub(crate) store: Store = "sqlite",
+        pub(crate) store: StoreLocation = "sqlite",
         /// Where our own pages are, below the path of `public_url`.
         pub(crate) prefix: Prefix = "/.portcullis",
         /// What is written about what happens.
-        pub(crate) log: Log = "{}",
+        pub(crate) log: LogBlock = "{}",
         /// How much a client may ask of us.
         pub(crate) limits: Limits = "{}",
         /// How long exchanges in flight may take to end once the program is asked to leave.
@@ -92,22 +92,27 @@ words! {
     refused { "jit" => "" }
 }
 
-/// Where our own pages are: `/.portcullis`.
+/// The path of our own pages: `/.portcullis`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(pub(crate) String);
 
-impl Read for Prefix {
+impl FromYaml for Prefix {
     const WANTED: &'static str = "a path such as /.portcullis";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         let fits = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
         let plain = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(fits);
         if text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
             return Some(Self(text.into()));
         }
         let remedy = "Write a slash and a name of letters, digits, dots and dashes, without a final slash";
-        desk.say(node, at, format!("\"{}\" cannot be the path of our own pages", shown(text)), remedy)
+        report.problem(
+            node,
+            at,
+            format!("\"{}\" cannot be the path of our own pages", show_value(text)),
+            remedy,
+        )
     }
 }
 

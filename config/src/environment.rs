@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// How far a configuration is followed beyond its own text.
+/// The depth to which a configuration is followed beyond its own text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum ReadDepth {
     /// Secrets and certificates are read, commands are run.
     All,
     /// The same without running commands.
@@ -14,12 +14,13 @@ pub(crate) enum Reach {
     TextOnly,
 }
 
-/// What a configuration is read in. Nothing of this crate looks at the process's environment but through it.
+/// The surroundings that a configuration is read in. Nothing of this crate looks at the process's environment but
+/// through it.
 #[derive(Clone)]
 pub struct Environment {
     variables: HashMap<String, String>,
     root: bool,
-    reach: Reach,
+    reach: ReadDepth,
     /// Seconds since 1970.
     now: i64,
 }
@@ -33,21 +34,21 @@ impl Environment {
         Self {
             variables: std::env::vars_os().filter_map(text).collect(),
             root: rustix::process::geteuid().is_root(),
-            reach: Reach::All,
-            now: now(),
+            reach: ReadDepth::All,
+            now: unix_now(),
         }
     }
 
     /// One with these variables and nothing else, of an ordinary user.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Self { variables, root: false, reach: Reach::All, now: now() }
+        Self { variables, root: false, reach: ReadDepth::All, now: unix_now() }
     }
 
     /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for [`check`](crate::check).
     #[must_use]
     pub fn without_commands(mut self) -> Self {
-        self.reach = Reach::NoCommands;
+        self.reach = ReadDepth::NoCommands;
         self
     }
 
@@ -55,7 +56,7 @@ impl Environment {
     /// [`check`](crate::check).
     #[must_use]
     pub fn text_only(mut self) -> Self {
-        self.reach = Reach::TextOnly;
+        self.reach = ReadDepth::TextOnly;
         self
     }
 
@@ -72,19 +73,19 @@ impl Environment {
 
     /// A configuration that is to be used needs all of it.
     pub(crate) fn read_everything(&mut self) {
-        self.reach = Reach::All;
+        self.reach = ReadDepth::All;
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    pub(crate) fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> ReadDepth {
         self.reach
     }
 
     pub(crate) fn reads_everything(&self) -> bool {
-        self.reach == Reach::All
+        self.reach == ReadDepth::All
     }
 
     /// The state folder where the configuration names none: the system's for root, the XDG one for an ordinary user.
@@ -99,7 +100,7 @@ impl Environment {
     }
 }
 
-fn now() -> i64 {
+fn unix_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

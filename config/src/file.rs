@@ -5,57 +5,59 @@ use std::time::Duration;
 
 use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicUrl, RulesVersion};
 
-use crate::{Expiry, HttpClient, Idp, Limits, Listen, Log, MasterKey, Scim, Session, Upstream};
+use crate::{
+    Expiry, HttpClient, IdpEntry, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock, UpstreamBlock,
+};
 
 /// A valid configuration. Only [`load`](crate::load) makes one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct File {
-    /// Where people reach the application.
+    /// The URL at which people reach the application.
     pub public_url: PublicUrl,
-    /// Where the application is.
-    pub upstream: Upstream,
+    /// The application.
+    pub upstream: UpstreamBlock,
     /// The app with its host, its prefix and its rules; none of them clash.
     pub app: App,
     /// The role bindings; without a bindings file no roles.
     pub bindings: Bindings,
-    /// Where the user header's value comes from.
+    /// The identity headers, and the source of the user header's value.
     pub identity: IdentityHeaders,
     /// The one identity provider.
-    pub idp: Idp,
-    /// Where users come from.
-    pub provisioning: Provisioning,
-    /// How long a signed-in browser stays signed in.
-    pub session: Session,
-    /// The addresses we listen on; that of SCIM only counts with [`Provisioning::Scim`].
+    pub idp: IdpEntry,
+    /// The source of users.
+    pub provisioning: UserSource,
+    /// The times for which a browser stays signed in.
+    pub session: SessionBlock,
+    /// The addresses we listen on; that of SCIM only counts with [`UserSource::ScimBlock`].
     pub listen: Listen,
     /// The file of the database.
     pub database: PathBuf,
     /// The state folder.
     pub state: PathBuf,
-    /// Where our own pages are, below the path of `public_url`: `/.portcullis`.
+    /// The path of our own pages, below that of `public_url`: `/.portcullis`.
     pub prefix: String,
-    /// What is written about what happens.
-    pub log: Log,
-    /// How much a client may ask of us.
+    /// The logs.
+    pub log: LogBlock,
+    /// The limits on what a client may ask of us.
     pub limits: Limits,
-    /// How long exchanges in flight may take to end once the program is asked to leave.
+    /// The time that exchanges in flight have to end once the program is asked to leave.
     pub stop_grace: Duration,
-    /// Who is believed when it says whose request it passes on; empty by default.
+    /// The networks that are believed when they say whose request they pass on; empty by default.
     pub trusted_proxies: Vec<Network>,
     /// The requests we make ourselves.
     pub http_client: HttpClient,
     /// The master key, where it is given; else it is made in the state folder.
     pub keys: Option<MasterKey>,
-    /// What of it ends of itself, and when.
+    /// The parts that end of themselves, and when.
     pub expires: Vec<Expiry>,
 }
 
-/// Where users come from.
+/// The source of users.
 #[derive(Clone, Debug)]
-pub enum Provisioning {
+pub enum UserSource {
     /// A SCIM client feeds the directory.
-    Scim(Scim),
+    Scim(ScimBlock),
     /// An operator adds them.
     Invited,
     /// There is no directory; whoever the identity provider lets in.

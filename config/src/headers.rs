@@ -6,9 +6,9 @@ use portcullis_policy::UserFrom;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, section, text, unknown_word, words};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text, section, unknown_word, words};
+use crate::report::Report;
 
 section! {
     /// How the application is told who is there.
@@ -37,14 +37,14 @@ words! {
 const SOURCES: [UserFrom; 5] =
     [UserFrom::UserName, UserFrom::Id, UserFrom::ExternalId, UserFrom::Subject, UserFrom::Email];
 
-impl Read for UserFrom {
+impl FromYaml for UserFrom {
     const WANTED: &'static str = "userName, id, externalId, subject or email";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         let known = SOURCES.map(Self::word);
         let found = SOURCES.into_iter().find(|source| source.word() == text);
-        found.or_else(|| unknown_word(node, at, desk, text, &known))
+        found.or_else(|| unknown_word(node, at, report, text, &known))
     }
 }
 

@@ -11,19 +11,19 @@ use portcullis_policy::Bindings;
 
 use crate::at::At;
 use crate::bindings;
-use crate::desk::Desk;
 use crate::document::ProvisioningWord;
 use crate::environment::Environment;
 use crate::nearest;
-use crate::node::{Key, Node, Value};
+use crate::node::{YamlKey, YamlNode, YamlValue};
 use crate::problem::Problems;
-use crate::read::Read;
+use crate::read::FromYaml;
+use crate::report::Report;
 use crate::schema;
 use crate::secret::MasterKey;
 use crate::source::bytes_of;
-use crate::store::{IN_STATE, Store};
+use crate::store::{IN_STATE, StoreLocation};
 
-/// Where a program keeps its state, and the little that an order needs beside it.
+/// The place where a program keeps its state, and the little that an order needs beside it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Home {
@@ -31,7 +31,7 @@ pub struct Home {
     pub state: PathBuf,
     /// The file of the database.
     pub database: PathBuf,
-    /// Whose word says who there is (`provisioning`); `None` where the file does not say it readably.
+    /// The authority on who there is (`provisioning`); `None` where the file does not say it readably.
     pub people: Option<HomePeople>,
     /// The address of the app as the file has it (`public_url`), to be shown and not to be asked.
     pub address: Option<String>,
@@ -39,7 +39,7 @@ pub struct Home {
     pub bindings: Bindings,
 }
 
-/// Whose word says who there is.
+/// The authority on who there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HomePeople {
     /// A directory's.
@@ -74,19 +74,19 @@ const PUBLIC_URL: &str = "public_url";
 /// # Errors
 /// [`Problems`] where the file cannot be read at all, or leaves a doubt about `state` or `store`: written twice,
 /// misspelt, indented, or with a value that is none.
-pub fn home(path: &Path, state: Option<&Path>, environment: &Environment) -> Result<Home, Problems> {
+pub fn read_home(path: &Path, state: Option<&Path>, environment: &Environment) -> Result<Home, Problems> {
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let environment = environment.clone().text_only();
-    let mut desk =
-        Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
+    let mut report =
+        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::list_paths);
     let found = match bytes_of(&whole_path) {
-        Ok(bytes) => found(&String::from_utf8_lossy(&bytes), state, &mut desk),
-        Err(what) => desk.say_of_file(None, what, OTHERWISE),
+        Ok(bytes) => find_home(&String::from_utf8_lossy(&bytes), state, &mut report),
+        Err(what) => report.problem_of_file(None, what, OTHERWISE),
     };
     match found {
-        Some(home) if desk.problems.is_empty() => Ok(home),
-        _ => Err(Problems::new(desk.problems, &name)),
+        Some(home) if report.problems.is_empty() => Ok(home),
+        _ => Err(Problems::new(report.problems, &name)),
     }
 }
 
@@ -100,59 +100,63 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let mut environment = environment.clone();
     environment.read_everything();
-    let mut desk =
-        Desk::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::paths);
+    let mut report =
+        Report::new(&name, whole_path.parent().unwrap_or(Path::new("/")), &environment, schema::list_paths);
     let key = match bytes_of(&whole_path) {
-        Ok(bytes) => entries(&String::from_utf8_lossy(&bytes), &mut desk).and_then(|keys| {
-            let node = the_only(&keys, KEYS, &mut desk)??;
-            MasterKey::read(node, &At::from(KEYS), &mut desk)
+        Ok(bytes) => read_entries(&String::from_utf8_lossy(&bytes), &mut report).and_then(|keys| {
+            let node = the_only(&keys, KEYS, &mut report)??;
+            MasterKey::read(node, &At::from(KEYS), &mut report)
         }),
-        Err(what) => desk.say_of_file(None, what, ""),
+        Err(what) => report.problem_of_file(None, what, ""),
     };
-    if desk.problems.is_empty() { Ok(key) } else { Err(Problems::new(desk.problems, &name)) }
+    if report.problems.is_empty() { Ok(key) } else { Err(Problems::new(report.problems, &name)) }
 }
 
 const OTHERWISE: &str = "Name the state folder with --state DIR, and leave -c out";
 
-fn entries(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
-    match Node::parse(text) {
-        Ok(Node { value: Value::Map(entries), .. }) => Some(entries),
-        Ok(_) => desk.say_of_file(None, "is not a block of keys", OTHERWISE),
-        Err(_) => lines(text, desk),
+fn read_entries(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
+    match YamlNode::parse(text) {
+        Ok(YamlNode { value: YamlValue::Map(entries), .. }) => Some(entries),
+        Ok(_) => report.problem_of_file(None, "is not a block of keys", OTHERWISE),
+        Err(_) => read_edge_keys(text, report),
     }
 }
 
-fn found(text: &str, named: Option<&Path>, desk: &mut Desk<'_>) -> Option<Home> {
-    let keys = entries(text, desk)?;
+fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Option<Home> {
+    let keys = read_entries(text, report)?;
     let state = match named {
         Some(named) => Some(std::path::absolute(named).unwrap_or_else(|_| named.into())),
-        None => match the_only(&keys, STATE, desk)? {
-            Some(node) => certain::<PathBuf>(node, STATE, desk),
-            None => desk.environment.state_folder().or_else(|| {
-                desk.say_of_file(None, "names no state folder, and without HOME there is none", OTHERWISE)
+        None => match the_only(&keys, STATE, report)? {
+            Some(node) => read_certain::<PathBuf>(node, STATE, report),
+            None => report.environment.state_folder().or_else(|| {
+                report.problem_of_file(
+                    None,
+                    "names no state folder, and without HOME there is none",
+                    OTHERWISE,
+                )
             }),
         },
     }?;
-    let database = match the_only(&keys, STORE, desk)? {
-        Some(node) => match certain::<Store>(node, STORE, desk)? {
-            Store::InState => state.join(IN_STATE),
-            Store::File(path) => path,
+    let database = match the_only(&keys, STORE, report)? {
+        Some(node) => match read_certain::<StoreLocation>(node, STORE, report)? {
+            StoreLocation::InState => state.join(IN_STATE),
+            StoreLocation::File(path) => path,
         },
         None => state.join(IN_STATE),
     };
     // What these say, or fail to say, takes no order to another store.
-    let before = desk.problems.len();
+    let before = report.problems.len();
     let value = |key: &str| keys.iter().find(|(other, _)| other.name == key).map(|(_, node)| node);
     let word = value(PROVISIONING)
-        .map(|node| ProvisioningWord::read(node, &At::from(PROVISIONING), desk))
+        .map(|node| ProvisioningWord::read(node, &At::from(PROVISIONING), report))
         .unwrap_or(Some(ProvisioningWord::Scim));
-    let address = value(PUBLIC_URL).and_then(|node| String::read(node, &At::from(PUBLIC_URL), desk));
-    let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), desk));
+    let address = value(PUBLIC_URL).and_then(|node| String::read(node, &At::from(PUBLIC_URL), report));
+    let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), report));
     let bindings = written.and_then(|path| {
-        let text = bytes_of(&desk.resolve(&path)).ok()?;
-        bindings::read(&text, &path, desk)
+        let text = bytes_of(&report.resolve(&path)).ok()?;
+        bindings::parse_bindings(&text, &path, report)
     });
-    desk.problems.truncate(before);
+    report.problems.truncate(before);
     Some(Home {
         state,
         database,
@@ -167,40 +171,45 @@ fn found(text: &str, named: Option<&Path>, desk: &mut Desk<'_>) -> Option<Home> 
 }
 
 /// The value of a key that says which store is meant, or a problem.
-fn certain<T: Read>(node: &Node, key: &str, desk: &mut Desk<'_>) -> Option<T> {
-    if let Value::Text(text) = &node.value
+fn read_certain<T: FromYaml>(node: &YamlNode, key: &str, report: &mut Report<'_>) -> Option<T> {
+    if let YamlValue::Text(text) = &node.value
         && text.contains(char::REPLACEMENT_CHARACTER)
     {
-        return desk.say(node, &At::from(key), "not text in UTF-8", OTHERWISE);
+        return report.problem(node, &At::from(key), "not text in UTF-8", OTHERWISE);
     }
-    let before = desk.problems.len();
-    let value = T::read(node, &At::from(key), desk);
-    for problem in &mut desk.problems[before..] {
+    let before = report.problems.len();
+    let value = T::read(node, &At::from(key), report);
+    for problem in &mut report.problems[before..] {
         problem.remedy = OTHERWISE.into();
     }
     value
 }
 
 /// The one entry of a key; `Some(None)` where it is not written, `None` with a problem where it may be meant.
-fn the_only<'n>(keys: &'n [(Key, Node)], name: &str, desk: &mut Desk<'_>) -> Option<Option<&'n Node>> {
+fn the_only<'n>(
+    keys: &'n [(YamlKey, YamlNode)],
+    name: &str,
+    report: &mut Report<'_>,
+) -> Option<Option<&'n YamlNode>> {
     let mut of_name = keys.iter().filter(|(key, _)| key.name == name);
     let first = of_name.next();
     if let Some((second, _)) = of_name.next() {
-        desk.say_on(second.line, &At::from(name), "written twice", OTHERWISE);
+        report.problem_on(second.line, &At::from(name), "written twice", OTHERWISE);
         return None;
     }
     if let Some((_, node)) = first {
         return Some(Some(node));
     }
-    let all: Vec<String> = schema::paths().into_iter().filter(|path| !path.contains(['.', '['])).collect();
-    let misspelt = |key: &&(Key, Node)| {
+    let all: Vec<String> =
+        schema::list_paths().into_iter().filter(|path| !path.contains(['.', '['])).collect();
+    let misspelt = |key: &&(YamlKey, YamlNode)| {
         let known = all.contains(&key.0.name);
-        !known && nearest::nearest(&key.0.name, all.iter().map(String::as_str)) == Some(name)
+        !known && nearest::find_nearest(&key.0.name, all.iter().map(String::as_str)) == Some(name)
     };
     match keys.iter().find(misspelt) {
         Some((key, _)) => {
             let at = At::root().key(&key.name);
-            desk.say_on(key.line, &at, format!("no such key; perhaps {name} is meant"), OTHERWISE);
+            report.problem_on(key.line, &at, format!("no such key; perhaps {name} is meant"), OTHERWISE);
             None
         }
         None => Some(None),
@@ -208,7 +217,7 @@ fn the_only<'n>(keys: &'n [(Key, Node)], name: &str, desk: &mut Desk<'_>) -> Opt
 }
 
 /// The keys at the left edge of a text that is not YAML as a whole, each read by itself.
-fn lines(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
+fn read_edge_keys(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
     let all: Vec<&str> = text.lines().collect();
     let at_the_edge = |line: &str| line.starts_with(|c: char| !c.is_whitespace() && c != '#');
     let starts: Vec<usize> = (0..all.len()).filter(|nth| at_the_edge(all[*nth])).collect();
@@ -218,13 +227,15 @@ fn lines(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
         let (name, line) = (all[start].split(':').next().unwrap_or_default().trim(), start + 1);
         // Blank lines before it, so that its problems have their line.
         let alone = "\n".repeat(start) + &all[start..end].join("\n");
-        let value = match Node::parse(&alone) {
-            Ok(Node { value: Value::Map(mut entries), .. }) if entries.len() == 1 => entries.remove(0),
+        let value = match YamlNode::parse(&alone) {
+            Ok(YamlNode { value: YamlValue::Map(mut entries), .. }) if entries.len() == 1 => {
+                entries.remove(0)
+            }
             _ if matches!(name, STATE | STORE) => {
-                desk.say_on(line, &At::from(name), "cannot be read", OTHERWISE);
+                report.problem_on(line, &At::from(name), "cannot be read", OTHERWISE);
                 return None;
             }
-            _ => (Key { line, name: name.to_owned() }, Node { line, value: Value::Nothing }),
+            _ => (YamlKey { line, name: name.to_owned() }, YamlNode { line, value: YamlValue::Nothing }),
         };
         keys.push(value);
     }
@@ -233,7 +244,11 @@ fn lines(text: &str, desk: &mut Desk<'_>) -> Option<Vec<(Key, Node)>> {
     let other_form = |line: &str| line.starts_with(['{', '[', '"', '\'', '?', '!', '&', '%']);
     let has_state = keys.iter().any(|(key, _)| key.name == STATE);
     if !has_state && all.iter().any(|line| moved(line)) || all.iter().any(|line| other_form(line)) {
-        return desk.say_of_file(None, "is not valid YAML, and where its state is cannot be told", OTHERWISE);
+        return report.problem_of_file(
+            None,
+            "is not valid YAML, and where its state is cannot be told",
+            OTHERWISE,
+        );
     }
     Some(keys)
 }
@@ -252,7 +267,7 @@ mod tests {
         )
         .unwrap();
         let environment = Environment::of([("HOME", "/home/nora")]);
-        home(&path, state.map(Path::new), &environment)
+        read_home(&path, state.map(Path::new), &environment)
             .map_err(|problems| problems.to_string().replace(&format!("{}:", path.display()), ""))
     }
 
@@ -286,9 +301,11 @@ mod tests {
         let path = folder.path().join("portcullis.yaml");
         let environment = Environment::of([("HOME", "/home/nora")]);
         std::fs::write(&path, b"# caf\xe9\nstate: /srv/state\n").unwrap();
-        assert_eq!(home(&path, None, &environment).unwrap().state, Path::new("/srv/state"));
+        assert_eq!(read_home(&path, None, &environment).unwrap().state, Path::new("/srv/state"));
         std::fs::write(&path, b"state: /srv/caf\xe9\n").unwrap();
-        assert!(home(&path, None, &environment).unwrap_err().to_string().contains(":1: state: not text"));
+        assert!(
+            read_home(&path, None, &environment).unwrap_err().to_string().contains(":1: state: not text")
+        );
     }
 
     #[test]
@@ -314,7 +331,7 @@ mod tests {
             assert!(problems.contains("--state DIR"), "{text}: {problems}");
         }
         let environment = Environment::of([]);
-        let gone = home(Path::new("/nowhere/p.yaml"), None, &environment).unwrap_err().to_string();
+        let gone = read_home(Path::new("/nowhere/p.yaml"), None, &environment).unwrap_err().to_string();
         assert!(gone.contains("cannot be read") && gone.contains("--state DIR"), "{gone}");
     }
 

@@ -7,24 +7,24 @@ use std::time::Duration;
 use portcullis_policy::{ClientAuth, LinkTo, fold};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::{Node, Value};
-use crate::read::{Read, missing_value, section, text, words, words_of};
-use crate::secret::Secret;
+use crate::at::{At, show_value};
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, missing_value, read_text, section, words, words_of};
+use crate::report::Report;
+use crate::secret::SecretText;
 use crate::units::Period;
 use crate::web::Issuer;
 
 /// One identity provider.
 #[derive(Clone, Debug)]
-pub struct Idp {
+pub struct IdpEntry {
     /// Its name: lower-case letters, digits and `-`, at most 40. It stands in the callback's address.
     pub name: String,
-    /// Which product it is.
+    /// The product it is.
     pub preset: Preset,
     /// The one attribute by which a first login finds its user in the directory; that of the preset where none is
     /// written.
-    pub link: Link,
+    pub link: LinkBlock,
     /// The e-mail domains it may speak for.
     pub domains: Domains,
     /// The name of the provider whose people this one signs in from now on.
@@ -39,7 +39,7 @@ section! {
         /// Which product it is; it says what `link` is where that is left out.
         pub(crate) preset: Preset = "generic",
         /// How a first login finds its user in the directory. There is no fallback.
-        pub(crate) link: Option<Link>,
+        pub(crate) link: Option<LinkBlock>,
         /// The e-mail domains this provider may speak for; `any` for all.
         pub(crate) domains: Domains = "any",
         /// The name of the provider whose people this one signs in from now on: whoever was linked through that one is
@@ -53,7 +53,7 @@ section! {
 section! {
     /// How a first login finds its user: a claim of the login equals an attribute of the directory.
     #[derive(PartialEq, Eq)]
-    pub struct Link {
+    pub struct LinkBlock {
         /// The claim of the ID token: `sub`, `oid`, `preferred_username`, `email` …
         pub claim: String,
         /// The attribute of the user it must equal.
@@ -70,14 +70,14 @@ section! {
         /// The client id of our registration.
         pub client_id: String,
         /// The client secret of our registration.
-        pub client_secret: Secret,
+        pub client_secret: SecretText,
         /// How the client secret is sent: in the `Authorization` header, or in the body.
         #[schemars(with = "ClientAuthWord")]
         pub client_auth: ClientAuth = "basic",
         /// The scopes that are asked for; `openid` is always among them.
         pub scopes: Vec<String> = "[openid, profile, email]",
         /// Which claims hold what; they are looked for in the ID token, else in userinfo.
-        pub claims: Claims = "{}",
+        pub claims: ClaimsBlock = "{}",
         /// Believe the e-mail address although the provider does not say that it is verified. Needs `domains`.
         pub trust_email: bool = "false",
         /// How far the provider's clock may be off.
@@ -88,7 +88,7 @@ section! {
 
 section! {
     /// The names of claims.
-    pub struct Claims {
+    pub struct ClaimsBlock {
         /// The claim that holds the e-mail address.
         pub email: String = "email",
         /// The claim that holds the groups.
@@ -114,13 +114,13 @@ words! {
 }
 
 impl Preset {
-    /// What is linked where the configuration does not say it: the provider's immutable id.
-    pub(crate) fn link(self) -> Link {
+    /// The link where the configuration does not say one: the provider's immutable id.
+    pub(crate) fn link(self) -> LinkBlock {
         let claim = match self {
             Self::Generic | Self::Okta | Self::Google => "sub",
             Self::Entra => "oid",
         };
-        Link { claim: claim.into(), to: LinkTo::ExternalId }
+        LinkBlock { claim: claim.into(), to: LinkTo::ExternalId }
     }
 }
 
@@ -154,25 +154,25 @@ pub enum Domains {
     Only(Vec<String>),
 }
 
-impl Read for Domains {
+impl FromYaml for Domains {
     const WANTED: &'static str = "a list of e-mail domains, or any";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let items = match &node.value {
-            Value::List(items) if items.is_empty() => {
-                return desk.say(
+            YamlValue::List(items) if items.is_empty() => {
+                return report.problem(
                     node,
                     at,
                     "an empty list lets nobody in",
                     "Name a domain, or leave the key out",
                 );
             }
-            Value::List(items) => items,
-            Value::Text(word) if word == "any" => return Some(Self::Any),
-            Value::Nothing => return missing_value(node, at, desk),
+            YamlValue::List(items) => items,
+            YamlValue::Text(word) if word == "any" => return Some(Self::Any),
+            YamlValue::Nothing => return missing_value(node, at, report),
             other => {
                 let kind = other.kind();
-                return desk.say(
+                return report.problem(
                     node,
                     at,
                     format!("{kind} where {} belongs", Self::WANTED),
@@ -183,7 +183,7 @@ impl Read for Domains {
         let mut domains = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
             let at = at.index(index);
-            let Some(written) = text(item, &at, desk, "a domain such as example.com") else {
+            let Some(written) = read_text(item, &at, report, "a domain such as example.com") else {
                 domains = None;
                 continue;
             };
@@ -191,7 +191,12 @@ impl Read for Domains {
                 Some(domain) => domains.iter_mut().for_each(|all| all.push(domain.clone())),
                 None => {
                     let remedy = "Write what follows the @ of an address, such as example.com";
-                    domains = desk.say(item, &at, format!("\"{}\" is not a domain", shown(written)), remedy);
+                    domains = report.problem(
+                        item,
+                        &at,
+                        format!("\"{}\" is not a domain", show_value(written)),
+                        remedy,
+                    );
                 }
             }
         }
@@ -221,22 +226,27 @@ pub(crate) struct Idps {
     pub(crate) idp: IdpBlock,
 }
 
-impl Read for Idps {
+impl FromYaml for Idps {
     const WANTED: &'static str = "a name and below it the provider: okta: { oidc: … }";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let entries = match &node.value {
-            Value::Map(entries) if !entries.is_empty() => entries,
-            Value::Map(_) | Value::Nothing => return missing_value(node, at, desk),
+            YamlValue::Map(entries) if !entries.is_empty() => entries,
+            YamlValue::Map(_) | YamlValue::Nothing => return missing_value(node, at, report),
             other => {
-                return desk.say(node, at, format!("{} where a name belongs", other.kind()), "Write okta:");
+                return report.problem(
+                    node,
+                    at,
+                    format!("{} where a name belongs", other.kind()),
+                    "Write okta:",
+                );
             }
         };
         let mut found = Vec::new();
         for (nth, (key, value)) in entries.iter().enumerate() {
             let at = at.key(&key.name);
             if let Some((first, _)) = entries[..nth].iter().find(|(other, _)| other.name == key.name) {
-                desk.say_on(
+                report.problem_on(
                     key.line,
                     &at,
                     format!("written twice, first on line {}", first.line),
@@ -245,17 +255,22 @@ impl Read for Idps {
                 continue;
             }
             if nth > 0 {
-                desk.say_on(key.line, &at, "a second identity provider is not in this version", "Keep one");
+                report.problem_on(
+                    key.line,
+                    &at,
+                    "a second identity provider is not in this version",
+                    "Keep one",
+                );
             }
             if !is_name(&key.name) {
-                desk.say_on(
+                report.problem_on(
                     key.line,
                     &at,
                     "not a name that can stand in an address",
                     "Use lower-case letters, digits and -, at most 40, beginning with a letter",
                 );
             }
-            found.push(IdpBlock::read(value, &at, desk).map(|idp| Self { name: key.name.clone(), idp }));
+            found.push(IdpBlock::read(value, &at, report).map(|idp| Self { name: key.name.clone(), idp }));
         }
         found.into_iter().next().flatten()
     }

@@ -1,12 +1,13 @@
 //! The keys of the whole design that this version does not act on, by name. They are refused, never accepted: a key
 //! that is read and does nothing is worse than one that is not there.
 
-use crate::at::{At, Step};
+use crate::at::{At, KeyStep};
 
-/// What is said of each.
+/// The text about each.
 pub(crate) const NOT_YET: &str = "not in this version";
 
-/// Where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only leaving out.
+/// The places where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only
+/// leaving out.
 const KEYS: &[(&str, &str)] = &[
     ("app", ""),
     ("apps", "One file fronts one app: write its public_url and upstream at the top"),
@@ -62,23 +63,23 @@ const KEYS: &[(&str, &str)] = &[
     ("bindings[].user", "Bind by group"),
 ];
 
-/// What to do about a key of a later version; `None` for a key that is none.
-pub(crate) fn remedy(at: &At) -> Option<&'static str> {
-    KEYS.iter().find(|(pattern, _)| matches(pattern, at)).map(|(_, remedy)| match *remedy {
+/// Says what to do about a key of a later version; `None` for a key that is none.
+pub(crate) fn remedy_for_key(at: &At) -> Option<&'static str> {
+    KEYS.iter().find(|(pattern, _)| matches_path(pattern, at)).map(|(_, remedy)| match *remedy {
         "" => "Leave it out",
         remedy => remedy,
     })
 }
 
-fn matches(pattern: &str, at: &At) -> bool {
+fn matches_path(pattern: &str, at: &At) -> bool {
     let mut steps = at.steps().iter();
     for part in pattern.split('.') {
         let (name, in_list) = part.strip_suffix("[]").map_or((part, false), |name| (name, true));
-        let Some(Step::Key(key)) = steps.next() else { return false };
+        let Some(KeyStep::Key(key)) = steps.next() else { return false };
         if name != "*" && name != key {
             return false;
         }
-        if in_list && !matches!(steps.next(), Some(Step::Index(_))) {
+        if in_list && !matches!(steps.next(), Some(KeyStep::Index(_))) {
             return false;
         }
     }
@@ -92,16 +93,16 @@ mod tests {
     #[test]
     fn keys_are_found_under_any_name_and_index() {
         for path in ["webhooks", "idps.okta.saml", "routes[7].upstream", "listen.proxy.tls[0].client_ca"] {
-            assert!(remedy(&At::from(path)).is_some(), "{path}");
+            assert!(remedy_for_key(&At::from(path)).is_some(), "{path}");
         }
         for path in ["webhook", "idps.saml", "routes.upstream", "routes[7]", "idps.okta.oidc", "a.webhooks"] {
-            assert!(remedy(&At::from(path)).is_none(), "{path}");
+            assert!(remedy_for_key(&At::from(path)).is_none(), "{path}");
         }
     }
 
     #[test]
     fn no_key_is_both_known_and_refused() {
-        let known: Vec<String> = crate::schema::keys()
+        let known: Vec<String> = crate::schema::list_keys()
             .into_iter()
             .chain(crate::schema::bindings_keys())
             .map(|key| key.path)

@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::at::At;
-use crate::node::Node;
+use crate::node::YamlNode;
 use crate::problem::Problem;
 
-/// Where each key of a configuration stands.
+/// The lines on which the keys of a configuration stand.
 #[derive(Clone)]
-pub struct Lines {
+pub struct KeyLines {
     file: Arc<str>,
-    root: Arc<Node>,
+    root: Arc<YamlNode>,
 }
 
-impl Lines {
-    pub(crate) fn new(file: &str, root: Node) -> Self {
+impl KeyLines {
+    pub(crate) fn new(file: &str, root: YamlNode) -> Self {
         Self { file: file.into(), root: Arc::new(root) }
     }
 
@@ -34,7 +34,7 @@ impl Lines {
 }
 
 /// A tree may hold what nobody should see.
-impl fmt::Debug for Lines {
+impl fmt::Debug for KeyLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lines of {}", self.file)
     }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::{Node, Value};
-use crate::read::{Read, section, text, words};
+use crate::at::{At, show_value};
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, read_text, section, words};
+use crate::report::Report;
 
 section! {
     /// The addresses we listen on. A plain address is short for a block with `address`.
@@ -15,7 +15,7 @@ section! {
         /// The application and our own pages. Without `tls` it speaks HTTP/1.1 and h2c.
         pub proxy: ProxyListener = "127.0.0.1:8080",
         /// SCIM; it listens only where there is a `scim:` block.
-        pub scim: ScimListener = "127.0.0.1:8081",
+        pub scim: ScimListenerBlock = "127.0.0.1:8081",
         /// Health and metrics.
         pub health: HealthListener = "127.0.0.1:8082",
     }
@@ -37,7 +37,7 @@ section! {
 section! {
     /// Where SCIM is reached.
     #[derive(PartialEq, Eq)]
-    pub struct ScimListener [short = address] {
+    pub struct ScimListenerBlock [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
         pub address: SocketAddr,
@@ -82,33 +82,38 @@ pub struct Tls {
     pub certificate: Certificate,
 }
 
-impl Read for Tls {
+impl FromYaml for Tls {
     const WANTED: &'static str = "a list with one certificate and its key";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let mut certificates = match &node.value {
-            Value::List(items) if items.is_empty() => {
-                return desk.say(node, at, "an empty list is no certificate", "Leave tls out, or name one");
+            YamlValue::List(items) if items.is_empty() => {
+                return report.problem(
+                    node,
+                    at,
+                    "an empty list is no certificate",
+                    "Leave tls out, or name one",
+                );
             }
-            _ => Vec::<Certificate>::read(node, at, desk)?,
+            _ => Vec::<Certificate>::read(node, at, report)?,
         };
         if certificates.len() > 1 {
-            return desk.say(node, at, "several certificates are not in this version", "Keep one");
+            return report.problem(node, at, "several certificates are not in this version", "Keep one");
         }
         certificates.pop().map(|certificate| Self { certificate })
     }
 }
 
-impl Read for SocketAddr {
+impl FromYaml for SocketAddr {
     const WANTED: &'static str = "an address and a port such as 127.0.0.1:8080";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         if let Ok(address) = text.parse() {
             return Some(address);
         }
         if text == "off" && *at == At::from("listen.scim.address") {
-            return desk.refuse_word(node, at, text, "");
+            return report.refuse_word(node, at, text, "");
         }
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
         let remedy = match (host, port.parse::<u16>()) {
@@ -117,6 +122,6 @@ impl Read for SocketAddr {
             (host, Ok(port)) if host.parse::<IpAddr>().is_ok() => format!("Write [{host}]:{port}"),
             _ => format!("Write {}", Self::WANTED),
         };
-        desk.say(node, at, format!("\"{}\" is not an address and a port", shown(text)), remedy)
+        report.problem(node, at, format!("\"{}\" is not an address and a port", show_value(text)), remedy)
     }
 }

@@ -6,17 +6,17 @@ use portcullis_policy::LogTarget;
 
 use crate::at::At;
 use crate::cross;
-use crate::desk::Desk;
-use crate::document::Document;
+use crate::document::RootBlock;
 use crate::environment::Environment;
 use crate::file::File;
-use crate::lines::Lines;
-use crate::node::Node;
-use crate::problem::{Problem, Problems, sort};
-use crate::read::Read;
+use crate::lines::KeyLines;
+use crate::node::YamlNode;
+use crate::problem::{Problem, Problems, sort_problems};
+use crate::read::FromYaml;
+use crate::report::Report;
 use crate::schema;
 use crate::secret::MasterKey;
-use crate::source::{bytes_of, tree};
+use crate::source::{bytes_of, parse_tree};
 use crate::urls::urls;
 
 /// A valid configuration and what stands around it.
@@ -25,21 +25,21 @@ use crate::urls::urls;
 pub struct Loaded {
     /// The configuration.
     pub file: File,
-    /// What works and deserves a look, by line.
+    /// The things that work and deserve a look, by line.
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths: a change of one is a change of the configuration.
     pub watched: Vec<PathBuf>,
-    /// Where its keys stand, for problems that are found later.
-    pub lines: Lines,
+    /// The lines of its keys, for problems that are found later.
+    pub lines: KeyLines,
     /// Secrets whose command was not run: none where a configuration is loaded to be used.
     not_run: Vec<String>,
 }
 
-/// What a check found in a configuration that has no problem.
+/// The findings of a check in a configuration that has no problem.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Checked {
-    /// What works and deserves a look, by line.
+    /// The things that work and deserve a look, by line.
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths.
     pub watched: Vec<PathBuf>,
@@ -47,15 +47,15 @@ pub struct Checked {
     pub urls: Vec<(&'static str, String)>,
     /// The issuer of the identity provider.
     pub issuer: String,
-    /// Where its keys stand, for problems that are found later.
-    pub lines: Lines,
-    /// What a start opens on this machine, beside the files that were read.
+    /// The lines of its keys, for problems that are found later.
+    pub lines: KeyLines,
+    /// The things that a start opens on this machine, beside the files that were read.
     pub opens: Opens,
     /// Secrets whose command was not run, so that nobody knows what it prints: where they stand.
     pub not_run: Vec<String>,
 }
 
-/// What a start opens on this machine, beside the files that a configuration is read from.
+/// The things that a start opens on this machine, beside the files that a configuration is read from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Opens {
@@ -70,7 +70,7 @@ pub struct Opens {
 }
 
 impl File {
-    /// What a start opens on this machine.
+    /// Lists what a start opens on this machine.
     pub fn opens(&self) -> Opens {
         Opens {
             state: self.state.clone(),
@@ -94,7 +94,7 @@ impl File {
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
-    whole(path, None, &environment)
+    load_whole(path, None, &environment)
 }
 
 /// The same with the text at hand: `path` says how problems call it and where relative paths start.
@@ -104,7 +104,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
-    whole(path, Some(text), &environment)
+    load_whole(path, Some(text), &environment)
 }
 
 /// Checks a configuration as far as `environment` reaches, and yields none: secrets may be missing here.
@@ -112,7 +112,7 @@ pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loade
 /// # Errors
 /// All [`Problems`], by line.
 pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems> {
-    whole(path, None, environment).map(Checked::of)
+    load_whole(path, None, environment).map(Checked::of)
 }
 
 /// The same with the text at hand.
@@ -120,7 +120,7 @@ pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems
 /// # Errors
 /// All [`Problems`], by line.
 pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result<Checked, Problems> {
-    whole(path, Some(text), environment).map(Checked::of)
+    load_whole(path, Some(text), environment).map(Checked::of)
 }
 
 impl Checked {
@@ -150,24 +150,24 @@ pub fn find_default_path() -> Result<PathBuf, Problems> {
     })
 }
 
-fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<Loaded, Problems> {
+fn load_whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let folder = whole_path.parent().unwrap_or(Path::new("/"));
-    let mut desk = Desk::new(&name, folder, environment, schema::paths);
-    desk.watch(&whole_path);
+    let mut report = Report::new(&name, folder, environment, schema::list_paths);
+    report.watch(&whole_path);
     let file = match text {
-        Some(bytes) => made(bytes, &mut desk),
+        Some(bytes) => make_file(bytes, &mut report),
         None => match bytes_of(&whole_path) {
-            Ok(bytes) => made(&bytes, &mut desk),
-            Err(what) => desk.say_of_file(None, what, ""),
+            Ok(bytes) => make_file(&bytes, &mut report),
+            Err(what) => report.problem_of_file(None, what, ""),
         },
     };
-    let Desk { mut problems, mut warnings, watched, not_run, .. } = desk;
+    let Report { mut problems, mut warnings, watched, not_run, .. } = report;
     match file {
         Some((file, root)) if problems.is_empty() => {
-            sort(&mut warnings, &name);
-            Ok(Loaded { file, warnings, watched, lines: Lines::new(&name, root), not_run })
+            sort_problems(&mut warnings, &name);
+            Ok(Loaded { file, warnings, watched, lines: KeyLines::new(&name, root), not_run })
         }
         _ => {
             problems.dedup();
@@ -176,9 +176,9 @@ fn whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Result<
     }
 }
 
-fn made(text: &[u8], desk: &mut Desk<'_>) -> Option<(File, Node)> {
-    let root = tree(text, "docs/configuration.md begins with the smallest one", desk)?;
-    let document = Document::read(&root, &At::root(), desk)?;
-    let file = cross::settle(document, &root, desk)?;
+fn make_file(text: &[u8], report: &mut Report<'_>) -> Option<(File, YamlNode)> {
+    let root = parse_tree(text, "docs/configuration.md begins with the smallest one", report)?;
+    let document = RootBlock::read(&root, &At::root(), report)?;
+    let file = cross::settle_file(document, &root, report)?;
     Some((file, root))
 }

@@ -6,13 +6,13 @@ use portcullis_policy::{LogClient, LogFormat, LogIdentity, LogTarget};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, section, text, words, words_of};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text, section, words, words_of};
+use crate::report::Report;
 
 section! {
     /// What is written about what happens.
-    pub struct Log {
+    pub struct LogBlock {
         /// How lines look; where left out `json`, and `text` on a terminal.
         #[schemars(with = "Option<LogFormatWord>")]
         pub format: Option<LogFormat>,
@@ -95,15 +95,15 @@ words_of! {
     }
 }
 
-impl Read for LogTarget {
+impl FromYaml for LogTarget {
     const WANTED: &'static str = "stdout, off or the path of a file";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        match text(node, at, desk, Self::WANTED)? {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        match read_text(node, at, report, Self::WANTED)? {
             "stdout" => Some(Self::Stdout),
             "off" => Some(Self::Off),
-            "stderr" => desk.refuse_word(node, at, "stderr", ""),
-            path => Some(Self::File(desk.resolve(path))),
+            "stderr" => report.refuse_word(node, at, "stderr", ""),
+            path => Some(Self::File(report.resolve(path))),
         }
     }
 }

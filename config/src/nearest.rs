@@ -2,7 +2,10 @@
 
 /// The candidate somebody most likely meant, if any is near: equal but for case and separators, else at most a third
 /// of its letters wrong, missing, too many or swapped.
-pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(crate) fn find_nearest<'a>(
+    wrong: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
     let bare = |word: &str| -> String {
         word.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
     };
@@ -24,16 +27,16 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> 
         .map(|(_, word)| word)
 }
 
-/// What to say of a word that is not known: the nearest one, and all where they are few.
-pub(crate) fn remedy<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    match nearest(wrong, known.clone()) {
+/// Says the remedy for a word that is not known: the nearest one, and all where they are few.
+pub(crate) fn suggest_word<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match find_nearest(wrong, known.clone()) {
         Some(near) => format!("Did you mean {near}?"),
-        None => all(known),
+        None => list_known(known),
     }
 }
 
 /// The words that are known, or the first of very many.
-pub(crate) fn all<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn list_known<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
     const MOST: usize = 24;
     let all: Vec<&str> = known.into_iter().collect();
     match all.len() {
@@ -61,9 +64,9 @@ mod tests {
             ("", None),
             ("x", None),
         ] {
-            assert_eq!(nearest(wrong, known), near, "{wrong}");
+            assert_eq!(find_nearest(wrong, known), near, "{wrong}");
         }
-        assert_eq!(remedy("x", ["a_b", "c_d"]), "Known: a_b, c_d");
-        assert_eq!(remedy("A-B", ["a_b", "c_d"]), "Did you mean a_b?");
+        assert_eq!(suggest_word("x", ["a_b", "c_d"]), "Known: a_b, c_d");
+        assert_eq!(suggest_word("A-B", ["a_b", "c_d"]), "Did you mean a_b?");
     }
 }

@@ -6,26 +6,26 @@ use std::net::IpAddr;
 use portcullis_policy::{AllowedHost, Network};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, text};
+use crate::at::{At, show_value};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text};
+use crate::report::Report;
 
-impl Read for Network {
+impl FromYaml for Network {
     const WANTED: &'static str = "a network such as 10.0.0.0/8, or one address";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         let Ok(network) = text.parse::<Self>() else {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a network", shown(text)),
+                format!("\"{}\" is not a network", show_value(text)),
                 "Write an address, a slash and a length, such as 10.0.0.0/8, or one address",
             );
         };
         if network.length() == 0 {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "everybody would be believed, and could say to be anybody",
@@ -33,10 +33,10 @@ impl Read for Network {
             );
         }
         if network.start() != network.address() {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
-                format!("{} has bits behind its length", shown(text)),
+                format!("{} has bits behind its length", show_value(text)),
                 format!(
                     "Write {}/{} for the network, or the address alone",
                     network.start(),
@@ -61,17 +61,17 @@ impl JsonSchema for NetworkText {
     }
 }
 
-impl Read for AllowedHost {
+impl FromYaml for AllowedHost {
     const WANTED: &'static str = "a host such as idp.internal or idp.internal:8443";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         match read_host(text) {
             Some(host) => Some(host),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a host", shown(text)),
+                format!("\"{}\" is not a host", show_value(text)),
                 "Write a name or an address, perhaps with a port, without https://",
             ),
         }

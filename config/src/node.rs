@@ -9,47 +9,47 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, Spanned};
 
-use crate::at::{At, Step};
+use crate::at::{At, KeyStep};
 
 /// Configuration files are small; a larger one is a mistake.
 pub(crate) const MOST_BYTES: usize = 1024 * 1024;
 
 /// One value and the line it starts on.
 #[derive(Clone)]
-pub(crate) struct Node {
+pub(crate) struct YamlNode {
     pub(crate) line: usize,
-    pub(crate) value: Value,
+    pub(crate) value: YamlValue,
 }
 
 /// A value, not yet judged.
 #[derive(Clone)]
-pub(crate) enum Value {
+pub(crate) enum YamlValue {
     /// Nothing behind the colon, or `~`.
     Nothing,
     /// A scalar as written; quotes and escapes are resolved.
     Text(String),
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
+    List(Vec<YamlNode>),
+    Map(Vec<(YamlKey, YamlNode)>),
 }
 
 /// A key and its line.
 #[derive(Clone)]
-pub(crate) struct Key {
+pub(crate) struct YamlKey {
     pub(crate) line: usize,
     pub(crate) name: String,
 }
 
-/// Why a text is no tree.
+/// The fault of a text that is no tree.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub(crate) struct YamlError {
     pub(crate) line: Option<usize>,
     pub(crate) what: String,
     pub(crate) remedy: &'static str,
 }
 
-impl Node {
+impl YamlNode {
     /// Reads one YAML document.
-    pub(crate) fn parse(text: &str) -> Result<Self, Unreadable> {
+    pub(crate) fn parse(text: &str) -> Result<Self, YamlError> {
         let options = serde_saphyr::options! {
             with_snippet: false,
             duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
@@ -66,31 +66,33 @@ impl Node {
         };
         serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
             .map(|raw| Self::of(raw, text))
-            .map_err(|error| Unreadable::of(&error, text))
+            .map_err(|error| YamlError::of(&error, text))
     }
 
     fn of(raw: Spanned<Raw>, source: &str) -> Self {
         let line = line_of(&raw.referenced);
         let value = match raw.value {
-            Raw::Nothing => Value::Nothing,
-            Raw::Text(text) => Value::Text(text),
-            Raw::AsWritten => Value::Text(written(&raw.defined, source)),
-            Raw::List(items) => Value::List(items.into_iter().map(|item| Self::of(item, source)).collect()),
+            Raw::Nothing => YamlValue::Nothing,
+            Raw::Text(text) => YamlValue::Text(text),
+            Raw::AsWritten => YamlValue::Text(written_scalar(&raw.defined, source)),
+            Raw::List(items) => {
+                YamlValue::List(items.into_iter().map(|item| Self::of(item, source)).collect())
+            }
             Raw::Map(entries) => {
                 let entry = |(key, value): (Spanned<Raw>, Spanned<Raw>)| {
                     let name = match &key.value {
                         Raw::Text(text) => text.clone(),
-                        _ => written(&key.defined, source),
+                        _ => written_scalar(&key.defined, source),
                     };
                     let line = line_of(&key.referenced);
                     let mut value = Self::of(value, source);
                     // A block below its key starts a line later; its key is where a person looks.
-                    if !matches!(value.value, Value::Text(_)) {
+                    if !matches!(value.value, YamlValue::Text(_)) {
                         value.line = line;
                     }
-                    (Key { line, name }, value)
+                    (YamlKey { line, name }, value)
                 };
-                Value::Map(entries.into_iter().map(entry).collect())
+                YamlValue::Map(entries.into_iter().map(entry).collect())
             }
         };
         Self { line, value }
@@ -107,24 +109,24 @@ impl Node {
         node.line
     }
 
-    /// What stands at a path.
-    pub(crate) fn find(&self, at: &At) -> Option<&Node> {
+    /// Finds what stands at a path.
+    pub(crate) fn find(&self, at: &At) -> Option<&YamlNode> {
         at.steps().iter().try_fold(self, Self::below)
     }
 
-    fn below(&self, step: &Step) -> Option<&Node> {
+    fn below(&self, step: &KeyStep) -> Option<&YamlNode> {
         match (step, &self.value) {
-            (Step::Key(name), Value::Map(entries)) => {
+            (KeyStep::Key(name), YamlValue::Map(entries)) => {
                 entries.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value)
             }
-            (Step::Index(index), Value::List(items)) => items.get(*index),
+            (KeyStep::Index(index), YamlValue::List(items)) => items.get(*index),
             _ => None,
         }
     }
 }
 
-impl Value {
-    /// What it is, for a message that does not quote it.
+impl YamlValue {
+    /// Names what it is, for a message that does not quote it.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -135,7 +137,7 @@ impl Value {
     }
 }
 
-impl Unreadable {
+impl YamlError {
     fn of(error: &Error, text: &str) -> Self {
         let line = error.location().map(|location| line_of(&location)).filter(|line| *line > 0);
         let what = match error.without_snippet() {
@@ -172,14 +174,14 @@ fn line_of(location: &Location) -> usize {
 }
 
 /// The bytes of a scalar as they stand in the file.
-fn written(location: &Location, source: &str) -> String {
+fn written_scalar(location: &Location, source: &str) -> String {
     let span = location.span();
     let (Some(start), Some(length)) = (span.byte_offset(), span.byte_len()) else { return String::new() };
     let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(length)).ok());
     range.and_then(|(start, end)| source.get(start..end)).unwrap_or_default().trim().to_owned()
 }
 
-/// What serde hands over; scalars that YAML takes for numbers or truth values are looked up in the source.
+/// The value as serde hands it over; scalars that YAML takes for numbers or truth values are looked up in the source.
 enum Raw {
     Nothing,
     AsWritten,
@@ -264,15 +266,16 @@ impl<'de> Visitor<'de> for Any {
 mod tests {
     use super::*;
 
-    fn show(node: &Node) -> String {
+    fn show(node: &YamlNode) -> String {
         match &node.value {
-            Value::Nothing => format!("{}:-", node.line),
-            Value::Text(text) => format!("{}:{text:?}", node.line),
-            Value::List(items) => {
+            YamlValue::Nothing => format!("{}:-", node.line),
+            YamlValue::Text(text) => format!("{}:{text:?}", node.line),
+            YamlValue::List(items) => {
                 format!("{}:[{}]", node.line, items.iter().map(show).collect::<Vec<_>>().join(" "))
             }
-            Value::Map(entries) => {
-                let entry = |(key, value): &(Key, Node)| format!("{}:{}={}", key.line, key.name, show(value));
+            YamlValue::Map(entries) => {
+                let entry =
+                    |(key, value): &(YamlKey, YamlNode)| format!("{}:{}={}", key.line, key.name, show(value));
                 format!("{}:{{{}}}", node.line, entries.iter().map(entry).collect::<Vec<_>>().join(" "))
             }
         }
@@ -283,19 +286,19 @@ mod tests {
         let text = "# head\na: 0123 # note\nb: off\nc: 1e5\nd:\n\"e\": 'it''s'\nf: .inf\na: again\n1: x\n<<: y\n\
                     g: !!binary aGk=\nh: &k 7\ni: *k\n";
         assert_eq!(
-            Node::parse(text).map(|node| show(&node)).unwrap(),
+            YamlNode::parse(text).map(|node| show(&node)).unwrap(),
             r#"2:{2:a=2:"0123" 3:b=3:"off" 4:c=4:"1e5" 5:d=5:- 6:e=6:"it's" 7:f=7:".inf" 8:a=8:"again" 9:1=9:"x" 10:<<=10:"y" 11:g=11:"aGk=" 12:h=12:"7" 13:i=13:"7"}"#
         );
         let text = "a:\n  - b: 1\n    c:\n      d: 2\n  - 3\n";
         assert_eq!(
-            Node::parse(text).map(|node| show(&node)).unwrap(),
+            YamlNode::parse(text).map(|node| show(&node)).unwrap(),
             r#"1:{1:a=1:[2:{2:b=2:"1" 3:c=3:{4:d=4:"2"}} 5:"3"]}"#
         );
     }
 
     #[test]
     fn a_line_is_that_of_the_last_part_that_is_there() {
-        let root = Node::parse("a:\n  b:\n    - c: 1\n    - d: 2\nupstream: http://x\n").ok().unwrap();
+        let root = YamlNode::parse("a:\n  b:\n    - c: 1\n    - d: 2\nupstream: http://x\n").ok().unwrap();
         for (path, line) in [("a.b[1].d", 4), ("a.b[1].x", 4), ("a.x", 1), ("upstream.url", 5), ("x", 1)] {
             assert_eq!(root.line_of(&At::from(path)), line, "{path}");
         }
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_no_yaml_is_said_without_quoting_it() {
-        let failed = |text: &str| Node::parse(text).err().map(|e| (e.line, e.what, e.remedy)).unwrap();
+        let failed = |text: &str| YamlNode::parse(text).err().map(|e| (e.line, e.what, e.remedy)).unwrap();
         let quote = "`${…}` inside { } or [ ] must be quoted: \"${file:/path}\"";
         assert_eq!(failed("a: { b: ${file:/x} }\n").2, quote);
         assert_eq!(
@@ -329,6 +332,6 @@ mod tests {
             let before = format!("*a{}", level - 1);
             text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", ")));
         }
-        assert!(Node::parse(&text).is_err());
+        assert!(YamlNode::parse(&text).is_err());
     }
 }

@@ -16,9 +16,9 @@ pub struct Problem {
     pub line: Option<usize>,
     /// The key: `routes[2].allow`; empty where the file as a whole is meant.
     pub path: String,
-    /// What is wrong and why, without a final dot.
+    /// The fault and its cause, without a final dot.
     pub what: String,
-    /// What to do, without a final dot; empty where `what` already says it.
+    /// The advice what to do, without a final dot; empty where `what` already says it.
     pub remedy: String,
 }
 
@@ -58,7 +58,7 @@ impl Problems {
 
     /// Orders them by line, those of `main` before those of the files it names.
     pub(crate) fn new(mut problems: Vec<Problem>, main: &str) -> Self {
-        sort(&mut problems, main);
+        sort_problems(&mut problems, main);
         Self(problems)
     }
 
@@ -69,7 +69,7 @@ impl Problems {
 }
 
 /// By file, the main one first, then by line; what was found first stays first.
-pub(crate) fn sort(problems: &mut [Problem], main: &str) {
+pub(crate) fn sort_problems(problems: &mut [Problem], main: &str) {
     problems.sort_by(|a, b| {
         let key = |p: &Problem| (*p.file != *main, p.file.clone(), p.line);
         key(a).cmp(&key(b))

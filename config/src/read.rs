@@ -6,34 +6,34 @@
 
 use std::path::PathBuf;
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
+use crate::at::{At, show_value};
 use crate::later;
 use crate::nearest;
-use crate::node::{Key, Node, Value};
+use crate::node::{YamlKey, YamlNode, YamlValue};
+use crate::report::Report;
 
 /// A type that can be read from a tree.
-pub(crate) trait Read: Sized {
-    /// What is expected, with an article, for messages: "a duration such as 90s".
+pub(crate) trait FromYaml: Sized {
+    /// The value that is expected, with an article, for messages: "a duration such as 90s".
     const WANTED: &'static str;
 
     /// Reads it. `None` means that a problem was noted.
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self>;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self>;
 
-    /// What stands for a key that is not there, where that is no problem.
+    /// Gives what stands for a key that is not there, where that is no problem.
     fn nothing() -> Option<Self> {
         None
     }
 
-    /// What a block goes on with after a problem was noted.
+    /// Gives what a block goes on with after a problem was noted.
     fn failed() -> Option<Self> {
         Self::nothing()
     }
 }
 
 /// Notes that a key has nothing behind its colon.
-pub(crate) fn missing_value<T: Read>(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<T> {
-    desk.say(
+pub(crate) fn missing_value<T: FromYaml>(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<T> {
+    report.problem(
         node,
         at,
         "nothing stands behind the colon",
@@ -42,21 +42,26 @@ pub(crate) fn missing_value<T: Read>(node: &Node, at: &At, desk: &mut Desk<'_>) 
 }
 
 /// The text of a scalar that is no secret.
-pub(crate) fn text<'n>(node: &'n Node, at: &At, desk: &mut Desk<'_>, wanted: &str) -> Option<&'n str> {
+pub(crate) fn read_text<'n>(
+    node: &'n YamlNode,
+    at: &At,
+    report: &mut Report<'_>,
+    wanted: &str,
+) -> Option<&'n str> {
     let text = match &node.value {
-        Value::Text(text) => text.trim(),
-        Value::Nothing => {
-            return desk.say(
+        YamlValue::Text(text) => text.trim(),
+        YamlValue::Nothing => {
+            return report.problem(
                 node,
                 at,
                 "nothing stands behind the colon",
                 format!("Write {wanted}, or leave the key out"),
             );
         }
-        other => return desk.say(node, at, format!("{} where {wanted} belongs", other.kind()), ""),
+        other => return report.problem(node, at, format!("{} where {wanted} belongs", other.kind()), ""),
     };
     if text.starts_with("${") {
-        return desk.say(
+        return report.problem(
             node,
             at,
             "a reference stands only where a secret belongs",
@@ -64,48 +69,55 @@ pub(crate) fn text<'n>(node: &'n Node, at: &At, desk: &mut Desk<'_>, wanted: &st
         );
     }
     if text.is_empty() {
-        return desk.say(node, at, "empty", format!("Write {wanted}"));
+        return report.problem(node, at, "empty", format!("Write {wanted}"));
     }
     if text.chars().any(char::is_control) {
-        return desk.say(node, at, "holds a line break or a control character", format!("Write {wanted}"));
+        return report.problem(
+            node,
+            at,
+            "holds a line break or a control character",
+            format!("Write {wanted}"),
+        );
     }
     Some(text)
 }
 
-impl Read for String {
+impl FromYaml for String {
     const WANTED: &'static str = "a text";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        text(node, at, desk, Self::WANTED).map(str::to_owned)
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        read_text(node, at, report, Self::WANTED).map(str::to_owned)
     }
 }
 
-impl Read for bool {
+impl FromYaml for bool {
     const WANTED: &'static str = "true or false";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        match text(node, at, desk, Self::WANTED)? {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        match read_text(node, at, report, Self::WANTED)? {
             "true" => Some(true),
             "false" => Some(false),
-            other => desk.say(node, at, format!("\"{}\" is neither true nor false", shown(other)), ""),
+            other => {
+                report.problem(node, at, format!("\"{}\" is neither true nor false", show_value(other)), "")
+            }
         }
     }
 }
 
 /// A path; a relative one starts in the folder of the configuration file.
-impl Read for PathBuf {
+impl FromYaml for PathBuf {
     const WANTED: &'static str = "a path";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        text(node, at, desk, Self::WANTED).map(|path| desk.resolve(path))
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        read_text(node, at, report, Self::WANTED).map(|path| report.resolve(path))
     }
 }
 
-impl<T: Read> Read for Option<T> {
+impl<T: FromYaml> FromYaml for Option<T> {
     const WANTED: &'static str = T::WANTED;
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        Some(T::read(node, at, desk))
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        Some(T::read(node, at, report))
     }
 
     fn nothing() -> Option<Self> {
@@ -113,18 +125,18 @@ impl<T: Read> Read for Option<T> {
     }
 }
 
-impl<T: Read> Read for Vec<T> {
+impl<T: FromYaml> FromYaml for Vec<T> {
     const WANTED: &'static str = "a list";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         match &node.value {
-            Value::List(items) => {
-                let read = |(index, item): (usize, &Node)| T::read(item, &at.index(index), desk);
+            YamlValue::List(items) => {
+                let read = |(index, item): (usize, &YamlNode)| T::read(item, &at.index(index), report);
                 let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
                 items.into_iter().collect()
             }
-            Value::Nothing => missing_value(node, at, desk),
-            other => desk.say(
+            YamlValue::Nothing => missing_value(node, at, report),
+            other => report.problem(
                 node,
                 at,
                 format!("{} where a list belongs", other.kind()),
@@ -139,11 +151,11 @@ impl<T: Read> Read for Vec<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Given<T>(pub(crate) Option<T>);
 
-impl<T: Read> Read for Given<T> {
+impl<T: FromYaml> FromYaml for Given<T> {
     const WANTED: &'static str = T::WANTED;
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        Some(Self(T::read(node, at, desk)))
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        Some(Self(T::read(node, at, report)))
     }
 
     fn failed() -> Option<Self> {
@@ -152,26 +164,26 @@ impl<T: Read> Read for Given<T> {
 }
 
 /// The keys of one block while it is read.
-pub(crate) struct Fields<'n> {
-    block: &'n Node,
+pub(crate) struct BlockFields<'n> {
+    block: &'n YamlNode,
     at: At,
-    entries: Vec<(&'n Key, &'n Node)>,
+    entries: Vec<(&'n YamlKey, &'n YamlNode)>,
     /// Something here was refused as of a later version; what is missing then is not worth a word of its own.
     refused: bool,
 }
 
-impl<'n> Fields<'n> {
+impl<'n> BlockFields<'n> {
     /// Opens a block and judges the names of its keys: unknown, written twice, of a later version.
     pub(crate) fn open(
-        block: &'n Node,
+        block: &'n YamlNode,
         at: &At,
-        desk: &mut Desk<'_>,
+        report: &mut Report<'_>,
         known: &[&'static str],
     ) -> Option<Self> {
         let map = match &block.value {
-            Value::Map(map) => map,
-            Value::Nothing => {
-                return desk.say(
+            YamlValue::Map(map) => map,
+            YamlValue::Nothing => {
+                return report.problem(
                     block,
                     at,
                     "nothing stands below it",
@@ -179,7 +191,7 @@ impl<'n> Fields<'n> {
                 );
             }
             other => {
-                return desk.say(
+                return report.problem(
                     block,
                     at,
                     format!("{} where a block of keys belongs", other.kind()),
@@ -191,7 +203,7 @@ impl<'n> Fields<'n> {
         for (key, node) in map {
             let at = at.key(&key.name);
             if let Some((first, _)) = fields.entries.iter().find(|(first, _)| first.name == key.name) {
-                desk.say_on(
+                report.problem_on(
                     key.line,
                     &at,
                     format!("written twice, first on line {}", first.line),
@@ -199,56 +211,61 @@ impl<'n> Fields<'n> {
                 );
             } else if known.contains(&key.name.as_str()) {
                 fields.entries.push((key, node));
-            } else if let Some(remedy) = later::remedy(&at) {
-                desk.say_on(key.line, &at, later::NOT_YET, remedy);
+            } else if let Some(remedy) = later::remedy_for_key(&at) {
+                report.problem_on(key.line, &at, later::NOT_YET, remedy);
                 fields.refused = true;
             } else if key.name == "<<" {
-                desk.say_on(key.line, &at, "merge keys are not read here", "Write the keys out");
+                report.problem_on(key.line, &at, "merge keys are not read here", "Write the keys out");
             } else {
                 // The one that was meant, if it stands nowhere else: nothing is concluded from its absence.
-                if let Some(meant) = nearest::nearest(&key.name, known.iter().copied())
+                if let Some(meant) = nearest::find_nearest(&key.name, known.iter().copied())
                     && map.iter().all(|(other, _)| other.name != meant)
                 {
-                    desk.meant.push(fields.at.key(meant).to_string());
+                    report.meant.push(fields.at.key(meant).to_string());
                 }
-                let remedy = unknown(&key.name, known, &at, desk);
-                desk.say_on(key.line, &at, "no such key", remedy);
+                let remedy = unknown_key(&key.name, known, &at, report);
+                report.problem_on(key.line, &at, "no such key", remedy);
             }
         }
         Some(fields)
     }
 
     /// Reads the key `name`; where it is missing, its default, which is YAML too and takes the same road.
-    pub(crate) fn take<T: Read>(&self, name: &str, default: Option<&str>, desk: &mut Desk<'_>) -> Option<T> {
+    pub(crate) fn take<T: FromYaml>(
+        &self,
+        name: &str,
+        default: Option<&str>,
+        report: &mut Report<'_>,
+    ) -> Option<T> {
         let at = self.at.key(name);
         let read = match self.entries.iter().find(|(key, _)| key.name == name) {
-            Some((_, node)) => T::read(node, &at, desk),
+            Some((_, node)) => T::read(node, &at, report),
             None if default.is_some() => None,
             None => {
                 let nothing = T::nothing();
-                if nothing.is_none() && !self.refused && !desk.meant.contains(&at.to_string()) {
-                    desk.say_on(self.block.line, &at, "missing", format!("Write {}", T::WANTED));
+                if nothing.is_none() && !self.refused && !report.meant.contains(&at.to_string()) {
+                    report.problem_on(self.block.line, &at, "missing", format!("Write {}", T::WANTED));
                 }
                 nothing
             }
         };
         // Where a problem was noted the whole is refused; with the default the rest of it can still be judged.
-        let default = || T::read(&of_default(default?, self.block.line), &at, desk);
+        let default = || T::read(&of_default(default?, self.block.line), &at, report);
         read.or_else(default).or_else(T::failed)
     }
 }
 
 /// The tree of a default, on the line of its block.
-fn of_default(default: &str, line: usize) -> Node {
-    let mut node = Node::parse(default).unwrap_or(Node { line, value: Value::Nothing });
+fn of_default(default: &str, line: usize) -> YamlNode {
+    let mut node = YamlNode::parse(default).unwrap_or(YamlNode { line, value: YamlValue::Nothing });
     node.line = line;
     node
 }
 
-/// What to say of an unknown key: the nearest of its block, else where a key of that name belongs, else all.
-fn unknown(name: &str, known: &[&'static str], at: &At, desk: &Desk<'_>) -> String {
-    if nearest::nearest(name, known.iter().copied()).is_none() {
-        let elsewhere = desk.known_keys().into_iter();
+/// Says the remedy for an unknown key: the nearest of its block, else where a key of that name belongs, else all.
+fn unknown_key(name: &str, known: &[&'static str], at: &At, report: &Report<'_>) -> String {
+    if nearest::find_nearest(name, known.iter().copied()).is_none() {
+        let elsewhere = report.known_keys().into_iter();
         let named = |path: &String| path.rsplit('.').next() == Some(name);
         if let Some(path) =
             elsewhere.filter(named).min_by_key(String::len).filter(|path| *path != at.to_string())
@@ -256,7 +273,7 @@ fn unknown(name: &str, known: &[&'static str], at: &At, desk: &Desk<'_>) -> Stri
             return format!("Known as {path}: look at the indentation");
         }
     }
-    nearest::remedy(name, known.iter().copied())
+    nearest::suggest_word(name, known.iter().copied())
 }
 
 /// A block of keys: a struct, how it is read, and its schema.
@@ -272,22 +289,22 @@ macro_rules! section {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
-        #[schemars(deny_unknown_fields, transform = crate::shape::block)]
+        #[schemars(deny_unknown_fields, transform = crate::shape::mend_block)]
         $(#[schemars(transform = crate::shape::ShortForm(stringify!($short)))])?
         $vis struct $name {
             $( $(#[$field_meta])* $(#[schemars(extend("default" = $default))])? $field_vis $field: $type ),*
         }
 
-        impl crate::read::Read for $name {
+        impl crate::read::FromYaml for $name {
             const WANTED: &'static str = crate::read::wanted!([$($short)?] $($field : $type),*);
 
-            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
+            fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
                 const KNOWN: &[&str] = &[$(stringify!($field)),*];
                 let node = node.clone();
-                $( let node = crate::read::lengthen(node, stringify!($short)); )?
-                let fields = crate::read::Fields::open(&node, at, desk, KNOWN)?;
+                $( let node = crate::read::lengthen_block(node, stringify!($short)); )?
+                let fields = crate::read::BlockFields::open(&node, at, report, KNOWN)?;
                 $( let $field = fields.take(
-                    stringify!($field), crate::read::default!($($default)?), desk); )*
+                    stringify!($field), crate::read::default!($($default)?), report); )*
                 Some(Self { $($field: $field?),* })
             }
         }
@@ -306,14 +323,14 @@ macro_rules! words {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
         $vis enum $name { $( $(#[$variant_meta])* #[schemars(rename = $word)] $variant ),* }
 
-        impl crate::read::Read for $name {
+        impl crate::read::FromYaml for $name {
             const WANTED: &'static str = crate::read::either!($($word),*);
 
-            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
-                match crate::read::text(node, at, desk, Self::WANTED)? {
+            fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
+                match crate::read::read_text(node, at, report, Self::WANTED)? {
                     $( $word => Some(Self::$variant), )*
-                    $( $( $refused => desk.refuse_word(node, at, $refused, $why), )* )?
-                    other => crate::read::unknown_word(node, at, desk, other, &[$($word),*]),
+                    $( $( $refused => report.refuse_word(node, at, $refused, $why), )* )?
+                    other => crate::read::unknown_word(node, at, report, other, &[$($word),*]),
                 }
             }
         }
@@ -339,18 +356,18 @@ macro_rules! words_of {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                crate::shape::words(&[$( ($word, concat!($($doc, "\n"),+)) ),*])
+                crate::shape::words_schema(&[$( ($word, concat!($($doc, "\n"),+)) ),*])
             }
         }
 
-        impl crate::read::Read for $type {
+        impl crate::read::FromYaml for $type {
             const WANTED: &'static str = crate::read::either!($($word),*);
 
-            fn read(node: &crate::node::Node, at: &crate::at::At, desk: &mut crate::desk::Desk<'_>) -> Option<Self> {
-                match crate::read::text(node, at, desk, Self::WANTED)? {
+            fn read(node: &crate::node::YamlNode, at: &crate::at::At, report: &mut crate::report::Report<'_>) -> Option<Self> {
+                match crate::read::read_text(node, at, report, Self::WANTED)? {
                     $( $word => Some(Self::$variant), )*
-                    $( $( $refused => desk.refuse_word(node, at, $refused, $why), )* )?
-                    other => crate::read::unknown_word(node, at, desk, other, &[$($word),*]),
+                    $( $( $refused => report.refuse_word(node, at, $refused, $why), )* )?
+                    other => crate::read::unknown_word(node, at, report, other, &[$($word),*]),
                 }
             }
         }
@@ -367,13 +384,13 @@ macro_rules! default {
     };
 }
 
-/// What a block wants to be: where it has a short form, its first key's value; else a block with its first key.
+/// Says what a block wants to be: where it has a short form, its first key's value; else a block with its first key.
 macro_rules! wanted {
     ([] $first:ident : $type:ty $(, $rest:ident : $rest_type:ty)*) => {
         concat!("a block with ", stringify!($first))
     };
     ([$short:ident] $first:ident : $type:ty $(, $rest:ident : $rest_type:ty)*) => {
-        <$type as crate::read::Read>::WANTED
+        <$type as crate::read::FromYaml>::WANTED
     };
 }
 
@@ -386,26 +403,26 @@ macro_rules! either {
 pub(crate) use {default, either, section, wanted, words, words_of};
 
 /// The block a short form stands for.
-pub(crate) fn lengthen(node: Node, key: &str) -> Node {
-    if !matches!(node.value, Value::Text(_)) {
+pub(crate) fn lengthen_block(node: YamlNode, key: &str) -> YamlNode {
+    if !matches!(node.value, YamlValue::Text(_)) {
         return node;
     }
     let line = node.line;
-    Node { line, value: Value::Map(vec![(Key { line, name: key.into() }, node)]) }
+    YamlNode { line, value: YamlValue::Map(vec![(YamlKey { line, name: key.into() }, node)]) }
 }
 
 /// Notes a word that is none of those known.
 pub(crate) fn unknown_word<T>(
-    node: &Node,
+    node: &YamlNode,
     at: &At,
-    desk: &mut Desk<'_>,
+    report: &mut Report<'_>,
     word: &str,
     known: &[&str],
 ) -> Option<T> {
-    desk.say(
+    report.problem(
         node,
         at,
-        format!("\"{}\" is not known here", shown(word)),
-        nearest::remedy(word, known.iter().copied()),
+        format!("\"{}\" is not known here", show_value(word)),
+        nearest::suggest_word(word, known.iter().copied()),
     )
 }

@@ -7,15 +7,15 @@ use http::Method;
 use portcullis_policy::{Allow, OnChange, Pattern, Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
+use crate::at::{At, show_value};
 use crate::nearest;
-use crate::node::{Node, Value};
-use crate::read::{Read, section, text, words_of};
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, read_text, section, words_of};
+use crate::report::Report;
 
 section! {
     /// One rule: which paths, perhaps which methods, and whom it lets in.
-    pub(crate) struct Route {
+    pub(crate) struct RouteBlock {
         /// The paths: `*` is one segment, `/x/**` is `/x` and all below it. The most specific pattern decides.
         #[schemars(with = "String")]
         pub(crate) path: Pattern,
@@ -39,7 +39,7 @@ words_of! {
     }
 }
 
-impl Route {
+impl RouteBlock {
     /// The rule policy knows.
     pub(crate) fn rule(&self) -> Rule {
         Rule {
@@ -51,16 +51,21 @@ impl Route {
     }
 }
 
-impl Read for Pattern {
+impl FromYaml for Pattern {
     const WANTED: &'static str = "a path such as /admin/**";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         match Self::parse(text) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                let what = format!("\"{}\" is not a pattern: {error}", shown(text));
-                desk.say(node, at, what, "Write /x for one path, /x/* for one segment, /x/** for all below")
+                let what = format!("\"{}\" is not a pattern: {error}", show_value(text));
+                report.problem(
+                    node,
+                    at,
+                    what,
+                    "Write /x for one path, /x/* for one segment, /x/** for all below",
+                )
             }
         }
     }
@@ -70,20 +75,20 @@ impl Read for Pattern {
 #[derive(Clone, Debug)]
 pub(crate) struct Methods(Vec<Method>);
 
-impl Read for Methods {
+impl FromYaml for Methods {
     const WANTED: &'static str = "a list of methods such as [GET, POST]";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let items = match &node.value {
-            Value::List(items) if !items.is_empty() => items,
+            YamlValue::List(items) if !items.is_empty() => items,
             other => {
                 let what = format!("{} where a list of methods belongs", other.kind());
-                return desk.say(node, at, what, "Write [GET, POST], or leave the key out for all");
+                return report.problem(node, at, what, "Write [GET, POST], or leave the key out for all");
             }
         };
         let mut methods = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
-            match method(item, &at.index(index), desk) {
+            match read_method(item, &at.index(index), report) {
                 Some(method) => methods.iter_mut().for_each(|all| all.push(method.clone())),
                 None => methods = None,
             }
@@ -92,18 +97,23 @@ impl Read for Methods {
     }
 }
 
-fn method(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Method> {
-    let text = text(node, at, desk, "a method such as GET")?;
+fn read_method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Method> {
+    let text = read_text(node, at, report, "a method such as GET")?;
     if matches!(text.to_ascii_uppercase().as_str(), "TRACE" | "TRACK" | "CONNECT") {
-        return desk.say(node, at, format!("{} is refused on every path", shown(text)), "Leave it out");
+        return report.problem(
+            node,
+            at,
+            format!("{} is refused on every path", show_value(text)),
+            "Leave it out",
+        );
     }
     let capital = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if capital => Some(method),
-        _ => desk.say(
+        _ => report.problem(
             node,
             at,
-            format!("\"{}\" is not a method", shown(text)),
+            format!("\"{}\" is not a method", show_value(text)),
             "Methods are written in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
         ),
     }
@@ -119,52 +129,57 @@ impl JsonSchema for Methods {
     }
 }
 
-/// Whom a rule lets in; whether its roles are known is asked later.
+/// The people whom a rule lets in; whether its roles are known is asked later.
 #[derive(Clone, Debug)]
 pub(crate) struct Whom(pub(crate) Allow);
 
-/// What stands for everybody, and for everybody with a session; no role is called so.
+/// The words for everybody, and for everybody with a session; no role is called so.
 pub(crate) const WORDS: [&str; 2] = ["public", "signed-in"];
 
-impl Read for Whom {
+impl FromYaml for Whom {
     const WANTED: &'static str = "public, signed-in, or a list of roles";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let items = match &node.value {
-            Value::List(items) if items.is_empty() => {
-                return desk.say(
+            YamlValue::List(items) if items.is_empty() => {
+                return report.problem(
                     node,
                     at,
                     "an empty list lets nobody in",
                     "Name a role, or leave the rule out: a path without a rule is refused",
                 );
             }
-            Value::List(items) => items,
+            YamlValue::List(items) => items,
             _ => {
-                return match text(node, at, desk, Self::WANTED)? {
+                return match read_text(node, at, report, Self::WANTED)? {
                     "public" => Some(Self(Allow::Public)),
                     "signed-in" => Some(Self(Allow::SignedIn)),
                     other => {
-                        let near = nearest::nearest(other, WORDS);
+                        let near = nearest::find_nearest(other, WORDS);
                         let remedy = near.map_or_else(
-                            || format!("Write public, signed-in, or the role in a list: [{}]", shown(other)),
+                            || {
+                                format!(
+                                    "Write public, signed-in, or the role in a list: [{}]",
+                                    show_value(other)
+                                )
+                            },
                             |near| format!("Did you mean {near}?"),
                         );
-                        desk.say(
+                        report.problem(
                             node,
                             at,
-                            format!("\"{}\" is neither public nor signed-in", shown(other)),
+                            format!("\"{}\" is neither public nor signed-in", show_value(other)),
                             remedy,
                         )
                     }
                 };
             }
         };
-        let read = |(index, item): (usize, &Node)| {
+        let read = |(index, item): (usize, &YamlNode)| {
             let at = at.index(index);
-            let role = String::read(item, &at, desk)?;
+            let role = String::read(item, &at, report)?;
             if WORDS.contains(&role.as_str()) {
-                return desk.say(
+                return report.problem(
                     item,
                     &at,
                     format!("{role} is no role, and stands alone"),

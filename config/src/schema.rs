@@ -7,19 +7,19 @@ use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 
 use crate::bindings::BindingsFile;
-use crate::document::Document;
+use crate::document::RootBlock;
 
 /// The JSON Schema (draft 2020-12) of `portcullis.yaml`.
 pub fn schema() -> Json {
-    of::<Document>("Portcullis configuration")
+    schema_of::<RootBlock>("Portcullis configuration")
 }
 
 /// The JSON Schema of the bindings file.
 pub fn bindings_schema() -> Json {
-    of::<BindingsFile>("Portcullis role bindings")
+    schema_of::<BindingsFile>("Portcullis role bindings")
 }
 
-fn of<T: JsonSchema>(title: &str) -> Json {
+fn schema_of<T: JsonSchema>(title: &str) -> Json {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), title.into());
@@ -51,46 +51,46 @@ pub(crate) struct KeyInfo {
     pub(crate) path: String,
     /// Its default as YAML, where it has one.
     pub(crate) default: Option<String>,
-    /// Whether its block cannot do without it.
+    /// True where its block cannot do without it.
     pub(crate) required: bool,
 }
 
 /// Every key of the configuration.
-pub(crate) fn keys() -> Vec<KeyInfo> {
+pub(crate) fn list_keys() -> Vec<KeyInfo> {
     let mut keys = Vec::new();
-    collect(&schema(), "", &mut keys);
+    collect_keys(&schema(), "", &mut keys);
     keys
 }
 
 /// The paths of every key of the configuration.
-pub(crate) fn paths() -> Vec<String> {
-    keys().into_iter().map(|key| key.path).collect()
+pub(crate) fn list_paths() -> Vec<String> {
+    list_keys().into_iter().map(|key| key.path).collect()
 }
 
 /// Every key of the bindings file.
 #[cfg(test)]
 pub(crate) fn bindings_keys() -> Vec<KeyInfo> {
     let mut keys = Vec::new();
-    collect(&bindings_schema(), "", &mut keys);
+    collect_keys(&bindings_schema(), "", &mut keys);
     keys
 }
 
-fn collect(schema: &Json, path: &str, keys: &mut Vec<KeyInfo>) {
+fn collect_keys(schema: &Json, path: &str, keys: &mut Vec<KeyInfo>) {
     for alternative in schema["anyOf"].as_array().into_iter().flatten() {
-        collect(alternative, path, keys);
+        collect_keys(alternative, path, keys);
     }
     if let Some(items) = schema.get("items") {
-        collect(items, &format!("{path}[]"), keys);
+        collect_keys(items, &format!("{path}[]"), keys);
     }
     if let Some(values @ Json::Object(_)) = schema.get("additionalProperties") {
-        collect(values, &format!("{path}.*"), keys);
+        collect_keys(values, &format!("{path}.*"), keys);
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let required =
             schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name));
         keys.push(KeyInfo { path: path.clone(), default: property.get("default").map(as_yaml), required });
-        collect(property, &path, keys);
+        collect_keys(property, &path, keys);
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn keys_know_their_default_and_whether_they_are_required() {
-        let key = |path: &str| keys().into_iter().find(|key| key.path == path).unwrap();
+        let key = |path: &str| list_keys().into_iter().find(|key| key.path == path).unwrap();
         assert_eq!(
             (key("session.idle").default.as_deref(), key("session.idle").required),
             (Some("2h"), false)
@@ -161,7 +161,7 @@ mod tests {
         let documented: Vec<(String, String)> = text.lines().filter_map(cells).collect();
         let mut wrong = Vec::new();
         let mut known: Vec<String> = Vec::new();
-        for all in [keys(), bindings_keys()] {
+        for all in [list_keys(), bindings_keys()] {
             let is_block = |path: &str| {
                 let inside = |rest: &str| rest.starts_with(['.', '[']);
                 path != "store" && all.iter().any(|key| key.path.strip_prefix(path).is_some_and(inside))

@@ -5,21 +5,21 @@ use std::borrow::Cow;
 use portcullis_policy::{GroupPatch, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::{Node, Value};
-use crate::read::{Read, section, text};
-use crate::secret::Secret;
+use crate::at::{At, show_value};
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, read_text, section};
+use crate::report::Report;
+use crate::secret::SecretText;
 use crate::web::PublicUrlText;
 
 section! {
     /// The directory and the SCIM client that feeds it.
-    pub struct Scim {
+    pub struct ScimBlock {
         /// Where the SCIM client reaches us; its base URL is this and `/scim/v2`.
         #[schemars(with = "PublicUrlText")]
         pub public_url: PublicUrl,
         /// The bearer token of the SCIM client; a list of two while it is being changed.
-        pub token: Tokens,
+        pub token: ScimTokens,
         /// The identity providers that may sign the users of this directory in; all where left out.
         pub idps: Option<Vec<String>>,
         /// How groups are answered.
@@ -36,16 +36,19 @@ section! {
     }
 }
 
-impl Read for GroupPatch {
+impl FromYaml for GroupPatch {
     const WANTED: &'static str = "204 or 200";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        match text(node, at, desk, Self::WANTED)? {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        match read_text(node, at, report, Self::WANTED)? {
             "204" => Some(Self::Empty),
             "200" => Some(Self::Whole),
-            other => {
-                desk.say(node, at, format!("\"{}\" is no such answer", shown(other)), "Write 204 or 200")
-            }
+            other => report.problem(
+                node,
+                at,
+                format!("\"{}\" is no such answer", show_value(other)),
+                "Write 204 or 200",
+            ),
         }
     }
 }
@@ -65,38 +68,41 @@ impl JsonSchema for GroupPatchWord {
 
 /// One bearer token, or two while it is being changed.
 #[derive(Clone, Debug)]
-pub struct Tokens(Vec<Secret>);
+pub struct ScimTokens(Vec<SecretText>);
 
-impl Tokens {
+impl ScimTokens {
     /// Each of them: one or two.
-    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+    pub fn iter(&self) -> impl Iterator<Item = &SecretText> {
         self.0.iter()
     }
 }
 
-impl Read for Tokens {
-    const WANTED: &'static str = Secret::WANTED;
+impl FromYaml for ScimTokens {
+    const WANTED: &'static str = SecretText::WANTED;
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let Value::List(items) = &node.value else {
-            return Some(Self(vec![token(node, at, desk)?]));
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let YamlValue::List(items) = &node.value else {
+            return Some(Self(vec![read_token(node, at, report)?]));
         };
         if !(1..=2).contains(&items.len()) {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 format!("a list of {} tokens", items.len()),
                 "Write one, or two while it is being changed",
             );
         }
-        let tokens: Vec<_> =
-            items.iter().enumerate().map(|(index, item)| token(item, &at.index(index), desk)).collect();
-        let tokens: Vec<Secret> = tokens.into_iter().collect::<Option<_>>()?;
+        let tokens: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| read_token(item, &at.index(index), report))
+            .collect();
+        let tokens: Vec<SecretText> = tokens.into_iter().collect::<Option<_>>()?;
         if let [first, second] = tokens.as_slice()
-            && desk.environment.reads_everything()
+            && report.environment.reads_everything()
             && first.expose() == second.expose()
         {
-            return desk.say(
+            return report.problem(
                 &items[1],
                 at,
                 "both tokens are the same",
@@ -108,12 +114,12 @@ impl Read for Tokens {
 }
 
 /// A secret that can stand in an `Authorization` header (RFC 6750 §2.1).
-fn token(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Secret> {
+fn read_token(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<SecretText> {
     const SHORTEST: usize = 24;
-    let token = Secret::read(node, at, desk)?;
+    let token = SecretText::read(node, at, report)?;
     let text = token.expose();
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return desk.say(
+        return report.problem(
             node,
             at,
             "the token has a blank or a character outside ASCII, which no header can carry",
@@ -124,18 +130,18 @@ fn token(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Secret> {
         let what = format!(
             "the token has fewer than {SHORTEST} characters, and whoever guesses it owns the directory"
         );
-        desk.warn(node.line, at, what, "Make one with `openssl rand -hex 32`");
+        report.warn(node.line, at, what, "Make one with `openssl rand -hex 32`");
     }
     Some(token)
 }
 
-impl JsonSchema for Tokens {
+impl JsonSchema for ScimTokens {
     fn schema_name() -> Cow<'static, str> {
         "Tokens".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = Secret::json_schema(generator);
+        let one = SecretText::json_schema(generator);
         json_schema!({
             "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1, "maxItems": 2 }]
         })

@@ -16,90 +16,98 @@ use std::time::{Duration, Instant};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use zeroize::Zeroizing;
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::environment::Reach;
-use crate::node::{Node, Value};
-use crate::read::{Read, missing_value};
-use crate::source::reason;
+use crate::at::{At, show_value};
+use crate::environment::ReadDepth;
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, missing_value};
+use crate::report::Report;
+use crate::source::error_text;
 
-/// How long a command may take.
+/// The longest time a command may take.
 const COMMAND_TIME: Duration = Duration::from_secs(5);
-/// How much a file or a command may yield.
+/// The bytes that a file or a command may yield.
 const MOST_BYTES: usize = 64 * 1024;
 
 /// A secret's text. It hides in `Debug` and is wiped when dropped.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
 
-impl Secret {
+impl SecretText {
     /// The text itself; keep it short-lived.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
 }
 
-impl Read for Secret {
+impl FromYaml for SecretText {
     const WANTED: &'static str = "a reference such as ${file:/path}";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         // A problem refuses the whole; without a value here the rest of its block could not be judged.
-        Self::found(node, at, desk).or_else(|| Some(Self(Zeroizing::new(String::new()))))
+        Self::find_secret(node, at, report).or_else(|| Some(Self(Zeroizing::new(String::new()))))
     }
 }
 
-impl Secret {
-    fn found(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
+impl SecretText {
+    fn find_secret(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         const REMEDY: &str = "Write ${env:NAME}, ${file:/path} or ${run:command args}";
         let text = match &node.value {
-            Value::Text(text) => text.trim(),
-            Value::Nothing => return missing_value::<Self>(node, at, desk),
+            YamlValue::Text(text) => text.trim(),
+            YamlValue::Nothing => return missing_value::<Self>(node, at, report),
             other => {
-                return desk.say(node, at, format!("{} where a secret is referred to", other.kind()), REMEDY);
+                return report.problem(
+                    node,
+                    at,
+                    format!("{} where a secret is referred to", other.kind()),
+                    REMEDY,
+                );
             }
         };
-        let reference = match Reference::parse(text) {
+        let reference = match SecretSource::parse(text) {
             Ok(reference) => reference,
-            Err(fault) => return desk.say(node, at, fault.what, fault.remedy),
+            Err(fault) => return report.problem(node, at, fault.what, fault.remedy),
         };
-        if let Reference::File(path) = reference {
-            desk.watch(path);
+        if let SecretSource::File(path) = reference {
+            report.watch(path);
         }
-        let yielded = match (reference, desk.environment.reach()) {
-            (_, Reach::TextOnly) => return Some(Self(Zeroizing::new(String::new()))),
-            (Reference::Run(_), Reach::NoCommands) => {
-                desk.not_run.push(at.to_string());
+        let yielded = match (reference, report.environment.reach()) {
+            (_, ReadDepth::TextOnly) => return Some(Self(Zeroizing::new(String::new()))),
+            (SecretSource::Run(_), ReadDepth::NoCommands) => {
+                report.not_run.push(at.to_string());
                 return Some(Self(Zeroizing::new(String::new())));
             }
-            (Reference::Env(name), _) => from_variable(name, desk),
-            (Reference::File(path), _) => from_file(&desk.resolve(path)),
-            (Reference::Run(line), _) => from_command(line, desk.folder(), COMMAND_TIME),
+            (SecretSource::Env(name), _) => from_variable(name, report),
+            (SecretSource::File(path), _) => from_file(&report.resolve(path)),
+            (SecretSource::Run(line), _) => from_command(line, report.folder(), COMMAND_TIME),
         };
         match yielded.and_then(|bytes| Self::of(bytes, reference)) {
             Ok(secret) => {
-                if let Reference::File(path) = reference {
-                    warn_of_readers(&desk.resolve(path), node.line, at, desk);
+                if let SecretSource::File(path) = reference {
+                    warn_of_readers(&report.resolve(path), node.line, at, report);
                 }
                 Some(secret)
             }
-            Err(fault) => desk.say(node, at, fault.what, fault.remedy),
+            Err(fault) => report.problem(node, at, fault.what, fault.remedy),
         }
     }
 
     /// Takes the line ends off and refuses what cannot be meant.
-    fn of(mut bytes: Zeroizing<Vec<u8>>, reference: Reference<'_>) -> Result<Self, Fault> {
+    fn of(mut bytes: Zeroizing<Vec<u8>>, reference: SecretSource<'_>) -> Result<Self, SecretFault> {
         let kept = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
         bytes.truncate(kept);
-        let wrong = |what: &str| Fault { what: format!("{reference} {what}"), remedy: reference.check() };
+        let wrong = |what: &str| SecretFault {
+            what: format!("{reference} {what}"),
+            remedy: reference.check_remedy(),
+        };
         let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not text in UTF-8"))?;
         if text.trim().is_empty() {
-            return Err(wrong(if matches!(reference, Reference::Run(_)) {
+            return Err(wrong(if matches!(reference, SecretSource::Run(_)) {
                 "printed nothing"
             } else {
                 "is empty"
@@ -112,7 +120,7 @@ impl Secret {
     }
 }
 
-impl JsonSchema for Secret {
+impl JsonSchema for SecretText {
     fn schema_name() -> Cow<'static, str> {
         "Secret".into()
     }
@@ -127,7 +135,7 @@ impl JsonSchema for Secret {
 pub struct MasterKey(Zeroizing<[u8; 32]>);
 
 impl MasterKey {
-    /// Whether it was read: not where secrets, or commands, are left alone.
+    /// Tells whether it was read: not where secrets, or commands, are left alone.
     pub fn is_read(&self) -> bool {
         *self.0 != [0; 32]
     }
@@ -144,11 +152,11 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-impl Read for MasterKey {
-    const WANTED: &'static str = Secret::WANTED;
+impl FromYaml for MasterKey {
+    const WANTED: &'static str = SecretText::WANTED;
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let secret = Secret::read(node, at, desk)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let secret = SecretText::read(node, at, report)?;
         let mut key = Zeroizing::new([0; 32]);
         if secret.expose().is_empty() {
             return Some(Self(key)); // not read in this reach, or a problem was noted
@@ -164,7 +172,7 @@ impl Read for MasterKey {
         if whole {
             return Some(Self(key));
         }
-        desk.say(
+        report.problem(
             node,
             at,
             "the master key is not 64 hexadecimal digits",
@@ -179,27 +187,27 @@ impl JsonSchema for MasterKey {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Secret::json_schema(generator)
+        SecretText::json_schema(generator)
     }
 }
 
-/// Where a secret is to be found.
+/// The place where a secret is to be found.
 #[derive(Clone, Copy)]
-enum Reference<'a> {
+enum SecretSource<'a> {
     Env(&'a str),
     File(&'a str),
     Run(&'a str),
 }
 
-/// What went wrong with one; never holds what was read.
-struct Fault {
+/// The fault of one; never holds what was read.
+struct SecretFault {
     what: String,
     remedy: String,
 }
 
-impl<'a> Reference<'a> {
-    fn parse(text: &'a str) -> Result<Self, Fault> {
-        let fault = |what: &str, remedy: &str| Fault { what: what.into(), remedy: remedy.into() };
+impl<'a> SecretSource<'a> {
+    fn parse(text: &'a str) -> Result<Self, SecretFault> {
+        let fault = |what: &str, remedy: &str| SecretFault { what: what.into(), remedy: remedy.into() };
         let remedy = "Write ${env:NAME}, ${file:/path} or ${run:command args}";
         let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
             return Err(fault("a secret is not written in the file; it is referred to", remedy));
@@ -227,41 +235,44 @@ impl<'a> Reference<'a> {
         }
     }
 
-    fn check(self) -> String {
+    fn check_remedy(self) -> String {
         match self {
-            Self::Env(name) => format!("Set {} to the secret before the start", shown(name)),
+            Self::Env(name) => format!("Set {} to the secret before the start", show_value(name)),
             Self::File(_) => "Put the secret, and nothing else, into it".into(),
             Self::Run(_) => "It must print the secret, and nothing else, on its standard output".into(),
         }
     }
 }
 
-impl fmt::Display for Reference<'_> {
+impl fmt::Display for SecretSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Env(name) => write!(f, "the variable {}", shown(name)),
-            Self::File(path) => write!(f, "the file {}", shown(path)),
+            Self::Env(name) => write!(f, "the variable {}", show_value(name)),
+            Self::File(path) => write!(f, "the file {}", show_value(path)),
             // Arguments may be secrets themselves.
             Self::Run(line) => {
-                write!(f, "the command {}", shown(line.split_whitespace().next().unwrap_or("")))
+                write!(f, "the command {}", show_value(line.split_whitespace().next().unwrap_or("")))
             }
         }
     }
 }
 
-fn from_variable(name: &str, desk: &Desk<'_>) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let value = desk.environment.variable(name).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
-    let reference = Reference::Env(name);
-    value.ok_or_else(|| Fault { what: format!("{reference} is not set"), remedy: reference.check() })
+fn from_variable(name: &str, report: &Report<'_>) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let value = report.environment.variable(name).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
+    let reference = SecretSource::Env(name);
+    value.ok_or_else(|| SecretFault {
+        what: format!("{reference} is not set"),
+        remedy: reference.check_remedy(),
+    })
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let name = shown(&path.to_string_lossy());
-    let fault = |what: String| Fault {
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let name = show_value(&path.to_string_lossy());
+    let fault = |what: String| SecretFault {
         what: format!("the file {name} {what}"),
         remedy: "It must be there, and readable for the user Portcullis runs as, before the start".into(),
     };
-    let unread = |error: std::io::Error| fault(format!("cannot be read: {}", reason(&error)));
+    let unread = |error: std::io::Error| fault(format!("cannot be read: {}", error_text(&error)));
     // A pipe or a device could block the start for good.
     if !std::fs::metadata(path).map_err(unread)?.is_file() {
         return Err(fault("is not a plain file".into()));
@@ -276,15 +287,16 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
 }
 
 /// Warns where every user of the machine may read a file that holds a secret.
-pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, desk: &mut Desk<'_>) {
+pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, report: &mut Report<'_>) {
     if everybody_may_read(path) {
-        let name = shown(&path.to_string_lossy());
+        let name = show_value(&path.to_string_lossy());
         let what = format!("every user of this machine may read {name}, and it holds a secret");
-        desk.warn(line, at, what, format!("chmod o= {name}"));
+        report.warn(line, at, what, format!("chmod o= {name}"));
     }
 }
 
-/// Whether others than its owner and group may read a file: its own mode says so, and that of every folder above it.
+/// Tells whether others than its owner and group may read a file: its own mode says so, and that of every folder
+/// above it.
 fn everybody_may_read(path: &Path) -> bool {
     let mode = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.mode());
     let Ok(real) = std::fs::canonicalize(path) else { return false };
@@ -292,9 +304,10 @@ fn everybody_may_read(path: &Path) -> bool {
 }
 
 /// Runs a command, split at blanks and without a shell, and takes what it prints on standard output.
-fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let name = Reference::Run(line);
-    let fault = |what: String, remedy: &str| Fault { what: format!("{name} {what}"), remedy: remedy.into() };
+fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<Vec<u8>>, SecretFault> {
+    let name = SecretSource::Run(line);
+    let fault =
+        |what: String, remedy: &str| SecretFault { what: format!("{name} {what}"), remedy: remedy.into() };
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
@@ -302,11 +315,11 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
         command.current_dir(folder);
     }
     let mut child = command.spawn().map_err(|error| {
-        fault(format!("cannot be started: {}", reason(&error)), "Name it with its whole path")
+        fault(format!("cannot be started: {}", error_text(&error)), "Name it with its whole path")
     })?;
     let started = Instant::now();
     let Some(mut output) = child.stdout.take() else {
-        end(&mut child);
+        end_command(&mut child);
         return Err(fault("has no standard output".into(), ""));
     };
     let (sender, receiver) = mpsc::channel();
@@ -317,20 +330,20 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
     });
     let remaining = || time.saturating_sub(started.elapsed());
     let too_slow = |child: &mut Child| {
-        end(child);
+        end_command(child);
         fault("did not end within 5 s".into(), "It is run at the start and at each reload, and must be quick")
     };
     let bytes = match receiver.recv_timeout(remaining()) {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
-            end(&mut child);
-            return Err(fault(format!("cannot be listened to: {}", reason(&error)), ""));
+            end_command(&mut child);
+            return Err(fault(format!("cannot be listened to: {}", error_text(&error)), ""));
         }
         Err(_) => return Err(too_slow(&mut child)),
     };
     if bytes.len() > MOST_BYTES {
-        end(&mut child);
-        return Err(fault("printed more than 64 KiB".into(), &name.check()));
+        end_command(&mut child);
+        return Err(fault("printed more than 64 KiB".into(), &name.check_remedy()));
     }
     loop {
         match child.try_wait() {
@@ -340,13 +353,13 @@ fn from_command(line: &str, folder: &Path, time: Duration) -> Result<Zeroizing<V
             }
             Ok(None) if remaining().is_zero() => return Err(too_slow(&mut child)),
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(fault(format!("cannot be waited for: {}", reason(&error)), "")),
+            Err(error) => return Err(fault(format!("cannot be waited for: {}", error_text(&error)), "")),
         }
     }
 }
 
 /// Ends a command and what it started. Its group's number cannot be another's yet, since it was not waited for.
-fn end(child: &mut Child) {
+fn end_command(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
@@ -360,11 +373,11 @@ mod tests {
 
     /// What a reference yields, or the whole message.
     fn read_in(text: &str, environment: &Environment) -> Result<String, String> {
-        let node = Node { line: 1, value: Value::Text(text.into()) };
-        let mut desk = Desk::new("c.yaml", Path::new(""), environment, Vec::new);
-        match Secret::read(&node, &At::from("keys"), &mut desk) {
-            Some(secret) if desk.problems.is_empty() => Ok(secret.expose().to_owned()),
-            _ => Err(desk.problems[0].to_string()),
+        let node = YamlNode { line: 1, value: YamlValue::Text(text.into()) };
+        let mut report = Report::new("c.yaml", Path::new(""), environment, Vec::new);
+        match SecretText::read(&node, &At::from("keys"), &mut report) {
+            Some(secret) if report.problems.is_empty() => Ok(secret.expose().to_owned()),
+            _ => Err(report.problems[0].to_string()),
         }
     }
 
@@ -475,9 +488,9 @@ mod tests {
     fn a_master_key_is_64_digits() {
         let read = |value: &str| {
             let environment = Environment::of([("K", value)]);
-            let node = Node { line: 1, value: Value::Text("${env:K}".into()) };
-            let mut desk = Desk::new("c.yaml", Path::new(""), &environment, Vec::new);
-            MasterKey::read(&node, &At::from("keys"), &mut desk).map(|key| *key.expose())
+            let node = YamlNode { line: 1, value: YamlValue::Text("${env:K}".into()) };
+            let mut report = Report::new("c.yaml", Path::new(""), &environment, Vec::new);
+            MasterKey::read(&node, &At::from("keys"), &mut report).map(|key| *key.expose())
         };
         assert_eq!(read(&"0f".repeat(32)), Some([0x0f; 32]));
         assert_eq!(read(&"0F".repeat(32)), Some([0x0f; 32]));
@@ -488,7 +501,7 @@ mod tests {
 
     #[test]
     fn secrets_hide_in_debug() {
-        let secret = Secret(Zeroizing::new("hunter2".into()));
+        let secret = SecretText(Zeroizing::new("hunter2".into()));
         assert_eq!(format!("{secret:?} {:?}", MasterKey(Zeroizing::new([7; 32]))), "Secret MasterKey");
     }
 }

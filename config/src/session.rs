@@ -7,7 +7,7 @@ use crate::units::Period;
 
 section! {
     /// How long a signed-in browser stays signed in.
-    pub struct Session {
+    pub struct SessionBlock {
         /// A session ends when nothing came from its browser for so long. Bytes of the application do not count.
         #[schemars(with = "Period")]
         pub idle: Duration = "2h",

@@ -5,17 +5,17 @@ use schemars::transform::Transform;
 use schemars::{Schema, json_schema};
 use serde_json::{Value as Json, json};
 
-use crate::node::{Node, Value};
+use crate::node::{YamlNode, YamlValue};
 
 /// Mends the schema of a block: a key with a default is not required, its default is YAML, and nothing may be null.
-pub(crate) fn block(schema: &mut Schema) {
+pub(crate) fn mend_block(schema: &mut Schema) {
     let mut optional = Vec::new();
     if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
         for (name, property) in properties {
             without_null(property);
             if let Some(default) = property.get_mut("default") {
                 *default =
-                    default.as_str().and_then(|yaml| Node::parse(yaml).ok()).map_or(json!(null), as_json);
+                    default.as_str().and_then(|yaml| YamlNode::parse(yaml).ok()).map_or(json!(null), as_json);
                 optional.push(name.clone());
             }
         }
@@ -44,7 +44,7 @@ impl Transform for ShortForm {
 }
 
 /// The schema of a set of words, each with what it means.
-pub(crate) fn words(words: &[(&str, &str)]) -> Schema {
+pub(crate) fn words_schema(words: &[(&str, &str)]) -> Schema {
     let one = |(word, doc): &(&str, &str)| {
         let lines: Vec<&str> = doc.lines().map(str::trim).collect();
         json!({ "type": "string", "const": word, "description": lines.join("\n") })
@@ -74,12 +74,14 @@ fn without_null(property: &mut Json) {
     }
 }
 
-fn as_json(node: Node) -> Json {
+fn as_json(node: YamlNode) -> Json {
     match node.value {
-        Value::Nothing => Json::Null,
-        Value::List(items) => items.into_iter().map(as_json).collect(),
-        Value::Map(entries) => entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect(),
-        Value::Text(text) => match text.as_str() {
+        YamlValue::Nothing => Json::Null,
+        YamlValue::List(items) => items.into_iter().map(as_json).collect(),
+        YamlValue::Map(entries) => {
+            entries.into_iter().map(|(key, value)| (key.name, as_json(value))).collect()
+        }
+        YamlValue::Text(text) => match text.as_str() {
             "true" => Json::Bool(true),
             "false" => Json::Bool(false),
             number => number.parse::<u64>().map_or_else(|_| Json::String(text.clone()), Json::from),

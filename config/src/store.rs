@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::{Node, Value};
-use crate::read::{Read, section, text};
+use crate::at::{At, show_value};
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, read_text, section};
+use crate::report::Report;
 
 /// The database's name in the state folder.
 pub(crate) const IN_STATE: &str = "portcullis.db";
 
-/// Where the database is.
+/// The place of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
+pub(crate) enum StoreLocation {
     /// [`IN_STATE`] in the state folder.
     InState,
     /// This file.
@@ -30,28 +30,28 @@ section! {
     }
 }
 
-impl Read for Store {
+impl FromYaml for StoreLocation {
     const WANTED: &'static str = "sqlite";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        if let Value::Map(_) = node.value {
-            return StoreBlock::read(node, at, desk).map(|block| Self::File(block.sqlite));
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        if let YamlValue::Map(_) = node.value {
+            return StoreBlock::read(node, at, report).map(|block| Self::File(block.sqlite));
         }
         // Of an address only the scheme is repeated: what follows may hold a password.
-        match text(node, at, desk, Self::WANTED)?.split("://").next().unwrap_or_default() {
+        match read_text(node, at, report, Self::WANTED)?.split("://").next().unwrap_or_default() {
             "sqlite" => Some(Self::InState),
-            word @ ("postgres" | "postgresql") => desk.refuse_word(node, at, word, ""),
-            other => desk.say(
+            word @ ("postgres" | "postgresql") => report.refuse_word(node, at, word, ""),
+            other => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a store", shown(other)),
+                format!("\"{}\" is not a store", show_value(other)),
                 "Write sqlite, or below it sqlite: with the path of a file",
             ),
         }
     }
 }
 
-impl JsonSchema for Store {
+impl JsonSchema for StoreLocation {
     fn schema_name() -> Cow<'static, str> {
         "Store".into()
     }

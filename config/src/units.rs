@@ -5,34 +5,34 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, text};
+use crate::at::{At, show_value};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text};
+use crate::report::Report;
 
 /// Ten years: longer is a mistake, and sums of it cannot overflow.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
-impl Read for Duration {
+impl FromYaml for Duration {
     const WANTED: &'static str = "a duration such as 90s";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
-        match duration(text) {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        match parse_duration(text) {
             Some(duration) => Some(duration),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a duration", shown(text)),
+                format!("\"{}\" is not a duration", show_value(text)),
                 "Write a whole number and its unit: 500ms, 90s, 15m, 12h or 30d",
             ),
         }
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
     let duration = match unit {
         "ms" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
@@ -45,7 +45,7 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration as the configuration writes it: in the largest unit that leaves no rest.
-pub(crate) fn show(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if ms > 0 && ms.is_multiple_of(length) {
@@ -95,25 +95,25 @@ impl std::fmt::Display for Size {
     }
 }
 
-impl Read for Size {
+impl FromYaml for Size {
     const WANTED: &'static str = "a size such as 64KiB";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
-        match size(text) {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        match parse_size(text) {
             Some(size) => Some(size),
-            None => desk.say(
+            None => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a size", shown(text)),
+                format!("\"{}\" is not a size", show_value(text)),
                 "Write a whole number and its unit: 512B, 64KiB or 1MiB",
             ),
         }
     }
 }
 
-fn size(text: &str) -> Option<Size> {
-    let (number, unit) = split(text)?;
+fn parse_size(text: &str) -> Option<Size> {
+    let (number, unit) = split_unit(text)?;
     let number = usize::try_from(number).ok()?;
     match unit {
         "B" => Some(number),
@@ -134,7 +134,7 @@ impl JsonSchema for Size {
     }
 }
 
-fn split(text: &str) -> Option<(u64, &str)> {
+fn split_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..end].parse().ok()?, &text[end..]))
 }
@@ -147,24 +147,24 @@ mod tests {
     fn durations_have_a_number_and_a_unit() {
         for (text, ms) in [("500ms", 500), ("90s", 90_000), ("15m", 900_000), ("12h", 43_200_000), ("0s", 0)]
         {
-            assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
-        assert_eq!(duration("30d"), Some(Duration::from_secs(30 * DAY)));
+        assert_eq!(parse_duration("30d"), Some(Duration::from_secs(30 * DAY)));
         for wrong in
             ["", "s", "90", "1.5h", "-1s", "+1s", "1 h", "1h30m", "1w", "4000d", "99999999999999999999s"]
         {
-            assert_eq!(duration(wrong), None, "{wrong}");
+            assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn sizes_have_a_number_and_a_unit() {
         for (text, bytes) in [("512B", 512), ("64KiB", 65_536), ("1MiB", 1_048_576)] {
-            assert_eq!(size(text), Some(Size(bytes)), "{text}");
+            assert_eq!(parse_size(text), Some(Size(bytes)), "{text}");
             assert_eq!(Size(bytes).to_string(), text);
         }
         for wrong in ["64", "64KB", "64k", "1GiB", "18446744073709551615MiB", "KiB"] {
-            assert_eq!(size(wrong), None, "{wrong}");
+            assert_eq!(parse_size(wrong), None, "{wrong}");
         }
     }
 
@@ -172,12 +172,12 @@ mod tests {
         #[test]
         fn a_shown_duration_reads_the_same(ms in 0_u64..1_000_000_000) {
             let whole = Duration::from_millis(ms);
-            proptest::prop_assert_eq!(duration(&show(whole)), Some(whole));
+            proptest::prop_assert_eq!(parse_duration(&show_duration(whole)), Some(whole));
         }
 
         #[test]
         fn units_never_panic(text in "\\PC{0,24}") {
-            let _ = (duration(&text), size(&text));
+            let _ = (parse_duration(&text), parse_size(&text));
         }
     }
 }

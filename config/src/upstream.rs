@@ -8,16 +8,16 @@ use http::uri::PathAndQuery;
 use portcullis_policy::{HeaderCase, HostSent, is_loopback_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, section, text, words_of};
+use crate::at::{At, show_value};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text, section, words_of};
+use crate::report::Report;
 use crate::units::Period;
 use crate::web::UpstreamUrl;
 
 section! {
     /// Where the application is. A plain address is short for a block with `url`.
-    pub struct Upstream [short = url] {
+    pub struct UpstreamBlock [short = url] {
         /// The address of the application: http, a host, a port.
         pub url: UpstreamUrl,
         /// How long a connection to the application may take to be made.
@@ -61,16 +61,16 @@ impl HealthPath {
     }
 }
 
-impl Read for HealthPath {
+impl FromYaml for HealthPath {
     const WANTED: &'static str = "a path such as /healthz";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         match text.parse() {
             Ok(path) if text.starts_with('/') && !text.contains('#') => Some(Self(path)),
             _ => {
-                let what = format!("\"{}\" is not a path", shown(text));
-                desk.say(node, at, what, format!("Write {}", Self::WANTED))
+                let what = format!("\"{}\" is not a path", show_value(text));
+                report.problem(node, at, what, format!("Write {}", Self::WANTED))
             }
         }
     }
@@ -86,11 +86,11 @@ impl JsonSchema for HealthPath {
     }
 }
 
-impl Read for HostSent {
+impl FromYaml for HostSent {
     const WANTED: &'static str = "public, upstream or a host name";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let text = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
         match text {
             "public" => return Some(Self::Public),
             "upstream" => return Some(Self::Upstream),
@@ -102,10 +102,10 @@ impl Read for HostSent {
         let is_one = plausible && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok();
         match HeaderValue::try_from(text.to_ascii_lowercase()) {
             Ok(name) if is_one => Some(Self::Named(name)),
-            _ => desk.say(
+            _ => report.problem(
                 node,
                 at,
-                format!("\"{}\" is not a host name", shown(text)),
+                format!("\"{}\" is not a host name", show_value(text)),
                 "Write public, upstream, or a name with a dot",
             ),
         }

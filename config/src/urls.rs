@@ -1,30 +1,30 @@
 //! The addresses to paste into the identity provider, under its own words.
 
-use crate::{File, Preset, Provisioning};
+use crate::{File, Preset, UserSource};
 
 /// Every address the identity provider has to know, each with the vendors' word for it.
 pub fn urls(file: &File) -> Vec<(&'static str, String)> {
     let ours = |page: &str| format!("{}{}/{page}", file.public_url, file.prefix);
-    let words = Words::of(file.idp.preset);
+    let words = UrlWords::of(file.idp.preset);
     let mut urls = vec![
         (words.redirect, ours(&format!("callback/{}", file.idp.name))),
         (words.initiate, ours("login")),
         (words.logged_out, ours("logged-out")),
     ];
-    if let Provisioning::Scim(scim) = &file.provisioning {
+    if let UserSource::Scim(scim) = &file.provisioning {
         urls.push((words.scim, format!("{}/scim/v2", scim.public_url)));
     }
     urls
 }
 
-struct Words {
+struct UrlWords {
     redirect: &'static str,
     initiate: &'static str,
     logged_out: &'static str,
     scim: &'static str,
 }
 
-impl Words {
+impl UrlWords {
     fn of(preset: Preset) -> Self {
         match preset {
             Preset::Generic => Self {

@@ -8,22 +8,22 @@ use portcullis_policy::{HostPort, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use url::Url;
 
-use crate::at::{At, shown};
-use crate::desk::Desk;
-use crate::node::Node;
-use crate::read::{Read, text};
+use crate::at::{At, show_value};
+use crate::node::YamlNode;
+use crate::read::{FromYaml, read_text};
+use crate::report::Report;
 
 const NO_HOST: &str = "not an address: the host or the port cannot be read";
 
-impl Read for PublicUrl {
+impl FromYaml for PublicUrl {
     const WANTED: &'static str = "an address such as https://wiki.example.com";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let url = whole(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let url = read_url(node, at, report, Self::WANTED)?;
         let https = url.scheme() == "https";
-        let host = host_port(&url, node, at, desk)?;
+        let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "plain http is for localhost, *.localhost and loopback addresses only, since cookies are Secure",
@@ -32,7 +32,7 @@ impl Read for PublicUrl {
         }
         match Self::new(https, host, url.path().trim_end_matches('/')) {
             Ok(public) => Some(public),
-            Err(_) => desk.say(
+            Err(_) => report.problem(
                 node,
                 at,
                 "the path has an empty or dot segment, a star, or a character that is encoded",
@@ -74,7 +74,7 @@ impl Issuer {
         &self.host
     }
 
-    /// Whether the scheme is https; plain http is of a loopback host then.
+    /// Tells whether the scheme is https; plain http is of a loopback host then.
     pub fn is_https(&self) -> bool {
         self.https
     }
@@ -98,16 +98,16 @@ impl Issuer {
     }
 }
 
-impl Read for Issuer {
+impl FromYaml for Issuer {
     const WANTED: &'static str = "the issuer, an address such as https://example.okta.com";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let url = whole(node, at, desk, Self::WANTED)?;
-        let text = text(node, at, desk, Self::WANTED)?.to_owned();
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let url = read_url(node, at, report, Self::WANTED)?;
+        let text = read_text(node, at, report, Self::WANTED)?.to_owned();
         let https = url.scheme() == "https";
-        let host = host_port(&url, node, at, desk)?;
+        let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "an issuer without https could be anybody's",
@@ -115,7 +115,7 @@ impl Read for Issuer {
             );
         }
         if text.ends_with("/.well-known/openid-configuration") {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "this is the discovery document, not the issuer",
@@ -136,7 +136,7 @@ impl JsonSchema for Issuer {
     }
 }
 
-/// Where the application listens: `http://host:port`.
+/// The address on which the application listens: `http://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamUrl(HostPort);
 
@@ -152,30 +152,30 @@ impl UpstreamUrl {
     }
 }
 
-impl Read for UpstreamUrl {
+impl FromYaml for UpstreamUrl {
     const WANTED: &'static str = "an address such as http://127.0.0.1:3000";
 
-    fn read(node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Self> {
-        let written = text(node, at, desk, Self::WANTED)?;
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let written = read_text(node, at, report, Self::WANTED)?;
         let scheme = written.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         if let Some(scheme @ ("https" | "unix" | "h2c")) = scheme.as_deref() {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 format!("an upstream by {scheme} is not in this version"),
                 "Write http://host:port",
             );
         }
-        let url = whole(node, at, desk, Self::WANTED)?;
+        let url = read_url(node, at, report, Self::WANTED)?;
         if !matches!(url.path(), "" | "/") {
-            return desk.say(
+            return report.problem(
                 node,
                 at,
                 "an upstream has no path: what is forwarded is the path the client sent",
                 "Write http://host:port",
             );
         }
-        host_port(&url, node, at, desk).map(Self)
+        host_port(&url, node, at, report).map(Self)
     }
 }
 
@@ -190,45 +190,50 @@ impl JsonSchema for UpstreamUrl {
 }
 
 /// An http or https address with a host, without user, query or fragment.
-fn whole(node: &Node, at: &At, desk: &mut Desk<'_>, wanted: &str) -> Option<Url> {
-    let written = text(node, at, desk, wanted)?;
+fn read_url(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Option<Url> {
+    let written = read_text(node, at, report, wanted)?;
     let remedy = format!("Write {wanted}");
     let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return desk.say(node, at, "not an address that begins with http:// or https://", remedy);
+        return report.problem(node, at, "not an address that begins with http:// or https://", remedy);
     }
     // The parser would mend these silently.
     if written.contains(|c: char| c == '\\' || c.is_whitespace()) {
-        return desk.say(node, at, "an address with a blank or a backslash", remedy);
+        return report.problem(node, at, "an address with a blank or a backslash", remedy);
     }
     let Ok(url) = Url::parse(written) else {
-        return desk.say(node, at, NO_HOST, remedy);
+        return report.problem(node, at, NO_HOST, remedy);
     };
     // Asked before anything of it is printed.
-    if !url.username().is_empty() || url.password().is_some() || authority(written).contains('@') {
-        return desk.say(node, at, "an address with a name or password inside", remedy);
+    if !url.username().is_empty() || url.password().is_some() || url_authority(written).contains('@') {
+        return report.problem(node, at, "an address with a name or password inside", remedy);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return desk.say(node, at, "an address with a query or a fragment", "Leave what follows ? or # away");
+        return report.problem(
+            node,
+            at,
+            "an address with a query or a fragment",
+            "Leave what follows ? or # away",
+        );
     }
     let host = url.host_str().unwrap_or_default();
     if host.is_empty() || host.ends_with('.') || host.starts_with('.') || host.contains(['*', '$', '{']) {
-        let host = shown(host);
-        return desk.say(node, at, format!("\"{host}\" is not the name of one host"), remedy);
+        let host = show_value(host);
+        return report.problem(node, at, format!("\"{host}\" is not the name of one host"), remedy);
     }
     Some(url)
 }
 
-fn authority(url: &str) -> &str {
+fn url_authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// The host and the port of an address that was read whole.
-fn host_port(url: &Url, node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<HostPort> {
+fn host_port(url: &Url, node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<HostPort> {
     match HostPort::new(url.host_str().unwrap_or_default(), url.port()) {
         Ok(host) => Some(host),
-        Err(_) => desk.say(node, at, NO_HOST, "Write a host as in https://wiki.example.com"),
+        Err(_) => report.problem(node, at, NO_HOST, "Write a host as in https://wiki.example.com"),
     }
 }
 
@@ -236,14 +241,14 @@ fn host_port(url: &Url, node: &Node, at: &At, desk: &mut Desk<'_>) -> Option<Hos
 mod tests {
     use super::*;
     use crate::environment::Environment;
-    use crate::node::Value;
+    use crate::node::YamlValue;
     use std::path::Path;
 
-    fn read<T: Read>(text: &str) -> Result<T, String> {
+    fn read<T: FromYaml>(text: &str) -> Result<T, String> {
         let environment = Environment::of([]);
-        let node = Node { line: 1, value: Value::Text(text.into()) };
-        let mut desk = Desk::new("c", Path::new(""), &environment, Vec::new);
-        T::read(&node, &At::root(), &mut desk).ok_or_else(|| desk.problems[0].to_string())
+        let node = YamlNode { line: 1, value: YamlValue::Text(text.into()) };
+        let mut report = Report::new("c", Path::new(""), &environment, Vec::new);
+        T::read(&node, &At::root(), &mut report).ok_or_else(|| report.problems[0].to_string())
     }
 
     #[test]

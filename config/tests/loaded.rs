@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use portcullis_config::{
-    Checked, Domains, Environment, File, Loaded, Preset, Provisioning, check, check_text, find_default_path,
+    Checked, Domains, Environment, File, Loaded, Preset, UserSource, check, check_text, find_default_path,
     load, urls,
 };
 use portcullis_policy::{HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom};
@@ -108,7 +108,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(file.idp.oidc.scopes, ["openid", "profile", "email"]);
     assert_eq!(file.idp.oidc.skew, Duration::from_secs(60));
     assert!(!file.idp.oidc.trust_email);
-    assert!(matches!(file.provisioning, Provisioning::None));
+    assert!(matches!(file.provisioning, UserSource::None));
     assert_eq!(file.session.idle, Duration::from_secs(2 * 3600));
     assert_eq!(file.session.absolute, Duration::from_secs(12 * 3600));
     assert_eq!(file.listen.proxy.address.to_string(), "127.0.0.1:8080");
@@ -131,7 +131,7 @@ fn the_example_with_a_directory_says_it_all() {
     let folder = folder_of_examples();
     let at = |name: &str| folder.path().join(name);
     let Loaded { file, watched, .. } = load(&at("directory.yaml"), &environment()).unwrap();
-    let Provisioning::Scim(scim) = &file.provisioning else { panic!("no directory") };
+    let UserSource::Scim(scim) = &file.provisioning else { panic!("no directory") };
     assert_eq!(scim.token.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
     assert_eq!(file.identity.user, UserFrom::UserName);
     assert_eq!(file.idp.domains, Domains::Only(vec!["example.com".into()]));

@@ -9,7 +9,7 @@ use std::fmt;
 use ring::hmac;
 use zeroize::Zeroizing;
 
-use crate::keyring::mac;
+use crate::keyring::compute_mac;
 use crate::{Keyring, Purpose, Random};
 
 /// A key for hashes of subjects: 32 random bytes.
@@ -31,17 +31,17 @@ impl BarKey {
     /// The keyed hash of a subject, of its parts in order. No two lists of parts give the same message.
     pub fn hash(&self, parts: &[&str]) -> [u8; 32] {
         let message = parts.iter().map(|part| format!("{}:{part}", part.len())).collect::<String>();
-        mac(&self.key, message.as_bytes())
+        compute_mac(&self.key, message.as_bytes())
     }
 
     /// The key as the database keeps it under the number `id`.
     pub fn seal(&self, id: i64, keys: &Keyring, random: &mut Random) -> Vec<u8> {
-        keys.seal(Purpose::Tombstone, &context(id), &*self.bytes, random)
+        keys.seal(Purpose::Tombstone, &bar_context(id), &*self.bytes, random)
     }
 
     /// Opens what [`seal`](Self::seal) made. `None` where another master key, or another number, sealed it.
     pub fn open(id: i64, sealed: &[u8], keys: &Keyring) -> Option<Self> {
-        let plain = Zeroizing::new(keys.open(Purpose::Tombstone, &context(id), sealed)?);
+        let plain = Zeroizing::new(keys.open(Purpose::Tombstone, &bar_context(id), sealed)?);
         let bytes: [u8; 32] = plain.as_slice().try_into().ok()?;
         Some(Self::of(Zeroizing::new(bytes)))
     }
@@ -53,7 +53,7 @@ impl fmt::Debug for BarKey {
     }
 }
 
-fn context(id: i64) -> Vec<u8> {
+fn bar_context(id: i64) -> Vec<u8> {
     [b"bar key ".as_slice(), &id.to_be_bytes()].concat()
 }
 

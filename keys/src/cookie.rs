@@ -11,17 +11,17 @@ use portcullis_policy::{AppId, SessionHash};
 use ring::digest;
 use zeroize::Zeroizing;
 
-use crate::keyring::{KEY_ID, mac};
+use crate::keyring::{KEY_ID, compute_mac};
 use crate::{Keyring, Random, Secret, equal};
 
-/// What a browser proves its session with: 128 random bits. It goes into the cookie and nowhere else.
+/// The secret by which a browser proves its session: 128 random bits. It goes into the cookie and nowhere else.
 pub struct SessionId(Zeroizing<[u8; 16]>);
 
 impl SessionId {
-    /// What the rest of the program knows a session by. Not keyed: 128 random bits cannot be guessed back, and a
-    /// change of keys must not sign everybody out.
+    /// The hash by which the rest of the program knows a session. Not keyed: 128 random bits cannot be guessed back,
+    /// and a change of keys must not sign everybody out.
     pub fn hash(&self) -> SessionHash {
-        hash(&*self.0)
+        hash_id(&*self.0)
     }
 }
 
@@ -66,18 +66,18 @@ impl Keyring {
         if id[0] != KEY_ID || !equal(&self.tag(app, id)[..TAG], tag) {
             return None;
         }
-        Some(hash(&id[1..]))
+        Some(hash_id(&id[1..]))
     }
 
     fn tag(&self, app: AppId, id: &[u8]) -> [u8; 32] {
         let mut message = [0; 4 + 1 + ID];
         message[..4].copy_from_slice(&app.0.to_be_bytes());
         message[4..].copy_from_slice(id);
-        mac(&self.cookie, &message)
+        compute_mac(&self.cookie, &message)
     }
 }
 
-fn hash(id: &[u8]) -> SessionHash {
+fn hash_id(id: &[u8]) -> SessionHash {
     const DOMAIN: &[u8; 18] = b"portcullis session";
     let mut message = [0; DOMAIN.len() + ID];
     message[..DOMAIN.len()].copy_from_slice(DOMAIN);

@@ -5,20 +5,23 @@
 
 /// The SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest(&ring::digest::SHA256, bytes)
+    digest_with(&ring::digest::SHA256, bytes)
 }
 
 /// The SHA-384 of `bytes`.
 pub fn sha384(bytes: &[u8]) -> [u8; 48] {
-    digest(&ring::digest::SHA384, bytes)
+    digest_with(&ring::digest::SHA384, bytes)
 }
 
 /// The SHA-512 of `bytes`.
 pub fn sha512(bytes: &[u8]) -> [u8; 64] {
-    digest(&ring::digest::SHA512, bytes)
+    digest_with(&ring::digest::SHA512, bytes)
 }
 
-fn digest<const LENGTH: usize>(algorithm: &'static ring::digest::Algorithm, bytes: &[u8]) -> [u8; LENGTH] {
+fn digest_with<const LENGTH: usize>(
+    algorithm: &'static ring::digest::Algorithm,
+    bytes: &[u8],
+) -> [u8; LENGTH] {
     let mut out = [0; LENGTH];
     out.copy_from_slice(ring::digest::digest(algorithm, bytes).as_ref());
     out

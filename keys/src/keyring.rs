@@ -10,22 +10,22 @@ use ring::{aead, hmac};
 
 use crate::Random;
 
-/// What a key is for. One key each: a value made for one purpose is worthless for every other.
+/// The purpose of a key. One key each: a value made for one purpose is worthless for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Login state, sealed into the browser's own cookie.
     Login,
-    /// What a session keeps that only we may read: the ID token for the logout at the IdP.
+    /// The part of a session that only we may read: the ID token for the logout at the IdP.
     Session,
     /// Tokens on our own forms: the logout button.
     Form,
     /// SCIM tokens: the store keeps the hash.
     ScimToken,
-    /// What is left of a removed person: names that must not come back by themselves.
+    /// The remains of a removed person: names that must not come back by themselves.
     Tombstone,
 }
 
-/// How many purposes there are.
+/// The number of purposes.
 const PURPOSES: usize = Purpose::Tombstone as usize + 1;
 
 /// The id of the one key set this build makes.
@@ -33,7 +33,7 @@ pub(crate) const KEY_ID: u8 = 1;
 
 const SALT: usize = 16;
 const NONCE: usize = aead::NONCE_LEN;
-/// What stands before the ciphertext: key id, salt, nonce.
+/// The length of what stands before the ciphertext: key id, salt, nonce.
 const HEAD: usize = 1 + SALT + NONCE;
 const TAG: usize = 16;
 
@@ -47,17 +47,17 @@ pub struct Keyring {
 impl Keyring {
     /// Derives every key from the master key.
     pub fn from_master(master: &[u8; 32]) -> Self {
-        let root = extract(master);
+        let root = extract_root(master);
         Self {
-            hashing: keys(&root, "hash"),
-            sealing: keys(&root, "seal"),
-            cookie: hmac::Key::new(hmac::HMAC_SHA256, &expand(&root, b"portcullis 1 cookie")),
+            hashing: derive_keys(&root, "hash"),
+            sealing: derive_keys(&root, "seal"),
+            cookie: hmac::Key::new(hmac::HMAC_SHA256, &expand_key(&root, b"portcullis 1 cookie")),
         }
     }
 
     /// The keyed hash of a secret, for look-ups by a value that must not be stored.
     pub fn hash(&self, purpose: Purpose, secret: &[u8]) -> [u8; 32] {
-        mac(&self.hashing[purpose as usize], secret)
+        compute_mac(&self.hashing[purpose as usize], secret)
     }
 
     /// Seals a value: whoever holds it can neither read nor change it. `context` says where it belongs (a flow, a
@@ -95,7 +95,7 @@ impl Keyring {
     /// only have to start logins), and random nonces under one key would wear out after some 2^32 of them.
     fn message_key(&self, purpose: Purpose, head: &[u8]) -> (aead::LessSafeKey, aead::Nonce) {
         let (salted, nonce) = head[..HEAD].split_at(1 + SALT);
-        let key = mac(&self.sealing[purpose as usize], salted);
+        let key = compute_mac(&self.sealing[purpose as usize], salted);
         let mut bytes = [0; NONCE];
         bytes.copy_from_slice(nonce);
         #[allow(clippy::expect_used, reason = "the key has the 32 bytes that AES-256 asks for")]
@@ -110,7 +110,7 @@ impl fmt::Debug for Keyring {
     }
 }
 
-fn keys(root: &hmac::Key, use_: &str) -> [hmac::Key; PURPOSES] {
+fn derive_keys(root: &hmac::Key, use_: &str) -> [hmac::Key; PURPOSES] {
     use Purpose::*;
     [Login, Session, Form, ScimToken, Tombstone].map(|purpose| {
         let label = match purpose {
@@ -120,30 +120,30 @@ fn keys(root: &hmac::Key, use_: &str) -> [hmac::Key; PURPOSES] {
             ScimToken => "scim-token",
             Tombstone => "tombstone",
         };
-        let bytes = expand(root, format!("portcullis 1 {use_} {label}").as_bytes());
+        let bytes = expand_key(root, format!("portcullis 1 {use_} {label}").as_bytes());
         hmac::Key::new(hmac::HMAC_SHA256, &bytes)
     })
 }
 
 /// HKDF-Extract with a salt of our own.
-fn extract(master: &[u8]) -> hmac::Key {
+fn extract_root(master: &[u8]) -> hmac::Key {
     let salt = hmac::Key::new(hmac::HMAC_SHA256, b"portcullis");
-    hmac::Key::new(hmac::HMAC_SHA256, &mac(&salt, master))
+    hmac::Key::new(hmac::HMAC_SHA256, &compute_mac(&salt, master))
 }
 
 /// HKDF-Expand for the one block of 32 bytes that each key needs.
-fn expand(root: &hmac::Key, info: &[u8]) -> [u8; 32] {
+fn expand_key(root: &hmac::Key, info: &[u8]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(root);
     context.update(info);
     context.update(&[1]);
-    block(&context.sign())
+    tag_bytes(&context.sign())
 }
 
-pub(crate) fn mac(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
-    block(&hmac::sign(key, message))
+pub(crate) fn compute_mac(key: &hmac::Key, message: &[u8]) -> [u8; 32] {
+    tag_bytes(&hmac::sign(key, message))
 }
 
-fn block(tag: &hmac::Tag) -> [u8; 32] {
+fn tag_bytes(tag: &hmac::Tag) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(tag.as_ref());
     out
@@ -164,7 +164,7 @@ mod tests {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis").extract(&[7; 32]);
         let mut wanted = [0; 32];
         prk.expand(&[b"some info"], hkdf::HKDF_SHA256).unwrap().fill(&mut wanted).unwrap();
-        assert_eq!(expand(&extract(&[7; 32]), b"some info"), wanted);
+        assert_eq!(expand_key(&extract_root(&[7; 32]), b"some info"), wanted);
     }
 
     #[test]

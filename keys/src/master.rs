@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{Keyring, Random};
 
-/// Why there is no keyring.
+/// The reason why there is no keyring.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file is there and cannot be read.
@@ -20,7 +20,7 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file could not be made.
@@ -28,7 +28,7 @@ pub enum KeyError {
     Create {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Others may read the file.
@@ -60,7 +60,7 @@ impl Keyring {
     /// See [`KeyError`]; each says what to do.
     pub fn load(path: &Path) -> Result<Option<Self>, KeyError> {
         match File::open(path) {
-            Ok(file) => load(path, file).map(Some),
+            Ok(file) => load_key(path, file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(KeyError::Read { path: path.into(), source }),
         }
@@ -72,10 +72,10 @@ impl Keyring {
     /// See [`KeyError`]; each says what to do. A key that exists is never replaced.
     pub fn load_or_create(path: &Path, random: &mut Random) -> Result<Self, KeyError> {
         match File::open(path) {
-            Ok(file) => load(path, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match create(path, random) {
+            Ok(file) => load_key(path, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match create_key(path, random) {
                 // Somebody else made it between the two calls: theirs counts.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load_key(
                     path,
                     File::open(path).map_err(|source| KeyError::Read { path: path.into(), source })?,
                 ),
@@ -86,7 +86,7 @@ impl Keyring {
     }
 }
 
-fn load(path: &Path, file: File) -> Result<Keyring, KeyError> {
+fn load_key(path: &Path, file: File) -> Result<Keyring, KeyError> {
     let read = |source| KeyError::Read { path: path.into(), source };
     // Asked of the open file, so that it cannot be swapped in between.
     let mode = file.metadata().map_err(read)?.mode() & 0o7777;
@@ -107,7 +107,7 @@ fn load(path: &Path, file: File) -> Result<Keyring, KeyError> {
     Ok(Keyring::from_master(&master))
 }
 
-fn create(path: &Path, random: &mut Random) -> io::Result<Keyring> {
+fn create_key(path: &Path, random: &mut Random) -> io::Result<Keyring> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let master = Zeroizing::new(random.bytes::<32>());
     let mut text = Zeroizing::new(String::with_capacity(65));

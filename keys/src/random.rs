@@ -8,7 +8,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::Secret;
-use crate::keyring::mac;
+use crate::keyring::compute_mac;
 
 /// A source of random bytes.
 pub struct Random(Source);
@@ -43,7 +43,7 @@ impl Random {
             }
             Source::Seeded { key, blocks } => {
                 for chunk in out.chunks_mut(32) {
-                    chunk.copy_from_slice(&mac(key, &blocks.to_be_bytes())[..chunk.len()]);
+                    chunk.copy_from_slice(&compute_mac(key, &blocks.to_be_bytes())[..chunk.len()]);
                     *blocks += 1;
                 }
             }

@@ -35,7 +35,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// Whether two secrets are the same, in a time that depends on their lengths only.
+/// Tells whether two secrets are the same, in a time that depends on their lengths only.
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }

@@ -68,7 +68,7 @@ impl HostPort {
         &self.field
     }
 
-    /// Whether the host is `localhost`, `*.localhost` or a loopback address.
+    /// Tells whether the host is `localhost`, `*.localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
         self.ip.map_or_else(|| is_loopback_name(&self.host), |ip| ip.is_loopback())
     }
@@ -110,12 +110,12 @@ impl PublicUrl {
         &self.origin
     }
 
-    /// Whether the scheme is https.
+    /// Tells whether the scheme is https.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// Whether the host is `localhost`, `*.localhost` or a loopback address.
+    /// Tells whether the host is `localhost`, `*.localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
         self.at.is_loopback()
     }

@@ -14,13 +14,13 @@ pub enum Change {
     Ended(AccountId, SessionHash),
     /// Sessions born before the scope's epoch are over.
     Epoch(Scope, u64),
-    /// What describes the account (name, groups, roles) is to be read again.
+    /// A description (name, groups, roles) of this account that has to be read again.
     Reconsider(AccountId),
     /// The same for every account of the organization: a change that touches more than a hundred.
     ReconsiderAll(OrgId),
 }
 
-/// Whose epoch it is.
+/// The sessions that an epoch is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Every session of the deployment.

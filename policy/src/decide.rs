@@ -44,12 +44,12 @@ impl Pass {
         self.0.rule.pattern.text()
     }
 
-    /// Whether anybody may come, so that no identity goes up: every reading of the path is public.
+    /// Tells whether anybody may come, so that no identity goes up: every reading of the path is public.
     pub fn is_public(&self) -> bool {
         self.rules().all(|rule| rule.allow == Allow::Public)
     }
 
-    /// What happens to a stream under it when the person's headers change.
+    /// Names what happens to a stream under it when the person's headers change.
     pub fn on_change(&self) -> OnChange {
         self.0.rule.on_change
     }
@@ -67,7 +67,7 @@ pub enum Decision {
     Deny(DenyReason),
 }
 
-/// Why a request is refused, whoever asks.
+/// The reason why a request is refused, whoever asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DenyReason {
     /// The host is no public name of ours.
@@ -88,7 +88,7 @@ pub enum DenyReason {
 }
 
 impl Policy {
-    /// Whether the request may go up. Our own pages are nobody's to forward.
+    /// Tells whether the request may go up. Our own pages are nobody's to forward.
     pub fn decide(
         &self,
         route: &Route<'_>,
@@ -97,7 +97,7 @@ impl Policy {
         target: &PathAndQuery,
     ) -> Decision {
         let Route::Site { app, rule, others } = route else { return Decision::Deny(DenyReason::NoRoute) };
-        match allowed(route.rules(), who) {
+        match check_rules(route.rules(), who) {
             Ok(()) => Decision::Allow(Pass(Arc::new(Leave {
                 app: app.id,
                 rule: Arc::clone(rule),
@@ -106,25 +106,25 @@ impl Policy {
                 target: target.clone(),
                 version: self.version(),
             }))),
-            Err(Refused::Nobody) => Decision::Login,
-            Err(Refused::Role) => Decision::Deny(DenyReason::Role),
+            Err(RuleDenial::Nobody) => Decision::Login,
+            Err(RuleDenial::Role) => Decision::Deny(DenyReason::Role),
         }
     }
 
-    /// Whether an exchange may go on under this configuration and this description of the person. False too when
-    /// the rule of its path is gone or says something else now.
+    /// Tells whether an exchange may go on under this configuration and this description of the person. False too
+    /// when the rule of its path is gone or says something else now.
     pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
         if pass.0.version == self.version() {
-            return allowed(pass.rules(), Some(who)).is_ok();
+            return check_rules(pass.rules(), Some(who)).is_ok();
         }
         self.route_of(pass).is_some_and(|route| {
             let is_the_same = matches!(&route, Route::Site { rule, .. } if **rule == pass.0.rule);
-            is_the_same && allowed(route.rules(), Some(who)).is_ok()
+            is_the_same && check_rules(route.rules(), Some(who)).is_ok()
         })
     }
 
-    /// Whether an exchange of nobody may go on under this configuration: what its path falls under now is public too.
-    /// Which public rule that is makes no difference to it, for nothing of its person went up.
+    /// Tells whether an exchange of nobody may go on under this configuration: what its path falls under now is
+    /// public too. Which public rule that is makes no difference to it, for nothing of its person went up.
     pub fn still_public(&self, pass: &Pass) -> bool {
         if pass.0.version >= self.version() {
             return pass.is_public();
@@ -132,7 +132,7 @@ impl Policy {
         self.route_of(pass).is_some_and(|route| !route.asks_who())
     }
 
-    /// What the path of a pass falls under now, where that is the application's site.
+    /// Finds what the path of a pass falls under now, where that is the application's site.
     fn route_of(&self, Pass(pass): &Pass) -> Option<Route<'_>> {
         let route = self.of_app(self.app(pass.app)?, pass.target.path(), &pass.method).ok()?;
         matches!(route, Route::Site { .. }).then_some(route)
@@ -142,25 +142,25 @@ impl Policy {
 impl<'p> Route<'p> {
     /// The first rule that does not let this person in.
     pub fn refusing(&self, who: &Principal) -> Option<&'p Arc<Rule>> {
-        self.rules().find(|rule| allowed(std::iter::once(*rule), Some(who)).is_err())
+        self.rules().find(|rule| check_rules(std::iter::once(*rule), Some(who)).is_err())
     }
 }
 
-enum Refused {
+enum RuleDenial {
     Nobody,
     Role,
 }
 
-/// Whether every one of the rules lets them in.
-fn allowed<'r>(
+/// Tells whether every one of the rules lets them in.
+fn check_rules<'r>(
     mut rules: impl Iterator<Item = &'r Arc<Rule>>,
     who: Option<&Principal>,
-) -> Result<(), Refused> {
+) -> Result<(), RuleDenial> {
     rules.try_for_each(|rule| match (&rule.allow, who) {
         (Allow::Public, _) | (Allow::SignedIn, Some(_)) => Ok(()),
         (Allow::Roles(wanted), Some(who)) if who.roles().any_of(wanted) => Ok(()),
-        (Allow::Roles(_), Some(_)) => Err(Refused::Role),
-        (Allow::SignedIn | Allow::Roles(_), None) => Err(Refused::Nobody),
+        (Allow::Roles(_), Some(_)) => Err(RuleDenial::Role),
+        (Allow::SignedIn | Allow::Roles(_), None) => Err(RuleDenial::Nobody),
     })
 }
 
@@ -168,7 +168,8 @@ fn allowed<'r>(
 mod tests {
     use super::*;
     use crate::{
-        AccountId, App, Asked, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, Seq, UserFrom,
+        AccountId, App, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, RouteKey, Seq,
+        UserFrom,
     };
 
     fn policy(version: u64, rules: &[(&str, Allow)]) -> Policy {
@@ -202,7 +203,7 @@ mod tests {
 
     fn ask(policy: &Policy, path: &str, who: Option<&Principal>) -> Decision {
         let target = PathAndQuery::try_from(path).unwrap();
-        let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).unwrap();
+        let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).unwrap();
         policy.decide(&route, who, &Method::GET, &target)
     }
 

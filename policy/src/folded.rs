@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// The folded spelling of a path: each segment without dots and blanks at its end, letters without case, and the path
 /// without slashes, dots and blanks at its end. A segment of nothing but dots and blanks stays, unless it is the last.
-pub(crate) fn path(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn fold_path(path: &[u8]) -> Cow<'_, [u8]> {
     if is_folded(path) {
         return Cow::Borrowed(path);
     }
@@ -18,7 +18,7 @@ pub(crate) fn path(path: &[u8]) -> Cow<'_, [u8]> {
         if at > 0 {
             folded.push(b'/');
         }
-        fold(part, &mut folded);
+        fold_letters(part, &mut folded);
     }
     while folded.last().is_some_and(is_an_end) {
         folded.pop();
@@ -30,14 +30,14 @@ pub(crate) fn path(path: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The folded spelling of one segment.
-pub(crate) fn segment(segment: &[u8]) -> Vec<u8> {
+pub(crate) fn fold_segment(segment: &[u8]) -> Vec<u8> {
     let mut folded = Vec::with_capacity(segment.len());
-    fold(segment, &mut folded);
+    fold_letters(segment, &mut folded);
     folded
 }
 
 /// Letter by letter, as servers do: `ß` is not `ss`.
-fn fold(segment: &[u8], folded: &mut Vec<u8>) {
+fn fold_letters(segment: &[u8], folded: &mut Vec<u8>) {
     let kept = segment.iter().rposition(|byte| !matches!(byte, b'.' | b' '));
     let segment = kept.map_or(segment, |last| &segment[..=last]);
     if segment.is_ascii() {
@@ -52,12 +52,12 @@ fn fold(segment: &[u8], folded: &mut Vec<u8>) {
     }
 }
 
-/// Whether a byte is cut at the end of a path.
+/// Tells whether a byte is cut at the end of a path.
 pub(crate) fn is_an_end(byte: &u8) -> bool {
     matches!(byte, b'/' | b'.' | b' ')
 }
 
-/// Whether folding a path changes nothing; most paths are written so. May say no of one that is.
+/// Tells whether folding a path changes nothing; most paths are written so. May say no of one that is.
 fn is_folded(path: &[u8]) -> bool {
     let is_lower = |byte: &u8| byte.is_ascii() && !byte.is_ascii_uppercase();
     path.iter().all(is_lower)
@@ -89,16 +89,16 @@ mod tests {
             ("/...", "/"),
             ("/.a/b.c", "/.a/b.c"),
         ] {
-            assert_eq!(String::from_utf8_lossy(&path(written.as_bytes())), folds, "{written}");
+            assert_eq!(String::from_utf8_lossy(&fold_path(written.as_bytes())), folds, "{written}");
         }
-        assert_eq!(&*path(b"/CAF\xC9/X"), b"/caf\xC9/x", "bytes that are not UTF-8 stay");
+        assert_eq!(&*fold_path(b"/CAF\xC9/X"), b"/caf\xC9/x", "bytes that are not UTF-8 stay");
     }
 
     proptest::proptest! {
         #[test]
         fn folding_twice_changes_nothing(written in "/[aA/. ßÄé]{0,8}") {
-            let once = path(written.as_bytes()).into_owned();
-            proptest::prop_assert_eq!(path(&once), &once[..]);
+            let once = fold_path(written.as_bytes()).into_owned();
+            proptest::prop_assert_eq!(fold_path(&once), &once[..]);
         }
 
         #[test]
@@ -106,7 +106,7 @@ mod tests {
             pattern in "(/(a|A|b\\.|\\.x|B |\\*|ä)){0,3}(/|/\\*\\*)?", written in "(/(a|A|b\\.|\\.x|B |b|ä|Ä|x|)){0,5}/?",
         ) {
             if let Ok(pattern) = Pattern::parse(&pattern) && pattern.matches(written.as_bytes()) {
-                let folded = path(written.as_bytes());
+                let folded = fold_path(written.as_bytes());
                 proptest::prop_assert!(pattern.folded().matches(&folded), "{:?} as {:?}", pattern, folded);
             }
         }

@@ -23,7 +23,7 @@ const GROUPS: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[2]);
 const ROLES: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[3]);
 const PREFERRED: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[4]);
 
-/// Where the user header's value comes from. It never falls back to another source.
+/// The source of the user header's value. It never falls back to another source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserFrom {
     /// `userName` of the SCIM User: the default with a directory.
@@ -66,10 +66,10 @@ impl UserFrom {
     }
 }
 
-/// How identity is written for the application: the preset `x-forwarded`.
+/// The identity headers as they are written for the application: the preset `x-forwarded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityHeaders {
-    /// Where the user header's value comes from.
+    /// The source of the user header's value.
     pub user: UserFrom,
 }
 
@@ -103,7 +103,7 @@ impl IdentityHeaders {
 
 fn encode_one(value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
-    encode(value, None, &mut out);
+    encode_value(value, None, &mut out);
     out
 }
 
@@ -113,14 +113,14 @@ fn encode_list(values: &[Arc<str>]) -> Option<Vec<u8>> {
         if !out.is_empty() {
             out.push(b',');
         }
-        encode(value, Some(b','), &mut out);
+        encode_value(value, Some(b','), &mut out);
     }
     (!out.is_empty()).then_some(out)
 }
 
 /// Percent-encodes as UTF-8 what is outside 0x20–0x7E, is `%` or the list's separator, or is a blank at either end:
 /// one to one, so the application can decode it.
-fn encode(value: &str, separator: Option<u8>, out: &mut Vec<u8>) {
+fn encode_value(value: &str, separator: Option<u8>, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let last = value.len().wrapping_sub(1);
     for (at, byte) in value.bytes().enumerate() {

@@ -66,7 +66,8 @@ pub struct Generation(pub i64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub i64);
 
-/// Which configuration a description was resolved with; a reload takes the next number. Of this process only.
+/// The number of the configuration that a description was resolved with; a reload takes the next number. Of this
+/// process only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RulesVersion(pub u64);
 

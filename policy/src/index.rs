@@ -12,23 +12,23 @@ use crate::{DenyReason, Rule};
 #[derive(Clone, Debug)]
 pub(crate) struct Index {
     /// The best first: by the rank of the pattern, then those that name methods.
-    entries: Vec<Entry>,
-    root: Node,
+    entries: Vec<IndexEntry>,
+    root: IndexNode,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct IndexEntry {
     /// The same for patterns of the same rank; smaller is more specific.
     class: usize,
     rule: Arc<Rule>,
 }
 
-/// Where the patterns are that begin with the same segments.
+/// The patterns that begin with the same segments.
 #[derive(Clone, Debug, Default)]
-struct Node {
+struct IndexNode {
     /// By the next segment, sorted.
-    literals: Vec<(Box<[u8]>, Node)>,
-    any: Option<Box<Node>>,
+    literals: Vec<(Box<[u8]>, IndexNode)>,
+    any: Option<Box<IndexNode>>,
     /// The entries of patterns that end here.
     exact: Vec<usize>,
     /// The entries of patterns that take all below.
@@ -41,13 +41,13 @@ impl Index {
         let mut sorted: Vec<(Pattern, &Arc<Rule>)> = patterns.into_iter().zip(rules).collect();
         let key = |(pattern, rule): &(Pattern, &Arc<Rule>)| (pattern.rank(), !rule.methods.is_empty());
         sorted.sort_by_key(|entry| std::cmp::Reverse(key(entry)));
-        let mut index = Self { entries: Vec::with_capacity(sorted.len()), root: Node::default() };
+        let mut index = Self { entries: Vec::with_capacity(sorted.len()), root: IndexNode::default() };
         let mut class = 0;
         for (at, (pattern, rule)) in sorted.iter().enumerate() {
             if at > 0 && sorted[at - 1].0.rank() != pattern.rank() {
                 class += 1;
             }
-            index.entries.push(Entry { class, rule: (*rule).clone() });
+            index.entries.push(IndexEntry { class, rule: (*rule).clone() });
             index.root.insert(pattern, at);
         }
         index
@@ -95,7 +95,7 @@ impl Index {
     }
 }
 
-impl Node {
+impl IndexNode {
     fn insert(&mut self, pattern: &Pattern, entry: usize) {
         let mut node = self;
         for segment in pattern.segments() {

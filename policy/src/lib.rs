@@ -33,8 +33,8 @@ pub use loopback::is_loopback_name;
 pub use network::{AllowedHost, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, NoName, Principal};
-pub use roles::{BindingError, Bindings, GroupBinding, Lost, Resolution, Roles};
-pub use routes::{Allow, App, Asked, Clash, OnChange, Policy, Route, Rule, RuleError};
+pub use roles::{BindingError, Bindings, GroupBinding, OutrankedRole, Resolution, Roles};
+pub use routes::{Allow, App, Clash, OnChange, Policy, Route, RouteKey, Rule, RuleError};
 pub use shown::{MOST, escaped, is_seen, shown};
 pub use vocabulary::{
     ClientAuth, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity, LogTarget,

@@ -1,6 +1,6 @@
 //! Names that mean this machine: one rule for everybody who must know them.
 
-/// Whether a name means this machine by definition (RFC 6761 §6.3): `localhost` and everything below it.
+/// Tells whether a name means this machine by definition (RFC 6761 §6.3): `localhost` and everything below it.
 pub fn is_loopback_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let top = host.rsplit('.').next().unwrap_or(host);

@@ -24,11 +24,11 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        read(text).ok_or_else(|| NetworkError(text.into()))
+        read_network(text).ok_or_else(|| NetworkError(text.into()))
     }
 }
 
-fn read(text: &str) -> Option<Network> {
+fn read_network(text: &str) -> Option<Network> {
     let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -54,12 +54,12 @@ impl Network {
         self.address
     }
 
-    /// How many bits of it count.
+    /// The length of its prefix, in bits.
     pub fn length(&self) -> u8 {
         self.length
     }
 
-    /// Whether an address is of this network.
+    /// Tells whether an address is of this network.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -106,7 +106,7 @@ pub struct AllowedHost {
 }
 
 impl AllowedHost {
-    /// Whether a host and port, as a URL writes them, are these.
+    /// Tells whether a host and port, as a URL writes them, are these.
     pub fn covers(&self, host: &str, port: Option<u16>) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)

@@ -19,7 +19,7 @@ pub(crate) enum Segment {
     Any,
 }
 
-/// Why a pattern cannot be read.
+/// The fault of a pattern that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// It is not an absolute path.
@@ -73,7 +73,7 @@ impl Pattern {
         let mut segments: Vec<Segment> = self.segments.clone();
         for segment in &mut segments {
             if let Segment::Literal(literal) = segment {
-                *literal = folded::segment(literal).into();
+                *literal = folded::fold_segment(literal).into();
             }
         }
         // The end of a folded path is cut, so nothing that is cut there may be asked for.
@@ -90,7 +90,7 @@ impl Pattern {
         &self.segments
     }
 
-    /// Whether it takes what is below it too.
+    /// Tells whether it takes what is below it too.
     pub(crate) fn takes_below(&self) -> bool {
         self.below
     }
@@ -100,8 +100,8 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether a path falls under it, byte for byte: without its query, and decoded. A pattern without segments that
-    /// takes nothing below is the folded `/`.
+    /// Tells whether a path falls under it, byte for byte: without its query, and decoded. A pattern without segments
+    /// that takes nothing below is the folded `/`.
     pub fn matches(&self, path: &[u8]) -> bool {
         let Some(rest) = path.strip_prefix(b"/") else { return false };
         if self.segments.is_empty() {
@@ -128,7 +128,7 @@ impl Pattern {
         (exact, prefix, !self.below, self.segments.len())
     }
 
-    /// Whether some path falls under both; both have the same rank, so the same number of segments.
+    /// Tells whether some path falls under both; both have the same rank, so the same number of segments.
     pub(crate) fn overlaps(&self, other: &Pattern) -> bool {
         let meet =
             |(a, b): (&Segment, &Segment)| a == b || matches!(a, Segment::Any) || matches!(b, Segment::Any);

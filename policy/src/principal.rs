@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::{AccountId, OrgId, Roles, RulesVersion, Seq};
 
-/// What the directory, or without one a verified login, states about somebody: verified, not yet judged.
+/// Facts that the directory, or without one a verified login, states about somebody: verified, not yet judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The account.
@@ -43,7 +43,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// What it was resolved from.
+    /// The facts it was resolved from.
     pub fn facts(&self) -> &Arc<Facts> {
         &self.facts
     }
@@ -58,7 +58,7 @@ impl Principal {
         self.rules
     }
 
-    /// Who the application is told it is: the value of the user header, before encoding.
+    /// The name that the application is told: the value of the user header, before encoding.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -85,6 +85,6 @@ impl Principal {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("headers.user is {wanted}, which is not known of this person")]
 pub struct NoName {
-    /// What `headers.user` says.
+    /// The word that `headers.user` says.
     pub wanted: &'static str,
 }

@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 256 * 1024;
 /// A path that nobody should have to read: a broken `%`, a control character, a character of UTF-8 spelt longer than
 /// it is, more than 64 readings, or more than 256 KiB of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable;
+pub(crate) struct UnreadablePath;
 
 /// Every reading of a path.
 #[derive(Debug)]
@@ -30,19 +30,19 @@ pub(crate) struct Readings<'a> {
 
 impl<'a> Readings<'a> {
     /// Reads a path; a plain one is its only reading.
-    pub(crate) fn of(path: &'a str) -> Result<Self, Unreadable> {
+    pub(crate) fn of(path: &'a str) -> Result<Self, UnreadablePath> {
         if is_plain(path.as_bytes()) {
             return Ok(Self { as_sent: Cow::Borrowed(path.as_bytes()), others: Vec::new() });
         }
         let as_sent = as_sent(path)?;
-        let mut found = Found { bytes: as_sent.len(), readings: vec![as_sent] };
+        let mut found = FoundReadings { bytes: as_sent.len(), readings: vec![as_sent] };
         let mut fresh = 0; // those before it were turned every way
         for decoded in 0..=2 {
-            found.turn(fresh)?;
+            found.add_rewrites(fresh)?;
             let end = found.readings.len();
             if decoded < 2 {
                 for at in fresh..end {
-                    found.decode(at)?;
+                    found.add_decoded(at)?;
                 }
             }
             fresh = end;
@@ -58,28 +58,28 @@ impl<'a> Readings<'a> {
 }
 
 /// The readings found so far.
-struct Found {
+struct FoundReadings {
     readings: Vec<Vec<u8>>,
     bytes: usize,
 }
 
-impl Found {
-    fn add(&mut self, reading: Vec<u8>) -> Result<(), Unreadable> {
+impl FoundReadings {
+    fn add_reading(&mut self, reading: Vec<u8>) -> Result<(), UnreadablePath> {
         if self.readings.contains(&reading) {
             return Ok(());
         }
         self.bytes += reading.len();
         self.readings.push(reading);
-        if self.readings.len() > MOST || self.bytes > MOST_BYTES { Err(Unreadable) } else { Ok(()) }
+        if self.readings.len() > MOST || self.bytes > MOST_BYTES { Err(UnreadablePath) } else { Ok(()) }
     }
 
     /// Adds whatever the readings from `fresh` on become without decoding, in every order.
-    fn turn(&mut self, fresh: usize) -> Result<(), Unreadable> {
+    fn add_rewrites(&mut self, fresh: usize) -> Result<(), UnreadablePath> {
         let mut at = fresh;
         while at < self.readings.len() {
-            for turn in TURNS {
+            for turn in REWRITES {
                 if let Some(turned) = turn(&self.readings[at]) {
-                    self.add(turned)?;
+                    self.add_reading(turned)?;
                 }
             }
             at += 1;
@@ -88,37 +88,39 @@ impl Found {
     }
 
     /// Adds what one reading says decoded: as a whole, and segment by segment.
-    fn decode(&mut self, at: usize) -> Result<(), Unreadable> {
+    fn add_decoded(&mut self, at: usize) -> Result<(), UnreadablePath> {
         if !self.readings[at].contains(&b'%') {
             return Ok(());
         }
-        let whole = decoded(&self.readings[at], |_| true);
+        let whole = decode_escapes(&self.readings[at], |_| true);
         if whole.iter().any(u8::is_ascii_control) || is_overlong(&whole) {
-            return Err(Unreadable);
+            return Err(UnreadablePath);
         }
-        let has_more_slashes = |&slash: &u8| count(&whole, slash) > count(&self.readings[at], slash);
+        let has_more_slashes =
+            |&slash: &u8| count_byte(&whole, slash) > count_byte(&self.readings[at], slash);
         if ![b'/', b'\\'].iter().any(has_more_slashes) {
-            return self.add(whole);
+            return self.add_reading(whole);
         }
         // Routers that split a path first and decode each segment then take an encoded slash for a character.
-        let by_segment = decoded(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
-        self.add(whole)?;
-        self.add(by_segment)
+        let by_segment = decode_escapes(&self.readings[at], |meant| !matches!(meant, b'/' | b'\\'));
+        self.add_reading(whole)?;
+        self.add_reading(by_segment)
     }
 }
 
-fn count(bytes: &[u8], wanted: u8) -> usize {
+fn count_byte(bytes: &[u8], wanted: u8) -> usize {
     bytes.iter().filter(|byte| **byte == wanted).count()
 }
 
 /// One step; `None` where it changes nothing.
-type Turn = fn(&[u8]) -> Option<Vec<u8>>;
+type PathRewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// What an application may do to a path, in any order.
-const TURNS: [Turn; 6] = [slashed, without_parameters, merged, resolved, without_authority, before_its_query];
+/// The rewrites that an application may apply to a path, in any order.
+const REWRITES: [PathRewrite; 6] =
+    [turn_backslashes, without_parameters, merge_slashes, resolve_dots, without_authority, before_its_query];
 
 /// With `\` as `/`.
-fn slashed(path: &[u8]) -> Option<Vec<u8>> {
+fn turn_backslashes(path: &[u8]) -> Option<Vec<u8>> {
     let slashed = || path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
     path.contains(&b'\\').then(slashed)
 }
@@ -137,7 +139,7 @@ fn without_parameters(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// With repeated slashes merged.
-fn merged(path: &[u8]) -> Option<Vec<u8>> {
+fn merge_slashes(path: &[u8]) -> Option<Vec<u8>> {
     path.windows(2).any(|two| two == b"//").then(|| {
         let mut merged = path.to_vec();
         merged.dedup_by(|byte, before| (*byte, *before) == (b'/', b'/'));
@@ -146,7 +148,7 @@ fn merged(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// With dot segments resolved (RFC 3986 §5.2.4).
-fn resolved(path: &[u8]) -> Option<Vec<u8>> {
+fn resolve_dots(path: &[u8]) -> Option<Vec<u8>> {
     let segments = || path.strip_prefix(b"/").unwrap_or(path).split(|byte| *byte == b'/');
     if !segments().any(|segment| matches!(segment, b"." | b"..")) {
         return None;
@@ -166,7 +168,7 @@ fn resolved(path: &[u8]) -> Option<Vec<u8>> {
     Some([b"/", &kept.join(&b'/')[..]].concat())
 }
 
-/// What stands behind a host, where a path that begins with two slashes is read as one (RFC 3986 §4.2).
+/// Leaves what stands behind a host, where a path that begins with two slashes is read as one (RFC 3986 §4.2).
 fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"//")?;
     let host = rest.iter().position(|byte| *byte != b'/')?;
@@ -174,33 +176,33 @@ fn without_authority(path: &[u8]) -> Option<Vec<u8>> {
     Some(end.map_or_else(|| b"/".to_vec(), |end| rest[host + end..].to_vec()))
 }
 
-/// What stands before a `?` or `#`, where a decoded path is read as a URL again.
+/// Leaves what stands before a `?` or `#`, where a decoded path is read as a URL again.
 fn before_its_query(path: &[u8]) -> Option<Vec<u8>> {
     path.iter().position(|byte| matches!(byte, b'?' | b'#')).map(|end| path[..end].to_vec())
 }
 
 /// The path as sent, with what it cannot hold as it is decoded (RFC 3986 §3.3).
-fn as_sent(path: &str) -> Result<Vec<u8>, Unreadable> {
+fn as_sent(path: &str) -> Result<Vec<u8>, UnreadablePath> {
     let bytes = path.as_bytes();
     let mut rest = bytes;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         rest = &rest[at + 1..];
-        escape(rest).ok_or(Unreadable)?;
+        read_escape(rest).ok_or(UnreadablePath)?;
     }
     // U+FFFD is what a lossy reader has left of bytes that it could not read.
     if bytes.iter().any(u8::is_ascii_control) || path.contains(char::REPLACEMENT_CHARACTER) {
-        return Err(Unreadable);
+        return Err(UnreadablePath);
     }
-    let as_sent = decoded(bytes, |meant| !meant.is_ascii() || b" \"<>^`{|}".contains(&meant));
-    if is_overlong(&as_sent) { Err(Unreadable) } else { Ok(as_sent) }
+    let as_sent = decode_escapes(bytes, |meant| !meant.is_ascii() || b" \"<>^`{|}".contains(&meant));
+    if is_overlong(&as_sent) { Err(UnreadablePath) } else { Ok(as_sent) }
 }
 
 /// Decodes what `takes` says; what is no escape stays as it is.
-fn decoded(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
+fn decode_escapes(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((byte, behind)) = rest.split_first() {
-        let meant = if *byte == b'%' { escape(behind).filter(|meant| takes(*meant)) } else { None };
+        let meant = if *byte == b'%' { read_escape(behind).filter(|meant| takes(*meant)) } else { None };
         decoded.push(meant.unwrap_or(*byte));
         rest = if meant.is_some() { &behind[2..] } else { behind };
     }
@@ -208,14 +210,14 @@ fn decoded(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
 }
 
 /// The byte that the two digits behind a `%` mean.
-fn escape(behind: &[u8]) -> Option<u8> {
+fn read_escape(behind: &[u8]) -> Option<u8> {
     let digit =
         |at: usize| char::from(*behind.get(at)?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some(digit(0)? << 4 | digit(1)?)
 }
 
-/// Whether a lenient reader of UTF-8 could take some of these bytes for ASCII, or for anything shorter: `C0 AF` for a
-/// slash is the oldest of them.
+/// Tells whether a lenient reader of UTF-8 could take some of these bytes for ASCII, or for anything shorter: `C0 AF`
+/// for a slash is the oldest of them.
 fn is_overlong(bytes: &[u8]) -> bool {
     let begins = |byte: u8, next: Option<&u8>| match (byte, next) {
         (0xC0 | 0xC1, _) => true,
@@ -227,7 +229,7 @@ fn is_overlong(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| begins(*byte, bytes.get(at + 1)))
 }
 
-/// Whether a path has one reading only: nothing encoded or beyond ASCII, no `\`, `;`, `//` or dot segment.
+/// Tells whether a path has one reading only: nothing encoded or beyond ASCII, no `\`, `;`, `//` or dot segment.
 fn is_plain(path: &[u8]) -> bool {
     let is_odd = |rest: &[u8]| {
         matches!(rest, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
@@ -243,7 +245,7 @@ fn is_plain(path: &[u8]) -> bool {
     true
 }
 
-/// Whether a byte means itself wherever it stands in a path. A table: every byte of every request is asked.
+/// Tells whether a byte means itself wherever it stands in a path. A table: every byte of every request is asked.
 fn is_unsuspicious(byte: u8) -> bool {
     static UNSUSPICIOUS: [bool; 256] = {
         let mut table = [false; 256];
@@ -388,7 +390,7 @@ mod tests {
         #[test]
         fn a_plain_path_stays_as_it_is(path in "/[a./%;\\\\ü?#2e-]{0,8}") {
             if is_plain(path.as_bytes()) {
-                proptest::prop_assert!(TURNS.iter().all(|turn| turn(path.as_bytes()).is_none()));
+                proptest::prop_assert!(REWRITES.iter().all(|turn| turn(path.as_bytes()).is_none()));
                 proptest::prop_assert_eq!(as_sent(&path).unwrap(), path.as_bytes());
             }
         }

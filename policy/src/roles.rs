@@ -16,7 +16,7 @@ impl Default for Roles {
 }
 
 impl Roles {
-    /// Whether any of `wanted` is among these. An empty list wants something nobody has.
+    /// Tells whether any of `wanted` is among these. An empty list wants something nobody has.
     pub fn any_of(&self, wanted: &[Arc<str>]) -> bool {
         wanted.iter().any(|role| self.0.contains(role))
     }
@@ -42,12 +42,12 @@ pub struct Bindings {
     roles: Vec<Arc<str>>,
     conflicts: Vec<Vec<usize>>,
     /// By the group's folded name.
-    groups: HashMap<String, Bound>,
+    groups: HashMap<String, BoundRoles>,
 }
 
-/// What a group gives.
+/// The roles that a group gives.
 #[derive(Clone, Debug, Default)]
-struct Bound {
+struct BoundRoles {
     /// The group as the bindings file spells it first.
     group: String,
     roles: Vec<usize>,
@@ -55,7 +55,7 @@ struct Bound {
 
 /// A role that was given and lost against a stricter one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
+pub struct OutrankedRole {
     /// The role that is not granted.
     pub role: Arc<str>,
     /// The role that won.
@@ -65,13 +65,13 @@ pub struct Lost {
 /// The roles of a person, and what the conflicts took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
-    /// What is granted.
+    /// The roles that are granted.
     pub roles: Roles,
-    /// What a conflict line took, for the audit and for `explain`.
-    pub lost: Vec<Lost>,
+    /// The roles that a conflict line took, for the audit and for `explain`.
+    pub lost: Vec<OutrankedRole>,
 }
 
-/// Why bindings cannot work.
+/// The fault of bindings that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BindingError {
     /// A binding or a conflict names a role that `roles` does not list.
@@ -114,13 +114,13 @@ impl Bindings {
         }
         for binding in groups {
             let role = made.index(&binding.role)?;
-            let new = || Bound { group: binding.group.clone(), roles: Vec::new() };
+            let new = || BoundRoles { group: binding.group.clone(), roles: Vec::new() };
             made.groups.entry(fold::same(&binding.group)).or_insert_with(new).roles.push(role);
         }
         Ok(made)
     }
 
-    /// Whether any role is defined.
+    /// Tells whether any role is defined.
     pub fn is_empty(&self) -> bool {
         self.roles.is_empty()
     }
@@ -147,7 +147,10 @@ impl Bindings {
                     None => winner = Some(role),
                     Some(to) if to != role => {
                         has[role] = false;
-                        lost.push(Lost { role: self.roles[role].clone(), to: self.roles[to].clone() });
+                        lost.push(OutrankedRole {
+                            role: self.roles[role].clone(),
+                            to: self.roles[to].clone(),
+                        });
                     }
                     Some(_) => {}
                 }
@@ -160,7 +163,7 @@ impl Bindings {
 
     /// The groups that give a role, as the bindings file spells them, sorted.
     pub fn groups_that_give(&self, role: &str) -> Vec<&str> {
-        let gives = |bound: &&Bound| bound.roles.iter().any(|given| *self.roles[*given] == *role);
+        let gives = |bound: &&BoundRoles| bound.roles.iter().any(|given| *self.roles[*given] == *role);
         let mut groups: Vec<&str> = self.groups.values().filter(gives).map(|bound| &*bound.group).collect();
         groups.sort_unstable();
         groups
@@ -206,7 +209,7 @@ mod tests {
     fn roles_add_up_and_the_leftmost_of_a_conflict_wins() {
         let both = bindings().resolve(["owners", "ENGINEERING"]);
         assert_eq!(names(&both), ["member", "billing"]);
-        assert_eq!(both.lost, [Lost { role: "admin".into(), to: "member".into() }]);
+        assert_eq!(both.lost, [OutrankedRole { role: "admin".into(), to: "member".into() }]);
         assert_eq!(names(&bindings().resolve(["Owners"])), ["admin", "billing"]);
         assert!(bindings().resolve(["owner", "Engineering "]).roles.names().is_empty());
     }

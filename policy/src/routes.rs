@@ -12,9 +12,9 @@ use crate::{
     Seq, folded,
 };
 
-/// What a request asks for, as Accept read it.
+/// The host, path and method that a request is routed by, as Accept read them.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RouteKey<'a> {
     /// The `Host` field or `:authority`, with or without a port.
     pub host: &'a str,
     /// Path and query as sent.
@@ -23,18 +23,18 @@ pub struct Asked<'a> {
     pub method: &'a Method,
 }
 
-/// Whom a rule lets in.
+/// The people whom a rule lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
     /// Everybody; nobody is asked who they are, and no identity goes up.
     Public,
     /// Every signed-in person.
     SignedIn,
-    /// Who has any of these roles.
+    /// Everybody with any of these roles.
     Roles(Arc<[Arc<str>]>),
 }
 
-/// What happens to a stream whose person's identity headers change while it runs.
+/// The fate of a stream whose person's identity headers change while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
     /// It is cut; the client reconnects with true headers.
@@ -47,13 +47,13 @@ pub enum OnChange {
 /// One rule: a pattern, perhaps methods, and whom it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Which paths.
+    /// The paths it is about.
     pub pattern: Pattern,
-    /// Which methods; empty means all.
+    /// The methods it is about; empty means all.
     pub methods: Vec<Method>,
-    /// Whom it lets in.
+    /// The people whom it lets in.
     pub allow: Allow,
-    /// What happens to its streams when the person changes.
+    /// The fate of its streams when the person changes.
     pub on_change: OnChange,
 }
 
@@ -62,7 +62,7 @@ pub struct Rule {
 #[error("\"{0}\" and \"{1}\" {2}, but differ in what they allow")]
 pub struct RuleError(pub String, pub String, pub Clash);
 
-/// How two rules come to decide on the same requests.
+/// The way in which two rules come to decide on the same requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
     /// They match the same paths and methods.
@@ -79,13 +79,13 @@ pub enum Clash {
 pub struct App {
     /// Its id.
     pub id: AppId,
-    /// Whose people may use it.
+    /// The organization whose people may use it.
     pub org: OrgId,
     /// The host of `public_url`, lower case, without a port.
     pub host: String,
     /// The path of `public_url` without its final slash; empty for the root.
     pub base: String,
-    /// Where our own pages are, below `base`: `/.portcullis`.
+    /// The path of our own pages, below `base`: `/.portcullis`.
     pub prefix: String,
     own: String,
     own_folded: Vec<u8>,
@@ -137,7 +137,7 @@ impl App {
             host: host.to_ascii_lowercase(),
             base,
             prefix: prefix.into(),
-            own_folded: folded::path(own.as_bytes()).into_owned(),
+            own_folded: folded::fold_path(own.as_bytes()).into_owned(),
             own,
             folded: Index::new(&rules, folded),
             rules: Index::new(&rules, rules.iter().map(|rule| rule.pattern.clone())),
@@ -145,7 +145,7 @@ impl App {
         })
     }
 
-    /// Whether this is its host, compared folded; a port is not compared, a trailing dot is another name.
+    /// Tells whether this is its host, compared folded; a port is not compared, a trailing dot is another name.
     fn answers_to(&self, host: &str) -> bool {
         let name = if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
             &host[..end + 2]
@@ -157,7 +157,7 @@ impl App {
         well_formed && name.eq_ignore_ascii_case(&self.host)
     }
 
-    /// What a path below its base falls under, in every reading.
+    /// Finds what a path below its base falls under, in every reading.
     fn site(&self, path: &str, method: &Method) -> Result<Route<'_>, DenyReason> {
         let readings = Readings::of(path);
         if !self.routed {
@@ -170,10 +170,10 @@ impl App {
         let readings = readings.map_err(|_| DenyReason::AmbiguousPath)?;
         let (mut as_sent, mut others) = (None::<&Arc<Rule>>, Vec::<&Arc<Rule>>::new());
         for reading in readings.iter() {
-            if self.is_own(reading) || !below(reading, self.base.as_bytes()) {
+            if self.is_own(reading) || !is_below(reading, self.base.as_bytes()) {
                 return Err(DenyReason::NoRoute);
             }
-            let folded = folded::path(reading);
+            let folded = folded::fold_path(reading);
             for found in [self.rules.find(reading, method), self.folded.find(&folded, method)] {
                 let found = found?;
                 let first = as_sent.get_or_insert(found);
@@ -186,7 +186,7 @@ impl App {
         Ok(Route::Site { app: self, rule, others })
     }
 
-    /// Whether a reading falls under our own prefix, as it is or folded.
+    /// Tells whether a reading falls under our own prefix, as it is or folded.
     fn is_own(&self, reading: &[u8]) -> bool {
         // Nearly every path is seen at once to begin otherwise.
         let begins_elsewhere = match (reading.get(1), self.own_folded.get(1)) {
@@ -194,7 +194,8 @@ impl App {
             _ => false,
         };
         !begins_elsewhere
-            && (below(reading, self.own.as_bytes()) || below(&folded::path(reading), &self.own_folded))
+            && (is_below(reading, self.own.as_bytes())
+                || is_below(&folded::fold_path(reading), &self.own_folded))
     }
 
     /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
@@ -202,7 +203,9 @@ impl App {
         let Ok(readings) = Readings::of(path) else { return Vec::new() };
         let ruled: Vec<Vec<&Arc<Rule>>> = readings
             .iter()
-            .flat_map(|reading| [self.rules.deciding(reading), self.folded.deciding(&folded::path(reading))])
+            .flat_map(|reading| {
+                [self.rules.deciding(reading), self.folded.deciding(&folded::fold_path(reading))]
+            })
             .collect();
         let takes = |rule: &&Arc<Rule>, method| rule.methods.is_empty() || rule.methods.contains(method);
         let mut methods: Vec<&Method> = Vec::new();
@@ -216,14 +219,14 @@ impl App {
     }
 }
 
-/// Whether a path is this one or below it.
-fn below(path: &[u8], top: &[u8]) -> bool {
+/// Tells whether a path is this one or below it.
+fn is_below(path: &[u8], top: &[u8]) -> bool {
     path.strip_prefix(top).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 impl Rule {
-    /// How it contradicts another rule. Folded, methods are no excuse: `/Admin` for GET and `/admin` for all is one page
-    /// to an application that folds.
+    /// Finds how it contradicts another rule. Folded, methods are no excuse: `/Admin` for GET and `/admin` for all is
+    /// one page to an application that folds.
     fn clash(&self, folded: &Pattern, other: &Rule, other_folded: &Pattern) -> Option<Clash> {
         let same = |one: &Pattern, other: &Pattern| one.rank() == other.rank() && one.overlaps(other);
         let shared = |method| other.methods.contains(method);
@@ -239,7 +242,7 @@ impl Rule {
     }
 }
 
-/// What a request falls under.
+/// The rule or the own page that a request falls under.
 #[derive(Clone, Debug)]
 pub enum Route<'p> {
     /// One of our own pages; the path below the prefix, without a leading slash.
@@ -267,7 +270,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// Whether Identify has to look who is there.
+    /// Tells whether Identify has to look who is there.
     pub fn asks_who(&self) -> bool {
         self.rules().any(|rule| rule.allow != Allow::Public)
     }
@@ -312,7 +315,7 @@ impl Policy {
         &self.bindings
     }
 
-    /// What the identity headers say.
+    /// The content of the identity headers.
     pub fn identity(&self) -> IdentityHeaders {
         self.identity
     }
@@ -322,12 +325,12 @@ impl Policy {
     /// # Errors
     /// `UnknownHost` for a name that is nobody's, `NoRoute` and `Method` where no rule takes the request,
     /// `AmbiguousPath` where rules exist and nobody should have to read the path.
-    pub fn route(&self, asked: &Asked<'_>) -> Result<Route<'_>, DenyReason> {
+    pub fn route(&self, asked: &RouteKey<'_>) -> Result<Route<'_>, DenyReason> {
         let app = self.apps.iter().find(|app| app.answers_to(asked.host)).ok_or(DenyReason::UnknownHost)?;
         self.of_app(app, asked.target.path(), asked.method)
     }
 
-    /// What a path of an app falls under: a rule, or our own pages.
+    /// Finds what a path of an app falls under: a rule, or our own pages.
     pub(crate) fn of_app<'p>(
         &self,
         app: &'p App,
@@ -335,10 +338,10 @@ impl Policy {
         method: &Method,
     ) -> Result<Route<'p>, DenyReason> {
         let sent = path.as_bytes();
-        if below(sent, app.own.as_bytes()) {
+        if is_below(sent, app.own.as_bytes()) {
             return Ok(Route::Ours { app });
         }
-        if !sent.starts_with(b"/") || !below(sent, app.base.as_bytes()) {
+        if !sent.starts_with(b"/") || !is_below(sent, app.base.as_bytes()) {
             return Err(DenyReason::NoRoute);
         }
         app.site(path, method)
@@ -349,7 +352,7 @@ impl Policy {
         self.apps.iter().find(|app| app.id == id)
     }
 
-    /// What these facts make of a person under this configuration.
+    /// Resolves the facts of a person under this configuration.
     ///
     /// # Errors
     /// [`NoName`] where `headers.user` asks for something that is not known of the person.
@@ -386,7 +389,7 @@ mod tests {
 
     fn found(policy: &Policy, method: &Method, path: &str) -> Result<String, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
-        Ok(match policy.route(&Asked { host: "wiki.example.com", target: &target, method })? {
+        Ok(match policy.route(&RouteKey { host: "wiki.example.com", target: &target, method })? {
             Route::Ours { .. } => "ours".into(),
             Route::Site { rule, .. } => rule.pattern.text().to_owned(),
         })
@@ -396,7 +399,7 @@ mod tests {
     fn a_host_is_compared_folded_and_its_dot_counts() {
         let policy = policy(vec![]);
         let target = PathAndQuery::from_static("/");
-        let answers = |host| policy.route(&Asked { host, target: &target, method: &Method::GET }).is_ok();
+        let answers = |host| policy.route(&RouteKey { host, target: &target, method: &Method::GET }).is_ok();
         for host in ["wiki.example.com", "WIKI.example.com", "wiki.example.com:8443"] {
             assert!(answers(host), "{host}");
         }
@@ -443,7 +446,7 @@ mod tests {
     /// All rules that a path falls under, each by its pattern; of those that allow the same, the first.
     fn all(policy: &Policy, path: &str) -> Result<Vec<String>, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
-        let asked = Asked { host: "wiki.example.com", target: &target, method: &Method::GET };
+        let asked = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
         Ok(policy.route(&asked)?.rules().map(|rule| rule.pattern.text().to_owned()).collect())
     }
 
@@ -657,7 +660,7 @@ mod tests {
         fn routing_never_panics(path in "/[\\x21-\\x7e]{0,40}", host in "\\PC{0,20}") {
             let policy = policy(vec![rule("/a/*/**", &[], admins()), rule("/**", &[], Allow::SignedIn)]);
             if let Ok(target) = PathAndQuery::try_from(path.as_str()) {
-                let _ = policy.route(&Asked { host: &host, target: &target, method: &Method::GET });
+                let _ = policy.route(&RouteKey { host: &host, target: &target, method: &Method::GET });
             }
         }
     }

@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 /// The most characters of one value from outside that are shown, logged or kept.
 pub const MOST: usize = 200;
 
-/// Whether a character is seen as itself.
+/// Tells whether a character is seen as itself.
 ///
 /// Not seen are control characters, separators of lines and paragraphs, what turns the direction of a text (UAX #9),
 /// and what a reader overlooks (`Default_Ignorable_Code_Point`). The joiners U+200C and U+200D and the selectors of a

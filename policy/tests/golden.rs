@@ -8,8 +8,8 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Asked, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange,
-    OrgId, Pattern, Policy, Principal, Route, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange, OrgId,
+    Pattern, Policy, Principal, Route, RouteKey, Rule, RulesVersion, Seq, UserFrom,
 };
 
 /// A path, the methods it is for, and what it allows: as `routes` of a configuration has them.
@@ -119,7 +119,7 @@ fn person(policy: &Policy, name: &str, groups: &[&str]) -> Principal {
 }
 
 fn decision(policy: &Policy, who: Option<&Principal>, method: &Method, target: &PathAndQuery) -> String {
-    let route = match policy.route(&Asked { host: "wiki.test", target, method }) {
+    let route = match policy.route(&RouteKey { host: "wiki.test", target, method }) {
         Ok(Route::Ours { .. }) => return "ours".to_owned(),
         Ok(route) => route,
         Err(why) => return why.to_string(),

@@ -19,16 +19,16 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use portcullis_policy::{LogFormat, LogTarget};
 
-use crate::line::{Asked, Line};
+use crate::line::{AskedHost, Line};
 
-/// How many lines may wait.
+/// The number of lines that may wait.
 const QUEUE: usize = 8192;
 /// After a batch the writer rests, so that a busy log costs a few hundred wake-ups a second and not one a request.
 const REST: Duration = Duration::from_millis(5);
 
-/// Why there is no access log.
+/// The reason why there is no access log.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub enum AccessLogError {
     /// The file cannot be opened.
     #[error("the access log {} cannot be opened for writing", .0.display())]
     Open(PathBuf, #[source] io::Error),
@@ -40,12 +40,12 @@ pub enum LogError {
 /// The queue's near end. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: Option<SyncSender<Message>>,
+    queue: Option<SyncSender<WriterMessage>>,
     /// The file was moved away.
     moved: Arc<AtomicBool>,
 }
 
-enum Message {
+enum WriterMessage {
     Line(Box<Line>),
     Wake,
     Flush(SyncSender<()>),
@@ -55,31 +55,31 @@ impl AccessLog {
     /// Opens the log and starts its writer.
     ///
     /// # Errors
-    /// [`LogError`] for a file that cannot be opened, or a thread that cannot be started.
-    pub fn start(target: &LogTarget, format: LogFormat) -> Result<Self, LogError> {
+    /// [`AccessLogError`] for a file that cannot be opened, or a thread that cannot be started.
+    pub fn start(target: &LogTarget, format: LogFormat) -> Result<Self, AccessLogError> {
         let sink = match target {
             LogTarget::Off => return Ok(Self { queue: None, moved: Arc::default() }),
             LogTarget::Stdout => Sink::Stdout,
-            LogTarget::File(path) => Sink::File(path.clone(), open(path)?),
+            LogTarget::File(path) => Sink::File(path.clone(), open_file(path)?),
         };
         let (queue, lines) = sync_channel(QUEUE);
         let writer = thread::Builder::new().name("access-log".into());
         let moved = Arc::new(AtomicBool::new(false));
         let told = moved.clone();
-        writer.spawn(move || write_all(&lines, sink, format, &told)).map_err(LogError::Thread)?;
+        writer.spawn(move || write_all(&lines, sink, format, &told)).map_err(AccessLogError::Thread)?;
         Ok(Self { queue: Some(queue), moved })
     }
 
     /// Hands a line over; false where it had to be dropped.
     pub(crate) fn write(&self, line: Box<Line>) -> bool {
-        self.queue.as_ref().is_none_or(|queue| queue.try_send(Message::Line(line)).is_ok())
+        self.queue.as_ref().is_none_or(|queue| queue.try_send(WriterMessage::Line(line)).is_ok())
     }
 
     /// Has the file opened again, for whoever has moved it away: by its own thread, which never holds up the caller.
     pub fn reopen(&self) {
         if let Some(queue) = &self.queue {
             self.moved.store(true, Ordering::Release);
-            let _ = queue.try_send(Message::Wake); // a full queue wakes it too
+            let _ = queue.try_send(WriterMessage::Wake); // a full queue wakes it too
         }
     }
 
@@ -88,7 +88,7 @@ impl AccessLog {
         let Some(queue) = &self.queue else { return true };
         let until = Instant::now() + limit;
         let (done, written) = sync_channel(1);
-        let mut message = Message::Flush(done);
+        let mut message = WriterMessage::Flush(done);
         loop {
             match queue.try_send(message) {
                 Ok(()) => {
@@ -121,7 +121,7 @@ impl Sink {
 
     fn reopen(&mut self) {
         let Self::File(path, file) = self else { return };
-        match open(path) {
+        match open_file(path) {
             Ok(new) => *file = new,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -135,8 +135,8 @@ impl Sink {
 const MODE: u32 = 0o640;
 
 /// Opens a file for appending. One that is a pipe must have its reader already: to wait for one could take for ever.
-fn open(path: &Path) -> Result<File, LogError> {
-    let fault = |cause| LogError::Open(path.into(), cause);
+fn open_file(path: &Path) -> Result<File, AccessLogError> {
+    let fault = |cause| AccessLogError::Open(path.into(), cause);
     let waits_not = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(MODE).custom_flags(waits_not);
@@ -147,16 +147,16 @@ fn open(path: &Path) -> Result<File, LogError> {
     Ok(file)
 }
 
-fn write_all(lines: &Receiver<Message>, mut sink: Sink, format: LogFormat, moved: &AtomicBool) {
+fn write_all(lines: &Receiver<WriterMessage>, mut sink: Sink, format: LogFormat, moved: &AtomicBool) {
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut failing = false;
     while let Ok(first) = lines.recv() {
         let mut waiting = Vec::new();
         for message in std::iter::once(first).chain(lines.try_iter().take(QUEUE)) {
             match message {
-                Message::Line(line) => write_line(&mut buffer, &line, format),
-                Message::Wake => {}
-                Message::Flush(done) => waiting.push(done),
+                WriterMessage::Line(line) => write_line(&mut buffer, &line, format),
+                WriterMessage::Wake => {}
+                WriterMessage::Flush(done) => waiting.push(done),
             }
         }
         match sink.write(&buffer) {
@@ -198,13 +198,13 @@ impl Line {
 }
 
 fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
-    let mut fields = Fields { out, format, first: true };
+    let mut fields = LineFields { out, format, first: true };
     fields.start();
     let detail = line.log;
-    fields.bytes("time", Some(&rfc3339(line.time)));
+    fields.bytes("time", Some(&format_time(line.time)));
     fields.text("ref", line.reference.as_deref());
     fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
-    let site = line.place.as_ref().map(crate::rules::Place::site);
+    let site = line.place.as_ref().map(crate::rules::AppRules::site);
     fields.text("org", site.map(|site| &*site.org));
     fields.text("app", site.map(|site| &*site.name));
     let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.text());
@@ -220,9 +220,9 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     fields.bytes(
         "host",
         match &line.host {
-            Asked::Field(value) => Some(value.as_bytes()),
-            Asked::Authority(authority) => Some(authority.as_str().as_bytes()),
-            Asked::Nothing => None,
+            AskedHost::Field(value) => Some(value.as_bytes()),
+            AskedHost::Authority(authority) => Some(authority.as_str().as_bytes()),
+            AskedHost::Nothing => None,
         },
     );
     fields.text("path", line.target.as_ref().map(http::uri::PathAndQuery::path));
@@ -236,13 +236,13 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     fields.end();
 }
 
-struct Fields<'a> {
+struct LineFields<'a> {
     out: &'a mut Vec<u8>,
     format: LogFormat,
     first: bool,
 }
 
-impl Fields<'_> {
+impl LineFields<'_> {
     fn start(&mut self) {
         if self.format == LogFormat::Json {
             self.out.push(b'{');
@@ -305,7 +305,7 @@ impl Fields<'_> {
     }
 }
 
-/// Whether a value can stand in a text line without quotes and is not taken for an absent one.
+/// Tells whether a value can stand in a text line without quotes and is not taken for an absent one.
 fn is_word(value: &[u8]) -> bool {
     !value.is_empty()
         && value != b"-"
@@ -325,7 +325,7 @@ fn write_quoted(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `2026-03-01T12:00:00.123Z`.
-fn rfc3339(time: Timestamp) -> [u8; 24] {
+fn format_time(time: Timestamp) -> [u8; 24] {
     fn put(place: &mut [u8], number: i64) {
         let mut left = number.unsigned_abs();
         for digit in place.iter_mut().rev() {
@@ -334,7 +334,7 @@ fn rfc3339(time: Timestamp) -> [u8; 24] {
         }
     }
     let (days, second) = (time.seconds().div_euclid(86_400), time.seconds().rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     put(&mut text[0..4], year);
     put(&mut text[5..7], month);
@@ -348,7 +348,7 @@ fn rfc3339(time: Timestamp) -> [u8; 24] {
 
 /// The date of a day counted from 1970-01-01, in the Gregorian calendar. A year begins in March here, so that the
 /// leap day is its last; an era has 400 of them.
-fn civil(days: i64) -> (i64, i64, i64) {
+fn civil_date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -364,7 +364,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::line::{Decision, Over};
+    use crate::line::{LoggedDecision, Over};
     use proptest::prelude::*;
 
     fn line() -> Line {
@@ -377,12 +377,12 @@ mod tests {
             place: None,
             pass: None,
             refused_by: None,
-            decision: Decision::Deny,
+            decision: LoggedDecision::Deny,
             reason: "role",
             who: None,
             idp: Some("okta".into()),
             method: http::Method::GET,
-            host: Asked::Field(http::HeaderValue::from_static("wiki.example.com")),
+            host: AskedHost::Field(http::HeaderValue::from_static("wiki.example.com")),
             target: Some("/a?secret=1".parse().unwrap()),
             status: 403,
             bytes_in: 1,
@@ -445,7 +445,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
             (-1, "1969-12-31T23:59:59.000Z"),
         ] {
-            assert_eq!(rfc3339(Timestamp(seconds * 1000)), expected.as_bytes());
+            assert_eq!(format_time(Timestamp(seconds * 1000)), expected.as_bytes());
         }
     }
 
@@ -453,7 +453,7 @@ mod tests {
     fn what_a_client_sends_is_cut_and_turns_nothing_around() {
         let path = format!("/{}", "a".repeat(60_000)).parse().unwrap();
         let host = http::HeaderValue::from_bytes("wiki\u{202e}\u{2028}".as_bytes()).unwrap();
-        let line = Line { target: Some(path), host: Asked::Field(host), ..line() };
+        let line = Line { target: Some(path), host: AskedHost::Field(host), ..line() };
         for format in [LogFormat::Json, LogFormat::Text] {
             let text = written(&line, format);
             assert!(text.len() < 800 && !text.contains(['\u{202e}', '\u{2028}']), "{text}");
@@ -489,7 +489,7 @@ mod tests {
         let target = LogTarget::File(path.clone());
         let error = AccessLog::start(&target, LogFormat::Json).unwrap_err();
         assert!(
-            matches!(&error, LogError::Open(..)),
+            matches!(&error, AccessLogError::Open(..)),
             "a pipe nobody reads is an error, not a wait: {error:?}"
         );
 
@@ -513,7 +513,7 @@ mod tests {
         #[test]
         fn no_host_breaks_a_line(host in prop::collection::vec(32u8..=255, 0..30), reason in 0..3usize) {
             let Ok(value) = http::HeaderValue::from_bytes(&host) else { return Ok(()) };
-            let line = Line { host: Asked::Field(value), reason: ["", "a b", "-"][reason], ..line() };
+            let line = Line { host: AskedHost::Field(value), reason: ["", "a b", "-"][reason], ..line() };
             for format in [LogFormat::Json, LogFormat::Text] {
                 let text = written(&line, format);
                 prop_assert_eq!(text.lines().count(), 1);

@@ -24,7 +24,7 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
     match headers.get(CACHE_CONTROL) {
         None => drop(headers.insert(CACHE_CONTROL, UNSAID)),
         Some(_) => {
-            let said = private(headers);
+            let said = private_directives(headers);
             headers.insert(CACHE_CONTROL, said);
         }
     }
@@ -44,10 +44,12 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
 }
 
 /// The directives that are left, and `private` where nothing as strict was said.
-fn private(headers: &HeaderMap) -> HeaderValue {
+fn private_directives(headers: &HeaderMap) -> HeaderValue {
     let mut kept: Vec<u8> = Vec::new();
     let mut is_private = false;
-    for directive in headers.get_all(CACHE_CONTROL).iter().flat_map(|field| directives(field.as_bytes())) {
+    for directive in
+        headers.get_all(CACHE_CONTROL).iter().flat_map(|field| split_directives(field.as_bytes()))
+    {
         let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
         // A quote that is left open would swallow what another field says once they are joined.
         if name.eq_ignore_ascii_case(b"public")
@@ -88,7 +90,7 @@ fn is_open(directive: &[u8]) -> bool {
 }
 
 /// Splits at commas outside quoted strings (RFC 9110 §5.6.4); empty ones are left out.
-fn directives(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn split_directives(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     field
         .split(move |byte| {
@@ -180,7 +182,7 @@ mod tests {
             let fields: Vec<_> = fields.iter().map(|value| ("cache-control", value.as_str())).collect();
             let once = after(&fields);
             let one = once.get(CACHE_CONTROL).unwrap().clone();
-            let words: Vec<_> = directives(one.as_bytes()).collect();
+            let words: Vec<_> = split_directives(one.as_bytes()).collect();
             prop_assert!(words.iter().any(|word| word.eq_ignore_ascii_case(b"private") || word.starts_with(b"no-store")));
             prop_assert!(!words.iter().any(|word| word.eq_ignore_ascii_case(b"public")));
             let mut twice = once.clone();

@@ -17,29 +17,29 @@ use crate::rules::Limits;
 use crate::share::Share;
 use crate::tunnel::Tunnel;
 
-/// What everything on a client's connection shares.
+/// The state that everything on a client's connection shares.
 pub(crate) struct Client {
     /// The other end.
     pub(crate) peer: Arc<Peer>,
     pub(crate) share: Arc<Share>,
     pub(crate) limits: Limits,
-    /// What the connection itself waits for; over HTTP/1.1 what its exchange waits for as well.
+    /// The waits of the connection itself; over HTTP/1.1 those of its exchange as well.
     pub(crate) waits: Arc<Waits>,
     pub(crate) clock: Arc<Clock>,
     is_h2: bool,
-    /// How many exchanges it carries.
+    /// The number of exchanges it carries.
     pub(crate) serving: AtomicUsize,
     pub(crate) inbound: Arc<Inbound>,
-    /// What takes over once an answer that switches protocols has gone out.
+    /// The tunnel that takes over once an answer that switches protocols has gone out.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// Over HTTP/2: the stream whose task is about to be made.
     pub(crate) next: Mutex<Option<Arc<Stream>>>,
     pub(crate) flow: Flow,
-    seen: Mutex<Seen>,
+    seen: Mutex<CarriedSessions>,
 }
 
-/// Whose sessions a connection has carried.
-enum Seen {
+/// The accounts whose sessions a connection has carried.
+enum CarriedSessions {
     Nobody,
     One(AccountId),
     Several,
@@ -67,52 +67,56 @@ impl Client {
             tunnel: Mutex::new(None),
             next: Mutex::new(None),
             flow: Flow::default(),
-            seen: Mutex::new(Seen::Nobody),
+            seen: Mutex::new(CarriedSessions::Nobody),
         }
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Tells whether it speaks HTTP/2.
     pub(crate) fn is_h2(&self) -> bool {
         self.is_h2
     }
 
-    /// It carries an exchange of this account.
-    pub(crate) fn carries(&self, account: AccountId) {
+    /// Notes that it carries an exchange of this account.
+    pub(crate) fn note_account(&self, account: AccountId) {
         if self.is_h2 {
             let mut seen = self.seen.lock();
             *seen = match *seen {
-                Seen::Nobody => Seen::One(account),
-                Seen::One(one) if one == account => Seen::One(one),
-                _ => Seen::Several,
+                CarriedSessions::Nobody => CarriedSessions::One(account),
+                CarriedSessions::One(one) if one == account => CarriedSessions::One(one),
+                _ => CarriedSessions::Several,
             };
         }
     }
 
-    /// It is ended because of a flood on it.
-    pub(crate) fn floods(&self, of: &'static str) {
+    /// Notes that it is ended because of a flood on it.
+    pub(crate) fn note_flood(&self, of: &'static str) {
         let recorder = self.peer.recorder();
         recorder.metrics.floods.inc();
-        tracing::debug!(client = recorder.shown(self.peer.address()), of, "a flood ended its connection");
+        tracing::debug!(
+            client = recorder.written_client(self.peer.address()),
+            of,
+            "a flood ended its connection"
+        );
     }
 
-    /// How large a piece of an answer may be handed over now.
+    /// Gives how large a piece of an answer may be handed over now, in bytes.
     pub(crate) fn poll_room(&self, context: &Context<'_>) -> Poll<usize> {
         let streams = self.serving.load(Ordering::Relaxed);
         self.flow.poll_room(context, self.limits.send_buffer, streams)
     }
 
-    /// Whether everybody it ever carried is the same person.
+    /// Tells whether everybody it ever carried is the same person.
     pub(crate) fn is_one_persons(&self) -> bool {
-        matches!(*self.seen.lock(), Seen::One(_))
+        matches!(*self.seen.lock(), CarriedSessions::One(_))
     }
 }
 
 /// One stream of an HTTP/2 connection.
 pub(crate) struct Stream {
     pub(crate) waits: Arc<Waits>,
-    /// Where a WebSocket is asked for on it (RFC 8441): what it becomes once the answer agrees.
+    /// The stream's upgrade, where a WebSocket is asked for on it (RFC 8441): taken once the answer agrees.
     pub(crate) upgrade: Mutex<Option<OnUpgrade>>,
-    /// What takes over then.
+    /// The tunnel that takes over then.
     pub(crate) tunnel: Mutex<Option<Tunnel>>,
     /// The tunnel is over, in whatever way; and whoever sends the last of it, who is woken then.
     pub(crate) is_through: AtomicBool,
@@ -125,8 +129,8 @@ impl Stream {
         Self { waits, upgrade, tunnel, is_through: AtomicBool::new(false), sender: AtomicWaker::new() }
     }
 
-    /// Its answer agrees to a WebSocket: this carries it.
-    pub(crate) fn becomes(&self, tunnel: Tunnel) {
+    /// Hands it over to a tunnel, since its answer agrees to a WebSocket.
+    pub(crate) fn switch_to(&self, tunnel: Tunnel) {
         *self.tunnel.lock() = Some(tunnel);
     }
 

@@ -25,10 +25,10 @@ pub(crate) enum Wait {
     Take,
 }
 
-/// What a connection, or one stream of it, waits for; and the exchange it serves, as the register knows it.
+/// The waits of a connection, or of one stream of it; and the exchange it serves, as the register knows it.
 #[derive(Debug)]
 pub(crate) struct Waits {
-    /// What the register of exchanges in flight knows it by. An HTTP/1 connection has one for all its requests, for
+    /// Its name in the register of exchanges in flight. An HTTP/1 connection has one for all its requests, for
     /// what ends one of them ends it.
     pub(crate) in_flight: InFlight,
     clock: Arc<Clock>,
@@ -49,14 +49,14 @@ const STRUCK: u64 = u64::MAX;
 impl Waits {
     /// Begins to wait, anew where it waited already.
     pub(crate) fn arm(&self, wait: Wait, limit: Duration) {
-        self.due[wait as usize].store(self.clock.at(limit), Ordering::Relaxed);
+        self.due[wait as usize].store(self.clock.tick_after(limit), Ordering::Relaxed);
     }
 
     /// Begins to wait, unless it waits already.
     pub(crate) fn keep_armed(&self, wait: Wait, limit: Duration) {
         let due = &self.due[wait as usize];
         if due.load(Ordering::Relaxed) == 0 {
-            due.store(self.clock.at(limit), Ordering::Relaxed);
+            due.store(self.clock.tick_after(limit), Ordering::Relaxed);
         }
     }
 
@@ -68,40 +68,40 @@ impl Waits {
         }
     }
 
-    /// Whether it is waited for.
+    /// Tells whether it is waited for.
     pub(crate) fn is_armed(&self, wait: Wait) -> bool {
         self.due[wait as usize].load(Ordering::Relaxed) != 0
     }
 
-    /// Whether its time is up.
+    /// Tells whether its time is up.
     pub(crate) fn has_struck(&self, wait: Wait) -> bool {
         self.due[wait as usize].load(Ordering::Acquire) == STRUCK
     }
 
-    /// An exchange begins.
-    pub(crate) fn begins(&self) {
+    /// Notes that an exchange begins.
+    pub(crate) fn begin_exchange(&self) {
         self.serves.store(true, Ordering::Relaxed);
         self.streams.store(false, Ordering::Relaxed);
     }
 
-    /// Its exchange is over.
-    pub(crate) fn rests(&self) {
+    /// Notes that its exchange is over.
+    pub(crate) fn end_exchange(&self) {
         self.serves.store(false, Ordering::Relaxed);
     }
 
-    /// Something passed, in either direction.
-    pub(crate) fn moves(&self) {
+    /// Notes that something passed, in either direction.
+    pub(crate) fn note_progress(&self) {
         self.moved.store(self.clock.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// From here on its exchange is a stream: an upgrade, or an answer that has no end of its own.
-    pub(crate) fn streams(&self) {
-        self.moves();
+    /// Notes that its exchange is a stream from here on: an upgrade, or an answer that has no end of its own.
+    pub(crate) fn become_stream(&self) {
+        self.note_progress();
         self.streams.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it would hold up an end of the program for nothing: a stream on which nothing has passed since `tick`,
-    /// or a connection between two requests.
+    /// Tells whether it would hold up an end of the program for nothing: a stream on which nothing has passed since
+    /// `tick`, or a connection between two requests.
     fn is_silent_since(&self, tick: u64) -> bool {
         !self.serves.load(Ordering::Relaxed)
             || self.streams.load(Ordering::Relaxed) && self.moved.load(Ordering::Relaxed) < tick
@@ -113,18 +113,18 @@ impl Waits {
         self.in_flight.nudge();
     }
 
-    /// Whether it was ended from inside.
+    /// Tells whether it was ended from inside.
     pub(crate) fn is_ended(&self) -> bool {
         self.ends.load(Ordering::Acquire)
     }
 
-    /// Whether its thread takes no new connections any more: this one ends once it is idle.
+    /// Tells whether its thread takes no new connections any more: this one ends once it is idle.
     pub(crate) fn is_draining(&self) -> bool {
         self.clock.draining.load(Ordering::Relaxed)
     }
 
     /// Strikes what is due. What stopped to be waited for meanwhile is not.
-    fn look(&self, now: u64) {
+    fn strike_due(&self, now: u64) {
         let strike = |due: &AtomicU64| {
             let at = due.load(Ordering::Relaxed);
             at != 0
@@ -146,7 +146,7 @@ pub(crate) struct Clock {
     draining: AtomicBool,
 }
 
-/// How often the clock looks.
+/// The time between two looks of the clock.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Clock {
@@ -169,12 +169,12 @@ impl Clock {
     fn tick(&self) -> u64 {
         let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
         for (_, waits) in &*self.entered.lock() {
-            waits.look(now);
+            waits.strike_due(now);
         }
         now
     }
 
-    /// Whether all that is left is streams on which nothing has passed for `silence`.
+    /// Tells whether all that is left is streams on which nothing has passed for `silence`.
     pub(crate) fn only_silence(&self, silence: Duration) -> bool {
         let ticks = u64::try_from(silence.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX);
         let since = self.now.load(Ordering::Relaxed).saturating_sub(ticks);
@@ -182,7 +182,7 @@ impl Clock {
     }
 
     /// The tick that is surely not before `limit` has passed.
-    fn at(&self, limit: Duration) -> u64 {
+    fn tick_after(&self, limit: Duration) -> u64 {
         let ticks = limit.as_millis().div_ceil(TICK.as_millis());
         let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
         self.now.load(Ordering::Relaxed).saturating_add(ticks).saturating_add(1).min(STRUCK - 1)
@@ -289,22 +289,22 @@ mod tests {
         let (clock, silence) = (Clock::new(), TICK * 2);
         assert!(clock.only_silence(silence));
         let (stream, waiting) = (clock.enter(), clock.enter());
-        stream.waits.begins();
-        stream.waits.streams();
+        stream.waits.begin_exchange();
+        stream.waits.become_stream();
         let tick = |times| (0..times).for_each(|_| assert!(clock.tick() > 0));
         tick(2);
         assert!(!clock.only_silence(silence), "not yet, and a moment may be cut short by no tick");
         tick(1);
         assert!(clock.only_silence(silence), "a connection between two requests is nothing");
-        stream.waits.moves();
+        stream.waits.note_progress();
         assert!(!clock.only_silence(silence));
         tick(3);
         assert!(clock.only_silence(silence));
         // An answer that the application is still thinking about is not silence.
-        waiting.waits.begins();
+        waiting.waits.begin_exchange();
         tick(99);
         assert!(!clock.only_silence(silence));
-        waiting.waits.rests();
+        waiting.waits.end_exchange();
         assert!(clock.only_silence(silence));
     }
 

@@ -32,20 +32,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use crate::client::{Client, Stream};
 use crate::clock::{Clock, Entered, Wait, Waits};
-use crate::exchange::{Answer, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange};
 use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::overhead::PREFACE;
 use crate::peer::Peer;
-use crate::polling::serving;
+use crate::polling::while_serving;
 use crate::rules::Limits;
 use crate::share::Share;
 use crate::socket::{self, Socket};
 use crate::tunnel;
 use crate::upload::Upload;
-use crate::wire::{Bounds, HeadSeen, Reader};
+use crate::wire::{Bounds, HeadSeen, WireReader};
 
-/// What a socket is served with.
+/// The parts that a socket is served with.
 pub(crate) struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<Clock>,
@@ -68,7 +68,7 @@ impl Rest {
     }
 }
 
-/// What a client speaks, where its TLS handshake has settled it.
+/// The protocol that a client speaks, where its TLS handshake has settled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -89,7 +89,7 @@ impl Door {
         waits.arm(Wait::Head, self.limits.head_time);
         let (protocol, begun) = match agreed {
             Some(protocol) => (protocol, Vec::new()),
-            None => match sniff(&mut socket, &waits).await {
+            None => match sniff_protocol(&mut socket, &waits).await {
                 Some(sniffed) => sniffed,
                 None => return None,
             },
@@ -111,7 +111,7 @@ impl Door {
 }
 
 /// Reads until it is clear what the client speaks: the first byte is enough for HTTP/1.1.
-async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
+async fn sniff_protocol<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Vec<u8>)> {
     let mut begun = Vec::new();
     let mut watch = waits.in_flight.ended();
     loop {
@@ -138,8 +138,8 @@ async fn sniff<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Protocol, Ve
     }
 }
 
-/// How a connection came to its end.
-enum End<E> {
+/// The way in which a connection came to its end.
+enum ConnectionEnd<E> {
     /// An exchange on it was cut.
     Cut,
     /// Its client takes nothing, or sends nothing, for too long.
@@ -156,27 +156,27 @@ async fn serve_h1<S: Socket>(
     begun: Vec<u8>,
 ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let bounds = Bounds { head: client.limits.head, ..Bounds::default() };
-    let io = Guard::new(client.clone(), socket, Some(Reader::new(bounds)), begun);
+    let io = Guard::new(client.clone(), socket, Some(WireReader::new(bounds)), begun);
     let mut builder = http1::Builder::new();
     builder.half_close(false).max_headers(bounds.fields).max_buf_size(client.limits.head + READ_AHEAD);
-    let mut connection =
-        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() });
+    let mut connection = builder
+        .serve_connection(TokioIo::new(io), GateService { gate: gate.clone(), client: client.clone() });
     let waits = &client.waits;
     let mut watch = waits.in_flight.ended();
     let mut told = false;
     let end = poll_fn(|context| {
         if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(ConnectionEnd::Cut);
         }
         let is_idle = client.serving.load(Ordering::Relaxed) == 0;
         if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
-            return Poll::Ready(End::Late);
+            return Poll::Ready(ConnectionEnd::Late);
         }
         if !told && waits.is_draining() {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        let polled = serving(|| connection.poll_without_shutdown(context)).map(End::Over);
+        let polled = while_serving(|| connection.poll_without_shutdown(context)).map(ConnectionEnd::Over);
         if polled.is_pending() && client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, client.limits.idle);
         }
@@ -185,21 +185,28 @@ async fn serve_h1<S: Socket>(
     .await;
     if client.inbound.has_begun() {
         client.peer.recorder().metrics.broken_heads.inc();
-        let address = client.peer.recorder().shown(client.peer.address());
+        let address = client.peer.recorder().written_client(client.peer.address());
         tracing::debug!(client = address, "a head broke off, or did not come in time");
     }
     // A cut may show first in the body of its answer, which breaks off.
-    if matches!(end, End::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take) {
-        socket::reset(number);
+    if matches!(end, ConnectionEnd::Cut) || waits.in_flight.reason().is_some() || waits.has_struck(Wait::Take)
+    {
+        socket::reset_on_close(number);
     }
     match end {
-        End::Cut | End::Late | End::Over(Err(_)) => serving(|| drop(connection)),
-        End::Over(Ok(())) => {
-            let (socket, early) = serving(|| connection.into_parts().io.into_inner().into_parts());
+        ConnectionEnd::Cut | ConnectionEnd::Late | ConnectionEnd::Over(Err(_)) => {
+            while_serving(|| drop(connection))
+        }
+        ConnectionEnd::Over(Ok(())) => {
+            let (socket, early) = while_serving(|| connection.into_parts().io.into_inner().into_parts());
             let tunnel = client.tunnel.lock().take();
             match tunnel {
                 Some(tunnel) => {
-                    return Some(Box::pin(carry(client.waits.clone(), number, tunnel.run(socket, early))));
+                    return Some(Box::pin(run_tunnel(
+                        client.waits.clone(),
+                        number,
+                        tunnel.run(socket, early),
+                    )));
                 }
                 None => close_slowly(socket).await,
             }
@@ -209,25 +216,25 @@ async fn serve_h1<S: Socket>(
 }
 
 /// Polls a tunnel beside its place in the register; cut, its socket is reset.
-async fn carry(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()>) {
+async fn run_tunnel(waits: Arc<Waits>, number: RawFd, tunnel: impl Future<Output = ()>) {
     let (mut tunnel, mut watch) = (pin!(Some(tunnel)), waits.in_flight.ended());
     let is_cut = poll_fn(|context| {
         if Pin::new(&mut watch).poll(context).is_ready() || waits.is_ended() {
             return Poll::Ready(true);
         }
         let Some(running) = tunnel.as_mut().as_pin_mut() else { return Poll::Ready(false) };
-        serving(|| running.poll(context)).map(|()| false)
+        while_serving(|| running.poll(context)).map(|()| false)
     })
     .await;
     if is_cut {
-        socket::reset(number);
+        socket::reset_on_close(number);
     }
-    serving(|| tunnel.set(None));
+    while_serving(|| tunnel.set(None));
 }
 
-/// How much of the next requests is read while one is served.
+/// The bytes of the next requests that are read while one is served.
 const READ_AHEAD: usize = 16 * 1024;
-/// How much of what still comes is read behind the last answer, and for how long: a socket that is closed over unread
+/// The bytes that are still read behind the last answer, and for how long: a socket that is closed over unread
 /// bytes is reset, and the client would never see the answer.
 const LINGER: (usize, Duration) = (256 * 1024, Duration::from_secs(1));
 
@@ -268,27 +275,28 @@ async fn serve_h2<S: Socket>(
         .max_local_error_reset_streams(128)
         .enable_connect_protocol();
     let mut connection = pin!(Some(
-        builder.serve_connection(TokioIo::new(io), Service { gate: gate.clone(), client: client.clone() })
+        builder
+            .serve_connection(TokioIo::new(io), GateService { gate: gate.clone(), client: client.clone() })
     ));
     let waits = &client.waits;
     waits.arm(Wait::Head, limits.idle);
     let mut watch = waits.in_flight.ended();
     let mut told = false;
-    let end: End<hyper::Error> = poll_fn(|context| {
+    let end: ConnectionEnd<hyper::Error> = poll_fn(|context| {
         let _ = Pin::new(&mut watch).poll(context); // wakes by it; no exchange is known by it
         let is_idle = client.serving.load(Ordering::Relaxed) == 0;
         if waits.is_ended() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(ConnectionEnd::Cut);
         }
         if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
-            return Poll::Ready(End::Late);
+            return Poll::Ready(ConnectionEnd::Late);
         }
         let Some(mut connection) = connection.as_mut().as_pin_mut() else { return Poll::Pending };
         if !told && waits.is_draining() {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        let polled = serving(|| connection.as_mut().poll(context)).map(End::Over);
+        let polled = while_serving(|| connection.as_mut().poll(context)).map(ConnectionEnd::Over);
         client.flow.settle();
         if client.serving.load(Ordering::Relaxed) == 0 {
             waits.keep_armed(Wait::Head, limits.idle);
@@ -299,14 +307,14 @@ async fn serve_h2<S: Socket>(
     })
     .await;
     match &end {
-        End::Over(Err(error)) if is_flood(error) => client.floods("resets or heads"),
-        End::Over(_) => {}
-        End::Cut | End::Late => socket::reset(number),
+        ConnectionEnd::Over(Err(error)) if is_flood(error) => client.note_flood("resets or heads"),
+        ConnectionEnd::Over(_) => {}
+        ConnectionEnd::Cut | ConnectionEnd::Late => socket::reset_on_close(number),
     }
-    serving(|| connection.set(None));
+    while_serving(|| connection.set(None));
 }
 
-/// Whether the library has told a client to be calm (RFC 9113 §7).
+/// Tells whether the library has told a client to be calm (RFC 9113 §7).
 fn is_flood(error: &hyper::Error) -> bool {
     let said = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     said.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
@@ -369,7 +377,7 @@ async fn send_rest(stream: Arc<Stream>, limit: Duration, task: impl Future<Outpu
                 return Poll::Ready(());
             }
         }
-        serving(|| task.as_mut().poll(context))
+        while_serving(|| task.as_mut().poll(context))
     })
     .await;
 }
@@ -378,7 +386,7 @@ async fn send_rest(stream: Arc<Stream>, limit: Duration, task: impl Future<Outpu
 async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output = ()>) {
     let waits = &stream.waits;
     let mut watch = waits.in_flight.ended();
-    let mut cut = beside(&mut watch, waits, task).await;
+    let mut cut = run_beside_watch(&mut watch, waits, task).await;
     let bridged = stream.tunnel.lock().take().zip(stream.upgrade.lock().take());
     if let Some((tunnel, upgrade)) = bridged.filter(|_| cut.is_none()) {
         let tunnel = Box::pin(async move {
@@ -386,7 +394,7 @@ async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output
                 tunnel.run(TokioIo::new(upgraded), Vec::new()).await;
             }
         });
-        cut = beside(&mut watch, waits, tunnel).await;
+        cut = run_beside_watch(&mut watch, waits, tunnel).await;
         stream.is_through.store(true, Ordering::Release);
         stream.sender.wake();
     }
@@ -399,7 +407,11 @@ async fn serve_stream(client: &Client, stream: &Stream, task: impl Future<Output
 
 /// Polls a task of a stream beside its place in the register; drops it where that is cut. `None` where it came to its
 /// end.
-async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>) -> Option<Option<Ended>> {
+async fn run_beside_watch(
+    watch: &mut Watch,
+    waits: &Waits,
+    task: impl Future<Output = ()>,
+) -> Option<Option<Ended>> {
     let mut task = pin!(Some(task));
     let cut = poll_fn(|context| {
         let ended = match Pin::new(&mut *watch).poll(context) {
@@ -410,25 +422,25 @@ async fn beside(watch: &mut Watch, waits: &Waits, task: impl Future<Output = ()>
         let Some(polled) = task.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         // A cut one is polled once more: its body says so, and what is queued of it is thrown away. Where it waits for
         // room it is dropped, which resets it.
-        match (serving(|| polled.poll(context)), ended) {
+        match (while_serving(|| polled.poll(context)), ended) {
             (Poll::Ready(()), ended) => Poll::Ready(ended),
             (Poll::Pending, Some(why)) => Poll::Ready(Some(why)),
             (Poll::Pending, None) => Poll::Pending,
         }
     })
     .await;
-    serving(|| task.set(None));
+    while_serving(|| task.set(None));
     cut
 }
 
-/// What hyper calls with each request.
-struct Service {
+/// The service that hyper calls with each request.
+struct GateService {
     gate: Arc<Gate>,
     client: Arc<Client>,
 }
 
-impl hyper::service::Service<http::Request<Incoming>> for Service {
-    type Response = http::Response<Answer>;
+impl hyper::service::Service<http::Request<Incoming>> for GateService {
+    type Response = http::Response<AnswerBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -437,18 +449,18 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
         if client.is_h2() {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
-            let mut request = received(&client, &waits, request);
-            let stream = Arc::new(Stream::new(waits.clone(), bridge(&mut request)));
+            let mut request = limit_body(&client, &waits, request);
+            let stream = Arc::new(Stream::new(waits.clone(), bridge_websocket(&mut request)));
             *client.next.lock() = Some(stream.clone());
-            let serving = Serving::new(client.clone(), waits.clone(), Some((entered, stream)));
+            let serving = CarriedExchange::new(client.clone(), waits.clone(), Some((entered, stream)));
             return Box::pin(async move { Ok(gate.serve(serving, waits, request, 0).await) });
         }
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
-        let serving = Serving::new(client.clone(), waits.clone(), None);
+        let serving = CarriedExchange::new(client.clone(), waits.clone(), None);
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
-                let request = received(&client, &waits, request);
+                let request = limit_body(&client, &waits, request);
                 Box::pin(async move { Ok(gate.serve(serving, waits, request, seen.bytes).await) })
             }
             Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
@@ -467,7 +479,7 @@ impl hyper::service::Service<http::Request<Incoming>> for Service {
 
 /// Makes a WebSocket that is asked for over HTTP/2 (RFC 8441 §4) the opening handshake of RFC 6455 that it stands for,
 /// which the rooms know and the application understands. Its key is ours: the client has none.
-fn bridge(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
+fn bridge_websocket(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
     let is_websocket = request.method() == Method::CONNECT
         && request
             .extensions()
@@ -488,7 +500,7 @@ fn bridge(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
     Some(upgrade)
 }
 
-/// Whether hyper has read the head that we have.
+/// Tells whether hyper has read the head that we have.
 fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
     let uri = request.uri();
     let length = match (uri.authority(), uri.path_and_query()) {
@@ -501,7 +513,7 @@ fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
 }
 
 /// The request with a body that keeps to its limits.
-fn received(
+fn limit_body(
     client: &Client,
     waits: &Arc<Waits>,
     request: http::Request<Incoming>,

@@ -10,10 +10,10 @@ use memchr::memchr;
 use portcullis_keys::sha256;
 use portcullis_policy::PublicUrl;
 
-/// What every session cookie of ours begins with; the app's own ending follows, see [`session_cookie`].
+/// The beginning of every session cookie's name; the app's own ending follows, see [`session_cookie`].
 pub const SESSION_COOKIE: &str = "__Host-portcullis-";
 
-/// What every cookie of a login under way begins with.
+/// The beginning of the name of every cookie of a login under way.
 pub const FLOW_COOKIE: &str = "__Host-pcflow-";
 
 /// The name of an app's session cookie: two apps on one host name but different ports must not share one.
@@ -30,28 +30,28 @@ pub fn session_cookie(public_url: &PublicUrl) -> String {
 ///
 /// Bytes, not text: one cookie with a byte beyond ASCII hides no other (RFC 6265bis §5.7.3).
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    pairs(headers).map(split)
+    cookie_pairs(headers).map(split_pair)
 }
 
 /// The value of the one cookie with this name; `None` where there is none or more than one.
-pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let named = |pair: &'a [u8]| {
-        let (found, value) = split(pair);
+        let (found, value) = split_pair(pair);
         (found == name.as_bytes()).then_some(value)
     };
-    let mut values = pairs(headers).filter(|pair| pair.starts_with(name.as_bytes())).filter_map(named);
+    let mut values = cookie_pairs(headers).filter(|pair| pair.starts_with(name.as_bytes())).filter_map(named);
     let value = values.next()?;
     values.next().is_none().then_some(value)
 }
 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
-    let ours = pairs(headers).any(is_ours);
+    let ours = cookie_pairs(headers).any(is_ours);
     if !ours && headers.get_all(COOKIE).iter().nth(1).is_none() {
         return false;
     }
     let mut rest = BytesMut::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
-    for pair in pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
+    for pair in cookie_pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
         if !rest.is_empty() {
             rest.put_slice(b"; ");
         }
@@ -66,8 +66,9 @@ pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
 
 /// Takes `Set-Cookie` fields that name a cookie of ours out of an application's answer; says how many.
 pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
-    let sets_ours =
-        |field: &HeaderValue| between(field.as_bytes()).next().is_some_and(|set| is_ours(set.trim_ascii()));
+    let sets_ours = |field: &HeaderValue| {
+        split_field(field.as_bytes()).next().is_some_and(|set| is_ours(set.trim_ascii()))
+    };
     let ours = headers.get_all(SET_COOKIE).iter().filter(|field| sets_ours(field)).count();
     if ours > 0 {
         let kept: Vec<HeaderValue> =
@@ -80,8 +81,8 @@ pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
     ours
 }
 
-/// Whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does not care
-/// must not see it.
+/// Tells whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does
+/// not care must not see it.
 fn is_ours(pair: &[u8]) -> bool {
     [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
         pair.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
@@ -89,13 +90,13 @@ fn is_ours(pair: &[u8]) -> bool {
 }
 
 /// Every pair of every field, without blanks around it.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let fields = headers.get_all(COOKIE).into_iter();
-    fields.flat_map(|field| between(field.as_bytes())).map(<[u8]>::trim_ascii)
+    fields.flat_map(|field| split_field(field.as_bytes())).map(<[u8]>::trim_ascii)
 }
 
-/// What stands between the semicolons of a field.
-fn between(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Splits a field at its semicolons.
+fn split_field(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(field);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -106,7 +107,7 @@ fn between(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Name and value, without blanks around them. A pair without `=` is all name.
-fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     match memchr(b'=', pair) {
         Some(at) => (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()),
         None => (pair.trim_ascii(), b""),
@@ -162,7 +163,7 @@ mod tests {
             (vec![], None),
         ] {
             let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-            assert_eq!(find(&jar(&fields), OURS), expected.map(str::as_bytes), "{fields:?}");
+            assert_eq!(find_cookie(&jar(&fields), OURS), expected.map(str::as_bytes), "{fields:?}");
         }
     }
 
@@ -215,7 +216,7 @@ mod tests {
         let expected: [(&[u8], &[u8]); 5] =
             [(b"a", b"\xff\xfe"), (b"caf\xc3\xa9", b"1"), (b"b", b"2"), (b"\x80", b""), (b"c", b"3")];
         assert_eq!(found, expected);
-        assert_eq!(find(&headers, "b"), Some(&b"2"[..]));
+        assert_eq!(find_cookie(&headers, "b"), Some(&b"2"[..]));
     }
 
     proptest! {
@@ -247,7 +248,7 @@ mod tests {
             prop_assert!(left.len() <= made.len().max(1));
             let wanted: Vec<String> = made.iter().flat_map(|field| field.split(';'))
                 .map(|pair| pair.trim().to_owned())
-                .filter(|pair| !pair.is_empty() && !is_ours(split(pair.as_bytes()).0))
+                .filter(|pair| !pair.is_empty() && !is_ours(split_pair(pair.as_bytes()).0))
                 .collect();
             let seen: Vec<String> = left.iter().flat_map(|field| field.split(';'))
                 .map(|pair| pair.trim().to_owned()).filter(|pair| !pair.is_empty()).collect();
@@ -264,7 +265,7 @@ mod tests {
                     (name.trim() == "a").then(|| value.trim().to_owned())
                 }).collect();
             let expected = (plain.len() == 1).then(|| plain[0].clone().into_bytes());
-            prop_assert_eq!(find(&jar(&fields), "a").map(<[u8]>::to_vec), expected);
+            prop_assert_eq!(find_cookie(&jar(&fields), "a").map(<[u8]>::to_vec), expected);
         }
     }
 }

@@ -20,28 +20,28 @@ use crate::clock::{Entered, Wait, Waits};
 use crate::line::Over;
 use crate::open::Open;
 use crate::rooms::record::Record;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::strip::Strip;
 use crate::trailers;
 use crate::upload::Upload;
-use crate::upstream::{Download, Fault};
+use crate::upstream::{Download, UpstreamFault};
 
 /// One of the exchanges that a client's connection carries; one less when it is dropped.
-pub(crate) struct Serving {
+pub(crate) struct CarriedExchange {
     client: Arc<Client>,
     waits: Arc<Waits>,
     /// Over HTTP/2 the clock looks after each stream, and a stream may become a WebSocket.
     stream: Option<(Entered, Arc<Stream>)>,
 }
 
-impl Serving {
+impl CarriedExchange {
     pub(crate) fn new(
         client: Arc<Client>,
         waits: Arc<Waits>,
         stream: Option<(Entered, Arc<Stream>)>,
     ) -> Self {
         client.serving.fetch_add(1, Ordering::Relaxed);
-        waits.begins();
+        waits.begin_exchange();
         Self { client, waits, stream }
     }
 
@@ -50,16 +50,16 @@ impl Serving {
         self.stream.as_ref().map(|(_, stream)| stream.clone())
     }
 
-    /// Whose connection it is on.
+    /// The client whose connection it is on.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }
 }
 
-impl Drop for Serving {
+impl Drop for CarriedExchange {
     fn drop(&mut self) {
         let left = self.client.serving.fetch_sub(1, Ordering::Relaxed) - 1;
-        self.waits.rests();
+        self.waits.end_exchange();
         if left == 0 && self.client.is_h2() {
             // Nobody may poll the connection again: it has nothing to write, and its client says nothing.
             self.client.waits.keep_armed(Wait::Head, self.client.limits.idle);
@@ -86,7 +86,7 @@ impl Exchange {
         record
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &AppRules {
         self.open.place()
     }
 
@@ -94,29 +94,29 @@ impl Exchange {
     pub(crate) fn takes_along(&mut self, upload: &mut Upload) {
         let first_byte = self.place().site().upstream.first_byte_timeout;
         let session = self.open.session().cloned();
-        self.record.counts(upload.goes_up(session, first_byte));
+        self.record.count_intake(upload.goes_up(session, first_byte));
     }
 
-    /// So many bytes came from the client behind its head: the session is not idle.
-    pub(crate) fn took(&mut self, length: usize) {
+    /// Notes that so many bytes came from the client behind its head: the session is not idle.
+    pub(crate) fn note_received(&mut self, length: usize) {
         self.record.note(|line| line.bytes_in += length as u64);
-        self.open.took();
-        self.waits.moves();
+        self.open.note_received();
+        self.waits.note_progress();
     }
 
-    /// So many bytes go to the client.
-    pub(crate) fn gave(&mut self, length: usize) {
+    /// Notes that so many bytes go to the client.
+    pub(crate) fn note_sent(&mut self, length: usize) {
         self.record.note(|line| line.bytes_out += length as u64);
-        self.open.gave();
-        self.waits.moves();
+        self.open.note_sent();
+        self.waits.note_progress();
     }
 }
 
 /// The body of an answer as hyper asks for it.
-pub(crate) struct Answer {
+pub(crate) struct AnswerBody {
     content: Content,
     client: Arc<Client>,
-    serving: Option<Serving>,
+    serving: Option<CarriedExchange>,
 }
 
 enum Content {
@@ -131,20 +131,20 @@ struct Passing {
     download: Download,
     /// None once the last byte was handed over.
     exchange: Option<Exchange>,
-    /// What of a piece is still to be handed over.
+    /// The rest of a piece, still to be handed over.
     rest: Bytes,
     has_begun: bool,
     /// The application broke off: told with the next look, so that what came before is written out first.
-    broken: Option<Fault>,
+    broken: Option<UpstreamFault>,
 }
 
-/// Why an answer breaks off.
+/// The reason why an answer breaks off.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The exchange was cut.
     Cut,
     /// The application broke off.
-    Upstream(Fault),
+    Upstream(UpstreamFault),
 }
 
 impl fmt::Display for Broken {
@@ -167,9 +167,9 @@ impl std::error::Error for Broken {
     }
 }
 
-impl Answer {
+impl AnswerBody {
     /// One of our own, whole.
-    pub(crate) fn own(serving: Serving, body: Bytes) -> Self {
+    pub(crate) fn own(serving: CarriedExchange, body: Bytes) -> Self {
         let content = Content::Own(Some(body).filter(|body| !body.is_empty()));
         Self { content, client: serving.client.clone(), serving: Some(serving) }
     }
@@ -180,7 +180,7 @@ impl Answer {
     }
 
     /// An application's.
-    pub(crate) fn passing(serving: Serving, exchange: Exchange, download: Download) -> Self {
+    pub(crate) fn passing(serving: CarriedExchange, exchange: Exchange, download: Download) -> Self {
         let passing = Passing {
             download,
             exchange: Some(exchange),
@@ -193,7 +193,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Broken;
 
@@ -207,7 +207,7 @@ impl Body for Answer {
                 // Over HTTP/2 it may wait for room that never comes; nobody asks for more of it.
                 if let Some(serving) = answer.serving.as_ref().filter(|_| answer.client.is_h2()) {
                     serving.waits.arm(Wait::Take, answer.client.limits.idle);
-                    answer.client.flow.passes();
+                    answer.client.flow.note_piece();
                 }
                 Poll::Ready(body.take().map(|body| Ok(Frame::data(body))))
             }
@@ -255,7 +255,7 @@ impl Passing {
                     Ok(piece) => self.rest = piece,
                     Err(frame) => {
                         let mut trailers = frame.into_trailers().unwrap_or_default();
-                        trailers::clean(&mut trailers, &Strip::default());
+                        trailers::clean_trailers(&mut trailers, &Strip::default());
                         self.finish(); // nothing comes behind them
                         return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
                     }
@@ -263,7 +263,7 @@ impl Passing {
                 Some(Err(fault)) => {
                     let place = exchange.place().clone();
                     tell_broken(&mut exchange.record, &place, client.limits.idle, &fault);
-                    exchange.record.finished(Over::Upstream);
+                    exchange.record.finish_exchange(Over::Upstream);
                     self.broken = Some(fault);
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -275,7 +275,7 @@ impl Passing {
             }
         }
         let piece = self.rest.split_to(room.min(self.rest.len()));
-        exchange.gave(piece.len());
+        exchange.note_sent(piece.len());
         if client.is_h2() {
             client.flow.hands_over(piece.len());
             // Whoever does not ask for the next one has a client that takes nothing.
@@ -286,7 +286,7 @@ impl Passing {
 
     fn finish(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.record.finished(Over::Done);
+            exchange.record.finish_exchange(Over::Done);
         }
     }
 

@@ -5,15 +5,15 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// How much a client may be sent that it does not take. hyper bounds each stream; this bounds the connection, answers
-/// included that are finished on our side (rule R10).
+/// The bound on what a client may be sent that it does not take. hyper bounds each stream; this bounds the
+/// connection, answers included that are finished on our side (rule R10).
 ///
 /// A body is asked for its next piece only once its stream has room for it, so all that was handed over can go as soon
 /// as the socket takes it. Whenever the socket has taken everything, the count begins anew.
 #[derive(Default)]
 pub(crate) struct Flow {
     handed: AtomicUsize,
-    /// How many pieces were handed over since they were last asked for.
+    /// The number of pieces that were handed over since it was last asked for.
     pieces: AtomicUsize,
     stalled: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
@@ -23,7 +23,7 @@ pub(crate) struct Flow {
 const PIECE: (usize, usize) = (2 * 1024, 16 * 1024);
 
 impl Flow {
-    /// How large a piece may be handed over now; `Pending` where nothing may.
+    /// Gives how large a piece may be handed over now, in bytes; `Pending` where nothing may.
     pub(crate) fn poll_room(&self, context: &Context<'_>, budget: usize, streams: usize) -> Poll<usize> {
         let handed = self.handed.load(Ordering::Relaxed);
         if handed >= budget {
@@ -38,15 +38,15 @@ impl Flow {
     /// So much was handed over.
     pub(crate) fn hands_over(&self, length: usize) {
         self.handed.fetch_add(length, Ordering::Relaxed);
-        self.passes();
+        self.note_piece();
     }
 
-    /// A piece goes to the client, in whatever way.
-    pub(crate) fn passes(&self) {
+    /// Notes that a piece goes to the client, in whatever way.
+    pub(crate) fn note_piece(&self) {
         self.pieces.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many pieces went to the client since this was last asked.
+    /// Takes the number of pieces that went to the client since this was last asked.
     pub(crate) fn pieces(&self) -> usize {
         self.pieces.swap(0, Ordering::Relaxed)
     }

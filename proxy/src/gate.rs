@@ -12,24 +12,24 @@ use arc_swap::ArcSwap;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use portcullis_keys::Keyring;
-use portcullis_policy::{Asked, Decision, DenyReason, Route};
+use portcullis_policy::{Decision, DenyReason, Route, RouteKey};
 use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{AskedBy, Refusal, Refuse, serve_own, whole};
+use crate::answer::{AskedBy, Refuse, RequestRefusal, finish_answer, serve_own};
 use crate::clock::Waits;
-use crate::exchange::{Answer, Exchange, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;
 use crate::origin;
 use crate::peer::Peer;
-use crate::request::Request;
+use crate::request::GateRequest;
 use crate::rooms::accept;
 use crate::rooms::forward::{Failed, Forward};
-use crate::rooms::identify::{Identify, Load, Search};
+use crate::rooms::identify::{Identify, Load, SessionSearch};
 use crate::rooms::record::Record;
 use crate::rooms::recorder::Recorder;
 use crate::rules::Rules;
@@ -37,10 +37,11 @@ use crate::trace::Trace;
 use crate::upload::Upload;
 use crate::wire::Malformed;
 
-/// How often a request is decided anew because roles or rules moved meanwhile. No loop of the gate is unbounded.
+/// The number of times that a request is decided anew because roles or rules moved meanwhile. No loop of the gate is
+/// unbounded.
 const ROUNDS: usize = 3;
 
-/// What a gate is made of.
+/// The parts that the program hands to [`Gate::new`].
 pub struct Parts {
     /// The first rules.
     pub rules: Rules,
@@ -50,11 +51,11 @@ pub struct Parts {
     pub keys: Arc<Keyring>,
     /// The seam to the store.
     pub load: Load,
-    /// Where lines go.
+    /// The log that lines go to.
     pub log: AccessLog,
-    /// Where lines with a reference number go as well; a full channel drops them.
+    /// The channel that lines with a reference number go to as well; a full channel drops them.
     pub references: Option<mpsc::Sender<Line>>,
-    /// How long a connection may wait between requests, and a body between two pieces, either way.
+    /// The longest wait of a connection between requests, and a body between two pieces, either way.
     pub idle: Duration,
 }
 
@@ -70,9 +71,9 @@ pub struct Gate {
     pub(crate) recorder: Arc<Recorder>,
 }
 
-/// What becomes of a request that is not refused.
+/// The fate of a request that is not refused.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum GateVerdict {
     /// It is one of our own pages.
     Own,
     /// It goes up.
@@ -106,11 +107,11 @@ impl Gate {
     /// Serves one request: the six rooms, and the way to its answer.
     pub(crate) async fn serve(
         self: Arc<Self>,
-        serving: Serving,
+        serving: CarriedExchange,
         waits: Arc<Waits>,
         request: http::Request<Option<Upload>>,
         bytes: usize,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let (mut head, upload) = request.into_parts();
         let asks_to_switch = head.headers.contains_key(UPGRADE);
         let closes = asks_to_switch && !serving.client().is_h2();
@@ -119,18 +120,18 @@ impl Gate {
             accept::keep_apart(&mut head);
         }
         let client = serving.client().clone();
-        let asked = Request { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
+        let asked = GateRequest { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&asked);
         let mut answer = match self.pass(&asked, &mut record).await {
-            Ok(Verdict::Open(open)) => {
-                record.opened(open.pass());
+            Ok(GateVerdict::Open(open)) => {
+                record.note_pass(open.pass());
                 let exchange = Exchange::new(open, waits, record);
                 match self.forward.send(serving, exchange, head, upload).await {
                     Ok(answer) => answer, // Record with its last byte
                     Err(failed) => self.answer_for_application(failed).await,
                 }
             }
-            Ok(Verdict::Own) => self.own_page(serving, &client.peer, &head, upload, record).await,
+            Ok(GateVerdict::Own) => self.own_page(serving, &client.peer, &head, upload, record).await,
             Err(why) => self.refuse_request(serving, &head, upload, record, why).await,
         };
         if closes && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -143,51 +144,56 @@ impl Gate {
     /// Serves one of our own pages.
     async fn own_page(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         peer: &Peer,
         head: &request::Parts,
         mut upload: Option<Upload>,
         mut record: Record,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let mut asker = self.asker(head, &record);
         let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
-            Err(why) => self.refuse.request(&asker, head, upload, &mut record, why).await,
+            Err(why) => self.refuse.refuse_request(&asker, head, upload, &mut record, why).await,
         };
-        whole(serving, record, &head.method, page)
+        finish_answer(serving, record, &head.method, page)
     }
 
     /// Refuses a request.
     async fn refuse_request(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         head: &request::Parts,
         upload: Option<Upload>,
         mut record: Record,
-        why: Refusal,
-    ) -> Response<Answer> {
+        why: RequestRefusal,
+    ) -> Response<AnswerBody> {
         let asker = self.asker(head, &record);
-        let page = self.refuse.request(&asker, head, upload, &mut record, why).await;
-        whole(serving, record, &head.method, page)
+        let page = self.refuse.refuse_request(&asker, head, upload, &mut record, why).await;
+        finish_answer(serving, record, &head.method, page)
     }
 
     /// Answers where the application, or the client, failed.
-    async fn answer_for_application(&self, mut failed: Box<Failed>) -> Response<Answer> {
+    async fn answer_for_application(&self, mut failed: Box<Failed>) -> Response<AnswerBody> {
         let Failed { asker, record, why, trouble, .. } = &mut *failed;
         let page = self.refuse.for_application(asker, record, *why, trouble.as_ref()).await;
         let Failed { serving, record, method, .. } = *failed;
-        whole(serving, record, &method, page)
+        finish_answer(serving, record, &method, page)
     }
 
     /// Refuses what is no request that is read here; its connection ends with the answer.
-    pub(crate) fn refuse_head(&self, serving: Serving, waits: &Waits, why: Malformed) -> Response<Answer> {
+    pub(crate) fn refuse_head(
+        &self,
+        serving: CarriedExchange,
+        waits: &Waits,
+        why: Malformed,
+    ) -> Response<AnswerBody> {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = Method::from_bytes(b"-").unwrap_or_default();
         let client = serving.client().clone();
-        let request = Request { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
+        let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.record(&request);
-        let answer = self.refuse.head(&head, &mut record, why);
-        whole(serving, record, &Method::GET, answer)
+        let answer = self.refuse.refuse_head(&head, &mut record, why);
+        finish_answer(serving, record, &Method::GET, answer)
     }
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.
@@ -198,36 +204,40 @@ impl Gate {
     }
 
     /// The record of a request that has just been read.
-    pub fn record(&self, request: &Request<'_>) -> Record {
+    pub fn record(&self, request: &GateRequest<'_>) -> Record {
         Record::new(request)
     }
 
     /// The rooms up to the decision. Needs no socket.
     ///
     /// # Errors
-    /// [`Refusal`]. The record has learned by then whatever was found out.
-    pub async fn pass(&self, request: &Request<'_>, record: &mut Record) -> Result<Verdict, Refusal> {
-        let mut search = Search::default();
+    /// [`RequestRefusal`]. The record has learned by then whatever was found out.
+    pub async fn pass(
+        &self,
+        request: &GateRequest<'_>,
+        record: &mut Record,
+    ) -> Result<GateVerdict, RequestRefusal> {
+        let mut search = SessionSearch::default();
         for _ in 0..ROUNDS {
             let rules = self.rules.load(); // one file a round
             let from_proxy = rules.accept.trusted.contains(request.peer.address());
             let head = rules.accept.read(request.parts, request.bytes, request.peer.address())?; // Accept
-            record.accepted(&head, || Trace::of(head.headers, from_proxy));
+            record.note_accepted(&head, || Trace::of(head.headers, from_proxy));
             let place = request.peer.place(&rules, head.host);
-            record.arrived(place.as_ref());
+            record.note_place(place.as_ref());
             drop(rules); // the place holds them from here on
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
-            let asked = Asked { host: head.host, target: head.target, method: head.method };
+            let asked = RouteKey { host: head.host, target: head.target, method: head.method };
             let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
-                return Err(Refusal::Fault);
+                return Err(RequestRefusal::Fault);
             }
             if let Route::Ours { .. } = route {
-                return Ok(Verdict::Own);
+                return Ok(GateVerdict::Own);
             }
             if origin::is_foreign_websocket(head.headers, &place) {
-                return Err(Refusal::OtherSite);
+                return Err(RequestRefusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
                 self.identify.find(&head, &place, request, &mut search, record.time()).await? // Identify
@@ -238,19 +248,21 @@ impl Gate {
                 search.cold = true; // stale: the next round takes the cold road
                 continue;
             };
-            record.identified(enrolment.as_ref(), who.as_ref());
+            record.note_person(enrolment.as_ref(), who.as_ref());
             match policy.decide(&route, who.as_deref(), head.method, head.target) {
                 Decision::Allow(pass) => {
                     let person = enrolment.zip(who);
-                    if let Some(open) = Open::stand(&self.sessions, place, pass, person, request.exchange) {
-                        return Ok(Verdict::Open(open));
+                    if let Some(open) =
+                        Open::put_on_pass(&self.sessions, place, pass, person, request.exchange)
+                    {
+                        return Ok(GateVerdict::Open(open));
                     }
                 }
-                Decision::Login => return Err(Refusal::Login),
-                Decision::Deny(reason) => return Err(Refusal::Denied(reason)),
+                Decision::Login => return Err(RequestRefusal::Login),
+                Decision::Deny(reason) => return Err(RequestRefusal::Denied(reason)),
             }
         }
-        Err(Refusal::Unproven)
+        Err(RequestRefusal::Unproven)
     }
 
     /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
@@ -268,10 +280,10 @@ mod tests {
     use super::*;
     use crate::test::{self, PEER};
 
-    async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<Verdict, Refusal> {
+    async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<GateVerdict, RequestRefusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
         let (parts, exchange) = (request.into_parts().0, InFlight::new());
-        let request = Request { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
+        let request = GateRequest { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
         let mut record = gate.record(&request);
         gate.pass(&request, &mut record).await
     }
@@ -279,9 +291,9 @@ mod tests {
     #[tokio::test]
     async fn the_rooms_need_no_socket() {
         let gate = test::gate();
-        assert!(matches!(ask(&gate, "/.portcullis/login", "wiki.test").await, Ok(Verdict::Own)));
-        assert!(matches!(ask(&gate, "/page", "wiki.test:443").await, Err(Refusal::Login)));
-        let unknown = Refusal::Denied(portcullis_policy::DenyReason::UnknownHost);
+        assert!(matches!(ask(&gate, "/.portcullis/login", "wiki.test").await, Ok(GateVerdict::Own)));
+        assert!(matches!(ask(&gate, "/page", "wiki.test:443").await, Err(RequestRefusal::Login)));
+        let unknown = RequestRefusal::Denied(portcullis_policy::DenyReason::UnknownHost);
         assert_eq!(ask(&gate, "/page", "other.test").await.err(), Some(unknown));
     }
 }

@@ -1,6 +1,6 @@
 //! Guard: a client's socket as hyper sees it.
 //!
-//! Of HTTP/1.1 it hands over whole heads only, which [`Reader`] has read; what that refuses reaches hyper as something
+//! Of HTTP/1.1 it hands over whole heads only, which [`WireReader`] has read; what that refuses reaches hyper as something
 //! in its place that hyper makes a request, or a broken body, of: so it is answered in its turn, behind what came
 //! before it. Of HTTP/2 it counts the frames that carry nothing. And it knows when the client takes nothing of what is
 //! written to it.
@@ -18,38 +18,39 @@ use crate::client::Client;
 use crate::clock::Wait;
 use crate::overhead::Overhead;
 use crate::socket::Socket;
-use crate::wire::{Malformed, Reader};
+use crate::wire::{Malformed, WireReader};
 
 /// A socket between a client and hyper.
 pub(crate) struct Guard<S> {
     client: Arc<Client>,
     socket: S,
     /// None over HTTP/2, whose framing is binary.
-    reader: Option<Reader>,
+    reader: Option<WireReader>,
     /// Over HTTP/2: the frames that carry nothing.
     overhead: Option<Overhead>,
-    /// What was read and not handed over: first what may be, then the beginning of something that is not whole yet.
+    /// The bytes that were read and not handed over: first what may be, then the beginning of something that is not
+    /// whole yet.
     held: Vec<u8>,
     ready: usize,
     /// So many of the held bytes have been looked at.
     scanned: usize,
     /// A head has begun, and its time runs.
     has_begun: bool,
-    /// What followed was refused: nothing more is read.
+    /// True where what followed was refused: nothing more is read.
     has_refused: bool,
 }
 
-/// What stands in the place of a head that is refused, and of the rest of a body.
+/// The text in the place of a head that is refused, and of the rest of a body.
 const INSTEAD_OF_HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\n\r\n";
 const INSTEAD_OF_BODY: &[u8] = b"\0\r\n\r\n";
-/// How much is held behind a request for another protocol, until that is answered.
+/// The bytes that are held behind a request for another protocol, until that is answered.
 const EARLY: usize = 64 * 1024;
-/// How much is read at once where hyper's own buffer cannot be read into.
+/// The bytes that are read at once where hyper's own buffer cannot be read into.
 const PIECE: usize = 8 * 1024;
 
 impl<S: Socket> Guard<S> {
     /// `begun`: what was read of the socket already.
-    pub(crate) fn new(client: Arc<Client>, socket: S, reader: Option<Reader>, begun: Vec<u8>) -> Self {
+    pub(crate) fn new(client: Arc<Client>, socket: S, reader: Option<WireReader>, begun: Vec<u8>) -> Self {
         let is_read = reader.is_some();
         let mut guard = Self {
             client,
@@ -77,7 +78,7 @@ impl<S: Socket> Guard<S> {
     fn look_at_held(&mut self) {
         let Some(reader) = &mut self.reader else { return };
         let inbound = &self.client.inbound;
-        match reader.feed(&self.held[self.scanned..], |head| inbound.head(Ok(head))) {
+        match reader.feed(&self.held[self.scanned..], |head| inbound.push_head(Ok(head))) {
             Ok(fed) => {
                 if fed.whole > 0 {
                     self.ready = self.scanned + fed.whole;
@@ -108,17 +109,17 @@ impl<S: Socket> Guard<S> {
         }
         if self.has_begun != has_begun {
             self.has_begun = has_begun;
-            self.client.inbound.begins(has_begun);
+            self.client.inbound.set_begun(has_begun);
         }
     }
 
     fn refuse(&mut self, why: Malformed) {
         let inbound = &self.client.inbound;
-        let instead = if self.reader.as_ref().is_some_and(Reader::is_in_body) {
+        let instead = if self.reader.as_ref().is_some_and(WireReader::is_in_body) {
             inbound.refuse_body(why);
             INSTEAD_OF_BODY
         } else {
-            inbound.head(Err(why));
+            inbound.push_head(Err(why));
             INSTEAD_OF_HEAD
         };
         self.held.extend_from_slice(instead);
@@ -127,7 +128,7 @@ impl<S: Socket> Guard<S> {
     }
 
     /// Hands over what may be.
-    fn give(&mut self, space: &mut ReadBuf<'_>) {
+    fn hand_over(&mut self, space: &mut ReadBuf<'_>) {
         let length = self.ready.min(space.remaining());
         space.put_slice(&self.held[..length]);
         self.held.drain(..length);
@@ -151,7 +152,7 @@ impl<S: Socket> Guard<S> {
             return Poll::Ready(self.is_calm(fresh).map(|()| true));
         };
         let inbound = &self.client.inbound;
-        let whole = match reader.feed(fresh, |head| inbound.head(Ok(head))) {
+        let whole = match reader.feed(fresh, |head| inbound.push_head(Ok(head))) {
             Ok(fed) if fed.whole == fresh.len() => {
                 if self.has_begun {
                     self.time_the_head();
@@ -183,7 +184,7 @@ impl<S: Socket> Guard<S> {
         if frames == 0 || overhead.may_come(frames, self.client.flow.pieces(), Instant::now()) {
             return Ok(());
         }
-        self.client.floods("frames that carry nothing");
+        self.client.note_flood("frames that carry nothing");
         Err(io::Error::other("too many frames that carry nothing"))
     }
 
@@ -200,8 +201,9 @@ impl<S: Socket> Guard<S> {
         Poll::Ready(Ok(is_open))
     }
 
-    /// A write that has to wait begins the time a client has to take something; one that goes on ends it.
-    fn wrote<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Watches a write: one that has to wait begins the time a client has to take something; one that goes on ends
+    /// it.
+    fn watch_write<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.client.flow.is_stalled(written.is_pending());
         match &written {
             Poll::Pending => self.client.waits.keep_armed(Wait::Take, self.client.limits.idle),
@@ -220,7 +222,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
         let guard = self.get_mut();
         loop {
             if guard.ready > 0 {
-                guard.give(space);
+                guard.hand_over(space);
                 return Poll::Ready(Ok(()));
             }
             if guard.has_refused {
@@ -232,7 +234,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
                 }
                 continue;
             }
-            if guard.held.len() >= EARLY && guard.reader.as_ref().is_some_and(Reader::is_switching) {
+            if guard.held.len() >= EARLY && guard.reader.as_ref().is_some_and(WireReader::is_switching) {
                 return Poll::Pending;
             }
             if !ready!(guard.poll_read_more(context))? {
@@ -246,7 +248,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = Pin::new(&mut guard.socket).poll_write(context, bytes);
-        guard.wrote(written)
+        guard.watch_write(written)
     }
 
     fn poll_write_vectored(
@@ -256,7 +258,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     ) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
         let written = Pin::new(&mut guard.socket).poll_write_vectored(context, pieces);
-        guard.wrote(written)
+        guard.watch_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -266,12 +268,12 @@ impl<S: Socket> AsyncWrite for Guard<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         let flushed = Pin::new(&mut guard.socket).poll_flush(context);
-        guard.wrote(flushed)
+        guard.watch_write(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         let shut = Pin::new(&mut guard.socket).poll_shutdown(context);
-        guard.wrote(shut)
+        guard.watch_write(shut)
     }
 }

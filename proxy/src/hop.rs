@@ -2,7 +2,8 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
-/// Whether a field concerns one hop alone (RFC 9110 §7.6.1), or is a proxy's own to answer. Names are lower case.
+/// Tells whether a field concerns one hop alone (RFC 9110 §7.6.1), or is a proxy's own to answer. Names are lower
+/// case.
 pub(crate) fn is_of_a_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -34,7 +35,7 @@ pub(crate) fn of_this_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// What the `Connection` fields name.
+/// Lists the names in the `Connection` fields.
 pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let fields = headers.get_all(CONNECTION).into_iter();
     fields

@@ -7,17 +7,17 @@ use parking_lot::Mutex;
 
 use crate::wire::{HeadSeen, Malformed};
 
-/// What the guard, the bodies and whoever serves one connection have in common. Over HTTP/1.1 the guard writes what it
-/// has read, and the others take it.
+/// The state that the guard, the bodies and whoever serves one connection have in common. Over HTTP/1.1 the guard
+/// writes what it has read, and the others take it.
 pub(crate) struct Inbound {
-    /// How long a body may pause.
+    /// The longest pause of a body.
     pub(crate) idle: Duration,
-    read: Mutex<Read>,
+    read: Mutex<HeadsRead>,
 }
 
-/// What was read in front of hyper, and has not been compared with what hyper reads.
+/// The heads that were read in front of hyper, and that nobody has not been compared with what hyper reads.
 #[derive(Default)]
-struct Read {
+struct HeadsRead {
     heads: VecDeque<Result<HeadSeen, Malformed>>,
     body: Option<Malformed>,
     has_begun: bool,
@@ -28,8 +28,8 @@ impl Inbound {
         Self { idle, read: Mutex::default() }
     }
 
-    /// A head is whole, or was refused.
-    pub(crate) fn head(&self, head: Result<HeadSeen, Malformed>) {
+    /// Adds a head that is whole, or was refused.
+    pub(crate) fn push_head(&self, head: Result<HeadSeen, Malformed>) {
         self.read.lock().heads.push_back(head);
     }
 
@@ -43,17 +43,17 @@ impl Inbound {
         self.read.lock().body = Some(why);
     }
 
-    /// What is wrong with the body that is being read.
+    /// The fault of the body that is being read.
     pub(crate) fn malformed_body(&self) -> Option<Malformed> {
         self.read.lock().body
     }
 
-    /// A head has begun and is not whole; or it is, or there is none.
-    pub(crate) fn begins(&self, has_begun: bool) {
+    /// Notes that a head has begun and is not whole; or that it is, or that there is none.
+    pub(crate) fn set_begun(&self, has_begun: bool) {
         self.read.lock().has_begun = has_begun;
     }
 
-    /// Whether a head has begun and is not whole.
+    /// Tells whether a head has begun and is not whole.
     pub(crate) fn has_begun(&self) -> bool {
         self.read.lock().has_begun
     }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use portcullis_policy::Timestamp;
 use portcullis_session::Session;
 
-/// What has come of a body, and whose session it keeps awake.
+/// The bytes of a body that have come, and the session they keep awake.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     bytes: AtomicU64,
@@ -15,7 +15,7 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// How many bytes.
+    /// The number of bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -26,7 +26,7 @@ impl Intake {
     }
 
     /// So many bytes have come.
-    pub(crate) fn took(&self, length: usize) {
+    pub(crate) fn note_received(&self, length: usize) {
         self.bytes.fetch_add(length as u64, Ordering::Relaxed);
         if let Some(session) = &*self.session.lock() {
             session.touch(Timestamp::now());

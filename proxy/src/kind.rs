@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderValue, Method};
 
-/// What asks.
+/// The kind of client that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A person opens a page.
@@ -27,7 +27,7 @@ pub enum Kind {
 /// The fields that say what asks, each as it came first. One look at the head finds them all: every request that goes
 /// up is asked, and each question for one name costs as much.
 #[derive(Debug, Default)]
-pub(crate) struct Said<'a> {
+pub(crate) struct KindFields<'a> {
     is_upgrade: bool,
     content_type: Option<&'a HeaderValue>,
     pub(crate) accept: Option<&'a HeaderValue>,
@@ -38,7 +38,7 @@ pub(crate) struct Said<'a> {
     sec_purpose: Option<&'a HeaderValue>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> KindFields<'a> {
     /// Looks through a head.
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let mut said = Self::default();
@@ -66,18 +66,18 @@ impl<'a> Said<'a> {
 impl Kind {
     /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        Self::said(method, &Said::of(headers))
+        Self::from_fields(method, &KindFields::of(headers))
     }
 
     /// Reads it from what the request says.
-    pub(crate) fn said(method: &Method, said: &Said<'_>) -> Self {
+    pub(crate) fn from_fields(method: &Method, said: &KindFields<'_>) -> Self {
         let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
-            field.is_some_and(|value| contains(value.as_bytes(), wanted))
+            field.is_some_and(|value| contains_word(value.as_bytes(), wanted))
         };
         if said.is_upgrade {
             return Self::WebSocket;
         }
-        if said.content_type.is_some_and(|value| starts(value.as_bytes(), b"application/grpc")) {
+        if said.content_type.is_some_and(|value| starts_with_word(value.as_bytes(), b"application/grpc")) {
             return Self::Grpc;
         }
         if says(said.accept, b"text/event-stream") {
@@ -99,18 +99,18 @@ impl Kind {
         }
     }
 
-    /// Whether a person looks at the answer.
+    /// Tells whether a person looks at the answer.
     pub fn is_page(self) -> bool {
         matches!(self, Self::Navigation | Self::Form | Self::Frame)
     }
 }
 
-fn starts(text: &[u8], with: &[u8]) -> bool {
+fn starts_with_word(text: &[u8], with: &[u8]) -> bool {
     text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 /// `wanted` is lower case.
-fn contains(text: &[u8], wanted: &[u8]) -> bool {
+fn contains_word(text: &[u8], wanted: &[u8]) -> bool {
     text.windows(wanted.len())
         .any(|window| window[0].to_ascii_lowercase() == wanted[0] && window.eq_ignore_ascii_case(wanted))
 }

@@ -9,15 +9,15 @@ use portcullis_policy::{Pass, Principal, Rule, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::log_detail::LogDetail;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::trace::Trace;
 
 /// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
 pub type Detail = Map<String, Value>;
 
-/// What was decided about a request.
+/// The decision about a request, as the log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum LoggedDecision {
     /// A signed-in person's request went up.
     Allow,
     /// A request of a public rule went up.
@@ -34,9 +34,9 @@ pub enum Decision {
     Fault,
 }
 
-impl Decision {
+impl LoggedDecision {
     /// Every decision, in order.
-    pub const ALL: [Decision; 7] =
+    pub const ALL: [LoggedDecision; 7] =
         [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
 
     /// The word of the access log and of metrics.
@@ -53,7 +53,7 @@ impl Decision {
     }
 }
 
-/// How an exchange came to its end.
+/// The way in which an exchange came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     /// The whole answer was handed over.
@@ -83,7 +83,7 @@ impl Over {
 
 /// The host a client asked for, as it came.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum AskedHost {
     /// The `Host` field.
     Field(HeaderValue),
     /// `:authority`.
@@ -95,34 +95,34 @@ pub enum Asked {
 /// Everything a line says. The query of the target is never written.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// When the head was read.
+    /// The time at which the head was read.
     pub time: Timestamp,
     /// The reference number on the page, for refusals.
     pub reference: Option<String>,
-    /// What the record under that number says beside this line; never in the access log.
+    /// The record's text under that number, beside this line; never in the access log.
     pub detail: Option<Box<Detail>>,
     /// The record under that number is kept already, by whoever made the page.
     pub is_kept: bool,
-    /// What it is followed by.
+    /// The ids it is followed by.
     pub trace: Option<Trace>,
     /// The configuration and the app, where the host is one of ours.
-    pub place: Option<Place>,
+    pub place: Option<AppRules>,
     /// The leave it went up with.
     pub pass: Option<Pass>,
     /// The rule it was refused by.
     pub refused_by: Option<Arc<Rule>>,
-    /// What was decided.
-    pub decision: Decision,
-    /// Why; empty where there is nothing to say.
+    /// The decision.
+    pub decision: LoggedDecision,
+    /// The reason; empty where there is nothing to say.
     pub reason: &'static str,
-    /// Who, where somebody is signed in.
+    /// The person, where somebody is signed in.
     pub who: Option<Arc<Principal>>,
     /// The IdP that signed them in.
     pub idp: Option<Arc<str>>,
     /// The method.
     pub method: Method,
     /// The host asked for.
-    pub host: Asked,
+    pub host: AskedHost,
     /// The target.
     pub target: Option<PathAndQuery>,
     /// The status sent; 0 where none was.
@@ -135,11 +135,11 @@ pub struct Line {
     pub gate_us: u64,
     /// From the decision to the head of the application's answer, in milliseconds.
     pub upstream_ms: Option<u64>,
-    /// How it ended.
+    /// The way it ended.
     pub over: Over,
     /// The client's address, through trusted proxies.
     pub client: IpAddr,
-    /// How much of person and address is written: as the configuration says when the line is written, whatever host
-    /// was asked for.
+    /// The detail in which person and address are written: as the configuration says when the line is written,
+    /// whatever host was asked for.
     pub log: LogDetail,
 }

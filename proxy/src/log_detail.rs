@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use portcullis_policy::{Facts, LogClient, LogIdentity};
 
-/// What is written about people.
+/// The detail in which people and addresses are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogDetail {
     /// `log.identity`.
@@ -30,7 +30,7 @@ impl LogDetail {
         }
     }
 
-    /// Whether somebody whom we do not know may be named by what the IdP calls them.
+    /// Tells whether somebody whom we do not know may be named by what the IdP calls them.
     pub fn names_strangers(self) -> bool {
         self.identity != LogIdentity::None
     }

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
-use crate::line::Decision;
+use crate::line::LoggedDecision;
 use crate::striped::Striped;
 
 pub(crate) type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
@@ -15,7 +15,7 @@ pub(crate) type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 /// The counters, each a handle of its own: nothing is looked up by name while requests pass.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    requests: [Counter; Decision::ALL.len()],
+    requests: [Counter; LoggedDecision::ALL.len()],
     cuts: [Counter; Ended::ALL.len()],
     /// Exchanges in flight, from the request's head to the last byte.
     pub(crate) live: Gauge,
@@ -47,7 +47,7 @@ struct Labels {
 
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
-        fn family<const N: usize>(
+        fn register_family<const N: usize>(
             registry: &mut Registry,
             name: &str,
             help: &str,
@@ -57,7 +57,7 @@ impl Metrics {
             registry.register(name, help, family.clone());
             kinds.map(|kind| family.get_or_create(&Labels { kind }).clone())
         }
-        fn one(registry: &mut Registry, name: &str, help: &str) -> Counter {
+        fn register_counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
             counter
@@ -75,26 +75,26 @@ impl Metrics {
             "The data plane's share of the descriptors; 0 where there is no limit",
             sockets_limit.clone(),
         );
-        let [warm, cold] = family(
+        let [warm, cold] = register_family(
             registry,
             "portcullis_session_lookups",
             "Sessions looked up, by whether they were in memory",
             ["warm", "cold"],
         );
-        let [unreachable, slow, broken] = family(
+        let [unreachable, slow, broken] = register_family(
             registry,
             "portcullis_upstream_errors",
             "Requests the application did not answer, or not to the end",
             ["unreachable", "slow", "broken"],
         );
         Self {
-            requests: family(
+            requests: register_family(
                 registry,
                 "portcullis_requests",
                 "Requests by what was decided",
-                Decision::ALL.map(Decision::word),
+                LoggedDecision::ALL.map(LoggedDecision::word),
             ),
-            cuts: family(
+            cuts: register_family(
                 registry,
                 "portcullis_cuts",
                 "Exchanges cut, by reason",
@@ -108,37 +108,37 @@ impl Metrics {
             unreachable,
             slow,
             broken,
-            turned_away: one(
+            turned_away: register_counter(
                 registry,
                 "portcullis_sockets_turned_away",
                 "Clients, or exchanges of HTTP/2, turned away because the share of descriptors was used up",
             ),
-            handshakes: one(
+            handshakes: register_counter(
                 registry,
                 "portcullis_tls_handshakes_failed",
                 "Clients whose TLS handshake failed or took too long",
             ),
-            set_cookies_refused: one(
+            set_cookies_refused: register_counter(
                 registry,
                 "portcullis_set_cookies_refused",
                 "Cookies of ours that an application tried to set",
             ),
-            headers_stripped: one(
+            headers_stripped: register_counter(
                 registry,
                 "portcullis_headers_stripped",
                 "Fields taken out of requests because a client may not say them",
             ),
-            broken_heads: one(
+            broken_heads: register_counter(
                 registry,
                 "portcullis_broken_heads",
                 "Heads of requests that broke off, or did not come in time",
             ),
-            floods: one(
+            floods: register_counter(
                 registry,
                 "portcullis_http2_floods",
                 "HTTP/2 connections that were ended because of a flood of frames or of resets",
             ),
-            log_lines_dropped: one(
+            log_lines_dropped: register_counter(
                 registry,
                 "portcullis_access_log_dropped",
                 "Access log lines dropped because the log could not be written fast enough",
@@ -146,11 +146,11 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn decided(&self, decision: Decision) {
+    pub(crate) fn count_decision(&self, decision: LoggedDecision) {
         self.requests[decision as usize].inc();
     }
 
-    pub(crate) fn cut(&self, why: Ended) {
+    pub(crate) fn count_cut(&self, why: Ended) {
         if let Some(at) = Ended::ALL.iter().position(|ended| *ended == why) {
             self.cuts[at].inc();
         }

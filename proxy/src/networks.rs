@@ -21,7 +21,7 @@ impl Networks {
         Self(networks)
     }
 
-    /// Whether the address is in one of them.
+    /// Tells whether the address is in one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }

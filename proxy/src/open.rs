@@ -5,20 +5,20 @@ use std::sync::Arc;
 use portcullis_policy::{Pass, Principal, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger};
 
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::striped::own_stripe;
 
 /// Leave to forward, and what it stands on. Dropping it leaves the register.
 #[derive(Debug)]
 pub struct Open {
-    place: Place,
+    place: AppRules,
     pass: Pass,
-    standing: Standing,
+    standing: RegisterPlace,
 }
 
 /// A place in the register that stands on its pass.
 #[derive(Debug)]
-enum Standing {
+enum RegisterPlace {
     /// A person's, on the pass of who they are.
     Person(Arc<Principal>, Enrolment),
     /// A stranger's, under a public rule.
@@ -28,24 +28,24 @@ enum Standing {
 impl Open {
     /// Puts what was allowed on its pass, in the register: a person's exchange was enrolled to be checked, anybody
     /// else's is here. `None` where roles or rules have moved meanwhile (rule R4).
-    pub(crate) fn stand(
+    pub(crate) fn put_on_pass(
         sessions: &Sessions,
-        place: Place,
+        place: AppRules,
         pass: Pass,
         person: Option<(Enrolment, Arc<Principal>)>,
         exchange: &InFlight,
     ) -> Option<Self> {
         let standing = match person {
             Some((enrolment, who)) => {
-                enrolment.stands_on(&pass, &who).then(|| Standing::Person(who, enrolment))
+                enrolment.stands_on(&pass, &who).then(|| RegisterPlace::Person(who, enrolment))
             }
-            None => sessions.stranger(own_stripe(), exchange, &pass).map(Standing::Nobody),
+            None => sessions.stranger(own_stripe(), exchange, &pass).map(RegisterPlace::Nobody),
         };
         Some(Self { place, pass, standing: standing? })
     }
 
     /// The configuration it was decided under, and the app.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &AppRules {
         &self.place
     }
 
@@ -54,33 +54,33 @@ impl Open {
         &self.pass
     }
 
-    /// Whose identity goes up; `None` under a public rule.
+    /// The person whose identity goes up; `None` under a public rule.
     pub fn who(&self) -> Option<&Principal> {
         match &self.standing {
-            Standing::Person(who, _) => Some(who),
-            Standing::Nobody(_) => None,
+            RegisterPlace::Person(who, _) => Some(who),
+            RegisterPlace::Nobody(_) => None,
         }
     }
 
-    /// Whose session it is; `None` under a public rule.
+    /// The session it stands on; `None` under a public rule.
     pub(crate) fn session(&self) -> Option<&Arc<Session>> {
         match &self.standing {
-            Standing::Person(_, enrolment) => Some(enrolment.session()),
-            Standing::Nobody(_) => None,
+            RegisterPlace::Person(_, enrolment) => Some(enrolment.session()),
+            RegisterPlace::Nobody(_) => None,
         }
     }
 
-    /// Bytes came from the client.
-    pub(crate) fn took(&self) {
+    /// Notes that bytes came from the client.
+    pub(crate) fn note_received(&self) {
         match &self.standing {
-            Standing::Person(_, enrolment) => enrolment.touch(Timestamp::now()),
-            Standing::Nobody(stranger) => stranger.touch(Timestamp::now),
+            RegisterPlace::Person(_, enrolment) => enrolment.touch(Timestamp::now()),
+            RegisterPlace::Nobody(stranger) => stranger.touch(Timestamp::now),
         }
     }
 
-    /// Bytes go to the client. They keep no session awake.
-    pub(crate) fn gave(&self) {
-        if let Standing::Nobody(stranger) = &self.standing {
+    /// Notes that bytes go to the client. They keep no session awake.
+    pub(crate) fn note_sent(&self) {
+        if let RegisterPlace::Nobody(stranger) = &self.standing {
             stranger.touch(Timestamp::now);
         }
     }
@@ -89,11 +89,11 @@ impl Open {
     ///
     /// # Errors
     /// Why it must be cut instead (rule R8).
-    pub(crate) fn answered(&self, is_stream: bool) -> Result<(), Ended> {
+    pub(crate) fn begin_answer(&self, is_stream: bool) -> Result<(), Ended> {
         match &self.standing {
-            Standing::Person(_, enrolment) if is_stream => enrolment.stream(),
-            Standing::Person(..) => Ok(()),
-            Standing::Nobody(stranger) => stranger.answered(Timestamp::now()),
+            RegisterPlace::Person(_, enrolment) if is_stream => enrolment.become_stream(),
+            RegisterPlace::Person(..) => Ok(()),
+            RegisterPlace::Nobody(stranger) => stranger.begin_answer(Timestamp::now()),
         }
     }
 }

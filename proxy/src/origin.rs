@@ -6,21 +6,22 @@
 use http::header::{ORIGIN, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 
-use crate::rules::Place;
+use crate::rules::AppRules;
 
-/// Whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and passes.
-pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &Place) -> bool {
+/// Tells whether a WebSocket handshake comes from a page of another site. Without `Origin` it is no browser's and
+/// passes.
+pub(crate) fn is_foreign_websocket(headers: &HeaderMap, place: &AppRules) -> bool {
     headers.contains_key(UPGRADE)
         && headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
 }
 
-/// Whether a page of another site is behind a request that changes something (design §11). An IdP's own answers come
-/// from elsewhere by nature and are checked by what they carry.
-pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &Place, path: &str) -> bool {
+/// Tells whether a page of another site is behind a request that changes something (design §11). An IdP's own answers
+/// come from elsewhere by nature and are checked by what they carry.
+pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &AppRules, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
     }
-    let page = path.strip_prefix(place.own("").as_str()).unwrap_or_default();
+    let page = path.strip_prefix(place.own_path("").as_str()).unwrap_or_default();
     if ["callback/", "saml/", "backchannel-logout/"].iter().any(|answer| page.starts_with(answer)) {
         return false;
     }
@@ -34,8 +35,8 @@ pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &Plac
     }
 }
 
-/// Whether a browser says that a page of this site sent it. Nothing else says so: a program says nothing.
-pub(crate) fn is_from_us(headers: &HeaderMap, place: &Place) -> bool {
+/// Tells whether a browser says that a page of this site sent it. Nothing else says so: a program says nothing.
+pub(crate) fn is_from_us(headers: &HeaderMap, place: &AppRules) -> bool {
     headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == place.site().origin.as_bytes())
 }
 

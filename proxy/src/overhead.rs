@@ -25,10 +25,10 @@ const FOR_A_PIECE: usize = 8;
 /// The frames that have come on one connection.
 #[derive(Debug)]
 pub(crate) struct Overhead {
-    /// What is there of the head of a frame.
+    /// The part of a frame's head that is there.
     head: [u8; HEAD],
     have: usize,
-    /// How much of the preface, or of a frame behind its head, is still to come.
+    /// The bytes of the preface, or of a frame behind its head, that are still to come.
     rest: usize,
     /// The time at which what has come is paid for.
     paid: Instant,
@@ -63,7 +63,7 @@ impl Overhead {
         }
     }
 
-    /// Whether so many frames more may have come, `pieces` of answers having been given meanwhile.
+    /// Tells whether so many frames more may have come, `pieces` of answers having been given meanwhile.
     pub(crate) fn may_come(&mut self, frames: u32, pieces: usize, now: Instant) -> bool {
         let most = AT_ONCE.as_millis() / WORTH.as_millis();
         let earned = pieces.saturating_mul(FOR_A_PIECE).min(usize::try_from(most).unwrap_or_default());
@@ -74,7 +74,7 @@ impl Overhead {
     }
 }
 
-/// Whether a frame has a head, a part of one, or a part of a body, or its end.
+/// Tells whether a frame has a head, a part of one, or a part of a body, or its end.
 fn carries_something(kind: u8, flags: u8, length: usize) -> bool {
     match kind {
         DATA => length > 0 || flags & END_STREAM != 0,

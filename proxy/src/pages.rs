@@ -16,44 +16,44 @@ use crate::log_detail::LogDetail;
 
 /// Our own pages: everything under the prefix of an app, and the pages that tell a person why they were refused.
 ///
-/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`Refused`] as well, one for a
+/// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`RefusalPage`] as well, one for a
 /// login whose way back is too long for an address [`KeepWay`]; its answer is a redirect. The request's
 /// headers are clean: nothing of a client that speaks of identity is left. Its body has at most 64 KiB. A client that
 /// hangs up drops the future, so whatever must not stop half-way runs in a task of its own.
 pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, http::Response<Bytes>> + Send + Sync>;
 
-/// Who asks for a page of ours.
+/// The visitor who asks for a page of ours.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     /// The app under whose prefix the page is.
     pub app: AppId,
     /// The client's address, through trusted proxies. It is written only as `detail` says.
     pub client: IpAddr,
-    /// How much of person and address may be written.
+    /// The detail in which person and address may be written.
     pub detail: LogDetail,
-    /// What asks: only a navigation begins a login.
+    /// The kind of client that asks: only a navigation begins a login.
     pub kind: Kind,
-    /// Whether a browser says that a page of this site sent it.
+    /// True where a browser says that a page of this site sent it.
     pub is_from_us: bool,
     /// The session the cookie speaks of, if it is one we made for this app. Nobody has looked whether it is still
     /// good.
     pub session: Option<SessionHash>,
-    /// Who that is, for whoever has to know.
+    /// The look-up of who that is, for whoever has to know.
     pub who: WhoIsIn,
     /// The id that the record of this request carries as `trace`: 32 hex digits.
     pub request_id: String,
 }
 
-/// Who is signed in by a visitor's session. Found out by Identify when it is asked, and by nobody else.
+/// The look-up of who is signed in by a visitor's session. Made by Identify when it is asked, and by nobody else.
 #[derive(Clone)]
 pub struct WhoIsIn(Option<Arc<Find>>);
 
-/// What finds out who it is, and until when.
+/// The function that finds out who it is, and until when.
 pub(crate) type Find = dyn Fn() -> BoxFuture<'static, Option<(Arc<Principal>, Timestamp)>> + Send + Sync;
 
 impl WhoIsIn {
     /// Found out by this; by nothing, where no session was shown.
-    pub(crate) fn by(find: Option<Arc<Find>>) -> Self {
+    pub(crate) fn found_by(find: Option<Arc<Find>>) -> Self {
         Self(find)
     }
 
@@ -80,14 +80,14 @@ pub struct NotSignedIn;
 
 /// A refusal that a person is to be told about. The answer goes out with `status`, whatever the page says.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusalPage {
     /// The status the answer will have.
     pub status: StatusCode,
-    /// What happened.
+    /// The kind of what happened.
     pub kind: RefusalKind,
-    /// What to mention to the administrator; the record has it too.
+    /// The number to mention to the administrator; the record has it too.
     pub reference: String,
-    /// Where a login would start: the login page with the way back.
+    /// The address at which a login would start: the login page with the way back.
     pub login_url: String,
 }
 
@@ -100,7 +100,7 @@ pub struct Reference(pub String);
 #[derive(Clone, Debug)]
 pub struct KeepWay(pub String);
 
-/// What happened to a request, for the page that says so.
+/// The kinds of what happened to a request, for the page that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
     /// Not signed in, inside a frame: the page's link opens the top window (`login_url`).
@@ -125,7 +125,7 @@ pub enum RefusalKind {
     Unproven,
 }
 
-/// What a kind is where no page is shown.
+/// The forms of a kind where no page is shown.
 struct KindRow {
     word: &'static str,
     status: StatusCode,

@@ -19,19 +19,19 @@ use portcullis_policy::AppId;
 use portcullis_session::Session;
 
 use crate::rooms::recorder::Recorder;
-use crate::rules::{Place, Rules};
+use crate::rules::{AppRules, Rules};
 
 /// The other end of a client's socket.
 pub struct Peer {
     address: IpAddr,
     text: HeaderValue,
     recorder: Arc<Recorder>,
-    place: Mutex<Option<Place>>,
-    shown: Mutex<Option<Shown>>,
+    place: Mutex<Option<AppRules>>,
+    shown: Mutex<Option<CookieMemo>>,
 }
 
 /// A cookie that was opened, and the session it leads to.
-struct Shown {
+struct CookieMemo {
     app: AppId,
     cookie: Secret,
     session: Arc<Session>,
@@ -47,7 +47,7 @@ impl Peer {
         Self { address, text, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -57,18 +57,18 @@ impl Peer {
         &self.text
     }
 
-    /// What the records of its requests are written to.
+    /// The recorder that the records of its requests are written to.
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
     /// The place of a host under these rules; `None` where it is nobody's.
-    pub(crate) fn place(&self, rules: &Arc<Rules>, host: &str) -> Option<Place> {
+    pub(crate) fn place(&self, rules: &Arc<Rules>, host: &str) -> Option<AppRules> {
         let mut kept = self.place.lock();
         if let Some(place) = kept.as_ref().filter(|place| place.is_of(rules, host)) {
             return Some(place.clone());
         }
-        let place = Place::of_host(rules, host)?;
+        let place = AppRules::of_host(rules, host)?;
         *kept = Some(place.clone());
         Some(place)
     }
@@ -85,7 +85,7 @@ impl Peer {
     /// Keeps what a cookie led to, in the place of what was kept before.
     pub(crate) fn keep(&self, app: AppId, cookie: &[u8], session: &Arc<Session>) {
         let Ok(cookie) = std::str::from_utf8(cookie) else { return };
-        let shown = Shown { app, cookie: Secret::new(cookie), session: session.clone() };
+        let shown = CookieMemo { app, cookie: Secret::new(cookie), session: session.clone() };
         let before = self.shown.lock().replace(shown);
         drop(before); // perhaps a session's last owner: not under the lock
     }

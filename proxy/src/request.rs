@@ -7,13 +7,13 @@ use portcullis_session::InFlight;
 use crate::peer::Peer;
 
 /// A request as the gate is asked about it.
-pub struct Request<'a> {
+pub struct GateRequest<'a> {
     /// Its head.
     pub parts: &'a http::request::Parts,
     /// The length of the head on the wire; 0 where HTTP/2 has bounded it already.
     pub bytes: usize,
-    /// Who is at the other end of the socket.
+    /// The other end of the socket.
     pub peer: &'a Arc<Peer>,
-    /// What the register of exchanges knows it by.
+    /// Its name in the register of exchanges.
     pub exchange: &'a InFlight,
 }

@@ -16,13 +16,13 @@ use crate::upstream::Upstream;
 
 /// One configuration, compiled.
 pub struct Rules {
-    /// Who may do what.
+    /// The policy: who may do what.
     pub(crate) policy: Arc<Policy>,
-    /// What a request must look like.
+    /// The settings of the room Accept.
     pub(crate) accept: Accept,
     /// In the order of the policy's apps.
     sites: Vec<Site>,
-    /// What is said of people.
+    /// The detail in which people are written.
     pub(crate) log: LogDetail,
     /// The seam to our own pages, as the same configuration has them.
     pub(crate) pages: Pages,
@@ -66,9 +66,9 @@ impl Rules {
 /// Each socket has its own, with texts of its own too: what all requests share is counted by all cores, and for a
 /// count that they all write they wait for each other.
 #[derive(Clone)]
-pub struct Place(Arc<Held>);
+pub struct AppRules(Arc<HeldRules>);
 
-struct Held {
+struct HeldRules {
     rules: Arc<Rules>,
     at: usize,
     /// As the client named it.
@@ -77,7 +77,7 @@ struct Held {
     host: HeaderValue,
 }
 
-impl Place {
+impl AppRules {
     /// The app that a host names, as policy compares them: case folded, any port. Policy has the last word.
     pub(crate) fn of_host(rules: &Arc<Rules>, host_asked: &str) -> Option<Self> {
         let names = |app: &App| {
@@ -88,10 +88,16 @@ impl Place {
         let site = &rules.sites[at];
         let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
         let (authority, host) = (own(&site.authority)?, own(site.upstream.host(&site.authority))?);
-        Some(Self(Arc::new(Held { rules: rules.clone(), at, asked: host_asked.into(), authority, host })))
+        Some(Self(Arc::new(HeldRules {
+            rules: rules.clone(),
+            at,
+            asked: host_asked.into(),
+            authority,
+            host,
+        })))
     }
 
-    /// Whether it is the place of this host under these rules.
+    /// Tells whether it is the place of this host under these rules.
     pub(crate) fn is_of(&self, rules: &Arc<Rules>, host: &str) -> bool {
         Arc::ptr_eq(&self.0.rules, rules) && self.0.asked == host
     }
@@ -101,12 +107,12 @@ impl Place {
         &self.0.rules
     }
 
-    /// What the data plane knows of the app.
+    /// The app as the data plane knows it.
     pub fn site(&self) -> &Site {
         &self.0.rules.sites[self.0.at]
     }
 
-    /// What policy knows of the app.
+    /// The app as policy knows it.
     pub fn app(&self) -> &App {
         &self.0.rules.policy.apps()[self.0.at]
     }
@@ -116,34 +122,34 @@ impl Place {
         &self.0.authority
     }
 
-    /// What `Host` says to the application.
+    /// The value of `Host` for the application.
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.0.host
     }
 
     /// The path of one of our own pages.
-    pub(crate) fn own(&self, page: &str) -> String {
+    pub(crate) fn own_path(&self, page: &str) -> String {
         let app = self.app();
         format!("{}{}/{page}", app.base, app.prefix)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for AppRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({})", self.site().name)
+        write!(f, "AppRules({})", self.site().name)
     }
 }
 
 /// One app as the data plane knows it.
 #[derive(Debug)]
 pub struct Site {
-    /// Which app.
+    /// The app's id.
     pub app: AppId,
     /// Its name in the configuration, for the record.
     pub name: Arc<str>,
     /// The name of its organization, for the record.
     pub org: Arc<str>,
-    /// Where requests go.
+    /// The application that requests go to.
     pub(crate) upstream: Upstream,
     /// The name of its session cookie.
     pub(crate) cookie: String,
@@ -181,15 +187,15 @@ impl Site {
 /// Bounds on what a client may take of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How large a head may be, in bytes, for HTTP/2; [`Accept::head`] is the same for HTTP/1.
+    /// The largest size of a head, in bytes, for HTTP/2; [`Accept::head`] is the same for HTTP/1.
     pub head: usize,
-    /// How long a head may take.
+    /// The longest time a head may take.
     pub head_time: Duration,
-    /// How long a connection may wait between requests, and a body between two pieces, either way.
+    /// The longest wait of a connection between requests, and a body between two pieces, either way.
     pub idle: Duration,
-    /// How much may wait in a socket, in bytes (rule R10).
+    /// The bytes that may wait in a socket (rule R10).
     pub send_buffer: usize,
-    /// How many descriptors there are for clients and applications together; `None` is no limit.
+    /// The number of descriptors for clients and applications together; `None` is no limit.
     pub sockets: Option<usize>,
 }
 

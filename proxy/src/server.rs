@@ -42,7 +42,7 @@ use crate::upstream;
 /// One address the proxy listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Where; port 0 takes a free one.
+    /// Its address; port 0 takes a free one.
     pub address: SocketAddr,
     /// With a certificate it speaks TLS, HTTP/2 and HTTP/1.1; without, HTTP/1.1 and HTTP/2 with prior knowledge.
     pub tls: Option<TlsFiles>,
@@ -57,13 +57,13 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Why the data plane does not start.
+/// The reason why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Bind {
-        /// Which.
+        /// The address that is not free.
         address: SocketAddr,
         /// In use, not ours, or not allowed.
         #[source]
@@ -85,7 +85,7 @@ pub enum StartError {
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What does not fit.
+        /// The fault of the two.
         #[source]
         cause: rustls::Error,
     },
@@ -94,7 +94,7 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Streams that were ended because nothing else was left, and nothing passed on them.
@@ -122,9 +122,9 @@ pub struct Server {
     gate: Arc<Gate>,
     limits: Limits,
     share: Arc<Share>,
-    /// How many idle connections to applications each core keeps.
+    /// The number of idle connections to applications that each core keeps.
     pool: usize,
-    bound: Vec<Bound>,
+    bound: Vec<BoundAddress>,
     cores: Cores,
 }
 
@@ -145,7 +145,7 @@ impl Drop for Cores {
 }
 
 /// One address, with a socket for each core.
-struct Bound {
+struct BoundAddress {
     address: SocketAddr,
     sockets: Vec<TcpListener>,
     certified: Option<Arc<CertifiedKey>>,
@@ -164,17 +164,17 @@ impl Server {
     ) -> Result<Self, StartError> {
         let count =
             threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let bind = |listener| Bound::new(listener, count);
+        let bind = |listener| BoundAddress::new(listener, count);
         let bound = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let cores = Cores::new(count).map_err(StartError::Runtime)?;
-        let (pool, share) = shares(limits.sockets, count);
+        let (pool, share) = split_descriptors(limits.sockets, count);
         let metrics = &gate.recorder.metrics;
         metrics.sockets_limit.set(limits.sockets.map_or(0, |_| i64::try_from(share).unwrap_or(i64::MAX)));
         let share = Share::new(share, metrics.sockets.clone());
         Ok(Self { gate, limits, share, pool, bound, cores })
     }
 
-    /// Where it listens, in the order given.
+    /// The addresses it listens on, in the order given.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.address).collect()
     }
@@ -198,13 +198,13 @@ impl Server {
         for runtime in cores.0.drain(..) {
             let clock = Clock::new();
             clocks.push(clock.clone());
-            let core = Core {
+            let core = ServingThread {
                 gate: gate.clone(),
                 limits,
                 share: share.clone(),
                 pool,
                 clock,
-                listeners: bound.iter_mut().filter_map(Bound::next).collect(),
+                listeners: bound.iter_mut().filter_map(BoundAddress::next).collect(),
                 sockets: sockets.clone(),
                 stopping: stopping.clone(),
                 ending: ending.clone(),
@@ -249,12 +249,12 @@ impl Server {
 
 /// A stream on which nothing has passed for so long holds up no end of the program (docs/operating.md).
 const SILENCE: Duration = Duration::from_secs(2);
-/// How often a drain looks whether it is done, and how long dropping the rest may take.
+/// The time between two looks of a drain whether it is done, and the longest time for dropping the rest.
 const LOOK: Duration = Duration::from_millis(20);
 const LAST: Duration = Duration::from_secs(2);
 
-/// What one thread serves: everything of a connection stays on it.
-struct Core {
+/// The parts that one thread serves with: everything of a connection stays on it.
+struct ServingThread {
     gate: Arc<Gate>,
     limits: Limits,
     share: Arc<Share>,
@@ -272,7 +272,7 @@ struct CoreListener {
     certified: Option<Arc<CertifiedKey>>,
 }
 
-impl Core {
+impl ServingThread {
     /// Begins a thread. What it gives is ready once that has ended.
     fn run(self, runtime: Runtime) -> Result<impl Future<Output = ()>, Stopped> {
         let (ended, ending) = oneshot::channel::<()>();
@@ -291,7 +291,7 @@ impl Core {
     async fn serve(self) {
         let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
         upstream::keep_at_most(pool);
-        tokio::spawn(clock.clone().run(upstream::sweep));
+        tokio::spawn(clock.clone().run(upstream::sweep_pool));
         let services = listeners.into_iter().map(|CoreListener { address, socket, certified }| {
             let name = address.to_string();
             let listener = ListenerConfig::tcp(name.as_str())
@@ -313,12 +313,12 @@ impl Core {
     }
 }
 
-/// What Pingora hands sockets to.
+/// The application, as Pingora calls it, that sockets are handed to.
 struct Sockets {
     door: Door,
-    /// How many are open.
+    /// The number of those that are open.
     open: Arc<AtomicUsize>,
-    /// What shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
+    /// The acceptor that shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
     tls: Option<Option<Acceptor>>,
 }
 
@@ -389,7 +389,7 @@ const IDLE_PART: usize = 8;
 
 /// Of so many descriptors, how many are for idle connections to applications on each of `threads`, and how many for
 /// clients and what they ask for.
-fn shares(sockets: Option<usize>, threads: usize) -> (usize, usize) {
+fn split_descriptors(sockets: Option<usize>, threads: usize) -> (usize, usize) {
     let Some(sockets) = sockets else { return (upstream::MOST, usize::MAX) };
     let pool = (sockets / IDLE_PART / threads).clamp(1, upstream::MOST);
     (pool, sockets.saturating_sub(pool * threads))
@@ -408,15 +408,15 @@ fn socket_options(limits: Limits) -> TcpSocketOptions {
     options
 }
 
-impl Bound {
+impl BoundAddress {
     fn new(listener: &Listener, count: usize) -> Result<Self, StartError> {
         let fault = |cause| StartError::Bind { address: listener.address, cause };
-        let certified = listener.tls.as_ref().map(certified).transpose()?;
+        let certified = listener.tls.as_ref().map(load_certificate).transpose()?;
         // Sockets that share a port would share it with another program's too: this one says whether it is free.
         drop(TcpListener::bind(listener.address).map_err(fault)?);
-        let first = shared(listener.address).map_err(fault)?;
+        let first = bind_shared(listener.address).map_err(fault)?;
         let address = first.local_addr().map_err(fault)?;
-        let more = (1..count).map(|_| shared(address).map_err(fault));
+        let more = (1..count).map(|_| bind_shared(address).map_err(fault));
         let sockets = std::iter::once(Ok(first)).chain(more).collect::<Result<_, _>>()?;
         Ok(Self { address, sockets, certified })
     }
@@ -429,7 +429,7 @@ impl Bound {
 }
 
 /// A socket that shares its port with others of this process: the kernel spreads connections over them.
-fn shared(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -439,16 +439,16 @@ fn shared(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How many connections the kernel holds until they are accepted, on each core's socket.
+/// The number of connections that the kernel holds until they are accepted, on each core's socket.
 const BACKLOG: i32 = 4096;
 
-fn certified(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {
+fn load_certificate(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {
     let pair =
         |cause| StartError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), cause };
     let provider = rustls::crypto::ring::default_provider();
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|cause| StartError::Key(files.key.clone(), cause))?;
-    CertifiedKey::from_der(chain(&files.certificate)?, key, &provider).map(Arc::new).map_err(pair)
+    CertifiedKey::from_der(read_chain(&files.certificate)?, key, &provider).map(Arc::new).map_err(pair)
 }
 
 /// With a resolver no path is read: what was read at the start is what is served.
@@ -469,7 +469,7 @@ impl ResolvesServerCert for Same {
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let fault = |cause| StartError::Certificate(path.into(), cause);
     let chain =
         CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<Vec<_>, _>>().map_err(fault)?;
@@ -499,10 +499,10 @@ mod tests {
 
     #[test]
     fn few_descriptors_are_for_clients_first() {
-        assert_eq!(shares(None, 4), (512, usize::MAX));
-        assert_eq!(shares(Some(128), 2), (8, 112));
-        assert_eq!(shares(Some(100_000), 8), (512, 95_904));
-        assert_eq!(shares(Some(1), 8), (1, 0));
+        assert_eq!(split_descriptors(None, 4), (512, usize::MAX));
+        assert_eq!(split_descriptors(Some(128), 2), (8, 112));
+        assert_eq!(split_descriptors(Some(100_000), 8), (512, 95_904));
+        assert_eq!(split_descriptors(Some(1), 8), (1, 0));
     }
 
     #[test]

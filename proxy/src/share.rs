@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::Gauge;
 
-/// How many descriptors there are for clients and applications, and how many of them are spoken for.
+/// The descriptors for clients and applications, and how many of them are spoken for.
 #[derive(Debug)]
 pub(crate) struct Share {
     of_all: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Share {
 
 /// A part of the share; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct ShareGrant {
     share: Arc<Share>,
     count: usize,
 }
@@ -32,15 +32,15 @@ impl Share {
     }
 
     /// Takes so many, or none where there are fewer.
-    pub(crate) fn take(self: &Arc<Self>, count: usize) -> Option<Taken> {
+    pub(crate) fn take(self: &Arc<Self>, count: usize) -> Option<ShareGrant> {
         let more = |taken: usize| taken.checked_add(count).filter(|taken| *taken <= self.of_all);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         self.shown.inc_by(i64::try_from(count).unwrap_or_default());
-        Some(Taken { share: self.clone(), count })
+        Some(ShareGrant { share: self.clone(), count })
     }
 }
 
-impl Drop for Taken {
+impl Drop for ShareGrant {
     fn drop(&mut self) {
         self.share.taken.fetch_sub(self.count, Ordering::Relaxed);
         self.share.shown.dec_by(i64::try_from(self.count).unwrap_or_default());

@@ -13,7 +13,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
 /// Makes the close of a socket a reset: what the client has not taken yet is thrown away (rule R10). Called by
 /// whoever owns it, before it is dropped.
 #[allow(unsafe_code, reason = "Pingora tells the number of its sockets and lends none")]
-pub(crate) fn reset(number: RawFd) {
+pub(crate) fn reset_on_close(number: RawFd) {
     if number < 0 {
         return;
     }

@@ -62,7 +62,7 @@ impl Strip {
     pub fn new(more: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let fold = |name: &str| {
             let (stem, star) = name.strip_suffix('*').map_or((name, ""), |stem| (stem, "*"));
-            let folded: String = stem.bytes().map(|byte| char::from(fold(byte))).collect();
+            let folded: String = stem.bytes().map(|byte| char::from(fold_byte(byte))).collect();
             folded + star
         };
         Self { more: more.into_iter().map(|name| fold(name.as_ref())).collect() }
@@ -78,24 +78,24 @@ impl Strip {
         doomed.len()
     }
 
-    /// Whether a name speaks of identity, whoever sends it.
+    /// Tells whether a name speaks of identity, whoever sends it.
     pub(crate) fn is_listed(&self, name: &str) -> bool {
         self.takes(name, true)
     }
 
-    /// Whether a stranger may not say it.
+    /// Tells whether a stranger may not say it.
     pub(crate) fn is_barred_to_strangers(&self, name: &str) -> bool {
         self.takes(name, false)
     }
 
-    /// Whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
+    /// Tells whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
     pub(crate) fn has(patterns: &[&str], name: &str) -> bool {
-        patterns.iter().any(|pattern| matches(pattern, name))
+        patterns.iter().any(|pattern| matches_name(pattern, name))
     }
 
-    /// Whether the table takes this name, which is lower case.
+    /// Tells whether the table takes this name, which is lower case.
     fn takes(&self, name: &str, from_trusted_proxy: bool) -> bool {
-        if self.more.iter().any(|pattern| matches(pattern, name)) {
+        if self.more.iter().any(|pattern| matches_name(pattern, name)) {
             return true;
         }
         if !may_be_listed(name) {
@@ -124,13 +124,13 @@ fn is_usual(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
+fn matches_name(pattern: &str, name: &str) -> bool {
     let (stem, open) = pattern.strip_suffix('*').map_or((pattern, false), |stem| (stem, true));
     (name.len() == stem.len() || (open && name.len() > stem.len()))
-        && stem.bytes().zip(name.bytes()).all(|(wanted, byte)| wanted == fold(byte))
+        && stem.bytes().zip(name.bytes()).all(|(wanted, byte)| wanted == fold_byte(byte))
 }
 
-fn fold(byte: u8) -> u8 {
+fn fold_byte(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 

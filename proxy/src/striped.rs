@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use prometheus_client::metrics::{counter, gauge};
 
-/// How many stripes there are; threads share them where there are more.
+/// The number of stripes; threads share them where there are more.
 pub(crate) const STRIPES: usize = 16;
 
 /// The stripe of this thread.
@@ -18,7 +18,7 @@ pub(crate) fn own_stripe() -> usize {
     MINE.with(Cell::get)
 }
 
-/// What shares no line of the cache with its neighbours. Two lines long: some processors fetch them in pairs.
+/// A value that shares no line of the cache with its neighbours. Two lines long: some processors fetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Apart<T>(pub(crate) T);

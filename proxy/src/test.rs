@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::gate::{Gate, Parts};
 use crate::pages::Pages;
 use crate::{
-    Accept, AccessLog, HeaderCase, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks, Place, Rules,
-    Site, Upstream, UpstreamSettings,
+    Accept, AccessLog, AppRules, HeaderCase, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks,
+    Rules, Site, Upstream, UpstreamSettings,
 };
 
 /// A client.
@@ -54,8 +54,8 @@ pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
     Rules::new(policy, accept, LogDetail::default(), pages, site)
 }
 
-pub(crate) fn place() -> Place {
-    Place::of_host(&Arc::new(rules(policy(vec![]))), "wiki.test").unwrap()
+pub(crate) fn place() -> AppRules {
+    AppRules::of_host(&Arc::new(rules(policy(vec![]))), "wiki.test").unwrap()
 }
 
 pub(crate) fn alice(policy: &Policy) -> Principal {

@@ -14,11 +14,11 @@ use portcullis_keys::Random;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What a request is followed by.
+/// The ids that a request is followed by.
 #[derive(Clone, Debug)]
 pub struct Trace {
     parent: Parent,
-    /// What a trusted proxy called the request.
+    /// The id that a trusted proxy gave the request.
     request: Option<HeaderValue>,
 }
 
@@ -32,14 +32,14 @@ impl Trace {
     /// Takes what a trusted proxy said, or makes what is missing.
     pub fn of(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
         if !from_trusted_proxy {
-            return Self { parent: made(), request: None };
+            return Self { parent: draw_parent(), request: None };
         }
         let parent = headers.get(TRACEPARENT).and_then(|parent| {
             let id = trace_id(parent.as_bytes())?;
             Some(Parent::Said(id, parent.clone()))
         });
         let request = headers.get(X_REQUEST_ID).filter(|value| is_plain(value.as_bytes()));
-        Self { parent: parent.unwrap_or_else(made), request: request.cloned() }
+        Self { parent: parent.unwrap_or_else(draw_parent), request: request.cloned() }
     }
 
     /// The trace id: 32 hex digits.
@@ -56,22 +56,22 @@ impl Trace {
         let (id, parent) = match &self.parent {
             Parent::Made(parent) => {
                 let text = Bytes::copy_from_slice(parent);
-                (text.slice(ID), value(text))
+                (text.slice(ID), header_value(text))
             }
             Parent::Said(id, parent) => (Bytes::copy_from_slice(id), parent.clone()),
         };
-        (self.request.clone().unwrap_or_else(|| value(id)), parent)
+        (self.request.clone().unwrap_or_else(|| header_value(id)), parent)
     }
 }
 
-/// Where the trace id stands in a `traceparent`.
+/// The place of the trace id in a `traceparent`.
 const ID: Range<usize> = 3..35;
 
-fn made() -> Parent {
+fn draw_parent() -> Parent {
     let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    write_hex(&mut parent[3..19], draw());
-    write_hex(&mut parent[19..35], draw());
-    write_hex(&mut parent[36..52], draw());
+    write_hex(&mut parent[3..19], draw_number());
+    write_hex(&mut parent[19..35], draw_number());
+    write_hex(&mut parent[36..52], draw_number());
     Parent::Made(parent)
 }
 
@@ -92,7 +92,7 @@ fn is_plain(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= 128 && text.iter().all(u8::is_ascii_graphic)
 }
 
-fn value(text: Bytes) -> HeaderValue {
+fn header_value(text: Bytes) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
@@ -104,7 +104,7 @@ fn write_hex(out: &mut [u8], number: u64) {
 }
 
 /// The next number of this thread's generator (splitmix64). Never zero, which Trace Context forbids.
-fn draw() -> u64 {
+fn draw_number() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::system().bytes()));
     }

@@ -12,8 +12,8 @@ use http_body::Frame;
 use crate::hop::{connection_options, is_of_a_hop};
 use crate::strip::Strip;
 
-/// What has its place in a head alone (RFC 9110 §6.5.1), beside the fields of one hop and those of identity. Names are
-/// compared as those of [`Strip`] are, and a final `*` stands for any ending.
+/// The fields that have their place in a head alone (RFC 9110 §6.5.1), beside the fields of one hop and those of
+/// identity. Names are compared as those of [`Strip`] are, and a final `*` stands for any ending.
 const OF_A_HEAD: [&str; 41] = [
     // framing, routing, and what the content is
     "content-length",
@@ -89,27 +89,27 @@ impl Trailers {
         HeaderValue::try_from(names.join(", ")).ok().filter(|_| !names.is_empty())
     }
 
-    /// What of the last frame of a body goes on; `None` where nothing does.
+    /// Keeps of the last frame of a body what may go on; `None` where nothing does.
     pub(crate) fn of_frame(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut trailers = frame.into_trailers().ok()?;
-        keep(&mut trailers, |name| self.0.contains(name));
+        keep_fields(&mut trailers, |name| self.0.contains(name));
         (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 }
 
 /// Takes out of an answer's trailers what may not stand there. Over HTTP/2 they need no announcement.
-pub(crate) fn clean(trailers: &mut HeaderMap, strip: &Strip) {
-    keep(trailers, |name| !is_barred(name, strip));
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, strip: &Strip) {
+    keep_fields(trailers, |name| !is_barred(name, strip));
 }
 
-fn keep(fields: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
+fn keep_fields(fields: &mut HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) {
     let doomed: Vec<HeaderName> = fields.keys().filter(|name| !is_kept(name)).cloned().collect();
     for name in doomed {
         fields.remove(name);
     }
 }
 
-/// Whether a name may not stand behind a body, whoever sends it.
+/// Tells whether a name may not stand behind a body, whoever sends it.
 fn is_barred(name: &HeaderName, strip: &Strip) -> bool {
     is_of_a_hop(name) || strip.is_barred_to_strangers(name.as_str()) || Strip::has(&OF_A_HEAD, name.as_str())
 }

@@ -18,13 +18,14 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::exchange::{Exchange, Serving};
+use crate::exchange::{CarriedExchange, Exchange};
 use crate::line::Over;
 use crate::socket::Socket;
 
-/// How much is read at once; what the other side does not take at once is held, and nothing is read until it has.
+/// The bytes that are read at once; what the other side does not take at once is held, and nothing is read until it
+/// has.
 const PIECE: usize = 8 * 1024;
-/// How long both sides have to take the last bytes and to close, once one has ended.
+/// The time that both sides have to take the last bytes and to close, once one has ended.
 const LAST: Duration = Duration::from_secs(2);
 
 /// Makes a head one that asks for a WebSocket; says what an application that agrees answers to its key.
@@ -40,7 +41,7 @@ pub(crate) fn accept_of(key: &[u8]) -> String {
     STANDARD.encode(hash)
 }
 
-/// Whether a 101 is the one that was asked for (RFC 6455 §4.1).
+/// Tells whether a 101 is the one that was asked for (RFC 6455 §4.1).
 pub(crate) fn is_agreed(headers: &HeaderMap, accept: Option<&str>) -> bool {
     let only = |name: &HeaderName| {
         let mut all = headers.get_all(name).iter();
@@ -53,10 +54,10 @@ pub(crate) fn is_agreed(headers: &HeaderMap, accept: Option<&str>) -> bool {
 /// A WebSocket whose client's socket is still hyper's.
 pub(crate) struct Tunnel {
     application: TcpStream,
-    /// What the application sent behind its 101.
+    /// The bytes that the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
-    serving: Serving,
+    serving: CarriedExchange,
 }
 
 impl Tunnel {
@@ -64,7 +65,7 @@ impl Tunnel {
         application: TcpStream,
         from_application: Bytes,
         exchange: Exchange,
-        serving: Serving,
+        serving: CarriedExchange,
     ) -> Self {
         Self { application, from_application, exchange, serving }
     }
@@ -72,17 +73,17 @@ impl Tunnel {
     /// Carries until either side ends. `early`: what the client sent before it was told of the switch.
     pub(crate) async fn run<S: Socket>(self, client: S, early: Vec<u8>) {
         let Self { application, from_application, mut exchange, serving } = self;
-        exchange.took(early.len());
+        exchange.note_received(early.len());
         let mut ends = Ends {
             client,
             application,
-            up: Way { held: early.into(), ..Way::default() },
-            down: Way { held: from_application, ..Way::default() },
+            up: TunnelDirection { held: early.into(), ..TunnelDirection::default() },
+            down: TunnelDirection { held: from_application, ..TunnelDirection::default() },
             exchange,
             serving,
         };
         let over = poll_fn(|context| ends.poll(context)).await;
-        ends.exchange.record.finished(over);
+        ends.exchange.record.finish_exchange(over);
         if over == Over::Done {
             let _ = tokio::time::timeout(LAST, ends.close()).await;
         }
@@ -93,18 +94,18 @@ impl Tunnel {
 struct Ends<S> {
     client: S, // the sockets first, so that nothing passes once the register has been left
     application: TcpStream,
-    up: Way,
-    down: Way,
+    up: TunnelDirection,
+    down: TunnelDirection,
     exchange: Exchange,
-    serving: Serving,
+    serving: CarriedExchange,
 }
 
 impl<S: Socket> Ends<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
         let Self { client, application, up, down, exchange, serving } = self;
         let gave = |length| {
-            exchange.gave(length);
-            serving.client().flow.passes();
+            exchange.note_sent(length);
+            serving.client().flow.note_piece();
         };
         let moved = down.poll(context, application, client, |_| {}, gave);
         if let Poll::Ready(ended) = moved {
@@ -112,7 +113,8 @@ impl<S: Socket> Ends<S> {
                 ended.map_or_else(|side| side.over(Over::Upstream, Over::Client), |()| Over::Done),
             );
         }
-        let ended = ready!(up.poll(context, client, application, |length| exchange.took(length), |_| {}));
+        let ended =
+            ready!(up.poll(context, client, application, |length| exchange.note_received(length), |_| {}));
         Poll::Ready(ended.map_or_else(|side| side.over(Over::Client, Over::Upstream), |()| Over::Done))
     }
 
@@ -120,8 +122,9 @@ impl<S: Socket> Ends<S> {
     /// would lose what it has not read yet itself; so they are read, for a while.
     async fn close(&mut self) {
         let Self { client, application, up, down, exchange, .. } = self;
-        let _ = poll_fn(|context| up.give(context, application, &mut |_| {})).await;
-        let _ = poll_fn(|context| down.give(context, client, &mut |length| exchange.gave(length))).await;
+        let _ = poll_fn(|context| up.hand_over(context, application, &mut |_| {})).await;
+        let _ = poll_fn(|context| down.hand_over(context, client, &mut |length| exchange.note_sent(length)))
+            .await;
         let _ = AsyncWriteExt::shutdown(application).await;
         let _ = AsyncWriteExt::shutdown(client).await;
         let mut nowhere = tokio::io::sink();
@@ -132,7 +135,7 @@ impl<S: Socket> Ends<S> {
 
 /// One direction. An idle one holds no memory: bytes pass over the stack unless the other side is slow.
 #[derive(Default)]
-struct Way {
+struct TunnelDirection {
     held: Bytes,
     has_ended: bool,
     is_written: bool,
@@ -154,7 +157,7 @@ impl Side {
     }
 }
 
-impl Way {
+impl TunnelDirection {
     /// Moves what there is. Ready once `from` has ended and `to` has everything.
     fn poll(
         &mut self,
@@ -165,7 +168,7 @@ impl Way {
         mut gave: impl FnMut(usize),
     ) -> Poll<Result<(), Side>> {
         loop {
-            ready!(self.give(context, to, &mut gave))?;
+            ready!(self.hand_over(context, to, &mut gave))?;
             if self.has_ended {
                 return self.flush(context, to);
             }
@@ -200,7 +203,7 @@ impl Way {
     }
 
     /// Hands over what is held, to the last byte of it.
-    fn give(
+    fn hand_over(
         &mut self,
         context: &mut Context<'_>,
         to: &mut (impl AsyncWrite + Unpin),
@@ -271,7 +274,7 @@ mod tests {
             let (got, took, gave) = runtime.block_on(async {
                 let ((mut client, mut from), (mut to, mut end)) = (tokio::io::duplex(wide), tokio::io::duplex(narrow));
                 let (mut took, mut gave, mut got) = (0, 0, Vec::new());
-                let mut way = Way { held: Bytes::from(early.clone()), ..Way::default() };
+                let mut way = TunnelDirection { held: Bytes::from(early.clone()), ..TunnelDirection::default() };
                 let moving = async {
                     poll_fn(|context| way.poll(context, &mut from, &mut to, |n| took += n, |n| gave += n)).await.unwrap();
                     AsyncWriteExt::shutdown(&mut to).await.unwrap();

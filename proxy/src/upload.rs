@@ -17,7 +17,7 @@ use crate::intake::Intake;
 use crate::trailers::Trailers;
 use crate::wire::Malformed;
 
-/// Why a client's body came to no end.
+/// The reason why a client's body came to no end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UploadFault {
     /// The client stopped in the middle.
@@ -48,7 +48,7 @@ pub(crate) struct Upload {
     intake: Arc<Intake>,
     /// The application's time begins anew with each piece.
     again: Option<Duration>,
-    /// What of the fields behind it goes on.
+    /// The fields behind it that go on.
     trailers: Trailers,
 }
 
@@ -65,14 +65,14 @@ impl Upload {
         self.intake.clone()
     }
 
-    /// These fields may follow it.
-    pub(crate) fn announces(&mut self, trailers: Trailers) {
+    /// Lets these fields follow it.
+    pub(crate) fn announce_trailers(&mut self, trailers: Trailers) {
         self.trailers = trailers;
     }
 
-    fn took(&self, length: usize) {
-        self.intake.took(length);
-        self.waits.moves();
+    fn note_received(&self, length: usize) {
+        self.intake.note_received(length);
+        self.waits.note_progress();
         if let Some(again) = self.again.filter(|_| self.waits.is_armed(Wait::Answer)) {
             self.waits.arm(Wait::Answer, again);
         }
@@ -100,7 +100,7 @@ impl Body for Upload {
                     Some(Ok(frame)) if frame.is_trailers() => self.trailers.of_frame(frame).map(Ok),
                     Some(Ok(frame)) => {
                         if let Some(piece) = frame.data_ref().filter(|piece| !piece.is_empty()) {
-                            self.took(piece.len());
+                            self.note_received(piece.len());
                         }
                         Some(Ok(frame))
                     }

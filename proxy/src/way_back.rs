@@ -15,11 +15,11 @@ pub fn way_back<'a>(address: &'a str, base: &str, ours: &str) -> Option<&'a str>
         && address.starts_with('/')
         && !address.starts_with("//")
         && address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    (is_plain && below(address, base) && !below(address, ours)).then_some(address)
+    (is_plain && is_below(address, base) && !is_below(address, ours)).then_some(address)
 }
 
-/// Whether an address is a path or below it, by whole segments.
-fn below(address: &str, path: &str) -> bool {
+/// Tells whether an address is a path or below it, by whole segments.
+fn is_below(address: &str, path: &str) -> bool {
     address.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 

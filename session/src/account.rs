@@ -13,41 +13,41 @@ use portcullis_policy::{
 };
 use slab::Slab;
 
-use crate::holds::Subject;
+use crate::holds::DirectoryUser;
 use crate::session::{Described, Session};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::waiting::Waiting;
 use crate::{Ended, InFlight};
 
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct LiveAccount {
     pub(crate) id: AccountId,
     pub(crate) org: OrgId,
     /// Exchanges in the register; read without the mutex where a stale answer is harmless.
     pub(crate) live: AtomicUsize,
-    pub(crate) state: Mutex<State>,
+    pub(crate) state: Mutex<AccountState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct AccountState {
     /// Only grows (R2).
     pub(crate) generation: Generation,
-    pub(crate) resource: Option<Subject>,
+    pub(crate) resource: Option<DirectoryUser>,
     pub(crate) sessions: HashMap<SessionHash, Weak<Session>>,
     /// The one snapshot that describes, and the pair it was resolved at; replaced only by a larger one (R2).
     principal: Option<Arc<Principal>>,
     resolved: Option<(Seq, RulesVersion)>,
-    /// How often it became stale, and the count that the last read knew when it began (R3).
+    /// The number of times it became stale, and the count that the last read knew when it began (R3).
     staled: u64,
     read: u64,
-    exchanges: Slab<Entry>,
+    exchanges: Slab<EnrolledExchange>,
     tickets: u64,
     waiting: Waiting,
 }
 
 /// An exchange in the register.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct EnrolledExchange {
     exchange: InFlight,
     session: Arc<Session>,
     ticket: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Entry {
     is_stream: bool,
 }
 
-/// What is to be done once the mutex is released.
+/// The exchanges that are to be cut once the mutex is released.
 #[derive(Debug, Default)]
 #[must_use = "exchanges are marked but nobody woke them"]
 pub(crate) struct Doomed {
@@ -75,7 +75,7 @@ impl Doomed {
         (self.exchanges.len(), self.sessions)
     }
 
-    fn and(mut self, other: Doomed) -> Doomed {
+    fn merge(mut self, other: Doomed) -> Doomed {
         self.exchanges.extend(other.exchanges);
         self.wakers.extend(other.wakers);
         self.sessions.extend(other.sessions);
@@ -84,9 +84,9 @@ impl Doomed {
     }
 }
 
-impl Account {
+impl LiveAccount {
     pub(crate) fn new(org: OrgId, id: AccountId) -> Self {
-        let state = State {
+        let state = AccountState {
             generation: Generation::default(),
             resource: None,
             sessions: HashMap::new(),
@@ -107,7 +107,7 @@ impl Account {
             let mut state = self.state.lock();
             let entry = state.exchanges.remove(key);
             self.live.store(state.exchanges.len(), Ordering::Release);
-            let doomed = state.settled(entry.ticket);
+            let doomed = state.note_settled(entry.ticket);
             (entry, doomed)
         };
         doomed.wake();
@@ -115,19 +115,31 @@ impl Account {
     }
 }
 
-impl State {
+impl AccountState {
     // ── enrol and check ──
 
-    pub(crate) fn enrol(&mut self, account: &Account, session: &Arc<Session>, exchange: &InFlight) -> usize {
+    pub(crate) fn enrol(
+        &mut self,
+        account: &LiveAccount,
+        session: &Arc<Session>,
+        exchange: &InFlight,
+    ) -> usize {
         let ticket = self.tickets;
         self.tickets += 1;
         let (exchange, session) = (exchange.clone(), session.clone());
-        let key = self.exchanges.insert(Entry { exchange, session, ticket, stands: None, is_stream: false });
+        let key = self.exchanges.insert(EnrolledExchange {
+            exchange,
+            session,
+            ticket,
+            stands: None,
+            is_stream: false,
+        });
         account.live.store(self.exchanges.len(), Ordering::Release);
         key
     }
 
-    /// Who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold road.
+    /// Gives who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold
+    /// road.
     pub(crate) fn who(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
         match (&self.principal, self.resolved) {
             (Some(principal), Some((_, rules))) if !self.is_stale() && rules >= in_force => {
@@ -137,7 +149,7 @@ impl State {
         }
     }
 
-    /// What it was last described as, current or not.
+    /// The facts of its last description, current or not.
     pub(crate) fn facts(&self) -> Option<Arc<Facts>> {
         self.principal.as_ref().map(|principal| principal.facts().clone())
     }
@@ -171,14 +183,14 @@ impl State {
         let unmoved = !self.is_stale()
             && pass.version() >= in_force
             && self.principal.as_ref().is_some_and(|now| Arc::ptr_eq(now, who));
-        let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.marked(self).is_none());
+        let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.find_mark(self).is_none());
         let Some(entry) = self.exchanges.get_mut(key).filter(|_| unmoved && unmarked) else { return false };
         entry.stands = Some((pass.clone(), who.clone()));
         true
     }
 
-    /// The exchange becomes a stream: from now on it is cut when its headers change. They may have changed already.
-    pub(crate) fn stream(&mut self, key: usize) -> Result<(), Ended> {
+    /// Makes the exchange a stream: from now on it is cut when its headers change. They may have changed already.
+    pub(crate) fn become_stream(&mut self, key: usize) -> Result<(), Ended> {
         let now = self.principal.clone();
         let Some(entry) = self.exchanges.get_mut(key) else { return Err(Ended::Unproven) };
         if let Some(ended) = entry.exchange.reason() {
@@ -203,7 +215,7 @@ impl State {
                 if let Some(session) = self.sessions.get(hash).and_then(Weak::upgrade) {
                     session.end();
                     let ended = Doomed { sessions: vec![*hash], kept: vec![session], ..Doomed::default() };
-                    return ended.and(self.scan());
+                    return ended.merge(self.scan());
                 }
             }
             Change::Epoch(..) => {}
@@ -217,7 +229,7 @@ impl State {
 
     /// Cuts every exchange that stands and whose session the marks forbid.
     pub(crate) fn scan(&mut self) -> Doomed {
-        self.doom(|state, entry| entry.session.marked(state))
+        self.doom(|state, entry| entry.session.find_mark(state))
     }
 
     /// Cuts every exchange whose session is over by the clock (R9).
@@ -230,7 +242,7 @@ impl State {
         self.doom(|_, _| Some(Ended::Unproven))
     }
 
-    fn doom(&mut self, why: impl Fn(&State, &Entry) -> Option<Ended>) -> Doomed {
+    fn doom(&mut self, why: impl Fn(&AccountState, &EnrolledExchange) -> Option<Ended>) -> Doomed {
         let mut doomed = Doomed::default();
         for (_, entry) in self.exchanges.iter().filter(|(_, entry)| entry.stands.is_some()) {
             if entry.exchange.reason().is_none()
@@ -263,7 +275,7 @@ impl State {
             return doomed;
         }
         self.resolved = Some(pair);
-        doomed.and(self.redescribe(policy.describe(&described.facts, described.at).ok(), policy))
+        doomed.merge(self.redescribe(policy.describe(&described.facts, described.at).ok(), policy))
     }
 
     /// Resolves the facts at hand anew after a reload, and judges what stands.
@@ -311,14 +323,14 @@ impl State {
         self.tickets
     }
 
-    /// How many exchanges that enrolled before `bound` still have to leave: cut ones, forbidden ones, and ones whose
-    /// session is not read yet.
+    /// Counts the exchanges that enrolled before `bound` still have to leave: cut ones, forbidden ones, and ones
+    /// whose session is not read yet.
     pub(crate) fn to_leave(&self, bound: u64) -> usize {
-        let must_leave = |entry: &Entry| {
+        let must_leave = |entry: &EnrolledExchange| {
             entry.ticket < bound
                 && (entry.exchange.reason().is_some()
                     || !entry.session.is_read()
-                    || entry.session.marked(self).is_some())
+                    || entry.session.find_mark(self).is_some())
         };
         self.exchanges.iter().filter(|(_, entry)| must_leave(entry)).count()
     }
@@ -331,9 +343,9 @@ impl State {
         self.waiting.end(key);
     }
 
-    /// An exchange left, or its session was read: whoever counts it counts one less.
-    pub(crate) fn settled(&mut self, ticket: u64) -> Doomed {
-        Doomed { wakers: self.waiting.settled(ticket), ..Doomed::default() }
+    /// Notes that an exchange left, or that its session was read: whoever counts it counts one less.
+    pub(crate) fn note_settled(&mut self, ticket: u64) -> Doomed {
+        Doomed { wakers: self.waiting.note_settled(ticket), ..Doomed::default() }
     }
 
     /// A session was read for the first time, so its exchanges no longer count as forbidden: whoever waits looks again.

@@ -5,33 +5,34 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::registry::{Holder, StaleAccount};
+use crate::registry::{AccountHolder, StaleAccount};
 use crate::stranger::Stripe;
 
-/// What was marked and cut: the accounts and strangers it touched, and up to which ticket their exchanges are concerned.
+/// The result of a mark and a cut: the accounts and strangers it touched, and up to which ticket their exchanges are
+/// concerned.
 #[derive(Debug, Default)]
 #[must_use = "what was cut has not left yet: wait for `Sessions::cleared`"]
 pub struct Cut {
-    touched: Vec<(Holder, u64)>,
+    touched: Vec<(AccountHolder, u64)>,
     strangers: Vec<(Arc<Stripe>, u64)>,
     exchanges: usize,
 }
 
 impl Cut {
-    /// How many exchanges were told to end.
+    /// The number of exchanges that were told to end.
     pub fn exchanges(&self) -> usize {
         self.exchanges
     }
 
     /// This cut and another.
-    pub fn and(mut self, other: Cut) -> Cut {
+    pub fn merge(mut self, other: Cut) -> Cut {
         self.touched.extend(other.touched);
         self.strangers.extend(other.strangers);
         self.exchanges += other.exchanges;
         self
     }
 
-    pub(crate) fn add(&mut self, holder: Holder, bound: u64, exchanges: usize) {
+    pub(crate) fn add(&mut self, holder: AccountHolder, bound: u64, exchanges: usize) {
         self.touched.push((holder, bound));
         self.exchanges += exchanges;
     }
@@ -62,35 +63,35 @@ pub struct Gone(());
 /// exchange whose session is not read yet counts as forbidden; later ones cannot pass, for they read after the commit.
 #[derive(Debug)]
 pub struct Cleared {
-    waits: Vec<Wait>,
+    waits: Vec<ClearedWait>,
 }
 
 #[derive(Debug)]
-struct Wait {
+struct ClearedWait {
     on: Register,
     bound: u64,
     key: Option<usize>,
 }
 
-/// Where the exchanges are that are waited for.
+/// The register of the exchanges that are waited for.
 #[derive(Debug)]
 enum Register {
-    Account(Holder),
+    Account(AccountHolder),
     Strangers(Arc<Stripe>),
 }
 
 impl Cleared {
     pub(crate) fn new(cut: Cut) -> Self {
-        let wait = |on, bound| Wait { on, bound, key: None };
+        let wait = |on, bound| ClearedWait { on, bound, key: None };
         let accounts = cut.touched.into_iter().map(|(holder, bound)| wait(Register::Account(holder), bound));
         let strangers =
             cut.strangers.into_iter().map(|(stripe, bound)| wait(Register::Strangers(stripe), bound));
         Self { waits: accounts.chain(strangers).collect() }
     }
 
-    /// How many exchanges have not left yet.
+    /// Counts the exchanges that have not left yet.
     pub fn left(&self) -> usize {
-        let left = |wait: &Wait| match &wait.on {
+        let left = |wait: &ClearedWait| match &wait.on {
             Register::Account(holder) => holder.account.state.lock().to_leave(wait.bound),
             Register::Strangers(stripe) => stripe.to_leave(wait.bound),
         };
@@ -98,7 +99,7 @@ impl Cleared {
     }
 }
 
-impl Wait {
+impl ClearedWait {
     /// Looks, and registers the waker where something is left, in one critical section.
     fn is_over(&mut self, context: &Context<'_>) -> bool {
         let holder = match &self.on {
@@ -128,7 +129,7 @@ impl Future for Cleared {
     }
 }
 
-impl Drop for Wait {
+impl Drop for ClearedWait {
     fn drop(&mut self) {
         match (&self.on, self.key) {
             (Register::Account(holder), Some(key)) => holder.account.state.lock().stop_waiting(key),

@@ -4,7 +4,7 @@ use portcullis_policy::{Change, Seq};
 
 use crate::Gone;
 
-/// What a write of the store returns. Its value comes out only for a [`Gone`], the proof that what it takes away has
+/// The result of a write of the store. Its value comes out only for a [`Gone`], the proof that what it takes away has
 /// been cut and has left; so whoever wants to answer must have enforced.
 #[derive(Debug)]
 #[must_use = "a change is answered only after it is enforced"]
@@ -21,7 +21,7 @@ impl<T> Committed<T> {
         Self { value, changes, seq, takes_away }
     }
 
-    /// What it means for access.
+    /// The changes of access that it means.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -31,7 +31,7 @@ impl<T> Committed<T> {
         self.seq
     }
 
-    /// Whether somebody may lose access by it, so that other processes are waited for.
+    /// Tells whether somebody may lose access by it, so that other processes are waited for.
     pub fn takes_away(&self) -> bool {
         self.takes_away
     }

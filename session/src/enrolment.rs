@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use portcullis_policy::{AppId, Pass, Principal, SessionHash, Timestamp};
 
-use crate::registry::{Holder, StaleAccount};
+use crate::registry::{AccountHolder, StaleAccount};
 use crate::session::Session;
 use crate::{Ended, InFlight};
 
 /// A place in the register. The exchange leaves it when this is dropped.
 #[derive(Debug)]
 pub struct Enrolment {
-    seat: Seat,
+    seat: RegisterSeat,
     who: Result<Arc<Principal>, u64>,
 }
 
 /// The place itself, of an exchange checked or not.
 #[derive(Debug)]
-struct Seat {
+struct RegisterSeat {
     session: Arc<Session>,
     exchange: InFlight,
     key: usize,
 }
 
-impl Drop for Seat {
+impl Drop for RegisterSeat {
     fn drop(&mut self) {
         self.session.holder().account.leave(self.key);
     }
@@ -36,19 +36,19 @@ impl Enrolment {
         exchange: &InFlight,
         now: Timestamp,
     ) -> Result<Self, Ended> {
-        let Holder { shared, account } = session.holder();
+        let AccountHolder { shared, account } = session.holder();
         let (key, verdict) = {
             let mut state = account.state.lock();
             let key = state.enrol(account, session, exchange);
             (key, session.check(&state, app, now).map(|()| state.who(shared.rules())))
         };
-        let seat = Seat { session: session.clone(), exchange: exchange.clone(), key };
+        let seat = RegisterSeat { session: session.clone(), exchange: exchange.clone(), key };
         let who = verdict?;
         session.touch(now);
         Ok(Self { seat, who })
     }
 
-    /// Who it is, as read at the check.
+    /// The principal as read at the check.
     ///
     /// # Errors
     /// [`StaleAccount`] where the account has to be read again: the request takes the cold road (R3).
@@ -62,7 +62,7 @@ impl Enrolment {
     /// Puts the exchange on its pass. False when it was cut, or when roles or rules moved since `who` was read:
     /// decide again (R4).
     pub fn stands_on(&self, pass: &Pass, who: &Arc<Principal>) -> bool {
-        let Holder { shared, account } = self.seat.session.holder();
+        let AccountHolder { shared, account } = self.seat.session.holder();
         account.state.lock().stand(self.seat.key, pass, who, shared.rules())
     }
 
@@ -70,8 +70,8 @@ impl Enrolment {
     ///
     /// # Errors
     /// Why it must be cut instead: it is over, or the headers it carried would say something else now (R8).
-    pub fn stream(&self) -> Result<(), Ended> {
-        self.seat.session.holder().account.state.lock().stream(self.seat.key)
+    pub fn become_stream(&self) -> Result<(), Ended> {
+        self.seat.session.holder().account.state.lock().become_stream(self.seat.key)
     }
 
     /// Bytes came from the client: the session is not idle.
@@ -93,11 +93,11 @@ impl Enrolment {
 /// An exchange enrolled before its session is read (R3). Whatever is read from here on may be believed.
 #[derive(Debug)]
 pub struct Cold {
-    seat: Seat,
+    seat: RegisterSeat,
     known: u64,
 }
 
-impl Holder {
+impl AccountHolder {
     /// Enrols an exchange under a session that is still to be read; its object is made here if there is none (R1).
     pub fn enrol(&self, hash: SessionHash, exchange: &InFlight) -> Cold {
         let fresh = Arc::new(Session::unread(hash, self.clone()));
@@ -113,7 +113,7 @@ impl Holder {
             let key = state.enrol(&self.account, &session, exchange);
             (session, key, state.stale_count())
         };
-        Cold { seat: Seat { session, exchange: exchange.clone(), key }, known }
+        Cold { seat: RegisterSeat { session, exchange: exchange.clone(), key }, known }
     }
 }
 

@@ -8,14 +8,14 @@ use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// A SCIM User.
-pub type Subject = (DirectoryId, ResourceId);
+pub type DirectoryUser = (DirectoryId, ResourceId);
 
-/// Whom a hold is on. Each ends by the word that set it: a directory's by a later write on the user, an operator's by a
-/// later order on the account.
+/// The person whom a hold is on. Each ends by the word that set it: a directory's by a later write on the user, an
+/// operator's by a later order on the account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HoldOn {
     /// By a directory.
-    User(Subject),
+    User(DirectoryUser),
     /// By an operator.
     Account(OrgId, AccountId),
 }
@@ -27,7 +27,7 @@ pub struct HoldMark(u64);
 /// The table of the process. Nothing was acknowledged for what stands here, so it ends with the process.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
-    /// How many stand; the check looks here first, and almost always that is all it looks at.
+    /// The number of holds that stand; the check looks here first, and almost always that is all it looks at.
     standing: AtomicUsize,
     table: Mutex<Table>,
 }
@@ -39,8 +39,8 @@ struct Table {
 }
 
 impl Holds {
-    /// Whether one stands on an account, or on the user behind it.
-    pub(crate) fn stands(&self, org: OrgId, account: AccountId, user: Option<&Subject>) -> bool {
+    /// Tells whether one stands on an account, or on the user behind it.
+    pub(crate) fn stands(&self, org: OrgId, account: AccountId, user: Option<&DirectoryUser>) -> bool {
         if self.standing.load(Ordering::Acquire) == 0 {
             return false;
         }

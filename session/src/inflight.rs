@@ -10,7 +10,7 @@ use portcullis_policy::Timestamp;
 
 use crate::sync::{AtomicI64, AtomicU8, Mutex, Ordering};
 
-/// Why an exchange is over. Its text is the word of the access log.
+/// The reason why an exchange is over. Its text is the word of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Ended {
@@ -74,7 +74,7 @@ pub struct InFlight(Arc<Slot>);
 struct Slot {
     /// 0 while it runs, else the first reason that ended it.
     ended: AtomicU8,
-    /// When bytes passed last, where that is watched; 0 where it is not.
+    /// The time at which bytes passed last, where that is watched; 0 where it is not.
     heard: AtomicI64,
     /// Whoever polls it. It stays registered when it is woken.
     waker: Mutex<Option<Waker>>,
@@ -86,7 +86,7 @@ impl InFlight {
         Self::default()
     }
 
-    /// Why it is over; `None` while it runs.
+    /// The reason why it is over; `None` while it runs.
     pub fn reason(&self) -> Option<Ended> {
         match self.0.ended.load(Ordering::Acquire) {
             0 => None,
@@ -105,7 +105,7 @@ impl InFlight {
         waker.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// When bytes passed last; `None` where nobody watches that.
+    /// The time at which bytes passed last; `None` where nobody watches that.
     pub(crate) fn heard(&self) -> Option<Timestamp> {
         match self.0.heard.load(Ordering::Relaxed) {
             0 => None,

@@ -1,4 +1,4 @@
-//! The registry: one [`Account`] object per person (R1), and what every account shares.
+//! The registry: one [`LiveAccount`] object per person (R1), and what every account shares.
 //!
 //! It owns accounts with a count of what holds them: sessions, cold loads, a running `enforce`. A look-up takes the
 //! object and raises the count in one step, the last release removes it in one step, so no two objects for one person
@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use portcullis_policy::{AccountId, OrgId, Policy, RulesVersion};
 
-use crate::account::Account;
+use crate::account::LiveAccount;
 use crate::epochs::Epochs;
 use crate::holds::Holds;
-use crate::stranger::Strangers;
+use crate::stranger::StrangerRegister;
 use crate::sync::{AtomicI64, AtomicU64, Mutex, Ordering};
 
 #[cfg(not(portcullis_loom))]
@@ -21,21 +21,21 @@ const SHARDS: usize = 64;
 #[cfg(portcullis_loom)]
 const SHARDS: usize = 1;
 
-/// What all accounts of the process share.
+/// The state that all accounts of the process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    shards: Vec<Mutex<HashMap<AccountId, Held>>>,
+    shards: Vec<Mutex<HashMap<AccountId, HeldAccount>>>,
     pub(crate) holds: Holds,
     pub(crate) epochs: Epochs,
-    pub(crate) strangers: Strangers,
+    pub(crate) strangers: StrangerRegister,
     pub(crate) idle_ms: AtomicI64,
     rules: AtomicU64,
     policy: Mutex<Arc<Policy>>,
 }
 
 #[derive(Debug)]
-struct Held {
-    account: Arc<Account>,
+struct HeldAccount {
+    account: Arc<LiveAccount>,
     count: usize,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             holds: Holds::default(),
             epochs: Epochs::default(),
-            strangers: Strangers::new(idle_ms),
+            strangers: StrangerRegister::new(idle_ms),
             idle_ms: AtomicI64::new(idle_ms),
             rules: AtomicU64::new(policy.version().0),
             policy: Mutex::new(policy),
@@ -70,35 +70,36 @@ impl Shared {
         }
     }
 
-    fn shard(&self, id: AccountId) -> &Mutex<HashMap<AccountId, Held>> {
+    fn shard(&self, id: AccountId) -> &Mutex<HashMap<AccountId, HeldAccount>> {
         let at = usize::try_from(id.0.unsigned_abs() % SHARDS as u64).unwrap_or_default();
         &self.shards[at]
     }
 
     /// The account's object, made if nobody holds one.
-    pub(crate) fn hold(self: &Arc<Self>, org: OrgId, id: AccountId) -> Holder {
+    pub(crate) fn hold(self: &Arc<Self>, org: OrgId, id: AccountId) -> AccountHolder {
         let mut shard = self.shard(id).lock();
-        let held =
-            shard.entry(id).or_insert_with(|| Held { account: Arc::new(Account::new(org, id)), count: 0 });
+        let held = shard
+            .entry(id)
+            .or_insert_with(|| HeldAccount { account: Arc::new(LiveAccount::new(org, id)), count: 0 });
         held.count += 1;
-        Holder { shared: self.clone(), account: held.account.clone() }
+        AccountHolder { shared: self.clone(), account: held.account.clone() }
     }
 
     /// The account's object, if somebody holds one.
-    pub(crate) fn held(self: &Arc<Self>, id: AccountId) -> Option<Holder> {
+    pub(crate) fn held(self: &Arc<Self>, id: AccountId) -> Option<AccountHolder> {
         let mut shard = self.shard(id).lock();
         let held = shard.get_mut(&id)?;
         held.count += 1;
-        Some(Holder { shared: self.clone(), account: held.account.clone() })
+        Some(AccountHolder { shared: self.clone(), account: held.account.clone() })
     }
 
     /// Every account for which `wanted` says so; asked under the shard's lock, so it must not touch the mutex.
-    pub(crate) fn all(self: &Arc<Self>, wanted: impl Fn(&Account) -> bool) -> Vec<Holder> {
+    pub(crate) fn all(self: &Arc<Self>, wanted: impl Fn(&LiveAccount) -> bool) -> Vec<AccountHolder> {
         let mut all = Vec::new();
         for shard in &self.shards {
             for held in shard.lock().values_mut().filter(|held| wanted(&held.account)) {
                 held.count += 1;
-                all.push(Holder { shared: self.clone(), account: held.account.clone() });
+                all.push(AccountHolder { shared: self.clone(), account: held.account.clone() });
             }
         }
         all
@@ -117,25 +118,25 @@ impl Shared {
 
 /// Holds an account's object in memory; dropping it lets go.
 #[derive(Debug)]
-pub struct Holder {
+pub struct AccountHolder {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) account: Arc<Account>,
+    pub(crate) account: Arc<LiveAccount>,
 }
 
-impl Holder {
-    /// Whose it is.
+impl AccountHolder {
+    /// The account it holds.
     pub fn id(&self) -> AccountId {
         self.account.id
     }
 }
 
-impl Clone for Holder {
+impl Clone for AccountHolder {
     fn clone(&self) -> Self {
         self.shared.hold(self.account.org, self.account.id)
     }
 }
 
-impl Drop for Holder {
+impl Drop for AccountHolder {
     fn drop(&mut self) {
         let mut shard = self.shared.shard(self.account.id).lock();
         if let Entry::Occupied(mut held) = shard.entry(self.account.id) {
@@ -150,7 +151,7 @@ impl Drop for Holder {
 /// An account that is to be read again, with the count the read must remember (R3).
 #[derive(Debug)]
 pub struct StaleAccount {
-    pub(crate) holder: Holder,
+    pub(crate) holder: AccountHolder,
     pub(crate) known: u64,
 }
 
@@ -160,7 +161,7 @@ impl StaleAccount {
         self.holder.account.org
     }
 
-    /// Whose it is.
+    /// The account that is stale.
     pub fn id(&self) -> AccountId {
         self.holder.account.id
     }

@@ -6,16 +6,16 @@ use portcullis_policy::{
     AccountId, AppId, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, SessionHash, Timestamp,
 };
 
-use crate::account::State;
+use crate::account::AccountState;
 use crate::epochs::Epoch;
-use crate::registry::Holder;
+use crate::registry::AccountHolder;
 use crate::sync::{AtomicBool, AtomicI64, Ordering};
 use crate::{Ended, Enrolment, InFlight};
 
-/// What one read transaction says about a session, its account and the epochs. Believed only if the transaction
+/// A session, its account and the epochs, as one read transaction tells them. Believed only if the transaction
 /// began after the enrolment (R3).
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct SessionSnapshot {
     /// The account.
     pub described: Described,
     /// The session.
@@ -24,16 +24,16 @@ pub struct Stored {
     pub epochs: [u64; 3],
 }
 
-/// What one read transaction says about an account.
+/// An account as one read transaction tells it.
 #[derive(Clone, Debug)]
 pub struct Described {
     /// The log number of the snapshot.
     pub at: Seq,
-    /// What is known of the person.
+    /// The facts that are known of the person.
     pub facts: Arc<Facts>,
     /// The account's generation.
     pub generation: Generation,
-    /// Whether the person may be in at all.
+    /// True where the person may be in at all.
     pub active: bool,
     /// The SCIM User behind the account, for holds (R6).
     pub resource: Option<(DirectoryId, ResourceId)>,
@@ -50,15 +50,15 @@ pub struct StoredSession {
     pub idp: Arc<str>,
     /// The account's generation when it was born.
     pub born: Generation,
-    /// The epochs when it was born, in the order of [`Stored::epochs`].
+    /// The epochs when it was born, in the order of [`SessionSnapshot::epochs`].
     pub born_epochs: [u64; 3],
-    /// When it was born.
+    /// The time of its birth.
     pub created: Timestamp,
-    /// When the client was last heard.
+    /// The time at which the client was last heard.
     pub seen: Timestamp,
     /// Its absolute end, the IdP's own included.
     pub expires: Timestamp,
-    /// Whether it has ended.
+    /// True where it has ended.
     pub ended: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct StoredSession {
 #[derive(Debug)]
 pub struct Session {
     hash: SessionHash,
-    holder: Holder,
+    holder: AccountHolder,
     /// Set under the account's mutex, never cleared (R2).
     ended: AtomicBool,
     seen: AtomicI64,
@@ -75,7 +75,7 @@ pub struct Session {
     birth: OnceLock<Birth>,
 }
 
-/// What never changes about a session, known once it is read.
+/// The part of a session that never changes, known once it is read.
 #[derive(Debug)]
 struct Birth {
     app: AppId,
@@ -87,7 +87,7 @@ struct Birth {
 
 impl Session {
     /// A session nobody has read yet. It becomes the account's one object for the hash at the enrolment (R1).
-    pub(crate) fn unread(hash: SessionHash, holder: Holder) -> Self {
+    pub(crate) fn unread(hash: SessionHash, holder: AccountHolder) -> Self {
         Self {
             hash,
             holder,
@@ -103,7 +103,7 @@ impl Session {
         self.hash
     }
 
-    /// Whose it is.
+    /// The account it belongs to.
     pub fn account(&self) -> AccountId {
         self.holder.account.id
     }
@@ -123,7 +123,7 @@ impl Session {
         self.birth.get().map(|birth| birth.expires)
     }
 
-    pub(crate) fn holder(&self) -> &Holder {
+    pub(crate) fn holder(&self) -> &AccountHolder {
         &self.holder
     }
 
@@ -169,8 +169,9 @@ impl Session {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// What the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it ended.
-    pub(crate) fn marked(&self, state: &State) -> Option<Ended> {
+    /// Finds what the marks say against it, whatever the hour; `None` for a session nobody has read yet, unless it
+    /// ended.
+    pub(crate) fn find_mark(&self, state: &AccountState) -> Option<Ended> {
         if self.ended.load(Ordering::Acquire) {
             return Some(Ended::SignedOut);
         }
@@ -183,7 +184,7 @@ impl Session {
         holds.stands(self.org(), self.account(), state.resource.as_ref()).then_some(Ended::OnHold)
     }
 
-    /// What the clock says against it (R9).
+    /// Finds what the clock says against it (R9).
     pub(crate) fn is_over(&self, now: Timestamp) -> Option<Ended> {
         let birth = self.birth.get()?;
         if now >= birth.expires {
@@ -194,8 +195,8 @@ impl Session {
     }
 
     /// Everything that must hold before it lets an exchange in.
-    pub(crate) fn check(&self, state: &State, app: AppId, now: Timestamp) -> Result<(), Ended> {
-        if let Some(ended) = self.marked(state).or_else(|| self.is_over(now)) {
+    pub(crate) fn check(&self, state: &AccountState, app: AppId, now: Timestamp) -> Result<(), Ended> {
+        if let Some(ended) = self.find_mark(state).or_else(|| self.is_over(now)) {
             return Err(ended);
         }
         match self.birth.get() {
@@ -213,7 +214,7 @@ impl Session {
         }
     }
 
-    /// When the client was last heard, if that has not been handed out for saving yet.
+    /// Hands out the time at which the client was last heard, if that has not been handed out for saving yet.
     pub(crate) fn unsaved(&self) -> Option<Timestamp> {
         let seen = self.seen.load(Ordering::Relaxed);
         (self.saved.fetch_max(seen, Ordering::Relaxed) < seen).then_some(Timestamp(seen))

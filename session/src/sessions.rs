@@ -6,11 +6,11 @@ use portcullis_policy::{
     AccountId, AppId, Change, Facts, OrgId, Pass, Policy, Scope, SessionHash, Timestamp,
 };
 
-use crate::account::{Account, Doomed, State};
+use crate::account::{AccountState, Doomed, LiveAccount};
 use crate::cache::Cache;
-use crate::holds::{HoldMark, HoldOn, Subject};
-use crate::registry::{Holder, Shared, StaleAccount};
-use crate::session::{Described, Session, Stored};
+use crate::holds::{DirectoryUser, HoldMark, HoldOn};
+use crate::registry::{AccountHolder, Shared, StaleAccount};
+use crate::session::{Described, Session, SessionSnapshot};
 use crate::sync::Ordering;
 use crate::{Cleared, Cold, Cut, Ended, Enrolment, InFlight, Stranger};
 
@@ -21,7 +21,7 @@ pub struct Sessions {
     cache: Cache,
 }
 
-/// What there is, for metrics.
+/// The numbers of what there is, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Sessions in the cache, about.
@@ -46,8 +46,8 @@ impl Sessions {
         self.cache.find(hash)
     }
 
-    /// The one object of an account (R1). What it does next is [`Holder::enrol`].
-    pub fn account(&self, org: OrgId, id: AccountId) -> Holder {
+    /// The one object of an account (R1). What it does next is [`AccountHolder::enrol`].
+    pub fn account(&self, org: OrgId, id: AccountId) -> AccountHolder {
         self.shared.hold(org, id)
     }
 
@@ -61,7 +61,13 @@ impl Sessions {
     ///
     /// # Errors
     /// Why the session is not good; the exchange has left the register then.
-    pub fn read(&self, cold: Cold, stored: &Stored, app: AppId, now: Timestamp) -> Result<Enrolment, Ended> {
+    pub fn read(
+        &self,
+        cold: Cold,
+        stored: &SessionSnapshot,
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<Enrolment, Ended> {
         let session = cold.session().clone();
         let (org, account) = (session.org(), &session.holder().account);
         if stored.session.hash != session.hash() || stored.described.facts.account != session.account() {
@@ -76,7 +82,7 @@ impl Sessions {
             session.is_born(&stored.session, epochs);
             let read = state.session_was_read();
             let doomed = state.describe(&stored.described, cold.known(), &self.shared.policy());
-            (doomed, read, self.verdict(&session, &state, stored, app, now))
+            (doomed, read, self.judge_session(&session, &state, stored, app, now))
         };
         self.finish(doomed);
         self.finish(read);
@@ -86,11 +92,11 @@ impl Sessions {
         Ok(cold.admit(who))
     }
 
-    fn verdict(
+    fn judge_session(
         &self,
         session: &Session,
-        state: &State,
-        stored: &Stored,
+        state: &AccountState,
+        stored: &SessionSnapshot,
         app: AppId,
         now: Timestamp,
     ) -> Result<Result<Arc<portcullis_policy::Principal>, u64>, Ended> {
@@ -151,7 +157,7 @@ impl Sessions {
     /// A stale account could not be read in time: all its exchanges that stand are cut. It stays stale.
     pub fn give_up(&self, stale: &StaleAccount) -> Cut {
         let mut cut = Cut::default();
-        self.visit(Some(stale.holder.clone()), &mut cut, State::scan_standing);
+        self.visit(Some(stale.holder.clone()), &mut cut, AccountState::scan_standing);
         cut
     }
 
@@ -170,8 +176,8 @@ impl Sessions {
                 if state.resource.as_ref() == Some(user) { state.scan() } else { Doomed::default() }
             }),
             HoldOn::Account(org, account) => {
-                let is_meant = |one: &Account| (one.org, one.id) == (*org, *account);
-                self.visit(self.shared.all(is_meant), &mut cut, State::scan);
+                let is_meant = |one: &LiveAccount| (one.org, one.id) == (*org, *account);
+                self.visit(self.shared.all(is_meant), &mut cut, AccountState::scan);
             }
         }
         (cut, mark)
@@ -182,8 +188,8 @@ impl Sessions {
         self.shared.holds.end(of, began);
     }
 
-    /// Whether a hold stands on an account, or on the user behind it.
-    pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&Subject>) -> bool {
+    /// Tells whether a hold stands on an account, or on the user behind it.
+    pub fn is_held(&self, org: OrgId, account: AccountId, user: Option<&DirectoryUser>) -> bool {
         self.shared.holds.stands(org, account, user)
     }
 
@@ -217,7 +223,7 @@ impl Sessions {
         self.shared.policy()
     }
 
-    /// How long a session may be idle, in milliseconds, from now on.
+    /// Sets how long a session may be idle, in milliseconds, from now on.
     pub fn idle_after(&self, ms: i64) {
         self.shared.idle_ms.store(ms, Ordering::Relaxed);
     }
@@ -244,7 +250,7 @@ impl Sessions {
     }
 
     /// Sessions heard of since the last call, and when: for the store, in a batch.
-    pub fn heard(&self) -> Vec<(SessionHash, Timestamp)> {
+    pub fn take_heard(&self) -> Vec<(SessionHash, Timestamp)> {
         let mut heard = Vec::new();
         for holder in self.shared.all(|_| true) {
             let sessions: Vec<Arc<Session>> =
@@ -260,7 +266,7 @@ impl Sessions {
         self.cache.clear();
     }
 
-    /// What there is.
+    /// Counts what there is.
     pub fn figures(&self) -> Figures {
         let (accounts, exchanges) = self.shared.count();
         Figures { sessions: self.cache.len(), accounts, exchanges, strangers: self.shared.strangers.count() }
@@ -269,9 +275,9 @@ impl Sessions {
     /// One critical section an account; wakes and drops after each.
     fn visit(
         &self,
-        accounts: impl IntoIterator<Item = Holder>,
+        accounts: impl IntoIterator<Item = AccountHolder>,
         cut: &mut Cut,
-        act: impl Fn(&mut State) -> Doomed,
+        act: impl Fn(&mut AccountState) -> Doomed,
     ) {
         for holder in accounts {
             let (doomed, bound) = {

@@ -21,7 +21,7 @@ const STRIPES: usize = 1;
 
 /// The exchanges of nobody.
 #[derive(Debug)]
-pub(crate) struct Strangers {
+pub(crate) struct StrangerRegister {
     stripes: Vec<Arc<Stripe>>,
     /// After how many milliseconds without a byte an answer under way is ended.
     pub(crate) quiet_ms: AtomicI64,
@@ -30,17 +30,17 @@ pub(crate) struct Strangers {
 /// The register of one thread, or of a few. It shares no line of the cache with its neighbours.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct Stripe(Mutex<State>);
+pub(crate) struct Stripe(Mutex<StripeState>);
 
 #[derive(Debug, Default)]
-struct State {
-    exchanges: Slab<Entry>,
+struct StripeState {
+    exchanges: Slab<StrangerExchange>,
     tickets: u64,
     waiting: Waiting,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StrangerExchange {
     exchange: InFlight,
     pass: Pass,
     ticket: u64,
@@ -54,7 +54,7 @@ pub struct Stranger {
     key: usize,
 }
 
-impl Strangers {
+impl StrangerRegister {
     pub(crate) fn new(quiet_ms: i64) -> Self {
         let stripes = (0..STRIPES).map(|_| Arc::default()).collect();
         Self { stripes, quiet_ms: AtomicI64::new(quiet_ms) }
@@ -79,7 +79,11 @@ impl Strangers {
             exchange.begin();
             let ticket = state.tickets;
             state.tickets += 1;
-            state.exchanges.insert(Entry { exchange: exchange.clone(), pass: pass.clone(), ticket })
+            state.exchanges.insert(StrangerExchange {
+                exchange: exchange.clone(),
+                pass: pass.clone(),
+                ticket,
+            })
         };
         Some(Stranger { stripe: stripe.clone(), exchange: exchange.clone(), key })
     }
@@ -104,7 +108,7 @@ impl Strangers {
     /// Ends the answers under way on which nothing has passed for too long.
     pub(crate) fn expire(&self, now: Timestamp) {
         let quiet = self.quiet_ms.load(Ordering::Relaxed);
-        let is_over = |entry: &Entry| {
+        let is_over = |entry: &StrangerExchange| {
             let heard = entry.exchange.heard()?;
             (now.0.saturating_sub(heard.0) >= quiet).then_some(Ended::Idle)
         };
@@ -119,8 +123,8 @@ impl Strangers {
     }
 }
 
-impl State {
-    fn doom(&mut self, why: impl Fn(&Entry) -> Option<Ended>) -> Vec<InFlight> {
+impl StripeState {
+    fn doom(&mut self, why: impl Fn(&StrangerExchange) -> Option<Ended>) -> Vec<InFlight> {
         let mut doomed = Vec::new();
         for (_, entry) in &self.exchanges {
             if entry.exchange.reason().is_none()
@@ -134,14 +138,15 @@ impl State {
     }
 
     fn to_leave(&self, bound: u64) -> usize {
-        let must_leave =
-            |(_, entry): &(usize, &Entry)| entry.ticket < bound && entry.exchange.reason().is_some();
+        let must_leave = |(_, entry): &(usize, &StrangerExchange)| {
+            entry.ticket < bound && entry.exchange.reason().is_some()
+        };
         self.exchanges.iter().filter(must_leave).count()
     }
 }
 
 impl Stripe {
-    /// How many exchanges that enrolled before `bound` were cut and have not left.
+    /// Counts the exchanges that enrolled before `bound` were cut and have not left.
     pub(crate) fn to_leave(&self, bound: u64) -> usize {
         self.0.lock().to_leave(bound)
     }
@@ -167,7 +172,7 @@ impl Stripe {
         let woken = {
             let mut state = self.0.lock();
             let entry = state.exchanges.remove(key);
-            state.waiting.settled(entry.ticket)
+            state.waiting.note_settled(entry.ticket)
         };
         woken.into_iter().for_each(Waker::wake);
     }
@@ -179,7 +184,7 @@ impl Stranger {
     ///
     /// # Errors
     /// Why it must be cut instead: it is over.
-    pub fn answered(&self, now: Timestamp) -> Result<(), Ended> {
+    pub fn begin_answer(&self, now: Timestamp) -> Result<(), Ended> {
         self.exchange.hear_from(now);
         self.exchange.reason().map_or(Ok(()), Err)
     }

@@ -6,12 +6,12 @@ use slab::Slab;
 
 /// The waits on one register. Each is for the exchanges with a smaller ticket than its bound.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Slab<Wait>);
+pub(crate) struct Waiting(Slab<Waiter>);
 
 #[derive(Debug)]
-struct Wait {
+struct Waiter {
     bound: u64,
-    /// How many are still to leave. Reaching zero early is harmless: whoever is woken looks again.
+    /// The number of those that are still to leave. Reaching zero early is harmless: whoever is woken looks again.
     left: usize,
     waker: Waker,
 }
@@ -19,15 +19,15 @@ struct Wait {
 impl Waiting {
     /// Waits until `left` exchanges enrolled before `bound` have left; ends with [`Waiting::end`].
     pub(crate) fn begin(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
-        self.0.insert(Wait { bound, left, waker })
+        self.0.insert(Waiter { bound, left, waker })
     }
 
     pub(crate) fn end(&mut self, key: usize) {
         self.0.try_remove(key);
     }
 
-    /// An exchange left, or counts no longer: whoever counts it counts one less. Says whom to wake.
-    pub(crate) fn settled(&mut self, ticket: u64) -> Vec<Waker> {
+    /// Notes that an exchange left, or counts no longer: whoever counts it counts one less. Says whom to wake.
+    pub(crate) fn note_settled(&mut self, ticket: u64) -> Vec<Waker> {
         let mut woken = Vec::new();
         for (_, wait) in &mut self.0 {
             if ticket < wait.bound {

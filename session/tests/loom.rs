@@ -56,7 +56,7 @@ impl World {
         described(ALICE, rows.at, rows.generation, rows.active, groups)
     }
 
-    fn read(&self, hash: SessionHash, born: i64) -> portcullis_session::Stored {
+    fn read(&self, hash: SessionHash, born: i64) -> portcullis_session::SessionSnapshot {
         let ended = self.rows.lock().unwrap().ended;
         // Two looks at the rows; both are after the enrolment, so either order is one a snapshot could have.
         stored(self.read_account(), hash, born, ended)
@@ -91,7 +91,7 @@ impl World {
     fn enforce(&self, changes: &[Change]) {
         let mut cut = self.sessions.apply(changes);
         for stale in cut.stale() {
-            cut = cut.and(self.sessions.describe(&stale, &self.read_account()));
+            cut = cut.merge(self.sessions.describe(&stale, &self.read_account()));
         }
         let gone = block_on(self.sessions.cleared(cut));
         assert!(!self.serving.load(Ordering::SeqCst), "answered while an exchange is served");

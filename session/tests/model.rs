@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use portcullis_policy::{AppId, Change, Generation, OrgId, SessionHash};
-use portcullis_session::{Cleared, Cold, Ended, Enrolment, InFlight, Sessions, Stored};
+use portcullis_session::{Cleared, Cold, Ended, Enrolment, InFlight, SessionSnapshot, Sessions};
 use proptest::prelude::*;
 use world::{ALICE, IDLE_MS, NOW, decide, described, policy, stored};
 
@@ -29,7 +29,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn read(&self, session: usize) -> Stored {
+    fn read(&self, session: usize) -> SessionSnapshot {
         let person = described(ALICE, self.at, self.generation, self.active, &[]);
         stored(person, hash(session), self.born[session], self.ended.contains(&session))
     }
@@ -46,7 +46,7 @@ fn hash(session: usize) -> SessionHash {
 /// A request between two of its steps.
 enum Request {
     Enrolled(usize, InFlight, Cold),
-    Read(usize, InFlight, Cold, Stored),
+    Read(usize, InFlight, Cold, SessionSnapshot),
     Entered(usize, InFlight, Enrolment),
     Standing(usize, InFlight, #[allow(dead_code, reason = "held: leaving is dropping it")] Enrolment),
 }

@@ -172,7 +172,7 @@ fn a_plain_answer_that_becomes_a_stream_after_its_headers_changed_is_refused() {
     assert_eq!(stale.len(), 1);
     drop(sessions.describe(&stale[0], &described(ALICE, 2, 0, true, &[])));
     assert_eq!(exchange.reason(), None, "a plain exchange runs to its end");
-    assert_eq!(enrolment.stream(), Err(Ended::Changed));
+    assert_eq!(enrolment.become_stream(), Err(Ended::Changed));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_stream_is_cut_when_its_headers_change_and_when_its_role_is_lost() {
         let exchange = InFlight::new();
         let enrolment = load(&sessions, &exchange);
         stand(&enrolment, path);
-        enrolment.stream().unwrap();
+        enrolment.become_stream().unwrap();
         let stale = sessions.apply(&[Change::ReconsiderAll(OrgId::ONLY)]).stale();
         drop(sessions.describe(&stale[0], &described(ALICE, 2, 0, true, &[])));
         assert_eq!(exchange.reason(), Some(reason), "{path}");
@@ -320,7 +320,7 @@ fn a_reload_cuts_strangers_whose_path_is_not_public_any_more_and_waits_for_them(
     let (lost, kept) = (InFlight::new(), InFlight::new());
     let goes = stranger(&sessions, "/pub/live", &lost).unwrap();
     let stays = stranger(&sessions, "/pub/ever", &kept).unwrap();
-    stays.answered(NOW).unwrap();
+    stays.begin_answer(NOW).unwrap();
     let narrower = policy_of(2, &[("/pub/ever", Allow::Public), ("/**", Allow::SignedIn)]);
     let cut = sessions.review(narrower.clone());
     assert_eq!((cut.exchanges(), lost.reason(), kept.reason()), (1, Some(Ended::Forbidden), None));
@@ -328,7 +328,7 @@ fn a_reload_cuts_strangers_whose_path_is_not_public_any_more_and_waits_for_them(
     assert!(!is_ready(&mut cleared));
     let mut repeat = sessions.cleared(sessions.review(narrower));
     assert!(!is_ready(&mut repeat), "the repeat waits like the first");
-    assert_eq!((goes.answered(NOW), stays.answered(NOW)), (Err(Ended::Forbidden), Ok(())));
+    assert_eq!((goes.begin_answer(NOW), stays.begin_answer(NOW)), (Err(Ended::Forbidden), Ok(())));
     drop(goes);
     assert!(is_ready(&mut cleared) && is_ready(&mut repeat));
 }
@@ -367,8 +367,8 @@ fn a_strangers_answer_on_which_nothing_passes_is_ended_by_the_clock() {
     sessions.strangers_quiet_after(1_000);
     let (waits, silent, busy) = (InFlight::new(), InFlight::new(), InFlight::new());
     let strangers = [&waits, &silent, &busy].map(|exchange| stranger(&sessions, "/pub/x", exchange).unwrap());
-    strangers[1].answered(NOW).unwrap();
-    strangers[2].answered(NOW).unwrap();
+    strangers[1].begin_answer(NOW).unwrap();
+    strangers[2].begin_answer(NOW).unwrap();
     strangers[0].touch(|| panic!("the application has a limit of its own for its first byte"));
     strangers[2].touch(|| NOW.plus_ms(500));
     drop(sessions.expire(NOW.plus_ms(999)));
@@ -391,6 +391,6 @@ fn last_heard_is_handed_out_once() {
     let sessions = sessions();
     let enrolment = load(&sessions, &InFlight::new());
     enrolment.touch(NOW.plus_ms(5_000));
-    assert_eq!(sessions.heard(), [(HASH, NOW.plus_ms(5_000))]);
-    assert_eq!(sessions.heard(), []);
+    assert_eq!(sessions.take_heard(), [(HASH, NOW.plus_ms(5_000))]);
+    assert_eq!(sessions.take_heard(), []);
 }

@@ -53,7 +53,7 @@ ROWS = [
     ("R9 a stranger's answer on which nothing passes is ended", "stranger.rs",
      "(now.0.saturating_sub(heard.0) >= quiet).then_some(Ended::Idle)", "{ let _ = (now, heard, quiet); None }"),
     ("R1 one object a person", "registry.rs",
-     "            shard.entry(id).or_insert_with(", "            { shard.remove(&id); &mut shard }.entry(id).or_insert_with("),
+     "        let held = shard\n            .entry(id)", "        shard.remove(&id);\n        let held = shard\n            .entry(id)"),
     ("R6 a hold is looked at", "session.rs",
      "holds.stands(self.org(), self.account(), state.resource.as_ref()).then_some(Ended::OnHold)",
      "{ let _ = holds; None }"),

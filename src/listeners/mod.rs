@@ -23,7 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use portcullis_config::{Lines, Problem};
+use portcullis_config::{KeyLines, Problem};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -98,7 +98,7 @@ impl ListenError {
     }
 
     /// The same as a problem of the configuration, on its line.
-    pub(crate) fn problem(&self, lines: &Lines) -> Problem {
+    pub(crate) fn problem(&self, lines: &KeyLines) -> Problem {
         let what = format!("{} {}: {}", self.address, self.why.what_happened(), self.cause);
         lines.problem(self.key, what, self.why.remedy())
     }

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, Limited};
 use portcullis_keys::Random;
 use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId, Timestamp};
 use portcullis_scim::{Act, Outcome, ResourceKind, Schemas, ScimError, Wanted, Write};
-use portcullis_session::{HoldMark, HoldOn, Subject};
+use portcullis_session::{DirectoryUser, HoldMark, HoldOn};
 use portcullis_store::{Origin, ScimAnswer, StoreError, Written};
 
 use super::PeerAddress;
@@ -333,7 +333,7 @@ impl ScimListener {
     }
 
     /// Takes somebody out whose removal is not stored (R6).
-    async fn hold_person(&self, subject: &Subject, why: &str) -> HoldMark {
+    async fn hold_person(&self, subject: &DirectoryUser, why: &str) -> HoldMark {
         let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));
         tracing::error!(
             user = %subject.1, exchanges = cut.exchanges(), why,
@@ -367,7 +367,7 @@ impl ScimListener {
         self: Arc<Self>,
         underway: Underway<Written, StoreError>,
         task: WriteTask,
-        held: Option<(Subject, HoldMark)>,
+        held: Option<(DirectoryUser, HoldMark)>,
     ) {
         match underway.wait_done().await.map(|enforced| self.settle_write(enforced, &task)) {
             done @ (Ok(_) | Err(NotDone::NotGone(_))) => {
@@ -409,7 +409,7 @@ struct WriteTask {
 
 impl WriteTask {
     /// The user it is about.
-    fn user(&self) -> Option<Subject> {
+    fn user(&self) -> Option<DirectoryUser> {
         let id = self.write.id().filter(|_| self.write.kind() == ResourceKind::User)?;
         Some((self.directory, id.clone()))
     }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, Refused, Visitor};
+use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
 use portcullis_sso::Class;
 
 pub(crate) use self::site::OwnSite;
@@ -99,7 +99,7 @@ impl Own {
     }
 
     async fn serve_page(self: Arc<Self>, site: Arc<OwnSite>, request: Request<Bytes>) -> Response<Bytes> {
-        if let Some(refused) = request.extensions().get::<Refused>() {
+        if let Some(refused) = request.extensions().get::<RefusalPage>() {
             return self.refusal_page(&site, refused, request.extensions().get::<Visitor>()).await;
         }
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
@@ -154,7 +154,7 @@ impl Own {
     async fn refusal_page(
         &self,
         site: &OwnSite,
-        refused: &Refused,
+        refused: &RefusalPage,
         visitor: Option<&Visitor>,
     ) -> Response<Bytes> {
         let reference = refused.reference.as_str();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use portcullis_policy::{AccountId, AppId, Generation, OrgId, SessionHash, Timestamp};
-use portcullis_session::{Stored, StoredSession};
+use portcullis_session::{SessionSnapshot, StoredSession};
 
 use crate::engine::{SqlRow, Tx};
 use crate::users::SessionDetails;
@@ -183,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer, or a row is damaged.
-    pub async fn read_session(&self, hash: &SessionHash) -> Result<Option<Stored>, StoreError> {
+    pub async fn read_session(&self, hash: &SessionHash) -> Result<Option<SessionSnapshot>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
         let sql = "select organization, account, app, idp, generation, epoch_deployment, epoch_organization, \
                      epoch_idp, created, seen, expires, ended from session where hash = $1";
@@ -207,7 +207,7 @@ impl Store {
         };
         let epochs = epoch::read_epochs(&mut tx, org, &session.idp).await?;
         let described = account::describe_account(&mut tx, org, account).await?;
-        Ok(described.map(|described| Stored { described, session, epochs }))
+        Ok(described.map(|described| SessionSnapshot { described, session, epochs }))
     }
 
     /// The ID token that was kept for the logout at the IdP; gone once the session has ended.

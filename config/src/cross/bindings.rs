@@ -3,30 +3,30 @@
 use portcullis_policy::Bindings;
 
 use super::findings::Findings;
-use crate::at::shown;
+use crate::at::show_value;
 use crate::bindings;
-use crate::document::{Document, ProvisioningWord};
+use crate::document::{ProvisioningWord, RootBlock};
 use crate::source::bytes_of;
 
 /// Reads the bindings file; no roles where none is named, `None` where a problem was noted.
-pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &Document) -> Option<Bindings> {
+pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<Bindings> {
     let Some(written) = &document.bindings else {
         return (!findings.has("bindings")).then(Bindings::default);
     };
-    let path = findings.desk.resolve(written);
-    findings.desk.watch(&path);
+    let path = findings.report.resolve(written);
+    findings.report.watch(&path);
     if document.provisioning == ProvisioningWord::Invited {
-        findings.say(
+        findings.problem(
             "bindings",
             "with provisioning: invited nobody is in a group, so nobody could ever get a role",
             "Leave it out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)",
         );
     }
     match bytes_of(&path) {
-        Ok(text) => bindings::read(&text, &findings.desk.name_beside(written), findings.desk),
+        Ok(text) => bindings::parse_bindings(&text, &findings.report.name_beside(written), findings.report),
         Err(what) => {
             let remedy = "A relative path starts in the folder of this file";
-            findings.say("bindings", format!("{} {what}", shown(written)), remedy);
+            findings.problem("bindings", format!("{} {what}", show_value(written)), remedy);
             None
         }
     }

@@ -3,24 +3,24 @@
 use std::time::Duration;
 
 use super::findings::Findings;
-use crate::document::Document;
-use crate::units::{Size, show};
+use crate::document::RootBlock;
+use crate::units::{Size, show_duration};
 
 /// Refuses values that are too small or too large to work.
-pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     const SECOND: Duration = Duration::from_secs(1);
     const HOUR: Duration = Duration::from_secs(3600);
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    let Document { session, limits, .. } = document;
+    let RootBlock { session, limits, .. } = document;
     let span =
         |findings: &mut Findings<'_, '_>, path: &str, value: Duration, least: Duration, most: Duration| {
-            check_between(findings, path, value, least, most, show);
+            check_between(findings, path, value, least, most, show_duration);
         };
     span(findings, "session.idle", session.idle, SECOND, YEAR);
     span(findings, "session.absolute", session.absolute, SECOND, YEAR);
     if session.idle > session.absolute && findings.has("session") {
         let what = "longer than session.absolute, so it never ends a session";
-        findings.warn("session.idle", what, format!("Write at most {}", show(session.absolute)));
+        findings.warn("session.idle", what, format!("Write at most {}", show_duration(session.absolute)));
     }
     if let Some(upstream) = &document.upstream.0 {
         let least = Duration::from_millis(10);
@@ -52,6 +52,6 @@ fn check_between<T: PartialOrd + Copy>(
 ) {
     if value < least || value > most {
         let what = format!("{} is out of bounds", show(value));
-        findings.say(path, what, format!("Write {} at least and {} at most", show(least), show(most)));
+        findings.problem(path, what, format!("Write {} at least and {} at most", show(least), show(most)));
     }
 }

@@ -5,21 +5,21 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::findings::Findings;
-use crate::at::{At, shown};
-use crate::certificate::{self, Expiry, Fault, Leaf};
-use crate::document::Document;
-use crate::environment::Reach;
+use crate::at::{At, show_value};
+use crate::certificate::{self, CertificateFault, Expiry, Leaf};
+use crate::document::RootBlock;
+use crate::environment::ReadDepth;
 use crate::secret::warn_of_readers;
 use crate::source::bytes_of;
 
 /// Reads the certificates that are named, refuses what cannot serve, and says when they end.
-pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Document) -> Vec<Expiry> {
+pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Vec<Expiry> {
     if let Some(authorities) = &document.http_client.ca_file
         && let Some(bytes) =
             read_pem(findings, "http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
         && let Err(what) = certificate::judge_authorities(&bytes)
     {
-        findings.say("http_client.ca_file", format!("{} {what}", named(authorities)), "");
+        findings.problem("http_client.ca_file", format!("{} {what}", name_file(authorities)), "");
     }
     let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
     let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
@@ -31,27 +31,38 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Doc
             .map(Zeroizing::new);
     if secret.is_some() {
         let at = At::from("listen.proxy.tls[0].key");
-        warn_of_readers(key, findings.root.line_of(&at), &at, findings.desk);
+        warn_of_readers(key, findings.root.line_of(&at), &at, findings.report);
     }
     let (Some(chain), Some(secret)) = (chain, secret) else { return Vec::new() };
     let host = document.public_url.0.as_ref().map(|url| url.host());
-    match certificate::judge(&chain, &secret, host.unwrap_or_default(), findings.desk.environment.now()) {
+    match certificate::judge_certificate(
+        &chain,
+        &secret,
+        host.unwrap_or_default(),
+        findings.report.environment.now(),
+    ) {
         Ok(leaf) => {
             warn_of_leaf(findings, "listen.proxy.tls[0].certificate", certificate, &leaf, host);
             vec![Expiry { kind: "certificate", name: "listen.proxy.tls[0]".into(), at: leaf.ends.at }]
         }
         Err(fault) => {
             let (place, what, remedy) = match fault {
-                Fault::Certificate(what) => ("certificate", format!("{} {what}", named(certificate)), ""),
-                Fault::Key(what) => ("key", format!("{} {what}", named(key)), ""),
-                Fault::Pair => (
+                CertificateFault::Certificate(what) => {
+                    ("certificate", format!("{} {what}", name_file(certificate)), "")
+                }
+                CertificateFault::Key(what) => ("key", format!("{} {what}", name_file(key)), ""),
+                CertificateFault::Pair => (
                     "key",
-                    format!("{} is not the key of the certificate {}", named(key), named(certificate)),
+                    format!(
+                        "{} is not the key of the certificate {}",
+                        name_file(key),
+                        name_file(certificate)
+                    ),
                     "Name the key the certificate was made for; the server's own certificate comes first in its \
                      file",
                 ),
             };
-            findings.say(&format!("listen.proxy.tls[0].{place}"), what, remedy);
+            findings.problem(&format!("listen.proxy.tls[0].{place}"), what, remedy);
             Vec::new()
         }
     }
@@ -60,7 +71,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Doc
 /// Warns of what works with a certificate and deserves a look.
 fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: &Leaf, host: Option<&str>) {
     const DAY: i64 = 24 * 3600;
-    let (now, name) = (findings.desk.environment.now(), named(file));
+    let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
     let renew = "Renew it, and restart";
     if leaf.ends.at <= now {
@@ -105,13 +116,13 @@ fn read_pem(
     kinds: &[&str],
     wanted: &str,
 ) -> Option<Vec<u8>> {
-    findings.desk.watch(file);
-    if findings.desk.environment.reach() == Reach::TextOnly {
+    findings.report.watch(file);
+    if findings.report.environment.reach() == ReadDepth::TextOnly {
         return None;
     }
-    let name = named(file);
+    let name = name_file(file);
     match bytes_of(file) {
-        Err(what) => findings.say(path, format!("{name} {what}"), ""),
+        Err(what) => findings.problem(path, format!("{name} {what}"), ""),
         Ok(bytes) => {
             let begins = |kind: &&str| {
                 let head = format!("-----BEGIN {kind}-----");
@@ -120,12 +131,12 @@ fn read_pem(
             if kinds.iter().any(begins) {
                 return Some(bytes);
             }
-            findings.say(path, format!("{name} holds no PEM block of {wanted}"), "");
+            findings.problem(path, format!("{name} holds no PEM block of {wanted}"), "");
         }
     }
     None
 }
 
-fn named(file: &Path) -> String {
-    shown(&file.to_string_lossy())
+fn name_file(file: &Path) -> String {
+    show_value(&file.to_string_lossy())
 }

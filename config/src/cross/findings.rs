@@ -1,40 +1,40 @@
 //! Where problems between keys are noted: at a path, on the line where it stands.
 
 use crate::at::At;
-use crate::desk::Desk;
-use crate::node::Node;
+use crate::node::YamlNode;
+use crate::report::Report;
 
-/// The desk beside the whole tree, so that a problem needs a path and no node.
+/// The report beside the whole tree, so that a problem needs a path and no node.
 pub(super) struct Findings<'a, 'e> {
-    pub(super) root: &'a Node,
-    pub(super) desk: &'a mut Desk<'e>,
+    pub(super) root: &'a YamlNode,
+    pub(super) report: &'a mut Report<'e>,
 }
 
 impl Findings<'_, '_> {
     /// Notes a problem at a path.
-    pub(super) fn say(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
-        self.desk.say_on(self.root.line_of(&at), &at, what, remedy);
+        self.report.problem_on(self.root.line_of(&at), &at, what, remedy);
     }
 
     /// Notes at a path what works and deserves a look.
     pub(super) fn warn(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
-        self.desk.warn(self.root.line_of(&at), &at, what, remedy);
+        self.report.warn(self.root.line_of(&at), &at, what, remedy);
     }
 
-    /// Whether the file has a key, whatever stands behind it.
+    /// Tells whether the file has a key, whatever stands behind it.
     pub(super) fn has(&self, path: &str) -> bool {
         self.root.find(&At::from(path)).is_some()
     }
 
-    /// Whether a problem was noted at a key, or below it. What it would have said is not known then, and the default
-    /// that stands in its place is not what somebody meant: nothing is concluded from it.
+    /// Tells whether a problem was noted at a key, or below it. What it would have said is not known then, and the
+    /// default that stands in its place is not what somebody meant: nothing is concluded from it.
     pub(super) fn failed(&self, path: &str) -> bool {
         let of_it = |other: &str| {
             other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        self.desk.problems.iter().any(|problem| of_it(&problem.path))
-            || self.desk.meant.iter().any(|meant| meant == path)
+        self.report.problems.iter().any(|problem| of_it(&problem.path))
+            || self.report.meant.iter().any(|meant| meant == path)
     }
 }

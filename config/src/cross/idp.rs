@@ -1,12 +1,12 @@
 //! `idps` against the rest of the file, and what is known of a product.
 
 use super::findings::Findings;
-use crate::at::shown;
-use crate::document::{Document, ProvisioningWord};
+use crate::at::show_value;
+use crate::document::{ProvisioningWord, RootBlock};
 use crate::idps::{Domains, IdpBlock, Preset, is_name};
 
 /// Asks whether a login by this provider can work, and whether it would believe more than was meant.
-pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(idps) = &document.idps.0 else { return };
     let (name, idp) = (&idps.name, &idps.idp);
     let of = |key: &str| format!("idps.{name}.{key}");
@@ -15,31 +15,39 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
         && !findings.failed("provisioning")
     {
         let what = "has no meaning with provisioning: none, since there is no directory to find a user in";
-        findings.say(&of("link"), what, "Leave it out");
+        findings.problem(&of("link"), what, "Leave it out");
     }
     if let Some(public) = &document.public_url.0
         && !idp.oidc.issuer.is_https()
         && !public.is_loopback()
     {
         let what = "an issuer on this machine works only where public_url is on this machine too";
-        findings.say(&of("oidc.issuer"), what, "Write the issuer as https://");
+        findings.problem(&of("oidc.issuer"), what, "Write the issuer as https://");
     }
     check_product(findings, name, idp);
     if idp.oidc.trust_email && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
         let what = "an unverified address would be believed of every domain";
-        findings.say(&of("oidc.trust_email"), what, format!("List the e-mail domains in {}", of("domains")));
+        findings.problem(
+            &of("oidc.trust_email"),
+            what,
+            format!("List the e-mail domains in {}", of("domains")),
+        );
     }
     let scopes = &idp.oidc.scopes;
     if !scopes.iter().any(|scope| scope == "openid") {
-        findings.say(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
+        findings.problem(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
     }
     for (nth, scope) in scopes.iter().enumerate() {
         let path = of(&format!("oidc.scopes[{nth}]"));
         // RFC 6749 §3.3.
         if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
-            findings.say(&path, format!("\"{}\" is not a scope", shown(scope)), "Write one scope an item");
+            findings.problem(
+                &path,
+                format!("\"{}\" is not a scope", show_value(scope)),
+                "Write one scope an item",
+            );
         } else if scope == "offline_access" {
-            findings.say(
+            findings.problem(
                 &path,
                 "offline_access is not in this version: no token is refreshed",
                 "Leave it out",
@@ -48,8 +56,8 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
     }
     if let Some(replaces) = &idp.replaces {
         if !is_name(replaces) {
-            let what = format!("\"{}\" is no name that a provider can have had", shown(replaces));
-            findings.say(
+            let what = format!("\"{}\" is no name that a provider can have had", show_value(replaces));
+            findings.problem(
                 &of("replaces"),
                 what,
                 "Write the name under idps: of the provider that was there before",
@@ -57,7 +65,7 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
         } else if document.provisioning == ProvisioningWord::None {
             let what = "has no meaning with provisioning: none, since there is no directory by which anybody \
                         could be known again";
-            findings.say(&of("replaces"), what, "Leave it out, and see portcullis user relink");
+            findings.problem(&of("replaces"), what, "Leave it out, and see portcullis user relink");
         }
     }
     if let Some(link) = &idp.link {
@@ -94,14 +102,14 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &Document) {
 fn check_product(findings: &mut Findings<'_, '_>, name: &str, idp: &IdpBlock) {
     let of = |key: &str| format!("idps.{name}.{key}");
     if idp.preset == Preset::Google && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
-        findings.say(
+        findings.problem(
             &of("domains"),
             "with preset: google only accounts of a Workspace that is listed here may sign in, and none is",
             "Write the primary domain of yours: [example.com]",
         );
     }
     if let Some(tenant) = idp.oidc.issuer.of_every_tenant() {
-        findings.say(
+        findings.problem(
             &of("oidc.issuer"),
             format!(
                 "{tenant} is no tenant: whoever has any could sign in, and Entra's documents name another issuer"

@@ -3,20 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::findings::Findings;
-use crate::document::{Document, ProvisioningWord};
+use crate::document::{ProvisioningWord, RootBlock};
 
 /// Asks whether all listeners can be opened together, and whether what is told on them stays private.
-pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let listen = &document.listen;
     let fed = document.provisioning == ProvisioningWord::Scim && !findings.failed("provisioning");
     let open = open_listeners(findings, document);
     for (nth, (path, address)) in open.iter().enumerate() {
-        if let Some((other, at)) = open[..nth].iter().find(|(_, other)| overlap(*address, *other)) {
+        if let Some((other, at)) = open[..nth].iter().find(|(_, other)| are_overlapping(*address, *other)) {
             // Said where the hand is: a default may be in the way of what is written.
             let (place, (other, at)) =
                 if findings.has(path) { (path, (other, at)) } else { (other, (path, address)) };
             let what = format!("port {} is taken by {other} ({at})", address.port());
-            findings.say(place, what, "Give one of them another port");
+            findings.problem(place, what, "Give one of them another port");
         }
     }
     if fed
@@ -26,7 +26,7 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &Docume
     {
         let what = "tokens and people would cross the network in the clear";
         let remedy = "Listen on 127.0.0.1, or write plaintext: behind-proxy where a proxy before it ends TLS";
-        findings.say("listen.scim.address", what, remedy);
+        findings.problem("listen.scim.address", what, remedy);
     }
     if let Some(public) = &document.public_url.0
         && listen.proxy.tls.is_some()
@@ -38,7 +38,7 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &Docume
 }
 
 /// Refuses an upstream that is a listener of our own.
-pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(upstream) = &document.upstream.0 else { return };
     let (host, port) = (upstream.url.host_port(), upstream.url.port());
     let here: Vec<IpAddr> = match host.ip() {
@@ -49,12 +49,12 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &Documen
     let ours = |own: SocketAddr| own.port() == port && here.iter().any(|ip| is_reached_at(own.ip(), *ip));
     if let Some((name, _)) = open_listeners(findings, document).into_iter().find(|(_, own)| ours(*own)) {
         let what = format!("this is {name}: Portcullis would forward to itself");
-        findings.say("upstream.url", what, "Write where the application listens, or move the listener");
+        findings.problem("upstream.url", what, "Write where the application listens, or move the listener");
     }
 }
 
 /// The listeners that will be opened, as far as it is known where.
-fn open_listeners(findings: &Findings<'_, '_>, document: &Document) -> Vec<(&'static str, SocketAddr)> {
+fn open_listeners(findings: &Findings<'_, '_>, document: &RootBlock) -> Vec<(&'static str, SocketAddr)> {
     let listen = &document.listen;
     let mut open = vec![("listen.proxy", listen.proxy.address)];
     if document.provisioning == ProvisioningWord::Scim && !findings.failed("provisioning") {
@@ -65,15 +65,15 @@ fn open_listeners(findings: &Findings<'_, '_>, document: &Document) -> Vec<(&'st
     open
 }
 
-/// Whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is not
-/// known here: it may be another machine's.
+/// Tells whether who connects to `ip` on this machine reaches a listener on `own`. Another address of this machine is
+/// not known here: it may be another machine's.
 fn is_reached_at(own: IpAddr, ip: IpAddr) -> bool {
     let here = ip.is_loopback() || ip.is_unspecified();
     own == ip || here && own.is_unspecified() || ip.is_unspecified() && own.is_loopback()
 }
 
-/// Whether two listeners cannot both be opened.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+/// Tells whether two listeners cannot both be opened.
+fn are_overlapping(a: SocketAddr, b: SocketAddr) -> bool {
     let every = |ip: IpAddr, other: IpAddr| ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4());
     let (one, other) = (a.ip(), b.ip());
     a.port() == b.port() && a.port() != 0 && (one == other || every(one, other) || every(other, one))

@@ -16,17 +16,17 @@ use std::path::PathBuf;
 use portcullis_policy::{IdentityHeaders, UserFrom};
 
 use self::findings::Findings;
-use crate::desk::Desk;
-use crate::document::{Document, ProvisioningWord};
-use crate::file::{File, Provisioning};
+use crate::document::{ProvisioningWord, RootBlock};
+use crate::file::{File, UserSource};
 use crate::headers::HeaderPreset;
-use crate::idps::Idp;
-use crate::node::Node;
-use crate::store::{IN_STATE, Store};
+use crate::idps::IdpEntry;
+use crate::node::YamlNode;
+use crate::report::Report;
+use crate::store::{IN_STATE, StoreLocation};
 
 /// Asks everything and joins the configuration, where nothing was found wrong by anybody.
-pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Option<File> {
-    let findings = &mut Findings { root, desk };
+pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Report<'_>) -> Option<File> {
+    let findings = &mut Findings { root, report };
     provisioning::check_provisioning(findings, &document);
     idp::check_idp(findings, &document);
     scim::check_scim(findings, &document);
@@ -37,7 +37,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
     let bindings = bindings::read_bindings(findings, &document);
     let app = routes::join_app(findings, &document, bindings.as_ref());
     let state = find_state(findings, &document);
-    if !desk.problems.is_empty() {
+    if !report.problems.is_empty() {
         return None;
     }
     let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
@@ -51,7 +51,7 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
         app: app?,
         bindings: bindings?,
         identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
-        idp: Idp {
+        idp: IdpEntry {
             name: idps.name,
             preset: idps.idp.preset,
             link,
@@ -60,15 +60,15 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
             oidc: idps.idp.oidc,
         },
         provisioning: match document.provisioning {
-            ProvisioningWord::Scim => Provisioning::Scim(document.scim?),
-            ProvisioningWord::Invited => Provisioning::Invited,
-            ProvisioningWord::None => Provisioning::None,
+            ProvisioningWord::Scim => UserSource::Scim(document.scim?),
+            ProvisioningWord::Invited => UserSource::Invited,
+            ProvisioningWord::None => UserSource::None,
         },
         session: document.session,
         listen: document.listen,
         database: match document.store {
-            Store::InState => state.join(IN_STATE),
-            Store::File(path) => path,
+            StoreLocation::InState => state.join(IN_STATE),
+            StoreLocation::File(path) => path,
         },
         state,
         prefix: document.prefix.0,
@@ -83,11 +83,11 @@ pub(crate) fn settle(document: Document, root: &Node, desk: &mut Desk<'_>) -> Op
 }
 
 /// Finds the state folder: the one that is written, else that of whoever runs the program.
-fn find_state(findings: &mut Findings<'_, '_>, document: &Document) -> Option<PathBuf> {
-    let state = document.state.clone().or_else(|| findings.desk.environment.state_folder());
+fn find_state(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<PathBuf> {
+    let state = document.state.clone().or_else(|| findings.report.environment.state_folder());
     if state.is_none() && !findings.has("state") {
         let what = "missing, and an ordinary user without HOME has no state folder";
-        findings.say("state", what, "Write the path of a folder");
+        findings.problem("state", what, "Write the path of a folder");
     }
     state
 }

@@ -3,17 +3,17 @@
 use portcullis_policy::UserFrom;
 
 use super::findings::Findings;
-use crate::document::{Document, ProvisioningWord};
+use crate::document::{ProvisioningWord, RootBlock};
 
 /// Refuses blocks that have no meaning with the `provisioning` that is written, and misses those it needs.
-pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     if findings.failed("provisioning") || findings.failed("scim") {
         return;
     }
     let word = match document.provisioning {
         ProvisioningWord::Scim if !findings.has("scim") => {
             let how = if findings.has("provisioning") { "provisioning" } else { "scim" };
-            return findings.say(
+            return findings.problem(
                 how,
                 "users come from the directory (provisioning: scim), and there is no scim: block that feeds it",
                 "Write scim: with public_url and token, or provisioning: invited or none",
@@ -25,7 +25,7 @@ pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Doc
     };
     let what = |of: &str| format!("{of} with provisioning: {word}, since no SCIM client feeds users");
     if findings.has("scim") {
-        findings.say("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
+        findings.problem("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
     }
     if findings.has("listen.scim") {
         findings.warn("listen.scim", what("nothing listens here"), "Leave it out");
@@ -35,6 +35,6 @@ pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Doc
     }
     if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user {
         let what = format!("{} is an attribute of a directory, and provisioning: none has none", user.word());
-        findings.say("headers.user", what, "Write email or subject");
+        findings.problem("headers.user", what, "Write email or subject");
     }
 }

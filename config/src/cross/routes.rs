@@ -3,11 +3,11 @@
 use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleError};
 
 use super::findings::Findings;
-use crate::at::{At, shown};
-use crate::document::Document;
+use crate::at::{At, show_value};
+use crate::document::RootBlock;
 use crate::nearest;
 use crate::read::Given;
-use crate::routes::Route;
+use crate::routes::RouteBlock;
 
 /// More rules than anybody reads; each is compared with each.
 const MOST_ROUTES: usize = 500;
@@ -15,7 +15,7 @@ const MOST_ROUTES: usize = 500;
 /// Makes the app of its rules, after each was asked for itself and against the others.
 pub(super) fn join_app(
     findings: &mut Findings<'_, '_>,
-    document: &Document,
+    document: &RootBlock,
     bindings: Option<&Bindings>,
 ) -> Option<App> {
     let prefix = &document.prefix.0;
@@ -26,10 +26,10 @@ pub(super) fn join_app(
     let routes = document.routes.as_deref().unwrap_or_default();
     if document.routes.is_some() && routes.is_empty() {
         let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
-        findings.say("routes", "an empty list names no path", remedy);
+        findings.problem("routes", "an empty list names no path", remedy);
     }
     if routes.len() > MOST_ROUTES {
-        findings.say("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+        findings.problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
         return None;
     }
     let mut rules: Vec<(usize, Rule)> = Vec::new();
@@ -40,7 +40,8 @@ pub(super) fn join_app(
         rules.push((nth, route.rule()));
     }
     let whole_site = format!("{base}/**");
-    let takes_all = |route: &Route| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+    let takes_all =
+        |route: &RouteBlock| matches!(route.path.text(), text if text == "/**" || text == whole_site);
     if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
         findings.warn(
             "routes",
@@ -61,7 +62,7 @@ pub(super) fn join_app(
         });
         let Some((earlier, other, how)) = clash else { continue };
         let line = findings.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
-        let written = shown(rule.pattern.text());
+        let written = show_value(rule.pattern.text());
         let (what, remedy) = match how {
             Clash::Same => (
                 format!(
@@ -75,27 +76,27 @@ pub(super) fn join_app(
                     "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
                      tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
                      allows",
-                    shown(other.pattern.text())
+                    show_value(other.pattern.text())
                 ),
                 "Let both allow the same, or leave one out",
             ),
         };
-        findings.say(&format!("routes[{later}].path"), what, remedy);
+        findings.problem(&format!("routes[{later}].path"), what, remedy);
     }
     None
 }
 
 /// Refuses a rule that no request would ever reach.
-fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &Route, base: &str, prefix: &str) {
+fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, base: &str, prefix: &str) {
     let text = route.path.text();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
-    if below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
+    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
         let what = format!("below {own} are our own pages, and no rule is asked there");
-        findings.say(&path, what, "Leave the rule out");
-    } else if !reaches(text, base) {
-        let what = format!("\"{}\" is outside {base}, the path of public_url", shown(text));
-        findings.say(&path, what, format!("Write the whole path: {base}{}", shown(text)));
+        findings.problem(&path, what, "Leave the rule out");
+    } else if !reaches_below(text, base) {
+        let what = format!("\"{}\" is outside {base}, the path of public_url", show_value(text));
+        findings.problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
     }
 }
 
@@ -103,7 +104,7 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &Route, base:
 fn check_roles(
     findings: &mut Findings<'_, '_>,
     nth: usize,
-    route: &Route,
+    route: &RouteBlock,
     file: Option<&str>,
     bindings: Option<&Bindings>,
 ) {
@@ -115,25 +116,25 @@ fn check_roles(
         let line = findings.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
         let (what, remedy) = match file {
             Some(file) => (
-                format!("\"{}\" is not a role of {}", shown(role), shown(file)),
-                nearest::all(bindings.known().iter().map(|role| &**role)),
+                format!("\"{}\" is not a role of {}", show_value(role), show_value(file)),
+                nearest::list_known(bindings.known().iter().map(|role| &**role)),
             ),
             None => (
-                format!("\"{}\" is a role, and there is no bindings file that gives roles", shown(role)),
+                format!("\"{}\" is a role, and there is no bindings file that gives roles", show_value(role)),
                 "Write bindings: with the path of one".into(),
             ),
         };
-        findings.desk.say_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
+        findings.report.problem_on(line, &At::from(format!("routes[{nth}].allow").as_str()), what, remedy);
     }
 }
 
-/// Whether a path is `base` or below it.
-fn below(path: &str, base: &str) -> bool {
+/// Tells whether a path is `base` or below it.
+fn is_below(path: &str, base: &str) -> bool {
     path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a pattern matches any path at or below `base`.
-fn reaches(pattern: &str, base: &str) -> bool {
+/// Tells whether a pattern matches any path at or below `base`.
+fn reaches_below(pattern: &str, base: &str) -> bool {
     let mut own = base.split('/').skip(1);
     let mut parts = pattern.split('/').skip(1);
     loop {

@@ -1,28 +1,28 @@
 //! `scim` against `idps`.
 
 use super::findings::Findings;
-use crate::at::shown;
-use crate::document::Document;
+use crate::at::show_value;
+use crate::document::RootBlock;
 use crate::nearest;
 
 /// Asks whether the directory is reached where it says, and whether somebody may sign its people in.
-pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &Document) {
+pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(scim) = &document.scim else { return };
     if scim.public_url.path().ends_with("/scim/v2") {
         let what = "this is the base URL already: it is public_url and /scim/v2";
-        findings.say("scim.public_url", what, "Leave /scim/v2 away");
+        findings.problem("scim.public_url", what, "Leave /scim/v2 away");
     }
     let Some(idps) = &document.idps.0 else { return };
     let Some(named) = &scim.idps else { return };
     if named.is_empty() {
-        findings.say(
+        findings.problem(
             "scim.idps",
             "an empty list lets nobody of this directory in",
             "Name a provider, or leave it out",
         );
     }
     for (nth, name) in named.iter().enumerate().filter(|(_, name)| **name != idps.name) {
-        let what = format!("\"{}\" is not a provider of idps", shown(name));
-        findings.say(&format!("scim.idps[{nth}]"), what, nearest::all([idps.name.as_str()]));
+        let what = format!("\"{}\" is not a provider of idps", show_value(name));
+        findings.problem(&format!("scim.idps[{nth}]"), what, nearest::list_known([idps.name.as_str()]));
     }
 }

@@ -5,37 +5,37 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, request};
 use portcullis_policy::SessionHash;
 
-use crate::kind::{Kind, Said};
+use crate::kind::{Kind, KindFields};
 use crate::origin::is_from_us;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
-/// What a refusal needs to know of the request, once its head has gone up.
+/// The facts of a request that a refusal needs, once its head has gone up.
 #[derive(Clone, Debug)]
 pub(crate) struct AskedBy {
     pub(super) kind: Kind,
-    /// Whether a page of this site sent it, as its browser says.
+    /// True where a page of this site sent it, as its browser says.
     pub(super) is_from_us: bool,
     pub(super) accept: Option<HeaderValue>,
     pub(super) language: Option<HeaderValue>,
     /// The session its cookie speaks of. Nobody has looked whether it is good.
     pub(super) session: Option<SessionHash>,
     pub(super) target: Option<PathAndQuery>,
-    /// How long its body is, where it said so and sends it unasked.
+    /// The length of its body, where it said it and sends it unasked.
     pub(super) declared: Option<u64>,
 }
 
 impl AskedBy {
     /// Notes what a refusal would need to know, of nobody's session.
     pub(crate) fn of(head: &request::Parts) -> Self {
-        let said = Said::of(&head.headers);
+        let said = KindFields::of(&head.headers);
         Self {
-            kind: Kind::said(&head.method, &said),
+            kind: Kind::from_fields(&head.method, &said),
             is_from_us: false,
             accept: said.accept.cloned(),
             language: said.language.cloned(),
             session: None,
             target: head.uri.path_and_query().cloned(),
-            declared: declared(&head.headers).filter(|_| !head.headers.contains_key(EXPECT)),
+            declared: declared_length(&head.headers).filter(|_| !head.headers.contains_key(EXPECT)),
         }
     }
 
@@ -49,7 +49,7 @@ impl AskedBy {
     }
 
     /// It is for this place: whether a page of this site sent it can be told.
-    pub(crate) fn for_place(self, headers: &HeaderMap, place: &Place) -> Self {
+    pub(crate) fn for_place(self, headers: &HeaderMap, place: &AppRules) -> Self {
         Self { is_from_us: is_from_us(headers, place), ..self }
     }
 
@@ -60,6 +60,6 @@ impl AskedBy {
 }
 
 /// The length of its body that a client declared, where it did.
-fn declared(headers: &HeaderMap) -> Option<u64> {
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

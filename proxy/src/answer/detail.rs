@@ -9,22 +9,22 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
-use portcullis_policy::{Allow, Asked, DenyReason, LogIdentity, Policy, Principal, Rule};
+use portcullis_policy::{Allow, DenyReason, LogIdentity, Policy, Principal, RouteKey, Rule};
 use portcullis_session::Ended;
 use serde_json::Value;
 
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use crate::cookies;
 use crate::line::{Detail, Line};
-use crate::rules::{Place, Rules};
-use crate::upstream::{Fault, Upstream};
+use crate::rules::{AppRules, Rules};
+use crate::upstream::{Upstream, UpstreamFault};
 
-/// How many groups are listed; a person of a large directory has hundreds.
+/// The number of groups that are listed; a person of a large directory has hundreds.
 const LISTED: usize = 50;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What went wrong on the way to the application.
+/// The fault on the way to the application.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
     /// The address as configured.
@@ -38,23 +38,26 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Why an exchange with the application failed.
-    pub(crate) fn of(fault: &Fault, has_begun: bool, upstream: &Upstream) -> Self {
-        let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", shown(limit)));
+    /// Tells why an exchange with the application failed.
+    pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
+        let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", show_seconds(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
         let (cause, limit) = match fault {
-            Fault::Late => (
-                format!("no answer began within {}", shown(upstream.first_byte_timeout)),
+            UpstreamFault::Late => (
+                format!("no answer began within {}", show_seconds(upstream.first_byte_timeout)),
                 limit("upstream.first_byte_timeout", upstream.first_byte_timeout),
             ),
-            Fault::Connect(error) if error.kind() == ErrorKind::TimedOut => {
-                (format!("no connection was made within {}", shown(upstream.connect_timeout)), connecting)
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::TimedOut => (
+                format!("no connection was made within {}", show_seconds(upstream.connect_timeout)),
+                connecting,
+            ),
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::NotFound => {
+                match upstream.not_found() {
+                    Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
+                    None => ("it has no address".to_owned(), None),
+                }
             }
-            Fault::Connect(error) if error.kind() == ErrorKind::NotFound => match upstream.not_found() {
-                Some((cause, in_time)) => (cause, connecting.filter(|_| !in_time)),
-                None => ("it has no address".to_owned(), None),
-            },
-            Fault::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            UpstreamFault::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 (format!("the connection was refused: nothing listens there ({error})"), None)
             }
             fault => (fault.to_string(), None),
@@ -62,7 +65,7 @@ impl Trouble {
         Self { upstream: format!("http://{}", upstream.at()), cause, limit, has_begun }
     }
 
-    fn tell(&self, detail: &mut Detail) {
+    fn add_to_detail(&self, detail: &mut Detail) {
         let Self { upstream, cause, limit, .. } = self;
         detail.insert("upstream".to_owned(), upstream.as_str().into());
         detail.insert("cause".to_owned(), cause.as_str().into());
@@ -73,7 +76,7 @@ impl Trouble {
 }
 
 /// Seconds as the configuration writes them.
-fn shown(limit: Duration) -> String {
+fn show_seconds(limit: Duration) -> String {
     if limit.subsec_millis() == 0 {
         format!("{}s", limit.as_secs())
     } else {
@@ -81,27 +84,27 @@ fn shown(limit: Duration) -> String {
     }
 }
 
-/// What a refusal was decided by.
-pub(crate) struct Seen<'a> {
+/// The facts that a refusal was decided by.
+pub(crate) struct RefusalContext<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) place: Option<&'a Place>,
+    pub(crate) place: Option<&'a AppRules>,
     pub(crate) parts: &'a Parts,
     pub(crate) line: &'a Line,
-    /// How long a body may pause.
+    /// The longest pause of a body.
     pub(crate) idle: Duration,
     pub(crate) trouble: Option<&'a Trouble>,
 }
 
-impl Seen<'_> {
+impl RefusalContext<'_> {
     /// The rule that does not let the person in: that of the path, or of another reading of it.
     pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
         let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
-        let asked = Asked { host: &app.host, target, method: &self.parts.method };
+        let asked = RouteKey { host: &app.host, target, method: &self.parts.method };
         self.rules.policy().route(&asked).ok()?.refusing(self.line.who.as_deref()?)
     }
 
     /// Everything there is to tell.
-    pub(crate) fn told(&self, why: Refusal) -> Detail {
+    pub(crate) fn full_detail(&self, why: RequestRefusal) -> Detail {
         let mut told = Detail::new();
         let say = |told: &mut Detail, detail: String, help: String| {
             told.insert("what".to_owned(), "request refused".into());
@@ -111,20 +114,20 @@ impl Seen<'_> {
             }
         };
         if let Some(trouble) = self.trouble {
-            trouble.tell(&mut told);
+            trouble.add_to_detail(&mut told);
         }
         let (detail, help) = match why {
-            Refusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),
-            Refusal::Ended(Ended::Forbidden) => self.of_a_name(),
-            Refusal::Denied(DenyReason::UnknownHost) => self.of_a_host(&mut told),
-            Refusal::Denied(DenyReason::NoRoute) => self.of_no_route(),
-            Refusal::Denied(DenyReason::Method) => self.of_a_method(&mut told),
-            Refusal::OtherSite => self.of_another_site(&mut told),
-            Refusal::Login => self.of_nobody(),
-            Refusal::Ended(ended) => of_an_end(ended),
-            Refusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
-            Refusal::BodySlow => {
-                told.insert("limit".to_owned(), format!("limits.idle: {}", shown(self.idle)).into());
+            RequestRefusal::Denied(DenyReason::Role) => self.of_a_role(&mut told),
+            RequestRefusal::Ended(Ended::Forbidden) => self.of_a_name(),
+            RequestRefusal::Denied(DenyReason::UnknownHost) => self.of_a_host(&mut told),
+            RequestRefusal::Denied(DenyReason::NoRoute) => self.of_no_route(),
+            RequestRefusal::Denied(DenyReason::Method) => self.of_a_method(&mut told),
+            RequestRefusal::OtherSite => self.of_another_site(&mut told),
+            RequestRefusal::Login => self.of_nobody(),
+            RequestRefusal::Ended(ended) => of_an_end(ended),
+            RequestRefusal::Unacceptable(word, status) => self.of_a_head(&mut told, word, status),
+            RequestRefusal::BodySlow => {
+                told.insert("limit".to_owned(), format!("limits.idle: {}", show_seconds(self.idle)).into());
                 ("the client stopped in the middle of its body".to_owned(), String::new())
             }
             _ if self.trouble.is_some_and(|trouble| trouble.has_begun) => (
@@ -146,19 +149,19 @@ impl Seen<'_> {
             Allow::Roles(wanted) => wanted,
             Allow::Public | Allow::SignedIn => &[],
         };
-        told.insert("asks_for".to_owned(), list(wanted.iter().map(|role| &**role)));
-        told.insert("roles".to_owned(), list(who.roles().names().iter().map(|role| &**role)));
+        told.insert("asks_for".to_owned(), list_as_json(wanted.iter().map(|role| &**role)));
+        told.insert("roles".to_owned(), list_as_json(who.roles().names().iter().map(|role| &**role)));
         let groups = &who.facts().groups;
         if self.rules.log.identity != LogIdentity::None {
-            told.insert("groups".to_owned(), list(groups.iter().map(|group| &**group)));
+            told.insert("groups".to_owned(), list_as_json(groups.iter().map(|group| &**group)));
         }
         let path = rule.pattern.text();
         let detail =
-            format!("the rule {path} asks for {}, and the person has {}", either(wanted), all_of(who));
+            format!("the rule {path} asks for {}, and the person has {}", join_roles(wanted), all_of(who));
         (detail, what_gives(self.rules.policy(), wanted, who))
     }
 
-    /// Who has no value for the user header is let in nowhere.
+    /// Tells of somebody without a value for the user header, who is let in nowhere.
     fn of_a_name(&self) -> (String, String) {
         let wanted = self.rules.policy().identity().user.word();
         (
@@ -173,17 +176,18 @@ impl Seen<'_> {
 
     fn of_a_host(&self, told: &mut Detail) -> (String, String) {
         let expected = || self.rules.sites().map(|site| site.authority.to_str().unwrap_or_default());
-        told.insert("expected".to_owned(), list(expected()));
+        told.insert("expected".to_owned(), list_as_json(expected()));
         let came = self.parts.uri.authority().map(|authority| authority.as_str().to_owned());
-        let came = came.or_else(|| field(&self.parts.headers, &HOST)).unwrap_or_default();
-        let elsewhere = field(&self.parts.headers, &X_FORWARDED_HOST);
-        let came = if came.is_empty() { "no host".to_owned() } else { format!("the host {}", cut(&came)) };
-        let expected = expected().map(cut).collect::<Vec<_>>().join(", ");
+        let came = came.or_else(|| field_text(&self.parts.headers, &HOST)).unwrap_or_default();
+        let elsewhere = field_text(&self.parts.headers, &X_FORWARDED_HOST);
+        let came =
+            if came.is_empty() { "no host".to_owned() } else { format!("the host {}", cut_text(&came)) };
+        let expected = expected().map(cut_text).collect::<Vec<_>>().join(", ");
         let detail = format!("{came} was asked for, and public_url is of {expected}");
         let help = match elsewhere {
             Some(other) => format!(
                 "let the proxy in front pass the Host as it came; X-Forwarded-Host, which says {}, is not read",
-                cut(&other)
+                cut_text(&other)
             ),
             None => "let the proxy in front pass the Host, or let public_url say the name that people use"
                 .to_owned(),
@@ -212,7 +216,7 @@ impl Seen<'_> {
     fn of_a_method(&self, told: &mut Detail) -> (String, String) {
         let path = self.parts.uri.path();
         let taken: Vec<_> = self.place.map(|place| place.app().methods(path)).unwrap_or_default();
-        told.insert("methods".to_owned(), list(taken.iter().map(|method| method.as_str())));
+        told.insert("methods".to_owned(), list_as_json(taken.iter().map(|method| method.as_str())));
         (
             "the rules of the path do not take the method".to_owned(),
             "add the method to a rule of exactly this pattern: a wider rule is not asked".to_owned(),
@@ -220,14 +224,14 @@ impl Seen<'_> {
     }
 
     fn of_another_site(&self, told: &mut Detail) -> (String, String) {
-        let origin = field(&self.parts.headers, &http::header::ORIGIN).unwrap_or_default();
+        let origin = field_text(&self.parts.headers, &http::header::ORIGIN).unwrap_or_default();
         let expected = self.place.map_or("", |place| place.site().origin.as_str());
-        told.insert("origin".to_owned(), cut(&origin).into());
-        told.insert("expected".to_owned(), list([expected].into_iter()));
+        told.insert("origin".to_owned(), cut_text(&origin).into());
+        told.insert("expected".to_owned(), list_as_json([expected].into_iter()));
         (
             format!(
                 "a page of {} sent it",
-                if origin.is_empty() { "another site".to_owned() } else { cut(&origin) }
+                if origin.is_empty() { "another site".to_owned() } else { cut_text(&origin) }
             ),
             format!("only pages of {expected} may; a proxy in front must not change Origin"),
         )
@@ -235,7 +239,7 @@ impl Seen<'_> {
 
     fn of_nobody(&self) -> (String, String) {
         let name = self.place.map(|place| place.site().cookie.as_str());
-        let came = name.is_some_and(|name| cookies::find(&self.parts.headers, name).is_some());
+        let came = name.is_some_and(|name| cookies::find_cookie(&self.parts.headers, name).is_some());
         let detail = if came {
             "a session cookie came, and no session of this app is behind it: it is over and forgotten, or of other keys"
         } else {
@@ -268,23 +272,24 @@ impl Seen<'_> {
     }
 }
 
-/// What would give one of the roles: a group, another order of a conflict line, or a binding that is not there yet.
+/// Names what would give one of the roles: a group, another order of a conflict line, or a binding that is not there
+/// yet.
 fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) -> String {
     let bindings = policy.bindings();
     let lost = bindings.resolve(who.facts().groups.iter().map(|group| &**group)).lost;
     if let Some(lost) = lost.iter().find(|lost| wanted.contains(&lost.role)) {
         return format!(
             "the person's groups give {}, but it loses to {}, which they give too: see conflicts in the bindings",
-            cut(&lost.role),
-            cut(&lost.to)
+            cut_text(&lost.role),
+            cut_text(&lost.to)
         );
     }
     let ways: Vec<String> = wanted
         .iter()
         .filter_map(|role| {
             let groups = bindings.groups_that_give(role);
-            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut(group)).collect();
-            (!named.is_empty()).then(|| format!("{} by the group {}", cut(role), named.join(" or ")))
+            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut_text(group)).collect();
+            (!named.is_empty()).then(|| format!("{} by the group {}", cut_text(role), named.join(" or ")))
         })
         .collect();
     if ways.is_empty() {
@@ -314,48 +319,48 @@ fn of_an_end(ended: Ended) -> (String, String) {
     (detail.to_owned(), help.to_owned())
 }
 
-fn of_a_fault(why: Refusal) -> (String, String) {
+fn of_a_fault(why: RequestRefusal) -> (String, String) {
     let (detail, help) = match why {
-        Refusal::Denied(DenyReason::AmbiguousPath) => (
+        RequestRefusal::Denied(DenyReason::AmbiguousPath) => (
             "the path has a broken % or a control character, or can be read in more ways than are decided",
             "the application must be asked by plainer paths (docs/operating.md)",
         ),
-        Refusal::Unproven => (
+        RequestRefusal::Unproven => (
             "the session could not be read within a second, or roles and rules moved all the while",
             "look at the store: its disk, and what else uses it",
         ),
-        Refusal::Unreachable => (
+        RequestRefusal::Unreachable => (
             "the application cannot be reached, or what it answered is no HTTP",
             "look whether it runs and listens at the address of upstream",
         ),
-        Refusal::Slow => (
+        RequestRefusal::Slow => (
             "the application did not begin to answer in time",
             "look what it is busy with; where it may take so long, raise upstream.first_byte_timeout",
         ),
-        Refusal::TooLarge => ("the body is larger than the 64 KiB that our own pages take", ""),
+        RequestRefusal::TooLarge => ("the body is larger than the 64 KiB that our own pages take", ""),
         _ => ("something happened that cannot: please report it, with the lines of the log around it", ""),
     };
     (detail.to_owned(), help.to_owned())
 }
 
-fn either(wanted: &[std::sync::Arc<str>]) -> String {
-    wanted.iter().map(|role| cut(role)).collect::<Vec<_>>().join(" or ")
+fn join_roles(wanted: &[std::sync::Arc<str>]) -> String {
+    wanted.iter().map(|role| cut_text(role)).collect::<Vec<_>>().join(" or ")
 }
 
 fn all_of(who: &Principal) -> String {
-    let roles: Vec<String> = who.roles().names().iter().map(|role| cut(role)).collect();
+    let roles: Vec<String> = who.roles().names().iter().map(|role| cut_text(role)).collect();
     if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") }
 }
 
-fn field(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn field_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// A list as JSON, its first [`LISTED`] entries and how many there are beside.
-fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
+fn list_as_json<'a>(all: impl Iterator<Item = &'a str>) -> Value {
     let (mut listed, mut more) = (Vec::new(), 0);
     for entry in all {
-        if listed.len() < LISTED { listed.push(Value::from(cut(entry))) } else { more += 1 }
+        if listed.len() < LISTED { listed.push(Value::from(cut_text(entry))) } else { more += 1 }
     }
     if more > 0 {
         listed.push(format!("… and {more} more").into());
@@ -364,6 +369,6 @@ fn list<'a>(all: impl Iterator<Item = &'a str>) -> Value {
 }
 
 /// Foreign text as a record may hold it.
-fn cut(text: &str) -> String {
+fn cut_text(text: &str) -> String {
     portcullis_policy::shown(text).into_owned()
 }

@@ -7,71 +7,78 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_policy::DenyReason;
 
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 use crate::kind::Kind;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
-/// What a refused request looked like.
+/// The looks of a refused request.
 pub(super) struct Asker<'a> {
     pub(super) kind: Kind,
-    pub(super) place: Option<&'a Place>,
+    pub(super) place: Option<&'a AppRules>,
     /// Path and query, for the way back.
     pub(super) target: &'a str,
     pub(super) reference: &'a str,
 }
 
 /// The answer to a refused request, but for a person's page: that one has no body yet.
-pub(super) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
+pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Response<Bytes> {
     let status = refusal.status();
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
-    let place = asker.place.filter(|_| refusal != Refusal::Denied(DenyReason::UnknownHost));
+    let place = asker.place.filter(|_| refusal != RequestRefusal::Denied(DenyReason::UnknownHost));
     match (asker.kind, place) {
         (_, None) => {
             *answer.body_mut() =
-                Bytes::from(format!("{}\n", refusal.told(asker.kind).few_words(asker.reference)));
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+                Bytes::from(format!("{}\n", refusal.kind_told(asker.kind).few_words(asker.reference)));
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
         (Kind::Navigation, Some(place)) if status == StatusCode::UNAUTHORIZED => {
             *answer.status_mut() = StatusCode::SEE_OTHER;
-            if let Ok(to) = HeaderValue::from_str(&login(place, Some(asker.target))) {
-                set(&mut answer, LOCATION, to);
+            if let Ok(to) = HeaderValue::from_str(&login_address(place, Some(asker.target))) {
+                set_field(&mut answer, LOCATION, to);
             }
         }
         (Kind::Grpc, Some(_)) => {
             *answer.status_mut() = StatusCode::OK;
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            set(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
-            if let Ok(words) = HeaderValue::from_str(&refusal.told(asker.kind).few_words(asker.reference)) {
-                set(&mut answer, GRPC_MESSAGE, words);
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
+            if let Ok(words) =
+                HeaderValue::from_str(&refusal.kind_told(asker.kind).few_words(asker.reference))
+            {
+                set_field(&mut answer, GRPC_MESSAGE, words);
             }
         }
         (kind, Some(place)) if !kind.is_page() => {
-            let mut said = serde_json::json!({ "error": refusal.told(kind).word(), "ref": asker.reference });
+            let mut said =
+                serde_json::json!({ "error": refusal.kind_told(kind).word(), "ref": asker.reference });
             if status == StatusCode::UNAUTHORIZED {
-                said["login_url"] = format!("{}{}", place.site().origin, login(place, None)).into();
+                said["login_url"] = format!("{}{}", place.site().origin, login_address(place, None)).into();
             }
             *answer.body_mut() = Bytes::from(said.to_string());
-            set(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         _ => {}
     }
     if status == StatusCode::UNAUTHORIZED && answer.status() == status {
-        set(&mut answer, WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
+        set_field(&mut answer, WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        set(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
+        set_field(&mut answer, RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // A 405 says what would be taken (RFC 9110 §15.5.6).
     match (refusal, place) {
-        (Refusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED), _) => {
-            set(&mut answer, ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        (RequestRefusal::Unacceptable(_, StatusCode::METHOD_NOT_ALLOWED), _) => {
+            set_field(
+                &mut answer,
+                ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            );
         }
-        (Refusal::Denied(DenyReason::Method), Some(place)) => {
+        (RequestRefusal::Denied(DenyReason::Method), Some(place)) => {
             let path = asker.target.split('?').next().unwrap_or_default();
             let methods: Vec<&str> = place.app().methods(path).into_iter().map(Method::as_str).collect();
             if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
-                set(&mut answer, ALLOW, methods);
+                set_field(&mut answer, ALLOW, methods);
             }
         }
         _ => {}
@@ -82,11 +89,11 @@ pub(super) fn refusal(refusal: Refusal, asker: &Asker<'_>) -> Response<Bytes> {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-pub(super) fn set(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
+pub(super) fn set_field(answer: &mut Response<Bytes>, name: HeaderName, value: HeaderValue) {
     answer.headers_mut().insert(name, value);
 }
 
-/// What stays as it is in the way back.
+/// The characters that stay as they are in the way back.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// A way back longer than this does not go into the address of the login page: encoded it grows, and that request's
 /// head has to pass too.
@@ -94,8 +101,8 @@ pub(super) const WAY_BACK: usize = 2048;
 
 /// The address of the login page; with the way back, for a person who was on the way to a page. One that is long is
 /// kept at our side, see `kept_login`; where that fails, its path has to do.
-pub(super) fn login(place: &Place, back_to: Option<&str>) -> String {
-    let mut url = place.own("login");
+pub(super) fn login_address(place: &AppRules, back_to: Option<&str>) -> String {
+    let mut url = place.own_path("login");
     let path = back_to.and_then(|target| target.split('?').next());
     let fits = |target: &&str| target.len() <= WAY_BACK && way_back(place, target).is_some();
     if let Some(back_to) = back_to.filter(fits).or(path.filter(fits)) {
@@ -105,8 +112,8 @@ pub(super) fn login(place: &Place, back_to: Option<&str>) -> String {
     url
 }
 
-pub(super) fn way_back<'a>(place: &Place, target: &'a str) -> Option<&'a str> {
-    let ours = place.own("");
+pub(super) fn way_back<'a>(place: &AppRules, target: &'a str) -> Option<&'a str> {
+    let ours = place.own_path("");
     crate::way_back(target, &place.app().base, ours.trim_end_matches('/'))
 }
 
@@ -118,9 +125,12 @@ mod tests {
     use crate::rooms::accept::Unacceptable;
     use crate::test;
 
-    fn refused(why: Refusal, kind: Kind) -> Response<Bytes> {
+    fn refused(why: RequestRefusal, kind: Kind) -> Response<Bytes> {
         let place = test::place();
-        refusal(why, &Asker { kind, place: Some(&place), target: "/a b?c=d&e", reference: "7Q2M-X4KD" })
+        answer_refusal(
+            why,
+            &Asker { kind, place: Some(&place), target: "/a b?c=d&e", reference: "7Q2M-X4KD" },
+        )
     }
 
     fn field<'a>(answer: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
@@ -139,7 +149,11 @@ mod tests {
             (Kind::Api, 401, "www-authenticate"),
             (Kind::Grpc, 200, "grpc-status"),
         ] {
-            for why in [Refusal::Login, Refusal::Ended(Ended::Revoked), Refusal::Ended(Ended::Idle)] {
+            for why in [
+                RequestRefusal::Login,
+                RequestRefusal::Ended(Ended::Revoked),
+                RequestRefusal::Ended(Ended::Idle),
+            ] {
                 let answer = refused(why, kind);
                 assert_eq!(answer.status(), status, "{kind:?}");
                 assert!(field(&answer, has).is_some(), "{kind:?}");
@@ -147,33 +161,33 @@ mod tests {
                 assert!(!answer.headers().contains_key("set-cookie"));
             }
         }
-        let api = refused(Refusal::Login, Kind::Api);
+        let api = refused(RequestRefusal::Login, Kind::Api);
         assert_eq!(field(&api, "www-authenticate"), Some("Portcullis"));
         let said: serde_json::Value = serde_json::from_slice(api.body()).unwrap();
         assert_eq!(said["error"], "login_required");
         assert_eq!(said["login_url"], "https://wiki.test/.portcullis/login");
         assert_eq!(said["ref"], "7Q2M-X4KD");
-        assert_eq!(field(&refused(Refusal::Login, Kind::Grpc), "grpc-status"), Some("16"));
+        assert_eq!(field(&refused(RequestRefusal::Login, Kind::Grpc), "grpc-status"), Some("16"));
     }
 
     #[test]
     fn every_other_refusal_has_its_status_whoever_asks() {
         for (why, status) in [
-            (Refusal::from(Unacceptable::Head), 431),
-            (Refusal::from(Unacceptable::Target), 414),
-            (Refusal::from(Unacceptable::Method), 405),
-            (Refusal::Denied(DenyReason::NoRoute), 404),
-            (Refusal::Denied(DenyReason::Method), 405),
-            (Refusal::Denied(DenyReason::AmbiguousPath), 400),
-            (Refusal::Denied(DenyReason::Role), 403),
-            (Refusal::Ended(Ended::Forbidden), 403),
-            (Refusal::OtherSite, 403),
-            (Refusal::Ended(Ended::OnHold), 503),
-            (Refusal::Ended(Ended::Unproven), 503),
-            (Refusal::Unproven, 503),
-            (Refusal::Unreachable, 502),
-            (Refusal::Slow, 504),
-            (Refusal::TooLarge, 413),
+            (RequestRefusal::from(Unacceptable::Head), 431),
+            (RequestRefusal::from(Unacceptable::Target), 414),
+            (RequestRefusal::from(Unacceptable::Method), 405),
+            (RequestRefusal::Denied(DenyReason::NoRoute), 404),
+            (RequestRefusal::Denied(DenyReason::Method), 405),
+            (RequestRefusal::Denied(DenyReason::AmbiguousPath), 400),
+            (RequestRefusal::Denied(DenyReason::Role), 403),
+            (RequestRefusal::Ended(Ended::Forbidden), 403),
+            (RequestRefusal::OtherSite, 403),
+            (RequestRefusal::Ended(Ended::OnHold), 503),
+            (RequestRefusal::Ended(Ended::Unproven), 503),
+            (RequestRefusal::Unproven, 503),
+            (RequestRefusal::Unreachable, 502),
+            (RequestRefusal::Slow, 504),
+            (RequestRefusal::TooLarge, 413),
         ] {
             for kind in
                 [Kind::Navigation, Kind::Form, Kind::Frame, Kind::WebSocket, Kind::EventStream, Kind::Api]
@@ -201,13 +215,13 @@ mod tests {
             rule("/app/**", &[Method::GET, Method::POST]),
         ];
         let rules = std::sync::Arc::new(test::rules(test::policy(rules)));
-        let place = Place::of_host(&rules, "wiki.test").unwrap();
+        let place = AppRules::of_host(&rules, "wiki.test").unwrap();
         let asker =
             Asker { kind: Kind::Api, place: Some(&place), target: "/app/x?a=1", reference: "7Q2M-X4KD" };
-        let answer = refusal(Refusal::Denied(DenyReason::Method), &asker);
+        let answer = answer_refusal(RequestRefusal::Denied(DenyReason::Method), &asker);
         assert_eq!((answer.status().as_u16(), field(&answer, "allow")), (405, Some("GET, HEAD, POST")));
         assert_eq!(
-            field(&refused(Refusal::from(Unacceptable::Method), Kind::Api), "allow").map(str::len),
+            field(&refused(RequestRefusal::from(Unacceptable::Method), Kind::Api), "allow").map(str::len),
             Some(44)
         );
     }
@@ -216,7 +230,7 @@ mod tests {
     fn an_unknown_host_learns_nothing() {
         for kind in [Kind::Navigation, Kind::Api, Kind::Grpc] {
             let asker = Asker { kind, place: None, target: "/", reference: "7Q2M-X4KD" };
-            let answer = refusal(Refusal::Denied(DenyReason::UnknownHost), &asker);
+            let answer = answer_refusal(RequestRefusal::Denied(DenyReason::UnknownHost), &asker);
             assert_eq!(answer.status(), 421);
             assert_eq!(answer.headers().len(), 1, "{:?}", answer.headers());
         }
@@ -225,7 +239,7 @@ mod tests {
     #[test]
     fn the_way_back_is_a_path_of_this_site() {
         let place = test::place();
-        let back = |target: &str| login(&place, Some(target));
+        let back = |target: &str| login_address(&place, Some(target));
         assert_eq!(back("/a?b=c&d"), "/.portcullis/login?return_to=/a%3Fb%3Dc%26d");
         assert_eq!(back("//evil.test/"), "/.portcullis/login");
         assert_eq!(back("*"), "/.portcullis/login");

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::asked_by::AskedBy;
-use super::page::visitor;
-use super::refusal::Refusal;
+use super::page::describe_visitor;
+use super::refusal::RequestRefusal;
 use crate::kind::Kind;
-use crate::line::Decision;
+use crate::line::LoggedDecision;
 use crate::origin::is_foreign_form;
 use crate::pages::{NotSignedIn, Reference};
 use crate::peer::Peer;
@@ -19,9 +19,9 @@ use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
 use crate::upload::{Upload, UploadFault};
 
-/// How long a page of ours may take.
+/// The longest time a page of ours may take.
 const OWN_PAGE: Duration = Duration::from_secs(60);
-/// How long the body of a request for one may take in all, and how large it may be.
+/// The longest time the body of a request for one may take in all, and its largest size in bytes.
 const OWN_TIME: Duration = Duration::from_secs(15);
 const OWN_BODY: usize = 64 * 1024;
 
@@ -36,10 +36,10 @@ pub(crate) async fn serve_own(
     peer: &Peer,
     upload: &mut Option<Upload>,
     record: &mut Record,
-) -> Result<Response<Bytes>, Refusal> {
-    let place = record.place().cloned().ok_or(Refusal::Fault)?;
+) -> Result<Response<Bytes>, RequestRefusal> {
+    let place = record.place().cloned().ok_or(RequestRefusal::Fault)?;
     if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
-        return Err(Refusal::OtherSite);
+        return Err(RequestRefusal::OtherSite);
     }
     let body = read_body(upload.take()).await?;
     record.note(|line| line.bytes_in = body.len() as u64);
@@ -52,13 +52,13 @@ pub(crate) async fn serve_own(
     let accept = &place.rules().accept;
     accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-    request.extensions_mut().insert(visitor(identify, asker, record, &place));
-    record.decided(Decision::Own, "");
+    request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
+    record.note_decision(LoggedDecision::Own, "");
     match tokio::time::timeout(OWN_PAGE, (place.rules().pages)(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
             // What is asked there is for scripts, even where a person has typed it.
             asker.kind = Kind::Api;
-            Err(Refusal::Login)
+            Err(RequestRefusal::Login)
         }
         Ok(mut page) => {
             if let Some(Reference(reference)) = page.extensions().get() {
@@ -70,11 +70,11 @@ pub(crate) async fn serve_own(
             guard_own(page.headers_mut());
             Ok(page)
         }
-        Err(_) => Err(Refusal::Unproven),
+        Err(_) => Err(RequestRefusal::Unproven),
     }
 }
 
-/// What a page of ours says unless it says otherwise itself.
+/// Adds the fields that a page of ours has unless it sets them itself.
 fn guard_own(headers: &mut HeaderMap) {
     const DEFAULTS: [(&str, &str); 7] = [
         ("cache-control", "no-store"),
@@ -94,15 +94,15 @@ fn guard_own(headers: &mut HeaderMap) {
 }
 
 /// The whole body of a request for a page of ours, within its time.
-async fn read_body(upload: Option<Upload>) -> Result<Bytes, Refusal> {
+async fn read_body(upload: Option<Upload>) -> Result<Bytes, RequestRefusal> {
     let Some(upload) = upload else { return Ok(Bytes::new()) };
     match tokio::time::timeout(OWN_TIME, Limited::new(upload, OWN_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestRefusal::TooLarge),
         Ok(Err(error)) => Err(match error.downcast_ref::<UploadFault>() {
-            Some(UploadFault::Malformed(why)) => Refusal::from(*why),
-            _ => Refusal::BodySlow,
+            Some(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
+            _ => RequestRefusal::BodySlow,
         }),
-        Err(_) => Err(Refusal::BodySlow),
+        Err(_) => Err(RequestRefusal::BodySlow),
     }
 }

@@ -9,24 +9,24 @@ use http::{HeaderValue, Response};
 use portcullis_policy::SessionHash;
 
 use super::asked_by::AskedBy;
-use crate::pages::{KeepWay, Refused, Visitor, WhoIsIn};
+use crate::pages::{KeepWay, RefusalPage, Visitor, WhoIsIn};
 use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
-/// How long a page of a refusal may take.
+/// The longest time a page of a refusal may take.
 const REFUSAL_PAGE: Duration = Duration::from_secs(2);
 
 /// Asks for the page that tells a person why. The answer keeps its status and fields.
 pub(super) async fn page_of(
     visitor: Visitor,
     asker: &AskedBy,
-    place: &Place,
-    refused: Refused,
+    place: &AppRules,
+    refused: RefusalPage,
     answer: &mut Response<Bytes>,
 ) {
     let mut request = http::Request::new(Bytes::new());
-    if let Ok(uri) = place.own("refused").parse() {
+    if let Ok(uri) = place.own_path("refused").parse() {
         *request.uri_mut() = uri;
     }
     for (name, value) in [(ACCEPT, &asker.accept), (ACCEPT_LANGUAGE, &asker.language)] {
@@ -53,27 +53,32 @@ pub(super) async fn page_of(
 }
 
 /// The address of the login page for a way back that is too long for it: the way is kept at our side.
-pub(super) async fn kept_login(visitor: Visitor, place: &Place, way: &str) -> Option<HeaderValue> {
+pub(super) async fn kept_login(visitor: Visitor, place: &AppRules, way: &str) -> Option<HeaderValue> {
     let mut request = http::Request::new(Bytes::new());
-    *request.uri_mut() = place.own("login").parse().ok()?;
+    *request.uri_mut() = place.own_path("login").parse().ok()?;
     request.extensions_mut().insert(visitor);
     request.extensions_mut().insert(KeepWay(way.to_owned()));
     let answer = tokio::time::timeout(REFUSAL_PAGE, (place.rules().pages)(request)).await.ok()?;
     answer.status().is_redirection().then(|| answer.headers().get(LOCATION).cloned())?
 }
 
-/// Who is in by a session: Identify is asked when somebody has to know.
-fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &Place) -> WhoIsIn {
-    let Some(hash) = session else { return WhoIsIn::by(None) };
+/// Looks up who is in by a session: Identify is asked when somebody has to know.
+fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &AppRules) -> WhoIsIn {
+    let Some(hash) = session else { return WhoIsIn::found_by(None) };
     let (identify, place) = (identify.clone(), place.clone());
-    WhoIsIn::by(Some(Arc::new(move || {
+    WhoIsIn::found_by(Some(Arc::new(move || {
         let (identify, place) = (identify.clone(), place.clone());
         Box::pin(async move { identify.who(hash, place.app()).await })
     })))
 }
 
-/// Who asks for a page.
-pub(super) fn visitor(identify: &Arc<Identify>, asker: &AskedBy, record: &Record, place: &Place) -> Visitor {
+/// Describes who asks for a page.
+pub(super) fn describe_visitor(
+    identify: &Arc<Identify>,
+    asker: &AskedBy,
+    record: &Record,
+    place: &AppRules,
+) -> Visitor {
     let line = record.line();
     Visitor {
         is_from_us: asker.is_from_us,

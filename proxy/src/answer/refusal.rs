@@ -10,14 +10,14 @@ use portcullis_policy::DenyReason;
 use portcullis_session::Ended;
 
 use crate::kind::Kind;
-use crate::line::Decision;
+use crate::line::LoggedDecision;
 use crate::pages::RefusalKind;
 use crate::rooms::accept::Unacceptable;
 use crate::wire::Malformed;
 
-/// Why a request does not go up, or came to nothing.
+/// The reason why a request does not go up, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestRefusal {
     /// The head is no request we read.
     Unacceptable(&'static str, StatusCode),
     /// Policy says no.
@@ -38,19 +38,19 @@ pub enum Refusal {
     TooLarge,
     /// The client stopped in the middle of its body.
     BodySlow,
-    /// What cannot happen.
+    /// A fault of ours, which cannot happen.
     Fault,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason())
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequestRefusal {}
 
-impl From<Unacceptable> for Refusal {
+impl From<Unacceptable> for RequestRefusal {
     fn from(why: Unacceptable) -> Self {
         let (word, status) = match why {
             Unacceptable::Head => ("head_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
@@ -66,7 +66,7 @@ impl From<Unacceptable> for Refusal {
     }
 }
 
-impl From<Malformed> for Refusal {
+impl From<Malformed> for RequestRefusal {
     fn from(why: Malformed) -> Self {
         let status = match why {
             Malformed::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -78,27 +78,27 @@ impl From<Malformed> for Refusal {
     }
 }
 
-impl From<DenyReason> for Refusal {
+impl From<DenyReason> for RequestRefusal {
     fn from(reason: DenyReason) -> Self {
         Self::Denied(reason)
     }
 }
 
-/// What one refusal is to everybody.
-struct Row {
+/// The forms that one refusal has, for everybody.
+struct RefusalRow {
     /// The status for all but gRPC clients and people on their way to login.
     status: StatusCode,
     /// The word of the access log.
     reason: &'static str,
-    decision: Decision,
-    /// What a person is told, and the word in JSON.
+    decision: LoggedDecision,
+    /// The kind that a person is told, and the word in JSON.
     told: RefusalKind,
 }
 
-impl Refusal {
-    fn row(self) -> Row {
-        use {Decision as D, RefusalKind as K, StatusCode as S};
-        let row = |status, reason, decision, told| Row { status, reason, decision, told };
+impl RequestRefusal {
+    fn row(self) -> RefusalRow {
+        use {LoggedDecision as D, RefusalKind as K, StatusCode as S};
+        let row = |status, reason, decision, told| RefusalRow { status, reason, decision, told };
         match self {
             Self::Unacceptable(word, S::METHOD_NOT_ALLOWED) => {
                 row(S::METHOD_NOT_ALLOWED, word, D::Bad, K::Method)
@@ -143,13 +143,13 @@ impl Refusal {
         self.row().reason
     }
 
-    /// What the access log and metrics call it.
-    pub(super) fn decision(self) -> Decision {
+    /// The word of the access log and of metrics.
+    pub(super) fn decision(self) -> LoggedDecision {
         self.row().decision
     }
 
-    /// What is told to who asks in this way.
-    pub(super) fn told(self, kind: Kind) -> RefusalKind {
+    /// The kind that is told to who asks in this way.
+    pub(super) fn kind_told(self, kind: Kind) -> RefusalKind {
         match self.row().told {
             RefusalKind::FramedLogin if kind == Kind::Form => RefusalKind::FormNotSent,
             told => told,

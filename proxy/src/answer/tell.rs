@@ -6,26 +6,27 @@ use http::request;
 use portcullis_keys::Random;
 use portcullis_policy::DenyReason;
 
-use super::detail::{Seen, Trouble};
-use super::refusal::Refusal;
+use super::detail::{RefusalContext, Trouble};
+use super::refusal::RequestRefusal;
 use crate::rooms::record::Record;
-use crate::rules::{Place, Rules};
-use crate::upstream::Fault;
+use crate::rules::{AppRules, Rules};
+use crate::upstream::UpstreamFault;
 
 /// Puts into the record what a refusal was decided by. `idle`: how long a body may pause.
-pub(super) fn tell(
+pub(super) fn tell_record(
     record: &mut Record,
     rules: &Rules,
     head: &request::Parts,
     idle: Duration,
-    why: Refusal,
+    why: RequestRefusal,
     trouble: Option<&Trouble>,
 ) {
     let place = record.place().cloned();
     let Some(line) = record.line() else { return };
-    let seen = Seen { rules, place: place.as_ref(), parts: head, line, idle, trouble };
-    let rule = matches!(why, Refusal::Denied(DenyReason::Role)).then(|| seen.rule().cloned()).flatten();
-    let detail = record.recorder().takes_references().then(|| Box::new(seen.told(why)));
+    let seen = RefusalContext { rules, place: place.as_ref(), parts: head, line, idle, trouble };
+    let rule =
+        matches!(why, RequestRefusal::Denied(DenyReason::Role)).then(|| seen.rule().cloned()).flatten();
+    let detail = record.recorder().takes_references().then(|| Box::new(seen.full_detail(why)));
     record.note(|line| {
         line.refused_by = rule;
         line.detail = detail;
@@ -34,17 +35,17 @@ pub(super) fn tell(
 
 /// The application broke off an answer that it had begun. The client sees it end; the line of the access log has a
 /// number that leads to why.
-pub(crate) fn tell_broken(record: &mut Record, place: &Place, idle: Duration, fault: &Fault) {
+pub(crate) fn tell_broken(record: &mut Record, place: &AppRules, idle: Duration, fault: &UpstreamFault) {
     record.recorder().metrics.broken.inc();
     let trouble = Trouble::of(fault, true, &place.site().upstream);
     record.note(|line| line.reference = Some(Random::system().reference()));
     let (head, ()) = http::Request::new(()).into_parts();
-    tell(record, place.rules(), &head, idle, Refusal::Unreachable, Some(&trouble));
-    say(place, record, &trouble, "broke off its answer");
+    tell_record(record, place.rules(), &head, idle, RequestRefusal::Unreachable, Some(&trouble));
+    log_trouble(place, record, &trouble, "broke off its answer");
 }
 
 /// Tells the log what is wrong with the application.
-pub(super) fn say(place: &Place, record: &Record, trouble: &Trouble, what: &str) {
+pub(super) fn log_trouble(place: &AppRules, record: &Record, trouble: &Trouble, what: &str) {
     let Trouble { upstream, cause, limit, .. } = trouble;
     let reference = record.line().and_then(|line| line.reference.as_deref());
     let (app, limit) = (&*place.site().name, limit.as_deref());

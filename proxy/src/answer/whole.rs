@@ -4,17 +4,17 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::exchange::{Answer, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange};
 use crate::line::Over;
 use crate::rooms::record::Record;
 
 /// Makes an answer of our own whole. Its record says that it was sent.
-pub(crate) fn whole(
-    serving: Serving,
+pub(crate) fn finish_answer(
+    serving: CarriedExchange,
     mut record: Record,
     method: &Method,
     answer: Response<Bytes>,
-) -> Response<Answer> {
+) -> Response<AnswerBody> {
     let (mut parts, body) = answer.into_parts();
     let headers = &mut parts.headers;
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -31,6 +31,6 @@ pub(crate) fn whole(
         line.status = parts.status.as_u16();
         line.bytes_out = body.len() as u64;
     });
-    record.over(Over::Done);
-    Response::from_parts(parts, Answer::own(serving, body))
+    record.note_end(Over::Done);
+    Response::from_parts(parts, AnswerBody::own(serving, body))
 }

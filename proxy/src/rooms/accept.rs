@@ -23,14 +23,14 @@ const TARGET: usize = crate::way_back::LONGEST;
 /// More fields than this are refused (431).
 const FIELDS: usize = 200;
 
-/// What Accept is told by the configuration.
+/// The settings of Accept, from the configuration.
 #[derive(Clone, Debug)]
 pub struct Accept {
     /// Proxies whose word on the client's address counts.
     pub trusted: Networks,
-    /// What is stripped.
+    /// The fields that are stripped.
     pub strip: Strip,
-    /// How large a head may be, in bytes.
+    /// The largest size of a head, in bytes.
     pub head: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for Accept {
     }
 }
 
-/// Why a head is refused, whoever sent it and wherever it goes.
+/// The reason why a head is refused, whoever sent it and wherever it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unacceptable {
     /// It has too many bytes or too many fields.
@@ -126,7 +126,7 @@ impl Accept {
     }
 }
 
-/// What the guard asks of the bytes of HTTP/1.1, asked of what HTTP/2 made of its own: the application reads HTTP/1.1.
+/// Checks for HTTP/2 what the guard asks of the bytes of HTTP/1.1: the application reads HTTP/1.1.
 fn is_read_one_way(parts: &http::request::Parts, target: &PathAndQuery) -> bool {
     let at_most_one = |name: &HeaderName| parts.headers.get_all(name).iter().nth(1).is_none();
     at_most_one(&CONTENT_LENGTH)
@@ -177,7 +177,7 @@ fn is_opening_handshake(parts: &http::request::Parts) -> bool {
         && only(&SEC_WEBSOCKET_VERSION) == Some(b"13")
 }
 
-/// Whether a body was announced.
+/// Tells whether a body was announced.
 fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING)
         || headers
@@ -185,7 +185,7 @@ fn has_body(headers: &HeaderMap) -> bool {
             .is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
 }
 
-/// What `Connection` may not take out (design §12), and how much it may name.
+/// The fields that `Connection` may not take out (design §12).
 const PROTECTED: [&str; 6] = [
     "host",
     "x-forwarded-for",
@@ -194,10 +194,11 @@ const PROTECTED: [&str; 6] = [
     "content-length",
     "transfer-encoding",
 ];
+/// The number of fields that `Connection` may name.
 const NAMED: usize = 9;
 
 impl Accept {
-    /// Whether `Connection` names only what a client may take out with it (RFC 9110 §7.6.1).
+    /// Tells whether `Connection` names only what a client may take out with it (RFC 9110 §7.6.1).
     fn may_be_named(&self, headers: &HeaderMap) -> bool {
         let may_be = |option: &[u8]| {
             HeaderName::from_bytes(option).is_ok_and(|name| {

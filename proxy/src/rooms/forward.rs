@@ -15,37 +15,37 @@ use http::header::{
 use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
-use crate::answer::{AskedBy, Refusal, Trouble};
+use crate::answer::{AskedBy, RequestRefusal, Trouble};
 use crate::client::Client;
 use crate::clock::Wait;
-use crate::exchange::{Answer, Exchange, Serving};
+use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
 use crate::hop::of_this_hop;
 use crate::line::Over;
 use crate::metrics::{Counter, Metrics};
 use crate::peer::Peer;
 use crate::rooms::record::Record;
-use crate::rules::{Place, Site};
+use crate::rules::{AppRules, Site};
 use crate::strip::Strip;
 use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
 use crate::trailers::Trailers;
 use crate::tunnel::{self, Tunnel};
 use crate::upload::{Upload, UploadFault};
-use crate::upstream::{self, Download, Fault};
+use crate::upstream::{self, Download, UpstreamFault};
 use crate::{caching, cookies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How many fields speak of the way a request came.
+/// The number of fields that speak of the way a request came.
 const OURS: usize = 6;
 
 /// Makes a client's fields into what the application is told. Says how many were stripped.
 ///
 /// `who` is `None` under a public rule: then nobody's identity goes up.
-pub fn outgoing(
+pub fn rewrite_outgoing(
     headers: &mut HeaderMap,
-    place: &Place,
+    place: &AppRules,
     who: Option<&Principal>,
     peer: &Peer,
     trace: &Trace,
@@ -87,11 +87,11 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
 
 /// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
 /// to set.
-pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
+pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
     let trailers = Trailers::announced(headers, &Strip::default());
     of_this_hop(headers);
     if !headers.contains_key(CONTENT_LENGTH) {
-        announce(headers, &trailers);
+        announce_trailers(headers, &trailers);
     }
     let refused = cookies::refuse_set(headers);
     if !is_public && !switches {
@@ -105,13 +105,13 @@ pub fn incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches:
 }
 
 /// Says in a head which fields follow its body. To HTTP/1.1 the library writes no others.
-fn announce(headers: &mut HeaderMap, trailers: &Trailers) {
+fn announce_trailers(headers: &mut HeaderMap, trailers: &Trailers) {
     if let Some(field) = trailers.field() {
         headers.insert(TRAILER, field);
     }
 }
 
-/// Whether an answer is a stream by nature, one that is cut when its person changes (rule R8).
+/// Tells whether an answer is a stream by nature, one that is cut when its person changes (rule R8).
 pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let starts = |with: &[u8]| kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
@@ -120,7 +120,7 @@ pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
         || starts(b"application/grpc")
 }
 
-/// What takes requests up, and answers down.
+/// The room that takes requests up, and answers down.
 pub(crate) struct Forward {
     headers_stripped: Counter,
     set_cookies_refused: Counter,
@@ -130,12 +130,12 @@ pub(crate) struct Forward {
 
 /// A request that went up, and to which the application gave no answer.
 pub(crate) struct Failed {
-    pub(crate) serving: Serving,
+    pub(crate) serving: CarriedExchange,
     pub(crate) asker: AskedBy,
     pub(crate) method: Method,
     pub(crate) record: Record,
-    pub(crate) why: Refusal,
-    /// What is wrong with the application, where it is the application.
+    pub(crate) why: RequestRefusal,
+    /// The fault of the application, where it is the application.
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -155,14 +155,14 @@ impl Forward {
     /// [`Failed`] where there is no answer to take down.
     pub(crate) async fn send(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         mut exchange: Exchange,
         mut head: request::Parts,
         mut upload: Option<Upload>,
-    ) -> Result<Response<Answer>, Box<Failed>> {
+    ) -> Result<Response<AnswerBody>, Box<Failed>> {
         let session = exchange.open.session();
         if let Some(session) = session {
-            serving.client().carries(session.account());
+            serving.client().note_account(session.account());
         }
         let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
@@ -181,8 +181,8 @@ impl Forward {
                     // A body without a length goes up in chunks, whatever the method: it is never left out.
                     if !head.headers.contains_key(CONTENT_LENGTH) {
                         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                        announce(&mut head.headers, &trailers);
-                        upload.announces(trailers);
+                        announce_trailers(&mut head.headers, &trailers);
+                        upload.announce_trailers(trailers);
                     }
                 }
                 // RFC 9110 §8.6: an empty body is said to be empty where one could be meant.
@@ -191,19 +191,19 @@ impl Forward {
                 }
                 None => {}
             }
-            upstream::send(upstream, head, upload, &exchange.waits).await
+            upstream::send_request(upstream, head, upload, &exchange.waits).await
         };
         exchange.waits.disarm(Wait::Answer);
         let fault = match sent {
             Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS && !asks_to_switch => {
                 // Passed on, it would turn one connection's end into another protocol than its beginning.
-                Fault::Answer("switches protocols, which was not asked for")
+                UpstreamFault::Answer("switches protocols, which was not asked for")
             }
             Ok((head, _))
                 if head.status == StatusCode::SWITCHING_PROTOCOLS
                     && !tunnel::is_agreed(&head.headers, accept.as_deref()) =>
             {
-                Fault::Answer("switches to something else than was asked for")
+                UpstreamFault::Answer("switches to something else than was asked for")
             }
             Ok((head, download)) => return Ok(self.pass_down(serving, exchange, head, download).await),
             Err(fault) => fault,
@@ -219,7 +219,7 @@ impl Forward {
         let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
         let trace = trace.map_or_else(|| Cow::Owned(Trace::of(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
-        let stripped = outgoing(&mut head.headers, place, who, &client.peer, &trace);
+        let stripped = rewrite_outgoing(&mut head.headers, place, who, &client.peer, &trace);
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);
         }
@@ -237,31 +237,31 @@ impl Forward {
     /// here, before its head is passed on (rule R8).
     async fn pass_down(
         &self,
-        serving: Serving,
+        serving: CarriedExchange,
         mut exchange: Exchange,
         mut head: response::Parts,
         download: Download,
-    ) -> Response<Answer> {
+    ) -> Response<AnswerBody> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let is_bridged = switches && serving.client().is_h2();
-        exchange.record.answered(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
+        exchange.record.note_status(if is_bridged { StatusCode::OK } else { head.status }.as_u16());
         let is_stream = is_stream(head.status, &head.headers);
         if is_stream {
-            exchange.waits.streams();
+            exchange.waits.become_stream();
         }
-        if let Err(ended) = exchange.open.answered(is_stream) {
+        if let Err(ended) = exchange.open.begin_answer(is_stream) {
             exchange.record.cut_short(ended);
             exchange.waits.end();
             return pending().await;
         }
         let is_public = exchange.open.pass().is_public();
-        let refused = incoming(&mut head.headers, exchange.place().site(), is_public, switches);
+        let refused = rewrite_incoming(&mut head.headers, exchange.place().site(), is_public, switches);
         if refused > 0 {
             self.set_cookies_refused.inc_by(refused as u64);
         }
         head.version = Version::HTTP_11;
         if !switches {
-            return Response::from_parts(head, Answer::passing(serving, exchange, download));
+            return Response::from_parts(head, AnswerBody::passing(serving, exchange, download));
         }
         head.headers.remove(CONTENT_LENGTH);
         head.extensions.clear();
@@ -280,32 +280,38 @@ impl Forward {
             Some(stream) => {
                 head.status = StatusCode::OK;
                 head.headers.remove(SEC_WEBSOCKET_ACCEPT);
-                tunnel.into_iter().for_each(|tunnel| stream.becomes(tunnel));
+                tunnel.into_iter().for_each(|tunnel| stream.switch_to(tunnel));
             }
         }
-        Response::from_parts(head, Answer::switched(client))
+        Response::from_parts(head, AnswerBody::switched(client))
     }
 
     /// Takes an exchange out of the register whose application or client failed, and says what it is to be answered
     /// with. A client that is gone is answered nothing.
-    async fn fail(&self, mut exchange: Exchange, fault: &Fault) -> (Record, Refusal, Option<Trouble>) {
+    async fn fail(
+        &self,
+        mut exchange: Exchange,
+        fault: &UpstreamFault,
+    ) -> (Record, RequestRefusal, Option<Trouble>) {
         let why = match fault {
-            Fault::Upload(UploadFault::Gone) => {
-                exchange.record.over(Over::Client);
+            UpstreamFault::Upload(UploadFault::Gone) => {
+                exchange.record.note_end(Over::Client);
                 exchange.waits.end();
                 return pending().await;
             }
-            Fault::Upload(UploadFault::Slow) => Refusal::BodySlow,
-            Fault::Upload(UploadFault::Malformed(why)) => Refusal::from(*why),
-            Fault::Late => Refusal::Slow,
-            Fault::Connect(_) | Fault::Ended(_) | Fault::Answer(_) => Refusal::Unreachable,
+            UpstreamFault::Upload(UploadFault::Slow) => RequestRefusal::BodySlow,
+            UpstreamFault::Upload(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
+            UpstreamFault::Late => RequestRefusal::Slow,
+            UpstreamFault::Connect(_) | UpstreamFault::Ended(_) | UpstreamFault::Answer(_) => {
+                RequestRefusal::Unreachable
+            }
         };
         match why {
-            Refusal::Slow => drop(self.slow.inc()),
-            Refusal::Unreachable => drop(self.unreachable.inc()),
+            RequestRefusal::Slow => drop(self.slow.inc()),
+            RequestRefusal::Unreachable => drop(self.unreachable.inc()),
             _ => {}
         }
-        let is_ours = matches!(why, Refusal::Slow | Refusal::Unreachable);
+        let is_ours = matches!(why, RequestRefusal::Slow | RequestRefusal::Unreachable);
         let trouble = is_ours.then(|| Trouble::of(fault, false, &exchange.place().site().upstream));
         (exchange.into_record(), why, trouble)
     }
@@ -322,7 +328,7 @@ mod tests {
         let mut headers = test::fields(fields);
         let place = test::place();
         let who = test::alice(place.rules().policy());
-        outgoing(
+        rewrite_outgoing(
             &mut headers,
             &place,
             Some(&who),
@@ -397,7 +403,7 @@ mod tests {
     #[test]
     fn a_public_rule_tells_nobodys_name() {
         let mut headers = test::fields(&[("x-forwarded-user", "mallory")]);
-        outgoing(
+        rewrite_outgoing(
             &mut headers,
             &test::place(),
             None,
@@ -412,7 +418,7 @@ mod tests {
         let place = test::place();
         let down = |fields: &[(&str, &str)], public| {
             let mut headers = test::fields(fields);
-            incoming(&mut headers, place.site(), public, false);
+            rewrite_incoming(&mut headers, place.site(), public, false);
             headers
         };
         let answer = down(&[("cache-control", "public"), ("alt-svc", "h3=\":443\"")], false);

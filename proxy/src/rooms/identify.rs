@@ -14,12 +14,12 @@ use portcullis_policy::{App, AppId, Principal, SessionHash, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions};
 use tokio::time::Instant;
 
-use crate::answer::Refusal;
+use crate::answer::RequestRefusal;
 use crate::cookies;
 use crate::metrics::{Counter, Metrics};
-use crate::request::Request;
+use crate::request::GateRequest;
 use crate::rooms::accept::Head;
-use crate::rules::Place;
+use crate::rules::AppRules;
 
 /// The cold road: reads a session, its account and the epochs after enrolling the exchange, on the core runtime.
 /// `None` where there is no such session. Dropped, it stops: how long it may take is for whoever asks to say.
@@ -29,7 +29,7 @@ pub type Load = Arc<
         + Sync,
 >;
 
-/// Why the cold road led nowhere.
+/// The reason why the cold road led nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The session is not good.
@@ -40,18 +40,18 @@ pub enum LoadError {
     Unavailable,
 }
 
-/// How long a request waits for reads, over all its rounds.
+/// The longest time a request waits for reads, over all its rounds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How a request looks for its session in one round.
+/// The search of a request for its session, in one round.
 #[derive(Debug, Default)]
-pub(crate) struct Search {
+pub(crate) struct SessionSearch {
     /// The session in memory is of no use: its account has to be read again.
     pub(crate) cold: bool,
     until: Option<Instant>,
 }
 
-/// What opens cookies and looks sessions up.
+/// The room that opens cookies and looks sessions up.
 pub(crate) struct Identify {
     sessions: Arc<Sessions>,
     keys: Arc<Keyring>,
@@ -67,8 +67,8 @@ impl Identify {
     }
 
     /// The session that a cookie speaks of. Nobody has looked whether it is good.
-    pub(crate) fn spoken_of(&self, headers: &HeaderMap, place: &Place) -> Option<SessionHash> {
-        let value = cookies::find(headers, &place.site().cookie)?;
+    pub(crate) fn spoken_of(&self, headers: &HeaderMap, place: &AppRules) -> Option<SessionHash> {
+        let value = cookies::find_cookie(headers, &place.site().cookie)?;
         self.keys.open_cookie(place.app().id, value)
     }
 
@@ -76,13 +76,13 @@ impl Identify {
     pub(crate) async fn find(
         &self,
         head: &Head<'_>,
-        place: &Place,
-        request: &Request<'_>,
-        search: &mut Search,
+        place: &AppRules,
+        request: &GateRequest<'_>,
+        search: &mut SessionSearch,
         now: Timestamp,
-    ) -> Result<Option<Enrolment>, Refusal> {
+    ) -> Result<Option<Enrolment>, RequestRefusal> {
         let app = place.app();
-        let Some(value) = cookies::find(head.headers, &place.site().cookie) else { return Ok(None) };
+        let Some(value) = cookies::find_cookie(head.headers, &place.site().cookie) else { return Ok(None) };
         let shown = request.peer.session(app.id, value).filter(|_| !search.cold);
         if let Some(session) = shown {
             return self.enter(&session, app, request.exchange, now);
@@ -97,10 +97,10 @@ impl Identify {
         self.read(hash, app, request.exchange, search).await
     }
 
-    /// Who is signed in by a session, checked like any exchange, and until when. For our own pages, which are handed
-    /// it and look up nothing.
+    /// Finds who is signed in by a session, checked like any exchange, and until when. For our own pages, which are
+    /// handed it and look up nothing.
     pub(crate) async fn who(&self, hash: SessionHash, app: &App) -> Option<(Arc<Principal>, Timestamp)> {
-        let (exchange, mut search) = (InFlight::new(), Search::default());
+        let (exchange, mut search) = (InFlight::new(), SessionSearch::default());
         let warm = match self.sessions.find(&hash) {
             Some(session) => self.enter(&session, app, &exchange, Timestamp::now()).ok()?,
             None => None,
@@ -119,17 +119,17 @@ impl Identify {
         hash: SessionHash,
         app: &App,
         exchange: &InFlight,
-        search: &mut Search,
-    ) -> Result<Option<Enrolment>, Refusal> {
+        search: &mut SessionSearch,
+    ) -> Result<Option<Enrolment>, RequestRefusal> {
         self.cold.inc();
         let until = *search.until.get_or_insert_with(|| Instant::now() + PATIENCE);
         match tokio::time::timeout_at(until, (self.load)(hash, app.id, exchange.clone())).await {
             Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
-            Ok(Err(LoadError::Ended(ended))) => Err(Refusal::Ended(ended)),
-            Ok(Err(LoadError::Unavailable)) => Err(Refusal::Unproven),
+            Ok(Err(LoadError::Ended(ended))) => Err(RequestRefusal::Ended(ended)),
+            Ok(Err(LoadError::Unavailable)) => Err(RequestRefusal::Unproven),
             Err(_) => {
                 tracing::error!("a session was not read within 1 s: its request is refused with 503");
-                Err(Refusal::Unproven)
+                Err(RequestRefusal::Unproven)
             }
         }
     }
@@ -141,11 +141,11 @@ impl Identify {
         app: &App,
         exchange: &InFlight,
         now: Timestamp,
-    ) -> Result<Option<Enrolment>, Refusal> {
+    ) -> Result<Option<Enrolment>, RequestRefusal> {
         self.warm.inc();
         if session.org() != app.org {
             return Ok(None);
         }
-        session.enter(app.id, exchange, now).map(Some).map_err(Refusal::Ended)
+        session.enter(app.id, exchange, now).map(Some).map_err(RequestRefusal::Ended)
     }
 }

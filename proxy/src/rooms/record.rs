@@ -10,14 +10,14 @@ use portcullis_policy::{Pass, Principal, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight};
 
 use crate::intake::Intake;
-use crate::line::{Asked, Decision, Line, Over};
+use crate::line::{AskedHost, Line, LoggedDecision, Over};
 use crate::log_detail::LogDetail;
 use crate::peer::Peer;
 use crate::polling::is_serving;
-use crate::request::Request;
+use crate::request::GateRequest;
 use crate::rooms::accept::Head;
 use crate::rooms::recorder::Recorder;
-use crate::rules::Place;
+use crate::rules::AppRules;
 use crate::striped::own_stripe;
 use crate::trace::Trace;
 
@@ -29,19 +29,20 @@ pub struct Record {
     exchange: InFlight,
     /// Counts what comes of the client's body.
     taken: Option<Arc<Intake>>,
-    /// Where it is counted as live, and leaves again, on whichever thread that is: a drain must not overlook it.
+    /// The stripe in which it is counted as live, and leaves again, on whichever thread that is: a drain must not
+    /// overlook it.
     stripe: usize,
     started: Instant,
     decided: Option<Instant>,
 }
 
 impl Record {
-    pub(crate) fn new(request: &Request<'_>) -> Self {
+    pub(crate) fn new(request: &GateRequest<'_>) -> Self {
         let parts = request.parts;
         let host = match (parts.uri.authority(), parts.headers.get(http::header::HOST)) {
-            (Some(authority), _) => Asked::Authority(authority.clone()),
-            (None, Some(field)) => Asked::Field(field.clone()),
-            (None, None) => Asked::Nothing,
+            (Some(authority), _) => AskedHost::Authority(authority.clone()),
+            (None, Some(field)) => AskedHost::Field(field.clone()),
+            (None, None) => AskedHost::Nothing,
         };
         let stripe = own_stripe();
         request.peer.recorder().metrics.live.inner().add_at(stripe, 1);
@@ -54,7 +55,7 @@ impl Record {
             place: None,
             pass: None,
             refused_by: None,
-            decision: Decision::Bad,
+            decision: LoggedDecision::Bad,
             reason: "",
             who: None,
             idp: None,
@@ -81,18 +82,18 @@ impl Record {
         }
     }
 
-    /// What it is written to.
+    /// The recorder it is written to.
     pub(crate) fn recorder(&self) -> &Recorder {
         self.peer.recorder()
     }
 
-    /// When the head was read.
+    /// The time at which the head was read.
     pub fn time(&self) -> Timestamp {
         self.line.as_ref().map_or_else(Timestamp::now, |line| line.time)
     }
 
     /// The configuration and the app, once they are known.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&AppRules> {
         self.line.as_ref()?.place.as_ref()
     }
 
@@ -106,39 +107,39 @@ impl Record {
         self.line.as_deref()
     }
 
-    /// What is counted there came from the client.
-    pub(crate) fn counts(&mut self, taken: Arc<Intake>) {
+    /// Notes that what is counted there came from the client.
+    pub(crate) fn count_intake(&mut self, taken: Arc<Intake>) {
         self.taken = Some(taken);
     }
 
-    /// What Accept found out.
-    pub(crate) fn accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
+    /// Notes what Accept found out.
+    pub(crate) fn note_accepted(&mut self, head: &Head<'_>, trace: impl FnOnce() -> Trace) {
         self.note(|line| {
             line.client = head.client;
             line.trace.get_or_insert_with(trace);
         });
     }
 
-    /// The configuration of this round, and the app whose host it is.
-    pub(crate) fn arrived(&mut self, place: Option<&Place>) {
+    /// Notes the configuration of this round, and the app whose host it is.
+    pub(crate) fn note_place(&mut self, place: Option<&AppRules>) {
         self.note(|line| line.place = place.cloned());
     }
 
-    /// Who it is.
-    pub(crate) fn identified(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
+    /// Notes who it is.
+    pub(crate) fn note_person(&mut self, enrolment: Option<&Enrolment>, who: Option<&Arc<Principal>>) {
         self.note(|line| {
             line.idp = enrolment.and_then(|enrolment| enrolment.session().idp().cloned());
             line.who = who.cloned();
         });
     }
 
-    /// It goes up.
-    pub(crate) fn opened(&mut self, pass: &Pass) {
-        self.decided(if pass.is_public() { Decision::Public } else { Decision::Allow }, "");
+    /// Notes that it goes up.
+    pub(crate) fn note_pass(&mut self, pass: &Pass) {
+        self.note_decision(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
         self.note(|line| line.pass = Some(pass.clone()));
     }
 
-    pub(crate) fn decided(&mut self, decision: Decision, reason: &'static str) {
+    pub(crate) fn note_decision(&mut self, decision: LoggedDecision, reason: &'static str) {
         let now = Instant::now();
         self.decided = Some(now);
         let gate_us = u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX);
@@ -151,8 +152,8 @@ impl Record {
         });
     }
 
-    /// The head of the application's answer is here.
-    pub(crate) fn answered(&mut self, status: u16) {
+    /// Notes that the head of the application's answer is here.
+    pub(crate) fn note_status(&mut self, status: u16) {
         let since =
             self.decided.map(|decided| u64::try_from(decided.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.note(|line| {
@@ -161,12 +162,12 @@ impl Record {
         });
     }
 
-    pub(crate) fn over(&mut self, over: Over) {
+    pub(crate) fn note_end(&mut self, over: Over) {
         self.note(|line| line.over = over);
     }
 
-    /// The end of a forwarded exchange; what was answered here instead has said already how that went.
-    pub(crate) fn finished(&mut self, over: Over) {
+    /// Notes the end of a forwarded exchange; what was answered here instead has said already how that went.
+    pub(crate) fn finish_exchange(&mut self, over: Over) {
         self.note(|line| {
             if line.over == Over::Stopped {
                 line.over = over;
@@ -180,7 +181,7 @@ impl Record {
             line.over = Over::Cut;
             line.reason = why.word();
         });
-        self.peer.recorder().metrics.cut(why);
+        self.peer.recorder().metrics.count_cut(why);
     }
 }
 
@@ -193,14 +194,14 @@ impl Drop for Record {
         let Recorder { metrics, log, references, detail } = self.peer.recorder();
         line.log = **detail.load();
         metrics.live.inner().add_at(self.stripe, -1);
-        metrics.decided(line.decision);
+        metrics.count_decision(line.decision);
         // An exchange that reached its end is done, even if the cut came between the last byte and this line.
         if line.over == Over::Stopped {
             match self.exchange.reason() {
                 Some(ended) => {
                     line.over = Over::Cut;
                     line.reason = ended.word();
-                    metrics.cut(ended);
+                    metrics.count_cut(ended);
                 }
                 None if is_serving() => line.over = Over::Client,
                 None => {}

@@ -12,19 +12,19 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use portcullis_policy::{HeaderCase, HostPort, HostSent};
 
-/// How old a look-up may be.
+/// The greatest age of a look-up.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// How an application is reached.
+/// The way in which an application is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// Where it listens, for http; the port where it is not 80.
+    /// Its address, for http; with the port where it is not 80.
     pub at: HostPort,
-    /// How long a connection may take.
+    /// The longest time a connection may take.
     pub connect_timeout: Duration,
-    /// How long the application may take to begin its answer, once it has the request.
+    /// The longest time the application may take to begin its answer, once it has the request.
     pub first_byte_timeout: Duration,
-    /// What `Host` says.
+    /// The value of `Host`.
     pub host: HostSent,
     /// In which case names of fields are written.
     pub header_case: HeaderCase,
@@ -34,7 +34,7 @@ pub struct UpstreamSettings {
 #[derive(Debug)]
 pub struct Upstream {
     at: HostPort,
-    target: Target,
+    target: UpstreamTarget,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) header_case: HeaderCase,
@@ -45,18 +45,18 @@ pub struct Upstream {
 pub(crate) type Addresses = Arc<[SocketAddr]>;
 
 #[derive(Debug)]
-enum Target {
+enum UpstreamTarget {
     Fixed(Addresses),
-    Named(Arc<Named>),
+    Named(Arc<NamedHost>),
 }
 
 #[derive(Debug)]
-struct Named {
+struct NamedHost {
     name: String,
     port: u16,
     found: ArcSwapOption<(Addresses, Instant)>,
     looking: AtomicBool,
-    /// Why the last look-up found nothing, and whether it did so in time.
+    /// The reason why the last look-up found nothing, and whether it did so in time.
     failed: ArcSwapOption<(String, bool)>,
 }
 
@@ -66,13 +66,13 @@ impl Upstream {
         let at = settings.at.clone();
         let port = at.port().unwrap_or(80);
         let fixed = |addresses: &[IpAddr]| {
-            Target::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+            UpstreamTarget::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
         };
         let target = match at.ip() {
             Some(ip) => fixed(&[ip]),
             // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
             None if at.is_loopback() => fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
-            None => Target::Named(Arc::new(Named {
+            None => UpstreamTarget::Named(Arc::new(NamedHost {
                 name: at.host().into(),
                 port,
                 found: ArcSwapOption::empty(),
@@ -100,15 +100,16 @@ impl Upstream {
         &self.at
     }
 
-    /// Why its name has no address, and whether that was said in time; `None` where nothing was looked up in vain.
+    /// The reason why its name has no address, and whether that was said in time; `None` where nothing was looked up
+    /// in vain.
     pub(crate) fn not_found(&self) -> Option<(String, bool)> {
         match &self.target {
-            Target::Fixed(_) => None,
-            Target::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
+            UpstreamTarget::Fixed(_) => None,
+            UpstreamTarget::Named(named) => named.failed.load_full().map(|failed| (*failed).clone()),
         }
     }
 
-    /// What `Host` says, where the public one is this.
+    /// The value of `Host`, where the public one is this.
     pub(crate) fn host<'a>(&'a self, public: &'a HeaderValue) -> &'a HeaderValue {
         self.host.as_ref().unwrap_or(public)
     }
@@ -116,20 +117,20 @@ impl Upstream {
     /// The addresses to try; none where the name has none.
     pub(crate) async fn addresses(&self) -> Addresses {
         match &self.target {
-            Target::Fixed(addresses) => addresses.clone(),
-            Target::Named(named) => named.addresses(self.connect_timeout).await,
+            UpstreamTarget::Fixed(addresses) => addresses.clone(),
+            UpstreamTarget::Named(named) => named.addresses(self.connect_timeout).await,
         }
     }
 
-    /// The addresses did not answer: they are looked up anew before the next request.
-    pub(crate) fn doubt(&self) {
-        if let Target::Named(named) = &self.target {
+    /// Has the addresses looked up anew before the next request: they did not answer.
+    pub(crate) fn look_up_anew(&self) {
+        if let UpstreamTarget::Named(named) = &self.target {
             named.found.store(None);
         }
     }
 }
 
-impl Named {
+impl NamedHost {
     async fn addresses(self: &Arc<Self>, limit: Duration) -> Addresses {
         match self.found.load_full() {
             Some(found) if found.1.elapsed() < FRESH => found.0.clone(),
@@ -138,17 +139,17 @@ impl Named {
                 if !self.looking.swap(true, Ordering::AcqRel) {
                     let named = self.clone();
                     tokio::spawn(async move {
-                        named.look(limit).await;
+                        named.look_up(limit).await;
                         named.looking.store(false, Ordering::Release);
                     });
                 }
                 found.0.clone()
             }
-            None => self.look(limit).await,
+            None => self.look_up(limit).await,
         }
     }
 
-    async fn look(&self, limit: Duration) -> Addresses {
+    async fn look_up(&self, limit: Duration) -> Addresses {
         let looked =
             tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
         let name = &self.name;

@@ -17,13 +17,13 @@ use hyper_util::rt::TokioIo;
 use portcullis_policy::HeaderCase;
 use tokio::net::TcpStream;
 
-use super::fault::Fault;
-use super::filter::Filter;
+use super::fault::UpstreamFault;
+use super::filter::WakeFilter;
 use super::heard::Heard;
 use crate::clock::{Wait, Waits};
 use crate::upload::{Upload, UploadFault};
 
-/// What is sent: the client's body, if it has one.
+/// The body that is sent: the client's, if it has one.
 pub(super) struct Outgoing(pub(super) Option<Upload>);
 
 impl Body for Outgoing {
@@ -56,14 +56,14 @@ pub(crate) struct AppConnection {
     pub(super) case: HeaderCase,
     sender: SendRequest<Outgoing>,
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
-    /// How many bytes came since the last question.
+    /// The number of bytes that came since the last question.
     heard: Arc<AtomicUsize>,
-    pub(super) filter: Filter,
+    pub(super) filter: WakeFilter,
 }
 
-/// How much may come before the head of an answer is whole, what only informs included.
+/// The bytes that may come before the head of an answer is whole, what only informs included.
 const BEFORE_HEAD: usize = 256 * 1024;
-/// How much of an answer is read at once, and how many fields it may have.
+/// The bytes of an answer that are read at once, and the number of fields it may have.
 const READ: usize = 64 * 1024;
 const FIELDS: usize = 200;
 
@@ -72,51 +72,53 @@ impl AppConnection {
     ///
     /// # Errors
     /// Where the socket is gone already.
-    pub(super) async fn over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, Fault> {
-        let to = socket.peer_addr().map_err(Fault::Connect)?;
+    pub(super) async fn speak_over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
+        let to = socket.peer_addr().map_err(UpstreamFault::Connect)?;
         let heard = Arc::new(AtomicUsize::new(0));
         let socket = Heard { socket, count: heard.clone() };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
-        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(Fault::of)?;
-        Ok(Box::new(Self { to, case, sender, connection, heard, filter: Filter::new() }))
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
+        Ok(Box::new(Self { to, case, sender, connection, heard, filter: WakeFilter::new() }))
     }
 
-    /// Whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked for.
+    /// Tells whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked
+    /// for.
     pub(super) fn is_idle(&mut self) -> bool {
         let context = &mut Context::from_waker(Waker::noop());
         self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready()
     }
 
-    /// Whether nothing came since the last question.
+    /// Tells whether nothing came since the last question.
     pub(super) fn has_heard_nothing(&self) -> bool {
         self.heard.load(Ordering::Relaxed) == 0
     }
 
     /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
     /// sent.
-    pub(super) async fn ask(
+    pub(super) async fn send_request(
         &mut self,
         request: http::Request<Outgoing>,
         waits: &Waits,
-    ) -> Result<http::Response<Incoming>, (Fault, Option<http::Request<Outgoing>>)> {
+    ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
         self.heard.store(0, Ordering::Relaxed);
         let mut answer = pin!(self.sender.try_send_request(request));
         let (connection, filter, heard) = (&mut self.connection, &self.filter, &self.heard);
         let polled = poll_fn(|context| {
             if waits.has_struck(Wait::Answer) {
-                return Poll::Ready(Err(Fault::Late));
+                return Poll::Ready(Err(UpstreamFault::Late));
             }
             filter.poll(context, |context| {
                 let ended = connection.poll_without_shutdown(context);
                 // It becomes ready through the connection alone.
                 match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
                     (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-                    (Poll::Pending, Poll::Ready(ended)) => {
-                        Poll::Ready(Err(ended.map_or_else(Fault::of, |()| Fault::Ended(None))))
-                    }
+                    (Poll::Pending, Poll::Ready(ended)) => Poll::Ready(Err(
+                        ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))
+                    )),
                     (Poll::Pending, Poll::Pending) if heard.load(Ordering::Relaxed) > BEFORE_HEAD => {
-                        Poll::Ready(Err(Fault::Answer("has no end of its head")))
+                        Poll::Ready(Err(UpstreamFault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,
                 }
@@ -127,7 +129,7 @@ impl AppConnection {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(mut error)) => {
                 let unsent = error.take_message();
-                Err((Fault::of(error.into_error()), unsent))
+                Err((UpstreamFault::of(error.into_error()), unsent))
             }
             Err(fault) => Err((fault, None)),
         }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::app_connection::{AppConnection, Outgoing};
 use super::download::Download;
-use super::fault::Fault;
+use super::fault::UpstreamFault;
 use super::{Upstream, connect, pool};
 use crate::clock::{Wait, Waits};
 use crate::upload::Upload;
@@ -19,24 +19,24 @@ use crate::upload::Upload;
 /// had been idle and asking twice changes nothing.
 ///
 /// # Errors
-/// [`Fault`].
-pub(crate) async fn send(
+/// [`UpstreamFault`].
+pub(crate) async fn send_request(
     upstream: &Upstream,
     head: request::Parts,
     upload: Option<Upload>,
     waits: &Waits,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(head, Outgoing(upload));
-    if let Some(mut connection) = pool::take(&addresses, upstream.header_case) {
+    if let Some(mut connection) = pool::take_connection(&addresses, upstream.header_case) {
         let repeatable = request.method().is_idempotent() && request.body().0.is_none();
         let copy = repeatable.then(|| copy_of(&request));
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
-        match connection.ask(request, waits).await {
-            Ok(answer) => return read(answer, connection),
+        match connection.send_request(request, waits).await {
+            Ok(answer) => return read_answer(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
-            Err((Fault::Ended(_), None))
+            Err((UpstreamFault::Ended(_), None))
                 if connection.has_heard_nothing()
                     && let Some(copy) = copy =>
             {
@@ -48,8 +48,8 @@ pub(crate) async fn send(
     }
     let mut connection = connect_anew(upstream, &addresses).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.ask(request, waits).await {
-        Ok(answer) => read(answer, connection),
+    match connection.send_request(request, waits).await {
+        Ok(answer) => read_answer(answer, connection),
         Err((fault, _)) => Err(fault),
     }
 }
@@ -57,29 +57,32 @@ pub(crate) async fn send(
 /// Asks on a connection of its own, which is never kept: for what may switch protocols.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`UpstreamFault`].
 pub(crate) async fn ask_alone(
     upstream: &Upstream,
     head: request::Parts,
     waits: &Waits,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.ask(http::Request::from_parts(head, Outgoing(None)), waits).await {
+    match connection.send_request(http::Request::from_parts(head, Outgoing(None)), waits).await {
         Ok(answer) => {
-            let (head, download) = read(answer, connection)?;
+            let (head, download) = read_answer(answer, connection)?;
             Ok((head, download.not_kept()))
         }
         Err((fault, _)) => Err(fault),
     }
 }
 
-async fn connect_anew(upstream: &Upstream, addresses: &[SocketAddr]) -> Result<Box<AppConnection>, Fault> {
-    match connect::tcp(addresses, upstream.connect_timeout).await {
-        Ok(socket) => AppConnection::over(socket, upstream.header_case).await,
+async fn connect_anew(
+    upstream: &Upstream,
+    addresses: &[SocketAddr],
+) -> Result<Box<AppConnection>, UpstreamFault> {
+    match connect::connect_tcp(addresses, upstream.connect_timeout).await {
+        Ok(socket) => AppConnection::speak_over(socket, upstream.header_case).await,
         Err(error) => {
-            upstream.doubt();
-            Err(Fault::Connect(error))
+            upstream.look_up_anew();
+            Err(UpstreamFault::Connect(error))
         }
     }
 }
@@ -92,12 +95,12 @@ fn copy_of(request: &http::Request<Outgoing>) -> http::Request<Outgoing> {
     copy
 }
 
-fn read(
+fn read_answer(
     answer: http::Response<Incoming>,
     connection: Box<AppConnection>,
-) -> Result<(response::Parts, Download), Fault> {
+) -> Result<(response::Parts, Download), UpstreamFault> {
     let (head, body) = answer.into_parts();
-    is_framed_one_way(&head.headers).map_err(Fault::Answer)?;
+    is_framed_one_way(&head.headers).map_err(UpstreamFault::Answer)?;
     Ok((head, Download::new(body, connection)))
 }
 

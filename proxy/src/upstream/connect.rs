@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// The last address's; `TimedOut` where it did not answer, `NotFound` where there is no address at all.
-pub(crate) async fn tcp(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn connect_tcp(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for address in addresses {
         match tokio::time::timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => {
-                prepare(&socket);
+                prepare_socket(&socket);
                 return Ok(socket);
             }
             Ok(Err(error)) => last = error,
@@ -28,7 +28,7 @@ pub(crate) async fn tcp(addresses: &[SocketAddr], limit: Duration) -> io::Result
 
 /// Small writes go out at once, and an application that vanished without a word is noticed. A socket that does not take
 /// these is no better or worse a socket.
-fn prepare(socket: &TcpStream) {
+fn prepare_socket(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))

@@ -8,14 +8,14 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::app_connection::AppConnection;
-use super::fault::Fault;
+use super::fault::UpstreamFault;
 use super::pool;
 
 /// The body of an answer. It drives the connection it comes from, and gives it back at its end.
 pub(crate) struct Download {
     body: Incoming,
     connection: Option<Box<AppConnection>>,
-    /// Whether the connection may be asked again after this answer.
+    /// True where the connection may be asked again after this answer.
     is_kept: bool,
 }
 
@@ -35,7 +35,7 @@ impl Download {
     pub(crate) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         let Some(from) = &mut self.connection else { return Poll::Ready(None) };
         let (body, connection) = (&mut self.body, &mut from.connection);
         let polled = from.filter.poll(context, |context| {
@@ -45,11 +45,11 @@ impl Download {
                 Poll::Pending => {
                     let ended = connection.poll_without_shutdown(context).is_ready();
                     match Pin::new(&mut *body).poll_frame(unheard) {
-                        Poll::Pending if ended => Poll::Ready(Some(Err(Fault::Ended(None)))),
-                        polled => polled.map_err(Fault::of),
+                        Poll::Pending if ended => Poll::Ready(Some(Err(UpstreamFault::Ended(None)))),
+                        polled => polled.map_err(UpstreamFault::of),
                     }
                 }
-                polled => polled.map_err(Fault::of),
+                polled => polled.map_err(UpstreamFault::of),
             }
         });
         match &polled {
@@ -61,12 +61,12 @@ impl Download {
         polled
     }
 
-    /// Whether nothing more comes.
+    /// Tells whether nothing more comes.
     pub(crate) fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
 
-    /// How much comes, where that is known.
+    /// The bytes that come, where that is known.
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }

@@ -5,9 +5,9 @@ use std::{fmt, io};
 
 use crate::upload::UploadFault;
 
-/// Why there is no answer, or no more of it.
+/// The reason why there is no answer, or no more of it.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum UpstreamFault {
     /// The application cannot be connected to.
     Connect(io::Error),
     /// It did not begin to answer in time.
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Upload(UploadFault),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for UpstreamFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -40,9 +40,9 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for UpstreamFault {}
 
-impl Fault {
+impl UpstreamFault {
     pub(super) fn of(error: hyper::Error) -> Self {
         match error.source().and_then(|source| source.downcast_ref::<UploadFault>()) {
             Some(fault) => Self::Upload(*fault),

@@ -8,7 +8,7 @@ use futures_util::task::AtomicWaker;
 
 /// Swallows the wake-ups that a connection gives its own task while that task polls it: it is polled again at once
 /// instead, and the task is not.
-pub(super) struct Filter {
+pub(super) struct WakeFilter {
     state: Arc<FilterState>,
     waker: Waker,
 }
@@ -33,7 +33,7 @@ impl Wake for FilterState {
     }
 }
 
-impl Filter {
+impl WakeFilter {
     pub(super) fn new() -> Self {
         let state = Arc::new(FilterState {
             inside: AtomicBool::new(false),

@@ -14,7 +14,7 @@ mod heard;
 mod pool;
 
 pub use address::{Upstream, UpstreamSettings};
-pub(crate) use client::{ask_alone, send};
+pub(crate) use client::{ask_alone, send_request};
 pub(crate) use download::Download;
-pub(crate) use fault::Fault;
-pub(crate) use pool::{MOST, keep_at_most, sweep};
+pub(crate) use fault::UpstreamFault;
+pub(crate) use pool::{MOST, keep_at_most, sweep_pool};

@@ -12,23 +12,24 @@ use portcullis_policy::HeaderCase;
 use super::app_connection::AppConnection;
 
 thread_local! {
-    static POOL: RefCell<Vec<(SocketAddr, Vec<Kept>)>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<(SocketAddr, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
     static KEPT_AT_MOST: Cell<usize> = const { Cell::new(MOST) };
 }
 
-struct Kept {
+struct IdleConnection {
     connection: Box<AppConnection>,
     since: Instant,
 }
 
-/// How many are kept for all addresses on a thread, where descriptors are not short.
+/// The number that is kept for all addresses on a thread, where descriptors are not short.
 pub(crate) const MOST: usize = 512;
-/// How long one is kept without being used. Applications close theirs sooner or later; most after a minute or more.
+/// The longest time one is kept without being used. Applications close theirs sooner or later; most after a minute or
+/// more.
 const IDLE: Duration = Duration::from_secs(55);
 
 /// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
 /// case is of a configuration before this one.
-pub(super) fn take(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
+pub(super) fn take_connection(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
     loop {
         let mut connection = POOL.with_borrow_mut(|pool| {
             let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
@@ -45,7 +46,7 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     if !connection.is_idle() {
         return;
     }
-    let kept = Kept { since: Instant::now(), connection };
+    let kept = IdleConnection { since: Instant::now(), connection };
     POOL.with_borrow_mut(|pool| {
         let to = kept.connection.to;
         let at = pool.iter().position(|(address, _)| *address == to).unwrap_or_else(|| {
@@ -58,13 +59,13 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     });
 }
 
-/// How many this thread keeps from now on.
+/// Sets how many this thread keeps from now on.
 pub(crate) fn keep_at_most(count: usize) {
     KEPT_AT_MOST.set(count);
 }
 
 /// Closes what was kept for too long, and what the other side has closed. Once a second, on each thread.
-pub(crate) fn sweep() {
+pub(crate) fn sweep_pool() {
     let now = Instant::now();
     POOL.with_borrow_mut(|pool| {
         for (_, kept) in &mut *pool {

@@ -1,9 +1,9 @@
 //! The framing of a body: so many bytes, or chunks with plain sizes and the trailers behind them.
 
-use super::head::{HeadBegun, field};
+use super::head::{HeadBegun, parse_field};
 use super::{Bounds, Malformed};
 
-/// What of a body is read next.
+/// The part of a body that is read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     /// Of one with a length: so many bytes.
@@ -31,12 +31,12 @@ impl Body {
         }
     }
 
-    /// Whether its framing can be wrong.
+    /// Tells whether its framing can be wrong.
     pub(super) fn is_chunked(self) -> bool {
         !matches!(self, Self::Plain(_))
     }
 
-    /// Whether bytes come next, and no line.
+    /// Tells whether bytes come next, and no line.
     pub(super) fn is_data(self) -> bool {
         matches!(self, Self::Plain(_) | Self::Chunk(_))
     }
@@ -44,11 +44,11 @@ impl Body {
     /// Passes over data: so many of the bytes belong to it, and what comes then. `None` behind the last byte.
     pub(super) fn pass_over(self, bytes: &[u8]) -> (usize, Option<Self>) {
         match self {
-            Self::Plain(left) => match run(bytes, left) {
+            Self::Plain(left) => match split_run(bytes, left) {
                 (taken, 0) => (taken, None),
                 (taken, left) => (taken, Some(Self::Plain(left))),
             },
-            Self::Chunk(left) => match run(bytes, left) {
+            Self::Chunk(left) => match split_run(bytes, left) {
                 (taken, 0) => (taken, Some(Self::ChunkEnd)),
                 (taken, left) => (taken, Some(Self::Chunk(left))),
             },
@@ -56,7 +56,7 @@ impl Body {
         }
     }
 
-    /// Whether a line may be so long, and all of the trailers with it.
+    /// Tells whether a line may be so long, and all of the trailers with it.
     pub(super) fn bound(self, line: usize, all: usize, bounds: &Bounds) -> Result<(), Malformed> {
         match self {
             Self::ChunkSize | Self::ChunkEnd if line > CHUNK_LINE + 2 => Err(Malformed::Chunk),
@@ -65,7 +65,7 @@ impl Body {
         }
     }
 
-    /// What is wrong where a line ends with a line feed alone.
+    /// The fault where a line ends with a line feed alone.
     pub(super) fn bare_line_feed(self) -> Malformed {
         if self == Self::Trailers { Malformed::LineEnd } else { Malformed::Chunk }
     }
@@ -80,14 +80,14 @@ impl Body {
             Self::ChunkEnd if line.is_empty() => Ok(Some(Self::ChunkSize)),
             Self::ChunkEnd => Err(Malformed::Chunk),
             Self::Trailers if line.is_empty() => Ok(None),
-            Self::Trailers => field(line).map(|_| Some(self)).map_err(|_| Malformed::Trailer),
+            Self::Trailers => parse_field(line).map(|_| Some(self)).map_err(|_| Malformed::Trailer),
             Self::Plain(_) | Self::Chunk(_) => Ok(Some(self)), // no lines
         }
     }
 }
 
 /// So many of the bytes belong to a body of which `left` are to come, and how many are left then.
-fn run(bytes: &[u8], left: u64) -> (usize, u64) {
+fn split_run(bytes: &[u8], left: u64) -> (usize, u64) {
     let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
     (taken, left - taken as u64)
 }

@@ -32,7 +32,7 @@ impl HeadBegun {
             return Err(Malformed::TargetTooLong);
         }
         self.seen.target = target.len();
-        self.authority = self::target(method, target)?;
+        self.authority = self::parse_target(method, target)?;
         match version {
             b"HTTP/1.1" => {}
             b"HTTP/1.0" => self.old = true,
@@ -50,7 +50,7 @@ impl HeadBegun {
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let is_second = self.length.replace(length(value)?).is_some();
+                let is_second = self.length.replace(parse_length(value)?).is_some();
                 return match is_second {
                     true => Err(Malformed::Length),
                     false => self.is_framed_one_way(),
@@ -86,20 +86,20 @@ impl HeadBegun {
 }
 
 /// Name and value of a field's line, the value without blanks around it (RFC 9112 §5).
-pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+pub(super) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let colon = memchr(b':', line).ok_or(Malformed::FieldName)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().all(|byte| is(*byte, NAME)) {
+    if name.is_empty() || !name.iter().all(|byte| is_in_class(*byte, NAME)) {
         return Err(Malformed::FieldName); // a blank before the colon and a folded line among them
     }
-    if !value.iter().all(|byte| is(*byte, VALUE)) {
+    if !value.iter().all(|byte| is_in_class(*byte, VALUE)) {
         return Err(Malformed::FieldValue);
     }
     Ok((name, value.trim_ascii()))
 }
 
 /// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
-fn length(value: &[u8]) -> Result<u64, Malformed> {
+fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return Err(Malformed::Length);
     }
@@ -107,7 +107,7 @@ fn length(value: &[u8]) -> Result<u64, Malformed> {
 }
 
 /// Looks at a target (RFC 9112 §3.2): a path, or one with the host before it, which is what it answers.
-pub(super) fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Malformed> {
+pub(super) fn parse_target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, Malformed> {
     let (path, authority) = match target {
         [b'/', ..] => (target, None),
         b"*" if method == b"OPTIONS" => return Ok(None),
@@ -128,11 +128,12 @@ pub(super) fn target(method: &[u8], target: &[u8]) -> Result<Option<Box<[u8]>>, 
         }
     };
     let (path, query) = path.split_at(memchr(b'?', path).unwrap_or(path.len()));
-    let fits = path.iter().all(|byte| is(*byte, PATH)) && query.iter().all(|byte| is(*byte, QUERY));
+    let fits = path.iter().all(|byte| is_in_class(*byte, PATH))
+        && query.iter().all(|byte| is_in_class(*byte, QUERY));
     if fits { Ok(authority) } else { Err(Malformed::Target) }
 }
 
-/// Whether this is a host with or without a port, written in one way: no user, no list, no escapes.
+/// Tells whether this is a host with or without a port, written in one way: no user, no list, no escapes.
 fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', ..] => match memchr(b']', value) {
@@ -163,14 +164,14 @@ const VALUE: u8 = 2;
 const PATH: u8 = 4;
 const QUERY: u8 = 8;
 
-/// Where each byte may stand.
-static CLASSES: [u8; 256] = classes();
+/// The places in which each byte may stand.
+static CLASSES: [u8; 256] = build_classes();
 
-fn is(byte: u8, class: u8) -> bool {
+fn is_in_class(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-const fn classes() -> [u8; 256] {
+const fn build_classes() -> [u8; 256] {
     let mut classes = [0; 256];
     let mut at = 0;
     while at < 256 {

@@ -1,6 +1,6 @@
 //! Why bytes are no request.
 
-/// Why bytes are no request that is read here. Its word is the reason of the access log.
+/// The reason why bytes are no request that is read here. Its word is the reason of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Malformed {
     /// A line ends with a line feed alone, or holds a carriage return.

@@ -14,10 +14,10 @@ mod malformed;
 use memchr::memchr;
 
 use self::body::Body;
-use self::head::{HeadBegun, field};
+use self::head::{HeadBegun, parse_field};
 pub use self::malformed::Malformed;
 
-/// What a head may have.
+/// The bounds of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Bytes, its request line and empty line included.
@@ -34,18 +34,18 @@ impl Default for Bounds {
     }
 }
 
-/// What was read of a head, to be compared with what the library reads of it.
+/// The facts that were read of a head, to be compared with what the library reads of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadSeen {
     /// The length of the target, in bytes, as the request line has it.
     pub target: usize,
-    /// How many fields it has.
+    /// The number of its fields.
     pub fields: usize,
     /// Its length on the wire, in bytes.
     pub bytes: usize,
 }
 
-/// How far bytes were read.
+/// The reach of the reader: how far bytes were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fed {
     /// So many need not be shown again.
@@ -56,16 +56,16 @@ pub struct Fed {
 
 /// Reads the bytes of one client's connection, in pieces of any size.
 #[derive(Debug)]
-pub struct Reader {
+pub struct WireReader {
     bounds: Bounds,
-    state: State,
+    state: ReaderState,
     head: HeadBegun,
     /// Bytes of the head, of the line of a chunk, or of the trailers that has begun.
     size: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReaderState {
     /// Between requests; so many empty lines have been skipped.
     Start(u8),
     Fields,
@@ -74,30 +74,31 @@ enum State {
     Switching,
 }
 
-impl Reader {
+impl WireReader {
     /// A reader at the beginning of a connection.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: State::Start(0), head: HeadBegun::default(), size: 0 }
+        Self { bounds, state: ReaderState::Start(0), head: HeadBegun::default(), size: 0 }
     }
 
-    /// Whether it stands between two requests, or in front of the first.
+    /// Tells whether it stands between two requests, or in front of the first.
     pub fn is_between(&self) -> bool {
-        matches!(self.state, State::Start(_))
+        matches!(self.state, ReaderState::Start(_))
     }
 
-    /// Whether a head has begun and is not whole.
+    /// Tells whether a head has begun and is not whole.
     pub fn is_in_head(&self) -> bool {
-        self.state == State::Fields
+        self.state == ReaderState::Fields
     }
 
-    /// Whether a body is being read whose framing can be wrong.
+    /// Tells whether a body is being read whose framing can be wrong.
     pub fn is_in_body(&self) -> bool {
-        matches!(self.state, State::Body(body) if body.is_chunked())
+        matches!(self.state, ReaderState::Body(body) if body.is_chunked())
     }
 
-    /// Whether a request for another protocol was the last that was read. What follows is held until it is answered.
+    /// Tells whether a request for another protocol was the last that was read. What follows is held until it is
+    /// answered.
     pub fn is_switching(&self) -> bool {
-        self.state == State::Switching
+        self.state == ReaderState::Switching
     }
 
     /// Reads on. `bytes` begins where the last call stopped reading; `heads` is told of each head that is whole now.
@@ -109,8 +110,8 @@ impl Reader {
         while fed.read < bytes.len() {
             let rest = &bytes[fed.read..];
             let (taken, next) = match self.state {
-                State::Switching => return Ok(fed),
-                State::Body(body) if body.is_data() => {
+                ReaderState::Switching => return Ok(fed),
+                ReaderState::Body(body) if body.is_data() => {
                     let (taken, left) = body.pass_over(rest);
                     (taken, self.behind(left))
                 }
@@ -127,20 +128,20 @@ impl Reader {
             };
             self.state = next;
             fed.read += taken;
-            if !matches!(next, State::Fields | State::Body(Body::Trailers)) {
+            if !matches!(next, ReaderState::Fields | ReaderState::Body(Body::Trailers)) {
                 fed.whole = fed.read;
             }
         }
         Ok(fed)
     }
 
-    /// Whether so many bytes more fit into what has begun.
-    fn bound(&self, state: State, more: usize) -> Result<(), Malformed> {
+    /// Tells whether so many bytes more fit into what has begun.
+    fn bound(&self, state: ReaderState, more: usize) -> Result<(), Malformed> {
         match state {
-            State::Body(body) => body.bound(more, self.size + more, &self.bounds),
-            State::Start(_) | State::Fields if self.size + more > self.bounds.head => {
+            ReaderState::Body(body) => body.bound(more, self.size + more, &self.bounds),
+            ReaderState::Start(_) | ReaderState::Fields if self.size + more > self.bounds.head => {
                 // A request line that does not end is a long target more often than anything else.
-                Err(if state == State::Fields { Malformed::TooLarge } else { Malformed::TargetTooLong })
+                Err(if state == ReaderState::Fields { Malformed::TooLarge } else { Malformed::TargetTooLong })
             }
             _ => Ok(()),
         }
@@ -149,68 +150,68 @@ impl Reader {
     /// Reads one line, without its line feed.
     fn line(
         &mut self,
-        state: State,
+        state: ReaderState,
         line: &[u8],
         heads: &mut impl FnMut(HeadSeen),
-    ) -> Result<State, Malformed> {
+    ) -> Result<ReaderState, Malformed> {
         let size = self.size + line.len() + 1;
         let Some((b'\r', line)) = line.split_last() else {
             return Err(match state {
-                State::Body(body) => body.bare_line_feed(),
+                ReaderState::Body(body) => body.bare_line_feed(),
                 _ => Malformed::LineEnd,
             });
         };
         self.size = size;
         match state {
-            State::Start(0) if line.is_empty() => {
+            ReaderState::Start(0) if line.is_empty() => {
                 self.size = 0;
-                Ok(State::Start(1)) // RFC 9112 §2.2: one is forgiven
+                Ok(ReaderState::Start(1)) // RFC 9112 §2.2: one is forgiven
             }
-            State::Start(_) if line.is_empty() => Err(Malformed::EmptyLines),
-            State::Start(_) => {
+            ReaderState::Start(_) if line.is_empty() => Err(Malformed::EmptyLines),
+            ReaderState::Start(_) => {
                 self.head = HeadBegun::default();
                 self.head.request_line(line, &self.bounds)?;
-                Ok(State::Fields)
+                Ok(ReaderState::Fields)
             }
-            State::Fields if line.is_empty() => {
+            ReaderState::Fields if line.is_empty() => {
                 self.head.is_whole()?;
                 self.head.seen.bytes = std::mem::take(&mut self.size);
                 heads(self.head.seen);
                 Ok(self.behind(Body::of(&self.head)))
             }
-            State::Fields => {
+            ReaderState::Fields => {
                 self.head.seen.fields += 1;
                 if self.head.seen.fields > self.bounds.fields {
                     return Err(Malformed::TooLarge);
                 }
-                let (name, value) = field(line)?;
+                let (name, value) = parse_field(line)?;
                 self.head.field(name, value)?;
-                Ok(State::Fields)
+                Ok(ReaderState::Fields)
             }
-            State::Body(body) => {
+            ReaderState::Body(body) => {
                 let next = body.line(line)?;
                 if body != Body::Trailers || next.is_none() {
                     self.size = 0; // only trailers are bounded together
                 }
                 Ok(self.behind(next))
             }
-            State::Switching => Ok(state), // no lines
+            ReaderState::Switching => Ok(state), // no lines
         }
     }
 
-    /// What comes next: the rest of a body, or what follows a whole request.
-    fn behind(&self, body: Option<Body>) -> State {
+    /// Finds what comes next: the rest of a body, or what follows a whole request.
+    fn behind(&self, body: Option<Body>) -> ReaderState {
         match body {
-            Some(body) => State::Body(body),
-            None if self.head.upgrade => State::Switching,
-            None => State::Start(0),
+            Some(body) => ReaderState::Body(body),
+            None if self.head.upgrade => ReaderState::Switching,
+            None => ReaderState::Start(0),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::head::target;
+    use super::head::parse_target;
     use super::*;
     use proptest::prelude::*;
 
@@ -218,7 +219,7 @@ mod tests {
 
     /// Reads everything at once: how much may be handed on, how many heads there were, and what is wrong.
     fn read(bytes: &[u8]) -> (usize, usize, Option<Malformed>) {
-        let (mut reader, mut heads) = (Reader::new(Bounds::default()), 0);
+        let (mut reader, mut heads) = (WireReader::new(Bounds::default()), 0);
         match reader.feed(bytes, |_| heads += 1) {
             Ok(fed) => (fed.whole, heads, None),
             Err((whole, why)) => (whole, heads, Some(why)),
@@ -352,7 +353,8 @@ mod tests {
     #[test]
     fn bounds_hold_while_bytes_arrive() {
         let bounds = Bounds { head: 100, target: 20, fields: 3 };
-        let feed = |bytes: &str| Reader::new(bounds).feed(bytes.as_bytes(), |_| {}).err().map(|(_, why)| why);
+        let feed =
+            |bytes: &str| WireReader::new(bounds).feed(bytes.as_bytes(), |_| {}).err().map(|(_, why)| why);
         assert_eq!(feed(&format!("GET /{} ", "a".repeat(96))), Some(Malformed::TargetTooLong));
         assert_eq!(feed(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(20))), Some(Malformed::TargetTooLong));
         assert_eq!(feed(&format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(90))), Some(Malformed::TooLarge));
@@ -373,15 +375,15 @@ mod tests {
         let (whole, heads, why) = read(format!("{good}{good}GET / HTTP/1.1\n").as_bytes());
         assert_eq!((whole, heads, why), (2 * good.len(), 2, Some(Malformed::LineEnd)));
         let half = format!("{good}GET / HTTP/1.1\r\nA: b\r\nC");
-        let mut reader = Reader::new(Bounds::default());
+        let mut reader = WireReader::new(Bounds::default());
         let fed = reader.feed(half.as_bytes(), |_| {}).unwrap();
         assert_eq!((fed.whole, fed.read), (good.len(), half.len() - 1));
         assert!(reader.is_in_head());
     }
 
-    /// Reads in pieces, as [`Reader::feed`] is meant to be called.
+    /// Reads in pieces, as [`WireReader::feed`] is meant to be called.
     fn read_in_pieces(bytes: &[u8], cuts: &[usize]) -> (usize, usize, Option<Malformed>) {
-        let (mut reader, mut heads) = (Reader::new(Bounds::default()), 0);
+        let (mut reader, mut heads) = (WireReader::new(Bounds::default()), 0);
         let (mut held, mut whole, mut done) = (Vec::new(), 0, 0);
         let mut at = 0;
         for cut in cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]) {
@@ -430,7 +432,7 @@ mod tests {
         #[test]
         fn targets_that_are_admitted_can_be_carried(path in "/[!-~]{0,12}", query in "(\\?[!-~]{0,12})?") {
             let text = format!("{path}{query}");
-            if target(b"GET", text.as_bytes()).is_ok() {
+            if parse_target(b"GET", text.as_bytes()).is_ok() {
                 prop_assert!(http::uri::PathAndQuery::try_from(text.as_str()).is_ok(), "{}", text);
             }
         }

@@ -18,10 +18,10 @@ use portcullis_policy::{
 };
 use portcullis_proxy::{
     Accept, AccessLog, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener, Load, LoadError,
-    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Refused, Rules, Server, Site, TlsFiles,
+    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage, Rules, Server, Site, TlsFiles,
     Upstream, UpstreamSettings, Visitor, session_cookie,
 };
-use portcullis_session::{Described, Sessions, Stored, StoredSession};
+use portcullis_session::{Described, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,9 +91,9 @@ struct Person {
 }
 
 impl Store {
-    fn stored(&self, hash: &SessionHash) -> Option<Stored> {
+    fn stored(&self, hash: &SessionHash) -> Option<SessionSnapshot> {
         let (account, session) = self.sessions.lock().unwrap().get(hash)?.clone();
-        Some(Stored { described: self.described(account), session, epochs: [0; 3] })
+        Some(SessionSnapshot { described: self.described(account), session, epochs: [0; 3] })
     }
 
     fn described(&self, account: AccountId) -> Described {
@@ -108,7 +108,7 @@ impl Store {
 pub(crate) struct Seen {
     pub(crate) request: Request<Bytes>,
     pub(crate) visitor: Visitor,
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<RefusalPage>,
 }
 
 pub(crate) struct Rig {
@@ -272,7 +272,7 @@ impl Rig {
         let id = AccountId(account);
         let mut cut = self.sessions.apply(&[Change::Reconsider(id)]);
         for stale in cut.stale() {
-            cut = cut.and(self.sessions.describe(&stale, &self.store.described(id)));
+            cut = cut.merge(self.sessions.describe(&stale, &self.store.described(id)));
         }
         let _ =
             tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
@@ -486,7 +486,7 @@ fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
 fn page(seen: Arc<Mutex<Vec<Seen>>>) -> Pages {
     Arc::new(move |request| {
         let visitor = request.extensions().get::<Visitor>().unwrap().clone();
-        let refused = request.extensions().get::<Refused>().cloned();
+        let refused = request.extensions().get::<RefusalPage>().cloned();
         let page = match &refused {
             Some(refused) => format!("<p>{} {}</p>", refused.kind, refused.reference),
             None => format!("<p>{}</p>", request.uri().path()),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Asked, Bindings, Decision, DirectoryId, Facts, Generation, GroupBinding,
-    IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, Rule, RulesVersion, Seq,
-    SessionHash, Timestamp, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Decision, DirectoryId, Facts, Generation, GroupBinding,
+    IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, RouteKey, Rule,
+    RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
-use portcullis_session::{Described, Stored, StoredSession, Subject};
+use portcullis_session::{Described, DirectoryUser, SessionSnapshot, StoredSession};
 
 pub const ALICE: AccountId = AccountId(1);
 pub const NOW: Timestamp = Timestamp(1_000_000);
@@ -51,14 +51,14 @@ pub fn decide(policy: &Policy, path: &str, who: &Principal) -> Option<Pass> {
 
 pub fn decide_for(policy: &Policy, path: &str, who: Option<&Principal>) -> Option<Pass> {
     let target = PathAndQuery::try_from(path).unwrap();
-    let route = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }).ok()?;
+    let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).ok()?;
     match policy.decide(&route, who, &Method::GET, &target) {
         Decision::Allow(pass) => Some(pass),
         Decision::Login | Decision::Deny(_) => None,
     }
 }
 
-pub fn subject(account: AccountId) -> Subject {
+pub fn subject(account: AccountId) -> DirectoryUser {
     (DirectoryId::ONLY, ResourceId::new(&format!("user-{}", account.0)))
 }
 
@@ -81,7 +81,7 @@ pub fn described(account: AccountId, at: i64, generation: i64, active: bool, gro
 }
 
 /// A session as one read transaction sees it, with its account.
-pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -> Stored {
+pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -> SessionSnapshot {
     let session = StoredSession {
         hash,
         app: AppId::ONLY,
@@ -93,5 +93,5 @@ pub fn stored(described: Described, hash: SessionHash, born: i64, ended: bool) -
         expires: NOW.plus_ms(3_600_000),
         ended,
     };
-    Stored { described, session, epochs: [0; 3] }
+    SessionSnapshot { described, session, epochs: [0; 3] }
 }

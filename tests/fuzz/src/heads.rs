@@ -16,9 +16,9 @@ use portcullis_policy::{
     OrgId, Pattern, Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, FLOW_COOKIE, Gate, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget, Networks,
-    Pages, Parts, Peer, Place, Request, Rules, SESSION_COOKIE, Site, Trace, Upstream, UpstreamSettings,
-    Verdict, cookies as all_cookies, incoming, outgoing,
+    Accept, AccessLog, AppRules, FLOW_COOKIE, Gate, GateRequest, GateVerdict, HeaderCase, HostSent,
+    LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Peer, Rules, SESSION_COOKIE, Site, Trace,
+    Upstream, UpstreamSettings, cookies as all_cookies, rewrite_incoming, rewrite_outgoing,
 };
 use portcullis_session::{InFlight, Sessions};
 use prometheus_client::registry::Registry;
@@ -40,7 +40,7 @@ pub fn cookies(data: &[u8]) {
     let wanted: Vec<_> = pairs(&came).into_iter().filter(|pair| !is_ours(pair)).collect();
     let mut gone_up = came.clone();
     let world = &*WORLD;
-    outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::of(&came, false));
+    rewrite_outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::of(&came, false));
     assert_eq!(pairs(&gone_up), wanted, "what is not ours goes up, in its order");
     assert!(gone_up.get_all(COOKIE).iter().count() <= 1);
     for (name, value) in all_cookies(&came) {
@@ -56,7 +56,7 @@ pub fn cookies(data: &[u8]) {
         .cloned()
         .collect();
     let refused = set.len() - kept.len();
-    assert_eq!(incoming(&mut set, world.place.site(), true, false), refused);
+    assert_eq!(rewrite_incoming(&mut set, world.place.site(), true, false), refused);
     assert_eq!(set.get_all(SET_COOKIE).iter().cloned().collect::<Vec<_>>(), kept);
 }
 
@@ -86,7 +86,7 @@ pub fn forwarded(data: &[u8]) {
     the_client(peer.address(), &came, trusted);
 
     let mut up = came.clone();
-    outgoing(&mut up, &world.place, who, peer, &Trace::of(&came, trusted));
+    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::of(&came, trusted));
     let only = |name: &str| {
         let mut all = up.get_all(name).iter();
         let first = all.next().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -173,7 +173,7 @@ fn networks() -> Networks {
 
 /// An app that anybody may see, a peer, a trusted proxy, and somebody.
 struct World {
-    place: Place,
+    place: AppRules,
     stranger: Arc<Peer>,
     proxy: Arc<Peer>,
     person: Principal,
@@ -218,10 +218,10 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (head, ()) =
         http::Request::get("/").header("host", "wiki.test").body(()).expect("a request").into_parts();
     let exchange = InFlight::new();
-    let request = Request { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
+    let request = GateRequest { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
     let mut record = gate.record(&request);
     let passed = pin!(gate.pass(&request, &mut record)).poll(&mut Context::from_waker(Waker::noop()));
-    let Poll::Ready(Ok(Verdict::Open(open))) = passed else { panic!("a public page is open at once") };
+    let Poll::Ready(Ok(GateVerdict::Open(open))) = passed else { panic!("a public page is open at once") };
     let place = open.place().clone();
     World { place, stranger, proxy, person }
 });

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Asked, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange,
-    OrgId, Pattern, Policy, Principal, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange, OrgId,
+    Pattern, Policy, Principal, RouteKey, Rule, RulesVersion, Seq, UserFrom,
 };
 
 /// An input is lines: the steps of an application, rules, an empty line, and the path as it came.
@@ -34,7 +34,7 @@ pub fn decided(rules: &[Rule], steps: &str, path: &str) -> bool {
     let headers = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), vec![app], bindings, headers);
     let people = [None, person(&policy, &[]), person(&policy, &["Owners"])];
-    let Ok(route) = policy.route(&Asked { host: "h", target: &target, method: &Method::GET }) else {
+    let Ok(route) = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }) else {
         return false;
     };
     let allowed = |who: &Option<Principal>| match policy.decide(&route, who.as_ref(), &Method::GET, &target) {

@@ -1,11 +1,11 @@
 //! The strict reader of HTTP/1.1, beside the library's parser: what the one admits, the other reads alike.
 
-use portcullis_proxy::wire::{Bounds, HeadSeen, Malformed, Reader};
+use portcullis_proxy::wire::{Bounds, HeadSeen, Malformed, WireReader};
 
 /// What the reader makes of bytes that come in pieces of this size: how far they may be handed on, the heads, and why
 /// it stopped.
 fn read(data: &[u8], size: usize) -> (usize, Vec<HeadSeen>, Option<Malformed>) {
-    let (mut reader, mut heads) = (Reader::new(Bounds::default()), Vec::new());
+    let (mut reader, mut heads) = (WireReader::new(Bounds::default()), Vec::new());
     let (mut shown, mut looked, mut whole) = (0, 0, 0);
     while shown < data.len() {
         shown = data.len().min(shown + size);
