@@ -8,7 +8,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-long bench tools
+.PHONY: help demo test check test-long release-pgo bench tools
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -24,6 +24,9 @@ test-long: tools
 
 check:
 	@.ci/run
+
+release-pgo: tools
+	@benches/release-pgo
 
 bench: tools
 	peers=$$(benches/peers) && PORTCULLIS_BENCH_PEERS=$$peers cargo bench --bench hot_path --bench requests

@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::load::{AT_ONCE, Load, Protocol};
 use crate::process::cpu;
 use crate::server::{Server, Setup, Under};
-use crate::{Options, table};
+use crate::{Options, other_build, table};
 
 /// Who is loaded, with whose cookies, and what was seen.
 struct Target {
@@ -65,6 +65,9 @@ impl Target {
 const PERSON_EACH: &str = "**Portcullis**, a person a connection";
 const ONE_PERSON: &str = "**Portcullis**, one person on all";
 const LOGGED: &str = "**Portcullis**, a person a connection, log in a file";
+/// Another build, where one is named.
+const OTHER_EACH: &str = "**Portcullis**, other build, a person a connection";
+const OTHER_ONE: &str = "**Portcullis**, other build, one person on all";
 const ASKED: &str = "nginx auth_request";
 
 /// Compares all of them over one protocol, and prints a table.
@@ -91,6 +94,15 @@ pub(crate) async fn compare(app: SocketAddr, protocol: Protocol, options: &Optio
         (LOGGED, &logging, &logging.cookies),
     ] {
         targets.push(Target::new(name, vec![gate.pid()], (gate.address(), protocol), cookies).await);
+    }
+    let other = match other_build() {
+        Some(build) => Some(Gate::of(setup, "off", Some(&build)).await),
+        None => None,
+    };
+    if let Some(gate) = &other {
+        for (name, cookies) in [(OTHER_EACH, &gate.cookies[..]), (OTHER_ONE, &gate.cookies[..1])] {
+            targets.push(Target::new(name, vec![gate.pid()], (gate.address(), protocol), cookies).await);
+        }
     }
 
     for round in 0..options.rounds {

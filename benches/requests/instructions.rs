@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::Options;
 use crate::gate::Gate;
 use crate::load::{AT_ONCE, Load, Protocol};
 use crate::process::find;
 use crate::server::{Server, Setup, Under};
+use crate::{Options, other_build};
 
 /// How many requests warm a proxy, and how many are counted.
 const WARM: usize = 1_024;
@@ -24,7 +24,7 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
     println!("In user space, HTTP/1.1, warm, {AT_ONCE} under way, {COUNTED} requests, under callgrind.\n");
     println!("| | a request |\n|---|---|");
     let nobody = [String::from("nobody=here")];
-    for which in 0..4 {
+    for which in 0..5 {
         let out = folder.path().join(format!("callgrind.{which}"));
         let setup =
             Setup { app, protocol: Protocol::H1, cores: options.cores, under: Under::Callgrind(&out) };
@@ -33,10 +33,15 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
             1 => Server::haproxy(setup).await,
             2 => Some(Server::pingora(setup).await),
             _ => {
-                let gate = Gate::start(setup, "off").await;
+                let (name, build) = match (which, other_build()) {
+                    (3, _) => ("**Portcullis**, a person a connection", None),
+                    (_, Some(build)) => ("**Portcullis**, other build, a person a connection", Some(build)),
+                    (_, None) => continue,
+                };
+                let gate = Gate::of(setup, "off", build.as_deref()).await;
                 load(gate.address(), gate.pid(), &gate.cookies).await;
                 gate.end();
-                print("**Portcullis**, a person a connection", &out);
+                print(name, &out);
                 if let Some(kept) = std::env::var_os("PORTCULLIS_BENCH_PROFILE") {
                     std::fs::copy(&out, kept).unwrap();
                 }

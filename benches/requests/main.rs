@@ -7,7 +7,8 @@
 //!
 //! Run with `make bench`, or `cargo bench --bench requests -- [h1] [h2c] [tls] [h2tls] [instructions] [memory]
 //! [removal] [quick]`; without a name all of it is measured. What is printed is Markdown, as it stands in
-//! `benches/README.md`.
+//! `benches/README.md`. Another build, named by `PORTCULLIS_BENCH_BUILD`, is measured beside this one; `train` puts
+//! that one under load and measures nothing (`benches/release-pgo`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,8 +32,10 @@ mod removal;
 mod rig;
 mod server;
 mod table;
+mod train;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use load::Protocol;
@@ -40,6 +43,11 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Another build of the program, which is measured beside this one.
+pub(crate) fn other_build() -> Option<PathBuf> {
+    std::env::var_os("PORTCULLIS_BENCH_BUILD").map(PathBuf::from)
+}
 
 /// How much is measured.
 pub(crate) struct Options {
@@ -78,6 +86,9 @@ fn main() {
         cores: others.len().max(1),
         load_core: apart.then_some(*last),
     };
+    if asked.iter().any(|word| word == "train") {
+        return with_load_on(*last, train::train());
+    }
     describe(&options);
     // Programs are started by this thread and run where it may; the load's own threads are elsewhere.
     run_on(if apart { others } else { &cores });

@@ -87,6 +87,15 @@ async fn open(address: SocketAddr, cookie: &str, kind: Kind) -> Box<dyn Socket> 
     socket
 }
 
+/// Opens so many WebSockets of one person, each after one echo.
+pub(crate) async fn open_websockets(address: SocketAddr, cookie: &str, count: usize) -> Vec<Box<dyn Socket>> {
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        sockets.push(open(address, cookie, Kind::WebSocket).await);
+    }
+    sockets
+}
+
 /// Makes a WebSocket of it.
 pub(crate) async fn upgrade<S: Socket + ?Sized>(socket: &mut S, cookie: &str) {
     let request = format!(
