@@ -6,7 +6,6 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -19,7 +18,8 @@ use tokio::net::TcpStream;
 
 use super::fault::UpstreamFault;
 use super::filter::WakeFilter;
-use super::heard::Heard;
+use super::heard::{Heard, Notes};
+use super::replay;
 use crate::clock::{Wait, Waits};
 use crate::upload::{Upload, UploadFault};
 
@@ -56,8 +56,7 @@ pub(crate) struct AppConnection {
     pub(super) case: HeaderCase,
     sender: SendRequest<Outgoing>,
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
-    /// The number of bytes that came since the last question.
-    heard: Arc<AtomicUsize>,
+    notes: Arc<Notes>,
     pub(super) filter: WakeFilter,
 }
 
@@ -74,13 +73,12 @@ impl AppConnection {
     /// Where the socket is gone already.
     pub(super) async fn speak_over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
         let to = socket.peer_addr().map_err(UpstreamFault::Connect)?;
-        let heard = Arc::new(AtomicUsize::new(0));
-        let socket = Heard { socket, count: heard.clone() };
+        let notes = Arc::new(Notes::default());
+        let socket = Heard { socket, notes: notes.clone() };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
-        Ok(Box::new(Self { to, case, sender, connection, heard, filter: WakeFilter::new() }))
+        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
+        Ok(Box::new(Self { to, case, sender, connection, notes, filter: WakeFilter::new() }))
     }
 
     /// Tells whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked
@@ -90,21 +88,22 @@ impl AppConnection {
         self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready()
     }
 
-    /// Tells whether nothing came since the last question.
-    pub(super) fn has_heard_nothing(&self) -> bool {
-        self.heard.load(Ordering::Relaxed) == 0
+    /// The last question once more, where it was noted and nothing came since.
+    pub(super) fn unanswered(&self) -> Option<http::Request<Outgoing>> {
+        if self.notes.heard() == 0 { replay::request(&self.notes.take_head()) } else { None }
     }
 
     /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
-    /// sent.
+    /// sent. One that is noted has no body, and [`unanswered`](Self::unanswered) has it back.
     pub(super) async fn send_request(
         &mut self,
         request: http::Request<Outgoing>,
+        is_noted: bool,
         waits: &Waits,
     ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
-        self.heard.store(0, Ordering::Relaxed);
+        self.notes.begin(is_noted);
         let mut answer = pin!(self.sender.try_send_request(request));
-        let (connection, filter, heard) = (&mut self.connection, &self.filter, &self.heard);
+        let (connection, filter, notes) = (&mut self.connection, &self.filter, &self.notes);
         let polled = poll_fn(|context| {
             if waits.has_struck(Wait::Answer) {
                 return Poll::Ready(Err(UpstreamFault::Late));
@@ -114,10 +113,10 @@ impl AppConnection {
                 // It becomes ready through the connection alone.
                 match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
                     (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-                    (Poll::Pending, Poll::Ready(ended)) => Poll::Ready(Err(
-                        ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))
-                    )),
-                    (Poll::Pending, Poll::Pending) if heard.load(Ordering::Relaxed) > BEFORE_HEAD => {
+                    (Poll::Pending, Poll::Ready(ended)) => {
+                        Poll::Ready(Err(ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))))
+                    }
+                    (Poll::Pending, Poll::Pending) if notes.heard() > BEFORE_HEAD => {
                         Poll::Ready(Err(UpstreamFault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,

@@ -29,18 +29,14 @@ pub(crate) async fn send_request(
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(head, Outgoing(upload));
     if let Some(mut connection) = pool::take_connection(&addresses, upstream.header_case) {
-        let repeatable = request.method().is_idempotent() && request.body().0.is_none();
-        let copy = repeatable.then(|| copy_of(&request));
+        let is_repeatable = request.method().is_idempotent() && request.body().0.is_none();
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
-        match connection.send_request(request, waits).await {
+        match connection.send_request(request, is_repeatable, waits).await {
             Ok(answer) => return read_answer(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
-            Err((UpstreamFault::Ended(_), None))
-                if connection.has_heard_nothing()
-                    && let Some(copy) = copy =>
-            {
-                request = copy;
+            Err((UpstreamFault::Ended(_), None)) if is_repeatable && let Some(again) = connection.unanswered() => {
+                request = again;
             }
             Err((fault, None)) => return Err(fault),
         }
@@ -48,7 +44,7 @@ pub(crate) async fn send_request(
     }
     let mut connection = connect_anew(upstream, &addresses).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.send_request(request, waits).await {
+    match connection.send_request(request, false, waits).await {
         Ok(answer) => read_answer(answer, connection),
         Err((fault, _)) => Err(fault),
     }
@@ -65,7 +61,7 @@ pub(crate) async fn ask_alone(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.send_request(http::Request::from_parts(head, Outgoing(None)), waits).await {
+    match connection.send_request(http::Request::from_parts(head, Outgoing(None)), false, waits).await {
         Ok(answer) => {
             let (head, download) = read_answer(answer, connection)?;
             Ok((head, download.not_kept()))
@@ -85,14 +81,6 @@ async fn connect_anew(
             Err(UpstreamFault::Connect(error))
         }
     }
-}
-
-fn copy_of(request: &http::Request<Outgoing>) -> http::Request<Outgoing> {
-    let mut copy = http::Request::new(Outgoing(None));
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }
 
 fn read_answer(

@@ -1,4 +1,4 @@
-//! A socket that counts what comes: so it is known how much of an answer an application has sent.
+//! A socket that takes note of what passes: how much of an answer an application has sent, and which bytes a request is.
 
 use std::io;
 use std::pin::Pin;
@@ -6,13 +6,60 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A socket that counts what comes.
+/// A socket that takes note of what passes.
 pub(super) struct Heard {
     pub(super) socket: TcpStream,
-    pub(super) count: Arc<AtomicUsize>,
+    pub(super) notes: Arc<Notes>,
+}
+
+/// What has passed since the last question.
+#[derive(Default)]
+pub(super) struct Notes {
+    heard: AtomicUsize,
+    /// What the library wrote first, whether or not the socket took it all: a head, whole. It is noted for a request that
+    /// may be asked twice, for which copying the bytes costs a tenth of copying its fields.
+    head: Mutex<Head>,
+}
+
+#[derive(Default)]
+struct Head {
+    is_noted: bool,
+    bytes: Vec<u8>,
+}
+
+/// How much memory a connection keeps between two questions, in bytes.
+const KEPT: usize = 4 * 1024;
+
+impl Notes {
+    /// A new question begins, and whether its head is noted.
+    pub(super) fn begin(&self, is_noted: bool) {
+        self.heard.store(0, Ordering::Relaxed);
+        let mut head = self.head.lock();
+        head.is_noted = is_noted;
+        head.bytes.clear();
+        head.bytes.shrink_to(KEPT);
+    }
+
+    /// How many bytes came since.
+    pub(super) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The head that was to be written since.
+    pub(super) fn take_head(&self) -> Vec<u8> {
+        std::mem::take(&mut self.head.lock().bytes)
+    }
+
+    fn writes<'b>(&self, pieces: impl Iterator<Item = &'b [u8]>) {
+        let mut head = self.head.lock();
+        if std::mem::take(&mut head.is_noted) {
+            pieces.for_each(|piece| head.bytes.extend_from_slice(piece));
+        }
+    }
 }
 
 impl AsyncRead for Heard {
@@ -23,7 +70,7 @@ impl AsyncRead for Heard {
     ) -> Poll<io::Result<()>> {
         let before = space.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, space);
-        self.count.fetch_add(space.filled().len() - before, Ordering::Relaxed);
+        self.notes.heard.fetch_add(space.filled().len() - before, Ordering::Relaxed);
         polled
     }
 }
@@ -34,6 +81,7 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.notes.writes(std::iter::once(bytes));
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
@@ -42,6 +90,7 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.notes.writes(pieces.iter().map(|piece| &**piece));
         Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
     }
 

@@ -12,6 +12,7 @@ mod fault;
 mod filter;
 mod heard;
 mod pool;
+mod replay;
 
 pub use address::{Upstream, UpstreamSettings};
 pub(crate) use client::{ask_alone, send_request};
