@@ -46,11 +46,15 @@ pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
-    let ours = cookie_pairs(headers).any(is_ours);
-    if !ours && headers.get_all(COOKIE).iter().nth(1).is_none() {
+    let (mut ours, mut fields, mut length) = (false, 0, 0);
+    for field in headers.get_all(COOKIE) {
+        ours |= between(field.as_bytes()).any(|pair| is_ours(pair.trim_ascii()));
+        (fields, length) = (fields + 1, length + field.len() + 2);
+    }
+    if !ours && fields < 2 {
         return false;
     }
-    let mut rest = BytesMut::with_capacity(headers.get_all(COOKIE).iter().map(|field| field.len() + 2).sum());
+    let mut rest = BytesMut::with_capacity(length);
     for pair in cookie_pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
         if !rest.is_empty() {
             rest.put_slice(b"; ");

@@ -115,9 +115,11 @@ impl Gate {
         let (mut head, upload) = request.into_parts();
         let asks_to_switch = head.headers.contains_key(UPGRADE);
         let closes = asks_to_switch && !serving.client().is_h2();
+        let mut is_websocket = false;
         if asks_to_switch {
             accept::drop_unwanted_upgrade(&mut head);
             accept::keep_apart(&mut head);
+            is_websocket = head.headers.contains_key(UPGRADE);
         }
         let client = serving.client().clone();
         let asked = GateRequest { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
@@ -126,7 +128,7 @@ impl Gate {
             Ok(GateVerdict::Open(open)) => {
                 record.note_pass(open.pass());
                 let exchange = Exchange::new(open, waits, record);
-                match self.forward.send(serving, exchange, head, upload).await {
+                match self.forward.send(serving, exchange, head, upload, is_websocket).await {
                     Ok(answer) => answer, // Record with its last byte
                     Err(failed) => self.answer_for_application(failed).await,
                 }
@@ -236,7 +238,7 @@ impl Gate {
             if let Route::Ours { .. } = route {
                 return Ok(GateVerdict::Own);
             }
-            if origin::is_foreign_websocket(head.headers, &place) {
+            if head.is_upgrade && origin::is_foreign(head.headers, &place) {
                 return Err(RequestRefusal::OtherSite);
             }
             let enrolment = if route.asks_who() {

@@ -72,6 +72,8 @@ pub struct Head<'a> {
     pub host: &'a str,
     /// The fields.
     pub headers: &'a HeaderMap,
+    /// It asks for another protocol: a WebSocket, for nothing else is left by then.
+    pub is_upgrade: bool,
     /// The client's address, through trusted proxies.
     pub client: IpAddr,
 }
@@ -102,7 +104,8 @@ impl Accept {
         if !self.may_be_named(&parts.headers) {
             return Err(Unacceptable::Connection);
         }
-        if parts.headers.contains_key(UPGRADE) && has_body(&parts.headers) {
+        let is_upgrade = parts.headers.contains_key(UPGRADE);
+        if is_upgrade && has_body(&parts.headers) {
             return Err(Unacceptable::UpgradeWithBody);
         }
         let authority = parts.uri.authority().map(|authority| authority.as_str());
@@ -121,6 +124,7 @@ impl Accept {
             target,
             host: authority.or_else(field).unwrap_or_default(),
             headers: &parts.headers,
+            is_upgrade,
             client: self.trusted.client(peer, &parts.headers),
         })
     }

@@ -149,7 +149,8 @@ impl Forward {
         }
     }
 
-    /// Takes a request up, and its answer down.
+    /// Takes a request up, and its answer down. One that asks to switch protocols asks for a WebSocket: Accept has left
+    /// nothing else.
     ///
     /// # Errors
     /// [`Failed`] where there is no answer to take down.
@@ -159,6 +160,7 @@ impl Forward {
         mut exchange: Exchange,
         mut head: request::Parts,
         mut upload: Option<Upload>,
+        asks_to_switch: bool,
     ) -> Result<Response<AnswerBody>, Box<Failed>> {
         let session = exchange.open.session();
         if let Some(session) = session {
@@ -166,7 +168,6 @@ impl Forward {
         }
         let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
-        let asks_to_switch = head.headers.contains_key(UPGRADE); // Accept leaves a WebSocket's only
         let trailers = self.rewrite(&mut exchange, &mut head, serving.client());
         let site = exchange.place().clone();
         let upstream = &site.site().upstream;

@@ -92,7 +92,7 @@ pub(super) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     if name.is_empty() || !name.iter().all(|byte| is_in_class(*byte, NAME)) {
         return Err(Malformed::FieldName); // a blank before the colon and a folded line among them
     }
-    if !value.iter().all(|byte| is_in_class(*byte, VALUE)) {
+    if !is_value(value) {
         return Err(Malformed::FieldValue);
     }
     Ok((name, value.trim_ascii()))
@@ -167,7 +167,23 @@ const QUERY: u8 = 8;
 /// The places in which each byte may stand.
 static CLASSES: [u8; 256] = build_classes();
 
-fn is_in_class(byte: u8, class: u8) -> bool {
+/// Tells whether a value has visible characters, blanks, tabs and bytes beyond ASCII alone (RFC 9110 §5.5). Most bytes of
+/// a head are values, so eight are looked at together; only a piece in which one may be wrong is read byte for byte.
+fn is_value(value: &[u8]) -> bool {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (pieces, rest) = value.as_chunks::<8>();
+    let each = |bytes: &[u8]| bytes.iter().all(|byte| is(*byte, VALUE));
+    pieces.iter().all(|piece| {
+        let word = u64::from_ne_bytes(*piece);
+        // The high bit of a byte below 0x20, and of one that is 0x7f. A borrow may mark its neighbour too: never none.
+        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+        let delete = (word ^ (LOW * 0x7f)).wrapping_sub(LOW) & !(word ^ (LOW * 0x7f)) & HIGH;
+        control | delete == 0 || each(piece)
+    }) && each(rest)
+}
+
+fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
@@ -215,4 +231,30 @@ const fn build_classes() -> [u8; 256] {
         at += 1;
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_byte_is_seen_wherever_it_stands() {
+        for byte in 0..=255_u8 {
+            for at in 0..24 {
+                let mut value = *b"a visible value of 24 b.";
+                value[at] = byte;
+                assert_eq!(is_value(&value), is(byte, VALUE), "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Looked at together, bytes are judged as each of them is.
+        #[test]
+        fn together_is_as_each(value in prop::collection::vec(prop_oneof![any::<u8>(), 0x20_u8..0x7f, Just(0x7f), 0_u8..0x21], 0..40)) {
+            prop_assert_eq!(is_value(&value), value.iter().all(|byte| is(*byte, VALUE)));
+        }
+    }
 }
