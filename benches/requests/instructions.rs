@@ -24,7 +24,8 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
     println!("In user space, HTTP/1.1, warm, {AT_ONCE} under way, {COUNTED} requests, under callgrind.\n");
     println!("| | a request |\n|---|---|");
     let nobody = [String::from("nobody=here")];
-    for which in 0..5 {
+    let log = folder.path().join("access.log").display().to_string();
+    for which in 0..6 {
         let out = folder.path().join(format!("callgrind.{which}"));
         let setup =
             Setup { app, protocol: Protocol::H1, cores: options.cores, under: Under::Callgrind(&out) };
@@ -33,12 +34,15 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
             1 => Server::haproxy(setup).await,
             2 => Some(Server::pingora(setup).await),
             _ => {
-                let (name, build) = match (which, other_build()) {
-                    (3, _) => ("**Portcullis**, a person a connection", None),
-                    (_, Some(build)) => ("**Portcullis**, other build, a person a connection", Some(build)),
+                let (name, access, build) = match (which, other_build()) {
+                    (3, _) => ("**Portcullis**, a person a connection", "off", None),
+                    (4, _) => ("**Portcullis**, a person a connection, log in a file", log.as_str(), None),
+                    (_, Some(build)) => {
+                        ("**Portcullis**, other build, a person a connection", "off", Some(build))
+                    }
                     (_, None) => continue,
                 };
-                let gate = Gate::of(setup, "off", build.as_deref()).await;
+                let gate = Gate::of(setup, access, build.as_deref()).await;
                 load(gate.address(), gate.pid(), &gate.cookies).await;
                 gate.end();
                 print(name, &out);
