@@ -19,8 +19,10 @@ const END_STREAM: u8 = 1;
 /// A frame that carries nothing is worth so much time: that many may come in a second, and ten seconds' worth at once.
 const WORTH: Duration = Duration::from_millis(10);
 const AT_ONCE: Duration = Duration::from_secs(10);
-/// So many more may come for each piece of an answer that the client was given: it says that it took it.
-const FOR_A_PIECE: usize = 8;
+/// So many more may come for each piece of an answer that the client was given: it says that it took it, some clients
+/// twice for each 4 KiB. They may come late, so what was earned is kept; it was paid for with a piece each time.
+const FOR_A_PIECE: usize = 16;
+const MOST_KEPT: usize = 1 << 20;
 
 /// The frames that have come on one connection.
 #[derive(Debug)]
@@ -32,12 +34,14 @@ pub(crate) struct Overhead {
     rest: usize,
     /// The time at which what has come is paid for.
     paid: Instant,
+    /// The frames that were earned and have not come yet.
+    earned: usize,
 }
 
 impl Overhead {
     /// Of a connection of which so many bytes have been read already, all of them of the preface.
     pub(crate) fn new(read: usize, now: Instant) -> Self {
-        Self { head: [0; HEAD], have: 0, rest: PREFACE.len().saturating_sub(read), paid: now }
+        Self { head: [0; HEAD], have: 0, rest: PREFACE.len().saturating_sub(read), paid: now, earned: 0 }
     }
 
     /// Reads on; says how many frames have begun that carry nothing.
@@ -65,11 +69,10 @@ impl Overhead {
 
     /// Tells whether so many frames more may have come, `pieces` of answers having been given meanwhile.
     pub(crate) fn may_come(&mut self, frames: u32, pieces: usize, now: Instant) -> bool {
-        let most = AT_ONCE.as_millis() / WORTH.as_millis();
-        let earned = pieces.saturating_mul(FOR_A_PIECE).min(usize::try_from(most).unwrap_or_default());
-        let earned = WORTH * u32::try_from(earned).unwrap_or_default();
-        let paid = self.paid.checked_sub(earned).unwrap_or(now).max(now);
-        self.paid = paid + WORTH * frames;
+        self.earned = self.earned.saturating_add(pieces.saturating_mul(FOR_A_PIECE)).min(MOST_KEPT);
+        let by_piece = u32::try_from(self.earned).unwrap_or(u32::MAX).min(frames);
+        self.earned -= by_piece as usize;
+        self.paid = self.paid.max(now) + WORTH * (frames - by_piece);
         self.paid - now <= AT_ONCE
     }
 }
@@ -113,11 +116,21 @@ mod tests {
         let begin = Instant::now();
         let mut overhead = Overhead::new(0, begin);
         for _ in 0..10_000 {
-            assert!(overhead.may_come(8, 1, begin));
+            assert!(overhead.may_come(16, 1, begin));
         }
-        // It cannot be saved up.
-        assert!(overhead.may_come(0, usize::MAX, begin));
+        // Late, and all together: 8 MiB that were read later, each 4 KiB of it told twice.
+        assert!(overhead.may_come(0, 512, begin));
+        assert!(overhead.may_come(8192, 0, begin));
         assert!(overhead.may_come(1000, 0, begin));
+        assert!(!overhead.may_come(1, 0, begin));
+    }
+
+    #[test]
+    fn what_is_kept_for_later_has_a_bound() {
+        let begin = Instant::now();
+        let mut overhead = Overhead::new(0, begin);
+        assert!(overhead.may_come(0, usize::MAX, begin));
+        assert!(overhead.may_come(u32::try_from(MOST_KEPT).unwrap() + 1000, 0, begin));
         assert!(!overhead.may_come(1, 0, begin));
     }
 
