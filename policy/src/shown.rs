@@ -51,6 +51,10 @@ pub fn escaped(text: &str) -> impl fmt::Display {
 /// One value from outside: on one line, at most [`MOST`] characters, the last of them `…` where it was cut. Shown
 /// twice it is the same.
 pub fn shown(text: &str) -> Cow<'_, str> {
+    // Most texts are short and ASCII: all bytes are looked at together.
+    if text.len() <= MOST && text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
     // A text of no more bytes is of no more characters.
     let is_short = text.len() <= MOST || text.chars().nth(MOST).is_none();
     if is_short && text.chars().all(is_seen) {
