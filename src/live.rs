@@ -61,7 +61,7 @@ pub(crate) struct Live {
     pub(crate) app_health: Option<AppHealth>,
     /// The time that exchanges in flight may take once the process leaves.
     pub(crate) stop_grace: Duration,
-    /// Things of it that end of themselves, and when.
+    /// The certificates that are served, and when they end.
     pub(crate) expires: Vec<Expiry>,
     /// Settings that only a start reads.
     pub(crate) fixed: Fixed,
@@ -81,7 +81,8 @@ impl Live {
             terms: settings::order_terms(file),
             app_health: settings::app_health(file),
             stop_grace: file.stop_grace,
-            expires: file.expires.clone(),
+            // Only a start reads a certificate: what ends is the one that is served.
+            expires: before.map_or_else(|| file.expires.clone(), |before| before.expires.clone()),
             fixed: Fixed::of(file),
         }
     }

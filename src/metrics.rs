@@ -165,8 +165,8 @@ impl Metrics {
                 drop(metrics.turned_away.get_or_create(&TurnedAway { listener, why }));
             }
         }
-        for outcome in [APPLIED, REFUSED] {
-            drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome }));
+        for reloaded in [Reloaded::Applied, Reloaded::Incomplete, Reloaded::Refused] {
+            drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.word() }));
         }
         metrics
     }
@@ -207,9 +207,8 @@ impl Metrics {
     }
 
     /// A reload ended.
-    pub(crate) fn count_reload(&self, applied: bool) {
-        let outcome = if applied { APPLIED } else { REFUSED };
-        self.reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    pub(crate) fn count_reload(&self, reloaded: Reloaded) {
+        self.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.word() }).inc();
     }
 
     /// Takes how many sessions the store has that are not over; `None` where it did not say.
@@ -243,9 +242,28 @@ impl Metrics {
 const REVOCATION_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0];
 
+/// The outcome of a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    /// The new file is in force, on everything that runs.
+    Applied,
+    /// It is in force, but not everything it forbids has ended yet.
+    Incomplete,
+    /// The old one is.
+    Refused,
+}
+
+impl Reloaded {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Incomplete => "incomplete",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 const SCIM_METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-const APPLIED: &str = "applied";
-const REFUSED: &str = "refused";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -318,7 +336,7 @@ mod tests {
         metrics.count_scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
         metrics.count_rewrites(&[Rewrite::BooleanText, Rewrite::BooleanText]);
         metrics.count_revoked(Duration::from_millis(3));
-        metrics.count_reload(false);
+        metrics.count_reload(Reloaded::Refused);
         let figures = Figures { sessions: 4, accounts: 3, exchanges: 2, strangers: 6 };
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
         metrics.count_stored(Some(5));

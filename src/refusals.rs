@@ -70,7 +70,8 @@ impl Refusals {
         core.spawn(async move {
             while let Some(line) = lines.recv().await {
                 if let Some(reference) = &line.reference {
-                    let whose = if line.who.is_some() { Whose::Somebodys } else { Whose::Anybodys };
+                    let whose =
+                        if line.who.is_some() || line.is_known { Whose::Somebodys } else { Whose::Anybodys };
                     // No record is written that would not be kept.
                     if refusals.of(whose).capacity() > 0 {
                         refusals.keep_refusal(reference, line.to_record(), line.time, whose);

@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::fetch::{self, Renewable};
 use crate::live::{Current, Fixed, Live};
 use crate::log::{Log, error_chain};
+use crate::metrics::Reloaded;
 use crate::own::{self, Own};
 use crate::settings;
 use crate::standing;
@@ -54,7 +55,7 @@ impl Reload {
         self.core.metrics.count_reload(applied);
     }
 
-    async fn apply_file(&self) -> bool {
+    async fn apply_file(&self) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading =
@@ -65,7 +66,7 @@ impl Reload {
                  files, and at the commands of its secrets",
                 LOAD.as_secs()
             );
-            return false;
+            return Reloaded::Refused;
         };
         let file = match loaded {
             Ok(Loaded { file, warnings, .. }) => {
@@ -79,7 +80,7 @@ impl Reload {
                 tracing::error!(
                     "the configuration has problems: nothing was changed, the old one stays in force"
                 );
-                return false;
+                return Reloaded::Refused;
             }
         };
         let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::of(&file));
@@ -89,7 +90,7 @@ impl Reload {
                 keys = needs_restart.join(", "),
                 "a change of these keys takes a restart: nothing of the file was put in force, the old one stays"
             );
-            return false;
+            return Reloaded::Refused;
         }
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
@@ -98,7 +99,7 @@ impl Reload {
             Ok(parts) => parts,
             Err(error) => {
                 tracing::error!(error = %error_chain(&error), "the configuration could not be put in force: nothing was changed");
-                return false;
+                return Reloaded::Refused;
             }
         };
         self.put_in_force(&file, policy, parts).await
@@ -117,7 +118,7 @@ impl Reload {
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
-    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> bool {
+    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> Reloaded {
         let Parts { rules, client, live } = parts;
         if let Some(log) = &self.log {
             log.set_level(settings::log_level(file));
@@ -141,11 +142,11 @@ impl Reload {
         match reviewed {
             Ok(()) if settled.is_ok() && admitted.is_ok() => {
                 tracing::info!("the configuration is in force, on everything that runs");
-                true
+                Reloaded::Applied
             }
             _ => {
                 tracing::error!("the configuration is in force, but not everything it forbids has ended yet");
-                false
+                Reloaded::Incomplete
             }
         }
     }

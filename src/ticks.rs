@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_policy::Timestamp;
 use portcullis_store::Retention;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::core::Core;
 use crate::live::Current;
@@ -101,11 +101,19 @@ async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
             _ => {}
         }
         answering = Some(read.is_ok());
-        let pause = if read.is_ok() { IDP } else { IDP_DOWN };
-        tokio::select! {
-            () = wait_stopped(&mut stop) => return,
-            () = live.wait_replaced() => answering = None,
-            () = tokio::time::sleep(pause) => {}
+        let until = Instant::now() + if read.is_ok() { IDP } else { IDP_DOWN };
+        loop {
+            tokio::select! {
+                () = wait_stopped(&mut stop) => return,
+                () = live.wait_replaced() => {
+                    // One of which nothing has changed is not asked sooner for a reload.
+                    if !Arc::ptr_eq(&live.in_force().site.idp, &idp) {
+                        answering = None;
+                        break;
+                    }
+                }
+                () = tokio::time::sleep_until(until) => break,
+            }
         }
     }
 }

@@ -129,7 +129,7 @@ ROWS = [
          "{ let _ = (&policy, &entry.pass); None::<Ended> }"),
     ], "revocation::a_reload_ends_strangers"),
     ("login: the last word of a directory that is gone holds for its names", [
-        ("store/src/sign_in/matching.rs",
+        ("store/src/login/matching.rs",
          "if !somebody_active && word.is_some() {",
          "if false && !somebody_active {"),
     ], "histories::whom_a_directory_put_out"),
@@ -188,8 +188,8 @@ ROWS = [
     ], "leaving::a_second_signal"),
     ("logout takes the same road", [
         ("src/own/logout.rs",
-         "        self.core.carry_out(ending).wait_done().await.map_err(drop)?;\n",
-         "        drop(ending.await.map_err(drop)?);\n"),
+         "        let mut ending = self.core.carry_out(ending);\n        // It is carried out all the same; whoever waits for the page is told that it is not certain.\n        tokio::time::timeout(STORED, ending.wait_settled()).await.map_err(drop)?;\n        ending.wait_done().await.map_err(drop)?;\n",
+         "        let _ = STORED;\n        drop(ending.await.map_err(drop)?);\n"),
     ], "revocation::a_logout_ends_that_session_only"),
     ("R10: an HTTP/1 socket is reset", [
         ("proxy/src/socket.rs",

@@ -284,6 +284,15 @@ impl LineFields<'_> {
         self.name(name);
         match value {
             None => self.nothing(),
+            Some(value) if value.len() <= portcullis_policy::MOST && is_plain(value) => {
+                if self.format == LogFormat::Text && is_word(value) {
+                    self.out.extend_from_slice(value);
+                } else {
+                    self.out.push(b'"');
+                    self.out.extend_from_slice(value);
+                    self.out.push(b'"');
+                }
+            }
             Some(value) => {
                 let text = String::from_utf8_lossy(value); // a line is always text
                 let text = shown(&text);
@@ -310,6 +319,12 @@ fn is_word(value: &[u8]) -> bool {
     !value.is_empty()
         && value != b"-"
         && value.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'='))
+}
+
+/// Tells whether a value is shown as it is, between quotes too. Nearly all are, and all bytes are looked at together.
+fn is_plain(value: &[u8]) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+    value.iter().fold(true, |all, byte| all & plain(*byte))
 }
 
 /// A JSON string (RFC 8259 §7) of a text that is fit to be shown: it holds no control character.
@@ -373,6 +388,7 @@ mod tests {
             reference: Some("7Q2M-X4KD".into()),
             detail: None,
             is_kept: false,
+            is_known: false,
             trace: None,
             place: None,
             pass: None,

@@ -48,7 +48,7 @@ pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
     let (mut ours, mut fields, mut length) = (false, 0, 0);
     for field in headers.get_all(COOKIE) {
-        ours |= between(field.as_bytes()).any(|pair| is_ours(pair.trim_ascii()));
+        ours |= split_field(field.as_bytes()).any(|pair| is_ours(pair.trim_ascii()));
         (fields, length) = (fields + 1, length + field.len() + 2);
     }
     if !ours && fields < 2 {

@@ -152,7 +152,7 @@ impl Gate {
         mut upload: Option<Upload>,
         mut record: Record,
     ) -> Response<AnswerBody> {
-        let mut asker = self.asker(head, &record);
+        let mut asker = self.asker(head, &mut record);
         let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
             Err(why) => self.refuse.refuse_request(&asker, head, upload, &mut record, why).await,
@@ -169,7 +169,7 @@ impl Gate {
         mut record: Record,
         why: RequestRefusal,
     ) -> Response<AnswerBody> {
-        let asker = self.asker(head, &record);
+        let asker = self.asker(head, &mut record);
         let page = self.refuse.refuse_request(&asker, head, upload, &mut record, why).await;
         finish_answer(serving, record, &head.method, page)
     }
@@ -199,10 +199,13 @@ impl Gate {
     }
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.
-    fn asker(&self, head: &request::Parts, record: &Record) -> AskedBy {
+    fn asker(&self, head: &request::Parts, record: &mut Record) -> AskedBy {
         let asker = AskedBy::of(head);
         let Some(place) = record.place() else { return asker };
-        asker.for_place(&head.headers, place).with_session(self.identify.spoken_of(&head.headers, place))
+        let session = self.identify.spoken_of(&head.headers, place);
+        let asker = asker.for_place(&head.headers, place).with_session(session);
+        record.note(|line| line.is_known = session.is_some());
+        asker
     }
 
     /// The record of a request that has just been read.

@@ -103,6 +103,8 @@ pub struct Line {
     pub detail: Option<Box<Detail>>,
     /// The record under that number is kept already, by whoever made the page.
     pub is_kept: bool,
+    /// A cookie of ours was shown, which nobody else can make: it is no stranger's refusal.
+    pub is_known: bool,
     /// The ids it is followed by.
     pub trace: Option<Trace>,
     /// The configuration and the app, where the host is one of ours.

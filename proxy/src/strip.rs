@@ -44,8 +44,20 @@ const ALWAYS: [&str; 30] = [
 ];
 
 /// Stripped from peers outside `trusted_proxies`.
-const OF_THE_WAY: [&str; 6] =
-    ["x-forwarded-*", "forwarded", "x-real-ip", "x-original-*", "x-rewrite-*", "tracestate"];
+const OF_THE_WAY: [&str; 12] = [
+    "x-forwarded-*",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-original-*",
+    "x-rewrite-*",
+    "tracestate",
+];
 
 /// The fields that [`crate::rooms::forward`] writes itself, and whose old values it has read by then.
 const OURS: [&str; 5] =
@@ -114,9 +126,9 @@ impl Strip {
 fn may_be_listed(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', second, ..] => !second.is_ascii_alphanumeric(),
-        start => {
-            [&b"cf"[..], b"for", b"pro", b"rem", b"ssl", b"tra"].iter().any(|begin| start.starts_with(begin))
-        }
+        start => [&b"cf"[..], b"cli", b"fas", b"for", b"pro", b"rem", b"ssl", b"tra", b"tru"]
+            .iter()
+            .any(|begin| start.starts_with(begin)),
     }
 }
 
@@ -201,6 +213,12 @@ mod tests {
             "X-Forwarded-Port",
             "Forwarded",
             "X-Real-IP",
+            "X-Client-IP",
+            "X-Cluster-Client-IP",
+            "True-Client-IP",
+            "Client-IP",
+            "CF-Connecting-IP",
+            "Fastly-Client-IP",
             "X-Original-URL",
             "X-Rewrite-URL",
             "X-Forwarded-Prefix",
@@ -208,7 +226,7 @@ mod tests {
             assert!(left(&Strip::default(), &[name], false).is_empty(), "{name}");
             assert_eq!(left(&Strip::default(), &[name], true).len(), 1, "{name}");
         }
-        for name in ["X_Forwarded_Port", "X-Real_IP", "X.Original.URL"] {
+        for name in ["X_Forwarded_Port", "X-Real_IP", "X_Client_Ip", "X.Original.URL"] {
             assert!(left(&Strip::default(), &[name], true).is_empty(), "{name}");
         }
     }
@@ -228,7 +246,6 @@ mod tests {
             "x-goog-upload-protocol",
             "x-amzn-trace-id",
             "x-amz-date",
-            "cf-connecting-ip",
             "cf-ray",
             "cf-access-client-id",
             "cookie",

@@ -26,7 +26,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// Makes what the store is asked to let in.
-    pub(crate) fn sign_in(
+    pub(crate) fn verified_login(
         &self,
         app: AppId,
         assertion: &Assertion,

@@ -13,7 +13,7 @@ use portcullis_policy::{OrgId, SessionHash, Timestamp, shown};
 use portcullis_proxy::{Kind, RefusalKind, Visitor};
 use portcullis_session::Committed;
 use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, HINT, Pending};
-use portcullis_store::{LoggedIn, NewSession, Origin, SignInError};
+use portcullis_store::{LoggedIn, LoginError, NewSession, Origin};
 
 use super::flows::{self, Flows, Tab};
 use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
@@ -63,14 +63,14 @@ impl From<portcullis_sso::LoginRefusal> for NotIn {
     }
 }
 
-impl From<SignInError> for NotIn {
-    fn from(error: SignInError) -> Self {
+impl From<LoginError> for NotIn {
+    fn from(error: LoginError) -> Self {
         match error {
-            SignInError::Refused(refusal) => {
+            LoginError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
                 Self { reason: refusal.word(), text, told: LoginAdvice::Refused, subject: None }
             }
-            SignInError::Store(error) => Self::store(&error),
+            LoginError::Store(error) => Self::store(&error),
         }
     }
 }
@@ -264,14 +264,14 @@ impl Own {
             } else {
                 site.idp.complete(verified, now).await.map_err(down)?
             };
-            self.clone().sign_in(pending, assertion, visitor, reference, now).await
+            self.clone().store_login(pending, assertion, visitor, reference, now).await
         };
         entered.await.map_err(|refusal| NotIn { subject, ..refusal })
     }
 
     /// Session, link, spent flow and audit record in one transaction; then enforced, for the session before this one
     /// ends with it. Returns the cookie.
-    async fn sign_in(
+    async fn store_login(
         self: Arc<Self>,
         pending: Pending,
         assertion: Assertion,
@@ -313,7 +313,7 @@ impl Own {
         hash: SessionHash,
         reference: Arc<str>,
         now: Timestamp,
-    ) -> Result<Committed<(LoggedIn, Arc<OwnSite>)>, SignInError> {
+    ) -> Result<Committed<(LoggedIn, Arc<OwnSite>)>, LoginError> {
         let _admitting = self.admitting.read().await; // until it is committed
         let site = self.live.in_force().site.clone();
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
@@ -326,20 +326,35 @@ impl Own {
             id_token: Some(hint),
             replaces: visitor.session,
         };
-        let asked = site.admission.sign_in(visitor.app, &assertion, session, &pending);
+        let asked = site.admission.verified_login(visitor.app, &assertion, session, &pending);
         let origin = Origin {
             client: visitor.detail.client(visitor.client).map(Into::into),
             reference: Some(reference),
             names: visitor.detail.names_strangers(),
             ..Origin::of("login")
         };
-        let signed_in = self.core.store.sign_in(asked, &origin, now).await.map_err(|error| match error {
-            SignInError::Refused(refusal) if !origin.names => {
-                SignInError::Refused(Box::new(refusal.unnamed()))
-            }
+        let signed_in = self.core.store.log_in(asked, &origin, now).await.map_err(|error| match error {
+            LoginError::Refused(refusal) if !origin.names => LoginError::Refused(Box::new(refusal.unnamed())),
             error => error,
         })?;
         Ok(signed_in.map(|signed_in| (signed_in, site)))
+    }
+
+    /// `callback/<another>`: the answer to a login that began before a reload gave the IdP another name. It starts over, if
+    /// it is one of ours; anything else is nothing.
+    pub(super) async fn finish_overtaken_login(
+        &self,
+        site: &OwnSite,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
+        let form = (request.method() == http::Method::POST).then_some(&request.body()[..]);
+        let answer = AuthorizationResponse::read(request.uri().query().unwrap_or_default(), form).ok();
+        let is_ours = |state: &str| Tab::open(state, &self.core.keys, visitor.app).is_some();
+        match answer.filter(|answer| answer.state().is_some_and(is_ours)) {
+            Some(answer) => self.without_flow(site, request, &answer, visitor, Timestamp::now()).await,
+            None => self.render_page(site, &Page::refused(RefusalKind::NotFound, None)),
+        }
     }
 
     /// An answer whose flow is gone: it came late, twice, or without its cookie, as of a tab that others pushed out.
@@ -413,7 +428,5 @@ pub(crate) fn redirect_to(to: &str) -> Response<Bytes> {
     *answer.status_mut() = StatusCode::SEE_OTHER;
     let location = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/"));
     answer.headers_mut().insert(header::LOCATION, location);
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     answer
 }

@@ -3,6 +3,8 @@
 //! A logout is a POST of our own page, or carries the page's token; a GET shows the button. What an image on another
 //! site can send ends nobody's session.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, Response, header};
 use portcullis_keys::{Purpose, Random, Secret, equal};
@@ -16,6 +18,9 @@ use super::login::redirect_to;
 use super::reasons::{LOGOUT_CSRF, STORE};
 use super::site::OwnSite;
 use crate::pages::Page;
+
+/// The time that a logout may take to be stored before a page says that it is not.
+const STORED: Duration = Duration::from_secs(2);
 
 impl Own {
     /// `logout` by GET: asks.
@@ -56,12 +61,12 @@ impl Own {
             let reference = self.record_refusal(
                 site.idp.name(),
                 STORE,
-                "a logout could not be stored: the session stands",
+                "a logout could not be stored in time: the session stands unless that still comes about",
                 visitor,
                 None,
                 None,
             );
-            return self.render_page(site, &Page::refused(RefusalKind::Unproven, Some(&reference)));
+            return self.render_page(site, &Page::NotSignedOut { reference: &reference });
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
         let state = Random::system().reference();
@@ -87,7 +92,10 @@ impl Own {
         let sealed = store.id_token(session).await.ok().flatten();
         let ending =
             async move { store.end_sessions_of(which, &Origin::of("logout"), Timestamp::now()).await };
-        self.core.carry_out(ending).wait_done().await.map_err(drop)?;
+        let mut ending = self.core.carry_out(ending);
+        // It is carried out all the same; whoever waits for the page is told that it is not certain.
+        tokio::time::timeout(STORED, ending.wait_settled()).await.map_err(drop)?;
+        ending.wait_done().await.map_err(drop)?;
         let open = |sealed: Vec<u8>| self.core.keys.open(Purpose::Session, &session.0, &sealed);
         Ok(sealed
             .and_then(|hint| hint.sealed)

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode};
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
@@ -120,6 +120,7 @@ impl Own {
             ("callback", idp) if (reads || posts) && idp == site.idp.name() => {
                 self.finish_login(&site, &request, &visitor).await
             }
+            ("callback", _) if reads || posts => self.finish_overtaken_login(&site, &request, &visitor).await,
             ("logout", "") if reads => self.ask_to_sign_out(&site, &visitor).await,
             ("logout", "") if posts => self.sign_out(&site, &request, &visitor).await,
             ("logged-out", "") if reads => self.signed_out(&site, &request),
@@ -127,9 +128,6 @@ impl Own {
             ("ping", "") if reads => {
                 let mut answer = Response::new(Bytes::new());
                 *answer.status_mut() = StatusCode::NO_CONTENT;
-                answer
-                    .headers_mut()
-                    .insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
                 answer
             }
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {

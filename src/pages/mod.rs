@@ -2,15 +2,15 @@
 //!
 //! Pure functions: what happened in, an [`http::Response`] out. A page says what happened and what to do, in words a
 //! stranger understands, and refuses to say more: no cookie value, token, claim or upstream address is on any page,
-//! and text from outside is escaped and cut at 200 characters. Every answer takes its headers from
-//! [`answer_headers`], so that none forgets them (`docs/architecture.md`, "Our pages"). Nothing here needs a script.
+//! and text from outside is escaped and cut at 200 characters. What every answer of
+//! ours says is added by the data plane (`proxy/src/answer/whole.rs`). Nothing here needs a script.
 
 mod me;
 mod words;
 
 use askama::Template;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use portcullis_proxy::RefusalKind;
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub(crate) enum Page<'a> {
     IdpDown { idp: &'a str, return_to: &'a str, reference: &'a str },
     /// The login did not come to an end, for a reason that passes: the IdP is busy, or too many sign in at once.
     TryAgain { return_to: &'a str, reference: &'a str },
+    /// A logout could not be stored.
+    NotSignedOut { reference: &'a str },
     /// The session is over; `at_idp` says whether the one at the IdP is as well.
     SignedOut { at_idp: bool },
     /// Asks before it ends a session. `token` goes back with the button; `idp` is the origin the answer to the button
@@ -71,7 +73,9 @@ impl Page<'_> {
         match self {
             Self::SignedOut { .. } | Self::Logout { .. } => StatusCode::OK,
             Self::LoginRefused { .. } | Self::LoginStuck { .. } => StatusCode::FORBIDDEN,
-            Self::IdpDown { .. } | Self::TryAgain { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::IdpDown { .. } | Self::TryAgain { .. } | Self::NotSignedOut { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Refused { kind, .. } => kind.status(),
         }
     }
@@ -82,7 +86,8 @@ impl Page<'_> {
             Self::LoginRefused { reference }
             | Self::LoginStuck { reference, .. }
             | Self::IdpDown { reference, .. }
-            | Self::TryAgain { reference, .. } => Some(reference),
+            | Self::TryAgain { reference, .. }
+            | Self::NotSignedOut { reference } => Some(reference),
             Self::SignedOut { .. } | Self::Logout { .. } => None,
             // A form, a frame and an address that is not there have none to mention.
             Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions_number(kind)),
@@ -168,7 +173,8 @@ pub(crate) enum Forms<'a> {
     },
 }
 
-/// The headers of every answer of ours; the one place that knows them. Extends nothing, forgets nothing.
+/// The headers in which pages differ: the type, who may frame it, where its forms go. What every answer of ours says is
+/// added by the data plane (`proxy/src/answer/whole.rs`).
 pub(crate) fn answer_headers(content_type: HeaderValue, framing: Framing, forms: Forms<'_>) -> HeaderMap {
     let (ancestors, options) = match framing {
         Framing::Nobody => ("'none'", "DENY"),
@@ -185,16 +191,12 @@ pub(crate) fn answer_headers(content_type: HeaderValue, framing: Framing, forms:
         Forms::Ours { then: Some(origin) } if is_origin(origin) => policy(&format!("'self' {origin}")),
         Forms::Ours { .. } => policy("'self'"),
     };
-    let mut headers = HeaderMap::with_capacity(9);
+    let mut headers = HeaderMap::with_capacity(3);
     headers.insert(header::CONTENT_TYPE, content_type);
     // The text is ours and visible ASCII; were it not, the strictest policy is the right one.
     let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static(options));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
 }
 
@@ -209,7 +211,6 @@ fn login_link(place: &Links<'_>, return_to: &str) -> String {
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/pages/askama.toml")]
@@ -252,6 +253,7 @@ mod tests {
             Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: REF },
             Page::IdpDown { idp: "okta", return_to: "/a b?c=d&e", reference: REF },
             Page::TryAgain { return_to: "/a?b", reference: REF },
+            Page::NotSignedOut { reference: REF },
             Page::SignedOut { at_idp: false },
             Page::SignedOut { at_idp: true },
             Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },
@@ -289,10 +291,6 @@ mod tests {
             let framed = matches!(page, Page::Refused { kind: RefusalKind::FramedLogin, .. });
             assert_eq!(policy.ends_with("frame-ancestors 'none'"), !framed, "{policy}");
             assert_eq!(header(&answer, "x-frame-options"), if framed { "SAMEORIGIN" } else { "DENY" });
-            assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
-            assert_eq!(header(&answer, "referrer-policy"), "no-referrer");
-            assert_eq!(header(&answer, "cross-origin-opener-policy"), "same-origin");
-            assert_eq!(header(&answer, "cache-control"), "no-store");
             assert_eq!(header(&answer, "content-type"), "text/html; charset=utf-8");
             let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
             assert_eq!(header(&answer, "www-authenticate"), if unauthorized { "Portcullis" } else { "" });
@@ -371,7 +369,6 @@ mod tests {
         for name in ["style.css", "icon.svg"] {
             assert!(text(&html).contains(&format!("/.portcullis/{name}?{}", env!("CARGO_PKG_VERSION"))));
             let file = find_asset(name).unwrap();
-            assert_eq!(header(&file, "x-content-type-options"), "nosniff");
             assert!(!file.body().is_empty());
         }
         assert!(find_asset("../Cargo.toml").is_none());

@@ -61,6 +61,11 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
             .line("Try again in a moment.")
             .tell(reference)
             .link("Try again", login_link(place, return_to), None),
+        Page::NotSignedOut { reference } => PageWords::trouble("You may still be signed in")
+            .line("Your sign-out could not be written down just now.")
+            .line("Try again in a moment. On a computer that others use, close the browser until it has worked.")
+            .tell(reference)
+            .link("Try again", format!("{}/logout", place.ours), None),
         Page::SignedOut { at_idp } => PageWords::calm("You are signed out")
             .line(if *at_idp {
                 format!("You have left {app} and the sign-in service.")

@@ -23,6 +23,7 @@ mod key;
 mod link;
 mod lock;
 mod log;
+mod login;
 mod member;
 mod migrate;
 mod named;
@@ -32,7 +33,6 @@ mod refusal;
 mod relink;
 mod resource;
 mod session;
-mod sign_in;
 mod standing;
 mod store;
 mod tidy;
@@ -47,15 +47,15 @@ pub use key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};
 pub use log::{Audit, Event, Origin};
+pub use login::{
+    AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, LoginError, NewSession, PeopleSource,
+    VerifiedLogin,
+};
 pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;
 pub use refusal::LoggedRefusal;
 pub use relink::{RelinkTo, Relinkable, Relinked};
 pub use session::SealedIdToken;
-pub use sign_in::{
-    AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, NewSession, PeopleSource, SignInError,
-    VerifiedLogin,
-};
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;

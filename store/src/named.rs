@@ -1,7 +1,7 @@
 //! Whom an operator means: the accounts of one person, by a name, an id, a number, an address or a subject.
 //!
 //! A person may have two accounts: the directory's, and one that a login made while no directory said who there is. What
-//! keeps a person out by a name keeps out everybody who bears it (`sign_in/matching.rs`), so an order about a person is
+//! keeps a person out by a name keeps out everybody who bears it (`login/matching.rs`), so an order about a person is
 //! one about every account that bears a name of theirs, or it would say "out" of somebody who is in. Only a name that
 //! was verified leads from a login's account to another: or somebody could choose whom an order about them hits.
 

@@ -111,7 +111,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),
     };
-    let done = store.sign_in(asked, &Origin::of("test"), NOW).await.unwrap();
+    let done = store.log_in(asked, &Origin::of("test"), NOW).await.unwrap();
     let gone = sessions.cleared(sessions.apply(done.changes())).await;
     done.release(gone);
     hash

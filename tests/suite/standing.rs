@@ -305,3 +305,27 @@ async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
     stage.program.logged(&["login refused", "overtaken"]).await;
     assert_eq!(stage.app.count(), 0);
 }
+
+/// The answer of a login comes to the name that the IdP had when it began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_under_way_at_an_idp_that_gets_another_name_starts_over() {
+    needs!("op");
+    let op = Op::shared();
+    let app = Upstream::start().await;
+    let settings = Settings::new(app.address);
+    let client = op.client(&settings).await;
+    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    let mut browser = Browser::new(&stage.program);
+    let page = browser.look("/start?a=b").await;
+    let asked = browser.follow_until(page, &op.issuer).await;
+    let (_, state) = asked.query_pairs().find(|(name, _)| name == "state").unwrap();
+    let idps = stage.program.settings.idps.replace("  op:", "  other:");
+    stage.program.reload(|settings| settings.idps = idps).await;
+    stage.program.logged(&["the configuration is in force"]).await;
+    let back = browser.look(&format!("/.portcullis/callback/op?state={state}&code=x")).await;
+    assert_eq!(back.status(), 303, "{}", back.text());
+    assert!(back.location().unwrap().as_str().starts_with(&op.issuer), "{:?}", back.location());
+    let forged = browser.look("/.portcullis/callback/op?state=forged&code=x").await;
+    assert_eq!(forged.status(), 404);
+    assert_eq!(stage.app.count(), 0);
+}

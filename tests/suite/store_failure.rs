@@ -6,6 +6,7 @@ use crate::rig::directory::okta;
 use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Held;
+use crate::rig::wire::{Line, whole};
 use crate::rig::{must, until};
 
 const ALICE: &str = "alice@corp.test";
@@ -188,4 +189,20 @@ async fn a_store_that_does_not_take_writes_is_said_and_reads_go_on() {
         [201, 409].contains(&stage.directory.send(Method::POST, "/Users", Some(&body)).await.status.as_u16())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_that_cannot_be_stored_says_so() {
+    let stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let alice = stage.visitor(ALICE);
+    assert_eq!(alice.status("/").await, 200);
+    let lock = WriteLock::take(&stage.program.database()).await;
+    let leaving = alice.request(Method::POST, "/.portcullis/logout").header("origin", &alice.origin);
+    let answer =
+        Line::open(alice.address).await.unwrap().send(leaving.body(whole("")).unwrap()).await.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.text().contains("You may still be signed in"), "{}", answer.text());
+    lock.release().await;
+    // It is carried out all the same.
+    until("the end of the session", || async { alice.status("/").await == 401 }).await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, request};
+use http::{Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::asked_by::AskedBy;
@@ -60,36 +60,16 @@ pub(crate) async fn serve_own(
             asker.kind = Kind::Api;
             Err(RequestRefusal::Login)
         }
-        Ok(mut page) => {
+        Ok(page) => {
             if let Some(Reference(reference)) = page.extensions().get() {
                 record.note(|line| {
                     line.reference = Some(reference.clone());
                     line.is_kept = true;
                 });
             }
-            guard_own(page.headers_mut());
             Ok(page)
         }
         Err(_) => Err(RequestRefusal::Unproven),
-    }
-}
-
-/// Adds the fields that a page of ours has unless it sets them itself.
-fn guard_own(headers: &mut HeaderMap) {
-    const DEFAULTS: [(&str, &str); 7] = [
-        ("cache-control", "no-store"),
-        (
-            "content-security-policy",
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-        ),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("referrer-policy", "no-referrer"),
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
-        ("vary", "Cookie"),
-    ];
-    for (name, value) in DEFAULTS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
 }
 

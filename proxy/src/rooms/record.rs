@@ -51,6 +51,7 @@ impl Record {
             reference: None,
             detail: None,
             is_kept: false,
+            is_known: false,
             trace: None,
             place: None,
             pass: None,

@@ -77,7 +77,8 @@ impl AppConnection {
         let socket = Heard { socket, notes: notes.clone() };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
-        let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
         Ok(Box::new(Self { to, case, sender, connection, notes, filter: WakeFilter::new() }))
     }
 
@@ -113,9 +114,9 @@ impl AppConnection {
                 // It becomes ready through the connection alone.
                 match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
                     (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-                    (Poll::Pending, Poll::Ready(ended)) => {
-                        Poll::Ready(Err(ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))))
-                    }
+                    (Poll::Pending, Poll::Ready(ended)) => Poll::Ready(Err(
+                        ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))
+                    )),
                     (Poll::Pending, Poll::Pending) if notes.heard() > BEFORE_HEAD => {
                         Poll::Ready(Err(UpstreamFault::Answer("has no end of its head")))
                     }

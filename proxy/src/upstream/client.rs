@@ -35,7 +35,9 @@ pub(crate) async fn send_request(
             Ok(answer) => return read_answer(answer, connection),
             Err((_, Some(unsent))) => request = unsent,
             // Not a byte came back: it was closed while it was idle.
-            Err((UpstreamFault::Ended(_), None)) if is_repeatable && let Some(again) = connection.unanswered() => {
+            Err((UpstreamFault::Ended(_), None))
+                if is_repeatable && let Some(again) = connection.unanswered() =>
+            {
                 request = again;
             }
             Err((fault, None)) => return Err(fault),

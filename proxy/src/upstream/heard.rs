@@ -22,11 +22,11 @@ pub(super) struct Notes {
     heard: AtomicUsize,
     /// What the library wrote first, whether or not the socket took it all: a head, whole. It is noted for a request that
     /// may be asked twice, for which copying the bytes costs a tenth of copying its fields.
-    head: Mutex<Head>,
+    head: Mutex<NotedHead>,
 }
 
 #[derive(Default)]
-struct Head {
+struct NotedHead {
     is_noted: bool,
     bytes: Vec<u8>,
 }

@@ -18,6 +18,8 @@ pub(super) enum Body {
     Trailers,
 }
 
+/// Most bytes of all trailers together: what the library takes, less the line that ends them.
+const TRAILERS: usize = 16 * 1024 - 2;
 /// Longest line of a chunk's size, without its end: sixteen digits are more than any length.
 const CHUNK_LINE: usize = 16;
 
@@ -60,7 +62,7 @@ impl Body {
     pub(super) fn bound(self, line: usize, all: usize, bounds: &Bounds) -> Result<(), Malformed> {
         match self {
             Self::ChunkSize | Self::ChunkEnd if line > CHUNK_LINE + 2 => Err(Malformed::Chunk),
-            Self::Trailers if all > bounds.head => Err(Malformed::TooLarge),
+            Self::Trailers if all > TRAILERS.min(bounds.head) => Err(Malformed::TooLarge),
             _ => Ok(()),
         }
     }

@@ -173,7 +173,7 @@ fn is_value(value: &[u8]) -> bool {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let (pieces, rest) = value.as_chunks::<8>();
-    let each = |bytes: &[u8]| bytes.iter().all(|byte| is(*byte, VALUE));
+    let each = |bytes: &[u8]| bytes.iter().all(|byte| is_in_class(*byte, VALUE));
     pieces.iter().all(|piece| {
         let word = u64::from_ne_bytes(*piece);
         // The high bit of a byte below 0x20, and of one that is 0x7f. A borrow may mark its neighbour too: never none.
@@ -183,7 +183,7 @@ fn is_value(value: &[u8]) -> bool {
     }) && each(rest)
 }
 
-fn is(byte: u8, class: u8) -> bool {
+fn is_in_class(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
@@ -245,7 +245,7 @@ mod tests {
             for at in 0..24 {
                 let mut value = *b"a visible value of 24 b.";
                 value[at] = byte;
-                assert_eq!(is_value(&value), is(byte, VALUE), "{byte:#x} at {at}");
+                assert_eq!(is_value(&value), is_in_class(byte, VALUE), "{byte:#x} at {at}");
             }
         }
     }
@@ -254,7 +254,7 @@ mod tests {
         /// Looked at together, bytes are judged as each of them is.
         #[test]
         fn together_is_as_each(value in prop::collection::vec(prop_oneof![any::<u8>(), 0x20_u8..0x7f, Just(0x7f), 0_u8..0x21], 0..40)) {
-            prop_assert_eq!(is_value(&value), value.iter().all(|byte| is(*byte, VALUE)));
+            prop_assert_eq!(is_value(&value), value.iter().all(|byte| is_in_class(*byte, VALUE)));
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct WireReader {
     head: HeadBegun,
     /// Bytes of the head, of the line of a chunk, or of the trailers that has begun.
     size: usize,
+    /// Fields among the trailers so far.
+    trailers: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ enum ReaderState {
 impl WireReader {
     /// A reader at the beginning of a connection.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: ReaderState::Start(0), head: HeadBegun::default(), size: 0 }
+        Self { bounds, state: ReaderState::Start(0), head: HeadBegun::default(), size: 0, trailers: 0 }
     }
 
     /// Tells whether it stands between two requests, or in front of the first.
@@ -190,6 +192,11 @@ impl WireReader {
             }
             ReaderState::Body(body) => {
                 let next = body.line(line)?;
+                let is_field = body == Body::Trailers && next.is_some();
+                self.trailers = if is_field { self.trailers + 1 } else { 0 };
+                if self.trailers > self.bounds.fields {
+                    return Err(Malformed::TooLarge);
+                }
                 if body != Body::Trailers || next.is_none() {
                     self.size = 0; // only trailers are bounded together
                 }

@@ -162,3 +162,22 @@ async fn a_trailer_of_an_answer_comes_down_over_http2() {
     assert_eq!(names, ["x-sum", "x-unsaid"], "they need no announcement there");
     assert_eq!(rig.lines("/", 1).await[0]["ended"], "done");
 }
+
+/// Beyond the library's own bound there would be no answer at all: ours is below it.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_that_are_too_many_or_too_long_are_told_so() {
+    let (rig, _told) = rig().await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let fields = [cookie.as_str(), "Transfer-Encoding: chunked", "Trailer: x-a"];
+    let many = "x-a: 1\r\n".repeat(201);
+    let long = format!("x-a: {}\r\n", "a".repeat(5_000)).repeat(4);
+    let just = format!("x-a: {}\r\n", "a".repeat(3_900)).repeat(4);
+    for (trailers, status) in [(many, 431), (long, 431), ("x-a: 1\r\n".repeat(200), 200), (just, 200)] {
+        let mut raw = Raw::ask(&rig, "POST /", &fields).await;
+        raw.send(format!("5\r\nhello\r\n0\r\n{trailers}\r\n").as_bytes()).await;
+        let head = raw.head().await;
+        assert_eq!(head.status, status, "{} bytes", trailers.len());
+    }
+    let lines = rig.lines("/", 4).await;
+    assert_eq!(lines.iter().filter(|line| line["status"] == 431).count(), 2, "{lines:?}");
+}

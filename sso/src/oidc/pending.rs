@@ -46,7 +46,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// A login that begins now at this provider. [`crate::Idp::begin`] makes the address to go with it.
+    /// A login that begins now at this provider. [`crate::Idp::begin_login`] makes the address to go with it.
     pub fn new(idp: &str, issuer: &str, ask: &Ask, random: &mut Random, now: Timestamp) -> Self {
         Self {
             idp: idp.into(),

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use portcullis_policy::ResourceId;
 use portcullis_scim::ScimRequest;
-use portcullis_store::{NewUser, Origin, SignInError, UserError, Which};
+use portcullis_store::{LoginError, NewUser, Origin, UserError, Which};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
@@ -127,8 +127,8 @@ async fn a_login_is_whole_or_nothing_and_may_be_repeated() {
     ] {
         break_table(&rig, doing, table).await;
         let before = sight(&rig).await;
-        let failed = rig.store.sign_in(login.clone(), &Origin::of("login"), NOW).await;
-        assert!(matches!(failed, Err(SignInError::Store(_))), "{table}");
+        let failed = rig.store.log_in(login.clone(), &Origin::of("login"), NOW).await;
+        assert!(matches!(failed, Err(LoginError::Store(_))), "{table}");
         assert_eq!(sight(&rig).await, before, "{table}");
         mend(&rig).await;
     }

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{Change, DirectoryId, UserFrom};
 use portcullis_store::{
-    AdmissionRefusal, LinkTo, LoginAttributes, Origin, PeopleSource, RelinkTo, SignInError, VerifiedLogin,
+    AdmissionRefusal, LinkTo, LoginAttributes, LoginError, Origin, PeopleSource, RelinkTo, VerifiedLogin,
 };
 use serde_json::json;
 
@@ -586,8 +586,8 @@ async fn a_directory_that_comes_later_matches_anew_and_ends_the_old_account() {
 #[tokio::test]
 async fn a_refusal_is_not_a_fault_of_the_store() {
     let rig = Rig::new().await;
-    let error = rig.store.sign_in(rig.login("s1", "x"), &Origin::of("login"), NOW).await.err().unwrap();
-    assert!(matches!(error, SignInError::Refused(_)));
+    let error = rig.store.log_in(rig.login("s1", "x"), &Origin::of("login"), NOW).await.err().unwrap();
+    assert!(matches!(error, LoginError::Refused(_)));
 }
 
 #[tokio::test]

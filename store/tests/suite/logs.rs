@@ -37,7 +37,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
     let long = "x".repeat(100_000);
     for (names, name) in [(true, long.as_str()), (false, "nobody@corp.test")] {
         let origin = Origin { names, ..Origin::of("login") };
-        let refused = rig.store.sign_in(rig.login("s-1", name), &origin, NOW).await.err().unwrap();
+        let refused = rig.store.log_in(rig.login("s-1", name), &origin, NOW).await.err().unwrap();
         assert!(refused.to_string().len() < 300, "{refused}");
         let audit = &rig.store.list_audits(ORG, 1).await.unwrap()[0];
         assert_eq!(audit.outcome, "no_match");
@@ -46,7 +46,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
         assert!(!audit.detail.contains("nobody@corp.test"), "{}", audit.detail);
     }
     let origin = Origin { names: false, ..Origin::of("login") };
-    rig.done(rig.store.sign_in(rig.login("s-1", "alice"), &origin, NOW).await.unwrap()).await;
+    rig.done(rig.store.log_in(rig.login("s-1", "alice"), &origin, NOW).await.unwrap()).await;
     assert!(!rig.store.list_audits(ORG, 1).await.unwrap()[0].detail.contains("s-1"));
 }
 

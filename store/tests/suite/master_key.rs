@@ -7,7 +7,7 @@ use portcullis_keys::{Keyring, Random};
 use portcullis_policy::UserFrom;
 use portcullis_scim::Schemas;
 use portcullis_store::{
-    AdmissionRefusal, KeyLoss, KeysError, Origin, PeopleSource, Retention, SignInError, Store,
+    AdmissionRefusal, KeyLoss, KeysError, LoginError, Origin, PeopleSource, Retention, Store,
 };
 
 use crate::support::{HOUR, NOW, ORG, Rig, master, user_path};
@@ -68,8 +68,8 @@ async fn without_a_key_nobody_is_signed_in() {
     rig.store.close().await;
     let store = Store::open(&rig.path, Arc::new(Schemas::core())).await.unwrap();
     assert!(store.has_keys().await.unwrap());
-    let error = store.sign_in(rig.login("s1", "alice"), &Origin::of("login"), NOW).await.err().unwrap();
-    assert!(matches!(error, SignInError::Store(_)) && format!("{error:?}").contains("NoKeys"), "{error:?}");
+    let error = store.log_in(rig.login("s1", "alice"), &Origin::of("login"), NOW).await.err().unwrap();
+    assert!(matches!(error, LoginError::Store(_)) && format!("{error:?}").contains("NoKeys"), "{error:?}");
 }
 
 #[tokio::test]

@@ -259,7 +259,7 @@ async fn whom_a_login_made_cannot_be_removed_and_it_is_said_what_can() {
     let mut login = rig.login("s1", "alice");
     login.provisioning = PeopleSource::None;
     login.user_from = UserFrom::Subject;
-    let signed_in = rig.done(rig.store.sign_in(login, &cli(), NOW).await.unwrap()).await.value;
+    let signed_in = rig.done(rig.store.log_in(login, &cli(), NOW).await.unwrap()).await.value;
     let name = format!("account:{}", signed_in.account.0);
     let refused = rig.store.user_remove(ORG, &name, &cli(), NOW).await.err().unwrap();
     assert!(refused.to_string().contains("portcullis user disable"), "{refused}");

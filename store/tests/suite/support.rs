@@ -16,8 +16,8 @@ use portcullis_policy::{
 use portcullis_scim::{ListPage, Outcome, ResourceRecord, Schemas, ScimError, ScimRequest};
 use portcullis_session::{Committed, Sessions};
 use portcullis_store::{
-    AdmissionRefusal, LinkAttribute, LinkTo, LoggedIn, LoginAttributes, NewSession, Origin, PeopleSource,
-    ScimAnswer, SignInError, Store, StoreError, VerifiedLogin,
+    AdmissionRefusal, LinkAttribute, LinkTo, LoggedIn, LoginAttributes, LoginError, NewSession, Origin,
+    PeopleSource, ScimAnswer, Store, StoreError, VerifiedLogin,
 };
 use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
@@ -231,10 +231,10 @@ impl Rig {
 
     pub(crate) async fn try_sign_in(&self, login: VerifiedLogin) -> Result<Done<LoggedIn>, AdmissionRefusal> {
         let origin = Origin { reference: Some("7Q2M-X4KD".into()), ..Origin::of("login") };
-        match self.store.sign_in(login, &origin, NOW).await {
+        match self.store.log_in(login, &origin, NOW).await {
             Ok(committed) => Ok(self.done(committed).await),
-            Err(SignInError::Refused(refusal)) => Err(*refusal),
-            Err(SignInError::Store(error)) => panic!("{error:?}"),
+            Err(LoginError::Refused(refusal)) => Err(*refusal),
+            Err(LoginError::Store(error)) => panic!("{error:?}"),
         }
     }
 

@@ -137,7 +137,7 @@ impl Seed {
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
         };
-        let _ = self.store.sign_in(sign_in, &Origin::of("suite"), now).await.unwrap();
+        let _ = self.store.log_in(sign_in, &Origin::of("suite"), now).await.unwrap();
         format!("{}={}", self.cookie, self.keys.seal_cookie(AppId::ONLY, &id).expose())
     }
 

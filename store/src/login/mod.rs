@@ -148,7 +148,7 @@ pub struct LoggedIn {
 
 /// Nobody is in.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum SignInError {
+pub enum LoginError {
     /// The person is refused, by name. The flow is spent and the refusal is in the audit.
     #[error(transparent)]
     Refused(Box<AdmissionRefusal>),
@@ -161,20 +161,20 @@ impl Store {
     /// Lets somebody in or refuses by name.
     ///
     /// # Errors
-    /// [`SignInError`].
-    pub async fn sign_in(
+    /// [`LoginError`].
+    pub async fn log_in(
         &self,
         sign_in: VerifiedLogin,
         origin: &Origin,
         now: Timestamp,
-    ) -> Result<Committed<LoggedIn>, SignInError> {
+    ) -> Result<Committed<LoggedIn>, LoginError> {
         let origin = origin.clone();
         let keyed = self.keyed(&sign_in.issuer, &sign_in.subject)?;
         self.write_in(Lane::Ordinary, move |tx| {
             Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit_person(tx).await })
         })
         .await?
-        .map_err(SignInError::Refused)
+        .map_err(LoginError::Refused)
     }
 }
 
