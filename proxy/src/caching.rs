@@ -1,5 +1,5 @@
 //! What may be kept of an answer by whom: an answer for one person must not be handed to the next one by a shared
-//! cache (design §11). The application's own `no-store` and `private` are kept; `public` and what speaks to content
+//! cache. The application's own `no-store` and `private` are kept; `public` and what speaks to content
 //! delivery networks go.
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, VARY};

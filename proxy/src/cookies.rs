@@ -2,7 +2,7 @@
 //! application from setting any.
 //!
 //! All `Cookie` fields count as one (HTTP/2 sends crumbs, RFC 9113 §8.2.3). Ours twice is no session: one of them
-//! was planted. The rule protected: our cookie never reaches an application (design §7).
+//! was planted. The rule protected: our cookie never reaches an application.
 
 use bytes::{BufMut, BytesMut};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};

@@ -1,4 +1,4 @@
-//! What a request is to the browser that sent it, so that a refusal has a form it understands (design §7).
+//! What a request is to the browser that sent it, so that a refusal has a form it understands.
 //!
 //! A navigation is sent to login; to everything else a redirect would be a page where data was expected. Nothing here
 //! grants anything: a client that lies about these fields chooses the form of its refusal.

@@ -1,7 +1,7 @@
 //! Trusted proxies, and the address a client has through them.
 //!
-//! A forwarding field is believed only as far as the chain of trusted proxies reaches, from our own peer backwards
-//! (design §12). What is behind the first stranger is the stranger's invention.
+//! A forwarding field is believed only as far as the chain of trusted proxies reaches, from our own peer backwards.
+//! What is behind the first stranger is the stranger's invention.
 
 use std::net::IpAddr;
 

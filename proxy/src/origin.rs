@@ -1,7 +1,7 @@
 //! Origin: whose page is behind a request, as browsers say it. The proxy's rules against other sites are here.
 //!
 //! A browser says `Origin` and the fields of Fetch Metadata, which no page can set; a program that says none of them
-//! passes. What a refusal looks like to who asks is another question (`answer/kind.rs`).
+//! passes. What a refusal looks like to who asks is another question (`kind.rs`).
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue, Method};
@@ -13,7 +13,7 @@ pub(crate) fn is_foreign(headers: &HeaderMap, place: &AppRules) -> bool {
     headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != place.site().origin.as_bytes())
 }
 
-/// Tells whether a page of another site is behind a request that changes something (design §11). An IdP's own answers
+/// Tells whether a page of another site is behind a request that changes something. An IdP's own answers
 /// come from elsewhere by nature and are checked by what they carry.
 pub(crate) fn is_foreign_form(method: &Method, headers: &HeaderMap, place: &AppRules, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {

@@ -1,5 +1,5 @@
-//! The form of a refusal: a page for a person, JSON for a program, trailers for gRPC, each as its asker understands it
-//! (design §7). Only a navigation is sent to login.
+//! The form of a refusal: a page for a person, JSON for a program, trailers for gRPC, each as its asker understands it.
+//! Only a navigation is sent to login.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -137,7 +137,7 @@ mod tests {
         answer.headers().get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The table of design §7: who asks, and what nobody-is-signed-in looks like to them.
+    /// Every kind of asker, and what nobody-is-signed-in looks like to it.
     #[test]
     fn nobody_signed_in_by_kind() {
         for (kind, status, has) in [

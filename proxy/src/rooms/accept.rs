@@ -189,7 +189,7 @@ fn has_body(headers: &HeaderMap) -> bool {
             .is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
 }
 
-/// The fields that `Connection` may not take out (design §12).
+/// The fields that `Connection` may not take out.
 const PROTECTED: [&str; 6] = [
     "host",
     "x-forwarded-for",

@@ -85,7 +85,7 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
     HeaderValue::from_maybe_shared(all.freeze()).unwrap_or_else(|_| peer.text().clone())
 }
 
-/// Makes an application's fields into what the client is told (design §11). Says how many cookies of ours it tried
+/// Makes an application's fields into what the client is told. Says how many cookies of ours it tried
 /// to set.
 pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
     let trailers = Trailers::announced(headers, &Strip::default());

@@ -1,4 +1,4 @@
-//! Linking: a subject is let in as exactly one active person, or refused by name (design §6).
+//! Linking: a subject is let in as exactly one active person, or refused by name.
 
 use portcullis_policy::{Change, DirectoryId, UserFrom};
 use portcullis_store::{

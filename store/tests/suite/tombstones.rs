@@ -1,4 +1,4 @@
-//! Removed and restored users: the name is free at once, the id comes back only to the same person (design §8).
+//! Removed and restored users: the name is free at once, the id comes back only to the same person.
 
 use portcullis_policy::{Change, Generation};
 use portcullis_scim::{Outcome, ResourceRecord, ScimError};
