@@ -92,6 +92,13 @@ impl Reload {
             );
             return Reloaded::Refused;
         }
+        if self.live.in_force().expires != file.expires {
+            // The path is the same and the file is another one.
+            tracing::warn!(
+                key = "listen.proxy.tls",
+                "the certificate has changed, and only a start reads it: restart to serve the new one"
+            );
+        }
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let policy = settings::compile_policy(&file, version);

@@ -16,11 +16,11 @@ pub(super) struct Heard {
     pub(super) notes: Arc<Notes>,
 }
 
-/// What has passed since the last question.
+/// Notes of what has passed since the last question.
 #[derive(Default)]
 pub(super) struct Notes {
     heard: AtomicUsize,
-    /// What the library wrote first, whether or not the socket took it all: a head, whole. It is noted for a request that
+    /// The bytes that the library wrote first, whether or not the socket took it all: a head, whole. It is noted for a request that
     /// may be asked twice, for which copying the bytes costs a tenth of copying its fields.
     head: Mutex<NotedHead>,
 }
@@ -31,11 +31,11 @@ struct NotedHead {
     bytes: Vec<u8>,
 }
 
-/// How much memory a connection keeps between two questions, in bytes.
+/// The memory that a connection keeps between two questions, in bytes.
 const KEPT: usize = 4 * 1024;
 
 impl Notes {
-    /// A new question begins, and whether its head is noted.
+    /// Begins a new question; says whether its head is noted.
     pub(super) fn begin(&self, is_noted: bool) {
         self.heard.store(0, Ordering::Relaxed);
         let mut head = self.head.lock();
@@ -44,7 +44,7 @@ impl Notes {
         head.bytes.shrink_to(KEPT);
     }
 
-    /// How many bytes came since.
+    /// Counts the bytes that came since.
     pub(super) fn heard(&self) -> usize {
         self.heard.load(Ordering::Relaxed)
     }
