@@ -30,9 +30,9 @@ use portcullis_keys::Random;
 use portcullis_session::{Ended, Watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
+use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::client::{Client, Stream};
 use crate::clock::{Clock, Entered, Wait, Waits};
-use crate::exchange::{AnswerBody, CarriedExchange};
 use crate::gate::Gate;
 use crate::guard::Guard;
 use crate::overhead::PREFACE;

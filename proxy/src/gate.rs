@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
 use crate::answer::{AskedBy, Refuse, RequestRefusal, finish_answer, serve_own};
+use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::clock::Waits;
-use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
+use crate::exchange::Exchange;
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod answer;
+mod answer_body;
 mod caching;
 mod client;
 mod clock;

@@ -18,7 +18,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::exchange::{CarriedExchange, Exchange};
+use crate::exchange::Exchange;
 use crate::line::Over;
 use crate::socket::Socket;
 
@@ -57,22 +57,26 @@ pub(crate) struct Tunnel {
     /// The bytes that the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
-    serving: CarriedExchange,
+    on_piece: OnPiece,
 }
 
+/// Told of each piece that goes to the client; kept for as long as the tunnel lasts.
+type OnPiece = Box<dyn Fn() + Send + Sync>;
+
 impl Tunnel {
+    /// A tunnel to the application; `on_piece` is told of each piece that goes to the client, and is dropped at its end.
     pub(crate) fn new(
         application: TcpStream,
         from_application: Bytes,
         exchange: Exchange,
-        serving: CarriedExchange,
+        on_piece: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { application, from_application, exchange, serving }
+        Self { application, from_application, exchange, on_piece: Box::new(on_piece) }
     }
 
     /// Carries until either side ends. `early`: what the client sent before it was told of the switch.
     pub(crate) async fn run<S: Socket>(self, client: S, early: Vec<u8>) {
-        let Self { application, from_application, mut exchange, serving } = self;
+        let Self { application, from_application, mut exchange, on_piece } = self;
         exchange.note_received(early.len());
         let mut ends = Ends {
             client,
@@ -80,7 +84,7 @@ impl Tunnel {
             up: TunnelDirection { held: early.into(), ..TunnelDirection::default() },
             down: TunnelDirection { held: from_application, ..TunnelDirection::default() },
             exchange,
-            serving,
+            on_piece,
         };
         let over = poll_fn(|context| ends.poll(context)).await;
         ends.exchange.record.finish_exchange(over);
@@ -97,15 +101,15 @@ struct Ends<S> {
     up: TunnelDirection,
     down: TunnelDirection,
     exchange: Exchange,
-    serving: CarriedExchange,
+    on_piece: OnPiece,
 }
 
 impl<S: Socket> Ends<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Over> {
-        let Self { client, application, up, down, exchange, serving } = self;
+        let Self { client, application, up, down, exchange, on_piece } = self;
         let gave = |length| {
             exchange.note_sent(length);
-            serving.client().flow.note_piece();
+            on_piece();
         };
         let moved = down.poll(context, application, client, |_| {}, gave);
         if let Poll::Ready(ended) = moved {

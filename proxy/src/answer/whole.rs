@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::exchange::{AnswerBody, CarriedExchange};
+use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::line::Over;
 use crate::rooms::record::Record;
 

@@ -16,9 +16,10 @@ use http::{Method, Response, StatusCode, Version, request, response};
 use portcullis_policy::Principal;
 
 use crate::answer::{AskedBy, RequestRefusal, Trouble};
+use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::client::Client;
 use crate::clock::Wait;
-use crate::exchange::{AnswerBody, CarriedExchange, Exchange};
+use crate::exchange::Exchange;
 use crate::hop::of_this_hop;
 use crate::line::Over;
 use crate::metrics::{Counter, Metrics};
@@ -269,7 +270,7 @@ impl Forward {
         let (client, stream) = (serving.client().clone(), serving.stream());
         let tunnel = download.into_connection().map(|connection| {
             let (socket, early) = connection.into_socket();
-            Tunnel::new(socket, early, exchange, serving)
+            Tunnel::new(socket, early, exchange, move || serving.client().flow.note_piece())
         });
         match stream {
             None => {

@@ -4,12 +4,11 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -19,35 +18,9 @@ use tokio::net::TcpStream;
 use super::fault::UpstreamFault;
 use super::filter::WakeFilter;
 use super::heard::{Heard, Notes};
+use super::outgoing::Outgoing;
 use super::replay;
 use crate::clock::{Wait, Waits};
-use crate::upload::{Upload, UploadFault};
-
-/// The body that is sent: the client's, if it has one.
-pub(super) struct Outgoing(pub(super) Option<Upload>);
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = UploadFault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        match &mut self.0 {
-            Some(upload) => Pin::new(upload).poll_frame(context),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
-    }
-}
 
 /// A connection to an application.
 pub(crate) struct AppConnection {

@@ -8,9 +8,10 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, request, response};
 use hyper::body::Incoming;
 
-use super::app_connection::{AppConnection, Outgoing};
+use super::app_connection::AppConnection;
 use super::download::Download;
 use super::fault::UpstreamFault;
+use super::outgoing::Outgoing;
 use super::{Upstream, connect, pool};
 use crate::clock::{Wait, Waits};
 use crate::upload::Upload;

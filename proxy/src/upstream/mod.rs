@@ -11,6 +11,7 @@ mod download;
 mod fault;
 mod filter;
 mod heard;
+mod outgoing;
 mod pool;
 mod replay;
 
