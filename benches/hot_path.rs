@@ -13,8 +13,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt as _;
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    AccountId, App, AppId, Bindings, Facts, Generation, GroupBinding, HostPort, IdentityHeaders, OrgId,
-    Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+    AccountId, App, AppId, Attributes, Bindings, Facts, Generation, GroupBinding, HostPort, IdentityHeaders,
+    OrgId, Policy, PublicUrl, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
     Accept, AccessLog, Gate, GateRequest, GateVerdict, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget,
@@ -50,8 +50,9 @@ fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
         external_id: Some("00u8mira2k".into()),
         subject: None,
         email: Some("alice@example.com".into()),
-        display_name: Some("Alice Example".into()),
-        preferred_username: Some("alice@example.com".into()),
+        attributes: Attributes::default()
+            .with(Attributes::NAME, ["Alice Example"])
+            .with(Attributes::PREFERRED_USERNAME, ["alice@example.com"]),
         groups: Arc::new(["Engineering".into(), "Everyone".into()]),
     };
     let generation = Generation(0);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_policy::{AccountId, Facts, OrgId, ResourceId, fold};
+use portcullis_policy::{AccountId, Attributes, Facts, OrgId, ResourceId, fold};
 use portcullis_proxy::LogDetail;
 use portcullis_session::{Committed, Cut, HoldMark, HoldOn, Sessions};
 use portcullis_store::{Store, StoreError, UserError, UserSummary};
@@ -177,7 +177,9 @@ impl OrderUnderway {
         let (same, unique) = (fold::same(who), fold::unique(who));
         let number = who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId);
         let is_meant = |facts: &Facts| {
-            let names = [&facts.user_name, &facts.email, &facts.preferred_username].into_iter().flatten();
+            let names = [facts.user_name.as_deref(), facts.email.as_deref()];
+            let preferred = facts.attributes.text(Attributes::PREFERRED_USERNAME);
+            let names = names.into_iter().chain([preferred]).flatten();
             let mut names = names.map(|name| (fold::same(name), fold::unique(name)));
             Some(facts.account) == number
                 || [&facts.id, &facts.subject].into_iter().flatten().any(|id| **id == **who)
@@ -230,8 +232,7 @@ pub(crate) fn facts_for_log(account: AccountId, id: Option<&str>, email: Option<
         external_id: None,
         subject: None,
         email: email.map(Into::into),
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: Arc::new([]),
     }
 }

@@ -168,8 +168,8 @@ fn check_rules<'r>(
 mod tests {
     use super::*;
     use crate::{
-        AccountId, App, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, RouteKey, Seq,
-        UserFrom,
+        AccountId, App, Attributes, Bindings, Facts, GroupBinding, IdentityHeaders, OrgId, Pattern, RouteKey,
+        Seq, UserFrom,
     };
 
     fn policy(version: u64, rules: &[(&str, Allow)]) -> Policy {
@@ -194,8 +194,7 @@ mod tests {
             external_id: None,
             subject: None,
             email: None,
-            display_name: None,
-            preferred_username: None,
+            attributes: Attributes::default(),
             groups: groups.iter().map(|g| Arc::from(*g)).collect(),
         };
         policy.describe(&Arc::new(facts), Seq(1)).unwrap()

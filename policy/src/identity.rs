@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::{Facts, NoName, Roles};
+use crate::{Attributes, Facts, NoName, Roles};
 
 /// Every identity header of every preset this build knows, lower case. The proxy strips all of them from clients,
 /// whatever is configured.
@@ -82,13 +82,13 @@ impl IdentityHeaders {
         facts: &Facts,
         roles: &Roles,
     ) -> Arc<[(HeaderName, HeaderValue)]> {
-        let one = |value: &Option<Arc<str>>| value.as_deref().filter(|v| !v.is_empty()).map(encode_one);
+        let one = |value: Option<&str>| value.filter(|v| !v.is_empty()).map(encode_one);
         let said = [
             (USER, Some(encode_one(name))),
-            (EMAIL, one(&facts.email)),
+            (EMAIL, one(facts.email.as_deref())),
             (GROUPS, encode_list(&facts.groups)),
             (ROLES, encode_list(roles.names())),
-            (PREFERRED, one(&facts.preferred_username)),
+            (PREFERRED, one(facts.attributes.text(Attributes::PREFERRED_USERNAME))),
         ];
         let mut text = Bytes::from(
             said.iter().filter_map(|(_, value)| value.as_deref()).flatten().copied().collect::<Vec<u8>>(),

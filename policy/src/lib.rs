@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod attributes;
 mod change;
 mod decide;
 pub mod fold;
@@ -23,6 +24,7 @@ mod shown;
 mod vocabulary;
 
 pub use address::{AddressError, HostPort, PublicUrl};
+pub use attributes::Attributes;
 pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
 pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{AccountId, OrgId, Roles, RulesVersion, Seq};
+use crate::{AccountId, Attributes, OrgId, Roles, RulesVersion, Seq};
 
 /// Facts that the directory, or without one a verified login, states about somebody: verified, not yet judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,8 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// An address that may be believed: the directory's primary one, or a verified one of a login.
     pub email: Option<Arc<str>>,
-    /// A name for people, never for decisions.
-    pub display_name: Option<Arc<str>>,
-    /// `preferred_username` of a login, `userName` of the directory.
-    pub preferred_username: Option<Arc<str>>,
+    /// Everything else that is stated: for people and for the application, never for decisions.
+    pub attributes: Attributes,
     /// Display names of all groups, nested ones included.
     pub groups: Arc<[Arc<str>]>,
 }

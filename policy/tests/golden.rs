@@ -8,8 +8,8 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange, OrgId,
-    Pattern, Policy, Principal, Route, RouteKey, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Attributes, Bindings, Decision, Facts, GroupBinding, IdentityHeaders,
+    OnChange, OrgId, Pattern, Policy, Principal, Route, RouteKey, Rule, RulesVersion, Seq, UserFrom,
 };
 
 /// A path, the methods it is for, and what it allows: as `routes` of a configuration has them.
@@ -111,8 +111,7 @@ fn person(policy: &Policy, name: &str, groups: &[&str]) -> Principal {
         external_id: None,
         subject: None,
         email: None,
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     };
     policy.describe(&Arc::new(facts), Seq(1)).expect("a name")

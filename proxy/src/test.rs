@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_keys::Keyring;
 use portcullis_policy::{
-    AccountId, App, AppId, Bindings, Facts, GroupBinding, HostPort, IdentityHeaders, OrgId, Policy,
-    Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, App, AppId, Attributes, Bindings, Facts, GroupBinding, HostPort, IdentityHeaders, OrgId,
+    Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_session::Sessions;
 use prometheus_client::registry::Registry;
@@ -67,8 +67,7 @@ pub(crate) fn alice(policy: &Policy) -> Principal {
         external_id: None,
         subject: None,
         email: Some("alice@wiki.test".into()),
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: Arc::new(["Owners".into()]),
     };
     policy.describe(&Arc::new(facts), Seq(1)).unwrap()

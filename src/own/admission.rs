@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use portcullis_keys::sha256;
-use portcullis_policy::{AppId, DirectoryId, LinkTo, OrgId, Timestamp, UserFrom};
+use portcullis_policy::{AppId, Attributes, DirectoryId, LinkTo, OrgId, Timestamp, UserFrom};
 use portcullis_sso::{Assertion, FLOW_MS, OidcSettings, Pending};
 use portcullis_store as store;
 
@@ -51,14 +51,13 @@ impl Admission {
         };
         let believed = assertion.email_verified() || self.trust_email;
         let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
+        let mut attributes = assertion.attributes().clone();
+        if let Some(name) = assertion.unverified_user_name().filter(|_| self.trust_email) {
+            attributes.state(Attributes::PREFERRED_USERNAME, [name]);
+        }
         let claims = store::LoginAttributes {
             email: text(assertion.email()).filter(|_| believed),
-            name: text(assertion.name()),
-            preferred_username: text(
-                assertion
-                    .preferred_username()
-                    .or_else(|| assertion.unverified_user_name().filter(|_| self.trust_email)),
-            ),
+            attributes,
             names_said: assertion.names_said().to_vec(),
             groups: assertion.groups().map(<[String]>::to_vec),
         };

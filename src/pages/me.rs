@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use portcullis_policy::{Principal, Timestamp};
+use portcullis_policy::{Attributes, Principal, Timestamp};
 use serde::Serialize;
 
 use super::{Links, json_answer};
@@ -25,9 +25,9 @@ pub(crate) fn answer_me(who: &Principal, expires: Timestamp, place: &Links<'_>) 
         &Me {
             signed_in: true,
             user: who.name(),
-            name: facts.display_name.as_deref(),
+            name: facts.attributes.text(Attributes::NAME),
             email: facts.email.as_deref(),
-            preferred_username: facts.preferred_username.as_deref(),
+            preferred_username: facts.attributes.text(Attributes::PREFERRED_USERNAME),
             groups: facts.groups.iter().map(|group| &**group).collect(),
             roles: who.roles().names().iter().map(|role| &**role).collect(),
             expires: jiff::Timestamp::from_second(expires.seconds())
@@ -83,8 +83,7 @@ mod tests {
             external_id: Some("00u1".into()),
             subject: Some("sub-1".into()),
             email: None,
-            display_name: Some("Alice \"A\" Example".into()),
-            preferred_username: None,
+            attributes: Attributes::default().with(Attributes::NAME, ["Alice \"A\" Example"]),
             groups: Arc::new(["Owners".into(), "Everyone".into()]),
         });
         let who = policy.describe(&facts, Seq(1)).unwrap();

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use portcullis_keys::Secret;
-use portcullis_policy::Timestamp;
+use portcullis_policy::{Attributes, Timestamp};
 
 use crate::oidc::LinkValue;
 
@@ -17,8 +17,7 @@ pub struct Assertion {
     pub(crate) link: Option<LinkValue>,
     pub(crate) email: Option<String>,
     pub(crate) email_verified: bool,
-    pub(crate) name: Option<String>,
-    pub(crate) preferred_username: Option<String>,
+    pub(crate) attributes: Attributes,
     pub(crate) unverified_user_name: Option<String>,
     pub(crate) names_said: Vec<String>,
     pub(crate) groups: Option<Vec<String>>,
@@ -59,15 +58,10 @@ impl Assertion {
         self.email_verified
     }
 
-    /// A name for people.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// Gives what the person likes to be called by systems; may change, may be reused. Never an address that is not
-    /// believed.
-    pub fn preferred_username(&self) -> Option<&str> {
-        self.preferred_username.as_deref()
+    /// Everything else that is stated. A preferred user name may change and be reused; it is never an address that is
+    /// not believed.
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
     }
 
     /// A `preferred_username` that is an address nobody vouches for: for who trusts the identity provider in that.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::{AccountId, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, Timestamp};
+use portcullis_policy::{
+    AccountId, Attributes, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, Timestamp,
+};
 use portcullis_scim::{Resource, ResourceKind};
 use portcullis_session::Described;
 use serde::{Deserialize, Serialize};
@@ -28,12 +30,32 @@ pub(crate) struct AccountRow {
 
 /// The facts that a login gave of a person without a directory; kept for the identity headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredFacts")]
 pub(crate) struct LoginFacts {
     pub(crate) email: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) preferred_username: Option<String>,
+    pub(crate) attributes: Attributes,
     /// `None` where nothing was said of groups. Nobody gets a role from either, but what was said is not made up.
     pub(crate) groups: Option<Vec<String>>,
+}
+
+/// [`LoginFacts`] as a row may have them: of versions that had a member for each attribute, too.
+#[derive(Deserialize)]
+struct StoredFacts {
+    email: Option<String>,
+    #[serde(default)]
+    attributes: Attributes,
+    name: Option<String>,
+    preferred_username: Option<String>,
+    groups: Option<Vec<String>>,
+}
+
+impl From<StoredFacts> for LoginFacts {
+    fn from(stored: StoredFacts) -> Self {
+        let StoredFacts { email, attributes, name, preferred_username, groups } = stored;
+        let attributes =
+            attributes.with(Attributes::NAME, name).with(Attributes::PREFERRED_USERNAME, preferred_username);
+        Self { email, attributes, groups }
+    }
 }
 
 impl AccountRow {
@@ -190,7 +212,6 @@ fn of_user(
     user: &Resource,
     groups: Arc<[Arc<str>]>,
 ) -> Facts {
-    let user_name: Option<Arc<str>> = user.user_name().map(Arc::from);
     Facts {
         account,
         org,
@@ -198,9 +219,10 @@ fn of_user(
         external_id: user.external_id().map(Arc::from),
         subject,
         email: user.email().map(Arc::from),
-        display_name: user.display_name().or_else(|| user.text("name.formatted")).map(Arc::from),
-        preferred_username: user_name.clone(),
-        user_name,
+        attributes: Attributes::default()
+            .with(Attributes::NAME, user.display_name().or_else(|| user.text("name.formatted")))
+            .with(Attributes::PREFERRED_USERNAME, user.user_name()),
+        user_name: user.user_name().map(Arc::from),
         groups,
     }
 }
@@ -215,8 +237,7 @@ pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>
         external_id: None,
         subject,
         email: told.email.map(Into::into),
-        display_name: told.name.map(Into::into),
-        preferred_username: told.preferred_username.map(Into::into),
+        attributes: told.attributes,
         groups: told.groups.unwrap_or_default().into_iter().map(Arc::from).collect(),
     }
 }
@@ -239,5 +260,27 @@ impl Store {
         account: AccountId,
     ) -> Result<Option<Described>, StoreError> {
         describe_account(&mut self.engine.snapshot().await?, org, account).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_read_as_any_version_wrote_them() {
+        let facts = LoginFacts {
+            email: Some("mia@corp.test".into()),
+            attributes: Attributes::default()
+                .with(Attributes::NAME, ["Mia"])
+                .with(Attributes::PREFERRED_USERNAME, ["mia"]),
+            groups: None,
+        };
+        let now = serde_json::to_string(&facts).unwrap();
+        let before = r#"{"email":"mia@corp.test","name":"Mia","preferred_username":"mia","groups":null}"#;
+        for text in [now.as_str(), before] {
+            assert_eq!(read_told(AccountId(1), Some(text)).unwrap(), facts, "{text}");
+        }
+        assert!(read_told(AccountId(1), Some("mia")).is_err());
     }
 }

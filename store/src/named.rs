@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_policy::{AccountId, DirectoryId, OrgId, fold};
+use portcullis_policy::{AccountId, Attributes, DirectoryId, OrgId, fold};
 use sqlx::AssertSqlSafe;
 
 use crate::account::{self, LoginFacts};
@@ -180,7 +180,8 @@ pub(crate) async fn with_attribute(
 
 /// Lists what somebody without a directory may be called by: folded as it folds names.
 fn folded_names(told: &LoginFacts) -> impl Iterator<Item = String> {
-    [&told.email, &told.preferred_username].into_iter().flatten().map(|name| fold::unique(name))
+    let preferred = told.attributes.text(Attributes::PREFERRED_USERNAME);
+    [told.email.as_deref(), preferred].into_iter().flatten().map(fold::unique)
 }
 
 /// The address of somebody without a directory, folded likewise.

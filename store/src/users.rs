@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU32;
 
-use portcullis_policy::{AccountId, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold};
+use portcullis_policy::{
+    AccountId, Attributes, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold,
+};
 use portcullis_scim::{Act, Resource, ResourceKind, ScimError, ScimType, Write};
 use portcullis_session::Committed;
 use serde_json::json;
@@ -516,7 +518,7 @@ fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
         }
         _ => (
             told.email.clone().or(owned(row.maybe_text(10)?)),
-            told.name,
+            told.attributes.text(Attributes::NAME).map(str::to_owned),
             told.email,
             told.groups.unwrap_or_default(),
         ),

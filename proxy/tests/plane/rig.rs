@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Change, Facts, Generation, GroupBinding, HostPort,
+    AccountId, Allow, App, AppId, Attributes, Bindings, Change, Facts, Generation, GroupBinding, HostPort,
     IdentityHeaders, OnChange, OrgId, Pattern, Policy, PublicUrl, Rule, RulesVersion, Seq, SessionHash,
     Timestamp, UserFrom,
 };
@@ -414,8 +414,7 @@ fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {
         external_id: None,
         subject: None,
         email: Some(format!("{name}@wiki.test").into()),
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Decision, DirectoryId, Facts, Generation, GroupBinding,
-    IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, RouteKey, Rule,
-    RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
+    AccountId, Allow, App, AppId, Attributes, Bindings, Decision, DirectoryId, Facts, Generation,
+    GroupBinding, IdentityHeaders, OnChange, OrgId, Pass, Pattern, Policy, Principal, ResourceId, RouteKey,
+    Rule, RulesVersion, Seq, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_session::{Described, DirectoryUser, SessionSnapshot, StoredSession};
 
@@ -72,8 +72,7 @@ pub fn described(account: AccountId, at: i64, generation: i64, active: bool, gro
         external_id: None,
         subject: None,
         email: None,
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     };
     let (at, generation) = (Seq(at), Generation(generation));

@@ -4,7 +4,7 @@
 //! document says so of the very same address. Only what a login uses is read, each by a reader of its own: a claim of
 //! an odd type that nobody uses is no reason to refuse, and an odd `email_verified` is not "verified".
 
-use portcullis_policy::fold;
+use portcullis_policy::{Attributes, fold};
 use serde_json::{Map, Value};
 
 use super::settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
@@ -24,8 +24,7 @@ pub(super) struct PersonClaims {
     pub(super) link: Option<LinkValue>,
     pub(super) email: Option<String>,
     pub(super) email_verified: bool,
-    pub(super) name: Option<String>,
-    pub(super) preferred_username: Option<String>,
+    pub(super) attributes: Attributes,
     pub(super) unverified_user_name: Option<String>,
     pub(super) names_said: Vec<String>,
     pub(super) groups: Option<Vec<String>>,
@@ -143,8 +142,9 @@ impl Claims {
             link: None,
             email: email.map(str::to_owned),
             email_verified: email.is_some_and(|email| self.vouches_for(email)),
-            name: self.text(name).map(str::to_owned),
-            preferred_username: user_name.filter(|name| !is_unverified(name)).map(str::to_owned),
+            attributes: Attributes::default()
+                .with(Attributes::NAME, self.text(name))
+                .with(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !is_unverified(name))),
             unverified_user_name: user_name.filter(is_unverified).map(str::to_owned),
             names_said: [email, user_name].into_iter().flatten().map(str::to_owned).collect(),
             groups: self.groups(groups)?,

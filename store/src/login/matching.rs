@@ -1,7 +1,7 @@
 //! Matching a subject nobody knows yet to exactly one user, by exactly one attribute. Once linked it is never asked
 //! again.
 
-use portcullis_policy::{AccountId, DirectoryId, LinkTo, OrgId, fold};
+use portcullis_policy::{AccountId, Attributes, DirectoryId, LinkTo, OrgId, fold};
 use portcullis_scim::{Resource, ResourceKind};
 
 use super::hint::likeness_hint;
@@ -132,8 +132,9 @@ pub(super) async fn left_out(
     org: OrgId,
     claims: &LoginAttributes,
 ) -> Result<Option<AdmissionRefusal>, StoreError> {
-    let believed = [&claims.email, &claims.preferred_username].into_iter().flatten();
-    let said: Vec<&String> = believed.chain(&claims.names_said).collect();
+    let believed = [claims.email.as_deref(), claims.attributes.text(Attributes::PREFERRED_USERNAME)];
+    let said = claims.names_said.iter().map(String::as_str);
+    let said: Vec<&str> = believed.into_iter().flatten().chain(said).collect();
     for name in &said {
         let sql = "select r.deleted, a.active, a.disabled from resource r \
                    join account a on a.organization = r.organization and a.id = r.account \

@@ -12,8 +12,8 @@ mod refusal;
 use std::sync::Arc;
 
 use portcullis_policy::{
-    AccountId, AppId, Change, DirectoryId, Facts, Generation, LinkTo, OrgId, SessionHash, Timestamp,
-    UserFrom, fold,
+    AccountId, AppId, Attributes, Change, DirectoryId, Facts, Generation, LinkTo, OrgId, SessionHash,
+    Timestamp, UserFrom, fold,
 };
 use portcullis_session::Committed;
 use serde_json::json;
@@ -110,10 +110,8 @@ pub struct LinkAttribute {
 pub struct LoginAttributes {
     /// An address that may be believed: verified, or of an IdP whose addresses are trusted. Else `None`.
     pub email: Option<String>,
-    /// A name for people.
-    pub name: Option<String>,
-    /// `preferred_username`; never an address that may not be believed.
-    pub preferred_username: Option<String>,
+    /// Everything else that was said, for people and for the application.
+    pub attributes: Attributes,
     /// Every address and user name that was said, believed or not: who was removed comes back under none of them.
     pub names_said: Vec<String>,
     /// The groups; `None` where nothing was said of groups, which is not the same as none.
@@ -347,8 +345,8 @@ impl<'a> LoginAttempt<'a> {
     }
 
     fn login_facts(&self) -> LoginFacts {
-        let LoginAttributes { email, name, preferred_username, groups, .. } = self.asked.claims.clone();
-        LoginFacts { email, name, preferred_username, groups }
+        let LoginAttributes { email, attributes, groups, .. } = self.asked.claims.clone();
+        LoginFacts { email, attributes, groups }
     }
 
     /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory
@@ -388,10 +386,11 @@ impl<'a> LoginAttempt<'a> {
             facts = Arc::new(named);
         }
         if account.user.is_none() {
-            let told = serde_json::to_string(&self.login_facts()).unwrap_or_default();
-            if account.told.as_deref().is_some_and(|before| before != told) {
+            let facts = self.login_facts();
+            if account.told.is_some() && account::read_told(account.id, account.told.as_deref())? != facts {
                 self.log.change(Change::Reconsider(account.id));
             }
+            let told = serde_json::to_string(&facts).unwrap_or_default();
             account::set_used(tx, org, account.id, Some(&told), self.now).await?;
         } else {
             account::set_used(tx, org, account.id, None, self.now).await?;

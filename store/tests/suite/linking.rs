@@ -1,6 +1,6 @@
 //! Linking: a subject is let in as exactly one active person, or refused by name.
 
-use portcullis_policy::{Change, DirectoryId, UserFrom};
+use portcullis_policy::{Attributes, Change, DirectoryId, UserFrom};
 use portcullis_store::{
     AdmissionRefusal, LinkTo, LoginAttributes, LoginError, Origin, PeopleSource, RelinkTo, VerifiedLogin,
 };
@@ -483,8 +483,9 @@ fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
     login.user_from = UserFrom::Email;
     login.claims = LoginAttributes {
         email: email.map(str::to_owned),
-        name: Some("Mia".to_owned()),
-        preferred_username: Some("mia".to_owned()),
+        attributes: Attributes::default()
+            .with(Attributes::NAME, ["Mia"])
+            .with(Attributes::PREFERRED_USERNAME, ["mia"]),
         names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
         groups: Some(vec!["crew".to_owned()]),
     };

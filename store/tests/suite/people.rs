@@ -1,6 +1,6 @@
 //! People as operators handle them.
 
-use portcullis_policy::{Change, UserFrom};
+use portcullis_policy::{Attributes, Change, UserFrom};
 use portcullis_scim::ScimError;
 use portcullis_store::{LoginAttributes, NewUser, Origin, PeopleSource, UserError, UserState};
 
@@ -293,7 +293,7 @@ async fn an_order_goes_as_far_as_names_lead_and_no_name_is_chosen() {
     let rig = Rig::new().await;
     let login = |subject: &str, email: &str, preferred: &str| {
         let mut login = alone(&rig, subject, email);
-        login.claims.preferred_username = Some(preferred.to_owned());
+        login.claims.attributes = Attributes::default().with(Attributes::PREFERRED_USERNAME, [preferred]);
         login
     };
     for (name, email) in

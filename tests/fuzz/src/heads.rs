@@ -12,8 +12,8 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use portcullis_keys::Keyring;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Facts, HostPort, IDENTITY_HEADERS, IdentityHeaders, OnChange,
-    OrgId, Pattern, Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Attributes, Bindings, Facts, HostPort, IDENTITY_HEADERS, IdentityHeaders,
+    OnChange, OrgId, Pattern, Policy, Principal, PublicUrl, Rule, RulesVersion, Seq, UserFrom,
 };
 use portcullis_proxy::{
     Accept, AccessLog, AppRules, FLOW_COOKIE, Gate, GateRequest, GateVerdict, HeaderCase, HostSent,
@@ -235,8 +235,7 @@ fn alice() -> Facts {
         external_id: None,
         subject: None,
         email: Some("alice@wiki.test".into()),
-        display_name: None,
-        preferred_username: Some("al".into()),
+        attributes: Attributes::default().with(Attributes::PREFERRED_USERNAME, ["al"]),
         groups: Arc::new(["Owners".into(), "a,b %".into()]),
     }
 }

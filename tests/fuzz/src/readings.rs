@@ -8,8 +8,8 @@ use std::sync::Arc;
 use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
-    AccountId, Allow, App, AppId, Bindings, Decision, Facts, GroupBinding, IdentityHeaders, OnChange, OrgId,
-    Pattern, Policy, Principal, RouteKey, Rule, RulesVersion, Seq, UserFrom,
+    AccountId, Allow, App, AppId, Attributes, Bindings, Decision, Facts, GroupBinding, IdentityHeaders,
+    OnChange, OrgId, Pattern, Policy, Principal, RouteKey, Rule, RulesVersion, Seq, UserFrom,
 };
 
 /// An input is lines: the steps of an application, rules, an empty line, and the path as it came.
@@ -253,8 +253,7 @@ fn person(policy: &Policy, groups: &[&str]) -> Option<Principal> {
         external_id: None,
         subject: None,
         email: None,
-        display_name: None,
-        preferred_username: None,
+        attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     };
     policy.describe(&Arc::new(facts), Seq(1)).ok()
