@@ -78,6 +78,7 @@ pub(crate) async fn compare(app: SocketAddr, protocol: Protocol, options: &Optio
     servers.extend(Server::haproxy(setup).await);
     servers.extend(Server::auth_request(setup).await);
     servers.push(Server::pingora(setup).await);
+    servers.extend(Server::plain_hyper(setup).await);
     let gate = Gate::start(setup, "off").await;
     let log = tempfile::NamedTempFile::new().unwrap();
     let logging = Gate::start(setup, &log.path().display().to_string()).await;

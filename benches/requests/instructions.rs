@@ -25,7 +25,7 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
     println!("| | a request |\n|---|---|");
     let nobody = [String::from("nobody=here")];
     let log = folder.path().join("access.log").display().to_string();
-    for which in 0..6 {
+    for which in 0..7 {
         let out = folder.path().join(format!("callgrind.{which}"));
         let setup =
             Setup { app, protocol: Protocol::H1, cores: options.cores, under: Under::Callgrind(&out) };
@@ -33,10 +33,11 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
             0 => Server::nginx(setup).await,
             1 => Server::haproxy(setup).await,
             2 => Some(Server::pingora(setup).await),
+            3 => Server::plain_hyper(setup).await,
             _ => {
                 let (name, access, build) = match (which, other_build()) {
-                    (3, _) => ("**Portcullis**, a person a connection", "off", None),
-                    (4, _) => ("**Portcullis**, a person a connection, log in a file", log.as_str(), None),
+                    (4, _) => ("**Portcullis**, a person a connection", "off", None),
+                    (5, _) => ("**Portcullis**, a person a connection, log in a file", log.as_str(), None),
                     (_, Some(build)) => {
                         ("**Portcullis**, other build, a person a connection", "off", Some(build))
                     }
@@ -46,7 +47,9 @@ pub(crate) async fn count(app: SocketAddr, options: &Options) {
                 load(gate.address(), gate.pid(), &gate.cookies).await;
                 gate.end();
                 print(name, &out);
-                if let Some(kept) = std::env::var_os("PORTCULLIS_BENCH_PROFILE") {
+                if let Some(kept) = std::env::var_os("PORTCULLIS_BENCH_PROFILE")
+                    && which == 4
+                {
                     std::fs::copy(&out, kept).unwrap();
                 }
                 continue;

@@ -1,4 +1,4 @@
-//! What Portcullis costs beside nginx, HAProxy, nginx with `auth_request` and a bare `pingora-proxy`, in one run.
+//! What Portcullis costs beside nginx, HAProxy, nginx with `auth_request` and a bare `pingora-proxy`, in one run; over HTTP/1.1 hyper alone too.
 //!
 //! All proxies are processes of their own in front of the same application and get the same requests in turns. Their
 //! CPU is the scheduler's own count (`/proc/<pid>/task/*/schedstat`, user and system), and the figure that says much on
@@ -26,6 +26,7 @@ mod gate;
 mod instructions;
 mod load;
 mod memory;
+mod plain_hyper;
 mod process;
 mod removal;
 #[path = "../../tests/suite/rig/mod.rs"]
@@ -65,6 +66,9 @@ pub(crate) struct Options {
 fn main() {
     if let Some(role) = std::env::var_os(server::BARE) {
         return bare::serve(&role.to_string_lossy());
+    }
+    if let Some(role) = std::env::var_os(server::PLAIN_HYPER) {
+        return plain_hyper::serve(&role.to_string_lossy());
     }
     if let Some(role) = std::env::var_os(server::AUTHORIZER) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

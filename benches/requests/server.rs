@@ -106,6 +106,18 @@ impl Server {
         Self::begin("bare pingora-proxy", address, command, folder).await
     }
 
+    /// hyper alone, which is what Portcullis speaks HTTP with. HTTP/1.1 only.
+    pub(crate) async fn plain_hyper(setup: Setup<'_>) -> Option<Self> {
+        if setup.protocol != Protocol::H1 {
+            return None;
+        }
+        let (folder, address) = (folder(), ports::free());
+        let this = itself(PLAIN_HYPER, &format!("{address} {}", setup.app));
+        let mut command = setup.under.command(Path::new(this.get_program()));
+        command.envs(this.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Some(Self::begin("hyper alone", address, command, folder).await)
+    }
+
     async fn begin(name: &'static str, address: SocketAddr, mut command: Command, folder: TempDir) -> Self {
         let process = Process::spawn(&mut command);
         listens(name, address).await;
@@ -124,6 +136,8 @@ impl Server {
 
 /// The role of this program as the authorizer; its value is where to listen.
 pub(crate) const AUTHORIZER: &str = "PORTCULLIS_BENCH_AUTHORIZER";
+/// The role of this program as hyper alone; its value is where to listen, and the application.
+pub(crate) const PLAIN_HYPER: &str = "PORTCULLIS_BENCH_PLAIN_HYPER";
 /// The role of this program as the bare proxy; its value is where to listen, the application, and the certificate's
 /// folder or `-`.
 pub(crate) const BARE: &str = "PORTCULLIS_BENCH_BARE";

@@ -33,12 +33,13 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    let listed = |word: &[u8]| {
-        let words =
-            headers.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-        words.map(<[u8]>::trim_ascii).any(|found| found.eq_ignore_ascii_case(word))
-    };
-    if !listed(b"cookie") && !listed(b"*") {
+    let mut varied =
+        headers.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    let is_listed = varied.any(|word| {
+        let word = word.trim_ascii();
+        word == b"*" || word.eq_ignore_ascii_case(b"cookie")
+    });
+    if !is_listed {
         headers.append(VARY, COOKIE);
     }
 }

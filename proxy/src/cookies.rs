@@ -35,13 +35,20 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// The value of the one cookie with this name; `None` where there is none or more than one.
 pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let named = |pair: &'a [u8]| {
-        let (found, value) = split_pair(pair);
-        (found == name.as_bytes()).then_some(value)
-    };
-    let mut values = cookie_pairs(headers).filter(|pair| pair.starts_with(name.as_bytes())).filter_map(named);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
+    let mut one = None;
+    for field in headers.get_all(COOKIE) {
+        for pair in split_field(field.as_bytes()) {
+            let pair = pair.trim_ascii();
+            if !pair.starts_with(name.as_bytes()) {
+                continue;
+            }
+            let (found, value) = split_pair(pair);
+            if found == name.as_bytes() && one.replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+    one
 }
 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.

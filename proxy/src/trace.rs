@@ -97,10 +97,20 @@ fn header_value(text: Bytes) -> HeaderValue {
 }
 
 fn write_hex(out: &mut [u8], number: u64) {
-    for (digits, byte) in out.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-    }
+    let (high, low) = out.split_at_mut(8);
+    high.copy_from_slice(&hex_digits((number >> 32) as u32));
+    low.copy_from_slice(&hex_digits(number as u32));
+}
+
+/// The eight digits of a number, all made at once: a byte for each nibble, and what a digit or a letter lacks is added.
+fn hex_digits(number: u32) -> [u8; 8] {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let mut nibbles = u64::from(number);
+    nibbles = (nibbles | (nibbles << 16)) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles | (nibbles << 8)) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles | (nibbles << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((nibbles + EACH * 6) >> 4) & EACH;
+    (nibbles + EACH * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// The next number of this thread's generator (splitmix64). Never zero, which Trace Context forbids.
@@ -126,6 +136,17 @@ mod tests {
     fn trace(fields: &[(HeaderName, &'static str)], trusted: bool) -> Trace {
         let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
         Trace::of(&fields.collect(), trusted)
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        let numbers = [0, 1, 9, 10, 15, 16, 0x9a09_a9f0, 0x0123_4567, 0x89ab_cdef, u32::MAX];
+        for number in numbers.into_iter().chain((0..1000).map(|_| draw_number() as u32)) {
+            assert_eq!(hex_digits(number), *format!("{number:08x}").as_bytes(), "{number}");
+        }
+        let mut digits = [0; 16];
+        write_hex(&mut digits, 0x0123_4567_89ab_cdef);
+        assert_eq!(&digits, b"0123456789abcdef");
     }
 
     #[test]

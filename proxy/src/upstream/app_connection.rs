@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::Version;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -31,6 +33,8 @@ pub(crate) struct AppConnection {
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
     notes: Arc<Notes>,
     pub(super) filter: WakeFilter,
+    /// Its last request had a body, or the answer to it says how the connection goes on.
+    may_be_spent: bool,
 }
 
 /// The bytes that may come before the head of an answer is whole, what only informs included.
@@ -52,7 +56,20 @@ impl AppConnection {
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
         let (sender, connection) =
             builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
-        Ok(Box::new(Self { to, case, sender, connection, notes, filter: WakeFilter::new() }))
+        Ok(Box::new(Self {
+            to,
+            case,
+            sender,
+            connection,
+            notes,
+            filter: WakeFilter::new(),
+            may_be_spent: true,
+        }))
+    }
+
+    /// Tells whether there may be no more use for it, so that it is worth a look before it is kept.
+    pub(super) fn may_be_spent(&self) -> bool {
+        self.may_be_spent
     }
 
     /// Tells whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked
@@ -76,35 +93,46 @@ impl AppConnection {
         waits: &Waits,
     ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
         self.notes.begin(is_noted);
-        let mut answer = pin!(self.sender.try_send_request(request));
+        self.may_be_spent = request.body().0.is_some();
+        let mut asking = pin!(self.sender.try_send_request(request));
         let (connection, filter, notes) = (&mut self.connection, &self.filter, &self.notes);
-        let polled = poll_fn(|context| {
+        let mut answered = None; // an answer is large: it is put here, and not handed from poll to poll
+        let fault = poll_fn(|context| {
             if waits.has_struck(Wait::Answer) {
-                return Poll::Ready(Err(UpstreamFault::Late));
+                return Poll::Ready(Some(UpstreamFault::Late));
             }
             filter.poll(context, |context| {
                 let ended = connection.poll_without_shutdown(context);
                 // It becomes ready through the connection alone.
-                match (answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
-                    (Poll::Ready(answer), _) => Poll::Ready(Ok(answer)),
-                    (Poll::Pending, Poll::Ready(ended)) => Poll::Ready(Err(
-                        ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None))
-                    )),
+                match (asking.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
+                    (Poll::Ready(answer), _) => {
+                        answered = Some(answer);
+                        Poll::Ready(None)
+                    }
+                    (Poll::Pending, Poll::Ready(ended)) => {
+                        let fault = ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None));
+                        Poll::Ready(Some(fault))
+                    }
                     (Poll::Pending, Poll::Pending) if notes.heard() > BEFORE_HEAD => {
-                        Poll::Ready(Err(UpstreamFault::Answer("has no end of its head")))
+                        Poll::Ready(Some(UpstreamFault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,
                 }
             })
         })
         .await;
-        match polled {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(mut error)) => {
+        match answered {
+            Some(Ok(answer)) => {
+                let goes_on =
+                    answer.version() == Version::HTTP_11 && !answer.headers().contains_key(CONNECTION);
+                self.may_be_spent |= !goes_on;
+                Ok(answer)
+            }
+            Some(Err(mut error)) => {
                 let unsent = error.take_message();
                 Err((UpstreamFault::of(error.into_error()), unsent))
             }
-            Err(fault) => Err((fault, None)),
+            None => Err((fault.unwrap_or(UpstreamFault::Ended(None)), None)),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Idle connections to applications, kept by the thread that used them: nothing is shared between cores.
 //!
-//! A kept connection is polled by nobody. It is polled once when it is given back and once when it is taken, which
-//! sees that the application has closed it, or has sent something nobody asked for; and the sweep polls the rest.
+//! A kept connection is polled by nobody. It is polled when it is taken, which sees that the application has closed it,
+//! or has sent something nobody asked for, and the sweep polls the rest. When it is given back it is polled where it may
+//! be of no further use: its request had a body, which may not have gone up whole, or its answer spoke of its end.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -43,7 +44,7 @@ pub(super) fn take_connection(addresses: &[SocketAddr], case: HeaderCase) -> Opt
 
 /// Keeps a connection whose last answer was read to its end, if it can serve another request.
 pub(super) fn give_back(mut connection: Box<AppConnection>) {
-    if !connection.is_idle() {
+    if connection.may_be_spent() && !connection.is_idle() {
         return;
     }
     let kept = IdleConnection { since: Instant::now(), connection };
