@@ -379,7 +379,8 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::line::{LoggedDecision, Over};
+    use crate::line::Over;
+    use crate::logged_decision::LoggedDecision;
     use proptest::prelude::*;
 
     fn line() -> Line {

@@ -9,49 +9,12 @@ use portcullis_policy::{Pass, Principal, Rule, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::log_detail::LogDetail;
+use crate::logged_decision::LoggedDecision;
 use crate::rules::AppRules;
 use crate::trace::Trace;
 
 /// Facts by name, `detail` (what happened, a sentence) and `help` (what to change, a sentence) among them.
 pub type Detail = Map<String, Value>;
-
-/// The decision about a request, as the log has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoggedDecision {
-    /// A signed-in person's request went up.
-    Allow,
-    /// A request of a public rule went up.
-    Public,
-    /// One of our own pages.
-    Own,
-    /// Nobody is signed in.
-    Login,
-    /// Not allowed.
-    Deny,
-    /// It was no request we read.
-    Bad,
-    /// We or the application could not.
-    Fault,
-}
-
-impl LoggedDecision {
-    /// Every decision, in order.
-    pub const ALL: [LoggedDecision; 7] =
-        [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
-
-    /// The word of the access log and of metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Public => "public",
-            Self::Own => "own",
-            Self::Login => "login",
-            Self::Deny => "deny",
-            Self::Bad => "bad",
-            Self::Fault => "fault",
-        }
-    }
-}
 
 /// The way in which an exchange came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

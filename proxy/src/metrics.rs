@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
-use crate::line::LoggedDecision;
+use crate::logged_decision::LoggedDecision;
 use crate::striped::Striped;
 
 pub(crate) type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;

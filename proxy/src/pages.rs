@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use portcullis_policy::{AppId, Principal, SessionHash, Timestamp};
 
+use crate::answer::RefusalKind;
 use crate::kind::Kind;
 use crate::log_detail::LogDetail;
 
@@ -99,85 +100,3 @@ pub struct Reference(pub String);
 /// A way back that is to be kept at our side: the answer redirects to the login page that knows it.
 #[derive(Clone, Debug)]
 pub struct KeepWay(pub String);
-
-/// The kinds of what happened to a request, for the page that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefusalKind {
-    /// Not signed in, inside a frame: the page's link opens the top window (`login_url`).
-    FramedLogin,
-    /// Not signed in, and a form was on its way: it was not sent.
-    FormNotSent,
-    /// Signed in, but without a role that the page asks for, or without a value for the user header.
-    NotAllowed,
-    /// There is no such page here.
-    NotFound,
-    /// The page does not take this method.
-    Method,
-    /// The request cannot be read, or only in more than one way.
-    Unreadable,
-    /// A WebSocket from a page of another site, or a form to one of our own pages.
-    OtherSite,
-    /// The application cannot be reached, or answered nonsense.
-    Unreachable,
-    /// The application did not begin to answer in time.
-    Slow,
-    /// We cannot prove right now that this person may be here. Trying again helps.
-    Unproven,
-}
-
-/// The forms of a kind where no page is shown.
-struct KindRow {
-    word: &'static str,
-    status: StatusCode,
-    sentence: &'static str,
-}
-
-impl RefusalKind {
-    fn row(self) -> KindRow {
-        use StatusCode as S;
-        let row = |word, status, sentence| KindRow { word, status, sentence };
-        match self {
-            Self::FramedLogin => row("login_required", S::UNAUTHORIZED, "You are not signed in."),
-            Self::FormNotSent => {
-                row("login_required", S::UNAUTHORIZED, "You are not signed in, and the form was not sent.")
-            }
-            Self::NotAllowed => row("not_allowed", S::FORBIDDEN, "You may not see this page."),
-            Self::NotFound => row("not_found", S::NOT_FOUND, "There is no such page."),
-            Self::Method => {
-                row("method_not_allowed", S::METHOD_NOT_ALLOWED, "This page does not take this method.")
-            }
-            Self::Unreadable => row("bad_request", S::BAD_REQUEST, "This request cannot be served here."),
-            Self::OtherSite => {
-                row("other_site", S::FORBIDDEN, "This request came from a page of another site.")
-            }
-            Self::Unreachable => row("app_unreachable", S::BAD_GATEWAY, "The application cannot be reached."),
-            Self::Slow => row("app_slow", S::GATEWAY_TIMEOUT, "The application did not answer in time."),
-            Self::Unproven => row(
-                "unproven",
-                S::SERVICE_UNAVAILABLE,
-                "It cannot be checked right now that you may be here. Please try again.",
-            ),
-        }
-    }
-
-    /// The word for it in JSON and in the record.
-    pub fn word(self) -> &'static str {
-        self.row().word
-    }
-
-    /// The status that it mostly has; a refusal may have another one.
-    pub fn status(self) -> StatusCode {
-        self.row().status
-    }
-
-    /// The words for it where no page can be shown.
-    pub(crate) fn few_words(self, reference: &str) -> String {
-        format!("{} Reference: {reference}", self.row().sentence)
-    }
-}
-
-impl fmt::Display for RefusalKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}

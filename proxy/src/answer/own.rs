@@ -11,7 +11,7 @@ use super::asked_by::AskedBy;
 use super::page::describe_visitor;
 use super::refusal::RequestRefusal;
 use crate::kind::Kind;
-use crate::line::LoggedDecision;
+use crate::logged_decision::LoggedDecision;
 use crate::origin::is_foreign_form;
 use crate::pages::{NotSignedIn, Reference};
 use crate::peer::Peer;

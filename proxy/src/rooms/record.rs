@@ -10,8 +10,9 @@ use portcullis_policy::{Pass, Principal, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight};
 
 use crate::intake::Intake;
-use crate::line::{AskedHost, Line, LoggedDecision, Over};
+use crate::line::{AskedHost, Line, Over};
 use crate::log_detail::LogDetail;
+use crate::logged_decision::LoggedDecision;
 use crate::peer::Peer;
 use crate::polling::is_serving;
 use crate::request::GateRequest;
