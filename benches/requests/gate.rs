@@ -67,6 +67,11 @@ impl Gate {
         self.apart.as_ref().map_or_else(|| self.program.pid(), Process::pid)
     }
 
+    /// The folder that its state is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.program.folder()
+    }
+
     /// Has the directory take the person out.
     pub(crate) async fn deactivate(&self) {
         self.directory.deactivate(&self.id).await;

@@ -1,6 +1,9 @@
 //! How long a removal takes: from the SCIM request to its answer, and to the end of the last WebSocket.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
@@ -31,6 +34,23 @@ pub(crate) async fn measure(app: SocketAddr, options: &Options) {
         }
         println!("| {exchanges} | {} | {} | {rounds} |", shown(&answers), shown(&ends));
     }
+    println!(
+        "\nEach is durable before it is answered: 4 KiB appended to a file beside that database and synced take {} ms.",
+        shown(&sync_times(gate.folder()))
+    );
+}
+
+/// Times what every removal waits for: the disk.
+fn sync_times(folder: &Path) -> Vec<Duration> {
+    let mut file = File::create(folder.join("sync")).unwrap();
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let began = Instant::now();
+        file.write_all(&[0; 4096]).unwrap();
+        file.sync_data().unwrap();
+        times.push(began.elapsed());
+    }
+    times
 }
 
 /// Opens idle WebSockets of one person, has the person removed, and signs them in again.

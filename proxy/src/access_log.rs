@@ -197,58 +197,65 @@ impl Line {
     }
 }
 
+/// The name of a field, with what stands around it: one piece in either format.
+struct FieldName {
+    json: &'static [u8],
+    text: &'static [u8],
+}
+
+macro_rules! field {
+    ($name:literal) => {
+        &FieldName {
+            json: concat!(",\"", $name, "\":").as_bytes(),
+            text: concat!(" ", $name, "=").as_bytes(),
+        }
+    };
+}
+
 fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
-    let mut fields = LineFields { out, format, first: true };
-    fields.start();
+    let mut fields = LineFields { out, format };
     let detail = line.log;
-    fields.bytes("time", Some(&format_time(line.time)));
-    fields.text("ref", line.reference.as_deref());
-    fields.text("trace", line.trace.as_ref().map(crate::trace::Trace::id));
+    fields.time(line.time);
+    fields.text(field!("ref"), line.reference.as_deref());
+    fields.text(field!("trace"), line.trace.as_ref().map(crate::trace::Trace::id));
     let site = line.place.as_ref().map(crate::rules::AppRules::site);
-    fields.text("org", site.map(|site| &*site.org));
-    fields.text("app", site.map(|site| &*site.name));
+    fields.text(field!("org"), site.map(|site| &*site.org));
+    fields.text(field!("app"), site.map(|site| &*site.name));
     let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.text());
-    fields.text("rule", line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
-    fields.text("decision", Some(line.decision.word()));
-    fields.text("reason", Some(line.reason).filter(|reason| !reason.is_empty()));
+    fields.text(field!("rule"), line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
+    fields.text(field!("decision"), Some(line.decision.word()));
+    fields.text(field!("reason"), Some(line.reason).filter(|reason| !reason.is_empty()));
     fields.text(
-        "user",
+        field!("user"),
         line.who.as_ref().and_then(|who| detail.user(who.facts(), Some(who.name()))).as_deref(),
     );
-    fields.text("idp", line.idp.as_deref());
-    fields.text("method", Some(line.method.as_str()));
+    fields.text(field!("idp"), line.idp.as_deref());
+    fields.text(field!("method"), Some(line.method.as_str()));
     fields.bytes(
-        "host",
+        field!("host"),
         match &line.host {
             AskedHost::Field(value) => Some(value.as_bytes()),
             AskedHost::Authority(authority) => Some(authority.as_str().as_bytes()),
             AskedHost::Nothing => None,
         },
     );
-    fields.text("path", line.target.as_ref().map(http::uri::PathAndQuery::path));
-    fields.number("status", Some(u64::from(line.status)));
-    fields.number("in", Some(line.bytes_in));
-    fields.number("out", Some(line.bytes_out));
-    fields.number("gate_us", Some(line.gate_us));
-    fields.number("upstream_ms", line.upstream_ms);
-    fields.text("ended", Some(line.over.word()));
-    fields.text("client", detail.client(line.client).as_deref());
+    fields.text(field!("path"), line.target.as_ref().map(http::uri::PathAndQuery::path));
+    fields.number(field!("status"), Some(u64::from(line.status)));
+    fields.number(field!("in"), Some(line.bytes_in));
+    fields.number(field!("out"), Some(line.bytes_out));
+    fields.number(field!("gate_us"), Some(line.gate_us));
+    fields.number(field!("upstream_ms"), line.upstream_ms);
+    fields.text(field!("ended"), Some(line.over.word()));
+    fields.text(field!("client"), detail.client(line.client).as_deref());
     fields.end();
 }
 
 struct LineFields<'a> {
     out: &'a mut Vec<u8>,
     format: LogFormat,
-    first: bool,
 }
 
 impl LineFields<'_> {
-    fn start(&mut self) {
-        if self.format == LogFormat::Json {
-            self.out.push(b'{');
-        }
-    }
-
     fn end(&mut self) {
         if self.format == LogFormat::Json {
             self.out.push(b'}');
@@ -256,19 +263,21 @@ impl LineFields<'_> {
         self.out.push(b'\n');
     }
 
-    fn name(&mut self, name: &str) {
-        let (between, after): (&[u8], &[u8]) = match self.format {
-            LogFormat::Json => (b",", b"\":"),
-            LogFormat::Text => (b" ", b"="),
+    fn name(&mut self, name: &FieldName) {
+        self.out.extend_from_slice(match self.format {
+            LogFormat::Json => name.json,
+            LogFormat::Text => name.text,
+        });
+    }
+
+    /// The first field of a line, for which nothing is between it and the one before.
+    fn time(&mut self, time: Timestamp) {
+        let (before, after): (&[u8], &[u8]) = match self.format {
+            LogFormat::Json => (b"{\"time\":\"", b"\""),
+            LogFormat::Text => (b"time=", b""),
         };
-        if !self.first {
-            self.out.extend_from_slice(between);
-        }
-        self.first = false;
-        if self.format == LogFormat::Json {
-            self.out.push(b'"');
-        }
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(before);
+        self.out.extend_from_slice(&format_time(time));
         self.out.extend_from_slice(after);
     }
 
@@ -276,11 +285,11 @@ impl LineFields<'_> {
         self.out.extend_from_slice(if self.format == LogFormat::Json { b"null" } else { b"-" });
     }
 
-    fn text(&mut self, name: &str, value: Option<&str>) {
+    fn text(&mut self, name: &FieldName, value: Option<&str>) {
         self.bytes(name, value.map(str::as_bytes));
     }
 
-    fn bytes(&mut self, name: &str, value: Option<&[u8]>) {
+    fn bytes(&mut self, name: &FieldName, value: Option<&[u8]>) {
         self.name(name);
         match value {
             None => self.nothing(),
@@ -305,7 +314,7 @@ impl LineFields<'_> {
         }
     }
 
-    fn number(&mut self, name: &str, value: Option<u64>) {
+    fn number(&mut self, name: &FieldName, value: Option<u64>) {
         self.name(name);
         match value {
             None => self.nothing(),
