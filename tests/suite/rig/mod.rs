@@ -11,6 +11,7 @@ pub mod jar;
 pub mod peer;
 pub mod ports;
 pub mod program;
+pub mod rehearsal;
 pub mod seed;
 pub mod settings;
 pub mod sqlite_lock;

@@ -281,7 +281,11 @@ pub fn bounded(mut command: Command) -> Output {
 
 /// The program, with nothing of the machine's own environment that could change what it does.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_portcullis")))
+}
+
+/// A command without what the machine's environment says to the program.
+pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PORTCULLIS_") || name == "RUST_LOG" || name == "NO_COLOR" {
             command.env_remove(name);

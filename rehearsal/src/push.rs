@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::directory::{ButtonAction, CallOutcome, Directory, ScimCall};
-use super::step::StepMissed;
+use crate::directory::{ButtonAction, CallOutcome, Directory, ScimCall};
+use crate::step::StepMissed;
 
 /// A push that was answered with success.
-pub(super) struct Push {
+pub(crate) struct Push {
     /// The last byte of its first call.
-    pub(super) sent: Instant,
+    pub(crate) sent: Instant,
     /// The time at which its last answer was read, by the clock that the app's times are of.
-    pub(super) answered: jiff::Timestamp,
+    pub(crate) answered: jiff::Timestamp,
     /// From the one to the other.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Presses a button of the directory.
-pub(super) async fn push_button(
+pub(crate) async fn push_button(
     directory: &Directory,
     key: &'static str,
     act: ButtonAction,

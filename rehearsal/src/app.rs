@@ -22,7 +22,7 @@ use futures_util::stream;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// The app: what it is told at its start, and how many requests it has seen.
-pub(super) struct DemoApp {
+pub(crate) struct DemoApp {
     /// The address of the intranet's link to the company directory.
     directory: String,
     requests: AtomicU64,
@@ -30,17 +30,17 @@ pub(super) struct DemoApp {
 
 impl DemoApp {
     /// An app whose navigation links to the company directory at `directory`.
-    pub(super) fn new(directory: &str) -> Arc<Self> {
+    pub(crate) fn new(directory: &str) -> Arc<Self> {
         Arc::new(Self { directory: directory.to_owned(), requests: AtomicU64::new(0) })
     }
 
     /// Counts the requests that have reached it since its start.
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
     /// Its pages.
-    pub(super) fn router(self: &Arc<Self>) -> Router {
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/", get(front_page))
             .route("/headers.txt", get(headers_as_text))
@@ -94,7 +94,7 @@ impl<'a> Frame<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "app/front.html", config = "src/demo/askama.toml")]
+#[template(path = "app/front.html")]
 struct Front<'a> {
     frame: Frame<'a>,
     headers: Vec<(String, String, bool)>,
@@ -129,7 +129,7 @@ async fn headers_as_text(headers: HeaderMap) -> Response {
 }
 
 #[derive(Template)]
-#[template(path = "app/clock.html", config = "src/demo/askama.toml")]
+#[template(path = "app/clock.html")]
 struct ClockPage<'a> {
     frame: Frame<'a>,
 }
@@ -160,7 +160,7 @@ async fn send_time(mut socket: WebSocket) {
 }
 
 #[derive(Template)]
-#[template(path = "app/gate.html", config = "src/demo/askama.toml")]
+#[template(path = "app/gate.html")]
 struct GatePage<'a> {
     frame: Frame<'a>,
 }
@@ -194,7 +194,7 @@ const PASSING: [&str; 7] = [
 ];
 
 #[derive(Template)]
-#[template(path = "app/archive.html", config = "src/demo/askama.toml")]
+#[template(path = "app/archive.html")]
 struct Archive<'a> {
     frame: Frame<'a>,
     mebibytes: u64,
@@ -235,7 +235,7 @@ fn delivery_row(row: u64) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "app/ledger.html", config = "src/demo/askama.toml")]
+#[template(path = "app/ledger.html")]
 struct Ledger<'a> {
     frame: Frame<'a>,
 }
@@ -245,7 +245,7 @@ async fn ledger_page(State(app): State<Arc<DemoApp>>, headers: HeaderMap) -> Res
 }
 
 #[derive(Template)]
-#[template(path = "app/missing.html", config = "src/demo/askama.toml")]
+#[template(path = "app/missing.html")]
 struct MissingPage<'a> {
     frame: Frame<'a>,
 }

@@ -1,24 +1,24 @@
 //! What a step of the script came to: as it should, or missing, and then what was expected.
 
-use crate::log::error_chain;
+use crate::chain::error_chain;
 
 /// A step that did not come out as it should.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}\n      expected: {expected}\n      got:      {got}")]
-pub(super) struct StepMissed {
-    pub(super) step: &'static str,
-    pub(super) expected: String,
-    pub(super) got: String,
+pub(crate) struct StepMissed {
+    pub(crate) step: &'static str,
+    pub(crate) expected: String,
+    pub(crate) got: String,
 }
 
-pub(super) fn expect_text(step: &'static str, expected: &str, got: &str) -> Result<(), StepMissed> {
+pub(crate) fn expect_text(step: &'static str, expected: &str, got: &str) -> Result<(), StepMissed> {
     if expected == got {
         return Ok(());
     }
     Err(StepMissed { step, expected: expected.to_owned(), got: got.to_owned() })
 }
 
-pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Result<(), StepMissed> {
+pub(crate) fn expect_in(step: &'static str, expected: &str, page: &str) -> Result<(), StepMissed> {
     if page.contains(expected) {
         return Ok(());
     }
@@ -29,11 +29,11 @@ pub(super) fn expect_in(step: &'static str, expected: &str, page: &str) -> Resul
     })
 }
 
-pub(super) fn step_missed(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> StepMissed {
+pub(crate) fn step_missed(step: &'static str, expected: &str, fault: &dyn std::error::Error) -> StepMissed {
     StepMissed { step, expected: expected.to_owned(), got: error_chain(fault).to_string() }
 }
 
-pub(super) fn count_words(count: u64) -> String {
+pub(crate) fn count_words(count: u64) -> String {
     match count {
         0 => "no".into(),
         1 => "one".into(),

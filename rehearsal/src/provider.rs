@@ -27,36 +27,36 @@ const TOKEN_MS: i64 = 300_000;
 const MOST: usize = 1_000;
 
 /// The one client this provider knows.
-pub(super) struct OidcClient {
-    pub(super) id: String,
-    pub(super) secret: Secret,
+pub(crate) struct OidcClient {
+    pub(crate) id: String,
+    pub(crate) secret: Secret,
     /// Compared byte for byte.
-    pub(super) redirect_uri: String,
+    pub(crate) redirect_uri: String,
     /// The address that a logout may send the browser back to; compared byte for byte.
-    pub(super) post_logout_uri: String,
+    pub(crate) post_logout_uri: String,
 }
 
 /// The claims of the provider about a person.
 #[derive(Clone)]
-pub(super) struct Profile {
-    pub(super) subject: String,
-    pub(super) name: String,
-    pub(super) user_name: String,
-    pub(super) email: String,
-    pub(super) group: String,
+pub(crate) struct Profile {
+    pub(crate) subject: String,
+    pub(crate) name: String,
+    pub(crate) user_name: String,
+    pub(crate) email: String,
+    pub(crate) group: String,
 }
 
 /// A browser that is signed in at the IdP.
 #[derive(Clone)]
-pub(super) struct ProviderLogin {
-    pub(super) profile: Profile,
+pub(crate) struct ProviderLogin {
+    pub(crate) profile: Profile,
     /// The name of the sign-in in tokens (`sid`).
     sid: String,
     since: Timestamp,
 }
 
 /// The provider.
-pub(super) struct RehearsalProvider {
+pub(crate) struct RehearsalProvider {
     issuer: String,
     client: OidcClient,
     key: SigningKey,
@@ -90,18 +90,18 @@ struct AccessToken {
 
 /// An authorization request that may be answered at its redirect URI.
 #[derive(Debug)]
-pub(super) struct AuthorizationRequest {
+pub(crate) struct AuthorizationRequest {
     state: Option<String>,
     nonce: String,
     challenge: String,
     scopes: Vec<String>,
     /// `prompt=none`: answer at once or not at all.
-    pub(super) silent: bool,
+    pub(crate) silent: bool,
 }
 
 /// Reasons why an authorization request is not served.
 #[derive(Debug)]
-pub(super) enum AskError {
+pub(crate) enum AskError {
     /// An unknown client, so that nobody is sent anywhere: a page says this.
     Stranger(&'static str),
     /// The client is told, at this address.
@@ -110,7 +110,7 @@ pub(super) enum AskError {
 
 /// Refusals of the token endpoint (RFC 6749 §5.2).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TokenError {
+pub(crate) enum TokenError {
     #[error("the client is not the registered one, or its secret is wrong")]
     Client,
     #[error("{0}")]
@@ -123,7 +123,7 @@ pub(super) enum TokenError {
 
 impl TokenError {
     /// The status and the standard's word for it.
-    pub(super) fn word(&self) -> (StatusCode, &'static str) {
+    pub(crate) fn word(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Client => (StatusCode::UNAUTHORIZED, "invalid_client"),
             Self::Request(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -134,17 +134,17 @@ impl TokenError {
 }
 
 /// Name and value pairs of a query or a form, decoded, in the order they came.
-pub(super) type Pairs = [(String, String)];
+pub(crate) type Pairs = [(String, String)];
 
 impl RehearsalProvider {
     /// A provider at `issuer` (no slash at its end) for one client, with a key of its own.
-    pub(super) fn new(issuer: &str, client: OidcClient, random: &mut Random) -> Self {
+    pub(crate) fn new(issuer: &str, client: OidcClient, random: &mut Random) -> Self {
         let kid = URL_SAFE_NO_PAD.encode(random.bytes::<6>());
         Self { issuer: issuer.to_owned(), client, key: SigningKey::new(&kid, random), desk: Mutex::default() }
     }
 
     /// The discovery document (OpenID Connect Discovery §3).
-    pub(super) fn discovery(&self) -> Value {
+    pub(crate) fn discovery(&self) -> Value {
         let at = |path: &str| format!("{}{path}", self.issuer);
         json!({
             "issuer": self.issuer,
@@ -171,7 +171,7 @@ impl RehearsalProvider {
     }
 
     /// The public key, as a JWK set.
-    pub(super) fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         format!(r#"{{"keys":[{}]}}"#, self.key.jwk())
     }
 
@@ -179,7 +179,7 @@ impl RehearsalProvider {
     ///
     /// # Errors
     /// `Stranger` where the client or its redirect URI is not the registered one; `Back` for everything else.
-    pub(super) fn ask(&self, query: &Pairs) -> Result<AuthorizationRequest, AskError> {
+    pub(crate) fn ask(&self, query: &Pairs) -> Result<AuthorizationRequest, AskError> {
         if single_value(query, "client_id") != Ok(Some(&self.client.id)) {
             return Err(AskError::Stranger("No such client is registered here."));
         }
@@ -225,12 +225,12 @@ impl RehearsalProvider {
     }
 
     /// Gives the address at which `prompt=none` ends when nobody is signed in.
-    pub(super) fn login_required(&self, ask: &AuthorizationRequest) -> String {
+    pub(crate) fn login_required(&self, ask: &AuthorizationRequest) -> String {
         self.back(&[("error", "login_required"), ("error_description", "nobody is signed in")], &ask.state)
     }
 
     /// Signs a browser in at the IdP: the value of its cookie.
-    pub(super) fn sign_in(&self, profile: Profile, random: &mut Random, now: Timestamp) -> Secret {
+    pub(crate) fn sign_in(&self, profile: Profile, random: &mut Random, now: Timestamp) -> Secret {
         let (cookie, sid) = (random.token(), random.reference());
         let mut desk = self.desk();
         evict_oldest(&mut desk.browsers, |browser| browser.since);
@@ -239,12 +239,12 @@ impl RehearsalProvider {
     }
 
     /// The browser a cookie belongs to.
-    pub(super) fn browser(&self, cookie: &str) -> Option<ProviderLogin> {
+    pub(crate) fn browser(&self, cookie: &str) -> Option<ProviderLogin> {
         self.desk().browsers.get(cookie).cloned()
     }
 
     /// Gives out a code for a browser: the address to send it to.
-    pub(super) fn grant(
+    pub(crate) fn grant(
         &self,
         ask: &AuthorizationRequest,
         browser: ProviderLogin,
@@ -272,7 +272,7 @@ impl RehearsalProvider {
     ///
     /// # Errors
     /// A wrong client; a code that is unknown, expired or spent; a redirect URI or verifier that does not fit.
-    pub(super) fn redeem(
+    pub(crate) fn redeem(
         &self,
         authorization: Option<&str>,
         form: &Pairs,
@@ -349,7 +349,7 @@ impl RehearsalProvider {
     }
 
     /// The claims of whoever an access token was given for (OpenID Connect Core §5.3); `None`: no good token.
-    pub(super) fn userinfo(&self, authorization: Option<&str>, now: Timestamp) -> Option<Value> {
+    pub(crate) fn userinfo(&self, authorization: Option<&str>, now: Timestamp) -> Option<Value> {
         let token = credentials_of(authorization?, "Bearer")?;
         let desk = self.desk();
         let token = desk.tokens.get(token).filter(|token| now < token.expires)?;
@@ -358,7 +358,7 @@ impl RehearsalProvider {
 
     /// Tells whether a logout request may go ahead without asking: its hint is an ID token of this provider, and of
     /// the sign-in that the browser still has, if it has one (RP-Initiated Logout §2).
-    pub(super) fn may_sign_out(&self, request: &Pairs, cookie: Option<&str>) -> bool {
+    pub(crate) fn may_sign_out(&self, request: &Pairs, cookie: Option<&str>) -> bool {
         let desk = self.desk();
         let Ok(Some(hint)) = single_value(request, "id_token_hint") else { return false };
         let Some((_, sid)) = desk.hints.get(hint) else { return false };
@@ -366,13 +366,13 @@ impl RehearsalProvider {
     }
 
     /// Ends what a cookie stands for at the IdP.
-    pub(super) fn sign_out(&self, cookie: &str) {
+    pub(crate) fn sign_out(&self, cookie: &str) {
         self.desk().browsers.remove(cookie);
     }
 
     /// Gives the address that a logout goes to afterwards: the registered address, if that is what was asked for by
     /// somebody known.
-    pub(super) fn after_logout(&self, request: &Pairs) -> Option<String> {
+    pub(crate) fn after_logout(&self, request: &Pairs) -> Option<String> {
         let client = single_value(request, "client_id").ok()?;
         let hint = single_value(request, "id_token_hint").ok()?;
         let known = match (client, hint) {
@@ -442,7 +442,7 @@ fn with_query<'a>(address: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>
             }
             url.into()
         }
-        // Both addresses are made by the demo itself.
+        // Both addresses are made by the rehearsal itself.
         Err(_) => address.to_owned(),
     }
 }

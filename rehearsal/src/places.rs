@@ -9,47 +9,47 @@ use std::path::{Path, PathBuf};
 
 use portcullis_keys::{Random, Secret};
 
-use super::directory::{DOMAIN, GROUPS};
+use crate::directory::{DOMAIN, GROUPS};
 
 /// The role of each group, in the order of [`GROUPS`].
-pub(super) const ROLES: [&str; 2] = ["intranet.engineer", "intranet.bookkeeper"];
+pub(crate) const ROLES: [&str; 2] = ["intranet.engineer", "intranet.bookkeeper"];
 
 /// The OpenID client's name at the IdP.
-pub(super) const CLIENT: &str = "fernhill-intranet";
+pub(crate) const CLIENT: &str = "fernhill-intranet";
 
 /// The ports, each on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ports {
-    pub(super) proxy: u16,
-    pub(super) scim: u16,
-    pub(super) health: u16,
-    pub(super) idp: u16,
-    pub(super) app: u16,
+pub(crate) struct Ports {
+    pub(crate) proxy: u16,
+    pub(crate) scim: u16,
+    pub(crate) health: u16,
+    pub(crate) idp: u16,
+    pub(crate) app: u16,
 }
 
 impl Ports {
     /// The addresses that browsers use. Without a slash at their ends.
-    pub(super) fn app_url(&self) -> String {
+    pub(crate) fn app_url(&self) -> String {
         format!("http://app.localhost:{}", self.proxy)
     }
 
-    pub(super) fn idp_url(&self) -> String {
+    pub(crate) fn idp_url(&self) -> String {
         format!("http://idp.localhost:{}", self.idp)
     }
 }
 
-/// The ports, and the listeners of the two that the demo serves itself.
-pub(super) struct TakenPorts {
-    pub(super) ports: Ports,
-    pub(super) idp: TcpListener,
-    pub(super) app: TcpListener,
+/// The ports, and the listeners of the two that the rehearsal serves itself.
+pub(crate) struct TakenPorts {
+    pub(crate) ports: Ports,
+    pub(crate) idp: TcpListener,
+    pub(crate) app: TcpListener,
 }
 
 /// Takes 8080 to 8084, each replaced by a free one if somebody has it.
 ///
 /// # Errors
 /// The machine has no free port left.
-pub(super) fn take_ports() -> io::Result<TakenPorts> {
+pub(crate) fn take_ports() -> io::Result<TakenPorts> {
     // All five are held until all are chosen, so that none is chosen twice.
     let [proxy, scim, health, idp, app] =
         [take_port(8080)?, take_port(8081)?, take_port(8082)?, take_port(8083)?, take_port(8084)?];
@@ -77,7 +77,7 @@ fn take_port(wanted: u16) -> io::Result<TcpListener> {
 }
 
 /// The folder of one rehearsal, 0700.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     /// Made by us in the temporary folder: removed at the end.
     passing: bool,
@@ -88,12 +88,12 @@ impl Folder {
     ///
     /// # Errors
     /// The folder holds something, or cannot be made.
-    pub(super) fn open(named: Option<&Path>, random: &mut Random) -> io::Result<Self> {
+    pub(crate) fn open(named: Option<&Path>, random: &mut Random) -> io::Result<Self> {
         let passing = named.is_none();
         let path = match named {
             Some(path) => std::path::absolute(path)?,
             None => std::env::temp_dir()
-                .join(format!("portcullis-demo-{}", random.reference().to_ascii_lowercase())),
+                .join(format!("portcullis-rehearsal-{}", random.reference().to_ascii_lowercase())),
         };
         // Without `recursive` a folder that somebody else prepared under our name is refused.
         match DirBuilder::new().mode(0o700).recursive(!passing).create(&path) {
@@ -106,17 +106,17 @@ impl Folder {
         Ok(Self { path, passing })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Tells whether it goes when the rehearsal is over.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         self.passing
     }
 
     /// Leaves the place as it was found; a folder that somebody named stays.
-    pub(super) fn leave(self) {
+    pub(crate) fn leave(self) {
         if self.passing {
             // Nothing depends on it; what cannot be removed lies in the temporary folder.
             let _ = fs::remove_dir_all(&self.path);
@@ -125,13 +125,13 @@ impl Folder {
 }
 
 /// The secrets between the IdP and Portcullis, new for each rehearsal.
-pub(super) struct Secrets {
-    pub(super) client: Secret,
-    pub(super) scim: Secret,
+pub(crate) struct Secrets {
+    pub(crate) client: Secret,
+    pub(crate) scim: Secret,
 }
 
 impl Secrets {
-    pub(super) fn fresh(random: &mut Random) -> Self {
+    pub(crate) fn fresh(random: &mut Random) -> Self {
         Self { client: random.token(), scim: random.token() }
     }
 }
@@ -140,7 +140,7 @@ impl Secrets {
 ///
 /// # Errors
 /// A file cannot be written.
-pub(super) fn furnish_folder(folder: &Folder, ports: &Ports, secrets: &Secrets) -> io::Result<PathBuf> {
+pub(crate) fn furnish_folder(folder: &Folder, ports: &Ports, secrets: &Secrets) -> io::Result<PathBuf> {
     let at = |name: &str| folder.path().join(name);
     write_file(&at("oidc.secret"), secrets.client.expose())?;
     write_file(&at("scim.token"), secrets.scim.expose())?;
@@ -159,7 +159,7 @@ fn configuration_text(folder: &Path, ports: &Ports) -> String {
     let (client_secret, token) = (secret("oidc.secret"), secret("scim.token"));
     let bookkeeper = ROLES[1];
     format!(
-        r#"# Written by `portcullis demo`. Everything listens on this machine alone.
+        r#"# Written by `portcullis-rehearsal`. Everything listens on this machine alone.
 public_url: {app_url}
 upstream: http://127.0.0.1:{app}
 state: {state}

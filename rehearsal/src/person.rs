@@ -9,22 +9,22 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use url::Url;
 
-use super::app::DemoApp;
-use super::browser::{Browser, Landed, form_of};
-use super::directory::GROUPS;
-use super::held::HeldConnection;
-use super::places::{Ports, ROLES};
-use super::step::{StepMissed, count_words, expect_in, expect_text, step_missed};
-use super::wire;
+use crate::app::DemoApp;
+use crate::browser::{Browser, Landed, form_of};
+use crate::directory::GROUPS;
+use crate::held::HeldConnection;
+use crate::places::{Ports, ROLES};
+use crate::step::{StepMissed, count_words, expect_in, expect_text, step_missed};
+use crate::wire;
 
 /// The path at which the app's proxy signs people out.
-pub(super) const LOGOUT: &str = "/.portcullis/logout";
+pub(crate) const LOGOUT: &str = "/.portcullis/logout";
 /// The path at which it says that it has.
-pub(super) const LOGGED_OUT: &str = "/.portcullis/logged-out";
+pub(crate) const LOGGED_OUT: &str = "/.portcullis/logged-out";
 
 /// Somebody at a browser.
 #[derive(Clone)]
-pub(super) struct Person {
+pub(crate) struct Person {
     key: &'static str,
     browser: Browser,
     app: Url,
@@ -32,7 +32,7 @@ pub(super) struct Person {
 }
 
 impl Person {
-    pub(super) fn new(ports: &Ports, key: &'static str) -> Self {
+    pub(crate) fn new(ports: &Ports, key: &'static str) -> Self {
         let port = ports.proxy;
         #[allow(clippy::expect_used, reason = "a fixed text and a port are a URL")]
         let app = Url::parse(&format!("{}/", ports.app_url())).expect("an address with a port");
@@ -46,7 +46,7 @@ impl Person {
     }
 
     /// Opens the app, is sent to the IdP, chooses themselves there, and lands on the app again.
-    pub(super) async fn sign_in(&mut self) -> Result<Duration, StepMissed> {
+    pub(crate) async fn sign_in(&mut self) -> Result<Duration, StepMissed> {
         const STEP: &str = "signing in";
         let began = Instant::now();
         let landed = self.choose(STEP).await?;
@@ -69,7 +69,7 @@ impl Person {
     }
 
     /// Neither a script nor a navigation gets in: how long the 401 took.
-    pub(super) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, StepMissed> {
+    pub(crate) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, StepMissed> {
         let answer = self.browser.fetch(&self.at("/headers.txt"), "application/json").await;
         let answer = answer.map_err(|fault| step_missed(step, "401", &fault))?;
         expect_text(
@@ -84,7 +84,7 @@ impl Person {
     }
 
     /// The IdP lets a deactivated person through; the app's gate does not: the reference it shows.
-    pub(super) async fn may_not_sign_in(&mut self) -> Result<String, StepMissed> {
+    pub(crate) async fn may_not_sign_in(&mut self) -> Result<String, StepMissed> {
         const STEP: &str = "signing in while deactivated";
         let landed = self.choose(STEP).await?;
         expect_text(STEP, &place_host(&self.app), &place_host(&landed.url))?;
@@ -97,7 +97,7 @@ impl Person {
     }
 
     /// Checks what the app was told, with forged headers sent along: the right person, group and role, once each.
-    pub(super) async fn headers_are(&mut self, app: &DemoApp, group: usize) -> Result<(), StepMissed> {
+    pub(crate) async fn headers_are(&mut self, app: &DemoApp, group: usize) -> Result<(), StepMissed> {
         const STEP: &str = "the headers at the app";
         let forged = [
             ("X-Forwarded-User", "root@fernhill.example"),
@@ -129,14 +129,14 @@ impl Person {
         expect_text(STEP, "no forged header", leaked.unwrap_or("no forged header"))
     }
 
-    pub(super) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::WireAnswer, StepMissed> {
+    pub(crate) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::WireAnswer, StepMissed> {
         const STEP: &str = "asking for the headers at the app";
         let request = self.browser.request_for(&self.at("/headers.txt"), "text/plain", more);
         let request = request.map_err(|fault| step_missed(STEP, "an answer", &fault))?;
         wire::send_request(self.port, request).await.map_err(|fault| step_missed(STEP, "an answer", &fault))
     }
 
-    pub(super) async fn ledger(&mut self, status: StatusCode) -> Result<(), StepMissed> {
+    pub(crate) async fn ledger(&mut self, status: StatusCode) -> Result<(), StepMissed> {
         const STEP: &str = "the ledger";
         let landed = self
             .browser
@@ -146,12 +146,12 @@ impl Person {
         expect_text(STEP, &status.to_string(), &landed.answer.status.to_string())
     }
 
-    pub(super) async fn hold_everything(&self) -> Result<[HeldConnection; 3], StepMissed> {
+    pub(crate) async fn hold_everything(&self) -> Result<[HeldConnection; 3], StepMissed> {
         Ok([self.clock().await?, self.gate().await?, self.download().await?])
     }
 
     /// Opens the clock's WebSocket and waits for its first tick.
-    pub(super) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
+    pub(crate) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the WebSocket";
         let url = self.at("/clock/socket");
         let fault = |fault: &dyn std::error::Error| step_missed(STEP, "101 and a tick", fault);
@@ -228,7 +228,7 @@ impl Person {
     }
 
     /// Presses the button on the logout page, and comes back signed out at the IdP too.
-    pub(super) async fn log_out(&mut self) -> Result<Duration, StepMissed> {
+    pub(crate) async fn log_out(&mut self) -> Result<Duration, StepMissed> {
         const STEP: &str = "logging out";
         let began = Instant::now();
         let page =

@@ -9,14 +9,14 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use portcullis_policy::Timestamp;
 use url::{Url, form_urlencoded};
 
-use super::wire::{self, WireAnswer, WireError};
+use crate::wire::{self, WireAnswer, WireError};
 
 /// The most redirects that one navigation may take.
 const HOPS: usize = 12;
 
 /// One person's browser.
 #[derive(Clone, Default)]
-pub(super) struct Browser {
+pub(crate) struct Browser {
     cookies: Vec<StoredCookie>,
 }
 
@@ -29,9 +29,9 @@ struct StoredCookie {
 }
 
 /// A page that a navigation ended on.
-pub(super) struct Landed {
-    pub(super) url: Url,
-    pub(super) answer: WireAnswer,
+pub(crate) struct Landed {
+    pub(crate) url: Url,
+    pub(crate) answer: WireAnswer,
 }
 
 impl Landed {
@@ -47,7 +47,7 @@ impl Landed {
 
 /// Reasons why a navigation did not end on a page.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BrowseError {
+pub(crate) enum BrowseError {
     #[error(transparent)]
     Wire(#[from] WireError),
     #[error("a redirect to {0}, which is neither the app nor the IdP")]
@@ -62,13 +62,13 @@ pub(super) enum BrowseError {
 
 impl Browser {
     /// Types an address and follows where it leads.
-    pub(super) async fn open(&mut self, url: &Url) -> Result<Landed, BrowseError> {
+    pub(crate) async fn open(&mut self, url: &Url) -> Result<Landed, BrowseError> {
         let first = self.navigation(Method::GET, url, None, Bytes::new())?;
         self.follow(url.clone(), None, first).await
     }
 
     /// Sends a form that stands on `page`, and follows.
-    pub(super) async fn submit(
+    pub(crate) async fn submit(
         &mut self,
         page: &Landed,
         action: &Url,
@@ -81,14 +81,14 @@ impl Browser {
     }
 
     /// One request of a script on a page of the same site: no redirect is followed.
-    pub(super) async fn fetch(&mut self, url: &Url, accept: &str) -> Result<WireAnswer, BrowseError> {
+    pub(crate) async fn fetch(&mut self, url: &Url, accept: &str) -> Result<WireAnswer, BrowseError> {
         let answer = wire::send_request(port_of(url)?, self.request_for(url, accept, &[])?).await?;
         self.keep(url, &answer);
         Ok(answer)
     }
 
     /// The request that [`Browser::fetch`] sends, with more headers, for whoever reads the answer in pieces.
-    pub(super) fn request_for(
+    pub(crate) fn request_for(
         &self,
         url: &Url,
         accept: &str,
@@ -107,7 +107,7 @@ impl Browser {
     }
 
     /// The cookies that go to `url`, as one header line.
-    pub(super) fn cookies_for(&self, url: &Url) -> String {
+    pub(crate) fn cookies_for(&self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
         let sent =
             self.cookies.iter().filter(|kept| kept.host == host && path_matches(&kept.path, url.path()));
@@ -198,7 +198,7 @@ impl Browser {
 }
 
 /// The name and port as `Host` has them.
-pub(super) fn host_header(url: &Url) -> String {
+pub(crate) fn host_header(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (host, _) => host.unwrap_or_default().to_owned(),
@@ -241,13 +241,13 @@ fn is_over(cookie: &Cookie<'_>) -> bool {
 
 /// A form on a page: where it goes, and its fields as they stand.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Form {
-    pub(super) action: String,
-    pub(super) fields: Vec<(String, String)>,
+pub(crate) struct Form {
+    pub(crate) action: String,
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 /// The first form of a page that is sent by POST. Reads what our own pages write; it is no HTML parser.
-pub(super) fn form_of(page: &str) -> Option<Form> {
+pub(crate) fn form_of(page: &str) -> Option<Form> {
     let form = page.split("<form").skip(1).find(|form| {
         let head = form.split('>').next().unwrap_or_default();
         attribute_value(head, "method").is_some_and(|method| method.eq_ignore_ascii_case("post"))

@@ -1,4 +1,4 @@
-//! The demo's own HTTP/1.1 client: one fresh socket to 127.0.0.1 per exchange, the name in `Host`.
+//! The rehearsal's own HTTP/1.1 client: one fresh socket to 127.0.0.1 per exchange, the name in `Host`.
 //!
 //! System resolvers do not know `*.localhost`, so nothing here resolves a name, and nothing dials another address.
 //! What it is for is measuring: it remembers when the last byte of a request was handed to the kernel, which is
@@ -23,37 +23,37 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 
 /// The time that one exchange may take before it counts as not answered.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer read to its end is at most this long, in bytes.
 const MOST: usize = 1 << 20;
 
 /// An answer, read to its end.
-pub(super) struct WireAnswer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct WireAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// The moment when the last byte of the request was handed to the kernel.
-    pub(super) sent: Instant,
+    pub(crate) sent: Instant,
     /// The moment when the last byte of the answer was read.
-    pub(super) answered: Instant,
+    pub(crate) answered: Instant,
 }
 
 impl WireAnswer {
     /// The body as text; bytes that are not UTF-8 are replaced.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// A header as text, or nothing.
-    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+    pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 /// Reasons why an exchange came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     /// No socket: nobody listens there, or the machine is out of sockets.
     #[error("127.0.0.1:{port} could not be reached")]
     Connect {
@@ -87,7 +87,7 @@ pub(super) enum WireError {
 ///
 /// # Errors
 /// No socket, no HTTP, a body above 1 MiB, or more than [`PATIENCE`].
-pub(super) async fn send_request(port: u16, request: Request<Bytes>) -> Result<WireAnswer, WireError> {
+pub(crate) async fn send_request(port: u16, request: Request<Bytes>) -> Result<WireAnswer, WireError> {
     let whole = async {
         let OpenAnswer { head, body, sent } = open_answer(port, request).await?;
         let body = Limited::new(body, MOST).collect().await.map_err(|_| WireError::Body { port })?.to_bytes();
@@ -97,18 +97,18 @@ pub(super) async fn send_request(port: u16, request: Request<Bytes>) -> Result<W
 }
 
 /// An answer whose body is still coming.
-pub(super) struct OpenAnswer {
-    pub(super) head: http::response::Parts,
-    pub(super) body: Incoming,
+pub(crate) struct OpenAnswer {
+    pub(crate) head: http::response::Parts,
+    pub(crate) body: Incoming,
     /// The moment when the last byte of the request was handed to the kernel.
-    pub(super) sent: Instant,
+    pub(crate) sent: Instant,
 }
 
 /// Sends a request and hands back the head of its answer; the body is the caller's to read.
 ///
 /// # Errors
 /// No socket, no HTTP, or no head within [`PATIENCE`].
-pub(super) async fn open_answer(port: u16, request: Request<Bytes>) -> Result<OpenAnswer, WireError> {
+pub(crate) async fn open_answer(port: u16, request: Request<Bytes>) -> Result<OpenAnswer, WireError> {
     let head = async {
         let socket = dial_port(port).await?;
         let last_write = Arc::new(Mutex::new(Instant::now()));
@@ -128,7 +128,7 @@ pub(super) async fn open_answer(port: u16, request: Request<Bytes>) -> Result<Op
 ///
 /// # Errors
 /// No socket, a refusal instead of 101, or no answer within [`PATIENCE`].
-pub(super) async fn open_websocket(
+pub(crate) async fn open_websocket(
     port: u16,
     request: Request<()>,
 ) -> Result<WebSocketStream<TcpStream>, WireError> {

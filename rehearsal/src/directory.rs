@@ -14,15 +14,15 @@ use http::{Method, Request, StatusCode, header};
 use portcullis_keys::Secret;
 use serde_json::{Value, json};
 
-use super::provider::Profile;
-use super::wire;
-use crate::log::error_chain;
+use crate::chain::error_chain;
+use crate::provider::Profile;
+use crate::wire;
 
 /// The SCIM endpoint that the directory pushes to.
-pub(super) struct ScimTarget {
+pub(crate) struct ScimTarget {
     /// The port on 127.0.0.1.
-    pub(super) port: u16,
-    pub(super) token: Secret,
+    pub(crate) port: u16,
+    pub(crate) token: Secret,
 }
 
 /// The path of the SCIM base URL.
@@ -33,36 +33,36 @@ const KEPT: usize = 30;
 
 /// Somebody who works here.
 #[derive(Clone)]
-pub(super) struct Employee {
+pub(crate) struct Employee {
     /// The short name, for buttons and paths.
-    pub(super) key: &'static str,
-    pub(super) name: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) name: &'static str,
     given: &'static str,
     family: &'static str,
     /// The IdP's own id: `sub` in tokens, `externalId` over SCIM.
     subject: &'static str,
     group: usize,
-    pub(super) active: bool,
+    pub(crate) active: bool,
     /// The id that the other side gave.
     resource: Option<String>,
 }
 
 impl Employee {
-    pub(super) fn user_name(&self) -> String {
+    pub(crate) fn user_name(&self) -> String {
         format!("{}@fernhill.example", self.key)
     }
 
-    pub(super) fn group(&self) -> &'static str {
+    pub(crate) fn group(&self) -> &'static str {
         GROUPS[self.group]
     }
 
     /// The group that the move button names.
-    pub(super) fn other_group(&self) -> &'static str {
+    pub(crate) fn other_group(&self) -> &'static str {
         GROUPS[1 - self.group]
     }
 
     /// Makes the profile that the OpenID provider gives of them.
-    pub(super) fn profile(&self) -> Profile {
+    pub(crate) fn profile(&self) -> Profile {
         Profile {
             subject: self.subject.to_owned(),
             name: self.name.to_owned(),
@@ -74,14 +74,14 @@ impl Employee {
 }
 
 /// The domain of everybody's e-mail address.
-pub(super) const DOMAIN: &str = "fernhill.example";
+pub(crate) const DOMAIN: &str = "fernhill.example";
 
 /// The groups; moving goes from one to the other.
-pub(super) const GROUPS: [&str; 2] = ["Engineering", "Finance"];
+pub(crate) const GROUPS: [&str; 2] = ["Engineering", "Finance"];
 
 /// The changes that the page's buttons make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ButtonAction {
+pub(crate) enum ButtonAction {
     Deactivate,
     Reactivate,
     Move,
@@ -89,7 +89,7 @@ pub(super) enum ButtonAction {
 
 impl ButtonAction {
     /// The act of a path's last segment.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "deactivate" => Some(Self::Deactivate),
             "reactivate" => Some(Self::Reactivate),
@@ -101,33 +101,33 @@ impl ButtonAction {
 
 /// One call of the SCIM client.
 #[derive(Clone)]
-pub(super) struct ScimCall {
+pub(crate) struct ScimCall {
     /// Counts from 1.
-    pub(super) number: u32,
+    pub(crate) number: u32,
     /// The reason it was made for, as people read it.
-    pub(super) why: String,
-    pub(super) method: Method,
-    pub(super) path: String,
+    pub(crate) why: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
     /// The body that was sent, indented.
-    pub(super) body: String,
-    pub(super) outcome: CallOutcome,
+    pub(crate) body: String,
+    pub(crate) outcome: CallOutcome,
 }
 
 /// The end of a call: an answer, or none.
 #[derive(Clone)]
-pub(super) enum CallOutcome {
+pub(crate) enum CallOutcome {
     Answered { status: StatusCode, body: String, sent: Instant, answered: Instant },
     Unanswered(String),
 }
 
 impl ScimCall {
     /// Tells whether the other side said that it is done.
-    pub(super) fn succeeded(&self) -> bool {
+    pub(crate) fn succeeded(&self) -> bool {
         matches!(&self.outcome, CallOutcome::Answered { status, .. } if status.is_success())
     }
 
     /// From the last byte of the request to the last byte of the answer.
-    pub(super) fn took(&self) -> Option<Duration> {
+    pub(crate) fn took(&self) -> Option<Duration> {
         match &self.outcome {
             CallOutcome::Answered { sent, answered, .. } => Some(answered.saturating_duration_since(*sent)),
             CallOutcome::Unanswered(_) => None,
@@ -135,7 +135,7 @@ impl ScimCall {
     }
 
     /// The call and its answer in one line, for an error message.
-    pub(super) fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let answer = match &self.outcome {
             CallOutcome::Answered { status, body, .. } if status.is_success() => status.to_string(),
             CallOutcome::Answered { status, body, .. } => {
@@ -148,7 +148,7 @@ impl ScimCall {
 }
 
 /// The directory and its SCIM client.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     scim: ScimTarget,
     desk: Mutex<DirectoryState>,
     /// One push at a time.
@@ -165,11 +165,11 @@ struct DirectoryState {
 /// The directory could not be pushed at the start.
 #[derive(Debug, thiserror::Error)]
 #[error("the directory could not be pushed to the SCIM port: {0}")]
-pub(super) struct PushError(String);
+pub(crate) struct PushError(String);
 
 impl Directory {
     /// Four people in two groups, none of them pushed yet.
-    pub(super) fn new(scim: ScimTarget) -> Self {
+    pub(crate) fn new(scim: ScimTarget) -> Self {
         let person = |key, given, family, name, subject, group| Employee {
             key,
             name,
@@ -191,17 +191,17 @@ impl Directory {
     }
 
     /// Everybody, as the directory has them now.
-    pub(super) fn people(&self) -> Vec<Employee> {
+    pub(crate) fn people(&self) -> Vec<Employee> {
         self.desk().people.clone()
     }
 
     /// Somebody, by their short name.
-    pub(super) fn person(&self, key: &str) -> Option<Employee> {
+    pub(crate) fn person(&self, key: &str) -> Option<Employee> {
         self.desk().people.iter().find(|person| person.key == key).cloned()
     }
 
     /// The last calls, newest first.
-    pub(super) fn calls(&self) -> Vec<ScimCall> {
+    pub(crate) fn calls(&self) -> Vec<ScimCall> {
         self.desk().calls.iter().rev().cloned().collect()
     }
 
@@ -209,7 +209,7 @@ impl Directory {
     ///
     /// # Errors
     /// A call that was not answered with success.
-    pub(super) async fn push_all(&self) -> Result<(), PushError> {
+    pub(crate) async fn push_all(&self) -> Result<(), PushError> {
         let _turn = self.lane.lock().await;
         let people = self.people();
         let mut members: [Vec<Value>; 2] = [vec![], vec![]];
@@ -241,10 +241,10 @@ impl Directory {
 
     /// Does what a button says and pushes it: the calls that were made, in order. Pressing twice pushes twice, as
     /// IdPs do. A move that was not delivered whole is not made.
-    pub(super) async fn press(&self, key: &str, act: ButtonAction) -> Vec<ScimCall> {
+    pub(crate) async fn press(&self, key: &str, act: ButtonAction) -> Vec<ScimCall> {
         let _turn = self.lane.lock().await;
         let Some(person) = self.person(key) else { return vec![] };
-        // Without an id the first push failed, and the demo has not started.
+        // Without an id the first push failed, and the rehearsal has not started.
         let Some(id) = &person.resource else { return vec![] };
         match act {
             ButtonAction::Deactivate | ButtonAction::Reactivate => {

@@ -5,32 +5,32 @@
 //! is connected all the while and must notice nothing. A step that does not come out as it should ends the script,
 //! which then says what was expected.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::app::DemoApp;
-use super::directory::{ButtonAction, Directory};
-use super::held::held_words;
-use super::person::Person;
-use super::places::Ports;
-use super::push::push_button;
-use super::step::{StepMissed, count_words, expect_text};
+use crate::app::DemoApp;
+use crate::directory::{ButtonAction, Directory};
+use crate::held::held_words;
+use crate::person::Person;
+use crate::places::Ports;
+use crate::push::push_button;
+use crate::screen::print_line;
+use crate::step::{StepMissed, count_words, expect_text};
 
 /// The app, the directory and the people that the script acts on.
-pub(super) struct Stage {
-    pub(super) ports: Ports,
-    pub(super) directory: Arc<Directory>,
-    pub(super) app: Arc<DemoApp>,
+pub(crate) struct Stage {
+    pub(crate) ports: Ports,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) app: Arc<DemoApp>,
 }
 
 /// Plays the whole timeline, printing as it goes.
 ///
 /// # Errors
 /// The first step that did not come out as it should.
-pub(super) async fn play_timeline(stage: &Stage) -> Result<(), StepMissed> {
+pub(crate) async fn play_timeline(stage: &Stage) -> Result<(), StepMissed> {
     let mut told = Timeline::new();
     let mut alice = Person::new(&stage.ports, "alice");
     let mut bob = Person::new(&stage.ports, "bob");
@@ -150,15 +150,10 @@ impl Timeline {
     }
 }
 
-/// Prints a line; whoever closed the other end does not want it.
-pub(super) fn print_line(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::directory::ScimTarget;
+    use crate::directory::ScimTarget;
     use portcullis_keys::Secret;
 
     #[tokio::test]

@@ -19,13 +19,13 @@ use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
 use url::form_urlencoded;
 
-use super::directory::{ButtonAction, CallOutcome, Directory, Employee, ScimCall};
-use super::provider::{
+use crate::directory::{ButtonAction, CallOutcome, Directory, Employee, ScimCall};
+use crate::provider::{
     AskError, AuthorizationRequest, OidcClient, ProviderLogin, RehearsalProvider, TokenError,
 };
 
 /// The rehearsal IdP.
-pub(super) struct RehearsalIdp {
+pub(crate) struct RehearsalIdp {
     provider: RehearsalProvider,
     directory: Arc<Directory>,
     random: Mutex<Random>,
@@ -37,20 +37,20 @@ pub(super) struct RehearsalIdp {
 }
 
 /// The addresses that the IdP's pages name.
-pub(super) struct IdpLinks {
+pub(crate) struct IdpLinks {
     /// Ours, without a slash at its end.
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
     /// Our port, on 127.0.0.1.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// The app's front page.
-    pub(super) app_url: String,
+    pub(crate) app_url: String,
     /// The address at which the app's proxy signs people out.
-    pub(super) logout_url: String,
+    pub(crate) logout_url: String,
 }
 
 impl RehearsalIdp {
     /// An IdP for one client, with keys of its own.
-    pub(super) fn new(
+    pub(crate) fn new(
         links: IdpLinks,
         client: OidcClient,
         directory: Arc<Directory>,
@@ -65,7 +65,7 @@ impl RehearsalIdp {
              form-action 'self' {}",
             app_url.trim_end_matches('/')
         );
-        // The URL is made of ports by the demo itself; were it odd, forms would still be kept to this site.
+        // The URL is made of ports by the rehearsal itself; were it odd, forms would still be kept to this site.
         let policy = HeaderValue::from_str(&policy)
             .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; form-action 'self'"));
         let random = Mutex::new(random);
@@ -73,7 +73,7 @@ impl RehearsalIdp {
     }
 
     /// Its endpoints and pages.
-    pub(super) fn router(self: &Arc<Self>) -> Router {
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/", get(directory_page))
             .route("/directory", get(directory_page))
@@ -138,7 +138,7 @@ async fn serve_jwks(State(idp): State<Arc<RehearsalIdp>>) -> Response {
 }
 
 #[derive(Template)]
-#[template(path = "idp/sign-in.html", config = "src/demo/askama.toml")]
+#[template(path = "idp/sign-in.html")]
 struct LoginPage<'a> {
     people: Vec<Employee>,
     query: &'a str,
@@ -249,7 +249,7 @@ async fn userinfo_endpoint(State(idp): State<Arc<RehearsalIdp>>, headers: Header
 }
 
 #[derive(Template)]
-#[template(path = "idp/sign-out.html", config = "src/demo/askama.toml")]
+#[template(path = "idp/sign-out.html")]
 struct SignOut<'a> {
     request: &'a [(String, String)],
 }
@@ -292,7 +292,7 @@ fn sign_out(idp: &RehearsalIdp, request: &[(String, String)], headers: &HeaderMa
 // ── The directory ────────────────────────────────────────────────────────────────────────────
 
 #[derive(Template)]
-#[template(path = "idp/directory.html", config = "src/demo/askama.toml")]
+#[template(path = "idp/directory.html")]
 struct DirectoryPage<'a> {
     people: Vec<Employee>,
     calls: Vec<ShownCall>,
@@ -352,7 +352,7 @@ async fn press_button(
 // ── Small things ─────────────────────────────────────────────────────────────────────────────
 
 #[derive(Template)]
-#[template(path = "idp/message.html", config = "src/demo/askama.toml")]
+#[template(path = "idp/message.html")]
 struct MessagePage<'a> {
     title: &'a str,
     words: &'a str,
@@ -437,7 +437,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 
-    use super::super::directory::ScimTarget;
+    use crate::directory::ScimTarget;
 
     const ASK: &str = "/authorize?response_type=code&client_id=app&redirect_uri=http%3A%2F%2Fapp.localhost%3A1%2Fcb\
         &scope=openid&state=s&nonce=n&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM\

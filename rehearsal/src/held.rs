@@ -6,23 +6,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::push::Push;
-use super::step::StepMissed;
+use crate::push::Push;
+use crate::step::StepMissed;
 
 /// A generous net. The promise is measured, not timed out.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A connection that somebody holds open.
-pub(super) struct HeldConnection {
-    pub(super) step: &'static str,
+pub(crate) struct HeldConnection {
+    pub(crate) step: &'static str,
     /// The last thing heard on it: the app's time, where the app says it.
-    pub(super) said: watch::Receiver<String>,
+    pub(crate) said: watch::Receiver<String>,
     /// Ends with the connection: when.
-    pub(super) reader: JoinHandle<Instant>,
+    pub(crate) reader: JoinHandle<Instant>,
 }
 
 impl HeldConnection {
-    pub(super) async fn once_heard(mut self) -> Result<Self, StepMissed> {
+    pub(crate) async fn once_heard(mut self) -> Result<Self, StepMissed> {
         match timeout(SOON, self.said.changed()).await {
             Ok(Ok(())) => Ok(self),
             _ => Err(StepMissed {
@@ -34,7 +34,7 @@ impl HeldConnection {
     }
 
     /// Waits for its end.
-    pub(super) async fn ends(mut self, step: &'static str) -> Result<Instant, StepMissed> {
+    pub(crate) async fn ends(mut self, step: &'static str) -> Result<Instant, StepMissed> {
         match timeout(SOON, &mut self.reader).await {
             Ok(Ok(end)) => Ok(end),
             _ => Err(StepMissed {
@@ -47,7 +47,7 @@ impl HeldConnection {
 
     /// Waits for its end after a push, and checks that nothing the app said after the answer came through: which
     /// connection it was, and how long after the last byte of the push it ended.
-    pub(super) async fn ends_with(self, push: &Push) -> Result<(&'static str, Duration), StepMissed> {
+    pub(crate) async fn ends_with(self, push: &Push) -> Result<(&'static str, Duration), StepMissed> {
         let (step, said) = (self.step, self.said.clone());
         let end = self.ends(step).await?;
         let last = said.borrow().clone();
@@ -60,7 +60,7 @@ impl HeldConnection {
         Ok((step, end.saturating_duration_since(push.sent)))
     }
 
-    pub(super) async fn still_ticks(&mut self, step: &'static str) -> Result<(), StepMissed> {
+    pub(crate) async fn still_ticks(&mut self, step: &'static str) -> Result<(), StepMissed> {
         self.said.mark_unchanged();
         match timeout(SOON, self.said.changed()).await {
             Ok(Ok(())) => Ok(()),
@@ -76,7 +76,7 @@ impl Drop for HeldConnection {
     }
 }
 
-pub(super) fn held_words(step: &'static str) -> &'static str {
+pub(crate) fn held_words(step: &'static str) -> &'static str {
     match step {
         "the WebSocket" => "... to the end of her WebSocket",
         "the event stream" => "... to the end of her event stream",
