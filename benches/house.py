@@ -18,7 +18,7 @@ GENERIC = {"Error", "Limits", "Metrics", "Parts", "Settings", "StartError"}
 # How a doc begins that asks instead of naming.
 ASKS = re.compile(r"(?:What|Who|Whom|Whose|Where|How|Whether|When|Why|Which)\b")
 # Parts of the house that rehearse it, and parts that test it, as paths below the root.
-REHEARSAL = ("src/demo/", "rehearsal/")
+REHEARSAL = ("rehearsal/",)
 RIGS = ("tests/", "benches/", "rig/")
 
 IDENT = r"[A-Za-z_][A-Za-z0-9_]*"

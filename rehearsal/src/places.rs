@@ -50,10 +50,13 @@ pub(crate) struct TakenPorts {
 /// # Errors
 /// The machine has no free port left.
 pub(crate) fn take_ports() -> io::Result<TakenPorts> {
-    // All five are held until all are chosen, so that none is chosen twice.
-    let [proxy, scim, health, idp, app] =
-        [take_port(8080)?, take_port(8081)?, take_port(8082)?, take_port(8083)?, take_port(8084)?];
     let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+    // All five are held until all are chosen, so that none is chosen twice. The IdP's is held to the end: where it is
+    // gone there is another rehearsal, whose program may be about to listen on what looks free.
+    let idp = take_port(8083)?;
+    let wanted = if port(&idp)? == 8083 { [8080, 8081, 8082, 8084] } else { [0; 4] };
+    let [proxy, scim, health, app] = wanted.map(take_port);
+    let (proxy, scim, health, app) = (proxy?, scim?, health?, app?);
     let ports = Ports {
         proxy: port(&proxy)?,
         scim: port(&scim)?,
@@ -108,6 +111,11 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The state folder of the program.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state")
     }
 
     /// Tells whether it goes when the rehearsal is over.

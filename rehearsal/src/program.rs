@@ -137,14 +137,15 @@ impl Drop for Program {
 ///
 /// # Errors
 /// It does not within [`START`].
-pub(crate) async fn wait_ready(health: u16) -> Result<(), ProgramFault> {
-    let mut said = "it said nothing".to_owned();
+pub(crate) async fn wait_ready(health: u16, state: &Path) -> Result<(), ProgramFault> {
+    let mut said = "it does not listen".to_owned();
     let ready = async {
-        loop {
-            match ask_ready(health).await {
-                Ok(()) => return,
-                Err(other) => said = other,
-            }
+        // The last that it listens on. Before it is there, somebody else may answer on a port that ours did not get.
+        while !state.join("admin.sock").exists() {
+            sleep(PAUSE).await;
+        }
+        while let Err(other) = ask_ready(health).await {
+            said = other;
             sleep(PAUSE).await;
         }
     };

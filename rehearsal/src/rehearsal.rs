@@ -89,9 +89,9 @@ pub(crate) async fn rehearse_in(
     // Before there is a program that would be left behind.
     let mut end = EndSignal::watch().map_err(RehearsalFault::Signal)?;
     let mut program = Program::start(binary, &file)?;
-    let stage = Stage { ports, directory, app };
+    let (stage, state) = (Stage { ports, directory, app }, folder.state());
     let mut played = tokio::select! {
-        played = play_until_end(&stage) => played,
+        played = play_until_end(&stage, &state) => played,
         fault = program.wait_fault() => Err(fault.into()),
         () = end.wait() => Err(RehearsalFault::Interrupted),
     };
@@ -110,8 +110,8 @@ pub(crate) async fn rehearse_in(
     Ok(stopped?)
 }
 
-async fn play_until_end(stage: &Stage) -> Result<(), RehearsalFault> {
-    program::wait_ready(stage.ports.health).await?;
+async fn play_until_end(stage: &Stage, state: &Path) -> Result<(), RehearsalFault> {
+    program::wait_ready(stage.ports.health, state).await?;
     stage.directory.push_all().await?;
     print_line("  people and groups           pushed by the IdP over SCIM");
     script::play_timeline(stage).await?;
