@@ -7,12 +7,12 @@ use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{empty, h2_send, h2c, piece, request};
-use crate::frames::{
+use crate::rig::{Rig, Wish, wait_for};
+use crate::wire::{Wire, block, get};
+use portcullis_rig::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, PRIORITY,
     REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, field, frame, indexed_field, reset,
 };
-use crate::rig::{Rig, Wish, wait_for};
-use crate::wire::{Wire, block, get};
 
 /// How many exchanges are in flight.
 fn live(rig: &Rig) -> f64 {

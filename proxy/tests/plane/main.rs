@@ -11,7 +11,6 @@ mod door;
 mod drain;
 mod faults;
 mod floods;
-mod frames;
 mod framing;
 mod headers;
 mod refusals;

@@ -6,9 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::client::{Raw, h2c, request};
-use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
 use crate::rig::{Rig, Wish, application};
 use crate::wire::{Wire, block};
+use portcullis_rig::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
 
 /// What a client announces and sends behind its body. The first alone may go on.
 const SENT: [(&str, &str); 9] = [
