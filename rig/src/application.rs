@@ -146,6 +146,11 @@ impl Application {
         self.state.uploaded.load(Ordering::SeqCst)
     }
 
+    /// Waits until so many bytes of uploads have reached it.
+    pub async fn has_taken(&self, bytes: u64) {
+        wait_for(|| self.uploaded() >= bytes).await;
+    }
+
     /// Bytes of downloads that it got rid of so far.
     pub fn sent(&self) -> u64 {
         self.state.sent.load(Ordering::SeqCst)

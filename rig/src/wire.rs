@@ -150,9 +150,10 @@ impl Connection {
         Box::pin(async move {
             let (socket, tap) = Tap::on(tcp(address, how.receive_buffer).await.map_err(unreached)?);
             let Some(name) = how.tls else { return Ok(Self { sender: shake(socket, how).await?, tap }) };
-            let alpn: &[u8] = if how.version == Version::HTTP_2 { b"h2" } else { b"http/1.1" };
-            let stream = tls::connect(socket, name, &[alpn]).await.map_err(unreached)?;
-            assert_eq!(tls::chosen(&stream), Some(alpn), "the listener speaks what was asked for");
+            let protocols: &[&[u8]] = &[b"h2", b"http/1.1"];
+            let offered = if how.version == Version::HTTP_2 { protocols } else { &protocols[1..] };
+            let stream = tls::connect(socket, name, offered).await.map_err(unreached)?;
+            assert_eq!(tls::chosen(&stream), Some(offered[0]), "the listener speaks what was asked for");
             Ok(Self { sender: shake(stream, how).await?, tap })
         })
         .await

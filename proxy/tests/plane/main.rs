@@ -20,5 +20,4 @@ mod smuggling;
 mod streams;
 mod trailers;
 mod upgrades;
-mod upstream;
 mod wire;
