@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::load::{HOST, Protocol};
 use crate::process::{self, Process};
-use crate::rig::{ports, until, wire};
+use crate::rig::{ports, tls, until};
 
 /// One proxy, running.
 pub(crate) struct Server {
@@ -143,7 +143,7 @@ async fn listens(name: &str, address: SocketAddr) {
 /// A folder with a certificate, for a proxy that is asked over TLS.
 fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir().unwrap();
-    let (certificate, key) = wire::tls_files(HOST);
+    let (certificate, key) = tls::pem_files(HOST);
     // nginx's worker may be another user; HAProxy wants both in one file.
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("both.pem"), format!("{certificate}{key}")).unwrap();

@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, block, frame, reset,
-};
 use crate::process::{cpu, resident};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
 use crate::rig::visitor::Visitor;
+use portcullis_rig::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, block, frame, reset,
+};
 
 const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
@@ -245,7 +245,7 @@ async fn reads(socket: &mut TcpStream, space: &mut [u8]) -> bool {
 async fn heads_without_an_end() {
     beside("heads without an end", |flood| async move {
         let head = block("GET", &flood.host, "/", &[]);
-        let more = frame(CONTINUATION, 0, 1, &crate::frames::field("x", &"a".repeat(16_000)));
+        let more = frame(CONTINUATION, 0, 1, &portcullis_rig::frames::field("x", &"a".repeat(16_000)));
         let all = [frame(HEADERS, END_STREAM, 1, &head), more.repeat(20)].concat();
         while flood.goes_on() {
             let Some(mut socket) = flood.h2().await else { continue };

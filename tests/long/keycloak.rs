@@ -1,16 +1,16 @@
 //! Keycloak: a third provider's habits. It notifies nobody of a disabled user, so SCIM is the only signal.
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::browser::{Browser, Page};
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig_keycloak::{ALICE, Keycloak, SECRET};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
     needs!("keycloak");
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     let keycloak = Keycloak::start(&settings).await;
     settings.idps = oidc("op", &keycloak.issuer, "app");

@@ -1,11 +1,11 @@
 //! PyPI canaille: one product signs people in and provisions them. Log in through it, lock the person in it, be refused.
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::browser::Browser;
 use crate::rig::canaille::Canaille;
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
 
 const MARK: &str = "written-after-the-lock";
@@ -13,7 +13,7 @@ const MARK: &str = "written-after-the-lock";
 #[tokio::test(flavor = "multi_thread")]
 async fn locked_in_canaille_is_out_here() {
     needs!("canaille");
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     let canaille = Canaille::start(&settings).await;
     settings.idps = oidc("canaille", &canaille.issuer, "app")

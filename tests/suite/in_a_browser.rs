@@ -7,14 +7,14 @@ use http::Version;
 use rustix::process::Signal;
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::chromium::Chromium;
 use crate::rig::idp::Op;
 use crate::rig::rehearsal::Rehearsal;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::wire::Dial;
-use crate::rig::{until, wire};
+use crate::rig::{tls, until};
 
 fn picture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
@@ -83,14 +83,14 @@ async fn the_same_over_tls_and_http_2() {
     needs!("chromium");
     needs!("op");
     let op = Op::shared();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     settings.scheme = "https";
     let client = op.client(&settings).await;
     let stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
     let id = stage.directory.person("mira@corp.test", "00u-mira-tls").await;
     // The authority of this run signed the certificate; Chromium is told which key to believe.
-    let trust = format!("--ignore-certificate-errors-spki-list={}", wire::leaf_key_hash());
+    let trust = format!("--ignore-certificate-errors-spki-list={}", tls::leaf_key_hash());
     let chromium = Chromium::start((900, 700), &[trust]).await;
     let origin = stage.program.settings.origin();
 
@@ -123,7 +123,7 @@ async fn a_websocket_of_a_page_is_a_stream_of_http_2_and_is_cut() {
     const MARK: &str = "written-after-the-answer";
     needs!("chromium");
     let stage = Stage::seeded(|settings| settings.scheme = "https", &[ALICE, BOB]).await;
-    let trust = format!("--ignore-certificate-errors-spki-list={}", wire::leaf_key_hash());
+    let trust = format!("--ignore-certificate-errors-spki-list={}", tls::leaf_key_hash());
     let chromium = Chromium::start((900, 700), &[trust]).await;
     let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
     chromium.open(&format!("{}/.portcullis/logged-out", alice.origin)).await;

@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 use crate::model::{
     Change, Claims, Config, Link, Model, Name, Of2, PEOPLE, Provisioning, Says, Site, Step, Who,
 };
+use crate::rig::application::Application;
 use crate::rig::browser::{Browser, Page};
 use crate::rig::directory::{Directory, GROUP, okta, user};
 use crate::rig::idp::{Client, Op, finish_sign_in, sign_in_until};
 use crate::rig::program::Program;
 use crate::rig::settings::{Settings, rand};
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{Line, whole};
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{Connection, whole};
 use crate::rig::{NET, must};
 
 /// Both of what there are two of.
@@ -115,7 +115,7 @@ struct Stage {
     model: Model,
     tally: Tally,
     program: Program,
-    _app: Upstream,
+    _app: Application,
     directory: Directory,
     ops: [&'static Op; 2],
     client: Client,
@@ -124,7 +124,7 @@ struct Stage {
     ids: [Option<String>; PEOPLE],
     groups: [Option<String>; 2],
     visitors: Vec<Visitor>,
-    sockets: Vec<Option<Socket>>,
+    sockets: Vec<Option<WebSocket>>,
     flows: Vec<(Browser, url::Url)>,
 }
 
@@ -132,7 +132,7 @@ impl Stage {
     async fn new(start: Config) -> Self {
         static SECOND: OnceLock<Op> = OnceLock::new();
         let ops = [Op::shared(), SECOND.get_or_init(Op::start)];
-        let app = Upstream::start().await;
+        let app = Application::start().await;
         let mut settings = Settings::new(app.address);
         let client = Client::drawn();
         for op in ops {
@@ -302,7 +302,7 @@ impl Stage {
                 let request =
                     visitor.request(Method::POST, "/.portcullis/logout").header("origin", &visitor.origin);
                 let request = request.body(whole("")).unwrap();
-                let answer = Line::open(visitor.address).await.unwrap().send(request).await.unwrap();
+                let answer = Connection::open(visitor.address).await.unwrap().send(request).await.unwrap();
                 Some(answer.status.is_redirection())
             }
             Step::Open(session) => {

@@ -7,20 +7,20 @@ use http::Method;
 use serde_json::json;
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::browser::Browser;
 use crate::rig::directory::{self, okta};
 use crate::rig::idp::{Op, sign_in};
 use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_stands_in_the_log_at_trace_level() {
     needs!("op");
     let op = Op::start();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut settings = settings.with_idp(&op.issuer, &client);

@@ -5,13 +5,13 @@ use http::Method;
 use serde_json::json;
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::browser::{Browser, FLOW_COOKIE};
 use crate::rig::directory::okta;
 use crate::rig::idp::{Op, finish_sign_in, sign_in, sign_in_until};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
-use crate::rig::upstream::Upstream;
 
 /// A stage whose IdP is the provider of this run.
 async fn stage(change: impl FnOnce(&mut Settings)) -> Stage {
@@ -19,7 +19,7 @@ async fn stage(change: impl FnOnce(&mut Settings)) -> Stage {
 }
 
 async fn stage_at(op: &Op, change: impl FnOnce(&mut Settings)) -> Stage {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut settings = settings.with_idp(&op.issuer, &client);

@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use http::{HeaderMap, Method, Request, StatusCode};
 use url::Url;
 
-use super::html::{self, Form};
-use super::jar::{Asking, Jar, SameSite, site};
+use super::html::{self, HtmlForm};
+use super::jar::{Asking, Jar, site};
 use super::must;
 use super::program::Program;
 use super::watch::Watch;
-use super::wire::{Answer, Dial, Line, whole};
+use super::wire::{Answer, Connection, Dial, whole};
 
 /// Headers of a response that would tell a visitor who the application thinks it is talking to.
 const IDENTITY: [&str; 5] = [
@@ -61,12 +61,12 @@ impl Page {
     }
 
     /// The first form that has a field of this name.
-    pub fn form_with(&self, field: &str) -> Option<Form> {
+    pub fn form_with(&self, field: &str) -> Option<HtmlForm> {
         html::forms(&self.text()).into_iter().find(|form| form.has(field))
     }
 
     /// The first form.
-    pub fn form(&self) -> Form {
+    pub fn form(&self) -> HtmlForm {
         html::forms(&self.text())
             .into_iter()
             .next()
@@ -154,13 +154,13 @@ impl Browser {
     }
 
     /// Sends a form and follows redirects to the end.
-    pub async fn submit(&mut self, page: &Page, form: &Form) -> Page {
+    pub async fn submit(&mut self, page: &Page, form: &HtmlForm) -> Page {
         let first = self.submit_once(page, form).await;
         self.follow(first).await
     }
 
     /// Sends a form.
-    pub async fn submit_once(&mut self, page: &Page, form: &Form) -> Page {
+    pub async fn submit_once(&mut self, page: &Page, form: &HtmlForm) -> Page {
         let url = page.url.join(&form.action).unwrap();
         let encoded =
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
@@ -264,7 +264,7 @@ impl Browser {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let tls = (going.url.scheme() == "https").then_some(host.as_str());
         let asked = async {
-            let mut line = Line::dial(address, Dial { tls, ..Dial::default() }).await?;
+            let mut line = Connection::dial(address, Dial { tls, ..Dial::default() }).await?;
             line.send(request).await
         };
         let answer = must(going.url.as_str(), asked).await;
@@ -276,7 +276,7 @@ impl Browser {
             if page.url.origin() == self.ours.origin() && line.starts_with("__Host-") {
                 let cookie = kept.unwrap_or_else(|| panic!("a browser refuses this cookie: {line}"));
                 let lawful = cookie.http_only && cookie.secure && cookie.path == "/";
-                assert!(lawful && cookie.same_site == SameSite::Lax, "flags of {line}");
+                assert!(lawful && cookie.same_site == cookie::SameSite::Lax, "flags of {line}");
                 if cookie.value.len() >= 8 {
                     self.watch.secret(&format!("cookie {}", cookie.name), &cookie.value);
                 }

@@ -6,9 +6,8 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::must;
 use super::program::Program;
-use super::wire::{Answer, Fault, Line, whole};
+use super::wire::{self, Answer, Connection, WireFault, whole};
 
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
@@ -58,7 +57,12 @@ impl Directory {
     }
 
     /// The same where the connection may break.
-    pub async fn try_send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Fault> {
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, WireFault> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         request = request.header("host", &self.host).header("accept", "application/scim+json");
         if !self.token.is_empty() {
@@ -68,9 +72,7 @@ impl Directory {
         if body.is_some() {
             request = request.header("content-type", self.kind);
         }
-        let request = request.body(whole(bytes)).unwrap();
-        let asked = async { Line::open(self.address).await?.send(request).await };
-        must(&format!("SCIM {path}"), asked).await
+        wire::ask(self.address, request.body(whole(bytes)).unwrap()).await
     }
 
     /// Writes a whole request and hangs up after its last byte, as an impatient client would.
@@ -80,7 +82,7 @@ impl Directory {
 
     /// Sends a whole request over HTTP/2 and cancels it after half a second, as a client with a time limit would.
     pub async fn send_and_cancel(&self, method: Method, path: &str, body: &Value) {
-        let mut line = Line::open_h2(self.address).await.unwrap();
+        let mut line = Connection::open_h2(self.address).await.unwrap();
         let request =
             Request::builder().method(method).uri(format!("http://{}{}{path}", self.host, self.base));
         let request = request.header("authorization", format!("Bearer {}", self.token));
@@ -103,7 +105,7 @@ impl Directory {
             self.kind,
             body.len()
         );
-        let mut socket = super::wire::tcp(self.address, None).await.unwrap();
+        let mut socket = wire::tcp(self.address, None).await.unwrap();
         socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         socket.flush().await.unwrap();
         socket

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, Page};
 use super::settings::{Settings, rand};
-use super::{must, peer, ports, wire};
+use super::{peer, ports, wire};
 
 /// The provider.
 pub struct Op {
@@ -121,8 +121,7 @@ impl Op {
             .header("content-type", "application/json")
             .body(wire::whole(body.to_string()))
             .unwrap();
-        let asked = async { wire::Line::open(self.address).await?.send(request).await };
-        must("the rig", asked).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
+        wire::ask(self.address, request).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
     }
 }
 

@@ -309,7 +309,7 @@ pub fn write_files(folder: &Path, settings: &Settings) {
         write("bindings.yml", bindings);
     }
     if settings.scheme == "https" {
-        let (certificate, key) = super::wire::tls_files(&settings.host);
+        let (certificate, key) = super::tls::pem_files(&settings.host);
         write("tls.crt", &certificate);
         write("tls.key", &key);
     }

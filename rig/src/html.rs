@@ -2,19 +2,19 @@
 
 /// A form of a page.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct HtmlForm {
     pub action: String,
     pub method: String,
     pub fields: Vec<(String, String)>,
 }
 
-impl Form {
-    /// Whether it has a field.
+impl HtmlForm {
+    /// Tells whether it has a field.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|(known, _)| known == name)
     }
 
-    /// The same with a field set.
+    /// Sets a field.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.retain(|(known, _)| known != name);
@@ -23,16 +23,16 @@ impl Form {
     }
 }
 
-/// The forms of a page, in order.
-pub fn forms(page: &str) -> Vec<Form> {
-    let mut forms: Vec<Form> = Vec::new();
+/// Finds the forms of a page, in order.
+pub fn forms(page: &str) -> Vec<HtmlForm> {
+    let mut forms: Vec<HtmlForm> = Vec::new();
     let mut open = false;
     for tag in tags(page) {
         let attribute = |name: &str| attribute(tag, name);
         match name(tag).as_str() {
             "form" => {
                 open = true;
-                forms.push(Form {
+                forms.push(HtmlForm {
                     action: attribute("action").unwrap_or_default(),
                     method: attribute("method").unwrap_or_default().to_ascii_lowercase(),
                     fields: Vec::new(),
@@ -52,7 +52,7 @@ pub fn forms(page: &str) -> Vec<Form> {
     forms
 }
 
-/// The targets of the links of a page, in order.
+/// Finds the targets of the links of a page, in order.
 pub fn links(page: &str) -> Vec<String> {
     tags(page).filter(|tag| name(tag) == "a").filter_map(|tag| attribute(tag, "href")).collect()
 }

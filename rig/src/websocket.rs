@@ -8,37 +8,45 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{must, wire};
+use crate::must;
+use crate::wire::{self, WireFault, in_time};
 
 /// One open WebSocket.
-pub struct Socket(WebSocketStream<TcpStream>);
+pub struct WebSocket(WebSocketStream<TcpStream>);
 
-impl Socket {
-    /// Opens one, or says with which status it was refused.
-    ///
-    /// `origin` is the app's origin: it gives `Host` and, as a browser does, `Origin`.
-    pub async fn open(address: SocketAddr, origin: &str, path: &str, cookie: &str) -> Result<Self, u16> {
+impl WebSocket {
+    /// Opens one. `origin` is the app's origin: it gives `Host` and, as a browser does, `Origin`.
+    pub async fn open(
+        address: SocketAddr,
+        origin: &str,
+        path: &str,
+        cookie: &str,
+    ) -> Result<Self, WireFault> {
         Self::open_with(address, origin, path, &[("cookie", cookie), ("origin", origin)]).await
     }
 
-    /// The same with headers of the test's choice.
+    /// Opens one with headers of one's own choice.
     pub async fn open_with(
         address: SocketAddr,
         origin: &str,
         path: &str,
         headers: &[(&'static str, &str)],
-    ) -> Result<Self, u16> {
+    ) -> Result<Self, WireFault> {
         let url = format!("{}{path}", origin.replacen("http", "ws", 1));
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let stream = wire::tcp(address, None).await.map_err(|_| 0_u16)?;
-        match must("a WebSocket handshake", client_async(request, stream)).await {
-            Ok((socket, _)) => Ok(Self(socket)),
-            Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
-            Err(_) => Err(0),
-        }
+        in_time(async move {
+            let unreached = |source| WireFault::Dial { address, source };
+            let stream = wire::tcp(address, None).await.map_err(unreached)?;
+            match client_async(request, stream).await {
+                Ok((socket, _)) => Ok(Self(socket)),
+                Err(tungstenite::Error::Http(response)) => Err(WireFault::Refused(response.status())),
+                Err(cause) => Err(WireFault::Socket(Box::new(cause))),
+            }
+        })
+        .await
     }
 
     /// Sends a text and reads it back, past whatever else comes.
@@ -57,7 +65,7 @@ impl Socket {
         self.0.send(Message::text(text)).await
     }
 
-    /// The next message, or `None` at the end, however it comes.
+    /// Reads the next message, or `None` at the end, however it comes.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             match self.0.next().await? {

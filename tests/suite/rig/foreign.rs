@@ -17,13 +17,13 @@ use super::{must, peer, ports, wire};
 pub const SECRET: &str = "the secret of the admins";
 
 /// A running application. Dropped, it is ended.
-pub struct Application {
+pub struct ForeignApplication {
     child: Child,
     folder: TempDir,
     pub address: SocketAddr,
 }
 
-impl Application {
+impl ForeignApplication {
     /// Starts one by its name and waits until it answers.
     pub async fn start(name: &str) -> Self {
         let address = ports::free();
@@ -57,7 +57,7 @@ impl Application {
     }
 }
 
-impl Drop for Application {
+impl Drop for ForeignApplication {
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         for _ in 0..50 {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 22_000;
 
-/// An address on loopback that nobody listens on and no other test of this run was given.
+/// Gives an address on loopback that nobody listens on and no other test of this run was given.
 pub fn free() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() * 131 % u32::from(COUNT)).unwrap();

@@ -1,8 +1,10 @@
 //! A cookie jar that keeps a browser's rules (RFC 6265bis): host-only, Path, Secure, SameSite, the `__Host-` prefix.
 
+use cookie::SameSite;
+
 /// One cookie, as a browser keeps it.
 #[derive(Clone, Debug)]
-pub struct Cookie {
+pub struct JarCookie {
     pub name: String,
     pub value: String,
     pub host: String,
@@ -12,14 +14,7 @@ pub struct Cookie {
     pub same_site: SameSite,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    Strict,
-    Lax,
-    None,
-}
-
-/// How a request came about, as far as SameSite looks.
+/// The way in which a request came about, as far as SameSite looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asking {
     /// From a page of the same site, or typed.
@@ -30,47 +25,32 @@ pub enum Asking {
     CrossSite,
 }
 
+/// The cookies of one browser.
 #[derive(Clone, Default)]
-pub struct Jar(Vec<Cookie>);
+pub struct Jar(Vec<JarCookie>);
 
 impl Jar {
     /// Takes a `Set-Cookie` of a response of `url`. What a browser refuses is refused here as well.
-    pub fn set(&mut self, url: &url::Url, line: &str) -> Option<Cookie> {
-        let mut parts = line.split(';').map(str::trim);
-        let (name, value) = parts.next()?.split_once('=')?;
-        let host = url.host_str()?.to_owned();
-        let mut cookie = Cookie {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            host,
-            path: default_path(url.path()),
-            secure: false,
-            http_only: false,
-            same_site: SameSite::Lax,
+    pub fn set(&mut self, url: &url::Url, line: &str) -> Option<JarCookie> {
+        let set = cookie::Cookie::parse(line).ok()?;
+        let path = set.path().filter(|path| path.starts_with('/'));
+        let cookie = JarCookie {
+            name: set.name().to_owned(),
+            value: set.value().to_owned(),
+            host: url.host_str()?.to_owned(),
+            path: path.map_or_else(|| default_path(url.path()), str::to_owned),
+            secure: set.secure() == Some(true),
+            http_only: set.http_only() == Some(true),
+            same_site: set.same_site().unwrap_or(SameSite::Lax),
         };
-        let (mut gone, mut domain) = (value.is_empty(), false);
-        for attribute in parts {
-            let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
-            match key.to_ascii_lowercase().as_str() {
-                "path" if value.starts_with('/') => value.clone_into(&mut cookie.path),
-                "secure" => cookie.secure = true,
-                "httponly" => cookie.http_only = true,
-                "domain" => domain = true,
-                "max-age" => gone = value.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
-                "expires" => gone |= value.contains("1970"),
-                "samesite" => {
-                    cookie.same_site = match value.to_ascii_lowercase().as_str() {
-                        "none" => SameSite::None,
-                        "strict" => SameSite::Strict,
-                        _ => SameSite::Lax,
-                    }
-                }
-                _ => {}
-            }
-        }
+        let gone = match (set.max_age(), set.expires_datetime()) {
+            (Some(age), _) => age.whole_seconds() <= 0,
+            (None, Some(end)) => std::time::SystemTime::from(end) <= std::time::SystemTime::now(),
+            (None, None) => set.value().is_empty(),
+        };
         // Loopback names are trustworthy (measured with Chromium): Secure works there over http as well.
         let host_prefix = cookie.name.starts_with("__Host-");
-        if host_prefix && (!cookie.secure || domain || cookie.path != "/") {
+        if host_prefix && (!cookie.secure || set.domain().is_some() || cookie.path != "/") {
             return None;
         }
         self.0.retain(|old| (&old.name, &old.host, &old.path) != (&cookie.name, &cookie.host, &cookie.path));
@@ -82,7 +62,7 @@ impl Jar {
 
     /// The `Cookie` header for a request.
     pub fn header(&self, url: &url::Url, asking: Asking) -> Option<String> {
-        let fits = |cookie: &&Cookie| {
+        let fits = |cookie: &&JarCookie| {
             Some(cookie.host.as_str()) == url.host_str()
                 && path_matches(url.path(), &cookie.path)
                 && match asking {
@@ -97,14 +77,14 @@ impl Jar {
     }
 
     /// All cookies of a host.
-    pub fn of(&self, host: &str) -> Vec<&Cookie> {
+    pub fn of(&self, host: &str) -> Vec<&JarCookie> {
         self.0.iter().filter(|cookie| cookie.host == host).collect()
     }
 
     /// Puts a cookie there by hand, as a thief would.
     pub fn plant(&mut self, host: &str, name: &str, value: &str) {
         self.0.retain(|old| (old.name.as_str(), old.host.as_str()) != (name, host));
-        self.0.push(Cookie {
+        self.0.push(JarCookie {
             name: name.to_owned(),
             value: value.to_owned(),
             host: host.to_owned(),
@@ -128,7 +108,7 @@ fn path_matches(path: &str, cookie: &str) -> bool {
         || path.strip_prefix(cookie).is_some_and(|rest| cookie.ends_with('/') || rest.starts_with('/'))
 }
 
-/// The site of a host: below `localhost` the name before it and `localhost`; an address is its own site.
+/// Gives the site of a host: below `localhost` the name before it and `localhost`; an address is its own site.
 pub fn site(host: &str) -> String {
     if host.parse::<std::net::IpAddr>().is_ok() {
         return host.to_owned();
