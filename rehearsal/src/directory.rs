@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use portcullis_keys::Secret;
+use portcullis_rig::provider::Profile;
 use serde_json::{Value, json};
 
 use crate::chain::error_chain;
-use crate::provider::Profile;
 use crate::wire;
 
 /// The SCIM endpoint that the directory pushes to.

@@ -1,34 +1,35 @@
 //! The rehearsal IdP at `idp.localhost`: another site than the app, as in the field.
 //!
-//! Three things in one: the OpenID provider ([`RehearsalProvider`]), a page of four people to sign in as, and the directory
+//! Three things in one: the OpenID provider ([`OpenIdProvider`]), a page of four people to sign in as, and the directory
 //! page, whose buttons make the SCIM client ([`Directory`]) push a change and show the call, its answer and the
 //! milliseconds. It asks for no password and lets a deactivated person sign in, so that one sees Portcullis refuse
 //! them. So it serves loopback names only (another `Host` is 421: a foreign name that resolves to this machine gets
 //! nothing), and takes orders from its own pages alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawForm, RawQuery, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
+use portcullis_rig::provider::{
+    AskError, AuthorizationRequest, OidcClient, OpenIdProvider, ProviderLogin, Signer,
+};
 use url::form_urlencoded;
 
 use crate::directory::{ButtonAction, CallOutcome, Directory, Employee, ScimCall};
-use crate::provider::{
-    AskError, AuthorizationRequest, OidcClient, ProviderLogin, RehearsalProvider, TokenError,
-};
 
 /// The rehearsal IdP.
 pub(crate) struct RehearsalIdp {
-    provider: RehearsalProvider,
+    provider: OpenIdProvider,
     directory: Arc<Directory>,
-    random: Mutex<Random>,
     issuer: String,
     hosts: [String; 2],
     app_url: String,
@@ -54,10 +55,10 @@ impl RehearsalIdp {
         links: IdpLinks,
         client: OidcClient,
         directory: Arc<Directory>,
-        mut random: Random,
+        random: Random,
     ) -> Arc<Self> {
         let IdpLinks { issuer, port, app_url, logout_url } = links;
-        let provider = RehearsalProvider::new(&issuer, client, &mut random);
+        let provider = OpenIdProvider::new(&issuer, client, Signer::ed25519("rehearsal"), random);
         let hosts = [format!("idp.localhost:{port}"), format!("127.0.0.1:{port}")];
         // The answer to a form may redirect to the app, so form-action has to name it.
         let policy = format!(
@@ -68,8 +69,7 @@ impl RehearsalIdp {
         // The URL is made of ports by the rehearsal itself; were it odd, forms would still be kept to this site.
         let policy = HeaderValue::from_str(&policy)
             .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; form-action 'self'"));
-        let random = Mutex::new(random);
-        Arc::new(Self { provider, directory, random, issuer, hosts, app_url, logout_url, policy })
+        Arc::new(Self { provider, directory, issuer, hosts, app_url, logout_url, policy })
     }
 
     /// Its endpoints and pages.
@@ -78,21 +78,17 @@ impl RehearsalIdp {
             .route("/", get(directory_page))
             .route("/directory", get(directory_page))
             .route("/directory/{person}/{act}", post(press_button))
-            .route("/.well-known/openid-configuration", get(serve_discovery))
-            .route("/jwks", get(serve_jwks))
+            .route("/.well-known/openid-configuration", get(serve_provider))
+            .route("/jwks", get(serve_provider))
             .route("/authorize", get(ask_who).post(person_chosen))
-            .route("/token", post(token_endpoint))
-            .route("/userinfo", get(userinfo_endpoint).post(userinfo_endpoint))
+            .route("/token", post(serve_provider))
+            .route("/userinfo", get(serve_provider).post(serve_provider))
             .route("/end-session", get(end_session).post(end_session_form))
             .route("/style.css", get(serve_style))
             .route("/icon.svg", get(serve_icon))
             .fallback(nothing_there)
             .layer(middleware::from_fn_with_state(self.clone(), guard_request))
             .with_state(self.clone())
-    }
-
-    fn with_random<T>(&self, draw: impl FnOnce(&mut Random) -> T) -> T {
-        draw(&mut self.random.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn browser(&self, headers: &HeaderMap) -> Option<ProviderLogin> {
@@ -129,12 +125,9 @@ async fn guard_request(State(idp): State<Arc<RehearsalIdp>>, request: Request, n
 
 // ── The OpenID provider ──────────────────────────────────────────────────────────────────────
 
-async fn serve_discovery(State(idp): State<Arc<RehearsalIdp>>) -> Response {
-    axum::Json(idp.provider.discovery()).into_response()
-}
-
-async fn serve_jwks(State(idp): State<Arc<RehearsalIdp>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/jwk-set+json")], idp.provider.jwks()).into_response()
+/// The endpoints that no person sees.
+async fn serve_provider(State(idp): State<Arc<RehearsalIdp>>, head: Parts, body: Bytes) -> Response {
+    idp.provider.serve(&Request::from_parts(head, body), Timestamp::now()).map(Body::from)
 }
 
 #[derive(Template)]
@@ -197,7 +190,7 @@ async fn person_chosen(
     if let Some(old) = session_cookie(&headers) {
         idp.provider.sign_out(&old);
     }
-    let fresh = idp.with_random(|random| idp.provider.sign_in(person.profile(), random, Timestamp::now()));
+    let fresh = idp.provider.sign_in(person.profile(), Timestamp::now());
     let Some(browser) = idp.provider.browser(fresh.expose()) else {
         return message_page(StatusCode::INTERNAL_SERVER_ERROR, "Not signed in", "Please try once more.");
     };
@@ -205,46 +198,13 @@ async fn person_chosen(
 }
 
 fn grant_code(idp: &RehearsalIdp, ask: &AuthorizationRequest, browser: ProviderLogin) -> Response {
-    see_other(&idp.with_random(|random| idp.provider.grant(ask, browser, random, Timestamp::now())))
+    see_other(&idp.provider.grant(ask, browser, Timestamp::now()))
 }
 
 fn refuse_ask(refused: AskError) -> Response {
     match refused {
         AskError::Back(to) => see_other(&to),
         AskError::Stranger(why) => message_page(StatusCode::BAD_REQUEST, "This sign-in cannot go on", why),
-    }
-}
-
-async fn token_endpoint(
-    State(idp): State<Arc<RehearsalIdp>>,
-    headers: HeaderMap,
-    RawForm(form): RawForm,
-) -> Response {
-    let form = form_pairs(&form);
-    let now = Timestamp::now();
-    let redeemed =
-        idp.with_random(|random| idp.provider.redeem(authorization_header(&headers), &form, random, now));
-    let refused = match redeemed {
-        Ok(answer) => return axum::Json(answer).into_response(),
-        Err(refused) => refused,
-    };
-    let (status, word) = refused.word();
-    let body = serde_json::json!({ "error": word, "error_description": refused.to_string() });
-    let mut answer = (status, axum::Json(body)).into_response();
-    if refused == TokenError::Client {
-        let challenge = HeaderValue::from_static("Basic realm=\"rehearsal\"");
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    answer
-}
-
-async fn userinfo_endpoint(State(idp): State<Arc<RehearsalIdp>>, headers: HeaderMap) -> Response {
-    match idp.provider.userinfo(authorization_header(&headers), Timestamp::now()) {
-        Some(claims) => axum::Json(claims).into_response(),
-        None => {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
-            (StatusCode::UNAUTHORIZED, challenge, "").into_response()
-        }
     }
 }
 
@@ -405,10 +365,6 @@ fn session_cookie(headers: &HeaderMap) -> Option<String> {
         .find_map(|(name, value)| (name == COOKIE).then(|| value.to_owned()))
 }
 
-fn authorization_header(headers: &HeaderMap) -> Option<&str> {
-    header_text(headers, header::AUTHORIZATION)
-}
-
 fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
@@ -433,7 +389,6 @@ fn cut_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 

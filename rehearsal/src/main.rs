@@ -15,7 +15,6 @@ mod idp;
 mod person;
 mod places;
 mod program;
-mod provider;
 mod push;
 mod rehearsal;
 mod screen;

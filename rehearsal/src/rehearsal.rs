@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use portcullis_keys::Random;
+use portcullis_rig::provider::OidcClient;
 
 use crate::app::DemoApp;
 use crate::directory::{Directory, PushError, ScimTarget};
@@ -15,7 +16,6 @@ use crate::idp::{IdpLinks, RehearsalIdp};
 use crate::person::{LOGGED_OUT, LOGOUT};
 use crate::places::{self, CLIENT, Folder, Secrets, TakenPorts};
 use crate::program::{self, Program, ProgramFault};
-use crate::provider::OidcClient;
 use crate::screen::print_line;
 use crate::script::{self, Stage};
 use crate::step::StepMissed;

@@ -3,7 +3,7 @@
 //!
 //! `application` is the usual application and `bare` makes odd ones of sockets; `wire` is HTTP, `raw` a bare socket,
 //! `frames` HTTP/2 by hand, `stream` an answer that goes on, `websocket` what it says; `browser` has cookies (`jar`) and
-//! forms (`html`); `directory` speaks SCIM.
+//! forms (`html`); `directory` speaks SCIM; `provider` is an OpenID provider.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ pub mod frames;
 pub mod html;
 pub mod jar;
 pub mod ports;
+pub mod provider;
 pub mod raw;
 pub mod stream;
 pub mod tap;

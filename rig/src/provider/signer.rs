@@ -1,4 +1,4 @@
-//! Keys of the provider in memory, and what it signs with them.
+//! Keys of the provider, and what it signs with them.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 /// A signing key and the name it is published under.
 #[derive(Clone)]
-pub(crate) struct Signer {
-    pub(crate) kid: String,
+pub struct Signer {
+    pub kid: String,
     pair: Arc<Pair>,
 }
 
@@ -28,33 +28,33 @@ enum Pair {
 
 impl Signer {
     /// One of two fixed RSA keys: ring makes none.
-    pub(crate) fn rsa(kid: &str, which: u8) -> Self {
+    pub fn rsa(kid: &str, which: u8) -> Self {
         let pkcs8: &[u8] =
             if which == 1 { include_bytes!("keys/rsa-1.pk8") } else { include_bytes!("keys/rsa-2.pk8") };
         Self::new(kid, Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).unwrap()))
     }
 
-    pub(crate) fn p256(kid: &str) -> Self {
+    pub fn p256(kid: &str) -> Self {
         let random = SystemRandom::new();
         let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
         Self::new(kid, Pair::P256(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap()))
     }
 
-    pub(crate) fn p384(kid: &str) -> Self {
+    pub fn p384(kid: &str) -> Self {
         let random = SystemRandom::new();
         let algorithm = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
         Self::new(kid, Pair::P384(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap()))
     }
 
-    pub(crate) fn p521(kid: &str) -> Self {
+    pub fn p521(kid: &str) -> Self {
         let mut secret = [7; 66];
         secret[0] = 0; // below the order of the curve
         Self::new(kid, Pair::P521(Box::new(p521::ecdsa::SigningKey::from_slice(&secret).unwrap())))
     }
 
-    pub(crate) fn ed25519(kid: &str) -> Self {
+    pub fn ed25519(kid: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::new(kid, Pair::Ed25519(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap()))
     }
@@ -64,7 +64,7 @@ impl Signer {
     }
 
     /// The algorithm the key is used with unless a test says otherwise.
-    pub(crate) fn algorithm(&self) -> &'static str {
+    pub fn algorithm(&self) -> &'static str {
         match &*self.pair {
             Pair::Rsa(_) => "RS256",
             Pair::P256(_) => "ES256",
@@ -74,7 +74,7 @@ impl Signer {
         }
     }
 
-    pub(crate) fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let point = |crv: &str, public: &[u8]| {
             let (x, y) = public[1..].split_at(public.len() / 2);
@@ -97,7 +97,7 @@ impl Signer {
 
     /// The public key as published in files: SubjectPublicKeyInfo is PKCS#1 in a wrapper; PKCS#1 is enough to try a
     /// confusion of keys with.
-    pub(crate) fn public_der(&self) -> Vec<u8> {
+    pub fn public_der(&self) -> Vec<u8> {
         match &*self.pair {
             Pair::Rsa(pair) => pair.public_key().as_ref().to_vec(),
             Pair::P256(pair) | Pair::P384(pair) => pair.public_key().as_ref().to_vec(),
@@ -106,13 +106,13 @@ impl Signer {
         }
     }
 
-    pub(crate) fn public_pem(&self) -> Vec<u8> {
+    pub fn public_pem(&self) -> Vec<u8> {
         let body = STANDARD.encode(self.public_der());
         format!("-----BEGIN RSA PUBLIC KEY-----\n{body}\n-----END RSA PUBLIC KEY-----\n").into_bytes()
     }
 
     /// Signs for the algorithm, or with the key's own where the algorithm is none of its.
-    pub(crate) fn sign(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
+    pub fn sign(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &*self.pair {
             Pair::Rsa(pair) => {
@@ -140,13 +140,13 @@ impl Signer {
 }
 
 /// A token of these parts with this signature.
-pub(crate) fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
+pub fn sign_token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", encode(header), encode(claims));
     let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
     format!("{signed}.{signature}")
 }
 
-pub(crate) fn hs256(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub fn hs256(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
 }
