@@ -14,6 +14,11 @@ impl HtmlForm {
         self.fields.iter().any(|(known, _)| known == name)
     }
 
+    /// The fields as they are sent.
+    pub fn encoded(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.fields).finish()
+    }
+
     /// Sets a field.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -85,22 +90,51 @@ fn attribute(tag: &str, wanted: &str) -> Option<String> {
     None
 }
 
+/// Gives a text as it was before a template escaped it.
 fn decode(text: &str) -> String {
-    text.replace("&quot;", "\"")
-        .replace("&#34;", "\"")
-        .replace("&#39;", "'")
-        .replace("&#x27;", "'")
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&amp;", "&")
+    let mut parts = text.split('&');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        if let Some((letter, rest)) =
+            part.split_once(';').and_then(|(name, rest)| Some((entity(name)?, rest)))
+        {
+            plain.push(letter);
+            plain += rest;
+        } else {
+            plain.push('&');
+            plain += part;
+        }
+    }
+    plain
+}
+
+fn entity(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
 }
 
 #[test]
 fn forms_are_found() {
-    let page = "<form class=x action=\"/a?b=1&amp;c=2\" method='POST'><input type=hidden name=csrf value=\"1&quot;2\">\
+    let page = "<form class=x action=\"/a?b=1&amp;c=2\" method='POST'><input type=hidden name=csrf value=\"1&quot;2&#x26;3&d\">\
                 <input name=\"login\" placeholder='n'></form><a href='/next'>x</a>";
     let form = forms(page).remove(0);
     assert_eq!((form.action.as_str(), form.method.as_str()), ("/a?b=1&c=2", "post"));
-    assert_eq!(form.fields, [("csrf".to_owned(), "1\"2".to_owned()), ("login".to_owned(), String::new())]);
+    assert_eq!(
+        form.fields,
+        [("csrf".to_owned(), "1\"2&3&d".to_owned()), ("login".to_owned(), String::new())]
+    );
     assert_eq!(links(page), ["/next"]);
 }

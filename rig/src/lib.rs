@@ -13,6 +13,7 @@
 
 pub mod application;
 pub mod bare;
+pub mod browser;
 pub mod frames;
 pub mod html;
 pub mod jar;

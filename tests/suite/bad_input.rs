@@ -360,7 +360,7 @@ async fn an_idp_that_does_not_answer_never_stops_the_start() {
             settings.idps = crate::rig::settings::oidc("op", &issuer, "client");
         })
         .await;
-        let mut browser = crate::rig::browser::Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let page = browser.open("/").await;
         assert_eq!(page.status(), 503, "{}", page.text());
         assert!(!page.text().contains(&issuer), "{}", page.text());

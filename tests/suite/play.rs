@@ -13,9 +13,10 @@ use crate::model::{
     Change, Claims, Config, Link, Model, Name, Of2, PEOPLE, Provisioning, Says, Site, Step, Who,
 };
 use crate::rig::application::Application;
-use crate::rig::browser::{Browser, Page};
+use crate::rig::browser::{BrowserPage, HeadlessBrowser};
 use crate::rig::directory::{Directory, GROUP, okta, user};
 use crate::rig::idp::{Client, Op, finish_sign_in, sign_in_until};
+use crate::rig::inspect::session_of;
 use crate::rig::program::Program;
 use crate::rig::settings::{Settings, rand};
 use crate::rig::visitor::Visitor;
@@ -125,7 +126,7 @@ struct Stage {
     groups: [Option<String>; 2],
     visitors: Vec<Visitor>,
     sockets: Vec<Option<WebSocket>>,
-    flows: Vec<(Browser, url::Url)>,
+    flows: Vec<(HeadlessBrowser, url::Url)>,
 }
 
 impl Stage {
@@ -248,14 +249,14 @@ impl Stage {
             Step::Start | Step::StartWithoutKey => None,
             Step::Login(claims) => {
                 self.say(claims).await;
-                let mut browser = Browser::new(&self.program);
+                let mut browser = self.program.browser();
                 let page = browser.open("/").await;
                 let page = finish_sign_in(&mut browser, page, &self.subject(claims.subject)).await;
                 Some(self.landed(&browser, &page))
             }
             Step::LoginOver(over, claims) => {
                 let (name, value) = self.visitors.get(*over)?.cookie.split_once('=').unwrap();
-                let mut browser = Browser::new(&self.program);
+                let mut browser = self.program.browser();
                 browser.jar.plant("app.localhost", name, value);
                 self.say(claims).await;
                 let page = browser.look("/.portcullis/login?return_to=/").await;
@@ -263,7 +264,7 @@ impl Stage {
                 let page = finish_sign_in(&mut browser, page, &self.subject(claims.subject)).await;
                 let before = &self.visitors[*over].cookie;
                 let is_new =
-                    browser.session().is_some_and(|(name, value)| *before != format!("{name}={value}"));
+                    session_of(&browser).is_some_and(|(name, value)| *before != format!("{name}={value}"));
                 Some(is_new && self.landed(&browser, &page))
             }
             Step::Begin(claims) => {
@@ -435,14 +436,14 @@ impl Stage {
     async fn begin(&mut self, claims: &Claims) {
         let name = NAMES[self.model.runs.map_or(0, |runs| runs.idp as usize)];
         let callback = self.program.settings.callback(name);
-        let mut browser = Browser::new(&self.program);
+        let mut browser = self.program.browser();
         let url = sign_in_until(&mut browser, &self.subject(claims.subject), &callback).await;
         self.flows.push((browser, url));
     }
 
     /// Whether a login let somebody in, whose cookie is kept then.
-    fn landed(&mut self, browser: &Browser, page: &Page) -> bool {
-        let Some((name, value)) = browser.session() else { return false };
+    fn landed(&mut self, browser: &HeadlessBrowser, page: &BrowserPage) -> bool {
+        let Some((name, value)) = session_of(&browser) else { return false };
         assert!(page.status() == 200 || page.status().is_redirection(), "{} with a cookie", page.status());
         self.visitors.push(Visitor::new(&self.program.settings, &format!("{name}={value}")));
         true

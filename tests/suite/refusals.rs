@@ -3,7 +3,6 @@
 
 use http::{Method, Request, header};
 
-use crate::rig::browser::Browser;
 use crate::rig::stage::Stage;
 use crate::rig::websocket::WebSocket;
 use crate::rig::wire::{Answer, Connection, whole};
@@ -268,7 +267,7 @@ async fn a_websocket_of_another_page_is_refused_even_with_the_cookie() {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_pages_are_complete_without_a_session() {
     let stage = Stage::start().await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.open("/.portcullis/logged-out").await;
     assert_eq!(page.status(), 200);
     assert!(page.text().contains("signed out"), "{}", page.text());

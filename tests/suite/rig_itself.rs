@@ -152,7 +152,7 @@ async fn relying_party(op: &Op, name: &str) -> serde_json::Value {
         .append_pair("state", "some-state")
         .append_pair("nonce", "some-nonce")
         .finish();
-    let mut browser = crate::rig::browser::Browser::for_origin(&settings.origin());
+    let mut browser = crate::rig::browser::HeadlessBrowser::new(&settings.origin());
     let mut page = browser.look(&format!("{}/auth?{query}", op.issuer)).await;
     let back = loop {
         if let Some(to) = page.location() {

@@ -3,7 +3,6 @@
 
 use crate::needs;
 use crate::rig::application::Application;
-use crate::rig::browser::Browser;
 use crate::rig::idp::{Op, finish_sign_in};
 use crate::rig::program;
 use crate::rig::settings::Settings;
@@ -287,7 +286,7 @@ async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
     let client = op.client(&settings).await;
     let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
     stage.directory.person(ALICE, ALICE).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.open("/").await;
     // Removed and put back: the same name and issuer, and still the login is one of before.
     let written = stage.program.settings.idps.clone();
@@ -315,7 +314,7 @@ async fn a_login_under_way_at_an_idp_that_gets_another_name_starts_over() {
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.look("/start?a=b").await;
     let asked = browser.follow_until(page, &op.issuer).await;
     let (_, state) = asked.query_pairs().find(|(name, _)| name == "state").unwrap();

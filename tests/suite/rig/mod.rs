@@ -1,11 +1,11 @@
 //! What the tests stand on: the program, and those of its neighbours that only they have. The others are the rig's.
 
-pub mod browser;
 pub mod canaille;
 pub mod chromium;
 pub mod directory;
 pub mod foreign;
 pub mod idp;
+pub mod inspect;
 pub mod peer;
 pub mod program;
 pub mod rehearsal;
