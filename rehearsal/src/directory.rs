@@ -9,14 +9,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use portcullis_keys::Secret;
 use portcullis_rig::provider::Profile;
+use portcullis_rig::wire::{self, whole};
 use serde_json::{Value, json};
 
 use crate::chain::error_chain;
-use crate::wire;
+use crate::places::here;
 
 /// The SCIM endpoint that the directory pushes to.
 pub(crate) struct ScimTarget {
@@ -311,12 +311,12 @@ impl Directory {
             .header(header::ACCEPT, "application/scim+json")
             .header(header::CONTENT_TYPE, "application/scim+json; charset=utf-8")
             .header(header::AUTHORIZATION, format!("Bearer {}", self.scim.token.expose()))
-            .body(Bytes::from(body.to_string()));
+            .body(whole(body.to_string()));
         let request = match request {
             Ok(request) => request,
             Err(cause) => return CallOutcome::Unanswered(error_chain(&cause).to_string()),
         };
-        match wire::send_request(self.scim.port, request).await {
+        match wire::ask(here(self.scim.port), request).await {
             Ok(answer) => {
                 let text = answer.text();
                 let body = match serde_json::from_str::<Value>(&text) {

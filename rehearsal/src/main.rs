@@ -6,7 +6,6 @@
 //! into the program that an operator would not have.
 
 mod app;
-mod browser;
 mod chain;
 mod directory;
 mod end;
@@ -20,7 +19,6 @@ mod rehearsal;
 mod screen;
 mod script;
 mod step;
-mod wire;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;

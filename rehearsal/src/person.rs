@@ -2,20 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{Method, StatusCode};
+use portcullis_rig::browser::{BrowseFault, BrowserPage, HeadlessBrowser};
+use portcullis_rig::html::{HtmlForm, forms};
+use portcullis_rig::stream::AnswerStream;
+use portcullis_rig::websocket::WebSocket;
 use tokio::sync::watch;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use url::Url;
 
 use crate::app::DemoApp;
-use crate::browser::{Browser, Landed, form_of};
 use crate::directory::GROUPS;
 use crate::held::HeldConnection;
-use crate::places::{Ports, ROLES};
+use crate::places::{Ports, ROLES, here};
 use crate::step::{StepMissed, count_words, expect_in, expect_text, step_missed};
-use crate::wire;
 
 /// The path at which the app's proxy signs people out.
 pub(crate) const LOGOUT: &str = "/.portcullis/logout";
@@ -26,23 +25,17 @@ pub(crate) const LOGGED_OUT: &str = "/.portcullis/logged-out";
 #[derive(Clone)]
 pub(crate) struct Person {
     key: &'static str,
-    browser: Browser,
-    app: Url,
+    browser: HeadlessBrowser,
     port: u16,
 }
 
 impl Person {
     pub(crate) fn new(ports: &Ports, key: &'static str) -> Self {
-        let port = ports.proxy;
-        #[allow(clippy::expect_used, reason = "a fixed text and a port are a URL")]
-        let app = Url::parse(&format!("{}/", ports.app_url())).expect("an address with a port");
-        Self { key, browser: Browser::default(), app, port }
+        Self { key, browser: HeadlessBrowser::new(&ports.app_url()), port: ports.proxy }
     }
 
-    fn at(&self, path: &str) -> Url {
-        let mut url = self.app.clone();
-        url.set_path(path);
-        url
+    fn app(&self) -> &Url {
+        self.browser.origin()
     }
 
     /// Opens the app, is sent to the IdP, chooses themselves there, and lands on the app again.
@@ -51,33 +44,30 @@ impl Person {
         let began = Instant::now();
         let landed = self.choose(STEP).await?;
         let there = format!("{} {}", landed.answer.status, address_shown(&landed.url));
-        expect_text(STEP, &format!("200 OK {}", address_shown(&self.app)), &there)?;
+        expect_text(STEP, &format!("200 OK {}", address_shown(self.app())), &there)?;
         expect_in(STEP, &format!("{}@fernhill.example", self.key), &landed.answer.text())?;
         Ok(began.elapsed())
     }
 
-    async fn choose(&mut self, step: &'static str) -> Result<Landed, StepMissed> {
-        let page = self
-            .browser
-            .open(&self.app)
-            .await
-            .map_err(|fault| step_missed(step, "the IdP's page", &fault))?;
+    async fn choose(&mut self, step: &'static str) -> Result<BrowserPage, StepMissed> {
+        let page =
+            self.browser.try_open("/").await.map_err(|fault| step_missed(step, "the IdP's page", &fault))?;
         expect_text(step, "idp.localhost", page.url.host_str().unwrap_or_default())?;
-        let chosen = [("person".to_owned(), self.key.to_owned())];
-        let landed = self.browser.submit(&page, &page.url, &chosen).await;
+        let form = form_of(&page, step)?.with("person", self.key);
+        let landed = self.browser.try_submit(&page, &form).await;
         landed.map_err(|fault| step_missed(step, "the way back to the app", &fault))
     }
 
     /// Neither a script nor a navigation gets in: how long the 401 took.
     pub(crate) async fn is_refused(&mut self, step: &'static str) -> Result<Duration, StepMissed> {
-        let answer = self.browser.fetch(&self.at("/headers.txt"), "application/json").await;
-        let answer = answer.map_err(|fault| step_missed(step, "401", &fault))?;
+        let refused = self.fetch("/headers.txt", &[("accept", "application/json")]).await;
+        let answer = refused.map_err(|fault| step_missed(step, "401", &fault))?.answer;
         expect_text(
             step,
             "401 login_required",
             &format!("{} {}", answer.status.as_u16(), error_word(&answer.text())),
         )?;
-        let landed = self.browser.open(&self.app).await;
+        let landed = self.browser.try_open("/").await;
         let landed = landed.map_err(|fault| step_missed(step, "the IdP's page", &fault))?;
         expect_text(step, "idp.localhost", landed.url.host_str().unwrap_or_default())?;
         Ok(answer.answered.saturating_duration_since(answer.sent))
@@ -87,7 +77,7 @@ impl Person {
     pub(crate) async fn may_not_sign_in(&mut self) -> Result<String, StepMissed> {
         const STEP: &str = "signing in while deactivated";
         let landed = self.choose(STEP).await?;
-        expect_text(STEP, &place_host(&self.app), &place_host(&landed.url))?;
+        expect_text(STEP, &place_host(self.app()), &place_host(&landed.url))?;
         expect_text(STEP, "403 Forbidden", &landed.answer.status.to_string())?;
         find_reference(&landed.answer.text()).ok_or_else(|| StepMissed {
             step: STEP,
@@ -107,7 +97,7 @@ impl Person {
         ];
         let before = app.requests();
         let answer = self.headers_with(&forged).await?;
-        expect_text(STEP, "200 OK", &answer.status.to_string())?;
+        expect_text(STEP, "200 OK", &answer.status().to_string())?;
         expect_text(
             STEP,
             "one more request at the app",
@@ -129,20 +119,20 @@ impl Person {
         expect_text(STEP, "no forged header", leaked.unwrap_or("no forged header"))
     }
 
-    pub(crate) async fn headers_with(&self, more: &[(&str, &str)]) -> Result<wire::WireAnswer, StepMissed> {
+    pub(crate) async fn headers_with(&mut self, more: &[(&str, &str)]) -> Result<BrowserPage, StepMissed> {
         const STEP: &str = "asking for the headers at the app";
-        let request = self.browser.request_for(&self.at("/headers.txt"), "text/plain", more);
-        let request = request.map_err(|fault| step_missed(STEP, "an answer", &fault))?;
-        wire::send_request(self.port, request).await.map_err(|fault| step_missed(STEP, "an answer", &fault))
+        let answer = self.fetch("/headers.txt", more).await;
+        answer.map_err(|fault| step_missed(STEP, "an answer", &fault))
+    }
+
+    async fn fetch(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<BrowserPage, BrowseFault> {
+        self.browser.try_fetch(Method::GET, path, headers).await
     }
 
     pub(crate) async fn ledger(&mut self, status: StatusCode) -> Result<(), StepMissed> {
         const STEP: &str = "the ledger";
-        let landed = self
-            .browser
-            .open(&self.at("/ledger"))
-            .await
-            .map_err(|fault| step_missed(STEP, "an answer", &fault))?;
+        let landed =
+            self.browser.try_open("/ledger").await.map_err(|fault| step_missed(STEP, "an answer", &fault))?;
         expect_text(STEP, &status.to_string(), &landed.answer.status.to_string())
     }
 
@@ -153,26 +143,14 @@ impl Person {
     /// Opens the clock's WebSocket and waits for its first tick.
     pub(crate) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the WebSocket";
-        let url = self.at("/clock/socket");
-        let fault = |fault: &dyn std::error::Error| step_missed(STEP, "101 and a tick", fault);
-        let address = url.as_str().replacen("http", "ws", 1);
-        let mut request: Request<()> = address.into_client_request().map_err(|cause| fault(&cause))?;
-        let (cookies, origin) = (self.browser.cookies_for(&url), self.app.origin().ascii_serialization());
-        for (name, value) in [("cookie", cookies), ("origin", origin)] {
-            request.headers_mut().insert(
-                name,
-                value.parse().map_err(|cause: http::header::InvalidHeaderValue| fault(&cause))?,
-            );
-        }
-        let mut socket = wire::open_websocket(self.port, request).await.map_err(|cause| fault(&cause))?;
+        let origin = self.app().origin().ascii_serialization();
+        let socket =
+            WebSocket::open(here(self.port), &origin, "/clock/socket", &self.browser.cookies()).await;
+        let mut socket = socket.map_err(|fault| step_missed(STEP, "101 and a tick", &fault))?;
         let (say, said) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
-            while let Some(Ok(message)) = socket.next().await {
-                if let Ok(text) = message.into_text()
-                    && !text.is_empty()
-                {
-                    say.send_replace(text.as_str().to_owned());
-                }
+            while let Some(time) = socket.next().await {
+                say.send_replace(time);
             }
             Instant::now()
         });
@@ -185,12 +163,10 @@ impl Person {
         let mut stream = self.stream(STEP, "/gate/events", "text/event-stream").await?;
         let (say, said) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
-            while let Some(Ok(frame)) = stream.body.frame().await {
-                let text = frame.into_data().map(|data| String::from_utf8_lossy(&data).into_owned());
-                let stamp =
-                    text.ok().and_then(|text| Some(text.split_once("data: ")?.1.get(..STAMP)?.to_owned()));
-                if let Some(stamp) = stamp {
-                    say.send_replace(stamp);
+            while let Some(piece) = stream.piece().await {
+                let text = String::from_utf8_lossy(&piece);
+                if let Some(stamp) = text.split_once("data: ").and_then(|(_, data)| data.get(..STAMP)) {
+                    say.send_replace(stamp.to_owned());
                 }
             }
             Instant::now()
@@ -204,7 +180,7 @@ impl Person {
         let mut stream = self.stream(STEP, "/archive/deliveries-2009.txt", "*/*").await?;
         let (say, said) = watch::channel(String::new());
         let reader = tokio::spawn(async move {
-            while let Some(Ok(_)) = stream.body.frame().await {
+            while stream.piece().await.is_some() {
                 say.send_replace("bytes".to_owned());
             }
             Instant::now()
@@ -212,18 +188,10 @@ impl Person {
         HeldConnection { step: STEP, said, reader }.once_heard().await
     }
 
-    async fn stream(
-        &self,
-        step: &'static str,
-        path: &str,
-        accept: &str,
-    ) -> Result<wire::OpenAnswer, StepMissed> {
-        let request = self.browser.request_for(&self.at(path), accept, &[]);
-        let request = request.map_err(|fault| step_missed(step, "200 OK", &fault))?;
-        let stream = wire::open_answer(self.port, request)
-            .await
-            .map_err(|fault| step_missed(step, "200 OK", &fault))?;
-        expect_text(step, "200 OK", &stream.head.status.to_string())?;
+    async fn stream(&self, step: &'static str, path: &str, accept: &str) -> Result<AnswerStream, StepMissed> {
+        let stream = self.browser.try_stream(path, &[("accept", accept)]).await;
+        let stream = stream.map_err(|fault| step_missed(step, "200 OK", &fault))?;
+        expect_text(step, "200 OK", &stream.status.to_string())?;
         Ok(stream)
     }
 
@@ -231,23 +199,17 @@ impl Person {
     pub(crate) async fn log_out(&mut self) -> Result<Duration, StepMissed> {
         const STEP: &str = "logging out";
         let began = Instant::now();
-        let page =
-            self.browser.open(&self.at(LOGOUT)).await.map_err(|fault| step_missed(STEP, "a page", &fault))?;
-        let none = || StepMissed {
-            step: STEP,
-            expected: format!("a page with a form at {LOGOUT}"),
-            got: format!("{} at {} without one", page.answer.status, address_shown(&page.url)),
-        };
-        let form = form_of(&page.answer.text()).ok_or_else(none)?;
-        let action = page.url.join(&form.action).map_err(|_| none())?;
-        let landed = self.browser.submit(&page, &action, &form.fields).await;
+        let page = self.browser.try_open(LOGOUT).await;
+        let page = page.map_err(|fault| step_missed(STEP, "a page", &fault))?;
+        let form = form_of(&page, STEP)?;
+        let landed = self.browser.try_submit(&page, &form).await;
         let landed = landed.map_err(|fault| step_missed(STEP, "a page that says so", &fault))?;
         let there = format!("{} {}", landed.answer.status, address_shown(&landed.url));
-        expect_text(STEP, &format!("200 OK {}", address_shown(&self.at(LOGGED_OUT))), &there)?;
+        expect_text(STEP, &format!("200 OK {}{LOGGED_OUT}", place_host(self.app())), &there)?;
         expect_text(
             STEP,
             "no cookie at the IdP",
-            if self.browser.cookies_for(&self.idp(&landed)).is_empty() {
+            if self.browser.jar.of("idp.localhost").is_empty() {
                 "no cookie at the IdP"
             } else {
                 "a cookie at the IdP"
@@ -255,13 +217,16 @@ impl Person {
         )?;
         Ok(began.elapsed())
     }
+}
 
-    fn idp(&self, landed: &Landed) -> Url {
-        let mut url = landed.url.clone();
-        let _ = url.set_host(Some("idp.localhost"));
-        url.set_path("/");
-        url
-    }
+/// The first form of a page.
+fn form_of(page: &BrowserPage, step: &'static str) -> Result<HtmlForm, StepMissed> {
+    let form = forms(&page.text()).into_iter().find(|form| form.method == "post");
+    form.ok_or_else(|| StepMissed {
+        step,
+        expected: "a page with a form".into(),
+        got: format!("{} at {} without one", page.status(), address_shown(&page.url)),
+    })
 }
 
 /// The length of a time of the app's: `2009-06-01T09:30:00.250Z`.

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::StatusCode;
+use portcullis_rig::wire;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep, timeout};
 
 use crate::chain::error_chain;
 use crate::end::EndSignal;
-use crate::wire;
+use crate::places::here;
 
 /// The time that the program may take to become ready: its first start makes a database.
 const START: Duration = Duration::from_secs(30);
@@ -157,9 +157,7 @@ pub(crate) async fn wait_ready(health: u16, state: &Path) -> Result<(), ProgramF
 
 /// Asks `/readyz` once. Any other answer comes back as it was said.
 async fn ask_ready(health: u16) -> Result<(), String> {
-    let request = Request::get("/readyz").header(header::HOST, format!("127.0.0.1:{health}"));
-    let request = request.body(Bytes::new()).map_err(|fault| fault.to_string())?;
-    match wire::send_request(health, request).await {
+    match wire::get(here(health), "127.0.0.1", "/readyz").await {
         Ok(answer) if answer.status == StatusCode::OK => Ok(()),
         Ok(answer) => Err(format!("{} {}", answer.status, answer.text().trim())),
         Err(fault) => Err(error_chain(&fault).to_string()),

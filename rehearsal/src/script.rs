@@ -113,7 +113,7 @@ async fn refused_without_session(told: &mut Timeline, stage: &Stage) -> Result<(
     let took = stranger.is_refused("a request without a session").await?;
     told.line("a script gets 401, a page is sent to sign-in", Some(took));
     let forged = stranger.headers_with(&[("X-Forwarded-User", "alice@fernhill.example")]).await?;
-    expect_text("a request with forged headers and no session", "401", forged.status.as_str())?;
+    expect_text("a request with forged headers and no session", "401", forged.status().as_str())?;
     expect_unheard(stage, heard, "the app while nobody is signed in")?;
     told.line("forged identity headers get nobody in; the app heard nothing", None);
     Ok(())

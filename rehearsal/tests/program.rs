@@ -63,7 +63,7 @@ fn the_program_is_started_as_an_operator_starts_it() {
 fn no_signal_leaves_the_program_or_the_folder_behind() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let scene = Scene::new();
-        let mut rehearsal = scene.start("exec sleep 600");
+        let mut rehearsal = scene.start("ready; exec sleep 600");
         let program = scene.pid();
         kill_process(Pid::from_child(&rehearsal), signal).unwrap();
         assert_eq!(wait_end(&mut rehearsal), Some(1), "{signal:?}: the script was not over");
@@ -75,7 +75,7 @@ fn no_signal_leaves_the_program_or_the_folder_behind() {
 #[test]
 fn a_program_that_does_not_hear_is_killed_when_somebody_asks_again() {
     let scene = Scene::new();
-    let mut rehearsal = scene.start("trap '' TERM; exec sleep 600");
+    let mut rehearsal = scene.start("trap '' TERM; ready; exec sleep 600");
     let program = scene.pid();
     let ask = || kill_process(Pid::from_child(&rehearsal), Signal::INT).unwrap();
     ask();
@@ -89,7 +89,7 @@ fn a_program_that_does_not_hear_is_killed_when_somebody_asks_again() {
 #[test]
 fn a_program_that_does_not_hear_is_killed_when_its_time_is_up() {
     let scene = Scene::new();
-    let mut rehearsal = scene.start("trap '' TERM; exec sleep 600");
+    let mut rehearsal = scene.start("trap '' TERM; ready; exec sleep 600");
     let program = scene.pid();
     kill_process(Pid::from_child(&rehearsal), Signal::TERM).unwrap();
     assert_eq!(wait_end(&mut rehearsal), Some(1));
@@ -125,7 +125,7 @@ impl Scene {
         self.stand_in(does).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// The process id of the stand-in, once it runs.
+    /// The process id of the stand-in, once it is ready.
     fn pid(&self) -> Pid {
         let file = self.folder.path().join("pid");
         let began = Instant::now();

@@ -352,3 +352,14 @@ fn only_this_machine_is_dialled() {
     let refused = dialled("https://evil.example/cb?code=secret").unwrap_err().to_string();
     assert!(!refused.contains("secret"), "{refused}");
 }
+
+#[test]
+fn a_form_of_a_page_without_a_referrer_has_no_origin() {
+    let (app, from): (Url, Url) =
+        ("http://app.localhost:81/x".parse().unwrap(), "http://app.localhost:81/x?y".parse().unwrap());
+    for (without_referrer, origin) in [(false, "http://app.localhost:81"), (true, "null")] {
+        let going = Going { method: Method::POST, without_referrer, ..Going::to(app.clone(), Some(&from)) };
+        let request = HeadlessBrowser::new("http://app.localhost:81").request(&going).unwrap();
+        assert_eq!(request.headers()["origin"], origin);
+    }
+}

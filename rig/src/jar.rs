@@ -139,3 +139,23 @@ fn the_jar_keeps_a_browsers_rules() {
     assert_eq!(site("idp.app.localhost"), "app.localhost");
     assert_eq!(site("127.0.0.1"), "127.0.0.1");
 }
+
+#[test]
+fn cookies_go_back_where_they_came_from_and_nowhere_else() {
+    let url = |text: &str| text.parse::<url::Url>().unwrap();
+    let callback = url("http://app.localhost:8080/.portcullis/callback/x");
+    let mut jar = Jar::default();
+    let sent = |jar: &Jar, to: &url::Url| jar.header(to, Asking::SameSite).unwrap_or_default();
+    jar.set(&callback, "__Host-s=1; Path=/; Secure");
+    jar.set(&callback, "flow=2; Path=/.portcullis/callback");
+    assert_eq!(sent(&jar, &url("http://app.localhost:8080/")), "__Host-s=1");
+    assert_eq!(sent(&jar, &callback), "__Host-s=1; flow=2");
+    assert_eq!(sent(&jar, &url("http://app.localhost:8080/.portcullis/callbacks")), "__Host-s=1");
+    assert_eq!(sent(&jar, &url("http://idp.localhost:8080/")), "");
+
+    jar.set(&callback, "flow=; Path=/.portcullis/callback; Max-Age=0");
+    jar.set(&callback, "__Host-s=3; Path=/; Secure");
+    assert_eq!(sent(&jar, &callback), "__Host-s=3");
+    jar.set(&callback, "__Host-s=; Path=/; Secure; Expires=Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!(sent(&jar, &callback), "");
+}
