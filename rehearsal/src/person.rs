@@ -1,5 +1,6 @@
 //! Somebody at a browser, as the script plays them: what they do, and what must come of it.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
@@ -13,7 +14,7 @@ use url::Url;
 use crate::app::DemoApp;
 use crate::directory::GROUPS;
 use crate::held::HeldConnection;
-use crate::places::{Ports, ROLES, here};
+use crate::places::{Ports, ROLES};
 use crate::step::{StepMissed, count_words, expect_in, expect_text, step_missed};
 
 /// The path at which the app's proxy signs people out.
@@ -144,8 +145,13 @@ impl Person {
     pub(crate) async fn clock(&self) -> Result<HeldConnection, StepMissed> {
         const STEP: &str = "the WebSocket";
         let origin = self.app().origin().ascii_serialization();
-        let socket =
-            WebSocket::open(here(self.port), &origin, "/clock/socket", &self.browser.cookies()).await;
+        let socket = WebSocket::open(
+            (Ipv4Addr::LOCALHOST, self.port).into(),
+            &origin,
+            "/clock/socket",
+            &self.browser.cookies(),
+        )
+        .await;
         let mut socket = socket.map_err(|fault| step_missed(STEP, "101 and a tick", &fault))?;
         let (say, said) = watch::channel(String::new());
         let reader = tokio::spawn(async move {

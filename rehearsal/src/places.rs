@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -36,11 +36,6 @@ impl Ports {
     pub(crate) fn idp_url(&self) -> String {
         format!("http://idp.localhost:{}", self.idp)
     }
-}
-
-/// A port of this machine.
-pub(crate) fn here(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// The ports, and the listeners of the two that the rehearsal serves itself.

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +15,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::chain::error_chain;
 use crate::end::EndSignal;
-use crate::places::here;
 
 /// The time that the program may take to become ready: its first start makes a database.
 const START: Duration = Duration::from_secs(30);
@@ -157,7 +157,7 @@ pub(crate) async fn wait_ready(health: u16, state: &Path) -> Result<(), ProgramF
 
 /// Asks `/readyz` once. Any other answer comes back as it was said.
 async fn ask_ready(health: u16) -> Result<(), String> {
-    match wire::get(here(health), "127.0.0.1", "/readyz").await {
+    match wire::get((Ipv4Addr::LOCALHOST, health).into(), "127.0.0.1", "/readyz").await {
         Ok(answer) if answer.status == StatusCode::OK => Ok(()),
         Ok(answer) => Err(format!("{} {}", answer.status, answer.text().trim())),
         Err(fault) => Err(error_chain(&fault).to_string()),
