@@ -22,6 +22,9 @@ const START: Duration = Duration::from_secs(30);
 /// The time that the program may take to end. A browser may still hold a connection open.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The time in which the end of a process is seen, once its connections have ended.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// The pause between two looks at it.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -94,6 +97,11 @@ impl Program {
             Ok(status) => ProgramFault::Ended(status),
             Err(fault) => fault,
         }
+    }
+
+    /// Gives the fault of a program that has just ended by itself; `None` where it runs.
+    pub(crate) async fn find_fault(&mut self) -> Option<ProgramFault> {
+        timeout(MOMENT, self.wait_fault()).await.ok()
     }
 
     /// Asks it to end, and kills it once its time is up or somebody asks again.

@@ -95,6 +95,12 @@ pub(crate) async fn rehearse_in(
         fault = program.wait_fault() => Err(fault.into()),
         () = end.wait() => Err(RehearsalFault::Interrupted),
     };
+    // A step may miss the program before its end is seen, which says more.
+    if let Err(RehearsalFault::Push(_) | RehearsalFault::Script(_)) = played
+        && let Some(fault) = program.find_fault().await
+    {
+        played = Err(fault.into());
+    }
     if played.is_ok() && stays {
         print_line(&format!("Now you: open  {app_url}/  and sign in as alice."));
         print_line(

@@ -63,8 +63,8 @@ impl Rehearsal {
         rest.split_whitespace().next().unwrap().into()
     }
 
-    /// The program that it started.
-    pub fn program(&self) -> Pid {
+    /// The program that it started, while it runs.
+    pub fn program(&self) -> Option<Pid> {
         let ours = self.child.id().to_string();
         let of = |folder: PathBuf| {
             // The name, in brackets, may hold anything: what is behind it is the state, then the parent.
@@ -72,8 +72,7 @@ impl Rehearsal {
             let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
             Pid::from_raw((parent == ours).then(|| folder.file_name()?.to_str()?.parse().ok())??)
         };
-        let mut processes = fs::read_dir("/proc").unwrap().filter_map(|entry| of(entry.unwrap().path()));
-        processes.next().expect("a program that runs")
+        fs::read_dir("/proc").unwrap().find_map(|entry| of(entry.unwrap().path()))
     }
 
     /// Sends it a signal.
