@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::gate::Gate;
 use crate::load::{AT_ONCE, Load, Protocol};
-use crate::process::cpu;
+use crate::rig::process::cpu;
 use crate::server::{Server, Setup, Under};
 use crate::{Options, other_build, table};
 

@@ -22,11 +22,11 @@
 mod app;
 mod bare;
 mod cpu;
+mod find;
 mod gate;
 mod instructions;
 mod load;
 mod memory;
-mod process;
 mod removal;
 #[path = "../../tests/suite/rig/mod.rs"]
 mod rig;
@@ -122,7 +122,7 @@ fn describe(options: &Options) {
         ("haproxy", "HAProxy"),
         ("valgrind", "the count of instructions"),
     ] {
-        if process::find(program).is_none() {
+        if find::find(program).is_none() {
             println!("SKIPPED: {program} is not on this machine, so it is not compared ({what}).");
         }
     }

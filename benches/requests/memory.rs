@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::Options;
 use crate::gate::Gate;
 use crate::load::{HOST, Protocol, Socket, connect};
-use crate::process::resident;
+use crate::rig::process::resident;
 use crate::server::{Server, Setup, Under};
 
 /// How many sockets are opened.

@@ -14,10 +14,12 @@
 pub mod application;
 pub mod bare;
 pub mod browser;
+pub mod directory;
 pub mod frames;
 pub mod html;
 pub mod jar;
 pub mod ports;
+pub mod process;
 pub mod provider;
 pub mod raw;
 pub mod stream;

@@ -11,7 +11,7 @@ use crate::{must, wire};
 /// A bare socket, and what was read of it and not asked for yet.
 pub struct RawSocket {
     pub socket: TcpStream,
-    host: &'static str,
+    host: String,
     read: Vec<u8>,
 }
 
@@ -43,8 +43,8 @@ impl RawHead {
 
 impl RawSocket {
     /// Connects to an address, to say this host there.
-    pub async fn connect(address: SocketAddr, host: &'static str) -> Self {
-        Self { socket: wire::tcp(address, None).await.unwrap(), host, read: Vec::new() }
+    pub async fn connect(address: SocketAddr, host: impl Into<String>) -> Self {
+        Self { socket: wire::tcp(address, None).await.unwrap(), host: host.into(), read: Vec::new() }
     }
 
     /// Sends a request line, the host, and these fields.

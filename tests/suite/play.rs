@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::rig::application::Application;
 use crate::rig::browser::{BrowserPage, HeadlessBrowser};
-use crate::rig::directory::{Directory, GROUP, okta, user};
+use crate::rig::directory::{DirectoryClient, GROUP, okta, user};
 use crate::rig::idp::{Client, Op, finish_sign_in, sign_in_until};
 use crate::rig::inspect::session_of;
 use crate::rig::program::Program;
@@ -117,7 +117,7 @@ struct Stage {
     tally: Tally,
     program: Program,
     _app: Application,
-    directory: Directory,
+    directory: DirectoryClient,
     ops: [&'static Op; 2],
     client: Client,
     /// Subjects are this run's own: the providers are shared.
@@ -142,7 +142,7 @@ impl Stage {
         settings.client_secret.clone_from(&client.secret);
         write(&start, ops, &client, &mut settings);
         let program = Program::start(settings).await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self {
             model: Model::new(start),
             tally: Tally::default(),
@@ -443,7 +443,7 @@ impl Stage {
 
     /// Whether a login let somebody in, whose cookie is kept then.
     fn landed(&mut self, browser: &HeadlessBrowser, page: &BrowserPage) -> bool {
-        let Some((name, value)) = session_of(&browser) else { return false };
+        let Some((name, value)) = session_of(browser) else { return false };
         assert!(page.status() == 200 || page.status().is_redirection(), "{} with a cookie", page.status());
         self.visitors.push(Visitor::new(&self.program.settings, &format!("{name}={value}")));
         true

@@ -1,12 +1,13 @@
 //! Promise 1: no session, no byte. Whoever is not signed in gets a refusal in a form that what asked understands, and
 //! the application does not hear of it.
 
-use http::{Method, Request, header};
+use http::{Method, Request};
 
+use crate::rig::raw::RawSocket;
 use crate::rig::stage::Stage;
+use crate::rig::until;
 use crate::rig::websocket::WebSocket;
-use crate::rig::wire::{Answer, Connection, whole};
-use crate::rig::{must, until};
+use crate::rig::wire::{self, Answer, Connection, whole};
 
 /// A request without a session, with exactly these headers.
 async fn ask(stage: &Stage, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -15,9 +16,8 @@ async fn ask(stage: &Stage, method: &str, path: &str, headers: &[(&str, &str)]) 
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let asked =
-        async { Connection::open(stage.program.proxy()).await?.send(request.body(whole("")).unwrap()).await };
-    must(path, asked).await.unwrap_or_else(|fault| panic!("{method} {path} {headers:?}: {fault:?}"))
+    let asked = wire::ask(stage.program.proxy(), request.body(whole("")).unwrap()).await;
+    asked.unwrap_or_else(|fault| panic!("{method} {path} {headers:?}: {fault:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +354,7 @@ async fn a_number_leads_the_operator_to_the_rule_the_host_and_the_limit() {
         assert!(host.contains(&part), "{part} in {host}");
     }
 
-    let slow = must("the time limit", alice.try_get("/slow")).await.unwrap();
+    let slow = alice.get("/slow").await;
     assert_eq!(slow.status, 504);
     let reference = slow.json()["ref"].as_str().unwrap().to_owned();
     let line = stage.program.logged(&[&format!("\"ref\":\"{reference}\""), "did not begin to answer"]).await;
@@ -395,19 +395,8 @@ fn public_everywhere() -> String {
 
 /// A request whose target goes out byte for byte.
 async fn raw_status(stage: &Stage, target: &str) -> u16 {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = crate::rig::wire::tcp(stage.program.proxy(), None).await.unwrap();
-    let port = stage.program.proxy().port();
-    let head = format!(
-        "GET {target} HTTP/1.1\r\n{}: app.localhost:{port}\r\nconnection: close\r\n\r\n",
-        header::HOST
-    );
-    socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = must(target, socket.read_to_end(&mut answer)).await;
-    let text = String::from_utf8_lossy(&answer);
-    text.split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("{target}: {text}"))
+    let proxy = stage.program.proxy();
+    let mut raw = RawSocket::connect(proxy, format!("app.localhost:{}", proxy.port())).await;
+    raw.say(&format!("GET {target}"), &["connection: close"]).await;
+    raw.head().await.status
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::{Method, StatusCode, Version};
 use serde_json::{Value, json};
 
-use crate::rig::directory::{Directory, entra, okta, patch, user};
+use crate::rig::directory::{DirectoryClient, entra, okta, patch, user};
 use crate::rig::stage::Stage;
 use crate::rig::visitor::{Held, Visitor};
 use crate::rig::websocket::WebSocket;
@@ -35,7 +35,7 @@ const REMOVALS: [Removal; 4] = [
     ("DELETE", |_| (Method::DELETE, None)),
 ];
 
-async fn remove(directory: &Directory, id: &str, removal: &Removal) {
+async fn remove(directory: &DirectoryClient, id: &str, removal: &Removal) {
     let (method, body) = removal.1(id);
     let answer = directory.send(method, &format!("/Users/{id}"), body.as_ref()).await;
     assert!(answer.status.is_success(), "{}: {}", removal.0, answer.text());

@@ -4,13 +4,13 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::process::Process;
 use super::{must, peer, ports, wire};
 
 /// What every page below `/admin` says.
@@ -18,7 +18,7 @@ pub const SECRET: &str = "the secret of the admins";
 
 /// A running application. Dropped, it is ended.
 pub struct ForeignApplication {
-    child: Child,
+    process: Process,
     folder: TempDir,
     pub address: SocketAddr,
 }
@@ -30,13 +30,9 @@ impl ForeignApplication {
         let folder = tempfile::Builder::new().prefix("portcullis-app-").tempdir().unwrap();
         write_site(folder.path());
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = command(name, folder.path(), address.port())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut application = Self { child, folder, address };
+        let mut command = command(name, folder.path(), address.port());
+        let process = Process::spawn(command.stdout(log.try_clone().unwrap()).stderr(log));
+        let mut application = Self { process, folder, address };
         application.ready(name).await;
         application
     }
@@ -46,7 +42,7 @@ impl ForeignApplication {
             if wire::get(self.address, "app.localhost", "/").await.is_ok() {
                 return;
             }
-            assert!(self.child.try_wait().unwrap().is_none(), "{name} ended:\n{}", self.log());
+            assert!(!self.process.has_ended(), "{name} ended:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{name} is not ready:\n{}", self.log());
@@ -54,20 +50,6 @@ impl ForeignApplication {
 
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for ForeignApplication {
-    fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        for _ in 0..50 {
-            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

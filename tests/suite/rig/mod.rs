@@ -2,7 +2,6 @@
 
 pub mod canaille;
 pub mod chromium;
-pub mod directory;
 pub mod foreign;
 pub mod idp;
 pub mod inspect;

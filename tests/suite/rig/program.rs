@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::directory::DirectoryClient;
 use super::settings::Settings;
 use super::watch::Watch;
 use super::{NET, must, until, wire};
@@ -187,6 +188,11 @@ impl Program {
     /// The address of the proxy.
     pub fn proxy(&self) -> SocketAddr {
         self.settings.proxy
+    }
+
+    /// Its directory, with its token.
+    pub fn directory(&self) -> DirectoryClient {
+        DirectoryClient::new(self.settings.scim, &self.settings.scim_token)
     }
 
     /// The folder of the test: configuration, secrets, and `state`.

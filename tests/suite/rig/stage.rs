@@ -1,7 +1,7 @@
 //! A program with an application behind it and a directory beside it: what nearly every test starts with.
 
 use super::application::Application;
-use super::directory::Directory;
+use super::directory::DirectoryClient;
 use super::program::Program;
 use super::seed::{Seed, Seeded};
 use super::settings::Settings;
@@ -11,7 +11,7 @@ use super::visitor::Visitor;
 pub struct Stage {
     pub program: Program,
     pub app: Application,
-    pub directory: Directory,
+    pub directory: DirectoryClient,
     people: Seeded,
 }
 
@@ -32,7 +32,7 @@ impl Stage {
     /// With these settings, and this application behind it.
     pub async fn of(app: Application, settings: Settings) -> Self {
         let program = Program::start(settings).await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self { program, app, directory, people: Seeded::default() }
     }
 
@@ -50,7 +50,7 @@ impl Stage {
             program.watch.secret("a session cookie", cookie.split_once('=').unwrap().1);
         }
         program.begin().await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self { program, app, directory, people }
     }
 

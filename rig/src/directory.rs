@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
 
-use super::program::Program;
-use super::wire::{self, Answer, Connection, WireFault, whole};
+use crate::raw::RawSocket;
+use crate::wire::{self, Answer, Connection, WireFault, whole};
 
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
@@ -16,7 +15,7 @@ pub const PATCH: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// A client of the SCIM port.
 #[derive(Clone)]
-pub struct Directory {
+pub struct DirectoryClient {
     address: SocketAddr,
     host: String,
     token: String,
@@ -24,14 +23,13 @@ pub struct Directory {
     kind: &'static str,
 }
 
-impl Directory {
-    /// The program's own directory with its token.
-    pub fn new(program: &Program) -> Self {
-        let settings = &program.settings;
+impl DirectoryClient {
+    /// A client with this token.
+    pub fn new(address: SocketAddr, token: &str) -> Self {
         Self {
-            address: settings.scim,
-            host: settings.scim.to_string(),
-            token: settings.scim_token.clone(),
+            address,
+            host: address.to_string(),
+            token: token.to_owned(),
             base: "/scim/v2".to_owned(),
             kind: "application/scim+json",
         }
@@ -77,7 +75,15 @@ impl Directory {
 
     /// Writes a whole request and hangs up after its last byte, as an impatient client would.
     pub async fn send_and_hang_up(&self, method: Method, path: &str, body: Option<&Value>) {
-        drop(self.send_only(method, path, body).await);
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let mut raw = RawSocket::connect(self.address, &self.host).await;
+        let fields = [
+            format!("authorization: Bearer {}", self.token),
+            format!("content-type: {}", self.kind),
+            format!("content-length: {}", body.len()),
+        ];
+        raw.say(&format!("{method} {}{path}", self.base), &fields.each_ref().map(String::as_str)).await;
+        raw.send(body.as_bytes()).await;
     }
 
     /// Sends a whole request over HTTP/2 and cancels it after half a second, as a client with a time limit would.
@@ -93,22 +99,6 @@ impl Directory {
             "it was answered: {:?}",
             asked.map(|answer| answer.map(|answer| answer.status))
         );
-    }
-
-    async fn send_only(&self, method: Method, path: &str, body: Option<&Value>) -> tokio::net::TcpStream {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let head = format!(
-            "{method} {}{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
-            self.base,
-            self.host,
-            self.token,
-            self.kind,
-            body.len()
-        );
-        let mut socket = wire::tcp(self.address, None).await.unwrap();
-        socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        socket.flush().await.unwrap();
-        socket
     }
 
     /// Creates a user; its answer must be 201.
@@ -194,11 +184,17 @@ pub fn patch(operations: Value) -> Value {
 pub mod okta {
     use super::*;
 
-    /// Create, as its template does it: an empty `groups` and a placeholder password always come along.
+    /// Create, of somebody.
     pub fn create(name: &str, external_id: &str) -> Value {
+        create_named(name, external_id, "Mira", "Sand")
+    }
+
+    /// Create, as its template does it: an empty `groups` and a placeholder password always come along.
+    pub fn create_named(name: &str, external_id: &str, given: &str, family: &str) -> Value {
         json!({
-            "schemas": [USER], "userName": name, "name": { "givenName": "Mira", "familyName": "Sand" },
-            "emails": [{ "primary": true, "value": name, "type": "work" }], "displayName": "Mira Sand", "locale": "en-US",
+            "schemas": [USER], "userName": name, "name": { "givenName": given, "familyName": family },
+            "emails": [{ "primary": true, "value": name, "type": "work" }],
+            "displayName": format!("{given} {family}"), "locale": "en-US",
             "externalId": external_id, "groups": [], "password": "q7-Placeholder", "active": true,
         })
     }
