@@ -10,10 +10,10 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, StatusCode, header};
+use http::{Method, StatusCode};
 use portcullis_keys::Secret;
+use portcullis_rig::directory::{DirectoryClient, GROUP, okta, patch};
 use portcullis_rig::provider::Profile;
-use portcullis_rig::wire::{self, whole};
 use serde_json::{Value, json};
 
 use crate::chain::error_chain;
@@ -149,7 +149,7 @@ impl ScimCall {
 
 /// The directory and its SCIM client.
 pub(crate) struct Directory {
-    scim: ScimTarget,
+    scim: DirectoryClient,
     desk: Mutex<DirectoryState>,
     /// One push at a time.
     lane: tokio::sync::Mutex<()>,
@@ -186,6 +186,8 @@ impl Directory {
             person("carol", "Carol", "Chen", "Carol Chen", "fh-1003", 0),
             person("dave", "Dave", "Dunn", "Dave Dunn", "fh-1004", 1),
         ];
+        let scim = DirectoryClient::new((Ipv4Addr::LOCALHOST, scim.port).into(), scim.token.expose())
+            .speaking("application/scim+json; charset=utf-8");
         let desk = DirectoryState { people, groups: [None, None], calls: VecDeque::new(), made: 0 };
         Self { scim, desk: Mutex::new(desk), lane: tokio::sync::Mutex::default() }
     }
@@ -215,7 +217,8 @@ impl Directory {
         let mut members: [Vec<Value>; 2] = [vec![], vec![]];
         for (at, person) in people.iter().enumerate() {
             let why = format!("Create {}", person.name);
-            let id = self.create(why, "/Users", user_body(person)).await?;
+            let body = okta::create_named(&person.user_name(), person.subject, person.given, person.family);
+            let id = self.create(why, "/Users", body).await?;
             members[person.group].push(json!({ "value": id, "display": person.user_name() }));
             self.desk().people[at].resource = Some(id);
         }
@@ -228,7 +231,7 @@ impl Directory {
                     format!("Fill the group {name}"),
                     Method::PATCH,
                     format!("/Groups/{id}"),
-                    patch_body(operations),
+                    patch(operations),
                 )
                 .await;
             if !filled.succeeded() {
@@ -251,24 +254,23 @@ impl Directory {
                 let active = act == ButtonAction::Reactivate;
                 self.change(key, |person| person.active = active);
                 let why = format!("{} {}", if active { "Re-activate" } else { "Deactivate" }, person.name);
-                let operations = json!([{ "op": "replace", "value": { "active": active } }]);
-                vec![self.call(why, Method::PATCH, format!("/Users/{id}"), patch_body(operations)).await]
+                let operations = if active { okta::reactivate() } else { okta::deactivate() };
+                vec![self.call(why, Method::PATCH, format!("/Users/{id}"), patch(operations)).await]
             }
             ButtonAction::Move => {
                 let (from, to) = (person.group, 1 - person.group);
                 let groups = self.desk().groups.clone();
                 let (Some(left), Some(joined)) = (&groups[from], &groups[to]) else { return vec![] };
                 // First what takes away: at no moment are they in both.
-                let leave = json!([{ "op": "remove", "path": format!("members[value eq \"{id}\"]") }]);
+                let leave = okta::remove_member(id);
                 let why = format!("Take {} out of {}", person.name, GROUPS[from]);
-                let out = self.call(why, Method::PATCH, format!("/Groups/{left}"), patch_body(leave)).await;
+                let out = self.call(why, Method::PATCH, format!("/Groups/{left}"), patch(leave)).await;
                 if !out.succeeded() {
                     return vec![out];
                 }
-                let member = json!([{ "value": id, "display": person.user_name() }]);
-                let join = json!([{ "op": "add", "path": "members", "value": member }]);
+                let join = okta::add_member(id, &person.user_name());
                 let why = format!("Put {} into {}", person.name, GROUPS[to]);
-                let into = self.call(why, Method::PATCH, format!("/Groups/{joined}"), patch_body(join)).await;
+                let into = self.call(why, Method::PATCH, format!("/Groups/{joined}"), patch(join)).await;
                 if into.succeeded() {
                     self.change(key, |person| person.group = to);
                 }
@@ -290,8 +292,8 @@ impl Directory {
 
     /// Makes one call and keeps it.
     async fn call(&self, why: String, method: Method, path: String, body: Value) -> ScimCall {
-        let path = format!("{BASE}{path}");
         let outcome = self.send(&method, &path, &body).await;
+        let path = format!("{BASE}{path}");
         let mut desk = self.desk();
         desk.made += 1;
         let call = ScimCall { number: desk.made, why, method, path, body: format!("{body:#}"), outcome };
@@ -303,20 +305,7 @@ impl Directory {
     }
 
     async fn send(&self, method: &Method, path: &str, body: &Value) -> CallOutcome {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, format!("127.0.0.1:{}", self.scim.port))
-            .header(header::USER_AGENT, "Portcullis rehearsal SCIM client")
-            .header(header::ACCEPT, "application/scim+json")
-            .header(header::CONTENT_TYPE, "application/scim+json; charset=utf-8")
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.scim.token.expose()))
-            .body(whole(body.to_string()));
-        let request = match request {
-            Ok(request) => request,
-            Err(cause) => return CallOutcome::Unanswered(error_chain(&cause).to_string()),
-        };
-        match wire::ask((Ipv4Addr::LOCALHOST, self.scim.port).into(), request).await {
+        match self.scim.try_send(method.clone(), path, Some(body)).await {
             Ok(answer) => {
                 let text = answer.text();
                 let body = match serde_json::from_str::<Value>(&text) {
@@ -345,33 +334,12 @@ impl Directory {
     }
 }
 
-const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
-const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
-
-/// A user as Okta creates one: an empty list of groups always comes along.
-fn user_body(person: &Employee) -> Value {
-    json!({
-        "schemas": [USER],
-        "userName": person.user_name(),
-        "name": { "givenName": person.given, "familyName": person.family },
-        "emails": [{ "primary": true, "value": person.user_name(), "type": "work" }],
-        "displayName": person.name,
-        "externalId": person.subject,
-        "groups": [],
-        "active": true,
-    })
-}
-
-fn patch_body(operations: Value) -> Value {
-    json!({ "schemas": [PATCH_OP], "Operations": operations })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::Router;
     use axum::extract::Request as Received;
+    use axum::http::header;
     use axum::response::IntoResponse as _;
     use http_body_util::BodyExt as _;
     use std::sync::Arc;
