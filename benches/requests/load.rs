@@ -210,6 +210,6 @@ pub(crate) async fn connect(address: SocketAddr, protocol: Protocol) -> Box<dyn 
     }
     let wanted: &[u8] = if protocol.is_h2() { b"h2" } else { b"http/1.1" };
     let stream = tls::connect(socket, HOST, &[wanted]).await.unwrap();
-    assert_eq!(tls::chosen(&stream), Some(wanted), "the proxy speaks what was asked for");
+    assert_eq!(tls::chosen_protocol(&stream), Some(wanted), "the proxy speaks what was asked for");
     Box::new(stream)
 }

@@ -95,7 +95,7 @@ impl Application {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(ApplicationState::default());
-        let serving = tokio::spawn(serve(listener, state.clone()));
+        let serving = tokio::spawn(accept_connections(listener, state.clone()));
         Self { state, address, _serving: Arc::new(Serving(serving.abort_handle())) }
     }
 
@@ -213,7 +213,7 @@ impl Drop for OpenStream {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<ApplicationState>) {
+async fn accept_connections(listener: TcpListener, state: Arc<ApplicationState>) {
     // Connections are children of this task: they end with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -221,7 +221,7 @@ async fn serve(listener: TcpListener, state: Arc<ApplicationState>) {
         let _ = stream.set_nodelay(true);
         let state = state.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(request, state.clone()));
+            let service = service_fn(move |request| answer_request(request, state.clone()));
             let builder = auto::Builder::new(TokioExecutor::new());
             let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
@@ -231,31 +231,34 @@ async fn serve(listener: TcpListener, state: Arc<ApplicationState>) {
 
 type Answered = Response<RequestBody>;
 
-async fn answer(request: Request<Incoming>, state: Arc<ApplicationState>) -> Result<Answered, Infallible> {
+async fn answer_request(
+    request: Request<Incoming>,
+    state: Arc<ApplicationState>,
+) -> Result<Answered, Infallible> {
     let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let seen = Seen { method: request.method().clone(), target, headers: request.headers().clone() };
     state.seen.lock().unwrap().push(seen.clone());
     let path = request.uri().path().to_owned();
     let (first, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     Ok(match (first, rest) {
-        ("headers", _) => shown(&request),
+        ("headers", _) => show_request(&request),
         ("ws", "") => web_socket(request, &state, false),
         ("ws", "clock") => web_socket(request, &state, true),
         ("socket", _) => bare_socket(request, &state),
-        ("events", _) => marks("text/event-stream", OpenStream::new(&state)),
-        ("stream", _) => marks("application/x-ndjson", OpenStream::new(&state)),
+        ("events", _) => stream_marks("text/event-stream", OpenStream::new(&state)),
+        ("stream", _) => stream_marks("application/x-ndjson", OpenStream::new(&state)),
         ("becomes-events", _) => {
-            drop(wait(&state).await);
-            marks("text/event-stream", OpenStream::new(&state))
+            drop(answer_when_released(&state).await);
+            stream_marks("text/event-stream", OpenStream::new(&state))
         }
-        ("download", _) => download(&state),
-        ("bytes", length) => bytes(length.parse().unwrap(), state),
-        ("upload", _) => upload(request, &state, Some(OpenStream::new(&state))).await,
-        ("count", _) => upload(request, &state, None).await,
-        ("hold", _) => wait(&state).await,
+        ("download", _) => send_endlessly(&state),
+        ("bytes", length) => send_bytes(length.parse().unwrap(), state),
+        ("upload", _) => count_upload(request, &state, Some(OpenStream::new(&state))).await,
+        ("count", _) => count_upload(request, &state, None).await,
+        ("hold", _) => answer_when_released(&state).await,
         ("slow", _) => std::future::pending().await,
         // A head in time, and a body that takes long.
-        ("pause", _) => stream_of(
+        ("pause", _) => stream_answer(
             "text/plain",
             stream::iter(["first\n", "second\n"]).then(|piece| async move {
                 if piece != "first\n" {
@@ -264,10 +267,12 @@ async fn answer(request: Request<Incoming>, state: Arc<ApplicationState>) -> Res
                 Bytes::from_static(piece.as_bytes())
             }),
         ),
-        ("page", _) => with(plain(PAGE), &[("content-type", "text/html; charset=utf-8")]),
-        ("cookie", _) => with(plain("set"), &[("set-cookie", "legacy=1; Path=/"), ("set-cookie", "other=2")]),
-        ("tricks", _) => with(
-            plain(""),
+        ("page", _) => with_fields(plain_answer(PAGE), &[("content-type", "text/html; charset=utf-8")]),
+        ("cookie", _) => {
+            with_fields(plain_answer("set"), &[("set-cookie", "legacy=1; Path=/"), ("set-cookie", "other=2")])
+        }
+        ("tricks", _) => with_fields(
+            plain_answer(""),
             &[
                 ("set-cookie", "sid=1; Path=/"),
                 ("set-cookie", "__Host-portcullis-00000000=x; Path=/; Secure"),
@@ -276,7 +281,7 @@ async fn answer(request: Request<Incoming>, state: Arc<ApplicationState>) -> Res
                 ("alt-svc", "h3=\":443\""),
             ],
         ),
-        _ => echo(&seen, request).await,
+        _ => show_as_json(&seen, request).await,
     })
 }
 
@@ -286,15 +291,15 @@ const s = document.getElementById('s'), w = new WebSocket(location.origin.replac
 w.onopen = () => s.textContent = 'socket open'; w.onclose = () => s.textContent = 'socket closed';</script>";
 
 /// The request line, and every field that came, one a line.
-fn shown(request: &Request<Incoming>) -> Answered {
+fn show_request(request: &Request<Incoming>) -> Answered {
     let line = |(name, value): (&HeaderName, &HeaderValue)| {
         format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
     };
     let lines: String = request.headers().iter().map(line).collect();
-    plain(format!("{} {}\n{lines}", request.method(), request.uri()))
+    plain_answer(format!("{} {}\n{lines}", request.method(), request.uri()))
 }
 
-async fn echo(seen: &Seen, request: Request<Incoming>) -> Answered {
+async fn show_as_json(seen: &Seen, request: Request<Incoming>) -> Answered {
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let headers: Vec<_> = seen
         .headers
@@ -304,39 +309,39 @@ async fn echo(seen: &Seen, request: Request<Incoming>) -> Answered {
     let json = serde_json::json!({
         "method": seen.method.as_str(), "target": seen.target, "headers": headers, "body": body.len(),
     });
-    with(plain(json.to_string()), &[("content-type", "application/json")])
+    with_fields(plain_answer(json.to_string()), &[("content-type", "application/json")])
 }
 
 /// Waits until released or marked; the mark is then the answer.
-async fn wait(state: &Arc<ApplicationState>) -> Answered {
+async fn answer_when_released(state: &Arc<ApplicationState>) -> Answered {
     let mut open = OpenStream::new(state);
     let mut released = state.released.subscribe();
     tokio::select! {
-        mark = open.next() => plain(mark),
-        _ = released.wait_for(|released| *released) => plain("released"),
+        mark = open.next() => plain_answer(mark),
+        _ = released.wait_for(|released| *released) => plain_answer("released"),
     }
 }
 
 /// Says hello and then every mark.
-fn marks(kind: &'static str, open: OpenStream) -> Answered {
+fn stream_marks(kind: &'static str, open: OpenStream) -> Answered {
     let hello = stream::iter([Bytes::from_static(b"hello\n")]);
     let marks = stream::unfold(open, |mut open| async move { Some((open.next().await, open)) });
-    stream_of(kind, hello.chain(marks))
+    stream_answer(kind, hello.chain(marks))
 }
 
 /// So many bytes.
-fn bytes(total: usize, state: Arc<ApplicationState>) -> Answered {
+fn send_bytes(total: usize, state: Arc<ApplicationState>) -> Answered {
     const PIECE: Bytes = Bytes::from_static(&[b'x'; 64 * 1024]);
     let pieces = stream::unfold((total, state), |(left, state)| async move {
         let length = left.min(PIECE.len());
         state.sent.fetch_add(length as u64, Ordering::SeqCst);
         (left > 0).then(|| (PIECE.slice(..length), (left - length, state)))
     });
-    stream_of("application/octet-stream", pieces)
+    stream_answer("application/octet-stream", pieces)
 }
 
 /// Bytes as fast as they are taken, and every mark between them.
-fn download(state: &Arc<ApplicationState>) -> Answered {
+fn send_endlessly(state: &Arc<ApplicationState>) -> Answered {
     let (sender, receiver) = mpsc::channel::<Bytes>(1);
     let mut open = OpenStream::new(state);
     let state = state.clone();
@@ -355,11 +360,11 @@ fn download(state: &Arc<ApplicationState>) -> Answered {
     });
     let pieces =
         stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    stream_of("application/octet-stream", pieces)
+    stream_answer("application/octet-stream", pieces)
 }
 
 /// Reads a body as it comes; answers with its length when it ends, or with a mark where it is open for one.
-async fn upload(
+async fn count_upload(
     request: Request<Incoming>,
     state: &Arc<ApplicationState>,
     mut open: Option<OpenStream>,
@@ -375,14 +380,14 @@ async fn upload(
         };
         tokio::select! {
             biased;
-            mark = mark => return plain(mark),
+            mark = mark => return plain_answer(mark),
             frame = body.frame() => match frame {
                 Some(Ok(frame)) => {
                     let size = frame.data_ref().map_or(0, Bytes::len) as u64;
                     total += size;
                     state.uploaded.fetch_add(size, Ordering::SeqCst);
                 }
-                _ => return plain(total.to_string()),
+                _ => return plain_answer(total.to_string()),
             }
         }
     }
@@ -390,11 +395,11 @@ async fn upload(
 
 fn web_socket(mut request: Request<Incoming>, state: &Arc<ApplicationState>, clock: bool) -> Answered {
     if !request.headers().contains_key(header::SEC_WEBSOCKET_KEY) {
-        let mut response = plain("a WebSocket is served here");
+        let mut response = plain_answer("a WebSocket is served here");
         *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
         return response;
     }
-    let switched = switch(&request);
+    let switched = switch_protocols(&request);
     let mut open = OpenStream::new(state);
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
@@ -422,7 +427,7 @@ fn web_socket(mut request: Request<Incoming>, state: &Arc<ApplicationState>, clo
 /// A socket that says which fields it was asked with, then every mark, and gives back what it is sent.
 fn bare_socket(mut request: Request<Incoming>, state: &Arc<ApplicationState>) -> Answered {
     let names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
-    let (hello, switched) = (format!("{}\nready\n", names.join(",")), switch(&request));
+    let (hello, switched) = (format!("{}\nready\n", names.join(",")), switch_protocols(&request));
     let state = state.clone();
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
@@ -444,8 +449,8 @@ fn bare_socket(mut request: Request<Incoming>, state: &Arc<ApplicationState>) ->
 }
 
 /// The answer that protocols are switched.
-fn switch(request: &Request<Incoming>) -> Answered {
-    let mut response = with(plain(""), &[("connection", "upgrade"), ("upgrade", "websocket")]);
+fn switch_protocols(request: &Request<Incoming>) -> Answered {
+    let mut response = with_fields(plain_answer(""), &[("connection", "upgrade"), ("upgrade", "websocket")]);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     if let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) {
         let accept = derive_accept_key(key.as_bytes()).parse().unwrap();
@@ -454,19 +459,19 @@ fn switch(request: &Request<Incoming>) -> Answered {
     response
 }
 
-fn plain(text: impl Into<Bytes>) -> Answered {
+fn plain_answer(text: impl Into<Bytes>) -> Answered {
     Response::new(whole(text))
 }
 
-fn stream_of(
+fn stream_answer(
     kind: &'static str,
     pieces: impl stream::Stream<Item = Bytes> + Send + Sync + 'static,
 ) -> Answered {
     let body = StreamBody::new(pieces.map(|piece| Ok(Frame::data(piece))));
-    with(Response::new(BodyExt::boxed(body)), &[("content-type", kind)])
+    with_fields(Response::new(BodyExt::boxed(body)), &[("content-type", kind)])
 }
 
-fn with(mut response: Answered, fields: &[(&'static str, &'static str)]) -> Answered {
+fn with_fields(mut response: Answered, fields: &[(&'static str, &'static str)]) -> Answered {
     for (name, value) in fields {
         response.headers_mut().append(*name, HeaderValue::from_static(value));
     }

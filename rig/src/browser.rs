@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use url::{Host, Url};
 
 use crate::html::{self, HtmlForm};
-use crate::jar::{Asking, Jar, site};
+use crate::jar::{Asking, Jar, site_of};
 use crate::stream::AnswerStream;
 use crate::wire::{Answer, Connection, Dial, RequestBody, WireFault, in_time, whole};
 
@@ -52,12 +52,12 @@ impl BrowserPage {
 
     /// The first form that has a field of this name.
     pub fn form_with(&self, field: &str) -> Option<HtmlForm> {
-        html::forms(&self.text()).into_iter().find(|form| form.has(field))
+        html::find_forms(&self.text()).into_iter().find(|form| form.has(field))
     }
 
     /// The first form.
     pub fn form(&self) -> HtmlForm {
-        let first = html::forms(&self.text()).into_iter().next();
+        let first = html::find_forms(&self.text()).into_iter().next();
         first.unwrap_or_else(|| panic!("no form on {}:\n{}", self.url, self.text()))
     }
 
@@ -271,7 +271,7 @@ impl HeadlessBrowser {
     fn request(&self, going: &Going<'_>) -> Result<Request<RequestBody>, BrowseFault> {
         let Going { method, url, from, .. } = going;
         let host = url.host_str().unwrap_or_default();
-        let is_same_site = from.is_none_or(|from| from.host_str().map(site) == Some(site(host)));
+        let is_same_site = from.is_none_or(|from| from.host_str().map(site_of) == Some(site_of(host)));
         let asking = match (is_same_site, going.is_navigation, method) {
             (true, ..) => Asking::SameSite,
             (false, true, &Method::GET | &Method::HEAD) => Asking::Navigation,

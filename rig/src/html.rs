@@ -29,26 +29,26 @@ impl HtmlForm {
 }
 
 /// Finds the forms of a page, in order.
-pub fn forms(page: &str) -> Vec<HtmlForm> {
+pub fn find_forms(page: &str) -> Vec<HtmlForm> {
     let mut forms: Vec<HtmlForm> = Vec::new();
     let mut open = false;
-    for tag in tags(page) {
-        let attribute = |name: &str| attribute(tag, name);
-        match name(tag).as_str() {
+    for tag in split_tags(page) {
+        let value = |name: &str| attribute_value(tag, name);
+        match tag_name(tag).as_str() {
             "form" => {
                 open = true;
                 forms.push(HtmlForm {
-                    action: attribute("action").unwrap_or_default(),
-                    method: attribute("method").unwrap_or_default().to_ascii_lowercase(),
+                    action: value("action").unwrap_or_default(),
+                    method: value("method").unwrap_or_default().to_ascii_lowercase(),
                     fields: Vec::new(),
                 });
             }
             "/form" => open = false,
             "input" if open => {
-                let kind = attribute("type").unwrap_or_default().to_ascii_lowercase();
+                let kind = value("type").unwrap_or_default().to_ascii_lowercase();
                 let filled = kind != "checkbox" && kind != "radio";
-                if let (true, Some(form), Some(name)) = (filled, forms.last_mut(), attribute("name")) {
-                    form.fields.push((name, attribute("value").unwrap_or_default()));
+                if let (true, Some(form), Some(name)) = (filled, forms.last_mut(), value("name")) {
+                    form.fields.push((name, value("value").unwrap_or_default()));
                 }
             }
             _ => {}
@@ -58,19 +58,22 @@ pub fn forms(page: &str) -> Vec<HtmlForm> {
 }
 
 /// Finds the targets of the links of a page, in order.
-pub fn links(page: &str) -> Vec<String> {
-    tags(page).filter(|tag| name(tag) == "a").filter_map(|tag| attribute(tag, "href")).collect()
+pub fn find_links(page: &str) -> Vec<String> {
+    split_tags(page)
+        .filter(|tag| tag_name(tag) == "a")
+        .filter_map(|tag| attribute_value(tag, "href"))
+        .collect()
 }
 
-fn tags(page: &str) -> impl Iterator<Item = &str> {
+fn split_tags(page: &str) -> impl Iterator<Item = &str> {
     page.split('<').skip(1).filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag))
 }
 
-fn name(tag: &str) -> String {
+fn tag_name(tag: &str) -> String {
     tag.split([' ', '\n', '\t', '\r']).next().unwrap_or_default().trim_end_matches('/').to_ascii_lowercase()
 }
 
-fn attribute(tag: &str, wanted: &str) -> Option<String> {
+fn attribute_value(tag: &str, wanted: &str) -> Option<String> {
     let mut rest = tag;
     while let Some(at) = rest.find(wanted) {
         let before = rest[..at].chars().next_back();
@@ -85,18 +88,18 @@ fn attribute(tag: &str, wanted: &str) -> Option<String> {
             Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default(),
             _ => value.split([' ', '\n', '\t']).next().unwrap_or_default(),
         };
-        return Some(decode(value));
+        return Some(decode_entities(value));
     }
     None
 }
 
 /// Gives a text as it was before a template escaped it.
-fn decode(text: &str) -> String {
+fn decode_entities(text: &str) -> String {
     let mut parts = text.split('&');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         if let Some((letter, rest)) =
-            part.split_once(';').and_then(|(name, rest)| Some((entity(name)?, rest)))
+            part.split_once(';').and_then(|(name, rest)| Some((entity_char(name)?, rest)))
         {
             plain.push(letter);
             plain += rest;
@@ -108,7 +111,7 @@ fn decode(text: &str) -> String {
     plain
 }
 
-fn entity(name: &str) -> Option<char> {
+fn entity_char(name: &str) -> Option<char> {
     match name {
         "amp" => Some('&'),
         "lt" => Some('<'),
@@ -130,11 +133,11 @@ fn entity(name: &str) -> Option<char> {
 fn forms_are_found() {
     let page = "<form class=x action=\"/a?b=1&amp;c=2\" method='POST'><input type=hidden name=csrf value=\"1&quot;2&#x26;3&d\">\
                 <input name=\"login\" placeholder='n'></form><a href='/next'>x</a>";
-    let form = forms(page).remove(0);
+    let form = find_forms(page).remove(0);
     assert_eq!((form.action.as_str(), form.method.as_str()), ("/a?b=1&c=2", "post"));
     assert_eq!(
         form.fields,
         [("csrf".to_owned(), "1\"2&3&d".to_owned()), ("login".to_owned(), String::new())]
     );
-    assert_eq!(links(page), ["/next"]);
+    assert_eq!(find_links(page), ["/next"]);
 }

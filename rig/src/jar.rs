@@ -109,7 +109,7 @@ fn path_matches(path: &str, cookie: &str) -> bool {
 }
 
 /// Gives the site of a host: below `localhost` the name before it and `localhost`; an address is its own site.
-pub fn site(host: &str) -> String {
+pub fn site_of(host: &str) -> String {
     if host.parse::<std::net::IpAddr>().is_ok() {
         return host.to_owned();
     }
@@ -136,8 +136,8 @@ fn the_jar_keeps_a_browsers_rules() {
     );
     jar.set(&app, "__Host-s=; Path=/; Secure; Max-Age=0");
     assert_eq!(jar.header(&app, Asking::SameSite).as_deref(), Some("n=2"));
-    assert_eq!(site("idp.app.localhost"), "app.localhost");
-    assert_eq!(site("127.0.0.1"), "127.0.0.1");
+    assert_eq!(site_of("idp.app.localhost"), "app.localhost");
+    assert_eq!(site_of("127.0.0.1"), "127.0.0.1");
 }
 
 #[test]

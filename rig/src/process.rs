@@ -49,15 +49,16 @@ impl Drop for Process {
 }
 
 /// A process and those it has begun, such as nginx's workers.
-fn family(pid: u32) -> impl Iterator<Item = PathBuf> {
+fn family_of(pid: u32) -> impl Iterator<Item = PathBuf> {
     let said = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children: Vec<u32> = said.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
     std::iter::once(pid).chain(children).map(|pid| PathBuf::from(format!("/proc/{pid}")))
 }
 
 /// Sums up the time that these processes have used of the processor, user and system, by the scheduler's count.
-pub fn cpu(pids: &[u32]) -> Duration {
-    let tasks = pids.iter().flat_map(|pid| family(*pid)).flat_map(|of| of.join("task").read_dir().unwrap());
+pub fn cpu_time(pids: &[u32]) -> Duration {
+    let tasks =
+        pids.iter().flat_map(|pid| family_of(*pid)).flat_map(|of| of.join("task").read_dir().unwrap());
     let nanos = tasks.filter_map(|task| {
         let said = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
         said.split_whitespace().next()?.parse::<u64>().ok()
@@ -66,8 +67,8 @@ pub fn cpu(pids: &[u32]) -> Duration {
 }
 
 /// Sums up the memory of these processes, in KiB.
-pub fn resident(pids: &[u32]) -> u64 {
-    let of = pids.iter().flat_map(|pid| family(*pid));
+pub fn resident_memory(pids: &[u32]) -> u64 {
+    let of = pids.iter().flat_map(|pid| family_of(*pid));
     of.filter_map(|process| {
         let status = std::fs::read_to_string(process.join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -43,7 +43,7 @@ impl AnswerStream {
 
     /// Reads one piece; `None` at the end, however it comes.
     pub async fn piece(&mut self) -> Option<Bytes> {
-        let piece = piece(&mut self.body).await?.ok()?;
+        let piece = next_piece(&mut self.body).await?.ok()?;
         self.read += piece.len();
         Some(piece)
     }
@@ -95,7 +95,7 @@ impl AnswerStream {
 }
 
 /// Reads the next piece of a body; `None` at its end, `Err` where it was broken off.
-pub async fn piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
+pub async fn next_piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
     loop {
         match body.frame().await?.map(|frame| frame.into_data().unwrap_or_default()) {
             Ok(piece) if piece.is_empty() => {}

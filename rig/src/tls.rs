@@ -62,6 +62,6 @@ where
 }
 
 /// Tells which protocol was chosen.
-pub fn chosen<S>(stream: &TlsStream<S>) -> Option<&[u8]> {
+pub fn chosen_protocol<S>(stream: &TlsStream<S>) -> Option<&[u8]> {
     stream.get_ref().1.alpn_protocol()
 }

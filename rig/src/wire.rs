@@ -153,7 +153,11 @@ impl Connection {
             let protocols: &[&[u8]] = &[b"h2", b"http/1.1"];
             let offered = if how.version == Version::HTTP_2 { protocols } else { &protocols[1..] };
             let stream = tls::connect(socket, name, offered).await.map_err(unreached)?;
-            assert_eq!(tls::chosen(&stream), Some(offered[0]), "the listener speaks what was asked for");
+            assert_eq!(
+                tls::chosen_protocol(&stream),
+                Some(offered[0]),
+                "the listener speaks what was asked for"
+            );
             Ok(Self { sender: shake(stream, how).await?, tap })
         })
         .await

@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::process::cpu;
-use crate::rig::process::resident;
+use crate::process::cpu_time;
+use crate::rig::process::resident_memory;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
@@ -82,7 +82,7 @@ where
         assert_eq!(alice.status("/").await, 200);
     }
     let pid = stage.program.pid();
-    let (memory, used, began) = (resident(&[pid]), cpu(pid), Instant::now());
+    let (memory, used, began) = (resident_memory(&[pid]), cpu(pid), Instant::now());
     let one = Flood {
         address: stage.program.proxy(),
         host: alice.origin.split_once("://").unwrap().1.to_owned(),
@@ -111,7 +111,7 @@ where
     assert_eq!(bob.status("/").await, 401, "{what}");
 
     let served = served.await.unwrap();
-    let most = resident(&[pid]);
+    let most = resident_memory(&[pid]);
     clients.join().unwrap();
     let (count, took) = (one.count.load(Ordering::Relaxed), began.elapsed());
     assert!(before > 0 && count > before, "{what}: it went on, {before} and {count}");

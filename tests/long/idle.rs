@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::rig::process::resident;
+use crate::rig::process::resident_memory;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Visitor;
 use crate::rig::wire::{Connection, whole};
@@ -49,7 +49,7 @@ impl Idle {
 /// The memory of a process once what it gives back has been given back.
 async fn settled(pid: u32) -> u64 {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    resident(&[pid])
+    resident_memory(&[pid])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,5 +45,5 @@ pub(crate) async fn h2_send(sender: &mut Connection, request: Request<RequestBod
 
 /// The next piece of a body; `None` at its end, `Err` where the stream was reset.
 pub(crate) async fn piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
-    must("a piece of a body", stream::piece(body)).await
+    must("a piece of a body", stream::next_piece(body)).await
 }

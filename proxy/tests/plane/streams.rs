@@ -64,7 +64,7 @@ async fn a_websocket_passes_through_tls() {
     let rig = Rig::new().await;
     let socket = TcpStream::connect(rig.secure).await.unwrap();
     let mut socket = tls::connect(socket, "wiki.localhost", &[b"http/1.1"]).await.unwrap();
-    assert_eq!(tls::chosen(&socket), Some(&b"http/1.1"[..]));
+    assert_eq!(tls::chosen_protocol(&socket), Some(&b"http/1.1"[..]));
     let head = format!(
         "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n{}\r\n\r\n",
         rig.alice(),
