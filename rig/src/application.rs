@@ -87,12 +87,7 @@ pub struct Application {
 impl Application {
     /// Starts it on a free port.
     pub async fn start() -> Self {
-        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
-    }
-
-    /// Starts it where it is told.
-    pub async fn start_on(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(ApplicationState::default());
         let serving = tokio::spawn(accept_connections(listener, state.clone()));
@@ -101,13 +96,9 @@ impl Application {
 
     /// Writes `text` on every stream that is still open here, and waits until each has taken it or is gone.
     pub async fn mark(&self, text: &str) {
-        let number = {
-            // While nobody opens a stream: it is among those that have to take this mark, or is younger.
-            let _open = self.state.open.lock().unwrap();
-            let text = Bytes::copy_from_slice(text.as_bytes());
-            self.state.mark.send_modify(|mark| *mark = Mark { number: mark.number + 1, text });
-            self.state.mark.borrow().number
-        };
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        self.state.mark.send_modify(|mark| *mark = Mark { number: mark.number + 1, text });
+        let number = self.state.mark.borrow().number;
         wait_for(|| self.state.open.lock().unwrap().values().all(|taken| *taken >= number)).await;
     }
 
@@ -192,8 +183,12 @@ impl OpenStream {
     fn new(state: &Arc<ApplicationState>) -> Self {
         let mut open = state.open.lock().unwrap();
         let id = state.opened.fetch_add(1, Ordering::SeqCst);
-        let marks = state.mark.subscribe();
-        open.insert(id, marks.borrow().number);
+        let mut marks = state.mark.subscribe();
+        // Whoever comes after a mark is written it as well: they may not be here either.
+        if marks.borrow().number > 0 {
+            marks.mark_changed();
+        }
+        open.insert(id, 0);
         Self { state: state.clone(), id, marks }
     }
 

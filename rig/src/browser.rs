@@ -52,12 +52,12 @@ impl BrowserPage {
 
     /// The first form that has a field of this name.
     pub fn form_with(&self, field: &str) -> Option<HtmlForm> {
-        html::find_forms(&self.text()).into_iter().find(|form| form.has(field))
+        html::forms(&self.text()).into_iter().find(|form| form.has(field))
     }
 
     /// The first form.
     pub fn form(&self) -> HtmlForm {
-        let first = html::find_forms(&self.text()).into_iter().next();
+        let first = html::forms(&self.text()).into_iter().next();
         first.unwrap_or_else(|| panic!("no form on {}:\n{}", self.url, self.text()))
     }
 

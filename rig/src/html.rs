@@ -29,7 +29,7 @@ impl HtmlForm {
 }
 
 /// Finds the forms of a page, in order.
-pub fn find_forms(page: &str) -> Vec<HtmlForm> {
+pub fn forms(page: &str) -> Vec<HtmlForm> {
     let mut forms: Vec<HtmlForm> = Vec::new();
     let mut open = false;
     for tag in split_tags(page) {
@@ -58,7 +58,7 @@ pub fn find_forms(page: &str) -> Vec<HtmlForm> {
 }
 
 /// Finds the targets of the links of a page, in order.
-pub fn find_links(page: &str) -> Vec<String> {
+pub fn links(page: &str) -> Vec<String> {
     split_tags(page)
         .filter(|tag| tag_name(tag) == "a")
         .filter_map(|tag| attribute_value(tag, "href"))
@@ -133,11 +133,11 @@ fn entity_char(name: &str) -> Option<char> {
 fn forms_are_found() {
     let page = "<form class=x action=\"/a?b=1&amp;c=2\" method='POST'><input type=hidden name=csrf value=\"1&quot;2&#x26;3&d\">\
                 <input name=\"login\" placeholder='n'></form><a href='/next'>x</a>";
-    let form = find_forms(page).remove(0);
+    let form = forms(page).remove(0);
     assert_eq!((form.action.as_str(), form.method.as_str()), ("/a?b=1&c=2", "post"));
     assert_eq!(
         form.fields,
         [("csrf".to_owned(), "1\"2&3&d".to_owned()), ("login".to_owned(), String::new())]
     );
-    assert_eq!(find_links(page), ["/next"]);
+    assert_eq!(links(page), ["/next"]);
 }

@@ -52,6 +52,12 @@ async fn the_marker_arrives_on_every_kind_of_stream() {
     assert_eq!(uploading.await.unwrap(), "the-marker");
     assert!(app.uploaded() > 0);
     assert_eq!(held.await.unwrap(), "the-marker");
+
+    // A second one too, and whoever comes behind it is written it as well.
+    app.mark("the-second").await;
+    assert_eq!(must("a message", read.next()).await.as_deref(), Some("the-second"));
+    let mut late = WebSocket::open(app.address, &origin, "/ws", "").await.unwrap();
+    assert_eq!(must("a message", late.next()).await.as_deref(), Some("the-second"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
