@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use portcullis_rig::browser::{BrowseFault, BrowserPage, HeadlessBrowser};
-use portcullis_rig::html::{HtmlForm, find_forms};
+use portcullis_rig::html::{HtmlForm, forms};
 use portcullis_rig::stream::AnswerStream;
 use portcullis_rig::websocket::WebSocket;
 use tokio::sync::watch;
@@ -227,7 +227,7 @@ impl Person {
 
 /// The first form of a page.
 fn form_of(page: &BrowserPage, step: &'static str) -> Result<HtmlForm, StepMissed> {
-    let form = find_forms(&page.text()).into_iter().find(|form| form.method == "post");
+    let form = forms(&page.text()).into_iter().find(|form| form.method == "post");
     form.ok_or_else(|| StepMissed {
         step,
         expected: "a page with a form".into(),
