@@ -14,7 +14,8 @@ help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
 
 demo: tools
-	cargo run --quiet --no-default-features --features demo -- demo $(if $(SCRIPT),--script)
+	cargo build --quiet -p portcullis -p portcullis-rehearsal --bins
+	$${CARGO_TARGET_DIR:-target}/debug/portcullis-rehearsal $(if $(SCRIPT),--script)
 
 test: tools
 	@tests/run

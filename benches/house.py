@@ -18,7 +18,7 @@ GENERIC = {"Error", "Limits", "Metrics", "Parts", "Settings", "StartError"}
 # How a doc begins that asks instead of naming.
 ASKS = re.compile(r"(?:What|Who|Whom|Whose|Where|How|Whether|When|Why|Which)\b")
 # Parts of the house that rehearse it, and parts that test it, as paths below the root.
-REHEARSAL = ("src/demo/", "rehearsal/")
+REHEARSAL = ("rehearsal/",)
 RIGS = ("tests/", "benches/", "rig/")
 
 IDENT = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -287,9 +287,9 @@ def row(name, crates, doubled, own_folders):
     asking = sum(bool(ASKS.match(text)) for text in docs)
     in_circles = {file.name for crate in crates for circle in crate.circles() for file in circle}
     of_it = sum(any(place in {file.name for file in files} for place in places) for places in doubled.values())
-    is_rig = all(crate.folder.relative_to(ROOT).as_posix() + "/" in RIGS for crate in crates)
     rehearsed = sum(file.lines for file in files if is_rehearsal(file))
-    product = sum(file.lines - file.test_lines for file in files if not is_rehearsal(file)) if not is_rig else 0
+    shipped = [file for file in files if not is_rehearsal(file) and not file.name.startswith(RIGS)]
+    product = sum(file.lines - file.test_lines for file in shipped)
     all_lines = sum(file.lines for crate in crates for file in crate.files + crate.tests)
     tests = all_lines - product - rehearsed + sum(map(lines_of, own_folders))
     return [name, len(files), len(in_circles), of_it, share(short, len(names)), share(short_free, len(free)),

@@ -395,6 +395,7 @@ fn tls_config(ca_file: Option<PathBuf>) -> Result<ClientConfig, ClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portcullis_rig::bare::{application, blurt, nobody};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -411,16 +412,13 @@ mod tests {
 
     /// A server that says the same to everybody; how many came.
     async fn serve(answer: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::new(AtomicUsize::new(0));
         let came = count.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                came.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(speak(socket, answer));
-            }
-        });
-        (port, count)
+        let serve = move |_, socket| {
+            came.fetch_add(1, Ordering::Relaxed);
+            speak(socket, answer)
+        };
+        (application(serve).await.port(), count)
     }
 
     async fn speak(mut socket: impl AsyncRead + AsyncWrite + Unpin, answer: &'static [u8]) {
@@ -531,15 +529,10 @@ mod tests {
     #[tokio::test]
     async fn a_redirect_is_an_answer_and_not_followed() {
         let (target, count) = serve(FINE).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            let (socket, _) = listener.accept().await.unwrap();
-            let answer = format!(
-                "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n"
-            );
-            speak(socket, answer.leak().as_bytes()).await;
-        });
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{target}/\r\ncontent-length: 0\r\n\r\n"
+        );
+        let (port, _) = serve(answer.leak().as_bytes()).await;
         let fetch = build_client(here(), None).unwrap();
         let answer = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap();
         assert_eq!((answer.status().as_u16(), count.load(Ordering::Relaxed)), (302, 0));
@@ -590,7 +583,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_is_an_error_that_says_so() {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = nobody().await.port();
         let fetch = build_with(here(), None, SHORT).unwrap();
         let error = get(&fetch, &format!("http://127.0.0.1:{port}/")).await.unwrap_err();
         assert!(matches!(error, FetchError::Connect { .. }), "{error:?}");
@@ -628,14 +621,7 @@ mod tests {
         let chain = crate::log::error_chain(&error).to_string();
         assert!(chain.contains("CA:TRUE") && chain.contains("http_client.ca_file"), "{chain}");
         // A server that speaks no TLS.
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let plain = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let _ = socket.read_buf(&mut Vec::new()).await;
-                let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-            }
-        });
+        let plain = blurt(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.port();
         let error = get(&fetch, &format!("https://idp.localhost:{plain}/")).await.unwrap_err();
         let chain = crate::log::error_chain(&error).to_string();
         assert!(chain.contains("idp.localhost") && chain.contains("plain http"), "{chain}");
@@ -674,15 +660,14 @@ mod tests {
             .with_single_cert(vec![leaf.der().clone()], key.serialize_der().try_into().unwrap())
             .unwrap();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                if let Ok(socket) = acceptor.accept(socket).await {
-                    tokio::spawn(speak(socket, FINE));
+        let serve = move |_, socket| {
+            let accepting = acceptor.accept(socket);
+            async move {
+                if let Ok(socket) = accepting.await {
+                    speak(socket, FINE).await;
                 }
             }
-        });
-        (port, ca)
+        };
+        (application(serve).await.port(), ca)
     }
 }

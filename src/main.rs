@@ -34,9 +34,6 @@ mod strangers;
 mod terminal;
 mod ticks;
 
-#[cfg(feature = "demo")]
-mod demo;
-
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -51,25 +48,6 @@ fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
     match command {
         Command::Run => run::main(config.as_deref(), &limits).into(),
-        #[cfg(feature = "demo")]
-        Command::Demo(args) => run_demo(args),
         Command::Ask(ask) => ask.answer(config.as_deref()).into(),
     }
-}
-
-/// The rehearsal tells its own story; of the program's log it shows what a person should look at.
-#[cfg(feature = "demo")]
-fn run_demo(args: demo::Args) -> ExitCode {
-    let started = log::Log::start(log::Format::text(), tracing::level_filters::LevelFilter::ERROR);
-    match (started, run::core_runtime()) {
-        (Ok(_), Ok(core)) => core.block_on(demo::run_rehearsal(args)),
-        (Err(error), _) => fail_with(&error),
-        (_, Err(error)) => fail_with(&error),
-    }
-}
-
-#[cfg(feature = "demo")]
-fn fail_with(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("portcullis: {}", log::error_chain(error));
-    ExitCode::FAILURE
 }

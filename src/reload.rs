@@ -30,7 +30,7 @@ pub(crate) struct Reload {
     pub(crate) gate: Arc<Gate>,
     pub(crate) own: Arc<Own>,
     pub(crate) fetch: Renewable,
-    pub(crate) log: Option<Log>,
+    pub(crate) log: Log,
     pub(crate) access_log: AccessLog,
 }
 
@@ -127,9 +127,7 @@ impl Reload {
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
     async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> Reloaded {
         let Parts { rules, client, live } = parts;
-        if let Some(log) = &self.log {
-            log.set_level(settings::log_level(file));
-        }
+        self.log.set_level(settings::log_level(file));
         self.core.sessions.idle_after(settings::to_ms(file.session.idle));
         self.gate.replace(rules);
         self.fetch.replace_client(client);

@@ -24,7 +24,7 @@ use crate::terminal::{self, Exit};
 ///
 /// # Errors
 /// The system gives no threads.
-pub(crate) fn core_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+fn core_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CORE_THREADS)
         .thread_name("core")
@@ -96,7 +96,7 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
         }
     };
     let started = tokio::select! {
-        started = start_program(path, file, Some(log)) => started,
+        started = start_program(path, file, log) => started,
         () = asked() => {
             tracing::info!("asked to end before the start was done");
             return Exit::Fine;

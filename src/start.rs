@@ -7,8 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use portcullis_config::File;
-#[cfg(feature = "demo")]
-use portcullis_config::{Environment, Loaded};
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
@@ -47,10 +45,6 @@ const FIRST: u64 = 1;
 /// Reasons why the program did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The configuration cannot work.
-    #[cfg(feature = "demo")]
-    #[error("{0}")]
-    Config(portcullis_config::Problems),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -86,8 +80,6 @@ impl StartError {
     pub(crate) fn exit(&self) -> Exit {
         use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
         match self {
-            #[cfg(feature = "demo")]
-            Self::Config(_) => Exit::Config,
             Self::Lock(LockError::Held { .. }) => Exit::Failed,
             Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) => Exit::Config,
             Self::Keys(
@@ -107,28 +99,14 @@ impl StartError {
     }
 }
 
-/// Reads a configuration and starts, for the rehearsal.
-///
-/// # Errors
-/// [`StartError`]; nothing is served then.
-#[cfg(feature = "demo")]
-pub(crate) async fn start_file(path: &Path) -> Result<Running, StartError> {
-    let Loaded { file, warnings, .. } =
-        portcullis_config::load(path, &Environment::system()).map_err(StartError::Config)?;
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    start_program(path, &file, None).await
-}
-
 /// Starts everything on the current runtime, which becomes the core runtime. Returns once requests are served. `log`
 /// is the log whose level a reload sets.
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
-pub(crate) async fn start_program(path: &Path, file: &File, log: Option<Log>) -> Result<Running, StartError> {
+pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<Running, StartError> {
     let mut registry = Registry::default();
-    if let Some(log) = &log {
-        log.register(&mut registry);
-    }
+    log.register(&mut registry);
     let opened = open_parts(file, &mut registry).await?;
     // Before anything listens: nobody is served by what is not configured any more.
     standing::end_unconfigured(file, &opened.core, "start").await?;

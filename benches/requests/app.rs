@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::rig::bare::application;
+
 /// What the application's answers end with.
 pub(crate) const BODY: &[u8] = b"nineteen bytes here";
 
@@ -16,20 +18,14 @@ const ALLOWED: &[u8] = b"HTTP/1.1 204 No Content\r\nx-user: alice@corp.test\r\n\
 
 /// Starts the application; it lives as long as the runtime.
 pub(crate) async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, PLAIN));
-    address
+    application(|_, socket| answer(socket, PLAIN)).await
 }
 
 /// Serves as the authorizer that `auth_request` asks: it lets everybody in, and there is no cheaper one.
 pub(crate) async fn authorize(address: &str) {
-    serve(TcpListener::bind(address).await.unwrap(), ALLOWED).await;
-}
-
-async fn serve(listener: TcpListener, plain: &'static [u8]) {
+    let listener = TcpListener::bind(address).await.unwrap();
     while let Ok((socket, _)) = listener.accept().await {
-        tokio::spawn(answer(socket, plain));
+        tokio::spawn(answer(socket, ALLOWED));
     }
 }
 

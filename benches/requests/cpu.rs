@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::gate::Gate;
 use crate::load::{AT_ONCE, Load, Protocol};
-use crate::process::cpu;
+use crate::rig::process::cpu_time;
 use crate::server::{Server, Setup, Under};
 use crate::{Options, other_build, table};
 
@@ -33,9 +33,9 @@ impl Target {
     }
 
     async fn round(&mut self, requests: usize) {
-        let before = cpu(&self.pids);
+        let before = cpu_time(&self.pids);
         let took = self.load.run(requests).await;
-        let used = cpu(&self.pids).saturating_sub(before);
+        let used = cpu_time(&self.pids).saturating_sub(before);
         #[expect(clippy::cast_precision_loss, reason = "some thousands")]
         let count = (requests / AT_ONCE * AT_ONCE) as f64;
         self.rounds

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::load::{AT_ONCE, HOST};
-use crate::process::Process;
-use crate::rig::directory::Directory;
+use crate::rig::directory::DirectoryClient;
+use crate::rig::process::Process;
 use crate::rig::program::{self, Program};
 use crate::rig::seed::Seed;
 use crate::rig::settings::Settings;
@@ -21,7 +22,7 @@ pub(crate) struct Gate {
     program: Program,
     /// The program, where the rig did not start it.
     apart: Option<Process>,
-    directory: Directory,
+    directory: DirectoryClient,
     id: String,
     pub(crate) cookies: Vec<String>,
 }
@@ -55,7 +56,7 @@ impl Gate {
             (Under::Nothing, None) => program.begin().await,
             (under, build) => apart = Some(begin_apart(&program, under, build).await),
         }
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self { program, apart, directory, id, cookies }
     }
 
@@ -104,7 +105,8 @@ async fn begin_apart(program: &Program, under: Under<'_>, build: Option<&Path>) 
         command.env_remove(name);
     }
     command.arg("run").arg("-c").arg(program.folder().join("portcullis.yaml"));
-    let process = Process::spawn(command.current_dir(program.folder()).stderr(std::process::Stdio::null()));
+    let process =
+        Process::spawn(command.current_dir(program.folder()).stdout(Stdio::null()).stderr(Stdio::null()));
     let health = program.settings.health;
     for _ in 0..600 {
         if wire::get(health, HOST, "/readyz").await.is_ok_and(|answer| answer.status == 200) {

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::find::find;
 use crate::gate::Gate;
 use crate::load::{AT_ONCE, Load, Protocol};
-use crate::process::find;
 use crate::server::{Server, Setup, Under};
 use crate::{Options, other_build};
 

@@ -1,7 +1,6 @@
 //! The load: sixty-four requests at a time over HTTP/1.1, HTTP/2 or TLS, as fast as answers come or at a rate.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,14 +8,12 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::app;
+use crate::rig::tls;
+use crate::rig::wire::tcp;
 
 /// The host of the application.
 pub(crate) const HOST: &str = "app.localhost";
@@ -207,65 +204,12 @@ impl Load {
 
 /// One connection, through its TLS handshake where there is one.
 pub(crate) async fn connect(address: SocketAddr, protocol: Protocol) -> Box<dyn Socket> {
-    let socket = TcpStream::connect(address).await.unwrap();
-    socket.set_nodelay(true).unwrap();
+    let socket = tcp(address, None).await.unwrap();
     if !protocol.is_tls() {
         return Box::new(socket);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
     let wanted: &[u8] = if protocol.is_h2() { b"h2" } else { b"http/1.1" };
-    config.alpn_protocols = vec![wanted.to_vec()];
-    let name = ServerName::try_from(HOST).unwrap();
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(wanted), "the proxy speaks what was asked for");
+    let stream = tls::connect(socket, HOST, &[wanted]).await.unwrap();
+    assert_eq!(tls::chosen_protocol(&stream), Some(wanted), "the proxy speaks what was asked for");
     Box::new(stream)
-}
-
-/// Believes any certificate: proxies on this machine are measured, not trusted.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::ED25519,
-        ]
-    }
 }

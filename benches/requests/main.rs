@@ -22,12 +22,12 @@
 mod app;
 mod bare;
 mod cpu;
+mod find;
 mod gate;
 mod instructions;
 mod load;
 mod memory;
 mod plain_hyper;
-mod process;
 mod removal;
 #[path = "../../tests/suite/rig/mod.rs"]
 mod rig;
@@ -126,7 +126,7 @@ fn describe(options: &Options) {
         ("haproxy", "HAProxy"),
         ("valgrind", "the count of instructions"),
     ] {
-        if process::find(program).is_none() {
+        if find::find(program).is_none() {
             println!("SKIPPED: {program} is not on this machine, so it is not compared ({what}).");
         }
     }

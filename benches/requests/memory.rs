@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::Options;
 use crate::gate::Gate;
 use crate::load::{HOST, Protocol, Socket, connect};
-use crate::process::resident;
+use crate::rig::process::resident_memory;
 use crate::server::{Server, Setup, Under};
 
 /// How many sockets are opened.
@@ -66,7 +66,7 @@ async fn added(address: SocketAddr, pids: &[u32], cookies: &[String], kind: Kind
 
 async fn settled(pids: &[u32]) -> u64 {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    resident(pids)
+    resident_memory(pids)
 }
 
 async fn open(address: SocketAddr, cookie: &str, kind: Kind) -> Box<dyn Socket> {

@@ -6,14 +6,15 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::find::find;
 use crate::load::{HOST, Protocol};
-use crate::process::{self, Process};
-use crate::rig::{ports, until, wire};
+use crate::rig::process::Process;
+use crate::rig::{ports, tls, until};
 
 /// One proxy, running.
 pub(crate) struct Server {
@@ -37,7 +38,7 @@ impl Under<'_> {
     /// A command that runs this program.
     pub(crate) fn command(self, program: &Path) -> Command {
         let Self::Callgrind(out) = self else { return Command::new(program) };
-        let mut command = Command::new(process::find("valgrind").expect("valgrind was looked for before"));
+        let mut command = Command::new(find("valgrind").expect("valgrind was looked for before"));
         command.args(["--tool=callgrind", "--instr-atstart=no", "--error-limit=no", "--quiet"]);
         command.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
         command
@@ -63,9 +64,9 @@ impl Server {
     /// nginx that asks an authorizer before each request, as one asks oauth2-proxy. The authorizer is a process too,
     /// and does nothing but answer 204.
     pub(crate) async fn auth_request(setup: Setup<'_>) -> Option<Self> {
-        process::find("nginx")?;
+        find("nginx")?;
         let authorizer = ports::free();
-        let asked = Process::spawn(&mut itself(AUTHORIZER, &authorizer.to_string()));
+        let asked = Process::spawn(itself(AUTHORIZER, &authorizer.to_string()).stdout(Stdio::null()));
         listens("the authorizer", authorizer).await;
         let mut server = Self::nginx_with("nginx auth_request", setup, Some(authorizer)).await?;
         server.processes.push(asked);
@@ -73,7 +74,7 @@ impl Server {
     }
 
     async fn nginx_with(name: &'static str, setup: Setup<'_>, ask: Option<SocketAddr>) -> Option<Self> {
-        let program = process::find("nginx")?;
+        let program = find("nginx")?;
         let (folder, address) = (folder(), ports::free());
         let conf = folder.path().join("nginx.conf");
         fs::write(&conf, nginx_conf(folder.path(), address, setup, ask)).unwrap();
@@ -84,7 +85,7 @@ impl Server {
 
     /// HAProxy, with nothing to decide.
     pub(crate) async fn haproxy(setup: Setup<'_>) -> Option<Self> {
-        let program = process::find("haproxy")?;
+        let program = find("haproxy")?;
         let (folder, address) = (folder(), ports::free());
         let conf = folder.path().join("haproxy.cfg");
         fs::write(&conf, haproxy_conf(folder.path(), address, setup)).unwrap();
@@ -119,7 +120,7 @@ impl Server {
     }
 
     async fn begin(name: &'static str, address: SocketAddr, mut command: Command, folder: TempDir) -> Self {
-        let process = Process::spawn(&mut command);
+        let process = Process::spawn(command.stdout(Stdio::null()));
         listens(name, address).await;
         Self { name, address, processes: vec![process], _folder: folder }
     }
@@ -157,7 +158,7 @@ async fn listens(name: &str, address: SocketAddr) {
 /// A folder with a certificate, for a proxy that is asked over TLS.
 fn folder() -> TempDir {
     let folder = tempfile::Builder::new().prefix("portcullis-bench-").tempdir().unwrap();
-    let (certificate, key) = wire::tls_files(HOST);
+    let (certificate, key) = tls::pem_files(HOST);
     // nginx's worker may be another user; HAProxy wants both in one file.
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     fs::write(folder.path().join("both.pem"), format!("{certificate}{key}")).unwrap();

@@ -48,10 +48,6 @@ pub(crate) enum Command {
     /// Serve, until SIGTERM. SIGHUP reads the configuration and the bindings again.
     #[command(after_help = "Example: portcullis -c portcullis.yaml run")]
     Run,
-    /// Rehearse the whole product on this machine, with an identity provider and an application of its own.
-    #[cfg(feature = "demo")]
-    #[command(after_help = "Example: portcullis demo --script")]
-    Demo(crate::demo::Args),
     #[command(flatten)]
     Ask(ShortCommand),
 }

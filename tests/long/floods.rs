@@ -11,14 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, block, frame, reset,
-};
-use crate::process::{cpu, resident};
+use crate::process::cpu_time;
+use crate::rig::process::resident_memory;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
 use crate::rig::visitor::Visitor;
+use portcullis_rig::frames::{
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, block, frame, reset,
+};
 
 const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
@@ -81,7 +82,7 @@ where
         assert_eq!(alice.status("/").await, 200);
     }
     let pid = stage.program.pid();
-    let (memory, used, began) = (resident(pid), cpu(pid), Instant::now());
+    let (memory, used, began) = (resident_memory(&[pid]), cpu(pid), Instant::now());
     let one = Flood {
         address: stage.program.proxy(),
         host: alice.origin.split_once("://").unwrap().1.to_owned(),
@@ -110,7 +111,7 @@ where
     assert_eq!(bob.status("/").await, 401, "{what}");
 
     let served = served.await.unwrap();
-    let most = resident(pid);
+    let most = resident_memory(&[pid]);
     clients.join().unwrap();
     let (count, took) = (one.count.load(Ordering::Relaxed), began.elapsed());
     assert!(before > 0 && count > before, "{what}: it went on, {before} and {count}");
@@ -245,7 +246,7 @@ async fn reads(socket: &mut TcpStream, space: &mut [u8]) -> bool {
 async fn heads_without_an_end() {
     beside("heads without an end", |flood| async move {
         let head = block("GET", &flood.host, "/", &[]);
-        let more = frame(CONTINUATION, 0, 1, &crate::frames::field("x", &"a".repeat(16_000)));
+        let more = frame(CONTINUATION, 0, 1, &portcullis_rig::frames::field("x", &"a".repeat(16_000)));
         let all = [frame(HEADERS, END_STREAM, 1, &head), more.repeat(20)].concat();
         while flood.goes_on() {
             let Some(mut socket) = flood.h2().await else { continue };

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use crate::process::resident;
+use crate::rig::process::resident_memory;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Visitor;
-use crate::rig::wire::{Line, whole};
+use crate::rig::wire::{Connection, whole};
 use crate::rig::{must, raise_open_files, until};
 
 const ALICE: &str = "alice@corp.test";
@@ -21,15 +21,18 @@ const KIB: f64 = 96.0;
 
 /// One connection that has served a request, and whose it is.
 struct Idle {
-    line: Line,
+    line: Connection,
     is_h2: bool,
     is_alices: bool,
 }
 
 impl Idle {
     async fn open(visitor: &Visitor, is_h2: bool, is_alices: bool) -> Self {
-        let line =
-            if is_h2 { Line::open_h2(visitor.address).await } else { Line::open(visitor.address).await };
+        let line = if is_h2 {
+            Connection::open_h2(visitor.address).await
+        } else {
+            Connection::open(visitor.address).await
+        };
         let mut idle = Self { line: line.unwrap(), is_h2, is_alices };
         assert_eq!(idle.status(visitor).await, 200);
         idle
@@ -46,7 +49,7 @@ impl Idle {
 /// The memory of a process once what it gives back has been given back.
 async fn settled(pid: u32) -> u64 {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    resident(pid)
+    resident_memory(&[pid])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,16 @@
 //! Keycloak: a third provider's habits. It notifies nobody of a disabled user, so SCIM is the only signal.
 
 use crate::needs;
-use crate::rig::browser::{Browser, Page};
+use crate::rig::application::Application;
+use crate::rig::browser::{BrowserPage, HeadlessBrowser};
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig_keycloak::{ALICE, Keycloak, SECRET};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
     needs!("keycloak");
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     let keycloak = Keycloak::start(&settings).await;
     settings.idps = oidc("op", &keycloak.issuer, "app");
@@ -18,7 +18,7 @@ async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
     let stage = Stage::of(app, settings).await;
     let id = stage.directory.person("alice", ALICE).await;
 
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser).await;
     assert_eq!(page.status(), 200, "{}", page.text());
     assert_eq!(stage.app.last("/home").unwrap().header("x-forwarded-user").as_deref(), Some("alice"));
@@ -41,7 +41,7 @@ async fn keycloak_signs_in_the_directory_removes_and_keycloak_signs_out() {
     assert!(again.form_with("password").is_some(), "its session is over too: {}", again.text());
 }
 
-async fn sign_in(browser: &mut Browser) -> Page {
+async fn sign_in(browser: &mut HeadlessBrowser) -> BrowserPage {
     let page = browser.open("/home").await;
     let form = page.form_with("password").unwrap_or_else(|| panic!("no form: {}", page.text()));
     browser.submit(&page, &form.with("username", "alice").with("password", "pw")).await

@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 #![allow(dead_code, reason = "the suite's rig and model, of which this uses a part")]
 
-#[path = "../../proxy/tests/plane/frames.rs"]
-mod frames;
 #[path = "../suite/model.rs"]
 mod model;
 #[path = "../suite/play.rs"]

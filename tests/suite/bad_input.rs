@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::rig::application::Application;
 use crate::rig::program::{Program, binary, command, run_to_end, write_files};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::{must, ports, wire};
 
 fn settings() -> Settings {
@@ -334,7 +334,7 @@ async fn an_application_that_cannot_be_reached_is_502_and_a_slow_one_504_each_wi
     let line = stage.program.logged(&[&reference, "cannot be reached"]).await;
     assert!(line.contains(&nowhere.to_string()), "the operator is told which: {line}");
 
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let stage = Stage::seeded(
         |settings| settings.upstream = format!("\n  url: http://{}\n  first_byte_timeout: 1s", app.address),
         &["alice@corp.test"],
@@ -354,13 +354,13 @@ async fn an_application_that_cannot_be_reached_is_502_and_a_slow_one_504_each_wi
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idp_that_does_not_answer_never_stops_the_start() {
     // Nobody listens there; nonsense is the suite's own application.
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     for issuer in [format!("http://{}", ports::free()), format!("http://{}", app.address)] {
         let stage = Stage::with(|settings| {
             settings.idps = crate::rig::settings::oidc("op", &issuer, "client");
         })
         .await;
-        let mut browser = crate::rig::browser::Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let page = browser.open("/").await;
         assert_eq!(page.status(), 503, "{}", page.text());
         assert!(!page.text().contains(&issuer), "{}", page.text());

@@ -5,11 +5,11 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::rig::application::Application;
 use crate::rig::program::Program;
 use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 
 /// What a command printed; it must end like this.
 fn printed(output: &Output, code: i32) -> String {
@@ -93,7 +93,7 @@ async fn what_is_ordered_is_told_to_the_log_and_the_audit_and_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invited_person_is_sent_an_address_and_can_be_removed() {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     settings.provisioning = "invited";
     settings.idps += "    domains: any\n    link:\n      claim: email\n      to: userName\n";

@@ -1,11 +1,11 @@
 //! PyPI canaille: one product signs people in and provisions them. Log in through it, lock the person in it, be refused.
 
 use crate::needs;
-use crate::rig::browser::Browser;
+use crate::rig::application::Application;
+use crate::rig::browser::HeadlessBrowser;
 use crate::rig::canaille::Canaille;
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
 
 const MARK: &str = "written-after-the-lock";
@@ -13,7 +13,7 @@ const MARK: &str = "written-after-the-lock";
 #[tokio::test(flavor = "multi_thread")]
 async fn locked_in_canaille_is_out_here() {
     needs!("canaille");
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     let canaille = Canaille::start(&settings).await;
     settings.idps = oidc("canaille", &canaille.issuer, "app")
@@ -31,7 +31,7 @@ async fn locked_in_canaille_is_out_here() {
     assert_eq!(found["totalResults"], 1, "{found}");
     assert!(found["Resources"][0].get("password").is_none(), "its password hash is not kept");
 
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser, "alice", "pw-of-alice-9").await;
     assert_eq!(page.status(), 200, "{}", page.text());
     let seen = stage.app.last("/home").unwrap();
@@ -55,13 +55,17 @@ async fn locked_in_canaille_is_out_here() {
 
     canaille.unlock("alice").await;
     assert_eq!(alice.status("/home").await, 401, "the old session stays dead");
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "alice", "pw-of-alice-9").await.status(), 200);
     let hash = stage.program.log().contains("pbkdf2");
     assert!(!hash, "a password hash stands in the log");
 }
 
-async fn sign_in(browser: &mut Browser, name: &str, password: &str) -> crate::rig::browser::Page {
+async fn sign_in(
+    browser: &mut HeadlessBrowser,
+    name: &str,
+    password: &str,
+) -> crate::rig::browser::BrowserPage {
     let mut page = browser.open("/home").await;
     for _ in 0..3 {
         let form = match (page.form_with("login"), page.form_with("password")) {

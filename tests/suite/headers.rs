@@ -4,12 +4,12 @@
 use http::{HeaderMap, Method};
 use serde_json::json;
 
+use crate::rig::application::Seen;
 use crate::rig::directory::okta;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Seen;
 use crate::rig::visitor::Visitor;
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{Line, whole};
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{Connection, whole};
 
 /// Identity headers as an attacker spells them: the names of all presets, odd separators, odd case.
 const FORGED: [&str; 30] = [
@@ -63,7 +63,7 @@ fn forged() -> HeaderMap {
 async fn send(visitor: &Visitor, method: Method, path: &str, headers: HeaderMap) -> u16 {
     let mut request = visitor.request(method, path).body(whole("")).unwrap();
     request.headers_mut().extend(headers);
-    Line::open(visitor.address).await.unwrap().send(request).await.unwrap().status.as_u16()
+    Connection::open(visitor.address).await.unwrap().send(request).await.unwrap().status.as_u16()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,11 +83,11 @@ async fn forged_identity_never_reaches_the_application() {
     }
     request.headers_mut().insert("x-forwarded-user", "forged".parse().unwrap());
     request.headers_mut().insert("remote-user", "forged".parse().unwrap());
-    assert_eq!(Line::open_h2(alice.address).await.unwrap().send(request).await.unwrap().status, 200);
+    assert_eq!(Connection::open_h2(alice.address).await.unwrap().send(request).await.unwrap().status, 200);
     // On an upgrade.
     let headers =
         [("cookie", alice.cookie.as_str()), ("x-forwarded-user", "forged"), ("x_forwarded_user", "forged")];
-    let mut socket = Socket::open_with(alice.address, &alice.origin, "/ws", &headers).await.unwrap();
+    let mut socket = WebSocket::open_with(alice.address, &alice.origin, "/ws", &headers).await.unwrap();
     socket.echo("hello").await.unwrap();
 
     let seen = stage.app.seen();
@@ -147,7 +147,7 @@ async fn our_cookie_never_reaches_the_application_and_its_own_pass() {
     let mut request = alice.request_h2(Method::GET, "/crumbs").body(whole("")).unwrap();
     request.headers_mut().append("cookie", "legacy=1".parse().unwrap());
     request.headers_mut().append("cookie", "theme=dark".parse().unwrap());
-    assert_eq!(Line::open_h2(alice.address).await.unwrap().send(request).await.unwrap().status, 200);
+    assert_eq!(Connection::open_h2(alice.address).await.unwrap().send(request).await.unwrap().status, 200);
     assert_eq!(stage.app.last("/crumbs").unwrap().header("cookie").as_deref(), Some("legacy=1; theme=dark"));
 
     // Ours twice is no session: one of them was planted.

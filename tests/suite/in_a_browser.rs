@@ -1,122 +1,63 @@
 //! What a person sees, in headless Chromium: the rehearsal from signing in to being refused, and the same over TLS and
 //! HTTP/2. Pictures go to `target/pictures`, to be looked at.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 
 use http::Version;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::chromium::Chromium;
 use crate::rig::idp::Op;
-use crate::rig::program::binary;
+use crate::rig::rehearsal::Rehearsal;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::wire::Dial;
-use crate::rig::{until, wire};
+use crate::rig::{tls, until};
 
 fn picture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
     folder.join(format!("{name}.png"))
 }
 
-/// `portcullis demo`, staying after its script.
-struct Demo {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl Demo {
-    fn start() -> Self {
-        let mut child = binary()
-            .args(["demo", "--stay"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (mut output, heard) = (child.stdout.take().unwrap(), said.clone());
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(size) = output.read(&mut bytes) {
-                if size == 0 {
-                    return;
-                }
-                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..size]));
-            }
-        });
-        Self { child, said }
-    }
-
-    fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    /// The first address of a host that it printed.
-    fn address(&self, host: &str) -> String {
-        let text = self.said();
-        let address = text.split_whitespace().find(|word| word.starts_with(&format!("http://{host}:")));
-        address.unwrap_or_else(|| panic!("no address of {host} in:\n{text}")).to_owned()
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the demo said:\n{}", self.said());
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rehearsal_from_signing_in_to_being_refused() {
     needs!("chromium");
-    let mut demo = Demo::start();
-    until("the end of the script", || {
-        let text = demo.said();
-        assert!(!text.contains("did not come out"), "{text}");
-        async move { text.contains("Ctrl-C") }
-    })
-    .await;
-    let (app, idp) = (demo.address("app.localhost"), demo.address("idp.localhost"));
+    let mut rehearsal = Rehearsal::start(&["--stay"]);
+    rehearsal.says("Ctrl-C").await;
+    let (app, idp) = (rehearsal.address("app.localhost"), rehearsal.address("idp.localhost"));
     let chromium = Chromium::start((1100, 900), &[]).await;
 
     chromium.open(&app).await;
     chromium.reads("Who are you today").await;
-    chromium.picture(&picture("demo-1-sign-in")).await;
+    chromium.picture(&picture("rehearsal-1-sign-in")).await;
     chromium.click("button[value=alice]").await;
     chromium.reads("What this server was told about your visit").await;
     chromium.reads("x-forwarded-user").await;
-    chromium.picture(&picture("demo-2-headers")).await;
+    chromium.picture(&picture("rehearsal-2-headers")).await;
     chromium.click("a[href='/clock']").await;
     chromium.reads("connected").await;
-    chromium.picture(&picture("demo-3-clock")).await;
+    chromium.picture(&picture("rehearsal-3-clock")).await;
 
     let clock = chromium.here().await;
     chromium.window().await;
     chromium.open(&idp).await;
     chromium.reads("Deactivate alice").await;
-    chromium.picture(&picture("demo-4-directory")).await;
+    chromium.picture(&picture("rehearsal-4-directory")).await;
     chromium.click("button[formaction='/directory/alice/deactivate']").await;
     chromium.reads("deactivated").await;
-    chromium.picture(&picture("demo-5-deactivated")).await;
+    chromium.picture(&picture("rehearsal-5-deactivated")).await;
 
     // The push was answered before that page came: the clock has stopped.
     chromium.switch(&clock).await;
     chromium.reads("connection closed").await;
-    chromium.picture(&picture("demo-6-clock-closed")).await;
+    chromium.picture(&picture("rehearsal-6-clock-closed")).await;
     chromium.open(&app).await;
     chromium.reads("Who are you today").await;
     chromium.click("button[value=alice]").await;
     chromium.reads("could not be signed in").await;
-    chromium.picture(&picture("demo-7-refused")).await;
+    chromium.picture(&picture("rehearsal-7-refused")).await;
 
     // Others are not touched, and Alice comes back when the directory says so.
     chromium.open(&idp).await;
@@ -128,20 +69,13 @@ async fn the_rehearsal_from_signing_in_to_being_refused() {
     chromium.reads("What this server was told about your visit").await;
     chromium.open(&format!("{}/.portcullis/logout", app.trim_end_matches('/'))).await;
     chromium.reads("Sign out").await;
-    chromium.picture(&picture("demo-8-logout")).await;
+    chromium.picture(&picture("rehearsal-8-logout")).await;
     chromium.click("form button").await;
     chromium.reads("You are signed out").await;
-    chromium.picture(&picture("demo-9-signed-out")).await;
+    chromium.picture(&picture("rehearsal-9-signed-out")).await;
 
-    kill_process(Pid::from_child(&demo.child), Signal::INT).unwrap();
-    let mut code = None;
-    until("the end of the demo", || {
-        code = demo.child.try_wait().unwrap().map(|status| status.code());
-        let over = code.is_some();
-        async move { over }
-    })
-    .await;
-    assert_eq!(code, Some(Some(0)), "{}", demo.said());
+    rehearsal.signal(Signal::INT);
+    assert_eq!(rehearsal.ended().await.code(), Some(0), "{}", rehearsal.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,14 +83,14 @@ async fn the_same_over_tls_and_http_2() {
     needs!("chromium");
     needs!("op");
     let op = Op::shared();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let mut settings = Settings::new(app.address);
     settings.scheme = "https";
     let client = op.client(&settings).await;
     let stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
     let id = stage.directory.person("mira@corp.test", "00u-mira-tls").await;
     // The authority of this run signed the certificate; Chromium is told which key to believe.
-    let trust = format!("--ignore-certificate-errors-spki-list={}", wire::leaf_key_hash());
+    let trust = format!("--ignore-certificate-errors-spki-list={}", tls::leaf_key_hash());
     let chromium = Chromium::start((900, 700), &[trust]).await;
     let origin = stage.program.settings.origin();
 
@@ -189,7 +123,7 @@ async fn a_websocket_of_a_page_is_a_stream_of_http_2_and_is_cut() {
     const MARK: &str = "written-after-the-answer";
     needs!("chromium");
     let stage = Stage::seeded(|settings| settings.scheme = "https", &[ALICE, BOB]).await;
-    let trust = format!("--ignore-certificate-errors-spki-list={}", wire::leaf_key_hash());
+    let trust = format!("--ignore-certificate-errors-spki-list={}", tls::leaf_key_hash());
     let chromium = Chromium::start((900, 700), &[trust]).await;
     let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
     chromium.open(&format!("{}/.portcullis/logged-out", alice.origin)).await;

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::rig::program::{Program, open_log};
 use crate::rig::settings::Settings;
-use crate::rig::wire::{self, Line};
+use crate::rig::wire::{self, Connection};
 use crate::rig::{must, ports, until};
 
 /// A login that is refused before any IdP is asked: an answer without its flow.
@@ -19,7 +19,7 @@ async fn refused_login(program: &Program, code: &str) -> String {
         .header("host", program.settings.origin().trim_start_matches("http://"))
         .body(wire::whole(""))
         .unwrap();
-    let answer = Line::open(program.proxy()).await.unwrap().send(request).await.unwrap();
+    let answer = Connection::open(program.proxy()).await.unwrap().send(request).await.unwrap();
     assert_eq!(answer.status, 403, "{}", answer.text());
     program.logged(&["login refused"]).await
 }
@@ -153,7 +153,7 @@ async fn a_stalled_reader_of_the_access_log_makes_no_signal_wait() {
     let (_unread, pipe) = std::io::pipe().unwrap();
     let stderr = open_log(program.folder(), "stderr.log");
     program.begin_into(Stdio::from(pipe), stderr.into()).await;
-    let mut line = Line::open(program.proxy()).await.unwrap();
+    let mut line = Connection::open(program.proxy()).await.unwrap();
     for _ in 0..40 {
         for _ in 0..500 {
             let ask = Request::get("/").header("host", "elsewhere.test").body(wire::whole("")).unwrap();

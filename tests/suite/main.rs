@@ -22,6 +22,7 @@ mod logs;
 mod model;
 mod play;
 mod refusals;
+mod rehearsal;
 mod restart;
 mod revocation;
 mod rig_itself;

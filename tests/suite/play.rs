@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 use crate::model::{
     Change, Claims, Config, Link, Model, Name, Of2, PEOPLE, Provisioning, Says, Site, Step, Who,
 };
-use crate::rig::browser::{Browser, Page};
-use crate::rig::directory::{Directory, GROUP, okta, user};
+use crate::rig::application::Application;
+use crate::rig::browser::{BrowserPage, HeadlessBrowser};
+use crate::rig::directory::{DirectoryClient, GROUP, okta, user};
 use crate::rig::idp::{Client, Op, finish_sign_in, sign_in_until};
+use crate::rig::inspect::session_of;
 use crate::rig::program::Program;
 use crate::rig::settings::{Settings, rand};
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{Line, whole};
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{Connection, whole};
 use crate::rig::{NET, must};
 
 /// Both of what there are two of.
@@ -115,8 +116,8 @@ struct Stage {
     model: Model,
     tally: Tally,
     program: Program,
-    _app: Upstream,
-    directory: Directory,
+    _app: Application,
+    directory: DirectoryClient,
     ops: [&'static Op; 2],
     client: Client,
     /// Subjects are this run's own: the providers are shared.
@@ -124,15 +125,15 @@ struct Stage {
     ids: [Option<String>; PEOPLE],
     groups: [Option<String>; 2],
     visitors: Vec<Visitor>,
-    sockets: Vec<Option<Socket>>,
-    flows: Vec<(Browser, url::Url)>,
+    sockets: Vec<Option<WebSocket>>,
+    flows: Vec<(HeadlessBrowser, url::Url)>,
 }
 
 impl Stage {
     async fn new(start: Config) -> Self {
         static SECOND: OnceLock<Op> = OnceLock::new();
         let ops = [Op::shared(), SECOND.get_or_init(Op::start)];
-        let app = Upstream::start().await;
+        let app = Application::start().await;
         let mut settings = Settings::new(app.address);
         let client = Client::drawn();
         for op in ops {
@@ -141,7 +142,7 @@ impl Stage {
         settings.client_secret.clone_from(&client.secret);
         write(&start, ops, &client, &mut settings);
         let program = Program::start(settings).await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self {
             model: Model::new(start),
             tally: Tally::default(),
@@ -248,14 +249,14 @@ impl Stage {
             Step::Start | Step::StartWithoutKey => None,
             Step::Login(claims) => {
                 self.say(claims).await;
-                let mut browser = Browser::new(&self.program);
+                let mut browser = self.program.browser();
                 let page = browser.open("/").await;
                 let page = finish_sign_in(&mut browser, page, &self.subject(claims.subject)).await;
                 Some(self.landed(&browser, &page))
             }
             Step::LoginOver(over, claims) => {
                 let (name, value) = self.visitors.get(*over)?.cookie.split_once('=').unwrap();
-                let mut browser = Browser::new(&self.program);
+                let mut browser = self.program.browser();
                 browser.jar.plant("app.localhost", name, value);
                 self.say(claims).await;
                 let page = browser.look("/.portcullis/login?return_to=/").await;
@@ -263,7 +264,7 @@ impl Stage {
                 let page = finish_sign_in(&mut browser, page, &self.subject(claims.subject)).await;
                 let before = &self.visitors[*over].cookie;
                 let is_new =
-                    browser.session().is_some_and(|(name, value)| *before != format!("{name}={value}"));
+                    session_of(&browser).is_some_and(|(name, value)| *before != format!("{name}={value}"));
                 Some(is_new && self.landed(&browser, &page))
             }
             Step::Begin(claims) => {
@@ -302,7 +303,7 @@ impl Stage {
                 let request =
                     visitor.request(Method::POST, "/.portcullis/logout").header("origin", &visitor.origin);
                 let request = request.body(whole("")).unwrap();
-                let answer = Line::open(visitor.address).await.unwrap().send(request).await.unwrap();
+                let answer = Connection::open(visitor.address).await.unwrap().send(request).await.unwrap();
                 Some(answer.status.is_redirection())
             }
             Step::Open(session) => {
@@ -435,14 +436,14 @@ impl Stage {
     async fn begin(&mut self, claims: &Claims) {
         let name = NAMES[self.model.runs.map_or(0, |runs| runs.idp as usize)];
         let callback = self.program.settings.callback(name);
-        let mut browser = Browser::new(&self.program);
+        let mut browser = self.program.browser();
         let url = sign_in_until(&mut browser, &self.subject(claims.subject), &callback).await;
         self.flows.push((browser, url));
     }
 
     /// Whether a login let somebody in, whose cookie is kept then.
-    fn landed(&mut self, browser: &Browser, page: &Page) -> bool {
-        let Some((name, value)) = browser.session() else { return false };
+    fn landed(&mut self, browser: &HeadlessBrowser, page: &BrowserPage) -> bool {
+        let Some((name, value)) = session_of(browser) else { return false };
         assert!(page.status() == 200 || page.status().is_redirection(), "{} with a cookie", page.status());
         self.visitors.push(Visitor::new(&self.program.settings, &format!("{name}={value}")));
         true

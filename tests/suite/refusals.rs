@@ -1,13 +1,13 @@
 //! Promise 1: no session, no byte. Whoever is not signed in gets a refusal in a form that what asked understands, and
 //! the application does not hear of it.
 
-use http::{Method, Request, header};
+use http::{Method, Request};
 
-use crate::rig::browser::Browser;
+use crate::rig::raw::RawSocket;
 use crate::rig::stage::Stage;
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{Answer, Line, whole};
-use crate::rig::{must, until};
+use crate::rig::until;
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{self, Answer, Connection, whole};
 
 /// A request without a session, with exactly these headers.
 async fn ask(stage: &Stage, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -16,9 +16,8 @@ async fn ask(stage: &Stage, method: &str, path: &str, headers: &[(&str, &str)]) 
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let asked =
-        async { Line::open(stage.program.proxy()).await?.send(request.body(whole("")).unwrap()).await };
-    must(path, asked).await.unwrap_or_else(|fault| panic!("{method} {path} {headers:?}: {fault:?}"))
+    let asked = wire::ask(stage.program.proxy(), request.body(whole("")).unwrap()).await;
+    asked.unwrap_or_else(|fault| panic!("{method} {path} {headers:?}: {fault:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +92,7 @@ async fn grpc_without_a_session_is_told_so_in_grpc() {
         .header("te", "trailers")
         .body(whole(vec![0; 5]))
         .unwrap();
-    let answer = Line::open_h2(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
+    let answer = Connection::open_h2(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("grpc-status")), (200, Some("16")));
     assert_eq!(stage.app.count(), 0);
 }
@@ -139,14 +138,14 @@ async fn a_host_that_is_no_name_of_ours_gets_nothing() {
         let request =
             Request::get("/").header("host", format!("{host}:{port}")).header("accept", "text/html");
         let asked = request.body(whole("")).unwrap();
-        let answer = Line::open(stage.program.proxy()).await.unwrap().send(asked).await.unwrap();
+        let answer = Connection::open(stage.program.proxy()).await.unwrap().send(asked).await.unwrap();
         assert_eq!(answer.status, 421, "{host}");
         assert!(answer.header("location").is_none() && answer.header("set-cookie").is_none(), "{host}");
     }
     for host in [format!("APP.localhost:{port}"), "app.localhost".to_owned()] {
         let request =
             Request::get("/").header("host", &host).header("accept", "text/html").body(whole("")).unwrap();
-        let answer = Line::open(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
+        let answer = Connection::open(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
         assert!(answer.status.is_redirection(), "{host} is our name: {}", answer.status);
     }
     assert_eq!(stage.app.count(), 0);
@@ -254,13 +253,13 @@ async fn a_websocket_of_another_page_is_refused_even_with_the_cookie() {
     let stage = Stage::with(|settings| settings.more = public_everywhere()).await;
     let (address, origin) = (stage.program.proxy(), stage.program.settings.origin());
     for foreign in ["http://evil.localhost", "null", "http://app.localhost:1", "https://app.localhost"] {
-        let refused = Socket::open_with(address, &origin, "/ws", &[("origin", foreign)]).await.err();
-        assert_eq!(refused, Some(403), "{foreign}");
+        let refused = WebSocket::open_with(address, &origin, "/ws", &[("origin", foreign)]).await.err();
+        assert_eq!(refused.map(|fault| fault.refusal()), Some(403), "{foreign}");
     }
     assert_eq!(stage.app.count(), 0);
-    assert!(Socket::open_with(address, &origin, "/ws", &[("origin", &origin)]).await.is_ok());
+    assert!(WebSocket::open_with(address, &origin, "/ws", &[("origin", &origin)]).await.is_ok());
     assert!(
-        Socket::open_with(address, &origin, "/ws", &[]).await.is_ok(),
+        WebSocket::open_with(address, &origin, "/ws", &[]).await.is_ok(),
         "without Origin it is no browser's"
     );
 }
@@ -268,7 +267,7 @@ async fn a_websocket_of_another_page_is_refused_even_with_the_cookie() {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_pages_are_complete_without_a_session() {
     let stage = Stage::start().await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.open("/.portcullis/logged-out").await;
     assert_eq!(page.status(), 200);
     assert!(page.text().contains("signed out"), "{}", page.text());
@@ -319,7 +318,7 @@ async fn line_of(stage: &Stage, reference: &str) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_leads_the_operator_to_the_rule_the_host_and_the_limit() {
-    let upstream = crate::rig::upstream::Upstream::start().await;
+    let upstream = crate::rig::application::Application::start().await;
     let change = |settings: &mut crate::rig::settings::Settings| {
         settings.more =
             "routes:\n  - path: /admin/**\n    allow: [admin]\n  - path: /**\n    allow: signed-in\n"
@@ -344,7 +343,7 @@ async fn a_number_leads_the_operator_to_the_rule_the_host_and_the_limit() {
 
     let port = stage.program.proxy().port();
     let request = Request::get("/").header("host", format!("10.1.2.3:{port}")).body(whole("")).unwrap();
-    let answer = Line::open(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
+    let answer = Connection::open(stage.program.proxy()).await.unwrap().send(request).await.unwrap();
     assert_eq!(answer.status, 421);
     let host = told(&stage, answer.text().trim().rsplit(' ').next().unwrap()).await;
     for part in [
@@ -355,7 +354,7 @@ async fn a_number_leads_the_operator_to_the_rule_the_host_and_the_limit() {
         assert!(host.contains(&part), "{part} in {host}");
     }
 
-    let slow = must("the time limit", alice.try_get("/slow")).await.unwrap();
+    let slow = alice.get("/slow").await;
     assert_eq!(slow.status, 504);
     let reference = slow.json()["ref"].as_str().unwrap().to_owned();
     let line = stage.program.logged(&[&format!("\"ref\":\"{reference}\""), "did not begin to answer"]).await;
@@ -396,19 +395,8 @@ fn public_everywhere() -> String {
 
 /// A request whose target goes out byte for byte.
 async fn raw_status(stage: &Stage, target: &str) -> u16 {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut socket = crate::rig::wire::tcp(stage.program.proxy(), None).await.unwrap();
-    let port = stage.program.proxy().port();
-    let head = format!(
-        "GET {target} HTTP/1.1\r\n{}: app.localhost:{port}\r\nconnection: close\r\n\r\n",
-        header::HOST
-    );
-    socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    let _ = must(target, socket.read_to_end(&mut answer)).await;
-    let text = String::from_utf8_lossy(&answer);
-    text.split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("{target}: {text}"))
+    let proxy = stage.program.proxy();
+    let mut raw = RawSocket::connect(proxy, format!("app.localhost:{}", proxy.port())).await;
+    raw.say(&format!("GET {target}"), &["connection: close"]).await;
+    raw.head().await.status
 }

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use http::{Method, StatusCode, Version};
 use serde_json::{Value, json};
 
-use crate::rig::directory::{Directory, entra, okta, patch, user};
+use crate::rig::directory::{DirectoryClient, entra, okta, patch, user};
 use crate::rig::stage::Stage;
 use crate::rig::visitor::{Held, Visitor};
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{Dial, Line, whole};
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{Connection, Dial, whole};
 use crate::rig::{must, until};
 
 const ALICE: &str = "alice@corp.test";
@@ -35,7 +35,7 @@ const REMOVALS: [Removal; 4] = [
     ("DELETE", |_| (Method::DELETE, None)),
 ];
 
-async fn remove(directory: &Directory, id: &str, removal: &Removal) {
+async fn remove(directory: &DirectoryClient, id: &str, removal: &Removal) {
     let (method, body) = removal.1(id);
     let answer = directory.send(method, &format!("/Users/{id}"), body.as_ref()).await;
     assert!(answer.status.is_success(), "{}: {}", removal.0, answer.text());
@@ -49,7 +49,7 @@ async fn is_out(stage: &Stage, who: &Visitor) {
     }
     assert_eq!(who.socket("/ws").await.err(), Some(401));
     let h2 = who.request_h2(Method::GET, "/h2").body(whole("")).unwrap();
-    assert_eq!(Line::open_h2(who.address).await.unwrap().send(h2).await.unwrap().status, 401);
+    assert_eq!(Connection::open_h2(who.address).await.unwrap().send(h2).await.unwrap().status, 401);
     assert_eq!(stage.app.count(), before, "a request of somebody who is out reached the application");
 }
 
@@ -76,7 +76,7 @@ async fn every_kind_of_exchange_is_gone_before_the_directory_has_its_answer() {
 /// Six removals of one person at once. Whichever answer comes first, by then nothing of that person is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_removal_waits_like_the_first() {
-    const SOCKETS: u64 = 800;
+    const SOCKETS: usize = 800;
     for removal in [&REMOVALS[0], &REMOVALS[3]] {
         let stage = Stage::seeded(|_| {}, &[ALICE]).await;
         let (alice, id) = (stage.visitor(ALICE), stage.id(ALICE));
@@ -120,15 +120,15 @@ async fn a_slow_download_gets_at_most_256_kib_after_the_cut() {
         let how = Dial { version, receive_buffer: Some(16 * 1024), window: window.max(64 * 1024), tls: None };
         let mut download = alice.stream("/download", how).await;
         download.at_least(1024 * 1024).await;
-        download.stall();
+        download.tap().shut();
         stage.app.stalls().await;
 
         stage.directory.deactivate(stage.id(ALICE)).await;
         // Counted at the socket: what the client's own library holds has arrived long before.
-        let before = download.taken();
-        download.go_on();
+        let before = download.tap().taken();
+        download.tap().open();
         assert!(!download.read_out(MARK).await);
-        let after = download.taken() - before;
+        let after = download.tap().taken() - before;
         // A reset of HTTP/1 throws away what our kernel held: what comes was in the client's own.
         let limit = if version == Version::HTTP_11 { 64 * 1024 } else { 256 * 1024 };
         assert!(after <= limit, "{version:?} with a window of {window}: {after} bytes after the cut");
@@ -151,7 +151,7 @@ async fn three_thousand_idle_websockets_of_one_person_are_gone() {
             sockets.push(socket.await.unwrap().expect("a WebSocket"));
         }
     }
-    stage.app.has_open(SOCKETS as u64).await;
+    stage.app.has_open(SOCKETS).await;
 
     // A machine that is busy with other tests may need more than two seconds: then the IdP repeats, and so do we.
     let id = stage.id(ALICE);
@@ -213,7 +213,7 @@ async fn race(visitor: &Visitor, answered: &AtomicBool, served: &AtomicUsize) {
         let began_after = answered.load(Ordering::SeqCst);
         let mut open = match line.take() {
             Some(open) => open,
-            None => Line::open(visitor.address).await.unwrap(),
+            None => Connection::open(visitor.address).await.unwrap(),
         };
         let request = visitor.request(Method::GET, "/race").body(whole("")).unwrap();
         match must("an answer", open.send(request)).await {
@@ -397,14 +397,17 @@ async fn a_reload_ends_strangers_where_a_rule_is_public_no_more() {
     let open = "routes:\n  - path: /ws\n    allow: public\n  - path: /**\n    allow: signed-in\n";
     let mut stage = Stage::seeded(|settings| settings.more = open.to_owned(), &[]).await;
     let (address, origin) = (stage.program.proxy(), stage.program.settings.origin());
-    let mut socket = Socket::open_with(address, &origin, "/ws", &[]).await.unwrap();
+    let mut socket = WebSocket::open_with(address, &origin, "/ws", &[]).await.unwrap();
     socket.echo("in").await.unwrap();
     stage
         .program
         .reload(|settings| settings.more = "routes:\n  - path: /**\n    allow: signed-in\n".to_owned())
         .await;
     socket.read_out().await;
-    assert_eq!(Socket::open_with(address, &origin, "/ws", &[]).await.err(), Some(401));
+    assert_eq!(
+        WebSocket::open_with(address, &origin, "/ws", &[]).await.map_err(|fault| fault.refusal()).err(),
+        Some(401)
+    );
 }
 
 /// A directory and an operator are heard although strangers hold every socket they can get.
@@ -479,7 +482,8 @@ async fn a_logout_ends_that_session_only() {
     let mut other = two.socket("/ws").await.unwrap();
     other.echo("mine").await.unwrap();
     let request = one.request(Method::POST, "/.portcullis/logout").header("origin", &one.origin);
-    let answer = Line::open(one.address).await.unwrap().send(request.body(whole("")).unwrap()).await.unwrap();
+    let answer =
+        Connection::open(one.address).await.unwrap().send(request.body(whole("")).unwrap()).await.unwrap();
     assert!(answer.status.is_redirection(), "{} {}", answer.status, answer.text());
     stage.app.mark(MARK).await;
     held.ends_without(MARK).await;
@@ -501,7 +505,7 @@ async fn a_logout_that_races_cold_loads_wins() {
             })
             .collect();
         let request = visitor.request(Method::POST, "/.portcullis/logout").header("origin", &visitor.origin);
-        let mut line = Line::open(visitor.address).await.unwrap();
+        let mut line = Connection::open(visitor.address).await.unwrap();
         let answer = line.send(request.body(whole("")).unwrap()).await.unwrap();
         assert!(answer.status.is_redirection(), "{}", answer.status);
         is_out(&stage, &visitor).await;

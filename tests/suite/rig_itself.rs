@@ -8,36 +8,36 @@ use hyper::body::Frame;
 use serde_json::json;
 
 use crate::needs;
+use crate::rig::application::Application;
 use crate::rig::chromium::Chromium;
 use crate::rig::idp::Op;
 use crate::rig::program::Program;
 use crate::rig::seed::Seed;
 use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock::{self, WriteLock};
-use crate::rig::upstream::Upstream;
-use crate::rig::websocket::Socket;
-use crate::rig::wire::{self, Answer, Line, whole};
+use crate::rig::websocket::WebSocket;
+use crate::rig::wire::{self, Answer, Connection, whole};
 use crate::rig::{must, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_marker_arrives_on_every_kind_of_stream() {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let origin = format!("http://{}", app.address);
-    let mut idle = Socket::open(app.address, &origin, "/ws", "").await.unwrap();
+    let mut idle = WebSocket::open(app.address, &origin, "/ws", "").await.unwrap();
     idle.echo("are you there").await.unwrap();
-    let busy = Socket::open(app.address, &origin, "/ws/clock", "").await.unwrap();
-    let mut events = Line::open(app.address).await.unwrap();
+    let busy = WebSocket::open(app.address, &origin, "/ws/clock", "").await.unwrap();
+    let mut events = Connection::open(app.address).await.unwrap();
     let events = events.begin(request("/events")).await.unwrap();
-    let mut download = Line::open_h2(app.address).await.unwrap();
+    let mut download = Connection::open_h2(app.address).await.unwrap();
     let download = download.begin(request("/download")).await.unwrap();
-    let mut upload = Line::open(app.address).await.unwrap();
+    let mut upload = Connection::open(app.address).await.unwrap();
     let body = StreamBody::new(futures_util::stream::unfold((), |()| async {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         Some((Ok(Frame::data(Bytes::from_static(&[b'u'; 1024]))), ()))
     }));
     let uploading = Request::post("/upload").header("host", "app").body(BodyExt::boxed(body)).unwrap();
     let uploading = tokio::spawn(async move { upload.send(uploading).await.unwrap().text() });
-    let mut held = Line::open(app.address).await.unwrap();
+    let mut held = Connection::open(app.address).await.unwrap();
     let held = tokio::spawn(async move { held.send(request("/hold")).await.unwrap().text() });
     app.has_open(6).await;
 
@@ -52,15 +52,21 @@ async fn the_marker_arrives_on_every_kind_of_stream() {
     assert_eq!(uploading.await.unwrap(), "the-marker");
     assert!(app.uploaded() > 0);
     assert_eq!(held.await.unwrap(), "the-marker");
+
+    // A second one too, and whoever comes behind it is written it as well.
+    app.mark("the-second").await;
+    assert_eq!(must("a message", read.next()).await.as_deref(), Some("the-second"));
+    let mut late = WebSocket::open(app.address, &origin, "/ws", "").await.unwrap();
+    assert_eq!(must("a message", late.next()).await.as_deref(), Some("the-second"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_sockets_stay_open_at_the_application() {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let origin = format!("http://{}", app.address);
     let mut sockets = Vec::new();
     for _ in 0..300 {
-        sockets.push(Socket::open(app.address, &origin, "/ws", "").await.unwrap());
+        sockets.push(WebSocket::open(app.address, &origin, "/ws", "").await.unwrap());
     }
     app.has_open(300).await;
     for socket in &mut sockets {
@@ -70,10 +76,11 @@ async fn hundreds_of_sockets_stay_open_at_the_application() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_shows_what_reached_it() {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let asked =
         Request::get("/some/where?a=b").header("host", "app").header("x-thing", "1").header("x-thing", "2");
-    let answer = Line::open(app.address).await.unwrap().send(asked.body(whole("")).unwrap()).await.unwrap();
+    let answer =
+        Connection::open(app.address).await.unwrap().send(asked.body(whole("")).unwrap()).await.unwrap();
     assert_eq!(answer.json()["target"], "/some/where?a=b");
     assert_eq!(app.last("/some/where").unwrap().header("x-thing").as_deref(), Some("1|2"));
     assert_eq!((app.count(), app.count_of("/some/where"), app.count_of("/else")), (1, 1, 0));
@@ -81,16 +88,15 @@ async fn the_application_shows_what_reached_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_client_reads_nothing_until_it_goes_on() {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let how = wire::Dial { receive_buffer: Some(16 * 1024), ..wire::Dial::default() };
-    let mut line = Line::dial(app.address, how).await.unwrap();
-    let stall = line.stall();
+    let mut line = Connection::dial(app.address, how).await.unwrap();
     let mut download = line.begin(request("/download")).await.unwrap();
     assert!(download.frame().await.is_some());
-    stall.begin();
+    line.tap.shut();
     // What was already in the client's hands still comes, then nothing does.
     while tokio::time::timeout(std::time::Duration::from_millis(200), download.frame()).await.is_ok() {}
-    stall.end();
+    line.tap.open();
     assert!(must("more", download.frame()).await.is_some());
 }
 
@@ -152,7 +158,7 @@ async fn relying_party(op: &Op, name: &str) -> serde_json::Value {
         .append_pair("state", "some-state")
         .append_pair("nonce", "some-nonce")
         .finish();
-    let mut browser = crate::rig::browser::Browser::for_origin(&settings.origin());
+    let mut browser = crate::rig::browser::HeadlessBrowser::new(&settings.origin());
     let mut page = browser.look(&format!("{}/auth?{query}", op.issuer)).await;
     let back = loop {
         if let Some(to) = page.location() {
@@ -186,7 +192,7 @@ async fn relying_party(op: &Op, name: &str) -> serde_json::Value {
         .body(whole(body))
         .unwrap();
     let address = ([127, 0, 0, 1], issuer.port().unwrap()).into();
-    let answer: Answer = Line::open(address).await.unwrap().send(asked).await.unwrap();
+    let answer: Answer = Connection::open(address).await.unwrap().send(asked).await.unwrap();
     let token = answer.json()["id_token"].as_str().unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
@@ -194,7 +200,7 @@ async fn relying_party(op: &Op, name: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_opens_a_page_by_its_localhost_name() {
     needs!("chromium");
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let chromium = Chromium::start((800, 600), &[]).await;
     chromium.open(&format!("http://app.localhost:{}/cookie", app.address.port())).await;
     chromium.reads("set").await;
@@ -208,7 +214,7 @@ async fn chromium_opens_a_page_by_its_localhost_name() {
     until("the browser's processes to be gone", || async { Chromium::processes(&profile) == 0 }).await;
 }
 
-fn request(path: &str) -> Request<wire::Body> {
+fn request(path: &str) -> Request<wire::RequestBody> {
     Request::get(path).header("host", "app").body(whole("")).unwrap()
 }
 

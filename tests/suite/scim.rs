@@ -3,11 +3,11 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::rig::directory::{self, Directory, ENTERPRISE, entra, jumpcloud, okta, user};
+use crate::rig::directory::{self, DirectoryClient, ENTERPRISE, entra, jumpcloud, okta, user};
+use crate::rig::raw::RawSocket;
 use crate::rig::stage::Stage;
-use crate::rig::wire;
 
-async fn active(directory: &Directory, id: &str) -> Value {
+async fn active(directory: &DirectoryClient, id: &str) -> Value {
     let read = directory.read(id).await;
     assert_eq!(read.status, 200, "{}", read.text());
     read.json()["active"].clone()
@@ -294,25 +294,20 @@ async fn wrong_tokens_are_a_line_and_not_a_flood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_a_reload_takes_away_writes_nothing_that_was_half_sent() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stage = Stage::start().await;
     let (old, body) = (stage.program.settings.scim_token.clone(), user("late@corp.test", "late").to_string());
-    let mut socket = wire::tcp(stage.program.settings.scim, None).await.unwrap();
-    let head = format!(
-        "POST /scim/v2/Users HTTP/1.1\r\nhost: scim\r\nauthorization: Bearer {old}\r\nconnection: close\r\n\
-         content-type: application/scim+json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    socket.write_all(format!("{head}{}", &body[..10]).as_bytes()).await.unwrap();
+    let mut raw = RawSocket::connect(stage.program.settings.scim, "scim").await;
+    let (token, length) = (format!("authorization: Bearer {old}"), format!("content-length: {}", body.len()));
+    let fields = [&token, "connection: close", "content-type: application/scim+json", &length];
+    raw.say("POST /scim/v2/Users", &fields).await;
+    raw.send(&body.as_bytes()[..10]).await;
     // Heard: the next request, on a connection of its own, is answered.
     assert_eq!(stage.directory.send(Method::GET, "/Users", None).await.status, 200);
     stage.program.settings.scim_token = "another-token-of-the-same-directory".to_owned();
     stage.program.write();
     assert!(stage.program.hang_up().await);
-    socket.write_all(&body.as_bytes()[10..]).await.unwrap();
-    let mut answer = String::new();
-    crate::rig::must("an answer", socket.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-    let now = Directory::new(&stage.program);
+    raw.send(&body.as_bytes()[10..]).await;
+    assert_eq!(raw.head().await.status, 401);
+    let now = stage.program.directory();
     assert_eq!(total(&now.find("userName eq \"late@corp.test\"").await), 0);
 }

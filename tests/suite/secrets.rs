@@ -7,20 +7,20 @@ use http::Method;
 use serde_json::json;
 
 use crate::needs;
-use crate::rig::browser::Browser;
+use crate::rig::application::Application;
 use crate::rig::directory::{self, okta};
 use crate::rig::idp::{Op, sign_in};
+use crate::rig::inspect::session_of;
 use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 use crate::rig::visitor::Visitor;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_stands_in_the_log_at_trace_level() {
     needs!("op");
     let op = Op::start();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut settings = settings.with_idp(&op.issuer, &client);
@@ -33,11 +33,11 @@ async fn nothing_secret_stands_in_the_log_at_trace_level() {
         .unwrap()
         .to_owned();
     watch.secret("a password of a resource", "q7-Placeholder");
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser, "/page?token=query-string-secret", "00u-mira").await;
     assert_eq!(page.status(), 200);
     watch.secret("a query string", "query-string-secret");
-    let (name, value) = browser.session().unwrap();
+    let (name, value) = session_of(&browser).unwrap();
     let visitor = Visitor::new(&stage.program.settings, &format!("{name}={value}"));
     let mut socket = visitor.socket("/ws?ticket=another-query-secret").await.unwrap();
     socket.echo("hello").await.unwrap();
@@ -50,13 +50,13 @@ async fn nothing_secret_stands_in_the_log_at_trace_level() {
     let thief = stage.directory.clone().with_token("a-wrong-token-that-is-somebodys-secret");
     watch.secret("a wrong token", "a-wrong-token-that-is-somebodys-secret");
     assert_eq!(thief.send(Method::GET, "/Users", None).await.status, 401);
-    let mut other = Browser::new(&stage.program);
+    let mut other = stage.program.browser();
     other.look("/.portcullis/callback/op?code=code-of-somebody-else&state=state-of-somebody-else").await;
     let broken = json!({ "schemas": [directory::USER], "userName": "x", "password": "password-in-a-bad-body", "active": 7 });
     watch.secret("a password of a bad body", "password-in-a-bad-body");
     assert_eq!(stage.directory.send(Method::POST, "/Users", Some(&broken)).await.status, 400);
     op.mode("nonsense").await;
-    let mut late = Browser::new(&stage.program);
+    let mut late = stage.program.browser();
     late.open("/").await;
     op.mode("up").await;
     let lock = WriteLock::take(&stage.program.database()).await;

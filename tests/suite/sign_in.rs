@@ -5,13 +5,14 @@ use http::Method;
 use serde_json::json;
 
 use crate::needs;
-use crate::rig::browser::{Browser, FLOW_COOKIE};
+use crate::rig::application::Application;
+use crate::rig::browser::HeadlessBrowser;
 use crate::rig::directory::okta;
 use crate::rig::idp::{Op, finish_sign_in, sign_in, sign_in_until};
+use crate::rig::inspect::{FLOW_COOKIE, session_of};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
-use crate::rig::upstream::Upstream;
 
 /// A stage whose IdP is the provider of this run.
 async fn stage(change: impl FnOnce(&mut Settings)) -> Stage {
@@ -19,7 +20,7 @@ async fn stage(change: impl FnOnce(&mut Settings)) -> Stage {
 }
 
 async fn stage_at(op: &Op, change: impl FnOnce(&mut Settings)) -> Stage {
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut settings = settings.with_idp(&op.issuer, &client);
@@ -32,7 +33,7 @@ async fn somebody_signs_in_and_the_application_learns_who_it_is() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
 
     let page = sign_in(&mut browser, "/deep/page?with=query&and=more", "00u-mira").await;
     assert_eq!(page.status(), 200, "{}", page.text());
@@ -59,7 +60,7 @@ async fn a_logout_ends_the_session_here_and_at_the_provider() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
     let stolen = browser.cookies();
 
@@ -89,7 +90,7 @@ async fn nobody_is_signed_out_by_another_site() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
     browser.arrive_from("http://evil.localhost/", Method::GET, "/.portcullis/logout").await;
     browser.arrive_from("http://evil.localhost/", Method::POST, "/.portcullis/logout").await;
@@ -103,7 +104,7 @@ async fn nobody_is_signed_out_by_another_site() {
 async fn whom_the_directory_does_not_know_or_has_removed_is_refused_by_name() {
     needs!("op");
     let stage = stage(|_| {}).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser, "/", "00u-nobody").await;
     assert_eq!(page.status(), 403, "{}", page.text());
     let empty = stage.program.logged(&["login refused", "directory"]).await;
@@ -111,7 +112,7 @@ async fn whom_the_directory_does_not_know_or_has_removed_is_refused_by_name() {
 
     let id = stage.directory.person("mira@corp.test", "00u-mira").await;
     stage.directory.deactivate(&id).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser, "/", "00u-mira").await;
     assert_eq!(page.status(), 403);
     assert!(!page.text().contains("00u-mira") && !page.text().contains("corp.test"), "{}", page.text());
@@ -131,7 +132,7 @@ async fn whom_the_directory_does_not_know_or_has_removed_is_refused_by_name() {
 
     // Brought back, the same person signs in.
     stage.directory.reactivate(&id).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
 }
 
@@ -141,19 +142,19 @@ async fn a_session_cookie_of_somebody_else_is_never_adopted() {
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
     stage.directory.person("una@corp.test", "00u-una").await;
-    let mut mira = Browser::new(&stage.program);
+    let mut mira = stage.program.browser();
     assert_eq!(sign_in(&mut mira, "/", "00u-mira").await.status(), 200);
-    let (name, value) = mira.session().unwrap();
+    let (name, value) = session_of(&mira).unwrap();
 
     // Una's browser holds Mira's cookie before Una signs in: she gets a session of her own, and Mira's ends.
-    let mut una = Browser::new(&stage.program);
+    let mut una = stage.program.browser();
     una.jar.plant("app.localhost", &name, &value);
     let page = una.look("/.portcullis/login?return_to=/una").await;
     let page = una.follow(page).await;
     let page = finish_sign_in(&mut una, page, "00u-una").await;
     assert_eq!(page.status(), 200);
     assert_eq!(stage.app.last("/una").unwrap().header("x-forwarded-user").as_deref(), Some("una@corp.test"));
-    assert_ne!(una.session().unwrap().1, value, "a new id at every login");
+    assert_ne!(session_of(&una).unwrap().1, value, "a new id at every login");
     assert_eq!(
         mira.fetch(Method::GET, "/", &[]).await.status(),
         401,
@@ -166,16 +167,16 @@ async fn an_answer_of_the_provider_is_good_once_and_in_its_own_browser() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let callback = callback_of(&stage, &mut browser, "00u-mira").await;
 
     // Another browser, that never began this login, brings it: login CSRF.
-    let mut other = Browser::new(&stage.program);
+    let mut other = stage.program.browser();
     let page = other.look(callback.as_str()).await;
     // Nothing of the answer is taken: that browser begins a login of its own.
     assert_eq!(page.status(), 303, "{}", page.text());
     assert!(page.location().unwrap().as_str().starts_with(&Op::shared().issuer));
-    assert!(other.session().is_none());
+    assert!(session_of(&other).is_none());
     // A bent state, a foreign issuer.
     for bent in [
         callback.as_str().replace("state=", "state=x"),
@@ -183,7 +184,7 @@ async fn an_answer_of_the_provider_is_good_once_and_in_its_own_browser() {
     ] {
         let mut copy = browser.clone();
         assert_eq!(copy.look(&bent).await.status(), 403, "{bent}");
-        assert!(copy.session().is_none());
+        assert!(session_of(&copy).is_none());
     }
     let before = browser.clone();
     let page = browser.open(callback.as_str()).await;
@@ -191,7 +192,7 @@ async fn an_answer_of_the_provider_is_good_once_and_in_its_own_browser() {
     // The same again, with the flow's cookie kept by a thief.
     let mut replayed = before;
     let again = replayed.look(callback.as_str()).await;
-    assert!(replayed.session().is_none(), "{} {}", again.status(), again.text());
+    assert!(session_of(&replayed).is_none(), "{} {}", again.status(), again.text());
     assert_eq!(browser.fetch(Method::GET, "/", &[]).await.status(), 200, "the rightful session lives");
 }
 
@@ -211,7 +212,7 @@ async fn the_way_back_stays_on_this_origin() {
         "/.portcullis/logout",
         "/\t/evil.example",
     ] {
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", target).finish();
         let page = browser.open(&format!("/.portcullis/login?{query}")).await;
@@ -232,7 +233,7 @@ async fn several_tabs_may_sign_in_at_once_and_flows_do_not_pile_up() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let mut tabs = Vec::new();
     for tab in 0..8 {
         tabs.push(browser.open(&format!("/tab/{tab}")).await);
@@ -257,11 +258,11 @@ async fn twenty_tabs_at_a_provider_that_knows_the_person_all_end_on_their_own_pa
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
     for last_first in [false, true] {
         // Signed out here, not there.
-        let (name, _) = browser.session().unwrap();
+        let (name, _) = session_of(&browser).unwrap();
         browser.jar.plant("app.localhost", &name, "gone");
         let mut tabs = Vec::new();
         for tab in 0..20 {
@@ -287,7 +288,7 @@ async fn a_browser_that_loses_every_cookie_is_told_so() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let mut callback = callback_of(&stage, &mut browser, "00u-mira").await;
     let stop = stage.program.settings.callback("op");
     for round in 0..3 {
@@ -303,7 +304,7 @@ async fn a_browser_that_loses_every_cookie_is_told_so() {
         }
         callback = browser.follow_until(page, &stop).await;
     }
-    assert!(browser.session().is_none_or(|(_, value)| value == "lost"));
+    assert!(session_of(&browser).is_none_or(|(_, value)| value == "lost"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,7 +313,7 @@ async fn a_long_way_back_returns_whole() {
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
     for length in [200, 1_900, 2_100, 6_000, 16_000] {
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         // As saved filters look: much of it percent-encoded.
         let target = format!("/deep/{length}?{}", "f=%7B%22a%22%3A1%7D&g=x+y%26z&".repeat(length / 30));
         let page = sign_in(&mut browser, &target, "00u-mira").await;
@@ -320,7 +321,7 @@ async fn a_long_way_back_returns_whole() {
         assert_eq!(page.json()["target"], target.as_str(), "{length}");
     }
     // Where it was kept is no page, and nobody is led away by a reference that is none.
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(browser.look("/.portcullis/kept/00ff").await.status(), 404);
     for odd in
         ["/.portcullis/kept/00ff//evil.test/", "/.portcullis/kept/", "/.portcullis/kept/0/.portcullis/logout"]
@@ -338,7 +339,7 @@ async fn odd_cookies_of_the_host_hide_no_login() {
     needs!("op");
     let stage = stage(|_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     browser.jar.plant("app.localhost", "caf\u{e9}", "\u{fc}n\u{ef}code");
     for number in 0..40 {
         browser.jar.plant("app.localhost", &format!("{FLOW_COOKIE}{number:016x}"), "junk");
@@ -354,7 +355,7 @@ async fn one_login_asks_for_tokens_a_few_times_at_most() {
     let op = Op::start();
     let stage = stage_at(&op, |_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let callback = callback_of(&stage, &mut browser, "00u-mira").await;
     let before = op.asked("/token").await;
     let mut statuses = Vec::new();
@@ -366,7 +367,7 @@ async fn one_login_asks_for_tokens_a_few_times_at_most() {
     assert_eq!((statuses[0], statuses[11]), (403, 503), "{statuses:?}");
     stage.program.logged(&["login refused", "tries"]).await;
     // Somebody else's login is another one.
-    let mut other = Browser::new(&stage.program);
+    let mut other = stage.program.browser();
     assert_eq!(sign_in(&mut other, "/", "00u-mira").await.status(), 200);
 }
 
@@ -377,7 +378,7 @@ async fn an_error_of_the_provider_is_recorded_and_one_that_passes_says_so() {
     let stage = stage(|_| {}).await;
     let callback = stage.program.settings.callback("op");
     for (error, status) in [("access_denied", 403), ("temporarily_unavailable", 503)] {
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let page = browser.look(&format!("{callback}?error={error}&error_description=no+state+here")).await;
         assert_eq!(page.status(), status, "{}", page.text());
         assert_eq!(page.text().contains("Try again in a moment"), status == 503);
@@ -408,12 +409,12 @@ async fn an_unverified_address_takes_no_account_over() {
         let (mallory, vera) = (format!("sub-mallory-{claim}"), format!("sub-vera-{claim}"));
         op.person(&mallory, said(false)).await;
         op.person(&vera, said(true)).await;
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         assert_eq!(sign_in(&mut browser, "/", &mallory).await.status(), 403, "{claim}");
         let line = stage.program.logged(&["login refused", "unverified_email"]).await;
         assert!(line.contains("trust_email"), "{line}");
         assert_eq!(stage.app.count(), 0);
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         assert_eq!(sign_in(&mut browser, "/", &vera).await.status(), 200, "{claim}: the account is hers");
     }
 }
@@ -447,7 +448,7 @@ async fn a_login_that_races_a_removal_lets_nobody_in() {
     for round in 0..12 {
         let (name, subject) = (format!("racer{round}@corp.test"), format!("00u-racer-{round}"));
         let id = stage.directory.person(&name, &subject).await;
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let callback = callback_of(&stage, &mut browser, &subject).await;
         let landing = tokio::spawn(async move {
             browser.look(callback.as_str()).await;
@@ -486,7 +487,7 @@ async fn two_subjects_that_race_for_one_user_do_not_both_get_it() {
         let mut ready = Vec::new();
         for subject in &subjects {
             op.person(subject, json!({ "preferred_username": name })).await;
-            let mut browser = Browser::new(&stage.program);
+            let mut browser = stage.program.browser();
             let callback = callback_of(&stage, &mut browser, subject).await;
             ready.push((browser, callback));
         }
@@ -508,7 +509,7 @@ async fn two_subjects_that_race_for_one_user_do_not_both_get_it() {
     op.person("sub-same", json!({ "preferred_username": "same@corp.test" })).await;
     let mut ready = Vec::new();
     for _ in 0..2 {
-        let mut browser = Browser::new(&stage.program);
+        let mut browser = stage.program.browser();
         let callback = callback_of(&stage, &mut browser, "sub-same").await;
         ready.push((browser, callback));
     }
@@ -522,7 +523,7 @@ async fn a_change_of_external_id_is_a_change_of_person() {
     needs!("op");
     let stage = stage(|_| {}).await;
     let id = stage.directory.person("mira@corp.test", "00u-old").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-old").await.status(), 200);
     let changed = json!([{ "op": "replace", "path": "externalId", "value": "00u-new" }]);
     assert_eq!(stage.directory.patch(&id, changed).await.status, 200);
@@ -531,9 +532,9 @@ async fn a_change_of_external_id_is_a_change_of_person() {
         401,
         "the session of the former person is over"
     );
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-old").await.status(), 403, "and so is their link");
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-new").await.status(), 200);
 }
 
@@ -543,10 +544,10 @@ async fn keys_rotate_without_a_restart() {
     let op = Op::start();
     let stage = stage_at(&op, |_| {}).await;
     stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
     op.rotate(false).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = sign_in(&mut browser, "/", "00u-mira").await;
     assert_eq!(
         page.status(),
@@ -562,9 +563,9 @@ async fn a_provider_that_is_down_stops_new_logins_and_nobody_else() {
     let op = Op::start();
     let stage = stage_at(&op, |_| {}).await;
     let id = stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut signed_in = Browser::new(&stage.program);
+    let mut signed_in = stage.program.browser();
     assert_eq!(sign_in(&mut signed_in, "/", "00u-mira").await.status(), 200);
-    let mut half_way = Browser::new(&stage.program);
+    let mut half_way = stage.program.browser();
     let callback = callback_of(&stage, &mut half_way, "00u-mira").await;
 
     for mode in ["down", "nonsense"] {
@@ -586,7 +587,7 @@ async fn a_provider_that_is_down_stops_new_logins_and_nobody_else() {
     assert_eq!(signed_in.fetch(Method::GET, "/", &[]).await.status(), 401);
     stage.directory.reactivate(&id).await;
     op.mode("up").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     until("a login after the outage", || {
         let mut browser = browser.clone();
         async move { sign_in(&mut browser, "/", "00u-mira").await.status() == 200 }
@@ -602,7 +603,7 @@ async fn without_a_directory_the_verified_address_is_the_name() {
     let stage = stage(|settings| settings.provisioning = "none").await;
     op.person("sub-none-1", json!({ "email": "Nora@Corp.test", "email_verified": true })).await;
     op.person("sub-none-2", json!({ "email": "sly@corp.test", "email_verified": false })).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/n", "sub-none-1").await.status(), 200);
     let name = stage.app.last("/n").unwrap().header("x-forwarded-user").unwrap();
     assert_eq!(name.to_lowercase(), "nora@corp.test");
@@ -610,7 +611,7 @@ async fn without_a_directory_the_verified_address_is_the_name() {
     let mut database = crate::rig::sqlite_lock::open(&stage.program.database()).await;
     let told: String = sqlx::query_scalar("select told from account").fetch_one(&mut database).await.unwrap();
     assert!(told.contains("\"groups\":null"), "{told}");
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(
         sign_in(&mut browser, "/s", "sub-none-2").await.status(),
         403,
@@ -632,7 +633,7 @@ async fn people_who_were_invited_come_in_and_go_by_the_command_line() {
     })
     .await;
     Op::shared().person("sub-invited", json!({ "preferred_username": "ines@corp.test" })).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "sub-invited").await.status(), 403, "not yet");
     let run = |words: &[&str]| {
         let done = stage.program.command(words);
@@ -642,7 +643,7 @@ async fn people_who_were_invited_come_in_and_go_by_the_command_line() {
         said
     };
     run(&["user", "add", "ines@corp.test"]);
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "sub-invited").await.status(), 200);
     let visitor = crate::rig::visitor::Visitor::new(&stage.program.settings, &browser.cookies());
     let mut socket = visitor.socket("/ws").await.unwrap();
@@ -653,11 +654,11 @@ async fn people_who_were_invited_come_in_and_go_by_the_command_line() {
     stage.app.mark("after-the-command").await;
     assert!(!socket.read_out().await.iter().any(|text| text == "after-the-command"));
     assert_eq!(visitor.status("/").await, 401);
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "sub-invited").await.status(), 403);
     run(&["user", "enable", "ines@corp.test"]);
     assert_eq!(visitor.status("/").await, 401, "old sessions stay dead");
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "sub-invited").await.status(), 200);
 }
 
@@ -666,7 +667,7 @@ async fn the_metrics_count_what_happened_and_name_nobody() {
     needs!("op");
     let stage = stage(|_| {}).await;
     let id = stage.directory.person("mira@corp.test", "00u-mira").await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", "00u-mira").await.status(), 200);
     stage.directory.patch(&id, okta::deactivate()).await;
     let answer = crate::rig::wire::get(stage.program.settings.health, "localhost", "/metrics").await.unwrap();
@@ -680,7 +681,7 @@ async fn the_metrics_count_what_happened_and_name_nobody() {
 }
 
 /// Signs in up to the provider's answer, which is not brought.
-async fn callback_of(stage: &Stage, browser: &mut Browser, subject: &str) -> url::Url {
+async fn callback_of(stage: &Stage, browser: &mut HeadlessBrowser, subject: &str) -> url::Url {
     sign_in_until(browser, subject, &stage.program.settings.callback("op")).await
 }
 

@@ -3,7 +3,7 @@
 //! gate, without a session, none does.
 
 use crate::needs;
-use crate::rig::application::{Application, SECRET, ask_raw};
+use crate::rig::foreign::{ForeignApplication, SECRET, ask_raw};
 use crate::rig::program::Program;
 use crate::rig::seed::Seed;
 use crate::rig::settings::Settings;
@@ -181,7 +181,7 @@ const SPELLINGS: &[&str] = &[
 
 /// Asks for every spelling, directly and through the gate; `bites` is how many lead an application to the page at least.
 async fn nobody_gets_there(name: &str, bites: usize) {
-    let application = Application::start(name).await;
+    let application = ForeignApplication::start(name).await;
     let mut settings = Settings::new(application.address);
     settings.more =
         "routes:\n  - path: /admin/**\n    allow: signed-in\n  - path: /**\n    allow: public\n".to_owned();

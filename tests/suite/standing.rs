@@ -2,12 +2,11 @@
 //! a reload: each test does the same change on both roads.
 
 use crate::needs;
-use crate::rig::browser::Browser;
+use crate::rig::application::Application;
 use crate::rig::idp::{Op, finish_sign_in};
 use crate::rig::program;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
-use crate::rig::upstream::Upstream;
 
 /// By which road a changed configuration comes into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,12 +281,12 @@ async fn an_operator_moves_the_people_of_a_former_issuer_with_a_program_and_with
 async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
     needs!("op");
     let op = Op::shared();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
     stage.directory.person(ALICE, ALICE).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.open("/").await;
     // Removed and put back: the same name and issuer, and still the login is one of before.
     let written = stage.program.settings.idps.clone();
@@ -311,11 +310,11 @@ async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
 async fn a_login_under_way_at_an_idp_that_gets_another_name_starts_over() {
     needs!("op");
     let op = Op::shared();
-    let app = Upstream::start().await;
+    let app = Application::start().await;
     let settings = Settings::new(app.address);
     let client = op.client(&settings).await;
     let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
-    let mut browser = Browser::new(&stage.program);
+    let mut browser = stage.program.browser();
     let page = browser.look("/start?a=b").await;
     let asked = browser.follow_until(page, &op.issuer).await;
     let (_, state) = asked.query_pairs().find(|(name, _)| name == "state").unwrap();

@@ -6,7 +6,7 @@ use crate::rig::directory::okta;
 use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Held;
-use crate::rig::wire::{Line, whole};
+use crate::rig::wire::{Connection, whole};
 use crate::rig::{must, until};
 
 const ALICE: &str = "alice@corp.test";
@@ -199,7 +199,7 @@ async fn a_logout_that_cannot_be_stored_says_so() {
     let lock = WriteLock::take(&stage.program.database()).await;
     let leaving = alice.request(Method::POST, "/.portcullis/logout").header("origin", &alice.origin);
     let answer =
-        Line::open(alice.address).await.unwrap().send(leaving.body(whole("")).unwrap()).await.unwrap();
+        Connection::open(alice.address).await.unwrap().send(leaving.body(whole("")).unwrap()).await.unwrap();
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("You may still be signed in"), "{}", answer.text());
     lock.release().await;

@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use portcullis_rig::wire::RequestBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::client::{Body, Raw, h2_send, h2c, h2s, piece, request};
+use crate::client::{h2_send, h2c, h2s, piece, request};
 use crate::rig::Rig;
 
 const LARGE: usize = 100 * 1024 * 1024;
 const PIECE: usize = 64 * 1024;
 
-fn large() -> Body {
+fn large() -> RequestBody {
     const DATA: Bytes = Bytes::from_static(&[b'x'; PIECE]);
     let pieces = std::iter::repeat_with(|| Ok(Frame::data(DATA))).take(LARGE / PIECE);
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(pieces)))
@@ -22,8 +23,7 @@ async fn large_bodies_come_down() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
     let path = format!("/bytes/{LARGE}");
-    let mut raw =
-        Raw::ask(&rig, &format!("GET {path}"), &[&format!("Cookie: {cookie}"), "Connection: close"]).await;
+    let mut raw = rig.ask(&format!("GET {path}"), &[&format!("Cookie: {cookie}"), "Connection: close"]).await;
     let head = raw.head().await;
     assert_eq!(head.field("transfer-encoding"), Some("chunked"));
     let (mut total, mut buffer) = (raw.unread().len(), vec![0; 256 * 1024]);
@@ -58,7 +58,7 @@ async fn a_body_of_a_get_goes_up_too() {
     let field = format!("Cookie: {}", rig.alice());
     for method in ["GET", "DELETE"] {
         let line = format!("{method} /count");
-        let mut raw = Raw::ask(&rig, &line, &[&field, "Transfer-Encoding: chunked"]).await;
+        let mut raw = rig.ask(&line, &[&field, "Transfer-Encoding: chunked"]).await;
         raw.send(b"3\r\nabc\r\n0\r\n\r\n").await;
         assert_eq!(raw.answer().await.1, "3", "{method}");
     }
@@ -70,13 +70,13 @@ async fn large_bodies_go_up() {
     let cookie = rig.alice();
     let field = format!("Cookie: {cookie}");
     let data = vec![b'x'; PIECE];
-    let mut raw = Raw::ask(&rig, "POST /count/length", &[&field, &format!("Content-Length: {LARGE}")]).await;
+    let mut raw = rig.ask("POST /count/length", &[&field, &format!("Content-Length: {LARGE}")]).await;
     for _ in 0..LARGE / PIECE {
         raw.socket.write_all(&data).await.unwrap();
     }
     assert_eq!(raw.answer().await.1, LARGE.to_string());
 
-    let mut raw = Raw::ask(&rig, "POST /count/chunked", &[&field, "Transfer-Encoding: chunked"]).await;
+    let mut raw = rig.ask("POST /count/chunked", &[&field, "Transfer-Encoding: chunked"]).await;
     let mut chunk = format!("{PIECE:x}\r\n").into_bytes();
     chunk.extend(&data);
     chunk.extend(b"\r\n");
@@ -98,14 +98,13 @@ async fn large_bodies_go_up() {
 async fn a_client_that_asks_before_it_sends_is_answered_by_the_application() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw =
-        Raw::ask(&rig, "POST /count", &[&cookie, "Expect: 100-continue", "Content-Length: 5"]).await;
+    let mut raw = rig.ask("POST /count", &[&cookie, "Expect: 100-continue", "Content-Length: 5"]).await;
     assert_eq!(raw.head().await.status, 100);
     raw.send(b"hello").await;
     assert_eq!(raw.answer().await.1, "5");
     // Nobody is told to send before it is known who asks.
     let (head, _) =
-        Raw::ask(&rig, "POST /count", &["Expect: 100-continue", "Content-Length: 5"]).await.answer().await;
+        rig.ask("POST /count", &["Expect: 100-continue", "Content-Length: 5"]).await.answer().await;
     assert_eq!(head.status, 401);
 }
 
@@ -113,7 +112,7 @@ async fn a_client_that_asks_before_it_sends_is_answered_by_the_application() {
 async fn a_connection_is_used_again() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     for _ in 0..3 {
         raw.say("GET /headers", &[&cookie]).await;
         assert_eq!(raw.answer().await.0.status, 200);

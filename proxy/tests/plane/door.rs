@@ -6,7 +6,7 @@ use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::client::{Raw, empty, h2_send, h2c, piece, request};
+use crate::client::{empty, h2_send, h2c, piece, request};
 use crate::rig::{Rig, Wish, wait_for};
 
 const TAKEN: &str = "portcullis_sockets";
@@ -34,7 +34,7 @@ async fn silent_sockets_close_the_door_and_whoever_leaves_opens_it() {
         held.push(TcpStream::connect(address).await.unwrap()); // a handshake that never begins counts too
     }
     wait_for(|| is(&rig, TAKEN, 10)).await;
-    let mut inside = Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {}", rig.alice())]).await;
+    let mut inside = rig.ask("GET /headers", &[&format!("Cookie: {}", rig.alice())]).await;
     assert_eq!(inside.answer().await.0.status, 200);
     for (count, address) in [(1, rig.address), (2, rig.secure)] {
         let mut outside = TcpStream::connect(address).await.unwrap();
@@ -47,7 +47,7 @@ async fn silent_sockets_close_the_door_and_whoever_leaves_opens_it() {
     assert_eq!(inside.answer().await.0.status, 200, "whoever was let in is served");
     held.clear();
     wait_for(|| is(&rig, TAKEN, 2)).await;
-    assert_eq!(Raw::ask(&rig, "GET /x", &[]).await.answer().await.0.status, 401);
+    assert_eq!(rig.ask("GET /x", &[]).await.answer().await.0.status, 401);
     drop(inside);
     wait_for(|| is(&rig, TAKEN, 0)).await;
 }
@@ -62,12 +62,9 @@ async fn exchanges_that_share_a_socket_count_each() {
     for _ in 0..3 {
         bodies.push(h2_send(&mut sender, events()).await.into_body());
     }
-    assert!(
-        sender.send_request(events()).await.is_err(),
-        "there is no descriptor for its application's socket"
-    );
+    assert!(sender.begin(events()).await.is_err(), "there is no descriptor for its application's socket");
     assert!(is(&rig, TURNED_AWAY, 1));
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
     for body in &mut bodies {
         assert_eq!(piece(body).await.unwrap().unwrap(), "hello\n", "its siblings live on");
     }

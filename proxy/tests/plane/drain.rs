@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::client::{Raw, empty, h2_send, h2c, piece, request};
+use crate::client::{empty, h2_send, h2c, piece, request};
 use crate::rig::{Rig, Wish};
 use crate::streams::UPGRADE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_server_ends_at_once_and_its_port_is_free() {
     let mut rig = Rig::draining(Wish::default(), Duration::from_secs(60)).await;
-    let mut idle = Raw::ask(&rig, "GET /", &[]).await;
+    let mut idle = rig.ask("GET /", &[]).await;
     assert_eq!(idle.answer().await.0.status, 401);
     assert_eq!(rig.stop().await.left, 0);
     assert_eq!(idle.rest().await.unwrap_or_default(), b"", "a connection that rests is closed");
@@ -23,7 +23,7 @@ async fn an_idle_server_ends_at_once_and_its_port_is_free() {
 async fn what_is_in_flight_is_served_to_its_end() {
     let mut rig = Rig::draining(Wish::default(), Duration::from_secs(60)).await;
     let cookie = rig.alice();
-    let mut raw = Raw::ask(&rig, "GET /pause", &[&format!("Cookie: {cookie}")]).await;
+    let mut raw = rig.ask("GET /pause", &[&format!("Cookie: {cookie}")]).await;
     raw.until("first").await;
     let mut sender = h2c(&rig).await;
     let mut body =
@@ -46,7 +46,7 @@ async fn what_is_in_flight_is_served_to_its_end() {
 async fn silent_streams_alone_hold_no_end_up() {
     let mut rig = Rig::draining(Wish::default(), Duration::from_secs(600)).await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut socket = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     socket.until("ready\n").await;
     let drained = rig.stop().await; // ten minutes are allowed, and the socket would stay for ever
     assert_eq!((drained.silent, drained.left), (1, 0));
@@ -59,7 +59,7 @@ async fn silent_streams_alone_hold_no_end_up() {
 async fn what_does_not_end_is_broken_off_and_written_down() {
     let mut rig = Rig::draining(Wish::default(), Duration::from_millis(300)).await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let mut raw = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     raw.until("ready\n").await;
     assert_eq!(rig.stop().await.left, 1);
     let _ = raw.rest().await;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::client::{Raw, Valve, empty, h2_get, h2_over, h2_send, h2c, piece, request};
+use crate::client::{empty, h2_get, h2_send, h2c, piece, request};
 use crate::rig::{HOST, Rig, Wish, application, blurt, in_turn, nobody, once_each, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +14,7 @@ async fn an_application_that_cannot_be_reached_is_502_with_a_reference() {
     let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
     let cookie = rig.alice();
     let field = format!("Cookie: {cookie}");
-    let (head, body) = Raw::ask(&rig, "GET /api", &[&field]).await.answer().await;
+    let (head, body) = rig.ask("GET /api", &[&field]).await.answer().await;
     assert_eq!(head.status, 502);
     let said: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(said["error"], "app_unreachable");
@@ -27,7 +26,7 @@ async fn an_application_that_cannot_be_reached_is_502_with_a_reference() {
     );
     assert_eq!(line["user"], "id-alice");
 
-    let (head, body) = Raw::ask(&rig, "GET /page", &[&field, "Accept: text/html"]).await.answer().await;
+    let (head, body) = rig.ask("GET /page", &[&field, "Accept: text/html"]).await.answer().await;
     assert_eq!(head.status, 502);
     assert!(body.starts_with("<p>app_unreachable "), "{body}");
     let (parts, _) = h2_get(&mut h2c(&rig).await, "/h2", &[("cookie", &cookie)]).await;
@@ -46,7 +45,7 @@ async fn an_application_that_answers_nonsense_is_502() {
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     ] {
         let rig = Rig::with(Wish { upstream: Some(blurt(nonsense).await), ..Wish::default() }).await;
-        let (head, _) = Raw::ask(&rig, "GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+        let (head, _) = rig.ask("GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
         assert_eq!(head.status, 502, "{:?}", String::from_utf8_lossy(nonsense));
     }
 }
@@ -55,17 +54,17 @@ async fn an_application_that_answers_nonsense_is_502() {
 async fn a_slow_application_is_504_with_a_reference() {
     let rig = Rig::with(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }).await;
     let cookie = rig.alice();
-    let (head, body) = Raw::ask(&rig, "GET /never", &[&format!("Cookie: {cookie}")]).await.answer().await;
+    let (head, body) = rig.ask("GET /slow", &[&format!("Cookie: {cookie}")]).await.answer().await;
     assert_eq!(head.status, 504);
     assert!(body.contains("\"app_slow\""), "{body}");
-    let (parts, _) = h2_get(&mut h2c(&rig).await, "/never", &[("cookie", &cookie)]).await;
+    let (parts, _) = h2_get(&mut h2c(&rig).await, "/slow", &[("cookie", &cookie)]).await;
     assert_eq!(parts.status, 504);
-    for line in rig.lines("/never", 2).await {
+    for line in rig.lines("/slow", 2).await {
         assert_eq!((&line["reason"], &line["ended"]), (&"slow".into(), &"done".into()));
     }
-    assert_eq!(rig.upstream.asked(), ["/never", "/never"], "it is not asked twice");
+    assert_eq!(rig.upstream.asked(), ["/slow", "/slow"], "it is not asked twice");
     // The next request is served: nothing is left hanging.
-    let (head, _) = Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
+    let (head, _) = rig.ask("GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
     assert_eq!(head.status, 200);
 }
 
@@ -73,7 +72,7 @@ async fn a_slow_application_is_504_with_a_reference() {
 async fn a_client_that_sends_slowly_is_not_the_applications_fault() {
     let rig = Rig::with(Wish { first_byte: Duration::from_millis(500), ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw = Raw::ask(&rig, "POST /count", &[&cookie, "Content-Length: 10"]).await;
+    let mut raw = rig.ask("POST /count", &[&cookie, "Content-Length: 10"]).await;
     for sent in 1..=10 {
         raw.send(b"x").await;
         rig.upstream.has_taken(sent).await;
@@ -87,7 +86,7 @@ async fn an_answer_that_breaks_off_is_broken_for_the_client_too() {
     let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
     let rig = Rig::with(Wish { upstream: Some(blurt(half).await), ..Wish::default() }).await;
     let cookie = rig.alice();
-    let mut raw = Raw::ask(&rig, "GET /half", &[&format!("Cookie: {cookie}")]).await;
+    let mut raw = rig.ask("GET /half", &[&format!("Cookie: {cookie}")]).await;
     assert_eq!(raw.head().await.field("content-length"), Some("100"));
     assert!(raw.rest().await.unwrap_or_default().len() < 100);
     let mut sender = h2c(&rig).await;
@@ -110,14 +109,14 @@ async fn a_connection_the_application_has_closed_is_replaced_and_a_post_is_not_r
     let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
     for _ in 0..3 {
-        assert_eq!(Raw::ask(&rig, "GET /", &[&cookie]).await.answer().await.0.status, 200);
+        assert_eq!(rig.ask("GET /", &[&cookie]).await.answer().await.0.status, 200);
     }
     let mut asked = 0;
     while told.try_recv().is_ok() {
         asked += 1;
     }
     assert_eq!(asked, 3, "each on a connection of its own");
-    let (head, _) = Raw::ask(&rig, "POST /", &[&cookie, "Content-Length: 0"]).await.answer().await;
+    let (head, _) = rig.ask("POST /", &[&cookie, "Content-Length: 0"]).await.answer().await;
     assert!(head.status == 200 || head.status == 502);
 }
 
@@ -129,7 +128,7 @@ async fn what_was_answered_with_rubbish_is_not_asked_twice() {
     let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
     // One connection: its requests share the application's.
-    let mut raw = Raw::ask(&rig, "GET /", &[&cookie]).await;
+    let mut raw = rig.ask("GET /", &[&cookie]).await;
     assert_eq!(raw.answer().await.0.status, 200);
     raw.say("DELETE /", &[&cookie]).await;
     assert_eq!(raw.answer().await.0.status, 502);
@@ -147,7 +146,7 @@ async fn an_answer_whose_head_never_ends_is_502() {
     })
     .await;
     let rig = Rig::with(Wish { upstream: Some(address), ..Wish::default() }).await;
-    let (head, _) = Raw::ask(&rig, "GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+    let (head, _) = rig.ask("GET /", &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
     assert_eq!(head.status, 502);
 }
 
@@ -157,14 +156,14 @@ async fn heads_that_never_end_and_connections_that_rest_too_long_are_closed() {
         Limits { head_time: Duration::from_millis(300), idle: Duration::from_secs(1), ..Limits::default() };
     let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
     for begun in [&b""[..], b"GET", b"GET / HTTP/1.1\r\nHost: wiki.localhost\r\nX-Half: "] {
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.send(begun).await;
         assert_eq!(raw.rest().await.unwrap_or_default(), b"", "{:?}", String::from_utf8_lossy(begun));
     }
-    let mut raw = Raw::ask(&rig, "GET /", &[]).await;
+    let mut raw = rig.ask("GET /", &[]).await;
     assert_eq!(raw.answer().await.0.status, 401);
     assert_eq!(raw.rest().await.unwrap(), b"", "it may rest for a while, and no longer");
-    let mut raw = Raw::ask(&rig, "GET /", &[]).await;
+    let mut raw = rig.ask("GET /", &[]).await;
     assert_eq!(raw.answer().await.0.status, 401);
     raw.send(b"GET / HTTP/1.1\r\nHost: ").await;
     assert_eq!(raw.rest().await.unwrap_or_default(), b"", "half a second head is not waited for either");
@@ -174,8 +173,7 @@ async fn heads_that_never_end_and_connections_that_rest_too_long_are_closed() {
 async fn a_body_that_stops_is_given_up() {
     let limits = Limits { idle: Duration::from_millis(500), ..Limits::default() };
     let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
-    let mut raw =
-        Raw::ask(&rig, "POST /count", &[&format!("Cookie: {}", rig.alice()), "Content-Length: 10"]).await;
+    let mut raw = rig.ask("POST /count", &[&format!("Cookie: {}", rig.alice()), "Content-Length: 10"]).await;
     raw.send(b"x").await;
     assert_eq!(raw.answer().await.0.status, 408);
     wait_for(|| rig.metric("portcullis_exchanges").abs() < f64::EPSILON).await;
@@ -196,7 +194,7 @@ async fn fields_that_are_needed_cannot_be_nominated_away() {
         "a,b,c,d,e,f,g,h,i,j,k",
     ] {
         let fields = [cookie.as_str(), &format!("Connection: {nominated}")];
-        let (head, _) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
+        let (head, _) = rig.ask("GET /headers", &fields).await.answer().await;
         assert_eq!(head.status, 400, "{nominated}");
     }
     assert!(rig.upstream.asked().is_empty());
@@ -206,10 +204,10 @@ async fn fields_that_are_needed_cannot_be_nominated_away() {
 async fn an_old_client_is_given_the_end_it_waits_for() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("GET /stream HTTP/1.0\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n").as_bytes()).await;
     raw.until("hello").await;
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("GET /headers HTTP/1.0\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n").as_bytes()).await;
     let whole = String::from_utf8(raw.rest().await.unwrap()).unwrap();
     assert!(whole.contains("x-forwarded-user: alice"), "{whole}");
@@ -225,7 +223,7 @@ async fn what_cannot_be_parsed_is_400_and_closes() {
         "GET / HTTP/1.1\r\nHost: wiki.localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "GET http://evil.test/ HTTP/1.1\r\nHost: wiki.localhost\r\n\r\n",
     ] {
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.send(bad.as_bytes()).await;
         assert_eq!(raw.head().await.status, 400, "{bad:?}");
         let _ = raw.rest().await;
@@ -240,14 +238,13 @@ async fn a_client_that_stops_reading_is_let_go() {
     let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
     let (alice, path) = (rig.alice(), "/bytes/200000000");
     let field = format!("Cookie: {alice}");
-    let mut raw = Raw::ask(&rig, &format!("GET {path}"), &[&field]).await;
+    let mut raw = rig.ask(&format!("GET {path}"), &[&field]).await;
     assert_eq!(raw.head().await.status, 200);
-    let (socket, valve) = Valve::new(TcpStream::connect(rig.address).await.unwrap());
-    let mut sender = h2_over(socket, 64 * 1024).await;
+    let mut sender = h2c(&rig).await;
     let mut body =
         h2_send(&mut sender, request("GET", path, &[("cookie", &alice)], empty())).await.into_body();
     piece(&mut body).await.unwrap().unwrap();
-    valve.shut();
+    sender.tap.shut();
     for line in rig.lines(path, 2).await {
         assert_eq!((&line["ended"], &line["status"]), (&"client".into(), &200.into()), "{line}");
         assert!(line["out"].as_u64().unwrap() < 100_000_000);
@@ -259,7 +256,7 @@ async fn a_client_that_stops_reading_is_let_go() {
 async fn the_record_of_a_fault_has_the_upstream_the_cause_and_the_limit() {
     let told = async |wish: Wish, path: &str| {
         let rig = Rig::with(wish).await;
-        let (_, body) = Raw::ask(&rig, path, &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
+        let (_, body) = rig.ask(path, &[&format!("Cookie: {}", rig.alice())]).await.answer().await;
         let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"));
         (rig.record(said["ref"].as_str().unwrap()).await, rig.upstream.address)
     };
@@ -270,7 +267,7 @@ async fn the_record_of_a_fault_has_the_upstream_the_cause_and_the_limit() {
     assert_eq!((&record["limit"], &record["status"]), (&serde_json::Value::Null, &502.into()));
 
     let (record, at) =
-        told(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }, "GET /never").await;
+        told(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }, "GET /slow").await;
     assert_eq!(record["upstream"], format!("http://{at}"));
     assert_eq!(
         record["cause"], "no answer began within 300ms",
@@ -294,7 +291,7 @@ async fn the_record_of_a_fault_has_the_upstream_the_cause_and_the_limit() {
     let rig = Rig::with(Wish { upstream: Some(gone), ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
     let fields: Vec<&str> = [cookie.as_str()].into_iter().chain(crate::streams::UPGRADE).collect();
-    let (_, body) = Raw::ask(&rig, "GET /socket", &fields).await.answer().await;
+    let (_, body) = rig.ask("GET /socket", &fields).await.answer().await;
     let said: serde_json::Value = serde_json::from_str(&body).unwrap();
     let record = rig.record(said["ref"].as_str().unwrap()).await;
     assert!(record["cause"].as_str().unwrap().contains("refused"), "{record}");
@@ -305,7 +302,7 @@ async fn the_record_of_a_fault_has_the_upstream_the_cause_and_the_limit() {
 async fn an_answer_that_breaks_off_has_a_record_of_why() {
     let half = blurt(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
     let rig = Rig::with(Wish { upstream: Some(half), ..Wish::default() }).await;
-    let mut raw = Raw::ask(&rig, "GET /half", &[&format!("Cookie: {}", rig.alice())]).await;
+    let mut raw = rig.ask("GET /half", &[&format!("Cookie: {}", rig.alice())]).await;
     raw.head().await;
     let _ = raw.rest().await;
     let line = &rig.lines("/half", 1).await[0];

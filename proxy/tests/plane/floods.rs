@@ -7,12 +7,12 @@ use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{empty, h2_send, h2c, piece, request};
-use crate::frames::{
+use crate::rig::{Rig, Wish, wait_for};
+use crate::wire::{Wire, block, get};
+use portcullis_rig::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, PRIORITY,
     REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, field, frame, indexed_field, reset,
 };
-use crate::rig::{Rig, Wish, wait_for};
-use crate::wire::{Wire, block, get};
 
 /// How many exchanges are in flight.
 fn live(rig: &Rig) -> f64 {
@@ -27,7 +27,7 @@ fn floods(rig: &Rig) -> f64 {
 /// Somebody else, with a stream open on a connection of their own.
 struct Neighbour {
     body: hyper::body::Incoming,
-    _sender: hyper::client::conn::http2::SendRequest<crate::client::Body>,
+    _sender: portcullis_rig::wire::Connection,
 }
 
 impl Neighbour {
@@ -42,11 +42,11 @@ impl Neighbour {
     /// Their stream goes on, and it is all that is left; with its end nothing is.
     async fn remains_alone(mut self, rig: &Rig) {
         wait_for(|| (live(rig) - 1.0).abs() < f64::EPSILON).await;
-        rig.upstream.mark("still here");
+        rig.upstream.mark("still here").await;
         assert_eq!(piece(&mut self.body).await.unwrap().unwrap(), "still here");
         drop(self);
         wait_for(|| live(rig).abs() < f64::EPSILON).await;
-        wait_for(|| rig.upstream.streams() == 0).await;
+        wait_for(|| rig.upstream.open() == 0).await;
     }
 }
 
@@ -67,7 +67,7 @@ async fn more_streams_at_once_than_are_allowed_are_refused_and_the_others_go_on(
     wire.send(&get(257, "/events", &alice)).await.unwrap();
     let refused = wire.until(|frame| frame.stream == 257).await;
     assert_eq!(refused.code(), Some(REFUSED_STREAM));
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
     let mut marked = 0;
     while marked < 128 {
         wire.until(|frame| frame.kind == DATA && frame.payload == b"marked").await;
@@ -124,7 +124,7 @@ async fn streams_that_are_reset_a_few_at_a_time_end_the_connection_too() {
         let pairs: Vec<u8> = streams
             .by_ref()
             .take(10)
-            .flat_map(|stream| [get(stream, "/never", &alice), reset(stream)].concat())
+            .flat_map(|stream| [get(stream, "/slow", &alice), reset(stream)].concat())
             .collect();
         if wire.send(&pairs).await.is_err() || wire.send(&frame(PING, 0, 0, b"are read")).await.is_err() {
             break;
@@ -301,7 +301,7 @@ async fn a_window_of_nothing_holds_up_little_and_not_for_long() {
         let ended = wire.until(|frame| frame.kind == RST_STREAM).await;
         assert!(ended.stream <= 5);
     }
-    assert!(rig.upstream.given() < 30_000_000, "{}", rig.upstream.given());
+    assert!(rig.upstream.sent() < 30_000_000, "{}", rig.upstream.sent());
     wait_for(|| live(&rig).abs() < f64::EPSILON).await;
 }
 

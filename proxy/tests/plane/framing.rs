@@ -14,7 +14,7 @@ use portcullis_proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use crate::client::{Raw, empty, h2_get, h2_send, h2c, request};
+use crate::client::{empty, h2_get, h2_send, h2c, request};
 use crate::rig::{HOST, Rig, Wish, application, wait_for};
 use crate::streams::UPGRADE;
 
@@ -63,7 +63,7 @@ async fn what_can_be_read_two_ways_is_refused_with_a_line_and_a_reference_and_cl
         let head = head.replace("HOST", HOST);
         // Behind it what a second reader would take for a request of its own.
         let more = format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.send(format!("{head}{more}").as_bytes()).await;
         let (answer, body) = raw.answer().await;
         assert_eq!(answer.status, status, "{head:?}");
@@ -82,8 +82,8 @@ async fn a_refusal_comes_in_its_turn_behind_what_was_asked_before() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
     let good = format!("GET /headers HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n");
-    let mut raw = Raw::connect(&rig).await;
-    raw.send(format!("{good}{good}GET /never HTTP/1.1\nHost: x\r\n\r\n{good}").as_bytes()).await;
+    let mut raw = rig.connect().await;
+    raw.send(format!("{good}{good}GET /slow HTTP/1.1\nHost: x\r\n\r\n{good}").as_bytes()).await;
     for status in [200, 200, 400] {
         assert_eq!(raw.answer().await.0.status, status);
     }
@@ -100,7 +100,7 @@ async fn heads_and_bodies_come_in_pieces_of_any_size() {
     );
     let whole = format!("{head}5\r\nhello\r\nA\r\n0123456789\r\n0\r\n\r\n");
     for size in [1, 2, 3, 7, 50] {
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.socket.set_nodelay(true).unwrap();
         for piece in whole.as_bytes().chunks(size) {
             raw.send(piece).await;
@@ -119,7 +119,7 @@ async fn a_body_that_can_be_read_two_ways_breaks_off() {
     for body in
         ["5;ext=1\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "+5\r\nhello\r\n", "\r\n", "5\r\nhelloX"]
     {
-        let mut raw = Raw::ask(&rig, "POST /count", &[&cookie, "Transfer-Encoding: chunked"]).await;
+        let mut raw = rig.ask("POST /count", &[&cookie, "Transfer-Encoding: chunked"]).await;
         raw.send(body.as_bytes()).await;
         raw.send(format!("GET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
         assert_eq!(raw.answer().await.0.status, 400, "{body:?}");
@@ -137,7 +137,7 @@ async fn bytes_behind_a_refused_upgrade_are_no_request() {
     let upgrades: [&[&str]; 3] =
         [&UPGRADE, &["Connection: Upgrade", "Upgrade: h2c"], &["Connection: Upgrade", "Upgrade: x"]];
     for fields in upgrades {
-        let mut raw = Raw::ask(&rig, "GET /socket", fields).await;
+        let mut raw = rig.ask("GET /socket", fields).await;
         raw.send(smuggled.as_bytes()).await;
         assert_eq!(raw.answer().await.0.status, 401);
         assert!(raw.rest().await.unwrap_or_default().is_empty());
@@ -149,13 +149,13 @@ async fn bytes_behind_a_refused_upgrade_are_no_request() {
 async fn a_head_that_is_too_large_is_refused_while_it_arrives() {
     let limits = Limits { head: 16 * 1024, ..Limits::default() };
     let rig = Rig::with(Wish { limits, ..Wish::default() }).await;
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX: {}", "x".repeat(17 * 1024)).as_bytes()).await;
     assert_eq!(raw.answer().await.0.status, 431, "without its end having come");
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("GET /{}", "x".repeat(17 * 1024)).as_bytes()).await;
     assert_eq!(raw.answer().await.0.status, 414);
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n", "A: b\r\n".repeat(200)).as_bytes()).await;
     assert_eq!(raw.answer().await.0.status, 431, "201 fields");
 }
@@ -163,7 +163,7 @@ async fn a_head_that_is_too_large_is_refused_while_it_arrives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_client_is_not_told_in_chunks() {
     let rig = Rig::new().await;
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     let head = format!("GET /bytes/100000 HTTP/1.0\r\nHost: {HOST}\r\nCookie: {}\r\n\r\n", rig.alice());
     raw.send(head.as_bytes()).await;
     let head = raw.head().await;
@@ -293,7 +293,7 @@ async fn nobody_gets_anothers_answer() {
         let (alice, bob) = (format!("Cookie: {}", rig.alice()), format!("Cookie: {}", rig.bob()));
         for round in 0..150 {
             let before = written.load(Ordering::SeqCst);
-            let mut raw = Raw::connect(&rig).await;
+            let mut raw = rig.connect().await;
             let path = format!("/trick/{round}");
             if method == "POST" {
                 raw.say(&format!("POST {path}"), &[&alice, "Content-Length: 10"]).await;
@@ -308,7 +308,7 @@ async fn nobody_gets_anothers_answer() {
             wait_for(|| written.load(Ordering::SeqCst) > before).await;
             for next in 0..3 {
                 let path = format!("/next/{round}/{next}");
-                let (head, body) = Raw::ask(&rig, &format!("GET {path}"), &[&bob]).await.answer().await;
+                let (head, body) = rig.ask(&format!("GET {path}"), &[&bob]).await.answer().await;
                 assert!(
                     (head.status == 200 && body == path) || head.status == 502,
                     "{name}: {} {body} for {path}",

@@ -8,7 +8,7 @@ use portcullis_policy::Allow;
 use portcullis_proxy::{HeaderCase, HostSent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::client::{Raw, h2_get, h2c, h2s};
+use crate::client::{h2_get, h2c, h2s};
 use crate::rig::{HOST, PUBLIC, Rig, Wish, application};
 use crate::streams::UPGRADE;
 
@@ -101,7 +101,7 @@ async fn forged_identity_never_arrives_over_http1() {
     fields.push("Connection: X-Dropped, keep-alive".into());
     fields.push("X-Dropped: 1".into());
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-    let mut raw = Raw::ask(&rig, "GET /headers/a%2Fb?q=1", &fields).await;
+    let mut raw = rig.ask("GET /headers/a%2Fb?q=1", &fields).await;
     let (head, body) = raw.answer().await;
     assert_eq!(head.status, 200, "{body}");
     check(&body);
@@ -130,7 +130,7 @@ async fn forged_identity_never_arrives_over_a_websocket_or_a_public_rule() {
     let mut fields: Vec<&str> = forged.iter().map(String::as_str).collect();
     fields.push(&cookie);
 
-    let mut raw = Raw::ask(&rig, "GET /headers", &fields).await;
+    let mut raw = rig.ask("GET /headers", &fields).await;
     let (head, body) = raw.answer().await;
     assert_eq!(head.status, 200);
     assert_eq!(rig.store.reads.load(Ordering::SeqCst), 0, "a public rule asks nobody");
@@ -139,7 +139,7 @@ async fn forged_identity_never_arrives_over_a_websocket_or_a_public_rule() {
     }
 
     fields.extend(UPGRADE);
-    let mut raw = Raw::ask(&rig, "GET /socket", &fields).await;
+    let mut raw = rig.ask("GET /socket", &fields).await;
     assert_eq!(raw.head().await.status, 101);
     let names = raw.until("\n").await;
     let mut names: Vec<&str> = names.trim().split(',').collect();
@@ -155,7 +155,7 @@ async fn forged_identity_never_arrives_over_a_websocket_or_a_public_rule() {
 async fn an_application_cannot_set_our_cookies_or_share_answers() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw = Raw::ask(&rig, "GET /tricks", &[&cookie]).await;
+    let mut raw = rig.ask("GET /tricks", &[&cookie]).await;
     let head = raw.head().await;
     assert_eq!(head.fields("set-cookie").collect::<Vec<_>>(), ["sid=1; Path=/"]);
     assert_eq!(head.field("cache-control"), Some("private, max-age=600"));
@@ -181,7 +181,7 @@ async fn the_host_sent_is_the_configured_one() {
         let rig = Rig::with(Wish { host: host.clone(), ..Wish::default() }).await;
         let cookie = rig.alice();
         for body in [
-            Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await.1,
+            rig.ask("GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await.1,
             h2_get(&mut h2c(&rig).await, "/headers", &[("cookie", &cookie)]).await.1,
         ] {
             let sent = body.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -201,7 +201,7 @@ async fn a_trusted_proxy_says_who_the_client_is() {
         "X-Request-Id: abc",
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ];
-    let (_, body) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
+    let (_, body) = rig.ask("GET /headers", &fields).await.answer().await;
     assert!(body.contains("x-forwarded-for: 6.6.6.6, 203.0.113.9, 127.0.0.1\n"), "{body}");
     assert!(body.contains("x-request-id: abc\n"));
     assert!(body.contains("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n"));
@@ -216,11 +216,11 @@ async fn the_path_goes_up_byte_for_byte() {
     let cookie = rig.alice();
     let field = format!("Cookie: {cookie}");
     for path in ["/headers/%2e%2E/a%2Fb;x=1//c/?a=%20&b=../..", "/headers?", "/headers/'\"|{}^"] {
-        let (head, body) = Raw::ask(&rig, &format!("GET {path}"), &[&field]).await.answer().await;
+        let (head, body) = rig.ask(&format!("GET {path}"), &[&field]).await.answer().await;
         assert_eq!(head.status, 200, "{path}");
         assert_eq!(body.lines().next(), Some(format!("GET {path}").as_str()));
     }
-    let (_, body) = Raw::ask(&rig, &format!("GET {PUBLIC}/headers/absolute"), &[&field]).await.answer().await;
+    let (_, body) = rig.ask(&format!("GET {PUBLIC}/headers/absolute"), &[&field]).await.answer().await;
     assert_eq!(body.lines().next(), Some("GET /headers/absolute"));
     let mut sender = h2c(&rig).await;
     let fields = [("cookie", cookie.as_str())];
@@ -235,7 +235,7 @@ async fn people_who_share_a_socket_are_told_apart() {
     let rig = Rig::new().await;
     let (alice, bob) = (format!("Cookie: {}", rig.alice()), format!("Cookie: {}", rig.bob()));
     let reads = || rig.store.reads.load(Ordering::SeqCst);
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     for (cookie, name) in
         [(&alice, "alice"), (&alice, "alice"), (&bob, "bob"), (&alice, "alice"), (&bob, "bob")]
     {
@@ -283,7 +283,7 @@ async fn an_application_that_minds_the_case_of_names_is_told_them_in_its_own() {
         let rig = Rig::with(Wish { upstream: Some(app), header_case, ..Wish::default() }).await;
         // In whatever case a client claims to be somebody, or says something of its own.
         let fields = [&*format!("Cookie: {}", rig.alice()), "x-forWARDED-user: mallory", "x-OWN: 1"];
-        assert_eq!(Raw::ask(&rig, "GET /", &fields).await.answer().await.0.status, 200);
+        assert_eq!(rig.ask("GET /", &fields).await.answer().await.0.status, 200);
         let head = heads.lock().unwrap().pop().unwrap();
         assert!(names.iter().all(|name| head.contains(name)) && !head.contains("mallory"), "{head}");
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use portcullis_policy::{Allow, Change, SessionHash};
 use portcullis_proxy::RefusalKind;
 
-use crate::client::{Raw, empty, h2_get, h2_send, h2c, request};
+use crate::client::{empty, h2_get, h2_send, h2c, request};
 use crate::rig::{HOST, Rig, Wish, admins};
 use crate::streams::UPGRADE;
 
@@ -28,7 +28,7 @@ async fn nobody_signed_in_by_kind() {
         ("preflight", "OPTIONS /a", &["Access-Control-Request-Method: PUT"][..], 401),
         ("program", "DELETE /a", &[][..], 401),
     ] {
-        let mut raw = Raw::ask(&rig, line, fields).await;
+        let mut raw = rig.ask(line, fields).await;
         if name == "form" {
             raw.send(b"a=b").await;
         }
@@ -88,8 +88,7 @@ async fn policy_says_no_by_name() {
         ("GET /app/%00", 400, "ambiguous_path", RefusalKind::Unreadable),
         ("TRACE /app/x", 405, "method", RefusalKind::Method),
     ] {
-        let (head, body) =
-            Raw::ask(&rig, line, &[&[bob.as_str()][..], &NAVIGATE].concat()).await.answer().await;
+        let (head, body) = rig.ask(line, &[&[bob.as_str()][..], &NAVIGATE].concat()).await.answer().await;
         assert_eq!(head.status, status, "{line}");
         let path = line.split(' ').nth(1).unwrap();
         let record = rig.lines(path, 1).await.pop().unwrap();
@@ -99,12 +98,12 @@ async fn policy_says_no_by_name() {
             assert_eq!(rig.pages.lock().unwrap().pop().unwrap().refused.unwrap().kind, kind, "{line}");
         }
     }
-    let (head, body) = Raw::ask(&rig, "GET /admin/x", &[&bob]).await.answer().await;
+    let (head, body) = rig.ask("GET /admin/x", &[&bob]).await.answer().await;
     assert_eq!((head.status, head.field("www-authenticate")), (403, None));
     assert!(body.contains("\"not_allowed\""), "{body}");
     assert!(rig.upstream.asked().is_empty());
     let alice = format!("Cookie: {}", rig.alice());
-    assert_eq!(Raw::ask(&rig, "GET /admin/x", &[&alice]).await.answer().await.0.status, 200);
+    assert_eq!(rig.ask("GET /admin/x", &[&alice]).await.answer().await.0.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +111,7 @@ async fn another_host_is_nobody() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
     for host in ["evil.test", "wiki.localhost.", "localhost", "wiki.localhost.evil.test", "127.0.0.1"] {
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.send(
             format!("GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nAccept: text/html\r\n\r\n")
                 .as_bytes(),
@@ -122,7 +121,7 @@ async fn another_host_is_nobody() {
         assert_eq!(head.status, 421, "{host}");
         assert!(head.field("location").is_none() && head.field("set-cookie").is_none());
     }
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(b"GET /without-a-host-at-all HTTP/1.0\r\n\r\n").await;
     assert_eq!(raw.head().await.status, 421);
     assert!(rig.upstream.asked().is_empty() && rig.pages.lock().unwrap().is_empty());
@@ -132,7 +131,7 @@ async fn another_host_is_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_is_refused_on_both_protocols() {
     let rig = Rig::new().await;
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     raw.send(format!("CONNECT {HOST} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
     assert_eq!(raw.head().await.status, 405);
     assert!(rig.upstream.asked().is_empty());
@@ -152,7 +151,7 @@ async fn a_websocket_of_another_site_is_refused() {
         (None, 101),
     ] {
         let fields: Vec<&str> = [cookie.as_str()].into_iter().chain(UPGRADE).chain(origin).collect();
-        assert_eq!(Raw::ask(&rig, "GET /socket", &fields).await.head().await.status, status, "{origin:?}");
+        assert_eq!(rig.ask("GET /socket", &fields).await.head().await.status, status, "{origin:?}");
     }
     assert_eq!(rig.upstream.asked().len(), 2);
 }
@@ -170,7 +169,7 @@ async fn a_cookie_that_is_not_ours_never_causes_a_read() {
         (format!("{good}; {good}"), 0),
         (format!("{}={value}", name.to_lowercase()), 0),
     ] {
-        let (head, _) = Raw::ask(&rig, "GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
+        let (head, _) = rig.ask("GET /headers", &[&format!("Cookie: {cookie}")]).await.answer().await;
         assert_eq!(head.status, 401, "{cookie}");
         assert_eq!(rig.store.reads.load(Ordering::SeqCst), reads, "{cookie}");
     }
@@ -183,12 +182,12 @@ async fn a_session_is_read_once_and_then_known() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
     for _ in 0..5 {
-        assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+        assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     }
     assert_eq!(rig.store.reads.load(Ordering::SeqCst), 1);
     // Losing it is harmless: it is read again.
     rig.sessions.forget();
-    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     assert_eq!(rig.store.reads.load(Ordering::SeqCst), 2);
 }
 
@@ -196,10 +195,10 @@ async fn a_session_is_read_once_and_then_known() {
 async fn a_stale_account_is_read_again_before_it_is_served() {
     let rig = Rig::with(Wish { rules: vec![("/**", admins())], ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
-    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     rig.regroup(1, &[]);
     let _ = rig.sessions.apply(&[Change::Reconsider(portcullis_policy::AccountId(1))]);
-    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 403);
+    assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 403);
     assert_eq!(rig.upstream.asked().len(), 1);
 }
 
@@ -208,18 +207,18 @@ async fn what_cannot_be_read_is_refused_and_not_guessed() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
     rig.store.fails.store(true, Ordering::SeqCst);
-    let (head, body) = Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await;
+    let (head, body) = rig.ask("GET /headers", &[&cookie]).await.answer().await;
     assert_eq!((head.status, head.field("retry-after")), (503, Some("1")));
     assert!(body.contains("\"unproven\""), "{body}");
     rig.store.fails.store(false, Ordering::SeqCst);
     rig.store.hangs.store(true, Ordering::SeqCst);
-    let (head, _) = Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await;
+    let (head, _) = rig.ask("GET /headers", &[&cookie]).await.answer().await;
     assert_eq!(head.status, 503, "a read is waited for a second, not longer");
     rig.store.hangs.store(false, Ordering::SeqCst);
-    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     // Who is known needs no store.
     rig.store.fails.store(true, Ordering::SeqCst);
-    assert_eq!(Raw::ask(&rig, "GET /headers", &[&cookie]).await.answer().await.0.status, 200);
+    assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     let lines = rig.lines("/headers", 4).await;
     let said: Vec<_> = lines.iter().map(|line| line["decision"].as_str().unwrap()).collect();
     assert_eq!(said, ["fault", "fault", "allow", "allow"]);
@@ -236,7 +235,7 @@ async fn our_own_pages_are_asked_whole_and_never_forwarded() {
         format!("Origin: http://{HOST}"),
     ];
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-    let mut raw = Raw::ask(&rig, "POST /.portcullis/logout?x=1", &fields).await;
+    let mut raw = rig.ask("POST /.portcullis/logout?x=1", &fields).await;
     raw.send(b"a=b&c").await;
     let (head, body) = raw.answer().await;
     assert_eq!((head.status, body.as_str()), (200, "<p>/.portcullis/logout</p>"));
@@ -271,14 +270,14 @@ async fn our_own_pages_are_asked_whole_and_never_forwarded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_pages_take_little_and_from_this_site_only() {
     let rig = Rig::new().await;
-    let mut raw = Raw::ask(&rig, "POST /.portcullis/logout", &["Content-Length: 65537"]).await;
+    let mut raw = rig.ask("POST /.portcullis/logout", &["Content-Length: 65537"]).await;
     raw.send(&vec![b'x'; 65537]).await;
     assert_eq!(raw.answer().await.0.status, 413);
     let fields = ["Content-Length: 0", "Origin: http://evil.test"];
-    let (head, _) = Raw::ask(&rig, "POST /.portcullis/logout", &fields).await.answer().await;
+    let (head, _) = rig.ask("POST /.portcullis/logout", &fields).await.answer().await;
     assert_eq!(head.status, 403);
     assert!(rig.pages.lock().unwrap().is_empty());
-    let (head, _) = Raw::ask(&rig, "POST /.portcullis/callback/okta", &fields).await.answer().await;
+    let (head, _) = rig.ask("POST /.portcullis/callback/okta", &fields).await.answer().await;
     assert_eq!(head.status, 200, "an IdP's answer comes from elsewhere");
 }
 
@@ -286,12 +285,12 @@ async fn our_own_pages_take_little_and_from_this_site_only() {
 async fn the_gate_takes_no_more_than_its_share_of_a_head() {
     let rig = Rig::new().await;
     let long = format!("X-Long: {}", "x".repeat(70_000));
-    assert_eq!(Raw::ask(&rig, "GET /", &[&long]).await.answer().await.0.status, 431);
+    assert_eq!(rig.ask("GET /", &[&long]).await.answer().await.0.status, 431);
     let many: Vec<String> = (0..210).map(|n| format!("X-{n}: x")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert_eq!(Raw::ask(&rig, "GET /", &many).await.answer().await.0.status, 431);
+    assert_eq!(rig.ask("GET /", &many).await.answer().await.0.status, 431);
     let target = format!("GET /{}", "x".repeat(17_000));
-    assert_eq!(Raw::ask(&rig, &target, &[]).await.answer().await.0.status, 414);
+    assert_eq!(rig.ask(&target, &[]).await.answer().await.0.status, 414);
     let mut sender = h2c(&rig).await;
     let answer = h2_send(&mut sender, request("GET", "/", &[("x-long", &"x".repeat(70_000))], empty())).await;
     assert_eq!(answer.status(), 431);
@@ -306,7 +305,7 @@ async fn the_record_of_a_refusal_says_by_what_and_what_would_help() {
     let rig = Rig::with(Wish { rules, ..Wish::default() }).await;
     let bob = format!("Cookie: {}", rig.sign_in(2, "bob", &["Sales", "Engineering"]).1);
     let told = async |line: &str, fields: &[&str]| {
-        let (_, body) = Raw::ask(&rig, line, fields).await.answer().await;
+        let (_, body) = rig.ask(line, fields).await.answer().await;
         let said: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"));
         rig.record(said["ref"].as_str().unwrap()).await
     };
@@ -348,7 +347,7 @@ async fn the_record_of_another_host_names_both_and_the_proxy_in_front() {
             "X-Forwarded-Host, which says wiki.localhost",
         ),
     ] {
-        let mut raw = Raw::connect(&rig).await;
+        let mut raw = rig.connect().await;
         raw.send(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()).await;
         let (head, body) = raw.answer().await;
         assert_eq!(head.status, 421);

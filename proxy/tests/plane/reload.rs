@@ -5,7 +5,6 @@ use std::time::Duration;
 use portcullis_policy::{Allow, Timestamp};
 use portcullis_proxy::Limits;
 
-use crate::client::Raw;
 use crate::rig::{Rig, Wish, admins};
 use crate::streams::UPGRADE;
 
@@ -13,9 +12,9 @@ use crate::streams::UPGRADE;
 async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
     let rig = Rig::new().await;
     let (alice, bob) = (format!("Cookie: {}", rig.alice()), format!("Cookie: {}", rig.bob()));
-    let mut stays = Raw::ask(&rig, "GET /socket", &[&[alice.as_str()][..], &UPGRADE].concat()).await;
-    let mut cut = Raw::ask(&rig, "GET /socket", &[&[bob.as_str()][..], &UPGRADE].concat()).await;
-    let mut elsewhere = Raw::ask(&rig, "GET /events", &[&bob]).await;
+    let mut stays = rig.ask("GET /socket", &[&[alice.as_str()][..], &UPGRADE].concat()).await;
+    let mut cut = rig.ask("GET /socket", &[&[bob.as_str()][..], &UPGRADE].concat()).await;
+    let mut elsewhere = rig.ask("GET /events", &[&bob]).await;
     stays.until("ready\n").await;
     cut.until("ready\n").await;
     elsewhere.until("hello").await;
@@ -25,7 +24,7 @@ async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
     rig.gate.replace(rules);
     let cleared = rig.sessions.cleared(rig.sessions.review(policy));
     let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
 
     elsewhere.until("marked").await;
     assert!(cut.rest().await.is_err());
@@ -37,7 +36,7 @@ async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
     for (cookie, status) in [(&alice, 101), (&bob, 403)] {
         let fields = fields(cookie);
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        assert_eq!(Raw::ask(&rig, "GET /socket", &fields).await.head().await.status, status);
+        assert_eq!(rig.ask("GET /socket", &fields).await.head().await.status, status);
     }
 }
 
@@ -53,9 +52,9 @@ async fn strangers_are_cut_where_their_path_is_not_public_any_more() {
     let rules = vec![("/socket", Allow::Public), ("/events", Allow::Public), ("/**", Allow::SignedIn)];
     let rig = Rig::with(Wish { rules, ..Wish::default() }).await;
     let alice = format!("Cookie: {}", rig.alice());
-    let mut socket = Raw::ask(&rig, "GET /socket", &UPGRADE).await;
-    let mut named = Raw::ask(&rig, "GET /socket", &[&[alice.as_str()][..], &UPGRADE].concat()).await;
-    let mut events = Raw::ask(&rig, "GET /events", &[]).await;
+    let mut socket = rig.ask("GET /socket", &UPGRADE).await;
+    let mut named = rig.ask("GET /socket", &[&[alice.as_str()][..], &UPGRADE].concat()).await;
+    let mut events = rig.ask("GET /events", &[]).await;
     socket.until("ready\n").await;
     named.until("ready\n").await;
     events.until("hello").await;
@@ -65,7 +64,7 @@ async fn strangers_are_cut_where_their_path_is_not_public_any_more() {
     rig.gate.replace(rules);
     let cleared = rig.sessions.cleared(rig.sessions.review(policy));
     let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
 
     events.until("marked").await;
     assert!(socket.rest().await.is_err());
@@ -74,7 +73,7 @@ async fn strangers_are_cut_where_their_path_is_not_public_any_more() {
         let (reason, ended, decision) = (&line["reason"], &line["ended"], &line["decision"]);
         assert_eq!((reason, ended, decision), (&"forbidden".into(), &"cut".into(), &"public".into()));
     }
-    assert_eq!(Raw::ask(&rig, "GET /socket", &UPGRADE).await.head().await.status, 401);
+    assert_eq!(rig.ask("GET /socket", &UPGRADE).await.head().await.status, 401);
     assert_eq!(rig.sessions.figures().strangers, 1);
 }
 
@@ -84,12 +83,12 @@ async fn strangers_are_let_go_when_nothing_passes() {
     let rules = vec![("/**", Allow::Public)];
     let rig = Rig::with(Wish { rules, limits, ..Wish::default() }).await;
     let now = Timestamp::now();
-    let mut socket = Raw::ask(&rig, "GET /socket", &UPGRADE).await;
-    let mut events = Raw::ask(&rig, "GET /events", &[]).await;
+    let mut socket = rig.ask("GET /socket", &UPGRADE).await;
+    let mut events = rig.ask("GET /events", &[]).await;
     socket.until("ready\n").await;
     events.until("hello").await;
     drop(rig.sessions.expire(now.plus_ms(29_000)));
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
     socket.until("marked").await;
     events.until("marked").await;
     drop(rig.sessions.expire(Timestamp::now().plus_ms(30_000)));

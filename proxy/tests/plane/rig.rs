@@ -1,7 +1,6 @@
 //! One data plane and everything around it.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,15 +20,16 @@ use portcullis_proxy::{
     LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage, Rules, Server, Site, TlsFiles,
     Upstream, UpstreamSettings, Visitor, session_cookie,
 };
+use portcullis_rig::application::Application;
+pub(crate) use portcullis_rig::bare::{application, blurt, in_turn, nobody, once_each};
+use portcullis_rig::raw::RawSocket;
+use portcullis_rig::tls::pem_files;
+pub(crate) use portcullis_rig::wait_for;
 use portcullis_session::{Described, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use url::Url;
-
-use crate::upstream;
 
 /// The app of every test.
 pub(crate) const PUBLIC: &str = "http://wiki.localhost:8080";
@@ -112,12 +112,11 @@ pub(crate) struct Seen {
 }
 
 pub(crate) struct Rig {
-    pub(crate) upstream: upstream::Upstream,
+    pub(crate) upstream: Application,
     /// Plain.
     pub(crate) address: SocketAddr,
-    /// With TLS, and the certificate to trust.
+    /// With TLS.
     pub(crate) secure: SocketAddr,
-    pub(crate) certificate: String,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) store: Arc<Store>,
@@ -144,12 +143,12 @@ impl Rig {
 
     /// `drain`: how long exchanges may take after the stop.
     pub(crate) async fn draining(wish: Wish, drain: Duration) -> Self {
-        let upstream = upstream::Upstream::start().await;
+        let upstream = Application::start().await;
         let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["wiki.localhost".to_owned()]).unwrap();
+        let (certificate, key) = pem_files("wiki.localhost");
         let tls = TlsFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
-        std::fs::write(&tls.certificate, made.cert.pem()).unwrap();
-        std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&tls.certificate, certificate).unwrap();
+        std::fs::write(&tls.key, key).unwrap();
 
         let policy = policy(&wish, 1);
         let sessions = Sessions::new(1000, IDLE, policy.clone());
@@ -185,7 +184,6 @@ impl Rig {
             upstream,
             address: addresses[0],
             secure: addresses[1],
-            certificate: made.cert.pem(),
             gate,
             sessions,
             store,
@@ -200,6 +198,18 @@ impl Rig {
             running: Some(running),
             _folder: folder,
         }
+    }
+
+    /// Connects a bare socket.
+    pub(crate) async fn connect(&self) -> RawSocket {
+        RawSocket::connect(self.address, HOST).await
+    }
+
+    /// Asks with a request line, our host, and these fields.
+    pub(crate) async fn ask(&self, line: &str, fields: &[&str]) -> RawSocket {
+        let mut raw = self.connect().await;
+        raw.say(line, fields).await;
+        raw
     }
 
     /// Signs somebody in, in the store alone. Says the session and its `Cookie` pair.
@@ -324,85 +334,6 @@ impl Rig {
         let _ = self.stop.take().unwrap().send(());
         tokio::time::timeout(Duration::from_secs(20), self.running.take().unwrap()).await.unwrap().unwrap()
     }
-}
-
-/// An application that is a bare socket, so that it can answer as no library would: this is done with each connection,
-/// and they are numbered from 0.
-pub(crate) async fn application<F, G>(serve: F) -> SocketAddr
-where
-    F: Fn(usize, TcpStream) -> G + Send + 'static,
-    G: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        for number in 0.. {
-            let (socket, _) = listener.accept().await.unwrap();
-            tokio::spawn(serve(number, socket));
-        }
-    });
-    address
-}
-
-/// An address at which no application listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
-/// An application that writes these bytes to whoever connects, after it has read something, and closes.
-pub(crate) async fn blurt(bytes: &'static [u8]) -> SocketAddr {
-    application(move |_, mut socket| async move {
-        let _ = socket.read(&mut [0; 4096]).await;
-        let _ = socket.write_all(bytes).await;
-    })
-    .await
-}
-
-/// An application that answers one request a connection with these bytes, keeps the connection, and tells of each.
-pub(crate) async fn once_each(bytes: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<usize>) {
-    let (told, telling) = mpsc::unbounded_channel();
-    let serve = move |number, mut socket: TcpStream| {
-        let told = told.clone();
-        async move {
-            let mut buffer = [0; 4096];
-            let _ = socket.read(&mut buffer).await;
-            let _ = told.send(number);
-            let _ = socket.write_all(bytes).await;
-            let _ = socket.read(&mut buffer).await; // the second request is read and dropped with the socket
-        }
-    };
-    (application(serve).await, telling)
-}
-
-/// An application that gives these answers in turn on each connection, and tells the method of each request.
-pub(crate) async fn in_turn(
-    answers: &'static [&'static [u8]],
-) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
-    let (told, telling) = mpsc::unbounded_channel();
-    let serve = move |_, mut socket: TcpStream| {
-        let told = told.clone();
-        async move {
-            let mut buffer = [0; 4096];
-            for answer in answers {
-                let Ok(length @ 1..) = socket.read(&mut buffer).await else { return };
-                let said = String::from_utf8_lossy(&buffer[..length]);
-                let _ = told.send(said.split(' ').next().unwrap_or_default().to_owned());
-                let _ = socket.write_all(answer).await;
-            }
-        }
-    };
-    (application(serve).await, telling)
-}
-
-/// Waits for a state, with a bound.
-pub(crate) async fn wait_for(mut is_there: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if is_there() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited ten seconds for a state that never came");
 }
 
 fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::client::{Raw, empty, h2_send, h2c, piece, request, tls};
+use crate::client::{empty, h2_send, h2c, piece, request};
 use crate::rig::{HOST, Rig, Wish, wait_for};
 use bytes::Bytes;
 use portcullis_proxy::Limits;
+use portcullis_rig::tls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -21,7 +22,7 @@ pub(crate) const UPGRADE: [&str; 4] = [
 async fn a_websocket_passes_both_ways() {
     let rig = Rig::new().await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut raw = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let mut raw = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     let head = raw.head().await;
     assert_eq!((head.status, head.field("upgrade")), (101, Some("websocket")));
     raw.until("ready\n").await;
@@ -29,12 +30,12 @@ async fn a_websocket_passes_both_ways() {
         raw.send(text.as_bytes()).await;
         raw.until(text).await;
     }
-    rig.upstream.mark("three");
+    rig.upstream.mark("three").await;
     raw.until("three").await;
     drop(raw);
     let line = &rig.lines("/socket", 1).await[0];
     assert_eq!((&line["status"], &line["in"], &line["decision"]), (&101.into(), &6.into(), &"allow".into()));
-    wait_for(|| rig.upstream.streams() == 0).await;
+    wait_for(|| rig.upstream.open() == 0).await;
 }
 
 /// Pingora itself ends a WebSocket whose 101 arrives before it has taken note of the end of the request.
@@ -46,8 +47,7 @@ async fn an_application_may_switch_at_once() {
         let (rig, cookie) = (rig.clone(), cookie.clone());
         tokio::spawn(async move {
             for _ in 0..20 {
-                let mut raw =
-                    Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+                let mut raw = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
                 raw.until("ready\n").await;
                 raw.send(b"ping").await;
                 raw.until("ping").await;
@@ -62,8 +62,9 @@ async fn an_application_may_switch_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_passes_through_tls() {
     let rig = Rig::new().await;
-    let (mut socket, protocol) = tls(&rig, &[b"http/1.1"]).await;
-    assert_eq!(protocol.as_deref(), Some(&b"http/1.1"[..]));
+    let socket = TcpStream::connect(rig.secure).await.unwrap();
+    let mut socket = tls::connect(socket, "wiki.localhost", &[b"http/1.1"]).await.unwrap();
+    assert_eq!(tls::chosen_protocol(&socket), Some(&b"http/1.1"[..]));
     let head = format!(
         "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n{}\r\n\r\n",
         rig.alice(),
@@ -73,7 +74,7 @@ async fn a_websocket_passes_through_tls() {
     let mut read = Vec::new();
     while !read.ends_with(b"marked") {
         assert!(socket.read_buf(&mut read).await.unwrap() > 0);
-        rig.upstream.mark("marked");
+        rig.upstream.mark("marked").await;
     }
     assert!(read.starts_with(b"HTTP/1.1 101"));
 }
@@ -87,12 +88,12 @@ async fn other_protocols_are_not_switched_to() {
         ["Connection: Upgrade", "Upgrade: websocket, h2c"],
     ] {
         let fields = [&[cookie.as_str(), "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"][..], &fields].concat();
-        let (head, body) = Raw::ask(&rig, "GET /headers", &fields).await.answer().await;
+        let (head, body) = rig.ask("GET /headers", &fields).await.answer().await;
         assert_eq!(head.status, 200);
         assert!(!body.contains("upgrade") && !body.contains("http2-settings"), "{body}");
     }
     // An application that switches all the same is no application we understand.
-    let (head, _) = Raw::ask(&rig, "GET /socket", &[&cookie]).await.answer().await;
+    let (head, _) = rig.ask("GET /socket", &[&cookie]).await.answer().await;
     assert_eq!(head.status, 502);
 }
 
@@ -101,7 +102,7 @@ async fn events_are_passed_on_one_by_one() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
     let field = format!("Cookie: {cookie}");
-    let mut raw = Raw::ask(&rig, "GET /events", &[&field]).await;
+    let mut raw = rig.ask("GET /events", &[&field]).await;
     assert_eq!(raw.head().await.field("content-type"), Some("text/event-stream"));
     let mut sender = h2c(&rig).await;
     let mut body =
@@ -110,21 +111,21 @@ async fn events_are_passed_on_one_by_one() {
     assert_eq!(piece(&mut body).await.unwrap().unwrap(), "hello\n");
     // Each is seen before the next is written: nothing is held back.
     for event in ["first", "second", "third"] {
-        rig.upstream.mark(event);
+        rig.upstream.mark(event).await;
         raw.until(event).await;
         assert_eq!(piece(&mut body).await.unwrap().unwrap(), event);
     }
-    assert_eq!(rig.upstream.streams(), 2);
+    assert_eq!(rig.upstream.open(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_ends_the_stream_behind_it() {
     let rig = Rig::new().await;
     let cookie = rig.alice();
-    let mut raw = Raw::ask(&rig, "GET /events", &[&format!("Cookie: {cookie}")]).await;
+    let mut raw = rig.ask("GET /events", &[&format!("Cookie: {cookie}")]).await;
     raw.until("hello").await;
     drop(raw);
-    wait_for(|| rig.upstream.streams() == 0).await;
+    wait_for(|| rig.upstream.open() == 0).await;
     let line = &rig.lines("/events", 1).await[0];
     assert_eq!((&line["ended"], &line["status"]), (&"client".into(), &200.into()));
     assert!((rig.metric("portcullis_exchanges")).abs() < f64::EPSILON);
@@ -134,14 +135,14 @@ async fn a_client_that_hangs_up_ends_the_stream_behind_it() {
 async fn streams_outlive_the_limit_for_the_first_byte() {
     let rig = Rig::with(Wish { first_byte: Duration::from_millis(300), ..Wish::default() }).await;
     let cookie = format!("Cookie: {}", rig.alice());
-    let mut socket = Raw::ask(&rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
-    let mut stream = Raw::ask(&rig, "GET /stream", &[&cookie]).await;
+    let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    let mut stream = rig.ask("GET /stream", &[&cookie]).await;
     stream.until("hello").await;
     socket.head().await;
     // This one pauses for five times the limit in the middle of its body.
-    let mut pause = Raw::ask(&rig, "GET /pause", &[&cookie]).await;
+    let mut pause = rig.ask("GET /pause", &[&cookie]).await;
     pause.until("second").await;
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
     socket.until("marked").await;
     stream.until("marked").await;
 }
@@ -209,16 +210,16 @@ async fn a_websocket_over_http2_passes_both_ways_and_is_cut_alone() {
     read_until(&mut cut, "one").await.unwrap();
 
     rig.take_out(1).await;
-    rig.upstream.mark("marked");
+    rig.upstream.mark("marked").await;
 
     read_until(&mut stays, "marked").await.unwrap();
     assert_eq!(read_until(&mut cut, "marked").await, Err(Some(h2::Reason::CANCEL)), "reset, not ended");
     let line = &rig.lines("/socket", 1).await[0];
     assert_eq!((&line["ended"], &line["reason"]), (&"cut".into(), &"revoked".into()));
     assert_eq!((&line["status"], &line["in"]), (&200.into(), &3.into()));
-    wait_for(|| rig.upstream.streams() == 1).await;
+    wait_for(|| rig.upstream.open() == 1).await;
     drop((_stays_up, stays));
-    wait_for(|| rig.upstream.streams() == 0).await;
+    wait_for(|| rig.upstream.open() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

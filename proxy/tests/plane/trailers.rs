@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::client::{Raw, h2c, request};
-use crate::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
+use crate::client::{h2c, request};
 use crate::rig::{Rig, Wish, application};
 use crate::wire::{Wire, block};
+use portcullis_rig::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, field, frame};
 
 /// What a client announces and sends behind its body. The first alone may go on.
 const SENT: [(&str, &str); 9] = [
@@ -87,7 +87,7 @@ async fn a_trailer_of_http1_goes_up_and_none_that_is_forged() {
     let trailers: String = SENT.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let announced = format!("Trailer: {}", announcement());
     let mut raw =
-        Raw::ask(&rig, "POST /", &[&cookie, "Transfer-Encoding: chunked", "TE: trailers", &announced]).await;
+        rig.ask("POST /", &[&cookie, "Transfer-Encoding: chunked", "TE: trailers", &announced]).await;
     raw.send(format!("5\r\nhello\r\n0\r\n{trailers}\r\n").as_bytes()).await;
     let (_, text) = told.recv().await.unwrap();
     is_clean(&text);
@@ -114,7 +114,7 @@ async fn what_connection_names_does_not_follow_a_body() {
     let cookie = format!("Cookie: {}", rig.alice());
     let fields =
         [cookie.as_str(), "Transfer-Encoding: chunked", "Connection: x-checksum", "Trailer: x-checksum, x-b"];
-    let mut raw = Raw::ask(&rig, "POST /", &fields).await;
+    let mut raw = rig.ask("POST /", &fields).await;
     raw.send(b"5\r\nhello\r\n0\r\nX-Checksum: 1\r\nX-B: 2\r\n\r\n").await;
     let (_, text) = told.recv().await.unwrap();
     assert_eq!(parts(&text).1, "x-b: 2\r\n\r\n", "{text}");
@@ -173,7 +173,7 @@ async fn trailers_that_are_too_many_or_too_long_are_told_so() {
     let long = format!("x-a: {}\r\n", "a".repeat(5_000)).repeat(4);
     let just = format!("x-a: {}\r\n", "a".repeat(3_900)).repeat(4);
     for (trailers, status) in [(many, 431), (long, 431), ("x-a: 1\r\n".repeat(200), 200), (just, 200)] {
-        let mut raw = Raw::ask(&rig, "POST /", &fields).await;
+        let mut raw = rig.ask("POST /", &fields).await;
         raw.send(format!("5\r\nhello\r\n0\r\n{trailers}\r\n").as_bytes()).await;
         let head = raw.head().await;
         assert_eq!(head.status, status, "{} bytes", trailers.len());

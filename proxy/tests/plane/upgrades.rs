@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use portcullis_rig::wire::tcp;
+use portcullis_rig::{raw::RawSocket, wait_for_stall};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::client::Raw;
 use crate::rig::{HOST, Rig, Wish, application, nobody, wait_for};
 use crate::streams::{KEY, UPGRADE};
 
@@ -75,16 +76,14 @@ async fn rig(upstream: SocketAddr) -> Rig {
 }
 
 /// Asks for a WebSocket as alice.
-async fn ask(rig: &Rig, cookie: &str, fields: &[&str]) -> Raw {
+async fn ask(rig: &Rig, cookie: &str, fields: &[&str]) -> RawSocket {
     let cookie = format!("Cookie: {cookie}");
-    Raw::ask(rig, "GET /socket", &[&[cookie.as_str()][..], &UPGRADE, fields].concat()).await
+    rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE, fields].concat()).await
 }
 
 /// A WebSocket of alice's whose client takes little: its receive buffer is small.
 async fn narrow(rig: &Rig) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(16 * 1024).unwrap();
-    let mut socket = socket.connect(rig.address).await.unwrap();
+    let mut socket = tcp(rig.address, Some(16 * 1024)).await.unwrap();
     let head = format!("GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n", rig.alice());
     socket.write_all(format!("{head}{}\r\n\r\n", UPGRADE.join("\r\n")).as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -191,14 +190,8 @@ async fn a_busy_websocket_waits_for_its_client_and_its_cut_leaves_little() {
     .await;
     let mut socket = narrow(&rig).await;
     socket.read_exact(&mut [0; 1000]).await.unwrap();
-    let (mut last, mut same) = (0, 0);
-    wait_for(|| {
-        let now = given.load(Ordering::SeqCst);
-        same = if now == last && now > 0 { same + 1 } else { 0 };
-        last = now;
-        same > 20
-    })
-    .await;
+    wait_for_stall(|| given.load(Ordering::SeqCst) as u64).await;
+    let last = given.load(Ordering::SeqCst);
     // What the kernel holds between the application and us is not ours to bound; it is far from all it would send.
     assert!(last < 32 * 1024 * 1024, "{last} bytes are held");
 
@@ -386,7 +379,7 @@ async fn what_a_client_sends_early_is_not_lost() {
     })
     .await)
     .await;
-    let mut raw = Raw::connect(&rig).await;
+    let mut raw = rig.connect().await;
     let head = format!("GET /socket HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n", rig.alice());
     raw.send(format!("{head}{}\r\n\r\nfirst", UPGRADE.join("\r\n")).as_bytes()).await;
     telling.recv().await.unwrap();
@@ -424,7 +417,7 @@ async fn the_application_sees_our_hop_and_nothing_of_the_clients() {
         "TE: trailers",
         "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
     ];
-    let mut raw = Raw::ask(&rig, "GET /socket//%7e?a=%2F&b", &fields).await;
+    let mut raw = rig.ask("GET /socket//%7e?a=%2F&b", &fields).await;
     let head = raw.head().await;
     assert_eq!(
         (head.status, head.field("connection"), head.field("upgrade")),

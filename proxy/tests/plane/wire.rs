@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::frames::{
+use crate::rig::{HOST, Rig};
+use portcullis_rig::frames::{
     self, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
 };
-use crate::rig::{HOST, Rig};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

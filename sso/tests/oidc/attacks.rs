@@ -3,11 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_policy::Timestamp;
+use portcullis_rig::provider::{Signer, hs256, sign_token};
 use portcullis_sso::{AuthorizationResponse, Class, FLOW_MS, Idp, LoginRefusal, Pending};
 use serde_json::{Value, json};
 
 use crate::provider::{CLIENT, NOW, Op, SECRET, begin, query, with};
-use crate::signer::{Signer, hs256, token};
 
 const ISSUER: &str = "https://op.test";
 
@@ -20,7 +20,7 @@ fn refused<T>(op: &Op, name: &str, outcome: Result<T, LoginRefusal>, class: Clas
     assert_eq!(refusal.class, class, "{name}: {refusal}");
     let text = format!("{refusal} {refusal:?}");
     assert!(!text.contains(SECRET), "{name}: the client secret in {text}");
-    for given in &op.inside().given {
+    for given in &op.given() {
         let signature = given.rsplit('.').next().unwrap_or(given);
         assert!(signature.len() < 20 || !text.contains(signature), "{name}: a token in {text}");
     }
@@ -190,7 +190,7 @@ async fn keys() {
         op.inside().signer = signer;
         let outcome = op.login(&idp).await;
         refused(&op, member, outcome, Class::IdTokenKey);
-        assert!(op.inside().asked.iter().all(|url| url.starts_with(ISSUER)), "{member}");
+        assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)), "{member}");
     }
     // A key that is published for encryption.
     let op = Op::new(ISSUER);
@@ -252,7 +252,7 @@ async fn signatures() {
     let mut claims = json!({
         "iss": ISSUER, "aud": CLIENT, "sub": "alice-1", "iat": now, "exp": now + 60, "nonce": nonce["nonce"],
     });
-    let genuine = token(&header, &claims, |message| signer.sign("RS256", message));
+    let genuine = sign_token(&header, &claims, |message| signer.sign("RS256", message));
     claims["sub"] = "root".into();
     let forged = URL_SAFE_NO_PAD.encode(claims.to_string());
     let parts: Vec<&str> = genuine.split('.').collect();
@@ -325,8 +325,8 @@ async fn userinfo_of_somebody_else() {
     for userinfo in [json!({"sub": "bob", "email": "bob@example.test"}), json!({"email": "bob@example.test"})]
     {
         let op = Op::new(ISSUER);
-        op.inside().person.remove("email");
-        op.inside().userinfo = userinfo.as_object().unwrap().clone();
+        op.inside().person().remove("email");
+        op.inside().userinfo = Some(userinfo.as_object().unwrap().clone());
         let outcome = op.login(&op.idp()).await;
         refused(&op, "userinfo", outcome, Class::IdTokenClaims);
         assert_eq!(op.asked("/me"), 1);
@@ -369,14 +369,14 @@ async fn server_side_request_forgery() {
         op.inside().metadata.insert(member.into(), address.into());
         let outcome = op.login(&op.idp()).await;
         refused(&op, address, outcome, Class::Metadata);
-        assert_eq!(op.inside().asked.len(), 1, "{address}: only the metadata was asked for");
+        assert_eq!(op.addresses().len(), 1, "{address}: only the metadata was asked for");
     }
     // What a login can do without is not gone to, and refuses nothing that does without it.
     let op = Op::new(ISSUER);
     op.inside().metadata.insert("userinfo_endpoint".into(), "https://192.168.0.1/me".into());
-    op.inside().person.remove("groups");
+    op.inside().person().remove("groups");
     assert_eq!(op.login(&op.idp()).await.unwrap().groups(), None);
-    assert!(op.inside().asked.iter().all(|url| url.starts_with(ISSUER)));
+    assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)));
     // A redirect is not followed.
     let op = Op::new(ISSUER);
     op.answer("/jwks", |_| {
@@ -385,7 +385,7 @@ async fn server_side_request_forgery() {
     });
     let outcome = op.login(&op.idp()).await;
     refused(&op, "302", outcome, Class::Metadata);
-    assert!(op.inside().asked.iter().all(|url| url.starts_with(ISSUER)));
+    assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)));
 }
 
 #[tokio::test]

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Response;
+use portcullis_rig::provider::Signer;
 use portcullis_sso::{AuthorizationResponse, Class, Fetch, FetchError, Idp};
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::provider::{NOW, Op, begin, json_answer, text_answer};
-use crate::signer::Signer;
 
 const ISSUER: &str = "https://op.test";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -142,7 +142,7 @@ async fn a_provider_that_is_down_is_asked_again_after_five_seconds() {
     assert_eq!(op.asked(DISCOVERY), 1);
     assert!(!idp.is_answering());
 
-    op.inside().answers.clear();
+    op.answer_all();
     assert!(begin(&idp, NOW.plus_ms(4_999)).await.is_err());
     assert!(begin(&idp, NOW.plus_ms(5_000)).await.is_ok());
     assert!(idp.is_answering());
@@ -150,7 +150,7 @@ async fn a_provider_that_is_down_is_asked_again_after_five_seconds() {
     let idp = op.idp();
     op.answer(DISCOVERY, |_| Err(down()));
     assert!(begin(&idp, NOW).await.is_err());
-    op.inside().answers.clear();
+    op.answer_all();
     assert!(begin(&idp, NOW.plus_ms(-3_600_000)).await.is_ok());
 }
 
@@ -215,7 +215,7 @@ async fn a_token_endpoint_that_fails_says_so_and_new_logins_ask_first() {
     op.answer("/token", |_| Err(down()));
     assert_eq!(op.login(&idp).await.unwrap_err().class, Class::TokenEndpoint);
     assert!(!idp.is_answering());
-    op.inside().answers.clear();
+    op.answer_all();
     op.login(&idp).await.unwrap();
     assert!(idp.is_answering());
     assert_eq!(op.asked(DISCOVERY), 2);
@@ -244,12 +244,12 @@ async fn bad_answers_are_refusals_of_their_endpoint() {
     ] {
         for (name, answer) in bad {
             let op = Op::new(ISSUER);
-            op.inside().person.remove("email");
+            op.inside().person().remove("email");
             op.answer(path, move |_| answer());
             let refusal = op.login(&op.idp()).await.unwrap_err();
             assert_eq!(refusal.class, class, "{path} {name}: {refusal}");
             // Nobody was led anywhere else.
-            assert!(op.inside().asked.iter().all(|url| url.starts_with(ISSUER)), "{path} {name}");
+            assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)), "{path} {name}");
         }
     }
 }

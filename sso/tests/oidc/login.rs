@@ -2,6 +2,7 @@
 
 use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
+use portcullis_rig::provider::{Signer, sign_token};
 use portcullis_sso::{
     Assertion, AuthorizationResponse, Class, FetchError, Idp, LinkValue, OidcSettings, SubjectClaim, Uses,
 };
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::provider::{CALLBACK, CLIENT, NOW, Op, begin, json_answer, posting, query, text_answer};
-use crate::signer::Signer;
 
 const ISSUER: &str = "https://op.test";
 
@@ -78,7 +78,7 @@ async fn an_assertion_says_who_came() {
     assert_eq!((stated("name"), stated("preferred_username")), (Some("Alice"), Some("alice")));
     assert_eq!(assertion.groups(), Some(&["staff".to_owned(), "wiki".to_owned()][..]));
     assert_eq!(assertion.session_end(), Some(Timestamp(NOW.0 + 3_600_000)));
-    assert!(op.inside().given.iter().any(|given| given == assertion.id_token().expose()));
+    assert!(op.given().iter().any(|given| given == assertion.id_token().expose()));
     // Everything was in the ID token: nobody was asked again.
     assert_eq!(op.asked("/me"), 0);
     let debug = format!("{assertion:?}");
@@ -202,9 +202,10 @@ async fn what_the_id_token_lacks_comes_from_userinfo() {
     let op = Op::new(ISSUER);
     {
         let mut inside = op.inside();
-        let person = inside.person.clone();
-        inside.person = json!({"sub": "alice-1", "name": "Alice of the token"}).as_object().unwrap().clone();
-        inside.userinfo = person;
+        let person = inside.person().clone();
+        inside.person =
+            Some(json!({"sub": "alice-1", "name": "Alice of the token"}).as_object().unwrap().clone());
+        inside.userinfo = Some(person);
     }
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!(op.asked("/me"), 1);
@@ -214,14 +215,14 @@ async fn what_the_id_token_lacks_comes_from_userinfo() {
     // A provider without userinfo: what is not said is not known.
     let op = Op::new(ISSUER);
     op.inside().metadata.insert("userinfo_endpoint".into(), Value::Null);
-    op.inside().person.remove("groups");
+    op.inside().person().remove("groups");
     assert_eq!(op.login(&op.idp()).await.unwrap().groups(), None);
 }
 
 #[tokio::test]
 async fn a_link_claim_may_be_of_any_place() {
     let op = Op::new(ISSUER);
-    op.inside().person.insert("ids".into(), json!({"hr": "4711"}));
+    op.inside().person().insert("ids".into(), json!({"hr": "4711"}));
     let assertion = op.login(&linking_by(&op, "/ids/hr")).await.unwrap();
     assert_eq!(assertion.link().map(|link| link.value.as_str()), Some("4711"));
     assert_eq!(op.asked("/me"), 0);
@@ -275,15 +276,15 @@ async fn an_address_that_nobody_vouches_for_is_called_so_under_every_name() {
         ("email", "alice@example.test"),
     ] {
         let op = Op::new(ISSUER);
-        op.inside().person.insert(claim.into(), value.into());
+        op.inside().person().insert(claim.into(), value.into());
         let assertion = op.login(&linking_by(&op, claim)).await.unwrap();
         assert!(!assertion.link().unwrap().is_unverified_address, "{claim} {value}");
     }
     // An address as a user name, where no address is said: nobody vouches for that either, except Entra's own rules.
     let op = Op::new(ISSUER);
     op.inside().metadata.insert("userinfo_endpoint".into(), Value::Null);
-    op.inside().person.remove("email");
-    op.inside().person.insert("preferred_username".into(), "mira@corp.test".into());
+    op.inside().person().remove("email");
+    op.inside().person().insert("preferred_username".into(), "mira@corp.test".into());
     let unverified = |assertion: Assertion| assertion.link().unwrap().is_unverified_address;
     assert!(unverified(op.login(&linking_by(&op, "preferred_username")).await.unwrap()));
 }
@@ -313,9 +314,9 @@ async fn an_unverified_address_is_no_user_name_either() {
 async fn userinfo_is_asked_for_what_is_used_and_missing() {
     let thin = |uses: Uses| {
         let op = Op::new(ISSUER);
-        let person = std::mem::take(&mut op.inside().person);
-        op.inside().person.insert("sub".into(), "alice-1".into());
-        op.inside().userinfo = person;
+        let person = std::mem::take(op.inside().person());
+        op.inside().person().insert("sub".into(), "alice-1".into());
+        op.inside().userinfo = Some(person);
         let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
         (op, idp)
     };
@@ -348,7 +349,7 @@ async fn trouble_with_userinfo_refuses_only_who_cannot_do_without() {
         ("silence", |op| {
             op.answer("/me", |_| Err(FetchError::Timeout { host: "op.test".into(), seconds: 5 }));
         }),
-        ("of somebody else", |op| drop(op.inside().userinfo.insert("sub".into(), "bob".into()))),
+        ("of somebody else", |op| drop(op.inside().userinfo().insert("sub".into(), "bob".into()))),
         ("signed by another", |op| {
             op.inside().signed_userinfo =
                 Some((Signer::rsa("x", 2), json!({"alg": "RS256", "kid": "key-1"})));
@@ -360,9 +361,9 @@ async fn trouble_with_userinfo_refuses_only_who_cannot_do_without() {
     for (name, trouble) in troubles {
         for (needs, missing) in [(false, "groups"), (true, "groups"), (false, "name"), (true, "email")] {
             let op = Op::new(ISSUER);
-            let person = op.inside().person.clone();
-            op.inside().userinfo = person;
-            op.inside().person.remove(missing);
+            let person = op.inside().person().clone();
+            op.inside().userinfo = Some(person);
+            op.inside().person().remove(missing);
             trouble(&op);
             let uses = Uses::Person { email: needs, groups: needs };
             let outcome = op.login(&Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch())).await;
@@ -382,9 +383,9 @@ async fn a_signed_userinfo_answer_is_verified_and_read() {
     let signed = |change: Change| {
         let mut op = Op::new(ISSUER);
         let signer = op.inside().signer.clone();
-        let person = op.inside().person.clone();
-        op.inside().userinfo = person;
-        op.inside().person.remove("groups");
+        let person = op.inside().person().clone();
+        op.inside().userinfo = Some(person);
+        op.inside().person().remove("groups");
         op.inside().signed_userinfo = Some((signer, json!({"alg": "RS256", "kid": "key-1"})));
         change(&mut op);
         op
@@ -393,13 +394,13 @@ async fn a_signed_userinfo_answer_is_verified_and_read() {
     assert_eq!(op.login(&op.idp()).await.unwrap().groups().map(<[_]>::len), Some(2));
     let op = signed(|op| {
         let mut inside = op.inside();
-        inside.userinfo.insert("iss".into(), ISSUER.into());
-        inside.userinfo.insert("aud".into(), json!(["other", CLIENT]));
+        inside.userinfo().insert("iss".into(), ISSUER.into());
+        inside.userinfo().insert("aud".into(), json!(["other", CLIENT]));
     });
     assert!(op.login(&op.idp()).await.is_ok());
     let bad: [(&str, Change); 4] = [
-        ("another issuer", |op| drop(op.inside().userinfo.insert("iss".into(), "https://bad.test".into()))),
-        ("another client", |op| drop(op.inside().userinfo.insert("aud".into(), "client-2".into()))),
+        ("another issuer", |op| drop(op.inside().userinfo().insert("iss".into(), "https://bad.test".into()))),
+        ("another client", |op| drop(op.inside().userinfo().insert("aud".into(), "client-2".into()))),
         ("an unlisted algorithm", |op| {
             let listed = json!(["ES256"]);
             op.inside().metadata.insert("userinfo_signing_alg_values_supported".into(), listed);
@@ -468,8 +469,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
     let (signer, now) = (op.inside().signer.clone(), NOW.seconds());
     let claims =
         json!({"iss": ISSUER, "aud": CLIENT, "sub": "a", "iat": now, "exp": now + 60, "nonce": nonce});
-    let id_token =
-        crate::signer::token(&json!({"alg": "RS256"}), &claims, |message| signer.sign("RS256", message));
+    let id_token = sign_token(&json!({"alg": "RS256"}), &claims, |message| signer.sign("RS256", message));
     op.answer("/token", move |_| {
         let odd = json!({
             "id_token": id_token, "access_token": 7, "token_type": null, "expires_in": "an hour",
@@ -489,7 +489,7 @@ async fn an_empty_endpoint_that_a_login_can_do_without_is_none() {
     for member in ["end_session_endpoint", "userinfo_endpoint"] {
         op.inside().metadata.insert(member.into(), "".into());
     }
-    op.inside().person.remove("groups");
+    op.inside().person().remove("groups");
     let idp = op.idp();
     assert!(op.login(&idp).await.is_ok());
     assert_eq!(idp.logout_url(None, "https://app.test/out", "s").await, None);
@@ -508,10 +508,9 @@ async fn entra_and_google_name_people_their_own_way() {
         "issuer": issuer, "authorization_endpoint": "https://login.test/authorize",
         "token_endpoint": "https://login.test/token", "jwks_uri": "https://login.test/jwks",
     });
-    op.inside().answers.insert(
-        "/9f1c0000-0000-4000-8000-000000000001/v2.0/.well-known/openid-configuration",
-        std::sync::Arc::new(move |_| Ok(crate::provider::json_answer(200, &document))),
-    );
+    op.answer("/9f1c0000-0000-4000-8000-000000000001/v2.0/.well-known/openid-configuration", move |_| {
+        Ok(json_answer(200, &document))
+    });
     op.bend(|_, claims| {
         claims["oid"] = "object-1".into();
         claims["tid"] = "9f1c0000-0000-4000-8000-000000000001".into();

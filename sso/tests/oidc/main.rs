@@ -8,4 +8,3 @@ mod availability;
 mod corpus;
 mod login;
 mod provider;
-mod signer;

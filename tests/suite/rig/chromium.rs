@@ -10,7 +10,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{must, ports, until, wire};
+use super::{ports, until, wire};
 
 /// A browser window. Closed when dropped.
 pub struct Chromium {
@@ -167,9 +167,8 @@ impl Chromium {
             .header("content-type", "application/json")
             .body(wire::whole(body.map(|body| body.to_string()).unwrap_or_default()))
             .unwrap();
-        let asked = async { wire::Line::open(self.address).await?.send(request).await };
-        let answer =
-            must("chromedriver", asked).await.unwrap_or_else(|fault| panic!("chromedriver: {fault:?}"));
+        let answer = wire::ask(self.address, request).await;
+        let answer = answer.unwrap_or_else(|fault| panic!("chromedriver: {fault:?}"));
         let json = answer.json();
         assert!(answer.status.is_success(), "{path}: {json}");
         json["value"].clone()

@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use http::Request;
 use serde_json::{Value, json};
 
-use super::browser::{Browser, Page};
+use super::browser::{BrowserPage, HeadlessBrowser};
 use super::settings::{Settings, rand};
-use super::{must, peer, ports, wire};
+use super::{peer, ports, wire};
 
 /// The provider.
 pub struct Op {
@@ -121,8 +121,7 @@ impl Op {
             .header("content-type", "application/json")
             .body(wire::whole(body.to_string()))
             .unwrap();
-        let asked = async { wire::Line::open(self.address).await?.send(request).await };
-        must("the rig", asked).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
+        wire::ask(self.address, request).await.unwrap_or_else(|fault| panic!("the rig: {fault:?}")).json()
     }
 }
 
@@ -144,13 +143,13 @@ impl Drop for Op {
 }
 
 /// Signs in: opens a path of the app, fills the provider's forms, and comes back. The page it ends on.
-pub async fn sign_in(browser: &mut Browser, path: &str, name: &str) -> Page {
+pub async fn sign_in(browser: &mut HeadlessBrowser, path: &str, name: &str) -> BrowserPage {
     let page = browser.open(path).await;
     finish_sign_in(browser, page, name).await
 }
 
 /// Fills the provider's forms from the first on.
-pub async fn finish_sign_in(browser: &mut Browser, mut page: Page, name: &str) -> Page {
+pub async fn finish_sign_in(browser: &mut HeadlessBrowser, mut page: BrowserPage, name: &str) -> BrowserPage {
     for _ in 0..4 {
         let Some(form) = page.form_with("prompt") else { return page };
         let form = if form.has("login") { form.with("login", name).with("password", "any") } else { form };
@@ -160,7 +159,7 @@ pub async fn finish_sign_in(browser: &mut Browser, mut page: Page, name: &str) -
 }
 
 /// Signs in at the provider up to the address that leads back to the app, which is not asked yet.
-pub async fn sign_in_until(browser: &mut Browser, name: &str, callback: &str) -> url::Url {
+pub async fn sign_in_until(browser: &mut HeadlessBrowser, name: &str, callback: &str) -> url::Url {
     let mut page = browser.open("/").await;
     for _ in 0..4 {
         let form = page.form_with("prompt").unwrap_or_else(|| panic!("no form: {}", page.text()));

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::directory::DirectoryClient;
 use super::settings::Settings;
 use super::watch::Watch;
 use super::{NET, must, until, wire};
@@ -189,6 +190,11 @@ impl Program {
         self.settings.proxy
     }
 
+    /// Its directory, with its token.
+    pub fn directory(&self) -> DirectoryClient {
+        DirectoryClient::new(self.settings.scim, &self.settings.scim_token)
+    }
+
     /// The folder of the test: configuration, secrets, and `state`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -281,7 +287,11 @@ pub fn bounded(mut command: Command) -> Output {
 
 /// The program, with nothing of the machine's own environment that could change what it does.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_portcullis")))
+}
+
+/// A command without what the machine's environment says to the program.
+pub fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PORTCULLIS_") || name == "RUST_LOG" || name == "NO_COLOR" {
             command.env_remove(name);
@@ -305,7 +315,7 @@ pub fn write_files(folder: &Path, settings: &Settings) {
         write("bindings.yml", bindings);
     }
     if settings.scheme == "https" {
-        let (certificate, key) = super::wire::tls_files(&settings.host);
+        let (certificate, key) = super::tls::pem_files(&settings.host);
         write("tls.crt", &certificate);
         write("tls.key", &key);
     }

@@ -151,5 +151,5 @@ impl Seed {
 fn session_cookie(settings: &Settings) -> String {
     let hash = sha256(settings.origin().as_bytes());
     let short: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}{short}", super::browser::SESSION_COOKIE)
+    format!("{}{short}", super::inspect::SESSION_COOKIE)
 }

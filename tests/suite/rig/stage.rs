@@ -1,17 +1,17 @@
 //! A program with an application behind it and a directory beside it: what nearly every test starts with.
 
-use super::directory::Directory;
+use super::application::Application;
+use super::directory::DirectoryClient;
 use super::program::Program;
 use super::seed::{Seed, Seeded};
 use super::settings::Settings;
-use super::upstream::Upstream;
 use super::visitor::Visitor;
 
 /// All of it, running.
 pub struct Stage {
     pub program: Program,
-    pub app: Upstream,
-    pub directory: Directory,
+    pub app: Application,
+    pub directory: DirectoryClient,
     people: Seeded,
 }
 
@@ -23,23 +23,23 @@ impl Stage {
 
     /// With a change of the settings.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let app = Upstream::start().await;
+        let app = Application::start().await;
         let mut settings = Settings::new(app.address);
         change(&mut settings);
         Self::of(app, settings).await
     }
 
     /// With these settings, and this application behind it.
-    pub async fn of(app: Upstream, settings: Settings) -> Self {
+    pub async fn of(app: Application, settings: Settings) -> Self {
         let program = Program::start(settings).await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self { program, app, directory, people: Seeded::default() }
     }
 
     /// With people in the directory, each with a session, before the program starts. A person's name is also their
     /// address and `externalId`.
     pub async fn seeded(change: impl FnOnce(&mut Settings), names: &[&str]) -> Self {
-        let app = Upstream::start().await;
+        let app = Application::start().await;
         let mut settings = Settings::new(app.address);
         change(&mut settings);
         let mut program = Program::install(settings);
@@ -50,7 +50,7 @@ impl Stage {
             program.watch.secret("a session cookie", cookie.split_once('=').unwrap().1);
         }
         program.begin().await;
-        let directory = Directory::new(&program);
+        let directory = program.directory();
         Self { program, app, directory, people }
     }
 

@@ -7,13 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use tokio::task::JoinHandle;
 
-use super::must;
+use super::application::Application;
 use super::settings::Settings;
-use super::websocket::Socket;
-use super::wire::{Answer, Body, Dial, Fault, Line, whole};
+use super::stream::AnswerStream;
+use super::websocket::WebSocket;
+use super::wire::{self, Answer, Connection, Dial, RequestBody, WireFault, whole};
+use super::{must, wait_for};
 
 /// A client of the app with one cookie, or none.
 #[derive(Clone)]
@@ -51,9 +53,8 @@ impl Visitor {
     }
 
     /// The same where the connection may break.
-    pub async fn try_get(&self, path: &str) -> Result<Answer, Fault> {
-        let request = self.request(Method::GET, path).body(whole("")).unwrap();
-        must(path, async { Line::open(self.address).await?.send(request).await }).await
+    pub async fn try_get(&self, path: &str) -> Result<Answer, WireFault> {
+        wire::ask(self.address, self.request(Method::GET, path).body(whole("")).unwrap()).await
     }
 
     /// The status of one GET.
@@ -61,26 +62,23 @@ impl Visitor {
         self.get(path).await.status.as_u16()
     }
 
-    /// Opens a WebSocket.
-    pub async fn socket(&self, path: &str) -> Result<Socket, u16> {
-        Socket::open(self.address, &self.origin, path, &self.cookie).await
+    /// Opens a WebSocket, or says with which status it was refused.
+    pub async fn socket(&self, path: &str) -> Result<WebSocket, u16> {
+        let opened = WebSocket::open(self.address, &self.origin, path, &self.cookie).await;
+        opened.map_err(|fault| fault.refusal())
     }
 
     /// Begins a GET whose answer does not end by itself.
-    pub async fn stream(&self, path: &str, how: Dial<'_>) -> Stream {
+    pub async fn stream(&self, path: &str, how: Dial<'_>) -> AnswerStream {
         let request = if how.version == http::Version::HTTP_2 {
             self.request_h2(Method::GET, path)
         } else {
             self.request(Method::GET, path)
         };
-        let begun = async {
-            let mut line = Line::dial(self.address, how).await?;
-            let response = line.begin(request.body(whole("")).unwrap()).await?;
-            Ok::<_, Fault>((line, response))
-        };
-        let (line, response) = must(path, begun).await.unwrap_or_else(|fault| panic!("{path}: {fault:?}"));
-        assert_eq!(response.status(), 200, "{path}");
-        Stream { line, body: response.into_body(), read: 0, tail: Vec::new() }
+        let begun = AnswerStream::begin(self.address, how, request.body(whole("")).unwrap()).await;
+        let stream = begun.unwrap_or_else(|fault| panic!("{path}: {fault:?}"));
+        assert_eq!(stream.status, 200, "{path}");
+        stream
     }
 
     /// Begins an upload that trickles until it is broken off, or answered.
@@ -89,9 +87,9 @@ impl Visitor {
             tokio::time::sleep(Duration::from_millis(2)).await;
             Some((Ok(Frame::data(Bytes::from_static(&[b'u'; 512]))), ()))
         });
-        let body: Body = BodyExt::boxed(StreamBody::new(trickle));
+        let body: RequestBody = BodyExt::boxed(StreamBody::new(trickle));
         let request = self.request(Method::POST, path).body(body).unwrap();
-        let mut line = Line::open(self.address).await.unwrap();
+        let mut line = Connection::open(self.address).await.unwrap();
         Upload(tokio::spawn(async move { line.send(request).await }))
     }
 
@@ -100,90 +98,17 @@ impl Visitor {
         let visitor = self.clone();
         Upload(tokio::spawn(async move {
             let request = visitor.request(Method::GET, path).body(whole("")).unwrap();
-            Line::open(visitor.address).await?.send(request).await
+            Connection::open(visitor.address).await?.send(request).await
         }))
     }
 }
 
-/// An answer that is being read.
-pub struct Stream {
-    line: Line,
-    body: Incoming,
-    /// Bytes read so far.
-    pub read: usize,
-    tail: Vec<u8>,
-}
-
-impl Stream {
-    /// Reads one piece; `None` at the end, however it comes.
-    pub async fn piece(&mut self) -> Option<Bytes> {
-        loop {
-            let frame = self.body.frame().await?.ok()?;
-            if let Ok(piece) = frame.into_data() {
-                self.read += piece.len();
-                return Some(piece);
-            }
-        }
-    }
-
-    /// Reads until so many bytes have come.
-    pub async fn at_least(&mut self, bytes: usize) {
-        let reading = async {
-            while self.read < bytes {
-                assert!(self.piece().await.is_some(), "it ended after {} bytes", self.read);
-            }
-        };
-        must("some bytes", reading).await;
-    }
-
-    /// Reads until a text has come.
-    pub async fn until(&mut self, text: &str) {
-        let mut read = Vec::new();
-        let reading = async {
-            while !read.windows(text.len()).any(|window| window == text.as_bytes()) {
-                read.extend_from_slice(&self.piece().await.expect("it ended before the text"));
-            }
-        };
-        must(text, reading).await;
-    }
-
-    /// The client stops reading its socket.
-    pub fn stall(&self) {
-        self.line.stall().begin();
-    }
-
-    /// How many bytes the client has taken from its socket, whatever it has made of them.
-    pub fn taken(&self) -> usize {
-        self.line.stall().taken()
-    }
-
-    /// The client reads again.
-    pub fn go_on(&self) {
-        self.line.stall().end();
-    }
-
-    /// Reads to the end, which must come; says whether a text was among it.
-    pub async fn read_out(&mut self, text: &str) -> bool {
-        let mut found = false;
-        let reading = async {
-            while let Some(piece) = self.piece().await {
-                self.tail.extend_from_slice(&piece);
-                found |= self.tail.windows(text.len()).any(|window| window == text.as_bytes());
-                let keep = self.tail.len().saturating_sub(text.len());
-                self.tail.drain(..keep);
-            }
-        };
-        must("the end of a stream", reading).await;
-        found
-    }
-}
-
 /// A request that is under way.
-pub struct Upload(JoinHandle<Result<Answer, Fault>>);
+pub struct Upload(JoinHandle<Result<Answer, WireFault>>);
 
 impl Upload {
     /// What it came to.
-    pub async fn outcome(self) -> Result<Answer, Fault> {
+    pub async fn outcome(self) -> Result<Answer, WireFault> {
         must("the end of a request", self.0).await.unwrap()
     }
 
@@ -195,35 +120,34 @@ impl Upload {
 
 /// One exchange of every kind, all of one person, all open.
 pub struct Held {
-    idle: Socket,
-    busy: Socket,
-    events: Stream,
-    download: Stream,
-    download_h2: Stream,
+    idle: WebSocket,
+    busy: WebSocket,
+    events: AnswerStream,
+    download: AnswerStream,
+    download_h2: AnswerStream,
     upload: Upload,
     unanswered: Upload,
 }
 
 impl Held {
     /// How many exchanges that is.
-    pub const COUNT: u64 = 7;
+    pub const COUNT: usize = 7;
 
     /// Opens one of every kind and waits until each is in use.
-    pub async fn open(visitor: &Visitor, app: &super::upstream::Upstream) -> Self {
+    pub async fn open(visitor: &Visitor, app: &Application) -> Self {
         let before = app.open();
         let (uploaded, mut idle) = (app.uploaded(), visitor.socket("/ws").await.expect("a WebSocket"));
         idle.echo("hello").await.unwrap();
         let mut busy = visitor.socket("/ws/clock").await.expect("a WebSocket");
         assert!(must("a tick", busy.next()).await.is_some());
-        let h2 = Dial { version: http::Version::HTTP_2, ..Dial::default() };
         let mut events = visitor.stream("/events", Dial::default()).await;
         events.at_least(5).await;
         let mut download = visitor.stream("/download", Dial::default()).await;
         download.at_least(64 * 1024).await;
-        let mut download_h2 = visitor.stream("/download", h2).await;
+        let mut download_h2 = visitor.stream("/download", Dial::h2()).await;
         download_h2.at_least(64 * 1024).await;
         let upload = visitor.upload("/upload").await;
-        super::until("bytes of the upload", || async { app.uploaded() > uploaded }).await;
+        wait_for(|| app.uploaded() > uploaded).await;
         let unanswered = visitor.waiting("/hold");
         app.has_open(before + Self::COUNT).await;
         Self { idle, busy, events, download, download_h2, upload, unanswered }

@@ -1,0 +1,67 @@
+//! TLS with certificates of this run: one authority signs them, and the clients here trust no other.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::client::TlsStream;
+
+/// The certificate authority of this run.
+struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+fn authority() -> &'static Authority {
+    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
+    AUTHORITY.get_or_init(|| {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Portcullis test run");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Authority { certificate: certificate.der().clone(), issuer: rcgen::Issuer::new(params, key) }
+    })
+}
+
+/// The key of every certificate of this run.
+fn leaf_key() -> &'static rcgen::KeyPair {
+    static KEY: OnceLock<rcgen::KeyPair> = OnceLock::new();
+    KEY.get_or_init(|| rcgen::KeyPair::generate().unwrap())
+}
+
+/// Gives what Chromium takes to believe in that key: SHA-256 of the public key, in base64.
+pub fn leaf_key_hash() -> String {
+    use base64::Engine;
+    let hash = portcullis_keys::sha256(&rcgen::PublicKeyData::subject_public_key_info(leaf_key()));
+    base64::engine::general_purpose::STANDARD.encode(hash)
+}
+
+/// Makes a certificate for a name, signed by the authority of this run: it and its key, both in PEM.
+pub fn pem_files(host: &str) -> (String, String) {
+    let params = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    let certificate = params.signed_by(leaf_key(), &authority().issuer).unwrap();
+    (certificate.pem(), leaf_key().serialize_pem())
+}
+
+/// Shakes hands over a socket as a client that asks for a name and offers these protocols.
+pub async fn connect<S>(socket: S, name: &str, offered: &[&[u8]]) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority().certificate.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await
+}
+
+/// Tells which protocol was chosen.
+pub fn chosen_protocol<S>(stream: &TlsStream<S>) -> Option<&[u8]> {
+    stream.get_ref().1.alpn_protocol()
+}
