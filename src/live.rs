@@ -3,18 +3,17 @@
 //! A reload makes a whole new one and puts it in the place of the old; whoever answers a request takes one and keeps it.
 //! The data plane has its own half, [`portcullis_proxy::Rules`], to which the pages of the same file belong.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_config::{Expiry, File, Limits, Listen, UserSource};
-use portcullis_keys::{Keyring, sha256};
-use portcullis_policy::{LogFormat, LogTarget};
+use portcullis_config::{Expiry, File};
+use portcullis_keys::Keyring;
 use portcullis_sso::Fetch;
 use tokio::sync::Notify;
 
 use crate::app_health::AppHealth;
+use crate::needs_restart::Fixed;
 use crate::operator::Terms;
 use crate::own::OwnSite;
 use crate::scim_clients::ScimClients;
@@ -85,53 +84,5 @@ impl Live {
             expires: before.map_or_else(|| file.expires.clone(), |before| before.expires.clone()),
             fixed: Fixed::of(file),
         }
-    }
-}
-
-/// The settings of a configuration that a running program cannot change.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Fixed {
-    listen: Listen,
-    state: PathBuf,
-    /// Below the state folder, where it is there: then it moves with it.
-    store: PathBuf,
-    limits: Limits,
-    access_log: LogTarget,
-    log_format: Option<LogFormat>,
-    /// The listener of a directory is opened at a start.
-    has_directory: bool,
-    /// Tells one master key from another, and nothing else.
-    master_key: Option<[u8; 32]>,
-}
-
-impl Fixed {
-    pub(crate) fn of(file: &File) -> Self {
-        Self {
-            listen: file.listen.clone(),
-            state: file.state.clone(),
-            store: file.database.strip_prefix(&file.state).unwrap_or(&file.database).to_owned(),
-            limits: file.limits.clone(),
-            access_log: file.log.access.clone(),
-            log_format: file.log.format,
-            has_directory: matches!(file.provisioning, UserSource::Scim(_)),
-            master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
-        }
-    }
-
-    /// The keys of the file in which the two differ.
-    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
-        [
-            ("listen", self.listen != other.listen),
-            ("state", self.state != other.state),
-            ("store", self.store != other.store),
-            ("limits", self.limits != other.limits),
-            ("log.access", self.access_log != other.access_log),
-            ("log.format", self.log_format != other.log_format),
-            ("provisioning", self.has_directory != other.has_directory),
-            ("keys", self.master_key != other.master_key),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
     }
 }

@@ -14,6 +14,7 @@ mod load;
 mod lock;
 mod log;
 mod metrics;
+mod needs_restart;
 mod operator;
 mod order;
 mod order_error;

@@ -13,9 +13,10 @@ use portcullis_sso::Fetch;
 
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
-use crate::live::{Current, Fixed, Live};
+use crate::live::{Current, Live};
 use crate::log::{Log, error_chain};
 use crate::metrics::Reloaded;
+use crate::needs_restart::Fixed;
 use crate::own::{self, Own};
 use crate::settings;
 use crate::standing;

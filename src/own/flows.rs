@@ -15,6 +15,8 @@ use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
 use serde::{Deserialize, Serialize};
 
+use super::set_cookie::{remove_cookie, set_cookie};
+
 /// The beginning of every flow cookie's name; the data plane never passes such cookies on.
 const PREFIX: &str = portcullis_proxy::FLOW_COOKIE;
 /// The most logins that a browser may have under way.
@@ -174,24 +176,6 @@ impl<'a> Flows<'a> {
 /// The removal of the cookie that remembers a recent login: after a logout the next login is a first one.
 pub(crate) fn forget_landing() -> Option<HeaderValue> {
     remove_cookie(&format!("{PREFIX}landed"))
-}
-
-/// A cookie of ours: host-only, for https, unseen by scripts, sent with navigations (RFC 6265bis §4.1).
-pub(crate) fn set_cookie(name: &str, value: &str, seconds: Option<i64>) -> Option<HeaderValue> {
-    let mut cookie = cookie::Cookie::build((name, value))
-        .path("/")
-        .secure(true)
-        .http_only(true)
-        .same_site(cookie::SameSite::Lax);
-    if let Some(seconds) = seconds {
-        cookie = cookie.max_age(cookie::time::Duration::seconds(seconds));
-    }
-    HeaderValue::try_from(cookie.build().to_string()).ok()
-}
-
-/// The same cookie taken away.
-pub(crate) fn remove_cookie(name: &str) -> Option<HeaderValue> {
-    set_cookie(name, "", Some(0))
 }
 
 /// A value sealed for one cookie of one app opens in no other.

@@ -15,8 +15,9 @@ use portcullis_session::Committed;
 use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, HINT, Pending};
 use portcullis_store::{LoggedIn, LoginError, NewSession, Origin};
 
-use super::flows::{self, Flows, Tab};
+use super::flows::{Flows, Tab};
 use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
+use super::set_cookie::{remove_cookie, set_cookie};
 use super::site::OwnSite;
 use super::tries::Enough;
 use super::{Own, login_required};
@@ -227,7 +228,7 @@ impl Own {
             }
             Err(refusal) => self.not_in(site, refusal, &return_to, visitor, Some(reference)),
         };
-        if let Some(removal) = flows::remove_cookie(&cookie) {
+        if let Some(removal) = remove_cookie(&cookie) {
             response.headers_mut().append(header::SET_COOKIE, removal);
         }
         response
@@ -299,7 +300,7 @@ impl Own {
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
         tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
         let cookie = self.core.keys.seal_cookie(visitor.app, &id);
-        flows::set_cookie(&site.cookie, cookie.expose(), None)
+        set_cookie(&site.cookie, cookie.expose(), None)
             .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
     }
 

@@ -16,6 +16,7 @@ use super::Own;
 use super::flows;
 use super::login::redirect_to;
 use super::reasons::{LOGOUT_CSRF, STORE};
+use super::set_cookie::remove_cookie;
 use super::site::OwnSite;
 use crate::pages::Page;
 
@@ -75,7 +76,7 @@ impl Own {
             None => None,
         };
         let mut answer = redirect_to(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
-        for removal in [flows::remove_cookie(&site.cookie), flows::forget_landing()].into_iter().flatten() {
+        for removal in [remove_cookie(&site.cookie), flows::forget_landing()].into_iter().flatten() {
             answer.headers_mut().append(header::SET_COOKIE, removal);
         }
         answer

@@ -8,6 +8,7 @@ mod flows;
 mod login;
 mod logout;
 pub(crate) mod reasons;
+mod set_cookie;
 mod site;
 mod tries;
 mod ways;

@@ -1,0 +1,55 @@
+//! What takes a restart: the settings that a running program cannot change, and in which of them two files differ.
+
+use std::path::PathBuf;
+
+use portcullis_config::{File, Limits, Listen, UserSource};
+use portcullis_keys::sha256;
+use portcullis_policy::{LogFormat, LogTarget};
+
+/// The settings of a configuration that a running program cannot change.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Fixed {
+    listen: Listen,
+    state: PathBuf,
+    /// Below the state folder, where it is there: then it moves with it.
+    store: PathBuf,
+    limits: Limits,
+    access_log: LogTarget,
+    log_format: Option<LogFormat>,
+    /// The listener of a directory is opened at a start.
+    has_directory: bool,
+    /// Tells one master key from another, and nothing else.
+    master_key: Option<[u8; 32]>,
+}
+
+impl Fixed {
+    pub(crate) fn of(file: &File) -> Self {
+        Self {
+            listen: file.listen.clone(),
+            state: file.state.clone(),
+            store: file.database.strip_prefix(&file.state).unwrap_or(&file.database).to_owned(),
+            limits: file.limits.clone(),
+            access_log: file.log.access.clone(),
+            log_format: file.log.format,
+            has_directory: matches!(file.provisioning, UserSource::Scim(_)),
+            master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
+        }
+    }
+
+    /// The keys of the file in which the two differ.
+    pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("listen", self.listen != other.listen),
+            ("state", self.state != other.state),
+            ("store", self.store != other.store),
+            ("limits", self.limits != other.limits),
+            ("log.access", self.access_log != other.access_log),
+            ("log.format", self.log_format != other.log_format),
+            ("provisioning", self.has_directory != other.has_directory),
+            ("keys", self.master_key != other.master_key),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}

@@ -1,0 +1,21 @@
+//! The cookies that our pages set, of sessions and of logins under way: one set of attributes for all of them.
+
+use http::HeaderValue;
+
+/// A cookie of ours: host-only, for https, unseen by scripts, sent with navigations (RFC 6265bis §4.1).
+pub(crate) fn set_cookie(name: &str, value: &str, seconds: Option<i64>) -> Option<HeaderValue> {
+    let mut cookie = cookie::Cookie::build((name, value))
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(cookie::SameSite::Lax);
+    if let Some(seconds) = seconds {
+        cookie = cookie.max_age(cookie::time::Duration::seconds(seconds));
+    }
+    HeaderValue::try_from(cookie.build().to_string()).ok()
+}
+
+/// The same cookie taken away.
+pub(crate) fn remove_cookie(name: &str) -> Option<HeaderValue> {
+    set_cookie(name, "", Some(0))
+}
