@@ -51,8 +51,8 @@ fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
         subject: None,
         email: Some("alice@example.com".into()),
         attributes: Attributes::default()
-            .with(Attributes::NAME, ["Alice Example"])
-            .with(Attributes::PREFERRED_USERNAME, ["alice@example.com"]),
+            .with_texts(Attributes::NAME, ["Alice Example"])
+            .with_texts(Attributes::PREFERRED_USERNAME, ["alice@example.com"]),
         groups: Arc::new(["Engineering".into(), "Everyone".into()]),
     };
     let generation = Generation(0);
@@ -77,7 +77,7 @@ fn world() -> World {
     let now = Timestamp::now();
     let url = PublicUrl::new(true, HostPort::new("wiki.example.com", None).unwrap(), "").unwrap();
     let keys = Arc::new(Keyring::from_master(&[7; 32]));
-    let (id, hash) = keys.new_session(&mut Random::seeded(1));
+    let (id, hash) = keys.new_session(&mut Random::from_seed(1));
     let cookie = format!(
         "theme=dark; {}={}; lang=en",
         session_cookie(&url),

@@ -52,7 +52,7 @@ pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) 
     // Whether it is the database's own is known once that is open.
     if opens.keys.is_none()
         && opens.state.is_dir()
-        && let Err(error) = Keyring::load(&opens.state.join(MASTER))
+        && let Err(error) = Keyring::load_file(&opens.state.join(MASTER))
     {
         found.problems.push(problem("state", &error));
     }

@@ -378,7 +378,7 @@ fn person_details(
     heard_after: Timestamp,
 ) -> PersonDetails {
     let UserDetails { user, created, others, links, nested, sessions } = details;
-    let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
+    let lost = bindings.resolve_groups(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
     let group = |name: &String| GroupRoles {
         name: name.clone(),

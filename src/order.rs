@@ -174,13 +174,13 @@ impl OrderUnderway {
     /// The accounts in memory that bear the name: nobody else can be served while the store cannot be read.
     fn in_memory(&self) -> Vec<AccountId> {
         let who = &self.order.who;
-        let (same, unique) = (fold::same(who), fold::unique(who));
+        let (same, unique) = (fold::same_key(who), fold::unique_key(who));
         let number = who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId);
         let is_meant = |facts: &Facts| {
             let names = [facts.user_name.as_deref(), facts.email.as_deref()];
-            let preferred = facts.attributes.text(Attributes::PREFERRED_USERNAME);
+            let preferred = facts.attributes.first_text(Attributes::PREFERRED_USERNAME);
             let names = names.into_iter().chain([preferred]).flatten();
-            let mut names = names.map(|name| (fold::same(name), fold::unique(name)));
+            let mut names = names.map(|name| (fold::same_key(name), fold::unique_key(name)));
             Some(facts.account) == number
                 || [&facts.id, &facts.subject].into_iter().flatten().any(|id| **id == **who)
                 || names.any(|name| name.0 == same || name.1 == unique)

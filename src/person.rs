@@ -57,7 +57,7 @@ impl UserListing {
 
 /// The roles that groups give; `None` where no bindings are known.
 fn roles_of_groups(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
-    let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
+    let roles = bindings.resolve_groups(groups.iter().map(String::as_str)).roles;
     (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
 }
 

@@ -71,7 +71,7 @@ fn oidc_settings(file: &File) -> OidcSettings {
         uses: match file.provisioning {
             UserSource::None => Uses::Person {
                 email: file.identity.user == UserFrom::Email || !email_domains(file).is_empty(),
-                groups: !file.bindings.known().is_empty(),
+                groups: !file.bindings.known_roles().is_empty(),
             },
             UserSource::Scim(_) | UserSource::Invited => Uses::Link { claim: idp.link.claim.clone() },
         },

@@ -142,7 +142,7 @@ struct OpenedParts {
 async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
     let lock = Lock::take(&file.state)?;
-    let schemas = Arc::new(Schemas::core());
+    let schemas = Arc::new(Schemas::core_schemas());
     let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =

@@ -115,8 +115,8 @@ ROWS = [
     ], "spellings::"),
     ("paths: case and ends are folded", [
         ("policy/src/routes.rs",
-         "[self.rules.find(reading, method), self.folded.find(&folded, method)]",
-         "[self.rules.find(reading, method)]"),
+         "[self.rules.find_rule(reading, method), self.folded.find_rule(&folded, method)]",
+         "[self.rules.find_rule(reading, method)]"),
     ], "spellings::"),
     ("paths: a request is somebody's where one reading is", [
         ("policy/src/routes.rs",

@@ -348,10 +348,10 @@ mod tests {
     fn what_else_can_be_read_is_known_and_what_cannot_is_not() {
         let known = "provisioning: invited\npublic_url: https://a.example\nbindings: roles.yml\nrotues: []\n";
         let home = read_in(known, None).unwrap();
-        assert_eq!((home.people, home.bindings.known().len()), (Some(HomePeople::Invited), 1));
+        assert_eq!((home.people, home.bindings.known_roles().len()), (Some(HomePeople::Invited), 1));
         assert_eq!(home.address.as_deref(), Some("https://a.example"));
         let home = read_in("provisioning: invted\nbindings: gone.yml\n", None).unwrap();
-        assert_eq!((home.people, home.bindings.known().len()), (None, 0));
+        assert_eq!((home.people, home.bindings.known_roles().len()), (None, 0));
         assert_eq!(read_in("log: {}\n", None).unwrap().people, Some(HomePeople::Directory));
     }
 }

@@ -24,7 +24,7 @@ impl FromYaml for Network {
                 "Write an address, a slash and a length, such as 10.0.0.0/8, or one address",
             );
         };
-        if network.length() == 0 {
+        if network.prefix_length() == 0 {
             return report.problem(
                 node,
                 at,
@@ -32,15 +32,15 @@ impl FromYaml for Network {
                 "Name the addresses of your proxies",
             );
         }
-        if network.start() != network.address() {
+        if network.first_address() != network.address() {
             return report.problem(
                 node,
                 at,
                 format!("{} has bits behind its length", show_value(text)),
                 format!(
                     "Write {}/{} for the network, or the address alone",
-                    network.start(),
-                    network.length()
+                    network.first_address(),
+                    network.prefix_length()
                 ),
             );
         }

@@ -56,7 +56,7 @@ impl FromYaml for Pattern {
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
-        match Self::parse(text) {
+        match Self::parse_path(text) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 let what = format!("\"{}\" is not a pattern: {error}", show_value(text));

@@ -123,7 +123,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((file.limits.head_time, file.limits.idle), (Duration::from_secs(10), Duration::from_secs(75)));
     assert_eq!(file.stop_grace, Duration::from_secs(30));
     assert!(file.trusted_proxies.is_empty() && file.http_client.allow.is_empty() && file.keys.is_none());
-    assert_eq!(file.policy(RulesVersion(7)).version(), RulesVersion(7));
+    assert_eq!(file.policy(RulesVersion(7)).rules_version(), RulesVersion(7));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn the_example_with_a_directory_says_it_all() {
     assert_eq!(file.identity.user, UserFrom::UserName);
     assert_eq!(file.idp.domains, Domains::Only(vec!["example.com".into()]));
     assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("preferred_username", LinkTo::UserName));
-    let roles: Vec<&str> = file.bindings.known().iter().map(|role| &**role).collect();
+    let roles: Vec<&str> = file.bindings.known_roles().iter().map(|role| &**role).collect();
     assert_eq!(roles, ["workspace.member", "workspace.admin", "org.audit"]);
-    let both = file.bindings.resolve(["engineering", "Wiki owners", "Auditors"]);
+    let both = file.bindings.resolve_groups(["engineering", "Wiki owners", "Auditors"]);
     assert_eq!(
         both.roles.names().iter().map(|role| &**role).collect::<Vec<_>>(),
         ["workspace.member", "org.audit"]

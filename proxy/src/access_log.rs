@@ -221,7 +221,7 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let site = line.place.as_ref().map(crate::rules::AppRules::site);
     fields.text(field!("org"), site.map(|site| &*site.org));
     fields.text(field!("app"), site.map(|site| &*site.name));
-    let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.text());
+    let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.as_written());
     fields.text(field!("rule"), line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
     fields.text(field!("decision"), Some(line.decision.word()));
     fields.text(field!("reason"), Some(line.reason).filter(|reason| !reason.is_empty()));

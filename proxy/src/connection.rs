@@ -495,7 +495,7 @@ fn bridge_websocket(request: &mut http::Request<Option<Upload>>) -> Option<OnUpg
     let headers = request.headers_mut();
     headers.remove(SEC_WEBSOCKET_KEY);
     tunnel::ask_for(headers);
-    let key = HeaderValue::try_from(STANDARD.encode(Random::system().bytes::<16>())).ok()?;
+    let key = HeaderValue::try_from(STANDARD.encode(Random::from_system().draw_bytes::<16>())).ok()?;
     headers.insert(SEC_WEBSOCKET_KEY, key);
     Some(upgrade)
 }

@@ -235,7 +235,7 @@ impl Gate {
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
             let asked = RouteKey { host: head.host, target: head.target, method: head.method };
-            let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
+            let route = policy.find_route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
                 return Err(RequestRefusal::Fault);
             }

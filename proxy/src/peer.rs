@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
-use portcullis_keys::{Secret, equal};
+use portcullis_keys::{Secret, equal_bytes};
 use portcullis_policy::AppId;
 use portcullis_session::Session;
 
@@ -78,7 +78,7 @@ impl Peer {
         let shown = self.shown.lock();
         let found = shown
             .as_ref()
-            .filter(|shown| shown.app == app && equal(shown.cookie.expose().as_bytes(), cookie))?;
+            .filter(|shown| shown.app == app && equal_bytes(shown.cookie.expose().as_bytes(), cookie))?;
         Some(found.session.clone())
     }
 

@@ -70,7 +70,7 @@ pub(crate) fn alice(policy: &Policy) -> Principal {
         attributes: Attributes::default(),
         groups: Arc::new(["Owners".into()]),
     };
-    policy.describe(&Arc::new(facts), Seq(1)).unwrap()
+    policy.describe_person(&Arc::new(facts), Seq(1)).unwrap()
 }
 
 pub(crate) fn gate() -> Arc<Gate> {

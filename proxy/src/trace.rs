@@ -116,7 +116,7 @@ fn hex_digits(number: u32) -> [u8; 8] {
 /// The next number of this thread's generator (splitmix64). Never zero, which Trace Context forbids.
 fn draw_number() -> u64 {
     thread_local! {
-        static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::system().bytes()));
+        static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::from_system().draw_bytes()));
     }
     STATE.with(|state| {
         let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);

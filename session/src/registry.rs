@@ -47,7 +47,7 @@ impl Shared {
             epochs: Epochs::default(),
             strangers: StrangerRegister::new(idle_ms),
             idle_ms: AtomicI64::new(idle_ms),
-            rules: AtomicU64::new(policy.version().0),
+            rules: AtomicU64::new(policy.rules_version().0),
             policy: Mutex::new(policy),
         }
     }
@@ -64,8 +64,8 @@ impl Shared {
 
     pub(crate) fn enforce(&self, policy: Arc<Policy>) {
         let mut current = self.policy.lock();
-        if policy.version() > current.version() {
-            self.rules.store(policy.version().0, Ordering::Release);
+        if policy.rules_version() > current.rules_version() {
+            self.rules.store(policy.rules_version().0, Ordering::Release);
             *current = policy;
         }
     }

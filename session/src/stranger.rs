@@ -73,7 +73,7 @@ impl StrangerRegister {
         let stripe = &self.stripes[stripe % STRIPES];
         let key = {
             let mut state = stripe.0.lock();
-            if pass.version() < in_force() || !pass.is_public() {
+            if pass.rules_version() < in_force() || !pass.is_public() {
                 return None;
             }
             exchange.begin();

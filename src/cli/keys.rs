@@ -119,7 +119,7 @@ impl Replace {
             return Err(KeysNotReplaced::NoDatabase(home.database.clone()));
         }
         let _lock = Lock::take(&home.state)?;
-        let store = Arc::new(Store::open(&home.database, Arc::new(Schemas::core())).await?);
+        let store = Arc::new(Store::open(&home.database, Arc::new(Schemas::core_schemas())).await?);
         let done = self.replace_in(home, keys, &store).await;
         store.close().await;
         done
@@ -131,7 +131,7 @@ impl Replace {
         keys: Option<&MasterKey>,
         store: &Arc<Store>,
     ) -> Result<Replaced, KeysNotReplaced> {
-        let (now, mut random) = (Timestamp::now(), Random::system());
+        let (now, mut random) = (Timestamp::now(), Random::from_system());
         if !store.has_keys().await? {
             return Err(KeysNotReplaced::Unused);
         }
@@ -144,7 +144,9 @@ impl Replace {
             }
         }
         let former = match &self.former {
-            Some(path) => Some(Keyring::load(path)?.ok_or_else(|| KeysNotReplaced::NoFormer(path.clone()))?),
+            Some(path) => {
+                Some(Keyring::load_file(path)?.ok_or_else(|| KeysNotReplaced::NoFormer(path.clone()))?)
+            }
             None => None,
         };
         let would = store.would_replace_keys(former.as_ref(), now).await?;

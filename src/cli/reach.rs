@@ -155,7 +155,7 @@ impl StoreReach {
             held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
             other => ReachError::Lock(other),
         })?;
-        let store = Arc::new(Store::open(database, Arc::new(Schemas::core())).await?);
+        let store = Arc::new(Store::open(database, Arc::new(Schemas::core_schemas())).await?);
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy =

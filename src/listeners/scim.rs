@@ -124,7 +124,7 @@ async fn collect_body(body: Body) -> Result<Bytes, ScimError> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large),
         Ok(Err(_)) | Err(_) => {
-            Err(ScimError::invalid(portcullis_scim::ScimType::InvalidSyntax, "the body did not arrive whole"))
+            Err(ScimError::of_type(portcullis_scim::ScimType::InvalidSyntax, "the body did not arrive whole"))
         }
     }
 }
@@ -135,10 +135,10 @@ impl ScimListener {
         let Some(clients) = live.scim.clone() else { return not_configured() };
         let (head, body) = request.into_parts();
         let address = head.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
-        let id: Arc<str> = Random::system().reference().into();
+        let id: Arc<str> = Random::from_system().draw_reference().into();
         let mut request = Request::from_parts(head, Bytes::new());
         let is_ours = below_base(&mut request);
-        let wanted = Wanted::by(&self.schemas, &request);
+        let wanted = Wanted::from_request(&self.schemas, &request);
         let method = request.method().clone();
         let outcome = match self.check_token(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),

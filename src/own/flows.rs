@@ -9,7 +9,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, HeaderValue};
-use portcullis_keys::{Keyring, Purpose, Random, equal};
+use portcullis_keys::{Keyring, Purpose, Random, equal_bytes};
 use portcullis_policy::{AppId, Timestamp};
 use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
@@ -91,7 +91,7 @@ impl<'a> Flows<'a> {
 
     /// The login that an answer's `state` belongs to, and the name of its cookie.
     pub(crate) fn take_login(&mut self, state: &str) -> Option<(String, Pending)> {
-        let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
+        let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal_bytes(pending.state().as_bytes(), state.as_bytes()));
         let at = self.found.iter().position(belongs)?;
         let found = self.found.swap_remove(at);
         match found.sealed {
@@ -122,7 +122,7 @@ impl<'a> Flows<'a> {
         random: &mut Random,
         now: Timestamp,
     ) -> Vec<HeaderValue> {
-        let name = format!("{PREFIX}{}", to_hex(random.bytes::<8>()));
+        let name = format!("{PREFIX}{}", to_hex(random.draw_bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
         let mut value = self.seal_cookie(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
@@ -226,7 +226,7 @@ mod tests {
             rounds: 0,
             epochs: [0; 3],
         };
-        Pending::new("op", "https://op.test", &ask, &mut Random::seeded(1), NOW.plus_ms(number))
+        Pending::new("op", "https://op.test", &ask, &mut Random::from_seed(1), NOW.plus_ms(number))
     }
 
     /// A browser: what it is told to keep, in a jar.
@@ -264,7 +264,7 @@ mod tests {
                         pending(number, &way),
                         "/p",
                         most,
-                        &mut Random::system(),
+                        &mut Random::from_system(),
                         NOW.plus_ms(number),
                     ),
                 );
@@ -285,7 +285,7 @@ mod tests {
         let flows = Flows::of(&HeaderMap::new(), &keys, AppId::ONLY);
         let mut jar: Vec<(String, String)> =
             (0..200).map(|n| (format!("{PREFIX}{n:016x}"), "A".repeat(100))).collect();
-        keep(&mut jar, flows.login_cookie(pending(1, "/"), "/", HEAD, &mut Random::system(), NOW));
+        keep(&mut jar, flows.login_cookie(pending(1, "/"), "/", HEAD, &mut Random::from_system(), NOW));
         let mut headers = headers(&jar);
         headers.append(COOKIE, HeaderValue::from_bytes(b"odd=\xff\xfe").unwrap());
         assert!(Flows::of(&headers, &keys, AppId::ONLY).take_login("state-1").is_some());
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_state_knows_its_tab_and_no_other_key_does() {
         let tab = Tab { way: "/deep?a=b".into(), restarts: 1 };
-        let state = tab.seal(&keys(), AppId::ONLY, &mut Random::system());
+        let state = tab.seal(&keys(), AppId::ONLY, &mut Random::from_system());
         assert_eq!(Tab::open(&state, &keys(), AppId::ONLY), Some(tab));
         assert_eq!(Tab::open(&state, &Keyring::from_master(&[8; 32]), AppId::ONLY), None);
         assert_eq!(Tab::open(&state, &keys(), AppId(7)), None);

@@ -138,7 +138,7 @@ impl Own {
             return self
                 .render_page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
-        let mut random = Random::system();
+        let mut random = Random::from_system();
         let short = self.short_way(site, way, &mut random, now);
         let tab = Tab { way: short.clone(), restarts };
         let state = tab.seal(&self.core.keys, visitor.app, &mut random);
@@ -185,7 +185,7 @@ impl Own {
     /// The login page for a way back that is too long for its address.
     pub(super) fn keep_way(&self, site: &OwnSite, way: &str) -> Response<Bytes> {
         let way = site.local_path(way);
-        let short = self.short_way(site, &way, &mut Random::system(), Timestamp::now());
+        let short = self.short_way(site, &way, &mut Random::from_system(), Timestamp::now());
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &short).finish();
         redirect_to(&format!("{}/login?{query}", site.ours))
@@ -213,14 +213,14 @@ impl Own {
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         // The number that the log, the audit and a page call this login by.
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let done =
             self.clone().admit_person(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
                 let mut response = redirect_to(&return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
-                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::system(), now) {
+                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::from_system(), now) {
                     response.headers_mut().append(header::SET_COOKIE, landed);
                 }
                 response
@@ -280,7 +280,7 @@ impl Own {
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         let (login, idp) = (sha256(pending.state().as_bytes()), assertion.idp().to_owned());
-        let (id, hash) = self.core.keys.new_session(&mut Random::system());
+        let (id, hash) = self.core.keys.new_session(&mut Random::from_system());
         let entering =
             self.clone().enter_app(pending, assertion, visitor.clone(), hash, reference.into(), now);
         let enforced = self.core.carry_out(entering).wait_done().await.map_err(|error| match error {
@@ -294,7 +294,7 @@ impl Own {
         let (signed_in, site) = enforced.value;
         self.under_way.tries.spend_login(login, now);
         self.core.metrics.count_login("accepted");
-        let named = site.admission.user_from.of(&signed_in.facts).ok();
+        let named = site.admission.user_from.name_of(&signed_in.facts).ok();
         let user = visitor.detail.user(&signed_in.facts, named.as_deref());
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
         tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
@@ -319,7 +319,8 @@ impl Own {
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
         let token = assertion.id_token().expose();
         let hint = if token.len() <= HINT { token } else { "" };
-        let hint = self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::system());
+        let hint =
+            self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::from_system());
         let session = NewSession {
             hash,
             expires: site.admission.session_end(now, assertion.session_end()),
@@ -401,7 +402,7 @@ impl Own {
         let reference =
             self.record_refusal(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
         let (idp, reference) = (site.idp.name(), reference.as_str());
-        let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
+        let way = || self.short_way(site, way, &mut Random::from_system(), Timestamp::now());
         match refusal.told {
             LoginAdvice::IdpDown => {
                 self.render_page(site, &Page::IdpDown { idp, return_to: &way(), reference })

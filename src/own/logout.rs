@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, header};
-use portcullis_keys::{Purpose, Random, Secret, equal};
+use portcullis_keys::{Purpose, Random, Secret, equal_bytes};
 use portcullis_policy::{SessionHash, Timestamp};
 use portcullis_proxy::{RefusalKind, Visitor};
 use portcullis_store::{Origin, Which};
@@ -44,8 +44,8 @@ impl Own {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let given = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "token");
-        let by_token =
-            given.is_some_and(|(_, token)| equal(token.as_bytes(), self.form_token(&session).as_bytes()));
+        let by_token = given
+            .is_some_and(|(_, token)| equal_bytes(token.as_bytes(), self.form_token(&session).as_bytes()));
         if !by_token && !visitor.is_from_us {
             let reference = self.record_refusal(
                 site.idp.name(),
@@ -69,7 +69,7 @@ impl Own {
             return self.render_page(site, &Page::NotSignedOut { reference: &reference });
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
-        let state = Random::system().reference();
+        let state = Random::from_system().draw_reference();
         let at_idp = match hint {
             Some(hint) => site.idp.logout_url(Some(&hint), &back_to, &state).await,
             None => None,

@@ -190,7 +190,7 @@ impl Own {
         subject: Option<&str>,
         reference: Option<String>,
     ) -> String {
-        let reference = reference.unwrap_or_else(|| Random::system().reference());
+        let reference = reference.unwrap_or_else(|| Random::from_system().draw_reference());
         let client = visitor.detail.client(visitor.client);
         let is_anybodys = is_anybodys(reason);
         if let Some(untold) = if is_anybodys { self.strangers.count_line(Instant::now()) } else { Some(0) } {

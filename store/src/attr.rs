@@ -19,8 +19,8 @@ pub(crate) async fn update_attributes(
     after: &Resource,
 ) -> Result<(), StoreError> {
     let old: HashSet<SearchRow> =
-        before.map(|before| before.indexed(schemas)).into_iter().flatten().collect();
-    let new: HashSet<SearchRow> = after.indexed(schemas).into_iter().collect();
+        before.map(|before| before.search_rows(schemas)).into_iter().flatten().collect();
+    let new: HashSet<SearchRow> = after.search_rows(schemas).into_iter().collect();
     let kind = after.kind();
     for row in old.difference(&new) {
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \

@@ -392,8 +392,9 @@ mod tests {
 
     async fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core_schemas()))
+            .await
+            .unwrap();
         (folder, store)
     }
 

@@ -76,7 +76,7 @@ impl Condition {
     /// `invalidFilter` unless the rows say who the member is: all of one kind is a question about everybody.
     fn member(&mut self, rows: &[(String, String)]) -> Result<(), ScimError> {
         if !rows.iter().any(|(path, _)| path == "members.value") {
-            return Err(ScimError::invalid(ScimType::InvalidFilter, "groups are searched by members.value"));
+            return Err(ScimError::of_type(ScimType::InvalidFilter, "groups are searched by members.value"));
         }
         self.sql.push_str(
             "r.rid in (select m.team from resource t cross join member m \
@@ -89,7 +89,7 @@ impl Condition {
                 "members.type" => "t.kind",
                 _ => {
                     let detail = format!("{path} cannot be searched by; members.value can");
-                    return Err(ScimError::invalid(ScimType::InvalidFilter, detail));
+                    return Err(ScimError::of_type(ScimType::InvalidFilter, detail));
                 }
             };
             let value = self.arg(value);

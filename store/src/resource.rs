@@ -129,7 +129,7 @@ pub(crate) async fn name_holder(
         place.org.into(),
         place.directory.into(),
         resource.kind().name().into(),
-        fold::unique(unique_name(resource)).into(),
+        fold::unique_key(unique_name(resource)).into(),
         but.unwrap_or(-1).into(),
     ];
     let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
@@ -169,14 +169,14 @@ pub(crate) async fn tombstone_of(
             let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                        from resource where organization = $1 and directory = $2 and name = $3 \
                        and deleted is not null and had_external_id = 0 order by deleted desc, rid desc";
-            let key = fold::unique(unique_name(user));
+            let key = fold::unique_key(unique_name(user));
             tx.rows(sql, &[place.org.into(), place.directory.into(), key.into()]).await?
         }
     };
     for row in &rows {
         let stored = ResourceRow::read(row)?;
         let is_same = user.external_id().is_some()
-            || fold::same(unique_name(&stored.resource)) == fold::same(unique_name(user));
+            || fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user));
         if is_same {
             return Ok(Some(stored));
         }
@@ -204,7 +204,7 @@ pub(crate) async fn insert_resource(
         resource.kind().name().into(),
         (&id).into(),
         resource.to_json().into(),
-        fold::unique(unique_name(&resource)).into(),
+        fold::unique_key(unique_name(&resource)).into(),
         display_name(&resource).into(),
         resource.external_id().into(),
         had_external_id.into(),
@@ -247,7 +247,7 @@ pub(crate) async fn update_resource(
         place.directory.into(),
         stored.rid.into(),
         stored.resource.to_json().into(),
-        fold::unique(unique_name(&stored.resource)).into(),
+        fold::unique_key(unique_name(&stored.resource)).into(),
         display_name(&stored.resource).into(),
         stored.resource.external_id().into(),
         stored.had_external_id.into(),

@@ -108,7 +108,7 @@ mod tests {
     async fn a_write_that_panics_is_taken_back_and_the_next_one_is_as_ever() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
-        let store = Store::open(&path, Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&path, Arc::new(Schemas::core_schemas())).await.unwrap();
         for lane in [Lane::Removal, Lane::Ordinary, Lane::Unsynced] {
             let before = store.seq().await.unwrap();
             let panicked = store

@@ -164,7 +164,7 @@ pub enum UserError {
 
 impl NewUser {
     fn resource(&self) -> Result<Resource, ScimError> {
-        let refused = |detail: &str| Err(ScimError::invalid(ScimType::InvalidValue, detail));
+        let refused = |detail: &str| Err(ScimError::of_type(ScimType::InvalidValue, detail));
         let has_control = self.user_name.chars().any(char::is_control);
         if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name || has_control {
             return refused("the name is empty, or has a blank at an end or a control character");
@@ -518,7 +518,7 @@ fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
         }
         _ => (
             told.email.clone().or(owned(row.maybe_text(10)?)),
-            told.attributes.text(Attributes::NAME).map(str::to_owned),
+            told.attributes.first_text(Attributes::NAME).map(str::to_owned),
             told.email,
             told.groups.unwrap_or_default(),
         ),

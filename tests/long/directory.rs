@@ -28,9 +28,9 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000);
 async fn nobody_waits_for_a_large_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.db");
-    let schemas = Arc::new(Schemas::core());
+    let schemas = Arc::new(Schemas::core_schemas());
     let store = Store::open(&path, schemas.clone()).await.unwrap();
-    store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::system(), NOW).await.unwrap();
+    store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::from_system(), NOW).await.unwrap();
     let identity = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
     let sessions = Sessions::new(1_000, 3_600_000, Arc::new(policy));
@@ -74,7 +74,7 @@ async fn nobody_waits_for_a_large_directory() {
         let began = Instant::now();
         let target = "/Users?startIndex=9001&count=100";
         let ScimRequest::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
-        let wanted = Wanted::by(&schemas, &http::Request::get(target).body(()).unwrap());
+        let wanted = Wanted::from_request(&schemas, &http::Request::get(target).body(()).unwrap());
         let found = store.answer_query(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
         let answer = portcullis_scim::answer_request(&schemas, &service, &wanted, found);
         lists.push(began.elapsed());

@@ -34,7 +34,8 @@ pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Roo
         return;
     }
     if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user {
-        let what = format!("{} is an attribute of a directory, and provisioning: none has none", user.word());
+        let what =
+            format!("{} is an attribute of a directory, and provisioning: none has none", user.config_word());
         findings.problem("headers.user", what, "Write email or subject");
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn join_app(
     }
     let whole_site = format!("{base}/**");
     let takes_all =
-        |route: &RouteBlock| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+        |route: &RouteBlock| matches!(route.path.as_written(), text if text == "/**" || text == whole_site);
     if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
         findings.warn(
             "routes",
@@ -62,7 +62,7 @@ pub(super) fn join_app(
         });
         let Some((earlier, other, how)) = clash else { continue };
         let line = findings.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
-        let written = show_value(rule.pattern.text());
+        let written = show_value(rule.pattern.as_written());
         let (what, remedy) = match how {
             Clash::Same => (
                 format!(
@@ -76,7 +76,7 @@ pub(super) fn join_app(
                     "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
                      tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
                      allows",
-                    show_value(other.pattern.text())
+                    show_value(other.pattern.as_written())
                 ),
                 "Let both allow the same, or leave one out",
             ),
@@ -88,7 +88,7 @@ pub(super) fn join_app(
 
 /// Refuses a rule that no request would ever reach.
 fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, base: &str, prefix: &str) {
-    let text = route.path.text();
+    let text = route.path.as_written();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
     if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
@@ -110,14 +110,14 @@ fn check_roles(
 ) {
     let (Allow::Roles(roles), Some(bindings)) = (&route.allow.0, bindings) else { return };
     for (item, role) in roles.iter().enumerate() {
-        if bindings.known().contains(role) {
+        if bindings.known_roles().contains(role) {
             continue;
         }
         let line = findings.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
         let (what, remedy) = match file {
             Some(file) => (
                 format!("\"{}\" is not a role of {}", show_value(role), show_value(file)),
-                nearest::list_known(bindings.known().iter().map(|role| &**role)),
+                nearest::list_known(bindings.known_roles().iter().map(|role| &**role)),
             ),
             None => (
                 format!("\"{}\" is a role, and there is no bindings file that gives roles", show_value(role)),

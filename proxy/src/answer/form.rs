@@ -76,7 +76,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         }
         (RequestRefusal::Denied(DenyReason::Method), Some(place)) => {
             let path = asker.target.split('?').next().unwrap_or_default();
-            let methods: Vec<&str> = place.app().methods(path).into_iter().map(Method::as_str).collect();
+            let methods: Vec<&str> = place.app().methods_at(path).into_iter().map(Method::as_str).collect();
             if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
                 set_field(&mut answer, ALLOW, methods);
             }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_method_that_no_rule_takes_learns_which_are() {
         let rule = |path: &str, methods: &[Method]| portcullis_policy::Rule {
-            pattern: portcullis_policy::Pattern::parse(path).unwrap(),
+            pattern: portcullis_policy::Pattern::parse_path(path).unwrap(),
             methods: methods.into(),
             allow: portcullis_policy::Allow::SignedIn,
             on_change: portcullis_policy::OnChange::Cut,

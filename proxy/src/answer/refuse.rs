@@ -99,7 +99,7 @@ impl Refuse {
         why: RequestRefusal,
         trouble: Option<&Trouble>,
     ) -> Response<Bytes> {
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let place = record.place().cloned();
         let target = asker.target.as_ref().map_or("/", PathAndQuery::as_str);
         let told = Asker { kind: asker.kind, place: place.as_ref(), target, reference: &reference };
@@ -150,7 +150,7 @@ impl Refuse {
         why: Malformed,
     ) -> Response<Bytes> {
         let refused = RequestRefusal::from(why);
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let asker = Asker { kind: Kind::Api, place: None, target: "/", reference: &reference };
         let mut answer = answer_refusal(refused, &asker);
         set_field(&mut answer, CONNECTION, HeaderValue::from_static("close"));

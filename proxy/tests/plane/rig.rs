@@ -214,7 +214,7 @@ impl Rig {
 
     /// Signs somebody in, in the store alone. Says the session and its `Cookie` pair.
     pub(crate) fn sign_in(&self, account: i64, name: &str, groups: &[&str]) -> (SessionHash, String) {
-        let (id, hash) = self.keys.new_session(&mut Random::system());
+        let (id, hash) = self.keys.new_session(&mut Random::from_system());
         let id_of = AccountId(account);
         self.store.people.lock().unwrap().entry(id_of).or_insert_with(|| Person {
             facts: Arc::new(facts(id_of, name, groups)),
@@ -352,7 +352,7 @@ fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {
 
 fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
     let rule = |(path, allow): &(&str, Allow)| Rule {
-        pattern: Pattern::parse(path).unwrap(),
+        pattern: Pattern::parse_path(path).unwrap(),
         methods: Vec::new(),
         allow: allow.clone(),
         on_change: OnChange::Cut,

@@ -143,8 +143,8 @@ impl Claims {
             email: email.map(str::to_owned),
             email_verified: email.is_some_and(|email| self.vouches_for(email)),
             attributes: Attributes::default()
-                .with(Attributes::NAME, self.text(name))
-                .with(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !is_unverified(name))),
+                .with_texts(Attributes::NAME, self.text(name))
+                .with_texts(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !is_unverified(name))),
             unverified_user_name: user_name.filter(is_unverified).map(str::to_owned),
             names_said: [email, user_name].into_iter().flatten().map(str::to_owned).collect(),
             groups: self.groups(groups)?,
@@ -172,7 +172,7 @@ impl Claims {
             .into_iter()
             .flat_map(|map| addresses.iter().filter_map(|name| find_claim(map, name)?.as_str()))
             .collect();
-        if said.iter().any(|address| fold::same(address) == fold::same(value)) {
+        if said.iter().any(|address| fold::same_key(address) == fold::same_key(value)) {
             return true;
         }
         said.is_empty() && claim != "sub" && fold::email_domain(value).is_some()
@@ -230,7 +230,7 @@ impl Claims {
                 _ => false,
             };
             let of = map.get("email").and_then(Value::as_str);
-            is_verified && of.is_some_and(|of| fold::same(of) == fold::same(address))
+            is_verified && of.is_some_and(|of| fold::same_key(of) == fold::same_key(address))
         })
     }
 

@@ -77,7 +77,7 @@ async fn a_thousand_unknown_keys_cause_one_fetch() {
     let op = Op::signing_with(ISSUER, Signer::ed25519("key-1"));
     let idp = Arc::new(op.idp());
     op.login(&idp).await.unwrap();
-    op.bend(|header, _| header["kid"] = portcullis_keys::Random::system().reference().into());
+    op.bend(|header, _| header["kid"] = portcullis_keys::Random::from_system().draw_reference().into());
     let before = op.asked("/jwks");
     for at_once in [false, true] {
         let logins = (0..500).map(|_| {

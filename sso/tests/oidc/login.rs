@@ -74,7 +74,7 @@ async fn an_assertion_says_who_came() {
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!((assertion.idp(), assertion.issuer(), assertion.subject()), ("op", ISSUER, "alice-1"));
     assert_eq!((assertion.email(), assertion.email_verified()), (Some("alice@example.test"), true));
-    let stated = |name| assertion.attributes().text(name);
+    let stated = |name| assertion.attributes().first_text(name);
     assert_eq!((stated("name"), stated("preferred_username")), (Some("Alice"), Some("alice")));
     assert_eq!(assertion.groups(), Some(&["staff".to_owned(), "wiki".to_owned()][..]));
     assert_eq!(assertion.session_end(), Some(Timestamp(NOW.0 + 3_600_000)));
@@ -209,7 +209,7 @@ async fn what_the_id_token_lacks_comes_from_userinfo() {
     }
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!(op.asked("/me"), 1);
-    assert_eq!(assertion.attributes().text("name"), Some("Alice of the token"));
+    assert_eq!(assertion.attributes().first_text("name"), Some("Alice of the token"));
     assert_eq!((assertion.email(), assertion.email_verified()), (Some("alice@example.test"), true));
     assert_eq!(assertion.groups().map(<[_]>::len), Some(2));
     // A provider without userinfo: what is not said is not known.
@@ -299,7 +299,7 @@ async fn an_unverified_address_is_no_user_name_either() {
     });
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!(
-        (assertion.email_verified(), assertion.attributes().text("preferred_username")),
+        (assertion.email_verified(), assertion.attributes().first_text("preferred_username")),
         (false, None)
     );
     assert_eq!(

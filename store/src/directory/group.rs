@@ -227,7 +227,7 @@ impl DirectoryWrite<'_> {
 fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
     match &write.act {
         Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
-        Act::Patch(_, _, patch) => patch.apply(schemas, before),
+        Act::Patch(_, _, patch) => patch.apply_to(schemas, before),
         Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
     }
 }
@@ -247,7 +247,7 @@ fn arrange_members(
                 n + 1,
                 ids.len()
             );
-            return Err(ScimError::invalid(ScimType::InvalidValue, detail));
+            return Err(ScimError::of_type(ScimType::InvalidValue, detail));
         };
         members.push(member);
     }

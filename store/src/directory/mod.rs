@@ -244,7 +244,7 @@ impl DirectoryWrite<'_> {
 fn check_precondition(write: &Write, version: Version, groups: &[Membership]) -> Result<(), ScimError> {
     match &write.if_match {
         Some(condition) if !condition.admits(version, groups) => {
-            let tag = Tag { version, groups: Membership::digest(groups) };
+            let tag = Tag { version, groups: Membership::digest_groups(groups) };
             Err(ScimError::PreconditionFailed { version: tag.to_string() })
         }
         _ => Ok(()),

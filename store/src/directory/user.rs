@@ -246,7 +246,7 @@ impl DirectoryWrite<'_> {
     fn user_after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),
-            Act::Patch(_, _, patch) => patch.apply(self.schemas, before)?,
+            Act::Patch(_, _, patch) => patch.apply_to(self.schemas, before)?,
             Act::Create(_) | Act::Delete(..) => before.resource.clone(),
         };
         if after.active().is_none() {

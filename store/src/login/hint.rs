@@ -32,7 +32,7 @@ impl Shape {
     /// `names`: the addresses and the name of whoever has the value.
     fn of(value: &str, names: &[&str]) -> Self {
         let is_local_part = |name: &&str| {
-            name.split_once('@').is_some_and(|(local, _)| fold::same(local) == fold::same(value))
+            name.split_once('@').is_some_and(|(local, _)| fold::same_key(local) == fold::same_key(value))
         };
         if uuid::Uuid::try_parse(value).is_ok() {
             Shape::Uuid

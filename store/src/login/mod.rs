@@ -285,7 +285,7 @@ impl<'a> LoginAttempt<'a> {
         admit!(is_active(&account));
         let links = link::linked_through(tx, self.key.org, account.id).await?;
         if !links.iter().all(|link| self.replaces_link(link)) {
-            return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
+            return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.config_word() });
         }
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
@@ -363,7 +363,7 @@ impl<'a> LoginAttempt<'a> {
                 idp: self.key.idp.clone(),
             }));
         }
-        match self.asked.user_from.of(facts) {
+        match self.asked.user_from.name_of(facts) {
             Ok(_) => Ok(()),
             Err(missing) => Err(Box::new(AdmissionRefusal::NoName { wanted: missing.wanted })),
         }

@@ -38,7 +38,7 @@ pub(crate) async fn write(
     target: &str,
     body: &Value,
 ) -> ResourceRecord {
-    let ScimRequest::Write(write) = read(&Schemas::core(), method, target, body) else {
+    let ScimRequest::Write(write) = read(&Schemas::core_schemas(), method, target, body) else {
         panic!("{method} {target}")
     };
     let done = store.write(OrgId::ONLY, DirectoryId::ONLY, &write, &Origin::of("test"), NOW).await.unwrap();

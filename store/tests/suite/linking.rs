@@ -484,8 +484,8 @@ fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
     login.claims = LoginAttributes {
         email: email.map(str::to_owned),
         attributes: Attributes::default()
-            .with(Attributes::NAME, ["Mia"])
-            .with(Attributes::PREFERRED_USERNAME, ["mia"]),
+            .with_texts(Attributes::NAME, ["Mia"])
+            .with_texts(Attributes::PREFERRED_USERNAME, ["mia"]),
         names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
         groups: Some(vec!["crew".to_owned()]),
     };

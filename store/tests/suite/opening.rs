@@ -11,7 +11,7 @@ use sqlx::ConnectOptions;
 use crate::support::Rig;
 
 async fn open(path: &Path) -> Result<Store, OpenError> {
-    Store::open(path, Arc::new(Schemas::core())).await
+    Store::open(path, Arc::new(Schemas::core_schemas())).await
 }
 
 async fn run(path: &Path, sql: &'static str) {

@@ -293,7 +293,8 @@ async fn an_order_goes_as_far_as_names_lead_and_no_name_is_chosen() {
     let rig = Rig::new().await;
     let login = |subject: &str, email: &str, preferred: &str| {
         let mut login = alone(&rig, subject, email);
-        login.claims.attributes = Attributes::default().with(Attributes::PREFERRED_USERNAME, [preferred]);
+        login.claims.attributes =
+            Attributes::default().with_texts(Attributes::PREFERRED_USERNAME, [preferred]);
         login
     };
     for (name, email) in

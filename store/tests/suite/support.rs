@@ -58,9 +58,9 @@ impl Rig {
 
     async fn with_key(folder: TempDir, byte: u8) -> Self {
         let path = folder.path().join("portcullis.db");
-        let schemas = Arc::new(Schemas::core());
+        let schemas = Arc::new(Schemas::core_schemas());
         let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
-        store.use_keys(&master(byte), &mut Random::system(), NOW).await.unwrap();
+        store.use_keys(&master(byte), &mut Random::from_system(), NOW).await.unwrap();
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
         let sessions = Sessions::new(1_000, HOUR, Arc::new(policy));

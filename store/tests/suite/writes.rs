@@ -119,7 +119,7 @@ async fn okta_creates_updates_deactivates_and_reactivates() {
     let mut update = body.clone();
     update["title"] = json!("Engineer");
     update["id"] = json!(mira.id.as_str());
-    assert_eq!(changed(rig.put(&path, update).await.value).resource.text("title"), Some("Engineer"));
+    assert_eq!(changed(rig.put(&path, update).await.value).resource.text_at("title"), Some("Engineer"));
     let (hash, _) = rig.sign_in("00u8mira2k", "mira@corp.test").await;
     let done = rig.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await;
     assert!(done.takes_away && !rig.is_in(&hash).await);
@@ -164,7 +164,7 @@ async fn entra_in_both_dialects() {
             ])
         };
         let after = changed(rig.patch(&path, update).await.value);
-        assert_eq!(after.resource.text("name.givenName"), Some("Joyce"));
+        assert_eq!(after.resource.text_at("name.givenName"), Some("Joyce"));
         let number = "/Users?filter=urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber%20eq%20%22E-78%22";
         assert_eq!(rig.list(number).await.total, 1);
         let off = if optimised {

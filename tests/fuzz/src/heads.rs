@@ -132,7 +132,7 @@ fn folded(name: &str) -> String {
 
 /// Exactly what is known of the person, under its own names, and nothing that could be taken for it.
 fn told_of_the_person(up: &HeaderMap, who: Option<&Principal>) {
-    let prepared: Vec<_> = who.map(|who| who.headers().to_vec()).unwrap_or_default();
+    let prepared: Vec<_> = who.map(|who| who.identity_headers().to_vec()).unwrap_or_default();
     let said = up.iter().filter(|(name, _)| IDENTITY_HEADERS.contains(&folded(name.as_str()).as_str()));
     let mut said: Vec<_> = said.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut wanted: Vec<_> = prepared.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -181,7 +181,7 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let everything = Rule {
-        pattern: Pattern::parse("/**").expect("a pattern"),
+        pattern: Pattern::parse_path("/**").expect("a pattern"),
         methods: vec![],
         allow: Allow::Public,
         on_change: OnChange::Cut,
@@ -190,7 +190,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let headers = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), vec![app.expect("an app")], Bindings::default(), headers);
     let policy = Arc::new(policy);
-    let person = policy.describe(&Arc::new(alice()), Seq(1)).expect("a person with a name");
+    let person = policy.describe_person(&Arc::new(alice()), Seq(1)).expect("a person with a name");
     let upstream = UpstreamSettings {
         at: HostPort::new("127.0.0.1", Some(1)).expect("an address"),
         connect_timeout: Duration::from_secs(1),
@@ -235,7 +235,7 @@ fn alice() -> Facts {
         external_id: None,
         subject: None,
         email: Some("alice@wiki.test".into()),
-        attributes: Attributes::default().with(Attributes::PREFERRED_USERNAME, ["al"]),
+        attributes: Attributes::default().with_texts(Attributes::PREFERRED_USERNAME, ["al"]),
         groups: Arc::new(["Owners".into(), "a,b %".into()]),
     }
 }
