@@ -221,5 +221,5 @@ pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
 
 /// Everything that decides, compiled.
 pub(crate) fn compile_policy(file: &File, version: u64) -> Arc<Policy> {
-    Arc::new(file.policy(portcullis_policy::RulesVersion(version)))
+    Arc::new(file.compile_policy(portcullis_policy::RulesVersion(version)))
 }

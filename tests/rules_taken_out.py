@@ -203,7 +203,7 @@ ROWS = [
     ], "revocation::a_slow_download"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
-         "let stripped = accept.strip.clean(headers, from_proxy);",
+         "let stripped = accept.strip.clean_headers(headers, from_proxy);",
          "let stripped = { let _ = from_proxy; 0 };"),
     ], "headers::forged_identity"),
 ]

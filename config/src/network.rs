@@ -17,7 +17,7 @@ impl FromYaml for Network {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
         let Ok(network) = text.parse::<Self>() else {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a network", show_value(text)),
@@ -25,7 +25,7 @@ impl FromYaml for Network {
             );
         };
         if network.prefix_length() == 0 {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "everybody would be believed, and could say to be anybody",
@@ -33,7 +33,7 @@ impl FromYaml for Network {
             );
         }
         if network.first_address() != network.address() {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 format!("{} has bits behind its length", show_value(text)),
@@ -68,7 +68,7 @@ impl FromYaml for AllowedHost {
         let text = read_text(node, at, report, Self::WANTED)?;
         match read_host(text) {
             Some(host) => Some(host),
-            None => report.problem(
+            None => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a host", show_value(text)),

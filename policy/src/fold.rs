@@ -1,7 +1,7 @@
 //! Folding: when two names are the same name. One module, two functions, so that no two places disagree.
 //!
-//! [`unique_key`] is coarse and guards uniqueness: names a person could confuse collide. [`same_key`] is fine and finds:
-//! login, filters and bindings must never match a look-alike.
+//! [`unique_key`] is coarse and guards uniqueness: names a person could confuse collide. [`same_key`] is fine and
+//! finds: login, filters and bindings must never match a look-alike.
 
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;

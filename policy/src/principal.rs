@@ -29,7 +29,8 @@ pub struct Facts {
     pub groups: Arc<[Arc<str>]>,
 }
 
-/// A person who may sign in, as policy sees them now; roles and headers are resolved. Made by `Policy::describe_person`.
+/// A person who may sign in, as policy sees them now; roles and headers are resolved. Made by
+/// `Policy::describe_person`.
 #[derive(Clone, Debug)]
 pub struct Principal {
     pub(crate) facts: Arc<Facts>,

@@ -30,7 +30,7 @@ enum Parent {
 
 impl Trace {
     /// Takes what a trusted proxy said, or makes what is missing.
-    pub fn of(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
+    pub fn from_headers(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
         if !from_trusted_proxy {
             return Self { parent: draw_parent(), request: None };
         }
@@ -135,7 +135,7 @@ mod tests {
 
     fn trace(fields: &[(HeaderName, &'static str)], trusted: bool) -> Trace {
         let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        Trace::of(&fields.collect(), trusted)
+        Trace::from_headers(&fields.collect(), trusted)
     }
 
     #[test]

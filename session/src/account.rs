@@ -140,7 +140,7 @@ impl AccountState {
 
     /// Gives who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold
     /// road.
-    pub(crate) fn who(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
+    pub(crate) fn current_principal(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
         match (&self.principal, self.resolved) {
             (Some(principal), Some((_, rules))) if !self.is_stale() && rules >= in_force => {
                 Ok(principal.clone())
@@ -338,11 +338,11 @@ impl AccountState {
     }
 
     pub(crate) fn wait(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
-        self.waiting.begin(bound, left, waker)
+        self.waiting.begin_wait(bound, left, waker)
     }
 
     pub(crate) fn stop_waiting(&mut self, key: usize) {
-        self.waiting.end(key);
+        self.waiting.end_wait(key);
     }
 
     /// Notes that an exchange left, or that its session was read: whoever counts it counts one less.
@@ -352,6 +352,6 @@ impl AccountState {
 
     /// A session was read for the first time, so its exchanges no longer count as forbidden: whoever waits looks again.
     pub(crate) fn session_was_read(&self) -> Doomed {
-        Doomed { wakers: self.waiting.all(), ..Doomed::default() }
+        Doomed { wakers: self.waiting.all_wakers(), ..Doomed::default() }
     }
 }

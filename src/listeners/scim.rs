@@ -72,7 +72,7 @@ impl Caller {
         Origin {
             client: self.client.clone(),
             reference: Some(self.request.clone()),
-            ..Origin::of(&self.actor)
+            ..Origin::of_actor(&self.actor)
         }
     }
 }
@@ -217,7 +217,7 @@ impl ScimListener {
         id: &Arc<str>,
     ) -> Result<Caller, ScimError> {
         let client: Option<Arc<str>> =
-            address.and_then(|address| clients.detail.client(address)).map(Into::into);
+            address.and_then(|address| clients.detail.shown_client(address)).map(Into::into);
         match clients.find_token(&self.core.keys, headers) {
             Ok(token) => Ok(Caller { actor: token.actor().clone(), client, request: id.clone() }),
             Err(why) => {
@@ -283,7 +283,8 @@ impl ScimListener {
         let takes_away = write.takes_away();
         let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
         let (store, origin) = (self.core.store.clone(), task.caller.origin());
-        let writing = async move { store.write(org, directory, &write, &origin, Timestamp::now()).await };
+        let writing =
+            async move { store.write_resource(org, directory, &write, &origin, Timestamp::now()).await };
         let mut underway = self.core.revocation.carry_out(writing, patience);
         // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
@@ -359,7 +360,7 @@ impl ScimListener {
                 if matches!(*changes, [Change::ReconsiderAll(_)]) { None } else { Some(changes.len()) },
             "a group write could not be stored in time: the accounts it concerns are read again, all of the organization where their number is missing here"
         );
-        drop(self.core.sessions.apply(&changes));
+        drop(self.core.sessions.apply_changes(&changes));
     }
 
     /// Waits for a transaction that was late, and for its enforcement if it commits.

@@ -25,7 +25,7 @@ const STORED: Duration = Duration::from_secs(2);
 impl Own {
     /// `logout` by GET: asks.
     pub(crate) async fn ask_to_sign_out(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
-        let (Some((who, _)), Some(session)) = (visitor.who.find().await, visitor.session) else {
+        let (Some((who, _)), Some(session)) = (visitor.who.find_person().await, visitor.session) else {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let token = self.form_token(&session);
@@ -91,7 +91,7 @@ impl Own {
         let (store, which) = (self.core.store.clone(), Which::Session(*session));
         let sealed = store.id_token(session).await.ok().flatten();
         let ending =
-            async move { store.end_sessions_of(which, &Origin::of("logout"), Timestamp::now()).await };
+            async move { store.end_sessions_of(which, &Origin::of_actor("logout"), Timestamp::now()).await };
         let mut ending = self.core.carry_out(ending);
         // It is carried out all the same; whoever waits for the page is told that it is not certain.
         tokio::time::timeout(STORED, ending.wait_settled()).await.map_err(drop)?;

@@ -61,7 +61,7 @@ impl From<StoredFacts> for LoginFacts {
 
 impl AccountRow {
     /// Columns: id, generation, directory, resource, active, disabled, told.
-    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
+    pub(crate) fn read_row(row: &SqlRow) -> Result<Self, StoreError> {
         let user = match (row.maybe_int(2)?, row.maybe_int(3)?) {
             (Some(directory), Some(resource)) => Some((directory_id(directory)?, resource)),
             _ => None,
@@ -93,7 +93,7 @@ pub(crate) async fn load_account(
 ) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select id, generation, directory, resource, active, disabled, told from account \
                where organization = $1 and id = $2";
-    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read).transpose()
+    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read_row).transpose()
 }
 
 /// An account that a row of another table names, so that it must be there.

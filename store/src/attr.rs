@@ -32,7 +32,7 @@ pub(crate) async fn update_attributes(
     let rows: Vec<Vec<Arg<'_>>> =
         added.into_iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
-    tx.insert(sql, "on conflict do nothing", &rows).await
+    tx.insert_rows(sql, "on conflict do nothing", &rows).await
 }
 
 /// Removes every row of a resource.

@@ -177,7 +177,7 @@ impl Tx {
 
     /// Inserts many rows with few statements. `head` ends before the word `values`, `tail` follows the rows; every
     /// row has the same number of arguments.
-    pub(crate) async fn insert(
+    pub(crate) async fn insert_rows(
         &mut self,
         head: &'static str,
         tail: &'static str,

@@ -28,7 +28,7 @@ pub struct NamedAccounts {
 
 impl NamedAccounts {
     /// All of them, the named one first.
-    pub fn all(&self) -> impl Iterator<Item = AccountId> + '_ {
+    pub fn all_accounts(&self) -> impl Iterator<Item = AccountId> + '_ {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }
 }

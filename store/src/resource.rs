@@ -39,7 +39,7 @@ pub(crate) struct DirectoryKey {
 
 impl ResourceRow {
     /// Columns: rid, id, kind, doc, had_external_id, account, version, created, modified, deleted.
-    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
+    pub(crate) fn read_row(row: &SqlRow) -> Result<Self, StoreError> {
         let id = ResourceId::new(row.text(1)?);
         let resource = parse_document(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
         Ok(Self {
@@ -112,7 +112,7 @@ pub(crate) async fn by_id(
     let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                from resource where organization = $1 and directory = $2 and id = $3 and kind = $4";
     let args = [place.org.into(), place.directory.into(), id.into(), kind.name().into()];
-    tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()
+    tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()
 }
 
 /// The live resource whose name collides, other than `but`: its row number and its name as it is written.
@@ -132,7 +132,7 @@ pub(crate) async fn name_holder(
         fold::unique_key(unique_name(resource)).into(),
         but.unwrap_or(-1).into(),
     ];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
     Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn external_id_holder(
                from resource where organization = $1 and directory = $2 and external_id = $3 \
                and deleted is null and kind = 'User' and rid <> $4";
     let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
     Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn tombstone_of(
         }
     };
     for row in &rows {
-        let stored = ResourceRow::read(row)?;
+        let stored = ResourceRow::read_row(row)?;
         let is_same = user.external_id().is_some()
             || fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user));
         if is_same {

@@ -111,7 +111,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),
     };
-    let done = store.log_in(asked, &Origin::of("test"), NOW).await.unwrap();
+    let done = store.log_in(asked, &Origin::of_actor("test"), NOW).await.unwrap();
     let gone = sessions.cleared(sessions.apply(done.changes())).await;
     done.release(gone);
     hash
@@ -128,8 +128,10 @@ async fn longest_write(
     for n in 0.. {
         let new = NewUser { user_name: format!("new-{round}-{n}"), ..NewUser::default() };
         let began = Instant::now();
-        let added =
-            store.user_add(OrgId::ONLY, DirectoryId::ONLY, new, &Origin::of("test"), NOW).await.unwrap();
+        let added = store
+            .user_add(OrgId::ONLY, DirectoryId::ONLY, new, &Origin::of_actor("test"), NOW)
+            .await
+            .unwrap();
         longest = longest.max(began.elapsed());
         let gone = sessions.cleared(sessions.apply(added.changes())).await;
         added.release(gone);

@@ -26,10 +26,10 @@ pub(super) fn join_app(
     let routes = document.routes.as_deref().unwrap_or_default();
     if document.routes.is_some() && routes.is_empty() {
         let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
-        findings.problem("routes", "an empty list names no path", remedy);
+        findings.add_problem("routes", "an empty list names no path", remedy);
     }
     if routes.len() > MOST_ROUTES {
-        findings.problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+        findings.add_problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
         return None;
     }
     let mut rules: Vec<(usize, Rule)> = Vec::new();
@@ -37,13 +37,13 @@ pub(super) fn join_app(
         let Given(Some(route)) = route else { continue };
         check_route(findings, nth, route, base, prefix);
         check_roles(findings, nth, route, document.bindings.as_deref(), bindings);
-        rules.push((nth, route.rule()));
+        rules.push((nth, route.compile_rule()));
     }
     let whole_site = format!("{base}/**");
     let takes_all =
         |route: &RouteBlock| matches!(route.path.as_written(), text if text == "/**" || text == whole_site);
     if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
-        findings.warn(
+        findings.add_warning(
             "routes",
             format!("no rule is for {whole_site}, so every path that no rule names is refused, to everybody"),
             format!("Write a last rule for {whole_site}, for the rest of the site"),
@@ -81,7 +81,7 @@ pub(super) fn join_app(
                 "Let both allow the same, or leave one out",
             ),
         };
-        findings.problem(&format!("routes[{later}].path"), what, remedy);
+        findings.add_problem(&format!("routes[{later}].path"), what, remedy);
     }
     None
 }
@@ -91,12 +91,12 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, 
     let text = route.path.as_written();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
-    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
+    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.has_failed("prefix") {
         let what = format!("below {own} are our own pages, and no rule is asked there");
-        findings.problem(&path, what, "Leave the rule out");
+        findings.add_problem(&path, what, "Leave the rule out");
     } else if !reaches_below(text, base) {
         let what = format!("\"{}\" is outside {base}, the path of public_url", show_value(text));
-        findings.problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
+        findings.add_problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// Tells why an exchange with the application failed.
-    pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
+    pub(crate) fn from_fault(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
         let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", show_seconds(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
         let (cause, limit) = match fault {

@@ -41,7 +41,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         (Kind::Grpc, Some(_)) => {
             *answer.status_mut() = StatusCode::OK;
             set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
+            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc_status()));
             if let Ok(words) =
                 HeaderValue::from_str(&refusal.kind_told(asker.kind).few_words(asker.reference))
             {
@@ -50,7 +50,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         }
         (kind, Some(place)) if !kind.is_page() => {
             let mut said =
-                serde_json::json!({ "error": refusal.kind_told(kind).word(), "ref": asker.reference });
+                serde_json::json!({ "error": refusal.kind_told(kind).json_word(), "ref": asker.reference });
             if status == StatusCode::UNAUTHORIZED {
                 said["login_url"] = format!("{}{}", place.site().origin, login_address(place, None)).into();
             }

@@ -307,7 +307,8 @@ proptest! {
 
     #[test]
     fn rows_find_what_the_filter_means(body in user(), text in prop_oneof![3 => searchable(), 1 => filter()]) {
-        let (Some(resource), Ok(filter)) = (created(&body), Filter::parse_filter(&SCHEMAS, ResourceKind::User, &text)) else {
+        let filter = Filter::parse_filter(&SCHEMAS, ResourceKind::User, &text);
+        let (Some(resource), Ok(filter)) = (created(&body), filter) else {
             return Ok(());
         };
         let record = record(resource);

@@ -105,7 +105,7 @@ async fn old_keys_stay_while_the_new_ones_cannot_be_had() {
         let (pending, url) = begin(&idp, NOW).await.unwrap();
         op.answer("/jwks", move |_| Ok(json_answer(200, &nonsense)));
         assert_eq!(idp.refresh_metadata(NOW).await.unwrap_err().class, Class::Metadata);
-        let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
+        let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
         assert!(idp.finish_login(&pending, answer, NOW).await.is_ok());
     }
 }
@@ -121,7 +121,7 @@ async fn a_login_under_way_survives_an_outage_of_discovery() {
     }
     assert_eq!(idp.refresh_metadata(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::Metadata);
     assert!(!idp.is_answering());
-    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
+    let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
     assert!(idp.finish_login(&pending, answer, NOW.plus_ms(2_000)).await.is_ok());
 }
 

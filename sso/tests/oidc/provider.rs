@@ -164,7 +164,7 @@ impl Op {
 
     pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let (pending, url) = begin(idp, now).await?;
-        let answer = AuthorizationResponse::read(&self.authorize(&url), None)?;
+        let answer = AuthorizationResponse::read_callback(&self.authorize(&url), None)?;
         idp.finish_login(&pending, answer, now).await
     }
 

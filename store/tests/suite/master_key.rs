@@ -68,7 +68,7 @@ async fn without_a_key_nobody_is_signed_in() {
     rig.store.close().await;
     let store = Store::open(&rig.path, Arc::new(Schemas::core_schemas())).await.unwrap();
     assert!(store.has_keys().await.unwrap());
-    let error = store.log_in(rig.login("s1", "alice"), &Origin::of("login"), NOW).await.err().unwrap();
+    let error = store.log_in(rig.login("s1", "alice"), &Origin::of_actor("login"), NOW).await.err().unwrap();
     assert!(matches!(error, LoginError::Store(_)) && format!("{error:?}").contains("NoKeys"), "{error:?}");
 }
 
@@ -79,7 +79,7 @@ async fn with_the_key_from_before_a_new_one_keeps_every_bar_and_ends_every_sessi
     let would = rig.store.would_replace_keys(Some(&master(7)), NOW).await.unwrap();
     let done = rig
         .store
-        .replace_keys(Some(&master(7)), &master(8), &mut Random::from_system(), &Origin::of("cli"), NOW)
+        .replace_keys(Some(&master(7)), &master(8), &mut Random::from_system(), &Origin::of_actor("cli"), NOW)
         .await
         .unwrap();
     let done = rig.done(done).await.value;
@@ -106,7 +106,7 @@ async fn without_it_whoever_is_known_stays_barred_and_the_rest_is_told() {
     // A key that is not the one from before is none.
     let done = rig
         .store
-        .replace_keys(Some(&master(9)), &master(8), &mut Random::from_system(), &Origin::of("cli"), NOW)
+        .replace_keys(Some(&master(9)), &master(8), &mut Random::from_system(), &Origin::of_actor("cli"), NOW)
         .await
         .unwrap();
     assert_eq!(rig.done(done).await.value, would);

@@ -248,15 +248,16 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             }
             let n = session % model.sessions.len();
             let which = Which::Session(model.sessions[n].hash);
-            let done =
-                rig.done(rig.store.end_sessions_of(which, &Origin::of("logout"), NOW).await.unwrap()).await;
+            let done = rig
+                .done(rig.store.end_sessions_of(which, &Origin::of_actor("logout"), NOW).await.unwrap())
+                .await;
             assert!(done.takes_away, "a repeat is enforced too");
             model.sessions[n].is_in = false;
         }
         Step::Disable { who, disabled } => {
             let Some(n) = model.person(*who) else { return };
             let id = model.people[n].id.clone();
-            let cli = Origin::of("cli");
+            let cli = Origin::of_actor("cli");
             if *disabled {
                 let done = rig.done(rig.store.user_disable(ORG, id.as_str(), &cli, NOW).await.unwrap()).await;
                 assert!(says_out(&done));
@@ -271,8 +272,10 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             model.people[n].disabled = *disabled;
         }
         Step::EndAll => {
-            rig.done(rig.store.end_sessions_of(Which::Org(ORG), &Origin::of("cli"), NOW).await.unwrap())
-                .await;
+            rig.done(
+                rig.store.end_sessions_of(Which::Org(ORG), &Origin::of_actor("cli"), NOW).await.unwrap(),
+            )
+            .await;
             model.sessions.iter_mut().for_each(|live| live.is_in = false);
         }
     }

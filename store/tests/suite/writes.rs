@@ -44,7 +44,7 @@ async fn a_refused_write_has_changed_nothing() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     rig.add_user("bob").await;
-    let before = rig.store.seq().await.unwrap();
+    let before = rig.store.last_seq().await.unwrap();
     let operations = json!([
         { "op": "replace", "path": "displayName", "value": "changed" },
         { "op": "replace", "path": "emails[type eq \"home\"]", "value": { "value": "x@y.test" } },
@@ -58,7 +58,7 @@ async fn a_refused_write_has_changed_nothing() {
     for done in refused {
         assert!(done.value.is_err() && done.changes.is_empty(), "{:?}", done.value);
     }
-    assert_eq!(rig.store.seq().await.unwrap(), before);
+    assert_eq!(rig.store.last_seq().await.unwrap(), before);
     assert_eq!(rig.get(&user_path(&alice)).await.unwrap(), alice);
 }
 

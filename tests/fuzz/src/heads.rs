@@ -40,7 +40,7 @@ pub fn cookies(data: &[u8]) {
     let wanted: Vec<_> = pairs(&came).into_iter().filter(|pair| !is_ours(pair)).collect();
     let mut gone_up = came.clone();
     let world = &*WORLD;
-    rewrite_outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::of(&came, false));
+    rewrite_outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::from_headers(&came, false));
     assert_eq!(pairs(&gone_up), wanted, "what is not ours goes up, in its order");
     assert!(gone_up.get_all(COOKIE).iter().count() <= 1);
     for (name, value) in all_cookies(&came) {
@@ -86,7 +86,7 @@ pub fn forwarded(data: &[u8]) {
     the_client(peer.address(), &came, trusted);
 
     let mut up = came.clone();
-    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::of(&came, trusted));
+    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::from_headers(&came, trusted));
     let only = |name: &str| {
         let mut all = up.get_all(name).iter();
         let first = all.next().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -143,7 +143,7 @@ fn told_of_the_person(up: &HeaderMap, who: Option<&Principal>) {
 
 /// A stranger is believed nothing; of what came through trusted proxies nothing before the last stranger.
 fn the_client(peer: IpAddr, came: &HeaderMap, trusted: bool) {
-    let client = networks().client(peer, came);
+    let client = networks().client_address(peer, came);
     if !trusted {
         return assert_eq!(client, peer);
     }
@@ -208,18 +208,18 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         sessions: Sessions::new(1, 1, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| unreachable!("nobody is looked up")),
-        log: AccessLog::start(&LogTarget::Off, LogFormat::Json).expect("no log"),
+        log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).expect("no log"),
         references: None,
         idle: Duration::from_secs(1),
     };
     let gate = Gate::new(parts, &mut Registry::default());
     let (stranger, proxy) =
-        (gate.peer(IpAddr::from([198, 51, 100, 9])), gate.peer(IpAddr::from([10, 1, 1, 1])));
+        (gate.make_peer(IpAddr::from([198, 51, 100, 9])), gate.make_peer(IpAddr::from([10, 1, 1, 1])));
     let (head, ()) =
         http::Request::get("/").header("host", "wiki.test").body(()).expect("a request").into_parts();
     let exchange = InFlight::new();
     let request = GateRequest { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
-    let mut record = gate.record(&request);
+    let mut record = gate.begin_record(&request);
     let passed = pin!(gate.pass(&request, &mut record)).poll(&mut Context::from_waker(Waker::noop()));
     let Poll::Ready(Ok(GateVerdict::Open(open))) = passed else { panic!("a public page is open at once") };
     let place = open.place().clone();

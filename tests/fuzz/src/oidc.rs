@@ -20,7 +20,7 @@ pub fn callback(data: &[u8]) {
         None => (data, None),
     };
     let Ok(query) = std::str::from_utf8(query) else { return };
-    let outcome = AuthorizationResponse::read(query, form)
+    let outcome = AuthorizationResponse::read_callback(query, form)
         .and_then(|answer| Login::new(Said::default()).run(|_| answer));
     // Nobody can know the state of this login, so nobody gets anywhere with it.
     presentable(&outcome.expect_err("a state that nobody can know"));
@@ -118,8 +118,11 @@ impl Login {
     /// Starts a login and brings a good answer to it.
     fn answered(&self) -> Result<Assertion, LoginRefusal> {
         self.run(|state| {
-            AuthorizationResponse::read(&format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"), None)
-                .expect("a good answer")
+            AuthorizationResponse::read_callback(
+                &format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"),
+                None,
+            )
+            .expect("a good answer")
         })
     }
 

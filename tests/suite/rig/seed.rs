@@ -75,7 +75,7 @@ impl Seed {
             // Nobody is in yet: there is nothing to enforce.
             let _ = self
                 .store
-                .write(org, directory, &write, &Origin::of("suite"), Timestamp::now())
+                .write_resource(org, directory, &write, &Origin::of_actor("suite"), Timestamp::now())
                 .await
                 .unwrap();
         });
@@ -137,7 +137,7 @@ impl Seed {
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
         };
-        let _ = self.store.log_in(sign_in, &Origin::of("suite"), now).await.unwrap();
+        let _ = self.store.log_in(sign_in, &Origin::of_actor("suite"), now).await.unwrap();
         format!("{}={}", self.cookie, self.keys.seal_cookie(AppId::ONLY, &id).expose())
     }
 
