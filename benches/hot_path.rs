@@ -51,8 +51,8 @@ fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
         subject: None,
         email: Some("alice@example.com".into()),
         attributes: Attributes::default()
-            .with(Attributes::NAME, ["Alice Example"])
-            .with(Attributes::PREFERRED_USERNAME, ["alice@example.com"]),
+            .with_texts(Attributes::NAME, ["Alice Example"])
+            .with_texts(Attributes::PREFERRED_USERNAME, ["alice@example.com"]),
         groups: Arc::new(["Engineering".into(), "Everyone".into()]),
     };
     let generation = Generation(0);
@@ -77,7 +77,7 @@ fn world() -> World {
     let now = Timestamp::now();
     let url = PublicUrl::new(true, HostPort::new("wiki.example.com", None).unwrap(), "").unwrap();
     let keys = Arc::new(Keyring::from_master(&[7; 32]));
-    let (id, hash) = keys.new_session(&mut Random::seeded(1));
+    let (id, hash) = keys.new_session(&mut Random::from_seed(1));
     let cookie = format!(
         "theme=dark; {}={}; lang=en",
         session_cookie(&url),
@@ -85,8 +85,8 @@ fn world() -> World {
     );
     let policy = policy();
     let sessions = Sessions::new(100_000, 7_200_000, policy.clone());
-    let cold = sessions.account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
-    drop(sessions.read(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
+    let cold = sessions.hold_account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
+    drop(sessions.read_session(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
 
     let upstream = UpstreamSettings {
         at: HostPort::new("127.0.0.1", Some(3000)).unwrap(),
@@ -103,7 +103,7 @@ fn world() -> World {
             sessions: sessions.clone(),
             keys,
             load: Arc::new(|_, _, _| panic!("a warm request reads nothing")),
-            log: AccessLog::start(&LogTarget::Off, LogFormat::Json).unwrap(),
+            log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).unwrap(),
             references: None,
             idle: Duration::from_secs(75),
         },
@@ -120,7 +120,7 @@ fn world() -> World {
         .header("sec-fetch-dest", "document")
         .header("sec-fetch-site", "none");
     World {
-        peer: gate.peer(PEER),
+        peer: gate.make_peer(PEER),
         gate,
         _sessions: sessions,
         parts: request.body(()).unwrap().into_parts().0,
@@ -130,7 +130,7 @@ fn world() -> World {
 fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
     let exchange = InFlight::new();
     let request = GateRequest { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
-    let mut record = world.gate.record(&request);
+    let mut record = world.gate.begin_record(&request);
     let verdict = world.gate.pass(&request, &mut record).now_or_never();
     match verdict {
         Some(Ok(GateVerdict::Open(open))) => (open, record),
@@ -141,7 +141,7 @@ fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
 fn hot_path(criterion: &mut Criterion) {
     let world = world();
     // The request's own is made in `pass`; this one stands for it.
-    let trace = Trace::of(&world.parts.headers, false);
+    let trace = Trace::from_headers(&world.parts.headers, false);
     criterion.bench_function("rooms 1 to 4: accept, route, identify, decide", |bench| {
         bench.iter(|| black_box(pass(&world)));
     });

@@ -205,7 +205,7 @@ fn allowed_names(reach: &FetchReach) -> Names {
 }
 
 impl Names {
-    async fn resolve(self, name: &str) -> Result<Vec<SocketAddr>, Unresolved> {
+    async fn resolve_name(self, name: &str) -> Result<Vec<SocketAddr>, Unresolved> {
         let found: Vec<SocketAddr> = if is_loopback_name(name) {
             [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]
                 .map(|ip| SocketAddr::new(ip, 0))
@@ -246,7 +246,7 @@ impl tower::Service<Name> for Names {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let names = *self;
-        Box::pin(async move { names.resolve(name.as_str()).await.map(Vec::into_iter) })
+        Box::pin(async move { names.resolve_name(name.as_str()).await.map(Vec::into_iter) })
     }
 }
 
@@ -298,7 +298,7 @@ fn fetch_error(host: &str, error: hyper_util::client::legacy::Error) -> FetchErr
         }
     }
     if error.is_connect() {
-        let told = refused_by_tls(&error).and_then(Untrusted::of);
+        let told = refused_by_tls(&error).and_then(Untrusted::from_tls_error);
         FetchError::Connect { host, source: told.map_or_else(|| error.into(), Into::into) }
     } else {
         FetchError::Malformed { host, source: error.into() }
@@ -331,7 +331,7 @@ struct Untrusted {
 
 impl Untrusted {
     /// The refusals that operators meet; `None` for all others, which say what they are.
-    fn of(error: &rustls::Error) -> Option<Self> {
+    fn from_tls_error(error: &rustls::Error) -> Option<Self> {
         use rustls::CertificateError as Bad;
         let told = match error {
             rustls::Error::InvalidMessage(_) => {

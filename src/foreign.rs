@@ -24,7 +24,7 @@ impl Foreign {
     ///
     /// # Errors
     /// The system's, for a folder that cannot be looked at.
-    pub(crate) fn of(state: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn of_folder(state: &Path) -> io::Result<Option<Self>> {
         let (owner, us) = (fs::metadata(state)?.uid(), rustix::process::geteuid());
         if owner == us.as_raw() {
             return Ok(None);
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_folder_of_our_own_is_not_foreign() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Foreign::of(folder.path()).unwrap().is_none());
-        assert!(Foreign::of(&folder.path().join("gone")).is_err());
+        assert!(Foreign::of_folder(folder.path()).unwrap().is_none());
+        assert!(Foreign::of_folder(&folder.path().join("gone")).is_err());
     }
 }

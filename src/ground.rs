@@ -39,7 +39,7 @@ pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) 
     let mut found = GroundFindings::default();
     let problem = |key: &str, error: &dyn Error| {
         let text = error_chain(error).to_string();
-        lines.problem(key, text.trim_end_matches('.'), "")
+        lines.problem_at(key, text.trim_end_matches('.'), "")
     };
     match lock::look_at_folder(&opens.state) {
         Ok(()) => {}
@@ -52,7 +52,7 @@ pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) 
     // Whether it is the database's own is known once that is open.
     if opens.keys.is_none()
         && opens.state.is_dir()
-        && let Err(error) = Keyring::load(&opens.state.join(MASTER))
+        && let Err(error) = Keyring::load_file(&opens.state.join(MASTER))
     {
         found.problems.push(problem("state", &error));
     }
@@ -69,7 +69,7 @@ pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) 
     {
         let what = format!("{} cannot be written: {error}", log.display());
         let remedy = "The folder must be there, and file and folder writable for the user Portcullis runs as";
-        found.problems.push(lines.problem("log.access", what, remedy));
+        found.problems.push(lines.problem_at("log.access", what, remedy));
     }
     found
 }
@@ -104,9 +104,10 @@ mod tests {
 
     /// What is found with more lines of a configuration in a folder, without the folder's own name.
     fn found(folder: &Path, more: &str) -> Vec<String> {
-        let environment = Environment::of([("SECRET", "not-a-real-one")]);
+        let environment = Environment::with_variables([("SECRET", "not-a-real-one")]);
         let text = format!("{SMALLEST}{more}");
-        let loaded = portcullis_config::read(&folder.join("c.yaml"), text.as_bytes(), &environment).unwrap();
+        let loaded =
+            portcullis_config::load_text(&folder.join("c.yaml"), text.as_bytes(), &environment).unwrap();
         let found = look_at_machine(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
         assert!(found.warnings.is_empty());
         let beside = format!("{}/", folder.display());

@@ -34,7 +34,7 @@ pub(crate) enum KeyringError {
 /// # Errors
 /// [`KeyringError`] says what would be lost, and how to go on.
 pub(crate) async fn open_keyring(file: &File, store: &Store) -> Result<Keyring, KeyringError> {
-    let mut random = Random::system();
+    let mut random = Random::from_system();
     let keys = match read_keyring(file.keys.as_ref(), &file.state)? {
         Some(keys) => keys,
         None if store.has_keys().await? => {
@@ -57,6 +57,6 @@ pub(crate) fn read_keyring(
 ) -> Result<Option<Keyring>, KeyError> {
     match configured {
         Some(master) => Ok(Some(Keyring::from_master(master.expose()))),
-        None => Keyring::load(&state.join(MASTER)),
+        None => Keyring::load_file(&state.join(MASTER)),
     }
 }

@@ -50,12 +50,12 @@ const SMALL: u64 = 4096;
 
 impl Shares {
     /// As things stand now.
-    pub(crate) fn now() -> Self {
-        Self::of(getrlimit(Resource::Nofile).current)
+    pub(crate) fn of_process() -> Self {
+        Self::of_files(getrlimit(Resource::Nofile).current)
     }
 
     /// The smaller the limit, the fewer connections each listener takes; the data plane has the rest.
-    pub(crate) fn of(files: Option<u64>) -> Self {
+    pub(crate) fn of_files(files: Option<u64>) -> Self {
         let files = files.map(|files| usize::try_from(files).unwrap_or(usize::MAX));
         let part = |of: usize, least, most| files.map_or(most, |files| (files / of).clamp(least, most));
         let (scim, health, admin) = (part(16, 16, 256), part(32, 8, 64), part(32, 8, 32));
@@ -75,7 +75,7 @@ impl Limits {
             tracing::warn!(%error, "huge pages could not be switched off: idle WebSockets take more memory");
         }
         if let Some(files) = self.files.filter(|files| *files < SMALL) {
-            let clients = Shares::of(self.files).proxy.unwrap_or_default() / 2;
+            let clients = Shares::of_files(self.files).proxy.unwrap_or_default() / 2;
             tracing::warn!(
                 files,
                 clients,
@@ -95,12 +95,12 @@ mod tests {
 
     #[test]
     fn the_data_plane_gets_what_the_others_leave() {
-        let of = |files| Shares::of(Some(files));
+        let of = |files| Shares::of_files(Some(files));
         assert_eq!(of(256), Shares { proxy: Some(128), scim: 16, health: 8, admin: 8 });
         assert_eq!(of(1024), Shares { proxy: Some(800), scim: 64, health: 32, admin: 32 });
         assert_eq!(of(524_288), Shares { proxy: Some(523_840), scim: 256, health: 64, admin: 32 });
         assert_eq!(of(64).proxy, Some(0));
-        assert_eq!(Shares::of(None), Shares { proxy: None, scim: 256, health: 64, admin: 32 });
+        assert_eq!(Shares::of_files(None), Shares { proxy: None, scim: 256, health: 64, admin: 32 });
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// Makes it of a file. What the one `before` it has found out is kept: the keys of an IdP of which nothing has changed.
-    pub(crate) fn of(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
+    pub(crate) fn from_file(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
         let site = settings::own_site(file, fetch);
         let site = match before {
             Some(before) => site.with_idp_of(&before.site),
@@ -82,7 +82,7 @@ impl Live {
             stop_grace: file.stop_grace,
             // Only a start reads a certificate: what ends is the one that is served.
             expires: before.map_or_else(|| file.expires.clone(), |before| before.expires.clone()),
-            fixed: Fixed::of(file),
+            fixed: Fixed::from_file(file),
         }
     }
 }

@@ -51,9 +51,9 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError::Held`], after a second, names the pid of the process that has it.
-    pub(crate) fn take(state: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take_folder(state: &Path) -> Result<Self, LockError> {
         own_folder(state)?;
-        let lock = FileLock::take(&state.join("lock")).map_err(|error| match error {
+        let lock = FileLock::take_file(&state.join("lock")).map_err(|error| match error {
             NotLocked::Held(holder) => LockError::Held { state: state.to_owned(), holder },
             NotLocked::Io(source) => LockError::Take { state: state.to_owned(), source },
         })?;
@@ -61,7 +61,8 @@ impl Lock {
     }
 }
 
-/// Checks whether [`Lock::take`] would find a folder that it may use, or could make one. Nothing is made or changed.
+/// Checks whether [`Lock::take_folder`] would find a folder that it may use, or could make one. Nothing is made or
+/// changed.
 ///
 /// # Errors
 /// What it would say; whether the folder is in use is not asked.
@@ -94,7 +95,7 @@ fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
     match fs::metadata(state) {
         Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
         Ok(found) => {
-            if let Some(foreign) = Foreign::of(state).map_err(make)? {
+            if let Some(foreign) = Foreign::of_folder(state).map_err(make)? {
                 return Err(LockError::Owner(Box::new(foreign)));
             }
             if found.mode() & 0o002 != 0 {
@@ -134,24 +135,24 @@ mod tests {
     fn a_second_one_learns_whose_pid_has_it_and_gets_it_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("var/state");
-        let first = Lock::take(&state).unwrap();
+        let first = Lock::take_folder(&state).unwrap();
         assert_eq!(mode(&state), 0o700);
         assert_eq!(mode(&state.join("lock")), 0o600);
 
-        let refused = Lock::take(&state).unwrap_err();
+        let refused = Lock::take_folder(&state).unwrap_err();
         assert!(matches!(&refused, LockError::Held { holder, .. } if holder.pid == Some(std::process::id())));
         assert!(refused.to_string().contains(&format!("pid {}", std::process::id())), "{refused}");
 
         drop(first);
-        Lock::take(&state).unwrap();
+        Lock::take_folder(&state).unwrap();
     }
 
     #[test]
     fn a_lock_that_is_held_for_a_moment_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Lock::take(folder.path()).unwrap();
+        let first = Lock::take_folder(folder.path()).unwrap();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| Lock::take(folder.path()));
+            let second = scope.spawn(|| Lock::take_folder(folder.path()));
             std::thread::sleep(std::time::Duration::from_millis(60));
             drop(first);
             second.join().unwrap().unwrap();
@@ -162,7 +163,7 @@ mod tests {
     fn a_folder_that_others_may_read_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let _lock = Lock::take(folder.path()).unwrap();
+        let _lock = Lock::take_folder(folder.path()).unwrap();
         assert_eq!(mode(folder.path()), 0o700);
     }
 
@@ -170,7 +171,7 @@ mod tests {
     fn a_folder_that_is_everybodys_is_refused_and_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
-        assert!(matches!(Lock::take(folder.path()), Err(LockError::Shared { .. })));
+        assert!(matches!(Lock::take_folder(folder.path()), Err(LockError::Shared { .. })));
         assert_eq!(mode(folder.path()), 0o1777);
     }
 
@@ -186,6 +187,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state");
         fs::write(&file, "").unwrap();
-        assert!(matches!(Lock::take(&file), Err(LockError::NoFolder { .. })));
+        assert!(matches!(Lock::take_folder(&file), Err(LockError::NoFolder { .. })));
     }
 }

@@ -91,7 +91,7 @@ impl Log {
             .init()
             .map_err(|error| failed(&error))?;
         let (filter, handle) = reload::Layer::new(log_targets(level));
-        let counts = Counts::of(level);
+        let counts = Counts::of_level(level);
         let told = move |lost| lost_line(format, lost);
         let queue =
             Queue::start(io::stderr(), counts.dropped.clone(), told).map_err(|error| failed(&error))?;
@@ -139,7 +139,7 @@ impl Log {
 
 impl Counts {
     /// Series that are there from the start can be alerted on before the first one is counted.
-    fn of(level: LevelFilter) -> Self {
+    fn of_level(level: LevelFilter) -> Self {
         let counts = Self::default();
         counts.debug.store(level >= LevelFilter::DEBUG, Ordering::Relaxed);
         counts
@@ -435,7 +435,7 @@ mod tests {
     /// The same, with what was counted.
     fn counted(format: Format, level: LevelFilter, speak: impl FnOnce()) -> (Vec<String>, Counts) {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let counts = Counts::of(level);
+        let counts = Counts::of_level(level);
         let tell = move |lost| lost_line(format, lost);
         let queue = Queue::start(Shared(written.clone()), counts.dropped.clone(), tell).unwrap();
         let lines = EventWriter { format, queue: queue.clone(), counts: counts.clone() };

@@ -152,7 +152,7 @@ impl Metrics {
         );
         // Series that are there from the start can be alerted on before the first one is counted.
         drop(metrics.logins.get_or_create(&OutcomeLabels { outcome: ACCEPTED }));
-        let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::word);
+        let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::log_word);
         let reasons = crate::own::reasons::ALL;
         for outcome in classes.into_iter().chain(portcullis_store::AdmissionRefusal::WORDS).chain(reasons) {
             drop(metrics.logins.get_or_create(&OutcomeLabels { outcome }));
@@ -166,7 +166,7 @@ impl Metrics {
             }
         }
         for reloaded in [Reloaded::Applied, Reloaded::Incomplete, Reloaded::Refused] {
-            drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.word() }));
+            drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.label_word() }));
         }
         metrics
     }
@@ -208,7 +208,7 @@ impl Metrics {
 
     /// A reload ended.
     pub(crate) fn count_reload(&self, reloaded: Reloaded) {
-        self.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.word() }).inc();
+        self.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.label_word() }).inc();
     }
 
     /// Takes how many sessions the store has that are not over; `None` where it did not say.
@@ -254,7 +254,7 @@ pub(crate) enum Reloaded {
 }
 
 impl Reloaded {
-    fn word(self) -> &'static str {
+    fn label_word(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Incomplete => "incomplete",

@@ -23,7 +23,7 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
-    pub(crate) fn of(file: &File) -> Self {
+    pub(crate) fn from_file(file: &File) -> Self {
         Self {
             listen: file.listen.clone(),
             state: file.state.clone(),

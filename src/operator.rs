@@ -204,11 +204,13 @@ impl Operator {
         let NewPerson { name, email, display_name, external_id } = person;
         let user = NewUser { user_name: name.clone(), email: email.clone(), display_name, external_id };
         let adding = move |store: Arc<Store>| async move {
-            store.user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of(ACTOR), Timestamp::now()).await
+            store
+                .user_add(OrgId::ONLY, DirectoryId::ONLY, user, &Origin::of_actor(ACTOR), Timestamp::now())
+                .await
         };
         let id = self.carry_out_order(adding).await?;
         let facts = facts_for_log(AccountId(0), Some(id.as_str()), email.as_deref());
-        let named = self.terms.log.user(&facts, Some(&name));
+        let named = self.terms.log.shown_user(&facts, Some(&name));
         tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
         Ok(Added { id: id.to_string(), address: self.terms.address.clone() })
     }
@@ -255,7 +257,7 @@ impl Operator {
         let order =
             Order { what: "a person was removed by hand", verb: "user remove", who, takes_away: true };
         let write = move |store: Arc<Store>, who: String| async move {
-            store.user_remove(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+            store.user_remove(OrgId::ONLY, &who, &Origin::of_actor(ACTOR), Timestamp::now()).await
         };
         order.carry_out(self.order_means(), write).await
     }
@@ -272,7 +274,7 @@ impl Operator {
             takes_away: true,
         };
         let write = move |store: Arc<Store>, who: String| async move {
-            store.user_end_sessions(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+            store.user_end_sessions(OrgId::ONLY, &who, &Origin::of_actor(ACTOR), Timestamp::now()).await
         };
         order.carry_out(self.order_means(), write).await
     }
@@ -308,7 +310,7 @@ impl Operator {
         let order =
             Order { what: "a person was put out by hand", verb: "user disable", who, takes_away: true };
         let write = move |store: Arc<Store>, who: String| async move {
-            store.user_disable(OrgId::ONLY, &who, &Origin::of(ACTOR), Timestamp::now()).await
+            store.user_disable(OrgId::ONLY, &who, &Origin::of_actor(ACTOR), Timestamp::now()).await
         };
         order.carry_out(self.order_means(), write).await
     }
@@ -322,11 +324,11 @@ impl Operator {
             Order { what: "a person was let in again by hand", verb: "user enable", who, takes_away: false };
         let revocation = self.revocation.clone();
         let write = move |store: Arc<Store>, who: String| async move {
-            let (org, origin) = (OrgId::ONLY, Origin::of(ACTOR));
+            let (org, origin) = (OrgId::ONLY, Origin::of_actor(ACTOR));
             let named = store.find_named(org, &who).await?;
             // Put out by an order that was never stored: what it would have ended does not come back with this one.
             let is_held = |account| revocation.sessions().is_held(org, account, None);
-            let ended = match named.all().any(is_held) {
+            let ended = match named.all_accounts().any(is_held) {
                 true => Some(store.user_end_sessions(org, &who, &origin, Timestamp::now()).await?),
                 false => None,
             };
@@ -378,7 +380,7 @@ fn person_details(
     heard_after: Timestamp,
 ) -> PersonDetails {
     let UserDetails { user, created, others, links, nested, sessions } = details;
-    let lost = bindings.resolve(user.groups.iter().map(String::as_str)).lost;
+    let lost = bindings.resolve_groups(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
     let group = |name: &String| GroupRoles {
         name: name.clone(),

@@ -132,7 +132,7 @@ impl OrderUnderway {
         }
         let facts =
             facts_for_log(user.account, user.id.as_ref().map(ResourceId::as_str), user.email.as_deref());
-        let (named, sessions) = (means.log.user(&facts, Some(&user.name)), user.ended);
+        let (named, sessions) = (means.log.shown_user(&facts, Some(&user.name)), user.ended);
         let others = account_names(user.others.iter().copied());
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(by = BY, user = named.as_deref(), others, sessions, exchanges, ms, "{what}");
@@ -144,7 +144,7 @@ impl OrderUnderway {
     async fn hold_person(&self, why: &str) -> (Marks, OrderError) {
         let (accounts, is_read) =
             match timeout(NAMED, self.means.store.find_named(OrgId::ONLY, &self.order.who)).await {
-                Ok(Ok(named)) => (named.all().collect(), true),
+                Ok(Ok(named)) => (named.all_accounts().collect(), true),
                 Ok(Err(UserError::Store(_))) | Err(_) => (self.in_memory(), false),
                 Ok(Err(error)) => return (Marks::new(), error.into()),
             };
@@ -174,18 +174,18 @@ impl OrderUnderway {
     /// The accounts in memory that bear the name: nobody else can be served while the store cannot be read.
     fn in_memory(&self) -> Vec<AccountId> {
         let who = &self.order.who;
-        let (same, unique) = (fold::same(who), fold::unique(who));
+        let (same, unique) = (fold::same_key(who), fold::unique_key(who));
         let number = who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId);
         let is_meant = |facts: &Facts| {
             let names = [facts.user_name.as_deref(), facts.email.as_deref()];
-            let preferred = facts.attributes.text(Attributes::PREFERRED_USERNAME);
+            let preferred = facts.attributes.first_text(Attributes::PREFERRED_USERNAME);
             let names = names.into_iter().chain([preferred]).flatten();
-            let mut names = names.map(|name| (fold::same(name), fold::unique(name)));
+            let mut names = names.map(|name| (fold::same_key(name), fold::unique_key(name)));
             Some(facts.account) == number
                 || [&facts.id, &facts.subject].into_iter().flatten().any(|id| **id == **who)
                 || names.any(|name| name.0 == same || name.1 == unique)
         };
-        self.sessions().accounts(is_meant).into_iter().map(|(_, account)| account).collect()
+        self.sessions().accounts_where(is_meant).into_iter().map(|(_, account)| account).collect()
     }
 
     /// Waits for a transaction that was late, and for its enforcement if it commits.

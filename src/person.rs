@@ -48,7 +48,7 @@ impl UserListing {
     pub(crate) fn with_source(mut self, people: Option<People>) -> Self {
         let is_of_directory = self.id.is_some();
         let is_used = people.is_none_or(|people| (people != People::Login) == is_of_directory);
-        if !is_used && self.state == UserState::Active.word() {
+        if !is_used && self.state == UserState::Active.table_word() {
             self.state = "unused".to_owned();
         }
         self
@@ -57,7 +57,7 @@ impl UserListing {
 
 /// The roles that groups give; `None` where no bindings are known.
 fn roles_of_groups(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
-    let roles = bindings.resolve(groups.iter().map(String::as_str)).roles;
+    let roles = bindings.resolve_groups(groups.iter().map(String::as_str)).roles;
     (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn user_listing(user: UserSummary, bindings: &Bindings) -> UserListin
         id: user.id.map(|id| id.to_string()),
         name: user.name,
         display_name: user.display_name,
-        state: user.state.word().to_owned(),
+        state: user.state.table_word().to_owned(),
         idp: user.idp,
         used: user.used.map(format_rfc3339),
     }

@@ -50,12 +50,12 @@ impl Refusals {
     /// Keeps one, unless this second's are full: the log has it in any case.
     pub(crate) fn keep_refusal(&self, reference: &str, record: String, at: Timestamp, whose: Whose) {
         let refused = LoggedRefusal { org: OrgId::ONLY, reference: reference.into(), at, record };
-        if self.of(whose).try_send(refused).is_err() {
+        if self.queue_of(whose).try_send(refused).is_err() {
             tracing::debug!(reference, "too many refusals this second: this one is in the log alone");
         }
     }
 
-    fn of(&self, whose: Whose) -> &mpsc::Sender<LoggedRefusal> {
+    fn queue_of(&self, whose: Whose) -> &mpsc::Sender<LoggedRefusal> {
         match whose {
             Whose::Somebodys => &self.somebodys,
             Whose::Anybodys => &self.anybodys,
@@ -73,7 +73,7 @@ impl Refusals {
                     let whose =
                         if line.who.is_some() || line.is_known { Whose::Somebodys } else { Whose::Anybodys };
                     // No record is written that would not be kept.
-                    if refusals.of(whose).capacity() > 0 {
+                    if refusals.queue_of(whose).capacity() > 0 {
                         refusals.keep_refusal(reference, line.to_record(), line.time, whose);
                     }
                 }

@@ -63,7 +63,7 @@ impl Operator {
             .map(|found| LinkedPerson {
                 account: found.user.account.0,
                 name: found.user.name,
-                state: found.user.state.word().to_owned(),
+                state: found.user.state.table_word().to_owned(),
                 issuer: found.issuer,
                 subject: found.subject,
                 taken_by: found.taken_by.map(|account| account.0),
@@ -84,7 +84,7 @@ impl Operator {
             let (source, target) = (from.clone(), to.clone());
             let piece = self
                 .carry_out_order(move |store| async move {
-                    let origin = Origin::of(ACTOR);
+                    let origin = Origin::of_actor(ACTOR);
                     let done = store
                         .relink_people(OrgId::ONLY, &source, &target, after, &origin, Timestamp::now())
                         .await;

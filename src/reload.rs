@@ -59,8 +59,9 @@ impl Reload {
     async fn apply_file(&self) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
-        let loading =
-            tokio::task::spawn_blocking(move || portcullis_config::load(&path, &Environment::system()));
+        let loading = tokio::task::spawn_blocking(move || {
+            portcullis_config::load_file(&path, &Environment::of_process())
+        });
         let Ok(Ok(loaded)) = tokio::time::timeout(LOAD, loading).await else {
             tracing::error!(
                 "the configuration was not read within {} s: nothing was changed, the old one stays in force. Look at its \
@@ -84,7 +85,7 @@ impl Reload {
                 return Reloaded::Refused;
             }
         };
-        let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::of(&file));
+        let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::from_file(&file));
         if !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
@@ -116,7 +117,7 @@ impl Reload {
     /// Everything that can fail, before anything is replaced.
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
         let before = self.live.in_force();
-        let live = Arc::new(Live::of(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
+        let live = Arc::new(Live::from_file(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {
             rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live)),
@@ -130,7 +131,7 @@ impl Reload {
         let Parts { rules, client, live } = parts;
         self.log.set_level(settings::log_level(file));
         self.core.sessions.idle_after(settings::to_ms(file.session.idle));
-        self.gate.replace(rules);
+        self.gate.replace_rules(rules);
         self.fetch.replace_client(client);
         self.live.replace(live);
         // Logins that go by the one before are committed now, so what follows finds their sessions.

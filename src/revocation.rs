@@ -126,9 +126,9 @@ impl Revocation {
     /// Opens a committed write, once nobody is left whom it forbids.
     async fn enforce<T>(&self, done: Committed<T>, patience: Duration) -> Result<Enforced<T>, NotGone> {
         let (takes_away, is_change) = (done.takes_away(), !done.changes().is_empty());
-        let cut = self.sessions.apply(done.changes());
+        let cut = self.sessions.apply_changes(done.changes());
         let store = &self.store;
-        let again = describe_again(&self.sessions, cut.stale(), |org, id| {
+        let again = describe_again(&self.sessions, cut.stale_accounts(), |org, id| {
             let store = store.clone();
             async move { store.read_description(org, id).await }
         });
@@ -231,7 +231,7 @@ where
             sessions.give_up(&account)
         };
         let found = match read {
-            Ok(Ok(Ok(Some(described)))) => sessions.describe(&account, &described),
+            Ok(Ok(Ok(Some(described)))) => sessions.describe_account(&account, &described),
             Ok(Ok(Ok(None))) => sessions.give_up(&account),
             Ok(Ok(Err(error))) => give_up(&error),
             Ok(Err(_)) => give_up(&"it took longer than 1 s"),
@@ -255,10 +255,10 @@ mod tests {
     use super::*;
 
     fn standing(sessions: &Sessions, exchange: &InFlight) -> Enrolment {
-        let cold = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
+        let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
         let read = stored(described(ALICE, 1, 0, true, &["Owners"]), HASH, 0, false);
-        let enrolment = sessions.read(cold, &read, AppId::ONLY, NOW).unwrap();
-        let who = enrolment.who().unwrap();
+        let enrolment = sessions.read_session(cold, &read, AppId::ONLY, NOW).unwrap();
+        let who = enrolment.current_principal().unwrap();
         let pass = decide(&policy(1), "/admin/x", &who).unwrap();
         assert!(enrolment.stands_on(&pass, &who));
         enrolment
@@ -272,8 +272,8 @@ mod tests {
         let sessions = Sessions::new(16, IDLE_MS, policy(1));
         let exchange = InFlight::new();
         let _enrolment = standing(&sessions, &exchange);
-        let cut = sessions.apply(&[Change::Reconsider(ALICE)]);
-        let cut = describe_again(&sessions, cut.stale(), |_, _| read()).await;
+        let cut = sessions.apply_changes(&[Change::Reconsider(ALICE)]);
+        let cut = describe_again(&sessions, cut.stale_accounts(), |_, _| read()).await;
         assert_eq!(cut.exchanges() > 0, exchange.reason().is_some());
         exchange.reason()
     }

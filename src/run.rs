@@ -38,7 +38,7 @@ const CORE_THREADS: usize = 2;
 /// `portcullis run`: 0 after an orderly end, 1 where the start failed, 78 for a configuration that cannot work.
 pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
     let loaded = terminal::config_path(named).and_then(|path| {
-        let loaded = portcullis_config::load(&path, &Environment::system())?;
+        let loaded = portcullis_config::load_file(&path, &Environment::of_process())?;
         Ok((path, loaded))
     });
     let (path, mut loaded) = match loaded {
@@ -46,7 +46,7 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         Err(problems) => return terminal::tell_problems(&problems),
     };
     let found = ground::look_at_machine(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
-    if let Some(problems) = Problems::of(found.problems) {
+    if let Some(problems) = Problems::from_list(found.problems) {
         return terminal::tell_problems(&problems);
     }
     loaded.warnings.extend(found.warnings);
@@ -106,7 +106,7 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
         Ok(running) => running,
         Err(error) => {
             match &error {
-                StartError::Listen(error) => tracing::error!("{}", error.problem(lines)),
+                StartError::Listen(error) => tracing::error!("{}", error.as_problem(lines)),
                 error => tracing::error!("{}", error_chain(error)),
             }
             return error.exit();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
-use portcullis_keys::{Keyring, Purpose, equal};
+use portcullis_keys::{Keyring, Purpose, equal_bytes};
 use portcullis_proxy::LogDetail;
 use portcullis_scim::Service;
 
@@ -53,12 +53,10 @@ impl ScimClients {
         };
         let hash = keys.hash(Purpose::ScimToken, token.trim().as_bytes());
         // Every known token is compared, so the time says nothing about which one was nearly right.
-        let known = self.tokens.iter().fold(
-            None,
-            |known, one| {
-                if equal(&one.hash, &hash) { Some(one) } else { known }
-            },
-        );
+        let known = self
+            .tokens
+            .iter()
+            .fold(None, |known, one| if equal_bytes(&one.hash, &hash) { Some(one) } else { known });
         known.ok_or("the token is not one of this directory")
     }
 }

@@ -71,7 +71,7 @@ fn oidc_settings(file: &File) -> OidcSettings {
         uses: match file.provisioning {
             UserSource::None => Uses::Person {
                 email: file.identity.user == UserFrom::Email || !email_domains(file).is_empty(),
-                groups: !file.bindings.known().is_empty(),
+                groups: !file.bindings.known_roles().is_empty(),
             },
             UserSource::Scim(_) | UserSource::Invited => Uses::Link { claim: idp.link.claim.clone() },
         },
@@ -221,5 +221,5 @@ pub(crate) fn access_log(file: &File) -> (LogTarget, LogFormat) {
 
 /// Everything that decides, compiled.
 pub(crate) fn compile_policy(file: &File, version: u64) -> Arc<Policy> {
-    Arc::new(file.policy(portcullis_policy::RulesVersion(version)))
+    Arc::new(file.compile_policy(portcullis_policy::RulesVersion(version)))
 }

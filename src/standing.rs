@@ -45,8 +45,9 @@ pub(crate) async fn end_unconfigured(
     actor: &'static str,
 ) -> Result<(), StandingError> {
     let (store, standing) = (core.store.clone(), standing_of(file));
-    let comparing =
-        async move { store.set_standing(OrgId::ONLY, standing, &Origin::of(actor), Timestamp::now()).await };
+    let comparing = async move {
+        store.set_standing(OrgId::ONLY, standing, &Origin::of_actor(actor), Timestamp::now()).await
+    };
     for scope in core.carry_out(comparing).wait_done().await?.value {
         match scope {
             Scope::Idp(_, idp) => tracing::warn!(
@@ -54,7 +55,7 @@ pub(crate) async fn end_unconfigured(
                 "the identity provider of this name and issuer is not configured any more: everybody it signed in is out"
             ),
             _ => tracing::warn!(
-                provisioning = people_mode(file).word(),
+                provisioning = people_mode(file).config_word(),
                 "people come from elsewhere than before: every session has ended, and everybody signs in again"
             ),
         }

@@ -67,7 +67,7 @@ impl From<proxy::StartError> for StartError {
     fn from(error: proxy::StartError) -> Self {
         match error {
             proxy::StartError::Bind { address, cause } => {
-                Self::Listen(ListenError::of("listen.proxy", address, cause))
+                Self::Listen(ListenError::of_address("listen.proxy", address, cause))
             }
             other => Self::DataPlane(other),
         }
@@ -141,13 +141,13 @@ struct OpenedParts {
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
 async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
-    let lock = Lock::take(&file.state)?;
-    let schemas = Arc::new(Schemas::core());
+    let lock = Lock::take_folder(&file.state)?;
+    let schemas = Arc::new(Schemas::core_schemas());
     let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
-    let live = Arc::new(Current::new(Live::of(file, &keys, fetch.fetch(), None)));
+    let live = Arc::new(Current::new(Live::from_file(file, &keys, fetch.fetch(), None)));
 
     let sessions =
         Sessions::new(CACHED, settings::to_ms(file.session.idle), settings::compile_policy(file, FIRST));
@@ -173,7 +173,7 @@ struct Plane {
 fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
     let OpenedParts { core, live, own, .. } = opened;
     let (target, format) = settings::access_log(file);
-    let access_log = AccessLog::start(&target, format)?;
+    let access_log = AccessLog::start_writer(&target, format)?;
     let pages = own::pages_seam(own.clone(), &live.in_force());
     let parts = proxy::Parts {
         rules: settings::proxy_rules(file, core.sessions.policy(), pages),
@@ -202,9 +202,9 @@ async fn bind_ports(
     draining: &Arc<AtomicBool>,
 ) -> Result<BoundPorts, StartError> {
     let OpenedParts { core, live, schemas, .. } = opened;
-    let shares = Shares::now();
+    let shares = Shares::of_process();
     let limits = settings::proxy_limits(file, shares.proxy);
-    let server = Server::bind(gate, &settings::proxy_listeners(file), limits, None)?;
+    let server = Server::bind_listeners(gate, &settings::proxy_listeners(file), limits, None)?;
     let mut bound = vec![(
         listeners::bind_tcp("listen.health", file.listen.health.address).await?,
         health::health_router(core, live, registry, draining.clone()),

@@ -94,7 +94,7 @@ async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
             Err(refusal) if answering != Some(false) => {
                 tracing::error!(
                     idp = idp.name(),
-                    reason = refusal.class.word(),
+                    reason = refusal.class.log_word(),
                     "the IdP does not answer: nobody new can sign in, whoever is in stays in. {refusal}"
                 );
             }

@@ -115,8 +115,8 @@ ROWS = [
     ], "spellings::"),
     ("paths: case and ends are folded", [
         ("policy/src/routes.rs",
-         "[self.rules.find(reading, method), self.folded.find(&folded, method)]",
-         "[self.rules.find(reading, method)]"),
+         "[self.rules.find_rule(reading, method), self.folded.find_rule(&folded, method)]",
+         "[self.rules.find_rule(reading, method)]"),
     ], "spellings::"),
     ("paths: a request is somebody's where one reading is", [
         ("policy/src/routes.rs",
@@ -203,7 +203,7 @@ ROWS = [
     ], "revocation::a_slow_download"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
-         "let stripped = accept.strip.clean(headers, from_proxy);",
+         "let stripped = accept.strip.clean_headers(headers, from_proxy);",
          "let stripped = { let _ = from_proxy; 0 };"),
     ], "headers::forged_identity"),
 ]

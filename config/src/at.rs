@@ -25,14 +25,14 @@ impl At {
     }
 
     /// The key `name` below it.
-    pub(crate) fn key(&self, name: &str) -> Self {
+    pub(crate) fn below_key(&self, name: &str) -> Self {
         let mut steps = self.0.clone();
         steps.push(KeyStep::Key(name.into()));
         Self(steps)
     }
 
     /// The item `index` below it, counted from 0.
-    pub(crate) fn index(&self, index: usize) -> Self {
+    pub(crate) fn below_index(&self, index: usize) -> Self {
         let mut steps = self.0.clone();
         steps.push(KeyStep::Index(index));
         Self(steps)
@@ -87,12 +87,12 @@ mod tests {
         for path in ["routes[2].allow", "public_url", "a.b.c[0][1].d"] {
             assert_eq!(At::from(path).to_string(), path);
         }
-        assert_eq!(At::root().key("a").index(3).key("b").to_string(), "a[3].b");
+        assert_eq!(At::root().below_key("a").below_index(3).below_key("b").to_string(), "a[3].b");
     }
 
     #[test]
     fn what_follows_a_name_in_a_key_is_not_printed() {
-        assert_eq!(At::root().key("client_secret=hunter2").to_string(), "client_secret…");
-        assert_eq!(At::root().key(&"x".repeat(99)).to_string().chars().count(), 41);
+        assert_eq!(At::root().below_key("client_secret=hunter2").to_string(), "client_secret…");
+        assert_eq!(At::root().below_key(&"x".repeat(99)).to_string().chars().count(), 41);
     }
 }

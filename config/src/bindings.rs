@@ -49,7 +49,7 @@ impl FromYaml for FormVersion {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         match read_text(node, at, report, Self::WANTED)? {
             "1" => Some(Self),
-            other => report.problem(
+            other => report.add_problem(
                 node,
                 at,
                 format!("{} is not a version of this form", show_value(other)),
@@ -104,7 +104,7 @@ fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) ->
     let known = || file.roles.iter().map(String::as_str);
     let unknown = |role: &str| format!("\"{}\" is not among the roles of this file", show_value(role));
     match &file.conflicts {
-        None if file.roles.len() > 1 && root.find(&At::from("conflicts")).is_none() => say(
+        None if file.roles.len() > 1 && root.find_node(&At::from("conflicts")).is_none() => say(
             "conflicts".into(),
             "missing, and there is more than one role".into(),
             "List roles of which a person has only one, the strictest first, or write [] for none".into(),
@@ -144,8 +144,8 @@ fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) ->
     }
     for (nth, role) in file.roles.iter().enumerate() {
         if !file.bindings.iter().any(|binding| binding.role == *role) {
-            let at = At::root().key("roles").index(nth);
-            report.warn(
+            let at = At::root().below_key("roles").below_index(nth);
+            report.add_warning(
                 root.line_of(&at),
                 &at,
                 format!("no group gives \"{}\"", show_value(role)),
@@ -160,6 +160,6 @@ fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) ->
         .collect();
     match Bindings::new(&file.roles, file.conflicts.as_deref().unwrap_or_default(), &groups) {
         Ok(bindings) => Some(bindings),
-        Err(error) => report.problem(root, &At::root(), error.to_string(), ""),
+        Err(error) => report.add_problem(root, &At::root(), error.to_string(), ""),
     }
 }

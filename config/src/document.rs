@@ -107,7 +107,7 @@ impl FromYaml for Prefix {
             return Some(Self(text.into()));
         }
         let remedy = "Write a slash and a name of letters, digits, dots and dashes, without a final slash";
-        report.problem(
+        report.add_problem(
             node,
             at,
             format!("\"{}\" cannot be the path of our own pages", show_value(text)),

@@ -27,7 +27,7 @@ pub struct Environment {
 
 impl Environment {
     /// That of this process.
-    pub fn system() -> Self {
+    pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -40,12 +40,13 @@ impl Environment {
     }
 
     /// One with these variables and nothing else, of an ordinary user.
-    pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub fn with_variables<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         Self { variables, root: false, reach: ReadDepth::All, now: unix_now() }
     }
 
-    /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for [`check`](crate::check).
+    /// The same, but `${run:…}` runs nothing. What such a secret holds is not known then: for
+    /// [`check_file`](crate::check_file).
     #[must_use]
     pub fn without_commands(mut self) -> Self {
         self.reach = ReadDepth::NoCommands;
@@ -53,7 +54,7 @@ impl Environment {
     }
 
     /// The same, but no secret and no certificate is looked at, since the file is meant for another machine: for
-    /// [`check`](crate::check).
+    /// [`check_file`](crate::check_file).
     #[must_use]
     pub fn text_only(mut self) -> Self {
         self.reach = ReadDepth::TextOnly;
@@ -62,7 +63,7 @@ impl Environment {
 
     /// The same at another time, in seconds since 1970.
     #[must_use]
-    pub fn at(mut self, now: i64) -> Self {
+    pub fn at_time(mut self, now: i64) -> Self {
         self.now = now;
         self
     }
@@ -80,7 +81,7 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
-    pub(crate) fn reach(&self) -> ReadDepth {
+    pub(crate) fn read_depth(&self) -> ReadDepth {
         self.reach
     }
 
@@ -121,18 +122,20 @@ mod tests {
 
     #[test]
     fn an_ordinary_user_has_the_xdg_state_folder() {
-        let folder = |variables: &[(&str, &str)]| Environment::of(variables.iter().copied()).state_folder();
+        let folder = |variables: &[(&str, &str)]| {
+            Environment::with_variables(variables.iter().copied()).state_folder()
+        };
         let home = ("HOME", "/home/nora");
         assert_eq!(folder(&[home]), Some("/home/nora/.local/state/portcullis".into()));
         assert_eq!(folder(&[home, ("XDG_STATE_HOME", "/s")]), Some("/s/portcullis".into()));
         assert_eq!(folder(&[home, ("XDG_STATE_HOME", "s")]), folder(&[home]));
         assert_eq!(folder(&[]), None);
-        let root = Environment { root: true, ..Environment::of([home]) };
+        let root = Environment { root: true, ..Environment::with_variables([home]) };
         assert_eq!(root.state_folder(), Some("/var/lib/portcullis".into()));
     }
 
     #[test]
     fn variables_are_not_shown() {
-        assert!(!format!("{:?}", Environment::of([("A", "hunter2")])).contains("hunter2"));
+        assert!(!format!("{:?}", Environment::with_variables([("A", "hunter2")])).contains("hunter2"));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     Expiry, HttpClient, IdpEntry, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock, UpstreamBlock,
 };
 
-/// A valid configuration. Only [`load`](crate::load) makes one.
+/// A valid configuration. Only [`load_file`](crate::load_file) makes one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct File {
@@ -66,7 +66,7 @@ pub enum UserSource {
 
 impl File {
     /// Everything that decides. `version` grows with each reload.
-    pub fn policy(&self, version: RulesVersion) -> Policy {
+    pub fn compile_policy(&self, version: RulesVersion) -> Policy {
         Policy::new(version, vec![self.app.clone()], self.bindings.clone(), self.identity)
     }
 }

@@ -42,8 +42,8 @@ impl FromYaml for UserFrom {
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
-        let known = SOURCES.map(Self::word);
-        let found = SOURCES.into_iter().find(|source| source.word() == text);
+        let known = SOURCES.map(Self::config_word);
+        let found = SOURCES.into_iter().find(|source| source.config_word() == text);
         found.or_else(|| unknown_word(node, at, report, text, &known))
     }
 }
@@ -57,6 +57,6 @@ impl JsonSchema for UserWord {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": SOURCES.map(UserFrom::word) })
+        json_schema!({ "enum": SOURCES.map(UserFrom::config_word) })
     }
 }

@@ -115,7 +115,7 @@ pub fn master_key(path: &Path, environment: &Environment) -> Result<Option<Maste
 const OTHERWISE: &str = "Name the state folder with --state DIR, and leave -c out";
 
 fn read_entries(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, YamlNode)>> {
-    match YamlNode::parse(text) {
+    match YamlNode::parse_document(text) {
         Ok(YamlNode { value: YamlValue::Map(entries), .. }) => Some(entries),
         Ok(_) => report.problem_of_file(None, "is not a block of keys", OTHERWISE),
         Err(_) => read_edge_keys(text, report),
@@ -153,7 +153,7 @@ fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Optio
     let address = value(PUBLIC_URL).and_then(|node| String::read(node, &At::from(PUBLIC_URL), report));
     let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), report));
     let bindings = written.and_then(|path| {
-        let text = bytes_of(&report.resolve(&path)).ok()?;
+        let text = bytes_of(&report.resolve_path(&path)).ok()?;
         bindings::parse_bindings(&text, &path, report)
     });
     report.problems.truncate(before);
@@ -175,7 +175,7 @@ fn read_certain<T: FromYaml>(node: &YamlNode, key: &str, report: &mut Report<'_>
     if let YamlValue::Text(text) = &node.value
         && text.contains(char::REPLACEMENT_CHARACTER)
     {
-        return report.problem(node, &At::from(key), "not text in UTF-8", OTHERWISE);
+        return report.add_problem(node, &At::from(key), "not text in UTF-8", OTHERWISE);
     }
     let before = report.problems.len();
     let value = T::read(node, &At::from(key), report);
@@ -208,7 +208,7 @@ fn the_only<'n>(
     };
     match keys.iter().find(misspelt) {
         Some((key, _)) => {
-            let at = At::root().key(&key.name);
+            let at = At::root().below_key(&key.name);
             report.problem_on(key.line, &at, format!("no such key; perhaps {name} is meant"), OTHERWISE);
             None
         }
@@ -227,7 +227,7 @@ fn read_edge_keys(text: &str, report: &mut Report<'_>) -> Option<Vec<(YamlKey, Y
         let (name, line) = (all[start].split(':').next().unwrap_or_default().trim(), start + 1);
         // Blank lines before it, so that its problems have their line.
         let alone = "\n".repeat(start) + &all[start..end].join("\n");
-        let value = match YamlNode::parse(&alone) {
+        let value = match YamlNode::parse_document(&alone) {
             Ok(YamlNode { value: YamlValue::Map(mut entries), .. }) if entries.len() == 1 => {
                 entries.remove(0)
             }
@@ -266,7 +266,7 @@ mod tests {
             "version: 1\nroles: [a]\nbindings:\n  - group: G\n    role: a\n",
         )
         .unwrap();
-        let environment = Environment::of([("HOME", "/home/nora")]);
+        let environment = Environment::with_variables([("HOME", "/home/nora")]);
         read_home(&path, state.map(Path::new), &environment)
             .map_err(|problems| problems.to_string().replace(&format!("{}:", path.display()), ""))
     }
@@ -299,7 +299,7 @@ mod tests {
     fn text_that_is_not_utf_8_elsewhere_is_no_matter() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.yaml");
-        let environment = Environment::of([("HOME", "/home/nora")]);
+        let environment = Environment::with_variables([("HOME", "/home/nora")]);
         std::fs::write(&path, b"# caf\xe9\nstate: /srv/state\n").unwrap();
         assert_eq!(read_home(&path, None, &environment).unwrap().state, Path::new("/srv/state"));
         std::fs::write(&path, b"state: /srv/caf\xe9\n").unwrap();
@@ -330,7 +330,7 @@ mod tests {
             assert!(problems.contains(said), "{text}: {problems}");
             assert!(problems.contains("--state DIR"), "{text}: {problems}");
         }
-        let environment = Environment::of([]);
+        let environment = Environment::with_variables([]);
         let gone = read_home(Path::new("/nowhere/p.yaml"), None, &environment).unwrap_err().to_string();
         assert!(gone.contains("cannot be read") && gone.contains("--state DIR"), "{gone}");
     }
@@ -348,10 +348,10 @@ mod tests {
     fn what_else_can_be_read_is_known_and_what_cannot_is_not() {
         let known = "provisioning: invited\npublic_url: https://a.example\nbindings: roles.yml\nrotues: []\n";
         let home = read_in(known, None).unwrap();
-        assert_eq!((home.people, home.bindings.known().len()), (Some(HomePeople::Invited), 1));
+        assert_eq!((home.people, home.bindings.known_roles().len()), (Some(HomePeople::Invited), 1));
         assert_eq!(home.address.as_deref(), Some("https://a.example"));
         let home = read_in("provisioning: invted\nbindings: gone.yml\n", None).unwrap();
-        assert_eq!((home.people, home.bindings.known().len()), (None, 0));
+        assert_eq!((home.people, home.bindings.known_roles().len()), (None, 0));
         assert_eq!(read_in("log: {}\n", None).unwrap().people, Some(HomePeople::Directory));
     }
 }

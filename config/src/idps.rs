@@ -115,7 +115,7 @@ words! {
 
 impl Preset {
     /// The link where the configuration does not say one: the provider's immutable id.
-    pub(crate) fn link(self) -> LinkBlock {
+    pub(crate) fn link_block(self) -> LinkBlock {
         let claim = match self {
             Self::Generic | Self::Okta | Self::Google => "sub",
             Self::Entra => "oid",
@@ -160,7 +160,7 @@ impl FromYaml for Domains {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let items = match &node.value {
             YamlValue::List(items) if items.is_empty() => {
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     "an empty list lets nobody in",
@@ -172,7 +172,7 @@ impl FromYaml for Domains {
             YamlValue::Nothing => return missing_value(node, at, report),
             other => {
                 let kind = other.kind();
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     format!("{kind} where {} belongs", Self::WANTED),
@@ -182,7 +182,7 @@ impl FromYaml for Domains {
         };
         let mut domains = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
-            let at = at.index(index);
+            let at = at.below_index(index);
             let Some(written) = read_text(item, &at, report, "a domain such as example.com") else {
                 domains = None;
                 continue;
@@ -191,7 +191,7 @@ impl FromYaml for Domains {
                 Some(domain) => domains.iter_mut().for_each(|all| all.push(domain.clone())),
                 None => {
                     let remedy = "Write what follows the @ of an address, such as example.com";
-                    domains = report.problem(
+                    domains = report.add_problem(
                         item,
                         &at,
                         format!("\"{}\" is not a domain", show_value(written)),
@@ -234,7 +234,7 @@ impl FromYaml for Idps {
             YamlValue::Map(entries) if !entries.is_empty() => entries,
             YamlValue::Map(_) | YamlValue::Nothing => return missing_value(node, at, report),
             other => {
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     format!("{} where a name belongs", other.kind()),
@@ -244,7 +244,7 @@ impl FromYaml for Idps {
         };
         let mut found = Vec::new();
         for (nth, (key, value)) in entries.iter().enumerate() {
-            let at = at.key(&key.name);
+            let at = at.below_key(&key.name);
             if let Some((first, _)) = entries[..nth].iter().find(|(other, _)| other.name == key.name) {
                 report.problem_on(
                     key.line,

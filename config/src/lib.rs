@@ -1,7 +1,7 @@
 //! The configuration file: a valid [`File`], or a list of all its problems, each with line and remedy.
 //!
-//! [`load`] reads `portcullis.yaml` and the bindings file it names, follows the references to secrets, and checks that
-//! what is asked for can work. It never stops at the first problem and never half accepts: a key that this version
+//! [`load_file`] reads `portcullis.yaml` and the bindings file it names, follows the references to secrets, and checks
+//! that what is asked for can work. It never stops at the first problem and never half accepts: a key that this version
 //! does not act on is refused by name. It prints nothing, opens no socket, and no message of it holds a secret.
 //!
 //! Each block of the configuration has a file of its own; [`document`] is the table of contents.
@@ -52,14 +52,14 @@ pub use idps::{ClaimsBlock, Domains, IdpEntry, LinkBlock, Oidc, Preset};
 pub use limits::Limits;
 pub use lines::KeyLines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListenerBlock, Tls};
-pub use load::{Checked, Loaded, Opens, check, check_text, find_default_path, load, read};
+pub use load::{Checked, Loaded, Opens, check_file, check_text, find_default_path, load_file, load_text};
 pub use log::{LogBlock, LogLevel};
 pub use problem::{Problem, Problems};
-pub use schema::{bindings_schema, schema};
+pub use schema::{bindings_schema, json_schema};
 pub use scim::{ScimBlock, ScimGroups, ScimTokens};
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
 pub use units::Size;
 pub use upstream::{HealthPath, UpstreamBlock};
-pub use urls::urls;
+pub use urls::list_urls;
 pub use web::{Issuer, UpstreamUrl};

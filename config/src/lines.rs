@@ -20,7 +20,7 @@ impl KeyLines {
     }
 
     /// A problem with a key of the file, such as `log.access`, on its line. Without a final dot in either text.
-    pub fn problem(&self, path: &str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
+    pub fn problem_at(&self, path: &str, what: impl Into<String>, remedy: impl Into<String>) -> Problem {
         let at = At::from(path);
         let line = Some(self.root.line_of(&at));
         Problem {

@@ -88,7 +88,7 @@ impl FromYaml for Tls {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let mut certificates = match &node.value {
             YamlValue::List(items) if items.is_empty() => {
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     "an empty list is no certificate",
@@ -98,7 +98,7 @@ impl FromYaml for Tls {
             _ => Vec::<Certificate>::read(node, at, report)?,
         };
         if certificates.len() > 1 {
-            return report.problem(node, at, "several certificates are not in this version", "Keep one");
+            return report.add_problem(node, at, "several certificates are not in this version", "Keep one");
         }
         certificates.pop().map(|certificate| Self { certificate })
     }
@@ -122,6 +122,6 @@ impl FromYaml for SocketAddr {
             (host, Ok(port)) if host.parse::<IpAddr>().is_ok() => format!("Write [{host}]:{port}"),
             _ => format!("Write {}", Self::WANTED),
         };
-        report.problem(node, at, format!("\"{}\" is not an address and a port", show_value(text)), remedy)
+        report.add_problem(node, at, format!("\"{}\" is not an address and a port", show_value(text)), remedy)
     }
 }

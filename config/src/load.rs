@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::schema;
 use crate::secret::MasterKey;
 use crate::source::{bytes_of, parse_tree};
-use crate::urls::urls;
+use crate::urls::list_urls;
 
 /// A valid configuration and what stands around it.
 #[derive(Clone, Debug)]
@@ -87,11 +87,11 @@ impl File {
 /// Reads a configuration file, the bindings file it names, and its secrets.
 ///
 /// It blocks: files are read and the commands of `${run:…}` are waited for, each 5 s at most. An `environment` that
-/// leaves secrets alone is for [`check`]; here everything is read.
+/// leaves secrets alone is for [`check_file`]; here everything is read.
 ///
 /// # Errors
 /// All [`Problems`], by line.
-pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
+pub fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
     load_whole(path, None, &environment)
@@ -101,7 +101,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Problems> 
 ///
 /// # Errors
 /// All [`Problems`], by line.
-pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loaded, Problems> {
+pub fn load_text(path: &Path, text: &[u8], environment: &Environment) -> Result<Loaded, Problems> {
     let mut environment = environment.clone();
     environment.read_everything();
     load_whole(path, Some(text), &environment)
@@ -111,8 +111,8 @@ pub fn read(path: &Path, text: &[u8], environment: &Environment) -> Result<Loade
 ///
 /// # Errors
 /// All [`Problems`], by line.
-pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems> {
-    load_whole(path, None, environment).map(Checked::of)
+pub fn check_file(path: &Path, environment: &Environment) -> Result<Checked, Problems> {
+    load_whole(path, None, environment).map(Checked::from_loaded)
 }
 
 /// The same with the text at hand.
@@ -120,14 +120,14 @@ pub fn check(path: &Path, environment: &Environment) -> Result<Checked, Problems
 /// # Errors
 /// All [`Problems`], by line.
 pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result<Checked, Problems> {
-    load_whole(path, Some(text), environment).map(Checked::of)
+    load_whole(path, Some(text), environment).map(Checked::from_loaded)
 }
 
 impl Checked {
-    fn of(loaded: Loaded) -> Self {
+    fn from_loaded(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched, lines, not_run } = loaded;
         let issuer = file.idp.oidc.issuer.as_str().to_owned();
-        Self { warnings, watched, urls: urls(&file), issuer, lines, opens: file.opens(), not_run }
+        Self { warnings, watched, urls: list_urls(&file), issuer, lines, opens: file.opens(), not_run }
     }
 }
 
@@ -155,7 +155,7 @@ fn load_whole(path: &Path, text: Option<&[u8]>, environment: &Environment) -> Re
     let whole_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let folder = whole_path.parent().unwrap_or(Path::new("/"));
     let mut report = Report::new(&name, folder, environment, schema::list_paths);
-    report.watch(&whole_path);
+    report.watch_file(&whole_path);
     let file = match text {
         Some(bytes) => make_file(bytes, &mut report),
         None => match bytes_of(&whole_path) {

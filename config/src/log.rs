@@ -58,7 +58,7 @@ words! {
 
 impl LogLevel {
     /// The word of the configuration.
-    pub fn word(self) -> &'static str {
+    pub fn config_word(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",
@@ -103,7 +103,7 @@ impl FromYaml for LogTarget {
             "stdout" => Some(Self::Stdout),
             "off" => Some(Self::Off),
             "stderr" => report.refuse_word(node, at, "stderr", ""),
-            path => Some(Self::File(report.resolve(path))),
+            path => Some(Self::File(report.resolve_path(path))),
         }
     }
 }

@@ -17,30 +17,30 @@ impl FromYaml for Network {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
         let Ok(network) = text.parse::<Self>() else {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a network", show_value(text)),
                 "Write an address, a slash and a length, such as 10.0.0.0/8, or one address",
             );
         };
-        if network.length() == 0 {
-            return report.problem(
+        if network.prefix_length() == 0 {
+            return report.add_problem(
                 node,
                 at,
                 "everybody would be believed, and could say to be anybody",
                 "Name the addresses of your proxies",
             );
         }
-        if network.start() != network.address() {
-            return report.problem(
+        if network.first_address() != network.address() {
+            return report.add_problem(
                 node,
                 at,
                 format!("{} has bits behind its length", show_value(text)),
                 format!(
                     "Write {}/{} for the network, or the address alone",
-                    network.start(),
-                    network.length()
+                    network.first_address(),
+                    network.prefix_length()
                 ),
             );
         }
@@ -68,7 +68,7 @@ impl FromYaml for AllowedHost {
         let text = read_text(node, at, report, Self::WANTED)?;
         match read_host(text) {
             Some(host) => Some(host),
-            None => report.problem(
+            None => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a host", show_value(text)),

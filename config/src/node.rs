@@ -49,7 +49,7 @@ pub(crate) struct YamlError {
 
 impl YamlNode {
     /// Reads one YAML document.
-    pub(crate) fn parse(text: &str) -> Result<Self, YamlError> {
+    pub(crate) fn parse_document(text: &str) -> Result<Self, YamlError> {
         let options = serde_saphyr::options! {
             with_snippet: false,
             duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
@@ -65,18 +65,18 @@ impl YamlNode {
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000 },
         };
         serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options)
-            .map(|raw| Self::of(raw, text))
-            .map_err(|error| YamlError::of(&error, text))
+            .map(|raw| Self::from_raw(raw, text))
+            .map_err(|error| YamlError::from_error(&error, text))
     }
 
-    fn of(raw: Spanned<Raw>, source: &str) -> Self {
+    fn from_raw(raw: Spanned<Raw>, source: &str) -> Self {
         let line = line_of(&raw.referenced);
         let value = match raw.value {
             Raw::Nothing => YamlValue::Nothing,
             Raw::Text(text) => YamlValue::Text(text),
             Raw::AsWritten => YamlValue::Text(written_scalar(&raw.defined, source)),
             Raw::List(items) => {
-                YamlValue::List(items.into_iter().map(|item| Self::of(item, source)).collect())
+                YamlValue::List(items.into_iter().map(|item| Self::from_raw(item, source)).collect())
             }
             Raw::Map(entries) => {
                 let entry = |(key, value): (Spanned<Raw>, Spanned<Raw>)| {
@@ -85,7 +85,7 @@ impl YamlNode {
                         _ => written_scalar(&key.defined, source),
                     };
                     let line = line_of(&key.referenced);
-                    let mut value = Self::of(value, source);
+                    let mut value = Self::from_raw(value, source);
                     // A block below its key starts a line later; its key is where a person looks.
                     if !matches!(value.value, YamlValue::Text(_)) {
                         value.line = line;
@@ -103,18 +103,18 @@ impl YamlNode {
     pub(crate) fn line_of(&self, at: &At) -> usize {
         let mut node = self;
         for step in at.steps() {
-            let Some(next) = node.below(step) else { break };
+            let Some(next) = node.find_below(step) else { break };
             node = next;
         }
         node.line
     }
 
     /// Finds what stands at a path.
-    pub(crate) fn find(&self, at: &At) -> Option<&YamlNode> {
-        at.steps().iter().try_fold(self, Self::below)
+    pub(crate) fn find_node(&self, at: &At) -> Option<&YamlNode> {
+        at.steps().iter().try_fold(self, Self::find_below)
     }
 
-    fn below(&self, step: &KeyStep) -> Option<&YamlNode> {
+    fn find_below(&self, step: &KeyStep) -> Option<&YamlNode> {
         match (step, &self.value) {
             (KeyStep::Key(name), YamlValue::Map(entries)) => {
                 entries.iter().find(|(key, _)| key.name == *name).map(|(_, value)| value)
@@ -138,7 +138,7 @@ impl YamlValue {
 }
 
 impl YamlError {
-    fn of(error: &Error, text: &str) -> Self {
+    fn from_error(error: &Error, text: &str) -> Self {
         let line = error.location().map(|location| line_of(&location)).filter(|line| *line > 0);
         let what = match error.without_snippet() {
             // The parser's own sentences are constant; every other variant may quote the file.
@@ -286,28 +286,32 @@ mod tests {
         let text = "# head\na: 0123 # note\nb: off\nc: 1e5\nd:\n\"e\": 'it''s'\nf: .inf\na: again\n1: x\n<<: y\n\
                     g: !!binary aGk=\nh: &k 7\ni: *k\n";
         assert_eq!(
-            YamlNode::parse(text).map(|node| show(&node)).unwrap(),
+            YamlNode::parse_document(text).map(|node| show(&node)).unwrap(),
             r#"2:{2:a=2:"0123" 3:b=3:"off" 4:c=4:"1e5" 5:d=5:- 6:e=6:"it's" 7:f=7:".inf" 8:a=8:"again" 9:1=9:"x" 10:<<=10:"y" 11:g=11:"aGk=" 12:h=12:"7" 13:i=13:"7"}"#
         );
         let text = "a:\n  - b: 1\n    c:\n      d: 2\n  - 3\n";
         assert_eq!(
-            YamlNode::parse(text).map(|node| show(&node)).unwrap(),
+            YamlNode::parse_document(text).map(|node| show(&node)).unwrap(),
             r#"1:{1:a=1:[2:{2:b=2:"1" 3:c=3:{4:d=4:"2"}} 5:"3"]}"#
         );
     }
 
     #[test]
     fn a_line_is_that_of_the_last_part_that_is_there() {
-        let root = YamlNode::parse("a:\n  b:\n    - c: 1\n    - d: 2\nupstream: http://x\n").ok().unwrap();
+        let root =
+            YamlNode::parse_document("a:\n  b:\n    - c: 1\n    - d: 2\nupstream: http://x\n").ok().unwrap();
         for (path, line) in [("a.b[1].d", 4), ("a.b[1].x", 4), ("a.x", 1), ("upstream.url", 5), ("x", 1)] {
             assert_eq!(root.line_of(&At::from(path)), line, "{path}");
         }
-        assert!(root.find(&At::from("a.b[0].c")).is_some() && root.find(&At::from("a.b[2]")).is_none());
+        assert!(
+            root.find_node(&At::from("a.b[0].c")).is_some() && root.find_node(&At::from("a.b[2]")).is_none()
+        );
     }
 
     #[test]
     fn what_is_no_yaml_is_said_without_quoting_it() {
-        let failed = |text: &str| YamlNode::parse(text).err().map(|e| (e.line, e.what, e.remedy)).unwrap();
+        let failed =
+            |text: &str| YamlNode::parse_document(text).err().map(|e| (e.line, e.what, e.remedy)).unwrap();
         let quote = "`${…}` inside { } or [ ] must be quoted: \"${file:/path}\"";
         assert_eq!(failed("a: { b: ${file:/x} }\n").2, quote);
         assert_eq!(
@@ -332,6 +336,6 @@ mod tests {
             let before = format!("*a{}", level - 1);
             text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", ")));
         }
-        assert!(YamlNode::parse(&text).is_err());
+        assert!(YamlNode::parse_document(&text).is_err());
     }
 }

@@ -51,7 +51,7 @@ impl Problems {
     pub const EXIT_CODE: u8 = 78;
 
     /// Those that were found with a file after it was read; `None` where there are none.
-    pub fn of(problems: Vec<Problem>) -> Option<Self> {
+    pub fn from_list(problems: Vec<Problem>) -> Option<Self> {
         let main = problems.first()?.file.clone();
         Some(Self::new(problems, &main))
     }

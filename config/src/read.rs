@@ -33,7 +33,7 @@ pub(crate) trait FromYaml: Sized {
 
 /// Notes that a key has nothing behind its colon.
 pub(crate) fn missing_value<T: FromYaml>(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<T> {
-    report.problem(
+    report.add_problem(
         node,
         at,
         "nothing stands behind the colon",
@@ -51,17 +51,17 @@ pub(crate) fn read_text<'n>(
     let text = match &node.value {
         YamlValue::Text(text) => text.trim(),
         YamlValue::Nothing => {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "nothing stands behind the colon",
                 format!("Write {wanted}, or leave the key out"),
             );
         }
-        other => return report.problem(node, at, format!("{} where {wanted} belongs", other.kind()), ""),
+        other => return report.add_problem(node, at, format!("{} where {wanted} belongs", other.kind()), ""),
     };
     if text.starts_with("${") {
-        return report.problem(
+        return report.add_problem(
             node,
             at,
             "a reference stands only where a secret belongs",
@@ -69,10 +69,10 @@ pub(crate) fn read_text<'n>(
         );
     }
     if text.is_empty() {
-        return report.problem(node, at, "empty", format!("Write {wanted}"));
+        return report.add_problem(node, at, "empty", format!("Write {wanted}"));
     }
     if text.chars().any(char::is_control) {
-        return report.problem(
+        return report.add_problem(
             node,
             at,
             "holds a line break or a control character",
@@ -97,9 +97,12 @@ impl FromYaml for bool {
         match read_text(node, at, report, Self::WANTED)? {
             "true" => Some(true),
             "false" => Some(false),
-            other => {
-                report.problem(node, at, format!("\"{}\" is neither true nor false", show_value(other)), "")
-            }
+            other => report.add_problem(
+                node,
+                at,
+                format!("\"{}\" is neither true nor false", show_value(other)),
+                "",
+            ),
         }
     }
 }
@@ -109,7 +112,7 @@ impl FromYaml for PathBuf {
     const WANTED: &'static str = "a path";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        read_text(node, at, report, Self::WANTED).map(|path| report.resolve(path))
+        read_text(node, at, report, Self::WANTED).map(|path| report.resolve_path(path))
     }
 }
 
@@ -131,12 +134,12 @@ impl<T: FromYaml> FromYaml for Vec<T> {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         match &node.value {
             YamlValue::List(items) => {
-                let read = |(index, item): (usize, &YamlNode)| T::read(item, &at.index(index), report);
+                let read = |(index, item): (usize, &YamlNode)| T::read(item, &at.below_index(index), report);
                 let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
                 items.into_iter().collect()
             }
             YamlValue::Nothing => missing_value(node, at, report),
-            other => report.problem(
+            other => report.add_problem(
                 node,
                 at,
                 format!("{} where a list belongs", other.kind()),
@@ -174,7 +177,7 @@ pub(crate) struct BlockFields<'n> {
 
 impl<'n> BlockFields<'n> {
     /// Opens a block and judges the names of its keys: unknown, written twice, of a later version.
-    pub(crate) fn open(
+    pub(crate) fn open_block(
         block: &'n YamlNode,
         at: &At,
         report: &mut Report<'_>,
@@ -183,7 +186,7 @@ impl<'n> BlockFields<'n> {
         let map = match &block.value {
             YamlValue::Map(map) => map,
             YamlValue::Nothing => {
-                return report.problem(
+                return report.add_problem(
                     block,
                     at,
                     "nothing stands below it",
@@ -191,7 +194,7 @@ impl<'n> BlockFields<'n> {
                 );
             }
             other => {
-                return report.problem(
+                return report.add_problem(
                     block,
                     at,
                     format!("{} where a block of keys belongs", other.kind()),
@@ -201,7 +204,7 @@ impl<'n> BlockFields<'n> {
         };
         let mut fields = Self { block, at: at.clone(), entries: Vec::new(), refused: false };
         for (key, node) in map {
-            let at = at.key(&key.name);
+            let at = at.below_key(&key.name);
             if let Some((first, _)) = fields.entries.iter().find(|(first, _)| first.name == key.name) {
                 report.problem_on(
                     key.line,
@@ -221,7 +224,7 @@ impl<'n> BlockFields<'n> {
                 if let Some(meant) = nearest::find_nearest(&key.name, known.iter().copied())
                     && map.iter().all(|(other, _)| other.name != meant)
                 {
-                    report.meant.push(fields.at.key(meant).to_string());
+                    report.meant.push(fields.at.below_key(meant).to_string());
                 }
                 let remedy = unknown_key(&key.name, known, &at, report);
                 report.problem_on(key.line, &at, "no such key", remedy);
@@ -231,13 +234,13 @@ impl<'n> BlockFields<'n> {
     }
 
     /// Reads the key `name`; where it is missing, its default, which is YAML too and takes the same road.
-    pub(crate) fn take<T: FromYaml>(
+    pub(crate) fn take_field<T: FromYaml>(
         &self,
         name: &str,
         default: Option<&str>,
         report: &mut Report<'_>,
     ) -> Option<T> {
-        let at = self.at.key(name);
+        let at = self.at.below_key(name);
         let read = match self.entries.iter().find(|(key, _)| key.name == name) {
             Some((_, node)) => T::read(node, &at, report),
             None if default.is_some() => None,
@@ -257,7 +260,7 @@ impl<'n> BlockFields<'n> {
 
 /// The tree of a default, on the line of its block.
 fn of_default(default: &str, line: usize) -> YamlNode {
-    let mut node = YamlNode::parse(default).unwrap_or(YamlNode { line, value: YamlValue::Nothing });
+    let mut node = YamlNode::parse_document(default).unwrap_or(YamlNode { line, value: YamlValue::Nothing });
     node.line = line;
     node
 }
@@ -302,8 +305,8 @@ macro_rules! section {
                 const KNOWN: &[&str] = &[$(stringify!($field)),*];
                 let node = node.clone();
                 $( let node = crate::read::lengthen_block(node, stringify!($short)); )?
-                let fields = crate::read::BlockFields::open(&node, at, report, KNOWN)?;
-                $( let $field = fields.take(
+                let fields = crate::read::BlockFields::open_block(&node, at, report, KNOWN)?;
+                $( let $field = fields.take_field(
                     stringify!($field), crate::read::default!($($default)?), report); )*
                 Some(Self { $($field: $field?),* })
             }
@@ -419,7 +422,7 @@ pub(crate) fn unknown_word<T>(
     word: &str,
     known: &[&str],
 ) -> Option<T> {
-    report.problem(
+    report.add_problem(
         node,
         at,
         format!("\"{}\" is not known here", show_value(word)),

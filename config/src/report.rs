@@ -45,7 +45,7 @@ impl<'e> Report<'e> {
     }
 
     /// Notes a problem at a node. It answers `None`, since there is no value then.
-    pub(crate) fn problem<T>(
+    pub(crate) fn add_problem<T>(
         &mut self,
         node: &YamlNode,
         at: &At,
@@ -81,7 +81,13 @@ impl<'e> Report<'e> {
     }
 
     /// Notes something that works and deserves a look.
-    pub(crate) fn warn(&mut self, line: usize, at: &At, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(crate) fn add_warning(
+        &mut self,
+        line: usize,
+        at: &At,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let problem = self.problem_at(Some(line), at, what.into(), remedy.into());
         self.warnings.push(problem);
     }
@@ -89,7 +95,7 @@ impl<'e> Report<'e> {
     /// Refuses a value by name that this version does not act on, or that cannot work.
     pub(crate) fn refuse_word<T>(&mut self, node: &YamlNode, at: &At, word: &str, why: &str) -> Option<T> {
         let (what, remedy) = if why.is_empty() { (later::NOT_YET, "") } else { (why, "") };
-        self.problem(node, at, format!("\"{}\" {}", show_value(word), of_a_value(what)), remedy)
+        self.add_problem(node, at, format!("\"{}\" {}", show_value(word), of_a_value(what)), remedy)
     }
 
     /// Reads another file with this report: problems found meanwhile are that file's.
@@ -101,7 +107,7 @@ impl<'e> Report<'e> {
     }
 
     /// Resolves a path of the configuration: relative ones start in the folder of the configuration file.
-    pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn resolve_path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.join(path)
     }
 
@@ -121,8 +127,8 @@ impl<'e> Report<'e> {
     }
 
     /// Remembers a file whose change is a change of the configuration.
-    pub(crate) fn watch(&mut self, path: impl AsRef<Path>) {
-        let path = self.resolve(path);
+    pub(crate) fn watch_file(&mut self, path: impl AsRef<Path>) {
+        let path = self.resolve_path(path);
         if !self.watched.contains(&path) {
             self.watched.push(path);
         }

@@ -41,7 +41,7 @@ words_of! {
 
 impl RouteBlock {
     /// The rule policy knows.
-    pub(crate) fn rule(&self) -> Rule {
+    pub(crate) fn compile_rule(&self) -> Rule {
         Rule {
             pattern: self.path.clone(),
             methods: self.methods.as_ref().map(|methods| methods.0.clone()).unwrap_or_default(),
@@ -56,11 +56,11 @@ impl FromYaml for Pattern {
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
-        match Self::parse(text) {
+        match Self::parse_path(text) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 let what = format!("\"{}\" is not a pattern: {error}", show_value(text));
-                report.problem(
+                report.add_problem(
                     node,
                     at,
                     what,
@@ -83,12 +83,12 @@ impl FromYaml for Methods {
             YamlValue::List(items) if !items.is_empty() => items,
             other => {
                 let what = format!("{} where a list of methods belongs", other.kind());
-                return report.problem(node, at, what, "Write [GET, POST], or leave the key out for all");
+                return report.add_problem(node, at, what, "Write [GET, POST], or leave the key out for all");
             }
         };
         let mut methods = Some(Vec::new());
         for (index, item) in items.iter().enumerate() {
-            match read_method(item, &at.index(index), report) {
+            match read_method(item, &at.below_index(index), report) {
                 Some(method) => methods.iter_mut().for_each(|all| all.push(method.clone())),
                 None => methods = None,
             }
@@ -100,7 +100,7 @@ impl FromYaml for Methods {
 fn read_method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Method> {
     let text = read_text(node, at, report, "a method such as GET")?;
     if matches!(text.to_ascii_uppercase().as_str(), "TRACE" | "TRACK" | "CONNECT") {
-        return report.problem(
+        return report.add_problem(
             node,
             at,
             format!("{} is refused on every path", show_value(text)),
@@ -110,7 +110,7 @@ fn read_method(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Meth
     let capital = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
     match Method::from_bytes(text.as_bytes()) {
         Ok(method) if capital => Some(method),
-        _ => report.problem(
+        _ => report.add_problem(
             node,
             at,
             format!("\"{}\" is not a method", show_value(text)),
@@ -142,7 +142,7 @@ impl FromYaml for Whom {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let items = match &node.value {
             YamlValue::List(items) if items.is_empty() => {
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     "an empty list lets nobody in",
@@ -165,7 +165,7 @@ impl FromYaml for Whom {
                             },
                             |near| format!("Did you mean {near}?"),
                         );
-                        report.problem(
+                        report.add_problem(
                             node,
                             at,
                             format!("\"{}\" is neither public nor signed-in", show_value(other)),
@@ -176,10 +176,10 @@ impl FromYaml for Whom {
             }
         };
         let read = |(index, item): (usize, &YamlNode)| {
-            let at = at.index(index);
+            let at = at.below_index(index);
             let role = String::read(item, &at, report)?;
             if WORDS.contains(&role.as_str()) {
-                return report.problem(
+                return report.add_problem(
                     item,
                     &at,
                     format!("{role} is no role, and stands alone"),

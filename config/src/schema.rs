@@ -10,7 +10,7 @@ use crate::bindings::BindingsFile;
 use crate::document::RootBlock;
 
 /// The JSON Schema (draft 2020-12) of `portcullis.yaml`.
-pub fn schema() -> Json {
+pub fn json_schema() -> Json {
     schema_of::<RootBlock>("Portcullis configuration")
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct KeyInfo {
 /// Every key of the configuration.
 pub(crate) fn list_keys() -> Vec<KeyInfo> {
     let mut keys = Vec::new();
-    collect_keys(&schema(), "", &mut keys);
+    collect_keys(&json_schema(), "", &mut keys);
     keys
 }
 
@@ -130,11 +130,11 @@ mod tests {
                 described(alternative, path);
             }
         }
-        described(&schema(), "");
+        described(&json_schema(), "");
         described(&bindings_schema(), "");
-        let text = schema().to_string();
+        let text = json_schema().to_string();
         assert!(!text.contains("null") && !text.contains("$ref") && !text.contains("\\n"), "{text}");
-        assert_eq!(schema()["additionalProperties"], false);
+        assert_eq!(json_schema()["additionalProperties"], false);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_short_form_is_one_of_two() {
-        let upstream = &schema()["properties"]["upstream"];
+        let upstream = &json_schema()["properties"]["upstream"];
         assert_eq!(upstream["anyOf"][0]["type"], "string");
         assert_eq!(upstream["anyOf"][1]["required"], json!(["url"]));
     }

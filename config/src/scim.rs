@@ -43,7 +43,7 @@ impl FromYaml for GroupPatch {
         match read_text(node, at, report, Self::WANTED)? {
             "204" => Some(Self::Empty),
             "200" => Some(Self::Whole),
-            other => report.problem(
+            other => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is no such answer", show_value(other)),
@@ -85,7 +85,7 @@ impl FromYaml for ScimTokens {
             return Some(Self(vec![read_token(node, at, report)?]));
         };
         if !(1..=2).contains(&items.len()) {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 format!("a list of {} tokens", items.len()),
@@ -95,14 +95,14 @@ impl FromYaml for ScimTokens {
         let tokens: Vec<_> = items
             .iter()
             .enumerate()
-            .map(|(index, item)| read_token(item, &at.index(index), report))
+            .map(|(index, item)| read_token(item, &at.below_index(index), report))
             .collect();
         let tokens: Vec<SecretText> = tokens.into_iter().collect::<Option<_>>()?;
         if let [first, second] = tokens.as_slice()
             && report.environment.reads_everything()
             && first.expose() == second.expose()
         {
-            return report.problem(
+            return report.add_problem(
                 &items[1],
                 at,
                 "both tokens are the same",
@@ -119,7 +119,7 @@ fn read_token(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Secre
     let token = SecretText::read(node, at, report)?;
     let text = token.expose();
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return report.problem(
+        return report.add_problem(
             node,
             at,
             "the token has a blank or a character outside ASCII, which no header can carry",
@@ -130,7 +130,7 @@ fn read_token(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Secre
         let what = format!(
             "the token has fewer than {SHORTEST} characters, and whoever guesses it owns the directory"
         );
-        report.warn(node.line, at, what, "Make one with `openssl rand -hex 32`");
+        report.add_warning(node.line, at, what, "Make one with `openssl rand -hex 32`");
     }
     Some(token)
 }

@@ -61,7 +61,7 @@ impl SecretText {
             YamlValue::Text(text) => text.trim(),
             YamlValue::Nothing => return missing_value::<Self>(node, at, report),
             other => {
-                return report.problem(
+                return report.add_problem(
                     node,
                     at,
                     format!("{} where a secret is referred to", other.kind()),
@@ -69,36 +69,36 @@ impl SecretText {
                 );
             }
         };
-        let reference = match SecretSource::parse(text) {
+        let reference = match SecretSource::parse_reference(text) {
             Ok(reference) => reference,
-            Err(fault) => return report.problem(node, at, fault.what, fault.remedy),
+            Err(fault) => return report.add_problem(node, at, fault.what, fault.remedy),
         };
         if let SecretSource::File(path) = reference {
-            report.watch(path);
+            report.watch_file(path);
         }
-        let yielded = match (reference, report.environment.reach()) {
+        let yielded = match (reference, report.environment.read_depth()) {
             (_, ReadDepth::TextOnly) => return Some(Self(Zeroizing::new(String::new()))),
             (SecretSource::Run(_), ReadDepth::NoCommands) => {
                 report.not_run.push(at.to_string());
                 return Some(Self(Zeroizing::new(String::new())));
             }
             (SecretSource::Env(name), _) => from_variable(name, report),
-            (SecretSource::File(path), _) => from_file(&report.resolve(path)),
+            (SecretSource::File(path), _) => from_file(&report.resolve_path(path)),
             (SecretSource::Run(line), _) => from_command(line, report.folder(), COMMAND_TIME),
         };
-        match yielded.and_then(|bytes| Self::of(bytes, reference)) {
+        match yielded.and_then(|bytes| Self::from_bytes(bytes, reference)) {
             Ok(secret) => {
                 if let SecretSource::File(path) = reference {
-                    warn_of_readers(&report.resolve(path), node.line, at, report);
+                    warn_of_readers(&report.resolve_path(path), node.line, at, report);
                 }
                 Some(secret)
             }
-            Err(fault) => report.problem(node, at, fault.what, fault.remedy),
+            Err(fault) => report.add_problem(node, at, fault.what, fault.remedy),
         }
     }
 
     /// Takes the line ends off and refuses what cannot be meant.
-    fn of(mut bytes: Zeroizing<Vec<u8>>, reference: SecretSource<'_>) -> Result<Self, SecretFault> {
+    fn from_bytes(mut bytes: Zeroizing<Vec<u8>>, reference: SecretSource<'_>) -> Result<Self, SecretFault> {
         let kept = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
         bytes.truncate(kept);
         let wrong = |what: &str| SecretFault {
@@ -172,7 +172,7 @@ impl FromYaml for MasterKey {
         if whole {
             return Some(Self(key));
         }
-        report.problem(
+        report.add_problem(
             node,
             at,
             "the master key is not 64 hexadecimal digits",
@@ -206,7 +206,7 @@ struct SecretFault {
 }
 
 impl<'a> SecretSource<'a> {
-    fn parse(text: &'a str) -> Result<Self, SecretFault> {
+    fn parse_reference(text: &'a str) -> Result<Self, SecretFault> {
         let fault = |what: &str, remedy: &str| SecretFault { what: what.into(), remedy: remedy.into() };
         let remedy = "Write ${env:NAME}, ${file:/path} or ${run:command args}";
         let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
@@ -291,7 +291,7 @@ pub(crate) fn warn_of_readers(path: &Path, line: usize, at: &At, report: &mut Re
     if everybody_may_read(path) {
         let name = show_value(&path.to_string_lossy());
         let what = format!("every user of this machine may read {name}, and it holds a secret");
-        report.warn(line, at, what, format!("chmod o= {name}"));
+        report.add_warning(line, at, what, format!("chmod o= {name}"));
     }
 }
 
@@ -382,7 +382,10 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<String, String> {
-        read_in(text, &Environment::of([("GOOD", "hunter2\n"), ("BLANK", " \n"), ("TWO", "a\nb")]))
+        read_in(
+            text,
+            &Environment::with_variables([("GOOD", "hunter2\n"), ("BLANK", " \n"), ("TWO", "a\nb")]),
+        )
     }
 
     #[test]
@@ -475,7 +478,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let trace = folder.path().join("trace");
         let reference = format!("${{run:touch {}}}", trace.display());
-        let environment = Environment::of([]);
+        let environment = Environment::with_variables([]);
         assert_eq!(read_in(&reference, &environment.clone().without_commands()).unwrap(), "");
         assert!(read_in("${env:NONE}", &environment.clone().without_commands()).is_err());
         assert_eq!(read_in("${env:NONE}", &environment.clone().text_only()).unwrap(), "");
@@ -487,7 +490,7 @@ mod tests {
     #[test]
     fn a_master_key_is_64_digits() {
         let read = |value: &str| {
-            let environment = Environment::of([("K", value)]);
+            let environment = Environment::with_variables([("K", value)]);
             let node = YamlNode { line: 1, value: YamlValue::Text("${env:K}".into()) };
             let mut report = Report::new("c.yaml", Path::new(""), &environment, Vec::new);
             MasterKey::read(&node, &At::from("keys"), &mut report).map(|key| *key.expose())

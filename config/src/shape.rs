@@ -1,5 +1,5 @@
 //! The shape of a block in the JSON Schema, where it differs from what the derive makes of its struct. It knows no key
-//! of the configuration: the blocks name it, and [`schema`](crate::schema()) asks the blocks.
+//! of the configuration: the blocks name it, and [`json_schema`](crate::json_schema) asks the blocks.
 
 use schemars::transform::Transform;
 use schemars::{Schema, json_schema};
@@ -14,8 +14,10 @@ pub(crate) fn mend_block(schema: &mut Schema) {
         for (name, property) in properties {
             without_null(property);
             if let Some(default) = property.get_mut("default") {
-                *default =
-                    default.as_str().and_then(|yaml| YamlNode::parse(yaml).ok()).map_or(json!(null), as_json);
+                *default = default
+                    .as_str()
+                    .and_then(|yaml| YamlNode::parse_document(yaml).ok())
+                    .map_or(json!(null), as_json);
                 optional.push(name.clone());
             }
         }

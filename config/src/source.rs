@@ -31,7 +31,7 @@ pub(crate) fn parse_tree(bytes: &[u8], empty: &str, report: &mut Report<'_>) -> 
             return report.problem_of_file(Some(line), "not text in UTF-8", "Save the file as UTF-8");
         }
     };
-    match YamlNode::parse(text) {
+    match YamlNode::parse_document(text) {
         Ok(YamlNode { value: YamlValue::Nothing, .. }) => {
             report.problem_of_file(None, "the file is empty", empty)
         }

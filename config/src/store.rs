@@ -41,7 +41,7 @@ impl FromYaml for StoreLocation {
         match read_text(node, at, report, Self::WANTED)?.split("://").next().unwrap_or_default() {
             "sqlite" => Some(Self::InState),
             word @ ("postgres" | "postgresql") => report.refuse_word(node, at, word, ""),
-            other => report.problem(
+            other => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a store", show_value(other)),

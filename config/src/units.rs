@@ -21,7 +21,7 @@ impl FromYaml for Duration {
         let text = read_text(node, at, report, Self::WANTED)?;
         match parse_duration(text) {
             Some(duration) => Some(duration),
-            None => report.problem(
+            None => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a duration", show_value(text)),
@@ -102,7 +102,7 @@ impl FromYaml for Size {
         let text = read_text(node, at, report, Self::WANTED)?;
         match parse_size(text) {
             Some(size) => Some(size),
-            None => report.problem(
+            None => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a size", show_value(text)),

@@ -70,7 +70,7 @@ impl FromYaml for HealthPath {
             Ok(path) if text.starts_with('/') && !text.contains('#') => Some(Self(path)),
             _ => {
                 let what = format!("\"{}\" is not a path", show_value(text));
-                report.problem(node, at, what, format!("Write {}", Self::WANTED))
+                report.add_problem(node, at, what, format!("Write {}", Self::WANTED))
             }
         }
     }
@@ -102,7 +102,7 @@ impl FromYaml for HostSent {
         let is_one = plausible && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok();
         match HeaderValue::try_from(text.to_ascii_lowercase()) {
             Ok(name) if is_one => Some(Self::Named(name)),
-            _ => report.problem(
+            _ => report.add_problem(
                 node,
                 at,
                 format!("\"{}\" is not a host name", show_value(text)),

@@ -3,9 +3,9 @@
 use crate::{File, Preset, UserSource};
 
 /// Every address the identity provider has to know, each with the vendors' word for it.
-pub fn urls(file: &File) -> Vec<(&'static str, String)> {
+pub fn list_urls(file: &File) -> Vec<(&'static str, String)> {
     let ours = |page: &str| format!("{}{}/{page}", file.public_url, file.prefix);
-    let words = UrlWords::of(file.idp.preset);
+    let words = UrlWords::of_preset(file.idp.preset);
     let mut urls = vec![
         (words.redirect, ours(&format!("callback/{}", file.idp.name))),
         (words.initiate, ours("login")),
@@ -25,7 +25,7 @@ struct UrlWords {
 }
 
 impl UrlWords {
-    fn of(preset: Preset) -> Self {
+    fn of_preset(preset: Preset) -> Self {
         match preset {
             Preset::Generic => Self {
                 redirect: "redirect URI",

@@ -23,7 +23,7 @@ impl FromYaml for PublicUrl {
         let https = url.scheme() == "https";
         let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "plain http is for localhost, *.localhost and loopback addresses only, since cookies are Secure",
@@ -32,7 +32,7 @@ impl FromYaml for PublicUrl {
         }
         match Self::new(https, host, url.path().trim_end_matches('/')) {
             Ok(public) => Some(public),
-            Err(_) => report.problem(
+            Err(_) => report.add_problem(
                 node,
                 at,
                 "the path has an empty or dot segment, a star, or a character that is encoded",
@@ -107,7 +107,7 @@ impl FromYaml for Issuer {
         let https = url.scheme() == "https";
         let host = host_port(&url, node, at, report)?;
         if !https && !host.is_loopback() {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "an issuer without https could be anybody's",
@@ -115,7 +115,7 @@ impl FromYaml for Issuer {
             );
         }
         if text.ends_with("/.well-known/openid-configuration") {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "this is the discovery document, not the issuer",
@@ -159,7 +159,7 @@ impl FromYaml for UpstreamUrl {
         let written = read_text(node, at, report, Self::WANTED)?;
         let scheme = written.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         if let Some(scheme @ ("https" | "unix" | "h2c")) = scheme.as_deref() {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 format!("an upstream by {scheme} is not in this version"),
@@ -168,7 +168,7 @@ impl FromYaml for UpstreamUrl {
         }
         let url = read_url(node, at, report, Self::WANTED)?;
         if !matches!(url.path(), "" | "/") {
-            return report.problem(
+            return report.add_problem(
                 node,
                 at,
                 "an upstream has no path: what is forwarded is the path the client sent",
@@ -195,21 +195,21 @@ fn read_url(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> 
     let remedy = format!("Write {wanted}");
     let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return report.problem(node, at, "not an address that begins with http:// or https://", remedy);
+        return report.add_problem(node, at, "not an address that begins with http:// or https://", remedy);
     }
     // The parser would mend these silently.
     if written.contains(|c: char| c == '\\' || c.is_whitespace()) {
-        return report.problem(node, at, "an address with a blank or a backslash", remedy);
+        return report.add_problem(node, at, "an address with a blank or a backslash", remedy);
     }
     let Ok(url) = Url::parse(written) else {
-        return report.problem(node, at, NO_HOST, remedy);
+        return report.add_problem(node, at, NO_HOST, remedy);
     };
     // Asked before anything of it is printed.
     if !url.username().is_empty() || url.password().is_some() || url_authority(written).contains('@') {
-        return report.problem(node, at, "an address with a name or password inside", remedy);
+        return report.add_problem(node, at, "an address with a name or password inside", remedy);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return report.problem(
+        return report.add_problem(
             node,
             at,
             "an address with a query or a fragment",
@@ -219,7 +219,7 @@ fn read_url(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> 
     let host = url.host_str().unwrap_or_default();
     if host.is_empty() || host.ends_with('.') || host.starts_with('.') || host.contains(['*', '$', '{']) {
         let host = show_value(host);
-        return report.problem(node, at, format!("\"{host}\" is not the name of one host"), remedy);
+        return report.add_problem(node, at, format!("\"{host}\" is not the name of one host"), remedy);
     }
     Some(url)
 }
@@ -233,7 +233,7 @@ fn url_authority(url: &str) -> &str {
 fn host_port(url: &Url, node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<HostPort> {
     match HostPort::new(url.host_str().unwrap_or_default(), url.port()) {
         Ok(host) => Some(host),
-        Err(_) => report.problem(node, at, NO_HOST, "Write a host as in https://wiki.example.com"),
+        Err(_) => report.add_problem(node, at, NO_HOST, "Write a host as in https://wiki.example.com"),
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
     use std::path::Path;
 
     fn read<T: FromYaml>(text: &str) -> Result<T, String> {
-        let environment = Environment::of([]);
+        let environment = Environment::with_variables([]);
         let node = YamlNode { line: 1, value: YamlValue::Text(text.into()) };
         let mut report = Report::new("c", Path::new(""), &environment, Vec::new);
         T::read(&node, &At::root(), &mut report).ok_or_else(|| report.problems[0].to_string())

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use portcullis_config::{Environment, read};
+use portcullis_config::{Environment, load_text};
 
 const SMALLEST: &str = "\
 public_url: https://wiki.example.com
@@ -32,7 +32,7 @@ scim:
 ";
 
 fn environment() -> Environment {
-    Environment::of([
+    Environment::with_variables([
         ("HOME", "/home/nora"),
         ("OIDC", "hunter2-oidc"),
         ("SCIM", "hunter2-scim-0123456789abcdef"),
@@ -48,7 +48,7 @@ fn said_of(text: &str) -> Vec<String> {
 }
 
 fn said_in(path: &Path, text: &str) -> Vec<String> {
-    let problems = match read(path, text.as_bytes(), &environment()) {
+    let problems = match load_text(path, text.as_bytes(), &environment()) {
         Ok(_) => return Vec::new(),
         Err(problems) => problems.to_string(),
     };
@@ -905,20 +905,20 @@ fn missing_secrets_are_problems() {
 
 #[test]
 fn without_a_home_the_state_folder_must_be_named() {
-    let environment = Environment::of([("OIDC", "x")]);
-    let said = read(Path::new("c.yaml"), SMALLEST.as_bytes(), &environment).unwrap_err();
+    let environment = Environment::with_variables([("OIDC", "x")]);
+    let said = load_text(Path::new("c.yaml"), SMALLEST.as_bytes(), &environment).unwrap_err();
     assert_eq!(
         said.to_string(),
         "c.yaml:1: state: missing, and an ordinary user without HOME has no state folder. Write the path of a \
          folder.\n1 problem."
     );
     let named = format!("{SMALLEST}state: /var/lib/wiki\n");
-    assert!(read(Path::new("c.yaml"), named.as_bytes(), &environment).is_ok());
+    assert!(load_text(Path::new("c.yaml"), named.as_bytes(), &environment).is_ok());
 }
 
 #[test]
 fn what_is_no_text_or_no_yaml() {
-    let said = |bytes: &[u8]| read(Path::new("c"), bytes, &environment()).unwrap_err().to_string();
+    let said = |bytes: &[u8]| load_text(Path::new("c"), bytes, &environment()).unwrap_err().to_string();
     assert_eq!(said(b"a: 1\nb: \xff\n"), "c:2: not text in UTF-8. Save the file as UTF-8.\n1 problem.");
     assert_eq!(
         said(b"a: 1\n---\nb: 2\n"),

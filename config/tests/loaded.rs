@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use portcullis_config::{
-    Checked, Domains, Environment, File, Loaded, Preset, UserSource, check, check_text, find_default_path,
-    load, urls,
+    Checked, Domains, Environment, File, Loaded, Preset, UserSource, check_file, check_text,
+    find_default_path, list_urls, load_file,
 };
 use portcullis_policy::{HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom};
 
@@ -37,8 +37,13 @@ fn root() -> PathBuf {
 }
 
 fn environment() -> Environment {
-    Environment::of([("HOME", "/home/nora"), ("OIDC", "hunter2-oidc"), ("SCIM", TOKEN), ("SHORT", "hunter2")])
-        .at(NEW_YEAR + 100 * DAY)
+    Environment::with_variables([
+        ("HOME", "/home/nora"),
+        ("OIDC", "hunter2-oidc"),
+        ("SCIM", TOKEN),
+        ("SHORT", "hunter2"),
+    ])
+    .at_time(NEW_YEAR + 100 * DAY)
 }
 
 /// A folder with the secrets the examples name, and the examples pointed at it.
@@ -62,7 +67,7 @@ fn folder_of_examples() -> tempfile::TempDir {
 }
 
 fn loaded(text: &str) -> Loaded {
-    portcullis_config::read(Path::new("portcullis.yaml"), text.as_bytes(), &environment())
+    portcullis_config::load_text(Path::new("portcullis.yaml"), text.as_bytes(), &environment())
         .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
@@ -79,7 +84,7 @@ fn every_example_loads_without_a_warning() {
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|kind| kind == "yaml") {
-            let loaded = load(&path, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
+            let loaded = load_file(&path, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
             assert_eq!(loaded.warnings, [], "{}", path.display());
             seen += 1;
         }
@@ -123,22 +128,22 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((file.limits.head_time, file.limits.idle), (Duration::from_secs(10), Duration::from_secs(75)));
     assert_eq!(file.stop_grace, Duration::from_secs(30));
     assert!(file.trusted_proxies.is_empty() && file.http_client.allow.is_empty() && file.keys.is_none());
-    assert_eq!(file.policy(RulesVersion(7)).version(), RulesVersion(7));
+    assert_eq!(file.compile_policy(RulesVersion(7)).rules_version(), RulesVersion(7));
 }
 
 #[test]
 fn the_example_with_a_directory_says_it_all() {
     let folder = folder_of_examples();
     let at = |name: &str| folder.path().join(name);
-    let Loaded { file, watched, .. } = load(&at("directory.yaml"), &environment()).unwrap();
+    let Loaded { file, watched, .. } = load_file(&at("directory.yaml"), &environment()).unwrap();
     let UserSource::Scim(scim) = &file.provisioning else { panic!("no directory") };
     assert_eq!(scim.token.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
     assert_eq!(file.identity.user, UserFrom::UserName);
     assert_eq!(file.idp.domains, Domains::Only(vec!["example.com".into()]));
     assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("preferred_username", LinkTo::UserName));
-    let roles: Vec<&str> = file.bindings.known().iter().map(|role| &**role).collect();
+    let roles: Vec<&str> = file.bindings.known_roles().iter().map(|role| &**role).collect();
     assert_eq!(roles, ["workspace.member", "workspace.admin", "org.audit"]);
-    let both = file.bindings.resolve(["engineering", "Wiki owners", "Auditors"]);
+    let both = file.bindings.resolve_groups(["engineering", "Wiki owners", "Auditors"]);
     assert_eq!(
         both.roles.names().iter().map(|role| &**role).collect::<Vec<_>>(),
         ["workspace.member", "org.audit"]
@@ -155,9 +160,9 @@ fn the_example_with_a_directory_says_it_all() {
 #[test]
 fn addresses_are_printed_under_the_vendors_words() {
     let folder = folder_of_examples();
-    let file = load(&folder.path().join("directory.yaml"), &environment()).unwrap().file;
+    let file = load_file(&folder.path().join("directory.yaml"), &environment()).unwrap().file;
     assert_eq!(
-        urls(&file),
+        list_urls(&file),
         [
             ("redirect URI (platform Web)", "https://wiki.example.com/.portcullis/callback/entra".to_owned()),
             ("home page URL", "https://wiki.example.com/.portcullis/login".to_owned()),
@@ -169,7 +174,7 @@ fn addresses_are_printed_under_the_vendors_words() {
         ]
     );
     let below = smallest().replace("wiki.example.com", "example.com:8443/wiki/") + "prefix: /.gate/way\n";
-    let urls: Vec<String> = urls(&loaded(&below).file).into_iter().map(|(_, url)| url).collect();
+    let urls: Vec<String> = list_urls(&loaded(&below).file).into_iter().map(|(_, url)| url).collect();
     assert_eq!(urls[0], "https://example.com:8443/wiki/.gate/way/callback/okta");
     assert_eq!(urls.len(), 3);
 }
@@ -182,12 +187,12 @@ fn a_check_needs_no_secret_where_it_is_told_so() {
     }
     let path = folder.path().join("directory.yaml");
     let elsewhere = environment().text_only();
-    let Checked { urls, warnings, .. } = check(&path, &elsewhere).unwrap();
+    let Checked { urls, warnings, .. } = check_file(&path, &elsewhere).unwrap();
     assert_eq!((urls.len(), warnings.len()), (4, 0));
-    let here = check(&path, &environment()).unwrap_err().to_string();
+    let here = check_file(&path, &environment()).unwrap_err().to_string();
     assert!(here.ends_with("\n4 problems."), "{here}");
     // A configuration that is to be used is never read without its secrets.
-    assert!(load(&path, &elsewhere).is_err());
+    assert!(load_file(&path, &elsewhere).is_err());
 }
 
 #[test]
@@ -221,7 +226,7 @@ listen:
         key: c.pem
 ";
     let path = folder.path().join("c.yaml");
-    let warned = portcullis_config::read(&path, text.as_bytes(), &environment()).unwrap();
+    let warned = portcullis_config::load_text(&path, text.as_bytes(), &environment()).unwrap();
     let beside = format!("{}/", folder.path().display());
     let said: Vec<String> = warned.warnings.iter().map(|w| w.to_string().replace(&beside, "")).collect();
     assert_eq!(
@@ -247,8 +252,8 @@ fn warned_on(day: i64, host: &str, chain: &str, key: &str) -> Vec<String> {
     let text = smallest().replace("wiki.example.com", host)
         + "listen:\n  proxy:\n    address: 127.0.0.1:8443\n    tls:\n      - certificate: tls.crt\n        key: tls.key\n";
     let path = folder.path().join("c.yaml");
-    let environment = environment().at(NEW_YEAR + day * DAY);
-    let loaded = portcullis_config::read(&path, text.as_bytes(), &environment);
+    let environment = environment().at_time(NEW_YEAR + day * DAY);
+    let loaded = portcullis_config::load_text(&path, text.as_bytes(), &environment);
     let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
     let [expiry] = loaded.file.expires.as_slice() else { panic!("{:?}", loaded.file.expires) };
     assert_eq!((expiry.kind, expiry.name.as_str()), ("certificate", "listen.proxy.tls[0]"));
@@ -302,7 +307,7 @@ fn secrets_that_everybody_may_read_are_warned_of() {
     let path = folder.path().join("c.yaml");
     let text = smallest().replace("${env:OIDC}", "${file:oidc}");
     let warned = || {
-        let loaded = portcullis_config::read(&path, text.as_bytes(), &environment()).unwrap();
+        let loaded = portcullis_config::load_text(&path, text.as_bytes(), &environment()).unwrap();
         let beside = format!("{}/", folder.path().display());
         loaded.warnings.iter().map(|warning| warning.to_string().replace(&beside, "")).collect::<Vec<_>>()
     };
@@ -352,7 +357,7 @@ fn matching_people_by_their_address_is_warned_of() {
              client_secret: ${{env:OIDC}}\n{oidc}"
         );
         let read =
-            portcullis_config::read(&PathBuf::from("c.yaml"), text.as_bytes(), &environment()).unwrap();
+            portcullis_config::load_text(&PathBuf::from("c.yaml"), text.as_bytes(), &environment()).unwrap();
         read.warnings.iter().map(ToString::to_string).filter(|said| said.contains("unverified_email")).count()
     };
     let link = |claim: &str| format!("    link: {{ claim: {claim}, to: userName }}\n");
@@ -388,9 +393,9 @@ keys: \"${env:MASTER}\"
 routes:
   - { path: /, methods: [GET, HEAD], allow: public, on_change: keep }
 ";
-    let environment = Environment::of([("OIDC", "x"), ("MASTER", &"ab".repeat(32))]);
+    let environment = Environment::with_variables([("OIDC", "x"), ("MASTER", &"ab".repeat(32))]);
     let path = folder.path().join("c.yaml");
-    let loaded = portcullis_config::read(&path, text.as_bytes(), &environment);
+    let loaded = portcullis_config::load_text(&path, text.as_bytes(), &environment);
     let file: File = loaded.unwrap_or_else(|problems| panic!("{problems}")).file;
     assert_eq!(file.upstream.url.host_port().field(), "[::1]:3000");
     assert_eq!(file.upstream.host, HostSent::Named(HeaderValue::from_static("app.internal:8080")));
@@ -457,7 +462,7 @@ fn without_a_file_both_places_are_named() {
         "portcullis.yaml: no configuration: neither here nor at /etc/portcullis/portcullis.yaml. Name one with -c \
          FILE.\n1 problem."
     );
-    let missing = load(Path::new("/nowhere/c.yaml"), &environment()).unwrap_err().to_string();
+    let missing = load_file(Path::new("/nowhere/c.yaml"), &environment()).unwrap_err().to_string();
     assert_eq!(missing, "/nowhere/c.yaml: cannot be read: No such file or directory.\n1 problem.");
 }
 

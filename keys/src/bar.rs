@@ -21,10 +21,10 @@ pub struct BarKey {
 impl BarKey {
     /// A key nobody has had before.
     pub fn new(random: &mut Random) -> Self {
-        Self::of(Zeroizing::new(random.bytes()))
+        Self::from_bytes(Zeroizing::new(random.draw_bytes()))
     }
 
-    fn of(bytes: Zeroizing<[u8; 32]>) -> Self {
+    fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, &*bytes), bytes }
     }
 
@@ -43,7 +43,7 @@ impl BarKey {
     pub fn open(id: i64, sealed: &[u8], keys: &Keyring) -> Option<Self> {
         let plain = Zeroizing::new(keys.open(Purpose::Tombstone, &bar_context(id), sealed)?);
         let bytes: [u8; 32] = plain.as_slice().try_into().ok()?;
-        Some(Self::of(Zeroizing::new(bytes)))
+        Some(Self::from_bytes(Zeroizing::new(bytes)))
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn it_opens_with_its_own_master_key_and_number_only_and_hashes_as_before() {
-        let mut random = Random::seeded(1);
+        let mut random = Random::from_seed(1);
         let key = BarKey::new(&mut random);
         let sealed = key.seal(1, &ring(7), &mut random);
         let opened = BarKey::open(1, &sealed, &ring(7)).unwrap();
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_new_master_key_keeps_every_hash() {
-        let mut random = Random::seeded(2);
+        let mut random = Random::from_seed(2);
         let sealed = BarKey::new(&mut random).seal(1, &ring(7), &mut random);
         let before = BarKey::open(1, &sealed, &ring(7)).unwrap();
         let sealed = before.seal(1, &ring(8), &mut random);
@@ -89,10 +89,10 @@ mod tests {
 
     #[test]
     fn parts_cannot_be_shifted_into_each_other_and_nothing_shows_the_key() {
-        let key = BarKey::new(&mut Random::seeded(3));
+        let key = BarKey::new(&mut Random::from_seed(3));
         assert_ne!(key.hash(&["ab", "c"]), key.hash(&["a", "bc"]));
         assert_ne!(key.hash(&["a", "b"]), key.hash(&["a1:b"]));
-        assert_ne!(key.hash(&["a", "b"]), BarKey::new(&mut Random::seeded(4)).hash(&["a", "b"]));
+        assert_ne!(key.hash(&["a", "b"]), BarKey::new(&mut Random::from_seed(4)).hash(&["a", "b"]));
         assert_eq!(format!("{key:?}"), "BarKey(hidden)");
     }
 }

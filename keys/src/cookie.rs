@@ -12,7 +12,7 @@ use ring::digest;
 use zeroize::Zeroizing;
 
 use crate::keyring::{KEY_ID, compute_mac};
-use crate::{Keyring, Random, Secret, equal};
+use crate::{Keyring, Random, Secret, equal_bytes};
 
 /// The secret by which a browser proves its session: 128 random bits. It goes into the cookie and nowhere else.
 pub struct SessionId(Zeroizing<[u8; 16]>);
@@ -40,7 +40,7 @@ const TEXT: usize = COOKIE / 3 * 4;
 impl Keyring {
     /// A new session: its id for the cookie, its hash for everybody else.
     pub fn new_session(&self, random: &mut Random) -> (SessionId, SessionHash) {
-        let id = SessionId(Zeroizing::new(random.bytes()));
+        let id = SessionId(Zeroizing::new(random.draw_bytes()));
         let hash = id.hash();
         (id, hash)
     }
@@ -50,7 +50,7 @@ impl Keyring {
         let mut cookie = Zeroizing::new([0; COOKIE]);
         cookie[0] = KEY_ID;
         cookie[1..=ID].copy_from_slice(&*id.0);
-        let tag = self.tag(app, &cookie[..=ID]);
+        let tag = self.session_tag(app, &cookie[..=ID]);
         cookie[1 + ID..].copy_from_slice(&tag[..TAG]);
         Secret::new(URL_SAFE_NO_PAD.encode(*cookie))
     }
@@ -63,13 +63,13 @@ impl Keyring {
             return None;
         }
         let (id, tag) = cookie.split_at(1 + ID);
-        if id[0] != KEY_ID || !equal(&self.tag(app, id)[..TAG], tag) {
+        if id[0] != KEY_ID || !equal_bytes(&self.session_tag(app, id)[..TAG], tag) {
             return None;
         }
         Some(hash_id(&id[1..]))
     }
 
-    fn tag(&self, app: AppId, id: &[u8]) -> [u8; 32] {
+    fn session_tag(&self, app: AppId, id: &[u8]) -> [u8; 32] {
         let mut message = [0; 4 + 1 + ID];
         message[..4].copy_from_slice(&app.0.to_be_bytes());
         message[4..].copy_from_slice(id);
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_cookie_opens_at_its_own_app_with_its_own_keys_only() {
         let ring = ring();
-        let (id, hash) = ring.new_session(&mut Random::seeded(1));
+        let (id, hash) = ring.new_session(&mut Random::from_seed(1));
         let cookie = ring.seal_cookie(AppId(1), &id);
         assert_eq!(cookie.expose().len(), 44);
         assert_eq!(ring.open_cookie(AppId(1), cookie.expose().as_bytes()), Some(hash));
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn nothing_shows_the_id() {
         let ring = ring();
-        let (id, _) = ring.new_session(&mut Random::seeded(1));
+        let (id, _) = ring.new_session(&mut Random::from_seed(1));
         assert_eq!(
             format!("{id:?} {:?}", ring.seal_cookie(AppId(1), &id)),
             "SessionId(hidden) Secret(hidden)"
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn each_session_has_an_id_of_its_own() {
-        let (ring, mut random) = (ring(), Random::system());
+        let (ring, mut random) = (ring(), Random::from_system());
         let mut seen = std::collections::HashSet::new();
         assert!((0..1000).all(|_| seen.insert(ring.new_session(&mut random).1)));
     }
@@ -129,7 +129,7 @@ mod tests {
         #[test]
         fn any_flipped_bit_of_the_content_is_refused(seed: u64, app: u32, bit in 0..COOKIE * 8) {
             let ring = ring();
-            let (id, hash) = ring.new_session(&mut Random::seeded(seed));
+            let (id, hash) = ring.new_session(&mut Random::from_seed(seed));
             let cookie = ring.seal_cookie(AppId(app), &id);
             let mut bytes = URL_SAFE_NO_PAD.decode(cookie.expose()).unwrap();
             prop_assert_eq!(ring.open_cookie(AppId(app), cookie.expose().as_bytes()), Some(hash));
@@ -141,7 +141,7 @@ mod tests {
         #[test]
         fn any_changed_character_is_refused(seed: u64, at in 0..TEXT, byte: u8) {
             let ring = ring();
-            let (id, _) = ring.new_session(&mut Random::seeded(seed));
+            let (id, _) = ring.new_session(&mut Random::from_seed(seed));
             let mut text = ring.seal_cookie(AppId(1), &id).expose().as_bytes().to_vec();
             prop_assume!(text[at] != byte);
             text[at] = byte;
@@ -152,7 +152,7 @@ mod tests {
         fn another_app_is_refused(seed: u64, app: u32, other: u32) {
             prop_assume!(app != other);
             let ring = ring();
-            let (id, _) = ring.new_session(&mut Random::seeded(seed));
+            let (id, _) = ring.new_session(&mut Random::from_seed(seed));
             let cookie = ring.seal_cookie(AppId(app), &id);
             prop_assert_eq!(ring.open_cookie(AppId(other), cookie.expose().as_bytes()), None);
         }

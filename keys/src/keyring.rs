@@ -65,7 +65,7 @@ impl Keyring {
     pub fn seal(&self, purpose: Purpose, context: &[u8], plain: &[u8], random: &mut Random) -> Vec<u8> {
         let mut sealed = Vec::with_capacity(HEAD + plain.len() + TAG);
         sealed.push(KEY_ID);
-        sealed.extend(random.bytes::<{ SALT + NONCE }>());
+        sealed.extend(random.draw_bytes::<{ SALT + NONCE }>());
         let (key, nonce) = self.message_key(purpose, &sealed);
         let mut body = plain.to_vec();
         #[allow(
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_same_value_is_never_sealed_the_same_way() {
-        let (ring, mut random) = (ring(), Random::seeded(1));
+        let (ring, mut random) = (ring(), Random::from_seed(1));
         let first = ring.seal(Purpose::Login, b"flow", b"state", &mut random);
         let second = ring.seal(Purpose::Login, b"flow", b"state", &mut random);
         assert_ne!(first, second);
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_sealed_value_opens_only_where_it_belongs() {
-        let (ring, mut random) = (ring(), Random::seeded(2));
+        let (ring, mut random) = (ring(), Random::from_seed(2));
         let sealed = ring.seal(Purpose::Login, b"flow-1", b"state", &mut random);
         assert_eq!(ring.open(Purpose::Login, b"flow-1", &sealed).as_deref(), Some(&b"state"[..]));
         assert_eq!(ring.open(Purpose::Login, b"flow-2", &sealed), None);
@@ -204,7 +204,7 @@ mod tests {
             plain in proptest::collection::vec(any::<u8>(), 0..200), seed: u64, at: proptest::sample::Index, bit in 0..8u8,
         ) {
             let ring = ring();
-            let mut sealed = ring.seal(Purpose::Session, b"row", &plain, &mut Random::seeded(seed));
+            let mut sealed = ring.seal(Purpose::Session, b"row", &plain, &mut Random::from_seed(seed));
             prop_assert_eq!(ring.open(Purpose::Session, b"row", &sealed), Some(plain));
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;

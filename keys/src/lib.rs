@@ -21,5 +21,5 @@ pub use digest::{sha256, sha384, sha512};
 pub use keyring::{Keyring, Purpose};
 pub use master::KeyError;
 pub use random::{Random, read_reference};
-pub use secret::{Secret, equal};
+pub use secret::{Secret, equal_bytes};
 pub use signing::SigningKey;

@@ -58,7 +58,7 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`KeyError`]; each says what to do.
-    pub fn load(path: &Path) -> Result<Option<Self>, KeyError> {
+    pub fn load_file(path: &Path) -> Result<Option<Self>, KeyError> {
         match File::open(path) {
             Ok(file) => load_key(path, file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -109,7 +109,7 @@ fn load_key(path: &Path, file: File) -> Result<Keyring, KeyError> {
 
 fn create_key(path: &Path, random: &mut Random) -> io::Result<Keyring> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let master = Zeroizing::new(random.bytes::<32>());
+    let master = Zeroizing::new(random.draw_bytes::<32>());
     let mut text = Zeroizing::new(String::with_capacity(65));
     for byte in *master {
         text.push(char::from(HEX[usize::from(byte >> 4)]));
@@ -163,11 +163,11 @@ mod tests {
     fn the_first_start_makes_a_key_that_the_second_reads() {
         let folder = folder();
         let path = folder.path().join("master.key");
-        let made = Keyring::load_or_create(&path, &mut Random::system()).unwrap();
+        let made = Keyring::load_or_create(&path, &mut Random::from_system()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.len() == 65 && text.ends_with('\n'));
-        let read = Keyring::load_or_create(&path, &mut Random::system()).unwrap();
+        let read = Keyring::load_or_create(&path, &mut Random::from_system()).unwrap();
         assert_eq!(mark(&made), mark(&read));
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
@@ -178,7 +178,7 @@ mod tests {
         let path = folder.path().join("master.key");
         for mode in [0o640, 0o604, 0o660, 0o644, 0o620, 0o601] {
             write(&path, mode, "ab".repeat(32).as_bytes());
-            let error = Keyring::load_or_create(&path, &mut Random::system()).unwrap_err();
+            let error = Keyring::load_or_create(&path, &mut Random::from_system()).unwrap_err();
             assert!(
                 matches!(error, KeyError::TooOpen { mode: found, .. } if found == mode),
                 "{mode:o}: {error}"
@@ -186,7 +186,7 @@ mod tests {
             assert!(error.to_string().contains("chmod 600"), "{error}");
         }
         write(&path, 0o400, "ab".repeat(32).as_bytes());
-        assert!(Keyring::load_or_create(&path, &mut Random::system()).is_ok());
+        assert!(Keyring::load_or_create(&path, &mut Random::from_system()).is_ok());
     }
 
     #[test]
@@ -195,20 +195,20 @@ mod tests {
         let path = folder.path().join("master.key");
         for text in [&b"\n"[..], b"abc", &[b'g'; 64], &[0xff; 64], &[b'a'; 63], &[b'a'; 66], &[b'a'; 500]] {
             write(&path, 0o600, text);
-            let error = Keyring::load_or_create(&path, &mut Random::system()).unwrap_err();
+            let error = Keyring::load_or_create(&path, &mut Random::from_system()).unwrap_err();
             assert!(matches!(error, KeyError::Malformed { .. }), "{text:?}: {error}");
             assert!(!error.to_string().contains("aaaa"), "the error shows the file: {error}");
             assert_eq!(fs::read(&path).unwrap(), text);
         }
         write(&path, 0o600, b"");
-        let error = Keyring::load_or_create(&path, &mut Random::system()).unwrap_err();
+        let error = Keyring::load_or_create(&path, &mut Random::from_system()).unwrap_err();
         assert!(matches!(error, KeyError::Empty { .. }), "{error}");
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let error =
-            Keyring::load_or_create(Path::new("nowhere/at/all.key"), &mut Random::system()).unwrap_err();
+            Keyring::load_or_create(Path::new("nowhere/at/all.key"), &mut Random::from_system()).unwrap_err();
         assert!(matches!(error, KeyError::Create { .. }), "{error}");
         assert!(error.to_string().starts_with("nowhere/at/all.key"), "{error}");
     }

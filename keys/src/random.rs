@@ -20,12 +20,12 @@ enum Source {
 
 impl Random {
     /// The system's generator: the one for everything that runs.
-    pub fn system() -> Self {
+    pub fn from_system() -> Self {
         Self(Source::System(SystemRandom::new()))
     }
 
     /// A stream that is the same for the same seed: for tests that must be repeatable, never for secrets.
-    pub fn seeded(seed: u64) -> Self {
+    pub fn from_seed(seed: u64) -> Self {
         Self(Source::Seeded { key: hmac::Key::new(hmac::HMAC_SHA256, &seed.to_be_bytes()), blocks: 0 })
     }
 
@@ -34,7 +34,7 @@ impl Random {
     /// # Panics
     /// Where the system has no randomness to give. There is nothing safe to do without it; Linux does not refuse
     /// once it has booted.
-    pub fn fill(&mut self, out: &mut [u8]) {
+    pub fn fill_bytes(&mut self, out: &mut [u8]) {
         match &mut self.0 {
             Source::System(system) => {
                 if system.fill(out).is_err() {
@@ -51,22 +51,22 @@ impl Random {
     }
 
     /// `N` random bytes.
-    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub fn draw_bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
-        self.fill(&mut out);
+        self.fill_bytes(&mut out);
         out
     }
 
     /// A reference number for people to read to each other: `7Q2M-X4KD`, 40 random bits.
-    pub fn reference(&mut self) -> String {
-        let letters = self.bytes::<8>().map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
+    pub fn draw_reference(&mut self) -> String {
+        let letters = self.draw_bytes::<8>().map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
         let (first, second) = letters.split_at(4);
         first.iter().chain(&['-']).chain(second).collect()
     }
 
     /// A token of 256 random bits, 43 characters of base64url.
-    pub fn token(&mut self) -> Secret {
-        Secret::new(URL_SAFE_NO_PAD.encode(self.bytes::<32>()))
+    pub fn draw_token(&mut self) -> Secret {
+        Secret::new(URL_SAFE_NO_PAD.encode(self.draw_bytes::<32>()))
     }
 }
 
@@ -109,23 +109,23 @@ mod tests {
 
     #[test]
     fn a_seed_gives_one_stream_and_another_seed_another() {
-        let stream = |seed| Random::seeded(seed).bytes::<100>();
+        let stream = |seed| Random::from_seed(seed).draw_bytes::<100>();
         assert_eq!(stream(1), stream(1));
         assert_ne!(stream(1), stream(2));
-        let mut random = Random::seeded(1);
-        assert_ne!(random.bytes::<32>(), random.bytes::<32>());
+        let mut random = Random::from_seed(1);
+        assert_ne!(random.draw_bytes::<32>(), random.draw_bytes::<32>());
     }
 
     #[test]
     fn the_system_does_not_repeat_itself() {
-        assert_ne!(Random::system().bytes::<32>(), Random::system().bytes::<32>());
+        assert_ne!(Random::from_system().draw_bytes::<32>(), Random::from_system().draw_bytes::<32>());
     }
 
     #[test]
     fn references_have_their_form_and_are_read_back() {
-        let mut random = Random::seeded(3);
+        let mut random = Random::from_seed(3);
         for _ in 0..200 {
-            let reference = random.reference();
+            let reference = random.draw_reference();
             assert_eq!(reference.len(), 9);
             assert_eq!(read_reference(&reference), Some(reference.clone()));
             assert_eq!(read_reference(&reference.to_lowercase().replace('-', " ")), Some(reference));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn tokens_are_43_characters() {
-        assert_eq!(Random::system().token().expose().len(), 43);
+        assert_eq!(Random::from_system().draw_token().expose().len(), 43);
     }
 
     proptest::proptest! {

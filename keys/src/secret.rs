@@ -29,14 +29,14 @@ impl fmt::Debug for Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        equal(self.0.as_bytes(), other.0.as_bytes())
+        equal_bytes(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 
 impl Eq for Secret {}
 
 /// Tells whether two secrets are the same, in a time that depends on their lengths only.
-pub fn equal(left: &[u8], right: &[u8]) -> bool {
+pub fn equal_bytes(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
     }
@@ -70,12 +70,12 @@ mod tests {
         }
         for length in 0..40 {
             let secret = vec![0xa5; length];
-            assert!(equal(&secret, &secret.clone()), "{length}");
+            assert!(equal_bytes(&secret, &secret.clone()), "{length}");
             for at in 0..length {
                 for bit in 0..8 {
                     let mut other = secret.clone();
                     other[at] ^= 1 << bit;
-                    assert!(!equal(&secret, &other), "bit {bit} of byte {at} of {length}");
+                    assert!(!equal_bytes(&secret, &other), "bit {bit} of byte {at} of {length}");
                 }
             }
         }

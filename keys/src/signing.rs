@@ -18,7 +18,7 @@ pub struct SigningKey {
 impl SigningKey {
     /// A new key, named by `kid` (letters, digits, `-` and `_`; anything else is left out of the name).
     pub fn new(kid: &str, random: &mut Random) -> Self {
-        let seed = Zeroizing::new(random.bytes::<32>());
+        let seed = Zeroizing::new(random.draw_bytes::<32>());
         #[allow(clippy::expect_used, reason = "any 32 bytes are an Ed25519 seed (RFC 8032 §5.1.5)")]
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("a seed of 32 bytes");
         let kid = kid.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_signed_verifies_with_the_published_key() {
-        let key = SigningKey::new("key \"1\"", &mut Random::seeded(1));
+        let key = SigningKey::new("key \"1\"", &mut Random::from_seed(1));
         let jwk = key.jwk();
         assert!(jwk.contains(r#""kid":"key1""#), "{jwk}");
         let x = jwk.split(r#""x":""#).nth(1).unwrap().trim_end_matches(r#""}"#);

@@ -97,7 +97,7 @@ impl PublicUrl {
     /// [`AddressError::Path`].
     pub fn new(https: bool, at: HostPort, path: &str) -> Result<Self, AddressError> {
         let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*')
-            && Pattern::parse(&format!("{path}/**")).is_ok();
+            && Pattern::parse_path(&format!("{path}/**")).is_ok();
         if !is_plain {
             return Err(AddressError::Path);
         }

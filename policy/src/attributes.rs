@@ -19,7 +19,7 @@ impl Attributes {
     pub const PREFERRED_USERNAME: &str = "preferred_username";
 
     /// Adds the texts of an attribute, behind those it has; empty ones count as not stated.
-    pub fn state<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
+    pub fn add_texts<T: AsRef<str>>(&mut self, name: &str, texts: impl IntoIterator<Item = T>) {
         for text in texts {
             let text = text.as_ref();
             if text.is_empty() {
@@ -34,19 +34,19 @@ impl Attributes {
 
     /// The same with the texts of one more attribute.
     #[must_use]
-    pub fn with<T: AsRef<str>>(mut self, name: &str, texts: impl IntoIterator<Item = T>) -> Self {
-        self.state(name, texts);
+    pub fn with_texts<T: AsRef<str>>(mut self, name: &str, texts: impl IntoIterator<Item = T>) -> Self {
+        self.add_texts(name, texts);
         self
     }
 
     /// All texts of an attribute; none where it is not stated.
-    pub fn texts(&self, name: &str) -> &[Arc<str>] {
+    pub fn all_texts(&self, name: &str) -> &[Arc<str>] {
         self.0.iter().find(|(stated, _)| **stated == *name).map_or(&[], |(_, texts)| texts)
     }
 
     /// The first text of an attribute.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.texts(name).first().map(|text| &**text)
+    pub fn first_text(&self, name: &str) -> Option<&str> {
+        self.all_texts(name).first().map(|text| &**text)
     }
 }
 
@@ -56,11 +56,14 @@ mod tests {
 
     #[test]
     fn what_is_stated_is_kept_in_its_order_and_empty_texts_are_not() {
-        let mut stated = Attributes::default().with("b", ["2", ""]).with("a", ["1"]);
-        stated.state("b", ["3"]);
-        stated.state("c", [""]);
-        assert_eq!((stated.text("b"), stated.text("a"), stated.text("c")), (Some("2"), Some("1"), None));
-        assert_eq!(stated.texts("b"), ["2".into(), "3".into()]);
+        let mut stated = Attributes::default().with_texts("b", ["2", ""]).with_texts("a", ["1"]);
+        stated.add_texts("b", ["3"]);
+        stated.add_texts("c", [""]);
+        assert_eq!(
+            (stated.first_text("b"), stated.first_text("a"), stated.first_text("c")),
+            (Some("2"), Some("1"), None)
+        );
+        assert_eq!(stated.all_texts("b"), ["2".into(), "3".into()]);
         let text = serde_json::to_string(&stated).unwrap();
         assert_eq!(text, r#"[["b",["2","3"]],["a",["1"]]]"#);
         assert_eq!(serde_json::from_str::<Attributes>(&text).unwrap(), stated);

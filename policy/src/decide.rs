@@ -30,7 +30,7 @@ impl Pass {
     }
 
     /// The configuration it was decided under.
-    pub fn version(&self) -> RulesVersion {
+    pub fn rules_version(&self) -> RulesVersion {
         self.0.version
     }
 
@@ -41,7 +41,7 @@ impl Pass {
 
     /// The pattern of the rule that the path as sent fell under, for the record.
     pub fn rule(&self) -> &str {
-        self.0.rule.pattern.text()
+        self.0.rule.pattern.as_written()
     }
 
     /// Tells whether anybody may come, so that no identity goes up: every reading of the path is public.
@@ -104,7 +104,7 @@ impl Policy {
                 others: others.iter().copied().cloned().collect(),
                 method: method.clone(),
                 target: target.clone(),
-                version: self.version(),
+                version: self.rules_version(),
             }))),
             Err(RuleDenial::Nobody) => Decision::Login,
             Err(RuleDenial::Role) => Decision::Deny(DenyReason::Role),
@@ -114,7 +114,7 @@ impl Policy {
     /// Tells whether an exchange may go on under this configuration and this description of the person. False too
     /// when the rule of its path is gone or says something else now.
     pub fn still_allows(&self, pass: &Pass, who: &Principal) -> bool {
-        if pass.0.version == self.version() {
+        if pass.0.version == self.rules_version() {
             return check_rules(pass.rules(), Some(who)).is_ok();
         }
         self.route_of(pass).is_some_and(|route| {
@@ -126,7 +126,7 @@ impl Policy {
     /// Tells whether an exchange of nobody may go on under this configuration: what its path falls under now is
     /// public too. Which public rule that is makes no difference to it, for nothing of its person went up.
     pub fn still_public(&self, pass: &Pass) -> bool {
-        if pass.0.version >= self.version() {
+        if pass.0.version >= self.rules_version() {
             return pass.is_public();
         }
         self.route_of(pass).is_some_and(|route| !route.asks_who())
@@ -134,14 +134,14 @@ impl Policy {
 
     /// Finds what the path of a pass falls under now, where that is the application's site.
     fn route_of(&self, Pass(pass): &Pass) -> Option<Route<'_>> {
-        let route = self.of_app(self.app(pass.app)?, pass.target.path(), &pass.method).ok()?;
+        let route = self.of_app(self.find_app(pass.app)?, pass.target.path(), &pass.method).ok()?;
         matches!(route, Route::Site { .. }).then_some(route)
     }
 }
 
 impl<'p> Route<'p> {
     /// The first rule that does not let this person in.
-    pub fn refusing(&self, who: &Principal) -> Option<&'p Arc<Rule>> {
+    pub fn refusing_rule(&self, who: &Principal) -> Option<&'p Arc<Rule>> {
         self.rules().find(|rule| check_rules(std::iter::once(*rule), Some(who)).is_err())
     }
 }
@@ -174,7 +174,7 @@ mod tests {
 
     fn policy(version: u64, rules: &[(&str, Allow)]) -> Policy {
         let rules = rules.iter().map(|(path, allow)| Rule {
-            pattern: Pattern::parse(path).unwrap(),
+            pattern: Pattern::parse_path(path).unwrap(),
             methods: vec![],
             allow: allow.clone(),
             on_change: OnChange::Cut,
@@ -197,12 +197,13 @@ mod tests {
             attributes: Attributes::default(),
             groups: groups.iter().map(|g| Arc::from(*g)).collect(),
         };
-        policy.describe(&Arc::new(facts), Seq(1)).unwrap()
+        policy.describe_person(&Arc::new(facts), Seq(1)).unwrap()
     }
 
     fn ask(policy: &Policy, path: &str, who: Option<&Principal>) -> Decision {
         let target = PathAndQuery::try_from(path).unwrap();
-        let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).unwrap();
+        let route =
+            policy.find_route(&RouteKey { host: "h", target: &target, method: &Method::GET }).unwrap();
         policy.decide(&route, who, &Method::GET, &target)
     }
 

@@ -1,14 +1,14 @@
 //! Folding: when two names are the same name. One module, two functions, so that no two places disagree.
 //!
-//! [`unique`] is coarse and guards uniqueness: names a person could confuse collide. [`same`] is fine and finds:
-//! login, filters and bindings must never match a look-alike.
+//! [`unique_key`] is coarse and guards uniqueness: names a person could confuse collide. [`same_key`] is fine and
+//! finds: login, filters and bindings must never match a look-alike.
 
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 
 /// The key under which names must be unique: NFKC and full case folding. Two users whose `userName` have the same
-/// key conflict (409), even where [`same`] tells them apart.
-pub fn unique(name: &str) -> String {
+/// key conflict (409), even where [`same_key`] tells them apart.
+pub fn unique_key(name: &str) -> String {
     let compatible: String = name.nfkc().collect();
     UniCase::unicode(compatible).to_folded_case().nfkc().collect()
 }
@@ -17,7 +17,7 @@ pub fn unique(name: &str) -> String {
 ///
 /// NFC itself turns three characters into ASCII ones (the Kelvin sign into K, the Greek question mark into `;`, a
 /// Greek accent into a backtick). They stay as they are: whoever registers such a look-alike at an IdP is another.
-pub fn same(name: &str) -> String {
+pub fn same_key(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
@@ -56,7 +56,7 @@ pub fn domain_key(domain: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Pairs that look or sound alike: (left, right, collide under `unique`, match under `same`).
+    /// Pairs that look or sound alike: (left, right, collide under `unique_key`, match under `same_key`).
     const PAIRS: &[(&str, &str, bool, bool)] = &[
         ("alice", "ALICE", true, true),
         ("kim", "\u{212a}im", true, false),       // Kelvin sign
@@ -74,8 +74,8 @@ mod tests {
     #[test]
     fn look_alikes_collide_but_do_not_match() {
         for (left, right, collide, matching) in PAIRS {
-            assert_eq!(unique(left) == unique(right), *collide, "unique: {left:?} and {right:?}");
-            assert_eq!(same(left) == same(right), *matching, "same: {left:?} and {right:?}");
+            assert_eq!(unique_key(left) == unique_key(right), *collide, "unique: {left:?} and {right:?}");
+            assert_eq!(same_key(left) == same_key(right), *matching, "same: {left:?} and {right:?}");
         }
     }
 
@@ -98,14 +98,14 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn folding_twice_changes_nothing(name in "\\PC{0,24}") {
-            proptest::prop_assert_eq!(same(&same(&name)), same(&name));
-            proptest::prop_assert_eq!(unique(&unique(&name)), unique(&name));
+            proptest::prop_assert_eq!(same_key(&same_key(&name)), same_key(&name));
+            proptest::prop_assert_eq!(unique_key(&unique_key(&name)), unique_key(&name));
         }
 
         #[test]
         fn names_that_match_also_collide(left in "\\PC{0,8}", right in "\\PC{0,8}") {
-            if same(&left) == same(&right) {
-                proptest::prop_assert_eq!(unique(&left), unique(&right));
+            if same_key(&left) == same_key(&right) {
+                proptest::prop_assert_eq!(unique_key(&left), unique_key(&right));
             }
         }
     }

@@ -40,7 +40,7 @@ pub enum UserFrom {
 
 impl UserFrom {
     /// The word of the configuration.
-    pub fn word(self) -> &'static str {
+    pub fn config_word(self) -> &'static str {
         match self {
             Self::UserName => "userName",
             Self::Id => "id",
@@ -54,7 +54,7 @@ impl UserFrom {
     ///
     /// # Errors
     /// [`NoName`] where it is not known or empty.
-    pub fn of(self, facts: &Facts) -> Result<Arc<str>, NoName> {
+    pub fn name_of(self, facts: &Facts) -> Result<Arc<str>, NoName> {
         let value = match self {
             Self::UserName => &facts.user_name,
             Self::Id => &facts.id,
@@ -62,7 +62,7 @@ impl UserFrom {
             Self::Subject => &facts.subject,
             Self::Email => &facts.email,
         };
-        value.clone().filter(|value| !value.is_empty()).ok_or(NoName { wanted: self.word() })
+        value.clone().filter(|value| !value.is_empty()).ok_or(NoName { wanted: self.config_word() })
     }
 }
 
@@ -88,7 +88,7 @@ impl IdentityHeaders {
             (EMAIL, one(facts.email.as_deref())),
             (GROUPS, encode_list(&facts.groups)),
             (ROLES, encode_list(roles.names())),
-            (PREFERRED, one(facts.attributes.text(Attributes::PREFERRED_USERNAME))),
+            (PREFERRED, one(facts.attributes.first_text(Attributes::PREFERRED_USERNAME))),
         ];
         let mut text = Bytes::from(
             said.iter().filter_map(|(_, value)| value.as_deref()).flatten().copied().collect::<Vec<u8>>(),

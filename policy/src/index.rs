@@ -48,16 +48,16 @@ impl Index {
                 class += 1;
             }
             index.entries.push(IndexEntry { class, rule: (*rule).clone() });
-            index.root.insert(pattern, at);
+            index.root.insert_pattern(pattern, at);
         }
         index
     }
 
     /// The rule that decides on a path: the first of the most specific pattern that takes the method. A method that
     /// none of them names is refused, never handed to a wider pattern.
-    pub(crate) fn find(&self, path: &[u8], method: &Method) -> Result<&Arc<Rule>, DenyReason> {
+    pub(crate) fn find_rule(&self, path: &[u8], method: &Method) -> Result<&Arc<Rule>, DenyReason> {
         let (mut class, mut best) = (usize::MAX, None);
-        self.each(path, &mut |at| {
+        self.each_entry(path, &mut |at| {
             let entry = &self.entries[at];
             if entry.class < class {
                 (class, best) = (entry.class, None);
@@ -75,9 +75,9 @@ impl Index {
     }
 
     /// The rules of the most specific pattern of a path, in their order.
-    pub(crate) fn deciding(&self, path: &[u8]) -> Vec<&Arc<Rule>> {
+    pub(crate) fn deciding_rules(&self, path: &[u8]) -> Vec<&Arc<Rule>> {
         let mut found = Vec::new();
-        self.each(path, &mut |at| found.push(at));
+        self.each_entry(path, &mut |at| found.push(at));
         found.sort_unstable();
         let best = found.first().map(|at| self.entries[*at].class);
         let of_the_best = found.into_iter().map(|at| &self.entries[at]);
@@ -85,24 +85,24 @@ impl Index {
     }
 
     /// Calls for each entry whose pattern takes the path.
-    fn each(&self, path: &[u8], found: &mut impl FnMut(usize)) {
+    fn each_entry(&self, path: &[u8], found: &mut impl FnMut(usize)) {
         if let Some(rest) = path.strip_prefix(b"/") {
             if rest.is_empty() {
                 self.root.exact.iter().copied().for_each(&mut *found); // the folded `/`
             }
-            self.root.each(Some(rest), found);
+            self.root.each_entry(Some(rest), found);
         }
     }
 }
 
 impl IndexNode {
-    fn insert(&mut self, pattern: &Pattern, entry: usize) {
+    fn insert_pattern(&mut self, pattern: &Pattern, entry: usize) {
         let mut node = self;
         for segment in pattern.segments() {
             node = match segment {
                 Segment::Any => node.any.get_or_insert_default(),
                 Segment::Literal(literal) => {
-                    let at = match node.find(literal) {
+                    let at = match node.find_child(literal) {
                         Ok(at) => at,
                         Err(at) => {
                             node.literals.insert(at, (literal.clone(), Self::default()));
@@ -116,21 +116,21 @@ impl IndexNode {
         if pattern.takes_below() { &mut node.below } else { &mut node.exact }.push(entry);
     }
 
-    fn find(&self, segment: &[u8]) -> Result<usize, usize> {
+    fn find_child(&self, segment: &[u8]) -> Result<usize, usize> {
         self.literals.binary_search_by(|(literal, _)| (**literal).cmp(segment))
     }
 
     /// `rest` is the path behind this node; `None` where it ends here. No deeper than the longest pattern.
-    fn each(&self, rest: Option<&[u8]>, found: &mut impl FnMut(usize)) {
+    fn each_entry(&self, rest: Option<&[u8]>, found: &mut impl FnMut(usize)) {
         self.below.iter().copied().for_each(&mut *found);
         let Some(rest) = rest else { return self.exact.iter().copied().for_each(found) };
         let end = rest.iter().position(|byte| *byte == b'/');
         let (segment, rest) = end.map_or((rest, None), |end| (&rest[..end], Some(&rest[end + 1..])));
-        if let Ok(at) = self.find(segment) {
-            self.literals[at].1.each(rest, found);
+        if let Ok(at) = self.find_child(segment) {
+            self.literals[at].1.each_entry(rest, found);
         }
         if let Some(any) = self.any.as_ref().filter(|_| !segment.is_empty()) {
-            any.each(rest, found);
+            any.each_entry(rest, found);
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     fn rules(rules: &[(String, usize)]) -> Vec<Arc<Rule>> {
         const METHODS: [&[Method]; 4] = [&[], &[Method::GET], &[Method::POST], &[Method::GET, Method::POST]];
         let made = rules.iter().filter_map(|(pattern, methods)| {
-            let pattern = Pattern::parse(pattern).ok()?;
+            let pattern = Pattern::parse_path(pattern).ok()?;
             let methods = METHODS[*methods].into();
             Some(Arc::new(Rule { pattern, methods, allow: Allow::Public, on_change: OnChange::Cut }))
         });
@@ -172,7 +172,7 @@ mod tests {
             let index = Index::new(&rules, rules.iter().map(|rule| rule.pattern.clone()));
             let deciding = ranked(&rules, path.as_bytes());
             let texts = |rules: &[&Arc<Rule>]| rules.iter().map(|rule| Rule::clone(rule)).collect::<Vec<_>>();
-            proptest::prop_assert_eq!(texts(&index.deciding(path.as_bytes())), texts(&deciding));
+            proptest::prop_assert_eq!(texts(&index.deciding_rules(path.as_bytes())), texts(&deciding));
             for method in [Method::GET, Method::POST, Method::PUT] {
                 let takes = |rule: &&&Arc<Rule>| rule.methods.is_empty() || rule.methods.contains(&method);
                 let expected = match deciding.iter().find(takes) {
@@ -180,7 +180,7 @@ mod tests {
                     None if deciding.is_empty() => Err(DenyReason::NoRoute),
                     None => Err(DenyReason::Method),
                 };
-                proptest::prop_assert_eq!(index.find(path.as_bytes(), &method), expected);
+                proptest::prop_assert_eq!(index.find_rule(path.as_bytes(), &method), expected);
             }
         }
     }

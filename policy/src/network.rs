@@ -55,7 +55,7 @@ impl Network {
     }
 
     /// The length of its prefix, in bits.
-    pub fn length(&self) -> u8 {
+    pub fn prefix_length(&self) -> u8 {
         self.length
     }
 
@@ -75,7 +75,7 @@ impl Network {
     }
 
     /// The address with every bit behind the length cleared.
-    pub fn start(&self) -> IpAddr {
+    pub fn first_address(&self) -> IpAddr {
         match self.address {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0);
@@ -201,7 +201,7 @@ mod tests {
             let network = Network { address: std::net::Ipv6Addr::from_bits(bits).into(), length };
             prop_assume!(network.address.to_canonical() == network.address);
             prop_assert!(network.contains(network.address));
-            let start = network.start();
+            let start = network.first_address();
             prop_assert!(start.to_canonical() != start || network.contains(start));
             prop_assert_eq!(network.to_string().parse(), Ok(network));
         }

@@ -41,7 +41,7 @@ impl Pattern {
     ///
     /// # Errors
     /// [`PatternError`] for what is not absolute, has a star inside a segment, or could never match.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    pub fn parse_path(text: &str) -> Result<Self, PatternError> {
         let rest = text.strip_prefix('/').ok_or(PatternError::NotAbsolute)?;
         if rest.contains(['%', '\\', ';', '?', '#']) {
             return Err(PatternError::NeverMatches);
@@ -96,7 +96,7 @@ impl Pattern {
     }
 
     /// The pattern as written.
-    pub fn text(&self) -> &str {
+    pub fn as_written(&self) -> &str {
         &self.text
     }
 
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn patterns_that_cannot_match_are_errors() {
         for text in ["", "a", "/a*", "/**/a", "/a//b", "/a/../b", "/a%20b", "/a;b", "//**"] {
-            assert!(Pattern::parse(text).is_err(), "{text}");
+            assert!(Pattern::parse_path(text).is_err(), "{text}");
         }
     }
 }

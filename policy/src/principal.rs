@@ -29,7 +29,8 @@ pub struct Facts {
     pub groups: Arc<[Arc<str>]>,
 }
 
-/// A person who may sign in, as policy sees them now; roles and headers are resolved. Made by `Policy::describe`.
+/// A person who may sign in, as policy sees them now; roles and headers are resolved. Made by
+/// `Policy::describe_person`.
 #[derive(Clone, Debug)]
 pub struct Principal {
     pub(crate) facts: Arc<Facts>,
@@ -47,12 +48,12 @@ impl Principal {
     }
 
     /// The log number the facts were read at (rule R2).
-    pub fn at(&self) -> Seq {
+    pub fn facts_at(&self) -> Seq {
         self.at
     }
 
     /// The configuration it was resolved with.
-    pub fn rules(&self) -> RulesVersion {
+    pub fn rules_version(&self) -> RulesVersion {
         self.rules
     }
 
@@ -67,7 +68,7 @@ impl Principal {
     }
 
     /// The identity headers, ready to be written; lower-case names.
-    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+    pub fn identity_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 

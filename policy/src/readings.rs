@@ -30,7 +30,7 @@ pub(crate) struct Readings<'a> {
 
 impl<'a> Readings<'a> {
     /// Reads a path; a plain one is its only reading.
-    pub(crate) fn of(path: &'a str) -> Result<Self, UnreadablePath> {
+    pub(crate) fn of_path(path: &'a str) -> Result<Self, UnreadablePath> {
         if is_plain(path.as_bytes()) {
             return Ok(Self { as_sent: Cow::Borrowed(path.as_bytes()), others: Vec::new() });
         }
@@ -266,14 +266,14 @@ mod tests {
     use super::*;
 
     fn read(path: &str) -> Option<Vec<String>> {
-        let readings = Readings::of(path).ok()?;
+        let readings = Readings::of_path(path).ok()?;
         Some(readings.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect())
     }
 
     #[test]
     fn a_plain_path_is_its_only_reading() {
         for path in ["/", "/a/", "/a.b/.c", "/...", "/a/..b/.c./d..", "/a+b@c:()!$&'*,=~-_"] {
-            assert!(matches!(Readings::of(path).unwrap().as_sent, Cow::Borrowed(_)), "{path}");
+            assert!(matches!(Readings::of_path(path).unwrap().as_sent, Cow::Borrowed(_)), "{path}");
             assert_eq!(read(path).unwrap(), [path]);
         }
     }
@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(read(path).unwrap(), [reads], "{path}");
         }
         assert_eq!(
-            *Readings::of("/caf%E9").unwrap().as_sent,
+            *Readings::of_path("/caf%E9").unwrap().as_sent,
             *b"/caf\xE9",
             "bytes that are not UTF-8 are bytes"
         );

@@ -27,7 +27,7 @@ impl Roles {
     }
 }
 
-/// A group by its exact display name, folded by [`fold::same`], gives a role.
+/// A group by its exact display name, folded by [`fold::same_key`], gives a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupBinding {
     /// The group's `displayName`.
@@ -109,13 +109,13 @@ impl Bindings {
             made.roles.push(role.as_str().into());
         }
         for line in conflicts {
-            let line = line.iter().map(|role| made.index(role)).collect::<Result<_, _>>()?;
+            let line = line.iter().map(|role| made.role_index(role)).collect::<Result<_, _>>()?;
             made.conflicts.push(line);
         }
         for binding in groups {
-            let role = made.index(&binding.role)?;
+            let role = made.role_index(&binding.role)?;
             let new = || BoundRoles { group: binding.group.clone(), roles: Vec::new() };
-            made.groups.entry(fold::same(&binding.group)).or_insert_with(new).roles.push(role);
+            made.groups.entry(fold::same_key(&binding.group)).or_insert_with(new).roles.push(role);
         }
         Ok(made)
     }
@@ -126,16 +126,16 @@ impl Bindings {
     }
 
     /// The roles, in the order of the file.
-    pub fn known(&self) -> &[Arc<str>] {
+    pub fn known_roles(&self) -> &[Arc<str>] {
         &self.roles
     }
 
     /// Roles add up; of each conflict line the leftmost, the strictest, wins. Lines are applied one after another,
     /// and a role that has lost wins over nobody.
-    pub fn resolve<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Resolution {
+    pub fn resolve_groups<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Resolution {
         let mut has = vec![false; self.roles.len()];
         for group in groups {
-            for role in self.groups.get(&fold::same(group)).into_iter().flat_map(|bound| &bound.roles) {
+            for role in self.groups.get(&fold::same_key(group)).into_iter().flat_map(|bound| &bound.roles) {
                 has[*role] = true;
             }
         }
@@ -171,11 +171,11 @@ impl Bindings {
 
     /// The roles that a group gives by itself, before any conflict line.
     pub fn given_by(&self, group: &str) -> impl Iterator<Item = &Arc<str>> {
-        let bound = self.groups.get(&fold::same(group));
+        let bound = self.groups.get(&fold::same_key(group));
         bound.into_iter().flat_map(|bound| &bound.roles).map(|role| &self.roles[*role])
     }
 
-    fn index(&self, role: &str) -> Result<usize, BindingError> {
+    fn role_index(&self, role: &str) -> Result<usize, BindingError> {
         self.roles
             .iter()
             .position(|known| **known == *role)
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn roles_add_up_and_the_leftmost_of_a_conflict_wins() {
-        let both = bindings().resolve(["owners", "ENGINEERING"]);
+        let both = bindings().resolve_groups(["owners", "ENGINEERING"]);
         assert_eq!(names(&both), ["member", "billing"]);
         assert_eq!(both.lost, [OutrankedRole { role: "admin".into(), to: "member".into() }]);
-        assert_eq!(names(&bindings().resolve(["Owners"])), ["admin", "billing"]);
-        assert!(bindings().resolve(["owner", "Engineering "]).roles.names().is_empty());
+        assert_eq!(names(&bindings().resolve_groups(["Owners"])), ["admin", "billing"]);
+        assert!(bindings().resolve_groups(["owner", "Engineering "]).roles.names().is_empty());
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn no_roles_wanted_is_nobodys() {
-        assert!(!bindings().resolve(["Owners"]).roles.any_of(&[]));
+        assert!(!bindings().resolve_groups(["Owners"]).roles.any_of(&[]));
     }
 
     #[test]

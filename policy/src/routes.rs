@@ -122,11 +122,11 @@ impl App {
         let folded: Vec<Pattern> = rules.iter().map(|rule| rule.pattern.folded()).collect();
         for (at, rule) in rules.iter().enumerate() {
             let clash = |(other, other_folded): (&Arc<Rule>, &Pattern)| {
-                let how = rule.clash(&folded[at], other, other_folded)?;
-                Some((other.pattern.text().to_owned(), how))
+                let how = rule.clash_with(&folded[at], other, other_folded)?;
+                Some((other.pattern.as_written().to_owned(), how))
             };
             if let Some((other, how)) = rules.iter().zip(&folded).skip(at + 1).find_map(clash) {
-                return Err(RuleError(rule.pattern.text().to_owned(), other, how));
+                return Err(RuleError(rule.pattern.as_written().to_owned(), other, how));
             }
         }
         let base = base.trim_end_matches('/').to_owned();
@@ -158,14 +158,18 @@ impl App {
     }
 
     /// Finds what a path below its base falls under, in every reading.
-    fn site(&self, path: &str, method: &Method) -> Result<Route<'_>, DenyReason> {
-        let readings = Readings::of(path);
+    fn find_site(&self, path: &str, method: &Method) -> Result<Route<'_>, DenyReason> {
+        let readings = Readings::of_path(path);
         if !self.routed {
             // One rule is for all, however a path is read.
             if readings.is_ok_and(|readings| readings.iter().any(|reading| self.is_own(reading))) {
                 return Err(DenyReason::NoRoute);
             }
-            return Ok(Route::Site { app: self, rule: self.rules.find(b"/", method)?, others: Vec::new() });
+            return Ok(Route::Site {
+                app: self,
+                rule: self.rules.find_rule(b"/", method)?,
+                others: Vec::new(),
+            });
         }
         let readings = readings.map_err(|_| DenyReason::AmbiguousPath)?;
         let (mut as_sent, mut others) = (None::<&Arc<Rule>>, Vec::<&Arc<Rule>>::new());
@@ -174,7 +178,7 @@ impl App {
                 return Err(DenyReason::NoRoute);
             }
             let folded = folded::fold_path(reading);
-            for found in [self.rules.find(reading, method), self.folded.find(&folded, method)] {
+            for found in [self.rules.find_rule(reading, method), self.folded.find_rule(&folded, method)] {
                 let found = found?;
                 let first = as_sent.get_or_insert(found);
                 if found.allow != first.allow && !others.iter().any(|other| other.allow == found.allow) {
@@ -199,12 +203,12 @@ impl App {
     }
 
     /// The methods that the rules of a path take, in their order; for `Allow` where another was asked for.
-    pub fn methods(&self, path: &str) -> Vec<&Method> {
-        let Ok(readings) = Readings::of(path) else { return Vec::new() };
+    pub fn methods_at(&self, path: &str) -> Vec<&Method> {
+        let Ok(readings) = Readings::of_path(path) else { return Vec::new() };
         let ruled: Vec<Vec<&Arc<Rule>>> = readings
             .iter()
             .flat_map(|reading| {
-                [self.rules.deciding(reading), self.folded.deciding(&folded::fold_path(reading))]
+                [self.rules.deciding_rules(reading), self.folded.deciding_rules(&folded::fold_path(reading))]
             })
             .collect();
         let takes = |rule: &&Arc<Rule>, method| rule.methods.is_empty() || rule.methods.contains(method);
@@ -227,7 +231,7 @@ fn is_below(path: &[u8], top: &[u8]) -> bool {
 impl Rule {
     /// Finds how it contradicts another rule. Folded, methods are no excuse: `/Admin` for GET and `/admin` for all is
     /// one page to an application that folds.
-    fn clash(&self, folded: &Pattern, other: &Rule, other_folded: &Pattern) -> Option<Clash> {
+    fn clash_with(&self, folded: &Pattern, other: &Rule, other_folded: &Pattern) -> Option<Clash> {
         let same = |one: &Pattern, other: &Pattern| one.rank() == other.rank() && one.overlaps(other);
         let shared = |method| other.methods.contains(method);
         let (one_for_all, other_for_all) = (self.methods.is_empty(), other.methods.is_empty());
@@ -301,7 +305,7 @@ impl Policy {
     }
 
     /// The number of this configuration.
-    pub fn version(&self) -> RulesVersion {
+    pub fn rules_version(&self) -> RulesVersion {
         self.version
     }
 
@@ -325,7 +329,7 @@ impl Policy {
     /// # Errors
     /// `UnknownHost` for a name that is nobody's, `NoRoute` and `Method` where no rule takes the request,
     /// `AmbiguousPath` where rules exist and nobody should have to read the path.
-    pub fn route(&self, asked: &RouteKey<'_>) -> Result<Route<'_>, DenyReason> {
+    pub fn find_route(&self, asked: &RouteKey<'_>) -> Result<Route<'_>, DenyReason> {
         let app = self.apps.iter().find(|app| app.answers_to(asked.host)).ok_or(DenyReason::UnknownHost)?;
         self.of_app(app, asked.target.path(), asked.method)
     }
@@ -344,11 +348,11 @@ impl Policy {
         if !sent.starts_with(b"/") || !is_below(sent, app.base.as_bytes()) {
             return Err(DenyReason::NoRoute);
         }
-        app.site(path, method)
+        app.find_site(path, method)
     }
 
     /// The app with this id.
-    pub fn app(&self, id: AppId) -> Option<&App> {
+    pub fn find_app(&self, id: AppId) -> Option<&App> {
         self.apps.iter().find(|app| app.id == id)
     }
 
@@ -356,9 +360,9 @@ impl Policy {
     ///
     /// # Errors
     /// [`NoName`] where `headers.user` asks for something that is not known of the person.
-    pub fn describe(&self, facts: &Arc<Facts>, at: Seq) -> Result<Principal, NoName> {
-        let name = self.identity.user.of(facts)?;
-        let roles = self.bindings.resolve(facts.groups.iter().map(|group| &**group)).roles;
+    pub fn describe_person(&self, facts: &Arc<Facts>, at: Seq) -> Result<Principal, NoName> {
+        let name = self.identity.user.name_of(facts)?;
+        let roles = self.bindings.resolve_groups(facts.groups.iter().map(|group| &**group)).roles;
         let headers = self.identity.prepare(&name, facts, &roles);
         Ok(Principal { facts: facts.clone(), at, rules: self.version, name, roles, headers })
     }
@@ -370,7 +374,7 @@ mod tests {
 
     fn rule(path: &str, methods: &[Method], allow: Allow) -> Rule {
         Rule {
-            pattern: Pattern::parse(path).unwrap(),
+            pattern: Pattern::parse_path(path).unwrap(),
             methods: methods.into(),
             allow,
             on_change: OnChange::Cut,
@@ -389,9 +393,9 @@ mod tests {
 
     fn found(policy: &Policy, method: &Method, path: &str) -> Result<String, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
-        Ok(match policy.route(&RouteKey { host: "wiki.example.com", target: &target, method })? {
+        Ok(match policy.find_route(&RouteKey { host: "wiki.example.com", target: &target, method })? {
             Route::Ours { .. } => "ours".into(),
-            Route::Site { rule, .. } => rule.pattern.text().to_owned(),
+            Route::Site { rule, .. } => rule.pattern.as_written().to_owned(),
         })
     }
 
@@ -399,7 +403,8 @@ mod tests {
     fn a_host_is_compared_folded_and_its_dot_counts() {
         let policy = policy(vec![]);
         let target = PathAndQuery::from_static("/");
-        let answers = |host| policy.route(&RouteKey { host, target: &target, method: &Method::GET }).is_ok();
+        let answers =
+            |host| policy.find_route(&RouteKey { host, target: &target, method: &Method::GET }).is_ok();
         for host in ["wiki.example.com", "WIKI.example.com", "wiki.example.com:8443"] {
             assert!(answers(host), "{host}");
         }
@@ -447,7 +452,7 @@ mod tests {
     fn all(policy: &Policy, path: &str) -> Result<Vec<String>, DenyReason> {
         let target = PathAndQuery::try_from(path).unwrap();
         let asked = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
-        Ok(policy.route(&asked)?.rules().map(|rule| rule.pattern.text().to_owned()).collect())
+        Ok(policy.find_route(&asked)?.rules().map(|rule| rule.pattern.as_written().to_owned()).collect())
     }
 
     #[test]
@@ -519,7 +524,7 @@ mod tests {
         assert_eq!(all(&policy, "/open/f%6Frm"), Err(DenyReason::Method));
         assert_eq!(all(&policy, "/open/Form"), Err(DenyReason::Method));
         assert_eq!(found(&policy, &Method::POST, "/open/f%6Frm"), Ok("/open/**".into()));
-        assert_eq!(policy.apps()[0].methods("/open/f%6Frm"), [&Method::POST]);
+        assert_eq!(policy.apps()[0].methods_at("/open/f%6Frm"), [&Method::POST]);
     }
 
     #[test]
@@ -549,7 +554,7 @@ mod tests {
         let made = |rules| App::new(AppId::ONLY, OrgId::ONLY, "h", "/wiki", "/.portcullis", rules).unwrap();
         let all = |rules, path: &str| {
             let app = made(rules);
-            app.site(path, &Method::GET).map(|route| route.rules().count())
+            app.find_site(path, &Method::GET).map(|route| route.rules().count())
         };
         let whole = || vec![rule("/**", &[], Allow::SignedIn)];
         assert_eq!(all(whole(), "/wiki/a/../%62").unwrap(), 1);
@@ -572,9 +577,9 @@ mod tests {
         assert_eq!(all(&policy, "/R%C3%84UME").unwrap(), ["/**", "/räume/**"]);
         assert_eq!(found(&policy, &Method::PUT, "/my%20files/a"), Err(DenyReason::Method));
         assert_eq!(found(&policy, &Method::PUT, "/%6Dy%20files/a"), Err(DenyReason::Method));
-        assert_eq!(policy.apps()[0].methods("/my%20files/a"), [&Method::GET]);
-        assert_eq!(policy.apps()[0].methods("/%6Dy%20files/a"), [&Method::GET]);
-        assert_eq!(policy.apps()[0].methods("/my%20files/%zz"), Vec::<&Method>::new());
+        assert_eq!(policy.apps()[0].methods_at("/my%20files/a"), [&Method::GET]);
+        assert_eq!(policy.apps()[0].methods_at("/%6Dy%20files/a"), [&Method::GET]);
+        assert_eq!(policy.apps()[0].methods_at("/my%20files/%zz"), Vec::<&Method>::new());
     }
 
     #[test]
@@ -660,7 +665,7 @@ mod tests {
         fn routing_never_panics(path in "/[\\x21-\\x7e]{0,40}", host in "\\PC{0,20}") {
             let policy = policy(vec![rule("/a/*/**", &[], admins()), rule("/**", &[], Allow::SignedIn)]);
             if let Ok(target) = PathAndQuery::try_from(path.as_str()) {
-                let _ = policy.route(&RouteKey { host: &host, target: &target, method: &Method::GET });
+                let _ = policy.find_route(&RouteKey { host: &host, target: &target, method: &Method::GET });
             }
         }
     }

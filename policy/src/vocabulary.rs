@@ -87,15 +87,15 @@ pub enum ClientAuth {
 pub enum LinkTo {
     /// `externalId`, byte for byte.
     ExternalId,
-    /// `userName`, folded by [`fold::same`](crate::fold::same).
+    /// `userName`, folded by [`fold::same_key`](crate::fold::same_key).
     UserName,
-    /// The value of any e-mail address of the User, folded by [`fold::same`](crate::fold::same).
+    /// The value of any e-mail address of the User, folded by [`fold::same_key`](crate::fold::same_key).
     Email,
 }
 
 impl LinkTo {
     /// The word of the configuration.
-    pub fn word(self) -> &'static str {
+    pub fn config_word(self) -> &'static str {
         match self {
             Self::ExternalId => "externalId",
             Self::UserName => "userName",

@@ -84,7 +84,7 @@ fn policy() -> Policy {
         roles => Allow::Roles(roles.iter().map(|role| role.trim_start_matches("role ").into()).collect()),
     };
     let rule = |(path, methods, says): &(&str, &[Method], &[&str])| Rule {
-        pattern: Pattern::parse(path).expect("a pattern"),
+        pattern: Pattern::parse_path(path).expect("a pattern"),
         methods: methods.to_vec(),
         allow: allow(says),
         on_change: OnChange::Cut,
@@ -114,11 +114,11 @@ fn person(policy: &Policy, name: &str, groups: &[&str]) -> Principal {
         attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     };
-    policy.describe(&Arc::new(facts), Seq(1)).expect("a name")
+    policy.describe_person(&Arc::new(facts), Seq(1)).expect("a name")
 }
 
 fn decision(policy: &Policy, who: Option<&Principal>, method: &Method, target: &PathAndQuery) -> String {
-    let route = match policy.route(&RouteKey { host: "wiki.test", target, method }) {
+    let route = match policy.find_route(&RouteKey { host: "wiki.test", target, method }) {
         Ok(Route::Ours { .. }) => return "ours".to_owned(),
         Ok(route) => route,
         Err(why) => return why.to_string(),

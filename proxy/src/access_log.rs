@@ -56,7 +56,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// [`AccessLogError`] for a file that cannot be opened, or a thread that cannot be started.
-    pub fn start(target: &LogTarget, format: LogFormat) -> Result<Self, AccessLogError> {
+    pub fn start_writer(target: &LogTarget, format: LogFormat) -> Result<Self, AccessLogError> {
         let sink = match target {
             LogTarget::Off => return Ok(Self { queue: None, moved: Arc::default() }),
             LogTarget::Stdout => Sink::Stdout,
@@ -71,7 +71,7 @@ impl AccessLog {
     }
 
     /// Hands a line over; false where it had to be dropped.
-    pub(crate) fn write(&self, line: Box<Line>) -> bool {
+    pub(crate) fn write_line(&self, line: Box<Line>) -> bool {
         self.queue.as_ref().is_none_or(|queue| queue.try_send(WriterMessage::Line(line)).is_ok())
     }
 
@@ -108,7 +108,7 @@ enum Sink {
 }
 
 impl Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout => {
                 let mut out = io::stdout().lock();
@@ -159,7 +159,7 @@ fn write_all(lines: &Receiver<WriterMessage>, mut sink: Sink, format: LogFormat,
                 WriterMessage::Flush(done) => waiting.push(done),
             }
         }
-        match sink.write(&buffer) {
+        match sink.write_bytes(&buffer) {
             Ok(()) => failing = false,
             // Said once until it works again; whoever reads the log finds the gap by the counter of requests.
             Err(error) if !failing => {
@@ -215,23 +215,23 @@ macro_rules! field {
 fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
     let mut fields = LineFields { out, format };
     let detail = line.log;
-    fields.time(line.time);
-    fields.text(field!("ref"), line.reference.as_deref());
-    fields.text(field!("trace"), line.trace.as_ref().map(crate::trace::Trace::id));
+    fields.write_time(line.time);
+    fields.write_text(field!("ref"), line.reference.as_deref());
+    fields.write_text(field!("trace"), line.trace.as_ref().map(crate::trace::Trace::id));
     let site = line.place.as_ref().map(crate::rules::AppRules::site);
-    fields.text(field!("org"), site.map(|site| &*site.org));
-    fields.text(field!("app"), site.map(|site| &*site.name));
-    let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.text());
-    fields.text(field!("rule"), line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
-    fields.text(field!("decision"), Some(line.decision.word()));
-    fields.text(field!("reason"), Some(line.reason).filter(|reason| !reason.is_empty()));
-    fields.text(
+    fields.write_text(field!("org"), site.map(|site| &*site.org));
+    fields.write_text(field!("app"), site.map(|site| &*site.name));
+    let refused_by = line.refused_by.as_ref().map(|rule| rule.pattern.as_written());
+    fields.write_text(field!("rule"), line.pass.as_ref().map(portcullis_policy::Pass::rule).or(refused_by));
+    fields.write_text(field!("decision"), Some(line.decision.log_word()));
+    fields.write_text(field!("reason"), Some(line.reason).filter(|reason| !reason.is_empty()));
+    fields.write_text(
         field!("user"),
-        line.who.as_ref().and_then(|who| detail.user(who.facts(), Some(who.name()))).as_deref(),
+        line.who.as_ref().and_then(|who| detail.shown_user(who.facts(), Some(who.name()))).as_deref(),
     );
-    fields.text(field!("idp"), line.idp.as_deref());
-    fields.text(field!("method"), Some(line.method.as_str()));
-    fields.bytes(
+    fields.write_text(field!("idp"), line.idp.as_deref());
+    fields.write_text(field!("method"), Some(line.method.as_str()));
+    fields.write_bytes(
         field!("host"),
         match &line.host {
             AskedHost::Field(value) => Some(value.as_bytes()),
@@ -239,15 +239,15 @@ fn write_line(out: &mut Vec<u8>, line: &Line, format: LogFormat) {
             AskedHost::Nothing => None,
         },
     );
-    fields.text(field!("path"), line.target.as_ref().map(http::uri::PathAndQuery::path));
-    fields.number(field!("status"), Some(u64::from(line.status)));
-    fields.number(field!("in"), Some(line.bytes_in));
-    fields.number(field!("out"), Some(line.bytes_out));
-    fields.number(field!("gate_us"), Some(line.gate_us));
-    fields.number(field!("upstream_ms"), line.upstream_ms);
-    fields.text(field!("ended"), Some(line.over.word()));
-    fields.text(field!("client"), detail.client(line.client).as_deref());
-    fields.end();
+    fields.write_text(field!("path"), line.target.as_ref().map(http::uri::PathAndQuery::path));
+    fields.write_number(field!("status"), Some(u64::from(line.status)));
+    fields.write_number(field!("in"), Some(line.bytes_in));
+    fields.write_number(field!("out"), Some(line.bytes_out));
+    fields.write_number(field!("gate_us"), Some(line.gate_us));
+    fields.write_number(field!("upstream_ms"), line.upstream_ms);
+    fields.write_text(field!("ended"), Some(line.over.log_word()));
+    fields.write_text(field!("client"), detail.shown_client(line.client).as_deref());
+    fields.end_line();
 }
 
 struct LineFields<'a> {
@@ -256,14 +256,14 @@ struct LineFields<'a> {
 }
 
 impl LineFields<'_> {
-    fn end(&mut self) {
+    fn end_line(&mut self) {
         if self.format == LogFormat::Json {
             self.out.push(b'}');
         }
         self.out.push(b'\n');
     }
 
-    fn name(&mut self, name: &FieldName) {
+    fn write_name(&mut self, name: &FieldName) {
         self.out.extend_from_slice(match self.format {
             LogFormat::Json => name.json,
             LogFormat::Text => name.text,
@@ -271,7 +271,7 @@ impl LineFields<'_> {
     }
 
     /// The first field of a line, for which nothing is between it and the one before.
-    fn time(&mut self, time: Timestamp) {
+    fn write_time(&mut self, time: Timestamp) {
         let (before, after): (&[u8], &[u8]) = match self.format {
             LogFormat::Json => (b"{\"time\":\"", b"\""),
             LogFormat::Text => (b"time=", b""),
@@ -281,18 +281,18 @@ impl LineFields<'_> {
         self.out.extend_from_slice(after);
     }
 
-    fn nothing(&mut self) {
+    fn write_nothing(&mut self) {
         self.out.extend_from_slice(if self.format == LogFormat::Json { b"null" } else { b"-" });
     }
 
-    fn text(&mut self, name: &FieldName, value: Option<&str>) {
-        self.bytes(name, value.map(str::as_bytes));
+    fn write_text(&mut self, name: &FieldName, value: Option<&str>) {
+        self.write_bytes(name, value.map(str::as_bytes));
     }
 
-    fn bytes(&mut self, name: &FieldName, value: Option<&[u8]>) {
-        self.name(name);
+    fn write_bytes(&mut self, name: &FieldName, value: Option<&[u8]>) {
+        self.write_name(name);
         match value {
-            None => self.nothing(),
+            None => self.write_nothing(),
             Some(value) if value.len() <= portcullis_policy::MOST && is_plain(value) => {
                 if self.format == LogFormat::Text && is_word(value) {
                     self.out.extend_from_slice(value);
@@ -314,10 +314,10 @@ impl LineFields<'_> {
         }
     }
 
-    fn number(&mut self, name: &FieldName, value: Option<u64>) {
-        self.name(name);
+    fn write_number(&mut self, name: &FieldName, value: Option<u64>) {
+        self.write_name(name);
         match value {
-            None => self.nothing(),
+            None => self.write_nothing(),
             Some(value) => self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
         }
     }
@@ -350,7 +350,7 @@ fn write_quoted(out: &mut Vec<u8>, text: &str) {
 
 /// `2026-03-01T12:00:00.123Z`.
 fn format_time(time: Timestamp) -> [u8; 24] {
-    fn put(place: &mut [u8], number: i64) {
+    fn put_digits(place: &mut [u8], number: i64) {
         let mut left = number.unsigned_abs();
         for digit in place.iter_mut().rev() {
             *digit = b'0' + (left % 10) as u8;
@@ -360,13 +360,13 @@ fn format_time(time: Timestamp) -> [u8; 24] {
     let (days, second) = (time.seconds().div_euclid(86_400), time.seconds().rem_euclid(86_400));
     let (year, month, day) = civil_date(days);
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    put(&mut text[0..4], year);
-    put(&mut text[5..7], month);
-    put(&mut text[8..10], day);
-    put(&mut text[11..13], second / 3600);
-    put(&mut text[14..16], second / 60 % 60);
-    put(&mut text[17..19], second % 60);
-    put(&mut text[20..23], time.0.rem_euclid(1000));
+    put_digits(&mut text[0..4], year);
+    put_digits(&mut text[5..7], month);
+    put_digits(&mut text[8..10], day);
+    put_digits(&mut text[11..13], second / 3600);
+    put_digits(&mut text[14..16], second / 60 % 60);
+    put_digits(&mut text[17..19], second % 60);
+    put_digits(&mut text[20..23], time.0.rem_euclid(1000));
     text
 }
 
@@ -493,15 +493,15 @@ mod tests {
     fn lines_reach_the_file_and_a_moved_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::start(&LogTarget::File(path.clone()), LogFormat::Text).unwrap();
-        assert!(log.write(Box::new(line())));
+        let log = AccessLog::start_writer(&LogTarget::File(path.clone()), LogFormat::Text).unwrap();
+        assert!(log.write_line(Box::new(line())));
         assert!(log.flush(Duration::from_secs(30)));
         let moved = folder.path().join("access.log.1");
         std::fs::rename(&path, &moved).unwrap();
         log.reopen();
         assert!(log.flush(Duration::from_secs(30)));
-        assert!(log.write(Box::new(line())));
-        assert!(log.write(Box::new(line())));
+        assert!(log.write_line(Box::new(line())));
+        assert!(log.write_line(Box::new(line())));
         assert!(log.flush(Duration::from_secs(30)));
         let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&moved), lines(&path)), (1, 2));
@@ -513,15 +513,15 @@ mod tests {
         let path = folder.path().join("access.log");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let target = LogTarget::File(path.clone());
-        let error = AccessLog::start(&target, LogFormat::Json).unwrap_err();
+        let error = AccessLog::start_writer(&target, LogFormat::Json).unwrap_err();
         assert!(
             matches!(&error, AccessLogError::Open(..)),
             "a pipe nobody reads is an error, not a wait: {error:?}"
         );
 
         let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // both, so that it does not wait
-        let log = AccessLog::start(&target, LogFormat::Json).unwrap();
-        while log.write(Box::new(line())) {} // until pipe, batch and queue are full
+        let log = AccessLog::start_writer(&target, LogFormat::Json).unwrap();
+        while log.write_line(Box::new(line())) {} // until pipe, batch and queue are full
         log.reopen();
         assert!(!log.flush(Duration::from_millis(50)), "the limit holds");
         drop(reader);
@@ -530,7 +530,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
         let target = LogTarget::File("/nonexistent/folder/access.log".into());
-        let error = AccessLog::start(&target, LogFormat::Json).unwrap_err();
+        let error = AccessLog::start_writer(&target, LogFormat::Json).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/folder/access.log"));
     }
 

@@ -120,18 +120,18 @@ impl std::error::Error for Broken {
 
 impl AnswerBody {
     /// One of our own, whole.
-    pub(crate) fn own(serving: CarriedExchange, body: Bytes) -> Self {
+    pub(crate) fn of_our_own(serving: CarriedExchange, body: Bytes) -> Self {
         let content = Content::Own(Some(body).filter(|body| !body.is_empty()));
         Self { content, client: serving.client.clone(), serving: Some(serving) }
     }
 
     /// That protocols are switched: what follows is the tunnel's.
-    pub(crate) fn switched(client: Arc<Client>) -> Self {
+    pub(crate) fn of_switch(client: Arc<Client>) -> Self {
         Self { content: Content::Own(None), client, serving: None }
     }
 
     /// An application's.
-    pub(crate) fn passing(serving: CarriedExchange, exchange: Exchange, download: Download) -> Self {
+    pub(crate) fn of_application(serving: CarriedExchange, exchange: Exchange, download: Download) -> Self {
         let passing = Passing {
             download,
             exchange: Some(exchange),

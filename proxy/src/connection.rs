@@ -77,7 +77,7 @@ pub(crate) enum Protocol {
 
 impl Door {
     /// Serves one socket to its end, or until it is a WebSocket over HTTP/1.1: what is left to do then.
-    pub(crate) async fn serve<S: Socket>(
+    pub(crate) async fn serve_socket<S: Socket>(
         &self,
         mut socket: S,
         number: RawFd,
@@ -453,7 +453,7 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
             let stream = Arc::new(Stream::new(waits.clone(), bridge_websocket(&mut request)));
             *client.next.lock() = Some(stream.clone());
             let serving = CarriedExchange::new(client.clone(), waits.clone(), Some((entered, stream)));
-            return Box::pin(async move { Ok(gate.serve(serving, waits, request, 0).await) });
+            return Box::pin(async move { Ok(gate.serve_request(serving, waits, request, 0).await) });
         }
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
@@ -461,7 +461,7 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let request = limit_body(&client, &waits, request);
-                Box::pin(async move { Ok(gate.serve(serving, waits, request, seen.bytes).await) })
+                Box::pin(async move { Ok(gate.serve_request(serving, waits, request, seen.bytes).await) })
             }
             Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
             // Two readers that disagree about where a request ends: nothing on this connection can be believed.
@@ -495,7 +495,7 @@ fn bridge_websocket(request: &mut http::Request<Option<Upload>>) -> Option<OnUpg
     let headers = request.headers_mut();
     headers.remove(SEC_WEBSOCKET_KEY);
     tunnel::ask_for(headers);
-    let key = HeaderValue::try_from(STANDARD.encode(Random::system().bytes::<16>())).ok()?;
+    let key = HeaderValue::try_from(STANDARD.encode(Random::from_system().draw_bytes::<16>())).ok()?;
     headers.insert(SEC_WEBSOCKET_KEY, key);
     Some(upgrade)
 }

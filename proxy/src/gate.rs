@@ -101,12 +101,12 @@ impl Gate {
     }
 
     /// Whoever is at the other end of a new socket.
-    pub fn peer(&self, address: IpAddr) -> Arc<Peer> {
+    pub fn make_peer(&self, address: IpAddr) -> Arc<Peer> {
         Arc::new(Peer::new(address, self.recorder.clone()))
     }
 
     /// Serves one request: the six rooms, and the way to its answer.
-    pub(crate) async fn serve(
+    pub(crate) async fn serve_request(
         self: Arc<Self>,
         serving: CarriedExchange,
         waits: Arc<Waits>,
@@ -124,12 +124,12 @@ impl Gate {
         }
         let client = serving.client().clone();
         let asked = GateRequest { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
-        let mut record = self.record(&asked);
+        let mut record = self.begin_record(&asked);
         let mut answer = match self.pass(&asked, &mut record).await {
             Ok(GateVerdict::Open(open)) => {
                 record.note_pass(open.pass());
                 let exchange = Exchange::new(open, waits, record);
-                match self.forward.send(serving, exchange, head, upload, is_websocket).await {
+                match self.forward.send_request(serving, exchange, head, upload, is_websocket).await {
                     Ok(answer) => answer, // Record with its last byte
                     Err(failed) => self.answer_for_application(failed).await,
                 }
@@ -153,7 +153,7 @@ impl Gate {
         mut upload: Option<Upload>,
         mut record: Record,
     ) -> Response<AnswerBody> {
-        let mut asker = self.asker(head, &mut record);
+        let mut asker = self.note_asker(head, &mut record);
         let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
             Ok(page) => page,
             Err(why) => self.refuse.refuse_request(&asker, head, upload, &mut record, why).await,
@@ -170,7 +170,7 @@ impl Gate {
         mut record: Record,
         why: RequestRefusal,
     ) -> Response<AnswerBody> {
-        let asker = self.asker(head, &mut record);
+        let asker = self.note_asker(head, &mut record);
         let page = self.refuse.refuse_request(&asker, head, upload, &mut record, why).await;
         finish_answer(serving, record, &head.method, page)
     }
@@ -194,14 +194,14 @@ impl Gate {
         head.method = Method::from_bytes(b"-").unwrap_or_default();
         let client = serving.client().clone();
         let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
-        let mut record = self.record(&request);
+        let mut record = self.begin_record(&request);
         let answer = self.refuse.refuse_head(&head, &mut record, why);
         finish_answer(serving, record, &Method::GET, answer)
     }
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.
-    fn asker(&self, head: &request::Parts, record: &mut Record) -> AskedBy {
-        let asker = AskedBy::of(head);
+    fn note_asker(&self, head: &request::Parts, record: &mut Record) -> AskedBy {
+        let asker = AskedBy::from_head(head);
         let Some(place) = record.place() else { return asker };
         let session = self.identify.spoken_of(&head.headers, place);
         let asker = asker.for_place(&head.headers, place).with_session(session);
@@ -210,7 +210,7 @@ impl Gate {
     }
 
     /// The record of a request that has just been read.
-    pub fn record(&self, request: &GateRequest<'_>) -> Record {
+    pub fn begin_record(&self, request: &GateRequest<'_>) -> Record {
         Record::new(request)
     }
 
@@ -227,15 +227,15 @@ impl Gate {
         for _ in 0..ROUNDS {
             let rules = self.rules.load(); // one file a round
             let from_proxy = rules.accept.trusted.contains(request.peer.address());
-            let head = rules.accept.read(request.parts, request.bytes, request.peer.address())?; // Accept
-            record.note_accepted(&head, || Trace::of(head.headers, from_proxy));
-            let place = request.peer.place(&rules, head.host);
+            let head = rules.accept.read_head(request.parts, request.bytes, request.peer.address())?; // Accept
+            record.note_accepted(&head, || Trace::from_headers(head.headers, from_proxy));
+            let place = request.peer.find_place(&rules, head.host);
             record.note_place(place.as_ref());
             drop(rules); // the place holds them from here on
             let place = place.ok_or(DenyReason::UnknownHost)?;
             let policy = place.rules().policy();
             let asked = RouteKey { host: head.host, target: head.target, method: head.method };
-            let route = policy.route(&asked)?; // Route: the rules of every reading, or a page of ours
+            let route = policy.find_route(&asked)?; // Route: the rules of every reading, or a page of ours
             if place.app().id != route.app().id {
                 return Err(RequestRefusal::Fault);
             }
@@ -246,11 +246,11 @@ impl Gate {
                 return Err(RequestRefusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
-                self.identify.find(&head, &place, request, &mut search, record.time()).await? // Identify
+                self.identify.find_session(&head, &place, request, &mut search, record.time()).await? // Identify
             } else {
                 None
             };
-            let Ok(who) = enrolment.as_ref().map(Enrolment::who).transpose() else {
+            let Ok(who) = enrolment.as_ref().map(Enrolment::current_principal).transpose() else {
                 search.cold = true; // stale: the next round takes the cold road
                 continue;
             };
@@ -273,7 +273,7 @@ impl Gate {
 
     /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
     /// [`Sessions::review`] (rule R4).
-    pub fn replace(&self, rules: Rules) {
+    pub fn replace_rules(&self, rules: Rules) {
         self.recorder.detail.store(Arc::new(rules.log));
         self.rules.store(Arc::new(rules));
     }
@@ -289,8 +289,9 @@ mod tests {
     async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<GateVerdict, RequestRefusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
         let (parts, exchange) = (request.into_parts().0, InFlight::new());
-        let request = GateRequest { parts: &parts, bytes: 1, peer: &gate.peer(PEER), exchange: &exchange };
-        let mut record = gate.record(&request);
+        let request =
+            GateRequest { parts: &parts, bytes: 1, peer: &gate.make_peer(PEER), exchange: &exchange };
+        let mut record = gate.begin_record(&request);
         gate.pass(&request, &mut record).await
     }
 

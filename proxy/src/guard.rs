@@ -78,7 +78,7 @@ impl<S: Socket> Guard<S> {
     fn look_at_held(&mut self) {
         let Some(reader) = &mut self.reader else { return };
         let inbound = &self.client.inbound;
-        match reader.feed(&self.held[self.scanned..], |head| inbound.push_head(Ok(head))) {
+        match reader.feed_bytes(&self.held[self.scanned..], |head| inbound.push_head(Ok(head))) {
             Ok(fed) => {
                 if fed.whole > 0 {
                     self.ready = self.scanned + fed.whole;
@@ -152,7 +152,7 @@ impl<S: Socket> Guard<S> {
             return Poll::Ready(self.is_calm(fresh).map(|()| true));
         };
         let inbound = &self.client.inbound;
-        let whole = match reader.feed(fresh, |head| inbound.push_head(Ok(head))) {
+        let whole = match reader.feed_bytes(fresh, |head| inbound.push_head(Ok(head))) {
             Ok(fed) if fed.whole == fresh.len() => {
                 if self.has_begun {
                     self.time_the_head();
@@ -180,7 +180,7 @@ impl<S: Socket> Guard<S> {
     /// Where more have come than may.
     fn is_calm(&mut self, fresh: &[u8]) -> io::Result<()> {
         let Some(overhead) = &mut self.overhead else { return Ok(()) };
-        let frames = overhead.count(fresh);
+        let frames = overhead.count_frames(fresh);
         if frames == 0 || overhead.may_come(frames, self.client.flow.pieces(), Instant::now()) {
             return Ok(());
         }

@@ -40,7 +40,7 @@ pub(crate) struct KindFields<'a> {
 
 impl<'a> KindFields<'a> {
     /// Looks through a head.
-    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Self {
         let mut said = Self::default();
         for (name, value) in headers {
             let field = match name.as_str() {
@@ -65,8 +65,8 @@ impl<'a> KindFields<'a> {
 
 impl Kind {
     /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        Self::from_fields(method, &KindFields::of(headers))
+    pub fn of_request(method: &Method, headers: &HeaderMap) -> Self {
+        Self::from_fields(method, &KindFields::from_headers(headers))
     }
 
     /// Reads it from what the request says.
@@ -129,7 +129,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        Kind::of(&method.parse().unwrap(), &headers)
+        Kind::of_request(&method.parse().unwrap(), &headers)
     }
 
     #[test]

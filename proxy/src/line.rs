@@ -33,7 +33,7 @@ pub enum Over {
 
 impl Over {
     /// The word of the access log.
-    pub fn word(self) -> &'static str {
+    pub fn log_word(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Cut => "cut",

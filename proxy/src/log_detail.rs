@@ -19,7 +19,7 @@ pub struct LogDetail {
 
 impl LogDetail {
     /// A person we know; `name` is what the application is told.
-    pub fn user<'a>(self, facts: &'a Facts, name: Option<&'a str>) -> Option<Cow<'a, str>> {
+    pub fn shown_user<'a>(self, facts: &'a Facts, name: Option<&'a str>) -> Option<Cow<'a, str>> {
         match self.identity {
             LogIdentity::Id => {
                 Some(facts.id.as_deref().map_or_else(|| facts.account.0.to_string().into(), Cow::from))
@@ -36,7 +36,7 @@ impl LogDetail {
     }
 
     /// A client's address. Written by hand for IPv4: it stands in every line.
-    pub fn client(self, address: IpAddr) -> Option<String> {
+    pub fn shown_client(self, address: IpAddr) -> Option<String> {
         let dotted = |octets: &[u8], end: &str| {
             let (mut text, mut number) = (String::with_capacity(18), itoa::Buffer::new());
             for octet in octets {
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_client_is_written_as_far_as_wanted() {
         let written = |address: &str, client| {
-            LogDetail { client, ..LogDetail::default() }.client(address.parse().unwrap())
+            LogDetail { client, ..LogDetail::default() }.shown_client(address.parse().unwrap())
         };
         assert_eq!(written("192.0.2.7", LogClient::Full).as_deref(), Some("192.0.2.7"));
         assert_eq!(written("192.0.2.7", LogClient::Prefix).as_deref(), Some("192.0.2.0/24"));

@@ -25,7 +25,7 @@ impl LoggedDecision {
         [Self::Allow, Self::Public, Self::Own, Self::Login, Self::Deny, Self::Bad, Self::Fault];
 
     /// The word of the access log and of metrics.
-    pub fn word(self) -> &'static str {
+    pub fn log_word(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Public => "public",

@@ -28,7 +28,7 @@ impl Networks {
 
     /// The client's address: our peer, or, behind trusted proxies, the last address in `X-Forwarded-For` that is no
     /// trusted proxy. A word that is no address ends the walk: the nearest address that was believed stands.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.contains(client) {
             return client;
@@ -71,7 +71,7 @@ mod tests {
         for field in fields {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_str(field).unwrap());
         }
-        networks(trusted).client(peer.parse().unwrap(), &headers).to_string()
+        networks(trusted).client_address(peer.parse().unwrap(), &headers).to_string()
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Open {
             Some((enrolment, who)) => {
                 enrolment.stands_on(&pass, &who).then(|| RegisterPlace::Person(who, enrolment))
             }
-            None => sessions.stranger(own_stripe(), exchange, &pass).map(RegisterPlace::Nobody),
+            None => sessions.admit_stranger(own_stripe(), exchange, &pass).map(RegisterPlace::Nobody),
         };
         Some(Self { place, pass, standing: standing? })
     }

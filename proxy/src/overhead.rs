@@ -45,7 +45,7 @@ impl Overhead {
     }
 
     /// Reads on; says how many frames have begun that carry nothing.
-    pub(crate) fn count(&mut self, mut bytes: &[u8]) -> u32 {
+    pub(crate) fn count_frames(&mut self, mut bytes: &[u8]) -> u32 {
         let mut empty = 0;
         loop {
             let skipped = self.rest.min(bytes.len());
@@ -154,7 +154,7 @@ mod tests {
             let (mut overhead, mut at, mut counted) = (Overhead::new(read, Instant::now()), 0, 0);
             for cut in cuts {
                 let cut = cut.min(bytes.len());
-                counted += overhead.count(&bytes[at..cut]);
+                counted += overhead.count_frames(&bytes[at..cut]);
                 at = cut;
             }
             prop_assert_eq!(counted as usize, expected.count());

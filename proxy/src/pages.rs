@@ -60,7 +60,7 @@ impl WhoIsIn {
 
     /// The person, checked like any exchange, and when the session ends. `None`: nobody, or nobody who can be proven
     /// within a second.
-    pub async fn find(&self) -> Option<(Arc<Principal>, Timestamp)> {
+    pub async fn find_person(&self) -> Option<(Arc<Principal>, Timestamp)> {
         match &self.0 {
             Some(find) => find().await,
             None => None,

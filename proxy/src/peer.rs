@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
-use portcullis_keys::{Secret, equal};
+use portcullis_keys::{Secret, equal_bytes};
 use portcullis_policy::AppId;
 use portcullis_session::Session;
 
@@ -53,7 +53,7 @@ impl Peer {
     }
 
     /// The address as fields write it.
-    pub(crate) fn text(&self) -> &HeaderValue {
+    pub(crate) fn address_text(&self) -> &HeaderValue {
         &self.text
     }
 
@@ -63,7 +63,7 @@ impl Peer {
     }
 
     /// The place of a host under these rules; `None` where it is nobody's.
-    pub(crate) fn place(&self, rules: &Arc<Rules>, host: &str) -> Option<AppRules> {
+    pub(crate) fn find_place(&self, rules: &Arc<Rules>, host: &str) -> Option<AppRules> {
         let mut kept = self.place.lock();
         if let Some(place) = kept.as_ref().filter(|place| place.is_of(rules, host)) {
             return Some(place.clone());
@@ -74,16 +74,16 @@ impl Peer {
     }
 
     /// The session that this very cookie led to when it was shown last.
-    pub(crate) fn session(&self, app: AppId, cookie: &[u8]) -> Option<Arc<Session>> {
+    pub(crate) fn find_session(&self, app: AppId, cookie: &[u8]) -> Option<Arc<Session>> {
         let shown = self.shown.lock();
         let found = shown
             .as_ref()
-            .filter(|shown| shown.app == app && equal(shown.cookie.expose().as_bytes(), cookie))?;
+            .filter(|shown| shown.app == app && equal_bytes(shown.cookie.expose().as_bytes(), cookie))?;
         Some(found.session.clone())
     }
 
     /// Keeps what a cookie led to, in the place of what was kept before.
-    pub(crate) fn keep(&self, app: AppId, cookie: &[u8], session: &Arc<Session>) {
+    pub(crate) fn keep_session(&self, app: AppId, cookie: &[u8], session: &Arc<Session>) {
         let Ok(cookie) = std::str::from_utf8(cookie) else { return };
         let shown = CookieMemo { app, cookie: Secret::new(cookie), session: session.clone() };
         let before = self.shown.lock().replace(shown);

@@ -156,7 +156,7 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`], by the first listener that cannot be.
-    pub fn bind(
+    pub fn bind_listeners(
         gate: Arc<Gate>,
         listeners: &[Listener],
         limits: Limits,
@@ -204,7 +204,7 @@ impl Server {
                 share: share.clone(),
                 pool,
                 clock,
-                listeners: bound.iter_mut().filter_map(BoundAddress::next).collect(),
+                listeners: bound.iter_mut().filter_map(BoundAddress::next_listener).collect(),
                 sockets: sockets.clone(),
                 stopping: stopping.clone(),
                 ending: ending.clone(),
@@ -352,7 +352,8 @@ impl ServerApp for Sockets {
         }
         let address = socket.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
         let address = address.and_then(|address| address.as_inet().copied());
-        let peer = self.door.gate.peer(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip()));
+        let peer =
+            self.door.gate.make_peer(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip()));
         let agreed = match socket.selected_alpn_proto() {
             Some(ALPN::H2) => Some(Protocol::Http2),
             // Prior knowledge is for plain sockets (RFC 9113 §3.3).
@@ -360,7 +361,7 @@ impl ServerApp for Sockets {
             _ => None,
         };
         let number = socket.id();
-        if let Some(rest) = self.door.serve(socket, number, peer, agreed).await {
+        if let Some(rest) = self.door.serve_socket(socket, number, peer, agreed).await {
             tokio::spawn(async move {
                 rest.run().await;
                 drop((taken, counted));
@@ -422,7 +423,7 @@ impl BoundAddress {
     }
 
     /// The socket of the next core.
-    fn next(&mut self) -> Option<CoreListener> {
+    fn next_listener(&mut self) -> Option<CoreListener> {
         let Self { address, sockets, certified } = self;
         Some(CoreListener { address: *address, socket: sockets.pop()?, certified: certified.clone() })
     }
@@ -482,7 +483,7 @@ mod tests {
     use crate::test;
 
     fn bind(listener: Listener) -> Result<Server, StartError> {
-        Server::bind(test::gate(), &[listener], Limits::default(), Some(1))
+        Server::bind_listeners(test::gate(), &[listener], Limits::default(), Some(1))
     }
 
     #[test]

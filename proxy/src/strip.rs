@@ -81,9 +81,12 @@ impl Strip {
     }
 
     /// Takes out what a client may not say; says how many names that were.
-    pub fn clean(&self, headers: &mut HeaderMap, from_trusted_proxy: bool) -> usize {
-        let doomed: Vec<HeaderName> =
-            headers.keys().filter(|name| self.takes(name.as_str(), from_trusted_proxy)).cloned().collect();
+    pub fn clean_headers(&self, headers: &mut HeaderMap, from_trusted_proxy: bool) -> usize {
+        let doomed: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| self.takes_field(name.as_str(), from_trusted_proxy))
+            .cloned()
+            .collect();
         for name in &doomed {
             headers.remove(name);
         }
@@ -92,28 +95,28 @@ impl Strip {
 
     /// Tells whether a name speaks of identity, whoever sends it.
     pub(crate) fn is_listed(&self, name: &str) -> bool {
-        self.takes(name, true)
+        self.takes_field(name, true)
     }
 
     /// Tells whether a stranger may not say it.
     pub(crate) fn is_barred_to_strangers(&self, name: &str) -> bool {
-        self.takes(name, false)
+        self.takes_field(name, false)
     }
 
     /// Tells whether a name, in whatever spelling, is one of these. A final `*` stands for any ending.
-    pub(crate) fn has(patterns: &[&str], name: &str) -> bool {
+    pub(crate) fn has_match(patterns: &[&str], name: &str) -> bool {
         patterns.iter().any(|pattern| matches_name(pattern, name))
     }
 
     /// Tells whether the table takes this name, which is lower case.
-    fn takes(&self, name: &str, from_trusted_proxy: bool) -> bool {
+    fn takes_field(&self, name: &str, from_trusted_proxy: bool) -> bool {
         if self.more.iter().any(|pattern| matches_name(pattern, name)) {
             return true;
         }
         if !may_be_listed(name) {
             return false;
         }
-        let any = |patterns: &[&str]| Self::has(patterns, name);
+        let any = |patterns: &[&str]| Self::has_match(patterns, name);
         any(&IDENTITY_HEADERS)
             || any(&ALWAYS)
             || any(&OURS)
@@ -157,7 +160,7 @@ mod tests {
         for name in names {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("x"));
         }
-        strip.clean(&mut headers, trusted);
+        strip.clean_headers(&mut headers, trusted);
         headers.keys().map(|name| name.as_str().to_owned()).collect()
     }
 

@@ -70,7 +70,7 @@ pub(crate) fn alice(policy: &Policy) -> Principal {
         attributes: Attributes::default(),
         groups: Arc::new(["Owners".into()]),
     };
-    policy.describe(&Arc::new(facts), Seq(1)).unwrap()
+    policy.describe_person(&Arc::new(facts), Seq(1)).unwrap()
 }
 
 pub(crate) fn gate() -> Arc<Gate> {
@@ -80,7 +80,7 @@ pub(crate) fn gate() -> Arc<Gate> {
         sessions: Sessions::new(100, 3_600_000, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| Box::pin(async { Ok(None) })),
-        log: AccessLog::start(&LogTarget::Off, LogFormat::Json).unwrap(),
+        log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).unwrap(),
         references: None,
         idle: Limits::default().idle,
     };

@@ -30,7 +30,7 @@ enum Parent {
 
 impl Trace {
     /// Takes what a trusted proxy said, or makes what is missing.
-    pub fn of(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
+    pub fn from_headers(headers: &HeaderMap, from_trusted_proxy: bool) -> Self {
         if !from_trusted_proxy {
             return Self { parent: draw_parent(), request: None };
         }
@@ -116,7 +116,7 @@ fn hex_digits(number: u32) -> [u8; 8] {
 /// The next number of this thread's generator (splitmix64). Never zero, which Trace Context forbids.
 fn draw_number() -> u64 {
     thread_local! {
-        static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::system().bytes()));
+        static STATE: Cell<u64> = Cell::new(u64::from_be_bytes(Random::from_system().draw_bytes()));
     }
     STATE.with(|state| {
         let next = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -135,7 +135,7 @@ mod tests {
 
     fn trace(fields: &[(HeaderName, &'static str)], trusted: bool) -> Trace {
         let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        Trace::of(&fields.collect(), trusted)
+        Trace::from_headers(&fields.collect(), trusted)
     }
 
     #[test]

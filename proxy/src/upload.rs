@@ -32,7 +32,7 @@ impl fmt::Display for UploadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slow => f.write_str("nothing came for too long"),
-            Self::Malformed(why) => write!(f, "it cannot be read ({})", why.word()),
+            Self::Malformed(why) => write!(f, "it cannot be read ({})", why.log_word()),
             Self::Gone => f.write_str("the client is gone"),
         }
     }

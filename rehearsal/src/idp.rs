@@ -478,7 +478,7 @@ mod tests {
             post_logout_uri: "http://app.localhost:1/bye".into(),
         };
         let directory = Arc::new(Directory::new(ScimTarget { port: 1, token: Secret::new("t") }));
-        let idp = RehearsalIdp::new(links, client, directory, Random::seeded(5));
+        let idp = RehearsalIdp::new(links, client, directory, Random::from_seed(5));
         let (head, body) = idp.router().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())

@@ -67,7 +67,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut random = Random::system();
+    let mut random = Random::from_system();
     let folder = match Folder::open(state.as_deref(), &mut random) {
         Ok(folder) => folder,
         Err(cause) => {

@@ -96,7 +96,7 @@ impl Folder {
         let path = match named {
             Some(path) => std::path::absolute(path)?,
             None => std::env::temp_dir()
-                .join(format!("portcullis-rehearsal-{}", random.reference().to_ascii_lowercase())),
+                .join(format!("portcullis-rehearsal-{}", random.draw_reference().to_ascii_lowercase())),
         };
         // Without `recursive` a folder that somebody else prepared under our name is refused.
         match DirBuilder::new().mode(0o700).recursive(!passing).create(&path) {
@@ -140,7 +140,7 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     pub(crate) fn fresh(random: &mut Random) -> Self {
-        Self { client: random.token(), scim: random.token() }
+        Self { client: random.draw_token(), scim: random.draw_token() }
     }
 }
 
@@ -235,10 +235,10 @@ mod tests {
 
     #[test]
     fn the_folder_is_ours_alone_and_goes_at_the_end() {
-        let folder = Folder::open(None, &mut Random::system()).unwrap();
+        let folder = Folder::open(None, &mut Random::from_system()).unwrap();
         let path = folder.path().to_owned();
         let ports = Ports { proxy: 1, scim: 2, health: 3, idp: 4, app: 5 };
-        let file = furnish_folder(&folder, &ports, &Secrets::fresh(&mut Random::system())).unwrap();
+        let file = furnish_folder(&folder, &ports, &Secrets::fresh(&mut Random::from_system())).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o700);
         for name in ["portcullis.yaml", "portcullis.bindings.yaml", "oidc.secret", "scim.token"] {
@@ -246,7 +246,10 @@ mod tests {
         }
         let text = fs::read_to_string(file).unwrap();
         assert!(text.contains("issuer: http://idp.localhost:4\n"), "{text}");
-        assert!(Folder::open(Some(&path), &mut Random::system()).is_err(), "a folder with something in it");
+        assert!(
+            Folder::open(Some(&path), &mut Random::from_system()).is_err(),
+            "a folder with something in it"
+        );
         folder.leave();
         assert!(!path.exists());
     }

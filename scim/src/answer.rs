@@ -53,11 +53,11 @@ pub struct Wanted {
 
 impl Wanted {
     /// Reads what the request says about its answer.
-    pub fn by<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
-        let projection = match Endpoint::of(request.uri().path()) {
+    pub fn from_request<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
+        let projection = match Endpoint::of_path(request.uri().path()) {
             Ok(Endpoint::Collection(kind) | Endpoint::Resource(kind, _)) => {
-                Parameters::read(request.uri().query())
-                    .map(|parameters| parameters.projection(schemas, kind))
+                Parameters::read_query(request.uri().query())
+                    .map(|parameters| parameters.read_projection(schemas, kind))
                     .unwrap_or_default()
             }
             _ => Projection::default(),
@@ -95,7 +95,7 @@ pub fn answer_request(
     outcome: Result<Outcome, ScimError>,
 ) -> Response<Bytes> {
     match outcome {
-        Ok(outcome) => Answering { schemas, service, wanted }.outcome(&outcome),
+        Ok(outcome) => Answering { schemas, service, wanted }.answer_outcome(&outcome),
         Err(error) => error_response(service, wanted, &error),
     }
 }
@@ -107,19 +107,19 @@ struct Answering<'a> {
 }
 
 impl Answering<'_> {
-    fn outcome(&self, outcome: &Outcome) -> Response<Bytes> {
+    fn answer_outcome(&self, outcome: &Outcome) -> Response<Bytes> {
         match outcome {
             Outcome::Discovered(discovery) => {
                 self.with_body(StatusCode::OK, &discovery.body(self.schemas, self.service.base()))
             }
             Outcome::Found(record) => {
-                let tag = self.tag(record);
-                if self.wanted.unless.as_ref().is_some_and(|known| known.names(tag)) {
+                let tag = self.record_tag(record);
+                if self.wanted.unless.as_ref().is_some_and(|known| known.names_tag(tag)) {
                     return with_etag(empty_response(StatusCode::NOT_MODIFIED), tag);
                 }
                 self.with_record(StatusCode::OK, record)
             }
-            Outcome::Listed(page) => self.with_body(StatusCode::OK, &self.page(page)),
+            Outcome::Listed(page) => self.with_body(StatusCode::OK, &self.page_body(page)),
             Outcome::Created(record) => {
                 let mut response = self.with_record(StatusCode::CREATED, record);
                 set_header(&mut response, LOCATION, &resource_location(self.service.base(), record));
@@ -130,7 +130,7 @@ impl Answering<'_> {
                 let is_empty =
                     self.service.group_patch == GroupPatch::Empty && !self.wanted.projection.is_asked();
                 if is_group_patch && is_empty {
-                    return with_etag(empty_response(StatusCode::NO_CONTENT), self.tag(record));
+                    return with_etag(empty_response(StatusCode::NO_CONTENT), self.record_tag(record));
                 }
                 self.with_record(StatusCode::OK, record)
             }
@@ -139,26 +139,26 @@ impl Answering<'_> {
     }
 
     fn with_record(&self, status: StatusCode, record: &ResourceRecord) -> Response<Bytes> {
-        with_etag(self.with_body(status, &Value::Object(self.record(record))), self.tag(record))
+        with_etag(self.with_body(status, &Value::Object(self.record_body(record))), self.record_tag(record))
     }
 
     /// The ETag of what the client sees.
-    fn tag(&self, record: &ResourceRecord) -> Tag {
+    fn record_tag(&self, record: &ResourceRecord) -> Tag {
         record.tag(self.wanted.projection.wants("groups"))
     }
 
-    fn page(&self, page: &ListPage) -> Value {
-        let records = page.records.iter().map(|record| Value::Object(self.record(record))).collect();
+    fn page_body(&self, page: &ListPage) -> Value {
+        let records = page.records.iter().map(|record| Value::Object(self.record_body(record))).collect();
         list_response(page.total, page.start_index, records)
     }
 
     /// A resource as the client wants to see it.
-    fn record(&self, record: &ResourceRecord) -> Map<String, Value> {
+    fn record_body(&self, record: &ResourceRecord) -> Map<String, Value> {
         let base = self.service.base();
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
             meta["location"] = resource_location(base, record).into();
-            meta["version"] = self.tag(record).to_string().into();
+            meta["version"] = self.record_tag(record).to_string().into();
         }
         add_references(&mut tree, "groups", |_| Some(collection_address(base, ResourceKind::Group)));
         add_references(&mut tree, "members", |member| {
@@ -166,7 +166,7 @@ impl Answering<'_> {
                 ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
             kind.map(|kind| collection_address(base, kind))
         });
-        self.wanted.projection.of(self.schemas, tree)
+        self.wanted.projection.project_tree(self.schemas, tree)
     }
 
     fn with_body(&self, status: StatusCode, body: &Value) -> Response<Bytes> {

@@ -42,7 +42,7 @@ pub(crate) fn read_resource(
                     }
                 }
                 Value::Null => {}
-                _ => return Err(ScimError::value(format!("{} must be an object", extension.urn))),
+                _ => return Err(ScimError::invalid_value(format!("{} must be an object", extension.urn))),
             }
             if !part.is_empty() {
                 tree.insert(extension.urn.to_string(), Value::Object(part));
@@ -58,12 +58,12 @@ pub(crate) fn read_resource(
 pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), ScimError> {
     let named = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("schemas"));
     let Some(Value::Array(list)) = named.map(|(_, value)| value) else {
-        return Err(ScimError::syntax(format!("schemas must be a list that contains {urn}")));
+        return Err(ScimError::invalid_syntax(format!("schemas must be a list that contains {urn}")));
     };
     if list.iter().filter_map(Value::as_str).any(|name| name.eq_ignore_ascii_case(urn)) {
         Ok(())
     } else {
-        Err(ScimError::syntax(format!("schemas must contain {urn}")))
+        Err(ScimError::invalid_syntax(format!("schemas must contain {urn}")))
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), 
 pub(crate) fn check_required(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
     for attribute in &schemas.base(resource.kind()).attributes {
         if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
-            return Err(ScimError::value(format!("{} is required", attribute.name)));
+            return Err(ScimError::invalid_value(format!("{} is required", attribute.name)));
         }
     }
     Ok(())
@@ -101,13 +101,13 @@ pub(crate) fn is_kept(attribute: &Attribute) -> bool {
 /// The value of a whole attribute or sub-attribute in canonical form; null where it says nothing.
 pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
     let leaf = path.leaf();
-    if !leaf.multi || path.sub().is_some() {
+    if !leaf.multi || path.sub_attribute().is_some() {
         return conform_single(path, given);
     }
     let list = match given {
         Value::Null => return Ok(Value::Null),
         Value::Array(list) => list,
-        _ => return Err(ScimError::value(format!("{path} must be a list"))),
+        _ => return Err(ScimError::invalid_value(format!("{path} must be a list"))),
     };
     let is_reference = identifies_by_value(leaf);
     let mut kept = Vec::with_capacity(list.len());
@@ -119,7 +119,7 @@ pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value
         }
         if is_reference {
             let Some(id) = element.get("value").and_then(Value::as_str).filter(|id| !id.is_empty()) else {
-                return Err(ScimError::value(format!("each of {path} must have a value")));
+                return Err(ScimError::invalid_value(format!("each of {path} must have a value")));
             };
             if !known.insert(id.to_owned()) {
                 continue;
@@ -129,7 +129,7 @@ pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value
     }
     check_length(path, kept.len())?;
     if kept.iter().filter(|element| is_primary(element)).count() > 1 {
-        return Err(ScimError::value(format!("only one of {path} can be primary")));
+        return Err(ScimError::invalid_value(format!("only one of {path} can be primary")));
     }
     Ok(Value::Array(kept))
 }
@@ -142,14 +142,14 @@ pub(crate) fn conform_element(path: &AttributePath, given: &Value) -> Result<Val
 /// A list must not grow beyond its bound.
 pub(crate) fn check_length(path: &AttributePath, length: usize) -> Result<(), ScimError> {
     if length > MAX_VALUES && !identifies_by_value(path.attribute()) {
-        return Err(ScimError::value(format!("{path} is limited to {MAX_VALUES} values")));
+        return Err(ScimError::invalid_value(format!("{path} is limited to {MAX_VALUES} values")));
     }
     Ok(())
 }
 
 /// Tells whether elements of a list are the same as soon as their `value` is: references to other resources.
 pub(crate) fn identifies_by_value(attribute: &Attribute) -> bool {
-    attribute.sub("value").is_some_and(|value| value.mutability == Mutability::Immutable)
+    attribute.sub_attribute("value").is_some_and(|value| value.mutability == Mutability::Immutable)
 }
 
 pub(crate) fn is_primary(element: &Value) -> bool {
@@ -178,11 +178,11 @@ pub(crate) fn conform_parts(path: &AttributePath, given: &Value, nulls: Nulls) -
     let given = match given {
         Value::Null => return Ok(Value::Null),
         Value::Object(given) => given,
-        _ => return Err(ScimError::value(format!("{path} must be an object"))),
+        _ => return Err(ScimError::invalid_value(format!("{path} must be an object"))),
     };
     let mut kept = Map::new();
     for (name, given) in given {
-        let Some(sub) = path.attribute().sub(name).filter(|sub| is_kept(sub)) else { continue };
+        let Some(sub) = path.attribute().sub_attribute(name).filter(|sub| is_kept(sub)) else { continue };
         let value = conform_simple(&path.with_sub(sub), given)?;
         if nulls == Nulls::Keep || !is_empty(&value) {
             kept.insert(sub.name.to_string(), value);
@@ -197,9 +197,9 @@ fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimErro
     match (leaf.kind, given) {
         (_, Value::Null) => Ok(Value::Null),
         (Type::Boolean, Value::Bool(_)) => Ok(given.clone()),
-        (Type::Boolean, _) => Err(ScimError::value(format!("{path} must be true or false"))),
+        (Type::Boolean, _) => Err(ScimError::invalid_value(format!("{path} must be true or false"))),
         (_, Value::String(text)) => check_name(path, text).map(|()| as_said(path, given)),
-        _ => Err(ScimError::value(format!("{path} must be text"))),
+        _ => Err(ScimError::invalid_value(format!("{path} must be text"))),
     }
 }
 
@@ -212,15 +212,17 @@ fn as_said(path: &AttributePath, given: &Value) -> Value {
 fn check_name(path: &AttributePath, text: &str) -> Result<(), ScimError> {
     let leaf = path.leaf();
     if leaf.required && text.trim().is_empty() {
-        return Err(ScimError::value(format!("{path} must not be blank")));
+        return Err(ScimError::invalid_value(format!("{path} must not be blank")));
     }
     // Two names that look alike are two people, of whom one may be let in as the other.
     if path.as_str() == "userName" && (text.trim() != text || text.chars().any(char::is_control)) {
-        return Err(ScimError::value("userName must have no blank at an end and no control character"));
+        return Err(ScimError::invalid_value(
+            "userName must have no blank at an end and no control character",
+        ));
     }
     let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
-    if is_name && (text.len() > MAX_INDEXED || fold::same(text).len() > MAX_INDEXED) {
-        return Err(ScimError::value(format!("{path} is limited to {MAX_INDEXED} bytes")));
+    if is_name && (text.len() > MAX_INDEXED || fold::same_key(text).len() > MAX_INDEXED) {
+        return Err(ScimError::invalid_value(format!("{path} is limited to {MAX_INDEXED} bytes")));
     }
     Ok(())
 }

@@ -35,12 +35,12 @@ impl Discovery {
                 unpaged_list(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
             }
             Discovery::Schemas(Some(urn)) => schemas
-                .all()
+                .all_schemas()
                 .find(|schema| schema.urn == *urn)
                 .map(|found| schema_document(base, found))
                 .unwrap_or_default(),
             Discovery::Schemas(None) => {
-                unpaged_list(schemas.all().map(|found| schema_document(base, found)).collect())
+                unpaged_list(schemas.all_schemas().map(|found| schema_document(base, found)).collect())
             }
         }
     }

@@ -176,32 +176,32 @@ impl ScimError {
         }
     }
 
-    pub(crate) fn filter(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::InvalidFilter, detail)
+    pub(crate) fn invalid_filter(detail: impl Into<String>) -> Self {
+        Self::of_type(ScimType::InvalidFilter, detail)
     }
 
-    pub(crate) fn syntax(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::InvalidSyntax, detail)
+    pub(crate) fn invalid_syntax(detail: impl Into<String>) -> Self {
+        Self::of_type(ScimType::InvalidSyntax, detail)
     }
 
-    pub(crate) fn path(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::InvalidPath, detail)
+    pub(crate) fn invalid_path(detail: impl Into<String>) -> Self {
+        Self::of_type(ScimType::InvalidPath, detail)
     }
 
-    pub(crate) fn value(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::InvalidValue, detail)
+    pub(crate) fn invalid_value(detail: impl Into<String>) -> Self {
+        Self::of_type(ScimType::InvalidValue, detail)
     }
 
-    pub(crate) fn mutability(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::Mutability, detail)
+    pub(crate) fn against_mutability(detail: impl Into<String>) -> Self {
+        Self::of_type(ScimType::Mutability, detail)
     }
 
     pub(crate) fn no_target(detail: impl Into<String>) -> Self {
-        Self::invalid(ScimType::NoTarget, detail)
+        Self::of_type(ScimType::NoTarget, detail)
     }
 
     /// A request that cannot be carried out as it stands (400).
-    pub fn invalid(scim_type: ScimType, detail: impl Into<String>) -> Self {
+    pub fn of_type(scim_type: ScimType, detail: impl Into<String>) -> Self {
         ScimError::Invalid { scim_type, detail: detail.into() }
     }
 }

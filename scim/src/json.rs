@@ -29,10 +29,12 @@ pub(crate) fn read_object(body: &[u8]) -> Result<Map<String, Value>, ScimError> 
     let value = JsonNode { levels: MAX_LEVELS }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| ScimError::syntax(format!("the body is not JSON as it should be: {error}")))?;
+        .map_err(|error| {
+            ScimError::invalid_syntax(format!("the body is not JSON as it should be: {error}"))
+        })?;
     match value {
         Value::Object(object) => Ok(object),
-        _ => Err(ScimError::syntax("the body must be a JSON object")),
+        _ => Err(ScimError::invalid_syntax("the body must be a JSON object")),
     }
 }
 

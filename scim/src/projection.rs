@@ -17,7 +17,7 @@ pub struct Projection {
 
 impl Projection {
     /// Reads the two lists, names separated by commas. An empty list is as good as none.
-    pub(crate) fn read(
+    pub(crate) fn read_names(
         schemas: &Schemas,
         kind: ResourceKind,
         attributes: Option<&str>,
@@ -41,11 +41,11 @@ impl Projection {
     pub fn wants(&self, attribute: &str) -> bool {
         let named = |path: &AttributePath| path.extension().is_none() && path.attribute().name == attribute;
         let asked = self.only.as_ref().is_none_or(|only| only.iter().any(named));
-        asked && !self.without.iter().any(|path| named(path) && path.sub().is_none())
+        asked && !self.without.iter().any(|path| named(path) && path.sub_attribute().is_none())
     }
 
     /// Leaves of a whole resource what is wanted.
-    pub(crate) fn of(&self, schemas: &Schemas, mut tree: Map<String, Value>) -> Map<String, Value> {
+    pub(crate) fn project_tree(&self, schemas: &Schemas, mut tree: Map<String, Value>) -> Map<String, Value> {
         for path in &self.without {
             if path.leaf().returned != Returned::Always {
                 leave_out(&mut tree, path);
@@ -53,7 +53,9 @@ impl Projection {
         }
         let Some(only) = &self.only else { return tree };
         let mut kept = Map::new();
-        for attribute in schemas.common().iter().filter(|attribute| attribute.returned == Returned::Always) {
+        for attribute in
+            schemas.common_attributes().iter().filter(|attribute| attribute.returned == Returned::Always)
+        {
             if let Some(value) = tree.get(attribute.name.as_ref()) {
                 kept.insert(attribute.name.to_string(), value.clone());
             }
@@ -78,7 +80,7 @@ impl Projection {
 fn attribute_paths(schemas: &Schemas, kind: ResourceKind, names: &str) -> Vec<AttributePath> {
     let mut paths = Vec::new();
     for name in names.split(',').map(str::trim) {
-        match schemas.named(kind, name) {
+        match schemas.resolve_named(kind, name) {
             Ok(NamedPart::Attribute(path)) => paths.push(path),
             Ok(NamedPart::Extension(urn)) => {
                 let attributes = schemas.extension(kind, &urn).map(|schema| schema.attributes.as_slice());
@@ -99,7 +101,7 @@ fn leave_out(tree: &mut Map<String, Value>, path: &AttributePath) {
     };
     let Some(home) = home else { return };
     let name = path.attribute().name.as_ref();
-    match path.sub() {
+    match path.sub_attribute() {
         None => {
             home.remove(name);
         }
@@ -120,7 +122,7 @@ fn leave_out(tree: &mut Map<String, Value>, path: &AttributePath) {
 fn take_over(kept: &mut Map<String, Value>, from: &Map<String, Value>, path: &AttributePath) {
     let name = path.attribute().name.as_ref();
     let Some(whole) = from.get(name) else { return };
-    let Some(sub) = path.sub() else {
+    let Some(sub) = path.sub_attribute() else {
         kept.insert(name.to_owned(), whole.clone());
         return;
     };

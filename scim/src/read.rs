@@ -29,8 +29,8 @@ use crate::schema::{ResourceKind, Schemas};
 /// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
 /// standard that `ServiceProviderConfig` denies.
 pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
-    let parameters = Parameters::read(request.uri().query())?;
-    let place = Endpoint::of(request.uri().path())?;
+    let parameters = Parameters::read_query(request.uri().query())?;
+    let place = Endpoint::of_path(request.uri().path())?;
     match (&place, request.method()) {
         (Endpoint::Discovery(what), &Method::GET | &Method::HEAD) => {
             read_discovery(schemas, *what, &parameters)
@@ -38,12 +38,12 @@ pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result
         (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
         (Endpoint::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
         (Endpoint::Collection(kind), &Method::GET | &Method::HEAD) => {
-            let selection = Selection::Page(parameters.search(schemas, *kind)?);
-            let projection = parameters.projection(schemas, *kind);
+            let selection = Selection::Page(parameters.read_search(schemas, *kind)?);
+            let projection = parameters.read_projection(schemas, *kind);
             Ok(ScimRequest::Find(Query { kind: *kind, selection, projection }))
         }
         (Endpoint::Resource(kind, id), &Method::GET | &Method::HEAD) => {
-            let projection = parameters.projection(schemas, *kind);
+            let projection = parameters.read_projection(schemas, *kind);
             Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
         }
         (Endpoint::Collection(kind), &Method::POST) => read_write(schemas, request, *kind, WriteVerb::Create),
@@ -79,12 +79,12 @@ fn read_write(
         WriteVerb::Delete(id) => Act::Delete(kind, id.clone()),
         WriteVerb::Patch(id) => {
             let body = read_body(request)?;
-            Patch::bounded(&body)?;
-            let body = dialect.patch(body)?;
-            Act::Patch(kind, id.clone(), Patch::read(schemas, kind, &body)?)
+            Patch::check_bounds(&body)?;
+            let body = dialect.rewrite_patch(body)?;
+            Act::Patch(kind, id.clone(), Patch::read_body(schemas, kind, &body)?)
         }
         WriteVerb::Create => {
-            let body = dialect.resource(read_body(request)?)?;
+            let body = dialect.rewrite_resource(read_body(request)?)?;
             let mut resource = conform::read_resource(schemas, kind, &body)?;
             if kind == ResourceKind::User && resource.active().is_none() {
                 resource.set_active(true);
@@ -92,12 +92,12 @@ fn read_write(
             Act::Create(resource)
         }
         WriteVerb::Replace(id) => {
-            let body = dialect.resource(read_body(request)?)?;
+            let body = dialect.rewrite_resource(read_body(request)?)?;
             Act::Replace(id.clone(), conform::read_resource(schemas, kind, &body)?)
         }
     };
     let if_match = read_precondition(request.headers(), &IF_MATCH);
-    Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied() }))
+    Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied_rules() }))
 }
 
 fn read_body(
@@ -132,7 +132,7 @@ pub(crate) enum DiscoveryEndpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    pub(crate) fn of(path: &'a str) -> Result<Self, ScimError> {
+    pub(crate) fn of_path(path: &'a str) -> Result<Self, ScimError> {
         let path = path.strip_prefix('/').ok_or(ScimError::NoSuchPlace)?;
         let path = path.strip_suffix('/').unwrap_or(path);
         let (first, second) = match path.split_once('/') {
@@ -189,7 +189,7 @@ fn read_discovery(
         DiscoveryEndpoint::Schemas(None) => Discovery::Schemas(None),
         DiscoveryEndpoint::Schemas(Some(urn)) => {
             let urn = named(urn);
-            let schema = schemas.all().find(|schema| schema.urn.eq_ignore_ascii_case(&urn));
+            let schema = schemas.all_schemas().find(|schema| schema.urn.eq_ignore_ascii_case(&urn));
             let schema = schema.ok_or(ScimError::NotDescribed { what: "schema" })?;
             Discovery::Schemas(Some(schema.urn.clone()))
         }
@@ -209,7 +209,7 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// Names in any case: a filter that is not seen would answer with everybody.
-    pub(crate) fn read(query: Option<&str>) -> Result<Self, ScimError> {
+    pub(crate) fn read_query(query: Option<&str>) -> Result<Self, ScimError> {
         let mut read = Self::default();
         for pair in query.unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -221,29 +221,29 @@ impl Parameters {
                 "attributes" => &mut read.attributes,
                 "excludedattributes" => &mut read.excluded,
                 "cursor" => {
-                    return Err(ScimError::value("paging is by startIndex and count, not by cursor"));
+                    return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
                 }
                 _ => continue,
             };
             if place.is_some() {
-                return Err(ScimError::syntax(format!("the parameter {name} stands there twice")));
+                return Err(ScimError::invalid_syntax(format!("the parameter {name} stands there twice")));
             }
-            let value =
-                decode_query(value).map_err(|()| ScimError::syntax(format!("{name} is not UTF-8")))?;
+            let value = decode_query(value)
+                .map_err(|()| ScimError::invalid_syntax(format!("{name} is not UTF-8")))?;
             *place = Some(value);
         }
         Ok(read)
     }
 
-    pub(crate) fn projection(&self, schemas: &Schemas, kind: ResourceKind) -> Projection {
-        Projection::read(schemas, kind, self.attributes.as_deref(), self.excluded.as_deref())
+    pub(crate) fn read_projection(&self, schemas: &Schemas, kind: ResourceKind) -> Projection {
+        Projection::read_names(schemas, kind, self.attributes.as_deref(), self.excluded.as_deref())
     }
 
-    fn search(&self, schemas: &Schemas, kind: ResourceKind) -> Result<Search, ScimError> {
+    fn read_search(&self, schemas: &Schemas, kind: ResourceKind) -> Result<Search, ScimError> {
         let filter = match &self.filter {
             None => None,
             Some(text) => {
-                let filter = Filter::parse(schemas, kind, text)?;
+                let filter = Filter::parse_filter(schemas, kind, text)?;
                 filter.lookups()?;
                 Some(filter)
             }
@@ -262,7 +262,7 @@ fn read_number(name: &str, text: Option<&str>) -> Result<Option<u64>, ScimError>
         None => (text.trim(), false),
     };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ScimError::value(format!("{name} must be a whole number")));
+        return Err(ScimError::invalid_value(format!("{name} must be a whole number")));
     }
     // A store counts in 64 bits with a sign.
     let number = digits.parse().unwrap_or(u64::MAX).min(i64::MAX as u64);
@@ -288,7 +288,7 @@ pub(crate) fn read_precondition(headers: &HeaderMap, name: &HeaderName) -> Optio
         }
         let opaque = tag.strip_prefix("W/").unwrap_or(tag);
         let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        versions.extend(inner.and_then(Tag::parse));
+        versions.extend(inner.and_then(Tag::parse_opaque));
     }
     Some(Precondition::Versions(versions))
 }

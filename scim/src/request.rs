@@ -151,13 +151,14 @@ impl Precondition {
         match self {
             Precondition::Any => true,
             Precondition::Versions(tags) => tags.iter().any(|tag| {
-                tag.version == version && (tag.groups.is_none() || tag.groups == Membership::digest(groups))
+                tag.version == version
+                    && (tag.groups.is_none() || tag.groups == Membership::digest_groups(groups))
             }),
         }
     }
 
     /// Tells whether it names this very tag: the client has that representation already.
-    pub(crate) fn names(&self, tag: Tag) -> bool {
+    pub(crate) fn names_tag(&self, tag: Tag) -> bool {
         match self {
             Precondition::Any => true,
             Precondition::Versions(tags) => tags.contains(&tag),

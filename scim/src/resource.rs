@@ -55,17 +55,17 @@ impl Resource {
 
     /// `userName` of a User.
     pub fn user_name(&self) -> Option<&str> {
-        self.text("userName")
+        self.text_at("userName")
     }
 
     /// `displayName`.
     pub fn display_name(&self) -> Option<&str> {
-        self.text("displayName")
+        self.text_at("displayName")
     }
 
     /// `externalId`.
     pub fn external_id(&self) -> Option<&str> {
-        self.text("externalId")
+        self.text_at("externalId")
     }
 
     /// `active` of a User; a Group has none.
@@ -89,7 +89,7 @@ impl Resource {
     }
 
     /// The text at a canonical name of a single value: `userName`, `name.givenName`.
-    pub fn text(&self, path: &str) -> Option<&str> {
+    pub fn text_at(&self, path: &str) -> Option<&str> {
         match path.split_once('.') {
             None => self.tree.get(path)?.as_str(),
             Some((first, second)) => self.tree.get(first)?.get(second)?.as_str(),
@@ -175,7 +175,7 @@ pub struct ResourceRecord {
 impl ResourceRecord {
     /// The ETag of a representation with or without the groups.
     pub(crate) fn tag(&self, with_groups: bool) -> Tag {
-        let groups = if with_groups { Membership::digest(&self.groups) } else { None };
+        let groups = if with_groups { Membership::digest_groups(&self.groups) } else { None };
         Tag { version: self.meta.version, groups }
     }
 
@@ -240,7 +240,7 @@ impl fmt::Display for Version {
 pub struct Tag {
     /// The version of the resource.
     pub version: Version,
-    /// The groups, as [`Membership::digest`] sums them up; `None` where there are none or none were asked for.
+    /// The groups, as [`Membership::digest_groups`] sums them up; `None` where there are none or none were asked for.
     pub groups: Option<u64>,
 }
 
@@ -255,7 +255,7 @@ impl fmt::Display for Tag {
 
 impl Tag {
     /// Reads what stands between the quotes.
-    pub(crate) fn parse(opaque: &str) -> Option<Self> {
+    pub(crate) fn parse_opaque(opaque: &str) -> Option<Self> {
         match opaque.split_once('.') {
             None => Some(Self { version: Version(opaque.parse().ok()?), groups: None }),
             Some((version, groups)) => Some(Self {
@@ -279,7 +279,7 @@ pub struct Membership {
 
 impl Membership {
     /// A number that changes when the groups do: FNV-1a, which is the same in every release. `None` for no groups.
-    pub fn digest(groups: &[Membership]) -> Option<u64> {
+    pub fn digest_groups(groups: &[Membership]) -> Option<u64> {
         let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
         let mut add = |bytes: &[u8]| {
             for byte in bytes {

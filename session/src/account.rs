@@ -140,7 +140,7 @@ impl AccountState {
 
     /// Gives who it is, as of now; `Err` with the count a read must remember, where a request has to take the cold
     /// road.
-    pub(crate) fn who(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
+    pub(crate) fn current_principal(&self, in_force: RulesVersion) -> Result<Arc<Principal>, u64> {
         match (&self.principal, self.resolved) {
             (Some(principal), Some((_, rules))) if !self.is_stale() && rules >= in_force => {
                 Ok(principal.clone())
@@ -181,7 +181,7 @@ impl AccountState {
         in_force: RulesVersion,
     ) -> bool {
         let unmoved = !self.is_stale()
-            && pass.version() >= in_force
+            && pass.rules_version() >= in_force
             && self.principal.as_ref().is_some_and(|now| Arc::ptr_eq(now, who));
         let unmarked = self.exchanges.get(key).is_some_and(|entry| entry.session.find_mark(self).is_none());
         let Some(entry) = self.exchanges.get_mut(key).filter(|_| unmoved && unmarked) else { return false };
@@ -199,7 +199,7 @@ impl AccountState {
         entry.is_stream = true;
         match (&entry.stands, now) {
             (Some((pass, carried)), Some(now)) if pass.on_change() == OnChange::Cut => {
-                (carried.headers() == now.headers()).then_some(()).ok_or(Ended::Changed)
+                (carried.identity_headers() == now.identity_headers()).then_some(()).ok_or(Ended::Changed)
             }
             _ => Ok(()),
         }
@@ -270,32 +270,34 @@ impl AccountState {
         }
         self.read = self.read.max(known);
         let doomed = self.scan();
-        let pair = (described.at, policy.version());
+        let pair = (described.at, policy.rules_version());
         if self.resolved.is_some_and(|resolved| pair <= resolved) {
             return doomed;
         }
         self.resolved = Some(pair);
-        doomed.merge(self.redescribe(policy.describe(&described.facts, described.at).ok(), policy))
+        doomed.merge(self.redescribe(policy.describe_person(&described.facts, described.at).ok(), policy))
     }
 
     /// Resolves the facts at hand anew after a reload, and judges what stands.
     pub(crate) fn review(&mut self, policy: &Policy) -> Doomed {
-        let Some((at, _)) = self.resolved.filter(|(_, rules)| *rules < policy.version()) else {
+        let Some((at, _)) = self.resolved.filter(|(_, rules)| *rules < policy.rules_version()) else {
             return Doomed::default();
         };
         // Without a principal there is nothing to resolve from: it stays with the old rules' number, so stale.
         let Some(facts) = self.principal.as_ref().map(|principal| principal.facts().clone()) else {
             return Doomed::default();
         };
-        self.resolved = Some((at, policy.version()));
-        self.redescribe(policy.describe(&facts, at).ok(), policy)
+        self.resolved = Some((at, policy.rules_version()));
+        self.redescribe(policy.describe_person(&facts, at).ok(), policy)
     }
 
     /// Replaces the snapshot where anything differs, and compares each exchange with what it stands on (R8).
     fn redescribe(&mut self, principal: Option<Principal>, policy: &Policy) -> Doomed {
         let same = match (&principal, &self.principal) {
             (Some(new), Some(old)) => {
-                new.facts() == old.facts() && new.roles() == old.roles() && new.headers() == old.headers()
+                new.facts() == old.facts()
+                    && new.roles() == old.roles()
+                    && new.identity_headers() == old.identity_headers()
             }
             _ => false,
         };
@@ -307,7 +309,7 @@ impl AccountState {
             let (pass, carried) = entry.stands.as_ref()?;
             match &now {
                 Some(now) if policy.still_allows(pass, now) => {
-                    let differs = carried.headers() != now.headers();
+                    let differs = carried.identity_headers() != now.identity_headers();
                     (differs && entry.is_stream && pass.on_change() == OnChange::Cut)
                         .then_some(Ended::Changed)
                 }
@@ -336,11 +338,11 @@ impl AccountState {
     }
 
     pub(crate) fn wait(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
-        self.waiting.begin(bound, left, waker)
+        self.waiting.begin_wait(bound, left, waker)
     }
 
     pub(crate) fn stop_waiting(&mut self, key: usize) {
-        self.waiting.end(key);
+        self.waiting.end_wait(key);
     }
 
     /// Notes that an exchange left, or that its session was read: whoever counts it counts one less.
@@ -350,6 +352,6 @@ impl AccountState {
 
     /// A session was read for the first time, so its exchanges no longer count as forbidden: whoever waits looks again.
     pub(crate) fn session_was_read(&self) -> Doomed {
-        Doomed { wakers: self.waiting.all(), ..Doomed::default() }
+        Doomed { wakers: self.waiting.all_wakers(), ..Doomed::default() }
     }
 }

@@ -19,11 +19,11 @@ impl Cache {
         Self(moka::sync::Cache::builder().max_capacity(capacity).eviction_policy(lru).build())
     }
 
-    pub(crate) fn find(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+    pub(crate) fn find_session(&self, hash: &SessionHash) -> Option<Arc<Session>> {
         self.0.get(hash)
     }
 
-    pub(crate) fn keep(&self, session: &Arc<Session>) {
+    pub(crate) fn keep_session(&self, session: &Arc<Session>) {
         self.0.insert(session.hash(), session.clone());
     }
 
@@ -54,11 +54,11 @@ impl Cache {
         Self
     }
 
-    pub(crate) fn find(&self, _: &SessionHash) -> Option<Arc<Session>> {
+    pub(crate) fn find_session(&self, _: &SessionHash) -> Option<Arc<Session>> {
         None
     }
 
-    pub(crate) fn keep(&self, _: &Arc<Session>) {}
+    pub(crate) fn keep_session(&self, _: &Arc<Session>) {}
 
     pub(crate) fn drop_session(&self, _: &SessionHash) {}
 

@@ -32,7 +32,7 @@ impl Cut {
         self
     }
 
-    pub(crate) fn add(&mut self, holder: AccountHolder, bound: u64, exchanges: usize) {
+    pub(crate) fn add_account(&mut self, holder: AccountHolder, bound: u64, exchanges: usize) {
         self.touched.push((holder, bound));
         self.exchanges += exchanges;
     }
@@ -43,7 +43,7 @@ impl Cut {
     }
 
     /// The accounts it made stale that have exchanges: they are to be read again before the wait.
-    pub fn stale(&self) -> Vec<StaleAccount> {
+    pub fn stale_accounts(&self) -> Vec<StaleAccount> {
         let stale = self.touched.iter().filter_map(|(holder, _)| {
             let known = {
                 let state = holder.account.state.lock();

@@ -40,7 +40,7 @@ impl Enrolment {
         let (key, verdict) = {
             let mut state = account.state.lock();
             let key = state.enrol(account, session, exchange);
-            (key, session.check(&state, app, now).map(|()| state.who(shared.rules())))
+            (key, session.check(&state, app, now).map(|()| state.current_principal(shared.rules_version())))
         };
         let seat = RegisterSeat { session: session.clone(), exchange: exchange.clone(), key };
         let who = verdict?;
@@ -52,7 +52,7 @@ impl Enrolment {
     ///
     /// # Errors
     /// [`StaleAccount`] where the account has to be read again: the request takes the cold road (R3).
-    pub fn who(&self) -> Result<Arc<Principal>, StaleAccount> {
+    pub fn current_principal(&self) -> Result<Arc<Principal>, StaleAccount> {
         match &self.who {
             Ok(principal) => Ok(principal.clone()),
             Err(known) => Err(StaleAccount { holder: self.seat.session.holder().clone(), known: *known }),
@@ -63,7 +63,7 @@ impl Enrolment {
     /// decide again (R4).
     pub fn stands_on(&self, pass: &Pass, who: &Arc<Principal>) -> bool {
         let AccountHolder { shared, account } = self.seat.session.holder();
-        account.state.lock().stand(self.seat.key, pass, who, shared.rules())
+        account.state.lock().stand(self.seat.key, pass, who, shared.rules_version())
     }
 
     /// The exchange becomes a stream (an upgrade, an event stream, gRPC). Called before its response head is passed on.

@@ -16,7 +16,7 @@ impl Epoch {
         self.0.load(Ordering::Acquire)
     }
 
-    pub(crate) fn raise(&self, to: u64) {
+    pub(crate) fn raise_to(&self, to: u64) {
         self.0.fetch_max(to, Ordering::AcqRel);
     }
 }
@@ -25,7 +25,7 @@ impl Epoch {
 pub(crate) struct Epochs(Mutex<HashMap<Scope, Arc<Epoch>>>);
 
 impl Epochs {
-    pub(crate) fn of(&self, scope: Scope) -> Arc<Epoch> {
+    pub(crate) fn of_scope(&self, scope: Scope) -> Arc<Epoch> {
         self.0.lock().entry(scope).or_default().clone()
     }
 }

@@ -55,7 +55,7 @@ impl Holds {
     }
 
     /// Sets or renews a hold; the mark ends it where its own transaction commits late.
-    pub(crate) fn set(&self, of: HoldOn) -> HoldMark {
+    pub(crate) fn set_hold(&self, of: HoldOn) -> HoldMark {
         let mut table = self.table.lock();
         table.last += 1;
         let number = table.last;
@@ -65,7 +65,7 @@ impl Holds {
     }
 
     /// Ends the hold if it was set before `mark`, or is the one that `mark` names.
-    pub(crate) fn end(&self, of: &HoldOn, mark: HoldMark) {
+    pub(crate) fn end_hold(&self, of: &HoldOn, mark: HoldMark) {
         let mut table = self.table.lock();
         if table.held.get(of).is_some_and(|number| *number <= mark.0) {
             table.held.remove(of);
@@ -73,7 +73,7 @@ impl Holds {
         }
     }
 
-    pub(crate) fn all(&self) -> Vec<HoldOn> {
+    pub(crate) fn all_holds(&self) -> Vec<HoldOn> {
         self.table.lock().held.keys().cloned().collect()
     }
 }

@@ -46,7 +46,7 @@ impl Ended {
     ];
 
     /// The word of the access log and of metrics.
-    pub fn word(self) -> &'static str {
+    pub fn log_word(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
             Self::SignedOut => "signed_out",
@@ -62,7 +62,7 @@ impl Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.log_word())
     }
 }
 

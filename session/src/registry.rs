@@ -47,13 +47,13 @@ impl Shared {
             epochs: Epochs::default(),
             strangers: StrangerRegister::new(idle_ms),
             idle_ms: AtomicI64::new(idle_ms),
-            rules: AtomicU64::new(policy.version().0),
+            rules: AtomicU64::new(policy.rules_version().0),
             policy: Mutex::new(policy),
         }
     }
 
     /// The version in force. Raised before a reload looks through the register.
-    pub(crate) fn rules(&self) -> RulesVersion {
+    pub(crate) fn rules_version(&self) -> RulesVersion {
         RulesVersion(self.rules.load(Ordering::Acquire))
     }
 
@@ -64,20 +64,20 @@ impl Shared {
 
     pub(crate) fn enforce(&self, policy: Arc<Policy>) {
         let mut current = self.policy.lock();
-        if policy.version() > current.version() {
-            self.rules.store(policy.version().0, Ordering::Release);
+        if policy.rules_version() > current.rules_version() {
+            self.rules.store(policy.rules_version().0, Ordering::Release);
             *current = policy;
         }
     }
 
-    fn shard(&self, id: AccountId) -> &Mutex<HashMap<AccountId, HeldAccount>> {
+    fn shard_of(&self, id: AccountId) -> &Mutex<HashMap<AccountId, HeldAccount>> {
         let at = usize::try_from(id.0.unsigned_abs() % SHARDS as u64).unwrap_or_default();
         &self.shards[at]
     }
 
     /// The account's object, made if nobody holds one.
     pub(crate) fn hold(self: &Arc<Self>, org: OrgId, id: AccountId) -> AccountHolder {
-        let mut shard = self.shard(id).lock();
+        let mut shard = self.shard_of(id).lock();
         let held = shard
             .entry(id)
             .or_insert_with(|| HeldAccount { account: Arc::new(LiveAccount::new(org, id)), count: 0 });
@@ -86,15 +86,18 @@ impl Shared {
     }
 
     /// The account's object, if somebody holds one.
-    pub(crate) fn held(self: &Arc<Self>, id: AccountId) -> Option<AccountHolder> {
-        let mut shard = self.shard(id).lock();
+    pub(crate) fn find_account(self: &Arc<Self>, id: AccountId) -> Option<AccountHolder> {
+        let mut shard = self.shard_of(id).lock();
         let held = shard.get_mut(&id)?;
         held.count += 1;
         Some(AccountHolder { shared: self.clone(), account: held.account.clone() })
     }
 
     /// Every account for which `wanted` says so; asked under the shard's lock, so it must not touch the mutex.
-    pub(crate) fn all(self: &Arc<Self>, wanted: impl Fn(&LiveAccount) -> bool) -> Vec<AccountHolder> {
+    pub(crate) fn accounts_where(
+        self: &Arc<Self>,
+        wanted: impl Fn(&LiveAccount) -> bool,
+    ) -> Vec<AccountHolder> {
         let mut all = Vec::new();
         for shard in &self.shards {
             for held in shard.lock().values_mut().filter(|held| wanted(&held.account)) {
@@ -138,7 +141,7 @@ impl Clone for AccountHolder {
 
 impl Drop for AccountHolder {
     fn drop(&mut self) {
-        let mut shard = self.shared.shard(self.account.id).lock();
+        let mut shard = self.shared.shard_of(self.account.id).lock();
         if let Entry::Occupied(mut held) = shard.entry(self.account.id) {
             held.get_mut().count -= 1;
             if held.get().count == 0 {

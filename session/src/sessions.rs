@@ -42,26 +42,26 @@ impl Sessions {
     }
 
     /// A session in memory. Nothing is believed of it before [`Session::enter`].
-    pub fn find(&self, hash: &SessionHash) -> Option<Arc<Session>> {
-        self.cache.find(hash)
+    pub fn find_session(&self, hash: &SessionHash) -> Option<Arc<Session>> {
+        self.cache.find_session(hash)
     }
 
     /// The one object of an account (R1). What it does next is [`AccountHolder::enrol`].
-    pub fn account(&self, org: OrgId, id: AccountId) -> AccountHolder {
+    pub fn hold_account(&self, org: OrgId, id: AccountId) -> AccountHolder {
         self.shared.hold(org, id)
     }
 
     /// Enrols an exchange whose rule is public, and puts it on its pass, in one step. `None` where the rules have moved
     /// since the pass was given: decide again (R4). `stripe` is any number; each thread that serves has one of its own.
-    pub fn stranger(&self, stripe: usize, exchange: &InFlight, pass: &Pass) -> Option<Stranger> {
-        self.shared.strangers.admit(stripe, exchange, pass, || self.shared.rules())
+    pub fn admit_stranger(&self, stripe: usize, exchange: &InFlight, pass: &Pass) -> Option<Stranger> {
+        self.shared.strangers.admit_stranger(stripe, exchange, pass, || self.shared.rules_version())
     }
 
     /// The end of the cold road (R3): takes what was read after the enrolment, then checks like any other.
     ///
     /// # Errors
     /// Why the session is not good; the exchange has left the register then.
-    pub fn read(
+    pub fn read_session(
         &self,
         cold: Cold,
         stored: &SessionSnapshot,
@@ -74,8 +74,8 @@ impl Sessions {
             return Err(Ended::Unproven);
         }
         let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, stored.session.idp.clone())];
-        let epochs = scopes.map(|scope| self.shared.epochs.of(scope));
-        epochs.iter().zip(stored.epochs).for_each(|(epoch, now)| epoch.raise(now));
+        let epochs = scopes.map(|scope| self.shared.epochs.of_scope(scope));
+        epochs.iter().zip(stored.epochs).for_each(|(epoch, now)| epoch.raise_to(now));
 
         let (doomed, read, verdict) = {
             let mut state = account.state.lock();
@@ -87,7 +87,7 @@ impl Sessions {
         self.finish(doomed);
         self.finish(read);
         let who = verdict?;
-        self.cache.keep(&session);
+        self.cache.keep_session(&session);
         session.touch(now);
         Ok(cold.admit(who))
     }
@@ -107,33 +107,35 @@ impl Sessions {
         if state.is_nameless() {
             return Err(Ended::Forbidden);
         }
-        Ok(state.who(self.shared.rules()))
+        Ok(state.current_principal(self.shared.rules_version()))
     }
 
     /// The epochs a login that begins now begins under: of the deployment, the organization, the IdP, as far as this
     /// process has heard. What it has not heard makes the login's end refuse it.
     pub fn epochs(&self, org: OrgId, idp: &str) -> [u64; 3] {
         let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, idp.into())];
-        scopes.map(|scope| self.shared.epochs.of(scope).now())
+        scopes.map(|scope| self.shared.epochs.of_scope(scope).now())
     }
 
     /// Mark, drop, cut. Idempotent and in any order (R2, R5). Accounts to reconsider become stale until they are
     /// described again.
-    pub fn apply(&self, changes: &[Change]) -> Cut {
+    pub fn apply_changes(&self, changes: &[Change]) -> Cut {
         let mut cut = Cut::default();
         for change in changes {
             match change {
                 Change::Out(id, _) | Change::Ended(id, _) | Change::Reconsider(id) => {
-                    self.visit(self.shared.held(*id), &mut cut, |state| state.apply(change));
+                    self.visit(self.shared.find_account(*id), &mut cut, |state| state.apply(change));
                 }
                 Change::Epoch(scope, to) => {
-                    self.shared.epochs.of(scope.clone()).raise(*to);
-                    self.visit(self.shared.all(|_| true), &mut cut, |state| state.apply(change));
+                    self.shared.epochs.of_scope(scope.clone()).raise_to(*to);
+                    self.visit(self.shared.accounts_where(|_| true), &mut cut, |state| state.apply(change));
                 }
                 Change::ReconsiderAll(org) => {
-                    self.visit(self.shared.all(|account| account.org == *org), &mut cut, |state| {
-                        state.apply(change)
-                    });
+                    self.visit(
+                        self.shared.accounts_where(|account| account.org == *org),
+                        &mut cut,
+                        |state| state.apply(change),
+                    );
                 }
             }
         }
@@ -146,7 +148,7 @@ impl Sessions {
     }
 
     /// Takes what a stale account was read to be. What it no longer allows, or would be headed differently, is cut (R8).
-    pub fn describe(&self, stale: &StaleAccount, described: &Described) -> Cut {
+    pub fn describe_account(&self, stale: &StaleAccount, described: &Described) -> Cut {
         let mut cut = Cut::default();
         self.visit(Some(stale.holder.clone()), &mut cut, |state| {
             state.describe(described, stale.known, &self.shared.policy())
@@ -169,15 +171,15 @@ impl Sessions {
     /// Takes somebody out whose removal could not be stored. The mark ends the hold where the same transaction still
     /// commits.
     pub fn hold(&self, of: &HoldOn) -> (Cut, HoldMark) {
-        let mark = self.shared.holds.set(of.clone());
+        let mark = self.shared.holds.set_hold(of.clone());
         let mut cut = Cut::default();
         match of {
-            HoldOn::User(user) => self.visit(self.shared.all(|_| true), &mut cut, |state| {
+            HoldOn::User(user) => self.visit(self.shared.accounts_where(|_| true), &mut cut, |state| {
                 if state.resource.as_ref() == Some(user) { state.scan() } else { Doomed::default() }
             }),
             HoldOn::Account(org, account) => {
                 let is_meant = |one: &LiveAccount| (one.org, one.id) == (*org, *account);
-                self.visit(self.shared.all(is_meant), &mut cut, AccountState::scan);
+                self.visit(self.shared.accounts_where(is_meant), &mut cut, AccountState::scan);
             }
         }
         (cut, mark)
@@ -185,7 +187,7 @@ impl Sessions {
 
     /// Ends a hold: a write of the same kind of word committed whose transaction began at `began`, after the hold.
     pub fn end_hold(&self, of: &HoldOn, began: HoldMark) {
-        self.shared.holds.end(of, began);
+        self.shared.holds.end_hold(of, began);
     }
 
     /// Tells whether a hold stands on an account, or on the user behind it.
@@ -194,8 +196,8 @@ impl Sessions {
     }
 
     /// The accounts in memory whose person is meant.
-    pub fn accounts(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<(OrgId, AccountId)> {
-        let accounts = self.shared.all(|_| true).into_iter().map(|holder| holder.account.clone());
+    pub fn accounts_where(&self, is_meant: impl Fn(&Facts) -> bool) -> Vec<(OrgId, AccountId)> {
+        let accounts = self.shared.accounts_where(|_| true).into_iter().map(|holder| holder.account.clone());
         let meant =
             accounts.filter(|account| account.state.lock().facts().is_some_and(|facts| is_meant(&facts)));
         meant.map(|account| (account.org, account.id)).collect()
@@ -203,7 +205,7 @@ impl Sessions {
 
     /// The holds that stand.
     pub fn holds(&self) -> Vec<HoldOn> {
-        self.shared.holds.all()
+        self.shared.holds.all_holds()
     }
 
     /// After a reload, and after the data plane has the new rules: raises their version, then resolves everybody anew
@@ -211,7 +213,9 @@ impl Sessions {
     pub fn review(&self, policy: Arc<Policy>) -> Cut {
         self.shared.enforce(policy);
         let mut cut = Cut::default();
-        self.visit(self.shared.all(|_| true), &mut cut, |state| state.review(&self.shared.policy()));
+        self.visit(self.shared.accounts_where(|_| true), &mut cut, |state| {
+            state.review(&self.shared.policy())
+        });
         for (stripe, bound, exchanges) in self.shared.strangers.review(|| self.shared.policy()) {
             cut.add_strangers(stripe, bound, exchanges);
         }
@@ -244,7 +248,7 @@ impl Sessions {
     pub fn expire(&self, now: Timestamp) -> Cut {
         self.shared.strangers.expire(now);
         let mut cut = Cut::default();
-        let busy = self.shared.all(|account| account.live.load(Ordering::Acquire) > 0);
+        let busy = self.shared.accounts_where(|account| account.live.load(Ordering::Acquire) > 0);
         self.visit(busy, &mut cut, |state| state.scan_clock(now));
         cut
     }
@@ -252,7 +256,7 @@ impl Sessions {
     /// Sessions heard of since the last call, and when: for the store, in a batch.
     pub fn take_heard(&self) -> Vec<(SessionHash, Timestamp)> {
         let mut heard = Vec::new();
-        for holder in self.shared.all(|_| true) {
+        for holder in self.shared.accounts_where(|_| true) {
             let sessions: Vec<Arc<Session>> =
                 holder.account.state.lock().sessions.values().filter_map(Weak::upgrade).collect();
             // The guard is gone: one of these may be a session's last owner.
@@ -285,7 +289,7 @@ impl Sessions {
                 (act(&mut state), state.bound())
             };
             let exchanges = self.finish(doomed);
-            cut.add(holder, bound, exchanges);
+            cut.add_account(holder, bound, exchanges);
         }
     }
 

@@ -63,7 +63,7 @@ impl StrangerRegister {
     /// Enrols an exchange and puts it on its pass, in one critical section: `in_force` is read inside, so that a
     /// reload either is seen here or finds the exchange. `None` where the rules have moved since the pass was given, or
     /// where the pass is not a public one.
-    pub(crate) fn admit(
+    pub(crate) fn admit_stranger(
         &self,
         stripe: usize,
         exchange: &InFlight,
@@ -73,7 +73,7 @@ impl StrangerRegister {
         let stripe = &self.stripes[stripe % STRIPES];
         let key = {
             let mut state = stripe.0.lock();
-            if pass.version() < in_force() || !pass.is_public() {
+            if pass.rules_version() < in_force() || !pass.is_public() {
                 return None;
             }
             exchange.begin();
@@ -155,17 +155,17 @@ impl Stripe {
     pub(crate) fn is_clear(&self, bound: u64, key: &mut Option<usize>, waker: &Waker) -> bool {
         let mut state = self.0.lock();
         if let Some(key) = key.take() {
-            state.waiting.end(key);
+            state.waiting.end_wait(key);
         }
         let left = state.to_leave(bound);
         if left > 0 {
-            *key = Some(state.waiting.begin(bound, left, waker.clone()));
+            *key = Some(state.waiting.begin_wait(bound, left, waker.clone()));
         }
         left == 0
     }
 
     pub(crate) fn stop_waiting(&self, key: usize) {
-        self.0.lock().waiting.end(key);
+        self.0.lock().waiting.end_wait(key);
     }
 
     fn leave(&self, key: usize) {

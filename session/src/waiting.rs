@@ -17,12 +17,12 @@ struct Waiter {
 }
 
 impl Waiting {
-    /// Waits until `left` exchanges enrolled before `bound` have left; ends with [`Waiting::end`].
-    pub(crate) fn begin(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
+    /// Waits until `left` exchanges enrolled before `bound` have left; ends with [`Waiting::end_wait`].
+    pub(crate) fn begin_wait(&mut self, bound: u64, left: usize, waker: Waker) -> usize {
         self.0.insert(Waiter { bound, left, waker })
     }
 
-    pub(crate) fn end(&mut self, key: usize) {
+    pub(crate) fn end_wait(&mut self, key: usize) {
         self.0.try_remove(key);
     }
 
@@ -41,7 +41,7 @@ impl Waiting {
     }
 
     /// Everybody, where many at once may not count any more: whoever waits looks again.
-    pub(crate) fn all(&self) -> Vec<Waker> {
+    pub(crate) fn all_wakers(&self) -> Vec<Waker> {
         self.0.iter().map(|(_, wait)| wait.waker.clone()).collect()
     }
 }

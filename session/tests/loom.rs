@@ -64,10 +64,10 @@ impl World {
 
     /// The cold road, and the session for a later warm one.
     fn load(&self, exchange: &InFlight) -> Option<portcullis_session::Enrolment> {
-        let holder = self.sessions.account(OrgId::ONLY, ALICE);
+        let holder = self.sessions.hold_account(OrgId::ONLY, ALICE);
         let cold = holder.enrol(HASH, exchange);
         let read = self.read(HASH, 0);
-        self.sessions.read(cold, &read, AppId::ONLY, NOW).ok()
+        self.sessions.read_session(cold, &read, AppId::ONLY, NOW).ok()
     }
 
     /// A request: enrol and check, decide, stand, be served until cut.
@@ -78,7 +78,7 @@ impl World {
             None => self.load(&exchange),
         };
         let Some(enrolment) = enrolment else { return };
-        let Ok(who) = enrolment.who() else { return };
+        let Ok(who) = enrolment.current_principal() else { return };
         let Some(pass) = decide(&policy(1), path, &who) else { return };
         if enrolment.stands_on(&pass, &who) {
             self.serving.store(true, Ordering::SeqCst);
@@ -89,9 +89,9 @@ impl World {
 
     /// What `enforce` does after a commit.
     fn enforce(&self, changes: &[Change]) {
-        let mut cut = self.sessions.apply(changes);
-        for stale in cut.stale() {
-            cut = cut.merge(self.sessions.describe(&stale, &self.read_account()));
+        let mut cut = self.sessions.apply_changes(changes);
+        for stale in cut.stale_accounts() {
+            cut = cut.merge(self.sessions.describe_account(&stale, &self.read_account()));
         }
         let gone = block_on(self.sessions.cleared(cut));
         assert!(!self.serving.load(Ordering::SeqCst), "answered while an exchange is served");
@@ -181,7 +181,7 @@ fn a_request_that_needs_a_role_and_the_role_is_lost() {
         world.enforce(&[Change::Reconsider(ALICE)]);
         let exchange = InFlight::new();
         let enrolment = world.load(&exchange).unwrap();
-        assert!(decide(&policy(1), "/admin", &enrolment.who().unwrap()).is_none());
+        assert!(decide(&policy(1), "/admin", &enrolment.current_principal().unwrap()).is_none());
         client.join().unwrap();
     });
 }
@@ -216,14 +216,16 @@ fn a_late_removal_spares_whoever_signed_in_after_the_re_activation() {
         world.commit(|rows| rows.generation = 1); // out and in again: the old order comes late
         let late = thread::spawn({
             let world = world.clone();
-            move || drop(world.sessions.apply(&out(1)))
+            move || drop(world.sessions.apply_changes(&out(1)))
         });
         let exchange = InFlight::new();
-        let holder = world.sessions.account(OrgId::ONLY, ALICE);
+        let holder = world.sessions.hold_account(OrgId::ONLY, ALICE);
         let cold = holder.enrol(HASH, &exchange);
         let fresh = world.read(HASH, 1);
-        let enrolment =
-            world.sessions.read(cold, &fresh, AppId::ONLY, NOW).expect("the fresh session is refused");
+        let enrolment = world
+            .sessions
+            .read_session(cold, &fresh, AppId::ONLY, NOW)
+            .expect("the fresh session is refused");
         late.join().unwrap();
         assert!(exchange.reason().is_none(), "the fresh session was cut");
         drop(enrolment);
@@ -275,7 +277,7 @@ fn a_reload_and_a_stranger_decided_under_the_old_rules() {
             move || {
                 let pass = decide_for(&half_public(1), "/pub/live", None).unwrap();
                 let exchange = InFlight::new();
-                let Some(_stranger) = sessions.stranger(0, &exchange, &pass) else { return };
+                let Some(_stranger) = sessions.admit_stranger(0, &exchange, &pass) else { return };
                 serving.store(true, Ordering::SeqCst);
                 block_on(exchange.ended());
                 serving.store(false, Ordering::SeqCst);

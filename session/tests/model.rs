@@ -132,14 +132,14 @@ impl World {
 
     fn arrive(&mut self, session: usize) {
         let exchange = InFlight::new();
-        match self.sessions.find(&hash(session)) {
+        match self.sessions.find_session(&hash(session)) {
             Some(found) => {
                 if let Ok(enrolment) = found.enter(AppId::ONLY, &exchange, NOW) {
                     self.requests.push(Request::Entered(session, exchange, enrolment));
                 }
             }
             None => {
-                let cold = self.sessions.account(OrgId::ONLY, ALICE).enrol(hash(session), &exchange);
+                let cold = self.sessions.hold_account(OrgId::ONLY, ALICE).enrol(hash(session), &exchange);
                 self.requests.push(Request::Enrolled(session, exchange, cold));
             }
         }
@@ -152,11 +152,11 @@ impl World {
                 Some(Request::Read(session, exchange, cold, read))
             }
             Request::Read(session, exchange, cold, read) => {
-                let enrolment = self.sessions.read(cold, &read, AppId::ONLY, NOW).ok()?;
+                let enrolment = self.sessions.read_session(cold, &read, AppId::ONLY, NOW).ok()?;
                 Some(Request::Entered(session, exchange, enrolment))
             }
             Request::Entered(session, exchange, enrolment) => {
-                let who = enrolment.who().ok()?;
+                let who = enrolment.current_principal().ok()?;
                 let pass = decide(&policy(1), "/", &who)?;
                 enrolment.stands_on(&pass, &who).then_some(Request::Standing(session, exchange, enrolment))
             }
@@ -168,7 +168,7 @@ impl World {
     fn enforce(&mut self, write: Write) -> Option<Write> {
         match write {
             Write::Committed(changes, generation, ended) => {
-                let cut = self.sessions.apply(&changes);
+                let cut = self.sessions.apply_changes(&changes);
                 Some(Write::Waiting(self.sessions.cleared(cut), generation, ended))
             }
             Write::Waiting(mut cleared, generation, ended) => {

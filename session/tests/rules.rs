@@ -27,8 +27,8 @@ fn load_as(
     person: Described,
     born: i64,
 ) -> Result<Enrolment, Ended> {
-    let cold = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
-    sessions.read(cold, &stored(person, HASH, born, false), AppId::ONLY, NOW)
+    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
+    sessions.read_session(cold, &stored(person, HASH, born, false), AppId::ONLY, NOW)
 }
 
 fn load(sessions: &Sessions, exchange: &InFlight) -> Enrolment {
@@ -36,7 +36,7 @@ fn load(sessions: &Sessions, exchange: &InFlight) -> Enrolment {
 }
 
 fn stand(enrolment: &Enrolment, path: &str) {
-    let who = enrolment.who().unwrap();
+    let who = enrolment.current_principal().unwrap();
     let pass = decide(&policy(1), path, &who).unwrap();
     assert!(enrolment.stands_on(&pass, &who));
 }
@@ -60,8 +60,8 @@ fn removals_out_of_order_leave_the_larger_generation() {
     let enrolment = load_as(&sessions, &exchange, described(ALICE, 1, 1, true, &[]), 1).unwrap();
     stand(&enrolment, "/");
     let session = enrolment.session().clone();
-    drop(sessions.apply(&out(2)));
-    drop(sessions.apply(&out(1)));
+    drop(sessions.apply_changes(&out(2)));
+    drop(sessions.apply_changes(&out(1)));
     assert_eq!(exchange.reason(), Some(Ended::Revoked));
     assert_eq!(enter(&session), Some(Ended::Revoked));
 }
@@ -72,13 +72,13 @@ fn two_logouts_end_two_sessions_and_no_other() {
     let other = SessionHash([8; 32]);
     let session = load(&sessions, &InFlight::new()).session().clone();
     for hash in [other, HASH, other] {
-        drop(sessions.apply(&[Change::Ended(ALICE, hash)]));
+        drop(sessions.apply_changes(&[Change::Ended(ALICE, hash)]));
     }
     assert_eq!(enter(&session), Some(Ended::SignedOut));
     let fresh = SessionHash([9; 32]);
-    let cold = sessions.account(OrgId::ONLY, ALICE).enrol(fresh, &InFlight::new());
+    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(fresh, &InFlight::new());
     let read = stored(described(ALICE, 2, 0, true, &[]), fresh, 0, false);
-    assert!(sessions.read(cold, &read, AppId::ONLY, NOW).is_ok());
+    assert!(sessions.read_session(cold, &read, AppId::ONLY, NOW).is_ok());
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_evicted_session_with_a_live_exchange_is_cut_and_waited_for() {
     let enrolment = load(&sessions, &exchange);
     stand(&enrolment, "/");
     sessions.forget();
-    let cut = sessions.apply(&out(1));
+    let cut = sessions.apply_changes(&out(1));
     assert_eq!((cut.exchanges(), exchange.reason()), (1, Some(Ended::Revoked)));
     let mut cleared = sessions.cleared(cut);
     assert!(!is_ready(&mut cleared));
@@ -105,9 +105,9 @@ fn the_answer_waits_although_a_cold_load_applied_the_change_first() {
     let refused = load_as(&sessions, &InFlight::new(), described(ALICE, 2, 1, false, &[]), 0);
     assert_eq!(refused.err(), Some(Ended::Revoked));
     assert_eq!(exchange.reason(), Some(Ended::Revoked), "the read itself cuts");
-    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
+    let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     assert!(!is_ready(&mut cleared));
-    let mut repeat = sessions.cleared(sessions.apply(&out(1)));
+    let mut repeat = sessions.cleared(sessions.apply_changes(&out(1)));
     assert!(!is_ready(&mut repeat), "the repeat waits like the first");
     drop(enrolment);
     assert!(is_ready(&mut cleared) && is_ready(&mut repeat));
@@ -117,9 +117,9 @@ fn the_answer_waits_although_a_cold_load_applied_the_change_first() {
 fn whoever_comes_after_the_mark_does_not_prolong_the_wait() {
     let sessions = sessions();
     let enrolment = load(&sessions, &InFlight::new());
-    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
+    let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     let reload = InFlight::new();
-    let later = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, &reload);
+    let later = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, &reload);
     assert!(!is_ready(&mut cleared));
     drop(enrolment);
     assert!(is_ready(&mut cleared), "an exchange that enrolled later is waited for");
@@ -130,8 +130,8 @@ fn whoever_comes_after_the_mark_does_not_prolong_the_wait() {
 fn an_exchange_whose_session_is_not_read_yet_is_waited_for() {
     let sessions = sessions();
     let exchange = InFlight::new();
-    let cold = sessions.account(OrgId::ONLY, ALICE).enrol(HASH, &exchange);
-    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
+    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, &exchange);
+    let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     assert!(!is_ready(&mut cleared));
     assert_eq!(exchange.reason(), None, "it may be a fresh session's: its own read decides");
     drop(cold);
@@ -143,9 +143,9 @@ fn a_mark_between_the_check_and_the_stand_is_a_refusal_and_no_cut() {
     let sessions = sessions();
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
-    let who = enrolment.who().unwrap();
+    let who = enrolment.current_principal().unwrap();
     let pass = decide(&policy(1), "/", &who).unwrap();
-    let mut cleared = sessions.cleared(sessions.apply(&out(1)));
+    let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     assert!(!enrolment.stands_on(&pass, &who));
     assert_eq!(exchange.reason(), None, "whoever is refused gets an answer");
     assert!(!is_ready(&mut cleared), "until then it is waited for");
@@ -168,9 +168,9 @@ fn a_plain_answer_that_becomes_a_stream_after_its_headers_changed_is_refused() {
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
     stand(&enrolment, "/");
-    let stale = sessions.apply(&[Change::Reconsider(ALICE)]).stale();
+    let stale = sessions.apply_changes(&[Change::Reconsider(ALICE)]).stale_accounts();
     assert_eq!(stale.len(), 1);
-    drop(sessions.describe(&stale[0], &described(ALICE, 2, 0, true, &[])));
+    drop(sessions.describe_account(&stale[0], &described(ALICE, 2, 0, true, &[])));
     assert_eq!(exchange.reason(), None, "a plain exchange runs to its end");
     assert_eq!(enrolment.become_stream(), Err(Ended::Changed));
 }
@@ -183,8 +183,8 @@ fn a_stream_is_cut_when_its_headers_change_and_when_its_role_is_lost() {
         let enrolment = load(&sessions, &exchange);
         stand(&enrolment, path);
         enrolment.become_stream().unwrap();
-        let stale = sessions.apply(&[Change::ReconsiderAll(OrgId::ONLY)]).stale();
-        drop(sessions.describe(&stale[0], &described(ALICE, 2, 0, true, &[])));
+        let stale = sessions.apply_changes(&[Change::ReconsiderAll(OrgId::ONLY)]).stale_accounts();
+        drop(sessions.describe_account(&stale[0], &described(ALICE, 2, 0, true, &[])));
         assert_eq!(exchange.reason(), Some(reason), "{path}");
     }
 }
@@ -193,12 +193,13 @@ fn a_stream_is_cut_when_its_headers_change_and_when_its_role_is_lost() {
 fn a_read_that_began_before_the_account_became_stale_does_not_end_that() {
     let sessions = sessions();
     let enrolment = load(&sessions, &InFlight::new());
-    let early = sessions.apply(&[Change::Reconsider(ALICE)]).stale();
-    drop(sessions.apply(&[Change::Reconsider(ALICE)]));
-    drop(sessions.describe(&early[0], &described(ALICE, 2, 0, true, &[])));
+    let early = sessions.apply_changes(&[Change::Reconsider(ALICE)]).stale_accounts();
+    drop(sessions.apply_changes(&[Change::Reconsider(ALICE)]));
+    drop(sessions.describe_account(&early[0], &described(ALICE, 2, 0, true, &[])));
     let session = enrolment.session();
-    let who =
-        |session: &Arc<Session>| session.enter(AppId::ONLY, &InFlight::new(), NOW).unwrap().who().is_ok();
+    let who = |session: &Arc<Session>| {
+        session.enter(AppId::ONLY, &InFlight::new(), NOW).unwrap().current_principal().is_ok()
+    };
     assert!(!who(session));
     load_as(&sessions, &InFlight::new(), described(ALICE, 3, 0, true, &[]), 0).unwrap();
     assert!(who(session));
@@ -210,7 +211,7 @@ fn an_older_snapshot_does_not_replace_a_newer_one() {
     let newer = load_as(&sessions, &InFlight::new(), described(ALICE, 5, 0, true, &["Owners"]), 0).unwrap();
     load_as(&sessions, &InFlight::new(), described(ALICE, 4, 0, true, &[]), 0).unwrap();
     let again = newer.session().enter(AppId::ONLY, &InFlight::new(), NOW).unwrap();
-    assert!(decide(&policy(1), "/admin", &again.who().unwrap()).is_some());
+    assert!(decide(&policy(1), "/admin", &again.current_principal().unwrap()).is_some());
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn an_account_that_cannot_be_read_again_loses_what_stands() {
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
     stand(&enrolment, "/");
-    let stale = sessions.apply(&[Change::Reconsider(ALICE)]).stale();
+    let stale = sessions.apply_changes(&[Change::Reconsider(ALICE)]).stale_accounts();
     assert_eq!(sessions.give_up(&stale[0]).exchanges(), 1);
     assert_eq!(exchange.reason(), Some(Ended::Unproven));
 }
@@ -230,9 +231,9 @@ fn an_epoch_ends_what_was_born_before_it() {
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
     stand(&enrolment, "/");
-    drop(sessions.apply(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "other".into()), 1)]));
+    drop(sessions.apply_changes(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "other".into()), 1)]));
     assert_eq!(exchange.reason(), None);
-    drop(sessions.apply(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "okta".into()), 1)]));
+    drop(sessions.apply_changes(&[Change::Epoch(Scope::Idp(OrgId::ONLY, "okta".into()), 1)]));
     assert_eq!(exchange.reason(), Some(Ended::Revoked));
     assert_eq!(enter(enrolment.session()), Some(Ended::Revoked));
 }
@@ -259,8 +260,8 @@ fn an_operators_hold_is_on_the_account_and_a_directorys_write_does_not_end_it() 
     let exchange = InFlight::new();
     let enrolment = load(&sessions, &exchange);
     stand(&enrolment, "/");
-    assert_eq!(sessions.accounts(|facts| facts.account == ALICE), [(OrgId::ONLY, ALICE)]);
-    assert_eq!(sessions.accounts(|_| false), []);
+    assert_eq!(sessions.accounts_where(|facts| facts.account == ALICE), [(OrgId::ONLY, ALICE)]);
+    assert_eq!(sessions.accounts_where(|_| false), []);
     let held = HoldOn::Account(OrgId::ONLY, ALICE);
     let (cut, mark) = sessions.hold(&held);
     assert_eq!((cut.exchanges(), exchange.reason()), (1, Some(Ended::OnHold)));
@@ -303,7 +304,7 @@ fn a_reload_judges_what_runs_and_resolves_everybody_anew() {
     drop(sessions.review(open));
     assert_eq!((kept.reason(), lost.reason()), (None, Some(Ended::Forbidden)));
     assert!(
-        stays.session().enter(AppId::ONLY, &InFlight::new(), NOW).unwrap().who().is_ok(),
+        stays.session().enter(AppId::ONLY, &InFlight::new(), NOW).unwrap().current_principal().is_ok(),
         "no read is needed"
     );
 }
@@ -311,7 +312,7 @@ fn a_reload_judges_what_runs_and_resolves_everybody_anew() {
 /// A stranger under the first rules of [`half_public`].
 fn stranger(sessions: &Sessions, path: &str, exchange: &InFlight) -> Option<Stranger> {
     let pass = decide_for(&half_public(1), path, None).unwrap();
-    sessions.stranger(0, exchange, &pass)
+    sessions.admit_stranger(0, exchange, &pass)
 }
 
 #[test]
@@ -342,10 +343,10 @@ fn a_stranger_stands_on_rules_in_force_and_on_public_ones_alone() {
         "decided under rules that are gone"
     );
     let pass = decide_for(&half_public(2), "/pub/live", None).unwrap();
-    assert!(sessions.stranger(7, &InFlight::new(), &pass).is_some());
-    let who = load(&sessions, &InFlight::new()).who().unwrap();
+    assert!(sessions.admit_stranger(7, &InFlight::new(), &pass).is_some());
+    let who = load(&sessions, &InFlight::new()).current_principal().unwrap();
     let pass = decide(&half_public(2), "/", &who).unwrap();
-    assert!(sessions.stranger(0, &InFlight::new(), &pass).is_none(), "this one asks for somebody");
+    assert!(sessions.admit_stranger(0, &InFlight::new(), &pass).is_none(), "this one asks for somebody");
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn nobodys_removal_touches_a_stranger() {
     let exchange = InFlight::new();
     let stranger = stranger(&sessions, "/pub/live", &exchange).unwrap();
     let all = [Change::Out(ALICE, Generation(1)), Change::Epoch(Scope::Deployment, 1)];
-    drop(sessions.apply(&all));
+    drop(sessions.apply_changes(&all));
     drop(sessions.hold(&HoldOn::User(subject(ALICE))));
     assert_eq!((exchange.reason(), sessions.figures().strangers), (None, 1));
     drop(stranger);

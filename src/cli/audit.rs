@@ -53,7 +53,7 @@ impl Tail {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let runtime = super::reach::build_runtime()?;
         runtime.block_on(async {
-            let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
+            let reach = StoreReach::open_home(home, WithoutDatabase::Refuse).await?;
             let found = self.read(&reach).await;
             reach.leave().await;
             print_text(&print_audits(&found?, self.json));

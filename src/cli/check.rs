@@ -23,8 +23,8 @@ impl Check {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         // It reaches out to nothing: a vault's client is left alone even where it is named.
         let environment = match self.text_only {
-            true => Environment::system().text_only(),
-            false => Environment::system().without_commands(),
+            true => Environment::of_process().text_only(),
+            false => Environment::of_process().without_commands(),
         };
         match check_config(config, &environment) {
             Ok((path, checked)) => {
@@ -33,7 +33,7 @@ impl Check {
                     let mut found =
                         ground::look_at_machine(&checked.lines, &checked.opens, Inquirer::ByCheck);
                     found.problems.extend(master_key(&checked));
-                    if let Some(problems) = Problems::of(found.problems) {
+                    if let Some(problems) = Problems::from_list(found.problems) {
                         return tell_problems(&problems);
                     }
                     warnings.extend(found.warnings.iter().map(ToString::to_string));
@@ -64,7 +64,7 @@ impl Check {
 /// Tells whether the database may be looked at: read only, and only by the folder's owner. Where there is none, or it
 /// cannot be read, there is nothing to say.
 fn has_database(checked: &Checked) -> bool {
-    matches!(Foreign::of(&checked.opens.state), Ok(None)) && checked.opens.database.exists()
+    matches!(Foreign::of_folder(&checked.opens.state), Ok(None)) && checked.opens.database.exists()
 }
 
 /// A master key that is missing, or is not the database's: nothing would start.
@@ -79,7 +79,7 @@ fn master_key(checked: &Checked) -> Option<Problem> {
     let fault = super::reach::build_runtime().ok()?.block_on(looking).ok()??;
     let key = if opens.keys.is_some() { "keys" } else { "state" };
     let missing = if keys.is_none() { format!("{MASTER} is missing. ") } else { String::new() };
-    Some(checked.lines.problem(key, format!("{missing}{fault}"), ""))
+    Some(checked.lines.problem_at(key, format!("{missing}{fault}"), ""))
 }
 
 /// People whom the database links through an identity provider that the file does not configure.
@@ -95,7 +95,7 @@ fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
 }
 
 pub(super) fn print_urls(config: Option<&Path>) -> Exit {
-    match check_config(config, &Environment::system().text_only()) {
+    match check_config(config, &Environment::of_process().text_only()) {
         Ok((_, Checked { urls, .. })) => {
             let rows: Vec<[String; 2]> =
                 urls.into_iter().map(|(word, url)| [format!("{word}:"), url]).collect();
@@ -109,6 +109,6 @@ pub(super) fn print_urls(config: Option<&Path>) -> Exit {
 fn check_config(config: Option<&Path>, environment: &Environment) -> Result<(String, Checked), Exit> {
     let path = config_path(config).map_err(|problems| tell_problems(&problems))?;
     let checked =
-        portcullis_config::check(&path, environment).map_err(|problems| tell_problems(&problems))?;
+        portcullis_config::check_file(&path, environment).map_err(|problems| tell_problems(&problems))?;
     Ok((path.display().to_string(), checked))
 }

@@ -33,7 +33,7 @@ impl StateFolder {
             eprintln!("An order needs only the state folder of the program: --state DIR.");
             exit
         })?;
-        portcullis_config::read_home(&path, self.state.as_deref(), &Environment::system())
+        portcullis_config::read_home(&path, self.state.as_deref(), &Environment::of_process())
             .map_err(|problems| tell_problems(&problems))
     }
 }

@@ -94,7 +94,7 @@ impl Keys {
             let keys = match (config, &replace.named) {
                 (None, named) if named.is_said() => Ok(None),
                 _ => config_path(config)
-                    .and_then(|path| portcullis_config::master_key(&path, &Environment::system())),
+                    .and_then(|path| portcullis_config::master_key(&path, &Environment::of_process())),
             };
             keys.map(|keys| (home, keys)).map_err(|problems| tell_problems(&problems))
         });
@@ -118,8 +118,8 @@ impl Replace {
         if !home.database.try_exists().unwrap_or(true) {
             return Err(KeysNotReplaced::NoDatabase(home.database.clone()));
         }
-        let _lock = Lock::take(&home.state)?;
-        let store = Arc::new(Store::open(&home.database, Arc::new(Schemas::core())).await?);
+        let _lock = Lock::take_folder(&home.state)?;
+        let store = Arc::new(Store::open(&home.database, Arc::new(Schemas::core_schemas())).await?);
         let done = self.replace_in(home, keys, &store).await;
         store.close().await;
         done
@@ -131,7 +131,7 @@ impl Replace {
         keys: Option<&MasterKey>,
         store: &Arc<Store>,
     ) -> Result<Replaced, KeysNotReplaced> {
-        let (now, mut random) = (Timestamp::now(), Random::system());
+        let (now, mut random) = (Timestamp::now(), Random::from_system());
         if !store.has_keys().await? {
             return Err(KeysNotReplaced::Unused);
         }
@@ -144,7 +144,9 @@ impl Replace {
             }
         }
         let former = match &self.former {
-            Some(path) => Some(Keyring::load(path)?.ok_or_else(|| KeysNotReplaced::NoFormer(path.clone()))?),
+            Some(path) => {
+                Some(Keyring::load_file(path)?.ok_or_else(|| KeysNotReplaced::NoFormer(path.clone()))?)
+            }
             None => None,
         };
         let would = store.would_replace_keys(former.as_ref(), now).await?;
@@ -158,7 +160,7 @@ impl Replace {
             Some(keys) => keys,
             None => Keyring::load_or_create(&home.state.join(MASTER), &mut random)?,
         };
-        let origin = Origin::of("cli");
+        let origin = Origin::of_actor("cli");
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity);

@@ -108,14 +108,14 @@ impl StoreReach {
     ///
     /// # Errors
     /// [`ReachError`].
-    pub(super) fn once<T: DeserializeOwned>(
+    pub(super) fn ask_once<T: DeserializeOwned>(
         home: &Home,
         missing: WithoutDatabase,
         request: http::request::Builder,
         body: Option<serde_json::Value>,
     ) -> Result<T, ReachError> {
         build_runtime()?.block_on(async {
-            let reach = Self::open(home, missing).await?;
+            let reach = Self::open_home(home, missing).await?;
             let answer = reach.ask_store(request, body).await;
             reach.leave().await;
             answer
@@ -127,7 +127,7 @@ impl StoreReach {
     /// # Errors
     /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen, [`ReachError::Foreign`]
     /// where it is another user's.
-    pub(super) async fn open(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
+    pub(super) async fn open_home(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
         let Home { state, database, .. } = home;
         let socket = state.join(SOCKET);
         match connect_socket(&socket).await {
@@ -136,12 +136,12 @@ impl StoreReach {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
             Err(source) => {
-                let foreign = Foreign::of(state).ok().flatten();
+                let foreign = Foreign::of_folder(state).ok().flatten();
                 return Err(foreign.map_or(ReachError::Socket { socket, source }, ReachError::Foreign));
             }
         }
         // Whoever is not the owner would leave files behind that the program cannot open, root above all.
-        if let Ok(Some(foreign)) = Foreign::of(state) {
+        if let Ok(Some(foreign)) = Foreign::of_folder(state) {
             return Err(ReachError::Foreign(foreign));
         }
         // A folder that was not meant has no store, and gets none.
@@ -151,11 +151,11 @@ impl StoreReach {
         if missing == WithoutDatabase::Make && home.people.is_none() {
             return Err(ReachError::Unsaid { state: state.clone() });
         }
-        let lock = Lock::take(state).map_err(|error| match error {
+        let lock = Lock::take_folder(state).map_err(|error| match error {
             held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
             other => ReachError::Lock(other),
         })?;
-        let store = Arc::new(Store::open(database, Arc::new(Schemas::core())).await?);
+        let store = Arc::new(Store::open(database, Arc::new(Schemas::core_schemas())).await?);
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy =
@@ -366,13 +366,13 @@ mod tests {
     async fn without_a_program_the_command_does_it_under_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path(), true);
-        let reach = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
+        let reach = StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap();
         the_whole_round(&reach).await;
 
-        let second = StoreReach::open(&home, WithoutDatabase::Make).await;
+        let second = StoreReach::open_home(&home, WithoutDatabase::Make).await;
         assert!(matches!(second, Err(ReachError::Elsewhere { held: LockError::Held { .. }, .. })));
         reach.leave().await;
-        let after = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
+        let after = StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap();
         assert_eq!(
             ask(&after, "GET", "/users", None).await.unwrap()["users"][0]["name"],
             "alice@example.com"
@@ -384,14 +384,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path(), true);
         let StoreReach(StoreWay::Here { router, store, _lock, .. }) =
-            StoreReach::open(&home, WithoutDatabase::Make).await.unwrap()
+            StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap()
         else {
             panic!()
         };
         let socket = tokio::net::UnixListener::bind(home.state.join(SOCKET)).unwrap();
         let program = tokio::spawn(async move { axum::serve(socket, router).await });
 
-        let reach = StoreReach::open(&home, WithoutDatabase::Make).await.unwrap();
+        let reach = StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap();
         assert!(matches!(reach.0, StoreWay::Program(_)));
         the_whole_round(&reach).await;
 
@@ -401,7 +401,7 @@ mod tests {
         store.close().await;
         drop(_lock);
         assert!(matches!(
-            StoreReach::open(&home, WithoutDatabase::Make).await.unwrap().0,
+            StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap().0,
             StoreWay::Here { .. }
         ));
     }
@@ -410,13 +410,13 @@ mod tests {
     async fn nobody_is_removed_by_hand_where_a_directory_would_bring_them_back() {
         let folder = tempfile::tempdir().unwrap();
         let mut home = home(folder.path(), true);
-        StoreReach::open(&home, WithoutDatabase::Make).await.unwrap().leave().await;
+        StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap().leave().await;
         for (people, word) in [
             (Some(HomePeople::Directory), "Remove the person at the identity provider"),
             (None, "name it with -c FILE"),
         ] {
             home.people = people;
-            let reach = StoreReach::open(&home, WithoutDatabase::Refuse).await.unwrap();
+            let reach = StoreReach::open_home(&home, WithoutDatabase::Refuse).await.unwrap();
             let refused = said(ask(&reach, "DELETE", "/users/alice", None).await);
             assert!(refused.contains(word) && refused.contains("user disable"), "{refused}");
             reach.leave().await;
@@ -426,7 +426,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_is_added_by_hand_where_a_directory_says_who_there_is() {
         let folder = tempfile::tempdir().unwrap();
-        let reach = StoreReach::open(&home(folder.path(), false), WithoutDatabase::Make).await.unwrap();
+        let reach = StoreReach::open_home(&home(folder.path(), false), WithoutDatabase::Make).await.unwrap();
         let refused = said(ask(&reach, "POST", "/users", Some(json!({"name": "alice"}))).await);
         assert!(refused.contains("provisioning: invited"), "{refused}");
     }
@@ -435,7 +435,7 @@ mod tests {
     async fn a_folder_in_which_nothing_was_started_gets_no_store() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(&folder.path().join("mistyped"), true);
-        let refused = StoreReach::open(&home, WithoutDatabase::Refuse).await.err().unwrap();
+        let refused = StoreReach::open_home(&home, WithoutDatabase::Refuse).await.err().unwrap();
         assert!(matches!(refused, ReachError::Nothing { .. }), "{refused}");
         assert!(refused.to_string().contains("mistyped") && refused.to_string().contains("--state DIR"));
         assert!(!home.state.exists());

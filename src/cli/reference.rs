@@ -34,7 +34,7 @@ impl Ref {
             Err(exit) => return exit,
         };
         let request = Request::builder().method(Method::GET).uri(format!("/refs/{}", self.reference));
-        match StoreReach::once::<ReferredRefusal>(&home, WithoutDatabase::Refuse, request, None) {
+        match StoreReach::ask_once::<ReferredRefusal>(&home, WithoutDatabase::Refuse, request, None) {
             Ok(told) => {
                 print_text(&refusal_lines(&told));
                 Exit::Fine

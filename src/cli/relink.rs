@@ -31,7 +31,7 @@ impl Relink {
             Err(error) => return print_error(&error),
         };
         runtime.block_on(async {
-            let reach = match StoreReach::open(home, WithoutDatabase::Refuse).await {
+            let reach = match StoreReach::open_home(home, WithoutDatabase::Refuse).await {
                 Ok(reach) => reach,
                 Err(error) => return print_error(&error),
             };
@@ -44,8 +44,8 @@ impl Relink {
     async fn order_links(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
         // A program that runs knows its identity provider; without one the file must say which it is.
         if reach.is_here() {
-            let loaded =
-                config_path(config).and_then(|path| portcullis_config::load(&path, &Environment::system()));
+            let loaded = config_path(config)
+                .and_then(|path| portcullis_config::load_file(&path, &Environment::of_process()));
             let file = match loaded {
                 Ok(loaded) => loaded.file,
                 Err(problems) => return tell_problems(&problems),

@@ -13,8 +13,11 @@ pub(crate) struct PrintSchema {
 
 impl PrintSchema {
     pub(super) fn answer(self) -> Exit {
-        let schema =
-            if self.bindings { portcullis_config::bindings_schema() } else { portcullis_config::schema() };
+        let schema = if self.bindings {
+            portcullis_config::bindings_schema()
+        } else {
+            portcullis_config::json_schema()
+        };
         print_text(&format!("{schema:#}\n"));
         Exit::Fine
     }

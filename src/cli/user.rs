@@ -121,7 +121,7 @@ impl ListUsers {
     fn answer(self, home: &Home) -> Result<(), ReachError> {
         let runtime = super::reach::build_runtime()?;
         runtime.block_on(async {
-            let reach = StoreReach::open(home, WithoutDatabase::Refuse).await?;
+            let reach = StoreReach::open_home(home, WithoutDatabase::Refuse).await?;
             let mut found = Vec::new();
             let mut after = None;
             loop {
@@ -147,7 +147,7 @@ impl Add {
         let person = NewPerson { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
         let Added { id, address } =
-            StoreReach::once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
+            StoreReach::ask_once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
         print_text(&format!("{} is added, with the id {id}.\n", fit_for_terminal(&person.name)));
         if let Some(address) = address {
             print_text(&format!("Send them this address: {}\n", fit_for_terminal(&address)));
@@ -218,7 +218,7 @@ impl Who {
     ) -> Result<T, ReachError> {
         let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
         let request = Request::builder().method(method).uri(format!("/users/{name}{verb}"));
-        StoreReach::once(home, WithoutDatabase::Refuse, request, None)
+        StoreReach::ask_once(home, WithoutDatabase::Refuse, request, None)
     }
 }
 

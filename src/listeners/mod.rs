@@ -87,7 +87,7 @@ impl Why {
 
 impl ListenError {
     /// Wraps what the system said of an address of the configuration; `key` is what it is called there.
-    pub(crate) fn of(key: &'static str, address: SocketAddr, cause: io::Error) -> Self {
+    pub(crate) fn of_address(key: &'static str, address: SocketAddr, cause: io::Error) -> Self {
         let why = match cause.kind() {
             io::ErrorKind::AddrInUse => Why::InUse(holder::process_listening(address)),
             io::ErrorKind::AddrNotAvailable => Why::NotHere,
@@ -98,9 +98,9 @@ impl ListenError {
     }
 
     /// The same as a problem of the configuration, on its line.
-    pub(crate) fn problem(&self, lines: &KeyLines) -> Problem {
+    pub(crate) fn as_problem(&self, lines: &KeyLines) -> Problem {
         let what = format!("{} {}: {}", self.address, self.why.what_happened(), self.cause);
-        lines.problem(self.key, what, self.why.remedy())
+        lines.problem_at(self.key, what, self.why.remedy())
     }
 }
 
@@ -143,7 +143,7 @@ pub(crate) enum BoundListener {
 /// [`ListenError`] with the key and the address.
 pub(crate) async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<BoundListener, ListenError> {
     let bound = TcpListener::bind(address).await;
-    bound.map(BoundListener::Tcp).map_err(|cause| ListenError::of(key, address, cause))
+    bound.map(BoundListener::Tcp).map_err(|cause| ListenError::of_address(key, address, cause))
 }
 
 /// Binds a socket in the state folder, for the owner of the folder alone. The folder is locked, so a socket that is

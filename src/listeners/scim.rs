@@ -72,7 +72,7 @@ impl Caller {
         Origin {
             client: self.client.clone(),
             reference: Some(self.request.clone()),
-            ..Origin::of(&self.actor)
+            ..Origin::of_actor(&self.actor)
         }
     }
 }
@@ -124,7 +124,7 @@ async fn collect_body(body: Body) -> Result<Bytes, ScimError> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large),
         Ok(Err(_)) | Err(_) => {
-            Err(ScimError::invalid(portcullis_scim::ScimType::InvalidSyntax, "the body did not arrive whole"))
+            Err(ScimError::of_type(portcullis_scim::ScimType::InvalidSyntax, "the body did not arrive whole"))
         }
     }
 }
@@ -135,10 +135,10 @@ impl ScimListener {
         let Some(clients) = live.scim.clone() else { return not_configured() };
         let (head, body) = request.into_parts();
         let address = head.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
-        let id: Arc<str> = Random::system().reference().into();
+        let id: Arc<str> = Random::from_system().draw_reference().into();
         let mut request = Request::from_parts(head, Bytes::new());
         let is_ours = below_base(&mut request);
-        let wanted = Wanted::by(&self.schemas, &request);
+        let wanted = Wanted::from_request(&self.schemas, &request);
         let method = request.method().clone();
         let outcome = match self.check_token(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
@@ -217,7 +217,7 @@ impl ScimListener {
         id: &Arc<str>,
     ) -> Result<Caller, ScimError> {
         let client: Option<Arc<str>> =
-            address.and_then(|address| clients.detail.client(address)).map(Into::into);
+            address.and_then(|address| clients.detail.shown_client(address)).map(Into::into);
         match clients.find_token(&self.core.keys, headers) {
             Ok(token) => Ok(Caller { actor: token.actor().clone(), client, request: id.clone() }),
             Err(why) => {
@@ -283,7 +283,8 @@ impl ScimListener {
         let takes_away = write.takes_away();
         let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
         let (store, origin) = (self.core.store.clone(), task.caller.origin());
-        let writing = async move { store.write(org, directory, &write, &origin, Timestamp::now()).await };
+        let writing =
+            async move { store.write_resource(org, directory, &write, &origin, Timestamp::now()).await };
         let mut underway = self.core.revocation.carry_out(writing, patience);
         // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
@@ -359,7 +360,7 @@ impl ScimListener {
                 if matches!(*changes, [Change::ReconsiderAll(_)]) { None } else { Some(changes.len()) },
             "a group write could not be stored in time: the accounts it concerns are read again, all of the organization where their number is missing here"
         );
-        drop(self.core.sessions.apply(&changes));
+        drop(self.core.sessions.apply_changes(&changes));
     }
 
     /// Waits for a transaction that was late, and for its enforcement if it commits.

@@ -53,7 +53,7 @@ impl Admission {
         let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
         let mut attributes = assertion.attributes().clone();
         if let Some(name) = assertion.unverified_user_name().filter(|_| self.trust_email) {
-            attributes.state(Attributes::PREFERRED_USERNAME, [name]);
+            attributes.add_texts(Attributes::PREFERRED_USERNAME, [name]);
         }
         let claims = store::LoginAttributes {
             email: text(assertion.email()).filter(|_| believed),

@@ -9,7 +9,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use http::{HeaderMap, HeaderValue};
-use portcullis_keys::{Keyring, Purpose, Random, equal};
+use portcullis_keys::{Keyring, Purpose, Random, equal_bytes};
 use portcullis_policy::{AppId, Timestamp};
 use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
@@ -67,7 +67,7 @@ impl Tab {
     }
 
     /// The tab of a state that was made here, however long ago.
-    pub(crate) fn open(state: &str, keys: &Keyring, app: AppId) -> Option<Self> {
+    pub(crate) fn open_state(state: &str, keys: &Keyring, app: AppId) -> Option<Self> {
         let plain = keys.open(Purpose::Login, &cookie_context(app, STATE), &BASE64.decode(state).ok()?)?;
         serde_json::from_slice(&plain).ok()
     }
@@ -81,7 +81,7 @@ const MOST_VALUE: usize = 3800;
 
 impl<'a> Flows<'a> {
     /// Opens what the request brought for this app; the rest is not ours.
-    pub(crate) fn of(headers: &HeaderMap, keys: &'a Keyring, app: AppId) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap, keys: &'a Keyring, app: AppId) -> Self {
         let ours = cookies(headers).filter_map(|(name, value)| {
             let name = std::str::from_utf8(name).ok().filter(|name| name.starts_with(PREFIX))?;
             let plain = keys.open(Purpose::Login, &cookie_context(app, name), &BASE64.decode(value).ok()?)?;
@@ -93,7 +93,7 @@ impl<'a> Flows<'a> {
 
     /// The login that an answer's `state` belongs to, and the name of its cookie.
     pub(crate) fn take_login(&mut self, state: &str) -> Option<(String, Pending)> {
-        let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal(pending.state().as_bytes(), state.as_bytes()));
+        let belongs = |found: &FoundCookie| matches!(&found.sealed, FlowCookie::Pending(pending) if equal_bytes(pending.state().as_bytes(), state.as_bytes()));
         let at = self.found.iter().position(belongs)?;
         let found = self.found.swap_remove(at);
         match found.sealed {
@@ -124,7 +124,7 @@ impl<'a> Flows<'a> {
         random: &mut Random,
         now: Timestamp,
     ) -> Vec<HeaderValue> {
-        let name = format!("{PREFIX}{}", to_hex(random.bytes::<8>()));
+        let name = format!("{PREFIX}{}", to_hex(random.draw_bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
         let mut value = self.seal_cookie(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
@@ -210,7 +210,7 @@ mod tests {
             rounds: 0,
             epochs: [0; 3],
         };
-        Pending::new("op", "https://op.test", &ask, &mut Random::seeded(1), NOW.plus_ms(number))
+        Pending::new("op", "https://op.test", &ask, &mut Random::from_seed(1), NOW.plus_ms(number))
     }
 
     /// A browser: what it is told to keep, in a jar.
@@ -241,22 +241,23 @@ mod tests {
             let mut jar = Vec::new();
             for number in 0..20 {
                 let headers = headers(&jar);
-                let flows = Flows::of(&headers, &keys, AppId::ONLY);
+                let flows = Flows::from_headers(&headers, &keys, AppId::ONLY);
                 keep(
                     &mut jar,
                     flows.login_cookie(
                         pending(number, &way),
                         "/p",
                         most,
-                        &mut Random::system(),
+                        &mut Random::from_system(),
                         NOW.plus_ms(number),
                     ),
                 );
                 let bytes: usize = jar.iter().map(|(name, value)| name.len() + value.len() + 3).sum();
                 assert!(jar.len() <= MOST && bytes <= most, "{} cookies, {bytes} bytes", jar.len());
                 let headers = self::headers(&jar);
-                let (_, found) =
-                    Flows::of(&headers, &keys, AppId::ONLY).take_login(&format!("state-{number}")).unwrap();
+                let (_, found) = Flows::from_headers(&headers, &keys, AppId::ONLY)
+                    .take_login(&format!("state-{number}"))
+                    .unwrap();
                 let is_whole = way.len() <= 2100 && most == HEAD;
                 assert_eq!(found.return_to(), if is_whole { way.as_str() } else { "/p" });
             }
@@ -266,42 +267,42 @@ mod tests {
     #[test]
     fn junk_beside_the_cookie_hides_nothing() {
         let keys = keys();
-        let flows = Flows::of(&HeaderMap::new(), &keys, AppId::ONLY);
+        let flows = Flows::from_headers(&HeaderMap::new(), &keys, AppId::ONLY);
         let mut jar: Vec<(String, String)> =
             (0..200).map(|n| (format!("{PREFIX}{n:016x}"), "A".repeat(100))).collect();
-        keep(&mut jar, flows.login_cookie(pending(1, "/"), "/", HEAD, &mut Random::system(), NOW));
+        keep(&mut jar, flows.login_cookie(pending(1, "/"), "/", HEAD, &mut Random::from_system(), NOW));
         let mut headers = headers(&jar);
         headers.append(COOKIE, HeaderValue::from_bytes(b"odd=\xff\xfe").unwrap());
-        assert!(Flows::of(&headers, &keys, AppId::ONLY).take_login("state-1").is_some());
+        assert!(Flows::from_headers(&headers, &keys, AppId::ONLY).take_login("state-1").is_some());
         // One of the same name, planted in front of it.
         let (name, _) = jar.last().unwrap();
         let mut twice = HeaderMap::new();
         twice.append(COOKIE, HeaderValue::from_str(&format!("{name}=AAAA")).unwrap());
         twice.extend(headers);
-        assert!(Flows::of(&twice, &keys, AppId::ONLY).take_login("state-1").is_some());
+        assert!(Flows::from_headers(&twice, &keys, AppId::ONLY).take_login("state-1").is_some());
     }
 
     #[test]
     fn a_state_knows_its_tab_and_no_other_key_does() {
         let tab = Tab { way: "/deep?a=b".into(), restarts: 1 };
-        let state = tab.seal(&keys(), AppId::ONLY, &mut Random::system());
-        assert_eq!(Tab::open(&state, &keys(), AppId::ONLY), Some(tab));
-        assert_eq!(Tab::open(&state, &Keyring::from_master(&[8; 32]), AppId::ONLY), None);
-        assert_eq!(Tab::open(&state, &keys(), AppId(7)), None);
+        let state = tab.seal(&keys(), AppId::ONLY, &mut Random::from_system());
+        assert_eq!(Tab::open_state(&state, &keys(), AppId::ONLY), Some(tab));
+        assert_eq!(Tab::open_state(&state, &Keyring::from_master(&[8; 32]), AppId::ONLY), None);
+        assert_eq!(Tab::open_state(&state, &keys(), AppId(7)), None);
         assert!(!state.contains("deep"));
     }
 
     proptest! {
         #[test]
         fn no_state_from_outside_is_a_tab(state in "[A-Za-z0-9_-]{0,200}|\\PC{0,40}") {
-            prop_assert_eq!(Tab::open(&state, &keys(), AppId::ONLY), None);
+            prop_assert_eq!(Tab::open_state(&state, &keys(), AppId::ONLY), None);
         }
 
         #[test]
         fn no_cookie_from_outside_is_a_flow(bytes in prop::collection::vec((0x20..=0xff_u8).prop_filter("a header", |b| *b != 0x7f), 0..200)) {
             let mut headers = HeaderMap::new();
             headers.append(COOKIE, HeaderValue::from_bytes(&[b"__Host-pcflow-1=".as_slice(), &bytes].concat()).unwrap());
-            prop_assert!(Flows::of(&headers, &keys(), AppId::ONLY).found.is_empty());
+            prop_assert!(Flows::from_headers(&headers, &keys(), AppId::ONLY).found.is_empty());
         }
     }
 }

@@ -60,7 +60,7 @@ impl From<portcullis_sso::LoginRefusal> for NotIn {
             _ if refusal.passes => LoginAdvice::TryAgain,
             _ => LoginAdvice::Refused,
         };
-        Self { reason: refusal.class.word(), text, told, subject: None }
+        Self { reason: refusal.class.log_word(), text, told, subject: None }
     }
 }
 
@@ -69,9 +69,9 @@ impl From<LoginError> for NotIn {
         match error {
             LoginError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
-                Self { reason: refusal.word(), text, told: LoginAdvice::Refused, subject: None }
+                Self { reason: refusal.log_word(), text, told: LoginAdvice::Refused, subject: None }
             }
-            LoginError::Store(error) => Self::store(&error),
+            LoginError::Store(error) => Self::of_store(&error),
         }
     }
 }
@@ -95,7 +95,7 @@ impl From<Enough> for NotIn {
 }
 
 impl NotIn {
-    fn store(error: &dyn std::fmt::Display) -> Self {
+    fn of_store(error: &dyn std::fmt::Display) -> Self {
         Self { reason: STORE, text: format!("{error}"), told: LoginAdvice::Unavailable, subject: None }
     }
 }
@@ -128,18 +128,18 @@ impl Own {
         restarts: u8,
         now: Timestamp,
     ) -> Response<Bytes> {
-        let flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
+        let flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let rounds = flows.count_rounds(now);
         if rounds >= ROUNDS {
             // Several tabs that sign in one after the other look the same, but their session lasts.
-            if visitor.who.find().await.is_some() {
+            if visitor.who.find_person().await.is_some() {
                 return redirect_to(way);
             }
             let reference = self.record_refusal(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
             return self
                 .render_page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
-        let mut random = Random::system();
+        let mut random = Random::from_system();
         let short = self.short_way(site, way, &mut random, now);
         let tab = Tab { way: short.clone(), restarts };
         let state = tab.seal(&self.core.keys, visitor.app, &mut random);
@@ -186,7 +186,7 @@ impl Own {
     /// The login page for a way back that is too long for its address.
     pub(super) fn keep_way(&self, site: &OwnSite, way: &str) -> Response<Bytes> {
         let way = site.local_path(way);
-        let short = self.short_way(site, &way, &mut Random::system(), Timestamp::now());
+        let short = self.short_way(site, &way, &mut Random::from_system(), Timestamp::now());
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &short).finish();
         redirect_to(&format!("{}/login?{query}", site.ours))
@@ -201,27 +201,27 @@ impl Own {
     ) -> Response<Bytes> {
         let now = Timestamp::now();
         let is_form = request.method() == http::Method::POST;
-        let answer = match AuthorizationResponse::read(
+        let answer = match AuthorizationResponse::read_callback(
             request.uri().query().unwrap_or_default(),
             is_form.then_some(request.body()),
         ) {
             Ok(answer) => answer,
             Err(refusal) => return self.not_in(site, refusal.into(), "", visitor, None),
         };
-        let mut flows = Flows::of(request.headers(), &self.core.keys, visitor.app);
+        let mut flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let Some((cookie, pending)) = answer.state().and_then(|state| flows.take_login(state)) else {
             return self.without_flow(site, request, &answer, visitor, now).await;
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         // The number that the log, the audit and a page call this login by.
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let done =
             self.clone().admit_person(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
                 let mut response = redirect_to(&return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
-                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::system(), now) {
+                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::from_system(), now) {
                     response.headers_mut().append(header::SET_COOKIE, landed);
                 }
                 response
@@ -254,16 +254,16 @@ impl Own {
             true => Some(self.under_way.tries.take_turn(login, visitor.client, now).await?),
             false => None,
         };
-        let verified = site.idp.verify(&pending, answer, now).await.map_err(down)?;
+        let verified = site.idp.verify_answer(&pending, answer, now).await.map_err(down)?;
         let subject = names.then(|| shown(verified.subject()).into_owned());
         let entered = async {
             // Whoever is linked already needs no claim, so nobody is asked for one.
             let is_known = !verified.is_complete()
                 && site.admission.is_known(&self.core.store, site.idp.settings(), verified.subject()).await;
             let assertion = if is_known {
-                site.idp.recognize(verified).map_err(down)?
+                site.idp.recognize_person(verified).map_err(down)?
             } else {
-                site.idp.complete(verified, now).await.map_err(down)?
+                site.idp.complete_login(verified, now).await.map_err(down)?
             };
             self.clone().store_login(pending, assertion, visitor, reference, now).await
         };
@@ -281,12 +281,12 @@ impl Own {
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         let (login, idp) = (sha256(pending.state().as_bytes()), assertion.idp().to_owned());
-        let (id, hash) = self.core.keys.new_session(&mut Random::system());
+        let (id, hash) = self.core.keys.new_session(&mut Random::from_system());
         let entering =
             self.clone().enter_app(pending, assertion, visitor.clone(), hash, reference.into(), now);
         let enforced = self.core.carry_out(entering).wait_done().await.map_err(|error| match error {
             NotDone::Write(error) => NotIn::from(error),
-            NotDone::NotGone(error) => NotIn::store(&error),
+            NotDone::NotGone(error) => NotIn::of_store(&error),
             NotDone::Panicked(error) => {
                 let text = format!("the task of the login failed: {error}");
                 NotIn { reason: INTERNAL, text, told: LoginAdvice::Refused, subject: None }
@@ -295,13 +295,13 @@ impl Own {
         let (signed_in, site) = enforced.value;
         self.under_way.tries.spend_login(login, now);
         self.core.metrics.count_login("accepted");
-        let named = site.admission.user_from.of(&signed_in.facts).ok();
-        let user = visitor.detail.user(&signed_in.facts, named.as_deref());
+        let named = site.admission.user_from.name_of(&signed_in.facts).ok();
+        let user = visitor.detail.shown_user(&signed_in.facts, named.as_deref());
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
         tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
         let cookie = self.core.keys.seal_cookie(visitor.app, &id);
         set_cookie(&site.cookie, cookie.expose(), None)
-            .ok_or_else(|| NotIn::store(&"the cookie could not be written"))
+            .ok_or_else(|| NotIn::of_store(&"the cookie could not be written"))
     }
 
     /// The transaction of a login, by the configuration that is in force when it begins: who is admitted is asked here,
@@ -320,7 +320,8 @@ impl Own {
         // A hint that is too long to be sent is not kept: the logout at the IdP does without.
         let token = assertion.id_token().expose();
         let hint = if token.len() <= HINT { token } else { "" };
-        let hint = self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::system());
+        let hint =
+            self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::from_system());
         let session = NewSession {
             hash,
             expires: site.admission.session_end(now, assertion.session_end()),
@@ -329,10 +330,10 @@ impl Own {
         };
         let asked = site.admission.verified_login(visitor.app, &assertion, session, &pending);
         let origin = Origin {
-            client: visitor.detail.client(visitor.client).map(Into::into),
+            client: visitor.detail.shown_client(visitor.client).map(Into::into),
             reference: Some(reference),
             names: visitor.detail.names_strangers(),
-            ..Origin::of("login")
+            ..Origin::of_actor("login")
         };
         let signed_in = self.core.store.log_in(asked, &origin, now).await.map_err(|error| match error {
             LoginError::Refused(refusal) if !origin.names => LoginError::Refused(Box::new(refusal.unnamed())),
@@ -350,8 +351,9 @@ impl Own {
         visitor: &Visitor,
     ) -> Response<Bytes> {
         let form = (request.method() == http::Method::POST).then_some(&request.body()[..]);
-        let answer = AuthorizationResponse::read(request.uri().query().unwrap_or_default(), form).ok();
-        let is_ours = |state: &str| Tab::open(state, &self.core.keys, visitor.app).is_some();
+        let answer =
+            AuthorizationResponse::read_callback(request.uri().query().unwrap_or_default(), form).ok();
+        let is_ours = |state: &str| Tab::open_state(state, &self.core.keys, visitor.app).is_some();
         match answer.filter(|answer| answer.state().is_some_and(is_ours)) {
             Some(answer) => self.without_flow(site, request, &answer, visitor, Timestamp::now()).await,
             None => self.render_page(site, &Page::refused(RefusalKind::NotFound, None)),
@@ -368,14 +370,14 @@ impl Own {
         visitor: &Visitor,
         now: Timestamp,
     ) -> Response<Bytes> {
-        let tab = answer.state().and_then(|state| Tab::open(state, &self.core.keys, visitor.app));
+        let tab = answer.state().and_then(|state| Tab::open_state(state, &self.core.keys, visitor.app));
         let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
         if let Some(refusal) = answer.error() {
             let names = visitor.detail.names_strangers();
             let refusal = if names { refusal } else { refusal.unnamed() };
             return self.not_in(site, refusal.into(), &way, visitor, None);
         }
-        if visitor.who.find().await.is_some() {
+        if visitor.who.find_person().await.is_some() {
             return redirect_to(&way);
         }
         if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
@@ -385,7 +387,8 @@ impl Own {
         }
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
                     cookies of the app's host";
-        let reference = self.record_refusal(site.idp.name(), Class::State.word(), text, visitor, None, None);
+        let reference =
+            self.record_refusal(site.idp.name(), Class::State.log_word(), text, visitor, None, None);
         self.render_page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 
@@ -402,7 +405,7 @@ impl Own {
         let reference =
             self.record_refusal(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
         let (idp, reference) = (site.idp.name(), reference.as_str());
-        let way = || self.short_way(site, way, &mut Random::system(), Timestamp::now());
+        let way = || self.short_way(site, way, &mut Random::from_system(), Timestamp::now());
         match refusal.told {
             LoginAdvice::IdpDown => {
                 self.render_page(site, &Page::IdpDown { idp, return_to: &way(), reference })

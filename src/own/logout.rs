@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, header};
-use portcullis_keys::{Purpose, Random, Secret, equal};
+use portcullis_keys::{Purpose, Random, Secret, equal_bytes};
 use portcullis_policy::{SessionHash, Timestamp};
 use portcullis_proxy::{RefusalKind, Visitor};
 use portcullis_store::{Origin, Which};
@@ -26,7 +26,7 @@ const STORED: Duration = Duration::from_secs(2);
 impl Own {
     /// `logout` by GET: asks.
     pub(crate) async fn ask_to_sign_out(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
-        let (Some((who, _)), Some(session)) = (visitor.who.find().await, visitor.session) else {
+        let (Some((who, _)), Some(session)) = (visitor.who.find_person().await, visitor.session) else {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let token = self.form_token(&session);
@@ -45,8 +45,8 @@ impl Own {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let given = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "token");
-        let by_token =
-            given.is_some_and(|(_, token)| equal(token.as_bytes(), self.form_token(&session).as_bytes()));
+        let by_token = given
+            .is_some_and(|(_, token)| equal_bytes(token.as_bytes(), self.form_token(&session).as_bytes()));
         if !by_token && !visitor.is_from_us {
             let reference = self.record_refusal(
                 site.idp.name(),
@@ -70,7 +70,7 @@ impl Own {
             return self.render_page(site, &Page::NotSignedOut { reference: &reference });
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
-        let state = Random::system().reference();
+        let state = Random::from_system().draw_reference();
         let at_idp = match hint {
             Some(hint) => site.idp.logout_url(Some(&hint), &back_to, &state).await,
             None => None,
@@ -92,7 +92,7 @@ impl Own {
         let (store, which) = (self.core.store.clone(), Which::Session(*session));
         let sealed = store.id_token(session).await.ok().flatten();
         let ending =
-            async move { store.end_sessions_of(which, &Origin::of("logout"), Timestamp::now()).await };
+            async move { store.end_sessions_of(which, &Origin::of_actor("logout"), Timestamp::now()).await };
         let mut ending = self.core.carry_out(ending);
         // It is carried out all the same; whoever waits for the page is told that it is not certain.
         tokio::time::timeout(STORED, ending.wait_settled()).await.map_err(drop)?;

@@ -50,7 +50,7 @@ const STRANGERS_LINES: u32 = 20;
 
 /// Tells whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
-    [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.word() == reason)
+    [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.log_word() == reason)
         || [reasons::TRIES, reasons::BUSY, reasons::LOGOUT_CSRF].contains(&reason)
 }
 
@@ -161,7 +161,7 @@ impl Own {
         let return_to = percent_encoding::percent_decode_str(return_to).decode_utf8_lossy();
         let return_to = site.local_path(&return_to);
         let who = match (refused.kind, visitor) {
-            (RefusalKind::NotAllowed, Some(visitor)) => visitor.who.find().await,
+            (RefusalKind::NotAllowed, Some(visitor)) => visitor.who.find_person().await,
             _ => None,
         };
         let who = who.as_ref().map_or("", |(who, _)| who.name());
@@ -174,7 +174,7 @@ impl Own {
     }
 
     async fn answer_me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
-        match visitor.who.find().await {
+        match visitor.who.find_person().await {
             Some((who, expires)) => pages::answer_me(&who, expires, &site.page_links()),
             None => login_required(),
         }
@@ -191,8 +191,8 @@ impl Own {
         subject: Option<&str>,
         reference: Option<String>,
     ) -> String {
-        let reference = reference.unwrap_or_else(|| Random::system().reference());
-        let client = visitor.detail.client(visitor.client);
+        let reference = reference.unwrap_or_else(|| Random::from_system().draw_reference());
+        let client = visitor.detail.shown_client(visitor.client);
         let is_anybodys = is_anybodys(reason);
         if let Some(untold) = if is_anybodys { self.strangers.count_line(Instant::now()) } else { Some(0) } {
             let untold = (untold > 0).then_some(untold);

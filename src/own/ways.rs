@@ -31,7 +31,7 @@ struct WayTable {
 impl Ways {
     /// Keeps a way back; the number that leads to it, 32 hex digits.
     pub(super) fn keep_way(&self, way: &str, random: &mut Random, now: Timestamp) -> String {
-        let number: String = random.bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let number: String = random.draw_bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut kept = self.0.lock();
         while let Some(oldest) = kept.order.front().cloned() {
             let is_full = kept.bytes + way.len() > MOST_BYTES || kept.order.len() >= MOST;
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_way_back_is_found_until_it_is_over() {
-        let (ways, mut random) = (Ways::default(), Random::seeded(1));
+        let (ways, mut random) = (Ways::default(), Random::from_seed(1));
         let number = ways.keep_way("/a?b", &mut random, NOW);
         assert_eq!(number.len(), 32);
         assert_eq!(ways.find_way(&number, NOW.plus_ms(KEPT_MS - 1)).as_deref(), Some("/a?b"));
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_flood_pushes_the_oldest_out_and_is_bounded() {
-        let (ways, mut random) = (Ways::default(), Random::seeded(1));
+        let (ways, mut random) = (Ways::default(), Random::from_seed(1));
         let long = "/".repeat(16 * 1024);
         let first = ways.keep_way(&long, &mut random, NOW);
         let last = (0..2000).map(|_| ways.keep_way(&long, &mut random, NOW)).last().unwrap();

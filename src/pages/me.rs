@@ -25,9 +25,9 @@ pub(crate) fn answer_me(who: &Principal, expires: Timestamp, place: &Links<'_>) 
         &Me {
             signed_in: true,
             user: who.name(),
-            name: facts.attributes.text(Attributes::NAME),
+            name: facts.attributes.first_text(Attributes::NAME),
             email: facts.email.as_deref(),
-            preferred_username: facts.attributes.text(Attributes::PREFERRED_USERNAME),
+            preferred_username: facts.attributes.first_text(Attributes::PREFERRED_USERNAME),
             groups: facts.groups.iter().map(|group| &**group).collect(),
             roles: who.roles().names().iter().map(|role| &**role).collect(),
             expires: jiff::Timestamp::from_second(expires.seconds())
@@ -83,10 +83,10 @@ mod tests {
             external_id: Some("00u1".into()),
             subject: Some("sub-1".into()),
             email: None,
-            attributes: Attributes::default().with(Attributes::NAME, ["Alice \"A\" Example"]),
+            attributes: Attributes::default().with_texts(Attributes::NAME, ["Alice \"A\" Example"]),
             groups: Arc::new(["Owners".into(), "Everyone".into()]),
         });
-        let who = policy.describe(&facts, Seq(1)).unwrap();
+        let who = policy.describe_person(&facts, Seq(1)).unwrap();
         let place = Links { app: "h", home: "/", ours: "/.portcullis" };
 
         let answer = answer_me(&who, Timestamp(1_769_878_800_999), &place);

@@ -32,16 +32,16 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
             PageWords::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
         }
         Page::LoginStuck { cause: Stuck::CookieLost, reference } => PageWords::trouble("Your login got lost")
-            .line(format!(
+            .with_line(format!(
                 "Your browser came back without the cookie it was given when the login began. Either that was \
                  longer than ten minutes ago, or it does not accept cookies of {app}."
             ))
             .tell(reference)
-            .link("Try again", login_link(place, place.home), None),
+            .with_link("Try again", login_link(place, place.home), None),
         Page::LoginStuck { cause: Stuck::EndedAtOnce, reference } => {
             PageWords::trouble("Signing in does not come to an end")
-                .line("You were signed in three times in a row, and each time you came back signed out.")
-                .line(format!(
+                .with_line("You were signed in three times in a row, and each time you came back signed out.")
+                .with_line(format!(
                     "Your browser may be dropping the cookie of {app}: allow it, and close other windows of \
                      this site. If that does not help, a clock or a setting on our side is wrong."
                 ))
@@ -49,25 +49,25 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
                 .beside("Try again", login_link(place, place.home))
         }
         Page::IdpDown { idp, return_to, reference } => PageWords::trouble("Nobody can sign in right now")
-            .line(format!(
+            .with_line(format!(
                 "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
                 shown(idp)
             ))
-            .line("Try again in a few minutes.")
+            .with_line("Try again in a few minutes.")
             .tell(reference)
-            .link("Try again", login_link(place, return_to), None),
+            .with_link("Try again", login_link(place, return_to), None),
         Page::TryAgain { return_to, reference } => PageWords::trouble("Not signed in yet")
-            .line("Too much is going on at the sign-in service at the moment. Nothing is wrong with your account.")
-            .line("Try again in a moment.")
+            .with_line("Too much is going on at the sign-in service at the moment. Nothing is wrong with your account.")
+            .with_line("Try again in a moment.")
             .tell(reference)
-            .link("Try again", login_link(place, return_to), None),
+            .with_link("Try again", login_link(place, return_to), None),
         Page::NotSignedOut { reference } => PageWords::trouble("You may still be signed in")
-            .line("Your sign-out could not be written down just now.")
-            .line("Try again in a moment. On a computer that others use, close the browser until it has worked.")
+            .with_line("Your sign-out could not be written down just now.")
+            .with_line("Try again in a moment. On a computer that others use, close the browser until it has worked.")
             .tell(reference)
-            .link("Try again", format!("{}/logout", place.ours), None),
+            .with_link("Try again", format!("{}/logout", place.ours), None),
         Page::SignedOut { at_idp } => PageWords::calm("You are signed out")
-            .line(if *at_idp {
+            .with_line(if *at_idp {
                 format!("You have left {app} and the sign-in service.")
             } else {
                 format!(
@@ -75,10 +75,10 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
                      use, sign out there as well, or close the browser."
                 )
             })
-            .link("Sign in again", login_link(place, place.home), None),
+            .with_link("Sign in again", login_link(place, place.home), None),
         Page::Logout { who, token, .. } => {
             let mut words = PageWords::calm("Sign out?")
-                .line(format!("You are signed in to {app} as {}.", shown(who)))
+                .with_line(format!("You are signed in to {app} as {}.", shown(who)))
                 .beside("Stay signed in", place.home.to_owned());
             words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
             words
@@ -96,39 +96,39 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
 /// The words of a refusal, without its number.
 fn refusal_words<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
-    let home = |words: PageWords<'a>| words.link("Go to the front page", place.home.to_owned(), None);
+    let home = |words: PageWords<'a>| words.with_link("Go to the front page", place.home.to_owned(), None);
     match kind {
         RefusalKind::FormNotSent => PageWords::trouble("What you sent was not passed on")
-            .line(format!("You are not signed in any more, so {app} did not get it."))
-            .line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
-            .link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
+            .with_line(format!("You are not signed in any more, so {app} did not get it."))
+            .with_line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
+            .with_link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
         RefusalKind::FramedLogin => PageWords::calm("Please sign in")
-            .line("This part of the page is only for people who are signed in.")
-            .link("Sign in", login_link(place, return_to), Some("_top")),
-        RefusalKind::NotAllowed => home(PageWords::trouble("This page is not open to you").line(match who {
+            .with_line("This part of the page is only for people who are signed in.")
+            .with_link("Sign in", login_link(place, return_to), Some("_top")),
+        RefusalKind::NotAllowed => home(PageWords::trouble("This page is not open to you").with_line(match who {
             "" => "You are signed in, but your account may not open it.".to_owned(),
             who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
         }))
         .beside("Sign out", format!("{}/logout", place.ours)),
         RefusalKind::OtherSite => home(
             PageWords::trouble("This request came from another site")
-                .line(format!("It was not passed on. Open {app} in a window of its own and do it there.")),
+                .with_line(format!("It was not passed on. Open {app} in a window of its own and do it there.")),
         ),
         RefusalKind::NotFound => home(
             PageWords::calm("There is nothing here")
-                .line("The address may be mistyped, or what was here is gone."),
+                .with_line("The address may be mistyped, or what was here is gone."),
         ),
         RefusalKind::Unreadable => PageWords::trouble("This request was not passed on")
-            .line("It is too large, or its address could be read in more than one way."),
+            .with_line("It is too large, or its address could be read in more than one way."),
         RefusalKind::Method => home(
-            PageWords::trouble("That cannot be done here").line("This address does not take what was sent to it."),
+            PageWords::trouble("That cannot be done here").with_line("This address does not take what was sent to it."),
         ),
         RefusalKind::Unreachable => PageWords::trouble("The application does not answer")
-            .line(format!("{app} cannot be reached at the moment. Try again in a few minutes.")),
-        RefusalKind::Slow => PageWords::trouble("The application takes too long").line(format!(
+            .with_line(format!("{app} cannot be reached at the moment. Try again in a few minutes.")),
+        RefusalKind::Slow => PageWords::trouble("The application takes too long").with_line(format!(
             "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
         )),
-        RefusalKind::Unproven => PageWords::trouble("Not now").line(
+        RefusalKind::Unproven => PageWords::trouble("Not now").with_line(
             "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
              moment.",
         ),
@@ -149,7 +149,7 @@ impl PageWords<'_> {
         Self { trouble: true, ..Self::calm(title) }
     }
 
-    fn line(mut self, line: impl Into<String>) -> Self {
+    fn with_line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
     }
@@ -179,7 +179,7 @@ impl PageWords<'_> {
         self
     }
 
-    fn link(mut self, text: &'static str, href: String, target: Option<&'static str>) -> Self {
+    fn with_link(mut self, text: &'static str, href: String, target: Option<&'static str>) -> Self {
         self.action = Action::Link { text, href, target };
         self
     }

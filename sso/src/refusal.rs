@@ -51,7 +51,7 @@ impl Class {
     ];
 
     /// The word for log and metric.
-    pub fn word(self) -> &'static str {
+    pub fn log_word(self) -> &'static str {
         match self {
             Self::State => "state",
             Self::IssParam => "iss_param",
@@ -70,7 +70,7 @@ impl Class {
 
 /// A login that is not let in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}: expected {expected}, got {got}. {remedy}", .class.word())]
+#[error("{}: expected {expected}, got {got}. {remedy}", .class.log_word())]
 pub struct LoginRefusal {
     /// The kind of fault.
     pub class: Class,
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_class_has_a_word_of_its_own() {
-        let words: std::collections::HashSet<_> = Class::ALL.iter().map(|class| class.word()).collect();
+        let words: std::collections::HashSet<_> = Class::ALL.iter().map(|class| class.log_word()).collect();
         assert_eq!(words.len(), Class::ALL.len());
     }
 }

@@ -52,15 +52,16 @@ struct StoredFacts {
 impl From<StoredFacts> for LoginFacts {
     fn from(stored: StoredFacts) -> Self {
         let StoredFacts { email, attributes, name, preferred_username, groups } = stored;
-        let attributes =
-            attributes.with(Attributes::NAME, name).with(Attributes::PREFERRED_USERNAME, preferred_username);
+        let attributes = attributes
+            .with_texts(Attributes::NAME, name)
+            .with_texts(Attributes::PREFERRED_USERNAME, preferred_username);
         Self { email, attributes, groups }
     }
 }
 
 impl AccountRow {
     /// Columns: id, generation, directory, resource, active, disabled, told.
-    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
+    pub(crate) fn read_row(row: &SqlRow) -> Result<Self, StoreError> {
         let user = match (row.maybe_int(2)?, row.maybe_int(3)?) {
             (Some(directory), Some(resource)) => Some((directory_id(directory)?, resource)),
             _ => None,
@@ -92,7 +93,7 @@ pub(crate) async fn load_account(
 ) -> Result<Option<AccountRow>, StoreError> {
     let sql = "select id, generation, directory, resource, active, disabled, told from account \
                where organization = $1 and id = $2";
-    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read).transpose()
+    tx.row(sql, &[org.into(), id.into()]).await?.as_ref().map(AccountRow::read_row).transpose()
 }
 
 /// An account that a row of another table names, so that it must be there.
@@ -220,8 +221,8 @@ fn of_user(
         subject,
         email: user.email().map(Arc::from),
         attributes: Attributes::default()
-            .with(Attributes::NAME, user.display_name().or_else(|| user.text("name.formatted")))
-            .with(Attributes::PREFERRED_USERNAME, user.user_name()),
+            .with_texts(Attributes::NAME, user.display_name().or_else(|| user.text_at("name.formatted")))
+            .with_texts(Attributes::PREFERRED_USERNAME, user.user_name()),
         user_name: user.user_name().map(Arc::from),
         groups,
     }
@@ -272,8 +273,8 @@ mod tests {
         let facts = LoginFacts {
             email: Some("mia@corp.test".into()),
             attributes: Attributes::default()
-                .with(Attributes::NAME, ["Mia"])
-                .with(Attributes::PREFERRED_USERNAME, ["mia"]),
+                .with_texts(Attributes::NAME, ["Mia"])
+                .with_texts(Attributes::PREFERRED_USERNAME, ["mia"]),
             groups: None,
         };
         let now = serde_json::to_string(&facts).unwrap();

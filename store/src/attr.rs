@@ -19,8 +19,8 @@ pub(crate) async fn update_attributes(
     after: &Resource,
 ) -> Result<(), StoreError> {
     let old: HashSet<SearchRow> =
-        before.map(|before| before.indexed(schemas)).into_iter().flatten().collect();
-    let new: HashSet<SearchRow> = after.indexed(schemas).into_iter().collect();
+        before.map(|before| before.search_rows(schemas)).into_iter().flatten().collect();
+    let new: HashSet<SearchRow> = after.search_rows(schemas).into_iter().collect();
     let kind = after.kind();
     for row in old.difference(&new) {
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
@@ -32,7 +32,7 @@ pub(crate) async fn update_attributes(
     let rows: Vec<Vec<Arg<'_>>> =
         added.into_iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
-    tx.insert(sql, "on conflict do nothing", &rows).await
+    tx.insert_rows(sql, "on conflict do nothing", &rows).await
 }
 
 /// Removes every row of a resource.

@@ -52,7 +52,7 @@ pub(crate) async fn is_barred(
     keyed: &Keyed,
     word: Word,
 ) -> Result<bool, StoreError> {
-    for hash in keyed.all() {
+    for hash in keyed.all_hashes() {
         let sql = "select 1 from barred where organization = $1 and keyed = $2 and word = $3";
         if tx.row(sql, &[org.into(), hash.as_slice().into(), word.text().into()]).await?.is_some() {
             return Ok(true);
@@ -77,7 +77,7 @@ pub(crate) async fn lift_bars(
 
 /// A subject was matched to an active user: that is the directory's word. An operator's stands.
 pub(crate) async fn lift_removed(tx: &mut Tx, org: OrgId, keyed: &Keyed) -> Result<(), StoreError> {
-    for hash in keyed.all() {
+    for hash in keyed.all_hashes() {
         let sql = "delete from barred where organization = $1 and keyed = $2 and word = 'removed'";
         tx.run(sql, &[org.into(), hash.as_slice().into()]).await?;
     }
@@ -128,7 +128,7 @@ async fn bar_under(
     // Made of texts of this file alone.
     for row in tx.rows(sqlx::AssertSqlSafe(sql), args).await? {
         let (idp, issuer) = to.unwrap_or((row.text(4)?, row.text(5)?));
-        let keyed = keys.keyed(issuer, row.text(6)?);
+        let keyed = keys.key_subject(issuer, row.text(6)?);
         let (key, hash) = keyed.written();
         let sql = "insert into barred (organization, keyed, word, key, account, since, idp, issuer, subject) \
                    values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing";

@@ -105,9 +105,9 @@ async fn end_one(
         return Ok(Committed::new(0, vec![Change::Ended(id, *hash)], seq, true));
     }
     let mut log = TxLog::new(org, None, origin, now);
-    log.audit("session.end", "done", Some(id), json!({ "session": format!("{hash:?}") }));
-    log.event("session.ended", account_name(id), json!({}));
-    log.change(Change::Ended(id, *hash));
+    log.add_audit("session.end", "done", Some(id), json!({ "session": format!("{hash:?}") }));
+    log.add_event("session.ended", account_name(id), json!({}));
+    log.add_change(Change::Ended(id, *hash));
     log.seal(tx, live).await
 }
 
@@ -121,9 +121,9 @@ pub(crate) async fn end_account(
 ) -> Result<u32, StoreError> {
     let live = session::live_of(tx, org, id, now).await?;
     let generation = account::raise_generation(tx, org, id).await?;
-    log.audit("session.end", "done", Some(id), json!({ "live": live }));
-    log.event("sessions.ended", account_name(id), json!({ "live": live }));
-    log.change(Change::Out(id, generation));
+    log.add_audit("session.end", "done", Some(id), json!({ "live": live }));
+    log.add_event("sessions.ended", account_name(id), json!({ "live": live }));
+    log.add_change(Change::Out(id, generation));
     Ok(live)
 }
 
@@ -138,8 +138,8 @@ async fn end_scope(
     let number = epoch::raise_epoch(tx, &scope).await?;
     let name = epoch::scope_name(&scope);
     let mut log = TxLog::new(org, None, origin, now);
-    log.audit("session.end", "done", None, json!({ "scope": name, "live": live }));
-    log.event("sessions.ended", name, json!({ "live": live }));
-    log.change(Change::Epoch(scope, number));
+    log.add_audit("session.end", "done", None, json!({ "scope": name, "live": live }));
+    log.add_event("sessions.ended", name, json!({ "live": live }));
+    log.add_change(Change::Epoch(scope, number));
     log.seal(tx, live).await
 }

@@ -177,7 +177,7 @@ impl Tx {
 
     /// Inserts many rows with few statements. `head` ends before the word `values`, `tail` follows the rows; every
     /// row has the same number of arguments.
-    pub(crate) async fn insert(
+    pub(crate) async fn insert_rows(
         &mut self,
         head: &'static str,
         tail: &'static str,
@@ -392,8 +392,9 @@ mod tests {
 
     async fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core_schemas()))
+            .await
+            .unwrap();
         (folder, store)
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn lock_file(path: &Path) -> Result<FileLock, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut beside = path.canonicalize().map_err(failed)?.into_os_string();
     beside.push("-lock");
-    FileLock::take(Path::new(&beside)).map_err(|error| match error {
+    FileLock::take_file(Path::new(&beside)).map_err(|error| match error {
         NotLocked::Held(holder) => OpenError::InUse { path: path.to_owned(), holder },
         NotLocked::Io(source) => failed(source),
     })

@@ -33,30 +33,30 @@ impl Condition {
             match lookup.rows.as_slice() {
                 [] => condition.sql.push_str("1 = 0"),
                 [(path, id)] if path == "id" => {
-                    let id = condition.arg(id);
+                    let id = condition.add_arg(id);
                     condition.sql.push_str(&format!("r.id = {id}"));
                 }
                 rows if rows.iter().any(|(path, _)| path.starts_with("members.")) => {
-                    condition.member(rows)?
+                    condition.match_member(rows)?
                 }
-                rows => condition.values(rows),
+                rows => condition.match_values(rows),
             }
         }
         Ok(condition)
     }
 
     /// The place of a further argument: `$4`, `$5`, …
-    pub(crate) fn arg(&mut self, text: &str) -> String {
+    pub(crate) fn add_arg(&mut self, text: &str) -> String {
         self.args.push(text.to_owned().into());
         format!("${}", self.args.len())
     }
 
     /// One element of the resource has every one of these values.
-    fn values(&mut self, rows: &[(String, String)]) {
+    fn match_values(&mut self, rows: &[(String, String)]) {
         self.sql.push_str("r.rid in (select a0.rid from attr a0");
         let mut wheres = String::new();
         for (n, (path, value)) in rows.iter().enumerate() {
-            let (path, value) = (self.arg(path), self.arg(value));
+            let (path, value) = (self.add_arg(path), self.add_arg(value));
             if n > 0 {
                 self.sql.push_str(&format!(" cross join attr a{n}"));
                 wheres.push_str(&format!(" and a{n}.rid = a0.rid and a{n}.item = a0.item"));
@@ -74,9 +74,9 @@ impl Condition {
     ///
     /// # Errors
     /// `invalidFilter` unless the rows say who the member is: all of one kind is a question about everybody.
-    fn member(&mut self, rows: &[(String, String)]) -> Result<(), ScimError> {
+    fn match_member(&mut self, rows: &[(String, String)]) -> Result<(), ScimError> {
         if !rows.iter().any(|(path, _)| path == "members.value") {
-            return Err(ScimError::invalid(ScimType::InvalidFilter, "groups are searched by members.value"));
+            return Err(ScimError::of_type(ScimType::InvalidFilter, "groups are searched by members.value"));
         }
         self.sql.push_str(
             "r.rid in (select m.team from resource t cross join member m \
@@ -89,10 +89,10 @@ impl Condition {
                 "members.type" => "t.kind",
                 _ => {
                     let detail = format!("{path} cannot be searched by; members.value can");
-                    return Err(ScimError::invalid(ScimType::InvalidFilter, detail));
+                    return Err(ScimError::of_type(ScimType::InvalidFilter, detail));
                 }
             };
-            let value = self.arg(value);
+            let value = self.add_arg(value);
             self.sql.push_str(&format!(" and {column} = {value}"));
         }
         self.sql.push(')');

@@ -27,7 +27,7 @@ pub(crate) struct BarKeys(Vec<(i64, BarKey)>);
 pub(crate) struct Keyed(Vec<(i64, [u8; 32])>);
 
 impl BarKeys {
-    pub(crate) fn keyed(&self, issuer: &str, subject: &str) -> Keyed {
+    pub(crate) fn key_subject(&self, issuer: &str, subject: &str) -> Keyed {
         Keyed(self.0.iter().map(|(id, key)| (*id, key.hash(&[issuer, subject]))).collect())
     }
 }
@@ -40,7 +40,7 @@ impl Keyed {
     }
 
     /// Every hash that the subject may stand under.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
+    pub(crate) fn all_hashes(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter().map(|(_, hash)| hash)
     }
 }
@@ -224,9 +224,9 @@ impl Store {
                 let number = epoch::raise_epoch(tx, &Scope::Deployment).await?;
                 let mut log = TxLog::new(OrgId::DEPLOYMENT, None, &origin, now);
                 let detail = json!({ "keeps_bars": outcome.keeps_bars, "void": outcome.void.len() });
-                log.audit("keys.replace", "done", None, detail.clone());
-                log.event("keys.replaced", "deployment", detail);
-                log.change(Change::Epoch(Scope::Deployment, number));
+                log.add_audit("keys.replace", "done", None, detail.clone());
+                log.add_event("keys.replaced", "deployment", detail);
+                log.add_change(Change::Epoch(Scope::Deployment, number));
                 log.seal(tx, outcome).await
             })
         })
@@ -237,8 +237,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NoKeys`] before [`use_keys`](Self::use_keys).
-    pub(crate) fn keyed(&self, issuer: &str, subject: &str) -> Result<Keyed, StoreError> {
-        Ok(self.bar_keys.get().ok_or(StoreError::NoKeys)?.keyed(issuer, subject))
+    pub(crate) fn key_subject(&self, issuer: &str, subject: &str) -> Result<Keyed, StoreError> {
+        Ok(self.bar_keys.get().ok_or(StoreError::NoKeys)?.key_subject(issuer, subject))
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn find_linked(tx: &mut Tx, key: &LinkKey) -> Result<Option<Acc
                join account a on a.organization = l.organization and a.id = l.account \
                where l.organization = $1 and l.issuer = $2 and l.subject = $3";
     let args = [key.org.into(), (&key.issuer).into(), (&key.subject).into()];
-    tx.row(sql, &args).await?.as_ref().map(AccountRow::read).transpose()
+    tx.row(sql, &args).await?.as_ref().map(AccountRow::read_row).transpose()
 }
 
 /// Through which IdPs subjects are linked to an account.
@@ -112,7 +112,7 @@ pub(crate) async fn remove_links(tx: &mut Tx, org: OrgId, account: AccountId) ->
 /// Hashes the subject of every link by another key.
 pub(crate) async fn hash_again(tx: &mut Tx, keys: &BarKeys) -> Result<(), StoreError> {
     for row in tx.rows("select organization, issuer, subject from link", &[]).await? {
-        let keyed = keys.keyed(row.text(1)?, row.text(2)?);
+        let keyed = keys.key_subject(row.text(1)?, row.text(2)?);
         let (number, hash) = keyed.written();
         let sql =
             "update link set keyed = $4, key = $5 where organization = $1 and issuer = $2 and subject = $3";

@@ -60,7 +60,7 @@ impl FileLock {
     ///
     /// # Errors
     /// [`NotLocked::Held`], after a second, says whose it is.
-    pub fn take(path: &Path) -> Result<Self, NotLocked> {
+    pub fn take_file(path: &Path) -> Result<Self, NotLocked> {
         let mut file = file::open_or_make(path).map_err(NotLocked::Io)?;
         let until = Instant::now() + PATIENCE;
         loop {
@@ -98,8 +98,8 @@ mod tests {
     fn a_second_one_learns_whose_it_is_and_gets_it_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let first = FileLock::take(&path).unwrap();
-        let Err(NotLocked::Held(holder)) = FileLock::take(&path) else { panic!("two have it") };
+        let first = FileLock::take_file(&path).unwrap();
+        let Err(NotLocked::Held(holder)) = FileLock::take_file(&path) else { panic!("two have it") };
         assert_eq!(holder.pid, Some(std::process::id()));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         assert_eq!(
@@ -107,7 +107,7 @@ mod tests {
             format!("the process with pid {} on the host {host}", std::process::id())
         );
         drop(first);
-        FileLock::take(&path).unwrap();
+        FileLock::take_file(&path).unwrap();
     }
 
     #[test]
@@ -115,9 +115,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         for text in [&b""[..], b"x\n\x1b[2J\n", &[0xff; 5000]] {
-            let first = FileLock::take(&path).unwrap();
+            let first = FileLock::take_file(&path).unwrap();
             std::fs::write(&path, text).unwrap();
-            let Err(NotLocked::Held(holder)) = FileLock::take(&path) else { panic!("two have it") };
+            let Err(NotLocked::Held(holder)) = FileLock::take_file(&path) else { panic!("two have it") };
             assert_eq!(holder, LockHolder::default(), "{text:?}");
             drop(first);
         }

@@ -31,7 +31,7 @@ pub struct Origin {
 
 impl Origin {
     /// An actor and nothing else.
-    pub fn of(actor: &str) -> Self {
+    pub fn of_actor(actor: &str) -> Self {
         Self { actor: actor.into(), client: None, reference: None, names: true }
     }
 }
@@ -65,12 +65,12 @@ impl TxLog {
     }
 
     /// Something about a resource or an account changed.
-    pub(crate) fn event(&mut self, kind: &'static str, subject: impl Into<String>, detail: Value) {
+    pub(crate) fn add_event(&mut self, kind: &'static str, subject: impl Into<String>, detail: Value) {
         self.events.push((kind, subject.into(), detail));
     }
 
     /// Somebody did, or was refused, something.
-    pub(crate) fn audit(
+    pub(crate) fn add_audit(
         &mut self,
         action: &'static str,
         outcome: &'static str,
@@ -90,36 +90,36 @@ impl TxLog {
     ) {
         let mut said = detail.clone();
         said["subject"] = subject.into();
-        self.audit(kind, "done", account, said);
-        self.event(kind, subject, detail);
+        self.add_audit(kind, "done", account, said);
+        self.add_event(kind, subject, detail);
     }
 
     /// Adds what it means for access.
-    pub(crate) fn change(&mut self, change: Change) {
+    pub(crate) fn add_change(&mut self, change: Change) {
         if !self.changes.contains(&change) {
             self.changes.push(change);
         }
     }
 
     /// Accounts whose description is to be read again.
-    pub(crate) fn reconsider(&mut self, accounts: Vec<AccountId>) {
+    pub(crate) fn reconsider_accounts(&mut self, accounts: Vec<AccountId>) {
         if accounts.len() > RECONSIDERED_SINGLY {
-            self.change(Change::ReconsiderAll(self.org));
+            self.add_change(Change::ReconsiderAll(self.org));
         } else {
-            accounts.into_iter().for_each(|account| self.change(Change::Reconsider(account)));
+            accounts.into_iter().for_each(|account| self.add_change(Change::Reconsider(account)));
         }
     }
 
     /// Draws the number, writes the rows and seals the value. The last thing a transaction does.
     pub(crate) async fn seal<T>(self, tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
         let seq = head::next_seq(tx).await?;
-        self.write(tx, seq).await?;
+        self.write_rows(tx, seq).await?;
         // Whatever changes access may take some of it away: a group more can cost a role, by a conflict.
         let takes_away = !self.changes.is_empty();
         Ok(Committed::new(value, self.changes, seq, takes_away))
     }
 
-    async fn write(&self, tx: &mut Tx, seq: Seq) -> Result<(), StoreError> {
+    async fn write_rows(&self, tx: &mut Tx, seq: Seq) -> Result<(), StoreError> {
         let numbered = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let mut events = Vec::with_capacity(self.events.len());
         for (n, (kind, subject, detail)) in self.events.iter().enumerate() {
@@ -135,7 +135,7 @@ impl TxLog {
             ]);
         }
         let sql = "insert into event (seq, n, organization, directory, at, kind, subject, detail)";
-        tx.insert(sql, "", &events).await?;
+        tx.insert_rows(sql, "", &events).await?;
 
         let mut audits = Vec::with_capacity(self.audits.len());
         for (n, (action, outcome, account, detail)) in self.audits.iter().enumerate() {
@@ -154,7 +154,7 @@ impl TxLog {
             ]);
         }
         let sql = "insert into audit (seq, n, organization, at, action, outcome, actor, account, client, reference, detail)";
-        tx.insert(sql, "", &audits).await?;
+        tx.insert_rows(sql, "", &audits).await?;
 
         let mut changes = Vec::with_capacity(self.changes.len());
         for (n, change) in self.changes.iter().enumerate() {
@@ -163,7 +163,7 @@ impl TxLog {
             changes.push(row);
         }
         let sql = "insert into revocation (seq, n, at, organization, kind, account, number, session, idp)";
-        tx.insert(sql, "", &changes).await
+        tx.insert_rows(sql, "", &changes).await
     }
 }
 
@@ -248,7 +248,7 @@ impl Store {
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn seq(&self) -> Result<Seq, StoreError> {
+    pub async fn last_seq(&self) -> Result<Seq, StoreError> {
         head::log_seq(&mut self.engine.snapshot().await?).await
     }
 

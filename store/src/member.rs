@@ -158,8 +158,12 @@ pub(crate) async fn add_members(
         .iter()
         .map(|member| vec![place.org.into(), place.directory.into(), group.into(), (*member).into()])
         .collect();
-    tx.insert("insert into member (organization, directory, team, member)", "on conflict do nothing", &rows)
-        .await
+    tx.insert_rows(
+        "insert into member (organization, directory, team, member)",
+        "on conflict do nothing",
+        &rows,
+    )
+    .await
 }
 
 pub(crate) async fn remove_members(

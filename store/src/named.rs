@@ -28,7 +28,7 @@ pub struct NamedAccounts {
 
 impl NamedAccounts {
     /// All of them, the named one first.
-    pub fn all(&self) -> impl Iterator<Item = AccountId> + '_ {
+    pub fn all_accounts(&self) -> impl Iterator<Item = AccountId> + '_ {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }
 }
@@ -80,7 +80,7 @@ async fn find_candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<Accou
                  and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
                  and r.deleted is null and r.account is not null"
     );
-    let args = [org.into(), who.into(), fold::same(who).into()];
+    let args = [org.into(), who.into(), fold::same_key(who).into()];
     let mut found = account_ids(&tx.rows(AssertSqlSafe(sql), &args).await?)?;
     found.sort_unstable();
     let sql = "select l.account from link l \
@@ -89,8 +89,10 @@ async fn find_candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<Accou
     let mut alone: BTreeSet<AccountId> =
         account_ids(&tx.rows(sql, &[org.into(), who.into()]).await?)?.into_iter().collect();
     alone.extend(
-        accounts_bearing(tx, org, |told| told.email.as_deref().map(fold::same) == Some(fold::same(who)))
-            .await?,
+        accounts_bearing(tx, org, |told| {
+            told.email.as_deref().map(fold::same_key) == Some(fold::same_key(who))
+        })
+        .await?,
     );
     found.extend(alone);
     Ok(found)
@@ -124,7 +126,7 @@ async fn bearing_a_name_of(
             let name = row.text(0)?.to_owned();
             let addresses = addresses_of(tx, org, id).await?;
             let is_theirs = |told: &LoginFacts| {
-                let address = told.email.as_deref().map(fold::same);
+                let address = told.email.as_deref().map(fold::same_key);
                 folded_names(told).any(|other| other == name)
                     || address.is_some_and(|address| addresses.contains(&address))
             };
@@ -138,7 +140,7 @@ async fn bearing_a_name_of(
                 let sql = "select account from resource where organization = $1 and name = $2 and kind = 'User' \
                              and deleted is null and account is not null";
                 found.extend(account_ids(&tx.rows(sql, &[org.into(), (&own).into()]).await?)?);
-                let at_home = with_attribute(tx, org, "emails.value", &fold::same(email)).await?;
+                let at_home = with_attribute(tx, org, "emails.value", &fold::same_key(email)).await?;
                 found.extend(at_home.into_iter().map(|(_, account)| account));
                 found.extend(
                     accounts_bearing(tx, org, |told| folded_address(told).as_ref() == Some(&own)).await?,
@@ -149,7 +151,7 @@ async fn bearing_a_name_of(
     Ok(found)
 }
 
-/// The addresses of a directory's user, folded by [`fold::same`].
+/// The addresses of a directory's user, folded by [`fold::same_key`].
 async fn addresses_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Vec<String>, StoreError> {
     let sql = "select t.value from resource r \
                cross join attr t on t.organization = r.organization and t.directory = r.directory and t.rid = r.rid \
@@ -180,13 +182,13 @@ pub(crate) async fn with_attribute(
 
 /// Lists what somebody without a directory may be called by: folded as it folds names.
 fn folded_names(told: &LoginFacts) -> impl Iterator<Item = String> {
-    let preferred = told.attributes.text(Attributes::PREFERRED_USERNAME);
-    [told.email.as_deref(), preferred].into_iter().flatten().map(fold::unique)
+    let preferred = told.attributes.first_text(Attributes::PREFERRED_USERNAME);
+    [told.email.as_deref(), preferred].into_iter().flatten().map(fold::unique_key)
 }
 
 /// The address of somebody without a directory, folded likewise.
 pub(crate) fn folded_address(told: &LoginFacts) -> Option<String> {
-    told.email.as_deref().map(fold::unique)
+    told.email.as_deref().map(fold::unique_key)
 }
 
 /// Finds whom a login made and said something of, as long as a subject leads there or an operator keeps them out.

@@ -148,7 +148,7 @@ mod tests {
     async fn connection() -> (tempfile::TempDir, SqliteConnection) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
-        let store = Store::open(&path, Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&path, Arc::new(Schemas::core_schemas())).await.unwrap();
         let connection = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
         store.close().await;
         (folder, connection)

@@ -159,7 +159,7 @@ async fn relink_piece(
             done.taken += 1;
             continue;
         }
-        let keyed = keys.keyed(&to.issuer, &link.subject);
+        let keyed = keys.key_subject(&to.issuer, &link.subject);
         let (key, hash) = keyed.written();
         let sql = "update link set idp = $4, issuer = $5, keyed = $6, key = $7 \
                    where organization = $1 and issuer = $2 and subject = $3";
@@ -176,7 +176,7 @@ async fn relink_piece(
         done.moved += 1;
         let detail = json!({ "from": from, "to": to.idp });
         log.did("account.relinked", &account_name(link.account), Some(link.account), detail);
-        log.change(Change::Reconsider(link.account));
+        log.add_change(Change::Reconsider(link.account));
     }
     if done.moved == 0 { commit_unchanged(tx, done).await } else { log.seal(tx, done).await }
 }

@@ -39,7 +39,7 @@ pub(crate) struct DirectoryKey {
 
 impl ResourceRow {
     /// Columns: rid, id, kind, doc, had_external_id, account, version, created, modified, deleted.
-    pub(crate) fn read(row: &SqlRow) -> Result<Self, StoreError> {
+    pub(crate) fn read_row(row: &SqlRow) -> Result<Self, StoreError> {
         let id = ResourceId::new(row.text(1)?);
         let resource = parse_document(kind_of(row.text(2)?)?, id.as_str(), row.text(3)?)?;
         Ok(Self {
@@ -112,7 +112,7 @@ pub(crate) async fn by_id(
     let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                from resource where organization = $1 and directory = $2 and id = $3 and kind = $4";
     let args = [place.org.into(), place.directory.into(), id.into(), kind.name().into()];
-    tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()
+    tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()
 }
 
 /// The live resource whose name collides, other than `but`: its row number and its name as it is written.
@@ -129,10 +129,10 @@ pub(crate) async fn name_holder(
         place.org.into(),
         place.directory.into(),
         resource.kind().name().into(),
-        fold::unique(unique_name(resource)).into(),
+        fold::unique_key(unique_name(resource)).into(),
         but.unwrap_or(-1).into(),
     ];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
     Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn external_id_holder(
                from resource where organization = $1 and directory = $2 and external_id = $3 \
                and deleted is null and kind = 'User' and rid <> $4";
     let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read).transpose()?;
+    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
     Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
 }
 
@@ -169,14 +169,14 @@ pub(crate) async fn tombstone_of(
             let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
                        from resource where organization = $1 and directory = $2 and name = $3 \
                        and deleted is not null and had_external_id = 0 order by deleted desc, rid desc";
-            let key = fold::unique(unique_name(user));
+            let key = fold::unique_key(unique_name(user));
             tx.rows(sql, &[place.org.into(), place.directory.into(), key.into()]).await?
         }
     };
     for row in &rows {
-        let stored = ResourceRow::read(row)?;
+        let stored = ResourceRow::read_row(row)?;
         let is_same = user.external_id().is_some()
-            || fold::same(unique_name(&stored.resource)) == fold::same(unique_name(user));
+            || fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user));
         if is_same {
             return Ok(Some(stored));
         }
@@ -204,7 +204,7 @@ pub(crate) async fn insert_resource(
         resource.kind().name().into(),
         (&id).into(),
         resource.to_json().into(),
-        fold::unique(unique_name(&resource)).into(),
+        fold::unique_key(unique_name(&resource)).into(),
         display_name(&resource).into(),
         resource.external_id().into(),
         had_external_id.into(),
@@ -247,7 +247,7 @@ pub(crate) async fn update_resource(
         place.directory.into(),
         stored.rid.into(),
         stored.resource.to_json().into(),
-        fold::unique(unique_name(&stored.resource)).into(),
+        fold::unique_key(unique_name(&stored.resource)).into(),
         display_name(&stored.resource).into(),
         stored.resource.external_id().into(),
         stored.had_external_id.into(),

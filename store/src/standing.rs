@@ -29,7 +29,7 @@ pub enum Mode {
 
 impl Mode {
     /// The word of the configuration.
-    pub fn word(self) -> &'static str {
+    pub fn config_word(self) -> &'static str {
         match self {
             Self::Scim => "scim",
             Self::Invited => "invited",
@@ -63,8 +63,13 @@ pub(crate) async fn note_standing(tx: &mut Tx, org: OrgId, under: Under<'_>) -> 
     let sql = "insert into made_under (organization, idp, issuer, provisioning, directory) \
                values ($1, $2, $3, $4, $5) on conflict do nothing";
     let directory = under.directory.unwrap_or(NOWHERE);
-    let args =
-        [org.into(), under.idp.into(), under.issuer.into(), under.mode.word().into(), directory.into()];
+    let args = [
+        org.into(),
+        under.idp.into(),
+        under.issuer.into(),
+        under.mode.config_word().into(),
+        directory.into(),
+    ];
     tx.run(sql, &args).await.map(drop)
 }
 
@@ -82,7 +87,7 @@ struct StandingRow {
 
 impl Standing {
     /// Everything that a session may be made under.
-    fn each(&self) -> impl Iterator<Item = Under<'_>> {
+    fn each_under(&self) -> impl Iterator<Item = Under<'_>> {
         let nowhere = (self.mode == Mode::None).then_some(None);
         let directories: Vec<_> = self.directories.iter().copied().map(Some).chain(nowhere).collect();
         self.idps.iter().flat_map(move |(idp, issuer)| {
@@ -100,7 +105,7 @@ impl Standing {
             Mode::None => row.directory == i64::from(NOWHERE.0),
             _ => self.directories.iter().any(|directory| i64::from(directory.0) == row.directory),
         };
-        row.provisioning == self.mode.word() && is_of_directory
+        row.provisioning == self.mode.config_word() && is_of_directory
     }
 }
 
@@ -163,16 +168,21 @@ async fn apply_standing(
         });
     }
     // Also what nobody has signed in by yet: a login may be under way there when it goes.
-    for under in standing.each() {
+    for under in standing.each_under() {
         note_standing(tx, org, under).await?;
     }
     let mut log = TxLog::new(org, None, origin, now);
     for scope in &ended {
         let number = epoch::raise_epoch(tx, scope).await?;
         let name = epoch::scope_name(scope);
-        log.audit("session.end", "done", None, json!({ "scope": name, "why": "not configured any more" }));
-        log.event("sessions.ended", name, json!({}));
-        log.change(Change::Epoch(scope.clone(), number));
+        log.add_audit(
+            "session.end",
+            "done",
+            None,
+            json!({ "scope": name, "why": "not configured any more" }),
+        );
+        log.add_event("sessions.ended", name, json!({}));
+        log.add_change(Change::Epoch(scope.clone(), number));
     }
     let (mut changes, seq) = if ended.is_empty() {
         (Vec::new(), head::log_seq(tx).await?)

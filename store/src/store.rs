@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.seq().await.map(drop)
+        self.last_seq().await.map(drop)
     }
 
     /// Writes what waits, then closes. Later calls fail with [`StoreError::Closed`] or find nothing to do.
@@ -108,9 +108,9 @@ mod tests {
     async fn a_write_that_panics_is_taken_back_and_the_next_one_is_as_ever() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.db");
-        let store = Store::open(&path, Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&path, Arc::new(Schemas::core_schemas())).await.unwrap();
         for lane in [Lane::Removal, Lane::Ordinary, Lane::Unsynced] {
-            let before = store.seq().await.unwrap();
+            let before = store.last_seq().await.unwrap();
             let panicked = store
                 .write_in(lane, move |tx| {
                     Box::pin(async move {
@@ -123,7 +123,7 @@ mod tests {
                 })
                 .await;
             assert!(matches!(panicked, Err(StoreError::Panicked)), "{panicked:?}");
-            assert_eq!(store.seq().await.unwrap(), before);
+            assert_eq!(store.last_seq().await.unwrap(), before);
             let next = store.write_in(lane, |tx| Box::pin(crate::head::next_seq(tx))).await.unwrap();
             assert_eq!(next.0, before.0 + 1);
         }

@@ -264,8 +264,9 @@ mod tests {
     async fn others_write_between_two_pieces_however_slow_a_row_is() {
         static GONE: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core())).await.unwrap();
+        let store = Store::open(&folder.path().join("portcullis.db"), Arc::new(Schemas::core_schemas()))
+            .await
+            .unwrap();
         let tidied = store.in_pieces((0..20_i64).collect(), |_, _| {
             Box::pin(async {
                 let began = Instant::now();

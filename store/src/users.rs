@@ -50,7 +50,7 @@ pub enum UserState {
 
 impl UserState {
     /// The word for tables.
-    pub fn word(self) -> &'static str {
+    pub fn table_word(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Inactive => "inactive",
@@ -164,7 +164,7 @@ pub enum UserError {
 
 impl NewUser {
     fn resource(&self) -> Result<Resource, ScimError> {
-        let refused = |detail: &str| Err(ScimError::invalid(ScimType::InvalidValue, detail));
+        let refused = |detail: &str| Err(ScimError::of_type(ScimType::InvalidValue, detail));
         let has_control = self.user_name.chars().any(char::is_control);
         if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name || has_control {
             return refused("the name is empty, or has a blank at an end or a control character");
@@ -281,7 +281,7 @@ impl Store {
         let mut tx = self.engine.snapshot().await?;
         let named = named::find_person(&mut tx, org, who).await??;
         let mut entry = None;
-        for id in named.all() {
+        for id in named.all_accounts() {
             let user = read_one(&mut tx, org, id).await?;
             if let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) {
                 entry = Some((user, directory, resource));
@@ -293,7 +293,7 @@ impl Store {
             return Err(UserError::NoEntry(who.to_owned()));
         };
         let first = user.account;
-        let others: Vec<AccountId> = named.all().filter(|id| *id != first).collect();
+        let others: Vec<AccountId> = named.all_accounts().filter(|id| *id != first).collect();
         user.ended = session::live_of(&mut tx, org, first, now).await?;
         drop(tx); // the writes are the writer's
         let act = Act::Delete(ResourceKind::User, resource);
@@ -301,7 +301,7 @@ impl Store {
         user.state = UserState::Deleted;
         // The only other answer is that nobody is there any more, who is removed then.
         if others.is_empty() {
-            return Ok(self.write(org, directory, &write, origin, now).await?.map(|_| user));
+            return Ok(self.write_resource(org, directory, &write, origin, now).await?.map(|_| user));
         }
         // Those first: once the name is a tombstone's it leads to nobody, and a repeat would not find them.
         let with = origin.clone();
@@ -310,7 +310,7 @@ impl Store {
             Box::pin(async move { bury_namesakes(tx, org, &others, &with, now).await })
         });
         let buried = buried.await?;
-        let done = self.write(org, directory, &write, origin, now).await?;
+        let done = self.write_resource(org, directory, &write, origin, now).await?;
         Ok(buried.and_with(done, |live, _| UserSummary { ended: user.ended + live, ..user }))
     }
 
@@ -334,7 +334,7 @@ impl Store {
                 };
                 let mut log = TxLog::new(org, None, &origin, now);
                 let mut live = 0;
-                for id in named.all() {
+                for id in named.all_accounts() {
                     live += end::end_account(tx, org, id, &mut log, now).await?;
                 }
                 let first = read_one(tx, org, named.first).await?;
@@ -415,7 +415,7 @@ async fn switch_accounts(
     let first = read_one(tx, org, named.first).await?;
     let mut log = TxLog::new(org, first.directory, origin, now);
     let (mut live, mut still) = (0, Vec::new());
-    for id in named.all() {
+    for id in named.all_accounts() {
         let before = account::known_account(tx, org, id).await?;
         if before.disabled == disabled {
             still.push((id, before.generation));
@@ -425,7 +425,7 @@ async fn switch_accounts(
         let kind = if disabled {
             live += session::live_of(tx, org, id, now).await?;
             barred::bar_subjects(tx, org, id, Word::Disabled, now).await?;
-            log.change(Change::Out(id, account::raise_generation(tx, org, id).await?));
+            log.add_change(Change::Out(id, account::raise_generation(tx, org, id).await?));
             "user.disabled"
         } else {
             barred::lift_bars(tx, org, id, Word::Disabled).await?;
@@ -435,11 +435,11 @@ async fn switch_accounts(
     }
     let user =
         UserSummary { ended: live, others: named.others.clone(), ..read_one(tx, org, named.first).await? };
-    if still.len() == named.all().count() {
+    if still.len() == named.all_accounts().count() {
         return if disabled { still_out(tx, still, user).await } else { commit_unchanged(tx, user).await };
     }
     if disabled {
-        still.into_iter().for_each(|(id, generation)| log.change(Change::Out(id, generation)));
+        still.into_iter().for_each(|(id, generation)| log.add_change(Change::Out(id, generation)));
     }
     log.seal(tx, user).await
 }
@@ -457,7 +457,7 @@ async fn bury_namesakes(
     for id in others.iter().copied() {
         live += session::live_of(tx, org, id, now).await?;
         barred::bar_subjects(tx, org, id, Word::Removed, now).await?;
-        log.change(Change::Out(id, account::raise_generation(tx, org, id).await?));
+        log.add_change(Change::Out(id, account::raise_generation(tx, org, id).await?));
         log.did("user.removed", &account_name(id), Some(id), json!({}));
     }
     log.seal(tx, live).await
@@ -518,7 +518,7 @@ fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
         }
         _ => (
             told.email.clone().or(owned(row.maybe_text(10)?)),
-            told.attributes.text(Attributes::NAME).map(str::to_owned),
+            told.attributes.first_text(Attributes::NAME).map(str::to_owned),
             told.email,
             told.groups.unwrap_or_default(),
         ),

@@ -15,7 +15,7 @@ ROWS = [
     ("linking: subjects of the same issuer are people of their own", "login/mod.rs",
      "&& link.issuer != self.key.issuer", ""),
     ("linking: a name is matched finely", "login/matching.rs",
-     'LinkTo::UserName => ("userName", fold::same(value)),', 'LinkTo::UserName => ("userName", fold::unique(value)),'),
+     'LinkTo::UserName => ("userName", fold::same_key(value)),', 'LinkTo::UserName => ("userName", fold::unique_key(value)),'),
     ("linking: the directory names the IdP", "login/mod.rs",
      "if !directories.contains(&directory) {", "if false {"),
     ("linking: only in directories that name the IdP", "login/matching.rs",
@@ -50,7 +50,7 @@ ROWS = [
     ("standing: also what nobody has signed in by yet", "standing.rs",
      "        note_standing(tx, org, under).await?;\n    }\n    let mut log", "        let _ = under;\n    }\n    let mut log"),
     ("keys: a master key that does not fit", "key.rs",
-     "BarKey::open(*id, sealed, keys)?", "BarKey::open(*id, sealed, keys).unwrap_or_else(|| BarKey::new(&mut Random::system()))"),
+     "BarKey::open(*id, sealed, keys)?", "BarKey::open(*id, sealed, keys).unwrap_or_else(|| BarKey::new(&mut Random::from_system()))"),
     ("relinking: what was barred is barred there too", "relink.rs", "if after.is_none() {", "if false {"),
     ("login: born under the epoch of its IdP", "session.rs",
      "coalesce((select number from epoch where organization = $1 and idp = $5), 0))", "0)"),
@@ -58,15 +58,15 @@ ROWS = [
      "let changes = people.into_iter().map(|(account, generation)| Change::Out(account, generation)).collect();",
      "let changes: Vec<Change> = { drop(people); Vec::new() };"),
     ("orders by hand: an order is for every account of the person", "users.rs",
-     "    for id in named.all() {\n        let before =", "    for id in [named.first] {\n        let before ="),
+     "    for id in named.all_accounts() {\n        let before =", "    for id in [named.first] {\n        let before ="),
     ("orders by hand: who bears the name of a removed person is barred", "users.rs",
-     "        barred::bar_subjects(tx, org, id, Word::Removed, now).await?;\n        log.change", "        log.change"),
+     "        barred::bar_subjects(tx, org, id, Word::Removed, now).await?;\n        log.add_change", "        log.add_change"),
     ("orders by hand: a disabled address lets in no other subject", "login/matching.rs",
      "if folded_address(&told).is_some_and(|address| said.contains(&address)) {", "if folded_address(&told).is_some_and(|_| false) {"),
     ("write: DELETE raises the generation", "directory/user.rs",
-     "        let generation = account::raise_generation(tx, org, account).await?;\n        let mut log = self.log();\n"
+     "        let generation = account::raise_generation(tx, org, account).await?;\n        let mut log = self.open_log();\n"
      '        log.did("user.deleted"',
-     "        let generation = account::known_account(tx, org, account).await?.generation;\n        let mut log = self.log();\n"
+     "        let generation = account::known_account(tx, org, account).await?.generation;\n        let mut log = self.open_log();\n"
      '        log.did("user.deleted"'),
     ("write: DELETE removes links", "directory/user.rs",
      "        link::remove_links(tx, org, account).await?;\n        account::set_active", "        account::set_active"),

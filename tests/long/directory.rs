@@ -28,9 +28,9 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000);
 async fn nobody_waits_for_a_large_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.db");
-    let schemas = Arc::new(Schemas::core());
+    let schemas = Arc::new(Schemas::core_schemas());
     let store = Store::open(&path, schemas.clone()).await.unwrap();
-    store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::system(), NOW).await.unwrap();
+    store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::from_system(), NOW).await.unwrap();
     let identity = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
     let sessions = Sessions::new(1_000, 3_600_000, Arc::new(policy));
@@ -74,7 +74,7 @@ async fn nobody_waits_for_a_large_directory() {
         let began = Instant::now();
         let target = "/Users?startIndex=9001&count=100";
         let ScimRequest::Find(query) = people::read(&schemas, "GET", target, &Value::Null) else { panic!() };
-        let wanted = Wanted::by(&schemas, &http::Request::get(target).body(()).unwrap());
+        let wanted = Wanted::from_request(&schemas, &http::Request::get(target).body(()).unwrap());
         let found = store.answer_query(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap();
         let answer = portcullis_scim::answer_request(&schemas, &service, &wanted, found);
         lists.push(began.elapsed());
@@ -111,7 +111,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),
     };
-    let done = store.log_in(asked, &Origin::of("test"), NOW).await.unwrap();
+    let done = store.log_in(asked, &Origin::of_actor("test"), NOW).await.unwrap();
     let gone = sessions.cleared(sessions.apply(done.changes())).await;
     done.release(gone);
     hash
@@ -128,8 +128,10 @@ async fn longest_write(
     for n in 0.. {
         let new = NewUser { user_name: format!("new-{round}-{n}"), ..NewUser::default() };
         let began = Instant::now();
-        let added =
-            store.user_add(OrgId::ONLY, DirectoryId::ONLY, new, &Origin::of("test"), NOW).await.unwrap();
+        let added = store
+            .user_add(OrgId::ONLY, DirectoryId::ONLY, new, &Origin::of_actor("test"), NOW)
+            .await
+            .unwrap();
         longest = longest.max(began.elapsed());
         let gone = sessions.cleared(sessions.apply(added.changes())).await;
         added.release(gone);

@@ -11,12 +11,12 @@ use crate::source::bytes_of;
 /// Reads the bindings file; no roles where none is named, `None` where a problem was noted.
 pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<Bindings> {
     let Some(written) = &document.bindings else {
-        return (!findings.has("bindings")).then(Bindings::default);
+        return (!findings.has_key("bindings")).then(Bindings::default);
     };
-    let path = findings.report.resolve(written);
-    findings.report.watch(&path);
+    let path = findings.report.resolve_path(written);
+    findings.report.watch_file(&path);
     if document.provisioning == ProvisioningWord::Invited {
-        findings.problem(
+        findings.add_problem(
             "bindings",
             "with provisioning: invited nobody is in a group, so nobody could ever get a role",
             "Leave it out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)",
@@ -26,7 +26,7 @@ pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBloc
         Ok(text) => bindings::parse_bindings(&text, &findings.report.name_beside(written), findings.report),
         Err(what) => {
             let remedy = "A relative path starts in the folder of this file";
-            findings.problem("bindings", format!("{} {what}", show_value(written)), remedy);
+            findings.add_problem("bindings", format!("{} {what}", show_value(written)), remedy);
             None
         }
     }

@@ -18,9 +18,13 @@ pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock
         };
     span(findings, "session.idle", session.idle, SECOND, YEAR);
     span(findings, "session.absolute", session.absolute, SECOND, YEAR);
-    if session.idle > session.absolute && findings.has("session") {
+    if session.idle > session.absolute && findings.has_key("session") {
         let what = "longer than session.absolute, so it never ends a session";
-        findings.warn("session.idle", what, format!("Write at most {}", show_duration(session.absolute)));
+        findings.add_warning(
+            "session.idle",
+            what,
+            format!("Write at most {}", show_duration(session.absolute)),
+        );
     }
     if let Some(upstream) = &document.upstream.0 {
         let least = Duration::from_millis(10);
@@ -52,6 +56,10 @@ fn check_between<T: PartialOrd + Copy>(
 ) {
     if value < least || value > most {
         let what = format!("{} is out of bounds", show(value));
-        findings.problem(path, what, format!("Write {} at least and {} at most", show(least), show(most)));
+        findings.add_problem(
+            path,
+            what,
+            format!("Write {} at least and {} at most", show(least), show(most)),
+        );
     }
 }

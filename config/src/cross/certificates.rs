@@ -19,7 +19,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
             read_pem(findings, "http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
         && let Err(what) = certificate::judge_authorities(&bytes)
     {
-        findings.problem("http_client.ca_file", format!("{} {what}", name_file(authorities)), "");
+        findings.add_problem("http_client.ca_file", format!("{} {what}", name_file(authorities)), "");
     }
     let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
     let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
@@ -62,7 +62,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
                      file",
                 ),
             };
-            findings.problem(&format!("listen.proxy.tls[0].{place}"), what, remedy);
+            findings.add_problem(&format!("listen.proxy.tls[0].{place}"), what, remedy);
             Vec::new()
         }
     }
@@ -75,22 +75,26 @@ fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: 
     let days = (leaf.ends.at - now) / DAY;
     let renew = "Renew it, and restart";
     if leaf.ends.at <= now {
-        findings.warn(path, format!("{name} has expired on {}: browsers refuse it", leaf.ends.day), renew);
+        findings.add_warning(
+            path,
+            format!("{name} has expired on {}: browsers refuse it", leaf.ends.day),
+            renew,
+        );
     } else if days < 30 {
         let left = match days {
             0 => "within a day".to_owned(),
             1 => "in a day".to_owned(),
             more => format!("in {more} days"),
         };
-        findings.warn(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
+        findings.add_warning(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
     }
     if leaf.begins.at > now {
         let what = format!("{name} is not valid before {}: browsers refuse it", leaf.begins.day);
-        findings.warn(path, what, "Look at the clock of this machine, or wait");
+        findings.add_warning(path, what, "Look at the clock of this machine, or wait");
     }
     if let Some(end) = &leaf.stale {
         let what = format!("a certificate further down in {name} has expired on {}", end.day);
-        findings.warn(path, what, "Take the chain that the authority gives out today");
+        findings.add_warning(path, what, "Take the chain that the authority gives out today");
     }
     if let Some(host) = host
         && !leaf.names_host
@@ -100,7 +104,7 @@ fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: 
             names => format!("is for {}", names.join(", ")),
         };
         let what = format!("{name} {names}, and not for {host}, the host of public_url");
-        findings.warn(
+        findings.add_warning(
             path,
             what,
             "Browsers refuse it, unless something before Portcullis has one of its own",
@@ -116,13 +120,13 @@ fn read_pem(
     kinds: &[&str],
     wanted: &str,
 ) -> Option<Vec<u8>> {
-    findings.report.watch(file);
-    if findings.report.environment.reach() == ReadDepth::TextOnly {
+    findings.report.watch_file(file);
+    if findings.report.environment.read_depth() == ReadDepth::TextOnly {
         return None;
     }
     let name = name_file(file);
     match bytes_of(file) {
-        Err(what) => findings.problem(path, format!("{name} {what}"), ""),
+        Err(what) => findings.add_problem(path, format!("{name} {what}"), ""),
         Ok(bytes) => {
             let begins = |kind: &&str| {
                 let head = format!("-----BEGIN {kind}-----");
@@ -131,7 +135,7 @@ fn read_pem(
             if kinds.iter().any(begins) {
                 return Some(bytes);
             }
-            findings.problem(path, format!("{name} holds no PEM block of {wanted}"), "");
+            findings.add_problem(path, format!("{name} holds no PEM block of {wanted}"), "");
         }
     }
     None

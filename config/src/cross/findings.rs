@@ -12,25 +12,25 @@ pub(super) struct Findings<'a, 'e> {
 
 impl Findings<'_, '_> {
     /// Notes a problem at a path.
-    pub(super) fn problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn add_problem(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
         self.report.problem_on(self.root.line_of(&at), &at, what, remedy);
     }
 
     /// Notes at a path what works and deserves a look.
-    pub(super) fn warn(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn add_warning(&mut self, path: &str, what: impl Into<String>, remedy: impl Into<String>) {
         let at = At::from(path);
-        self.report.warn(self.root.line_of(&at), &at, what, remedy);
+        self.report.add_warning(self.root.line_of(&at), &at, what, remedy);
     }
 
     /// Tells whether the file has a key, whatever stands behind it.
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.root.find(&At::from(path)).is_some()
+    pub(super) fn has_key(&self, path: &str) -> bool {
+        self.root.find_node(&At::from(path)).is_some()
     }
 
     /// Tells whether a problem was noted at a key, or below it. What it would have said is not known then, and the
     /// default that stands in its place is not what somebody meant: nothing is concluded from it.
-    pub(super) fn failed(&self, path: &str) -> bool {
+    pub(super) fn has_failed(&self, path: &str) -> bool {
         let of_it = |other: &str| {
             other.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };

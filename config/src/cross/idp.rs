@@ -11,23 +11,23 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let (name, idp) = (&idps.name, &idps.idp);
     let of = |key: &str| format!("idps.{name}.{key}");
     if document.provisioning == ProvisioningWord::None
-        && findings.has(&of("link"))
-        && !findings.failed("provisioning")
+        && findings.has_key(&of("link"))
+        && !findings.has_failed("provisioning")
     {
         let what = "has no meaning with provisioning: none, since there is no directory to find a user in";
-        findings.problem(&of("link"), what, "Leave it out");
+        findings.add_problem(&of("link"), what, "Leave it out");
     }
     if let Some(public) = &document.public_url.0
         && !idp.oidc.issuer.is_https()
         && !public.is_loopback()
     {
         let what = "an issuer on this machine works only where public_url is on this machine too";
-        findings.problem(&of("oidc.issuer"), what, "Write the issuer as https://");
+        findings.add_problem(&of("oidc.issuer"), what, "Write the issuer as https://");
     }
     check_product(findings, name, idp);
-    if idp.oidc.trust_email && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
+    if idp.oidc.trust_email && idp.domains == Domains::Any && !findings.has_failed(&of("domains")) {
         let what = "an unverified address would be believed of every domain";
-        findings.problem(
+        findings.add_problem(
             &of("oidc.trust_email"),
             what,
             format!("List the e-mail domains in {}", of("domains")),
@@ -35,19 +35,19 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     }
     let scopes = &idp.oidc.scopes;
     if !scopes.iter().any(|scope| scope == "openid") {
-        findings.problem(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
+        findings.add_problem(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
     }
     for (nth, scope) in scopes.iter().enumerate() {
         let path = of(&format!("oidc.scopes[{nth}]"));
         // RFC 6749 §3.3.
         if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
-            findings.problem(
+            findings.add_problem(
                 &path,
                 format!("\"{}\" is not a scope", show_value(scope)),
                 "Write one scope an item",
             );
         } else if scope == "offline_access" {
-            findings.problem(
+            findings.add_problem(
                 &path,
                 "offline_access is not in this version: no token is refreshed",
                 "Leave it out",
@@ -57,7 +57,7 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     if let Some(replaces) = &idp.replaces {
         if !is_name(replaces) {
             let what = format!("\"{}\" is no name that a provider can have had", show_value(replaces));
-            findings.problem(
+            findings.add_problem(
                 &of("replaces"),
                 what,
                 "Write the name under idps: of the provider that was there before",
@@ -65,7 +65,7 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
         } else if document.provisioning == ProvisioningWord::None {
             let what = "has no meaning with provisioning: none, since there is no directory by which anybody \
                         could be known again";
-            findings.problem(&of("replaces"), what, "Leave it out, and see portcullis user relink");
+            findings.add_problem(&of("replaces"), what, "Leave it out, and see portcullis user relink");
         }
     }
     if let Some(link) = &idp.link {
@@ -77,21 +77,21 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
                         call verified is refused (unverified_email)";
             let remedy = "Write claim: sub and to: externalId; or see that the provider sends email_verified; or, \
                           where nobody there chooses an address, write trust_email: true with domains";
-            findings.warn(&of("link.claim"), what, remedy);
+            findings.add_warning(&of("link.claim"), what, remedy);
         }
         return;
     }
     let place = format!("idps.{name}");
     match (document.provisioning, idp.preset) {
-        (ProvisioningWord::Scim, Preset::Entra) => findings.warn(
+        (ProvisioningWord::Scim, Preset::Entra) => findings.add_warning(
             &place,
             "Entra does not send its immutable id by itself, and oid is looked for in externalId",
             "Map objectId to externalId in Entra's provisioning, or write link: with claim: preferred_username and \
              to: userName",
         ),
-        (ProvisioningWord::Invited, preset) => findings.warn(
+        (ProvisioningWord::Invited, preset) => findings.add_warning(
             &place,
-            format!("people are found by externalId ({} of the login)", preset.link().claim),
+            format!("people are found by externalId ({} of the login)", preset.link_block().claim),
             "Give each `portcullis user add` its --external-id, or write link: with claim: email and to: userName",
         ),
         _ => {}
@@ -101,15 +101,15 @@ pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
 /// Refuses what is known of a product to make a login impossible.
 fn check_product(findings: &mut Findings<'_, '_>, name: &str, idp: &IdpBlock) {
     let of = |key: &str| format!("idps.{name}.{key}");
-    if idp.preset == Preset::Google && idp.domains == Domains::Any && !findings.failed(&of("domains")) {
-        findings.problem(
+    if idp.preset == Preset::Google && idp.domains == Domains::Any && !findings.has_failed(&of("domains")) {
+        findings.add_problem(
             &of("domains"),
             "with preset: google only accounts of a Workspace that is listed here may sign in, and none is",
             "Write the primary domain of yours: [example.com]",
         );
     }
     if let Some(tenant) = idp.oidc.issuer.of_every_tenant() {
-        findings.problem(
+        findings.add_problem(
             &of("oidc.issuer"),
             format!(
                 "{tenant} is no tenant: whoever has any could sign in, and Entra's documents name another issuer"

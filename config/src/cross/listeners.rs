@@ -8,32 +8,32 @@ use crate::document::{ProvisioningWord, RootBlock};
 /// Asks whether all listeners can be opened together, and whether what is told on them stays private.
 pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let listen = &document.listen;
-    let fed = document.provisioning == ProvisioningWord::Scim && !findings.failed("provisioning");
+    let fed = document.provisioning == ProvisioningWord::Scim && !findings.has_failed("provisioning");
     let open = open_listeners(findings, document);
     for (nth, (path, address)) in open.iter().enumerate() {
         if let Some((other, at)) = open[..nth].iter().find(|(_, other)| are_overlapping(*address, *other)) {
             // Said where the hand is: a default may be in the way of what is written.
             let (place, (other, at)) =
-                if findings.has(path) { (path, (other, at)) } else { (other, (path, address)) };
+                if findings.has_key(path) { (path, (other, at)) } else { (other, (path, address)) };
             let what = format!("port {} is taken by {other} ({at})", address.port());
-            findings.problem(place, what, "Give one of them another port");
+            findings.add_problem(place, what, "Give one of them another port");
         }
     }
     if fed
         && !listen.scim.address.ip().is_loopback()
-        && !findings.has("listen.scim.plaintext")
-        && !findings.has("listen.scim.tls")
+        && !findings.has_key("listen.scim.plaintext")
+        && !findings.has_key("listen.scim.tls")
     {
         let what = "tokens and people would cross the network in the clear";
         let remedy = "Listen on 127.0.0.1, or write plaintext: behind-proxy where a proxy before it ends TLS";
-        findings.problem("listen.scim.address", what, remedy);
+        findings.add_problem("listen.scim.address", what, remedy);
     }
     if let Some(public) = &document.public_url.0
         && listen.proxy.tls.is_some()
         && !public.is_https()
     {
         let what = "the listener speaks TLS, but public_url says http, so browsers would not";
-        findings.warn("listen.proxy.tls", what, "Write public_url as https://");
+        findings.add_warning("listen.proxy.tls", what, "Write public_url as https://");
     }
 }
 
@@ -49,7 +49,11 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
     let ours = |own: SocketAddr| own.port() == port && here.iter().any(|ip| is_reached_at(own.ip(), *ip));
     if let Some((name, _)) = open_listeners(findings, document).into_iter().find(|(_, own)| ours(*own)) {
         let what = format!("this is {name}: Portcullis would forward to itself");
-        findings.problem("upstream.url", what, "Write where the application listens, or move the listener");
+        findings.add_problem(
+            "upstream.url",
+            what,
+            "Write where the application listens, or move the listener",
+        );
     }
 }
 
@@ -57,11 +61,11 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
 fn open_listeners(findings: &Findings<'_, '_>, document: &RootBlock) -> Vec<(&'static str, SocketAddr)> {
     let listen = &document.listen;
     let mut open = vec![("listen.proxy", listen.proxy.address)];
-    if document.provisioning == ProvisioningWord::Scim && !findings.failed("provisioning") {
+    if document.provisioning == ProvisioningWord::Scim && !findings.has_failed("provisioning") {
         open.push(("listen.scim", listen.scim.address));
     }
     open.push(("listen.health", listen.health.address));
-    open.retain(|(path, _)| !findings.failed(&format!("{path}.address")));
+    open.retain(|(path, _)| !findings.has_failed(&format!("{path}.address")));
     open
 }
 

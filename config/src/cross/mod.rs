@@ -42,7 +42,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
     }
     let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
     let HeaderPreset::XForwarded = document.headers.preset;
-    let link = idps.idp.link.unwrap_or_else(|| idps.idp.preset.link());
+    let link = idps.idp.link.unwrap_or_else(|| idps.idp.preset.link_block());
     let without_directory = document.provisioning == ProvisioningWord::None;
     let user = if without_directory { UserFrom::Email } else { UserFrom::UserName };
     Some(File {
@@ -85,9 +85,9 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
 /// Finds the state folder: the one that is written, else that of whoever runs the program.
 fn find_state(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<PathBuf> {
     let state = document.state.clone().or_else(|| findings.report.environment.state_folder());
-    if state.is_none() && !findings.has("state") {
+    if state.is_none() && !findings.has_key("state") {
         let what = "missing, and an ordinary user without HOME has no state folder";
-        findings.problem("state", what, "Write the path of a folder");
+        findings.add_problem("state", what, "Write the path of a folder");
     }
     state
 }

@@ -7,13 +7,13 @@ use crate::document::{ProvisioningWord, RootBlock};
 
 /// Refuses blocks that have no meaning with the `provisioning` that is written, and misses those it needs.
 pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &RootBlock) {
-    if findings.failed("provisioning") || findings.failed("scim") {
+    if findings.has_failed("provisioning") || findings.has_failed("scim") {
         return;
     }
     let word = match document.provisioning {
-        ProvisioningWord::Scim if !findings.has("scim") => {
-            let how = if findings.has("provisioning") { "provisioning" } else { "scim" };
-            return findings.problem(
+        ProvisioningWord::Scim if !findings.has_key("scim") => {
+            let how = if findings.has_key("provisioning") { "provisioning" } else { "scim" };
+            return findings.add_problem(
                 how,
                 "users come from the directory (provisioning: scim), and there is no scim: block that feeds it",
                 "Write scim: with public_url and token, or provisioning: invited or none",
@@ -24,17 +24,18 @@ pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Roo
         ProvisioningWord::None => "none",
     };
     let what = |of: &str| format!("{of} with provisioning: {word}, since no SCIM client feeds users");
-    if findings.has("scim") {
-        findings.problem("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
+    if findings.has_key("scim") {
+        findings.add_problem("scim", what("has no meaning"), "Leave it out, or write provisioning: scim");
     }
-    if findings.has("listen.scim") {
-        findings.warn("listen.scim", what("nothing listens here"), "Leave it out");
+    if findings.has_key("listen.scim") {
+        findings.add_warning("listen.scim", what("nothing listens here"), "Leave it out");
     }
     if document.provisioning == ProvisioningWord::Invited {
         return;
     }
     if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user {
-        let what = format!("{} is an attribute of a directory, and provisioning: none has none", user.word());
-        findings.problem("headers.user", what, "Write email or subject");
+        let what =
+            format!("{} is an attribute of a directory, and provisioning: none has none", user.config_word());
+        findings.add_problem("headers.user", what, "Write email or subject");
     }
 }

@@ -26,10 +26,10 @@ pub(super) fn join_app(
     let routes = document.routes.as_deref().unwrap_or_default();
     if document.routes.is_some() && routes.is_empty() {
         let remedy = "Leave it out, and the whole site is for signed-in people; or write a rule";
-        findings.problem("routes", "an empty list names no path", remedy);
+        findings.add_problem("routes", "an empty list names no path", remedy);
     }
     if routes.len() > MOST_ROUTES {
-        findings.problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
+        findings.add_problem("routes", format!("more than {MOST_ROUTES} rules"), "Join some with * and /**");
         return None;
     }
     let mut rules: Vec<(usize, Rule)> = Vec::new();
@@ -37,13 +37,13 @@ pub(super) fn join_app(
         let Given(Some(route)) = route else { continue };
         check_route(findings, nth, route, base, prefix);
         check_roles(findings, nth, route, document.bindings.as_deref(), bindings);
-        rules.push((nth, route.rule()));
+        rules.push((nth, route.compile_rule()));
     }
     let whole_site = format!("{base}/**");
     let takes_all =
-        |route: &RouteBlock| matches!(route.path.text(), text if text == "/**" || text == whole_site);
+        |route: &RouteBlock| matches!(route.path.as_written(), text if text == "/**" || text == whole_site);
     if !routes.is_empty() && !rules.iter().any(|(nth, _)| routes[*nth].0.as_ref().is_some_and(takes_all)) {
-        findings.warn(
+        findings.add_warning(
             "routes",
             format!("no rule is for {whole_site}, so every path that no rule names is refused, to everybody"),
             format!("Write a last rule for {whole_site}, for the rest of the site"),
@@ -62,7 +62,7 @@ pub(super) fn join_app(
         });
         let Some((earlier, other, how)) = clash else { continue };
         let line = findings.root.line_of(&At::from(format!("routes[{earlier}]").as_str()));
-        let written = show_value(rule.pattern.text());
+        let written = show_value(rule.pattern.as_written());
         let (what, remedy) = match how {
             Clash::Same => (
                 format!(
@@ -76,27 +76,27 @@ pub(super) fn join_app(
                     "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
                      tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
                      allows",
-                    show_value(other.pattern.text())
+                    show_value(other.pattern.as_written())
                 ),
                 "Let both allow the same, or leave one out",
             ),
         };
-        findings.problem(&format!("routes[{later}].path"), what, remedy);
+        findings.add_problem(&format!("routes[{later}].path"), what, remedy);
     }
     None
 }
 
 /// Refuses a rule that no request would ever reach.
 fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, base: &str, prefix: &str) {
-    let text = route.path.text();
+    let text = route.path.as_written();
     let path = format!("routes[{nth}].path");
     let own = format!("{base}{prefix}");
-    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.failed("prefix") {
+    if is_below(text.strip_suffix("/**").unwrap_or(text), &own) && !findings.has_failed("prefix") {
         let what = format!("below {own} are our own pages, and no rule is asked there");
-        findings.problem(&path, what, "Leave the rule out");
+        findings.add_problem(&path, what, "Leave the rule out");
     } else if !reaches_below(text, base) {
         let what = format!("\"{}\" is outside {base}, the path of public_url", show_value(text));
-        findings.problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
+        findings.add_problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
     }
 }
 
@@ -110,14 +110,14 @@ fn check_roles(
 ) {
     let (Allow::Roles(roles), Some(bindings)) = (&route.allow.0, bindings) else { return };
     for (item, role) in roles.iter().enumerate() {
-        if bindings.known().contains(role) {
+        if bindings.known_roles().contains(role) {
             continue;
         }
         let line = findings.root.line_of(&At::from(format!("routes[{nth}].allow[{item}]").as_str()));
         let (what, remedy) = match file {
             Some(file) => (
                 format!("\"{}\" is not a role of {}", show_value(role), show_value(file)),
-                nearest::list_known(bindings.known().iter().map(|role| &**role)),
+                nearest::list_known(bindings.known_roles().iter().map(|role| &**role)),
             ),
             None => (
                 format!("\"{}\" is a role, and there is no bindings file that gives roles", show_value(role)),

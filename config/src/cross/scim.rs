@@ -10,12 +10,12 @@ pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) 
     let Some(scim) = &document.scim else { return };
     if scim.public_url.path().ends_with("/scim/v2") {
         let what = "this is the base URL already: it is public_url and /scim/v2";
-        findings.problem("scim.public_url", what, "Leave /scim/v2 away");
+        findings.add_problem("scim.public_url", what, "Leave /scim/v2 away");
     }
     let Some(idps) = &document.idps.0 else { return };
     let Some(named) = &scim.idps else { return };
     if named.is_empty() {
-        findings.problem(
+        findings.add_problem(
             "scim.idps",
             "an empty list lets nobody of this directory in",
             "Name a provider, or leave it out",
@@ -23,6 +23,6 @@ pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) 
     }
     for (nth, name) in named.iter().enumerate().filter(|(_, name)| **name != idps.name) {
         let what = format!("\"{}\" is not a provider of idps", show_value(name));
-        findings.problem(&format!("scim.idps[{nth}]"), what, nearest::list_known([idps.name.as_str()]));
+        findings.add_problem(&format!("scim.idps[{nth}]"), what, nearest::list_known([idps.name.as_str()]));
     }
 }

@@ -26,8 +26,8 @@ pub(crate) struct AskedBy {
 
 impl AskedBy {
     /// Notes what a refusal would need to know, of nobody's session.
-    pub(crate) fn of(head: &request::Parts) -> Self {
-        let said = KindFields::of(&head.headers);
+    pub(crate) fn from_head(head: &request::Parts) -> Self {
+        let said = KindFields::from_headers(&head.headers);
         Self {
             kind: Kind::from_fields(&head.method, &said),
             is_from_us: false,

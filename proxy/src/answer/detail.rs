@@ -39,7 +39,7 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// Tells why an exchange with the application failed.
-    pub(crate) fn of(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
+    pub(crate) fn from_fault(fault: &UpstreamFault, has_begun: bool, upstream: &Upstream) -> Self {
         let limit = |key: &str, limit: Duration| Some(format!("{key}: {}", show_seconds(limit)));
         let connecting = limit("upstream.connect_timeout", upstream.connect_timeout);
         let (cause, limit) = match fault {
@@ -100,7 +100,7 @@ impl RefusalContext<'_> {
     pub(crate) fn rule(&self) -> Option<&std::sync::Arc<Rule>> {
         let (app, target) = (self.place?.app(), self.parts.uri.path_and_query()?);
         let asked = RouteKey { host: &app.host, target, method: &self.parts.method };
-        self.rules.policy().route(&asked).ok()?.refusing(self.line.who.as_deref()?)
+        self.rules.policy().find_route(&asked).ok()?.refusing_rule(self.line.who.as_deref()?)
     }
 
     /// Everything there is to tell.
@@ -155,7 +155,7 @@ impl RefusalContext<'_> {
         if self.rules.log.identity != LogIdentity::None {
             told.insert("groups".to_owned(), list_as_json(groups.iter().map(|group| &**group)));
         }
-        let path = rule.pattern.text();
+        let path = rule.pattern.as_written();
         let detail =
             format!("the rule {path} asks for {}, and the person has {}", join_roles(wanted), all_of(who));
         (detail, what_gives(self.rules.policy(), wanted, who))
@@ -163,7 +163,7 @@ impl RefusalContext<'_> {
 
     /// Tells of somebody without a value for the user header, who is let in nowhere.
     fn of_a_name(&self) -> (String, String) {
-        let wanted = self.rules.policy().identity().user.word();
+        let wanted = self.rules.policy().identity().user.config_word();
         (
             format!(
                 "the application is told who is there by {wanted} (headers.user), and the person has none"
@@ -215,7 +215,7 @@ impl RefusalContext<'_> {
 
     fn of_a_method(&self, told: &mut Detail) -> (String, String) {
         let path = self.parts.uri.path();
-        let taken: Vec<_> = self.place.map(|place| place.app().methods(path)).unwrap_or_default();
+        let taken: Vec<_> = self.place.map(|place| place.app().methods_at(path)).unwrap_or_default();
         told.insert("methods".to_owned(), list_as_json(taken.iter().map(|method| method.as_str())));
         (
             "the rules of the path do not take the method".to_owned(),
@@ -276,7 +276,7 @@ impl RefusalContext<'_> {
 /// yet.
 fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) -> String {
     let bindings = policy.bindings();
-    let lost = bindings.resolve(who.facts().groups.iter().map(|group| &**group)).lost;
+    let lost = bindings.resolve_groups(who.facts().groups.iter().map(|group| &**group)).lost;
     if let Some(lost) = lost.iter().find(|lost| wanted.contains(&lost.role)) {
         return format!(
             "the person's groups give {}, but it loses to {}, which they give too: see conflicts in the bindings",

@@ -41,7 +41,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         (Kind::Grpc, Some(_)) => {
             *answer.status_mut() = StatusCode::OK;
             set_field(&mut answer, CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc()));
+            set_field(&mut answer, GRPC_STATUS, HeaderValue::from_static(refusal.grpc_status()));
             if let Ok(words) =
                 HeaderValue::from_str(&refusal.kind_told(asker.kind).few_words(asker.reference))
             {
@@ -50,7 +50,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         }
         (kind, Some(place)) if !kind.is_page() => {
             let mut said =
-                serde_json::json!({ "error": refusal.kind_told(kind).word(), "ref": asker.reference });
+                serde_json::json!({ "error": refusal.kind_told(kind).json_word(), "ref": asker.reference });
             if status == StatusCode::UNAUTHORIZED {
                 said["login_url"] = format!("{}{}", place.site().origin, login_address(place, None)).into();
             }
@@ -76,7 +76,7 @@ pub(super) fn answer_refusal(refusal: RequestRefusal, asker: &Asker<'_>) -> Resp
         }
         (RequestRefusal::Denied(DenyReason::Method), Some(place)) => {
             let path = asker.target.split('?').next().unwrap_or_default();
-            let methods: Vec<&str> = place.app().methods(path).into_iter().map(Method::as_str).collect();
+            let methods: Vec<&str> = place.app().methods_at(path).into_iter().map(Method::as_str).collect();
             if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
                 set_field(&mut answer, ALLOW, methods);
             }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_method_that_no_rule_takes_learns_which_are() {
         let rule = |path: &str, methods: &[Method]| portcullis_policy::Rule {
-            pattern: portcullis_policy::Pattern::parse(path).unwrap(),
+            pattern: portcullis_policy::Pattern::parse_path(path).unwrap(),
             methods: methods.into(),
             allow: portcullis_policy::Allow::SignedIn,
             on_change: portcullis_policy::OnChange::Cut,

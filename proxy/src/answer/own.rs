@@ -50,7 +50,7 @@ pub(crate) async fn serve_own(
     }
     *request.headers_mut() = head.headers.clone();
     let accept = &place.rules().accept;
-    accept.strip.clean(request.headers_mut(), accept.trusted.contains(peer.address()));
+    accept.strip.clean_headers(request.headers_mut(), accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
     request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
     record.note_decision(LoggedDecision::Own, "");

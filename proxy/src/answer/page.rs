@@ -68,7 +68,7 @@ fn who_is_in(identify: &Arc<Identify>, session: Option<SessionHash>, place: &App
     let (identify, place) = (identify.clone(), place.clone());
     WhoIsIn::found_by(Some(Arc::new(move || {
         let (identify, place) = (identify.clone(), place.clone());
-        Box::pin(async move { identify.who(hash, place.app()).await })
+        Box::pin(async move { identify.find_person(hash, place.app()).await })
     })))
 }
 

@@ -44,7 +44,7 @@ pub enum RequestRefusal {
 
 impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
+        f.write_str(self.log_word())
     }
 }
 
@@ -74,7 +74,7 @@ impl From<Malformed> for RequestRefusal {
             Malformed::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self::Unacceptable(why.word(), status)
+        Self::Unacceptable(why.log_word(), status)
     }
 }
 
@@ -116,12 +116,12 @@ impl RequestRefusal {
             Self::Login => row(S::UNAUTHORIZED, "no_session", D::Login, K::FramedLogin),
             Self::Ended(why) => match why {
                 Ended::Revoked | Ended::SignedOut | Ended::Idle | Ended::Expired => {
-                    row(S::UNAUTHORIZED, why.word(), D::Login, K::FramedLogin)
+                    row(S::UNAUTHORIZED, why.log_word(), D::Login, K::FramedLogin)
                 }
                 Ended::OnHold | Ended::Unproven | Ended::Changed => {
-                    row(S::SERVICE_UNAVAILABLE, why.word(), D::Fault, K::Unproven)
+                    row(S::SERVICE_UNAVAILABLE, why.log_word(), D::Fault, K::Unproven)
                 }
-                Ended::Forbidden => row(S::FORBIDDEN, why.word(), D::Deny, K::NotAllowed),
+                Ended::Forbidden => row(S::FORBIDDEN, why.log_word(), D::Deny, K::NotAllowed),
             },
             Self::OtherSite => row(S::FORBIDDEN, "other_site", D::Deny, K::OtherSite),
             Self::Unproven => row(S::SERVICE_UNAVAILABLE, "unproven", D::Fault, K::Unproven),
@@ -139,7 +139,7 @@ impl RequestRefusal {
     }
 
     /// The word of the access log.
-    pub(crate) fn reason(self) -> &'static str {
+    pub(crate) fn log_word(self) -> &'static str {
         self.row().reason
     }
 
@@ -157,7 +157,7 @@ impl RequestRefusal {
     }
 
     /// The code of a gRPC client (its own list of status codes).
-    pub(super) fn grpc(self) -> &'static str {
+    pub(super) fn grpc_status(self) -> &'static str {
         match self.status() {
             StatusCode::UNAUTHORIZED => "16",
             StatusCode::FORBIDDEN => "7",
@@ -229,7 +229,7 @@ impl RefusalKind {
     }
 
     /// The word for it in JSON and in the record.
-    pub fn word(self) -> &'static str {
+    pub fn json_word(self) -> &'static str {
         self.row().word
     }
 
@@ -246,6 +246,6 @@ impl RefusalKind {
 
 impl fmt::Display for RefusalKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.json_word())
     }
 }

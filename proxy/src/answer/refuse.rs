@@ -99,7 +99,7 @@ impl Refuse {
         why: RequestRefusal,
         trouble: Option<&Trouble>,
     ) -> Response<Bytes> {
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let place = record.place().cloned();
         let target = asker.target.as_ref().map_or("/", PathAndQuery::as_str);
         let told = Asker { kind: asker.kind, place: place.as_ref(), target, reference: &reference };
@@ -112,7 +112,7 @@ impl Refuse {
         {
             set_field(&mut answer, LOCATION, login);
         }
-        record.note_decision(why.decision(), why.reason());
+        record.note_decision(why.decision(), why.log_word());
         let (status, needs_page) = (answer.status(), asker.kind.is_page() && answer.body().is_empty());
         if status != StatusCode::SEE_OTHER {
             self.fill_record(head, record, why, trouble);
@@ -150,18 +150,18 @@ impl Refuse {
         why: Malformed,
     ) -> Response<Bytes> {
         let refused = RequestRefusal::from(why);
-        let reference = Random::system().reference();
+        let reference = Random::from_system().draw_reference();
         let asker = Asker { kind: Kind::Api, place: None, target: "/", reference: &reference };
         let mut answer = answer_refusal(refused, &asker);
         set_field(&mut answer, CONNECTION, HeaderValue::from_static("close"));
-        record.note_decision(refused.decision(), refused.reason());
+        record.note_decision(refused.decision(), refused.log_word());
         self.fill_record(head, record, refused, None);
         record.note(|line| {
             line.target = None;
             line.reference = Some(reference.clone());
         });
         let address = record.line().and_then(|line| record.recorder().written_client(line.client));
-        tracing::debug!(reason = why.word(), client = address, "a head was refused");
+        tracing::debug!(reason = why.log_word(), client = address, "a head was refused");
         answer
     }
 }

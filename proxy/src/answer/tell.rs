@@ -37,8 +37,8 @@ pub(super) fn tell_record(
 /// number that leads to why.
 pub(crate) fn tell_broken(record: &mut Record, place: &AppRules, idle: Duration, fault: &UpstreamFault) {
     record.recorder().metrics.broken.inc();
-    let trouble = Trouble::of(fault, true, &place.site().upstream);
-    record.note(|line| line.reference = Some(Random::system().reference()));
+    let trouble = Trouble::from_fault(fault, true, &place.site().upstream);
+    record.note(|line| line.reference = Some(Random::from_system().draw_reference()));
     let (head, ()) = http::Request::new(()).into_parts();
     tell_record(record, place.rules(), &head, idle, RequestRefusal::Unreachable, Some(&trouble));
     log_trouble(place, record, &trouble, "broke off its answer");

@@ -52,7 +52,7 @@ pub(crate) fn finish_answer(
         line.bytes_out = body.len() as u64;
     });
     record.note_end(Over::Done);
-    Response::from_parts(parts, AnswerBody::own(serving, body))
+    Response::from_parts(parts, AnswerBody::of_our_own(serving, body))
 }
 
 #[cfg(test)]

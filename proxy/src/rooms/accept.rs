@@ -80,7 +80,7 @@ pub struct Head<'a> {
 
 impl Accept {
     /// Reads a head. `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it does not read.
-    pub(crate) fn read<'a>(
+    pub(crate) fn read_head<'a>(
         &self,
         parts: &'a http::request::Parts,
         bytes: usize,
@@ -125,7 +125,7 @@ impl Accept {
             host: authority.or_else(field).unwrap_or_default(),
             headers: &parts.headers,
             is_upgrade,
-            client: self.trusted.client(peer, &parts.headers),
+            client: self.trusted.client_address(peer, &parts.headers),
         })
     }
 }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn refused(method: &str, uri: &str, bytes: usize) -> Option<Unacceptable> {
-        Accept::default().read(&parts(method, uri, &[]), bytes, IpAddr::from([127, 0, 0, 1])).err()
+        Accept::default().read_head(&parts(method, uri, &[]), bytes, IpAddr::from([127, 0, 0, 1])).err()
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         let many: Vec<(String, String)> = (0..=FIELDS).map(|n| (format!("a{n}"), "x".into())).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         let read = |fields| {
-            Accept::default().read(&parts("GET", "/", fields), 1, IpAddr::from([127, 0, 0, 1])).err()
+            Accept::default().read_head(&parts("GET", "/", fields), 1, IpAddr::from([127, 0, 0, 1])).err()
         };
         assert_eq!(read(&many), Some(Unacceptable::Head));
         assert_eq!(read(&many[1..]), None);
@@ -256,7 +256,7 @@ mod tests {
     fn what_http_2_may_write_and_http_1_may_not_is_refused() {
         let two_ways = |method, uri, fields: &[_]| {
             let parts = parts(method, uri, fields);
-            match Accept::default().read(&parts, 0, IpAddr::from([127, 0, 0, 1])) {
+            match Accept::default().read_head(&parts, 0, IpAddr::from([127, 0, 0, 1])) {
                 Ok(_) => false,
                 Err(why) => why == Unacceptable::TwoWays,
             }
@@ -276,7 +276,7 @@ mod tests {
         let accept = Accept::default();
         let host = |uri, fields: &[_]| {
             let parts = parts("GET", uri, fields);
-            accept.read(&parts, 1, IpAddr::from([127, 0, 0, 1])).unwrap().host.to_owned()
+            accept.read_head(&parts, 1, IpAddr::from([127, 0, 0, 1])).unwrap().host.to_owned()
         };
         assert_eq!(host("/", &[("host", "a.test")]), "a.test");
         assert_eq!(host("https://b.test/", &[]), "b.test");

@@ -54,10 +54,10 @@ pub fn rewrite_outgoing(
     let (site, accept) = (place.site(), &place.rules().accept);
     let from_proxy = accept.trusted.contains(peer.address());
     let came_by = came_by(headers, peer, from_proxy);
-    let stripped = accept.strip.clean(headers, from_proxy);
+    let stripped = accept.strip.clean_headers(headers, from_proxy);
     cookies::cut_out(headers);
 
-    let identity = who.map(Principal::headers).unwrap_or_default();
+    let identity = who.map(Principal::identity_headers).unwrap_or_default();
     headers.reserve(OURS + identity.len()); // it grows once and not twice
     headers.insert(HOST, place.host().clone());
     headers.insert(X_FORWARDED_PROTO, site.scheme.clone());
@@ -75,21 +75,21 @@ pub fn rewrite_outgoing(
 /// `X-Forwarded-For`: what a trusted proxy said, then our peer.
 fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
     if !from_proxy || !headers.contains_key(X_FORWARDED_FOR) {
-        return peer.text().clone();
+        return peer.address_text().clone();
     }
     let mut all = BytesMut::new();
     for field in headers.get_all(X_FORWARDED_FOR) {
         all.extend_from_slice(field.as_bytes());
         all.extend_from_slice(b", ");
     }
-    all.extend_from_slice(peer.text().as_bytes());
-    HeaderValue::from_maybe_shared(all.freeze()).unwrap_or_else(|_| peer.text().clone())
+    all.extend_from_slice(peer.address_text().as_bytes());
+    HeaderValue::from_maybe_shared(all.freeze()).unwrap_or_else(|_| peer.address_text().clone())
 }
 
 /// Makes an application's fields into what the client is told. Says how many cookies of ours it tried
 /// to set.
 pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
-    let trailers = Trailers::announced(headers, &Strip::default());
+    let trailers = Trailers::read_announced(headers, &Strip::default());
     of_this_hop(headers);
     if !headers.contains_key(CONTENT_LENGTH) {
         announce_trailers(headers, &trailers);
@@ -107,7 +107,7 @@ pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, s
 
 /// Says in a head which fields follow its body. To HTTP/1.1 the library writes no others.
 fn announce_trailers(headers: &mut HeaderMap, trailers: &Trailers) {
-    if let Some(field) = trailers.field() {
+    if let Some(field) = trailers.announcing_field() {
         headers.insert(TRAILER, field);
     }
 }
@@ -155,7 +155,7 @@ impl Forward {
     ///
     /// # Errors
     /// [`Failed`] where there is no answer to take down.
-    pub(crate) async fn send(
+    pub(crate) async fn send_request(
         &self,
         serving: CarriedExchange,
         mut exchange: Exchange,
@@ -167,9 +167,9 @@ impl Forward {
         if let Some(session) = session {
             serving.client().note_account(session.account());
         }
-        let asker = AskedBy::of(&head).with_session(session.map(|session| session.hash()));
+        let asker = AskedBy::from_head(&head).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
-        let trailers = self.rewrite(&mut exchange, &mut head, serving.client());
+        let trailers = self.rewrite_head(&mut exchange, &mut head, serving.client());
         let site = exchange.place().clone();
         let upstream = &site.site().upstream;
         let mut accept = None;
@@ -215,11 +215,12 @@ impl Forward {
     }
 
     /// Makes the client's head into what goes up; says which fields may follow its body.
-    fn rewrite(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) -> Trailers {
-        let trailers = Trailers::announced(&head.headers, &exchange.place().rules().accept.strip);
+    fn rewrite_head(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) -> Trailers {
+        let trailers = Trailers::read_announced(&head.headers, &exchange.place().rules().accept.strip);
         of_this_hop(&mut head.headers);
         let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
-        let trace = trace.map_or_else(|| Cow::Owned(Trace::of(&head.headers, false)), Cow::Borrowed);
+        let trace =
+            trace.map_or_else(|| Cow::Owned(Trace::from_headers(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
         let stripped = rewrite_outgoing(&mut head.headers, place, who, &client.peer, &trace);
         if stripped > 0 {
@@ -263,7 +264,7 @@ impl Forward {
         }
         head.version = Version::HTTP_11;
         if !switches {
-            return Response::from_parts(head, AnswerBody::passing(serving, exchange, download));
+            return Response::from_parts(head, AnswerBody::of_application(serving, exchange, download));
         }
         head.headers.remove(CONTENT_LENGTH);
         head.extensions.clear();
@@ -285,7 +286,7 @@ impl Forward {
                 tunnel.into_iter().for_each(|tunnel| stream.switch_to(tunnel));
             }
         }
-        Response::from_parts(head, AnswerBody::switched(client))
+        Response::from_parts(head, AnswerBody::of_switch(client))
     }
 
     /// Takes an exchange out of the register whose application or client failed, and says what it is to be answered
@@ -314,7 +315,7 @@ impl Forward {
             _ => {}
         }
         let is_ours = matches!(why, RequestRefusal::Slow | RequestRefusal::Unreachable);
-        let trouble = is_ours.then(|| Trouble::of(fault, false, &exchange.place().site().upstream));
+        let trouble = is_ours.then(|| Trouble::from_fault(fault, false, &exchange.place().site().upstream));
         (exchange.into_record(), why, trouble)
     }
 }
@@ -334,8 +335,8 @@ mod tests {
             &mut headers,
             &place,
             Some(&who),
-            &test::gate().peer(peer),
-            &Trace::of(&HeaderMap::new(), false),
+            &test::gate().make_peer(peer),
+            &Trace::from_headers(&HeaderMap::new(), false),
         );
         headers
     }
@@ -409,8 +410,8 @@ mod tests {
             &mut headers,
             &test::place(),
             None,
-            &test::gate().peer(PEER),
-            &Trace::of(&HeaderMap::new(), false),
+            &test::gate().make_peer(PEER),
+            &Trace::from_headers(&HeaderMap::new(), false),
         );
         assert!(!headers.contains_key("x-forwarded-user"));
     }
@@ -487,10 +488,11 @@ mod tests {
             for (name, value) in &up {
                 let folded: String = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
                 if portcullis_policy::IDENTITY_HEADERS.contains(&folded.as_str()) {
-                    prop_assert!(who.headers().contains(&(name.clone(), value.clone())), "{}: {:?}", name, value);
+                    let said = (name.clone(), value.clone());
+                    prop_assert!(who.identity_headers().contains(&said), "{}: {:?}", name, value);
                 }
             }
-            for (name, _) in who.headers() {
+            for (name, _) in who.identity_headers() {
                 prop_assert_eq!(up.get_all(name).iter().count(), 1);
             }
         }

@@ -73,7 +73,7 @@ impl Identify {
     }
 
     /// The session this request shows, with the exchange in its register. `None`: nobody.
-    pub(crate) async fn find(
+    pub(crate) async fn find_session(
         &self,
         head: &Head<'_>,
         place: &AppRules,
@@ -83,38 +83,42 @@ impl Identify {
     ) -> Result<Option<Enrolment>, RequestRefusal> {
         let app = place.app();
         let Some(value) = cookies::find_cookie(head.headers, &place.site().cookie) else { return Ok(None) };
-        let shown = request.peer.session(app.id, value).filter(|_| !search.cold);
+        let shown = request.peer.find_session(app.id, value).filter(|_| !search.cold);
         if let Some(session) = shown {
-            return self.enter(&session, app, request.exchange, now);
+            return self.enter_session(&session, app, request.exchange, now);
         }
         let Some(hash) = self.keys.open_cookie(app.id, value) else { return Ok(None) };
         if !search.cold
-            && let Some(session) = self.sessions.find(&hash)
+            && let Some(session) = self.sessions.find_session(&hash)
         {
-            request.peer.keep(app.id, value, &session);
-            return self.enter(&session, app, request.exchange, now);
+            request.peer.keep_session(app.id, value, &session);
+            return self.enter_session(&session, app, request.exchange, now);
         }
-        self.read(hash, app, request.exchange, search).await
+        self.read_session(hash, app, request.exchange, search).await
     }
 
     /// Finds who is signed in by a session, checked like any exchange, and until when. For our own pages, which are
     /// handed it and look up nothing.
-    pub(crate) async fn who(&self, hash: SessionHash, app: &App) -> Option<(Arc<Principal>, Timestamp)> {
+    pub(crate) async fn find_person(
+        &self,
+        hash: SessionHash,
+        app: &App,
+    ) -> Option<(Arc<Principal>, Timestamp)> {
         let (exchange, mut search) = (InFlight::new(), SessionSearch::default());
-        let warm = match self.sessions.find(&hash) {
-            Some(session) => self.enter(&session, app, &exchange, Timestamp::now()).ok()?,
+        let warm = match self.sessions.find_session(&hash) {
+            Some(session) => self.enter_session(&session, app, &exchange, Timestamp::now()).ok()?,
             None => None,
         };
         let enrolment = match warm {
-            Some(enrolment) if enrolment.who().is_ok() => enrolment,
-            _ => self.read(hash, app, &exchange, &mut search).await.ok()??,
+            Some(enrolment) if enrolment.current_principal().is_ok() => enrolment,
+            _ => self.read_session(hash, app, &exchange, &mut search).await.ok()??,
         };
         let expires = enrolment.session().expires()?;
-        Some((enrolment.who().ok()?, expires))
+        Some((enrolment.current_principal().ok()?, expires))
     }
 
     /// The cold road, within what is left of the request's second.
-    async fn read(
+    async fn read_session(
         &self,
         hash: SessionHash,
         app: &App,
@@ -135,7 +139,7 @@ impl Identify {
     }
 
     /// The warm road: a session in memory lets the exchange in, or says why not.
-    fn enter(
+    fn enter_session(
         &self,
         session: &Arc<Session>,
         app: &App,

@@ -181,7 +181,7 @@ impl Record {
     pub(crate) fn cut_short(&mut self, why: Ended) {
         self.note(|line| {
             line.over = Over::Cut;
-            line.reason = why.word();
+            line.reason = why.log_word();
         });
         self.peer.recorder().metrics.count_cut(why);
     }
@@ -202,7 +202,7 @@ impl Drop for Record {
             match self.exchange.reason() {
                 Some(ended) => {
                     line.over = Over::Cut;
-                    line.reason = ended.word();
+                    line.reason = ended.log_word();
                     metrics.count_cut(ended);
                 }
                 None if is_serving() => line.over = Over::Client,
@@ -215,7 +215,7 @@ impl Drop for Record {
         {
             let _ = references.try_send(Line::clone(&line)); // the line itself is in the access log
         }
-        if !log.write(line) {
+        if !log.write_line(line) {
             metrics.log_lines_dropped.inc();
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// A client's address, as far as the configuration in force lets it be written.
     pub(crate) fn written_client(&self, client: IpAddr) -> Option<String> {
-        self.detail.load().client(client)
+        self.detail.load().shown_client(client)
     }
 
     /// Tells whether one more record would be taken: in a flood of refusals none is, and then none need be made.

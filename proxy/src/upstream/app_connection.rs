@@ -55,7 +55,7 @@ impl AppConnection {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ).max_headers(FIELDS).title_case_headers(case == HeaderCase::Title);
         let (sender, connection) =
-            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::of)?;
+            builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::from_error)?;
         Ok(Box::new(Self {
             to,
             case,
@@ -81,7 +81,7 @@ impl AppConnection {
 
     /// The last question once more, where it was noted and nothing came since.
     pub(super) fn unanswered(&self) -> Option<http::Request<Outgoing>> {
-        if self.notes.heard() == 0 { replay::request(&self.notes.take_head()) } else { None }
+        if self.notes.heard_bytes() == 0 { replay::read_request(&self.notes.take_head()) } else { None }
     }
 
     /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
@@ -92,7 +92,7 @@ impl AppConnection {
         is_noted: bool,
         waits: &Waits,
     ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
-        self.notes.begin(is_noted);
+        self.notes.begin_question(is_noted);
         self.may_be_spent = request.body().0.is_some();
         let mut asking = pin!(self.sender.try_send_request(request));
         let (connection, filter, notes) = (&mut self.connection, &self.filter, &self.notes);
@@ -110,10 +110,11 @@ impl AppConnection {
                         Poll::Ready(None)
                     }
                     (Poll::Pending, Poll::Ready(ended)) => {
-                        let fault = ended.map_or_else(UpstreamFault::of, |()| UpstreamFault::Ended(None));
+                        let fault =
+                            ended.map_or_else(UpstreamFault::from_error, |()| UpstreamFault::Ended(None));
                         Poll::Ready(Some(fault))
                     }
-                    (Poll::Pending, Poll::Pending) if notes.heard() > BEFORE_HEAD => {
+                    (Poll::Pending, Poll::Pending) if notes.heard_bytes() > BEFORE_HEAD => {
                         Poll::Ready(Some(UpstreamFault::Answer("has no end of its head")))
                     }
                     (Poll::Pending, Poll::Pending) => Poll::Pending,
@@ -130,7 +131,7 @@ impl AppConnection {
             }
             Some(Err(mut error)) => {
                 let unsent = error.take_message();
-                Err((UpstreamFault::of(error.into_error()), unsent))
+                Err((UpstreamFault::from_error(error.into_error()), unsent))
             }
             None => Err((fault.unwrap_or(UpstreamFault::Ended(None)), None)),
         }

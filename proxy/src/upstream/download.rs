@@ -46,10 +46,10 @@ impl Download {
                     let ended = connection.poll_without_shutdown(context).is_ready();
                     match Pin::new(&mut *body).poll_frame(unheard) {
                         Poll::Pending if ended => Poll::Ready(Some(Err(UpstreamFault::Ended(None)))),
-                        polled => polled.map_err(UpstreamFault::of),
+                        polled => polled.map_err(UpstreamFault::from_error),
                     }
                 }
-                polled => polled.map_err(UpstreamFault::of),
+                polled => polled.map_err(UpstreamFault::from_error),
             }
         });
         match &polled {

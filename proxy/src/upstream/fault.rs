@@ -43,7 +43,7 @@ impl fmt::Display for UpstreamFault {
 impl std::error::Error for UpstreamFault {}
 
 impl UpstreamFault {
-    pub(super) fn of(error: hyper::Error) -> Self {
+    pub(super) fn from_error(error: hyper::Error) -> Self {
         match error.source().and_then(|source| source.downcast_ref::<UploadFault>()) {
             Some(fault) => Self::Upload(*fault),
             None => Self::Ended(Some(error)),

@@ -36,7 +36,7 @@ const KEPT: usize = 4 * 1024;
 
 impl Notes {
     /// Begins a new question; says whether its head is noted.
-    pub(super) fn begin(&self, is_noted: bool) {
+    pub(super) fn begin_question(&self, is_noted: bool) {
         self.heard.store(0, Ordering::Relaxed);
         let mut head = self.head.lock();
         head.is_noted = is_noted;
@@ -45,7 +45,7 @@ impl Notes {
     }
 
     /// Counts the bytes that came since.
-    pub(super) fn heard(&self) -> usize {
+    pub(super) fn heard_bytes(&self) -> usize {
         self.heard.load(Ordering::Relaxed)
     }
 
@@ -54,7 +54,7 @@ impl Notes {
         std::mem::take(&mut self.head.lock().bytes)
     }
 
-    fn writes<'b>(&self, pieces: impl Iterator<Item = &'b [u8]>) {
+    fn note_pieces<'b>(&self, pieces: impl Iterator<Item = &'b [u8]>) {
         let mut head = self.head.lock();
         if std::mem::take(&mut head.is_noted) {
             pieces.for_each(|piece| head.bytes.extend_from_slice(piece));
@@ -81,7 +81,7 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.notes.writes(std::iter::once(bytes));
+        self.notes.note_pieces(std::iter::once(bytes));
         Pin::new(&mut self.socket).poll_write(context, bytes)
     }
 
@@ -90,7 +90,7 @@ impl AsyncWrite for Heard {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.notes.writes(pieces.iter().map(|piece| &**piece));
+        self.notes.note_pieces(pieces.iter().map(|piece| &**piece));
         Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
     }
 

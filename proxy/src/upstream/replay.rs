@@ -8,7 +8,7 @@ use super::outgoing::Outgoing;
 const FIELDS: usize = 256;
 
 /// The request that these bytes are, where they are one, whole, and nothing else.
-pub(super) fn request(head: &[u8]) -> Option<http::Request<Outgoing>> {
+pub(super) fn read_request(head: &[u8]) -> Option<http::Request<Outgoing>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     let length = match parsed.parse(head) {
@@ -38,20 +38,20 @@ mod tests {
     #[test]
     fn only_a_whole_head_is_read_back() {
         let head = b"GET /a?b HTTP/1.1\r\nHost: wiki.test\r\nX-A: 1\r\nX-A: \xe4\r\n\r\n";
-        let read = request(head).unwrap();
+        let read = read_request(head).unwrap();
         assert_eq!((read.method(), read.uri().to_string().as_str()), (&Method::GET, "/a?b"));
         let all: Vec<_> = read.headers().get_all("x-a").iter().map(HeaderValue::as_bytes).collect();
         assert_eq!((read.headers()["host"].as_bytes(), all), (&b"wiki.test"[..], vec![&b"1"[..], b"\xe4"]));
         for end in 0..head.len() {
-            assert!(request(&head[..end]).is_none(), "{end}");
+            assert!(read_request(&head[..end]).is_none(), "{end}");
         }
-        assert!(request(&[head, &b"x"[..]].concat()).is_none());
+        assert!(read_request(&[head, &b"x"[..]].concat()).is_none());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = request(&bytes);
+            let _ = read_request(&bytes);
         }
     }
 }

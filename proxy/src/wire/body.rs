@@ -25,7 +25,7 @@ const CHUNK_LINE: usize = 16;
 
 impl Body {
     /// The body that a whole head announces; `None` where there is none.
-    pub(super) fn of(head: &HeadBegun) -> Option<Self> {
+    pub(super) fn of_head(head: &HeadBegun) -> Option<Self> {
         match head {
             HeadBegun { chunked: true, .. } => Some(Self::ChunkSize),
             HeadBegun { length: Some(length @ 1..), .. } => Some(Self::Plain(*length)),
@@ -59,7 +59,7 @@ impl Body {
     }
 
     /// Tells whether a line may be so long, and all of the trailers with it.
-    pub(super) fn bound(self, line: usize, all: usize, bounds: &Bounds) -> Result<(), Malformed> {
+    pub(super) fn check_bounds(self, line: usize, all: usize, bounds: &Bounds) -> Result<(), Malformed> {
         match self {
             Self::ChunkSize | Self::ChunkEnd if line > CHUNK_LINE + 2 => Err(Malformed::Chunk),
             Self::Trailers if all > TRAILERS.min(bounds.head) => Err(Malformed::TooLarge),
@@ -73,7 +73,7 @@ impl Body {
     }
 
     /// Reads one line, without its end. `None` behind the last.
-    pub(super) fn line(self, line: &[u8]) -> Result<Option<Self>, Malformed> {
+    pub(super) fn read_line(self, line: &[u8]) -> Result<Option<Self>, Malformed> {
         match self {
             Self::ChunkSize => Ok(Some(match chunk_size(line)? {
                 0 => Self::Trailers,

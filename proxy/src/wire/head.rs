@@ -42,7 +42,7 @@ impl HeadBegun {
     }
 
     /// Takes note of a field that frames the request, names its host or asks for another protocol.
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn read_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 let is_second = self.host.replace(value.into()).is_some();

@@ -62,7 +62,7 @@ impl Malformed {
     ];
 
     /// The word of the access log.
-    pub fn word(self) -> &'static str {
+    pub fn log_word(self) -> &'static str {
         match self {
             Self::LineEnd => "line_end",
             Self::EmptyLines => "empty_lines",

@@ -107,7 +107,11 @@ impl WireReader {
     ///
     /// # Errors
     /// [`Malformed`], and how many bytes before it may be handed on.
-    pub fn feed(&mut self, bytes: &[u8], mut heads: impl FnMut(HeadSeen)) -> Result<Fed, (usize, Malformed)> {
+    pub fn feed_bytes(
+        &mut self,
+        bytes: &[u8],
+        mut heads: impl FnMut(HeadSeen),
+    ) -> Result<Fed, (usize, Malformed)> {
         let mut fed = Fed::default();
         while fed.read < bytes.len() {
             let rest = &bytes[fed.read..];
@@ -115,16 +119,16 @@ impl WireReader {
                 ReaderState::Switching => return Ok(fed),
                 ReaderState::Body(body) if body.is_data() => {
                     let (taken, left) = body.pass_over(rest);
-                    (taken, self.behind(left))
+                    (taken, self.state_behind(left))
                 }
                 state => {
                     let Some(end) = memchr(b'\n', rest) else {
-                        self.bound(state, rest.len()).map_err(|why| (fed.whole, why))?;
+                        self.check_bounds(state, rest.len()).map_err(|why| (fed.whole, why))?;
                         return Ok(fed);
                     };
-                    self.bound(state, end + 1).map_err(|why| (fed.whole, why))?;
+                    self.check_bounds(state, end + 1).map_err(|why| (fed.whole, why))?;
                     let line = &rest[..end];
-                    let next = self.line(state, line, &mut heads).map_err(|why| (fed.whole, why))?;
+                    let next = self.read_line(state, line, &mut heads).map_err(|why| (fed.whole, why))?;
                     (end + 1, next)
                 }
             };
@@ -138,9 +142,9 @@ impl WireReader {
     }
 
     /// Tells whether so many bytes more fit into what has begun.
-    fn bound(&self, state: ReaderState, more: usize) -> Result<(), Malformed> {
+    fn check_bounds(&self, state: ReaderState, more: usize) -> Result<(), Malformed> {
         match state {
-            ReaderState::Body(body) => body.bound(more, self.size + more, &self.bounds),
+            ReaderState::Body(body) => body.check_bounds(more, self.size + more, &self.bounds),
             ReaderState::Start(_) | ReaderState::Fields if self.size + more > self.bounds.head => {
                 // A request line that does not end is a long target more often than anything else.
                 Err(if state == ReaderState::Fields { Malformed::TooLarge } else { Malformed::TargetTooLong })
@@ -150,7 +154,7 @@ impl WireReader {
     }
 
     /// Reads one line, without its line feed.
-    fn line(
+    fn read_line(
         &mut self,
         state: ReaderState,
         line: &[u8],
@@ -179,7 +183,7 @@ impl WireReader {
                 self.head.is_whole()?;
                 self.head.seen.bytes = std::mem::take(&mut self.size);
                 heads(self.head.seen);
-                Ok(self.behind(Body::of(&self.head)))
+                Ok(self.state_behind(Body::of_head(&self.head)))
             }
             ReaderState::Fields => {
                 self.head.seen.fields += 1;
@@ -187,11 +191,11 @@ impl WireReader {
                     return Err(Malformed::TooLarge);
                 }
                 let (name, value) = parse_field(line)?;
-                self.head.field(name, value)?;
+                self.head.read_field(name, value)?;
                 Ok(ReaderState::Fields)
             }
             ReaderState::Body(body) => {
-                let next = body.line(line)?;
+                let next = body.read_line(line)?;
                 let is_field = body == Body::Trailers && next.is_some();
                 self.trailers = if is_field { self.trailers + 1 } else { 0 };
                 if self.trailers > self.bounds.fields {
@@ -200,14 +204,14 @@ impl WireReader {
                 if body != Body::Trailers || next.is_none() {
                     self.size = 0; // only trailers are bounded together
                 }
-                Ok(self.behind(next))
+                Ok(self.state_behind(next))
             }
             ReaderState::Switching => Ok(state), // no lines
         }
     }
 
     /// Finds what comes next: the rest of a body, or what follows a whole request.
-    fn behind(&self, body: Option<Body>) -> ReaderState {
+    fn state_behind(&self, body: Option<Body>) -> ReaderState {
         match body {
             Some(body) => ReaderState::Body(body),
             None if self.head.upgrade => ReaderState::Switching,
@@ -227,7 +231,7 @@ mod tests {
     /// Reads everything at once: how much may be handed on, how many heads there were, and what is wrong.
     fn read(bytes: &[u8]) -> (usize, usize, Option<Malformed>) {
         let (mut reader, mut heads) = (WireReader::new(Bounds::default()), 0);
-        match reader.feed(bytes, |_| heads += 1) {
+        match reader.feed_bytes(bytes, |_| heads += 1) {
             Ok(fed) => (fed.whole, heads, None),
             Err((whole, why)) => (whole, heads, Some(why)),
         }
@@ -360,8 +364,9 @@ mod tests {
     #[test]
     fn bounds_hold_while_bytes_arrive() {
         let bounds = Bounds { head: 100, target: 20, fields: 3 };
-        let feed =
-            |bytes: &str| WireReader::new(bounds).feed(bytes.as_bytes(), |_| {}).err().map(|(_, why)| why);
+        let feed = |bytes: &str| {
+            WireReader::new(bounds).feed_bytes(bytes.as_bytes(), |_| {}).err().map(|(_, why)| why)
+        };
         assert_eq!(feed(&format!("GET /{} ", "a".repeat(96))), Some(Malformed::TargetTooLong));
         assert_eq!(feed(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(20))), Some(Malformed::TargetTooLong));
         assert_eq!(feed(&format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(90))), Some(Malformed::TooLarge));
@@ -383,12 +388,12 @@ mod tests {
         assert_eq!((whole, heads, why), (2 * good.len(), 2, Some(Malformed::LineEnd)));
         let half = format!("{good}GET / HTTP/1.1\r\nA: b\r\nC");
         let mut reader = WireReader::new(Bounds::default());
-        let fed = reader.feed(half.as_bytes(), |_| {}).unwrap();
+        let fed = reader.feed_bytes(half.as_bytes(), |_| {}).unwrap();
         assert_eq!((fed.whole, fed.read), (good.len(), half.len() - 1));
         assert!(reader.is_in_head());
     }
 
-    /// Reads in pieces, as [`WireReader::feed`] is meant to be called.
+    /// Reads in pieces, as [`WireReader::feed_bytes`] is meant to be called.
     fn read_in_pieces(bytes: &[u8], cuts: &[usize]) -> (usize, usize, Option<Malformed>) {
         let (mut reader, mut heads) = (WireReader::new(Bounds::default()), 0);
         let (mut held, mut whole, mut done) = (Vec::new(), 0, 0);
@@ -399,7 +404,7 @@ mod tests {
             }
             held.extend_from_slice(&bytes[at..cut]);
             at = cut;
-            match reader.feed(&held, |_| heads += 1) {
+            match reader.feed_bytes(&held, |_| heads += 1) {
                 Ok(fed) => {
                     if fed.whole > 0 {
                         whole = done + fed.whole;

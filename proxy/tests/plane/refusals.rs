@@ -197,7 +197,7 @@ async fn a_stale_account_is_read_again_before_it_is_served() {
     let cookie = format!("Cookie: {}", rig.alice());
     assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 200);
     rig.regroup(1, &[]);
-    let _ = rig.sessions.apply(&[Change::Reconsider(portcullis_policy::AccountId(1))]);
+    let _ = rig.sessions.apply_changes(&[Change::Reconsider(portcullis_policy::AccountId(1))]);
     assert_eq!(rig.ask("GET /headers", &[&cookie]).await.answer().await.0.status, 403);
     assert_eq!(rig.upstream.asked().len(), 1);
 }

@@ -21,7 +21,7 @@ async fn what_new_rules_forbid_is_cut_and_what_they_allow_stays() {
 
     // The rule of /socket says something else now, so even who is still allowed reconnects; /events is as it was.
     let (rules, policy) = rig.new_rules(2, vec![("/socket", admins()), ("/**", Allow::SignedIn)]);
-    rig.gate.replace(rules);
+    rig.gate.replace_rules(rules);
     let cleared = rig.sessions.cleared(rig.sessions.review(policy));
     let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
     rig.upstream.mark("marked").await;
@@ -61,7 +61,7 @@ async fn strangers_are_cut_where_their_path_is_not_public_any_more() {
     assert_eq!(rig.sessions.figures().strangers, 3, "a public rule asks nobody, whoever has a session");
 
     let (rules, policy) = rig.new_rules(2, open_to_all("/events"));
-    rig.gate.replace(rules);
+    rig.gate.replace_rules(rules);
     let cleared = rig.sessions.cleared(rig.sessions.review(policy));
     let _ = tokio::time::timeout(BOUND, cleared).await.unwrap();
     rig.upstream.mark("marked").await;

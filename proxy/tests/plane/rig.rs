@@ -155,7 +155,7 @@ impl Rig {
         let (store, pages) = (Arc::new(Store::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = Arc::new(Keyring::from_master(&[7; 32]));
         let log_path = folder.path().join("access.log");
-        let log = AccessLog::start(&LogTarget::File(log_path.clone()), LogFormat::Json).unwrap();
+        let log = AccessLog::start_writer(&LogTarget::File(log_path.clone()), LogFormat::Json).unwrap();
         let mut registry = Registry::default();
         let (references, records) = mpsc::channel(100);
         let parts = Parts {
@@ -170,7 +170,8 @@ impl Rig {
         let gate = Gate::new(parts, &mut registry);
         let listen = |tls| Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
         let server =
-            Server::bind(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2)).unwrap();
+            Server::bind_listeners(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2))
+                .unwrap();
         let addresses = server.addresses();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
@@ -214,7 +215,7 @@ impl Rig {
 
     /// Signs somebody in, in the store alone. Says the session and its `Cookie` pair.
     pub(crate) fn sign_in(&self, account: i64, name: &str, groups: &[&str]) -> (SessionHash, String) {
-        let (id, hash) = self.keys.new_session(&mut Random::system());
+        let (id, hash) = self.keys.new_session(&mut Random::from_system());
         let id_of = AccountId(account);
         self.store.people.lock().unwrap().entry(id_of).or_insert_with(|| Person {
             facts: Arc::new(facts(id_of, name, groups)),
@@ -263,7 +264,7 @@ impl Rig {
     }
 
     pub(crate) async fn enforce(&self, changes: &[Change]) {
-        let cut = self.sessions.apply(changes);
+        let cut = self.sessions.apply_changes(changes);
         let _ =
             tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
     }
@@ -280,9 +281,9 @@ impl Rig {
     /// Describes somebody again, as the revocation does after a change of groups.
     pub(crate) async fn describe(&self, account: i64) {
         let id = AccountId(account);
-        let mut cut = self.sessions.apply(&[Change::Reconsider(id)]);
-        for stale in cut.stale() {
-            cut = cut.merge(self.sessions.describe(&stale, &self.store.described(id)));
+        let mut cut = self.sessions.apply_changes(&[Change::Reconsider(id)]);
+        for stale in cut.stale_accounts() {
+            cut = cut.merge(self.sessions.describe_account(&stale, &self.store.described(id)));
         }
         let _ =
             tokio::time::timeout(Duration::from_secs(5), self.sessions.cleared(cut)).await.expect("cleared");
@@ -352,7 +353,7 @@ fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {
 
 fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
     let rule = |(path, allow): &(&str, Allow)| Rule {
-        pattern: Pattern::parse(path).unwrap(),
+        pattern: Pattern::parse_path(path).unwrap(),
         methods: Vec::new(),
         allow: allow.clone(),
         on_change: OnChange::Cut,
@@ -400,7 +401,7 @@ fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
             let Some((account, _)) = store.sessions.lock().unwrap().get(&hash).cloned() else {
                 return Ok(None);
             };
-            let cold = sessions.account(OrgId::ONLY, account).enrol(hash, &exchange);
+            let cold = sessions.hold_account(OrgId::ONLY, account).enrol(hash, &exchange);
             if store.hangs.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
@@ -408,7 +409,7 @@ fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
                 return Err(LoadError::Unavailable);
             }
             let Some(stored) = store.stored(&hash) else { return Ok(None) };
-            sessions.read(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
+            sessions.read_session(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
         })
     })
 }

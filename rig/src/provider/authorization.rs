@@ -107,7 +107,7 @@ impl OpenIdProvider {
             spent: None,
         };
         let mut desk = self.desk();
-        let code = desk.random.token();
+        let code = desk.random.draw_token();
         desk.codes.insert(code.expose(), kept);
         drop(desk);
         self.back(&[("code", code.expose())], &ask.state)

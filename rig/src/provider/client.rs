@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use portcullis_keys::{Secret, equal};
+use portcullis_keys::{Secret, equal_bytes};
 
 use super::pairs::{Pairs, single_value};
 
@@ -40,12 +40,12 @@ impl OidcClient {
         };
         let Some((id, secret)) = pair.split_once(':') else { return false };
         let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).collect::<Vec<u8>>();
-        let right_id = equal(&decoded(id), self.id.as_bytes());
+        let right_id = equal_bytes(&decoded(id), self.id.as_bytes());
         right_id & self.is_secret(&decoded(secret))
     }
 
     fn is_secret(&self, given: &[u8]) -> bool {
-        equal(given, self.secret.expose().as_bytes())
+        equal_bytes(given, self.secret.expose().as_bytes())
     }
 }
 

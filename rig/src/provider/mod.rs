@@ -88,7 +88,7 @@ impl OpenIdProvider {
     /// Signs a browser in: the value of its cookie.
     pub fn sign_in(&self, profile: Profile, now: Timestamp) -> Secret {
         let mut desk = self.desk();
-        let (cookie, sid) = (desk.random.token(), desk.random.reference());
+        let (cookie, sid) = (desk.random.draw_token(), desk.random.draw_reference());
         desk.browsers.insert(cookie.expose(), ProviderLogin { profile, sid, since: now });
         cookie
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_keys::{equal, sha256};
+use portcullis_keys::{equal_bytes, sha256};
 
 pub(super) fn s256_challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes()))
@@ -15,7 +15,7 @@ pub(super) fn is_s256(challenge: &str) -> bool {
 
 /// Tells whether a verifier is one, and that of this challenge.
 pub(super) fn fits(verifier: &str, challenge: &str) -> bool {
-    is_verifier(verifier) && equal(s256_challenge(verifier).as_bytes(), challenge.as_bytes())
+    is_verifier(verifier) && equal_bytes(s256_challenge(verifier).as_bytes(), challenge.as_bytes())
 }
 
 /// 43 to 128 unreserved characters (RFC 7636 §4.1).

@@ -190,7 +190,7 @@ fn provider() -> OpenIdProvider {
         redirect_uri: CALLBACK.into(),
         post_logout_uri: GOODBYE.into(),
     };
-    OpenIdProvider::new("http://idp.localhost:8083", client, Signer::ed25519("1"), Random::seeded(7))
+    OpenIdProvider::new("http://idp.localhost:8083", client, Signer::ed25519("1"), Random::from_seed(7))
 }
 
 fn alice() -> Profile {

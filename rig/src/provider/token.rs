@@ -97,7 +97,7 @@ impl OpenIdProvider {
             return Err(TokenError::Grant("the code verifier does not fit the challenge"));
         }
 
-        let access = random.token();
+        let access = random.draw_token();
         let id_token = match &bends.id_token {
             Some(token) => token.clone(),
             None => self.id_token(&bends, code, access.expose(), now),

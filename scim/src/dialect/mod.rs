@@ -82,13 +82,13 @@ impl<'a> Dialect<'a> {
     }
 
     /// The rules that were needed, each once, in order.
-    pub(crate) fn applied(mut self) -> Vec<Rewrite> {
+    pub(crate) fn applied_rules(mut self) -> Vec<Rewrite> {
         self.applied.sort_unstable();
         self.applied.dedup();
         self.applied
     }
 
-    fn note(&mut self, rule: Rewrite) {
+    fn note_rule(&mut self, rule: Rewrite) {
         if !self.applied.contains(&rule) {
             self.applied.push(rule);
         }
@@ -98,34 +98,41 @@ impl<'a> Dialect<'a> {
     ///
     /// # Errors
     /// `invalidSyntax` where an extension stands there under two names.
-    pub(crate) fn resource(&mut self, body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+    pub(crate) fn rewrite_resource(
+        &mut self,
+        body: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ScimError> {
         let mut rewritten = Map::new();
         for (mut name, mut given) in body {
             if name.eq_ignore_ascii_case("schemas") {
                 given = self.known_schemas(given);
             } else if let Some(attribute) = self.schemas.attribute(self.kind, &name) {
-                given = self.value(attribute, given);
+                given = self.rewrite_value(attribute, given);
             } else if let Some(extension) = self.schemas.extension(self.kind, corrected_urn(&name)) {
                 if corrected_urn(&name) != name {
-                    self.note(Rewrite::LooseShape);
+                    self.note_rule(Rewrite::LooseShape);
                     name = extension.urn.to_string();
                 }
                 given = match given {
-                    Value::Object(part) => Value::Object(self.part(extension, part)),
+                    Value::Object(part) => Value::Object(self.rewrite_part(extension, part)),
                     other => other,
                 };
             }
             if rewritten.keys().any(|other: &String| other.eq_ignore_ascii_case(&name)) {
-                return Err(ScimError::syntax(format!("{name} stands there twice")));
+                return Err(ScimError::invalid_syntax(format!("{name} stands there twice")));
             }
             rewritten.insert(name, given);
         }
         Ok(rewritten)
     }
 
-    fn part(&mut self, extension: &crate::schema::Schema, part: Map<String, Value>) -> Map<String, Value> {
+    fn rewrite_part(
+        &mut self,
+        extension: &crate::schema::Schema,
+        part: Map<String, Value>,
+    ) -> Map<String, Value> {
         let rewrite = |(name, given): (String, Value)| match extension.attribute(&name) {
-            Some(attribute) => (name, self.value(attribute, given)),
+            Some(attribute) => (name, self.rewrite_value(attribute, given)),
             None => (name, given),
         };
         part.into_iter().map(rewrite).collect()
@@ -145,11 +152,11 @@ impl<'a> Dialect<'a> {
             };
             match (is_known, urn.as_str()) {
                 (true, Some(name)) if corrected_urn(name) != name => {
-                    self.note(Rewrite::LooseShape);
+                    self.note_rule(Rewrite::LooseShape);
                     known.push(corrected_urn(name).into());
                 }
                 (true, _) => known.push(urn),
-                (false, _) => self.note(Rewrite::LooseShape),
+                (false, _) => self.note_rule(Rewrite::LooseShape),
             }
         }
         Value::Array(known)
@@ -180,17 +187,17 @@ mod tests {
     }
 
     fn patched(kind: ResourceKind, operations: Value) -> (Value, Vec<Rewrite>) {
-        let schemas = Schemas::core();
+        let schemas = Schemas::core_schemas();
         let mut dialect = Dialect::new(&schemas, kind);
-        let body = dialect.patch(object(json!({ "Operations": operations }))).expect("a list");
-        (body["Operations"].clone(), dialect.applied())
+        let body = dialect.rewrite_patch(object(json!({ "Operations": operations }))).expect("a list");
+        (body["Operations"].clone(), dialect.applied_rules())
     }
 
     fn posted(kind: ResourceKind, body: Value) -> (Value, Vec<Rewrite>) {
-        let schemas = Schemas::core();
+        let schemas = Schemas::core_schemas();
         let mut dialect = Dialect::new(&schemas, kind);
-        let body = dialect.resource(object(body)).expect("a body");
-        (Value::Object(body), dialect.applied())
+        let body = dialect.rewrite_resource(object(body)).expect("a body");
+        (Value::Object(body), dialect.applied_rules())
     }
 
     #[test]
@@ -369,15 +376,15 @@ mod tests {
 
         #[test]
         fn rewriting_twice_changes_nothing(operations in prop::collection::vec(habits(), 1..4)) {
-            let schemas = Schemas::core();
+            let schemas = Schemas::core_schemas();
             for kind in ResourceKind::ALL {
                 let body = object(json!({ "schemas": ["x"], "Operations": operations }));
-                let Ok(once) = Dialect::new(&schemas, kind).patch(body) else { continue };
-                prop_assert_eq!(Dialect::new(&schemas, kind).patch(once.clone()), Ok(once));
+                let Ok(once) = Dialect::new(&schemas, kind).rewrite_patch(body) else { continue };
+                prop_assert_eq!(Dialect::new(&schemas, kind).rewrite_patch(once.clone()), Ok(once));
                 for operation in &operations {
                     let Some(Value::Object(body)) = operation.get("value") else { continue };
-                    let Ok(once) = Dialect::new(&schemas, kind).resource(body.clone()) else { continue };
-                    prop_assert_eq!(Dialect::new(&schemas, kind).resource(once.clone()), Ok(once));
+                    let Ok(once) = Dialect::new(&schemas, kind).rewrite_resource(body.clone()) else { continue };
+                    prop_assert_eq!(Dialect::new(&schemas, kind).rewrite_resource(once.clone()), Ok(once));
                 }
             }
         }

@@ -21,15 +21,18 @@ impl Dialect<'_> {
     ///
     /// # Errors
     /// `invalidSyntax` where there is no list of operations, 413 where it is too long.
-    pub(crate) fn patch(&mut self, mut body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+    pub(crate) fn rewrite_patch(
+        &mut self,
+        mut body: Map<String, Value>,
+    ) -> Result<Map<String, Value>, ScimError> {
         let Some(Value::Array(operations)) = take_member(&mut body, "Operations") else {
-            return Err(ScimError::syntax("Operations must be a list"));
+            return Err(ScimError::invalid_syntax("Operations must be a list"));
         };
         let mut rewritten = Vec::with_capacity(operations.len());
         for operation in operations {
             match operation {
-                Value::Object(operation) => self.operation(operation, &mut rewritten)?,
-                _ => return Err(ScimError::syntax("each operation must be an object")),
+                Value::Object(operation) => self.rewrite_operation(operation, &mut rewritten)?,
+                _ => return Err(ScimError::invalid_syntax("each operation must be an object")),
             }
         }
         let schemas = take_member(&mut body, "schemas").unwrap_or_default();
@@ -39,14 +42,14 @@ impl Dialect<'_> {
         ]))
     }
 
-    fn operation(
+    fn rewrite_operation(
         &mut self,
         mut given: Map<String, Value>,
         rewritten: &mut Vec<Value>,
     ) -> Result<(), ScimError> {
         let op = match take_member(&mut given, "op") {
             Some(Value::String(op)) if op.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.note(Rewrite::OperationCase);
+                self.note_rule(Rewrite::OperationCase);
                 Value::String(op.to_ascii_lowercase())
             }
             Some(op) => op,
@@ -80,7 +83,7 @@ impl Dialect<'_> {
             let is_path =
                 key.contains(['.', '[']) && self.schemas.extension(self.kind, corrected_urn(&key)).is_none();
             if is_path {
-                self.note(Rewrite::KeysAsPaths);
+                self.note_rule(Rewrite::KeysAsPaths);
             }
             self.at_path(op, &key, Some(value), rewritten);
         }
@@ -88,12 +91,12 @@ impl Dialect<'_> {
 
     fn at_path(&mut self, op: &Value, path: &str, value: Option<Value>, rewritten: &mut Vec<Value>) {
         if corrected_urn(path) != path {
-            self.note(Rewrite::LooseShape);
+            self.note_rule(Rewrite::LooseShape);
         }
-        match PathTarget::parse(self.schemas, self.kind, corrected_urn(path)) {
+        match PathTarget::parse_path(self.schemas, self.kind, corrected_urn(path)) {
             Ok(PathTarget::Target(target)) => {
                 if target.path.extension().is_some() && !path.contains(':') {
-                    self.note(Rewrite::BareExtension);
+                    self.note_rule(Rewrite::BareExtension);
                 }
                 let value = value.and_then(|value| self.at_target(op, &target, value));
                 rewritten.push(operation_body(op, Some(Value::String(target.to_string())), value));
@@ -135,28 +138,28 @@ impl Dialect<'_> {
                 let is_unclear = target.path.attribute().multi && target.chosen.is_none();
                 return is_unclear.then_some(value);
             }
-            self.note(Rewrite::RemoveListed);
-            return Some(self.value(target.path.leaf(), value));
+            self.note_rule(Rewrite::RemoveListed);
+            return Some(self.rewrite_value(target.path.leaf(), value));
         }
         if op == "add" && target.chosen.is_some() {
-            self.note(Rewrite::AddToElement);
+            self.note_rule(Rewrite::AddToElement);
         }
         if !target.is_elements() {
-            let is_part = target.path.sub().is_some_and(|sub| sub.name == "value");
+            let is_part = target.path.sub_attribute().is_some_and(|sub| sub.name == "value");
             if is_part && is_reference(target.path.attribute()) && value == "" {
-                self.note(Rewrite::ManagerShape);
+                self.note_rule(Rewrite::ManagerShape);
                 return Some(Value::Null);
             }
-            return Some(self.value(target.path.leaf(), value));
+            return Some(self.rewrite_value(target.path.leaf(), value));
         }
         let only = match value {
             Value::Array(list) if matches!(list.as_slice(), [Value::Object(_)]) => {
-                self.note(Rewrite::LooseShape);
+                self.note_rule(Rewrite::LooseShape);
                 list.into_iter().next().unwrap_or_default()
             }
             other => other,
         };
-        Some(self.element(target.path.attribute(), only))
+        Some(self.rewrite_element(target.path.attribute(), only))
     }
 }
 
@@ -165,7 +168,7 @@ fn no_path_twice(operations: &[Value]) -> Result<(), ScimError> {
     let mut known = HashSet::new();
     for path in operations.iter().filter_map(|operation| operation.get("path")?.as_str()) {
         if !known.insert(path) {
-            return Err(ScimError::syntax(format!("{} stands twice in one value", shown(path))));
+            return Err(ScimError::invalid_syntax(format!("{} stands twice in one value", shown(path))));
         }
     }
     Ok(())

@@ -9,27 +9,33 @@ use super::{Dialect, Rewrite};
 
 impl Dialect<'_> {
     /// Rewrites the value of a whole attribute or sub-attribute.
-    pub(super) fn value(&mut self, attribute: &Attribute, given: Value) -> Value {
+    pub(super) fn rewrite_value(&mut self, attribute: &Attribute, given: Value) -> Value {
         if attribute.multi {
             return match given {
-                Value::Array(list) => list.into_iter().map(|given| self.element(attribute, given)).collect(),
+                Value::Array(list) => {
+                    list.into_iter().map(|given| self.rewrite_element(attribute, given)).collect()
+                }
                 Value::Object(_) => {
-                    self.note(Rewrite::LooseShape);
-                    Value::Array(vec![self.element(attribute, given)])
+                    self.note_rule(Rewrite::LooseShape);
+                    Value::Array(vec![self.rewrite_element(attribute, given)])
                 }
                 other => other,
             };
         }
-        if is_reference(attribute) { self.manager(attribute, given) } else { self.element(attribute, given) }
+        if is_reference(attribute) {
+            self.rewrite_manager(attribute, given)
+        } else {
+            self.rewrite_element(attribute, given)
+        }
     }
 
     /// Rewrites one value, of a list or by itself.
-    pub(super) fn element(&mut self, attribute: &Attribute, given: Value) -> Value {
+    pub(super) fn rewrite_element(&mut self, attribute: &Attribute, given: Value) -> Value {
         match (attribute.kind, given) {
-            (Type::Complex, Value::Object(parts)) => Value::Object(self.parts(attribute, parts)),
+            (Type::Complex, Value::Object(parts)) => Value::Object(self.rewrite_parts(attribute, parts)),
             (Type::Boolean, Value::String(text)) => match parse_truth(&text) {
                 Some(truth) => {
-                    self.note(Rewrite::BooleanText);
+                    self.note_rule(Rewrite::BooleanText);
                     Value::Bool(truth)
                 }
                 None => Value::String(text),
@@ -38,36 +44,36 @@ impl Dialect<'_> {
         }
     }
 
-    fn parts(&mut self, attribute: &Attribute, parts: Map<String, Value>) -> Map<String, Value> {
-        let rewrite = |(name, given): (String, Value)| match attribute.sub(&name) {
-            Some(sub) => (name, self.value(sub, given)),
+    fn rewrite_parts(&mut self, attribute: &Attribute, parts: Map<String, Value>) -> Map<String, Value> {
+        let rewrite = |(name, given): (String, Value)| match attribute.sub_attribute(&name) {
+            Some(sub) => (name, self.rewrite_value(sub, given)),
             None => (name, given),
         };
         parts.into_iter().map(rewrite).collect()
     }
 
-    fn manager(&mut self, attribute: &Attribute, given: Value) -> Value {
+    fn rewrite_manager(&mut self, attribute: &Attribute, given: Value) -> Value {
         match given {
             Value::String(id) if id.is_empty() => {
-                self.note(Rewrite::ManagerShape);
+                self.note_rule(Rewrite::ManagerShape);
                 Value::Null
             }
             Value::String(id) => {
-                self.note(Rewrite::ManagerShape);
+                self.note_rule(Rewrite::ManagerShape);
                 Value::Object(Map::from_iter([("value".to_owned(), Value::String(id))]))
             }
             Value::Array(list) if matches!(list.as_slice(), [only] if !only.is_array()) => {
-                self.note(Rewrite::ManagerShape);
+                self.note_rule(Rewrite::ManagerShape);
                 let only = list.into_iter().next().unwrap_or_default();
-                self.manager(attribute, only)
+                self.rewrite_manager(attribute, only)
             }
             Value::Object(parts) => {
                 let value = parts.iter().find(|(name, _)| name.eq_ignore_ascii_case("value"));
                 if value.is_some_and(|(_, value)| value.is_null() || value == "") {
-                    self.note(Rewrite::ManagerShape);
+                    self.note_rule(Rewrite::ManagerShape);
                     return Value::Null;
                 }
-                Value::Object(self.parts(attribute, parts))
+                Value::Object(self.rewrite_parts(attribute, parts))
             }
             other => other,
         }
@@ -76,5 +82,5 @@ impl Dialect<'_> {
 
 /// Tells whether it is one reference to another resource, as `manager` is.
 pub(super) fn is_reference(attribute: &Attribute) -> bool {
-    attribute.kind == Type::Complex && !attribute.multi && attribute.sub("value").is_some()
+    attribute.kind == Type::Complex && !attribute.multi && attribute.sub_attribute("value").is_some()
 }

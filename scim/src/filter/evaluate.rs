@@ -13,29 +13,29 @@ use super::{CompareOp, Comparison, Filter, Literal};
 impl Filter {
     /// Tells whether a resource meets the filter.
     pub fn matches(&self, record: &ResourceRecord) -> bool {
-        self.holds(&NameScope::Resource(&record.facts()))
+        self.holds_in(&NameScope::Resource(&record.facts()))
     }
 
     /// Tells whether one element of a list meets a filter that was written inside `[ ]`.
     pub(crate) fn matches_element(&self, element: &Value) -> bool {
-        element.as_object().is_some_and(|element| self.holds(&NameScope::Element(element)))
+        element.as_object().is_some_and(|element| self.holds_in(&NameScope::Element(element)))
     }
 
-    fn holds<'a>(&'a self, scope: &NameScope<'a>) -> bool {
+    fn holds_in<'a>(&'a self, scope: &NameScope<'a>) -> bool {
         match self {
-            Filter::All(parts) => parts.iter().all(|part| part.holds(scope)),
-            Filter::Any(parts) => parts.iter().any(|part| part.holds(scope)),
-            Filter::Not(inner) => !inner.holds(scope),
-            Filter::Compare(comparison) => comparison.holds(scope),
-            Filter::Present(path) => scope.values(path).any(is_present),
-            Filter::Element(path, inner) => scope.values(path).any(|value| inner.matches_element(value)),
+            Filter::All(parts) => parts.iter().all(|part| part.holds_in(scope)),
+            Filter::Any(parts) => parts.iter().any(|part| part.holds_in(scope)),
+            Filter::Not(inner) => !inner.holds_in(scope),
+            Filter::Compare(comparison) => comparison.holds_in(scope),
+            Filter::Present(path) => scope.values_at(path).any(is_present),
+            Filter::Element(path, inner) => scope.values_at(path).any(|value| inner.matches_element(value)),
         }
     }
 }
 
 impl Comparison {
-    fn holds<'a>(&'a self, scope: &NameScope<'a>) -> bool {
-        let mut values = scope.values(&self.path);
+    fn holds_in<'a>(&'a self, scope: &NameScope<'a>) -> bool {
+        let mut values = scope.values_at(&self.path);
         if self.value == Literal::Null {
             let absent = !values.any(is_present);
             return absent == (self.operator == CompareOp::Eq);
@@ -72,12 +72,12 @@ impl Comparison {
 
 /// Tells whether two texts are the same value of an attribute.
 pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool {
-    left == right || (!attribute.case_exact && fold::same(left) == fold::same(right))
+    left == right || (!attribute.case_exact && fold::same_key(left) == fold::same_key(right))
 }
 
 /// A text as an attribute compares it.
 pub(crate) fn comparable_text(attribute: &Attribute, text: &str) -> String {
-    if attribute.case_exact { text.to_owned() } else { fold::same(text) }
+    if attribute.case_exact { text.to_owned() } else { fold::same_key(text) }
 }
 
 fn is_ordered(ordering: Ordering, operator: CompareOp) -> bool {
@@ -108,7 +108,7 @@ enum NameScope<'a> {
 
 impl<'a> NameScope<'a> {
     /// The values at a path; those of all elements of a list.
-    fn values(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
+    fn values_at(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
         let (whole, part) = match self {
             NameScope::Element(element) => (element.get(path.leaf().name.as_ref()), None),
             NameScope::Resource(tree) => {
@@ -116,7 +116,7 @@ impl<'a> NameScope<'a> {
                     None => Some(*tree),
                     Some(urn) => tree.get(urn.as_ref()).and_then(Value::as_object),
                 };
-                (home.and_then(|home| home.get(path.attribute().name.as_ref())), path.sub())
+                (home.and_then(|home| home.get(path.attribute().name.as_ref())), path.sub_attribute())
             }
         };
         let elements = match whole {

@@ -23,13 +23,13 @@ pub struct SearchRow {
     pub path: String,
     /// The index of the element of a list it belongs to, from 0; 0 where there is no list.
     pub element: u32,
-    /// The value as it is compared: folded by `fold::same` unless the attribute is caseExact; `true`, `false`.
+    /// The value as it is compared: folded by `fold::same_key` unless the attribute is caseExact; `true`, `false`.
     pub value: String,
 }
 
 /// One condition of a search: there is an element of the resource that has every one of `rows`.
 ///
-/// All rows of one look-up are of the same attribute. Two paths are not made by [`Resource::indexed`] where the
+/// All rows of one look-up are of the same attribute. Two paths are not made by [`Resource::search_rows`] where the
 /// store keeps them itself: `id`, and `members.value` once [`Resource::take_members`] was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
@@ -64,7 +64,7 @@ impl Filter {
                 }
                 Ok(lookups)
             }
-            Filter::Compare(comparison) => Ok(vec![Lookup { rows: vec![comparison.row()?] }]),
+            Filter::Compare(comparison) => Ok(vec![Lookup { rows: vec![comparison.lookup_row()?] }]),
             Filter::Element(_, inner) => {
                 let mut rows = Vec::new();
                 inner.element_rows(&mut rows)?;
@@ -80,7 +80,7 @@ impl Filter {
         match self {
             Filter::All(parts) => parts.iter().try_for_each(|part| part.element_rows(rows)),
             Filter::Compare(comparison) => {
-                rows.push(comparison.row()?);
+                rows.push(comparison.lookup_row()?);
                 Ok(())
             }
             Filter::Any(_) => Err(not_searchable("or")),
@@ -91,29 +91,35 @@ impl Filter {
 }
 
 impl Comparison {
-    fn row(&self) -> Result<(String, String), ScimError> {
+    fn lookup_row(&self) -> Result<(String, String), ScimError> {
         let path = &self.path;
         if self.operator != CompareOp::Eq {
             return Err(not_searchable(self.operator.as_str()));
         }
         if path.as_str() != "id" && !is_indexed(path) {
-            return Err(ScimError::filter(format!("{path} cannot be searched by")));
+            return Err(ScimError::invalid_filter(format!("{path} cannot be searched by")));
         }
         let value = match &self.value {
             Literal::Text(text) => comparable_text(path.leaf(), text),
             Literal::Truth(truth) => truth.to_string(),
-            Literal::Moment(_) => return Err(ScimError::filter(format!("{path} cannot be searched by"))),
-            Literal::Null => return Err(ScimError::filter("a search for what is absent is not offered")),
+            Literal::Moment(_) => {
+                return Err(ScimError::invalid_filter(format!("{path} cannot be searched by")));
+            }
+            Literal::Null => {
+                return Err(ScimError::invalid_filter("a search for what is absent is not offered"));
+            }
         };
         if value.len() > MAX_INDEXED {
-            return Err(ScimError::filter(format!("a value to search by is limited to {MAX_INDEXED} bytes")));
+            return Err(ScimError::invalid_filter(format!(
+                "a value to search by is limited to {MAX_INDEXED} bytes"
+            )));
         }
         Ok((path.to_string(), value))
     }
 }
 
 fn not_searchable(word: &str) -> ScimError {
-    ScimError::filter(format!("this service searches by eq and and; \"{word}\" is not offered"))
+    ScimError::invalid_filter(format!("this service searches by eq and and; \"{word}\" is not offered"))
 }
 
 /// Tells whether rows hold the values of this path.
@@ -128,9 +134,9 @@ fn is_indexed(path: &AttributePath) -> bool {
 
 impl Resource {
     /// The rows by which a store finds this resource.
-    pub fn indexed(&self, schemas: &Schemas) -> Vec<SearchRow> {
+    pub fn search_rows(&self, schemas: &Schemas) -> Vec<SearchRow> {
         let mut rows = Vec::new();
-        for attribute in schemas.common().iter().chain(&schemas.base(self.kind()).attributes) {
+        for attribute in schemas.common_attributes().iter().chain(&schemas.base(self.kind()).attributes) {
             index_attribute(&mut rows, &AttributePath::new(None, attribute, None), &self.tree);
         }
         for Schema { urn, attributes, .. } in schemas.extensions(self.kind()) {
@@ -157,7 +163,7 @@ fn index_attribute(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<S
     };
     for part in parts.iter().filter(|part| is_indexed(part)) {
         for (element, value) in (0u32..).zip(elements) {
-            let value = match part.sub() {
+            let value = match part.sub_attribute() {
                 Some(sub) => value.get(sub.name.as_ref()),
                 None => Some(value),
             };

@@ -22,13 +22,13 @@ impl Filter {
     /// # Errors
     /// `invalidFilter` for one that is malformed, too long, too deep, names an attribute that is unknown or never
     /// told, or compares it in a way its type does not have.
-    pub fn parse(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
+    pub fn parse_filter(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
         if text.len() > MAX_LENGTH {
-            return Err(ScimError::filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
+            return Err(ScimError::invalid_filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
         }
         let mut reader = FilterReader::new(schemas, kind, text, Grammar::Filter);
-        let filter = reader.filter(None)?;
-        reader.end()?;
+        let filter = reader.read_filter(None)?;
+        reader.expect_end()?;
         Ok(filter)
     }
 }
@@ -57,36 +57,36 @@ impl<'a> FilterReader<'a> {
     }
 
     /// A whole condition: `or` binds loosest. Inside brackets `element` is the list that is meant.
-    pub(crate) fn filter(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+    pub(crate) fn read_filter(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(self.fail(format!("a filter is limited to {MAX_DEPTH} levels")));
         }
-        let mut any = vec![self.conjunction(element)?];
-        while self.word("or") {
-            any.push(self.conjunction(element)?);
+        let mut any = vec![self.read_conjunction(element)?];
+        while self.take_word("or") {
+            any.push(self.read_conjunction(element)?);
         }
         self.depth -= 1;
         Ok(one_or(any, Filter::Any))
     }
 
-    fn conjunction(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
-        let mut all = vec![self.term(element)?];
-        while self.word("and") {
-            all.push(self.term(element)?);
+    fn read_conjunction(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        let mut all = vec![self.read_term(element)?];
+        while self.take_word("and") {
+            all.push(self.read_term(element)?);
         }
         Ok(one_or(all, Filter::All))
     }
 
-    fn term(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
-        self.blanks();
+    fn read_term(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        self.skip_blanks();
         if self.is_negation() {
             self.at += "not".len();
-            self.blanks();
-            return Ok(Filter::Not(Box::new(self.group(element)?)));
+            self.skip_blanks();
+            return Ok(Filter::Not(Box::new(self.read_group(element)?)));
         }
         if self.peek() == Some('(') {
-            return self.group(element);
+            return self.read_group(element);
         }
         self.terms += 1;
         if self.terms > MAX_TERMS {
@@ -98,60 +98,65 @@ impl<'a> FilterReader<'a> {
         }
     }
 
-    fn group(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
-        self.expect('(')?;
-        let inner = self.filter(element)?;
-        self.expect(')')?;
+    fn read_group(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
+        self.expect_char('(')?;
+        let inner = self.read_filter(element)?;
+        self.expect_char(')')?;
         Ok(inner)
     }
 
     fn outer_term(&mut self) -> Result<Filter, ScimError> {
-        let path = self.path()?;
+        let path = self.read_path()?;
         if self.peek() != Some('[') {
-            return self.condition(path);
+            return self.read_condition(path);
         }
-        let inner = self.brackets(&path)?;
-        let Some(sub) = self.sub(&path)? else { return Ok(Filter::Element(path, Box::new(inner))) };
+        let inner = self.read_brackets(&path)?;
+        let Some(sub) = self.read_sub_attribute(&path)? else {
+            return Ok(Filter::Element(path, Box::new(inner)));
+        };
         self.terms += 1;
         let mut all = match inner {
             Filter::All(all) => all,
             other => vec![other],
         };
-        all.push(self.condition(sub)?);
+        all.push(self.read_condition(sub)?);
         Ok(Filter::Element(path, Box::new(Filter::All(all))))
     }
 
     fn inner_term(&mut self, list: &AttributePath) -> Result<Filter, ScimError> {
-        let name = self.name();
-        let sub = list.attribute().sub(name).ok_or_else(|| {
+        let name = self.read_name();
+        let sub = list.attribute().sub_attribute(name).ok_or_else(|| {
             let name = crate::schema::shown(name);
             self.fail(format!("{list} has no sub-attribute \"{name}\""))
         })?;
-        self.condition(list.with_sub(sub))
+        self.read_condition(list.with_sub(sub))
     }
 
     /// `[…]` after a list.
-    pub(crate) fn brackets(&mut self, path: &AttributePath) -> Result<Filter, ScimError> {
+    pub(crate) fn read_brackets(&mut self, path: &AttributePath) -> Result<Filter, ScimError> {
         let list = path.attribute();
-        if path.sub().is_some() || !list.multi || list.kind != Type::Complex {
+        if path.sub_attribute().is_some() || !list.multi || list.kind != Type::Complex {
             return Err(self.fail(format!("{path} is no list of elements to choose from")));
         }
         let outside = std::mem::replace(&mut self.grammar, Grammar::Filter);
-        self.expect('[')?;
-        let inner = self.filter(Some(path))?;
-        self.expect(']')?;
+        self.expect_char('[')?;
+        let inner = self.read_filter(Some(path))?;
+        self.expect_char(']')?;
         self.grammar = outside;
         Ok(inner)
     }
 
     /// `.value` after `]`.
-    pub(crate) fn sub(&mut self, path: &AttributePath) -> Result<Option<AttributePath>, ScimError> {
+    pub(crate) fn read_sub_attribute(
+        &mut self,
+        path: &AttributePath,
+    ) -> Result<Option<AttributePath>, ScimError> {
         if self.peek() != Some('.') {
             return Ok(None);
         }
         self.at += 1;
-        let name = self.name();
-        match path.attribute().sub(name) {
+        let name = self.read_name();
+        match path.attribute().sub_attribute(name) {
             Some(sub) => Ok(Some(path.with_sub(sub))),
             None => {
                 let name = crate::schema::shown(name);
@@ -161,33 +166,33 @@ impl<'a> FilterReader<'a> {
     }
 
     /// `pr`, or an operator and a value.
-    fn condition(&mut self, path: AttributePath) -> Result<Filter, ScimError> {
+    fn read_condition(&mut self, path: AttributePath) -> Result<Filter, ScimError> {
         if path.leaf().returned == Returned::Never {
             return Err(self.fail(format!("{path} cannot be searched")));
         }
         if path.leaf().kind == Type::Reference && path.leaf().mutability == Mutability::ReadOnly {
             return Err(self.fail(format!("{path} is made for each answer and cannot be searched")));
         }
-        if !self.blanks() {
+        if !self.skip_blanks() {
             return Err(self.fail("a blank and an operator are due"));
         }
-        if self.word("pr") {
+        if self.take_word("pr") {
             return Ok(Filter::Present(path));
         }
-        let operator = self.operator()?;
-        if !self.blanks() {
+        let operator = self.read_operator()?;
+        if !self.skip_blanks() {
             return Err(self.fail("a blank and a value are due"));
         }
-        let written = self.literal()?;
+        let written = self.read_literal()?;
         let Some(path) = path.to_value() else {
             return Err(self.fail(format!("{path} has parts: say which one to compare")));
         };
-        let value = self.fitting(&path, operator, written)?;
+        let value = self.fitting_literal(&path, operator, written)?;
         Ok(Filter::Compare(Comparison { path, operator, value }))
     }
 
     /// The value as the attribute's type has it.
-    fn fitting(
+    fn fitting_literal(
         &self,
         path: &AttributePath,
         operator: CompareOp,
@@ -224,17 +229,17 @@ impl<'a> FilterReader<'a> {
         }
     }
 
-    fn operator(&mut self) -> Result<CompareOp, ScimError> {
+    fn read_operator(&mut self) -> Result<CompareOp, ScimError> {
         use CompareOp::{Co, Eq, Ew, Ge, Gt, Le, Lt, Ne, Sw};
         for operator in [Eq, Ne, Co, Sw, Ew, Gt, Ge, Lt, Le] {
-            if self.word(operator.as_str()) {
+            if self.take_word(operator.as_str()) {
                 return Ok(operator);
             }
         }
         Err(self.fail("an operator is due: eq, ne, co, sw, ew, gt, ge, lt, le or pr"))
     }
 
-    fn literal(&mut self) -> Result<WrittenValue, ScimError> {
+    fn read_literal(&mut self) -> Result<WrittenValue, ScimError> {
         if self.peek() == Some('"') {
             let length =
                 string_length(self.rest()).ok_or_else(|| self.fail("the text has no closing quote"))?;
@@ -251,7 +256,7 @@ impl<'a> FilterReader<'a> {
             ("false", WrittenValue::Truth(false)),
             ("null", WrittenValue::Null),
         ] {
-            if self.word(word) {
+            if self.take_word(word) {
                 return Ok(literal);
             }
         }
@@ -259,13 +264,13 @@ impl<'a> FilterReader<'a> {
     }
 
     /// The attribute named here.
-    pub(crate) fn path(&mut self) -> Result<AttributePath, ScimError> {
-        let name = self.name();
-        self.schemas.resolve(self.kind, name).map_err(|error| self.fail(error.to_string()))
+    pub(crate) fn read_path(&mut self) -> Result<AttributePath, ScimError> {
+        let name = self.read_name();
+        self.schemas.resolve_name(self.kind, name).map_err(|error| self.fail(error.to_string()))
     }
 
     /// Everything up to what cannot be part of a name.
-    pub(crate) fn name(&mut self) -> &'a str {
+    pub(crate) fn read_name(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
         let length = rest.find(|c: char| c.is_whitespace() || "[]()\"".contains(c)).unwrap_or(rest.len());
         self.at += length;
@@ -273,7 +278,7 @@ impl<'a> FilterReader<'a> {
     }
 
     /// Steps over a keyword, in any case, if it stands here by itself.
-    fn word(&mut self, word: &str) -> bool {
+    fn take_word(&mut self, word: &str) -> bool {
         let rest = self.text[self.at..].trim_start_matches(is_blank);
         let stands = rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
             && rest[word.len()..].chars().next().is_none_or(|next| is_blank(next) || "()[]".contains(next));
@@ -290,8 +295,8 @@ impl<'a> FilterReader<'a> {
             && rest[3..].trim_start_matches(is_blank).starts_with('(')
     }
 
-    fn expect(&mut self, due: char) -> Result<(), ScimError> {
-        self.blanks();
+    fn expect_char(&mut self, due: char) -> Result<(), ScimError> {
+        self.skip_blanks();
         if self.peek() != Some(due) {
             return Err(self.fail(format!("\"{due}\" is due")));
         }
@@ -299,12 +304,12 @@ impl<'a> FilterReader<'a> {
         Ok(())
     }
 
-    pub(crate) fn end(&mut self) -> Result<(), ScimError> {
-        self.blanks();
+    pub(crate) fn expect_end(&mut self) -> Result<(), ScimError> {
+        self.skip_blanks();
         if self.rest().is_empty() { Ok(()) } else { Err(self.fail("nothing more is due")) }
     }
 
-    fn blanks(&mut self) -> bool {
+    fn skip_blanks(&mut self) -> bool {
         let before = self.at;
         self.at = self.text.len() - self.rest().trim_start_matches(is_blank).len();
         self.at > before
@@ -325,7 +330,7 @@ impl<'a> FilterReader<'a> {
             Grammar::Path => (ScimType::InvalidPath, "path"),
         };
         let column = self.text[..self.at].chars().count() + 1;
-        ScimError::invalid(scim_type, format!("{what}, character {column}: {}", why.into()))
+        ScimError::of_type(scim_type, format!("{what}, character {column}: {}", why.into()))
     }
 }
 

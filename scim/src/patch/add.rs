@@ -35,7 +35,7 @@ pub(super) fn to_single(
         return Ok(());
     }
     let whole = home.entry(name).or_insert_with(|| Value::Object(Map::new()));
-    match path.sub() {
+    match path.sub_attribute() {
         Some(sub) => elements::set_part(whole, sub, value)?,
         None => elements::merge_object(whole, path.attribute(), value)?,
     }
@@ -45,7 +45,7 @@ pub(super) fn to_single(
 
 fn to_list(tree: &mut Map<String, Value>, target: &PatchTarget, value: &Value) -> Result<(), ScimError> {
     let path = &target.path;
-    if path.sub().is_some() {
+    if path.sub_attribute().is_some() {
         return to_every(tree, target, value);
     }
     let Value::Array(new) = value else { return Err(ScimError::Internal) };
@@ -61,7 +61,7 @@ pub(super) fn to_every(
     value: &Value,
 ) -> Result<(), ScimError> {
     let path = &target.path;
-    let Some(sub) = path.sub() else { return Err(ScimError::Internal) };
+    let Some(sub) = path.sub_attribute() else { return Err(ScimError::Internal) };
     let list = stored_list(tree, path)?;
     match list.as_mut_slice() {
         [] => list.push(Value::Object(Map::from_iter([(sub.name.to_string(), value.clone())]))),
@@ -83,7 +83,7 @@ fn to_chosen(
     let mut touched = elements::chosen_indices(list, filter);
     if touched.is_empty() {
         let mut element = Value::Object(elements::described_element(target, filter)?);
-        match path.sub() {
+        match path.sub_attribute() {
             // What the filter says of this part, the value says better.
             Some(sub) => element[sub.name.as_ref()] = value.clone(),
             None => elements::merge_object(&mut element, path.attribute(), value)?,
@@ -93,7 +93,7 @@ fn to_chosen(
         conform::check_length(path, list.len())?;
     } else {
         for index in &touched {
-            match path.sub() {
+            match path.sub_attribute() {
                 Some(sub) => elements::set_part(&mut list[*index], sub, value)?,
                 None => elements::merge_object(&mut list[*index], path.attribute(), value)?,
             }

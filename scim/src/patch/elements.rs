@@ -41,7 +41,7 @@ pub(super) fn append_elements(
 pub(super) fn element_identity(attribute: &Attribute, element: &Value) -> String {
     let part = |name: &str| {
         let text = element.get(name)?.as_str()?;
-        Some(attribute.sub(name).map_or_else(|| text.to_owned(), |sub| comparable_text(sub, text)))
+        Some(attribute.sub_attribute(name).map_or_else(|| text.to_owned(), |sub| comparable_text(sub, text)))
     };
     match (part("value"), identifies_by_value(attribute)) {
         (Some(value), true) => value,
@@ -60,7 +60,7 @@ pub(super) fn merge_object(present: &mut Value, attribute: &Attribute, new: &Val
     for (name, value) in new {
         if value.is_null() {
             present.remove(name);
-        } else if let Some(sub) = attribute.sub(name) {
+        } else if let Some(sub) = attribute.sub_attribute(name) {
             lay_part(present, sub, value)?;
         }
     }
@@ -75,7 +75,10 @@ pub(super) fn set_part(element: &mut Value, sub: &Attribute, value: &Value) -> R
 fn lay_part(parts: &mut Map<String, Value>, sub: &Attribute, value: &Value) -> Result<(), ScimError> {
     let present = parts.get(sub.name.as_ref());
     if sub.mutability == Mutability::Immutable && present.is_some_and(|present| present != value) {
-        return Err(ScimError::mutability(format!("{} cannot change: replace the element", sub.name)));
+        return Err(ScimError::against_mutability(format!(
+            "{} cannot change: replace the element",
+            sub.name
+        )));
     }
     parts.insert(sub.name.to_string(), value.clone());
     Ok(())
@@ -133,7 +136,7 @@ pub(super) fn settle_primary(
     let mut new = touched.iter().copied().filter(|index| list.get(*index).is_some_and(is_primary));
     let Some(first) = new.next() else { return Ok(()) };
     if new.any(|index| index != first) {
-        return Err(ScimError::value(format!("only one of {path} can be primary")));
+        return Err(ScimError::invalid_value(format!("only one of {path} can be primary")));
     }
     for (index, element) in list.iter_mut().enumerate() {
         if index != first && is_primary(element) {

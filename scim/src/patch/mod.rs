@@ -51,11 +51,11 @@ impl Patch {
     /// # Errors
     /// `noTarget` where a path finds nothing to replace, `mutability` where a value may not change, `invalidValue`
     /// where the result is no valid resource. Nothing is applied then.
-    pub fn apply(&self, schemas: &Schemas, before: &ResourceRecord) -> Result<Resource, ScimError> {
+    pub fn apply_to(&self, schemas: &Schemas, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut tree = before.resource.tree.clone();
         let mut references = References::default();
         for operation in &self.operations {
-            if references.apply(&mut tree, operation)? {
+            if references.apply_operation(&mut tree, operation)? {
                 continue;
             }
             match operation {

@@ -17,10 +17,10 @@ const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 impl Patch {
     /// Refuses a body with too many operations, before any of them is looked at.
-    pub(crate) fn bounded(body: &Map<String, Value>) -> Result<(), ScimError> {
+    pub(crate) fn check_bounds(body: &Map<String, Value>) -> Result<(), ScimError> {
         let operations = body.iter().find(|(name, _)| name.eq_ignore_ascii_case("Operations"));
         match operations.and_then(|(_, list)| list.as_array()) {
-            Some(list) if list.is_empty() => Err(ScimError::syntax("Operations must not be empty")),
+            Some(list) if list.is_empty() => Err(ScimError::invalid_syntax("Operations must not be empty")),
             Some(list) if list.len() > MAX_OPERATIONS => {
                 Err(ScimError::TooLarge { what: "a PATCH", limit: "1000 operations" })
             }
@@ -29,14 +29,14 @@ impl Patch {
     }
 
     /// Reads a straightened body.
-    pub(crate) fn read(
+    pub(crate) fn read_body(
         schemas: &Schemas,
         kind: ResourceKind,
         body: &Map<String, Value>,
     ) -> Result<Self, ScimError> {
         conform::check_schemas(body, PATCH_OP)?;
         let Some(Value::Array(list)) = body.get("Operations") else {
-            return Err(ScimError::syntax("Operations must be a list"));
+            return Err(ScimError::invalid_syntax("Operations must be a list"));
         };
         let mut operations = Vec::with_capacity(list.len());
         for operation in list {
@@ -52,21 +52,23 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
         Some("add") => PatchOp::Add,
         Some("replace") => PatchOp::Replace,
         Some("remove") => PatchOp::Remove,
-        _ => return Err(ScimError::syntax("op must be add, replace or remove")),
+        _ => return Err(ScimError::invalid_syntax("op must be add, replace or remove")),
     };
     let value = given.get("value");
     let target = match given.get("path") {
-        Some(Value::String(path)) => match PathTarget::parse(schemas, kind, path)? {
+        Some(Value::String(path)) => match PathTarget::parse_path(schemas, kind, path)? {
             PathTarget::Target(target) => target,
             PathTarget::Extension(urn) => {
-                return Err(ScimError::value(format!(
+                return Err(ScimError::invalid_value(format!(
                     "the value of {urn} must be an object that says something"
                 )));
             }
         },
-        Some(_) => return Err(ScimError::path("path must be text")),
+        Some(_) => return Err(ScimError::invalid_path("path must be text")),
         None if verb == PatchOp::Remove => return Err(ScimError::no_target("remove needs a path")),
-        None => return Err(ScimError::value("without a path, value must be an object of attributes")),
+        None => {
+            return Err(ScimError::invalid_value("without a path, value must be an object of attributes"));
+        }
     };
     match check_writable(&target, verb)? {
         Writing::Thrown => return Ok(None),
@@ -78,14 +80,14 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
     }
     match (verb, value) {
         (PatchOp::Remove, None) => Ok(Some(Operation::Remove(target, None))),
-        (PatchOp::Remove, Some(_)) if !target.is_list() => {
-            Err(ScimError::value(format!("{target}: say by a filter which ones are meant, not by a value")))
-        }
+        (PatchOp::Remove, Some(_)) if !target.is_list() => Err(ScimError::invalid_value(format!(
+            "{target}: say by a filter which ones are meant, not by a value"
+        ))),
         (PatchOp::Remove, Some(value)) => {
             let listed = listed_elements(&target, value)?;
             Ok(Some(Operation::Remove(target, Some(listed))))
         }
-        (_, None) => Err(ScimError::value(format!("{target}: a value is due"))),
+        (_, None) => Err(ScimError::invalid_value(format!("{target}: a value is due"))),
         (PatchOp::Add, Some(value)) => {
             let value = canonical_value(&target, value)?;
             match (is_empty(&value), target.is_list()) {
@@ -128,10 +130,10 @@ fn check_writable(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimEr
             Ok(Writing::Repeated)
         }
         (Mutability::ReadOnly, _) | (_, Mutability::ReadOnly) => {
-            Err(ScimError::mutability(format!("{path} is the service's to set")))
+            Err(ScimError::against_mutability(format!("{path} is the service's to set")))
         }
         _ if path.as_str() == "schemas" => {
-            Err(ScimError::mutability("schemas follows from what the resource holds"))
+            Err(ScimError::against_mutability("schemas follows from what the resource holds"))
         }
         _ => Ok(Writing::Stored),
     }
@@ -153,7 +155,7 @@ fn canonical_value(target: &PatchTarget, given: &Value) -> Result<Value, ScimErr
         _ => given.is_null() || value.is_null(),
     };
     if is_empty(&value) && !said_nothing {
-        return Err(ScimError::value(format!("{target}: the value holds nothing that can be set")));
+        return Err(ScimError::invalid_value(format!("{target}: the value holds nothing that can be set")));
     }
     Ok(value)
 }
@@ -161,20 +163,20 @@ fn canonical_value(target: &PatchTarget, given: &Value) -> Result<Value, ScimErr
 /// The elements that a `remove` lists.
 fn listed_elements(target: &PatchTarget, given: &Value) -> Result<Vec<Value>, ScimError> {
     let Value::Array(list) = given else {
-        return Err(ScimError::value(format!("{target}: value must be a list of what to remove")));
+        return Err(ScimError::invalid_value(format!("{target}: value must be a list of what to remove")));
     };
     let mut listed = Vec::with_capacity(list.len());
     for given in list {
         let element = conform::conform_element(&target.path, given)?;
         if is_empty(&element) {
-            return Err(ScimError::value(format!(
+            return Err(ScimError::invalid_value(format!(
                 "{target}: each value to remove must say which one is meant"
             )));
         }
         listed.push(element);
     }
     if listed.is_empty() {
-        return Err(ScimError::value(format!("{target}: an empty list says neither all nor none")));
+        return Err(ScimError::invalid_value(format!("{target}: an empty list says neither all nor none")));
     }
     Ok(listed)
 }

@@ -37,7 +37,7 @@ enum ReferenceStep<'a> {
 
 impl References {
     /// Does the operation, if it is one that goes by keys; else false.
-    pub(super) fn apply(
+    pub(super) fn apply_operation(
         &mut self,
         tree: &mut Map<String, Value>,
         operation: &Operation,
@@ -50,7 +50,7 @@ impl References {
         if !is_list_of_references(target) {
             return Ok(false);
         }
-        let Some(step) = ReferenceStep::of(target, operation) else {
+        let Some(step) = ReferenceStep::of_operation(target, operation) else {
             self.put_back(tree);
             let held = super::stored_list(tree, &target.path)?.len();
             self.looked_at = self.looked_at.saturating_add(held);
@@ -64,12 +64,13 @@ impl References {
                 Ok(false)
             };
         };
-        if self.open.as_ref().is_none_or(|open| open.path.whole() != target.path.whole()) {
+        if self.open.as_ref().is_none_or(|open| open.path.whole_attribute() != target.path.whole_attribute())
+        {
             self.put_back(tree);
-            self.open = Some(KeyedList::take(tree, target)?);
+            self.open = Some(KeyedList::take_target(tree, target)?);
         }
         let Some(list) = &mut self.open else { return Err(ScimError::Internal) };
-        list.apply(step)?;
+        list.apply_step(step)?;
         Ok(true)
     }
 
@@ -83,7 +84,7 @@ impl References {
 }
 
 impl KeyedList {
-    fn take(tree: &mut Map<String, Value>, target: &PatchTarget) -> Result<Self, ScimError> {
+    fn take_target(tree: &mut Map<String, Value>, target: &PatchTarget) -> Result<Self, ScimError> {
         let held = std::mem::take(super::stored_list(tree, &target.path)?);
         let mut places = HashMap::with_capacity(held.len());
         for (place, element) in held.iter().enumerate() {
@@ -92,7 +93,7 @@ impl KeyedList {
         Ok(Self { path: target.path.clone(), elements: held.into_iter().map(Some).collect(), places })
     }
 
-    fn apply(&mut self, step: ReferenceStep<'_>) -> Result<(), ScimError> {
+    fn apply_step(&mut self, step: ReferenceStep<'_>) -> Result<(), ScimError> {
         let attribute = self.path.attribute();
         match step {
             ReferenceStep::Add(new) => {
@@ -118,8 +119,8 @@ impl KeyedList {
 }
 
 impl<'a> ReferenceStep<'a> {
-    fn of(target: &PatchTarget, operation: &'a Operation) -> Option<Self> {
-        if target.path.sub().is_some() {
+    fn of_operation(target: &PatchTarget, operation: &'a Operation) -> Option<Self> {
+        if target.path.sub_attribute().is_some() {
             return None;
         }
         let attribute = target.path.attribute();
@@ -157,5 +158,5 @@ fn is_list_of_references(target: &PatchTarget) -> bool {
     attribute.multi
         && target.path.extension().is_none()
         && identifies_by_value(attribute)
-        && attribute.sub("primary").is_none()
+        && attribute.sub_attribute("primary").is_none()
 }

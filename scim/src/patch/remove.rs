@@ -21,8 +21,8 @@ pub(super) fn apply_remove(
 ) -> Result<(), ScimError> {
     let path = &target.path;
     let attribute = path.attribute();
-    if path.leaf().required && path.sub().is_none() {
-        return Err(ScimError::mutability(format!("{path} is required and cannot be removed")));
+    if path.leaf().required && path.sub_attribute().is_none() {
+        return Err(ScimError::against_mutability(format!("{path} is required and cannot be removed")));
     }
     if path.as_str() == ACTIVE {
         tree.insert(ACTIVE.to_owned(), Value::Bool(false));
@@ -32,7 +32,7 @@ pub(super) fn apply_remove(
     let name = attribute.name.as_ref();
     match home.get_mut(name) {
         None => {}
-        Some(Value::Array(list)) => match (listed, path.sub()) {
+        Some(Value::Array(list)) => match (listed, path.sub_attribute()) {
             (Some(listed), _) => remove_listed(list, attribute, listed),
             (None, Some(sub)) => remove_parts(list, target, sub)?,
             (None, None) => match &target.chosen {
@@ -40,7 +40,7 @@ pub(super) fn apply_remove(
                 None => list.clear(),
             },
         },
-        Some(whole) => match path.sub() {
+        Some(whole) => match path.sub_attribute() {
             Some(sub) => {
                 stored_object(whole, path)?.remove(sub.name.as_ref());
             }
@@ -59,7 +59,7 @@ fn remove_parts(list: &mut Vec<Value>, target: &PatchTarget, sub: &Attribute) ->
         }
         let parts = stored_object(element, &target.path)?;
         if sub.mutability == Mutability::Immutable && parts.contains_key(sub.name.as_ref()) {
-            return Err(ScimError::mutability(format!("{target} cannot change: remove the element")));
+            return Err(ScimError::against_mutability(format!("{target} cannot change: remove the element")));
         }
         parts.remove(sub.name.as_ref());
     }
@@ -81,7 +81,7 @@ fn remove_listed(list: &mut Vec<Value>, attribute: &Attribute, listed: &[Value])
 
 fn says_all_of(attribute: &Attribute, element: &Value, like: &Value) -> bool {
     like.as_object().is_some_and(|like| {
-        like.iter().all(|(name, wanted)| match (element.get(name), wanted, attribute.sub(name)) {
+        like.iter().all(|(name, wanted)| match (element.get(name), wanted, attribute.sub_attribute(name)) {
             (Some(Value::String(found)), Value::String(wanted), Some(sub)) => {
                 crate::filter::same_text(sub, found, wanted)
             }

@@ -16,7 +16,7 @@ pub(super) fn check_repeat(
 ) -> Result<(), ScimError> {
     let facts = before.facts();
     let present = facts.get(path.attribute().name.as_ref());
-    let present = match path.sub() {
+    let present = match path.sub_attribute() {
         Some(sub) => present.and_then(|whole| whole.get(sub.name.as_ref())),
         None => present,
     };
@@ -29,7 +29,7 @@ pub(super) fn check_repeat(
         }
         (Some(present), given) => present == given,
     };
-    if is_so { Ok(()) } else { Err(ScimError::mutability(format!("{path} is the service's to set"))) }
+    if is_so { Ok(()) } else { Err(ScimError::against_mutability(format!("{path} is the service's to set"))) }
 }
 
 fn reference_ids(list: &[Value]) -> BTreeSet<Option<&str>> {

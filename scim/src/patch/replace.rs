@@ -16,7 +16,7 @@ pub(super) fn apply_replace(
     let path = &target.path;
     match (&target.chosen, path.attribute().multi) {
         (Some(filter), _) => replace_chosen(tree, target, filter, value),
-        (None, true) if path.sub().is_some() => add::to_every(tree, target, value),
+        (None, true) if path.sub_attribute().is_some() => add::to_every(tree, target, value),
         (None, true) => {
             parent_object(tree, path)?.insert(path.attribute().name.to_string(), value.clone());
             Ok(())
@@ -38,7 +38,7 @@ fn replace_chosen(
         return Err(ScimError::no_target(format!("{target} finds nothing to replace")));
     }
     for index in &touched {
-        match path.sub() {
+        match path.sub_attribute() {
             Some(sub) => elements::set_part(&mut list[*index], sub, value)?,
             None => list[*index] = value.clone(),
         }

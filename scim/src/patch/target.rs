@@ -28,27 +28,27 @@ pub(crate) enum PathTarget {
 }
 
 impl PathTarget {
-    pub(crate) fn parse(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
+    pub(crate) fn parse_path(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
         if text.len() > MAX_PATH {
-            return Err(ScimError::path(format!("a path is limited to {MAX_PATH} bytes")));
+            return Err(ScimError::invalid_path(format!("a path is limited to {MAX_PATH} bytes")));
         }
         let mut reader = FilterReader::new(schemas, kind, text, Grammar::Path);
-        let path = match schemas.named(kind, reader.name()) {
+        let path = match schemas.resolve_named(kind, reader.read_name()) {
             Ok(NamedPart::Attribute(path)) => path,
             Ok(NamedPart::Extension(urn)) => {
-                reader.end()?;
+                reader.expect_end()?;
                 return Ok(PathTarget::Extension(urn));
             }
-            Err(error) => return Err(ScimError::path(error.to_string())),
+            Err(error) => return Err(ScimError::invalid_path(error.to_string())),
         };
         let mut target = PatchTarget { path, chosen: None };
         if reader.peek() == Some('[') {
-            target.chosen = Some(reader.brackets(&target.path)?);
-            if let Some(sub) = reader.sub(&target.path)? {
+            target.chosen = Some(reader.read_brackets(&target.path)?);
+            if let Some(sub) = reader.read_sub_attribute(&target.path)? {
                 target.path = sub;
             }
         }
-        reader.end()?;
+        reader.expect_end()?;
         Ok(PathTarget::Target(target))
     }
 }
@@ -56,20 +56,20 @@ impl PathTarget {
 impl PatchTarget {
     /// Tells whether it means elements of a list as they are, one or more, and not the list.
     pub(crate) fn is_elements(&self) -> bool {
-        self.chosen.is_some() && self.path.sub().is_none()
+        self.chosen.is_some() && self.path.sub_attribute().is_none()
     }
 
     /// Tells whether it means a list as a whole.
     pub(crate) fn is_list(&self) -> bool {
-        self.chosen.is_none() && self.path.sub().is_none() && self.path.attribute().multi
+        self.chosen.is_none() && self.path.sub_attribute().is_none() && self.path.attribute().multi
     }
 }
 
 impl fmt::Display for PatchTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(chosen) = &self.chosen else { return self.path.fmt(f) };
-        write!(f, "{}[{}]", self.path.whole(), Inner(chosen))?;
-        match self.path.sub() {
+        write!(f, "{}[{}]", self.path.whole_attribute(), Inner(chosen))?;
+        match self.path.sub_attribute() {
             Some(sub) => write!(f, ".{}", sub.name),
             None => Ok(()),
         }

@@ -120,7 +120,7 @@ pub struct Attribute {
     pub multi: bool,
     /// True where a resource must have it.
     pub required: bool,
-    /// True where values are compared byte for byte; else by `portcullis_policy::fold::same`.
+    /// True where values are compared byte for byte; else by `portcullis_policy::fold::same_key`.
     pub case_exact: bool,
     /// The right to write it.
     pub mutability: Mutability,
@@ -140,7 +140,7 @@ pub struct Attribute {
 
 impl Attribute {
     /// The sub-attribute of that name, in any case.
-    pub fn sub(&self, name: &str) -> Option<&Arc<Attribute>> {
+    pub fn sub_attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
         find_attribute(&self.subs, name)
     }
 }
@@ -176,7 +176,7 @@ pub struct Schemas {
 
 impl Schemas {
     /// The schemas of RFC 7643: User with its enterprise extension, and Group.
-    pub fn core() -> Self {
+    pub fn core_schemas() -> Self {
         Self {
             common: tables::common_attributes(),
             user: tables::user_schema(),
@@ -207,12 +207,12 @@ impl Schemas {
     }
 
     /// Every schema, for `/Schemas`.
-    pub fn all(&self) -> impl Iterator<Item = &Schema> {
+    pub fn all_schemas(&self) -> impl Iterator<Item = &Schema> {
         [&self.user, &self.group].into_iter().chain(&self.user_extensions)
     }
 
     /// The attributes every resource has: `schemas`, `id`, `externalId`, `meta`.
-    pub fn common(&self) -> &[Arc<Attribute>] {
+    pub fn common_attributes(&self) -> &[Arc<Attribute>] {
         &self.common
     }
 

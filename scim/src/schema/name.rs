@@ -38,7 +38,7 @@ impl AttributePath {
     }
 
     /// The sub-attribute, where one is named.
-    pub fn sub(&self) -> Option<&Arc<Attribute>> {
+    pub fn sub_attribute(&self) -> Option<&Arc<Attribute>> {
         self.sub.as_ref()
     }
 
@@ -49,13 +49,13 @@ impl AttributePath {
 
     /// The same attribute with one of its sub-attributes named.
     pub(crate) fn with_sub(&self, sub: &Arc<Attribute>) -> Self {
-        let whole = self.whole();
+        let whole = self.whole_attribute();
         let path = format!("{}.{}", whole.path, sub.name).into();
         AttributePath { path, sub: Some(sub.clone()), ..whole }
     }
 
     /// The whole attribute, without the sub-attribute.
-    pub(crate) fn whole(&self) -> Self {
+    pub(crate) fn whole_attribute(&self) -> Self {
         AttributePath::new(self.extension.as_ref(), &self.attribute, None)
     }
 
@@ -64,7 +64,7 @@ impl AttributePath {
         if self.leaf().kind != Type::Complex {
             return Some(self.clone());
         }
-        self.attribute.sub("value").map(|sub| self.with_sub(sub))
+        self.attribute.sub_attribute("value").map(|sub| self.with_sub(sub))
     }
 
     pub(crate) fn new(
@@ -143,21 +143,23 @@ impl Schemas {
     ///
     /// # Errors
     /// A name that is malformed, unknown or ambiguous.
-    pub fn resolve(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
-        match self.named(kind, name)? {
+    pub fn resolve_name(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
+        match self.resolve_named(kind, name)? {
             NamedPart::Attribute(path) => Ok(path),
             NamedPart::Extension(urn) => Err(UnknownName::Unknown { kind, name: urn.to_string() }),
         }
     }
 
-    pub(crate) fn named(&self, kind: ResourceKind, name: &str) -> Result<NamedPart, UnknownName> {
+    pub(crate) fn resolve_named(&self, kind: ResourceKind, name: &str) -> Result<NamedPart, UnknownName> {
         if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("urn:")) {
-            return self.bare(kind, name).map(NamedPart::Attribute);
+            return self.resolve_bare(kind, name).map(NamedPart::Attribute);
         }
         for extension in self.extensions(kind) {
             match below_urn(&extension.urn, name) {
                 Some("") => return Ok(NamedPart::Extension(extension.urn.clone())),
-                Some(rest) => return self.within(kind, extension, name, rest).map(NamedPart::Attribute),
+                Some(rest) => {
+                    return self.resolve_within(kind, extension, name, rest).map(NamedPart::Attribute);
+                }
                 None => {}
             }
         }
@@ -167,14 +169,14 @@ impl Schemas {
         }
     }
 
-    fn bare(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
+    fn resolve_bare(&self, kind: ResourceKind, name: &str) -> Result<AttributePath, UnknownName> {
         let (first, _) = split_name(name)?;
         if self.attribute(kind, first).is_some() {
             return self.of_base(kind, name, name);
         }
         let mut owners = self.extensions(kind).iter().filter(|schema| schema.attribute(first).is_some());
         match (owners.next(), owners.next()) {
-            (Some(owner), None) => self.within(kind, owner, name, name),
+            (Some(owner), None) => self.resolve_within(kind, owner, name, name),
             (Some(first), Some(second)) => Err(UnknownName::Ambiguous {
                 name: shown(name).into_owned(),
                 first: first.urn.clone(),
@@ -188,11 +190,11 @@ impl Schemas {
         let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
         let (first, second) = split_name(name)?;
         let attribute = self.attribute(kind, first).ok_or_else(unknown)?;
-        let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
+        let sub = second.map(|second| attribute.sub_attribute(second).ok_or_else(unknown)).transpose()?;
         Ok(AttributePath::new(None, attribute, sub))
     }
 
-    fn within(
+    fn resolve_within(
         &self,
         kind: ResourceKind,
         schema: &Schema,
@@ -202,7 +204,7 @@ impl Schemas {
         let unknown = || UnknownName::Unknown { kind, name: shown(whole).into_owned() };
         let (first, second) = split_name(name)?;
         let attribute = schema.attribute(first).ok_or_else(unknown)?;
-        let sub = second.map(|second| attribute.sub(second).ok_or_else(unknown)).transpose()?;
+        let sub = second.map(|second| attribute.sub_attribute(second).ok_or_else(unknown)).transpose()?;
         Ok(AttributePath::new(Some(&schema.urn), attribute, sub))
     }
 }
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_attribute_has_one_canonical_name() {
-        let schemas = Schemas::core();
+        let schemas = Schemas::core_schemas();
         let manager = format!("{ENTERPRISE_USER}:manager");
         let table = [
             ("username", "userName"),
@@ -259,14 +261,14 @@ mod tests {
             (&format!("{USER}:id"), "id"),
         ];
         for (written, canonical) in table {
-            let path = schemas.resolve(ResourceKind::User, written).map(|path| path.to_string());
+            let path = schemas.resolve_name(ResourceKind::User, written).map(|path| path.to_string());
             assert_eq!(path.as_deref(), Ok(canonical), "{written}");
         }
     }
 
     #[test]
     fn a_name_nobody_knows_is_an_error() {
-        let schemas = Schemas::core();
+        let schemas = Schemas::core_schemas();
         let enterprise = ENTERPRISE_USER;
         for wrong in [
             "",
@@ -290,20 +292,21 @@ mod tests {
             "\u{fc}rn:x",
             "u\u{212a}",
         ] {
-            assert!(schemas.resolve(ResourceKind::User, wrong).is_err(), "{wrong}");
+            assert!(schemas.resolve_name(ResourceKind::User, wrong).is_err(), "{wrong}");
         }
-        assert!(schemas.resolve(ResourceKind::Group, "manager").is_err());
-        assert!(schemas.resolve(ResourceKind::Group, "members.value").is_ok());
+        assert!(schemas.resolve_name(ResourceKind::Group, "manager").is_err());
+        assert!(schemas.resolve_name(ResourceKind::Group, "members.value").is_ok());
     }
 
     #[test]
     fn a_bare_name_that_two_extensions_know_is_refused_with_both() {
-        let mut schemas = Schemas::core();
+        let mut schemas = Schemas::core_schemas();
         let mut other = super::super::tables::enterprise_schema();
         other.urn = "urn:example:other".into();
         schemas.user_extensions.push(other);
-        let refused = schemas.resolve(ResourceKind::User, "department").expect_err("ambiguous").to_string();
+        let refused =
+            schemas.resolve_name(ResourceKind::User, "department").expect_err("ambiguous").to_string();
         assert!(refused.contains(ENTERPRISE_USER) && refused.contains("urn:example:other"), "{refused}");
-        assert!(schemas.resolve(ResourceKind::User, "urn:example:other:department").is_ok());
+        assert!(schemas.resolve_name(ResourceKind::User, "urn:example:other:department").is_ok());
     }
 }

@@ -145,7 +145,7 @@ fn evil_bodies_end_in_an_error() {
 
 #[test]
 fn what_takes_access_away_is_known_by_its_shape() {
-    let schemas = Schemas::core();
+    let schemas = Schemas::core_schemas();
     let patch = |operation: Value| json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation] });
     let user = |active: Value| json!({ "schemas": [USER], "userName": "x", "active": active });
     let group = json!({ "schemas": [GROUP], "displayName": "G", "members": [{ "value": "u" }] });

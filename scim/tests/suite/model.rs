@@ -48,7 +48,7 @@ impl Directory {
 
     pub(crate) fn answering(group_patch: GroupPatch) -> Self {
         let service = Service::new(BASE, group_patch);
-        Self { schemas: Schemas::core(), service, rules: Vec::new(), resources: Vec::new(), clock: 0 }
+        Self { schemas: Schemas::core_schemas(), service, rules: Vec::new(), resources: Vec::new(), clock: 0 }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -86,7 +86,7 @@ impl Directory {
 
     pub(crate) fn send(&mut self, request: &http::Request<Bytes>) -> Answer {
         self.clock += 1_000;
-        let wanted = Wanted::by(&self.schemas, request);
+        let wanted = Wanted::from_request(&self.schemas, request);
         let outcome = read_request(&self.schemas, request).and_then(|request| match request {
             ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             ScimRequest::Find(query) => self.find(&query),
@@ -166,7 +166,7 @@ impl Directory {
         }
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),
-            Act::Patch(_, _, patch) => patch.apply(&self.schemas, &before)?,
+            Act::Patch(_, _, patch) => patch.apply_to(&self.schemas, &before)?,
             Act::Create(_) | Act::Delete(..) => {
                 self.resources.remove(at);
                 for (_, group, _) in &mut self.resources {
@@ -196,8 +196,8 @@ impl Directory {
     /// Names are unique and members exist.
     fn admit(&self, id: &ResourceId, resource: &Resource) -> Result<(), ScimError> {
         let name = |resource: &Resource| match resource.kind() {
-            ResourceKind::User => resource.user_name().map(fold::unique),
-            ResourceKind::Group => resource.display_name().map(fold::unique),
+            ResourceKind::User => resource.user_name().map(fold::unique_key),
+            ResourceKind::Group => resource.display_name().map(fold::unique_key),
         };
         let others = self.resources.iter().filter(|(other, ..)| other != id);
         for (_, other, _) in others.filter(|(_, other, _)| other.kind() == resource.kind()) {
@@ -211,7 +211,7 @@ impl Directory {
         let unknown =
             resource.members().find(|id| !self.resources.iter().any(|(other, ..)| other.as_str() == *id));
         match unknown {
-            Some(_) => Err(ScimError::invalid(ScimType::InvalidValue, "a member is not in this directory")),
+            Some(_) => Err(ScimError::of_type(ScimType::InvalidValue, "a member is not in this directory")),
             None => Ok(()),
         }
     }
@@ -241,7 +241,7 @@ impl Directory {
 
 /// All rows of a resource, those included that a store keeps in its own way.
 pub(crate) fn rows(schemas: &Schemas, record: &ResourceRecord) -> Vec<SearchRow> {
-    let mut rows = record.resource.indexed(schemas);
+    let mut rows = record.resource.search_rows(schemas);
     rows.push(SearchRow { path: "id".to_owned(), element: 0, value: record.id.to_string() });
     rows
 }

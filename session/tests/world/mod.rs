@@ -24,7 +24,7 @@ pub fn policy(version: u64) -> Arc<Policy> {
 
 pub fn policy_of(version: u64, rules: &[(&str, Allow)]) -> Arc<Policy> {
     let rules = rules.iter().map(|(path, allow)| Rule {
-        pattern: Pattern::parse(path).unwrap(),
+        pattern: Pattern::parse_path(path).unwrap(),
         methods: vec![],
         allow: allow.clone(),
         on_change: OnChange::Cut,
@@ -51,7 +51,7 @@ pub fn decide(policy: &Policy, path: &str, who: &Principal) -> Option<Pass> {
 
 pub fn decide_for(policy: &Policy, path: &str, who: Option<&Principal>) -> Option<Pass> {
     let target = PathAndQuery::try_from(path).unwrap();
-    let route = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }).ok()?;
+    let route = policy.find_route(&RouteKey { host: "h", target: &target, method: &Method::GET }).ok()?;
     match policy.decide(&route, who, &Method::GET, &target) {
         Decision::Allow(pass) => Some(pass),
         Decision::Login | Decision::Deny(_) => None,

@@ -70,21 +70,21 @@ impl Algorithm {
     }
 
     /// The algorithm of this name, byte for byte.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
     /// Lists those that metadata names. A list that is not there, or is none, says nothing: then the keys alone
     /// decide.
-    pub(super) fn listed(metadata: Option<&Value>) -> Vec<Self> {
+    pub(super) fn list_supported(metadata: Option<&Value>) -> Vec<Self> {
         let Some(names) = metadata.and_then(Value::as_array).filter(|names| !names.is_empty()) else {
             return Self::ALL.to_vec();
         };
-        names.iter().filter_map(Value::as_str).filter_map(Self::named).collect()
+        names.iter().filter_map(Value::as_str).filter_map(Self::from_name).collect()
     }
 
     /// Tells whether a key is of the kind that this algorithm signs with.
-    pub(super) fn takes(self, key: &PublicKey) -> bool {
+    pub(super) fn takes_key(self, key: &PublicKey) -> bool {
         match self {
             Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
                 matches!(key, PublicKey::Rsa(_))
@@ -98,7 +98,7 @@ impl Algorithm {
 
     /// Checks that a signature is that of the key over the message. A key of another kind has signed nothing.
     pub(super) fn verifies(self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-        if !self.takes(key) {
+        if !self.takes_key(key) {
             return false;
         }
         let with = |key: &CoreJsonWebKey, algorithm: Core| {
@@ -153,18 +153,18 @@ mod tests {
             (json!("RS256"), Algorithm::ALL.to_vec()),
             (json!(null), Algorithm::ALL.to_vec()),
         ] {
-            assert_eq!(Algorithm::listed(Some(&said)), taken, "{said}");
+            assert_eq!(Algorithm::list_supported(Some(&said)), taken, "{said}");
         }
-        assert_eq!(Algorithm::listed(None), Algorithm::ALL);
+        assert_eq!(Algorithm::list_supported(None), Algorithm::ALL);
     }
 
     #[test]
     fn no_name_is_that_of_a_shared_secret_or_of_nothing() {
         for name in ["none", "None", "", "HS256", "HS384", "HS512", "rs256", "RS256 ", "dir"] {
-            assert_eq!(Algorithm::named(name), None, "{name}");
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
         }
         for algorithm in Algorithm::ALL {
-            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
         }
     }
 }

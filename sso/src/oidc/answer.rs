@@ -27,12 +27,12 @@ impl AuthorizationResponse {
     ///
     /// # Errors
     /// `state` for an answer that is too long, ambiguous or in two places.
-    pub fn read(query: &str, form: Option<&[u8]>) -> Result<Self, LoginRefusal> {
+    pub fn read_callback(query: &str, form: Option<&[u8]>) -> Result<Self, LoginRefusal> {
         let form = form.unwrap_or_default();
         if query.len() > LIMIT || form.len() > LIMIT {
             return Err(ambiguous_answer(format_args!("{} bytes", query.len().max(form.len()))));
         }
-        let (in_query, in_form) = (Self::parse(query.as_bytes())?, Self::parse(form)?);
+        let (in_query, in_form) = (Self::parse_form(query.as_bytes())?, Self::parse_form(form)?);
         match (in_query.says_something(), in_form.says_something()) {
             (true, true) => Err(ambiguous_answer("an answer in the query and another in the form")),
             (false, true) => Ok(in_form),
@@ -69,7 +69,7 @@ impl AuthorizationResponse {
         Some(refusal.passing(matches!(error, "temporarily_unavailable" | "server_error")))
     }
 
-    fn parse(text: &[u8]) -> Result<Self, LoginRefusal> {
+    fn parse_form(text: &[u8]) -> Result<Self, LoginRefusal> {
         let mut answer = Self::default();
         for (name, value) in url::form_urlencoded::parse(text) {
             let twice = match &*name {
@@ -117,16 +117,16 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_from_the_query_or_from_the_form() {
-        let answer = AuthorizationResponse::read(
+        let answer = AuthorizationResponse::read_callback(
             "code=a%20b&state=s+1&iss=https%3A%2F%2Fop.test&session_state=x",
             None,
         )
         .unwrap();
         assert_eq!(answer.code.unwrap().expose(), "a b");
         assert_eq!((answer.state.as_deref(), answer.iss.as_deref()), (Some("s 1"), Some("https://op.test")));
-        let answer = AuthorizationResponse::read("", Some(b"code=a&state=s")).unwrap();
+        let answer = AuthorizationResponse::read_callback("", Some(b"code=a&state=s")).unwrap();
         assert_eq!(answer.state(), Some("s"));
-        assert!(AuthorizationResponse::read("", None).unwrap().state().is_none());
+        assert!(AuthorizationResponse::read_callback("", None).unwrap().state().is_none());
     }
 
     #[test]
@@ -140,16 +140,16 @@ mod tests {
             ("state=s", Some(&b"code=b"[..])),
             ("error=x", Some(&b"error_description=%3Cscript%3E&state=s"[..])),
         ] {
-            let refusal = AuthorizationResponse::read(query, form).unwrap_err();
+            let refusal = AuthorizationResponse::read_callback(query, form).unwrap_err();
             assert_eq!(refusal.class, Class::State, "{query}");
         }
-        assert!(AuthorizationResponse::read(&format!("code={}", "a".repeat(LIMIT)), None).is_err());
+        assert!(AuthorizationResponse::read_callback(&format!("code={}", "a".repeat(LIMIT)), None).is_err());
     }
 
     proptest! {
         #[test]
         fn any_text_is_an_answer_or_a_refusal(query in "\\PC{0,60}|[a-z=&%+]{0,60}", form: Option<Vec<u8>>) {
-            if let Err(refusal) = AuthorizationResponse::read(&query, form.as_deref()) {
+            if let Err(refusal) = AuthorizationResponse::read_callback(&query, form.as_deref()) {
                 prop_assert_eq!(refusal.class, Class::State);
             }
         }
@@ -158,7 +158,7 @@ mod tests {
         fn what_a_provider_writes_is_read(code in "\\PC{1,40}", state in "\\PC{1,40}") {
             let query = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("code", &code).append_pair("state", &state).finish();
-            let answer = AuthorizationResponse::read(&query, None).unwrap();
+            let answer = AuthorizationResponse::read_callback(&query, None).unwrap();
             prop_assert_eq!(answer.state(), Some(&*state));
             prop_assert_eq!(answer.code.map(|code| code.expose().to_owned()), Some(code));
         }

@@ -60,7 +60,7 @@ impl Claims {
 
     /// Adds what userinfo says. Its `sub` must be that of the ID token, or it speaks of somebody else (OIDC Core
     /// §5.3.2).
-    pub(super) fn complete(&mut self, userinfo: Map<String, Value>) -> Result<(), LoginRefusal> {
+    pub(super) fn add_userinfo(&mut self, userinfo: Map<String, Value>) -> Result<(), LoginRefusal> {
         let sub = |map: &Map<String, Value>| map.get("sub").and_then(Value::as_str).map(str::to_owned);
         let (expected, got) = (sub(&self.token), sub(&userinfo));
         if expected.is_none() || expected != got {
@@ -82,22 +82,22 @@ impl Claims {
         let is_open =
             |is_unverified: bool| is_unverified && !settings.trust_email && !self.says_whether_verified();
         match &settings.uses {
-            Uses::Link { claim } => match self.text(claim) {
+            Uses::Link { claim } => match self.claim_text(claim) {
                 None => Lack::Needed,
                 Some(value) if is_open(self.is_unverified(claim, value, settings)) => Lack::Needed,
                 Some(_) => Lack::Nothing,
             },
             Uses::Person { email: needs_email, groups: needs_groups } => {
-                let no_email = match self.text(email) {
+                let no_email = match self.claim_text(email) {
                     None => true,
                     Some(value) => is_open(self.is_unverified(email, value, settings)),
                 };
-                let no_groups = self.find(groups).is_none();
+                let no_groups = self.find_claim(groups).is_none();
                 if no_email && *needs_email || no_groups && *needs_groups {
                     Lack::Needed
                 } else if no_email
                     || no_groups
-                    || [name, "preferred_username"].map(|claim| self.find(claim)).contains(&None)
+                    || [name, "preferred_username"].map(|claim| self.find_claim(claim)).contains(&None)
                 {
                     Lack::Wanted
                 } else {
@@ -107,8 +107,8 @@ impl Claims {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.find(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    pub(super) fn claim_text(&self, name: &str) -> Option<&str> {
+        self.find_claim(name).and_then(Value::as_str).filter(|text| !text.is_empty())
     }
 
     /// A claim that only the signed token may make.
@@ -116,7 +116,7 @@ impl Claims {
         self.token.get(name)
     }
 
-    fn find(&self, name: &str) -> Option<&Value> {
+    fn find_claim(&self, name: &str) -> Option<&Value> {
         [&self.token, &self.userinfo].into_iter().find_map(|map| find_claim(map, name))
     }
 
@@ -124,18 +124,18 @@ impl Claims {
     ///
     /// # Errors
     /// `id_token_claims` where what names the person for good is missing, or groups that are used cannot be read.
-    pub(super) fn person(&self, settings: &OidcSettings) -> Result<PersonClaims, LoginRefusal> {
-        let subject = self.subject(settings)?;
+    pub(super) fn read_person(&self, settings: &OidcSettings) -> Result<PersonClaims, LoginRefusal> {
+        let subject = self.read_subject(settings)?;
         let ClaimNames { email, groups, name } = &settings.claims;
         if let Uses::Link { claim } = &settings.uses {
-            let link = self.text(claim).map(|value| LinkValue {
+            let link = self.claim_text(claim).map(|value| LinkValue {
                 claim: claim.clone(),
                 value: value.to_owned(),
                 is_unverified_address: self.is_unverified(claim, value, settings),
             });
             return Ok(PersonClaims { subject, link, ..PersonClaims::default() });
         }
-        let (email, user_name) = (self.text(email), self.text("preferred_username"));
+        let (email, user_name) = (self.claim_text(email), self.claim_text("preferred_username"));
         let is_unverified = |value: &&str| self.is_unverified("preferred_username", value, settings);
         Ok(PersonClaims {
             subject,
@@ -143,11 +143,11 @@ impl Claims {
             email: email.map(str::to_owned),
             email_verified: email.is_some_and(|email| self.vouches_for(email)),
             attributes: Attributes::default()
-                .with(Attributes::NAME, self.text(name))
-                .with(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !is_unverified(name))),
+                .with_texts(Attributes::NAME, self.claim_text(name))
+                .with_texts(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !is_unverified(name))),
             unverified_user_name: user_name.filter(is_unverified).map(str::to_owned),
             names_said: [email, user_name].into_iter().flatten().map(str::to_owned).collect(),
-            groups: self.groups(groups)?,
+            groups: self.read_groups(groups)?,
         })
     }
 
@@ -172,14 +172,14 @@ impl Claims {
             .into_iter()
             .flat_map(|map| addresses.iter().filter_map(|name| find_claim(map, name)?.as_str()))
             .collect();
-        if said.iter().any(|address| fold::same(address) == fold::same(value)) {
+        if said.iter().any(|address| fold::same_key(address) == fold::same_key(value)) {
             return true;
         }
         said.is_empty() && claim != "sub" && fold::email_domain(value).is_some()
     }
 
     /// Gives the subject: what names a person at this kind of provider for good.
-    pub(super) fn subject(&self, settings: &OidcSettings) -> Result<String, LoginRefusal> {
+    pub(super) fn read_subject(&self, settings: &OidcSettings) -> Result<String, LoginRefusal> {
         let sub = self.require_claim("sub", "Every ID token has it. Nothing to set here.")?;
         match &settings.subject {
             SubjectClaim::Sub => Ok(sub.into()),
@@ -230,7 +230,7 @@ impl Claims {
                 _ => false,
             };
             let of = map.get("email").and_then(Value::as_str);
-            is_verified && of.is_some_and(|of| fold::same(of) == fold::same(address))
+            is_verified && of.is_some_and(|of| fold::same_key(of) == fold::same_key(address))
         })
     }
 
@@ -238,7 +238,7 @@ impl Claims {
         self.token.get("email_verified").is_some_and(|said| !said.is_null())
     }
 
-    fn groups(&self, name: &str) -> Result<Option<Vec<String>>, LoginRefusal> {
+    fn read_groups(&self, name: &str) -> Result<Option<Vec<String>>, LoginRefusal> {
         let unreadable = || {
             refuse_claims(
                 format_args!("{name} as a list of texts"),
@@ -246,7 +246,7 @@ impl Claims {
                 "Have the identity provider send group names or ids, or name another claim in claims.groups.",
             )
         };
-        match self.find(name) {
+        match self.find_claim(name) {
             Some(Value::Array(groups)) => {
                 let text = |group: &Value| group.as_str().map(str::to_owned).ok_or_else(unreadable);
                 Ok(Some(groups.iter().map(text).collect::<Result<_, _>>()?))
@@ -303,21 +303,21 @@ mod tests {
     }
 
     fn person(token: Value, settings: &OidcSettings) -> Result<PersonClaims, LoginRefusal> {
-        Claims::of_token(map(token)).person(settings)
+        Claims::of_token(map(token)).read_person(settings)
     }
 
     #[test]
     fn the_id_token_comes_first_and_userinfo_fills_gaps() {
         let mut claims = Claims::of_token(map(json!({"sub": "1", "name": "A", "email": null})));
-        claims.complete(map(json!({"sub": "1", "name": "B", "email": "b@x.test"}))).unwrap();
-        assert_eq!((claims.text("name"), claims.text("email")), (Some("A"), Some("b@x.test")));
+        claims.add_userinfo(map(json!({"sub": "1", "name": "B", "email": "b@x.test"}))).unwrap();
+        assert_eq!((claims.claim_text("name"), claims.claim_text("email")), (Some("A"), Some("b@x.test")));
     }
 
     #[test]
     fn userinfo_of_somebody_else_is_refused() {
         for userinfo in [json!({"sub": "2"}), json!({}), json!({"sub": 1}), json!({"sub": null})] {
             let mut claims = Claims::of_token(map(json!({"sub": "1"})));
-            assert_eq!(claims.complete(map(userinfo)).unwrap_err().class, Class::IdTokenClaims);
+            assert_eq!(claims.add_userinfo(map(userinfo)).unwrap_err().class, Class::IdTokenClaims);
         }
     }
 
@@ -341,8 +341,8 @@ mod tests {
             (json!({"sub": "1", "email_verified": true}), json!({"sub": "1", "email": "a@x"}), false),
         ] {
             let mut claims = Claims::of_token(map(token.clone()));
-            claims.complete(map(userinfo)).unwrap();
-            assert_eq!(claims.person(&settings()).unwrap().email_verified, verified, "{token}");
+            claims.add_userinfo(map(userinfo)).unwrap();
+            assert_eq!(claims.read_person(&settings()).unwrap().email_verified, verified, "{token}");
         }
         // Another claim than `email` is vouched for only where it holds the same address.
         let mut other = settings();
@@ -392,12 +392,15 @@ mod tests {
         let claims = Claims::of_token(map(json!({
             "/odd": "by name", "a.b": "dotted", "realm_access": {"roles": ["x"], "a/b": "escaped"}, "e": "",
         })));
-        assert_eq!(claims.text("/odd"), Some("by name"));
-        assert_eq!(claims.text("a.b"), Some("dotted"));
-        assert_eq!(claims.text("/realm_access/a~1b"), Some("escaped"));
-        assert_eq!(claims.find("/realm_access/roles"), Some(&json!(["x"])));
-        assert_eq!((claims.text("/realm_access"), claims.text("e"), claims.text("")), (None, None, None));
-        assert_eq!((claims.text("/"), claims.text("/none/here")), (None, None));
+        assert_eq!(claims.claim_text("/odd"), Some("by name"));
+        assert_eq!(claims.claim_text("a.b"), Some("dotted"));
+        assert_eq!(claims.claim_text("/realm_access/a~1b"), Some("escaped"));
+        assert_eq!(claims.find_claim("/realm_access/roles"), Some(&json!(["x"])));
+        assert_eq!(
+            (claims.claim_text("/realm_access"), claims.claim_text("e"), claims.claim_text("")),
+            (None, None, None)
+        );
+        assert_eq!((claims.claim_text("/"), claims.claim_text("/none/here")), (None, None));
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Hosts {
     pub(super) fn check_fetched(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
         let url = self.check_visited(what, url)?;
         let issuers = self.issuer.as_deref() == url.host_str();
-        if issuers || self.allows(&url) || on_this_machine(&url) && self.loopback || may_be_public(&url) {
+        if issuers || self.allows_url(&url) || on_this_machine(&url) && self.loopback || may_be_public(&url) {
             return Ok(url);
         }
         Err(LoginRefusal::new(
@@ -48,7 +48,7 @@ impl Hosts {
         }
         match parsed.scheme() {
             "https" => Ok(parsed),
-            "http" if self.loopback && on_this_machine(&parsed) || self.allows(&parsed) => Ok(parsed),
+            "http" if self.loopback && on_this_machine(&parsed) || self.allows_url(&parsed) => Ok(parsed),
             "http" => Err(refuse(
                 "Plain http is used on this machine only, where public_url is on this machine too. Give the identity provider a certificate.",
             )),
@@ -56,7 +56,7 @@ impl Hosts {
         }
     }
 
-    fn allows(&self, url: &Url) -> bool {
+    fn allows_url(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         self.allow.iter().any(|allowed| url.host_str().is_some_and(|host| allowed.covers(host, port)))
     }

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
-use portcullis_keys::{Secret, equal};
+use portcullis_keys::{Secret, equal_bytes};
 use portcullis_policy::Timestamp;
 use serde_json::{Map, Value};
 
@@ -121,7 +121,9 @@ const CLOCK: &str =
 
 fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
     let got = match claim_said(payload, "nonce") {
-        Some(Value::String(nonce)) if equal(nonce.as_bytes(), expected.nonce.as_bytes()) => return Ok(()),
+        Some(Value::String(nonce)) if equal_bytes(nonce.as_bytes(), expected.nonce.as_bytes()) => {
+            return Ok(());
+        }
         Some(_) => "another one",
         None => "none",
     };
@@ -145,7 +147,7 @@ fn check_at_hash(
     let hash = URL_SAFE_NO_PAD.encode(algorithm.left_half(access_token.expose().as_bytes()));
     let is_same = claimed
         .as_str()
-        .is_some_and(|claimed| equal(hash.as_bytes(), claimed.trim_end_matches('=').as_bytes()));
+        .is_some_and(|claimed| equal_bytes(hash.as_bytes(), claimed.trim_end_matches('=').as_bytes()));
     if is_same {
         return Ok(());
     }

@@ -40,9 +40,9 @@ impl KeySet {
     ///
     /// A name picks its key. A set whose only fitting key has no name at all gives that one: there is nothing the
     /// name could tell it from (RFC 7517 §4.5 leaves `kid` to the provider).
-    pub(super) fn key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&PublicKey, NoKey> {
+    pub(super) fn find_key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&PublicKey, NoKey> {
         let fits = |key: &&PublishedKey| {
-            algorithm.takes(&key.public) && key.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
+            algorithm.takes_key(&key.public) && key.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
         };
         let fitting: Vec<&PublishedKey> = self.0.iter().filter(fits).collect();
         let named: Vec<&PublishedKey> = match kid {
@@ -210,7 +210,7 @@ mod tests {
         }
         let set = set(&[odd]).unwrap();
         // A name that is none is no name: it is the only key that fits.
-        assert!(set.key(Algorithm::Rs256, Some("any")).is_ok());
+        assert!(set.find_key(Algorithm::Rs256, Some("any")).is_ok());
     }
 
     #[test]
@@ -221,8 +221,9 @@ mod tests {
             key
         };
         let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode([7; 32])});
-        let found =
-            |keys: &[Value], kid: Option<&str>| set(keys).unwrap().key(Algorithm::Rs256, kid).map(|_| ());
+        let found = |keys: &[Value], kid: Option<&str>| {
+            set(keys).unwrap().find_key(Algorithm::Rs256, kid).map(|_| ())
+        };
         let (a, b, nameless) = (named("a".into()), named("b".into()), named(Value::Null));
         assert_eq!(found(&[a.clone(), b.clone()], Some("a")), Ok(()));
         assert_eq!(found(std::slice::from_ref(&a), Some("b")), Err(NoKey::Unknown));

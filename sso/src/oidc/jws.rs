@@ -45,7 +45,7 @@ pub(super) fn verify_signature(
     let head = decode_object(header).ok_or_else(|| malformed("one without a readable header"))?;
     let said = |name: &str| head.get(name).filter(|value| !value.is_null());
     let name = said("alg").and_then(Value::as_str).unwrap_or("none");
-    let Some(algorithm) = Algorithm::named(name).filter(|algorithm| allowed.contains(algorithm)) else {
+    let Some(algorithm) = Algorithm::from_name(name).filter(|algorithm| allowed.contains(algorithm)) else {
         return Err(LoginRefusal::new(
             Class::IdTokenAlg,
             algorithm_names(allowed),
@@ -69,7 +69,7 @@ pub(super) fn verify_signature(
         Some(_) => return Err(malformed("one whose kid is no text")),
         None => None,
     };
-    let key = keys.key(algorithm, kid).map_err(|why| {
+    let key = keys.find_key(algorithm, kid).map_err(|why| {
         let got = match why {
             NoKey::Unknown => "no key for it in the set",
             NoKey::Ambiguous => "several keys, and no kid that says which",

@@ -30,11 +30,11 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// Makes the address of the document.
-    pub(super) fn address(issuer: &str) -> String {
+    pub(super) fn document_address(issuer: &str) -> String {
         format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
     }
 
-    pub(super) fn read(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, LoginRefusal> {
+    pub(super) fn read_document(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, LoginRefusal> {
         let refuse = |got: &str| {
             LoginRefusal::new(
                 Class::Metadata,
@@ -66,7 +66,7 @@ impl Metadata {
         };
         let userinfo = optional("userinfo_endpoint", &|name, url| hosts.check_fetched(name, url));
         let end_session = optional("end_session_endpoint", &|name, url| hosts.check_visited(name, url));
-        let listed = |name: &str| Algorithm::listed(document.get(name));
+        let listed = |name: &str| Algorithm::list_supported(document.get(name));
         Ok(Self {
             authorization: hosts.check_visited("authorization_endpoint", need("authorization_endpoint")?)?,
             token: hosts.check_fetched("token_endpoint", need("token_endpoint")?)?,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn read(document: &Value) -> Result<Metadata, LoginRefusal> {
-        Metadata::read(document.to_string().as_bytes(), ISSUER, &Hosts::new(ISSUER, &[], false))
+        Metadata::read_document(document.to_string().as_bytes(), ISSUER, &Hosts::new(ISSUER, &[], false))
     }
 
     #[test]
@@ -121,9 +121,12 @@ mod tests {
         let metadata = read(&document()).unwrap();
         assert_eq!(metadata.token.as_str(), "https://op.test/token");
         assert!(metadata.userinfo.is_none() && !metadata.names_issuer);
-        assert_eq!(Metadata::address("https://op.test/"), "https://op.test/.well-known/openid-configuration");
         assert_eq!(
-            Metadata::address("https://op.test/r"),
+            Metadata::document_address("https://op.test/"),
+            "https://op.test/.well-known/openid-configuration"
+        );
+        assert_eq!(
+            Metadata::document_address("https://op.test/r"),
             "https://op.test/r/.well-known/openid-configuration"
         );
     }
@@ -191,7 +194,8 @@ mod tests {
     #[test]
     fn what_is_no_document_is_named() {
         let hosts = Hosts::new(ISSUER, &[], false);
-        let got = |body: &[u8]| Metadata::read(body, ISSUER, &hosts).err().map(|refusal| refusal.got);
+        let got =
+            |body: &[u8]| Metadata::read_document(body, ISSUER, &hosts).err().map(|refusal| refusal.got);
         assert_eq!(got(b"\n <!doctype html><html>").as_deref(), Some("a web page"));
         for body in [&b""[..], b"null", b"[]", b"{}", b"\xff", b"{\"issuer\":"] {
             assert!(got(body).is_some(), "{body:?}");
@@ -202,7 +206,7 @@ mod tests {
         #[test]
         fn junk_is_refused(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let hosts = Hosts::new(ISSUER, &[], false);
-            prop_assert!(Metadata::read(&body, ISSUER, &hosts).is_err());
+            prop_assert!(Metadata::read_document(&body, ISSUER, &hosts).is_err());
         }
     }
 }

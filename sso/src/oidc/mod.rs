@@ -1,9 +1,9 @@
 //! OpenID Connect: sends a browser to a provider and verifies what comes back (OIDC Core §3.1, the code flow with PKCE).
 //!
-//! [`Idp::verify`] is the order of the checks: does the answer belong to this login, does it come from the provider
-//! asked, what is the code worth, is the ID token genuine and meant for us, who is it. [`Idp::complete`] then asks for
-//! what is still missing; an [`Assertion`] comes out at the end or not at all. Nothing here knows users: linking is the
-//! store's, and so is whether somebody is known already ([`Idp::recognize`]).
+//! [`Idp::verify_answer`] is the order of the checks: does the answer belong to this login, does it come from the
+//! provider asked, what is the code worth, is the ID token genuine and meant for us, who is it. [`Idp::complete_login`]
+//! then asks for what is still missing; an [`Assertion`] comes out at the end or not at all. Nothing here knows users:
+//! linking is the store's, and so is whether somebody is known already ([`Idp::recognize_person`]).
 
 mod algorithm;
 mod answer;
@@ -102,15 +102,15 @@ impl Idp {
         answer: AuthorizationResponse,
         now: Timestamp,
     ) -> Result<Assertion, LoginRefusal> {
-        let verified = self.verify(pending, answer, now).await?;
-        self.complete(verified, now).await
+        let verified = self.verify_answer(pending, answer, now).await?;
+        self.complete_login(verified, now).await
     }
 
     /// Verifies the answer to a login: who it is, is known afterwards.
     ///
     /// # Errors
     /// The first check that fails, as its class.
-    pub async fn verify(
+    pub async fn verify_answer(
         &self,
         pending: &Pending,
         answer: AuthorizationResponse,
@@ -135,7 +135,7 @@ impl Idp {
             .with_newest_keys(known.clone(), now, |keys| id_token::verify_id_token(token, keys, &expected))
             .await?;
         let claims = Claims::of_token(claims);
-        let subject = claims.subject(&self.settings)?;
+        let subject = claims.read_subject(&self.settings)?;
         Ok(Verified { subject, lack: claims.missing_claims(&self.settings), claims, tokens, known })
     }
 
@@ -144,15 +144,19 @@ impl Idp {
     ///
     /// # Errors
     /// `userinfo`, or `id_token_claims` where it speaks of somebody else or claims that are used cannot be read.
-    pub async fn complete(&self, mut verified: Verified, now: Timestamp) -> Result<Assertion, LoginRefusal> {
+    pub async fn complete_login(
+        &self,
+        mut verified: Verified,
+        now: Timestamp,
+    ) -> Result<Assertion, LoginRefusal> {
         let told = self.told_by_userinfo(&verified, now).await;
-        let completed = told.and_then(|told| told.map_or(Ok(()), |told| verified.claims.complete(told)));
+        let completed = told.and_then(|told| told.map_or(Ok(()), |told| verified.claims.add_userinfo(told)));
         if let Err(refusal) = completed {
             if verified.lack == Lack::Needed {
                 return Err(refusal);
             }
             // Its words may name a person, and how much of that is written is not known here.
-            let reason = refusal.class.word();
+            let reason = refusal.class.log_word();
             tracing::info!(
                 idp = self.settings.name,
                 reason,
@@ -166,12 +170,12 @@ impl Idp {
     ///
     /// # Errors
     /// `id_token_claims`, where claims that are used cannot be read.
-    pub fn recognize(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
+    pub fn recognize_person(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
         self.make_assertion(verified)
     }
 
     fn make_assertion(&self, verified: Verified) -> Result<Assertion, LoginRefusal> {
-        let person = verified.claims.person(&self.settings)?;
+        let person = verified.claims.read_person(&self.settings)?;
         Ok(Assertion {
             idp: self.settings.name.clone(),
             issuer: self.settings.issuer.clone(),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use portcullis_keys::{Random, equal};
+use portcullis_keys::{Random, equal_bytes};
 use portcullis_policy::{AppId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +52,8 @@ impl Pending {
             idp: idp.into(),
             issuer: issuer.into(),
             state: ask.state.clone(),
-            nonce: random.token().expose().into(),
-            verifier: random.token().expose().into(),
+            nonce: random.draw_token().expose().into(),
+            verifier: random.draw_token().expose().into(),
             return_to: ask.return_to.clone(),
             app: ask.app.0,
             started: now.0,
@@ -137,7 +137,7 @@ impl Pending {
             return refuse("an answer within 10 minutes", "a later one");
         }
         match &answer.state {
-            Some(state) if equal(state.as_bytes(), self.state.as_bytes()) => Ok(()),
+            Some(state) if equal_bytes(state.as_bytes(), self.state.as_bytes()) => Ok(()),
             Some(_) => refuse("the state of this login", "another one"),
             None => refuse("the state of this login", "none"),
         }
@@ -164,7 +164,7 @@ mod tests {
             rounds: 1,
             epochs: [1, 2, 3],
         };
-        Pending::new("okta", "https://op.test", &ask, &mut Random::seeded(1), START)
+        Pending::new("okta", "https://op.test", &ask, &mut Random::from_seed(1), START)
     }
 
     fn answer(state: &str) -> AuthorizationResponse {

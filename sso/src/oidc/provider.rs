@@ -184,9 +184,9 @@ impl Provider {
     }
 
     async fn ask_for_everything(&self) -> Result<Arc<Known>, LoginRefusal> {
-        let address = self.hosts.check_fetched("issuer", &Metadata::address(&self.issuer))?;
+        let address = self.hosts.check_fetched("issuer", &Metadata::document_address(&self.issuer))?;
         let answer = self.get_document("the metadata of the identity provider", address.as_str()).await?;
-        let metadata = Metadata::read(answer.body(), &self.issuer, &self.hosts)?;
+        let metadata = Metadata::read_document(answer.body(), &self.issuer, &self.hosts)?;
         let before = self.cached();
         for unusable in &metadata.unusable {
             let is_known = before.as_ref().is_some_and(|known| known.metadata.unusable.contains(unusable));

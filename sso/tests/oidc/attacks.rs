@@ -38,7 +38,7 @@ async fn bent(name: &str, class: Class, bend: impl Fn(&mut Value, &mut Value) + 
 }
 
 async fn answered(idp: &Idp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), LoginRefusal> {
-    idp.finish_login(pending, AuthorizationResponse::read(query, None)?, now).await.map(drop)
+    idp.finish_login(pending, AuthorizationResponse::read_callback(query, None)?, now).await.map(drop)
 }
 
 #[tokio::test]
@@ -403,9 +403,9 @@ async fn answers_of_other_shapes() {
     assert_eq!(refusal.class, Class::ProviderError);
     assert!(refusal.got.chars().count() <= 201 && !refusal.got.contains(['\r', '\n']), "{refusal}");
     // In the query and in a form, or twice.
-    let both = AuthorizationResponse::read(&genuine, Some(genuine.as_bytes())).map(drop);
+    let both = AuthorizationResponse::read_callback(&genuine, Some(genuine.as_bytes())).map(drop);
     refused(&op, "query and form", both, Class::State);
-    let twice = AuthorizationResponse::read(&format!("{genuine}&code=other"), None).map(drop);
+    let twice = AuthorizationResponse::read_callback(&format!("{genuine}&code=other"), None).map(drop);
     refused(&op, "two codes", twice, Class::State);
     // No code.
     let nothing = with(&genuine, "code", None);
@@ -414,6 +414,6 @@ async fn answers_of_other_shapes() {
     refused(&op, "empty code", answered(&idp, &pending, &empty, NOW).await, Class::ProviderError);
     assert_eq!(op.asked("/token"), 0);
     // The form alone is an answer as good as the query.
-    let form = AuthorizationResponse::read("", Some(genuine.as_bytes())).unwrap();
+    let form = AuthorizationResponse::read_callback("", Some(genuine.as_bytes())).unwrap();
     assert!(idp.finish_login(&pending, form, NOW).await.is_ok());
 }

@@ -77,7 +77,7 @@ async fn a_thousand_unknown_keys_cause_one_fetch() {
     let op = Op::signing_with(ISSUER, Signer::ed25519("key-1"));
     let idp = Arc::new(op.idp());
     op.login(&idp).await.unwrap();
-    op.bend(|header, _| header["kid"] = portcullis_keys::Random::system().reference().into());
+    op.bend(|header, _| header["kid"] = portcullis_keys::Random::from_system().draw_reference().into());
     let before = op.asked("/jwks");
     for at_once in [false, true] {
         let logins = (0..500).map(|_| {
@@ -105,7 +105,7 @@ async fn old_keys_stay_while_the_new_ones_cannot_be_had() {
         let (pending, url) = begin(&idp, NOW).await.unwrap();
         op.answer("/jwks", move |_| Ok(json_answer(200, &nonsense)));
         assert_eq!(idp.refresh_metadata(NOW).await.unwrap_err().class, Class::Metadata);
-        let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
+        let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
         assert!(idp.finish_login(&pending, answer, NOW).await.is_ok());
     }
 }
@@ -121,7 +121,7 @@ async fn a_login_under_way_survives_an_outage_of_discovery() {
     }
     assert_eq!(idp.refresh_metadata(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::Metadata);
     assert!(!idp.is_answering());
-    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
+    let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
     assert!(idp.finish_login(&pending, answer, NOW.plus_ms(2_000)).await.is_ok());
 }
 

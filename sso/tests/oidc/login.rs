@@ -74,7 +74,7 @@ async fn an_assertion_says_who_came() {
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!((assertion.idp(), assertion.issuer(), assertion.subject()), ("op", ISSUER, "alice-1"));
     assert_eq!((assertion.email(), assertion.email_verified()), (Some("alice@example.test"), true));
-    let stated = |name| assertion.attributes().text(name);
+    let stated = |name| assertion.attributes().first_text(name);
     assert_eq!((stated("name"), stated("preferred_username")), (Some("Alice"), Some("alice")));
     assert_eq!(assertion.groups(), Some(&["staff".to_owned(), "wiki".to_owned()][..]));
     assert_eq!(assertion.session_end(), Some(Timestamp(NOW.0 + 3_600_000)));
@@ -113,7 +113,7 @@ async fn a_login_survives_the_browsers_cookie() {
     let idp = op.idp();
     let (pending, url) = begin(&idp, NOW).await.unwrap();
     let sealed = serde_json::to_vec(&pending).unwrap();
-    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
+    let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
     let pending = serde_json::from_slice(&sealed).unwrap();
     let assertion = idp.finish_login(&pending, answer, NOW.plus_ms(60_000)).await.unwrap();
     assert_eq!((assertion.subject(), pending.return_to()), ("alice-1", "/start"));
@@ -209,7 +209,7 @@ async fn what_the_id_token_lacks_comes_from_userinfo() {
     }
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!(op.asked("/me"), 1);
-    assert_eq!(assertion.attributes().text("name"), Some("Alice of the token"));
+    assert_eq!(assertion.attributes().first_text("name"), Some("Alice of the token"));
     assert_eq!((assertion.email(), assertion.email_verified()), (Some("alice@example.test"), true));
     assert_eq!(assertion.groups().map(<[_]>::len), Some(2));
     // A provider without userinfo: what is not said is not known.
@@ -299,7 +299,7 @@ async fn an_unverified_address_is_no_user_name_either() {
     });
     let assertion = op.login(&op.idp()).await.unwrap();
     assert_eq!(
-        (assertion.email_verified(), assertion.attributes().text("preferred_username")),
+        (assertion.email_verified(), assertion.attributes().first_text("preferred_username")),
         (false, None)
     );
     assert_eq!(
@@ -332,10 +332,10 @@ async fn userinfo_is_asked_for_what_is_used_and_missing() {
     // Somebody who is known already needs nothing.
     let (op, idp) = thin(link("email"));
     let (pending, url) = begin(&idp, NOW).await.unwrap();
-    let answer = AuthorizationResponse::read(&op.authorize(&url), None).unwrap();
-    let verified = idp.verify(&pending, answer, NOW).await.unwrap();
+    let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
+    let verified = idp.verify_answer(&pending, answer, NOW).await.unwrap();
     assert!(verified.subject() == "alice-1" && !verified.is_complete());
-    assert_eq!(idp.recognize(verified).unwrap().subject(), "alice-1");
+    assert_eq!(idp.recognize_person(verified).unwrap().subject(), "alice-1");
     assert_eq!(op.asked("/me"), 0);
 }
 
@@ -440,9 +440,9 @@ async fn a_provider_that_is_busy_is_told_from_one_that_refuses() {
         [("temporarily_unavailable", true), ("server_error", true), ("access_denied", false)]
     {
         let answer = query(&[("error", error), ("state", pending.state()), ("iss", ISSUER)]);
-        let answer = AuthorizationResponse::read(&answer, None).unwrap();
+        let answer = AuthorizationResponse::read_callback(&answer, None).unwrap();
         assert!(!answer.has_code() && answer.error().is_some_and(|refusal| refusal.got == error));
-        let refusal = idp.verify(&pending, answer, NOW).await.unwrap_err();
+        let refusal = idp.verify_answer(&pending, answer, NOW).await.unwrap_err();
         assert_eq!((refusal.class, refusal.passes), (Class::ProviderError, passes), "{error}");
     }
     for (status, body, passes) in [
@@ -479,7 +479,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
     });
     let uses = Uses::Link { claim: "sub".into() };
     let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
-    let answer = AuthorizationResponse::read(&answer, None).unwrap();
+    let answer = AuthorizationResponse::read_callback(&answer, None).unwrap();
     assert_eq!(idp.finish_login(&pending, answer, NOW).await.unwrap().subject(), "a");
 }
 

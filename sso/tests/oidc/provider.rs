@@ -53,7 +53,7 @@ impl Op {
             redirect_uri: CALLBACK.into(),
             post_logout_uri: String::new(),
         };
-        let provider = OpenIdProvider::new(issuer, client, signer, Random::system());
+        let provider = OpenIdProvider::new(issuer, client, signer, Random::from_system());
         let mut bends = provider.bends();
         // Addresses with a query, names of their own, and more algorithms than are taken: HS256 and none are no
         // algorithms here, whoever lists them.
@@ -164,7 +164,7 @@ impl Op {
 
     pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let (pending, url) = begin(idp, now).await?;
-        let answer = AuthorizationResponse::read(&self.authorize(&url), None)?;
+        let answer = AuthorizationResponse::read_callback(&self.authorize(&url), None)?;
         idp.finish_login(&pending, answer, now).await
     }
 
@@ -191,8 +191,8 @@ fn alice() -> Profile {
 }
 
 pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), LoginRefusal> {
-    let mut random = Random::system();
-    let state = random.token().expose().to_owned();
+    let mut random = Random::from_system();
+    let state = random.draw_token().expose().to_owned();
     let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
     idp.begin_login(&ask, &mut random, now).await
 }

@@ -83,7 +83,7 @@ async fn find_page(
         ));
         args.push(i64::try_from(search.count).unwrap_or(i64::MAX).into());
         args.push(i64::try_from(offset).unwrap_or(i64::MAX).into());
-        stored = tx.rows(page, &args).await?.iter().map(ResourceRow::read).collect::<Result<_, _>>()?;
+        stored = tx.rows(page, &args).await?.iter().map(ResourceRow::read_row).collect::<Result<_, _>>()?;
     }
     Ok(Ok(Outcome::Listed(ListPage {
         total: u64::try_from(total).unwrap_or_default(),

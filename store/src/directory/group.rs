@@ -52,7 +52,7 @@ impl DirectoryWrite<'_> {
         if let Some(refusal) = self.check_name_free(tx, &resource, None).await? {
             return commit_unchanged(tx, Err(refusal)).await;
         }
-        let members = match self.members(tx, &ids, Vec::new()).await? {
+        let members = match self.find_members(tx, &ids, Vec::new()).await? {
             Ok(members) => members,
             Err(refusal) => return commit_unchanged(tx, Err(refusal)).await,
         };
@@ -60,9 +60,9 @@ impl DirectoryWrite<'_> {
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         let rids: Vec<i64> = members.iter().map(|member| member.rid).collect();
         member::add_members(tx, self.place, stored.rid, &rids).await?;
-        let mut log = self.log();
+        let mut log = self.open_log();
         log.did("group.created", stored.id.as_str(), None, json!({ "members": rids.len() }));
-        self.reconsider(tx, &mut log, &rids).await?;
+        self.reconsider_below(tx, &mut log, &rids).await?;
         log.seal(tx, Ok(Outcome::Created(record_with_members(stored, members)))).await
     }
 
@@ -98,7 +98,7 @@ impl DirectoryWrite<'_> {
         }
         // Whoever is to be added may have been removed since the plan was made.
         let added: Vec<ResourceId> = plan.added.iter().map(|added| added.member.id.clone()).collect();
-        if let Err(refusal) = self.members(tx, &added, Vec::new()).await? {
+        if let Err(refusal) = self.find_members(tx, &added, Vec::new()).await? {
             return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }
         self.update_group(tx, stored, plan).await.map(GroupWrite::Done)
@@ -160,13 +160,13 @@ impl DirectoryWrite<'_> {
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let Plan { after, whole: answer, removed, .. } = plan;
         let added: Vec<i64> = plan.added.iter().map(|added| added.rid).collect();
-        let mut log = self.log();
+        let mut log = self.open_log();
         let mut changed = changed_attributes(&stored.resource, &after);
         let mut touched: Vec<i64> = added.iter().chain(&removed).copied().collect();
         if changed.iter().any(|name| name == "displayName") {
             touched.push(stored.rid); // everybody in it, also those who leave now
         }
-        self.reconsider(tx, &mut log, &touched).await?;
+        self.reconsider_below(tx, &mut log, &touched).await?;
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&stored.resource), &after)
             .await?;
         stored.resource = after;
@@ -194,8 +194,8 @@ impl DirectoryWrite<'_> {
         if let Err(refusal) = check_precondition(write, stored.meta.version, &[]) {
             return commit_unchanged(tx, Err(refusal)).await;
         }
-        let mut log = self.log();
-        self.reconsider(tx, &mut log, &[stored.rid]).await?;
+        let mut log = self.open_log();
+        self.reconsider_below(tx, &mut log, &[stored.rid]).await?;
         let groups = member::remove_everywhere(tx, self.place, stored.rid, self.now).await?;
         resource::delete_group(tx, self.place, stored.rid).await?;
         log.did("group.deleted", id.as_str(), None, json!({ "groups": groups }));
@@ -203,7 +203,7 @@ impl DirectoryWrite<'_> {
     }
 
     /// The members with these ids, in the order they were made: those the group `had`, and others of the directory.
-    async fn members(
+    async fn find_members(
         &self,
         tx: &mut Tx,
         ids: &[ResourceId],
@@ -217,8 +217,8 @@ impl DirectoryWrite<'_> {
     }
 
     /// Everybody at or below these rows has their groups read again.
-    async fn reconsider(&self, tx: &mut Tx, log: &mut TxLog, rids: &[i64]) -> Result<(), StoreError> {
-        log.reconsider(member::accounts_below(tx, self.place, rids, RECONSIDERED_SINGLY + 1).await?);
+    async fn reconsider_below(&self, tx: &mut Tx, log: &mut TxLog, rids: &[i64]) -> Result<(), StoreError> {
+        log.reconsider_accounts(member::accounts_below(tx, self.place, rids, RECONSIDERED_SINGLY + 1).await?);
         Ok(())
     }
 }
@@ -227,7 +227,7 @@ impl DirectoryWrite<'_> {
 fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
     match &write.act {
         Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
-        Act::Patch(_, _, patch) => patch.apply(schemas, before),
+        Act::Patch(_, _, patch) => patch.apply_to(schemas, before),
         Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
     }
 }
@@ -247,7 +247,7 @@ fn arrange_members(
                 n + 1,
                 ids.len()
             );
-            return Err(ScimError::invalid(ScimType::InvalidValue, detail));
+            return Err(ScimError::of_type(ScimType::InvalidValue, detail));
         };
         members.push(member);
     }

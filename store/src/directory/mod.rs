@@ -53,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing was written.
-    pub async fn write(
+    pub async fn write_resource(
         &self,
         org: OrgId,
         directory: DirectoryId,
@@ -105,7 +105,8 @@ impl Store {
         self.write_in(lane, move |tx| {
             Box::pin(async move {
                 let ended = AtomicU32::new(0);
-                let turn = asked.directory_write(&ended).write(tx, &asked.write, plan, may_wait).await?;
+                let turn =
+                    asked.directory_write(&ended).write_resource(tx, &asked.write, plan, may_wait).await?;
                 let written = |answer| Written { answer, sessions: ended.into_inner() };
                 Ok(match turn {
                     GroupWrite::Done(committed) => Some(committed.map(written)),
@@ -193,7 +194,7 @@ pub(crate) struct DirectoryWrite<'a> {
 }
 
 impl DirectoryWrite<'_> {
-    async fn write(
+    async fn write_resource(
         &self,
         tx: &mut Tx,
         write: &Arc<Write>,
@@ -214,7 +215,7 @@ impl DirectoryWrite<'_> {
         Ok(GroupWrite::Done(committed))
     }
 
-    fn log(&self) -> TxLog {
+    fn open_log(&self) -> TxLog {
         TxLog::new(self.place.org, Some(self.place.directory), self.origin, self.now)
     }
 
@@ -244,7 +245,7 @@ impl DirectoryWrite<'_> {
 fn check_precondition(write: &Write, version: Version, groups: &[Membership]) -> Result<(), ScimError> {
     match &write.if_match {
         Some(condition) if !condition.admits(version, groups) => {
-            let tag = Tag { version, groups: Membership::digest(groups) };
+            let tag = Tag { version, groups: Membership::digest_groups(groups) };
             Err(ScimError::PreconditionFailed { version: tag.to_string() })
         }
         _ => Ok(()),

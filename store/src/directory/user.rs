@@ -50,7 +50,7 @@ impl DirectoryWrite<'_> {
         let account = account::create_account(tx, self.place.org, user, active, self.now).await?;
         resource::set_account(tx, self.place, &mut stored, account.id).await?;
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
-        let mut log = self.log();
+        let mut log = self.open_log();
         log.did("user.created", stored.id.as_str(), Some(account.id), json!({}));
         Ok(Ok((log, self.user_record(tx, &stored).await?)))
     }
@@ -115,9 +115,9 @@ impl DirectoryWrite<'_> {
         account::set_active(tx, org, account, false).await?;
         self.count_ending(tx, account).await?;
         let generation = account::raise_generation(tx, org, account).await?;
-        let mut log = self.log();
+        let mut log = self.open_log();
         log.did("user.deleted", id.as_str(), Some(account), json!({ "groups": groups }));
-        log.change(Change::Out(account, generation));
+        log.add_change(Change::Out(account, generation));
         log.seal(tx, Ok(Outcome::Deleted)).await
     }
 
@@ -162,10 +162,10 @@ impl DirectoryWrite<'_> {
         account::set_active(tx, org, account, stored.resource.active() == Some(true)).await?;
         let generation = account::raise_generation(tx, org, account).await?;
         barred::lift_bars(tx, org, account, Word::Removed).await?;
-        let mut log = self.log();
+        let mut log = self.open_log();
         log.did("user.restored", stored.id.as_str(), Some(account), json!({}));
-        log.change(Change::Out(account, generation));
-        log.change(Change::Reconsider(account));
+        log.add_change(Change::Out(account, generation));
+        log.add_change(Change::Reconsider(account));
         Ok((log, self.user_record(tx, &stored).await?))
     }
 
@@ -187,7 +187,7 @@ impl DirectoryWrite<'_> {
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
         resource::update_resource(tx, self.place, &mut stored, self.now).await?;
 
-        let mut log = self.log();
+        let mut log = self.open_log();
         if is_active != was_active {
             account::set_active(tx, org, account, is_active).await?;
         }
@@ -200,13 +200,13 @@ impl DirectoryWrite<'_> {
         if is_another || (was_active && !is_active) {
             self.count_ending(tx, account).await?;
             let generation = account::raise_generation(tx, org, account).await?;
-            log.change(Change::Out(account, generation));
+            log.add_change(Change::Out(account, generation));
         } else if !is_active {
             let generation = account::known_account(tx, org, account).await?.generation;
-            log.change(Change::Out(account, generation));
+            log.add_change(Change::Out(account, generation));
         }
         if changed.iter().any(|name| name != "active") {
-            log.change(Change::Reconsider(account));
+            log.add_change(Change::Reconsider(account));
         }
         let kind = match (was_active, is_active) {
             (true, false) => "user.deactivated",
@@ -246,7 +246,7 @@ impl DirectoryWrite<'_> {
     fn user_after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
             Act::Replace(_, resource) => resource.replacing(&before.resource),
-            Act::Patch(_, _, patch) => patch.apply(self.schemas, before)?,
+            Act::Patch(_, _, patch) => patch.apply_to(self.schemas, before)?,
             Act::Create(_) | Act::Delete(..) => before.resource.clone(),
         };
         if after.active().is_none() {

@@ -30,9 +30,9 @@ impl Shape {
     }
 
     /// `names`: the addresses and the name of whoever has the value.
-    fn of(value: &str, names: &[&str]) -> Self {
+    fn of_value(value: &str, names: &[&str]) -> Self {
         let is_local_part = |name: &&str| {
-            name.split_once('@').is_some_and(|(local, _)| fold::same(local) == fold::same(value))
+            name.split_once('@').is_some_and(|(local, _)| fold::same_key(local) == fold::same_key(value))
         };
         if uuid::Uuid::try_parse(value).is_ok() {
             Shape::Uuid
@@ -60,10 +60,10 @@ pub(super) fn likeness_hint(users: &[Resource], to: LinkTo, wanted: &str) -> Opt
                 LinkTo::UserName => user.user_name(),
                 LinkTo::Email => user.email(),
             };
-            value.map(|value| Shape::of(value, &[name, email]))
+            value.map(|value| Shape::of_value(value, &[name, email]))
         })
         .collect();
-    let wanted = Shape::of(wanted, &[]);
+    let wanted = Shape::of_value(wanted, &[]);
     let count = |shape: Shape| shapes.iter().filter(|found| **found == shape).count();
     let common = Shape::ALL.into_iter().max_by_key(|shape| count(*shape))?;
     let alike = count(common);

@@ -23,7 +23,7 @@ pub(super) async fn find_match(
     directories: &[DirectoryId],
     link: &LinkAttribute,
 ) -> LoginVerdict<AccountRow> {
-    let to = link.to.word();
+    let to = link.to.config_word();
     let Some(value) = link.value.as_deref().filter(|value| !value.is_empty()) else {
         return refuse_login(AdmissionRefusal::MissingClaim { claim: link.claim.clone(), to });
     };
@@ -67,8 +67,8 @@ async fn matching_accounts(
 ) -> Result<Vec<(DirectoryId, AccountId)>, StoreError> {
     let (path, key) = match to {
         LinkTo::ExternalId => ("externalId", value.to_owned()),
-        LinkTo::UserName => ("userName", fold::same(value)),
-        LinkTo::Email => ("emails.value", fold::same(value)),
+        LinkTo::UserName => ("userName", fold::same_key(value)),
+        LinkTo::Email => ("emails.value", fold::same_key(value)),
     };
     with_attribute(tx, org, path, &key).await
 }
@@ -89,7 +89,7 @@ async fn no_match(
     for directory in directories {
         users.extend(newest_users(tx, DirectoryKey { org, directory: *directory }).await?);
     }
-    let (to_word, value_text) = (to.word(), value.to_owned());
+    let (to_word, value_text) = (to.config_word(), value.to_owned());
     if users.is_empty() {
         return refuse_login(AdmissionRefusal::DirectoryEmpty { to: to_word, value: value_text });
     }
@@ -120,7 +120,7 @@ async fn is_tombstone(tx: &mut Tx, org: OrgId, to: LinkTo, value: &str) -> Resul
 async fn is_tombstone_name(tx: &mut Tx, org: OrgId, name: &str) -> Result<bool, StoreError> {
     let sql = "select 1 from resource \
                where organization = $1 and name = $2 and deleted is not null and kind = 'User'";
-    Ok(tx.row(sql, &[org.into(), fold::unique(name).into()]).await?.is_some())
+    Ok(tx.row(sql, &[org.into(), fold::unique_key(name).into()]).await?.is_some())
 }
 
 /// Finds what keeps out whoever has the name or address that somebody without a directory comes with: the last word
@@ -132,7 +132,7 @@ pub(super) async fn left_out(
     org: OrgId,
     claims: &LoginAttributes,
 ) -> Result<Option<AdmissionRefusal>, StoreError> {
-    let believed = [claims.email.as_deref(), claims.attributes.text(Attributes::PREFERRED_USERNAME)];
+    let believed = [claims.email.as_deref(), claims.attributes.first_text(Attributes::PREFERRED_USERNAME)];
     let said = claims.names_said.iter().map(String::as_str);
     let said: Vec<&str> = believed.into_iter().flatten().chain(said).collect();
     for name in &said {
@@ -141,7 +141,7 @@ pub(super) async fn left_out(
                    where r.organization = $1 and r.name = $2 and r.kind = 'User'";
         let mut word = None;
         let mut somebody_active = false;
-        for row in tx.rows(sql, &[org.into(), fold::unique(name).into()]).await? {
+        for row in tx.rows(sql, &[org.into(), fold::unique_key(name).into()]).await? {
             match (row.maybe_int(0)?.is_some(), row.flag(1)?, row.flag(2)?) {
                 (true, ..) => word = word.or(Some(AdmissionRefusal::Removed)),
                 (_, _, true) => word = Some(AdmissionRefusal::Disabled),
@@ -167,7 +167,7 @@ pub(super) async fn left_out(
             return Ok(word);
         }
     }
-    let said: Vec<String> = said.iter().map(|name| fold::unique(name)).collect();
+    let said: Vec<String> = said.iter().map(|name| fold::unique_key(name)).collect();
     let sql = "select id, told from account where organization = $1 and disabled = 1 and directory is null";
     for row in tx.rows(sql, &[org.into()]).await? {
         let told = account::read_told(AccountId(row.int(0)?), row.maybe_text(1)?)?;

@@ -167,7 +167,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Committed<LoggedIn>, LoginError> {
         let origin = origin.clone();
-        let keyed = self.keyed(&sign_in.issuer, &sign_in.subject)?;
+        let keyed = self.key_subject(&sign_in.issuer, &sign_in.subject)?;
         self.write_in(Lane::Ordinary, move |tx| {
             Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit_person(tx).await })
         })
@@ -230,7 +230,7 @@ impl<'a> LoginAttempt<'a> {
                 let (names, subject) = (self.log.names(), self.log.named(&self.key.subject));
                 let reason = if names { refusal.to_string() } else { refusal.clone().unnamed().to_string() };
                 let detail = json!({ "idp": self.key.idp, "subject": subject, "reason": reason });
-                self.log.audit("login", refusal.word(), None, detail);
+                self.log.add_audit("login", refusal.log_word(), None, detail);
                 let _ = self.log.seal(tx, ()).await?;
                 Ok(Err(refusal))
             }
@@ -285,7 +285,7 @@ impl<'a> LoginAttempt<'a> {
         admit!(is_active(&account));
         let links = link::linked_through(tx, self.key.org, account.id).await?;
         if !links.iter().all(|link| self.replaces_link(link)) {
-            return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.word() });
+            return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.config_word() });
         }
         Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
     }
@@ -363,7 +363,7 @@ impl<'a> LoginAttempt<'a> {
                 idp: self.key.idp.clone(),
             }));
         }
-        match self.asked.user_from.of(facts) {
+        match self.asked.user_from.name_of(facts) {
             Ok(_) => Ok(()),
             Err(missing) => Err(Box::new(AdmissionRefusal::NoName { wanted: missing.wanted })),
         }
@@ -388,7 +388,7 @@ impl<'a> LoginAttempt<'a> {
         if account.user.is_none() {
             let facts = self.login_facts();
             if account.told.is_some() && account::read_told(account.id, account.told.as_deref())? != facts {
-                self.log.change(Change::Reconsider(account.id));
+                self.log.add_change(Change::Reconsider(account.id));
             }
             let told = serde_json::to_string(&facts).unwrap_or_default();
             account::set_used(tx, org, account.id, Some(&told), self.now).await?;
@@ -397,30 +397,30 @@ impl<'a> LoginAttempt<'a> {
         }
         if let Some(former) = former {
             let generation = account::raise_generation(tx, org, former).await?;
-            self.log.change(Change::Out(former, generation));
+            self.log.add_change(Change::Out(former, generation));
         }
         let subject = subject_name(account.id, facts.id.as_deref());
         if relinks {
             // Whoever the subject before was let in as is out: their next login is by this one.
             link::remove_links(tx, org, account.id).await?;
             account.generation = account::raise_generation(tx, org, account.id).await?;
-            self.log.change(Change::Out(account.id, account.generation));
+            self.log.add_change(Change::Out(account.id, account.generation));
             let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
-            self.log.event("account.relinked", &subject, detail);
+            self.log.add_event("account.relinked", &subject, detail);
         }
         if is_first {
             link::make_link(tx, &self.key, account.id, self.now).await?;
             barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.
-            self.log.change(Change::Reconsider(account.id));
-            self.log.event("account.linked", &subject, json!({ "idp": self.key.idp }));
+            self.log.add_change(Change::Reconsider(account.id));
+            self.log.add_event("account.linked", &subject, json!({ "idp": self.key.idp }));
         } else {
             link::set_idp(tx, &self.key).await?;
         }
         if let Some(old) = self.asked.session.replaces
             && let Some((_, owner)) = session::end_session(tx, &old, self.now).await?
         {
-            self.log.change(Change::Ended(owner, old));
+            self.log.add_change(Change::Ended(owner, old));
         }
         let born = Born {
             org,
@@ -448,7 +448,7 @@ impl<'a> LoginAttempt<'a> {
             "session": format!("{:?}", self.asked.session.hash),
             "first": is_first,
         });
-        self.log.audit("login", "accepted", Some(account.id), detail);
+        self.log.add_audit("login", "accepted", Some(account.id), detail);
         Ok(Ok(LoggedIn { account: account.id, facts, generation: account.generation, is_first }))
     }
 }

@@ -106,7 +106,7 @@ pub enum AdmissionRefusal {
 }
 
 impl AdmissionRefusal {
-    /// Every word of [`Self::word`].
+    /// Every word of [`Self::log_word`].
     pub const WORDS: [&str; 14] = [
         "flow_spent",
         "overtaken",
@@ -125,7 +125,7 @@ impl AdmissionRefusal {
     ];
 
     /// One word for metrics, the log and the audit.
-    pub fn word(&self) -> &'static str {
+    pub fn log_word(&self) -> &'static str {
         match self {
             Self::FlowSpent => "flow_spent",
             Self::Overtaken { .. } => "overtaken",

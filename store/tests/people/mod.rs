@@ -38,11 +38,14 @@ pub(crate) async fn write(
     target: &str,
     body: &Value,
 ) -> ResourceRecord {
-    let ScimRequest::Write(write) = read(&Schemas::core(), method, target, body) else {
+    let ScimRequest::Write(write) = read(&Schemas::core_schemas(), method, target, body) else {
         panic!("{method} {target}")
     };
-    let done = store.write(OrgId::ONLY, DirectoryId::ONLY, &write, &Origin::of("test"), NOW).await.unwrap();
-    let gone = sessions.cleared(sessions.apply(done.changes())).await;
+    let done = store
+        .write_resource(OrgId::ONLY, DirectoryId::ONLY, &write, &Origin::of_actor("test"), NOW)
+        .await
+        .unwrap();
+    let gone = sessions.cleared(sessions.apply_changes(done.changes())).await;
     match done.release(gone).answer.unwrap() {
         Outcome::Created(record) | Outcome::Changed(record) => record,
         other => panic!("{other:?}"),

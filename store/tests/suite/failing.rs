@@ -30,7 +30,7 @@ async fn sight(rig: &Rig) -> String {
     let users = rig.list("/Users?count=1000").await;
     let groups = rig.list("/Groups?count=1000").await;
     let list = rig.store.user_list(ORG, None, 1_000).await.unwrap();
-    let seq = rig.store.seq().await.unwrap();
+    let seq = rig.store.last_seq().await.unwrap();
     let audits = rig.store.list_audits(ORG, 1_000).await.unwrap().len();
     let sessions = rig.store.count_sessions(NOW).await.unwrap();
     format!("{users:?} {groups:?} {list:?} {seq:?} {audits} {sessions}")
@@ -104,7 +104,7 @@ async fn a_scim_write_is_whole_or_nothing() {
         for (doing, table) in tables {
             break_table(&rig, doing, table).await;
             let before = sight(&rig).await;
-            let failed = rig.store.write(ORG, HERE, &write, &Origin::of("test"), NOW).await;
+            let failed = rig.store.write_resource(ORG, HERE, &write, &Origin::of_actor("test"), NOW).await;
             assert!(failed.is_err(), "{method} {target} with {doing} {table} broken");
             assert_eq!(sight(&rig).await, before, "{method} {target} with {doing} {table} broken");
             mend(&rig).await;
@@ -127,7 +127,7 @@ async fn a_login_is_whole_or_nothing_and_may_be_repeated() {
     ] {
         break_table(&rig, doing, table).await;
         let before = sight(&rig).await;
-        let failed = rig.store.log_in(login.clone(), &Origin::of("login"), NOW).await;
+        let failed = rig.store.log_in(login.clone(), &Origin::of_actor("login"), NOW).await;
         assert!(matches!(failed, Err(LoginError::Store(_))), "{table}");
         assert_eq!(sight(&rig).await, before, "{table}");
         mend(&rig).await;
@@ -142,7 +142,7 @@ async fn an_end_is_whole_or_nothing() {
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     for which in [Which::Session(hash), Which::Account(ORG, signed_in.account), Which::Deployment] {
         break_table(&rig, "insert", "revocation").await;
-        assert!(rig.store.end_sessions_of(which, &Origin::of("test"), NOW).await.is_err());
+        assert!(rig.store.end_sessions_of(which, &Origin::of_actor("test"), NOW).await.is_err());
         assert!(rig.is_in(&hash).await);
         mend(&rig).await;
     }
@@ -158,7 +158,7 @@ async fn one_failure_in_a_shared_commit_is_its_own() {
              begin select raise({how}, 'no disk'); end"
         );
         run(&rig, sql).await;
-        let origin = Origin::of("test");
+        let origin = Origin::of_actor("test");
         let other = lock(&rig).await;
         let new = |name: &str| NewUser { user_name: name.to_owned(), ..NewUser::default() };
         let names: Vec<String> =
@@ -196,7 +196,7 @@ async fn one_failure_in_a_shared_commit_is_its_own() {
             assert_eq!(succeeded.len(), 19);
         }
         assert_eq!(
-            rig.store.seq().await.unwrap().0,
+            rig.store.last_seq().await.unwrap().0,
             i64::try_from(succeeded.len()).unwrap(),
             "{how}: no gaps"
         );

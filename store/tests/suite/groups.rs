@@ -307,7 +307,7 @@ async fn thousands_of_members_change_in_one_write() {
     let rig = Rig::new().await;
     let members: Vec<Value> = stream::iter(0..MEMBERS)
         .map(|n| {
-            let (rig, origin) = (&rig, Origin::of("test"));
+            let (rig, origin) = (&rig, Origin::of_actor("test"));
             async move {
                 let new = NewUser { user_name: format!("user{n}"), ..NewUser::default() };
                 let added = rig.store.user_add(ORG, HERE, new, &origin, NOW).await.unwrap();

@@ -30,8 +30,8 @@ fn new(name: String) -> NewUser {
 async fn a_removal_overtakes_everything_that_waits() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
-    let base = rig.store.seq().await.unwrap().0;
-    let origin = Origin::of("test");
+    let base = rig.store.last_seq().await.unwrap().0;
+    let origin = Origin::of_actor("test");
     let other = lock(&rig).await;
     let mut ordinary: Vec<_> = (0..20)
         .map(|n| Box::pin(rig.store.user_add(ORG, HERE, new(format!("user{n}")), &origin, NOW)))
@@ -42,7 +42,7 @@ async fn a_removal_overtakes_everything_that_waits() {
     let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
         panic!()
     };
-    let mut removal = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
+    let mut removal = pin!(rig.store.write_resource(ORG, HERE, &delete, &origin, NOW));
     begin(removal.as_mut());
     release(other).await;
     let (removed, added) = tokio::join!(removal, join_all(ordinary));
@@ -59,8 +59,8 @@ async fn after_each_commit_of_removals_one_ordinary_write_has_its_turn() {
     for n in 0..300 {
         users.push(rig.add_user(&format!("user{n}")).await);
     }
-    let base = rig.store.seq().await.unwrap().0;
-    let origin = Origin::of("test");
+    let base = rig.store.last_seq().await.unwrap().0;
+    let origin = Origin::of_actor("test");
     let other = lock(&rig).await;
     let mut ordinary: Vec<_> = (0..3)
         .map(|n| Box::pin(rig.store.user_add(ORG, HERE, new(format!("new{n}")), &origin, NOW)))
@@ -75,8 +75,10 @@ async fn after_each_commit_of_removals_one_ordinary_write_has_its_turn() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let mut removals: Vec<_> =
-        deletes.iter().map(|delete| Box::pin(rig.store.write(ORG, HERE, delete, &origin, NOW))).collect();
+    let mut removals: Vec<_> = deletes
+        .iter()
+        .map(|delete| Box::pin(rig.store.write_resource(ORG, HERE, delete, &origin, NOW)))
+        .collect();
     for write in &mut removals {
         begin(write.as_mut());
     }
@@ -104,9 +106,9 @@ async fn a_write_ends_though_its_caller_has_gone() {
     let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
         panic!()
     };
-    let origin = Origin::of("test");
+    let origin = Origin::of_actor("test");
     {
-        let mut dropped = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
+        let mut dropped = pin!(rig.store.write_resource(ORG, HERE, &delete, &origin, NOW));
         begin(dropped.as_mut());
     }
     // Whatever is asked later is written later.
@@ -120,12 +122,12 @@ async fn while_another_process_holds_the_lock_ordinary_writes_fail_and_removals_
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     let (hash, _) = rig.sign_in("s1", "alice").await;
-    let origin = Origin::of("test");
+    let origin = Origin::of_actor("test");
     let other = lock(&rig).await;
     let ScimRequest::Write(delete) = rig.read("DELETE", &user_path(&alice), None, &Value::Null) else {
         panic!()
     };
-    let mut removal = pin!(rig.store.write(ORG, HERE, &delete, &origin, NOW));
+    let mut removal = pin!(rig.store.write_resource(ORG, HERE, &delete, &origin, NOW));
     begin(removal.as_mut());
     let began = Instant::now();
     let error = rig.try_add(new("bob".to_owned())).await.err().unwrap();
@@ -143,7 +145,7 @@ async fn while_another_process_holds_the_lock_ordinary_writes_fail_and_removals_
 #[tokio::test]
 async fn closing_writes_what_waits_and_takes_nothing_more() {
     let rig = Rig::new().await;
-    let origin = Origin::of("test");
+    let origin = Origin::of_actor("test");
     let mut waiting: Vec<_> = (0..50)
         .map(|n| Box::pin(rig.store.user_add(ORG, HERE, new(format!("user{n}")), &origin, NOW)))
         .collect();
@@ -159,7 +161,7 @@ async fn closing_writes_what_waits_and_takes_nothing_more() {
 
 impl Rig {
     async fn try_add(&self, new: NewUser) -> Result<(), portcullis_store::StoreError> {
-        match self.store.user_add(ORG, HERE, new, &Origin::of("test"), NOW).await {
+        match self.store.user_add(ORG, HERE, new, &Origin::of_actor("test"), NOW).await {
             Ok(added) => {
                 self.done(added).await;
                 Ok(())

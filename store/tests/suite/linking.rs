@@ -45,7 +45,7 @@ async fn an_address_that_nobody_verified_matches_nobody() {
     assert!(!rig.store.is_linked(ORG, "https://idp.test", "alice-1").await.unwrap());
     let refusal = rig.try_sign_in(unverified("mallory-1")).await.err().unwrap();
     assert_eq!(refusal, AdmissionRefusal::UnverifiedEmail { claim: "preferred_username".to_owned() });
-    assert_eq!(refusal.word(), "unverified_email");
+    assert_eq!(refusal.log_word(), "unverified_email");
     assert!(refusal.remedy().contains("trust_email"));
     // Nothing is taken: the person signs in, and from then on is known by the subject, whatever is said.
     let (_, first) = rig.sign_in("alice-1", "alice@corp.test").await;
@@ -116,7 +116,7 @@ async fn a_missing_claim_is_named() {
 async fn nobody_in_an_empty_directory_is_told_to_sync() {
     let rig = Rig::new().await;
     let refusal = rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap();
-    assert_eq!(refusal.word(), "directory_empty");
+    assert_eq!(refusal.log_word(), "directory_empty");
     assert!(refusal.to_string().contains("the directory is empty"), "{refusal}");
     assert!(refusal.remedy().contains("full sync"));
 }
@@ -138,7 +138,7 @@ async fn no_match_says_what_the_values_look_like() {
         refusal.to_string(),
         "no user has externalId 2f1c7d1e-0b5a-4b8e-9a44-0f6f0a3c1d22; 37 of 40 look like mailNickname"
     );
-    assert_eq!(refusal.word(), "no_match");
+    assert_eq!(refusal.log_word(), "no_match");
 
     let refusal = rig.try_sign_in(rig.login("s1", "mallory@corp.test")).await.err().unwrap();
     assert_eq!(refusal.to_string(), "no user has userName mallory@corp.test");
@@ -178,7 +178,7 @@ async fn a_user_whom_another_subject_has_is_refused() {
     // The same subject of another issuer is another subject.
     let mut other = rig.login("s1", "alice");
     other.issuer = "https://other.test".to_owned();
-    assert_eq!(rig.try_sign_in(other).await.err().unwrap().word(), "linked_to_another");
+    assert_eq!(rig.try_sign_in(other).await.err().unwrap().log_word(), "linked_to_another");
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn a_disabled_person_stays_out_under_another_name_and_another_provisioning
     rig.add_user("mia").await;
     assert_eq!(rig.try_sign_in(rig.login("s1", "mia")).await.err(), Some(AdmissionRefusal::Disabled));
     let who = format!("account:{}", first.account.0);
-    let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
+    let enabled = rig.store.user_enable(ORG, &who, &Origin::of_actor("cli"), NOW).await.unwrap();
     rig.done(enabled).await;
     rig.sign_in("s1", "mia").await;
 }
@@ -221,7 +221,7 @@ async fn an_operators_word_does_not_lift_the_directorys() {
     rig.sign_out_by_hand("alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
     let who = format!("account:{}", signed_in.account.0);
-    let enabled = rig.store.user_enable(ORG, &who, &Origin::of("cli"), NOW).await.unwrap();
+    let enabled = rig.store.user_enable(ORG, &who, &Origin::of_actor("cli"), NOW).await.unwrap();
     rig.done(enabled).await;
     let refused = rig.try_sign_in(alone(&rig, "s1", Some("x@corp.test"))).await.err();
     assert_eq!(refused, Some(AdmissionRefusal::Removed));
@@ -256,7 +256,10 @@ async fn an_idp_that_replaces_another_links_its_people_anew_by_the_one_attribute
         rig.try_sign_in(moved("s1", "bob", Some("okta"))).await.unwrap().value.facts.user_name.as_deref(),
         Some("bob")
     );
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "linked_to_another");
+    assert_eq!(
+        rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().log_word(),
+        "linked_to_another"
+    );
 }
 
 #[tokio::test]
@@ -290,7 +293,7 @@ async fn a_directory_that_does_not_name_the_idp_is_closed_to_it() {
     let mut login = rig.login("s1", "alice");
     directories(&mut login, &[HERE, ELSEWHERE]);
     rig.try_sign_in(login).await.unwrap();
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "other_directory");
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().log_word(), "other_directory");
 }
 
 #[tokio::test]
@@ -343,7 +346,7 @@ async fn the_address_the_application_is_told_must_be_of_the_domains_too() {
     rig.patch(&user_path(&mia), operations).await.value.unwrap();
     login.flow = fresh_hash().0.to_vec();
     login.session.hash = fresh_hash();
-    assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain");
+    assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain");
 }
 
 #[tokio::test]
@@ -366,7 +369,7 @@ async fn a_user_whom_an_operator_disabled_is_refused() {
     let rig = Rig::new().await;
     rig.add_user("alice").await;
     rig.sign_in("s1", "alice").await;
-    let disabled = rig.store.user_disable(ORG, "alice", &Origin::of("cli"), NOW).await.unwrap();
+    let disabled = rig.store.user_disable(ORG, "alice", &Origin::of_actor("cli"), NOW).await.unwrap();
     rig.done(disabled).await;
     assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err(), Some(AdmissionRefusal::Disabled));
 }
@@ -401,7 +404,7 @@ async fn a_flow_is_good_once() {
 async fn a_refused_login_has_spent_its_flow_and_stands_in_the_audit() {
     let rig = Rig::new().await;
     let login = rig.login("s1", "alice");
-    assert_eq!(rig.try_sign_in(login.clone()).await.err().unwrap().word(), "directory_empty");
+    assert_eq!(rig.try_sign_in(login.clone()).await.err().unwrap().log_word(), "directory_empty");
     rig.add_user("alice").await;
     assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::FlowSpent));
     let audit = rig.store.list_audits(ORG, 10).await.unwrap();
@@ -444,7 +447,10 @@ async fn another_external_id_is_another_person() {
     assert!(!rig.is_in(&hash).await, "the generation was raised");
     let (_, other) = rig.sign_in("s2", "alice").await;
     assert!(other.is_first, "the link was removed");
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "linked_to_another");
+    assert_eq!(
+        rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().log_word(),
+        "linked_to_another"
+    );
 }
 
 #[tokio::test]
@@ -484,8 +490,8 @@ fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
     login.claims = LoginAttributes {
         email: email.map(str::to_owned),
         attributes: Attributes::default()
-            .with(Attributes::NAME, ["Mia"])
-            .with(Attributes::PREFERRED_USERNAME, ["mia"]),
+            .with_texts(Attributes::NAME, ["Mia"])
+            .with_texts(Attributes::PREFERRED_USERNAME, ["mia"]),
         names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
         groups: Some(vec!["crew".to_owned()]),
     };
@@ -545,13 +551,13 @@ async fn without_a_directory_the_domains_hold() {
     for address in ["mia@evil.test", "mia@corp.test@evil.test", "mia@corp.test.", "@corp.test"] {
         let mut login = alone(&rig, "s1", Some(address));
         login.domains = vec!["corp.test".to_owned()];
-        assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain", "{address}");
+        assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain", "{address}");
     }
     // Nor does anybody enter of whom no domain is known.
     let mut login = alone(&rig, "s1", None);
     login.user_from = UserFrom::Subject;
     login.domains = vec!["corp.test".to_owned()];
-    assert_eq!(rig.try_sign_in(login).await.err().unwrap().word(), "domain");
+    assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain");
 }
 
 #[tokio::test]
@@ -587,7 +593,7 @@ async fn a_directory_that_comes_later_matches_anew_and_ends_the_old_account() {
 #[tokio::test]
 async fn a_refusal_is_not_a_fault_of_the_store() {
     let rig = Rig::new().await;
-    let error = rig.store.log_in(rig.login("s1", "x"), &Origin::of("login"), NOW).await.err().unwrap();
+    let error = rig.store.log_in(rig.login("s1", "x"), &Origin::of_actor("login"), NOW).await.err().unwrap();
     assert!(matches!(error, LoginError::Refused(_)));
 }
 
@@ -651,7 +657,8 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
 
     let (mut after, mut moved, mut taken) = (None, 0, 0);
     loop {
-        let done = rig.store.relink_people(ORG, "okta", &home, after, &Origin::of("cli"), NOW).await.unwrap();
+        let done =
+            rig.store.relink_people(ORG, "okta", &home, after, &Origin::of_actor("cli"), NOW).await.unwrap();
         let done = rig.done(done).await.value;
         (moved, taken, after) = (moved + done.moved, taken + done.taken, done.next);
         if after.is_none() {
@@ -674,7 +681,8 @@ async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
     rig.sign_in("s1", "alice").await;
     rig.delete(&user_path(&alice)).await.value.unwrap();
     let home = RelinkTo { idp: "login".to_owned(), issuer: "https://new.test".to_owned() };
-    let done = rig.store.relink_people(ORG, "okta", &home, None, &Origin::of("cli"), NOW).await.unwrap();
+    let done =
+        rig.store.relink_people(ORG, "okta", &home, None, &Origin::of_actor("cli"), NOW).await.unwrap();
     assert_eq!(rig.done(done).await.value.moved, 0);
     let mut login = alone(&rig, "s1", Some("other@corp.test"));
     (login.idp, login.issuer) = ("login".into(), home.issuer);

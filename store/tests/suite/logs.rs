@@ -36,7 +36,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
     rig.add_user("alice").await;
     let long = "x".repeat(100_000);
     for (names, name) in [(true, long.as_str()), (false, "nobody@corp.test")] {
-        let origin = Origin { names, ..Origin::of("login") };
+        let origin = Origin { names, ..Origin::of_actor("login") };
         let refused = rig.store.log_in(rig.login("s-1", name), &origin, NOW).await.err().unwrap();
         assert!(refused.to_string().len() < 300, "{refused}");
         let audit = &rig.store.list_audits(ORG, 1).await.unwrap()[0];
@@ -45,7 +45,7 @@ async fn the_audit_names_nobody_where_it_may_not_and_keeps_no_long_value() {
         assert_eq!(audit.detail.contains("s-1"), names, "{}", audit.detail);
         assert!(!audit.detail.contains("nobody@corp.test"), "{}", audit.detail);
     }
-    let origin = Origin { names: false, ..Origin::of("login") };
+    let origin = Origin { names: false, ..Origin::of_actor("login") };
     rig.done(rig.store.log_in(rig.login("s-1", "alice"), &origin, NOW).await.unwrap()).await;
     assert!(!rig.store.list_audits(ORG, 1).await.unwrap()[0].detail.contains("s-1"));
 }
@@ -55,7 +55,7 @@ async fn every_kind_of_change_reads_as_it_was_written() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     let (hash, _) = rig.sign_in("s1", "alice").await;
-    let origin = portcullis_store::Origin::of("test");
+    let origin = portcullis_store::Origin::of_actor("test");
     use portcullis_store::Which;
     for which in [Which::Session(hash), Which::Idp(ORG, "okta".into()), Which::Org(ORG), Which::Deployment] {
         rig.done(rig.store.end_sessions_of(which, &origin, NOW).await.unwrap()).await;
@@ -96,7 +96,7 @@ async fn a_commit_is_read_whole_however_small_the_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_are_in_the_order_of_commits_without_gaps() {
     let rig = Arc::new(Rig::new().await);
-    let base = rig.store.seq().await.unwrap().0;
+    let base = rig.store.last_seq().await.unwrap().0;
 
     // A follower that reads on from what it has seen must miss nothing.
     let stop = Arc::new(AtomicBool::new(false));
@@ -149,7 +149,7 @@ async fn numbers_are_in_the_order_of_commits_without_gaps() {
     }
     stop.store(true, Ordering::Release);
     let heard = follower.await.unwrap();
-    let last = rig.store.seq().await.unwrap().0;
+    let last = rig.store.last_seq().await.unwrap().0;
     assert_eq!(said.keys().copied().collect::<Vec<_>>(), (base + 1..=last).collect::<Vec<_>>(), "no gaps");
     let expected: Vec<_> = said
         .into_iter()

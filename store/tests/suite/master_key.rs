@@ -41,8 +41,8 @@ async fn peopled() -> Rig {
 
 async fn open(rig: &Rig, keys: &Keyring) -> Result<Store, KeysError> {
     rig.store.close().await;
-    let store = Store::open(&rig.path, Arc::new(Schemas::core())).await.unwrap();
-    store.use_keys(keys, &mut Random::system(), NOW).await.map(|()| store)
+    let store = Store::open(&rig.path, Arc::new(Schemas::core_schemas())).await.unwrap();
+    store.use_keys(keys, &mut Random::from_system(), NOW).await.map(|()| store)
 }
 
 #[tokio::test]
@@ -66,9 +66,9 @@ async fn without_a_key_nobody_is_signed_in() {
     let rig = Rig::new().await;
     rig.add_user("alice").await;
     rig.store.close().await;
-    let store = Store::open(&rig.path, Arc::new(Schemas::core())).await.unwrap();
+    let store = Store::open(&rig.path, Arc::new(Schemas::core_schemas())).await.unwrap();
     assert!(store.has_keys().await.unwrap());
-    let error = store.log_in(rig.login("s1", "alice"), &Origin::of("login"), NOW).await.err().unwrap();
+    let error = store.log_in(rig.login("s1", "alice"), &Origin::of_actor("login"), NOW).await.err().unwrap();
     assert!(matches!(error, LoginError::Store(_)) && format!("{error:?}").contains("NoKeys"), "{error:?}");
 }
 
@@ -79,7 +79,7 @@ async fn with_the_key_from_before_a_new_one_keeps_every_bar_and_ends_every_sessi
     let would = rig.store.would_replace_keys(Some(&master(7)), NOW).await.unwrap();
     let done = rig
         .store
-        .replace_keys(Some(&master(7)), &master(8), &mut Random::system(), &Origin::of("cli"), NOW)
+        .replace_keys(Some(&master(7)), &master(8), &mut Random::from_system(), &Origin::of_actor("cli"), NOW)
         .await
         .unwrap();
     let done = rig.done(done).await.value;
@@ -106,7 +106,7 @@ async fn without_it_whoever_is_known_stays_barred_and_the_rest_is_told() {
     // A key that is not the one from before is none.
     let done = rig
         .store
-        .replace_keys(Some(&master(9)), &master(8), &mut Random::system(), &Origin::of("cli"), NOW)
+        .replace_keys(Some(&master(9)), &master(8), &mut Random::from_system(), &Origin::of_actor("cli"), NOW)
         .await
         .unwrap();
     assert_eq!(rig.done(done).await.value, would);

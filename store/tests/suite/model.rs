@@ -83,7 +83,7 @@ impl Model {
     }
 
     fn taken(&self, name: &str, external: Option<&str>, but: Option<usize>) -> bool {
-        let unique = portcullis_policy::fold::unique;
+        let unique = portcullis_policy::fold::unique_key;
         let named = self.holder(|person| unique(person.name) == unique(name));
         let known = external.and_then(|external| self.holder(|person| person.external == Some(external)));
         [named, known].into_iter().flatten().any(|holder| Some(holder) != but)
@@ -96,7 +96,7 @@ impl Model {
     /// The tombstone that a new user fits: the last one removed goes first, which the order of `people` stands for,
     /// since a restored person moves nowhere and at most one tombstone fits.
     fn fitting(&self, name: &str, external: Option<&str>) -> Vec<usize> {
-        let same = portcullis_policy::fold::same;
+        let same = portcullis_policy::fold::same_key;
         let fits = |person: &Person| match external {
             Some(_) => person.external == external,
             None => !person.had_external && same(person.name) == same(name),
@@ -226,7 +226,7 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             }
         }
         Step::Login { subject, name } => {
-            let same = portcullis_policy::fold::same;
+            let same = portcullis_policy::fold::same_key;
             let login = rig.login(&format!("s{subject}"), NAMES[*name]);
             let hash = login.session.hash;
             let known = model.people.iter().position(|person| person.link == Some(*subject));
@@ -248,15 +248,16 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             }
             let n = session % model.sessions.len();
             let which = Which::Session(model.sessions[n].hash);
-            let done =
-                rig.done(rig.store.end_sessions_of(which, &Origin::of("logout"), NOW).await.unwrap()).await;
+            let done = rig
+                .done(rig.store.end_sessions_of(which, &Origin::of_actor("logout"), NOW).await.unwrap())
+                .await;
             assert!(done.takes_away, "a repeat is enforced too");
             model.sessions[n].is_in = false;
         }
         Step::Disable { who, disabled } => {
             let Some(n) = model.person(*who) else { return };
             let id = model.people[n].id.clone();
-            let cli = Origin::of("cli");
+            let cli = Origin::of_actor("cli");
             if *disabled {
                 let done = rig.done(rig.store.user_disable(ORG, id.as_str(), &cli, NOW).await.unwrap()).await;
                 assert!(says_out(&done));
@@ -271,8 +272,10 @@ async fn play(rig: &Rig, model: &mut Model, crew: &ResourceRecord, step: &Step) 
             model.people[n].disabled = *disabled;
         }
         Step::EndAll => {
-            rig.done(rig.store.end_sessions_of(Which::Org(ORG), &Origin::of("cli"), NOW).await.unwrap())
-                .await;
+            rig.done(
+                rig.store.end_sessions_of(Which::Org(ORG), &Origin::of_actor("cli"), NOW).await.unwrap(),
+            )
+            .await;
             model.sessions.iter_mut().for_each(|live| live.is_in = false);
         }
     }

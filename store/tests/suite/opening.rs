@@ -11,7 +11,7 @@ use sqlx::ConnectOptions;
 use crate::support::Rig;
 
 async fn open(path: &Path) -> Result<Store, OpenError> {
-    Store::open(path, Arc::new(Schemas::core())).await
+    Store::open(path, Arc::new(Schemas::core_schemas())).await
 }
 
 async fn run(path: &Path, sql: &'static str) {
@@ -77,9 +77,9 @@ async fn a_restart_finds_everything() {
     let alice = rig.add_user("alice").await;
     rig.add_group("crew", &[&alice.id]).await;
     let (hash, _) = rig.sign_in("s1", "alice").await;
-    let seq = rig.store.seq().await.unwrap();
+    let seq = rig.store.last_seq().await.unwrap();
     let rig = rig.reopened().await;
-    assert_eq!(rig.store.seq().await.unwrap(), seq);
+    assert_eq!(rig.store.last_seq().await.unwrap(), seq);
     assert!(rig.is_in(&hash).await);
     assert_eq!(rig.get(&crate::support::user_path(&alice)).await.unwrap().groups.len(), 1);
     let (_, again) = rig.sign_in("s1", "x").await;

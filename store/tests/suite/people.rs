@@ -7,7 +7,7 @@ use portcullis_store::{LoginAttributes, NewUser, Origin, PeopleSource, UserError
 use crate::support::{HERE, NOW, ORG, Rig, user, user_path};
 
 fn cli() -> Origin {
-    Origin::of("cli")
+    Origin::of_actor("cli")
 }
 
 fn new(name: &str) -> NewUser {
@@ -60,7 +60,7 @@ async fn disabling_puts_out_and_the_directory_does_not_overrule_it() {
     rig.set_active(&alice, false).await.value.unwrap();
     rig.set_active(&alice, true).await.value.unwrap();
     rig.put(&user_path(&alice), user("alice")).await.value.unwrap();
-    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().word(), "disabled");
+    assert_eq!(rig.try_sign_in(rig.login("s1", "alice")).await.err().unwrap().log_word(), "disabled");
     assert!(!rig.is_in(&hash).await);
     // Nor does the operator overrule the directory.
     rig.set_active(&alice, false).await.value.unwrap();
@@ -141,7 +141,7 @@ async fn a_person_with_two_accounts_is_out_with_both() {
         // Neither as herself, nor as another subject of the same address, nor as one who only says so.
         for (subject, email) in [("s1", "mia@corp.test"), ("s1", "new@corp.test"), ("s3", "MIA@corp.test")] {
             let refused = rig.try_sign_in(alone(&rig, subject, email)).await.err().unwrap();
-            assert_eq!(refused.word(), "disabled", "{who}: {subject} {email}");
+            assert_eq!(refused.log_word(), "disabled", "{who}: {subject} {email}");
         }
         rig.done(rig.store.user_enable(ORG, who, &cli(), NOW).await.unwrap()).await;
     }
@@ -155,7 +155,7 @@ async fn a_person_with_two_accounts_is_out_with_both() {
     assert!(!rig.is_in(&hash).await);
     for email in ["mia@corp.test", "new@corp.test"] {
         let refused = rig.try_sign_in(alone(&rig, "s1", email)).await.err().unwrap();
-        assert_eq!(refused.word(), "removed", "{email}");
+        assert_eq!(refused.log_word(), "removed", "{email}");
     }
 }
 
@@ -166,7 +166,7 @@ async fn the_address_of_a_disabled_person_lets_in_no_other_subject() {
     let first = rig.try_sign_in(alone(&rig, "s1", "mia@corp.test")).await.unwrap().value.account;
     rig.done(rig.store.user_disable(ORG, "mia@corp.test", &cli(), NOW).await.unwrap()).await;
     let refused = rig.try_sign_in(alone(&rig, "s2", "MIA@corp.test")).await.err().unwrap();
-    assert_eq!(refused.word(), "disabled");
+    assert_eq!(refused.log_word(), "disabled");
     rig.try_sign_in(alone(&rig, "s3", "bob@corp.test")).await.unwrap();
     rig.done(rig.store.user_enable(ORG, &format!("account:{}", first.0), &cli(), NOW).await.unwrap()).await;
     rig.try_sign_in(alone(&rig, "s2", "mia@corp.test")).await.unwrap();
@@ -293,7 +293,8 @@ async fn an_order_goes_as_far_as_names_lead_and_no_name_is_chosen() {
     let rig = Rig::new().await;
     let login = |subject: &str, email: &str, preferred: &str| {
         let mut login = alone(&rig, subject, email);
-        login.claims.attributes = Attributes::default().with(Attributes::PREFERRED_USERNAME, [preferred]);
+        login.claims.attributes =
+            Attributes::default().with_texts(Attributes::PREFERRED_USERNAME, [preferred]);
         login
     };
     for (name, email) in
@@ -315,7 +316,7 @@ async fn an_order_goes_as_far_as_names_lead_and_no_name_is_chosen() {
     // The directory has an address that is not its name.
     rig.done(rig.store.user_disable(ORG, "dora", &cli(), NOW).await.unwrap()).await;
     let refused = rig.try_sign_in(login("s3", "Dora@corp.test", "d")).await.err().unwrap();
-    assert_eq!(refused.word(), "disabled");
+    assert_eq!(refused.log_word(), "disabled");
     rig.done(rig.store.user_enable(ORG, "dora", &cli(), NOW).await.unwrap()).await;
     let dora = login("s3", "dora@corp.test", "d");
     let hash = dora.session.hash;

@@ -178,7 +178,7 @@ proptest! {
                 let expected: Vec<String> = all
                     .iter()
                     .filter(|record| {
-                        let rows = record.resource.indexed(&rig.schemas);
+                        let rows = record.resource.search_rows(&rig.schemas);
                         lookups.iter().all(|lookup| lookup.is_met_by(&rows))
                     })
                     .map(|record| record.resource.user_name().unwrap().to_owned())

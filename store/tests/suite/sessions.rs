@@ -7,7 +7,7 @@ use portcullis_store::{Origin, Which};
 use crate::support::{HERE, HOUR, NOW, ORG, Rig, fresh_hash, user_path};
 
 fn origin() -> Origin {
-    Origin::of("test")
+    Origin::of_actor("test")
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_cold_load_reads_what_the_login_wrote() {
     assert!(!stored.session.ended && stored.described.active);
     assert_eq!(stored.described.facts, signed_in.facts);
     assert_eq!(stored.described.resource, Some((HERE, alice.id)));
-    assert_eq!(stored.described.at, rig.store.seq().await.unwrap());
+    assert_eq!(stored.described.at, rig.store.last_seq().await.unwrap());
     assert_eq!(rig.store.guess_owner(&fresh_hash()).await.unwrap(), None);
     assert!(rig.store.read_session(&fresh_hash()).await.unwrap().is_none());
 }
@@ -38,9 +38,9 @@ async fn a_session_of_the_rows_is_let_in_by_the_real_check() {
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     let enter = async |hash: SessionHash| {
         let exchange = InFlight::new();
-        let cold = rig.sessions.account(ORG, signed_in.account).enrol(hash, &exchange);
+        let cold = rig.sessions.hold_account(ORG, signed_in.account).enrol(hash, &exchange);
         let stored = rig.store.read_session(&hash).await.unwrap().unwrap();
-        rig.sessions.read(cold, &stored, AppId::ONLY, NOW).map(drop)
+        rig.sessions.read_session(cold, &stored, AppId::ONLY, NOW).map(drop)
     };
     enter(hash).await.unwrap();
     rig.set_active(&alice, false).await.value.unwrap();

@@ -33,7 +33,7 @@ async fn a_hundred_thousand_sessions_survive_a_restart() {
             async move {
                 let login = rig.login(&subject, &subject);
                 let hash = login.session.hash;
-                rig.done(rig.store.log_in(login, &Origin::of("seed"), NOW).await.unwrap()).await;
+                rig.done(rig.store.log_in(login, &Origin::of_actor("seed"), NOW).await.unwrap()).await;
                 hash
             }
         })

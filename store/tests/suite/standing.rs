@@ -17,7 +17,7 @@ fn standing(idps: &[(&str, &str)], mode: Mode) -> Standing {
 const OKTA: (&str, &str) = ("okta", "https://idp.test");
 
 async fn stand(rig: &Rig, standing: Standing) -> Done<Vec<Scope>> {
-    rig.done(rig.store.set_standing(ORG, standing, &Origin::of("start"), NOW).await.unwrap()).await
+    rig.done(rig.store.set_standing(ORG, standing, &Origin::of_actor("start"), NOW).await.unwrap()).await
 }
 
 fn alone(rig: &Rig, subject: &str) -> VerifiedLogin {
@@ -36,11 +36,11 @@ async fn signed_in(rig: &Rig) -> SessionHash {
 async fn what_is_still_configured_keeps_its_sessions() {
     let rig = Rig::new().await;
     let alice = signed_in(&rig).await;
-    let before = rig.store.seq().await.unwrap();
+    let before = rig.store.last_seq().await.unwrap();
     // Compared as a set: more may be configured than was used.
     let done = stand(&rig, standing(&[("entra", "https://entra.test"), OKTA], Mode::Scim)).await;
     assert!(done.value.is_empty() && !done.takes_away);
-    assert_eq!(rig.store.seq().await.unwrap(), before, "nothing was written");
+    assert_eq!(rig.store.last_seq().await.unwrap(), before, "nothing was written");
     assert!(rig.is_in(&alice).await);
 }
 
@@ -98,14 +98,17 @@ async fn another_directory_ends_everybodys_sessions() {
 async fn the_epochs_in_force_are_told_for_logins_to_begin_under() {
     let rig = Rig::new().await;
     for _ in 0..3 {
-        let end =
-            rig.store.end_sessions_of(Which::Idp(ORG, "okta".into()), &Origin::of("cli"), NOW).await.unwrap();
+        let end = rig
+            .store
+            .end_sessions_of(Which::Idp(ORG, "okta".into()), &Origin::of_actor("cli"), NOW)
+            .await
+            .unwrap();
         rig.done(end).await;
     }
     let done = stand(&rig, standing(&[OKTA], Mode::Scim)).await;
     assert!(done.changes.contains(&Change::Epoch(Scope::Idp(ORG, "okta".into()), 3)), "{:?}", done.changes);
     let fresh = Rig::over(tempfile::tempdir().unwrap()).await;
-    let cut = fresh.sessions.apply(&done.changes);
+    let cut = fresh.sessions.apply_changes(&done.changes);
     drop(cut);
     assert_eq!(fresh.sessions.epochs(ORG, "okta"), [0, 0, 3]);
 }
@@ -119,9 +122,9 @@ async fn a_login_under_way_when_its_sessions_are_ended_is_refused_by_name() {
         rig.add_user("alice").await;
         let mut login = rig.login("s1", "alice");
         login.epochs = [0; 3];
-        rig.done(rig.store.end_sessions_of(which, &Origin::of("cli"), NOW).await.unwrap()).await;
+        rig.done(rig.store.end_sessions_of(which, &Origin::of_actor("cli"), NOW).await.unwrap()).await;
         let refusal = rig.try_sign_in(login.clone()).await.err().unwrap();
-        assert_eq!(refusal.word(), "overtaken");
+        assert_eq!(refusal.log_word(), "overtaken");
         let scope = ["the deployment", "the organization", "the IdP"][n];
         assert!(refusal.to_string().contains(scope), "{refusal}");
         assert!(rig.store.read_session(&login.session.hash).await.unwrap().is_none());
@@ -139,8 +142,11 @@ async fn an_epoch_of_another_idp_overtakes_nobody() {
     rig.add_user("alice").await;
     let mut login = rig.login("s1", "alice");
     login.epochs = [0; 3];
-    let end =
-        rig.store.end_sessions_of(Which::Idp(ORG, "entra".into()), &Origin::of("cli"), NOW).await.unwrap();
+    let end = rig
+        .store
+        .end_sessions_of(Which::Idp(ORG, "entra".into()), &Origin::of_actor("cli"), NOW)
+        .await
+        .unwrap();
     rig.done(end).await;
     rig.try_sign_in(login).await.unwrap();
 }

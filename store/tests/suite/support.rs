@@ -58,9 +58,9 @@ impl Rig {
 
     async fn with_key(folder: TempDir, byte: u8) -> Self {
         let path = folder.path().join("portcullis.db");
-        let schemas = Arc::new(Schemas::core());
+        let schemas = Arc::new(Schemas::core_schemas());
         let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
-        store.use_keys(&master(byte), &mut Random::system(), NOW).await.unwrap();
+        store.use_keys(&master(byte), &mut Random::from_system(), NOW).await.unwrap();
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
         let sessions = Sessions::new(1_000, HOUR, Arc::new(policy));
@@ -83,7 +83,7 @@ impl Rig {
     pub(crate) async fn done<T>(&self, committed: Committed<T>) -> Done<T> {
         let (changes, takes_away, seq) =
             (committed.changes().to_vec(), committed.takes_away(), committed.seq().0);
-        let gone = self.sessions.cleared(self.sessions.apply(&changes)).await;
+        let gone = self.sessions.cleared(self.sessions.apply_changes(&changes)).await;
         Done { value: committed.release(gone), changes, takes_away, seq }
     }
 
@@ -126,8 +126,8 @@ impl Rig {
         let ScimRequest::Write(write) = self.read(method, target, if_match, &body) else {
             panic!("{method} {target} is no write")
         };
-        let origin = Origin::of("scim:test");
-        let written = self.store.write(ORG, directory, &write, &origin, NOW).await.unwrap();
+        let origin = Origin::of_actor("scim:test");
+        let written = self.store.write_resource(ORG, directory, &write, &origin, NOW).await.unwrap();
         self.done(written.map(|written| written.answer)).await
     }
 
@@ -230,7 +230,7 @@ impl Rig {
     }
 
     pub(crate) async fn try_sign_in(&self, login: VerifiedLogin) -> Result<Done<LoggedIn>, AdmissionRefusal> {
-        let origin = Origin { reference: Some("7Q2M-X4KD".into()), ..Origin::of("login") };
+        let origin = Origin { reference: Some("7Q2M-X4KD".into()), ..Origin::of_actor("login") };
         match self.store.log_in(login, &origin, NOW).await {
             Ok(committed) => Ok(self.done(committed).await),
             Err(LoginError::Refused(refusal)) => Err(*refusal),
@@ -247,7 +247,7 @@ impl Rig {
 
     /// An operator's `disable`.
     pub(crate) async fn sign_out_by_hand(&self, who: &str) {
-        let disabled = self.store.user_disable(ORG, who, &Origin::of("cli"), NOW).await.unwrap();
+        let disabled = self.store.user_disable(ORG, who, &Origin::of_actor("cli"), NOW).await.unwrap();
         self.done(disabled).await;
     }
 

@@ -80,7 +80,7 @@ async fn accounts_nobody_uses_go_but_not_those_an_operator_disabled() {
         login.user_from = UserFrom::Subject;
         rig.try_sign_in(login).await.unwrap();
     }
-    let disabled = rig.store.user_disable(ORG, "s2", &Origin::of("cli"), NOW).await.unwrap();
+    let disabled = rig.store.user_disable(ORG, "s2", &Origin::of_actor("cli"), NOW).await.unwrap();
     rig.done(disabled).await;
     rig.store.tidy(NOW.plus_ms(90 * DAY), KEPT).await.unwrap();
     let left: Vec<_> =
@@ -156,7 +156,7 @@ async fn logs_are_kept_for_their_time_each_for_its_own() {
     assert_eq!(tidied(400, 0).await, 2);
     assert_eq!(left().await, (0, 0, 0, false));
     // What is written next is numbered on, and kept.
-    let before = rig.store.seq().await.unwrap();
+    let before = rig.store.last_seq().await.unwrap();
     rig.add_user("bob").await;
     assert_eq!(rig.store.list_events(ORG, 10).await.unwrap()[0].seq, Seq(before.0 + 1));
 }

@@ -44,7 +44,7 @@ async fn a_refused_write_has_changed_nothing() {
     let rig = Rig::new().await;
     let alice = rig.add_user("alice").await;
     rig.add_user("bob").await;
-    let before = rig.store.seq().await.unwrap();
+    let before = rig.store.last_seq().await.unwrap();
     let operations = json!([
         { "op": "replace", "path": "displayName", "value": "changed" },
         { "op": "replace", "path": "emails[type eq \"home\"]", "value": { "value": "x@y.test" } },
@@ -58,7 +58,7 @@ async fn a_refused_write_has_changed_nothing() {
     for done in refused {
         assert!(done.value.is_err() && done.changes.is_empty(), "{:?}", done.value);
     }
-    assert_eq!(rig.store.seq().await.unwrap(), before);
+    assert_eq!(rig.store.last_seq().await.unwrap(), before);
     assert_eq!(rig.get(&user_path(&alice)).await.unwrap(), alice);
 }
 
@@ -119,7 +119,7 @@ async fn okta_creates_updates_deactivates_and_reactivates() {
     let mut update = body.clone();
     update["title"] = json!("Engineer");
     update["id"] = json!(mira.id.as_str());
-    assert_eq!(changed(rig.put(&path, update).await.value).resource.text("title"), Some("Engineer"));
+    assert_eq!(changed(rig.put(&path, update).await.value).resource.text_at("title"), Some("Engineer"));
     let (hash, _) = rig.sign_in("00u8mira2k", "mira@corp.test").await;
     let done = rig.patch(&path, json!([{ "op": "replace", "value": { "active": false } }])).await;
     assert!(done.takes_away && !rig.is_in(&hash).await);
@@ -164,7 +164,7 @@ async fn entra_in_both_dialects() {
             ])
         };
         let after = changed(rig.patch(&path, update).await.value);
-        assert_eq!(after.resource.text("name.givenName"), Some("Joyce"));
+        assert_eq!(after.resource.text_at("name.givenName"), Some("Joyce"));
         let number = "/Users?filter=urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber%20eq%20%22E-78%22";
         assert_eq!(rig.list(number).await.total, 1);
         let off = if optimised {

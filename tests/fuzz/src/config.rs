@@ -9,7 +9,7 @@ use portcullis_config::{Environment, check_text};
 /// followed and no command run.
 pub fn file(data: &[u8]) {
     let path = Path::new("/fuzz/portcullis.yaml");
-    let environment = Environment::of([("HOME", "/fuzz")]).text_only();
+    let environment = Environment::with_variables([("HOME", "/fuzz")]).text_only();
     // A lone carriage return ends a line too (YAML 1.2 §5.4).
     let lines = data.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() + 1;
     match check_text(path, data, &environment) {

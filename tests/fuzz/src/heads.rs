@@ -40,7 +40,7 @@ pub fn cookies(data: &[u8]) {
     let wanted: Vec<_> = pairs(&came).into_iter().filter(|pair| !is_ours(pair)).collect();
     let mut gone_up = came.clone();
     let world = &*WORLD;
-    rewrite_outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::of(&came, false));
+    rewrite_outgoing(&mut gone_up, &world.place, None, &world.stranger, &Trace::from_headers(&came, false));
     assert_eq!(pairs(&gone_up), wanted, "what is not ours goes up, in its order");
     assert!(gone_up.get_all(COOKIE).iter().count() <= 1);
     for (name, value) in all_cookies(&came) {
@@ -86,7 +86,7 @@ pub fn forwarded(data: &[u8]) {
     the_client(peer.address(), &came, trusted);
 
     let mut up = came.clone();
-    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::of(&came, trusted));
+    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::from_headers(&came, trusted));
     let only = |name: &str| {
         let mut all = up.get_all(name).iter();
         let first = all.next().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -132,7 +132,7 @@ fn folded(name: &str) -> String {
 
 /// Exactly what is known of the person, under its own names, and nothing that could be taken for it.
 fn told_of_the_person(up: &HeaderMap, who: Option<&Principal>) {
-    let prepared: Vec<_> = who.map(|who| who.headers().to_vec()).unwrap_or_default();
+    let prepared: Vec<_> = who.map(|who| who.identity_headers().to_vec()).unwrap_or_default();
     let said = up.iter().filter(|(name, _)| IDENTITY_HEADERS.contains(&folded(name.as_str()).as_str()));
     let mut said: Vec<_> = said.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut wanted: Vec<_> = prepared.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -143,7 +143,7 @@ fn told_of_the_person(up: &HeaderMap, who: Option<&Principal>) {
 
 /// A stranger is believed nothing; of what came through trusted proxies nothing before the last stranger.
 fn the_client(peer: IpAddr, came: &HeaderMap, trusted: bool) {
-    let client = networks().client(peer, came);
+    let client = networks().client_address(peer, came);
     if !trusted {
         return assert_eq!(client, peer);
     }
@@ -181,7 +181,7 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let everything = Rule {
-        pattern: Pattern::parse("/**").expect("a pattern"),
+        pattern: Pattern::parse_path("/**").expect("a pattern"),
         methods: vec![],
         allow: Allow::Public,
         on_change: OnChange::Cut,
@@ -190,7 +190,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let headers = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), vec![app.expect("an app")], Bindings::default(), headers);
     let policy = Arc::new(policy);
-    let person = policy.describe(&Arc::new(alice()), Seq(1)).expect("a person with a name");
+    let person = policy.describe_person(&Arc::new(alice()), Seq(1)).expect("a person with a name");
     let upstream = UpstreamSettings {
         at: HostPort::new("127.0.0.1", Some(1)).expect("an address"),
         connect_timeout: Duration::from_secs(1),
@@ -208,18 +208,18 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         sessions: Sessions::new(1, 1, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
         load: Arc::new(|_, _, _| unreachable!("nobody is looked up")),
-        log: AccessLog::start(&LogTarget::Off, LogFormat::Json).expect("no log"),
+        log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).expect("no log"),
         references: None,
         idle: Duration::from_secs(1),
     };
     let gate = Gate::new(parts, &mut Registry::default());
     let (stranger, proxy) =
-        (gate.peer(IpAddr::from([198, 51, 100, 9])), gate.peer(IpAddr::from([10, 1, 1, 1])));
+        (gate.make_peer(IpAddr::from([198, 51, 100, 9])), gate.make_peer(IpAddr::from([10, 1, 1, 1])));
     let (head, ()) =
         http::Request::get("/").header("host", "wiki.test").body(()).expect("a request").into_parts();
     let exchange = InFlight::new();
     let request = GateRequest { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
-    let mut record = gate.record(&request);
+    let mut record = gate.begin_record(&request);
     let passed = pin!(gate.pass(&request, &mut record)).poll(&mut Context::from_waker(Waker::noop()));
     let Poll::Ready(Ok(GateVerdict::Open(open))) = passed else { panic!("a public page is open at once") };
     let place = open.place().clone();
@@ -235,7 +235,7 @@ fn alice() -> Facts {
         external_id: None,
         subject: None,
         email: Some("alice@wiki.test".into()),
-        attributes: Attributes::default().with(Attributes::PREFERRED_USERNAME, ["al"]),
+        attributes: Attributes::default().with_texts(Attributes::PREFERRED_USERNAME, ["al"]),
         groups: Arc::new(["Owners".into(), "a,b %".into()]),
     }
 }

@@ -20,7 +20,7 @@ pub fn callback(data: &[u8]) {
         None => (data, None),
     };
     let Ok(query) = std::str::from_utf8(query) else { return };
-    let outcome = AuthorizationResponse::read(query, form)
+    let outcome = AuthorizationResponse::read_callback(query, form)
         .and_then(|answer| Login::new(Said::default()).run(|_| answer));
     // Nobody can know the state of this login, so nobody gets anywhere with it.
     presentable(&outcome.expect_err("a state that nobody can know"));
@@ -85,7 +85,7 @@ const NOW: Timestamp = Timestamp(1_900_000_000_000);
 /// The nonce of every login here: the same seed makes it. A provider that is known to be good is asked for it.
 static NONCE: LazyLock<String> = LazyLock::new(|| {
     let idp = Idp::new(settings(), fetch(Arc::default()));
-    let (_, url) = settled(idp.begin_login(&ask(), &mut Random::seeded(1), NOW)).expect("a good provider");
+    let (_, url) = settled(idp.begin_login(&ask(), &mut Random::from_seed(1), NOW)).expect("a good provider");
     let nonce = url.split("nonce=").nth(1).and_then(|rest| rest.split('&').next());
     nonce.expect("a nonce").to_owned()
 });
@@ -94,7 +94,7 @@ fn ask() -> Ask {
     Ask { app: AppId::ONLY, state: "s".repeat(22), return_to: "/".into(), rounds: 0, epochs: [0; 3] }
 }
 
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::new("1", &mut Random::seeded(7)));
+static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::new("1", &mut Random::from_seed(7)));
 
 /// What a provider says; what is not said here is said as a good one would.
 #[derive(Default)]
@@ -118,15 +118,18 @@ impl Login {
     /// Starts a login and brings a good answer to it.
     fn answered(&self) -> Result<Assertion, LoginRefusal> {
         self.run(|state| {
-            AuthorizationResponse::read(&format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"), None)
-                .expect("a good answer")
+            AuthorizationResponse::read_callback(
+                &format!("code=c&state={state}&iss=https%3A%2F%2Fop.test"),
+                None,
+            )
+            .expect("a good answer")
         })
     }
 
     /// Starts a login and brings an answer to it, made from its state.
     fn run(&self, answer: impl FnOnce(&str) -> AuthorizationResponse) -> Result<Assertion, LoginRefusal> {
         let idp = Idp::new(settings(), fetch(self.said.clone()));
-        let (pending, _) = settled(idp.begin_login(&ask(), &mut Random::seeded(1), NOW))?;
+        let (pending, _) = settled(idp.begin_login(&ask(), &mut Random::from_seed(1), NOW))?;
         let answer = answer(pending.state());
         settled(idp.finish_login(&pending, answer, NOW))
     }

@@ -34,7 +34,7 @@ pub fn decided(rules: &[Rule], steps: &str, path: &str) -> bool {
     let headers = IdentityHeaders { user: UserFrom::UserName };
     let policy = Policy::new(RulesVersion(1), vec![app], bindings, headers);
     let people = [None, person(&policy, &[]), person(&policy, &["Owners"])];
-    let Ok(route) = policy.route(&RouteKey { host: "h", target: &target, method: &Method::GET }) else {
+    let Ok(route) = policy.find_route(&RouteKey { host: "h", target: &target, method: &Method::GET }) else {
         return false;
     };
     let allowed = |who: &Option<Principal>| match policy.decide(&route, who.as_ref(), &Method::GET, &target) {
@@ -155,14 +155,14 @@ fn percent(path: &[u8], takes: impl Fn(u8) -> bool) -> Vec<u8> {
 
 /// How much the rule of a place asks for: 0 nothing, 1 a session, 2 the role. `None` where no rule is for it.
 fn asks(rules: &[Rule], place: &[u8]) -> Option<usize> {
-    let written = rules.iter().map(|rule| (rule, rule.pattern.text().to_owned()));
+    let written = rules.iter().map(|rule| (rule, rule.pattern.as_written().to_owned()));
     ranked(written, place)
 }
 
 /// The same in an application that folds: its own rules are folded too.
 fn asks_folded(rules: &[Rule], place: &[u8]) -> Option<usize> {
     let folded = rules.iter().map(|rule| {
-        let text = rule.pattern.text();
+        let text = rule.pattern.as_written();
         let (stem, below) = text.strip_suffix("/**").map_or((text, ""), |stem| (stem, "/**"));
         let stem: Vec<String> = stem.split('/').map(fold_segment).collect();
         let stem = stem.join("/");
@@ -180,7 +180,7 @@ fn ranked<'r>(rules: impl Iterator<Item = (&'r Rule, String)>, place: &[u8]) -> 
         (!text.contains('*'), literal, stem.len() == text.len(), stem.matches('/').count())
     };
     let of_place =
-        |(_, text): &(&Rule, String)| Pattern::parse(text).is_ok_and(|pattern| pattern.matches(place));
+        |(_, text): &(&Rule, String)| Pattern::parse_path(text).is_ok_and(|pattern| pattern.matches(place));
     let mut found: Vec<_> = rules.filter(of_place).collect();
     let best = found.iter().map(|(_, text)| rank(text)).max()?;
     found.retain(|(_, text)| rank(text) == best);
@@ -241,7 +241,7 @@ pub fn rule(line: &str) -> Option<Rule> {
         "o" => vec![Method::POST],
         _ => return None,
     };
-    Some(Rule { pattern: Pattern::parse(path).ok()?, methods, allow, on_change: OnChange::Cut })
+    Some(Rule { pattern: Pattern::parse_path(path).ok()?, methods, allow, on_change: OnChange::Cut })
 }
 
 fn person(policy: &Policy, groups: &[&str]) -> Option<Principal> {
@@ -256,5 +256,5 @@ fn person(policy: &Policy, groups: &[&str]) -> Option<Principal> {
         attributes: Attributes::default(),
         groups: groups.iter().map(|group| Arc::from(*group)).collect(),
     };
-    policy.describe(&Arc::new(facts), Seq(1)).ok()
+    policy.describe_person(&Arc::new(facts), Seq(1)).ok()
 }

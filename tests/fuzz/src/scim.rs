@@ -11,21 +11,21 @@ use portcullis_scim::{
 };
 use serde_json::{Value, json};
 
-static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::core);
+static SCHEMAS: LazyLock<Schemas> = LazyLock::new(Schemas::core_schemas);
 
 /// A filter reads or is refused; what is read prints and reads as itself, and means what its look-ups find.
 pub fn filter(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for kind in ResourceKind::ALL {
-        let Ok(filter) = Filter::parse(&SCHEMAS, kind, text) else { continue };
+        let Ok(filter) = Filter::parse_filter(&SCHEMAS, kind, text) else { continue };
         let printed = filter.to_string();
         // Canonical names are longer than short ones, so the print of a very long filter may be beyond the limit.
         if printed.len() <= portcullis_scim::filter::MAX_LENGTH {
-            assert_eq!(Filter::parse(&SCHEMAS, kind, &printed).as_ref(), Ok(&filter), "{printed}");
+            assert_eq!(Filter::parse_filter(&SCHEMAS, kind, &printed).as_ref(), Ok(&filter), "{printed}");
         }
         let record = record(sample(kind));
         if let Ok(lookups) = filter.lookups() {
-            let mut rows = record.resource.indexed(&SCHEMAS);
+            let mut rows = record.resource.search_rows(&SCHEMAS);
             rows.push(portcullis_scim::SearchRow {
                 path: "id".to_owned(),
                 element: 0,
@@ -76,7 +76,7 @@ fn patch(kind: ResourceKind, body: &str) {
 /// Reads, applies and answers one write.
 fn send(method: &str, path: &str, body: Bytes) {
     let Ok(request) = http::Request::builder().method(method).uri(path).body(body) else { return };
-    let wanted = Wanted::by(&SCHEMAS, &request);
+    let wanted = Wanted::from_request(&SCHEMAS, &request);
     let outcome = match read_request(&SCHEMAS, &request) {
         Ok(ScimRequest::Write(write)) => written(&write),
         Ok(_) => return,
@@ -93,7 +93,7 @@ fn written(write: &Write) -> Result<Outcome, ScimError> {
     let after = match &write.act {
         Act::Create(resource) => resource.clone(),
         Act::Replace(_, resource) => resource.replacing(&before.resource),
-        Act::Patch(_, _, patch) => patch.apply(&SCHEMAS, &before)?,
+        Act::Patch(_, _, patch) => patch.apply_to(&SCHEMAS, &before)?,
         Act::Delete(..) => return Ok(Outcome::Deleted),
     };
     let json = after.to_json();

@@ -9,7 +9,7 @@ fn read(data: &[u8], size: usize) -> (usize, Vec<HeadSeen>, Option<Malformed>) {
     let (mut shown, mut looked, mut whole) = (0, 0, 0);
     while shown < data.len() {
         shown = data.len().min(shown + size);
-        match reader.feed(&data[looked..shown], |head| heads.push(head)) {
+        match reader.feed_bytes(&data[looked..shown], |head| heads.push(head)) {
             Ok(fed) => {
                 whole = if fed.whole > 0 { looked + fed.whole } else { whole };
                 looked += fed.read;

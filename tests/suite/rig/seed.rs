@@ -45,10 +45,10 @@ impl Seed {
         if !state.exists() {
             DirBuilder::new().mode(0o700).create(&state).unwrap();
         }
-        let keys = Keyring::load_or_create(&state.join("master.key"), &mut Random::system()).unwrap();
-        let schemas = Arc::new(Schemas::core());
+        let keys = Keyring::load_or_create(&state.join("master.key"), &mut Random::from_system()).unwrap();
+        let schemas = Arc::new(Schemas::core_schemas());
         let store = Store::open(&state.join("portcullis.db"), schemas.clone()).await.unwrap();
-        store.use_keys(&keys, &mut Random::system(), Timestamp::now()).await.unwrap();
+        store.use_keys(&keys, &mut Random::from_system(), Timestamp::now()).await.unwrap();
         Self {
             store,
             keys,
@@ -75,7 +75,7 @@ impl Seed {
             // Nobody is in yet: there is nothing to enforce.
             let _ = self
                 .store
-                .write(org, directory, &write, &Origin::of("suite"), Timestamp::now())
+                .write_resource(org, directory, &write, &Origin::of_actor("suite"), Timestamp::now())
                 .await
                 .unwrap();
         });
@@ -108,7 +108,7 @@ impl Seed {
     /// A further session of somebody, as a login makes it: the `Cookie` header.
     pub async fn session(&self, name: &str) -> String {
         let now = Timestamp::now();
-        let (id, hash) = self.keys.new_session(&mut Random::system());
+        let (id, hash) = self.keys.new_session(&mut Random::from_system());
         let sign_in = VerifiedLogin {
             org: OrgId::ONLY,
             app: AppId::ONLY,
@@ -137,7 +137,7 @@ impl Seed {
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
         };
-        let _ = self.store.log_in(sign_in, &Origin::of("suite"), now).await.unwrap();
+        let _ = self.store.log_in(sign_in, &Origin::of_actor("suite"), now).await.unwrap();
         format!("{}={}", self.cookie, self.keys.seal_cookie(AppId::ONLY, &id).expose())
     }
 
