@@ -85,7 +85,7 @@ fn world() -> World {
     );
     let policy = policy();
     let sessions = Sessions::new(100_000, 7_200_000, policy.clone());
-    let cold = sessions.hold_account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
+    let cold = sessions.keep_account(OrgId::ONLY, AccountId(1)).enrol(hash, &InFlight::new());
     drop(sessions.read_session(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
 
     let upstream = UpstreamSettings {

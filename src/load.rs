@@ -35,7 +35,7 @@ async fn read_session(
         LoadError::Unavailable
     };
     let Some((org, account)) = store.guess_owner(&hash).await.map_err(unavailable)? else { return Ok(None) };
-    let cold = sessions.hold_account(org, account).enrol(hash, exchange);
+    let cold = sessions.keep_account(org, account).enrol(hash, exchange);
     let Some(stored) = store.read_session(&hash).await.map_err(unavailable)? else { return Ok(None) };
     sessions.read_session(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
 }

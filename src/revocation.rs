@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     fn standing(sessions: &Sessions, exchange: &InFlight) -> Enrolment {
-        let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
+        let cold = sessions.keep_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
         let read = stored(described(ALICE, 1, 0, true, &["Owners"]), HASH, 0, false);
         let enrolment = sessions.read_session(cold, &read, AppId::ONLY, NOW).unwrap();
         let who = enrolment.current_principal().unwrap();

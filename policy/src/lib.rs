@@ -4,9 +4,9 @@
 //! configuration that every other crate speaks of. The rule it protects: leave to forward a request is a [`Pass`], and only [`Policy::decide`] makes one.
 #![forbid(unsafe_code)]
 
+mod access_change;
 mod address;
 mod attributes;
-mod change;
 mod decide;
 pub mod fold;
 mod folded;
@@ -23,9 +23,9 @@ mod routes;
 mod shown;
 mod vocabulary;
 
+pub use access_change::{Change, Scope};
 pub use address::{AddressError, HostPort, PublicUrl};
 pub use attributes::Attributes;
-pub use change::{Change, Scope};
 pub use decide::{Decision, DenyReason, Pass};
 pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
 pub use ids::{

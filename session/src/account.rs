@@ -14,8 +14,8 @@ use portcullis_policy::{
 use slab::Slab;
 
 use crate::holds::DirectoryUser;
+use crate::loom_or_std::{AtomicUsize, Mutex, Ordering};
 use crate::session::{Described, Session};
-use crate::sync::{AtomicUsize, Mutex, Ordering};
 use crate::waiting::Waiting;
 use crate::{Ended, InFlight};
 

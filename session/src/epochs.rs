@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_policy::Scope;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::loom_or_std::{AtomicU64, Mutex, Ordering};
 
 /// The epoch of one scope, shared by every session it covers, so that a check costs one load.
 #[derive(Debug, Default)]

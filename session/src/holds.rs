@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId};
 
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::loom_or_std::{AtomicUsize, Mutex, Ordering};
 
 /// A SCIM User.
 pub type DirectoryUser = (DirectoryId, ResourceId);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_policy::Timestamp;
 
-use crate::sync::{AtomicI64, AtomicU8, Mutex, Ordering};
+use crate::loom_or_std::{AtomicI64, AtomicU8, Mutex, Ordering};
 
 /// The reason why an exchange is over. Its text is the word of the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

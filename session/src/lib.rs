@@ -16,11 +16,11 @@ mod enrolment;
 mod epochs;
 mod holds;
 mod inflight;
+mod loom_or_std;
 mod registry;
 mod session;
 mod sessions;
 mod stranger;
-mod sync;
 mod waiting;
 
 pub use cleared::{Cleared, Cut, Gone};

@@ -13,8 +13,8 @@ use portcullis_policy::{AccountId, OrgId, Policy, RulesVersion};
 use crate::account::LiveAccount;
 use crate::epochs::Epochs;
 use crate::holds::Holds;
+use crate::loom_or_std::{AtomicI64, AtomicU64, Mutex, Ordering};
 use crate::stranger::StrangerRegister;
-use crate::sync::{AtomicI64, AtomicU64, Mutex, Ordering};
 
 #[cfg(not(portcullis_loom))]
 const SHARDS: usize = 64;

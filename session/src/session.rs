@@ -8,8 +8,8 @@ use portcullis_policy::{
 
 use crate::account::AccountState;
 use crate::epochs::Epoch;
+use crate::loom_or_std::{AtomicBool, AtomicI64, Ordering};
 use crate::registry::AccountHolder;
-use crate::sync::{AtomicBool, AtomicI64, Ordering};
 use crate::{Ended, Enrolment, InFlight};
 
 /// A session, its account and the epochs, as one read transaction tells them. Believed only if the transaction

@@ -9,9 +9,9 @@ use portcullis_policy::{
 use crate::account::{AccountState, Doomed, LiveAccount};
 use crate::cache::Cache;
 use crate::holds::{DirectoryUser, HoldMark, HoldOn};
+use crate::loom_or_std::Ordering;
 use crate::registry::{AccountHolder, Shared, StaleAccount};
 use crate::session::{Described, Session, SessionSnapshot};
-use crate::sync::Ordering;
 use crate::{Cleared, Cold, Cut, Ended, Enrolment, InFlight, Stranger};
 
 /// The sessions, accounts and exchanges of this process.
@@ -47,7 +47,7 @@ impl Sessions {
     }
 
     /// The one object of an account (R1). What it does next is [`AccountHolder::enrol`].
-    pub fn hold_account(&self, org: OrgId, id: AccountId) -> AccountHolder {
+    pub fn keep_account(&self, org: OrgId, id: AccountId) -> AccountHolder {
         self.shared.hold(org, id)
     }
 

@@ -10,7 +10,7 @@ use std::task::Waker;
 use portcullis_policy::{Pass, Policy, RulesVersion, Timestamp};
 use slab::Slab;
 
-use crate::sync::{AtomicI64, Mutex, Ordering};
+use crate::loom_or_std::{AtomicI64, Mutex, Ordering};
 use crate::waiting::Waiting;
 use crate::{Ended, InFlight};
 

@@ -64,7 +64,7 @@ impl World {
 
     /// The cold road, and the session for a later warm one.
     fn load(&self, exchange: &InFlight) -> Option<portcullis_session::Enrolment> {
-        let holder = self.sessions.hold_account(OrgId::ONLY, ALICE);
+        let holder = self.sessions.keep_account(OrgId::ONLY, ALICE);
         let cold = holder.enrol(HASH, exchange);
         let read = self.read(HASH, 0);
         self.sessions.read_session(cold, &read, AppId::ONLY, NOW).ok()
@@ -219,7 +219,7 @@ fn a_late_removal_spares_whoever_signed_in_after_the_re_activation() {
             move || drop(world.sessions.apply_changes(&out(1)))
         });
         let exchange = InFlight::new();
-        let holder = world.sessions.hold_account(OrgId::ONLY, ALICE);
+        let holder = world.sessions.keep_account(OrgId::ONLY, ALICE);
         let cold = holder.enrol(HASH, &exchange);
         let fresh = world.read(HASH, 1);
         let enrolment = world

@@ -139,7 +139,7 @@ impl World {
                 }
             }
             None => {
-                let cold = self.sessions.hold_account(OrgId::ONLY, ALICE).enrol(hash(session), &exchange);
+                let cold = self.sessions.keep_account(OrgId::ONLY, ALICE).enrol(hash(session), &exchange);
                 self.requests.push(Request::Enrolled(session, exchange, cold));
             }
         }

@@ -27,7 +27,7 @@ fn load_as(
     person: Described,
     born: i64,
 ) -> Result<Enrolment, Ended> {
-    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
+    let cold = sessions.keep_account(OrgId::ONLY, ALICE).enrol(HASH, exchange);
     sessions.read_session(cold, &stored(person, HASH, born, false), AppId::ONLY, NOW)
 }
 
@@ -76,7 +76,7 @@ fn two_logouts_end_two_sessions_and_no_other() {
     }
     assert_eq!(enter(&session), Some(Ended::SignedOut));
     let fresh = SessionHash([9; 32]);
-    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(fresh, &InFlight::new());
+    let cold = sessions.keep_account(OrgId::ONLY, ALICE).enrol(fresh, &InFlight::new());
     let read = stored(described(ALICE, 2, 0, true, &[]), fresh, 0, false);
     assert!(sessions.read_session(cold, &read, AppId::ONLY, NOW).is_ok());
 }
@@ -119,7 +119,7 @@ fn whoever_comes_after_the_mark_does_not_prolong_the_wait() {
     let enrolment = load(&sessions, &InFlight::new());
     let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     let reload = InFlight::new();
-    let later = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, &reload);
+    let later = sessions.keep_account(OrgId::ONLY, ALICE).enrol(HASH, &reload);
     assert!(!is_ready(&mut cleared));
     drop(enrolment);
     assert!(is_ready(&mut cleared), "an exchange that enrolled later is waited for");
@@ -130,7 +130,7 @@ fn whoever_comes_after_the_mark_does_not_prolong_the_wait() {
 fn an_exchange_whose_session_is_not_read_yet_is_waited_for() {
     let sessions = sessions();
     let exchange = InFlight::new();
-    let cold = sessions.hold_account(OrgId::ONLY, ALICE).enrol(HASH, &exchange);
+    let cold = sessions.keep_account(OrgId::ONLY, ALICE).enrol(HASH, &exchange);
     let mut cleared = sessions.cleared(sessions.apply_changes(&out(1)));
     assert!(!is_ready(&mut cleared));
     assert_eq!(exchange.reason(), None, "it may be a fresh session's: its own read decides");

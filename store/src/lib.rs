@@ -19,11 +19,11 @@ mod file;
 mod filter;
 mod flow;
 mod head;
-mod key;
 mod link;
 mod lock;
 mod log;
 mod login;
+mod master_key;
 mod member;
 mod migrate;
 mod named;
@@ -43,7 +43,6 @@ pub use directory::{ScimAnswer, Written};
 pub use end::Which;
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look_at_file;
-pub use key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};
 pub use log::{Audit, Event, Origin};
@@ -51,6 +50,7 @@ pub use login::{
     AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, LoginError, NewSession, PeopleSource,
     VerifiedLogin,
 };
+pub use master_key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;
 pub use refusal::LoggedRefusal;

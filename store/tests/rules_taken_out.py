@@ -49,7 +49,7 @@ ROWS = [
     ("standing: people come from elsewhere", "standing.rs", "if !standing.admits_people(row) {", "if false {"),
     ("standing: also what nobody has signed in by yet", "standing.rs",
      "        note_standing(tx, org, under).await?;\n    }\n    let mut log", "        let _ = under;\n    }\n    let mut log"),
-    ("keys: a master key that does not fit", "key.rs",
+    ("keys: a master key that does not fit", "master_key.rs",
      "BarKey::open(*id, sealed, keys)?", "BarKey::open(*id, sealed, keys).unwrap_or_else(|| BarKey::new(&mut Random::from_system()))"),
     ("relinking: what was barred is barred there too", "relink.rs", "if after.is_none() {", "if false {"),
     ("login: born under the epoch of its IdP", "session.rs",

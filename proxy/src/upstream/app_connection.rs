@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use super::fault::UpstreamFault;
 use super::filter::WakeFilter;
 use super::heard::{Heard, Notes};
-use super::outgoing::Outgoing;
+use super::outgoing_body::Outgoing;
 use super::replay;
 use crate::clock::{Wait, Waits};
 

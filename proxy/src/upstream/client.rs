@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::app_connection::AppConnection;
 use super::download::Download;
 use super::fault::UpstreamFault;
-use super::outgoing::Outgoing;
+use super::outgoing_body::Outgoing;
 use super::{Upstream, connect, pool};
 use crate::clock::{Wait, Waits};
 use crate::upload::Upload;

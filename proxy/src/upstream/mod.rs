@@ -11,7 +11,7 @@ mod download;
 mod fault;
 mod filter;
 mod heard;
-mod outgoing;
+mod outgoing_body;
 mod pool;
 mod replay;
 

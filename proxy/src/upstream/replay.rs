@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 
-use super::outgoing::Outgoing;
+use super::outgoing_body::Outgoing;
 
 /// As many fields as a client may send, with what is added to them.
 const FIELDS: usize = 256;

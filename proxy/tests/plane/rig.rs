@@ -401,7 +401,7 @@ fn load(sessions: Arc<Sessions>, store: Arc<Store>) -> Load {
             let Some((account, _)) = store.sessions.lock().unwrap().get(&hash).cloned() else {
                 return Ok(None);
             };
-            let cold = sessions.hold_account(OrgId::ONLY, account).enrol(hash, &exchange);
+            let cold = sessions.keep_account(OrgId::ONLY, account).enrol(hash, &exchange);
             if store.hangs.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }

@@ -38,7 +38,7 @@ async fn a_session_of_the_rows_is_let_in_by_the_real_check() {
     let (hash, signed_in) = rig.sign_in("s1", "alice").await;
     let enter = async |hash: SessionHash| {
         let exchange = InFlight::new();
-        let cold = rig.sessions.hold_account(ORG, signed_in.account).enrol(hash, &exchange);
+        let cold = rig.sessions.keep_account(ORG, signed_in.account).enrol(hash, &exchange);
         let stored = rig.store.read_session(&hash).await.unwrap().unwrap();
         rig.sessions.read_session(cold, &stored, AppId::ONLY, NOW).map(drop)
     };
