@@ -15,7 +15,8 @@ pub struct Attributes(Vec<(Arc<str>, Vec<Arc<str>>)>);
 impl Attributes {
     /// A name for people, never for decisions.
     pub const NAME: &str = "name";
-    /// `preferred_username` of a login, never an address that may not be believed; `userName` of the directory.
+    /// `preferred_username` of a login, but for an address that the login itself leaves unverified; `userName` of the
+    /// directory. People may have chosen it themselves.
     pub const PREFERRED_USERNAME: &str = "preferred_username";
 
     /// Adds the texts of an attribute, behind those it has; empty ones count as not stated.

@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use portcullis_keys::{Random, Secret};
@@ -95,7 +95,7 @@ impl Folder {
         let passing = named.is_none();
         let path = match named {
             Some(path) => std::path::absolute(path)?,
-            None => std::env::temp_dir()
+            None => std::path::absolute(std::env::temp_dir())?
                 .join(format!("portcullis-rehearsal-{}", random.draw_reference().to_ascii_lowercase())),
         };
         // Without `recursive` a folder that somebody else prepared under our name is refused.
@@ -103,6 +103,13 @@ impl Folder {
             Err(cause) => return Err(cause),
             Ok(()) if fs::read_dir(&path)?.next().is_some() => {
                 return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "the folder is not empty"));
+            }
+            // Whoever may write into it could change the configuration before the program reads it.
+            Ok(()) if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 => {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "others may enter the folder (chmod 700)",
+                ));
             }
             Ok(()) => {}
         }
@@ -222,7 +229,6 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_taken_port_is_replaced() {

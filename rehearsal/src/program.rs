@@ -28,7 +28,8 @@ const MOMENT: Duration = Duration::from_millis(500);
 /// The pause between two looks at it.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The program as a child process. Dropped, it is killed: it never outlives the rehearsal.
+/// The program as a child process. Dropped, it is killed: it outlives the rehearsal only where that is killed itself by a
+/// signal that nobody hears.
 pub(crate) struct Program {
     child: Child,
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::Version;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -33,8 +33,38 @@ pub(crate) struct AppConnection {
     pub(super) connection: Connection<TokioIo<Heard>, Outgoing>,
     notes: Arc<Notes>,
     pub(super) filter: WakeFilter,
-    /// Its last request had a body, or the answer to it says how the connection goes on.
-    may_be_spent: bool,
+    after: Afterwards,
+}
+
+/// The use of a connection behind its last answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It can be asked again.
+    Kept,
+    /// Its request had a body, or its answer says how the connection goes on: it is looked at before it is kept.
+    LookedAt,
+    /// It is never asked again: its answer announced a body that has no place in it (RFC 9110 §6.4.1), and whoever sends
+    /// it all the same would be read as answering the next person.
+    Spent,
+}
+
+impl Afterwards {
+    /// Judges by an answer's head, and by what was asked.
+    fn of_answer(answer: &http::Response<Incoming>, is_head: bool, had_body: bool) -> Self {
+        let (status, headers) = (answer.status(), answer.headers());
+        let has_no_body = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let announces = || {
+            headers.contains_key(TRANSFER_ENCODING)
+                || headers.get(CONTENT_LENGTH).is_some_and(|length| *length != HeaderValue::from_static("0"))
+        };
+        if has_no_body && announces() {
+            Self::Spent
+        } else if had_body || answer.version() != Version::HTTP_11 || headers.contains_key(CONNECTION) {
+            Self::LookedAt
+        } else {
+            Self::Kept
+        }
+    }
 }
 
 /// The bytes that may come before the head of an answer is whole, what only informs included.
@@ -63,20 +93,23 @@ impl AppConnection {
             connection,
             notes,
             filter: WakeFilter::new(),
-            may_be_spent: true,
+            after: Afterwards::LookedAt,
         }))
     }
 
-    /// Tells whether there may be no more use for it, so that it is worth a look before it is kept.
-    pub(super) fn may_be_spent(&self) -> bool {
-        self.may_be_spent
+    /// The use there is for it behind its last answer.
+    pub(super) fn afterwards(&self) -> Afterwards {
+        self.after
     }
 
-    /// Tells whether it can serve a request now. Polling it reads the other side's end, or bytes that nobody asked
-    /// for.
+    /// Tells whether it can serve a request now. Polling it sees the other side's end, or bytes that nobody asked for, and
+    /// those that came this very moment too.
     pub(super) fn is_idle(&mut self) -> bool {
+        self.notes.look(true);
         let context = &mut Context::from_waker(Waker::noop());
-        self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready()
+        let is_idle = self.connection.poll_without_shutdown(context).is_pending() && self.sender.is_ready();
+        self.notes.look(false);
+        is_idle
     }
 
     /// The last question once more, where it was noted and nothing came since.
@@ -93,7 +126,8 @@ impl AppConnection {
         waits: &Waits,
     ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
         self.notes.begin_question(is_noted);
-        self.may_be_spent = request.body().0.is_some();
+        let had_body = request.body().0.is_some();
+        let is_head = request.method() == Method::HEAD;
         let mut asking = pin!(self.sender.try_send_request(request));
         let (connection, filter, notes) = (&mut self.connection, &self.filter, &self.notes);
         let mut answered = None; // an answer is large: it is put here, and not handed from poll to poll
@@ -124,9 +158,7 @@ impl AppConnection {
         .await;
         match answered {
             Some(Ok(answer)) => {
-                let goes_on =
-                    answer.version() == Version::HTTP_11 && !answer.headers().contains_key(CONNECTION);
-                self.may_be_spent |= !goes_on;
+                self.after = Afterwards::of_answer(&answer, is_head, had_body);
                 Ok(answer)
             }
             Some(Err(mut error)) => {
@@ -141,5 +173,79 @@ impl AppConnection {
     pub(crate) fn into_socket(self: Box<Self>) -> (TcpStream, Bytes) {
         let parts = self.connection.into_parts();
         (parts.io.into_inner().socket, parts.read_buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection that was asked once with this method, was answered with this, and what the application then does.
+    async fn ask_once(
+        method: Method,
+        answer: &'static str,
+        then: impl FnOnce(std::net::TcpStream) -> Option<std::net::TcpStream>,
+    ) -> (Box<AppConnection>, Option<std::net::TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut application, _) = listener.accept().unwrap();
+        let mut connection = AppConnection::speak_over(socket, HeaderCase::Lower).await.unwrap();
+        let answering = std::thread::spawn(move || {
+            let _ = application.read(&mut [0; 1024]).unwrap();
+            application.write_all(answer.as_bytes()).unwrap();
+            application
+        });
+        let mut request = http::Request::new(Outgoing(None));
+        *request.method_mut() = method;
+        request.headers_mut().insert("host", HeaderValue::from_static("wiki.test"));
+        let waits = crate::clock::Clock::new().enter();
+        let answer = connection.send_request(request, false, &waits.waits).await.ok().unwrap();
+        drop(answer.into_body());
+        (connection, then(answering.join().unwrap()))
+    }
+
+    const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn what_came_this_very_moment_is_seen() {
+        let (mut connection, _application) = ask_once(Method::GET, EMPTY, Some).await;
+        assert!(connection.is_idle());
+
+        // The runtime has no turn between what the application does and the look: nothing is awaited.
+        let (mut connection, _application) = ask_once(Method::GET, EMPTY, |mut application| {
+            application.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nalice").unwrap();
+            Some(application)
+        })
+        .await;
+        assert!(!connection.is_idle(), "an answer that nobody asked for");
+
+        let (mut connection, _) = ask_once(Method::GET, EMPTY, |_closed| None).await;
+        assert!(!connection.is_idle(), "an end");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_announces_a_body_it_cannot_have_is_the_last() {
+        let after = async |method, answer| ask_once(method, answer, Some).await.0.afterwards();
+        let with_length = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let not_modified = "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n";
+        for (method, answer) in
+            [(Method::HEAD, with_length), (Method::HEAD, chunked), (Method::GET, not_modified)]
+        {
+            assert!(after(method, answer).await == Afterwards::Spent, "{answer}");
+        }
+        for (method, answer) in [
+            (Method::HEAD, EMPTY),
+            (Method::GET, EMPTY),
+            (Method::GET, "HTTP/1.1 304 Not Modified\r\netag: \"a\"\r\n\r\n"),
+            (Method::GET, "HTTP/1.1 204 No Content\r\n\r\n"),
+        ] {
+            assert!(after(method, answer).await == Afterwards::Kept, "{answer}");
+        }
+        let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert!(after(Method::GET, closing).await == Afterwards::LookedAt);
     }
 }

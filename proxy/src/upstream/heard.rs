@@ -1,12 +1,14 @@
 //! A socket that takes note of what passes: how much of an answer an application has sent, and which bytes a request is.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -20,6 +22,8 @@ pub(super) struct Heard {
 #[derive(Default)]
 pub(super) struct Notes {
     heard: AtomicUsize,
+    /// The next read is a look: nothing may have come.
+    looks: AtomicBool,
     /// The bytes that the library wrote first, whether or not the socket took it all: a head, whole. It is noted for a request that
     /// may be asked twice, for which copying the bytes costs a tenth of copying its fields.
     head: Mutex<NotedHead>,
@@ -42,6 +46,11 @@ impl Notes {
         head.is_noted = is_noted;
         head.bytes.clear();
         head.bytes.shrink_to(KEPT);
+    }
+
+    /// Lets the next read fail where anything has come, an end too; or no longer.
+    pub(super) fn look(&self, looks: bool) {
+        self.looks.store(looks, Ordering::Relaxed);
     }
 
     /// Counts the bytes that came since.
@@ -68,6 +77,9 @@ impl AsyncRead for Heard {
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.notes.looks.load(Ordering::Relaxed) && has_something(&self.socket) {
+            return Poll::Ready(Err(io::Error::other("the application sent something unasked, or its end")));
+        }
         let before = space.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, space);
         self.notes.heard.fetch_add(space.filled().len() - before, Ordering::Relaxed);
@@ -105,4 +117,10 @@ impl AsyncWrite for Heard {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
+}
+
+/// Asks the socket itself for bytes or an end, without taking them: the runtime knows only what came before its last turn.
+fn has_something(socket: &TcpStream) -> bool {
+    let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

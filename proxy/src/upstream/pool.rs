@@ -1,7 +1,7 @@
 //! Idle connections to applications, kept by the thread that used them: nothing is shared between cores.
 //!
 //! A kept connection is polled by nobody. It is polled when it is taken, which sees that the application has closed it,
-//! or has sent something nobody asked for, and the sweep polls the rest. When it is given back it is polled where it may
+//! or has sent something nobody asked for, up to that moment; the sweep polls the rest. When it is given back it is polled where it may
 //! be of no further use: its request had a body, which may not have gone up whole, or its answer spoke of its end.
 
 use std::cell::{Cell, RefCell};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_policy::HeaderCase;
 
-use super::app_connection::AppConnection;
+use super::app_connection::{Afterwards, AppConnection};
 
 thread_local! {
     static POOL: RefCell<Vec<(SocketAddr, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
@@ -44,8 +44,10 @@ pub(super) fn take_connection(addresses: &[SocketAddr], case: HeaderCase) -> Opt
 
 /// Keeps a connection whose last answer was read to its end, if it can serve another request.
 pub(super) fn give_back(mut connection: Box<AppConnection>) {
-    if connection.may_be_spent() && !connection.is_idle() {
-        return;
+    match connection.afterwards() {
+        Afterwards::Kept => {}
+        Afterwards::LookedAt if connection.is_idle() => {}
+        Afterwards::LookedAt | Afterwards::Spent => return,
     }
     let kept = IdleConnection { since: Instant::now(), connection };
     POOL.with_borrow_mut(|pool| {
