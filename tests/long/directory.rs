@@ -112,7 +112,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         flow_until: NOW.plus_ms(600_000),
     };
     let done = store.log_in(asked, &Origin::of_actor("test"), NOW).await.unwrap();
-    let gone = sessions.cleared(sessions.apply(done.changes())).await;
+    let gone = sessions.cleared(sessions.apply_changes(done.changes())).await;
     done.release(gone);
     hash
 }
@@ -133,7 +133,7 @@ async fn longest_write(
             .await
             .unwrap();
         longest = longest.max(began.elapsed());
-        let gone = sessions.cleared(sessions.apply(added.changes())).await;
+        let gone = sessions.cleared(sessions.apply_changes(added.changes())).await;
         added.release(gone);
         if ended.load(Ordering::Relaxed) {
             break;

@@ -11,8 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::process::cpu_time;
-use crate::rig::process::resident_memory;
+use crate::rig::process::{cpu_time, resident_memory};
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
@@ -82,7 +81,7 @@ where
         assert_eq!(alice.status("/").await, 200);
     }
     let pid = stage.program.pid();
-    let (memory, used, began) = (resident_memory(&[pid]), cpu(pid), Instant::now());
+    let (memory, used, began) = (resident_memory(&[pid]), cpu_time(&[pid]), Instant::now());
     let one = Flood {
         address: stage.program.proxy(),
         host: alice.origin.split_once("://").unwrap().1.to_owned(),
@@ -115,7 +114,7 @@ where
     clients.join().unwrap();
     let (count, took) = (one.count.load(Ordering::Relaxed), began.elapsed());
     assert!(before > 0 && count > before, "{what}: it went on, {before} and {count}");
-    let used = (cpu(pid) - used).as_secs_f64();
+    let used = (cpu_time(&[pid]) - used).as_secs_f64();
     let grown = most.saturating_sub(memory);
     #[expect(clippy::cast_precision_loss, reason = "some millions")]
     let (rate, micros) = (count as f64 / took.as_secs_f64(), used * 1e6 / count as f64);

@@ -15,5 +15,4 @@ mod floods;
 mod histories;
 mod idle;
 mod keycloak;
-mod process;
 mod rig_keycloak;
