@@ -64,6 +64,10 @@ async fn the_rehearsal_from_signing_in_to_being_refused() {
     chromium.click("button[formaction='/directory/alice/reactivate']").await;
     // The click's own page first: it would come over the next one.
     chromium.reads("Re-activate Alice Archer").await;
+    until("the whole of the click's own page", || async {
+        chromium.run("return document.readyState + location.hash").await == "complete#calls"
+    })
+    .await;
     chromium.open(&app).await;
     chromium.click("button[value=alice]").await;
     chromium.reads("What this server was told about your visit").await;
