@@ -30,33 +30,11 @@ pub(crate) struct AccountRow {
 
 /// The facts that a login gave of a person without a directory; kept for the identity headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredFacts")]
 pub(crate) struct LoginFacts {
     pub(crate) email: Option<String>,
     pub(crate) attributes: Attributes,
     /// `None` where nothing was said of groups. Nobody gets a role from either, but what was said is not made up.
     pub(crate) groups: Option<Vec<String>>,
-}
-
-/// [`LoginFacts`] as a row may have them: of versions that had a member for each attribute, too.
-#[derive(Deserialize)]
-struct StoredFacts {
-    email: Option<String>,
-    #[serde(default)]
-    attributes: Attributes,
-    name: Option<String>,
-    preferred_username: Option<String>,
-    groups: Option<Vec<String>>,
-}
-
-impl From<StoredFacts> for LoginFacts {
-    fn from(stored: StoredFacts) -> Self {
-        let StoredFacts { email, attributes, name, preferred_username, groups } = stored;
-        let attributes = attributes
-            .with_texts(Attributes::NAME, name)
-            .with_texts(Attributes::PREFERRED_USERNAME, preferred_username);
-        Self { email, attributes, groups }
-    }
 }
 
 impl AccountRow {
@@ -269,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_read_as_any_version_wrote_them() {
+    fn facts_are_read_as_they_were_written_or_not_at_all() {
         let facts = LoginFacts {
             email: Some("mia@corp.test".into()),
             attributes: Attributes::default()
@@ -277,11 +255,10 @@ mod tests {
                 .with_texts(Attributes::PREFERRED_USERNAME, ["mia"]),
             groups: None,
         };
-        let now = serde_json::to_string(&facts).unwrap();
-        let before = r#"{"email":"mia@corp.test","name":"Mia","preferred_username":"mia","groups":null}"#;
-        for text in [now.as_str(), before] {
-            assert_eq!(read_told(AccountId(1), Some(text)).unwrap(), facts, "{text}");
+        let text = serde_json::to_string(&facts).unwrap();
+        assert_eq!(read_told(AccountId(1), Some(&text)).unwrap(), facts);
+        for damaged in ["mia", "{}", r#"{"email":null,"groups":null}"#] {
+            assert!(read_told(AccountId(1), Some(damaged)).is_err(), "{damaged}");
         }
-        assert!(read_told(AccountId(1), Some("mia")).is_err());
     }
 }
