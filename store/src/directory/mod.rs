@@ -266,3 +266,82 @@ fn changed_attributes(before: &Resource, after: &Resource) -> Vec<String> {
     names.sort_unstable();
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use portcullis_keys::{Keyring, Random};
+    use portcullis_scim::ScimRequest;
+
+    use super::*;
+
+    /// A request as a client sends it, for the first directory.
+    fn order(store: &Store, method: &str, path: &str, body: &str) -> Arc<WriteOrder> {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/scim+json");
+        let request = request.body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        let Ok(ScimRequest::Write(write)) = portcullis_scim::read_request(&store.schemas, &request) else {
+            panic!("{method} {path} is no write")
+        };
+        Arc::new(WriteOrder {
+            place: DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY },
+            write: Arc::new(write),
+            schemas: store.schemas.clone(),
+            origin: Origin::of_actor("scim:test"),
+            now: Timestamp(1_800_000_000_000),
+        })
+    }
+
+    async fn create(store: &Store, path: &str, body: &str) -> ResourceId {
+        let asked = order(store, "POST", path, body);
+        let written = store.write_planned(Lane::Ordinary, &asked, None, false).await.unwrap().unwrap();
+        let mut id = None;
+        drop(written.map(|written| match written.answer {
+            Ok(Outcome::Created(record)) => id = Some(record.id),
+            other => panic!("{other:?}"),
+        }));
+        id.unwrap()
+    }
+
+    /// Those of one group change it one after another, so the moment is made here: both are planned before either is written.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_plan_of_another_version_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        let store = Store::open(&path, Arc::new(Schemas::core_schemas())).await.unwrap();
+        let keys = Keyring::from_master(&[7; 32]);
+        store.use_keys(&keys, &mut Random::from_seed(1), Timestamp(1_800_000_000_000)).await.unwrap();
+        let user = "urn:ietf:params:scim:schemas:core:2.0:User";
+        let alice =
+            create(&store, "/Users", &format!(r#"{{"schemas":["{user}"],"userName":"alice"}}"#)).await;
+        let bob = create(&store, "/Users", &format!(r#"{{"schemas":["{user}"],"userName":"bob"}}"#)).await;
+        let whole = |members: &str| {
+            let schema = "urn:ietf:params:scim:schemas:core:2.0:Group";
+            format!(r#"{{"schemas":["{schema}"],"displayName":"crew","members":[{members}]}}"#)
+        };
+        let crew = create(&store, "/Groups", &whole("")).await;
+        let only = |member: &ResourceId| {
+            let body = whole(&format!(r#"{{"value":"{}"}}"#, member.as_str()));
+            order(&store, "PUT", &format!("/Groups/{}", crew.as_str()), &body)
+        };
+        for (may_wait, is_sent_back) in [(true, true), (false, false)] {
+            let (first, later) = (only(&alice), only(&bob));
+            let plan = async |asked| match store.plan_write(asked, crew.clone(), false).await {
+                Some(Ok(plan)) => plan,
+                _ => panic!("no plan"),
+            };
+            let (first_plan, later_plan) = (plan(&first).await, plan(&later).await);
+            let done = store.write_planned(Lane::Ordinary, &first, Some(first_plan), true).await.unwrap();
+            assert!(done.is_some(), "the first plan is of the version that is there");
+            let done = store.write_planned(Lane::Ordinary, &later, Some(later_plan), may_wait).await.unwrap();
+            assert_eq!(done.is_none(), is_sent_back);
+        }
+        let mut tx = store.engine.snapshot().await.unwrap();
+        let place = DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY };
+        let group = resource::by_id(&mut tx, place, ResourceKind::Group, &crew).await.unwrap().unwrap();
+        let sql = "select count(*) from member where organization = $1 and directory = $2 and team = $3";
+        let args = [place.org.into(), place.directory.into(), group.rid.into()];
+        let members = tx.one(sql, &args).await.unwrap().int(0).unwrap();
+        assert_eq!(members, 1, "the later one counts, whole");
+    }
+}
