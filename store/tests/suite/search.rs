@@ -134,6 +134,25 @@ async fn pages_are_stable_and_whole() {
     }
 }
 
+/// A page ends where its groups have 20,000 members in all, long before as many groups as were asked for.
+#[tokio::test]
+async fn a_page_is_bounded_by_what_its_groups_hold() {
+    let rig = Rig::new().await;
+    let mut ids = Vec::new();
+    for n in 0..250 {
+        ids.push(rig.add_user(&format!("user{n}")).await.id);
+    }
+    let everybody: Vec<&ResourceId> = ids.iter().collect();
+    for n in 0..82 {
+        rig.add_group(&format!("crew{n}"), &everybody).await;
+    }
+    let page = rig.list("/Groups?count=200").await;
+    assert_eq!((page.records.len(), page.total), (80, 82));
+    let rest = rig.list("/Groups?startIndex=81&count=200").await;
+    assert_eq!(rest.records.len(), 2);
+    assert_eq!(rig.list("/Groups?count=200&excludedAttributes=members").await.records.len(), 82);
+}
+
 #[tokio::test]
 async fn one_is_404_by_any_other_id() {
     let rig = Rig::new().await;
