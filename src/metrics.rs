@@ -152,9 +152,9 @@ impl Metrics {
         );
         // Series that are there from the start can be alerted on before the first one is counted.
         drop(metrics.logins.get_or_create(&OutcomeLabels { outcome: ACCEPTED }));
-        let classes = portcullis_sso::Class::ALL.map(portcullis_sso::Class::log_word);
+        let classes = portcullis_sso::Class::ALL.iter().map(|class| class.log_word());
         let reasons = crate::own::reasons::ALL;
-        for outcome in classes.into_iter().chain(portcullis_store::AdmissionRefusal::WORDS).chain(reasons) {
+        for outcome in classes.chain(portcullis_store::AdmissionRefusal::WORDS).chain(reasons) {
             drop(metrics.logins.get_or_create(&OutcomeLabels { outcome }));
         }
         for rule in Rewrite::ALL {

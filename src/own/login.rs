@@ -56,7 +56,7 @@ impl From<portcullis_sso::LoginRefusal> for NotIn {
     fn from(refusal: portcullis_sso::LoginRefusal) -> Self {
         let text = format!("expected={} got={}. {}", refusal.expected, refusal.got, refusal.remedy);
         let told = match refusal.class {
-            Class::Metadata => LoginAdvice::IdpDown,
+            Class::OidcMetadata | Class::SamlMetadata => LoginAdvice::IdpDown,
             _ if refusal.passes => LoginAdvice::TryAgain,
             _ => LoginAdvice::Refused,
         };
@@ -388,7 +388,7 @@ impl Own {
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
                     cookies of the app's host";
         let reference =
-            self.record_refusal(site.idp.name(), Class::State.log_word(), text, visitor, None, None);
+            self.record_refusal(site.idp.name(), Class::OidcState.log_word(), text, visitor, None, None);
         self.render_page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 

@@ -50,7 +50,9 @@ const STRANGERS_LINES: u32 = 20;
 
 /// Tells whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
-    [Class::State, Class::IssParam, Class::ProviderError].iter().any(|class| class.log_word() == reason)
+    [Class::OidcState, Class::OidcIssParam, Class::OidcProviderError]
+        .iter()
+        .any(|class| class.log_word() == reason)
         || [reasons::TRIES, reasons::BUSY, reasons::LOGOUT_CSRF].contains(&reason)
 }
 

@@ -7,64 +7,100 @@ use std::fmt;
 
 use portcullis_policy::shown;
 
-/// The fault, in one word: a label of the metric and the `reason` of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+macro_rules! classes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $word:literal,)+) => {
+        /// The fault, in one word: a label of the metric and the `reason` of the log. Its prefix is the protocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Class {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Class {
+            /// Every class: the metric shows all of them from the start.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word for log and metric.
+            pub fn log_word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)+
+                }
+            }
+        }
+    };
+}
+
+classes! {
     /// The answer belongs to no login this browser started, or to one that is over.
-    State,
+    OidcState = "oidc_state",
     /// The answer came from another identity provider than the one asked (RFC 9207).
-    IssParam,
+    OidcIssParam = "oidc_iss_param",
     /// The identity provider answered with an error instead of a code.
-    ProviderError,
+    OidcProviderError = "oidc_provider_error",
     /// The code could not be redeemed.
-    TokenEndpoint,
+    OidcTokenEndpoint = "oidc_token_endpoint",
     /// The ID token is signed by an algorithm that is not allowed.
-    IdTokenAlg,
+    OidcIdTokenAlg = "oidc_id_token_alg",
     /// No published key fits the ID token.
-    IdTokenKey,
+    OidcIdTokenKey = "oidc_id_token_key",
     /// The signature of the ID token is wrong.
-    IdTokenSignature,
+    OidcIdTokenSignature = "oidc_id_token_signature",
     /// The ID token says something that does not fit: issuer, audience, time, subject.
-    IdTokenClaims,
+    OidcIdTokenClaims = "oidc_id_token_claims",
     /// The ID token answers another login.
-    Nonce,
+    OidcNonce = "oidc_nonce",
     /// Claims that the ID token lacks could not be had from the userinfo endpoint.
-    Userinfo,
+    OidcUserinfo = "oidc_userinfo",
     /// Discovery or the key set could not be had or cannot be used.
-    Metadata,
+    OidcMetadata = "oidc_metadata",
+    /// The message is longer than any that an identity provider sends.
+    SamlTooLarge = "saml_too_large",
+    /// The message is not base64 or not well-formed XML with namespaces.
+    SamlMalformed = "saml_malformed",
+    /// The message holds XML that no identity provider needs: DOCTYPE, comment, processing instruction, CDATA.
+    SamlForbiddenXml = "saml_forbidden_xml",
+    /// The message is not built as SAML says, or can be read two ways.
+    SamlStructure = "saml_structure",
+    /// The signature is made in a way that is not allowed.
+    SamlSignaturePolicy = "saml_signature_policy",
+    /// Nothing in the message is signed.
+    SamlUnsigned = "saml_unsigned",
+    /// No known key of the identity provider made the signature, or what it covers was changed.
+    SamlSignatureInvalid = "saml_signature_invalid",
+    /// What is encrypted does not open.
+    SamlDecrypt = "saml_decrypt",
+    /// The message is of another issuer.
+    SamlIssuer = "saml_issuer",
+    /// The message was sent to another address.
+    SamlDestination = "saml_destination",
+    /// The assertion is for another address.
+    SamlRecipient = "saml_recipient",
+    /// The assertion is for another service provider.
+    SamlAudience = "saml_audience",
+    /// The message answers no login this browser started, or one that is over.
+    SamlInResponseTo = "saml_in_response_to",
+    /// The message or the assertion is over.
+    SamlExpired = "saml_expired",
+    /// The message or the assertion is of the future.
+    SamlNotYetValid = "saml_not_yet_valid",
+    /// The identity provider answered with an error instead of an assertion.
+    SamlStatus = "saml_status",
+    /// The subject is not confirmed as a bearer's, or has no name.
+    SamlSubject = "saml_subject",
+    /// The message is not of SAML 2.0.
+    SamlVersion = "saml_version",
+    /// The assertion was brought before.
+    SamlReplay = "saml_replay",
+    /// A value of the assertion holds characters that no header can carry.
+    SamlHeader = "saml_header",
+    /// The metadata could not be had or cannot be used.
+    SamlMetadata = "saml_metadata",
 }
 
 impl Class {
-    /// Every class: the metric shows all of them from the start.
-    pub const ALL: [Class; 11] = [
-        Self::State,
-        Self::IssParam,
-        Self::ProviderError,
-        Self::TokenEndpoint,
-        Self::IdTokenAlg,
-        Self::IdTokenKey,
-        Self::IdTokenSignature,
-        Self::IdTokenClaims,
-        Self::Nonce,
-        Self::Userinfo,
-        Self::Metadata,
-    ];
-
-    /// The word for log and metric.
-    pub fn log_word(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::IssParam => "iss_param",
-            Self::ProviderError => "provider_error",
-            Self::TokenEndpoint => "token_endpoint",
-            Self::IdTokenAlg => "id_token_alg",
-            Self::IdTokenKey => "id_token_key",
-            Self::IdTokenSignature => "id_token_signature",
-            Self::IdTokenClaims => "id_token_claims",
-            Self::Nonce => "nonce",
-            Self::Userinfo => "userinfo",
-            Self::Metadata => "metadata",
-        }
+    /// The word without its protocol, as `portcullis doctor` says it.
+    pub fn bare_word(self) -> &'static str {
+        let word = self.log_word();
+        word.split_once('_').map_or(word, |(_, bare)| bare)
     }
 }
 
@@ -105,11 +141,11 @@ impl LoginRefusal {
     pub fn unnamed(mut self) -> Self {
         const UNNAMED: &str = "(not kept: log.identity)";
         match self.class {
-            Class::IdTokenClaims => self.got = UNNAMED.to_owned(),
+            Class::OidcIdTokenClaims => self.got = UNNAMED.to_owned(),
             // Two subjects are compared there.
-            Class::Userinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
+            Class::OidcUserinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
             // Behind the error's word a provider says what it likes, perhaps of whom.
-            Class::ProviderError | Class::TokenEndpoint => {
+            Class::OidcProviderError | Class::OidcTokenEndpoint => {
                 if let Some((word, _)) = self.got.split_once(": ") {
                     self.got = word.to_owned();
                 }
@@ -131,21 +167,25 @@ mod tests {
 
     #[test]
     fn foreign_text_is_cut_and_kept_on_one_line() {
-        let refusal =
-            LoginRefusal::new(Class::State, "a state", "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m", "Do this.");
+        let refusal = LoginRefusal::new(
+            Class::OidcState,
+            "a state",
+            "x\r\nSet-Cookie: a\u{202e}b\u{1b}[31m",
+            "Do this.",
+        );
         assert!(!refusal.to_string().contains(['\r', '\n', '\u{1b}', '\u{202e}']), "{refusal}");
-        let long = LoginRefusal::new(Class::State, "a state", "\u{e9}".repeat(10_000), "Do this.");
+        let long = LoginRefusal::new(Class::OidcState, "a state", "\u{e9}".repeat(10_000), "Do this.");
         assert_eq!(long.got.chars().count(), 200);
-        let fits = LoginRefusal::new(Class::State, "a state", "y".repeat(200), "Do this.");
+        let fits = LoginRefusal::new(Class::OidcState, "a state", "y".repeat(200), "Do this.");
         assert_eq!(fits.got, "y".repeat(200));
     }
 
     #[test]
     fn what_an_idp_calls_somebody_can_be_left_out() {
         let of = |class| LoginRefusal::new(class, "mira@corp.test", "mira@corp.test", "Do this.").unnamed();
-        assert!(!of(Class::Userinfo).to_string().contains("mira"));
-        assert_eq!(of(Class::IdTokenClaims).got, "(not kept: log.identity)");
-        assert_eq!(of(Class::State).got, "mira@corp.test", "nobody is named there");
+        assert!(!of(Class::OidcUserinfo).to_string().contains("mira"));
+        assert_eq!(of(Class::OidcIdTokenClaims).got, "(not kept: log.identity)");
+        assert_eq!(of(Class::OidcState).got, "mira@corp.test", "nobody is named there");
     }
 
     #[test]

@@ -426,7 +426,7 @@ async fn outcomes_of_logins_are_series_before_there_is_one() {
     let text = answer.text();
     for outcome in [
         "accepted",
-        "state",
+        "oidc_state",
         "unverified_email",
         "no_match",
         "removed",

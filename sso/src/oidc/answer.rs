@@ -64,8 +64,12 @@ impl AuthorizationResponse {
                 "Look up the error in the identity provider's log and check how the application is registered there."
             }
         };
-        let refusal =
-            LoginRefusal::new(Class::ProviderError, "a code", format_args!("{error}{description}"), remedy);
+        let refusal = LoginRefusal::new(
+            Class::OidcProviderError,
+            "a code",
+            format_args!("{error}{description}"),
+            remedy,
+        );
         Some(refusal.passing(matches!(error, "temporarily_unavailable" | "server_error")))
     }
 
@@ -97,7 +101,7 @@ impl AuthorizationResponse {
 
 fn ambiguous_answer(got: impl fmt::Display) -> LoginRefusal {
     LoginRefusal::new(
-        Class::State,
+        Class::OidcState,
         "one answer of the identity provider",
         got,
         "Nothing to set: such an answer is not made by an identity provider. Start again from the application.",
@@ -141,7 +145,7 @@ mod tests {
             ("error=x", Some(&b"error_description=%3Cscript%3E&state=s"[..])),
         ] {
             let refusal = AuthorizationResponse::read_callback(query, form).unwrap_err();
-            assert_eq!(refusal.class, Class::State, "{query}");
+            assert_eq!(refusal.class, Class::OidcState, "{query}");
         }
         assert!(AuthorizationResponse::read_callback(&format!("code={}", "a".repeat(LIMIT)), None).is_err());
     }
@@ -150,7 +154,7 @@ mod tests {
         #[test]
         fn any_text_is_an_answer_or_a_refusal(query in "\\PC{0,60}|[a-z=&%+]{0,60}", form: Option<Vec<u8>>) {
             if let Err(refusal) = AuthorizationResponse::read_callback(&query, form.as_deref()) {
-                prop_assert_eq!(refusal.class, Class::State);
+                prop_assert_eq!(refusal.class, Class::OidcState);
             }
         }
 

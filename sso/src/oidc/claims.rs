@@ -65,7 +65,7 @@ impl Claims {
         let (expected, got) = (sub(&self.token), sub(&userinfo));
         if expected.is_none() || expected != got {
             return Err(LoginRefusal::new(
-                Class::IdTokenClaims,
+                Class::OidcIdTokenClaims,
                 format_args!("userinfo of sub {}", expected.unwrap_or_default()),
                 got.as_deref().unwrap_or("no sub"),
                 "The identity provider's userinfo endpoint answered for somebody else. Nothing to set here.",
@@ -271,7 +271,7 @@ impl Claims {
 }
 
 fn refuse_claims(expected: impl std::fmt::Display, got: &str, remedy: &'static str) -> LoginRefusal {
-    LoginRefusal::new(Class::IdTokenClaims, expected, got, remedy)
+    LoginRefusal::new(Class::OidcIdTokenClaims, expected, got, remedy)
 }
 
 /// A claim by its name, else, for a name that starts with `/`, by its JSON Pointer. Null is no claim.
@@ -317,7 +317,7 @@ mod tests {
     fn userinfo_of_somebody_else_is_refused() {
         for userinfo in [json!({"sub": "2"}), json!({}), json!({"sub": 1}), json!({"sub": null})] {
             let mut claims = Claims::of_token(map(json!({"sub": "1"})));
-            assert_eq!(claims.add_userinfo(map(userinfo)).unwrap_err().class, Class::IdTokenClaims);
+            assert_eq!(claims.add_userinfo(map(userinfo)).unwrap_err().class, Class::OidcIdTokenClaims);
         }
     }
 
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(groups(json!("a,b")), Ok(Some(vec!["a,b".into()])));
         assert_eq!(groups(json!(null)), Ok(None));
         for wrong in [json!([1]), json!({"a": 1}), json!(true), json!([["a"]])] {
-            assert_eq!(groups(wrong).unwrap_err().class, Class::IdTokenClaims);
+            assert_eq!(groups(wrong).unwrap_err().class, Class::OidcIdTokenClaims);
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
         for token in
             [json!({"sub": "1", "_claim_names": {"groups": "src1"}}), json!({"sub": "1", "hasgroups": true})]
         {
-            assert_eq!(person(token, &settings()).err().unwrap().class, Class::IdTokenClaims);
+            assert_eq!(person(token, &settings()).err().unwrap().class, Class::OidcIdTokenClaims);
         }
     }
 

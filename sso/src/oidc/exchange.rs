@@ -71,7 +71,7 @@ fn sensitive_header(value: &str) -> Option<HeaderValue> {
 /// be of any kind.
 pub(super) fn read_tokens(answer: &Response<Bytes>) -> Result<TokenResponse, LoginRefusal> {
     let refuse =
-        |got: String, remedy| LoginRefusal::new(Class::TokenEndpoint, "tokens for the code", got, remedy);
+        |got: String, remedy| LoginRefusal::new(Class::OidcTokenEndpoint, "tokens for the code", got, remedy);
     let found = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
     let text = |name: &str| found.as_ref().and_then(|found| found.get(name)).and_then(Value::as_str);
     if answer.status() != StatusCode::OK {
@@ -134,7 +134,7 @@ pub(super) enum Userinfo {
 pub(super) fn read_userinfo(answer: &Response<Bytes>) -> Result<Userinfo, LoginRefusal> {
     let refuse = |got: String| {
         LoginRefusal::new(
-            Class::Userinfo,
+            Class::OidcUserinfo,
             "claims as JSON, or signed",
             got,
             "Have the identity provider put the claims into the ID token, or let userinfo answer JSON.",
@@ -232,7 +232,7 @@ mod tests {
             (200, "<html>", "6 bytes of no content type that are not such JSON"),
         ] {
             let refusal = read(status, body).err().unwrap();
-            assert_eq!((refusal.class, refusal.got.as_str()), (Class::TokenEndpoint, got));
+            assert_eq!((refusal.class, refusal.got.as_str()), (Class::OidcTokenEndpoint, got));
         }
     }
 

@@ -31,7 +31,7 @@ impl Hosts {
             return Ok(url);
         }
         Err(LoginRefusal::new(
-            Class::Metadata,
+            Class::OidcMetadata,
             format_args!("{what} at the issuer's host or a public one"),
             &url,
             "If this address is right, put its host into http_client.allow.",
@@ -41,7 +41,7 @@ impl Hosts {
     /// An address that the browser is sent to.
     pub(super) fn check_visited(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
         let refuse =
-            |remedy| LoginRefusal::new(Class::Metadata, format_args!("{what} with https"), url, remedy);
+            |remedy| LoginRefusal::new(Class::OidcMetadata, format_args!("{what} with https"), url, remedy);
         let parsed = Url::parse(url).map_err(|_| refuse("The identity provider's metadata is broken."))?;
         if !parsed.username().is_empty() || parsed.password().is_some() || parsed.fragment().is_some() {
             return Err(refuse("An address with a user, a password or a fragment is not used."));

@@ -128,7 +128,7 @@ fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<
         None => "none",
     };
     Err(LoginRefusal::new(
-        Class::Nonce,
+        Class::OidcNonce,
         "the nonce of this login",
         got,
         "Nothing to set. If it happens often, the identity provider replays old ID tokens.",
@@ -195,5 +195,5 @@ fn refuse_token(
     got: impl std::fmt::Display,
     remedy: &'static str,
 ) -> LoginRefusal {
-    LoginRefusal::new(Class::IdTokenClaims, expected, got, remedy)
+    LoginRefusal::new(Class::OidcIdTokenClaims, expected, got, remedy)
 }

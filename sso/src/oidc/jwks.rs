@@ -72,7 +72,7 @@ struct KeySetDocument {
 pub(super) fn read_key_set(body: &[u8]) -> Result<KeySet, LoginRefusal> {
     let refuse = |got: &str| {
         LoginRefusal::new(
-            Class::Metadata,
+            Class::OidcMetadata,
             "a key set with a key for signatures",
             got,
             "The address in jwks_uri of the identity provider's metadata must give its keys: RSA of 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.",

@@ -47,7 +47,7 @@ pub(super) fn verify_signature(
     let name = said("alg").and_then(Value::as_str).unwrap_or("none");
     let Some(algorithm) = Algorithm::from_name(name).filter(|algorithm| allowed.contains(algorithm)) else {
         return Err(LoginRefusal::new(
-            Class::IdTokenAlg,
+            Class::OidcIdTokenAlg,
             algorithm_names(allowed),
             name,
             "Have the identity provider sign ID tokens with an algorithm that its metadata lists; RS256 always does.",
@@ -74,7 +74,7 @@ pub(super) fn verify_signature(
             NoKey::Unknown => "no key for it in the set",
             NoKey::Ambiguous => "several keys, and no kid that says which",
         };
-        refuse_signature(Class::IdTokenKey, "one key of the identity provider's set", got)
+        refuse_signature(Class::OidcIdTokenKey, "one key of the identity provider's set", got)
     })?;
     let signed = &token[..header.len() + 1 + payload.len()];
     let is_genuine = URL_SAFE_NO_PAD
@@ -82,7 +82,7 @@ pub(super) fn verify_signature(
         .is_ok_and(|signature| algorithm.verifies(key, signed.as_bytes(), &signature));
     if !is_genuine {
         return Err(refuse_signature(
-            Class::IdTokenSignature,
+            Class::OidcIdTokenSignature,
             "a signature by the identity provider",
             "another one",
         ));

@@ -37,7 +37,7 @@ impl Metadata {
     pub(super) fn read_document(body: &[u8], issuer: &str, hosts: &Hosts) -> Result<Self, LoginRefusal> {
         let refuse = |got: &str| {
             LoginRefusal::new(
-                Class::Metadata,
+                Class::OidcMetadata,
                 "the metadata of an OpenID provider",
                 got,
                 "Check issuer: its address and /.well-known/openid-configuration must lead to the provider's metadata.",
@@ -53,7 +53,7 @@ impl Metadata {
         };
         let said = need("issuer")?;
         if said != issuer {
-            return Err(LoginRefusal::new(Class::Metadata, issuer, said, remedy_for_issuer(said)));
+            return Err(LoginRefusal::new(Class::OidcMetadata, issuer, said, remedy_for_issuer(said)));
         }
         let mut unusable = Vec::new();
         let mut optional = |name: &str, judge: &dyn Fn(&str, &str) -> Result<Url, LoginRefusal>| {
@@ -151,7 +151,7 @@ mod tests {
             let mut document = document();
             document[member] = value.clone();
             let refusal = read(&document).err().map(|refusal| refusal.class);
-            assert_eq!(refusal, Some(Class::Metadata), "{member} {value}");
+            assert_eq!(refusal, Some(Class::OidcMetadata), "{member} {value}");
         }
     }
 

@@ -244,7 +244,8 @@ impl Idp {
         verifier: &str,
     ) -> Result<TokenResponse, LoginRefusal> {
         let request = exchange::token_request(&self.settings, &metadata.token, code, verifier);
-        let answer = self.provider.ask_provider(Class::TokenEndpoint, "tokens for the code", request).await?;
+        let answer =
+            self.provider.ask_provider(Class::OidcTokenEndpoint, "tokens for the code", request).await?;
         exchange::read_tokens(&answer)
     }
 
@@ -257,7 +258,9 @@ impl Idp {
     ) -> Result<(T, Arc<Known>), LoginRefusal> {
         let refusal = match verify(&known.keys) {
             // A wrong signature too: a provider without key ids changes its key under the same (missing) name.
-            Err(refusal) if matches!(refusal.class, Class::IdTokenKey | Class::IdTokenSignature) => refusal,
+            Err(refusal) if matches!(refusal.class, Class::OidcIdTokenKey | Class::OidcIdTokenSignature) => {
+                refusal
+            }
             verified => return verified.map(|verified| (verified, known)),
         };
         let newer = self.provider.keys_after(&known, now).await.ok_or(refusal)?;
@@ -279,13 +282,14 @@ impl Idp {
             return Ok(None);
         };
         let request = exchange::userinfo_request(address, access_token);
-        let answer = self.provider.ask_provider(Class::Userinfo, "claims about the person", request).await?;
+        let answer =
+            self.provider.ask_provider(Class::OidcUserinfo, "claims about the person", request).await?;
         match exchange::read_userinfo(&answer)? {
             Userinfo::Plain(claims) => Ok(Some(claims)),
             Userinfo::Signed(token) => {
                 let verify = |keys: &KeySet| self.signed_userinfo(&token, keys, &metadata.signed_userinfo);
                 let verified = self.with_newest_keys(verified.known.clone(), now, verify).await;
-                let as_userinfo = |refusal| LoginRefusal { class: Class::Userinfo, ..refusal };
+                let as_userinfo = |refusal| LoginRefusal { class: Class::OidcUserinfo, ..refusal };
                 verified.map(|(claims, _)| Some(claims)).map_err(as_userinfo)
             }
         }
@@ -301,7 +305,7 @@ impl Idp {
     ) -> Result<Map<String, Value>, LoginRefusal> {
         let refuse = |expected: &str, got: &str| {
             LoginRefusal::new(
-                Class::Userinfo,
+                Class::OidcUserinfo,
                 expected,
                 got,
                 "The identity provider's userinfo answer is broken.",
@@ -366,7 +370,7 @@ fn comes_from(issuer: &str, always_said: bool, answer: &AuthorizationResponse) -
         None => "none",
     };
     Err(LoginRefusal::new(
-        Class::IssParam,
+        Class::OidcIssParam,
         format_args!("iss {issuer}"),
         got,
         "Another identity provider answered. If it is the right one, write issuer exactly as it does.",
@@ -379,7 +383,7 @@ fn code_of(answer: AuthorizationResponse) -> Result<Secret, LoginRefusal> {
     }
     answer.code.filter(|code| !code.expose().is_empty()).ok_or_else(|| {
         LoginRefusal::new(
-            Class::ProviderError,
+            Class::OidcProviderError,
             "a code",
             "none",
             "The identity provider must answer with response_type code.",

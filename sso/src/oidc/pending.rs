@@ -124,7 +124,7 @@ impl Pending {
     ) -> Result<(), LoginRefusal> {
         let refuse = |expected: &str, got: &str| {
             Err(LoginRefusal::new(
-                Class::State,
+                Class::OidcState,
                 expected,
                 got,
                 "Nothing to set. Start again from the application.",
@@ -205,7 +205,7 @@ mod tests {
             ("okta", "https://op.test", &answer("other"), 0),
             ("okta", "https://op.test", &AuthorizationResponse::default(), 0),
         ] {
-            assert_eq!(fits(idp, issuer, answer, after), Err(Class::State), "{idp} {issuer} {after}");
+            assert_eq!(fits(idp, issuer, answer, after), Err(Class::OidcState), "{idp} {issuer} {after}");
         }
     }
 }

@@ -145,7 +145,7 @@ impl Provider {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 // Logins go on without userinfo: its silence says nothing of the rest.
-                if class != Class::Userinfo {
+                if class != Class::OidcUserinfo {
                     self.answering.store(false, Ordering::Relaxed);
                 }
                 Err(LoginRefusal::new(
@@ -162,7 +162,7 @@ impl Provider {
         // Written before the answer is there: a browser that hangs up drops us here, and the next one must not ask at
         // once.
         let hung_up = LoginRefusal::new(
-            Class::Metadata,
+            Class::OidcMetadata,
             "an answer of the identity provider",
             "none yet",
             "Try again.",
@@ -210,7 +210,7 @@ impl Provider {
 
     async fn get_document(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, LoginRefusal> {
         let request = Request::get(address).header(ACCEPT, "application/json").body(Bytes::new()).ok();
-        let answer = self.ask_provider(Class::Metadata, what, request).await?;
+        let answer = self.ask_provider(Class::OidcMetadata, what, request).await?;
         if answer.status() == StatusCode::OK {
             return Ok(answer);
         }
@@ -220,7 +220,7 @@ impl Provider {
             "Check issuer: its address and /.well-known/openid-configuration must lead to the provider's metadata."
         };
         Err(LoginRefusal::new(
-            Class::Metadata,
+            Class::OidcMetadata,
             what,
             format_args!("{} from {address}", answer.status()),
             remedy,

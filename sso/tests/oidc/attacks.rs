@@ -51,17 +51,17 @@ async fn mix_up() {
 
     // The answer of another provider at this provider's callback, with that login's state and with this one's.
     let foreign = bad.authorize(&bad_url);
-    refused(&good, "foreign answer", answered(&good_idp, &pending, &foreign, NOW).await, Class::State);
+    refused(&good, "foreign answer", answered(&good_idp, &pending, &foreign, NOW).await, Class::OidcState);
     let foreign = with(&foreign, "state", Some(pending.state()));
-    refused(&good, "foreign code", answered(&good_idp, &pending, &foreign, NOW).await, Class::IssParam);
+    refused(&good, "foreign code", answered(&good_idp, &pending, &foreign, NOW).await, Class::OidcIssParam);
     // A login that was started at the other provider.
-    refused(&good, "foreign login", answered(&good_idp, &bad_pending, &genuine, NOW).await, Class::State);
+    refused(&good, "foreign login", answered(&good_idp, &bad_pending, &genuine, NOW).await, Class::OidcState);
     // The issuer is missing though the metadata says it is always there, or is another.
     for (name, iss) in
         [("none", None), ("slash", Some("https://op.test/")), ("case", Some("https://OP.test"))]
     {
         let answer = with(&genuine, "iss", iss);
-        refused(&good, name, answered(&good_idp, &pending, &answer, NOW).await, Class::IssParam);
+        refused(&good, name, answered(&good_idp, &pending, &answer, NOW).await, Class::OidcIssParam);
     }
     // Nothing of all this was taken to a token endpoint.
     assert_eq!((good.asked("/token"), bad.asked("/token")), (0, 0));
@@ -76,7 +76,7 @@ async fn an_issuer_may_be_left_out_where_it_was_not_promised() {
     let (pending, url) = begin(&idp, NOW).await.unwrap();
     let genuine = op.authorize(&url);
     let foreign = with(&genuine, "iss", Some("https://bad.test"));
-    refused(&op, "foreign", answered(&idp, &pending, &foreign, NOW).await, Class::IssParam);
+    refused(&op, "foreign", answered(&idp, &pending, &foreign, NOW).await, Class::OidcIssParam);
     answered(&idp, &pending, &with(&genuine, "iss", None), NOW).await.unwrap();
 }
 
@@ -87,32 +87,32 @@ async fn state_fixation_and_login_csrf() {
     let (mine, url) = begin(&idp, NOW).await.unwrap();
     let (theirs, their_url) = begin(&idp, NOW).await.unwrap();
     let their_answer = op.authorize(&their_url);
-    refused(&op, "another browser's", answered(&idp, &mine, &their_answer, NOW).await, Class::State);
+    refused(&op, "another browser's", answered(&idp, &mine, &their_answer, NOW).await, Class::OidcState);
     refused(
         &op,
         "no state",
         answered(&idp, &mine, &with(&their_answer, "state", None), NOW).await,
-        Class::State,
+        Class::OidcState,
     );
     refused(
         &op,
         "empty state",
         answered(&idp, &mine, &with(&their_answer, "state", Some("")), NOW).await,
-        Class::State,
+        Class::OidcState,
     );
     let late = NOW.plus_ms(FLOW_MS);
-    refused(&op, "too late", answered(&idp, &theirs, &their_answer, late).await, Class::State);
+    refused(&op, "too late", answered(&idp, &theirs, &their_answer, late).await, Class::OidcState);
     assert_eq!(op.asked("/token"), 0);
 
     // Used twice: the code is spent. (That the flow is spent too is the store's.)
     let answer = op.authorize(&url);
     answered(&idp, &mine, &answer, NOW).await.unwrap();
-    refused(&op, "twice", answered(&idp, &mine, &answer, NOW).await, Class::TokenEndpoint);
+    refused(&op, "twice", answered(&idp, &mine, &answer, NOW).await, Class::OidcTokenEndpoint);
 }
 
 #[tokio::test]
 async fn code_injection() {
-    for (checks_pkce, class) in [(true, Class::TokenEndpoint), (false, Class::Nonce)] {
+    for (checks_pkce, class) in [(true, Class::OidcTokenEndpoint), (false, Class::OidcNonce)] {
         let op = Op::new(ISSUER);
         op.inside().checks_pkce = checks_pkce;
         let idp = op.idp();
@@ -121,32 +121,38 @@ async fn code_injection() {
         let injected = with(&op.authorize(&attackers_url), "state", Some(victim.state()));
         refused(&op, "attacker's code", answered(&idp, &victim, &injected, NOW).await, class);
         let invented = with(&injected, "code", Some("invented"));
-        refused(&op, "invented code", answered(&idp, &victim, &invented, NOW).await, Class::TokenEndpoint);
+        refused(
+            &op,
+            "invented code",
+            answered(&idp, &victim, &invented, NOW).await,
+            Class::OidcTokenEndpoint,
+        );
     }
 }
 
 #[tokio::test]
 async fn nonce() {
-    bent("absent", Class::Nonce, |_, claims| drop(claims.as_object_mut().unwrap().remove("nonce"))).await;
-    bent("other", Class::Nonce, |_, claims| claims["nonce"] = "other".into()).await;
-    bent("empty", Class::Nonce, |_, claims| claims["nonce"] = "".into()).await;
+    bent("absent", Class::OidcNonce, |_, claims| drop(claims.as_object_mut().unwrap().remove("nonce"))).await;
+    bent("other", Class::OidcNonce, |_, claims| claims["nonce"] = "other".into()).await;
+    bent("empty", Class::OidcNonce, |_, claims| claims["nonce"] = "".into()).await;
     // The ID token of an earlier login.
     let op = Op::new(ISSUER);
     let idp = op.idp();
     let earlier = op.login(&idp).await.unwrap();
     op.inside().id_token = Some(earlier.id_token().expose().to_owned());
     let outcome = op.login(&idp).await;
-    refused(&op, "replayed", outcome, Class::Nonce);
+    refused(&op, "replayed", outcome, Class::OidcNonce);
 }
 
 #[tokio::test]
 async fn algorithms() {
     for algorithm in ["none", "None", "nOnE", "HS384", "HS512", "RS512", "RS1", "ES512", "A128GCM", "dir", ""]
     {
-        bent(algorithm, Class::IdTokenAlg, move |header, _| header["alg"] = algorithm.into()).await;
+        bent(algorithm, Class::OidcIdTokenAlg, move |header, _| header["alg"] = algorithm.into()).await;
     }
-    bent("missing", Class::IdTokenAlg, |header, _| drop(header.as_object_mut().unwrap().remove("alg"))).await;
-    bent("a list", Class::IdTokenAlg, |header, _| header["alg"] = json!(["RS256"])).await;
+    bent("missing", Class::OidcIdTokenAlg, |header, _| drop(header.as_object_mut().unwrap().remove("alg")))
+        .await;
+    bent("a list", Class::OidcIdTokenAlg, |header, _| header["alg"] = json!(["RS256"])).await;
 
     // HS256 keyed with what everybody knows, and with what this client knows.
     let signer = Signer::rsa("key-1", 1);
@@ -160,21 +166,21 @@ async fn algorithms() {
         op.bend(|header, _| header["alg"] = "HS256".into());
         op.inside().forge = Some(std::sync::Arc::new(move |message| hs256(&key, message)));
         let outcome = op.login(&op.idp()).await;
-        refused(&op, name, outcome, Class::IdTokenAlg);
+        refused(&op, name, outcome, Class::OidcIdTokenAlg);
     }
     // None at all, in the shape of RFC 7519 §6.1.
     let op = Op::new(ISSUER);
     op.bend(|header, _| header["alg"] = "none".into());
     op.inside().forge = Some(std::sync::Arc::new(|_| Vec::new()));
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "unsigned", outcome, Class::IdTokenAlg);
+    refused(&op, "unsigned", outcome, Class::OidcIdTokenAlg);
 }
 
 #[tokio::test]
 async fn keys() {
     let odd_names = ["unknown", "../../etc/passwd", "key-1' OR '1'='1", "http://evil.test/key", ""];
     for kid in odd_names {
-        let op = bent(kid, Class::IdTokenKey, move |header, _| header["kid"] = kid.into()).await;
+        let op = bent(kid, Class::OidcIdTokenKey, move |header, _| header["kid"] = kid.into()).await;
         assert_eq!(op.asked("/jwks"), 2, "{kid}: one refetch");
         assert_eq!(op.asked(".well-known"), 0);
     }
@@ -189,7 +195,7 @@ async fn keys() {
         op.bend(move |header, _| header[member] = value.clone());
         op.inside().signer = signer;
         let outcome = op.login(&idp).await;
-        refused(&op, member, outcome, Class::IdTokenKey);
+        refused(&op, member, outcome, Class::OidcIdTokenKey);
         assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)), "{member}");
     }
     // A key that is published for encryption.
@@ -198,7 +204,7 @@ async fn keys() {
     encrypting["use"] = "enc".into();
     op.inside().keys = vec![encrypting, Signer::rsa("key-2", 2).jwk()];
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "use: enc", outcome, Class::IdTokenKey);
+    refused(&op, "use: enc", outcome, Class::OidcIdTokenKey);
     // A key of another family under the right name, a key for another algorithm, two keys of one name.
     let mut for_ps256 = Signer::rsa("key-1", 1).jwk();
     for_ps256["alg"] = "PS256".into();
@@ -211,13 +217,13 @@ async fn keys() {
         let op = Op::new(ISSUER);
         op.inside().keys = keys;
         let outcome = op.login(&op.idp()).await;
-        refused(&op, name, outcome, Class::IdTokenKey);
+        refused(&op, name, outcome, Class::OidcIdTokenKey);
     }
     // A curve that does not belong to the algorithm.
     let op = Op::signing_with(ISSUER, Signer::p384("key-1"));
     op.bend(|header, _| header["alg"] = "ES256".into());
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "P-384 for ES256", outcome, Class::IdTokenKey);
+    refused(&op, "P-384 for ES256", outcome, Class::OidcIdTokenKey);
 }
 
 #[tokio::test]
@@ -226,19 +232,19 @@ async fn signatures() {
     let op = Op::new(ISSUER);
     op.inside().signer = Signer::rsa("key-1", 2);
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "other key", outcome, Class::IdTokenSignature);
+    refused(&op, "other key", outcome, Class::OidcIdTokenSignature);
     for (name, forge) in [("empty", Vec::new()), ("zero", vec![0; 256]), ("long", vec![7; 600])] {
         let op = Op::new(ISSUER);
         op.inside().forge = Some(std::sync::Arc::new(move |_| forge.clone()));
         let outcome = op.login(&op.idp()).await;
-        refused(&op, name, outcome, Class::IdTokenSignature);
+        refused(&op, name, outcome, Class::OidcIdTokenSignature);
     }
     // ECDSA with r = s = 0, and signatures of the wrong length.
     for (name, forge) in [("psychic", vec![0; 64]), ("short", vec![1; 63]), ("none", Vec::new())] {
         let op = Op::signing_with(ISSUER, Signer::p256("key-1"));
         op.inside().forge = Some(std::sync::Arc::new(move |_| forge.clone()));
         let outcome = op.login(&op.idp()).await;
-        refused(&op, name, outcome, Class::IdTokenSignature);
+        refused(&op, name, outcome, Class::OidcIdTokenSignature);
     }
     // A genuine token with one claim changed afterwards.
     let op = Op::new(ISSUER);
@@ -257,7 +263,7 @@ async fn signatures() {
     let forged = URL_SAFE_NO_PAD.encode(claims.to_string());
     let parts: Vec<&str> = genuine.split('.').collect();
     op.inside().id_token = Some(format!("{}.{forged}.{}", parts[0], parts[2]));
-    refused(&op, "tampered", answered(&idp, &pending, &answer, NOW).await, Class::IdTokenSignature);
+    refused(&op, "tampered", answered(&idp, &pending, &answer, NOW).await, Class::OidcIdTokenSignature);
 }
 
 #[tokio::test]
@@ -305,7 +311,7 @@ async fn claims() {
         ("too many groups", json!({"groups": null, "_claim_names": {"groups": "src1"}})),
     ];
     for (name, over) in bends {
-        bent(name, Class::IdTokenClaims, move |_, claims| {
+        bent(name, Class::OidcIdTokenClaims, move |_, claims| {
             for (claim, value) in over.as_object().unwrap() {
                 claims[claim] = value.clone();
             }
@@ -314,10 +320,10 @@ async fn claims() {
         .await;
     }
     for kind in ["at+jwt", "logout+jwt", "application/at+jwt", "secevent+jwt", "JWE"] {
-        bent(kind, Class::IdTokenClaims, move |header, _| header["typ"] = kind.into()).await;
+        bent(kind, Class::OidcIdTokenClaims, move |header, _| header["typ"] = kind.into()).await;
     }
-    bent("critical header", Class::IdTokenClaims, |header, _| header["crit"] = json!(["exp"])).await;
-    bent("nested", Class::IdTokenClaims, |header, _| header["cty"] = "JWT".into()).await;
+    bent("critical header", Class::OidcIdTokenClaims, |header, _| header["crit"] = json!(["exp"])).await;
+    bent("nested", Class::OidcIdTokenClaims, |header, _| header["cty"] = "JWT".into()).await;
 }
 
 #[tokio::test]
@@ -328,7 +334,7 @@ async fn userinfo_of_somebody_else() {
         op.inside().person().remove("email");
         op.inside().userinfo = Some(userinfo.as_object().unwrap().clone());
         let outcome = op.login(&op.idp()).await;
-        refused(&op, "userinfo", outcome, Class::IdTokenClaims);
+        refused(&op, "userinfo", outcome, Class::OidcIdTokenClaims);
         assert_eq!(op.asked("/me"), 1);
     }
 }
@@ -345,12 +351,12 @@ async fn tokens_that_are_no_tokens() {
         let op = Op::new(ISSUER);
         op.inside().id_token = Some(text.into());
         let outcome = op.login(&op.idp()).await;
-        refused(&op, name, outcome, Class::IdTokenClaims);
+        refused(&op, name, outcome, Class::OidcIdTokenClaims);
     }
     let op = Op::new(ISSUER);
     op.inside().id_token = Some("A".repeat(300_000));
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "huge", outcome, Class::IdTokenClaims);
+    refused(&op, "huge", outcome, Class::OidcIdTokenClaims);
 }
 
 #[tokio::test]
@@ -368,7 +374,7 @@ async fn server_side_request_forgery() {
         let op = Op::new(ISSUER);
         op.inside().metadata.insert(member.into(), address.into());
         let outcome = op.login(&op.idp()).await;
-        refused(&op, address, outcome, Class::Metadata);
+        refused(&op, address, outcome, Class::OidcMetadata);
         assert_eq!(op.addresses().len(), 1, "{address}: only the metadata was asked for");
     }
     // What a login can do without is not gone to, and refuses nothing that does without it.
@@ -384,7 +390,7 @@ async fn server_side_request_forgery() {
         Ok(answer.body(bytes::Bytes::new()).unwrap())
     });
     let outcome = op.login(&op.idp()).await;
-    refused(&op, "302", outcome, Class::Metadata);
+    refused(&op, "302", outcome, Class::OidcMetadata);
     assert!(op.addresses().iter().all(|url| url.starts_with(ISSUER)));
 }
 
@@ -397,21 +403,21 @@ async fn answers_of_other_shapes() {
     // An error with a web page in it: without our state it is nobody's, with it the page is only text, and short.
     let page = format!("<script>alert(1)</script>\r\n{}", "x".repeat(5_000));
     let error = query(&[("error", "access_denied"), ("error_description", &page), ("iss", ISSUER)]);
-    refused(&op, "error without state", answered(&idp, &pending, &error, NOW).await, Class::State);
+    refused(&op, "error without state", answered(&idp, &pending, &error, NOW).await, Class::OidcState);
     let error = with(&error, "state", Some(pending.state()));
     let refusal = answered(&idp, &pending, &error, NOW).await.unwrap_err();
-    assert_eq!(refusal.class, Class::ProviderError);
+    assert_eq!(refusal.class, Class::OidcProviderError);
     assert!(refusal.got.chars().count() <= 201 && !refusal.got.contains(['\r', '\n']), "{refusal}");
     // In the query and in a form, or twice.
     let both = AuthorizationResponse::read_callback(&genuine, Some(genuine.as_bytes())).map(drop);
-    refused(&op, "query and form", both, Class::State);
+    refused(&op, "query and form", both, Class::OidcState);
     let twice = AuthorizationResponse::read_callback(&format!("{genuine}&code=other"), None).map(drop);
-    refused(&op, "two codes", twice, Class::State);
+    refused(&op, "two codes", twice, Class::OidcState);
     // No code.
     let nothing = with(&genuine, "code", None);
-    refused(&op, "no code", answered(&idp, &pending, &nothing, NOW).await, Class::ProviderError);
+    refused(&op, "no code", answered(&idp, &pending, &nothing, NOW).await, Class::OidcProviderError);
     let empty = with(&genuine, "code", Some(""));
-    refused(&op, "empty code", answered(&idp, &pending, &empty, NOW).await, Class::ProviderError);
+    refused(&op, "empty code", answered(&idp, &pending, &empty, NOW).await, Class::OidcProviderError);
     assert_eq!(op.asked("/token"), 0);
     // The form alone is an answer as good as the query.
     let form = AuthorizationResponse::read_callback("", Some(genuine.as_bytes())).unwrap();

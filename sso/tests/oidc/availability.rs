@@ -33,7 +33,7 @@ async fn keys_rotate_without_a_restart() {
 
     // Again within the minute: refused until it is over.
     rotate(&op, Signer::rsa("key-3", 1));
-    assert_eq!(op.login(&idp).await.unwrap_err().class, Class::IdTokenKey);
+    assert_eq!(op.login(&idp).await.unwrap_err().class, Class::OidcIdTokenKey);
     assert_eq!(op.asked("/jwks"), 2);
     op.login_at(&idp, NOW.plus_ms(60_000)).await.unwrap();
     assert_eq!(op.asked("/jwks"), 3);
@@ -86,11 +86,11 @@ async fn a_thousand_unknown_keys_cause_one_fetch() {
         });
         if at_once {
             for class in join_all(logins).await {
-                assert_eq!(class.unwrap(), Class::IdTokenKey);
+                assert_eq!(class.unwrap(), Class::OidcIdTokenKey);
             }
         } else {
             for login in logins {
-                assert_eq!(login.await.unwrap(), Class::IdTokenKey);
+                assert_eq!(login.await.unwrap(), Class::OidcIdTokenKey);
             }
         }
     }
@@ -104,7 +104,7 @@ async fn old_keys_stay_while_the_new_ones_cannot_be_had() {
         let idp = op.idp();
         let (pending, url) = begin(&idp, NOW).await.unwrap();
         op.answer("/jwks", move |_| Ok(json_answer(200, &nonsense)));
-        assert_eq!(idp.refresh_metadata(NOW).await.unwrap_err().class, Class::Metadata);
+        assert_eq!(idp.refresh_metadata(NOW).await.unwrap_err().class, Class::OidcMetadata);
         let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
         assert!(idp.finish_login(&pending, answer, NOW).await.is_ok());
     }
@@ -119,7 +119,7 @@ async fn a_login_under_way_survives_an_outage_of_discovery() {
     for path in [DISCOVERY, "/jwks"] {
         op.answer(path, |_| Err(down()));
     }
-    assert_eq!(idp.refresh_metadata(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::Metadata);
+    assert_eq!(idp.refresh_metadata(NOW.plus_ms(1_000)).await.unwrap_err().class, Class::OidcMetadata);
     assert!(!idp.is_answering());
     let answer = AuthorizationResponse::read_callback(&op.authorize(&url), None).unwrap();
     assert!(idp.finish_login(&pending, answer, NOW.plus_ms(2_000)).await.is_ok());
@@ -136,7 +136,7 @@ async fn a_provider_that_is_down_is_asked_again_after_five_seconds() {
     });
     for refusal in join_all(begins).await {
         let refusal = refusal.unwrap();
-        assert_eq!(refusal.class, Class::Metadata);
+        assert_eq!(refusal.class, Class::OidcMetadata);
         assert!(refusal.got.contains("connection refused"), "{refusal}");
     }
     assert_eq!(op.asked(DISCOVERY), 1);
@@ -184,7 +184,7 @@ async fn who_waits_for_a_slow_provider_gets_the_answer_of_who_asked() {
     enough.notify_one();
     let refusals = tokio::time::timeout(Duration::from_secs(5), join_all(begins)).await;
     for refusal in refusals.expect("nobody asks again") {
-        assert_eq!(refusal.unwrap().class, Class::Metadata);
+        assert_eq!(refusal.unwrap().class, Class::OidcMetadata);
     }
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
@@ -203,7 +203,7 @@ async fn a_browser_that_hangs_up_leaves_nothing_locked() {
     assert!(hung_up.is_err(), "it waits for the provider");
     // The next one is neither locked out for good nor allowed to ask at once.
     let next = tokio::time::timeout(Duration::from_secs(5), begin(&idp, NOW)).await.unwrap();
-    assert_eq!(next.map(drop).unwrap_err().class, Class::Metadata);
+    assert_eq!(next.map(drop).unwrap_err().class, Class::OidcMetadata);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
@@ -213,7 +213,7 @@ async fn a_token_endpoint_that_fails_says_so_and_new_logins_ask_first() {
     let idp = op.idp();
     op.login(&idp).await.unwrap();
     op.answer("/token", |_| Err(down()));
-    assert_eq!(op.login(&idp).await.unwrap_err().class, Class::TokenEndpoint);
+    assert_eq!(op.login(&idp).await.unwrap_err().class, Class::OidcTokenEndpoint);
     assert!(!idp.is_answering());
     op.answer_all();
     op.login(&idp).await.unwrap();
@@ -237,10 +237,10 @@ async fn bad_answers_are_refusals_of_their_endpoint() {
         ("nonsense", || Ok(json_answer(200, &json!([1, {"id_token": 7}])))),
     ];
     for (path, class) in [
-        (DISCOVERY, Class::Metadata),
-        ("/jwks", Class::Metadata),
-        ("/token", Class::TokenEndpoint),
-        ("/me", Class::Userinfo),
+        (DISCOVERY, Class::OidcMetadata),
+        ("/jwks", Class::OidcMetadata),
+        ("/token", Class::OidcTokenEndpoint),
+        ("/me", Class::OidcUserinfo),
     ] {
         for (name, answer) in bad {
             let op = Op::new(ISSUER);
@@ -265,7 +265,7 @@ fn whatever_a_provider_says_is_no_panic() {
         let op = Op::new(ISSUER);
         op.answer("/token", move |_| Ok(Response::new(junk.clone().into())));
         let refusal = runtime.block_on(op.login(&op.idp()));
-        prop_assert_eq!(refusal.map(drop).unwrap_err().class, Class::TokenEndpoint);
+        prop_assert_eq!(refusal.map(drop).unwrap_err().class, Class::OidcTokenEndpoint);
     });
 }
 

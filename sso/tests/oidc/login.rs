@@ -40,7 +40,7 @@ async fn every_allowed_algorithm_brings_somebody_in_where_the_provider_lists_it(
         list(Value::Null);
         assert!(op.login(&op.idp()).await.is_ok(), "{algorithm}");
         list(json!([if algorithm == "RS256" { "ES256" } else { "RS256" }]));
-        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::IdTokenAlg, "{algorithm}");
+        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::OidcIdTokenAlg, "{algorithm}");
     }
 }
 
@@ -55,7 +55,7 @@ async fn a_hash_of_the_access_token_is_checked_under_every_algorithm() {
             header["alg"] = algorithm.into();
             claims["at_hash"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into();
         });
-        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::IdTokenClaims, "{algorithm}");
+        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::OidcIdTokenClaims, "{algorithm}");
     }
 }
 
@@ -370,7 +370,7 @@ async fn trouble_with_userinfo_refuses_only_who_cannot_do_without() {
             assert_eq!(outcome.is_err(), needs, "{name}, without {missing}");
             assert!(op.asked("/me") >= 1);
             if let Err(refusal) = outcome {
-                let fits = matches!(refusal.class, Class::Userinfo | Class::IdTokenClaims);
+                let fits = matches!(refusal.class, Class::OidcUserinfo | Class::OidcIdTokenClaims);
                 assert!(fits, "{name}: {refusal}");
             }
         }
@@ -411,7 +411,7 @@ async fn a_signed_userinfo_answer_is_verified_and_read() {
     ];
     for (name, change) in bad {
         let op = signed(change);
-        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::Userinfo, "{name}");
+        assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::OidcUserinfo, "{name}");
     }
 }
 
@@ -426,9 +426,9 @@ async fn a_key_without_a_name_is_tried_where_it_is_the_only_one_that_fits() {
     op.inside().keys = vec![nameless(1), Signer::p256("e").jwk()];
     assert!(op.login(&op.idp()).await.is_ok(), "the token names key-1, the set names nothing");
     op.inside().keys = vec![nameless(1), nameless(2)];
-    assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::IdTokenKey);
+    assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::OidcIdTokenKey);
     op.inside().keys = vec![nameless(2)];
-    assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::IdTokenSignature);
+    assert_eq!(op.login(&op.idp()).await.unwrap_err().class, Class::OidcIdTokenSignature);
 }
 
 #[tokio::test]
@@ -443,7 +443,7 @@ async fn a_provider_that_is_busy_is_told_from_one_that_refuses() {
         let answer = AuthorizationResponse::read_callback(&answer, None).unwrap();
         assert!(!answer.has_code() && answer.error().is_some_and(|refusal| refusal.got == error));
         let refusal = idp.verify_answer(&pending, answer, NOW).await.unwrap_err();
-        assert_eq!((refusal.class, refusal.passes), (Class::ProviderError, passes), "{error}");
+        assert_eq!((refusal.class, refusal.passes), (Class::OidcProviderError, passes), "{error}");
     }
     for (status, body, passes) in [
         (503, json!({}), true),
@@ -455,7 +455,7 @@ async fn a_provider_that_is_busy_is_told_from_one_that_refuses() {
         let said = body.clone();
         op.answer("/token", move |_| Ok(json_answer(status, &said)));
         let refusal = op.login(&idp).await.unwrap_err();
-        assert_eq!((refusal.class, refusal.passes), (Class::TokenEndpoint, passes), "{status} {body}");
+        assert_eq!((refusal.class, refusal.passes), (Class::OidcTokenEndpoint, passes), "{status} {body}");
     }
 }
 
