@@ -139,7 +139,7 @@ ROWS = [
          "    if found.is_empty() {\n        found.extend(alone);\n    }\n"),
         ("store/src/named.rs",
          "    let others = find_namesakes(tx, org, first).await?;\n",
-         "    let others = Vec::new();\n    let _ = namesakes;\n"),
+         "    let others = Vec::new();\n    let _ = find_namesakes;\n"),
     ], "histories::what_an_operator_says"),
     ("R9: the clock ends sessions", [
         ("src/revocation.rs",
@@ -200,7 +200,7 @@ ROWS = [
         ("proxy/src/server.rs",
          "options.tcp_snd_buf = Some(limits.send_buffer);",
          "let _ = limits;"),
-    ], "revocation::a_slow_download"),
+    ], "revocation::a_slow_download_beside"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, from_proxy);",

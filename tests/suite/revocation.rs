@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::rig::directory::{DirectoryClient, entra, okta, patch, user};
 use crate::rig::stage::Stage;
+use crate::rig::stream::next_piece;
 use crate::rig::visitor::{Held, Visitor};
 use crate::rig::websocket::WebSocket;
 use crate::rig::wire::{Connection, Dial, whole};
@@ -133,6 +134,36 @@ async fn a_slow_download_gets_at_most_256_kib_after_the_cut() {
         let limit = if version == Version::HTTP_11 { 64 * 1024 } else { 256 * 1024 };
         assert!(after <= limit, "{version:?} with a window of {window}: {after} bytes after the cut");
     }
+}
+
+/// Beside somebody else's exchange the connection is not reset: what waits in the kernel still goes out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_download_beside_somebody_elses_exchange_gets_no_more() {
+    let stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let version = Version::HTTP_2;
+    let how = Dial { version, receive_buffer: Some(16 * 1024), window: 16 * 1024 * 1024, tls: None };
+    let mut line = Connection::dial(alice.address, how).await.unwrap();
+    let ask = |who: &Visitor, path| who.request_h2(Method::GET, path).body(whole("")).unwrap();
+    let events = line.begin(ask(&bob, "/events")).await.unwrap();
+    let mut download = line.begin(ask(&alice, "/download")).await.unwrap().into_body();
+    let mut read = 0;
+    while read < 1024 * 1024 {
+        read += next_piece(&mut download).await.unwrap().unwrap().len();
+    }
+    line.tap.shut();
+    stage.app.stalls().await;
+
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    let before = line.tap.taken();
+    line.tap.open();
+    while let Some(Ok(_)) = must("the end of a download", next_piece(&mut download)).await {}
+    let after = line.tap.taken() - before;
+    assert!(after <= 256 * 1024, "{after} bytes after the cut");
+    // Bob was not disturbed.
+    stage.app.mark(MARK).await;
+    let piece = must("a piece for Bob", next_piece(&mut events.into_body())).await;
+    assert!(piece.is_some_and(|piece| piece.is_ok()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
