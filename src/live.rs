@@ -67,11 +67,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Makes it of a file. What the one `before` it has found out is kept: the keys of an IdP of which nothing has changed.
+    /// Makes it of a file. What the one `before` it has found out is kept: the keys of IdPs of which nothing has changed.
     pub(crate) fn from_file(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
         let site = settings::own_site(file, fetch);
         let site = match before {
-            Some(before) => site.with_idp_of(&before.site),
+            Some(before) => site.with_idps_of(&before.site),
             None => site,
         };
         Self {

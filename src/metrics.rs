@@ -328,7 +328,7 @@ mod tests {
         let metrics = Metrics::register(&mut registry);
         let before = text(&registry);
         assert!(before.contains("portcullis_logins_total{outcome=\"accepted\"} 0\n"), "{before}");
-        assert!(before.contains("portcullis_logins_total{outcome=\"nonce\"} 0\n"), "{before}");
+        assert!(before.contains("portcullis_logins_total{outcome=\"oidc_nonce\"} 0\n"), "{before}");
         assert!(!before.contains("portcullis_sessions{}"), "not known yet: {before}");
 
         metrics.count_login(ACCEPTED);

@@ -40,9 +40,9 @@ pub(crate) struct Terms {
     pub(crate) address: Option<String>,
     /// The naming of people in the log.
     pub(crate) log: LogDetail,
-    /// The identity provider that is configured: where `user relink` moves links to; `None` where no configuration could
+    /// The identity providers that are configured: where `user relink` moves links to; none where no configuration could
     /// be read.
-    pub(crate) relink_to: Option<RelinkTo>,
+    pub(crate) relink_to: Vec<RelinkTo>,
 }
 
 /// A person to be added.

@@ -1,7 +1,7 @@
 //! `user relink`: whoever is linked through an identity provider that is not configured any more, at the one that is.
 //! A list first, which changes nothing; then, by another order, the links move.
 
-use portcullis_policy::{AccountId, OrgId, Timestamp};
+use portcullis_policy::{AccountId, OrgId, Timestamp, shown};
 use portcullis_store::{Origin, RelinkTo, StoreError, UserError};
 use serde::{Deserialize, Serialize};
 
@@ -53,9 +53,10 @@ impl Operator {
     pub(crate) async fn list_links(
         &self,
         from: &str,
+        to: Option<&str>,
         after: Option<i64>,
     ) -> Result<MovableLinks, OrderError> {
-        let to = self.relink_to()?;
+        let to = self.relink_to(from, to)?;
         let found = self.store.list_relinkable(OrgId::ONLY, from, &to, after.map(AccountId), A_PAGE).await;
         let links: Vec<LinkedPerson> = found
             .map_err(OrderError::Store)?
@@ -77,8 +78,8 @@ impl Operator {
     ///
     /// # Errors
     /// As [`list_links`](Self::list_links). What has moved until an error stays so, and a repeat goes on.
-    pub(crate) async fn move_links(&self, from: String) -> Result<Moved, OrderError> {
-        let to = self.relink_to()?;
+    pub(crate) async fn move_links(&self, from: String, to: Option<String>) -> Result<Moved, OrderError> {
+        let to = self.relink_to(&from, to.as_deref())?;
         let (mut done, mut after) = (Moved::default(), None);
         loop {
             let (source, target) = (from.clone(), to.clone());
@@ -112,11 +113,40 @@ impl Operator {
         }
     }
 
-    fn relink_to(&self) -> Result<RelinkTo, OrderError> {
-        self.terms.relink_to.clone().ok_or_else(|| {
-            OrderError::Refused(
-                "which identity provider is configured is not known: name the file with -c".to_owned(),
-            )
-        })
+    /// Finds the identity provider that links move to: the one that is named; else the one that has the former's name, for
+    /// then its issuer has changed; else the only one.
+    fn relink_to(&self, from: &str, to: Option<&str>) -> Result<RelinkTo, OrderError> {
+        let configured = &self.terms.relink_to;
+        let named = |name: &str| configured.iter().find(|idp| idp.idp == name);
+        let refuse = |why: String| Err(OrderError::Refused(why));
+        let known = || configured.iter().map(|idp| idp.idp.as_str()).collect::<Vec<_>>().join(", ");
+        let target = match (to, configured.as_slice()) {
+            (_, []) => {
+                return refuse(
+                    "which identity provider is configured is not known: name the file with -c".to_owned(),
+                );
+            }
+            (Some(name), _) => named(name),
+            (None, [only]) => Some(only),
+            (None, _) => named(from),
+        };
+        let Some(target) = target else {
+            return refuse(match to {
+                Some(name) => format!("{} is not configured. Known: {}", shown(name), known()),
+                None => format!(
+                    "several identity providers are configured: say with --to which one ({})",
+                    known()
+                ),
+            });
+        };
+        // Two that both sign people in call different people by one subject.
+        if target.idp != from && named(from).is_some() {
+            return refuse(format!(
+                "{} is still configured: remove it from idps first, or let {} replace it there",
+                shown(from),
+                target.idp
+            ));
+        }
+        Ok(target.clone())
     }
 }

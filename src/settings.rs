@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use portcullis_config::{Domains, File, LogLevel, Preset, UserSource};
+use portcullis_config::{Domains, File, IdpEntry, LogLevel, Preset, UserSource};
 use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{ClaimNames, Fetch, Idp, OidcSettings, SubjectClaim, Uses};
+use portcullis_sso::{ClaimNames, Fetch, Idp, IdpSettings, OidcSettings, SubjectClaim, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
@@ -16,15 +16,14 @@ use crate::app_health::AppHealth;
 use crate::fetch::FetchReach;
 use crate::log::Format;
 use crate::operator::Terms;
-use crate::own::OwnSite;
 use crate::own::admission::Admission;
+use crate::own::{OwnSite, SiteIdp};
 use crate::person::People;
 use crate::scim_clients::{ScimClients, ScimToken};
 
 /// Joins the app as its own pages need it.
 pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
     let path = file.public_url.path();
-    let oidc = oidc_settings(file);
     OwnSite {
         host: file.public_url.host().to_owned(),
         origin: file.public_url.origin().to_owned(),
@@ -32,31 +31,44 @@ pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
         ours: format!("{path}{}", file.prefix),
         cookie: proxy::session_cookie(&file.public_url),
         flow_bytes: file.limits.head.bytes() / 4,
-        idp: Arc::new(Idp::new(oidc.clone(), fetch)),
-        oidc,
+        idps: file.idps.iter().map(|idp| Arc::new(site_idp(file, idp, fetch.clone()))).collect(),
+    }
+}
+
+fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch) -> SiteIdp {
+    let settings = IdpSettings::Oidc(oidc_settings(file, idp));
+    let may_sign_in = match &file.provisioning {
+        UserSource::Scim(scim) => scim.idps.as_ref().is_none_or(|named| named.contains(&idp.name)),
+        UserSource::Invited | UserSource::None => true,
+    };
+    SiteIdp {
+        idp: Arc::new(Idp::new(settings.clone(), fetch)),
+        settings,
+        is_for_any: idp.domains == Domains::Any,
         admission: Admission {
             directory: !matches!(file.provisioning, UserSource::None),
+            may_sign_in,
             invited: matches!(file.provisioning, UserSource::Invited),
-            replaces: file.idp.replaces.as_deref().map(Arc::from),
-            claim: file.idp.link.claim.clone(),
-            to: file.idp.link.to,
-            domains: email_domains(file).to_vec(),
-            trust_email: file.idp.oidc.trust_email,
+            replaces: idp.replaces.as_deref().map(Arc::from),
+            claim: idp.link.claim.clone(),
+            to: idp.link.to,
+            domains: email_domains(idp).to_vec(),
+            trust_email: idp.oidc.trust_email,
             user_from: file.identity.user,
             absolute_ms: to_ms(file.session.absolute),
         },
     }
 }
 
-fn email_domains(file: &File) -> &[String] {
-    match &file.idp.domains {
+fn email_domains(idp: &IdpEntry) -> &[String] {
+    match &idp.domains {
         Domains::Any => &[],
         Domains::Only(domains) => domains,
     }
 }
 
-fn oidc_settings(file: &File) -> OidcSettings {
-    let (idp, oidc) = (&file.idp, &file.idp.oidc);
+fn oidc_settings(file: &File, idp: &IdpEntry) -> OidcSettings {
+    let oidc = &idp.oidc;
     let path = file.public_url.path();
     let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
     OidcSettings {
@@ -70,7 +82,7 @@ fn oidc_settings(file: &File) -> OidcSettings {
         },
         uses: match file.provisioning {
             UserSource::None => Uses::Person {
-                email: file.identity.user == UserFrom::Email || !email_domains(file).is_empty(),
+                email: file.identity.user == UserFrom::Email || !email_domains(idp).is_empty(),
                 groups: !file.bindings.known_roles().is_empty(),
             },
             UserSource::Scim(_) | UserSource::Invited => Uses::Link { claim: idp.link.claim.clone() },
@@ -79,7 +91,7 @@ fn oidc_settings(file: &File) -> OidcSettings {
         skew_ms: to_ms(oidc.skew),
         subject: match idp.preset {
             Preset::Entra => SubjectClaim::Entra,
-            Preset::Google => SubjectClaim::Google { domains: email_domains(file).to_vec() },
+            Preset::Google => SubjectClaim::Google { domains: email_domains(idp).to_vec() },
             Preset::Generic | Preset::Okta => SubjectClaim::Sub,
         },
         allow: file.http_client.allow.clone(),
@@ -108,9 +120,10 @@ fn log_detail(file: &File) -> proxy::LogDetail {
     proxy::LogDetail { identity: file.log.identity, client: file.log.client }
 }
 
-/// Gives the identity provider that an operator may move links to: the one that is configured.
-pub(crate) fn relink_to(file: &File) -> store::RelinkTo {
-    store::RelinkTo { idp: file.idp.name.clone(), issuer: file.idp.oidc.issuer.as_str().to_owned() }
+/// Gives the identity providers that an operator may move links to: those that are configured.
+pub(crate) fn relink_to(file: &File) -> Vec<store::RelinkTo> {
+    let to = |idp: &IdpEntry| store::RelinkTo { idp: idp.name.clone(), issuer: idp.issuer().to_owned() };
+    file.idps.iter().map(to).collect()
 }
 
 /// Makes the terms that an operator's orders go by.
@@ -121,7 +134,7 @@ pub(crate) fn order_terms(file: &File) -> Terms {
         UserSource::None => People::Login,
     };
     let address = format!("{}{}/", file.public_url.origin(), file.public_url.path());
-    let (log, relink_to) = (log_detail(file), Some(relink_to(file)));
+    let (log, relink_to) = (log_detail(file), relink_to(file));
     Terms { people: Some(people), address: Some(address), log, relink_to }
 }
 
@@ -133,7 +146,7 @@ pub(crate) fn to_ms(duration: std::time::Duration) -> i64 {
 /// Makes the hosts that requests of our own may go to.
 pub(crate) fn fetch_reach(file: &File) -> FetchReach {
     FetchReach {
-        issuers: vec![file.idp.oidc.issuer.host().host().to_owned()],
+        issuers: file.idps.iter().map(|idp| idp.oidc.issuer.host().host().to_owned()).collect(),
         allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
     }

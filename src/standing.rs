@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_config::{File, UserSource};
+use portcullis_config::{File, IdpEntry, UserSource};
 use portcullis_policy::{DirectoryId, OrgId, Scope, Timestamp};
 use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 
@@ -67,9 +67,8 @@ pub(crate) async fn end_unconfigured(
 /// Warns of people who are linked through an identity provider that is not configured. Nothing hangs on it: where it
 /// cannot be read, nothing is said.
 async fn tell_stranded(file: &File, store: &Store) {
-    for stranded in
-        store.list_stranded(OrgId::ONLY, &[file.idp.oidc.issuer.as_str()]).await.unwrap_or_default()
-    {
+    let issuers: Vec<&str> = file.idps.iter().map(IdpEntry::issuer).collect();
+    for stranded in store.list_stranded(OrgId::ONLY, &issuers).await.unwrap_or_default() {
         tracing::warn!(idp = stranded.idp, issuer = stranded.issuer, "{}", stranded.sentence());
     }
 }
@@ -77,7 +76,7 @@ async fn tell_stranded(file: &File, store: &Store) {
 fn standing_of(file: &File) -> Standing {
     let mode = people_mode(file);
     Standing {
-        idps: BTreeSet::from([(file.idp.name.clone(), file.idp.oidc.issuer.as_str().to_owned())]),
+        idps: file.idps.iter().map(|idp| (idp.name.clone(), idp.issuer().to_owned())).collect(),
         mode,
         directories: if mode == Mode::None { BTreeSet::new() } else { BTreeSet::from([DirectoryId::ONLY]) },
     }

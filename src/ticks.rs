@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policy::Timestamp;
+use portcullis_sso::Idp;
 use portcullis_store::Retention;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::core::Core;
 use crate::live::Current;
@@ -52,7 +54,7 @@ impl Ticks {
         let ticking = ticks.clone();
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
-        tokio::spawn(ask_idp(ticks.live.clone(), stop));
+        tokio::spawn(ask_idps(ticks.live.clone(), stop));
     }
 
     async fn save_seen(self: Arc<Self>) {
@@ -83,11 +85,37 @@ pub(crate) async fn save_seen(core: &Core) {
     }
 }
 
-/// Keeps discovery and keys fresh. An IdP that is down stops new logins and nobody else; this says so once.
-async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
+/// Keeps discovery and keys of every IdP fresh, each in a task of its own: one that is slow holds up no other. After a
+/// reload those that are new are asked at once, and one of which nothing has changed is not asked sooner.
+async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
+    let mut asking: Vec<(Arc<Idp>, JoinHandle<()>)> = Vec::new();
+    loop {
+        let site = live.in_force().site.clone();
+        let stays = |known: &Arc<Idp>| site.idps.iter().any(|entry| Arc::ptr_eq(&entry.idp, known));
+        asking.retain(|(known, task)| {
+            stays(known) || {
+                task.abort();
+                false
+            }
+        });
+        for entry in &site.idps {
+            if !asking.iter().any(|(known, _)| Arc::ptr_eq(known, &entry.idp)) {
+                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone()))));
+            }
+        }
+        drop(site);
+        tokio::select! {
+            () = wait_stopped(&mut stop) => break,
+            () = live.wait_replaced() => {}
+        }
+    }
+    asking.iter().for_each(|(_, task)| task.abort());
+}
+
+/// Asks one IdP again and again. One that is down stops new logins by it and nobody else; this says so once.
+async fn ask_idp(idp: Arc<Idp>) {
     let mut answering = None;
     loop {
-        let idp = live.in_force().site.idp.clone();
         let read = idp.refresh_metadata(Timestamp::now()).await;
         match &read {
             Ok(()) if answering != Some(true) => tracing::info!(idp = idp.name(), "the IdP answers"),
@@ -95,26 +123,13 @@ async fn ask_idp(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
                 tracing::error!(
                     idp = idp.name(),
                     reason = refusal.class.log_word(),
-                    "the IdP does not answer: nobody new can sign in, whoever is in stays in. {refusal}"
+                    "the IdP does not answer: nobody new can sign in by it, whoever is in stays in. {refusal}"
                 );
             }
             _ => {}
         }
         answering = Some(read.is_ok());
-        let until = Instant::now() + if read.is_ok() { IDP } else { IDP_DOWN };
-        loop {
-            tokio::select! {
-                () = wait_stopped(&mut stop) => return,
-                () = live.wait_replaced() => {
-                    // One of which nothing has changed is not asked sooner for a reload.
-                    if !Arc::ptr_eq(&live.in_force().site.idp, &idp) {
-                        answering = None;
-                        break;
-                    }
-                }
-                () = tokio::time::sleep_until(until) => break,
-            }
-        }
+        tokio::time::sleep(if read.is_ok() { IDP } else { IDP_DOWN }).await;
     }
 }
 

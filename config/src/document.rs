@@ -28,7 +28,7 @@ use crate::upstream::UpstreamBlock;
 use crate::web::PublicUrlText;
 
 section! {
-    /// The configuration of Portcullis: one app, one identity provider, one directory.
+    /// The configuration of Portcullis: one app, one directory, one or several identity providers.
     pub(crate) struct RootBlock {
         /// Where people reach the application: https, or plain http on this machine.
         #[schemars(with = "PublicUrlText")]
@@ -38,7 +38,7 @@ section! {
         pub(crate) upstream: Given<UpstreamBlock>,
         /// Where users come from.
         pub(crate) provisioning: ProvisioningWord = "scim",
-        /// The identity provider, by a name of your own; exactly one in this version.
+        /// The identity providers, each by a name of your own.
         #[schemars(with = "Idps")]
         pub(crate) idps: Given<Idps>,
         /// The directory and the SCIM client that feeds it. Needed where provisioning is `scim`.

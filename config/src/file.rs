@@ -23,13 +23,13 @@ pub struct File {
     pub bindings: Bindings,
     /// The identity headers, and the source of the user header's value.
     pub identity: IdentityHeaders,
-    /// The one identity provider.
-    pub idp: IdpEntry,
+    /// The identity providers, in the order in which they are written; at least one.
+    pub idps: Vec<IdpEntry>,
     /// The source of users.
     pub provisioning: UserSource,
     /// The times for which a browser stays signed in.
     pub session: SessionBlock,
-    /// The addresses we listen on; that of SCIM only counts with [`UserSource::ScimBlock`].
+    /// The addresses we listen on; that of SCIM only counts with [`UserSource::Scim`].
     pub listen: Listen,
     /// The file of the database.
     pub database: PathBuf,

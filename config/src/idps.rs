@@ -1,4 +1,4 @@
-//! `idps`: who says who somebody is. Exactly one OpenID provider in this version.
+//! `idps`: who says who somebody is. One or several, each with the e-mail domains it speaks for.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,12 +25,19 @@ pub struct IdpEntry {
     /// The one attribute by which a first login finds its user in the directory; that of the preset where none is
     /// written.
     pub link: LinkBlock,
-    /// The e-mail domains it may speak for.
+    /// The e-mail domains it may speak for: people with such an address are sent to it.
     pub domains: Domains,
     /// The name of the provider whose people this one signs in from now on.
     pub replaces: Option<String>,
     /// OpenID Connect.
     pub oidc: Oidc,
+}
+
+impl IdpEntry {
+    /// Its own name for itself.
+    pub fn issuer(&self) -> &str {
+        self.oidc.issuer.as_str()
+    }
 }
 
 section! {
@@ -219,12 +226,19 @@ impl JsonSchema for Domains {
     }
 }
 
-/// The providers by name; exactly one in this version.
+/// The providers by name, in the order in which they are written; at least one.
 #[derive(Clone, Debug)]
-pub(crate) struct Idps {
+pub(crate) struct Idps(pub(crate) Vec<NamedIdp>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedIdp {
     pub(crate) name: String,
     pub(crate) idp: IdpBlock,
 }
+
+/// The most providers of one configuration.
+const MOST: usize = 50;
 
 impl FromYaml for Idps {
     const WANTED: &'static str = "a name and below it the provider: okta: { oidc: … }";
@@ -242,7 +256,15 @@ impl FromYaml for Idps {
                 );
             }
         };
-        let mut found = Vec::new();
+        if entries.len() > MOST {
+            return report.add_problem(
+                node,
+                at,
+                format!("more than {MOST} identity providers"),
+                "Keep those in use",
+            );
+        }
+        let mut found = Some(Vec::new());
         for (nth, (key, value)) in entries.iter().enumerate() {
             let at = at.below_key(&key.name);
             if let Some((first, _)) = entries[..nth].iter().find(|(other, _)| other.name == key.name) {
@@ -254,14 +276,6 @@ impl FromYaml for Idps {
                 );
                 continue;
             }
-            if nth > 0 {
-                report.problem_on(
-                    key.line,
-                    &at,
-                    "a second identity provider is not in this version",
-                    "Keep one",
-                );
-            }
             if !is_name(&key.name) {
                 report.problem_on(
                     key.line,
@@ -270,9 +284,14 @@ impl FromYaml for Idps {
                     "Use lower-case letters, digits and -, at most 40, beginning with a letter",
                 );
             }
-            found.push(IdpBlock::read(value, &at, report).map(|idp| Self { name: key.name.clone(), idp }));
+            match IdpBlock::read(value, &at, report) {
+                Some(idp) => found.iter_mut().for_each(|found| {
+                    found.push(NamedIdp { name: key.name.clone(), idp: idp.clone() });
+                }),
+                None => found = None,
+            }
         }
-        found.into_iter().next().flatten()
+        found.map(Self)
     }
 }
 
@@ -290,7 +309,21 @@ impl JsonSchema for Idps {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = <BTreeMap<String, IdpBlock>>::json_schema(generator);
         schema.insert("minProperties".into(), 1.into());
-        schema.insert("maxProperties".into(), 1.into());
+        schema.insert("maxProperties".into(), MOST.into());
         schema
+    }
+}
+
+impl NamedIdp {
+    pub(crate) fn into_entry(self) -> IdpEntry {
+        let Self { name, idp } = self;
+        IdpEntry {
+            name,
+            preset: idp.preset,
+            link: idp.link.unwrap_or_else(|| idp.preset.link_block()),
+            domains: idp.domains,
+            replaces: idp.replaces,
+            oidc: idp.oidc,
+        }
     }
 }

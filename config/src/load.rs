@@ -43,10 +43,10 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
     /// Every file it was read from, with absolute paths.
     pub watched: Vec<PathBuf>,
-    /// The addresses to paste into the identity provider, each with the vendors' word for it.
-    pub urls: Vec<(&'static str, String)>,
-    /// The issuer of the identity provider.
-    pub issuer: String,
+    /// The addresses to paste into the identity providers, each with the vendors' word for it.
+    pub urls: Vec<(String, String)>,
+    /// The issuers of the identity providers.
+    pub issuers: Vec<String>,
     /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
     /// The things that a start opens on this machine, beside the files that were read.
@@ -126,8 +126,8 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 impl Checked {
     fn from_loaded(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched, lines, not_run } = loaded;
-        let issuer = file.idp.oidc.issuer.as_str().to_owned();
-        Self { warnings, watched, urls: list_urls(&file), issuer, lines, opens: file.opens(), not_run }
+        let issuers = file.idps.iter().map(|idp| idp.issuer().to_owned()).collect();
+        Self { warnings, watched, urls: list_urls(&file), issuers, lines, opens: file.opens(), not_run }
     }
 }
 

@@ -576,7 +576,10 @@ fn keys_that_do_not_fit_each_other() {
             "idps:\n",
             "idps:\n  entra:\n    oidc:\n      issuer: https://e.test\n      client_id: x\n      client_secret: \
              ${env:OIDC}\n",
-            "9: idps.okta: a second identity provider is not in this version. Keep one.",
+            "4: idps.entra: several identity providers, and this one does not say whom it signs in. List its e-mail \
+             domains in domains:; one of the providers may write domains: any.\n9: idps.okta: several identity \
+             providers, and this one does not say whom it signs in. List its e-mail domains in domains:; one of the \
+             providers may write domains: any.",
         ),
     ] {
         assert_eq!(said_of(&DIRECTORY.replacen(from, to, 1)).join("\n"), expected, "{to}");
@@ -606,6 +609,53 @@ fn keys_that_do_not_fit_each_other() {
          Leave it out."
         ]
     );
+}
+
+/// The smallest file with a second provider, of other lines.
+fn beside(okta: &str, entra: &str, issuer: &str) -> String {
+    let first = DIRECTORY.replacen("    oidc:", &format!("{okta}    oidc:"), 1);
+    let second = format!(
+        "  entra:\n{entra}    oidc:\n      issuer: {issuer}\n      client_id: x\n      client_secret: ${{env:OIDC}}\n"
+    );
+    first.replacen("idps:\n", &format!("idps:\n{second}"), 1)
+}
+
+#[test]
+fn providers_that_do_not_fit_each_other() {
+    let of = |okta: &str, entra: &str| beside(okta, entra, "https://e.test");
+    let fine = of("    domains: [a.test]\n", "    domains: [b.test, c.test]\n");
+    assert_eq!(said_of(&fine), [""; 0]);
+    assert_eq!(said_of(&of("    domains: any\n", "    domains: [b.test]\n")), [""; 0]);
+    for (file, expected) in [
+        (
+            of("    domains: [a.test, b.test]\n", "    domains: [c.test, B.test]\n"),
+            "11: idps.okta.domains: b.test is a domain of entra already. Write each domain at one provider: it decides \
+             where people sign in.",
+        ),
+        (
+            of("    domains: any\n", "    domains: any\n"),
+            "11: idps.okta.domains: any is that of entra already. Write each domain at one provider: it decides where \
+             people sign in.",
+        ),
+        (
+            beside("    domains: [a.test]\n", "    domains: [b.test]\n", "https://example.okta.com"),
+            "13: idps.okta.oidc.issuer: the issuer of entra already: the same people would be signed in on two terms. \
+             Keep one of the two.",
+        ),
+        (
+            of("    domains: [a.test]\n    replaces: entra\n", "    domains: [b.test]\n    replaces: okta\n"),
+            "6: idps.entra.replaces: the two would take each other's people, login by login. Let only the newer one \
+             replace the other.\n13: idps.okta.replaces: the two would take each other's people, login by login. Let \
+             only the newer one replace the other.",
+        ),
+        (
+            of("    domains: [a.test]\n    replaces: okta\n", "    domains: [b.test]\n"),
+            "12: idps.okta.replaces: the two would take each other's people, login by login. Let only the newer one \
+             replace the other.",
+        ),
+    ] {
+        assert_eq!(said_of(&file).join("\n"), expected, "{file}");
+    }
 }
 
 #[test]

@@ -106,13 +106,13 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((file.app.prefix.as_str(), file.prefix.as_str()), ("/.portcullis", "/.portcullis"));
     assert!(file.bindings.is_empty());
     assert_eq!(file.identity.user, UserFrom::Email);
-    assert_eq!((file.idp.name.as_str(), file.idp.preset), ("okta", Preset::Generic));
-    assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("sub", LinkTo::ExternalId));
-    assert_eq!(file.idp.domains, Domains::Any);
-    assert_eq!(file.idp.oidc.client_secret.expose(), "hunter2-oidc");
-    assert_eq!(file.idp.oidc.scopes, ["openid", "profile", "email"]);
-    assert_eq!(file.idp.oidc.skew, Duration::from_secs(60));
-    assert!(!file.idp.oidc.trust_email);
+    assert_eq!((file.idps[0].name.as_str(), file.idps[0].preset), ("okta", Preset::Generic));
+    assert_eq!((file.idps[0].link.claim.as_str(), file.idps[0].link.to), ("sub", LinkTo::ExternalId));
+    assert_eq!(file.idps[0].domains, Domains::Any);
+    assert_eq!(file.idps[0].oidc.client_secret.expose(), "hunter2-oidc");
+    assert_eq!(file.idps[0].oidc.scopes, ["openid", "profile", "email"]);
+    assert_eq!(file.idps[0].oidc.skew, Duration::from_secs(60));
+    assert!(!file.idps[0].oidc.trust_email);
     assert!(matches!(file.provisioning, UserSource::None));
     assert_eq!(file.session.idle, Duration::from_secs(2 * 3600));
     assert_eq!(file.session.absolute, Duration::from_secs(12 * 3600));
@@ -139,8 +139,11 @@ fn the_example_with_a_directory_says_it_all() {
     let UserSource::Scim(scim) = &file.provisioning else { panic!("no directory") };
     assert_eq!(scim.token.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
     assert_eq!(file.identity.user, UserFrom::UserName);
-    assert_eq!(file.idp.domains, Domains::Only(vec!["example.com".into()]));
-    assert_eq!((file.idp.link.claim.as_str(), file.idp.link.to), ("preferred_username", LinkTo::UserName));
+    assert_eq!(file.idps[0].domains, Domains::Only(vec!["example.com".into()]));
+    assert_eq!(
+        (file.idps[0].link.claim.as_str(), file.idps[0].link.to),
+        ("preferred_username", LinkTo::UserName)
+    );
     let roles: Vec<&str> = file.bindings.known_roles().iter().map(|role| &**role).collect();
     assert_eq!(roles, ["workspace.member", "workspace.admin", "org.audit"]);
     let both = file.bindings.resolve_groups(["engineering", "Wiki owners", "Auditors"]);
@@ -162,7 +165,7 @@ fn addresses_are_printed_under_the_vendors_words() {
     let folder = folder_of_examples();
     let file = load_file(&folder.path().join("directory.yaml"), &environment()).unwrap().file;
     assert_eq!(
-        list_urls(&file),
+        list_urls(&file).iter().map(|(word, url)| (word.as_str(), url.clone())).collect::<Vec<_>>(),
         [
             ("redirect URI (platform Web)", "https://wiki.example.com/.portcullis/callback/entra".to_owned()),
             ("home page URL", "https://wiki.example.com/.portcullis/login".to_owned()),
@@ -176,7 +179,8 @@ fn addresses_are_printed_under_the_vendors_words() {
     let below = smallest().replace("wiki.example.com", "example.com:8443/wiki/") + "prefix: /.gate/way\n";
     let urls: Vec<String> = list_urls(&loaded(&below).file).into_iter().map(|(_, url)| url).collect();
     assert_eq!(urls[0], "https://example.com:8443/wiki/.gate/way/callback/okta");
-    assert_eq!(urls.len(), 3);
+    assert_eq!(urls[3], "https://example.com:8443/wiki/.gate/way/backchannel-logout/okta");
+    assert_eq!(urls.len(), 4);
 }
 
 #[test]

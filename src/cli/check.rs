@@ -88,8 +88,9 @@ fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
         return Vec::new();
     }
     let Ok(runtime) = super::reach::build_runtime() else { return Vec::new() };
+    let issuers: Vec<&str> = checked.issuers.iter().map(String::as_str).collect();
     let found = runtime
-        .block_on(portcullis_store::stranded_in(&checked.opens.database, OrgId::ONLY, &[&checked.issuer]))
+        .block_on(portcullis_store::stranded_in(&checked.opens.database, OrgId::ONLY, &issuers))
         .unwrap_or_default();
     found.iter().map(|stranded| format!("{path}: idps: {}.", stranded.sentence())).collect()
 }

@@ -168,7 +168,7 @@ impl StoreReach {
                 people: home.people.map(people_of_home),
                 address: home.address.clone(),
                 log: LogDetail::default(), // this process has no log
-                relink_to: None,
+                relink_to: Vec::new(),
             },
         };
         let operator = Arc::new(ArcSwap::from_pointee(operator));
@@ -182,14 +182,14 @@ impl StoreReach {
         matches!(self.0, StoreWay::Here { .. })
     }
 
-    /// Gives an order in this process what it needs of a configuration: the master key, and the identity provider.
+    /// Gives an order in this process what it needs of a configuration: the master key, and the identity providers.
     ///
     /// # Errors
     /// [`ReachError::Keyring`].
     pub(super) async fn configure_if_here(&self, file: &File) -> Result<(), ReachError> {
         if let StoreWay::Here { operator, store, .. } = &self.0 {
             crate::keyring::open_keyring(file, store).await?;
-            let relink_to = Some(crate::settings::relink_to(file));
+            let relink_to = crate::settings::relink_to(file);
             let before = operator.load();
             let terms = Terms { relink_to, ..before.terms.clone() };
             operator.store(Arc::new(Operator { terms, ..(**before).clone() }));

@@ -19,6 +19,9 @@ pub(crate) struct Relink {
     /// The name that the former identity provider had under idps, as warnings and the list of users show it.
     #[arg(value_name = "IDP")]
     from: String,
+    /// The identity provider that the links move to; need not be said where there is only one, or one of the same name.
+    #[arg(long, value_name = "IDP")]
+    to: Option<String>,
     /// Do it. Without this the links are listed, and nothing is changed.
     #[arg(long)]
     apply: bool,
@@ -63,15 +66,19 @@ impl Relink {
         }
     }
 
-    fn links_path(&self) -> String {
-        format!("/links/{}", utf8_percent_encode(&self.from, NON_ALPHANUMERIC))
+    /// The address of the links, with what stands behind it: `""`, or `"/relink"`.
+    fn links_path(&self, order: &str, after: Option<i64>) -> String {
+        let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let to = self.to.as_deref().map(|to| format!("to={}", encode(to)));
+        let after = after.map(|after| format!("after={after}"));
+        let query: Vec<String> = to.into_iter().chain(after).collect();
+        format!("/links/{}{order}?{}", encode(&self.from), query.join("&"))
     }
 
     async fn list_links(&self, reach: &StoreReach) -> Result<String, ReachError> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = after
-                .map_or_else(|| self.links_path(), |last: i64| format!("{}?after={last}", self.links_path()));
+            let page = self.links_path("", after);
             let MovableLinks { idp, issuer, links, next } = reach.ask_store(Request::get(page), None).await?;
             found.extend(links);
             after = next;
@@ -82,7 +89,7 @@ impl Relink {
     }
 
     async fn move_links(&self, reach: &StoreReach) -> Result<String, ReachError> {
-        let request = Request::builder().method(Method::POST).uri(format!("{}/relink", self.links_path()));
+        let request = Request::builder().method(Method::POST).uri(self.links_path("/relink", None));
         let Moved { moved, taken } = reach.ask_store(request, None).await?;
         let mut text = format!("Links that have moved: {moved}.\n");
         if taken > 0 {

@@ -149,16 +149,33 @@ async fn find_reference(State(operator): State<Arc<Operator>>, Path(reference): 
 async fn list_links(
     State(operator): State<Arc<Operator>>,
     Path(idp): Path<String>,
-    query: Result<Query<After>, QueryRejection>,
+    query: Result<Query<LinkRange>, QueryRejection>,
 ) -> Response {
     match query {
-        Ok(Query(After { after })) => json_answer(StatusCode::OK, operator.list_links(&idp, after).await),
+        Ok(Query(LinkRange { to, after })) => {
+            json_answer(StatusCode::OK, operator.list_links(&idp, to.as_deref(), after).await)
+        }
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
     }
 }
 
-async fn move_links(State(operator): State<Arc<Operator>>, Path(idp): Path<String>) -> Response {
-    json_answer(StatusCode::OK, operator.move_links(idp).await)
+async fn move_links(
+    State(operator): State<Arc<Operator>>,
+    Path(idp): Path<String>,
+    query: Result<Query<LinkRange>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(LinkRange { to, .. })) => json_answer(StatusCode::OK, operator.move_links(idp, to).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+/// The links that are meant: those that would move to this identity provider, behind an account.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinkRange {
+    to: Option<String>,
+    after: Option<i64>,
 }
 
 fn json_answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>) -> Response {

@@ -72,12 +72,17 @@ pub(crate) fn health_router(
 
 /// Reads the gauges that the metrics show, all of them from memory.
 fn read_gauges(core: &Core, live: &Live) -> Gauges {
-    let (idp, now) = (&live.site.idp, Timestamp::now().seconds());
+    let now = Timestamp::now().seconds();
     let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
     Gauges {
         figures: core.sessions.figures(),
         holds: core.sessions.holds().len(),
-        idps: vec![(idp.name().to_owned(), idp.is_answering())],
+        idps: live
+            .site
+            .idps
+            .iter()
+            .map(|entry| (entry.name().to_owned(), entry.idp.is_answering()))
+            .collect(),
         expires: live.expires.iter().map(left).collect(),
     }
 }

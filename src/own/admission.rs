@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use portcullis_keys::sha256;
 use portcullis_policy::{AppId, Attributes, DirectoryId, LinkTo, OrgId, Timestamp, UserFrom};
-use portcullis_sso::{Assertion, FLOW_MS, OidcSettings, Pending};
+use portcullis_sso::{Assertion, FLOW_MS, Pending};
 use portcullis_store as store;
 
 /// The terms on which a verified login lets somebody in, and for how long.
 pub(crate) struct Admission {
     /// Without a directory there is nothing to match.
     pub(crate) directory: bool,
+    /// True where the directory lets this IdP sign in its people.
+    pub(crate) may_sign_in: bool,
     pub(crate) invited: bool,
     /// The name of the IdP that this one replaces.
     pub(crate) replaces: Option<Arc<str>>,
@@ -44,7 +46,8 @@ impl Admission {
                 is_unverified_address: is_unverified && !self.trust_email,
                 to: self.to,
             };
-            let (invited, directories) = (self.invited, vec![DirectoryId::ONLY]);
+            let directories = if self.may_sign_in { vec![DirectoryId::ONLY] } else { Vec::new() };
+            let invited = self.invited;
             store::PeopleSource::Directory { invited, directories, link }
         } else {
             store::PeopleSource::None
@@ -81,8 +84,8 @@ impl Admission {
 
     /// Tells whether a subject is linked to a person of the directory. A store that does not answer is none: the
     /// login itself will say so.
-    pub(crate) async fn is_known(&self, store: &store::Store, idp: &OidcSettings, subject: &str) -> bool {
-        self.directory && store.is_linked(OrgId::ONLY, &idp.issuer, subject).await.unwrap_or(false)
+    pub(crate) async fn is_known(&self, store: &store::Store, issuer: &str, subject: &str) -> bool {
+        self.directory && store.is_linked(OrgId::ONLY, issuer, subject).await.unwrap_or(false)
     }
 
     /// Gives the latest end of a session that begins now; the IdP's own end counts too.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::set_cookie::{remove_cookie, set_cookie};
 
 /// The beginning of every flow cookie's name; the data plane never passes such cookies on.
-const PREFIX: &str = portcullis_proxy::FLOW_COOKIE;
+pub(super) const PREFIX: &str = portcullis_proxy::FLOW_COOKIE;
 /// The most logins that a browser may have under way.
 const MOST: usize = 5;
 /// The time after a login within which another one counts as a further round of the same, in milliseconds.
@@ -210,7 +210,7 @@ mod tests {
             rounds: 0,
             epochs: [0; 3],
         };
-        Pending::new("op", "https://op.test", &ask, &mut Random::from_seed(1), NOW.plus_ms(number))
+        Pending::of_oidc("op", "https://op.test", &ask, &mut Random::from_seed(1), NOW.plus_ms(number))
     }
 
     /// A browser: what it is told to keep, in a jar.

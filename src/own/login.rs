@@ -9,18 +9,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use portcullis_keys::{Purpose, Random, sha256};
-use portcullis_policy::{OrgId, SessionHash, Timestamp, shown};
+use portcullis_policy::{OrgId, SessionHash, Timestamp, UserFrom, shown};
 use portcullis_proxy::{Kind, RefusalKind, Visitor};
 use portcullis_session::Committed;
-use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, HINT, Pending};
-use portcullis_store::{LoggedIn, LoginError, NewSession, Origin};
+use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, Idp, Pending};
+use portcullis_store::{AdmissionRefusal, LoggedIn, LoginError, NewSession, Origin};
 
 use super::flows::{Flows, Tab};
 use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
 use super::set_cookie::{remove_cookie, set_cookie};
-use super::site::OwnSite;
+use super::site::{OwnSite, SiteIdp};
 use super::tries::Enough;
-use super::{Own, login_required};
+use super::{Own, choice, login_required};
 use crate::pages::{Page, Stuck};
 use crate::revocation::NotDone;
 
@@ -37,6 +37,13 @@ pub(crate) struct NotIn {
     pub(crate) told: LoginAdvice,
     /// The subject's name at the IdP, as far as it was verified and may be written down.
     pub(crate) subject: Option<String>,
+}
+
+/// Somebody is in, by the terms of one configuration.
+struct EnteredSite {
+    signed_in: LoggedIn,
+    site: Arc<OwnSite>,
+    user_from: UserFrom,
 }
 
 /// The advice to a person who is not let in, beside the reference number.
@@ -115,13 +122,21 @@ impl Own {
         let query = request.uri().query().unwrap_or_default();
         let wanted = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to");
         let way = self.whole_way(site, wanted.as_ref().map_or("", |(_, path)| path), now);
-        self.start_login(site, request, visitor, &way, 0, now).await
+        match choice::idp_of_request(site, request).cloned() {
+            Some(entry) => self.start_login(site, &entry, request, visitor, &way, 0, now).await,
+            None => {
+                let short = self.short_way(site, &way, &mut Random::from_system(), now);
+                self.ask_for_address(site, &short, false)
+            }
+        }
     }
 
     /// Sends a browser to the IdP; `way` is where it goes afterwards, `restarts` how often its tab has started over.
+    #[expect(clippy::too_many_arguments, reason = "each is another thing, and all are passed on")]
     async fn start_login(
         &self,
         site: &OwnSite,
+        entry: &SiteIdp,
         request: &Request<Bytes>,
         visitor: &Visitor,
         way: &str,
@@ -135,7 +150,7 @@ impl Own {
             if visitor.who.find_person().await.is_some() {
                 return redirect_to(way);
             }
-            let reference = self.record_refusal(site.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
+            let reference = self.record_refusal(entry.idp.name(), ROUNDS_IN_A_ROW, "three logins in a row did not last: the browser loses the session cookie, or the session ends at once (look for a clock that is wrong)", visitor, None, None);
             return self
                 .render_page(site, &Page::LoginStuck { cause: Stuck::EndedAtOnce, reference: &reference });
         }
@@ -143,9 +158,9 @@ impl Own {
         let short = self.short_way(site, way, &mut random, now);
         let tab = Tab { way: short.clone(), restarts };
         let state = tab.seal(&self.core.keys, visitor.app, &mut random);
-        let epochs = self.core.sessions.epochs(OrgId::ONLY, site.idp.name());
+        let epochs = self.core.sessions.epochs(OrgId::ONLY, entry.idp.name());
         let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
-        match site.idp.begin_login(&ask, &mut random, now).await {
+        match entry.idp.begin_login(&ask, &mut random, now).await {
             Ok((pending, location)) => {
                 let mut answer = redirect_to(&location);
                 for cookie in flows.login_cookie(pending, &short, site.flow_bytes, &mut random, now) {
@@ -155,7 +170,7 @@ impl Own {
             }
             Err(refusal) => {
                 let refusal = NotIn { told: LoginAdvice::IdpDown, ..NotIn::from(refusal) };
-                self.not_in(site, refusal, way, visitor, None)
+                self.not_in(site, entry.name(), refusal, way, visitor, None)
             }
         }
     }
@@ -196,6 +211,7 @@ impl Own {
     pub(crate) async fn finish_login(
         self: Arc<Self>,
         site: &Arc<OwnSite>,
+        entry: &Arc<SiteIdp>,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -206,27 +222,28 @@ impl Own {
             is_form.then_some(request.body()),
         ) {
             Ok(answer) => answer,
-            Err(refusal) => return self.not_in(site, refusal.into(), "", visitor, None),
+            Err(refusal) => return self.not_in(site, entry.name(), refusal.into(), "", visitor, None),
         };
         let mut flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let Some((cookie, pending)) = answer.state().and_then(|state| flows.take_login(state)) else {
-            return self.without_flow(site, request, &answer, visitor, now).await;
+            return self.without_flow(site, Some(entry), request, &answer, visitor, now).await;
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         // The number that the log, the audit and a page call this login by.
         let reference = Random::from_system().draw_reference();
         let done =
-            self.clone().admit_person(site.clone(), pending, answer, visitor.clone(), &reference, now).await;
+            self.clone().admit_person(entry.clone(), pending, answer, visitor.clone(), &reference, now).await;
         let mut response = match done {
             Ok(session) => {
                 let mut response = redirect_to(&return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
-                if let Some(landed) = flows.landed_cookie(rounds, &mut Random::from_system(), now) {
-                    response.headers_mut().append(header::SET_COOKIE, landed);
+                let landed = flows.landed_cookie(rounds, &mut Random::from_system(), now);
+                for cookie in landed.into_iter().chain(choice::remember_idp(site, entry.name())) {
+                    response.headers_mut().append(header::SET_COOKIE, cookie);
                 }
                 response
             }
-            Err(refusal) => self.not_in(site, refusal, &return_to, visitor, Some(reference)),
+            Err(refusal) => self.not_in(site, entry.name(), refusal, &return_to, visitor, Some(reference)),
         };
         if let Some(removal) = remove_cookie(&cookie) {
             response.headers_mut().append(header::SET_COOKIE, removal);
@@ -237,7 +254,7 @@ impl Own {
     /// Verifies, then signs in.
     async fn admit_person(
         self: Arc<Self>,
-        site: Arc<OwnSite>,
+        entry: Arc<SiteIdp>,
         pending: Pending,
         answer: AuthorizationResponse,
         visitor: Visitor,
@@ -247,23 +264,24 @@ impl Own {
         let names = visitor.detail.names_strangers();
         let down = |refusal: portcullis_sso::LoginRefusal| {
             let refusal = NotIn::from(if names { refusal } else { refusal.unnamed() });
-            if site.idp.is_answering() { refusal } else { NotIn { told: LoginAdvice::IdpDown, ..refusal } }
+            if entry.idp.is_answering() { refusal } else { NotIn { told: LoginAdvice::IdpDown, ..refusal } }
         };
+        let Idp::Oidc(idp) = &*entry.idp;
         let login = sha256(pending.state().as_bytes());
         let _turn = match answer.has_code() {
             true => Some(self.under_way.tries.take_turn(login, visitor.client, now).await?),
             false => None,
         };
-        let verified = site.idp.verify_answer(&pending, answer, now).await.map_err(down)?;
+        let verified = idp.verify_answer(&pending, answer, now).await.map_err(down)?;
         let subject = names.then(|| shown(verified.subject()).into_owned());
         let entered = async {
             // Whoever is linked already needs no claim, so nobody is asked for one.
             let is_known = !verified.is_complete()
-                && site.admission.is_known(&self.core.store, site.idp.settings(), verified.subject()).await;
+                && entry.admission.is_known(&self.core.store, entry.idp.issuer(), verified.subject()).await;
             let assertion = if is_known {
-                site.idp.recognize_person(verified).map_err(down)?
+                idp.recognize_person(verified).map_err(down)?
             } else {
-                site.idp.complete_login(verified, now).await.map_err(down)?
+                idp.complete_login(verified, now).await.map_err(down)?
             };
             self.clone().store_login(pending, assertion, visitor, reference, now).await
         };
@@ -292,10 +310,10 @@ impl Own {
                 NotIn { reason: INTERNAL, text, told: LoginAdvice::Refused, subject: None }
             }
         })?;
-        let (signed_in, site) = enforced.value;
+        let EnteredSite { signed_in, site, user_from } = enforced.value;
         self.under_way.tries.spend_login(login, now);
         self.core.metrics.count_login("accepted");
-        let named = site.admission.user_from.name_of(&signed_in.facts).ok();
+        let named = user_from.name_of(&signed_in.facts).ok();
         let user = visitor.detail.shown_user(&signed_in.facts, named.as_deref());
         let account = visitor.detail.names_strangers().then_some(signed_in.account.0);
         tracing::info!("ref" = reference, idp, user = user.as_deref(), account, session = ?hash, trace = %visitor.request_id, first = signed_in.is_first, "signed in");
@@ -314,21 +332,31 @@ impl Own {
         hash: SessionHash,
         reference: Arc<str>,
         now: Timestamp,
-    ) -> Result<Committed<(LoggedIn, Arc<OwnSite>)>, LoginError> {
+    ) -> Result<Committed<EnteredSite>, LoginError> {
         let _admitting = self.admitting.read().await; // until it is committed
         let site = self.live.in_force().site.clone();
-        // A hint that is too long to be sent is not kept: the logout at the IdP does without.
-        let token = assertion.id_token().expose();
-        let hint = if token.len() <= HINT { token } else { "" };
-        let hint =
-            self.core.keys.seal(Purpose::Session, &hash.0, hint.as_bytes(), &mut Random::from_system());
+        // Gone since it was asked: whoever it signed in is out.
+        let entry = site
+            .find_idp(assertion.idp())
+            .cloned()
+            .ok_or_else(|| LoginError::Refused(Box::new(AdmissionRefusal::Overtaken { scope: "the IdP" })))?;
+        let admission = &entry.admission;
+        let hint = assertion.logout_hint().to_text();
+        let hint = self.core.keys.seal(
+            Purpose::Session,
+            &hash.0,
+            hint.expose().as_bytes(),
+            &mut Random::from_system(),
+        );
         let session = NewSession {
             hash,
-            expires: site.admission.session_end(now, assertion.session_end()),
-            id_token: Some(hint),
+            expires: admission.session_end(now, assertion.session_end()),
+            logout_hint: Some(hint),
+            idp_subject: assertion.idp_session().subject.clone(),
+            idp_session: assertion.idp_session().session.clone(),
             replaces: visitor.session,
         };
-        let asked = site.admission.verified_login(visitor.app, &assertion, session, &pending);
+        let asked = admission.verified_login(visitor.app, &assertion, session, &pending);
         let origin = Origin {
             client: visitor.detail.shown_client(visitor.client).map(Into::into),
             reference: Some(reference),
@@ -339,7 +367,8 @@ impl Own {
             LoginError::Refused(refusal) if !origin.names => LoginError::Refused(Box::new(refusal.unnamed())),
             error => error,
         })?;
-        Ok(signed_in.map(|signed_in| (signed_in, site)))
+        let user_from = admission.user_from;
+        Ok(signed_in.map(|signed_in| EnteredSite { signed_in, site, user_from }))
     }
 
     /// `callback/<another>`: the answer to a login that began before a reload gave the IdP another name. It starts over, if
@@ -355,7 +384,7 @@ impl Own {
             AuthorizationResponse::read_callback(request.uri().query().unwrap_or_default(), form).ok();
         let is_ours = |state: &str| Tab::open_state(state, &self.core.keys, visitor.app).is_some();
         match answer.filter(|answer| answer.state().is_some_and(is_ours)) {
-            Some(answer) => self.without_flow(site, request, &answer, visitor, Timestamp::now()).await,
+            Some(answer) => self.without_flow(site, None, request, &answer, visitor, Timestamp::now()).await,
             None => self.render_page(site, &Page::refused(RefusalKind::NotFound, None)),
         }
     }
@@ -365,6 +394,7 @@ impl Own {
     async fn without_flow(
         &self,
         site: &OwnSite,
+        entry: Option<&SiteIdp>,
         request: &Request<Bytes>,
         answer: &AuthorizationResponse,
         visitor: &Visitor,
@@ -372,10 +402,11 @@ impl Own {
     ) -> Response<Bytes> {
         let tab = answer.state().and_then(|state| Tab::open_state(state, &self.core.keys, visitor.app));
         let way = self.whole_way(site, tab.as_ref().map_or("", |tab| &tab.way), now);
+        let idp = entry.map_or("", SiteIdp::name);
         if let Some(refusal) = answer.error() {
             let names = visitor.detail.names_strangers();
             let refusal = if names { refusal } else { refusal.unnamed() };
-            return self.not_in(site, refusal.into(), &way, visitor, None);
+            return self.not_in(site, idp, refusal.into(), &way, visitor, None);
         }
         if visitor.who.find_person().await.is_some() {
             return redirect_to(&way);
@@ -383,12 +414,22 @@ impl Own {
         if let Some(tab) = tab.filter(|tab| tab.restarts < RESTARTS)
             && visitor.kind == Kind::Navigation
         {
-            return self.start_login(site, request, visitor, &way, tab.restarts + 1, now).await;
+            let known = entry.or_else(|| site.only_idp().map(|entry| &**entry));
+            return match known
+                .or_else(|| choice::remembered_idp(site, request.headers()).map(|entry| &**entry))
+            {
+                Some(entry) => {
+                    self.start_login(site, entry, request, visitor, &way, tab.restarts + 1, now).await
+                }
+                None => {
+                    let short = self.short_way(site, &way, &mut Random::from_system(), now);
+                    self.ask_for_address(site, &short, false)
+                }
+            };
         }
         let text = "expected=the cookie of the login that this answer belongs to got=none. The browser must accept \
                     cookies of the app's host";
-        let reference =
-            self.record_refusal(site.idp.name(), Class::OidcState.log_word(), text, visitor, None, None);
+        let reference = self.record_refusal(idp, Class::OidcState.log_word(), text, visitor, None, None);
         self.render_page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
     }
 
@@ -396,15 +437,15 @@ impl Own {
     fn not_in(
         &self,
         site: &OwnSite,
+        idp: &str,
         refusal: NotIn,
         way: &str,
         visitor: &Visitor,
         reference: Option<String>,
     ) -> Response<Bytes> {
         let NotIn { reason, text, subject, .. } = &refusal;
-        let reference =
-            self.record_refusal(site.idp.name(), reason, text, visitor, subject.as_deref(), reference);
-        let (idp, reference) = (site.idp.name(), reference.as_str());
+        let reference = self.record_refusal(idp, reason, text, visitor, subject.as_deref(), reference);
+        let reference = reference.as_str();
         let way = || self.short_way(site, way, &mut Random::from_system(), Timestamp::now());
         match refusal.told {
             LoginAdvice::IdpDown => {

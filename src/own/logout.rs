@@ -3,22 +3,30 @@
 //! A logout is a POST of our own page, or carries the page's token; a GET shows the button. What an image on another
 //! site can send ends nobody's session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, header};
-use portcullis_keys::{Purpose, Random, Secret, equal_bytes};
+use portcullis_keys::{Purpose, Random, equal_bytes};
 use portcullis_policy::{SessionHash, Timestamp};
 use portcullis_proxy::{RefusalKind, Visitor};
-use portcullis_store::{Origin, Which};
+use portcullis_sso::LogoutHint;
+use portcullis_store::{Origin, SealedLogoutHint, Which};
 
 use super::Own;
 use super::flows;
 use super::login::redirect_to;
 use super::reasons::{LOGOUT_CSRF, STORE};
 use super::set_cookie::remove_cookie;
-use super::site::OwnSite;
+use super::site::{OwnSite, SiteIdp};
 use crate::pages::Page;
+
+/// A session that has ended: the IdP that signed it in, and what that one wants to hear of it.
+struct EndedSession {
+    idp: Arc<str>,
+    hint: Option<LogoutHint>,
+}
 
 /// The time that a logout may take to be stored before a page says that it is not.
 const STORED: Duration = Duration::from_secs(2);
@@ -30,7 +38,7 @@ impl Own {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
         let token = self.form_token(&session);
-        let idp = site.idp.logout_origin();
+        let idp = self.idp_of_session(site, &session).await.and_then(|entry| entry.idp.logout_origin());
         self.render_page(site, &Page::Logout { who: who.name(), token: &token, idp: idp.as_deref() })
     }
 
@@ -49,7 +57,7 @@ impl Own {
             .is_some_and(|(_, token)| equal_bytes(token.as_bytes(), self.form_token(&session).as_bytes()));
         if !by_token && !visitor.is_from_us {
             let reference = self.record_refusal(
-                site.idp.name(),
+                "",
                 LOGOUT_CSRF,
                 "a logout from another page than ours: nobody was signed out",
                 visitor,
@@ -58,9 +66,9 @@ impl Own {
             );
             return self.render_page(site, &Page::refused(RefusalKind::OtherSite, Some(&reference)));
         }
-        let Ok(hint) = self.end_session(&session).await else {
+        let Ok(ended) = self.end_session(&session).await else {
             let reference = self.record_refusal(
-                site.idp.name(),
+                "",
                 STORE,
                 "a logout could not be stored in time: the session stands unless that still comes about",
                 visitor,
@@ -71,10 +79,9 @@ impl Own {
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
         let state = Random::from_system().draw_reference();
-        let at_idp = match hint {
-            Some(hint) => site.idp.logout_url(Some(&hint), &back_to, &state).await,
-            None => None,
-        };
+        let at_idp = ended.and_then(|EndedSession { idp, hint }| {
+            site.find_idp(&idp)?.idp.logout_url(hint.as_ref(), &back_to, &state)
+        });
         let mut answer = redirect_to(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
         for removal in [remove_cookie(&site.cookie), flows::forget_landing()].into_iter().flatten() {
             answer.headers_mut().append(header::SET_COOKIE, removal);
@@ -87,22 +94,30 @@ impl Own {
         self.render_page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
     }
 
-    /// Ends a session and waits until what stood on it is gone. The hint for the IdP comes back.
-    async fn end_session(&self, session: &SessionHash) -> Result<Option<Secret>, ()> {
+    /// Finds the IdP that signed a session in; `None` where that cannot be read, or it is not configured any more.
+    async fn idp_of_session<'s>(&self, site: &'s OwnSite, session: &SessionHash) -> Option<&'s Arc<SiteIdp>> {
+        if let Some(only) = site.only_idp() {
+            return Some(only);
+        }
+        let kept = self.core.store.logout_hint(session).await.ok().flatten()?;
+        site.find_idp(&kept.idp)
+    }
+
+    /// Ends a session and waits until what stood on it is gone. Its IdP and the hint for that one come back.
+    async fn end_session(&self, session: &SessionHash) -> Result<Option<EndedSession>, ()> {
         let (store, which) = (self.core.store.clone(), Which::Session(*session));
-        let sealed = store.id_token(session).await.ok().flatten();
+        let kept = store.logout_hint(session).await.ok().flatten();
         let ending =
             async move { store.end_sessions_of(which, &Origin::of_actor("logout"), Timestamp::now()).await };
         let mut ending = self.core.carry_out(ending);
         // It is carried out all the same; whoever waits for the page is told that it is not certain.
         tokio::time::timeout(STORED, ending.wait_settled()).await.map_err(drop)?;
         ending.wait_done().await.map_err(drop)?;
-        let open = |sealed: Vec<u8>| self.core.keys.open(Purpose::Session, &session.0, &sealed);
-        Ok(sealed
-            .and_then(|hint| hint.sealed)
-            .and_then(open)
-            .and_then(|plain| String::from_utf8(plain).ok())
-            .map(Secret::new))
+        Ok(kept.map(|SealedLogoutHint { idp, sealed }| {
+            let open = |sealed: Vec<u8>| self.core.keys.open(Purpose::Session, &session.0, &sealed);
+            let text = sealed.and_then(open).and_then(|plain| String::from_utf8(plain).ok());
+            EndedSession { idp, hint: text.and_then(|text| LogoutHint::from_text(&text)) }
+        }))
     }
 
     /// The token of our own form: only whoever could read the page of this session has it.

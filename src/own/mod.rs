@@ -4,6 +4,8 @@
 //! on the core runtime. Whatever is not listed is 404 and never forwarded.
 
 pub(crate) mod admission;
+mod back_channel;
+mod choice;
 mod flows;
 mod login;
 mod logout;
@@ -23,7 +25,7 @@ use portcullis_policy::Timestamp;
 use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
 use portcullis_sso::Class;
 
-pub(crate) use self::site::OwnSite;
+pub(crate) use self::site::{OwnSite, SiteIdp};
 use crate::core::{Core, answer_undisturbed};
 use crate::live::{Current, Live};
 use crate::pages::{self, Page};
@@ -48,11 +50,13 @@ pub(crate) struct Own {
 /// The most of those lines in a minute.
 const STRANGERS_LINES: u32 = 20;
 
+/// Classes of refusals that anybody can cause.
+const ANYBODYS: [Class; 4] =
+    [Class::OidcState, Class::OidcIssParam, Class::OidcProviderError, Class::OidcLogoutToken];
+
 /// Tells whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
-    [Class::OidcState, Class::OidcIssParam, Class::OidcProviderError]
-        .iter()
-        .any(|class| class.log_word() == reason)
+    ANYBODYS.iter().any(|class| class.log_word() == reason)
         || [reasons::TRIES, reasons::BUSY, reasons::LOGOUT_CSRF].contains(&reason)
 }
 
@@ -61,6 +65,7 @@ fn is_anybodys(reason: &str) -> bool {
 pub(crate) struct UnderWay {
     ways: ways::Ways,
     tries: tries::Tries,
+    unanswered: back_channel::Unanswered,
 }
 
 /// The answer to whoever has to sign in first: the data plane has the words for it.
@@ -120,10 +125,15 @@ impl Own {
         let posts = request.method() == Method::POST;
         match page.split_once('/').unwrap_or((&page, "")) {
             ("login", "") if reads => self.begin_login(&site, &request, &visitor).await,
-            ("callback", idp) if (reads || posts) && idp == site.idp.name() => {
-                self.finish_login(&site, &request, &visitor).await
-            }
-            ("callback", _) if reads || posts => self.finish_overtaken_login(&site, &request, &visitor).await,
+            ("login", "") if posts => self.choose_idp(&site, &request),
+            ("callback", idp) if reads || posts => match site.find_idp(idp).cloned() {
+                Some(entry) => self.finish_login(&site, &entry, &request, &visitor).await,
+                None => self.finish_overtaken_login(&site, &request, &visitor).await,
+            },
+            ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
+                Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,
+                None => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),
+            },
             ("logout", "") if reads => self.ask_to_sign_out(&site, &visitor).await,
             ("logout", "") if posts => self.sign_out(&site, &request, &visitor).await,
             ("logged-out", "") if reads => self.signed_out(&site, &request),

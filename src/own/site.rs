@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use portcullis_sso::{Idp, OidcSettings};
+use portcullis_policy::fold;
+use portcullis_sso::{Idp, IdpSettings};
 
 use super::admission::Admission;
 use crate::pages::Links;
@@ -21,20 +22,60 @@ pub(crate) struct OwnSite {
     pub(crate) cookie: String,
     /// The most bytes of a request's head that the cookies of logins under way may take.
     pub(crate) flow_bytes: usize,
+    /// The identity providers, in the order of the file; at least one.
+    pub(crate) idps: Vec<Arc<SiteIdp>>,
+}
+
+/// An identity provider, and the terms on which its word lets somebody in.
+pub(crate) struct SiteIdp {
     pub(crate) idp: Arc<Idp>,
-    /// The settings that the IdP was made from.
-    pub(crate) oidc: OidcSettings,
+    /// The settings that it was made from.
+    pub(crate) settings: IdpSettings,
     pub(crate) admission: Admission,
+    /// True where people of any domain are sent to it that no other one lists.
+    pub(crate) is_for_any: bool,
+}
+
+impl SiteIdp {
+    pub(crate) fn name(&self) -> &str {
+        self.idp.name()
+    }
 }
 
 impl OwnSite {
-    /// Keeps the IdP of another site where nothing of it has changed, with the keys it has read.
-    pub(crate) fn with_idp_of(self, before: &OwnSite) -> Self {
-        if self.oidc == before.oidc { Self { idp: before.idp.clone(), ..self } } else { self }
+    /// Keeps each IdP of another site of which nothing has changed, with the keys it has read.
+    pub(crate) fn with_idps_of(mut self, before: &OwnSite) -> Self {
+        for entry in &mut self.idps {
+            let known = before.find_idp(entry.name()).filter(|known| known.settings == entry.settings);
+            if let (Some(known), Some(entry)) = (known, Arc::get_mut(entry)) {
+                entry.idp = known.idp.clone();
+            }
+        }
+        self
+    }
+
+    /// Finds an IdP by its name in the configuration.
+    pub(crate) fn find_idp(&self, name: &str) -> Option<&Arc<SiteIdp>> {
+        self.idps.iter().find(|entry| entry.name() == name)
+    }
+
+    /// The only IdP, where there is one.
+    pub(crate) fn only_idp(&self) -> Option<&Arc<SiteIdp>> {
+        match self.idps.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Finds the IdP that an e-mail address belongs to: the one that lists its domain, else the one for any.
+    pub(crate) fn idp_of_address(&self, address: &str) -> Option<&Arc<SiteIdp>> {
+        let domain = fold::email_domain(address)?;
+        let lists = |entry: &&Arc<SiteIdp>| entry.admission.domains.contains(&domain);
+        self.idps.iter().find(lists).or_else(|| self.idps.iter().find(|entry| entry.is_for_any))
     }
 
     pub(super) fn page_links(&self) -> Links<'_> {
-        Links { app: &self.host, home: &self.home, ours: &self.ours }
+        Links { app: &self.host, home: &self.home, ours: &self.ours, has_choice: self.idps.len() > 1 }
     }
 
     /// A path of this app, or its front page: nothing that could lead to another origin.

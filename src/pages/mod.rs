@@ -27,6 +27,8 @@ pub(crate) struct Links<'a> {
     pub(crate) home: &'a str,
     /// The path our endpoints are below, without a slash at its end: `/.portcullis`, or `/wiki/.portcullis`.
     pub(crate) ours: &'a str,
+    /// True where a person can choose another sign-in service.
+    pub(crate) has_choice: bool,
 }
 
 /// The pages, each with what there is to tell. `reference` is the number that `portcullis ref` takes.
@@ -47,6 +49,12 @@ pub(crate) enum Page<'a> {
     /// may redirect to, as a browser holds a form's redirects to `form-action` too. The button's POST comes with
     /// `Origin: null`, because our pages send no referrer: `Sec-Fetch-Site` and the token say that it is ours.
     Logout { who: &'a str, token: &'a str, idp: Option<&'a str> },
+    /// Asks for the e-mail address, which says where a person signs in. `is_unknown` where the one that was given says
+    /// nothing.
+    ChooseIdp { return_to: &'a str, is_unknown: bool },
+    /// Leads on to an address of ours by itself: a form's answer that redirected to an IdP would be stopped by the policy
+    /// of the page it was on.
+    Onward { to: &'a str },
     /// The data plane, or a page of ours, refused a request. `return_to` is where a login leads.
     Refused { kind: RefusalKind, who: &'a str, return_to: &'a str, reference: Option<&'a str> },
 }
@@ -71,7 +79,9 @@ impl Page<'_> {
     /// The status the page is sent with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::SignedOut { .. } | Self::Logout { .. } => StatusCode::OK,
+            Self::SignedOut { .. } | Self::Logout { .. } | Self::ChooseIdp { .. } | Self::Onward { .. } => {
+                StatusCode::OK
+            }
             Self::LoginRefused { .. } | Self::LoginStuck { .. } => StatusCode::FORBIDDEN,
             Self::IdpDown { .. } | Self::TryAgain { .. } | Self::NotSignedOut { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -88,7 +98,9 @@ impl Page<'_> {
             | Self::IdpDown { reference, .. }
             | Self::TryAgain { reference, .. }
             | Self::NotSignedOut { reference } => Some(reference),
-            Self::SignedOut { .. } | Self::Logout { .. } => None,
+            Self::SignedOut { .. } | Self::Logout { .. } | Self::ChooseIdp { .. } | Self::Onward { .. } => {
+                None
+            }
             // A form, a frame and an address that is not there have none to mention.
             Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions_number(kind)),
         }
@@ -104,6 +116,7 @@ impl Page<'_> {
     fn forms(&self) -> Forms<'_> {
         match self {
             Self::Logout { idp, .. } => Forms::Ours { then: *idp },
+            Self::ChooseIdp { .. } => Forms::Ours { then: None },
             _ => Forms::Nowhere,
         }
     }
@@ -209,6 +222,11 @@ fn login_link(place: &Links<'_>, return_to: &str) -> String {
     format!("{}/login?return_to={}", place.ours, utf8_percent_encode(return_to, KEPT))
 }
 
+/// The page that asks for another address, where there is more than one sign-in service.
+fn choice_link(place: &Links<'_>, return_to: &str) -> Option<String> {
+    place.has_choice.then(|| format!("{}&choose", login_link(place, return_to)))
+}
+
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -238,7 +256,8 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PLACE: Links<'_> = Links { app: "wiki.example.com", home: "/", ours: "/.portcullis" };
+    const PLACE: Links<'_> =
+        Links { app: "wiki.example.com", home: "/", ours: "/.portcullis", has_choice: false };
     const REF: &str = "7Q2M-X4KD";
 
     fn refused(kind: RefusalKind) -> Page<'static> {
@@ -257,6 +276,9 @@ mod tests {
             Page::SignedOut { at_idp: false },
             Page::SignedOut { at_idp: true },
             Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },
+            Page::ChooseIdp { return_to: "/board", is_unknown: false },
+            Page::ChooseIdp { return_to: "/board", is_unknown: true },
+            Page::Onward { to: "/.portcullis/login?idp=okta&return_to=%2Fboard" },
             refused(RefusalKind::FormNotSent),
             refused(RefusalKind::FramedLogin),
             refused(RefusalKind::NotAllowed),
@@ -322,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_a_choice_pages_of_a_login_that_failed_lead_to_it() {
+        let choosing = Links { has_choice: true, ..PLACE };
+        for page in all() {
+            let is_offered = |place| text(&render_page(&page, place)).contains("choose");
+            let failed = matches!(
+                page,
+                Page::LoginRefused { .. }
+                    | Page::LoginStuck { .. }
+                    | Page::IdpDown { .. }
+                    | Page::TryAgain { .. }
+            );
+            assert_eq!((is_offered(&choosing), is_offered(&PLACE)), (failed, false));
+        }
+    }
+
+    #[test]
     fn foreign_text_is_escaped_and_cut() {
         let long = format!("<b>\"'&\u{202e}\n{}", "x".repeat(5000));
         for page in [
@@ -333,6 +371,7 @@ mod tests {
             },
             Page::Logout { who: &long, token: "\"><script>", idp: Some("https://x; script-src *") },
             Page::IdpDown { idp: &long, return_to: "\"><b>", reference: REF },
+            Page::ChooseIdp { return_to: "\"><b>", is_unknown: true },
         ] {
             let answer = render_page(&page, &PLACE);
             let html = text(&answer);
@@ -352,15 +391,32 @@ mod tests {
     }
 
     #[test]
-    fn only_the_logout_form_goes_anywhere() {
+    fn only_two_pages_have_a_form_and_each_goes_where_it_must() {
         for page in all() {
             let answer = render_page(&page, &PLACE);
             let policy = header(&answer, "content-security-policy");
-            let logout = matches!(page, Page::Logout { .. });
-            assert_eq!(policy.contains("form-action 'none'"), !logout);
+            let (logout, choice) =
+                (matches!(page, Page::Logout { .. }), matches!(page, Page::ChooseIdp { .. }));
+            assert_eq!(policy.contains("form-action 'none'"), !(logout || choice));
             assert_eq!(policy.contains("form-action 'self' https://idp.example.com;"), logout);
-            assert_eq!(text(&answer).contains("<form"), logout);
+            assert_eq!(policy.contains("form-action 'self';"), choice);
+            assert_eq!(text(&answer).contains("<form"), logout || choice);
         }
+    }
+
+    #[test]
+    fn only_the_page_that_leads_on_leads_anywhere_by_itself() {
+        for page in all() {
+            let answer = render_page(&page, &PLACE);
+            let leads = text(&answer).contains("http-equiv=\"refresh\"");
+            assert_eq!(leads, matches!(page, Page::Onward { .. }));
+        }
+        let answer = render_page(&Page::Onward { to: "/x?a=b&c=\"><b>" }, &PLACE);
+        assert!(
+            text(&answer).contains("content=\"0; url=/x?a=b&#38;c=&#34;&#62;&#60;b&#62;\""),
+            "{}",
+            text(&answer)
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use portcullis_policy::shown;
 use portcullis_proxy::RefusalKind;
 
-use super::{Links, Page, Stuck, login_link};
+use super::{Links, Page, Stuck, choice_link, login_link};
 
 /// The words of one page.
 pub(super) struct PageWords<'a> {
@@ -14,6 +14,8 @@ pub(super) struct PageWords<'a> {
     pub(super) action: Action<'a>,
     /// A quieter way out: text and address.
     pub(super) beside: Option<(&'static str, String)>,
+    /// The address that the page leads on to by itself.
+    pub(super) onward: Option<String>,
     /// True where something went wrong, which colours the page's edge.
     pub(super) trouble: bool,
 }
@@ -22,10 +24,24 @@ pub(super) struct PageWords<'a> {
 pub(super) enum Action<'a> {
     Nothing,
     Link { text: &'static str, href: String, target: Option<&'static str> },
-    Form { text: &'static str, href: String, token: &'a str },
+    Form { text: &'static str, href: String, hidden: (&'static str, &'a str), asks_address: bool },
 }
 
 pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
+    let way = match *page {
+        Page::LoginRefused { .. } | Page::LoginStuck { .. } => Some(place.home),
+        Page::IdpDown { return_to, .. } | Page::TryAgain { return_to, .. } => Some(return_to),
+        _ => None,
+    };
+    let words = page_words(page, place);
+    match way.and_then(|way| choice_link(place, way)) {
+        Some(href) => words.beside("Sign in with another address", href),
+        None => words,
+    }
+}
+
+/// The words of a page where there is one sign-in service.
+fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
     let app = place.app;
     match page {
         Page::LoginRefused { reference } => {
@@ -48,7 +64,7 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
                 .ask(reference)
                 .beside("Try again", login_link(place, place.home))
         }
-        Page::IdpDown { idp, return_to, reference } => PageWords::trouble("Nobody can sign in right now")
+        Page::IdpDown { idp, return_to, reference } => PageWords::trouble("Signing in does not work right now")
             .with_line(format!(
                 "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
                 shown(idp)
@@ -80,9 +96,24 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
             let mut words = PageWords::calm("Sign out?")
                 .with_line(format!("You are signed in to {app} as {}.", shown(who)))
                 .beside("Stay signed in", place.home.to_owned());
-            words.action = Action::Form { text: "Sign out", href: format!("{}/logout", place.ours), token };
+            let (text, href, hidden) = ("Sign out", format!("{}/logout", place.ours), ("token", *token));
+            words.action = Action::Form { text, href, hidden, asks_address: false };
             words
         }
+        Page::ChooseIdp { return_to, is_unknown } => {
+            let mut words = PageWords::calm("Sign in").with_line(if *is_unknown {
+                "Nobody signs in here with that address. See whether it is mistyped; if it is not, ask your \
+                 administrator."
+            } else {
+                "Your e-mail address at work says which sign-in service you are sent to."
+            });
+            let (text, href, hidden) = ("Continue", format!("{}/login", place.ours), ("return_to", *return_to));
+            words.action = Action::Form { text, href, hidden, asks_address: true };
+            words
+        }
+        Page::Onward { to } => PageWords { onward: Some((*to).to_owned()), ..PageWords::calm("One moment") }
+            .with_line("You are being sent to your sign-in service.")
+            .with_link("Go on", (*to).to_owned(), None),
         Page::Refused { kind, who, return_to, reference } => {
             let words = refusal_words(*kind, who, return_to, place);
             match *reference {
@@ -142,7 +173,15 @@ pub(super) fn mentions_number(kind: RefusalKind) -> bool {
 
 impl PageWords<'_> {
     fn calm(title: &'static str) -> Self {
-        Self { title, lines: vec![], reference: None, action: Action::Nothing, beside: None, trouble: false }
+        Self {
+            title,
+            lines: vec![],
+            reference: None,
+            action: Action::Nothing,
+            beside: None,
+            onward: None,
+            trouble: false,
+        }
     }
 
     fn trouble(title: &'static str) -> Self {

@@ -6,8 +6,6 @@ use std::fmt;
 use portcullis_keys::Secret;
 use portcullis_policy::{Attributes, Timestamp};
 
-use crate::oidc::LinkValue;
-
 /// The statement of an identity provider about a person: verified, not yet judged.
 #[derive(Clone)]
 pub struct Assertion {
@@ -22,7 +20,8 @@ pub struct Assertion {
     pub(crate) names_said: Vec<String>,
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) session_end: Option<Timestamp>,
-    pub(crate) id_token: Secret,
+    pub(crate) idp_session: IdpSession,
+    pub(crate) logout: LogoutHint,
 }
 
 impl Assertion {
@@ -85,9 +84,67 @@ impl Assertion {
         self.session_end
     }
 
-    /// The ID token itself: the hint for the logout at the identity provider.
-    pub fn id_token(&self) -> &Secret {
-        &self.id_token
+    /// The names by which the identity provider itself may end the session.
+    pub fn idp_session(&self) -> &IdpSession {
+        &self.idp_session
+    }
+
+    /// What the identity provider wants to hear again at the logout.
+    pub fn logout_hint(&self) -> &LogoutHint {
+        &self.logout
+    }
+}
+
+/// The value by which a subject nobody knows yet is matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkValue {
+    /// The claim's name.
+    pub claim: String,
+    /// The claim's value.
+    pub value: String,
+    /// True where it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
+    pub is_unverified_address: bool,
+}
+
+/// The names of a session at the identity provider, by which it ends ours: never shown, only compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdpSession {
+    /// The person there: `sub` of the ID token, whatever [`Assertion::subject`] is made of.
+    pub subject: String,
+    /// The session there, where it is said: `sid` (OIDC Back-Channel Logout 1.0 §2.1).
+    pub session: Option<String>,
+}
+
+/// What the identity provider wants to hear again at the logout. It is kept sealed, with the session.
+#[derive(Clone)]
+pub enum LogoutHint {
+    /// OpenID Connect: the ID token.
+    Oidc {
+        /// The ID token, as it came.
+        id_token: Secret,
+    },
+}
+
+/// A hint for the logout at the provider is at most this long, in bytes.
+pub(crate) const HINT: usize = 4 * 1024;
+
+impl LogoutHint {
+    /// Writes it down, to be sealed; empty where it is too long to be ever sent: the logout there does without.
+    pub fn to_text(&self) -> Secret {
+        match self {
+            Self::Oidc { id_token } if id_token.expose().len() <= HINT => {
+                Secret::new(format!("oidc {}", id_token.expose()))
+            }
+            Self::Oidc { .. } => Secret::new(""),
+        }
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text.split_once(' ')? {
+            ("oidc", id_token) => Some(Self::Oidc { id_token: Secret::new(id_token) }),
+            _ => None,
+        }
     }
 }
 

@@ -7,14 +7,17 @@
 
 mod assertion;
 mod fetch;
+mod idp;
 mod oidc;
+mod pending;
 mod refusal;
 
-pub use assertion::Assertion;
+pub use assertion::{Assertion, IdpSession, LinkValue, LogoutHint};
 pub use fetch::{Fetch, FetchError, is_public};
+pub use idp::{Idp, IdpSettings};
 pub use oidc::{
-    Ask, AuthorizationResponse, ClaimNames, FLOW_MS, HINT, Idp, LinkValue, OidcSettings, Pending,
-    SubjectClaim, Uses, Verified,
+    AuthorizationResponse, ClaimNames, LogoutNotice, OidcIdp, OidcSettings, SubjectClaim, Uses, Verified,
 };
+pub use pending::{Ask, FLOW_MS, Pending};
 pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};

@@ -1,16 +1,13 @@
 //! A login under way: what was asked, so that the answer can be compared with it.
 //!
 //! It is sealed into the browser's own cookie and lives ten minutes; nothing of it is stored. State binds the answer
-//! to this browser, the nonce binds the ID token to this login, the verifier (PKCE) binds the code to it.
+//! to this browser; what binds it to this login is the protocol's: [`Proof`].
 
 use std::fmt;
 
-use portcullis_keys::{Random, equal_bytes};
+use portcullis_keys::Random;
 use portcullis_policy::{AppId, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use super::AuthorizationResponse;
-use crate::{Class, LoginRefusal};
 
 /// The time that a login may take, in milliseconds.
 pub const FLOW_MS: i64 = 10 * 60 * 1000;
@@ -30,14 +27,13 @@ pub struct Ask {
     pub epochs: [u64; 3],
 }
 
-/// A login that has been sent to the provider.
+/// A login that has been sent to the identity provider.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Pending {
     idp: String,
     issuer: String,
     state: String,
-    nonce: String,
-    verifier: String,
+    proof: Proof,
     return_to: String,
     app: u32,
     started: i64,
@@ -45,21 +41,45 @@ pub struct Pending {
     epochs: [u64; 3],
 }
 
+/// The secrets of a login, by protocol: its answer proves with them that it answers this one.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Proof {
+    Oidc(OidcProof),
+}
+
+/// The nonce binds the ID token to this login, the verifier (PKCE) binds the code to it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct OidcProof {
+    pub(crate) nonce: String,
+    pub(crate) verifier: String,
+}
+
+impl OidcProof {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        Self { nonce: random.draw_token().expose().into(), verifier: random.draw_token().expose().into() }
+    }
+}
+
 impl Pending {
-    /// A login that begins now at this provider. [`crate::Idp::begin_login`] makes the address to go with it.
-    pub fn new(idp: &str, issuer: &str, ask: &Ask, random: &mut Random, now: Timestamp) -> Self {
+    /// A login that begins now at this identity provider.
+    pub(crate) fn new(idp: &str, issuer: &str, ask: &Ask, proof: Proof, now: Timestamp) -> Self {
         Self {
             idp: idp.into(),
             issuer: issuer.into(),
             state: ask.state.clone(),
-            nonce: random.draw_token().expose().into(),
-            verifier: random.draw_token().expose().into(),
+            proof,
             return_to: ask.return_to.clone(),
             app: ask.app.0,
             started: now.0,
             rounds: ask.rounds,
             epochs: ask.epochs,
         }
+    }
+
+    /// A login of OpenID Connect that begins now. [`crate::OidcIdp::begin_login`] makes the address to go with it.
+    pub fn of_oidc(idp: &str, issuer: &str, ask: &Ask, random: &mut Random, now: Timestamp) -> Self {
+        Self::new(idp, issuer, ask, Proof::Oidc(OidcProof::draw(random)), now)
     }
 
     /// The identity provider that was asked, by its name in the configuration.
@@ -102,45 +122,31 @@ impl Pending {
         self.epochs
     }
 
-    pub(super) fn issuer(&self) -> &str {
+    pub(crate) fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    pub(super) fn nonce(&self) -> &str {
-        &self.nonce
+    pub(crate) fn proof(&self) -> &Proof {
+        &self.proof
     }
 
-    pub(super) fn verifier(&self) -> &str {
-        &self.verifier
-    }
-
-    /// Checks that an answer may be the one to this login: asked of this provider, in time, with our state.
-    pub(super) fn check_answer(
+    /// Checks that it was this identity provider that was asked, ten minutes ago at most.
+    ///
+    /// # Errors
+    /// The value that would have been right, and the one that came.
+    pub(crate) fn check_asked<'a>(
         &self,
-        idp: &str,
+        idp: &'a str,
         issuer: &str,
-        answer: &AuthorizationResponse,
         now: Timestamp,
-    ) -> Result<(), LoginRefusal> {
-        let refuse = |expected: &str, got: &str| {
-            Err(LoginRefusal::new(
-                Class::OidcState,
-                expected,
-                got,
-                "Nothing to set. Start again from the application.",
-            ))
-        };
+    ) -> Result<(), (String, &'a str)> {
         if self.idp != idp || self.issuer != issuer {
-            return refuse(&format!("an answer of {}", self.idp), idp);
+            return Err((format!("an answer of {}", self.idp), idp));
         }
         if !(-FLOW_MS..FLOW_MS).contains(&now.since_ms(self.started())) {
-            return refuse("an answer within 10 minutes", "a later one");
+            return Err(("an answer within 10 minutes".to_owned(), "a later one"));
         }
-        match &answer.state {
-            Some(state) if equal_bytes(state.as_bytes(), self.state.as_bytes()) => Ok(()),
-            Some(_) => refuse("the state of this login", "another one"),
-            None => refuse("the state of this login", "none"),
-        }
+        Ok(())
     }
 }
 
@@ -164,11 +170,7 @@ mod tests {
             rounds: 1,
             epochs: [1, 2, 3],
         };
-        Pending::new("okta", "https://op.test", &ask, &mut Random::from_seed(1), START)
-    }
-
-    fn answer(state: &str) -> AuthorizationResponse {
-        AuthorizationResponse { state: Some(state.into()), ..AuthorizationResponse::default() }
+        Pending::of_oidc("okta", "https://op.test", &ask, &mut Random::from_seed(1), START)
     }
 
     #[test]
@@ -180,32 +182,26 @@ mod tests {
         assert_eq!((after.return_to(), after.app(), after.rounds()), ("/wiki", AppId(1), 1));
         assert_eq!(after.epochs(), [1, 2, 3]);
         let debug = format!("{after:?}");
-        for secret in [&after.state, &after.nonce, &after.verifier] {
+        let Proof::Oidc(OidcProof { nonce, verifier }) = after.proof();
+        for secret in [&after.state, nonce, verifier] {
             assert!(!debug.contains(secret.as_str()));
         }
     }
 
     #[test]
-    fn an_answer_fits_one_login_only() {
-        let pending = pending();
-        let good = answer(pending.state());
-        let fits = |idp: &str, issuer: &str, answer: &AuthorizationResponse, after_ms: i64| {
-            pending
-                .check_answer(idp, issuer, answer, START.plus_ms(after_ms))
-                .map_err(|refusal| refusal.class)
+    fn it_is_of_one_identity_provider_and_ten_minutes() {
+        let asked = |idp: &str, issuer: &str, after_ms: i64| {
+            pending().check_asked(idp, issuer, START.plus_ms(after_ms)).is_ok()
         };
-        assert_eq!(fits("okta", "https://op.test", &good, 0), Ok(()));
-        assert_eq!(fits("okta", "https://op.test", &good, FLOW_MS - 1), Ok(()));
-        for (idp, issuer, answer, after) in [
-            ("okta", "https://op.test", &good, FLOW_MS),
-            ("okta", "https://op.test", &good, -FLOW_MS - 1),
-            ("entra", "https://op.test", &good, 0),
-            ("okta", "https://new.test", &good, 0),
-            ("okta", "https://op.test", &answer(""), 0),
-            ("okta", "https://op.test", &answer("other"), 0),
-            ("okta", "https://op.test", &AuthorizationResponse::default(), 0),
+        assert!(asked("okta", "https://op.test", 0));
+        assert!(asked("okta", "https://op.test", FLOW_MS - 1));
+        for (idp, issuer, after) in [
+            ("okta", "https://op.test", FLOW_MS),
+            ("okta", "https://op.test", -FLOW_MS - 1),
+            ("entra", "https://op.test", 0),
+            ("okta", "https://new.test", 0),
         ] {
-            assert_eq!(fits(idp, issuer, answer, after), Err(Class::OidcState), "{idp} {issuer} {after}");
+            assert!(!asked(idp, issuer, after), "{idp} {issuer} {after}");
         }
     }
 }

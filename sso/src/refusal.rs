@@ -52,6 +52,8 @@ classes! {
     OidcUserinfo = "oidc_userinfo",
     /// Discovery or the key set could not be had or cannot be used.
     OidcMetadata = "oidc_metadata",
+    /// The identity provider's word that a session has ended is none.
+    OidcLogoutToken = "oidc_logout_token",
     /// The message is longer than any that an identity provider sends.
     SamlTooLarge = "saml_too_large",
     /// The message is not base64 or not well-formed XML with namespaces.
@@ -141,7 +143,7 @@ impl LoginRefusal {
     pub fn unnamed(mut self) -> Self {
         const UNNAMED: &str = "(not kept: log.identity)";
         match self.class {
-            Class::OidcIdTokenClaims => self.got = UNNAMED.to_owned(),
+            Class::OidcIdTokenClaims | Class::OidcLogoutToken => self.got = UNNAMED.to_owned(),
             // Two subjects are compared there.
             Class::OidcUserinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
             // Behind the error's word a provider says what it likes, perhaps of whom.

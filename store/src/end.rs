@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::engine::{Arg, Tx};
 use crate::log::{Origin, TxLog, account_name, commit_unchanged};
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, epoch, session};
+use crate::{Store, StoreError, account, epoch, flow, head, session};
 
 /// The sessions that are to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,39 @@ pub enum Which {
     Org(OrgId),
     /// All.
     Deployment,
+}
+
+/// Sessions as the IdP that signed them in names them: those of a person, of a session there, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdpSessions {
+    /// The organization.
+    pub org: OrgId,
+    /// The IdP's name in the configuration.
+    pub idp: Arc<str>,
+    /// The person's name there, as [`NewSession::idp_subject`](crate::NewSession) has it.
+    pub subject: Option<String>,
+    /// The names of sessions there; where none is named, all of the person's.
+    pub sessions: Vec<String>,
+}
+
+/// An IdP's message that ends sessions. It counts once: repeated, it ends nothing that began since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdpNotice {
+    /// The hash of the message's number, with whose it is.
+    pub id: [u8; 32],
+    /// The time from which the message is refused for its age.
+    pub until: Timestamp,
+    /// The sessions it ends.
+    pub sessions: IdpSessions,
+}
+
+/// The result of an IdP's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedAtIdp {
+    /// The number of sessions that it ended.
+    pub live: u32,
+    /// True where the message came before: only what that one ended is enforced again.
+    pub is_repeat: bool,
 }
 
 impl Store {
@@ -44,6 +77,23 @@ impl Store {
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move { end_sessions(tx, which, live, &origin, now).await })
+        })
+        .await
+    }
+
+    /// Ends the sessions that an IdP says have ended. None is no error: it may name what ended long since.
+    ///
+    /// # Errors
+    /// Nothing has ended, and the message may come again.
+    pub async fn end_at_idp(
+        &self,
+        notice: IdpNotice,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<EndedAtIdp>, StoreError> {
+        let origin = origin.clone();
+        self.write_in(Lane::Removal, move |tx| {
+            Box::pin(async move { obey_notice(tx, &notice, &origin, now).await })
         })
         .await
     }
@@ -101,7 +151,7 @@ async fn end_one(
 ) -> Result<Committed<u32>, StoreError> {
     let Some((org, id)) = session::owner_of(tx, hash).await? else { return commit_unchanged(tx, 0).await };
     if session::end_session(tx, hash, now).await?.is_none() {
-        let seq = crate::head::log_seq(tx).await?;
+        let seq = head::log_seq(tx).await?;
         return Ok(Committed::new(0, vec![Change::Ended(id, *hash)], seq, true));
     }
     let mut log = TxLog::new(org, None, origin, now);
@@ -109,6 +159,38 @@ async fn end_one(
     log.add_event("session.ended", account_name(id), json!({}));
     log.add_change(Change::Ended(id, *hash));
     log.seal(tx, live).await
+}
+
+async fn obey_notice(
+    tx: &mut Tx,
+    notice: &IdpNotice,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Committed<EndedAtIdp>, StoreError> {
+    let named = &notice.sessions;
+    let is_repeat = !flow::spend_flow(tx, named.org, &notice.id, notice.until).await?;
+    let mut log = TxLog::new(named.org, None, origin, now);
+    let (mut live, mut changes) = (0, Vec::new());
+    for found in session::named_at_idp(tx, named, now).await? {
+        if !found.has_ended {
+            if is_repeat {
+                continue;
+            }
+            session::end_session(tx, &found.hash, now).await?;
+            live += 1;
+            let detail = json!({ "session": format!("{:?}", found.hash), "idp": &*named.idp });
+            log.add_audit("session.end", "done", Some(found.account), detail);
+            log.add_event("session.ended", account_name(found.account), json!({}));
+        }
+        changes.push(Change::Ended(found.account, found.hash));
+    }
+    let ended = EndedAtIdp { live, is_repeat };
+    if live == 0 {
+        let seq = head::log_seq(tx).await?;
+        return Ok(Committed::new(ended, changes, seq, true));
+    }
+    changes.into_iter().for_each(|change| log.add_change(change));
+    log.seal(tx, ended).await
 }
 
 /// Ends every session of an account; says how many were live.

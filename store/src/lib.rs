@@ -40,7 +40,7 @@ mod users;
 mod writer;
 
 pub use directory::{ScimAnswer, Written};
-pub use end::Which;
+pub use end::{EndedAtIdp, IdpNotice, IdpSessions, Which};
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look_at_file;
 pub use link::{Stranded, stranded_in};
@@ -55,7 +55,7 @@ pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;
 pub use refusal::LoggedRefusal;
 pub use relink::{RelinkTo, Relinkable, Relinked};
-pub use session::SealedIdToken;
+pub use session::SealedLogoutHint;
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;

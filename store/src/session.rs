@@ -9,17 +9,18 @@ use std::sync::Arc;
 use portcullis_policy::{AccountId, AppId, Generation, OrgId, SessionHash, Timestamp};
 use portcullis_session::{SessionSnapshot, StoredSession};
 
+use crate::end::IdpSessions;
 use crate::engine::{SqlRow, Tx};
 use crate::users::SessionDetails;
 use crate::writer::Lane;
 use crate::{Store, StoreError, account, epoch};
 
-/// The ID token that an IdP wants to hear again at the logout.
+/// What an IdP wants to hear again at the logout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedIdToken {
+pub struct SealedLogoutHint {
     /// The IdP.
     pub idp: Arc<str>,
-    /// The ID token, sealed; `None` where none was kept.
+    /// The hint, sealed; `None` where none was kept.
     pub sealed: Option<Vec<u8>>,
 }
 
@@ -34,14 +35,16 @@ pub(crate) struct Born<'a> {
     pub(crate) generation: Generation,
     pub(crate) created: Timestamp,
     pub(crate) expires: Timestamp,
-    pub(crate) id_token: Option<&'a [u8]>,
+    pub(crate) logout_hint: Option<&'a [u8]>,
+    pub(crate) idp_subject: &'a str,
+    pub(crate) idp_session: Option<&'a str>,
 }
 
 /// Inserts a session, born under the epochs of this moment.
 pub(crate) async fn insert_session(tx: &mut Tx, born: &Born<'_>) -> Result<(), StoreError> {
     let sql = "insert into session (organization, hash, account, app, idp, generation, created, seen, expires, \
-                 id_token, epoch_deployment, epoch_organization, epoch_idp) \
-               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, \
+                 logout_hint, idp_subject, idp_session, epoch_deployment, epoch_organization, epoch_idp) \
+               values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, \
                  coalesce((select number from epoch where organization = 0 and idp = ''), 0), \
                  coalesce((select number from epoch where organization = $1 and idp = ''), 0), \
                  coalesce((select number from epoch where organization = $1 and idp = $5), 0))";
@@ -54,7 +57,9 @@ pub(crate) async fn insert_session(tx: &mut Tx, born: &Born<'_>) -> Result<(), S
         born.generation.into(),
         born.created.into(),
         born.expires.into(),
-        born.id_token.into(),
+        born.logout_hint.into(),
+        born.idp_subject.into(),
+        born.idp_session.into(),
     ];
     tx.run(sql, &args).await.map(drop)
 }
@@ -65,10 +70,50 @@ pub(crate) async fn end_session(
     hash: &SessionHash,
     now: Timestamp,
 ) -> Result<Option<(OrgId, AccountId)>, StoreError> {
-    let sql = "update session set ended = $2, id_token = null where hash = $1 and ended is null \
+    let sql = "update session set ended = $2, logout_hint = null where hash = $1 and ended is null \
                returning organization, account";
     let row = tx.row(sql, &[hash.into(), now.into()]).await?;
     row.as_ref().map(read_owner).transpose()
+}
+
+/// A session that an IdP names.
+pub(crate) struct NamedSession {
+    pub(crate) account: AccountId,
+    pub(crate) hash: SessionHash,
+    pub(crate) has_ended: bool,
+}
+
+/// Finds the sessions that an IdP names, also those that have ended before and would still run: their end is enforced
+/// again. Where a person and sessions are named, both must be theirs.
+pub(crate) async fn named_at_idp(
+    tx: &mut Tx,
+    named: &IdpSessions,
+    now: Timestamp,
+) -> Result<Vec<NamedSession>, StoreError> {
+    let of_idp = [named.org.into(), (&*named.idp).into(), now.into()];
+    let subject = named.subject.as_deref();
+    let mut rows = Vec::new();
+    if named.sessions.is_empty() {
+        let Some(subject) = subject else { return Ok(Vec::new()) };
+        let sql = "select account, hash, ended from session \
+                   where organization = $1 and idp = $2 and expires > $3 and idp_subject = $4";
+        rows = tx.rows(sql, &[&of_idp[..], &[subject.into()]].concat()).await?;
+    }
+    for session in &named.sessions {
+        let sql = "select account, hash, ended from session \
+                   where organization = $1 and idp = $2 and expires > $3 and idp_session = $4 \
+                     and ($5 is null or idp_subject = $5)";
+        rows.extend(tx.rows(sql, &[&of_idp[..], &[session.into(), subject.into()]].concat()).await?);
+    }
+    rows.iter()
+        .map(|row| {
+            let account = AccountId(row.int(0)?);
+            let damaged =
+                StoreError::Unreadable { table: "session", row: account.0.to_string(), what: "the hash" };
+            let hash = row.maybe_bytes(1)?.and_then(|hash| hash.try_into().ok()).ok_or(damaged)?;
+            Ok(NamedSession { account, hash: SessionHash(hash), has_ended: row.maybe_int(2)?.is_some() })
+        })
+        .collect()
 }
 
 /// Finds the owner of a session, ended or not.
@@ -210,16 +255,16 @@ impl Store {
         Ok(described.map(|described| SessionSnapshot { described, session, epochs }))
     }
 
-    /// The ID token that was kept for the logout at the IdP; gone once the session has ended.
+    /// What was kept for the logout at the IdP; gone once the session has ended.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn id_token(&self, hash: &SessionHash) -> Result<Option<SealedIdToken>, StoreError> {
+    pub async fn logout_hint(&self, hash: &SessionHash) -> Result<Option<SealedLogoutHint>, StoreError> {
         let mut tx = self.engine.snapshot().await?;
-        let sql = "select idp, id_token from session where hash = $1 and ended is null";
+        let sql = "select idp, logout_hint from session where hash = $1 and ended is null";
         let Some(row) = tx.row(sql, &[hash.into()]).await? else { return Ok(None) };
         let sealed = row.maybe_bytes(1)?.map(<[u8]>::to_vec);
-        Ok(Some(SealedIdToken { idp: row.text(0)?.into(), sealed }))
+        Ok(Some(SealedLogoutHint { idp: row.text(0)?.into(), sealed }))
     }
 
     /// Counts the sessions that are live at `now`, idle ones among them.

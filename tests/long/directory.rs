@@ -107,7 +107,14 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         domains: Vec::new(),
         user_from: UserFrom::UserName,
         claims: LoginAttributes::default(),
-        session: NewSession { hash, expires: NOW.plus_ms(3_600_000), id_token: None, replaces: None },
+        session: NewSession {
+            hash,
+            expires: NOW.plus_ms(3_600_000),
+            logout_hint: None,
+            idp_subject: String::new(),
+            idp_session: None,
+            replaces: None,
+        },
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),
     };

@@ -8,6 +8,7 @@
 
 mod rig;
 
+mod back_channel;
 mod bad_input;
 mod by_hand;
 mod canaille;
@@ -28,6 +29,7 @@ mod revocation;
 mod rig_itself;
 mod scim;
 mod secrets;
+mod several_idps;
 mod sign_in;
 mod spellings;
 mod standing;

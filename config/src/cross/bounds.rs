@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::findings::Findings;
 use crate::document::RootBlock;
+use crate::idps::NamedIdp;
 use crate::units::{Size, show_duration};
 
 /// Refuses values that are too small or too large to work.
@@ -40,9 +41,9 @@ pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock
     // Above it more than 256 KiB may go out after a cut (measured: 2.4 times the setting).
     let (least, most) = (Size::kib(16), Size::kib(96));
     check_between(findings, "limits.send_buffer", limits.send_buffer, least, most, |size| size.to_string());
-    if let Some(idps) = &document.idps.0 {
-        let path = format!("idps.{}.oidc.skew", idps.name);
-        span(findings, &path, idps.idp.oidc.skew, Duration::ZERO, Duration::from_secs(300));
+    for NamedIdp { name, idp } in document.idps.0.iter().flat_map(|idps| &idps.0) {
+        let path = format!("idps.{name}.oidc.skew");
+        span(findings, &path, idp.oidc.skew, Duration::ZERO, Duration::from_secs(300));
     }
 }
 

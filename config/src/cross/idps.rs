@@ -1,14 +1,78 @@
-//! `idps` against the rest of the file, and what is known of a product.
+//! `idps` against each other and the rest of the file, and what is known of a product.
 
 use super::findings::Findings;
 use crate::at::show_value;
 use crate::document::{ProvisioningWord, RootBlock};
-use crate::idps::{Domains, IdpBlock, Preset, is_name};
+use crate::idps::{Domains, IdpBlock, Idps, NamedIdp, Preset, is_name};
+
+/// Asks of each provider whether a login by it can work, and whether it would believe more than was meant; and of all of
+/// them whether it is clear who signs in where.
+pub(super) fn check_idps(findings: &mut Findings<'_, '_>, document: &RootBlock) {
+    let Some(Idps(idps)) = &document.idps.0 else { return };
+    idps.iter().for_each(|idp| check_idp(findings, document, idp));
+    for (nth, idp) in idps.iter().enumerate() {
+        check_beside(findings, &idps[..nth], idp);
+        check_replaced(findings, idps, idp);
+        if idps.len() > 1 && !findings.has_key(&format!("idps.{}.domains", idp.name)) {
+            let what = "several identity providers, and this one does not say whom it signs in";
+            let remedy = "List its e-mail domains in domains:; one of the providers may write domains: any";
+            findings.add_problem(&format!("idps.{}", idp.name), what, remedy);
+        }
+    }
+}
+
+/// Refuses a provider that clashes with one written before it.
+fn check_beside(findings: &mut Findings<'_, '_>, before: &[NamedIdp], idp: &NamedIdp) {
+    let domains = format!("idps.{}.domains", idp.name);
+    for other in before {
+        let what = match (&other.idp.domains, &idp.idp.domains) {
+            (Domains::Any, Domains::Any) if findings.has_key(&domains) => {
+                Some(format!("any is that of {} already", other.name))
+            }
+            (Domains::Only(theirs), Domains::Only(ours)) => {
+                let both = ours.iter().find(|domain| theirs.contains(domain));
+                both.map(|domain| format!("{domain} is a domain of {} already", other.name))
+            }
+            _ => None,
+        };
+        if let Some(what) = what {
+            findings.add_problem(
+                &domains,
+                what,
+                "Write each domain at one provider: it decides where people sign in",
+            );
+        }
+        if other.idp.oidc.issuer.as_str() == idp.idp.oidc.issuer.as_str() {
+            let what = format!(
+                "the issuer of {} already: the same people would be signed in on two terms",
+                other.name
+            );
+            findings.add_problem(&format!("idps.{}.oidc.issuer", idp.name), what, "Keep one of the two");
+        }
+    }
+}
+
+/// Looks at a provider that replaces one which is still there: an operator may move people from one to the other, and
+/// nobody may be moved to and fro.
+fn check_replaced(findings: &mut Findings<'_, '_>, idps: &[NamedIdp], idp: &NamedIdp) {
+    let Some(other) = idps.iter().find(|other| idp.idp.replaces.as_ref() == Some(&other.name)) else {
+        return;
+    };
+    let path = format!("idps.{}.replaces", idp.name);
+    if other.name == idp.name || other.idp.replaces.as_ref() == Some(&idp.name) {
+        let what = "the two would take each other's people, login by login";
+        return findings.add_problem(&path, what, "Let only the newer one replace the other");
+    }
+    let what = format!(
+        "{} is configured beside it: whoever has signed in by {} once is not let in by {} any more",
+        other.name, idp.name, other.name
+    );
+    findings.add_warning(&path, what, format!("Remove {} when everybody has moved", other.name));
+}
 
 /// Asks whether a login by this provider can work, and whether it would believe more than was meant.
-pub(super) fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock) {
-    let Some(idps) = &document.idps.0 else { return };
-    let (name, idp) = (&idps.name, &idps.idp);
+fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock, named: &NamedIdp) {
+    let (name, idp) = (&named.name, &named.idp);
     let of = |key: &str| format!("idps.{name}.{key}");
     if document.provisioning == ProvisioningWord::None
         && findings.has_key(&of("link"))

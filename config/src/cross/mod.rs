@@ -5,7 +5,7 @@ mod bindings;
 mod bounds;
 mod certificates;
 mod findings;
-mod idp;
+mod idps;
 mod listeners;
 mod provisioning;
 mod routes;
@@ -19,7 +19,7 @@ use self::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::file::{File, UserSource};
 use crate::headers::HeaderPreset;
-use crate::idps::IdpEntry;
+use crate::idps::NamedIdp;
 use crate::node::YamlNode;
 use crate::report::Report;
 use crate::store::{IN_STATE, StoreLocation};
@@ -28,7 +28,7 @@ use crate::store::{IN_STATE, StoreLocation};
 pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Report<'_>) -> Option<File> {
     let findings = &mut Findings { root, report };
     provisioning::check_provisioning(findings, &document);
-    idp::check_idp(findings, &document);
+    idps::check_idps(findings, &document);
     scim::check_scim(findings, &document);
     listeners::check_listeners(findings, &document);
     listeners::check_upstream(findings, &document);
@@ -42,7 +42,6 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
     }
     let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
     let HeaderPreset::XForwarded = document.headers.preset;
-    let link = idps.idp.link.unwrap_or_else(|| idps.idp.preset.link_block());
     let without_directory = document.provisioning == ProvisioningWord::None;
     let user = if without_directory { UserFrom::Email } else { UserFrom::UserName };
     Some(File {
@@ -51,14 +50,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
         app: app?,
         bindings: bindings?,
         identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
-        idp: IdpEntry {
-            name: idps.name,
-            preset: idps.idp.preset,
-            link,
-            domains: idps.idp.domains,
-            replaces: idps.idp.replaces,
-            oidc: idps.idp.oidc,
-        },
+        idps: idps.0.into_iter().map(NamedIdp::into_entry).collect(),
         provisioning: match document.provisioning {
             ProvisioningWord::Scim => UserSource::Scim(document.scim?),
             ProvisioningWord::Invited => UserSource::Invited,

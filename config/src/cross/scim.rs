@@ -21,8 +21,9 @@ pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) 
             "Name a provider, or leave it out",
         );
     }
-    for (nth, name) in named.iter().enumerate().filter(|(_, name)| **name != idps.name) {
+    let known = || idps.0.iter().map(|idp| idp.name.as_str());
+    for (nth, name) in named.iter().enumerate().filter(|(_, name)| !known().any(|known| known == **name)) {
         let what = format!("\"{}\" is not a provider of idps", show_value(name));
-        findings.add_problem(&format!("scim.idps[{nth}]"), what, nearest::list_known([idps.name.as_str()]));
+        findings.add_problem(&format!("scim.idps[{nth}]"), what, nearest::list_known(known()));
     }
 }

@@ -8,7 +8,7 @@ use portcullis_policy::{Attributes, fold};
 use serde_json::{Map, Value};
 
 use super::settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
-use crate::{Class, LoginRefusal};
+use crate::{Class, LinkValue, LoginRefusal};
 
 /// Claims that may be believed.
 #[derive(Clone)]
@@ -28,17 +28,6 @@ pub(super) struct PersonClaims {
     pub(super) unverified_user_name: Option<String>,
     pub(super) names_said: Vec<String>,
     pub(super) groups: Option<Vec<String>>,
-}
-
-/// The value by which a subject nobody knows yet is matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkValue {
-    /// The claim's name.
-    pub claim: String,
-    /// The claim's value.
-    pub value: String,
-    /// True where it is an address that nobody vouches for: whoever can write it into a form of the provider has it.
-    pub is_unverified_address: bool,
 }
 
 /// The need for userinfo that the ID token leaves.

@@ -12,9 +12,8 @@ use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
 use super::jwks::KeySet;
-use super::jws::{self, Signed};
-use super::pending::FLOW_MS;
-use crate::{Class, LoginRefusal};
+use super::jws::{self, Signed, TokenKind};
+use crate::{Class, FLOW_MS, LoginRefusal};
 
 /// The values that an ID token is compared with.
 pub(super) struct Expected<'a> {
@@ -41,7 +40,7 @@ pub(super) fn verify_id_token(
 ) -> Result<Map<String, Value>, LoginRefusal> {
     let malformed = |got: &str| refuse_token("an ID token", got, "The identity provider's answer is broken.");
     let Signed { claims, algorithm } =
-        jws::verify_signature(token.expose(), keys, expected.algorithms, malformed)?;
+        jws::verify_signature(token.expose(), keys, expected.algorithms, TokenKind::Plain, malformed)?;
     if claim_said(&claims, "events").is_some() {
         return Err(logout_token());
     }
@@ -116,7 +115,7 @@ fn check_times(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<
     }
 }
 
-const CLOCK: &str =
+pub(super) const CLOCK: &str =
     "Compare the clocks of this machine and of the identity provider; skew allows 60 s by default.";
 
 fn check_nonce(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), LoginRefusal> {
@@ -170,15 +169,15 @@ pub(super) fn read_moment(value: &Value) -> Option<f64> {
     (-LATEST..LATEST).contains(&seconds).then_some(seconds * 1000.0)
 }
 
-fn claim_said<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn claim_said<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     payload.get(name).filter(|value| !value.is_null())
 }
 
-fn claim_text<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(super) fn claim_text<'a>(payload: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     claim_said(payload, name).and_then(Value::as_str)
 }
 
-fn claim_shown(payload: &Map<String, Value>, name: &str) -> String {
+pub(super) fn claim_shown(payload: &Map<String, Value>, name: &str) -> String {
     match claim_said(payload, name) {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),

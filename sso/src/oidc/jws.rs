@@ -22,6 +22,24 @@ pub(super) struct Signed {
     pub(super) algorithm: Algorithm,
 }
 
+/// The kind of token that is expected, where its header says one (`typ`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// An ID token, or an answer of userinfo.
+    Plain,
+    /// A logout token (OIDC Back-Channel Logout 1.0 §2.4).
+    Logout,
+}
+
+impl TokenKind {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &["JWT", "JOSE"],
+            Self::Logout => &["logout+jwt", "application/logout+jwt", "JWT", "JOSE"],
+        }
+    }
+}
+
 /// Verifies the signature of a token.
 ///
 /// # Errors
@@ -31,6 +49,7 @@ pub(super) fn verify_signature(
     token: &str,
     keys: &KeySet,
     allowed: &[Algorithm],
+    kind: TokenKind,
     malformed: impl Fn(&str) -> LoginRefusal,
 ) -> Result<Signed, LoginRefusal> {
     if token.len() > LIMIT {
@@ -54,11 +73,11 @@ pub(super) fn verify_signature(
         ));
     };
     // An access token or a logout token says so here (RFC 9068 §2.1).
-    let is_plain = |kind: &Value| {
-        kind.as_str()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("JOSE"))
+    let is_expected = |said: &Value| {
+        let said = said.as_str().unwrap_or_default();
+        kind.words().iter().any(|word| said.eq_ignore_ascii_case(word))
     };
-    if said("typ").is_some_and(|kind| !is_plain(kind)) {
+    if said("typ").is_some_and(|kind| !is_expected(kind)) {
         return Err(malformed("a token of another type"));
     }
     if said("crit").is_some() || said("cty").is_some() {

@@ -1,9 +1,9 @@
 //! OpenID Connect: sends a browser to a provider and verifies what comes back (OIDC Core §3.1, the code flow with PKCE).
 //!
-//! [`Idp::verify_answer`] is the order of the checks: does the answer belong to this login, does it come from the
-//! provider asked, what is the code worth, is the ID token genuine and meant for us, who is it. [`Idp::complete_login`]
+//! [`OidcIdp::verify_answer`] is the order of the checks: does the answer belong to this login, does it come from the
+//! provider asked, what is the code worth, is the ID token genuine and meant for us, who is it. [`OidcIdp::complete_login`]
 //! then asks for what is still missing; an [`Assertion`] comes out at the end or not at all. Nothing here knows users:
-//! linking is the store's, and so is whether somebody is known already ([`Idp::recognize_person`]).
+//! linking is the store's, and so is whether somebody is known already ([`OidcIdp::recognize_person`]).
 
 mod algorithm;
 mod answer;
@@ -13,8 +13,8 @@ mod hosts;
 mod id_token;
 mod jwks;
 mod jws;
+mod logout_token;
 mod metadata;
-mod pending;
 mod provider;
 mod settings;
 
@@ -22,13 +22,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use openidconnect::{PkceCodeChallenge, PkceCodeVerifier};
-use portcullis_keys::{Random, Secret};
+use portcullis_keys::{Random, Secret, equal_bytes};
 use portcullis_policy::Timestamp;
 use serde_json::{Map, Value};
 
 pub use answer::AuthorizationResponse;
-pub use claims::LinkValue;
-pub use pending::{Ask, FLOW_MS, Pending};
+pub use logout_token::LogoutNotice;
 pub use settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
 
 use self::algorithm::Algorithm;
@@ -36,17 +35,21 @@ use self::claims::{Claims, Lack};
 use self::exchange::{TokenResponse, Userinfo};
 use self::id_token::Expected;
 use self::jwks::KeySet;
+use self::jws::TokenKind;
+use self::logout_token::ExpectedLogout;
 use self::metadata::Metadata;
 use self::provider::{Known, Provider};
-use crate::{Assertion, Class, Fetch, LoginRefusal};
+use crate::assertion::{HINT, IdpSession, LogoutHint};
+use crate::pending::{OidcProof, Proof};
+use crate::{Ask, Assertion, Class, Fetch, LoginRefusal, Pending};
 
 /// One OpenID provider.
-pub struct Idp {
+pub struct OidcIdp {
     settings: OidcSettings,
     provider: Provider,
 }
 
-impl Idp {
+impl OidcIdp {
     /// A provider that has not been asked anything yet.
     pub fn new(settings: OidcSettings, fetch: Fetch) -> Self {
         Self { provider: Provider::new(&settings, fetch), settings }
@@ -87,8 +90,9 @@ impl Idp {
         now: Timestamp,
     ) -> Result<(Pending, String), LoginRefusal> {
         let known = self.provider.answering(now).await?;
-        let pending = Pending::new(self.name(), &self.settings.issuer, ask, random, now);
-        let url = self.authorization_url(&known.metadata, &pending);
+        let proof = OidcProof::draw(random);
+        let url = self.authorization_url(&known.metadata, &ask.state, &proof);
+        let pending = Pending::new(self.name(), &self.settings.issuer, ask, Proof::Oidc(proof), now);
         Ok((pending, url))
     }
 
@@ -116,15 +120,15 @@ impl Idp {
         answer: AuthorizationResponse,
         now: Timestamp,
     ) -> Result<Verified, LoginRefusal> {
-        pending.check_answer(self.name(), &self.settings.issuer, &answer, now)?;
+        let proof = self.check_answer(pending, &answer, now)?;
         let known = self.provider.known(now).await?;
         comes_from(pending.issuer(), known.metadata.names_issuer, &answer)?;
         let code = code_of(answer)?;
-        let tokens = self.redeem_code(&known.metadata, &code, pending.verifier()).await?;
+        let tokens = self.redeem_code(&known.metadata, &code, &proof.verifier).await?;
         let expected = Expected {
             issuer: pending.issuer(),
             client_id: &self.settings.client_id,
-            nonce: pending.nonce(),
+            nonce: &proof.nonce,
             algorithms: &known.metadata.id_token,
             access_token: tokens.access_token.as_ref(),
             skew_ms: self.settings.skew_ms,
@@ -188,18 +192,42 @@ impl Idp {
             names_said: person.names_said,
             groups: person.groups,
             session_end: verified.claims.session_end(),
-            id_token: verified.tokens.id_token,
+            idp_session: verified.claims.idp_session(),
+            logout: LogoutHint::Oidc { id_token: verified.tokens.id_token },
         })
+    }
+
+    /// Verifies a logout token: the provider's word that sessions have ended (OIDC Back-Channel Logout 1.0 §2.6).
+    ///
+    /// # Errors
+    /// `metadata`, where the provider does not answer; else `logout_token`.
+    pub async fn verify_logout_token(
+        &self,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<LogoutNotice, LoginRefusal> {
+        let known = self.provider.known(now).await?;
+        let expected = ExpectedLogout {
+            issuer: &self.settings.issuer,
+            client_id: &self.settings.client_id,
+            algorithms: &known.metadata.id_token,
+            skew_ms: self.settings.skew_ms,
+            now,
+        };
+        let verify = |keys: &KeySet| logout_token::verify_logout_token(token, keys, &expected);
+        // Whatever is wrong with it, anybody may have sent it: it is no word of the provider's.
+        let as_logout = |refusal: LoginRefusal| LoginRefusal { class: Class::OidcLogoutToken, ..refusal };
+        self.with_newest_keys(known.clone(), now, verify).await.map(|(notice, _)| notice).map_err(as_logout)
     }
 
     /// Makes the address to send a browser to, to be signed out at the provider too (RP-Initiated Logout §2), after
     /// our own session has ended. `None` where the provider offers no such place, as Google, or is not known yet. A
     /// hint above 4 KiB is left out: servers refuse such addresses, and the provider then asks the person instead.
-    pub async fn logout_url(&self, hint: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
+    pub fn logout_url(&self, id_token: Option<&Secret>, back_to: &str, state: &str) -> Option<String> {
         let mut url = self.provider.cached()?.metadata.end_session.clone()?;
         {
             let mut query = url.query_pairs_mut();
-            if let Some(hint) = hint.map(Secret::expose).filter(|hint| (1..=HINT).contains(&hint.len())) {
+            if let Some(hint) = id_token.map(Secret::expose).filter(|hint| (1..=HINT).contains(&hint.len())) {
                 query.append_pair("id_token_hint", hint);
             }
             query
@@ -216,8 +244,34 @@ impl Idp {
         Some(url.origin().ascii_serialization())
     }
 
-    fn authorization_url(&self, metadata: &Metadata, pending: &Pending) -> String {
-        let verifier = PkceCodeVerifier::new(pending.verifier().to_owned());
+    /// Checks that an answer may be the one to this login: asked of this provider, in time, with our state.
+    fn check_answer<'a>(
+        &self,
+        pending: &'a Pending,
+        answer: &AuthorizationResponse,
+        now: Timestamp,
+    ) -> Result<&'a OidcProof, LoginRefusal> {
+        let refuse = |expected: &str, got: &str| {
+            LoginRefusal::new(
+                Class::OidcState,
+                expected,
+                got,
+                "Nothing to set. Start again from the application.",
+            )
+        };
+        pending
+            .check_asked(self.name(), &self.settings.issuer, now)
+            .map_err(|(expected, got)| refuse(&expected, got))?;
+        let Proof::Oidc(proof) = pending.proof();
+        match &answer.state {
+            Some(state) if equal_bytes(state.as_bytes(), pending.state().as_bytes()) => Ok(proof),
+            Some(_) => Err(refuse("the state of this login", "another one")),
+            None => Err(refuse("the state of this login", "none")),
+        }
+    }
+
+    fn authorization_url(&self, metadata: &Metadata, state: &str, proof: &OidcProof) -> String {
+        let verifier = PkceCodeVerifier::new(proof.verifier.clone());
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
         let mut scopes: Vec<&str> = self.settings.scopes.iter().map(String::as_str).collect();
         if !scopes.contains(&"openid") {
@@ -230,8 +284,8 @@ impl Idp {
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("redirect_uri", &self.settings.redirect_uri)
             .append_pair("scope", &scopes.join(" "))
-            .append_pair("state", pending.state())
-            .append_pair("nonce", pending.nonce())
+            .append_pair("state", state)
+            .append_pair("nonce", &proof.nonce)
             .append_pair("code_challenge", challenge.as_str())
             .append_pair("code_challenge_method", "S256");
         url.into()
@@ -312,7 +366,8 @@ impl Idp {
             )
         };
         let malformed = |got: &str| refuse("claims as JSON, or signed", got);
-        let claims = jws::verify_signature(token.expose(), keys, allowed, malformed)?.claims;
+        let claims =
+            jws::verify_signature(token.expose(), keys, allowed, TokenKind::Plain, malformed)?.claims;
         let said = |name: &str| claims.get(name).filter(|value| !value.is_null());
         if said("iss").is_some_and(|issuer| issuer != self.settings.issuer.as_str()) {
             return Err(refuse(&format!("userinfo of {}", self.settings.issuer), "that of another issuer"));
@@ -357,9 +412,6 @@ impl fmt::Debug for Verified {
     }
 }
 
-/// A hint for the logout at the provider is at most this long, in bytes.
-pub const HINT: usize = 4 * 1024;
-
 /// Tells whether the answer comes from the provider that was asked (RFC 9207): the defence against mix-up, where a
 /// bad provider has us send a good one's code to itself.
 fn comes_from(issuer: &str, always_said: bool, answer: &AuthorizationResponse) -> Result<(), LoginRefusal> {
@@ -392,6 +444,12 @@ fn code_of(answer: AuthorizationResponse) -> Result<Secret, LoginRefusal> {
 }
 
 impl Claims {
+    /// Gives what the provider calls the person and, where it says so, its own session (Back-Channel Logout §2.1).
+    fn idp_session(&self) -> IdpSession {
+        let said = |name| self.of_the_token(name).and_then(Value::as_str).map(str::to_owned);
+        IdpSession { subject: said("sub").unwrap_or_default(), session: said("sid") }
+    }
+
     /// Gives the end of the session that the provider wants, in seconds, where it says so.
     fn session_end(&self) -> Option<Timestamp> {
         let seconds = self.of_the_token("session_expiry").and_then(Value::as_f64)?;

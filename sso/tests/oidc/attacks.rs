@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_policy::Timestamp;
 use portcullis_rig::provider::{Signer, hs256, sign_token};
-use portcullis_sso::{AuthorizationResponse, Class, FLOW_MS, Idp, LoginRefusal, Pending};
+use portcullis_sso::{AuthorizationResponse, Class, FLOW_MS, LoginRefusal, OidcIdp, Pending};
 use serde_json::{Value, json};
 
-use crate::provider::{CLIENT, NOW, Op, SECRET, begin, query, with};
+use crate::provider::{CLIENT, NOW, Op, SECRET, begin, id_token_of, query, with};
 
 const ISSUER: &str = "https://op.test";
 
@@ -37,7 +37,7 @@ async fn bent(name: &str, class: Class, bend: impl Fn(&mut Value, &mut Value) + 
     op
 }
 
-async fn answered(idp: &Idp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), LoginRefusal> {
+async fn answered(idp: &OidcIdp, pending: &Pending, query: &str, now: Timestamp) -> Result<(), LoginRefusal> {
     idp.finish_login(pending, AuthorizationResponse::read_callback(query, None)?, now).await.map(drop)
 }
 
@@ -139,7 +139,7 @@ async fn nonce() {
     let op = Op::new(ISSUER);
     let idp = op.idp();
     let earlier = op.login(&idp).await.unwrap();
-    op.inside().id_token = Some(earlier.id_token().expose().to_owned());
+    op.inside().id_token = Some(id_token_of(&earlier).to_owned());
     let outcome = op.login(&idp).await;
     refused(&op, "replayed", outcome, Class::OidcNonce);
 }
@@ -256,7 +256,7 @@ async fn signatures() {
     let header = json!({"alg": "RS256", "kid": "key-1"});
     let now = NOW.seconds();
     let mut claims = json!({
-        "iss": ISSUER, "aud": CLIENT, "sub": "alice-1", "iat": now, "exp": now + 60, "nonce": nonce["nonce"],
+        "iss": ISSUER, "aud": CLIENT, "sub": "alice-1", "iat": now, "exp": now + 60, "nonce": nonce["proof"]["oidc"]["nonce"],
     });
     let genuine = sign_token(&header, &claims, |message| signer.sign("RS256", message));
     claims["sub"] = "root".into();

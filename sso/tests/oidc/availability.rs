@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Response;
 use portcullis_rig::provider::Signer;
-use portcullis_sso::{AuthorizationResponse, Class, Fetch, FetchError, Idp};
+use portcullis_sso::{AuthorizationResponse, Class, Fetch, FetchError, OidcIdp};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -167,7 +167,7 @@ async fn who_waits_for_a_slow_provider_gets_the_answer_of_who_asked() {
             Err(FetchError::Timeout { host: "op.test".into(), seconds: 5 })
         })
     });
-    let idp = Arc::new(Idp::new(op.settings(), slow));
+    let idp = Arc::new(OidcIdp::new(op.settings(), slow));
     // They come one after the other, some after the five seconds, all before the answer.
     let begins: Vec<_> = (0..10)
         .map(|second| {
@@ -198,7 +198,7 @@ async fn a_browser_that_hangs_up_leaves_nothing_locked() {
         count.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::pending())
     });
-    let idp = Idp::new(op.settings(), silent);
+    let idp = OidcIdp::new(op.settings(), silent);
     let hung_up = tokio::time::timeout(Duration::from_millis(5), begin(&idp, NOW)).await;
     assert!(hung_up.is_err(), "it waits for the provider");
     // The next one is neither locked out for good nor allowed to ask at once.

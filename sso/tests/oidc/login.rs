@@ -4,12 +4,15 @@ use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
 use portcullis_rig::provider::{Signer, sign_token};
 use portcullis_sso::{
-    Assertion, AuthorizationResponse, Class, FetchError, Idp, LinkValue, OidcSettings, SubjectClaim, Uses,
+    Assertion, AuthorizationResponse, Class, FetchError, IdpSession, LinkValue, LogoutHint, OidcIdp,
+    OidcSettings, SubjectClaim, Uses,
 };
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::provider::{CALLBACK, CLIENT, NOW, Op, begin, json_answer, posting, query, text_answer};
+use crate::provider::{
+    CALLBACK, CLIENT, NOW, Op, begin, id_token_of, json_answer, posting, query, text_answer,
+};
 
 const ISSUER: &str = "https://op.test";
 
@@ -63,7 +66,7 @@ async fn a_hash_of_the_access_token_is_checked_under_every_algorithm() {
 async fn the_secret_is_sent_by_basic_or_by_post() {
     let op = Op::new(ISSUER);
     for settings in [op.settings(), posting(op.settings())] {
-        assert!(op.login(&Idp::new(settings, op.fetch())).await.is_ok());
+        assert!(op.login(&OidcIdp::new(settings, op.fetch())).await.is_ok());
     }
 }
 
@@ -78,11 +81,15 @@ async fn an_assertion_says_who_came() {
     assert_eq!((stated("name"), stated("preferred_username")), (Some("Alice"), Some("alice")));
     assert_eq!(assertion.groups(), Some(&["staff".to_owned(), "wiki".to_owned()][..]));
     assert_eq!(assertion.session_end(), Some(Timestamp(NOW.0 + 3_600_000)));
-    assert!(op.given().iter().any(|given| given == assertion.id_token().expose()));
+    assert!(op.given().iter().any(|given| given == id_token_of(&assertion)));
+    let IdpSession { subject, session } = assertion.idp_session();
+    assert!(subject == "alice-1" && session.as_ref().is_some_and(|sid| !sid.is_empty()));
+    let kept = LogoutHint::from_text(assertion.logout_hint().to_text().expose()).unwrap();
+    assert!(matches!(kept, LogoutHint::Oidc { id_token } if id_token.expose() == id_token_of(&assertion)));
     // Everything was in the ID token: nobody was asked again.
     assert_eq!(op.asked("/me"), 0);
     let debug = format!("{assertion:?}");
-    assert!(!debug.contains(assertion.id_token().expose()) && !debug.contains("alice@"), "{debug}");
+    assert!(!debug.contains(id_token_of(&assertion)) && !debug.contains("alice@"), "{debug}");
 }
 
 #[tokio::test]
@@ -100,7 +107,7 @@ async fn the_browser_is_sent_with_pkce_state_and_nonce() {
     assert_eq!(asked(&url, "scope").as_deref(), Some("openid profile email"));
     // The verifier stays here.
     let sealed: Value = serde_json::to_value(&first).unwrap();
-    assert!(!url.contains(sealed["verifier"].as_str().unwrap()));
+    assert!(!url.contains(sealed["proof"]["oidc"]["verifier"].as_str().unwrap()));
     let (_, second) = begin(&idp, NOW).await.unwrap();
     for name in ["state", "nonce", "code_challenge"] {
         assert_ne!(asked(&url, name), asked(&second, name), "{name}");
@@ -229,9 +236,9 @@ async fn a_link_claim_may_be_of_any_place() {
 }
 
 /// A provider of a directory's people.
-fn linking_by(op: &Op, claim: &str) -> Idp {
+fn linking_by(op: &Op, claim: &str) -> OidcIdp {
     let settings = OidcSettings { uses: Uses::Link { claim: claim.into() }, ..op.settings() };
-    Idp::new(settings, op.fetch())
+    OidcIdp::new(settings, op.fetch())
 }
 
 #[tokio::test]
@@ -317,7 +324,7 @@ async fn userinfo_is_asked_for_what_is_used_and_missing() {
         let person = std::mem::take(op.inside().person());
         op.inside().person().insert("sub".into(), "alice-1".into());
         op.inside().userinfo = Some(person);
-        let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
+        let idp = OidcIdp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
         (op, idp)
     };
     let link = |claim: &str| Uses::Link { claim: claim.into() };
@@ -366,7 +373,7 @@ async fn trouble_with_userinfo_refuses_only_who_cannot_do_without() {
             op.inside().person().remove(missing);
             trouble(&op);
             let uses = Uses::Person { email: needs, groups: needs };
-            let outcome = op.login(&Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch())).await;
+            let outcome = op.login(&OidcIdp::new(OidcSettings { uses, ..op.settings() }, op.fetch())).await;
             assert_eq!(outcome.is_err(), needs, "{name}, without {missing}");
             assert!(op.asked("/me") >= 1);
             if let Err(refusal) = outcome {
@@ -465,7 +472,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
     let idp = op.idp();
     let (pending, url) = begin(&idp, NOW).await.unwrap();
     let answer = op.authorize(&url);
-    let nonce = serde_json::to_value(&pending).unwrap()["nonce"].clone();
+    let nonce = serde_json::to_value(&pending).unwrap()["proof"]["oidc"]["nonce"].clone();
     let (signer, now) = (op.inside().signer.clone(), NOW.seconds());
     let claims =
         json!({"iss": ISSUER, "aud": CLIENT, "sub": "a", "iat": now, "exp": now + 60, "nonce": nonce});
@@ -478,7 +485,7 @@ async fn only_the_tokens_of_a_token_answer_are_read() {
         Ok(json_answer(200, &odd))
     });
     let uses = Uses::Link { claim: "sub".into() };
-    let idp = Idp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
+    let idp = OidcIdp::new(OidcSettings { uses, ..op.settings() }, op.fetch());
     let answer = AuthorizationResponse::read_callback(&answer, None).unwrap();
     assert_eq!(idp.finish_login(&pending, answer, NOW).await.unwrap().subject(), "a");
 }
@@ -492,7 +499,7 @@ async fn an_empty_endpoint_that_a_login_can_do_without_is_none() {
     op.inside().person().remove("groups");
     let idp = op.idp();
     assert!(op.login(&idp).await.is_ok());
-    assert_eq!(idp.logout_url(None, "https://app.test/out", "s").await, None);
+    assert_eq!(idp.logout_url(None, "https://app.test/out", "s"), None);
 }
 
 #[tokio::test]
@@ -516,13 +523,16 @@ async fn entra_and_google_name_people_their_own_way() {
         claims["tid"] = "9f1c0000-0000-4000-8000-000000000001".into();
     });
     let settings = OidcSettings { subject: SubjectClaim::Entra, ..op.settings() };
-    assert_eq!(op.login(&Idp::new(settings, op.fetch())).await.unwrap().subject(), "object-1");
+    assert_eq!(op.login(&OidcIdp::new(settings, op.fetch())).await.unwrap().subject(), "object-1");
 
     let op = Op::new(ISSUER);
     op.bend(|_, claims| claims["hd"] = "example.test".into());
     let subject = SubjectClaim::Google { domains: vec!["example.test".into()] };
     let settings = OidcSettings { subject, ..op.settings() };
-    assert_eq!(op.login(&Idp::new(settings, op.fetch())).await.unwrap().subject(), "alice-1@example.test");
+    assert_eq!(
+        op.login(&OidcIdp::new(settings, op.fetch())).await.unwrap().subject(),
+        "alice-1@example.test"
+    );
 }
 
 #[tokio::test]
@@ -530,20 +540,20 @@ async fn the_logout_leads_to_the_provider() {
     let op = Op::new(ISSUER);
     let idp = op.idp();
     let hint = Secret::new("an.id.token");
-    assert_eq!(idp.logout_url(Some(&hint), "https://app.test/out", "s").await, None);
+    assert_eq!(idp.logout_url(Some(&hint), "https://app.test/out", "s"), None);
     idp.refresh_metadata(NOW).await.unwrap();
     assert_eq!(
-        idp.logout_url(Some(&hint), "https://app.test/out", "s t").await.as_deref(),
+        idp.logout_url(Some(&hint), "https://app.test/out", "s t").as_deref(),
         Some(
             "https://op.test/end?x=1&id_token_hint=an.id.token&client_id=client-1\
              &post_logout_redirect_uri=https%3A%2F%2Fapp.test%2Fout&state=s+t"
         )
     );
-    assert!(!idp.logout_url(None, "https://app.test/out", "s").await.unwrap().contains("hint"));
+    assert!(!idp.logout_url(None, "https://app.test/out", "s").unwrap().contains("hint"));
     // A hint that servers would not take is left out; so is one that was not kept.
     for (length, is_sent) in [(0, false), (1, true), (4096, true), (4097, false)] {
         let hint = Secret::new("h".repeat(length));
-        let url = idp.logout_url(Some(&hint), "https://app.test/out", "s").await.unwrap();
+        let url = idp.logout_url(Some(&hint), "https://app.test/out", "s").unwrap();
         assert_eq!(url.contains("id_token_hint="), is_sent, "{length}");
         assert!(url.contains("client_id=client-1"));
     }
@@ -552,5 +562,5 @@ async fn the_logout_leads_to_the_provider() {
     op.inside().metadata.insert("end_session_endpoint".into(), Value::Null);
     let idp = op.idp();
     idp.refresh_metadata(NOW).await.unwrap();
-    assert_eq!(idp.logout_url(None, "https://app.test/out", "s").await, None);
+    assert_eq!(idp.logout_url(None, "https://app.test/out", "s"), None);
 }

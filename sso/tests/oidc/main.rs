@@ -7,4 +7,5 @@ mod attacks;
 mod availability;
 mod corpus;
 mod login;
+mod logout;
 mod provider;

@@ -10,8 +10,8 @@ use portcullis_keys::{Random, Secret};
 use portcullis_policy::{AppId, Timestamp};
 use portcullis_rig::provider::{Bends, OidcClient, OpenIdProvider, Profile, Signer};
 use portcullis_sso::{
-    Ask, Assertion, AuthorizationResponse, ClientAuth, Fetch, FetchError, Idp, LoginRefusal, OidcSettings,
-    Pending,
+    Ask, Assertion, AuthorizationResponse, ClientAuth, Fetch, FetchError, LoginRefusal, LogoutHint, OidcIdp,
+    OidcSettings, Pending,
 };
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -127,8 +127,8 @@ impl Op {
         }
     }
 
-    pub(crate) fn idp(&self) -> Idp {
-        Idp::new(self.settings(), self.fetch())
+    pub(crate) fn idp(&self) -> OidcIdp {
+        OidcIdp::new(self.settings(), self.fetch())
     }
 
     /// The function that stands for the network.
@@ -158,11 +158,11 @@ impl Op {
     }
 
     /// A whole login.
-    pub(crate) async fn login(&self, idp: &Idp) -> Result<Assertion, LoginRefusal> {
+    pub(crate) async fn login(&self, idp: &OidcIdp) -> Result<Assertion, LoginRefusal> {
         self.login_at(idp, NOW).await
     }
 
-    pub(crate) async fn login_at(&self, idp: &Idp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
+    pub(crate) async fn login_at(&self, idp: &OidcIdp, now: Timestamp) -> Result<Assertion, LoginRefusal> {
         let (pending, url) = begin(idp, now).await?;
         let answer = AuthorizationResponse::read_callback(&self.authorize(&url), None)?;
         idp.finish_login(&pending, answer, now).await
@@ -190,7 +190,7 @@ fn alice() -> Profile {
     }
 }
 
-pub(crate) async fn begin(idp: &Idp, now: Timestamp) -> Result<(Pending, String), LoginRefusal> {
+pub(crate) async fn begin(idp: &OidcIdp, now: Timestamp) -> Result<(Pending, String), LoginRefusal> {
     let mut random = Random::from_system();
     let state = random.draw_token().expose().to_owned();
     let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
@@ -230,4 +230,10 @@ pub(crate) fn text_answer(status: u16, body: &'static str) -> Response<Bytes> {
 /// The settings with the secret in the form.
 pub(crate) fn posting(settings: OidcSettings) -> OidcSettings {
     OidcSettings { client_auth: ClientAuth::Post, ..settings }
+}
+
+/// The ID token that a login brought.
+pub(crate) fn id_token_of(assertion: &Assertion) -> &str {
+    let LogoutHint::Oidc { id_token } = assertion.logout_hint();
+    id_token.expose()
 }

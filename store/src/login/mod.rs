@@ -125,8 +125,12 @@ pub struct NewSession {
     pub hash: SessionHash,
     /// Its absolute end, the IdP's own included.
     pub expires: Timestamp,
-    /// The ID token, sealed, for the logout at the IdP.
-    pub id_token: Option<Vec<u8>>,
+    /// What the IdP wants to hear again at the logout, sealed.
+    pub logout_hint: Option<Vec<u8>>,
+    /// The person's name at the IdP, by which it may end their sessions.
+    pub idp_subject: String,
+    /// The session's name at the IdP, by which it may end this one.
+    pub idp_session: Option<String>,
     /// The session the browser had in this app: it ends.
     pub replaces: Option<SessionHash>,
 }
@@ -431,7 +435,9 @@ impl<'a> LoginAttempt<'a> {
             generation: account.generation,
             created: self.now,
             expires: self.asked.session.expires,
-            id_token: self.asked.session.id_token.as_deref(),
+            logout_hint: self.asked.session.logout_hint.as_deref(),
+            idp_subject: &self.asked.session.idp_subject,
+            idp_session: self.asked.session.idp_session.as_deref(),
         };
         session::insert_session(tx, &born).await?;
         let under = Under {

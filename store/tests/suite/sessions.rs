@@ -2,7 +2,7 @@
 
 use portcullis_policy::{AppId, Change, Generation, OrgId, Scope, SessionHash};
 use portcullis_session::InFlight;
-use portcullis_store::{Origin, Which};
+use portcullis_store::{IdpNotice, IdpSessions, Origin, Which};
 
 use crate::support::{HERE, HOUR, NOW, ORG, Rig, fresh_hash, user_path};
 
@@ -106,12 +106,12 @@ async fn a_logout_ends_one_and_its_repeat_is_enforced_too() {
     rig.add_user("alice").await;
     let (one, signed_in) = rig.sign_in("s1", "alice").await;
     let (other, _) = rig.sign_in("s1", "alice").await;
-    let token = rig.store.id_token(&one).await.unwrap().unwrap();
+    let token = rig.store.logout_hint(&one).await.unwrap().unwrap();
     assert_eq!((&*token.idp, token.sealed.as_deref()), ("okta", Some(&b"sealed"[..])));
     let first = rig.done(rig.store.end_sessions_of(Which::Session(one), &origin(), NOW).await.unwrap()).await;
     assert_eq!((first.value, &first.changes[..]), (1, &[Change::Ended(signed_in.account, one)][..]));
     assert!(!rig.is_in(&one).await && rig.is_in(&other).await);
-    assert_eq!(rig.store.id_token(&one).await.unwrap(), None, "what only the logout needed is gone");
+    assert_eq!(rig.store.logout_hint(&one).await.unwrap(), None, "what only the logout needed is gone");
     let again = rig.done(rig.store.end_sessions_of(Which::Session(one), &origin(), NOW).await.unwrap()).await;
     assert_eq!((again.value, again.changes, again.seq), (0, first.changes, first.seq));
     let nobody = rig
@@ -196,4 +196,73 @@ async fn live_sessions_are_counted() {
     rig.delete(&user_path(&alice)).await.value.unwrap();
     assert_eq!(rig.store.count_sessions(NOW).await.unwrap(), 1);
     assert_eq!(rig.store.count_sessions(NOW.plus_ms(12 * HOUR)).await.unwrap(), 0);
+}
+
+/// A message of the IdP about a person's sessions, or some of them.
+fn notice(number: u8, subject: Option<&str>, sessions: &[&str]) -> IdpNotice {
+    IdpNotice {
+        id: [number; 32],
+        until: NOW.plus_ms(600_000),
+        sessions: IdpSessions {
+            org: ORG,
+            idp: "okta".into(),
+            subject: subject.map(str::to_owned),
+            sessions: sessions.iter().map(|session| (*session).to_owned()).collect(),
+        },
+    }
+}
+
+#[tokio::test]
+async fn the_idp_ends_what_it_names_and_nothing_else() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let mut hashes = Vec::new();
+    for (subject, user, session) in [
+        ("s1", "alice", Some("a")),
+        ("s1", "alice", Some("b")),
+        ("s1", "alice", None),
+        ("s2", "bob", Some("c")),
+    ] {
+        let mut login = rig.login(subject, user);
+        login.session.idp_session = session.map(str::to_owned);
+        hashes.push(login.session.hash);
+        rig.try_sign_in(login).await.unwrap();
+    }
+    let end = async |notice: IdpNotice| {
+        let done = rig.done(rig.store.end_at_idp(notice, &origin(), NOW).await.unwrap()).await;
+        (done.value.live, done.value.is_repeat, done.changes.len())
+    };
+    let who_is_in = async || {
+        let mut found = Vec::new();
+        for hash in &hashes {
+            found.push(rig.is_in(hash).await);
+        }
+        found
+    };
+    // A session of another person, of nobody, and no name at all.
+    for (number, subject, sessions) in
+        [(1, Some("s2"), &["a"][..]), (2, None, &["z"]), (3, Some("s9"), &[]), (4, None, &[])]
+    {
+        assert_eq!(end(notice(number, subject, sessions)).await, (0, false, 0), "{number}");
+    }
+    let mut elsewhere = notice(5, Some("s1"), &[]);
+    elsewhere.sessions.idp = "entra".into();
+    assert_eq!(end(elsewhere).await, (0, false, 0));
+    assert_eq!(who_is_in().await, [true; 4]);
+
+    assert_eq!(end(notice(6, Some("s1"), &["a"])).await, (1, false, 1));
+    assert_eq!(who_is_in().await, [false, true, true, true]);
+    // Repeated, it is enforced again, and ends nothing that came since.
+    let mut login = rig.login("s1", "alice");
+    login.session.idp_session = Some("a".to_owned());
+    let since = login.session.hash;
+    rig.try_sign_in(login).await.unwrap();
+    assert_eq!(end(notice(6, Some("s1"), &["a"])).await, (0, true, 1));
+    assert!(rig.is_in(&since).await);
+    // All of a person: what had ended before is enforced too.
+    assert_eq!(end(notice(7, Some("s1"), &[])).await, (3, false, 4));
+    assert_eq!(who_is_in().await, [false, false, false, true]);
+    assert_eq!(end(notice(8, None, &["b", "c"])).await, (1, false, 2));
+    assert_eq!(who_is_in().await, [false; 4]);
 }

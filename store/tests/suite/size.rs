@@ -46,7 +46,8 @@ async fn a_hundred_thousand_sessions_survive_a_restart() {
     let mut other = sqlx::sqlite::SqliteConnectOptions::new().filename(&rig.path).connect().await.unwrap();
     let copies = "with recursive n(n) as (select 1 union all select n + 1 from n where n < 49) \
                   insert into session select organization, cast(hash || n as blob), account, app, idp, generation, \
-                    epoch_deployment, epoch_organization, epoch_idp, created, seen, expires, ended, id_token \
+                    epoch_deployment, epoch_organization, epoch_idp, created, seen, expires, ended, logout_hint, \
+                    idp_subject, idp_session \
                   from session, n";
     sqlx::raw_sql(copies).execute(&mut other).await.unwrap();
     drop(other);

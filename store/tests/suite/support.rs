@@ -221,7 +221,9 @@ impl Rig {
             session: NewSession {
                 hash: fresh_hash(),
                 expires: NOW.plus_ms(12 * HOUR),
-                id_token: Some(b"sealed".to_vec()),
+                logout_hint: Some(b"sealed".to_vec()),
+                idp_subject: subject.to_owned(),
+                idp_session: None,
                 replaces: None,
             },
             flow: fresh_hash().0.to_vec(),

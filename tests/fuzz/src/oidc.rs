@@ -10,7 +10,7 @@ use bytes::Bytes;
 use portcullis_keys::{Random, Secret, SigningKey};
 use portcullis_policy::{AppId, Timestamp, is_loopback_name};
 use portcullis_sso::{
-    Ask, Assertion, AuthorizationResponse, Fetch, FetchError, Idp, LoginRefusal, OidcSettings, is_public,
+    Ask, Assertion, AuthorizationResponse, Fetch, FetchError, LoginRefusal, OidcIdp, OidcSettings, is_public,
 };
 
 /// The callback: the text before the first line end is the query, the rest a form.
@@ -84,7 +84,7 @@ const NOW: Timestamp = Timestamp(1_900_000_000_000);
 
 /// The nonce of every login here: the same seed makes it. A provider that is known to be good is asked for it.
 static NONCE: LazyLock<String> = LazyLock::new(|| {
-    let idp = Idp::new(settings(), fetch(Arc::default()));
+    let idp = OidcIdp::new(settings(), fetch(Arc::default()));
     let (_, url) = settled(idp.begin_login(&ask(), &mut Random::from_seed(1), NOW)).expect("a good provider");
     let nonce = url.split("nonce=").nth(1).and_then(|rest| rest.split('&').next());
     nonce.expect("a nonce").to_owned()
@@ -128,7 +128,7 @@ impl Login {
 
     /// Starts a login and brings an answer to it, made from its state.
     fn run(&self, answer: impl FnOnce(&str) -> AuthorizationResponse) -> Result<Assertion, LoginRefusal> {
-        let idp = Idp::new(settings(), fetch(self.said.clone()));
+        let idp = OidcIdp::new(settings(), fetch(self.said.clone()));
         let (pending, _) = settled(idp.begin_login(&ask(), &mut Random::from_seed(1), NOW))?;
         let answer = answer(pending.state());
         settled(idp.finish_login(&pending, answer, NOW))

@@ -14,6 +14,7 @@
 //   /rig/hold     {"client_id"}                                       token requests of this client wait from now on
 //   /rig/release  {"client_id"}                                       and go on
 //   /rig/held     {"client_id"}                                       how many wait: {"count"}
+//   /rig/tokens   {"client_id"}                                       the logout tokens that were sent: [token, …]
 //   /rig/seen     {}                                                  how often each path was asked since the start
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -37,6 +38,7 @@ const clients = new Map((settings.clients ?? []).map((client) => [client.client_
 const people = new Map(Object.entries(settings.people ?? {}));
 const seen = {};
 let mode = 'up';
+const tokens = [];
 const held = new Map();                                               // client_id → what lets each waiting request go on
 
 class Adapter extends Memory {
@@ -78,7 +80,12 @@ function provider(keys) {
     cookies: { keys: ['rig'] },
     ttl: { Interaction: 3600, Session: 86400, Grant: 86400, IdToken: 3600, AccessToken: 3600 },
     // 9.13 refuses calls to loopback by a dispatcher in the options; the rig lives on loopback.
-    fetch: (url, options) => { delete options.dispatcher; return globalThis.fetch(url, options); },
+    fetch: (url, options) => {
+      delete options.dispatcher;
+      const token = new URLSearchParams(options.body?.toString() ?? '').get('logout_token');
+      if (token) tokens.push(token);
+      return globalThis.fetch(url, options);
+    },
   });
   for (const event of ['server_error', 'backchannel.success', 'backchannel.error', 'grant.error', 'authorization.error']) {
     made.on(event, (ctx, error) => console.error(event, error?.error_description ?? error?.cause ?? error?.clientId ?? error));
@@ -106,6 +113,10 @@ const control = {
   hold(said) { held.set(said.client_id, []); },
   release(said) { held.get(said.client_id)?.forEach((go) => go()); held.delete(said.client_id); },
   held(said) { return { count: held.get(said.client_id)?.length ?? 0 }; },
+  tokens(said) {
+    const audience = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).aud;
+    return tokens.filter((token) => audience(token) === said.client_id);
+  },
   seen() { return seen; },
 };
 

@@ -77,6 +77,35 @@ impl Op {
         .await;
     }
 
+    /// Registers a client that is told of the ends of sessions at `heard_at`.
+    pub async fn client_told_at(&self, settings: &Settings, heard_at: &str) -> Client {
+        let client = Client::drawn();
+        self.rig(
+            "client",
+            &json!({
+                "client_id": client.id, "client_secret": client.secret, "redirect_uris": [settings.callback("op")],
+                "post_logout_redirect_uris": [settings.logged_out()],
+                "backchannel_logout_uri": heard_at, "backchannel_logout_session_required": true,
+            }),
+        )
+        .await;
+        client
+    }
+
+    /// The logout tokens that it has sent of a client.
+    pub async fn logout_tokens(&self, client: &Client) -> Vec<String> {
+        let tokens = self.rig("tokens", &json!({ "client_id": client.id })).await;
+        tokens.as_array().unwrap().iter().map(|token| token.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Ends a browser's session there, and only there: the provider tells its clients.
+    pub async fn end_session(&self, browser: &mut HeadlessBrowser) -> BrowserPage {
+        let page = browser.open(&format!("{}/session/end", self.issuer)).await;
+        let confirm =
+            page.form_with("xsrf").unwrap_or_else(|| panic!("the provider's logout page: {}", page.text()));
+        browser.submit(&page, &confirm.with("logout", "yes")).await
+    }
+
     /// What it says of somebody from now on.
     pub async fn person(&self, name: &str, claims: Value) {
         self.rig("person", &json!({ "name": name, "claims": claims })).await;

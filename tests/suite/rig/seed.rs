@@ -133,7 +133,14 @@ impl Seed {
             domains: Vec::new(),
             user_from: if self.provisioning == "none" { UserFrom::Email } else { UserFrom::UserName },
             claims: LoginAttributes { email: Some(name.to_owned()), ..LoginAttributes::default() },
-            session: NewSession { hash, expires: now.plus_ms(self.lasts_ms), id_token: None, replaces: None },
+            session: NewSession {
+                hash,
+                expires: now.plus_ms(self.lasts_ms),
+                logout_hint: None,
+                idp_subject: String::new(),
+                idp_session: None,
+                replaces: None,
+            },
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),
         };

@@ -27,6 +27,8 @@ pub struct Settings {
     pub scim_token: String,
     /// `scim.groups.patch_answer`: `204` or `200`.
     pub groups_answer: &'static str,
+    /// `scim.idps`, where it is written.
+    pub scim_idps: Option<&'static str>,
     /// Lines at the top level, appended as they are.
     pub more: String,
     /// The bindings file, where there is one.
@@ -58,6 +60,7 @@ impl Settings {
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
             groups_answer: "204",
+            scim_idps: None,
             more: String::new(),
             bindings: None,
             idle: "2h",
@@ -137,6 +140,9 @@ impl Settings {
                 self.scim, self.groups_answer
             )
             .unwrap();
+            if let Some(idps) = self.scim_idps {
+                writeln!(file, "  idps: {idps}").unwrap();
+            }
         }
         if self.bindings.is_some() {
             writeln!(file, "bindings: {folder}/bindings.yml").unwrap();

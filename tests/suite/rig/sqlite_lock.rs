@@ -34,9 +34,9 @@ pub async fn open(database: &Path) -> SqliteConnection {
 pub async fn multiply_sessions(database: &mut SqliteConnection, wanted: u32) {
     let sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < $1) \
                insert into session (organization, hash, account, app, idp, generation, epoch_deployment, \
-                 epoch_organization, epoch_idp, created, seen, expires) \
+                 epoch_organization, epoch_idp, created, seen, expires, idp_subject) \
                select s.organization, randomblob(32), s.account, s.app, s.idp, s.generation, s.epoch_deployment, \
-                 s.epoch_organization, s.epoch_idp, s.created, s.seen, s.expires from n, (select * from session limit 1) s";
+                 s.epoch_organization, s.epoch_idp, s.created, s.seen, s.expires, s.idp_subject from n, (select * from session limit 1) s";
     sqlx::query(sql).bind(wanted).execute(&mut *database).await.unwrap();
     let count: i64 = sqlx::query_scalar("select count(*) from session").fetch_one(database).await.unwrap();
     assert!(count >= i64::from(wanted));

@@ -133,13 +133,17 @@ create table session (
   seen integer not null,
   expires integer not null,
   ended integer,
-  id_token blob,              -- sealed
+  logout_hint blob,           -- sealed: what the IdP hears at the logout
+  idp_subject text not null,  -- the person's name there, and the session's: the IdP ends sessions by them
+  idp_session text,
   primary key (hash),
   foreign key (organization, account) references account (organization, id) on delete cascade
 ) strict, without rowid;
 create index session_account on session (organization, account);
 create index session_expires on session (expires);
 create index session_seen on session (seen);
+create index session_at_idp on session (organization, idp, idp_subject);
+create index session_of_idp on session (organization, idp, idp_session) where idp_session is not null;
 
 -- What the sessions in here were made under, written by the login that made them; compared with the configuration at
 -- every start and every reload.
