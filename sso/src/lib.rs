@@ -9,6 +9,8 @@ mod assertion;
 mod fetch;
 mod oidc;
 mod refusal;
+#[cfg(feature = "saml")]
+mod saml;
 
 pub use assertion::Assertion;
 pub use fetch::{Fetch, FetchError, is_public};
