@@ -14,6 +14,7 @@ mod master;
 mod random;
 mod secret;
 mod signing;
+mod verification;
 
 pub use bar::BarKey;
 pub use cookie::SessionId;
@@ -23,3 +24,4 @@ pub use master::KeyError;
 pub use random::{Random, read_reference};
 pub use secret::{Secret, equal_bytes};
 pub use signing::SigningKey;
+pub use verification::{SignedHash, VerifyingKey};

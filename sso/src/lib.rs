@@ -1,9 +1,9 @@
 //! Single sign-on: bytes from an identity provider in, a verified [`Assertion`] or a [`LoginRefusal`] out.
 //!
-//! OpenID Connect now (`oidc/`). The crate opens no socket: it asks through a [`Fetch`] that the program gives it, and
+//! OpenID Connect (`oidc/`) and SAML 2.0 (`saml/`, a cargo feature). The crate opens no socket: it asks through a [`Fetch`] that the program gives it, and
 //! it knows no session and no user of ours. The rule it protects: an assertion exists only after every check has
 //! passed; an identity provider that is down, slow or talks nonsense is a refusal with its class, never more.
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "saml"), forbid(unsafe_code))]
 
 mod assertion;
 mod fetch;
@@ -20,3 +20,8 @@ pub use oidc::{
 };
 pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
+#[cfg(feature = "saml")]
+pub use saml::{
+    DecryptionKey, IdpKey, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
+    VerifiedResponse, read_response, verify_response,
+};

@@ -1,0 +1,5 @@
+//! SAML responses from outside of this code base, and what must become of each.
+#![cfg(feature = "saml")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod corpus;
