@@ -14,6 +14,11 @@ def to_json(value):
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
+def to_json_lines(listed):
+    """An array with one line for each of its members."""
+    return ("[\n" + ",\n".join(json.dumps(x, ensure_ascii=False) for x in listed) + "\n]\n").encode()
+
+
 def describe_idps():
     out = {}
     for name, (entity, certificates, switches) in case.IDPS.items():
@@ -41,7 +46,7 @@ def make_files():
             files[f"xml/{one.name}.xml"] = one.xml
         if one.field is not None:
             files[f"field/{one.name}.txt"] = one.field.encode()
-    files["cases.json"] = to_json([one.describe() for one in case.CASES.values()])
+    files["cases.json"] = to_json_lines([one.describe() for one in case.CASES.values()])
     files["idps.json"] = to_json(describe_idps())
     files["sp.json"] = to_json(describe_sp())
     return files

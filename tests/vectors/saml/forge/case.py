@@ -48,7 +48,7 @@ class Case:
     why: str
     expect: dict
     xml: bytes | None = None
-    generate: list | None = None
+    generate: dict | None = None
     idp: str = "acme"
     now: int = m.NOW_MS
     request_id: str | None = m.REQUEST_ID
@@ -89,8 +89,9 @@ def signers(what, how):
     """Arguments of `fill` for `response`, `assertion`, `both` or `none`."""
     how = dict(how)
     how.setdefault("key", "idp-rsa2048")
-    if "key_info" not in how:
-        how["key_info"] = signing.x509_key_info(how["key"], ds=how.get("ds", "ds:"))
+    ds = how.get("ds", "ds:")
+    # A name instead of a certificate keeps the corpus small; the cases about KeyInfo and the vendors' have the rest.
+    how.setdefault("key_info", f"<{ds}KeyInfo><{ds}KeyName>signing-2026</{ds}KeyName></{ds}KeyInfo>")
     return {
         "response": how if what in ("response", "both") else None,
         "assertion": how if what in ("assertion", "both") else None,
@@ -104,20 +105,44 @@ def build(name, signed="response", how=None, text=None, **fields):
 
 
 def valid(name, why, signed="response", how=None, *, idp="acme", now=0, request_id=m.REQUEST_ID, expect=None, text=None,
-          edit=None, field=None, encoding=None, **fields):
+          edit=None, field=None, encoding=None, repeated=None, **fields):
     """Adds a case that must be accepted. `expect` overrides what the Message says of itself."""
     if "response_issuer" not in fields and idp in IDPS:
         fields |= {"response_issuer": IDPS[idp][0], "assertion_issuer": IDPS[idp][0]}
     message, xml = build(name, signed, how, text, **fields)
     if edit:
         xml = edit(xml)
+    if repeated:
+        add(Case(name, why, accepted(message, **(expect or {})), generate=recipe(xml, repeated), idp=idp, now=m.at_ms(now),
+                 request_id=request_id))
+        return message, xml
     add(Case(name, why, accepted(message, **(expect or {})), xml, idp=idp, now=m.at_ms(now), request_id=request_id,
              field=field(xml) if field else None, encoding=encoding))
     return message, xml
 
 
-def attack(name, kind, why, xml=None, *, also=(), **rest):
-    """Adds a case that must be refused with the class `kind`, or equally rightly with one of `also`."""
+def recipe(xml, piece, target="xml"):
+    """Parts whose texts, put together, are `xml`: the longest run of `piece` in it is said by a number."""
+    times, at = 0, xml.find(piece)
+    best = (0, 0)
+    while at >= 0:
+        times = 1
+        while xml.startswith(piece, at + times * len(piece)):
+            times += 1
+        best = max(best, (times, at))
+        at = xml.find(piece, at + times * len(piece))
+    times, at = best
+    return {"target": target, "parts": [{"text": xml[:at]}, {"repeat": piece, "times": times},
+                                        {"text": xml[at + times * len(piece):]}]}
+
+
+def attack(name, kind, why, xml=None, *, also=(), repeated=None, **rest):
+    """Adds a case that must be refused with the class `kind`, or equally rightly with one of `also`.
+
+    `repeated` is the piece whose run makes the message so large that only a recipe of it is committed.
+    """
+    if repeated:
+        rest["generate"], xml = recipe(xml, repeated), None
     expect = {"accepted": False, "class": kind}
     if also:
         expect["classes"] = [kind, *also]
@@ -127,7 +152,7 @@ def attack(name, kind, why, xml=None, *, also=(), **rest):
 
 
 def spoiled(name, kind, why, signed="response", how=None, *, also=(), idp="acme", now=0, request_id=m.REQUEST_ID, text=None,
-            edit=None, base=None, **fields):
+            edit=None, base=None, repeated=None, **fields):
     """Adds an attack that a genuine key signed: only the named fault keeps it out."""
     if "response_issuer" not in fields and "assertion_issuer" not in fields:
         fields |= {"response_issuer": IDPS[idp][0], "assertion_issuer": IDPS[idp][0]}
@@ -135,7 +160,7 @@ def spoiled(name, kind, why, signed="response", how=None, *, also=(), idp="acme"
     if edit:
         xml = edit(xml)
     base = base or {"response": "response-signed", "assertion": "assertion-signed", "both": "both-signed"}.get(signed)
-    attack(name, kind, why, xml, also=also, idp=idp, now=now, request_id=request_id, base=base)
+    attack(name, kind, why, xml, also=also, idp=idp, now=now, request_id=request_id, base=base, repeated=repeated)
 
 
 def change(text, *pairs):

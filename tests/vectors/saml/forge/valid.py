@@ -22,7 +22,7 @@ def add_all():
 
 
 def add_signatures():
-    valid("response-signed", "The Response is signed, RSA-SHA256, certificate in KeyInfo.", "response")
+    valid("response-signed", "The Response is signed, RSA-SHA256.", "response")
     valid("assertion-signed", "Only the Assertion is signed.", "assertion")
     valid("both-signed", "The Assertion is signed, then the Response around it.", "both")
     for key in ("rsa2048", "rsa3072", "rsa4096"):
@@ -48,6 +48,11 @@ def add_signatures():
               idp="mixed")
     valid("mixed-list-ec-first-rsa-signed", "The list has an EC certificate first; the RSA key behind it signed.",
           idp="mixed-ec-first")
+    for signed in ("response", "assertion", "both"):
+        valid(f"keyinfo-x509data-{signed}", f"KeyInfo holds the signer's certificate; {signed} signed.", signed,
+              {"key_info": x509_key_info("idp-rsa2048")})
+    valid("keyinfo-x509data-ec", "KeyInfo holds the signer's EC certificate.", "both",
+          {"key": "idp-p384", "digest": "sha384", "key_info": x509_key_info("idp-p384")}, idp="p384")
     valid("keyinfo-absent", "No KeyInfo at all.", how={"key_info": ""})
     valid("keyinfo-keyvalue-rsa", "KeyInfo holds RSAKeyValue.", how={"key_info": key_value_info("idp-rsa2048")})
     valid("keyinfo-keyvalue-ec", "KeyInfo holds ECKeyValue.", how={"key": "idp-p256", "key_info": key_value_info("idp-p256")},
@@ -214,7 +219,8 @@ def add_values():
           text=lambda x: x.response_text().replace(
               '<saml:Attribute Name="email"',
               '<saml:Attribute xmlns:v="urn:example:vendor" v:source="ldap" Name="email"'))
-    valid("attribute-long-value", "A value of 60,000 characters.", attributes=[Attr("bio", ["lorem," * 10000])])
+    valid("attribute-long-value", "A value of 270,000 characters: the message is large and within bounds.",
+          attributes=[Attr("bio", ["lorem," * 45000])], repeated="lorem,")
     valid("attribute-name-case", "Two names that differ by case are two attributes.",
           attributes=[Attr("Email", ["alice@example.test"]), Attr("email", ["a.example@example.test"])])
 
@@ -298,7 +304,7 @@ SHAPES = {
 def encrypted_text(message, inner=None, assertion_text=None, **shape):
     """The Response with its Assertion encrypted; `inner` are the arguments of its own signature, or None."""
     plain = message.assertion_text(alone=True) if assertion_text is None else assertion_text
-    plain = m.fill(message, None, inner, text=plain)
+    plain = plain if isinstance(plain, bytes) else m.fill(message, None, inner, text=plain)
     sealed = encrypt_element(plain, message.name, **shape)
     a = message.a
     return message.with_(assertions=f"<{a}EncryptedAssertion>{sealed}</{a}EncryptedAssertion>").response_text()
@@ -307,7 +313,7 @@ def encrypted_text(message, inner=None, assertion_text=None, **shape):
 def encrypted(name, signed="response", inner=False, fields=None, how=None, assertion_text=None, **shape):
     """A Message and its encrypted, signed text. `signed` is about the Response, `inner` about the Assertion."""
     message = m.Message(name, **(fields or {}))
-    how = {"key": "idp-rsa2048", "key_info": x509_key_info("idp-rsa2048")} | (how or {})
+    how = {"key": "idp-rsa2048"} | (how or {})
     text = encrypted_text(message, how if inner else None,
                           assertion_text(message) if assertion_text else None, **shape)
     return message, m.fill(message, how if signed else None, None, text=text)
