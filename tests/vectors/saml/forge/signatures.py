@@ -325,7 +325,7 @@ def add_references():
     spoiled("reference-empty", "signature_policy", "The Reference's URI is empty, the whole document; rightly signed.", how={"uri": ""})
     spoiled("reference-empty-assertion", "signature_policy", "The Assertion's Signature refers to the whole document.", "assertion", {"uri": ""})
     spoiled("reference-absent", "signature_policy", "The Reference has no URI.", how={"uri": None})
-    spoiled("reference-none", "signature_policy", "SignedInfo, rightly signed, has no Reference.", how={"references": ""}, name_id=VICTIM)
+    spoiled("reference-none", "signature_policy", "SignedInfo has no Reference; SignatureValue is genuine.", how={"references": ""}, name_id=VICTIM)
     spoiled("reference-hash-alone", "signature_policy", "The Reference's URI is # alone.", how={"uri": "#"})
     for name, form in (("root", "#xpointer(/)"), ("id", "#xpointer(id('{}'))"), ("element", "#element(/1)"), ("bare", "{}"),
                        ("percent", "#%5F{}"), ("blank", "#{} "), ("xmlns", "#xmlns(s=urn:x)xpointer(//*)")):
