@@ -71,18 +71,27 @@ pub(super) fn open_parts(
             if parts > MOST_PARTS {
                 return Err(refuse_shape("at most 32 encrypted parts of an assertion", "more"));
             }
-            check_encrypted(part)?;
-            // The assertion around it is signed, so nobody else can ask questions of the padding.
-            let opened = open_element(part, true, expected.decryption_keys)?;
-            let element = opened.element()?;
-            if !element.is(namespace::ASSERTION, plain) {
-                return Err(refuse_shape(&format!("{plain} in {encrypted}"), describe_element(element)));
-            }
-            check_places(element, &[])?;
-            *part = element.clone();
+            *part = open_part(part, plain, expected.decryption_keys)?;
         }
     }
     Ok(())
+}
+
+/// Opens one encrypted part of what is signed.
+pub(super) fn open_part(
+    part: &XmlElement,
+    plain: &str,
+    keys: &[DecryptionKey],
+) -> Result<XmlElement, LoginRefusal> {
+    check_encrypted(part)?;
+    // What is around it is signed, so nobody else can ask questions of the padding.
+    let opened = open_element(part, true, keys)?;
+    let element = opened.element()?;
+    if !element.is(namespace::ASSERTION, plain) {
+        return Err(refuse_shape(&format!("{plain} in {}", part.local), describe_element(element)));
+    }
+    check_places(element, &[])?;
+    Ok(element.clone())
 }
 
 /// The names of the encrypted and the plain part that an element of an assertion may hold.

@@ -35,6 +35,16 @@ pub(crate) fn verify_document(
     owners: &[&XmlElement],
     trust: &Trust<'_>,
 ) -> Result<SignedElement, LoginRefusal> {
+    verify_document_within(text, owners, trust, &XmlBounds::MESSAGE)
+}
+
+/// Verifies as [`verify_document`] does, a document of other bounds than those of a message.
+pub(crate) fn verify_document_within(
+    text: &str,
+    owners: &[&XmlElement],
+    trust: &Trust<'_>,
+    bounds: &XmlBounds,
+) -> Result<SignedElement, LoginRefusal> {
     let shapes = read_signatures(owners)?;
     let Some(outermost) = shapes.first() else { return Err(refuse_unsigned()) };
     let has_sha1 = shapes.iter().any(SignatureShape::has_sha1);
@@ -59,7 +69,7 @@ pub(crate) fn verify_document(
     }
     let ours = &verified[0].text;
     match reduce_to_signed(text, &keys, has_sha1) {
-        Ok(theirs) if theirs == *ours => read_signed(ours, outermost.signed),
+        Ok(theirs) if theirs == *ours => read_signed(ours, outermost.signed, bounds),
         Ok(_) => Err(report_disagreement("the two verifications canonicalize it differently")),
         Err(error) => Err(report_disagreement(&format!("the XML signature library refuses it: {error}"))),
     }
@@ -73,8 +83,8 @@ pub(crate) fn read_signatures<'a>(
 }
 
 /// Reads the signed text again: nothing else of the document is believed from here on.
-fn read_signed(text: &str, signed: &XmlElement) -> Result<SignedElement, LoginRefusal> {
-    let root = XmlElement::read_document(text, &XmlBounds::MESSAGE)?;
+fn read_signed(text: &str, signed: &XmlElement, bounds: &XmlBounds) -> Result<SignedElement, LoginRefusal> {
+    let root = XmlElement::read_document(text, bounds)?;
     if root.is(&signed.namespace, &signed.local) && root.attribute("ID") == signed.attribute("ID") {
         return Ok(SignedElement { root });
     }

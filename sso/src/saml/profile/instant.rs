@@ -17,7 +17,8 @@ pub(super) fn read_attribute(element: &XmlElement, name: &str) -> Result<Option<
     }
 }
 
-fn read_instant(text: &str) -> Option<Timestamp> {
+/// Reads a moment (SAML Core §1.3.3).
+pub(in crate::saml) fn read_instant(text: &str) -> Option<Timestamp> {
     let is_plain = text.ends_with('Z')
         && text.len() <= 40
         && text.as_bytes().get(10) == Some(&b'T')

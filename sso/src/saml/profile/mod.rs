@@ -8,6 +8,8 @@ mod response;
 mod statements;
 mod subject;
 
+pub(super) use self::instant::read_instant;
+
 use std::fmt;
 
 use portcullis_policy::Timestamp;

@@ -29,6 +29,11 @@ pub(super) fn read_name_id(assertion: &XmlElement) -> Result<NameId, LoginRefusa
     }
     let name = find_only(subject, namespace::ASSERTION, "NameID")?
         .ok_or_else(|| refuse_subject("a NameID", "a subject without one"))?;
+    read_name(name)
+}
+
+/// Reads a NameID.
+pub(in crate::saml) fn read_name(name: &XmlElement) -> Result<NameId, LoginRefusal> {
     let value = name.text().ok_or_else(|| refuse_subject("text in NameID", "elements"))?;
     if value.trim().is_empty() || value.len() > MOST {
         return Err(refuse_subject("a NameID that is not blank, of at most 1024 bytes", "blank, or longer"));
