@@ -25,3 +25,7 @@ pub use saml::{
     DecryptionKey, IdpKey, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
     VerifiedResponse, read_response, verify_response,
 };
+#[cfg(feature = "saml")]
+pub use saml::{
+    IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint, SpCertificate, SpKey, SpKeyError, SpSigner,
+};

@@ -19,14 +19,17 @@ mod engine;
 mod engine_guard;
 mod field;
 mod idp_key;
+mod metadata;
 mod profile;
 mod reader;
 mod second;
 mod shape;
 mod signature;
+mod sp_key;
 mod status;
 mod tag;
 mod verify;
+mod writer;
 mod xml;
 
 use portcullis_policy::Timestamp;
@@ -34,7 +37,9 @@ use portcullis_policy::Timestamp;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
 pub use idp_key::IdpKey;
+pub use metadata::{IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint};
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};
+pub use sp_key::{SpCertificate, SpKey, SpKeyError, SpSigner};
 
 use self::check::CheckList;
 use self::profile::{Evidence, judge_response};
