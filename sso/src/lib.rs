@@ -27,5 +27,9 @@ pub use saml::{
 };
 #[cfg(feature = "saml")]
 pub use saml::{
-    IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint, SpCertificate, SpKey, SpKeyError, SpSigner,
+    AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
+    MetadataRules, OutboundMessage, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage,
+    RedirectMessage, SamlBinding, SamlEndpoint, SamlParameter, SignedMessage, SpCertificate, SpDescription,
+    SpKey, SpKeyError, SpSigner, draw_message_id, read_logout_request, read_logout_response,
+    write_sp_metadata,
 };

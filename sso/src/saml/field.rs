@@ -23,6 +23,11 @@ pub(crate) fn read_field(field: &[u8]) -> Result<String, LoginRefusal> {
     if bytes.len() > XmlBounds::MESSAGE.bytes {
         return Err(refuse_large(bytes.len()));
     }
+    read_utf8(bytes)
+}
+
+/// Reads the text of a message: UTF-8 without control characters.
+pub(crate) fn read_utf8(bytes: Vec<u8>) -> Result<String, LoginRefusal> {
     let text =
         String::from_utf8(bytes).map_err(|_| refuse_malformed("XML in UTF-8", "bytes that are not UTF-8"))?;
     match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {

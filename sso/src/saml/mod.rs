@@ -11,6 +11,8 @@
 //! The engine's types are those of one thread, and a signature takes a CPU a fraction of a millisecond: call it from a
 //! thread that may block.
 
+mod authn_request;
+mod builder;
 mod canonical;
 mod check;
 mod cipher;
@@ -19,27 +21,41 @@ mod engine;
 mod engine_guard;
 mod field;
 mod idp_key;
+mod inbound;
+mod logout;
 mod metadata;
+mod name_key;
+mod outbound;
 mod profile;
 mod reader;
+mod redirect;
 mod second;
 mod shape;
 mod signature;
 mod sp_key;
+mod sp_metadata;
 mod status;
 mod tag;
 mod verify;
-mod writer;
 mod xml;
 
 use portcullis_policy::Timestamp;
 
+pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
 pub use idp_key::IdpKey;
+pub use inbound::{PostMessage, SignedMessage};
+pub use logout::{
+    LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse, OwnLogoutRequest, OwnLogoutResponse,
+    read_logout_request, read_logout_response,
+};
 pub use metadata::{IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint};
+pub use outbound::{OutboundMessage, PostForm, draw_message_id};
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};
+pub use redirect::{RedirectMessage, SamlParameter};
 pub use sp_key::{SpCertificate, SpKey, SpKeyError, SpSigner};
+pub use sp_metadata::{SpDescription, write_sp_metadata};
 
 use self::check::CheckList;
 use self::profile::{Evidence, judge_response};

@@ -96,7 +96,8 @@ fn check_children(root: &XmlElement) -> Result<(), LoginRefusal> {
     }
 }
 
-fn is_decisive(of: &str) -> bool {
+/// Tells whether elements of a namespace decide something.
+pub(crate) fn is_decisive(of: &str) -> bool {
     matches!(of, namespace::ASSERTION | namespace::PROTOCOL | namespace::SIGNATURE | namespace::ENCRYPTION)
 }
 

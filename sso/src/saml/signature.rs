@@ -12,7 +12,7 @@ use portcullis_keys::{SignedHash, sha256};
 use super::xml::{XmlElement, is_white_space, namespace};
 use crate::{Class, LoginRefusal};
 
-const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
+pub(crate) const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 const SIGNATURE_METHODS: [(&str, KeyFamily, SignedHash); 7] = [
     ("http://www.w3.org/2000/09/xmldsig#rsa-sha1", KeyFamily::Rsa, SignedHash::Sha1),
     ("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", KeyFamily::Rsa, SignedHash::Sha256),
@@ -28,6 +28,11 @@ const DIGEST_METHODS: [(&str, SignedHash); 4] = [
     ("http://www.w3.org/2001/04/xmldsig-more#sha384", SignedHash::Sha384),
     ("http://www.w3.org/2001/04/xmlenc#sha512", SignedHash::Sha512),
 ];
+
+/// Finds the signature method that a URI names; SHA-1 is among them.
+pub(crate) fn find_signature_method(uri: &str) -> Option<(KeyFamily, SignedHash)> {
+    SIGNATURE_METHODS.into_iter().find_map(|(known, family, hash)| (known == uri).then_some((family, hash)))
+}
 
 /// The kind of keys that a signature method takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +91,8 @@ impl<'a> SignatureShape<'a> {
         expect_name(canonicalization, "CanonicalizationMethod")?;
         expect_name(method, "SignatureMethod")?;
         let info_prefixes = read_exclusive_c14n(canonicalization)?;
-        let (family, hash) = SIGNATURE_METHODS
-            .into_iter()
-            .find_map(|(uri, family, hash)| (bare_algorithm(method) == Some(uri)).then_some((family, hash)))
+        let (family, hash) = bare_algorithm(method)
+            .and_then(find_signature_method)
             .ok_or_else(|| refuse_method("RSA or ECDSA with SHA-256, SHA-384 or SHA-512", method))?;
         let reference = read_reference(reference, signed)?;
         let value = read_base64(value, &["Id"])?;

@@ -13,6 +13,7 @@ use crate::{Class, LoginRefusal};
 /// The namespaces that SAML documents are made of.
 pub(crate) mod namespace {
     pub(crate) const ASSERTION: &str = "urn:oasis:names:tc:SAML:2.0:assertion";
+    pub(crate) const METADATA: &str = "urn:oasis:names:tc:SAML:2.0:metadata";
     pub(crate) const PROTOCOL: &str = "urn:oasis:names:tc:SAML:2.0:protocol";
     pub(crate) const SIGNATURE: &str = "http://www.w3.org/2000/09/xmldsig#";
     pub(crate) const ENCRYPTION: &str = "http://www.w3.org/2001/04/xmlenc#";

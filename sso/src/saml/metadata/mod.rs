@@ -18,7 +18,7 @@ use super::verify::{Trust, verify_document_within};
 use super::xml::{XmlBounds, XmlElement, XmlFaultKind};
 use crate::{Class, LoginRefusal};
 
-const METADATA: &str = "urn:oasis:names:tc:SAML:2.0:metadata";
+use super::xml::namespace::METADATA;
 const MOST_MEGABYTES: usize = 10;
 
 /// The way in which a metadata document is read.
@@ -65,12 +65,13 @@ impl IdpMetadata {
     /// `metadata`, in plain words; `signature_policy`, `signature_invalid` and `unsigned` where a certificate is pinned.
     pub fn read_document(bytes: &[u8], rules: &MetadataRules<'_>) -> Result<Self, LoginRefusal> {
         let text = read_text(bytes)?;
-        let root =
-            XmlElement::read_document(text, &XmlBounds::METADATA).map_err(|fault| match fault.kind {
-                XmlFaultKind::TooLarge => refuse_size(&fault.got),
-                _ if is_html(text) => refuse_html(),
-                kind => refuse_xml(kind, &fault.into()),
-            })?;
+        // What a signature covers holds no comment: it would not cover that.
+        let bounds = XmlBounds { skips_comments: rules.pinned.is_empty(), ..XmlBounds::METADATA };
+        let root = XmlElement::read_document(text, &bounds).map_err(|fault| match fault.kind {
+            XmlFaultKind::TooLarge => refuse_size(&fault.got),
+            _ if is_html(text) => refuse_html(),
+            kind => refuse_xml(kind, &fault.into()),
+        })?;
         if root.local.eq_ignore_ascii_case("html") {
             return Err(refuse_html());
         }

@@ -11,6 +11,8 @@ use crate::saml::xml::{XmlElement, namespace};
 const MOST_KEYS: usize = 16;
 /// The most formats of names, and the most endpoints of a kind.
 const MOST_ROWS: usize = 64;
+const CHAIN: &str =
+    "A KeyInfo has several certificates: the first is taken for the signing key, the others are left out.";
 
 pub(super) fn has_idp_role(entity: &XmlElement) -> bool {
     entity.first_named(METADATA, "IDPSSODescriptor").is_some()
@@ -121,7 +123,7 @@ fn read_signing_keys(role: &XmlElement, warnings: &mut Vec<String>) -> Result<Ve
         if !matches!(descriptor.attribute("use"), None | Some("signing")) {
             continue;
         }
-        match read_key(descriptor) {
+        match read_key(descriptor, warnings) {
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
             Err(fault) => faults.push(fault),
@@ -142,16 +144,16 @@ fn read_signing_keys(role: &XmlElement, warnings: &mut Vec<String>) -> Result<Ve
     Ok(keys)
 }
 
-fn read_key(descriptor: &XmlElement) -> Result<IdpKey, String> {
+/// Reads the key of a descriptor. Of several certificates the first is the key's own (XML Signature §4.4.4 has chains).
+fn read_key(descriptor: &XmlElement, warnings: &mut Vec<String>) -> Result<IdpKey, String> {
     let info =
         descriptor.first_named(namespace::SIGNATURE, "KeyInfo").ok_or("a KeyDescriptor without KeyInfo")?;
     let data = info.elements_named(namespace::SIGNATURE, "X509Data");
     let mut certificates =
         data.flat_map(|data| data.elements_named(namespace::SIGNATURE, "X509Certificate")).take(2);
     let certificate = certificates.next().ok_or("a KeyInfo without X509Certificate")?;
-    // Of a chain only one is the key that signs, and nothing says which.
     if certificates.next().is_some() {
-        return Err("a KeyInfo with more than one X509Certificate".to_owned());
+        warnings.push(CHAIN.to_owned());
     }
     let der = certificate.text().and_then(decode_base64).ok_or("an X509Certificate that is no base64")?;
     IdpKey::from_certificate(&der).map_err(|refusal| refusal.got)

@@ -70,7 +70,7 @@ pub(super) fn check_begun(
 }
 
 /// Writes a moment for people.
-pub(super) fn show(instant: Timestamp) -> String {
+pub(in crate::saml) fn show(instant: Timestamp) -> String {
     DateTime::from_timestamp_millis(instant.0)
         .map_or_else(|| instant.0.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

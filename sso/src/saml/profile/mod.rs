@@ -8,7 +8,9 @@ mod response;
 mod statements;
 mod subject;
 
-pub(super) use self::instant::read_instant;
+pub(super) use self::instant::{read_instant, show};
+pub(super) use self::response::ENTITY;
+pub(super) use self::subject::read_name;
 
 use std::fmt;
 
@@ -147,7 +149,7 @@ impl fmt::Display for NameId {
 }
 
 /// The one element of a name directly below, or none.
-fn find_only<'a>(
+pub(super) fn find_only<'a>(
     element: &'a XmlElement,
     namespace: &str,
     local: &str,
@@ -160,7 +162,7 @@ fn find_only<'a>(
 }
 
 /// The text of a URI: its white space around is none of it (XML Schema, `anyURI`).
-fn read_uri(element: &XmlElement) -> Result<&str, LoginRefusal> {
+pub(super) fn read_uri(element: &XmlElement) -> Result<&str, LoginRefusal> {
     let text = element.text().map(|text| text.trim_matches(is_white_space));
     text.ok_or_else(|| refuse_shape(&format!("text only in {}", element.local), "elements"))
 }

@@ -7,7 +7,7 @@ use crate::saml::shape::refuse as refuse_shape;
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
-const ENTITY: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity";
+pub(in crate::saml) const ENTITY: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity";
 
 pub(super) fn check_versions(evidence: &Evidence<'_>) -> Result<&'static str, LoginRefusal> {
     for element in [evidence.response, evidence.assertion] {
