@@ -119,7 +119,7 @@ class Message:
     authn_context: str = PASSWORD_TRANSPORT
     raw_authn: str | None = None
     attributes: list = field(default_factory=lambda: [
-        Attr("email", ["alice@example.test"], BASIC), Attr("groups", ["staff", "admins"], BASIC)])
+        Attr("email", ["alice@example.test"]), Attr("groups", ["staff", "admins"])])
     raw_attributes: str | None = None
     advice: str = ""
     assertions: str | None = None

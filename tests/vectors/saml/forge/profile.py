@@ -89,8 +89,8 @@ def add_times():
     spoiled("confirmation-no-expiry-assertion", "expired", "SubjectConfirmationData without NotOnOrAfter, Assertion signed.", "assertion",
             confirmation_expires=None, also=["subject"])
     spoiled("conditions-window-turned", "expired", "Conditions end before they begin, both in the last hour.", not_before=m.at(-600), not_on_or_after=m.at(-1200))
-    for name, text in (("word", "tomorrow"), ("empty", ""), ("date", "2026-06-16"), ("no-zone", "2026-06-15T12:05:00"), ("month-13", "2026-13-01T00:00:00Z"),
-                       ("february-30", "2026-02-30T00:00:00Z"), ("hour-25", "2026-06-15T25:00:00Z"), ("number", "1781524800"),
+    for name, text in (("word", "tomorrow"), ("empty", ""), ("date", "2026-06-16"),
+                       ("february-30", "2026-02-30T00:00:00Z"), ("number", "1781524800"),
                        ("year-far", "99999999999999-01-01T00:00:00Z"), ("negative", "-2026-06-15T12:05:00Z"), ("blank", "2026-06-15 12:05:00Z")):
         spoiled(f"time-{name}", "malformed", f"NotOnOrAfter of Conditions is \"{text}\".", not_on_or_after=text,
                 also=["expired", "structure", "not_yet_valid"])

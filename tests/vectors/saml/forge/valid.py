@@ -219,8 +219,8 @@ def add_values():
           text=lambda x: x.response_text().replace(
               '<saml:Attribute Name="email"',
               '<saml:Attribute xmlns:v="urn:example:vendor" v:source="ldap" Name="email"'))
-    valid("attribute-long-value", "A value of 270,000 characters: the message is large and within bounds.",
-          attributes=[Attr("bio", ["lorem," * 45000])], repeated="lorem,")
+    valid("message-270kb", "270,000 characters in Extensions of a signed Response: large and within bounds.", repeated="lorem,",
+          extensions=f'<samlp:Extensions><v:x xmlns:v="urn:example:v">{"lorem," * 45000}</v:x></samlp:Extensions>')
     valid("attribute-name-case", "Two names that differ by case are two attributes.",
           attributes=[Attr("Email", ["alice@example.test"]), Attr("email", ["a.example@example.test"])])
 
@@ -268,7 +268,7 @@ def add_profile():
                                      "<saml:AuthnContext>"))
     valid("advice-empty", "The Assertion has an Advice with a foreign element.",
           advice='<saml:Advice><v:note xmlns:v="urn:example:vendor">x</v:note></saml:Advice>')
-    for digits in (0, 1, 6, 7, 9):
+    for digits in (0, 6, 7):
         valid(f"time-digits-{digits}", f"All times with {digits} digits of a second's fraction.", response_issued=m.at(-2, digits),
               assertion_issued=m.at(-2, digits), not_before=m.at(-60, digits), not_on_or_after=m.at(300, digits),
               confirmation_expires=m.at(300, digits), authn_instant=m.at(-5, digits), session_expires=m.at(3600, digits),
