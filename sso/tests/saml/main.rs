@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod corpus;
+mod logout_corpus;
 mod metadata;
+mod metadata_corpus;
 mod vectors;

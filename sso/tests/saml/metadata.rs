@@ -21,7 +21,7 @@ fn key(usage: &str, certificate: &str) -> String {
 }
 
 fn signing(name: &str) -> String {
-    key(" use='signing'", &certificate_text(name))
+    key(" use='signing'", &certificate_text(&format!("keys/{name}.cert.pem")))
 }
 
 fn service(kind: &str, binding: &str, location: &str) -> String {
@@ -56,10 +56,10 @@ fn assert_refused(text: &str, word: &str) {
 
 #[test]
 fn one_identity_provider_is_read() {
-    let role = key("", &certificate_text("idp-rsa2048"))
+    let role = key("", &certificate_text("keys/idp-rsa2048.cert.pem"))
         + &signing("idp-p384")
         + &signing("idp-rsa2048")
-        + &key(" use='encryption'", &certificate_text("idp-rsa2048-encryption"))
+        + &key(" use='encryption'", &certificate_text("keys/idp-rsa2048-encryption.cert.pem"))
         + "<md:SingleLogoutService Binding='urn:oasis:names:tc:SAML:2.0:bindings:SOAP' Location='https://idp.example.test/soap'/>"
         + &format!(
             "<md:SingleLogoutService Binding='{POST}' Location='https://idp.example.test/slo' \
@@ -75,7 +75,7 @@ fn one_identity_provider_is_read() {
     );
     let idp = read(&text).unwrap();
     assert_eq!(idp.entity_id, IDP);
-    assert_eq!(idp.signing, [idp_key("idp-rsa2048"), idp_key("idp-p384")]);
+    assert_eq!(idp.signing, [idp_key("keys/idp-rsa2048.cert.pem"), idp_key("keys/idp-p384.cert.pem")]);
     assert_eq!(idp.sso.len(), 2);
     assert_eq!(idp.sso[0].location, "https://idp.example.test/sso?idpid=1&x=2");
     let post = SamlEndpoint::find_binding(&idp.sso, SamlBinding::Post).unwrap();
@@ -105,10 +105,10 @@ fn ours_is_found_among_several() {
         |entity_id| IdpMetadata::read_document(several.as_bytes(), &MetadataRules { entity_id, ..RULES });
 
     let ours = found(Some(IDP)).unwrap();
-    assert_eq!((ours.entity_id.as_str(), &*ours.signing), (IDP, &[idp_key("idp-rsa2048")][..]));
+    assert_eq!((ours.entity_id.as_str(), &*ours.signing), (IDP, &[idp_key("keys/idp-rsa2048.cert.pem")][..]));
     assert_eq!(ours.valid_until, Some(Timestamp(1_861_920_000_000)), "of what is around it");
     assert_eq!(ours.cache_ms, Some(24 * 60 * 60 * 1000));
-    assert_eq!(found(Some("https://other.test")).unwrap().signing, [idp_key("other-idp-rsa2048")]);
+    assert_eq!(found(Some("https://other.test")).unwrap().signing, [idp_key("keys/other-idp-rsa2048.cert.pem")]);
     let refusal = found(None).unwrap_err().to_string();
     assert!(
         refusal.contains("2 of them: https://other.test, https://idp.example.test/saml/metadata"),
@@ -174,10 +174,10 @@ fn what_an_identity_provider_lacks_is_named() {
         (good.replace(&format!("entityID='{IDP}'"), ""), "no entityID"),
         (entity(IDP, "", &sso()), "a signing key"),
         (
-            entity(IDP, "", &(key(" use='encryption'", &certificate_text("idp-rsa2048")) + &sso())),
+            entity(IDP, "", &(key(" use='encryption'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso())),
             "a signing key",
         ),
-        (entity(IDP, "", &(key(" use='sign'", &certificate_text("idp-rsa2048")) + &sso())), "a signing key"),
+        (entity(IDP, "", &(key(" use='sign'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso())), "a signing key"),
         (entity(IDP, "", &(signing("idp-rsa1024") + &sso())), "an RSA key of 1024 bits"),
         (entity(IDP, "", &(key("", "AAAA") + &sso())), "a signing key"),
         (entity(IDP, "", &(key("", "*") + &sso())), "no base64"),
@@ -217,15 +217,20 @@ fn what_an_identity_provider_lacks_is_named() {
 
 #[test]
 fn a_key_that_cannot_be_used_is_left_out_with_a_warning() {
-    let two = format!("{0}</ds:X509Certificate><ds:X509Certificate>{0}", certificate_text("idp-p256"));
-    let role = signing("idp-rsa1024") + &signing("idp-rsa2048") + &key("", &two) + &sso();
+    let two = format!(
+        "{}</ds:X509Certificate><ds:X509Certificate>{}",
+        certificate_text("keys/idp-p256.cert.pem"),
+        certificate_text("keys/federation-rsa2048.cert.pem")
+    );
+    let role = signing("idp-rsa1024") + &key("", &two) + &signing("idp-rsa2048") + &key("", "") + &sso();
     let role = role + &service("SingleLogoutService", POST, "http://idp.test/slo");
     let idp = read(&entity(IDP, "", &role)).unwrap();
-    assert_eq!(idp.signing, [idp_key("idp-rsa2048")]);
-    assert_eq!(idp.warnings.len(), 3, "{:?}", idp.warnings);
+    assert_eq!(idp.signing, [idp_key("keys/idp-p256.cert.pem"), idp_key("keys/idp-rsa2048.cert.pem")]);
+    assert_eq!(idp.warnings.len(), 4, "{:?}", idp.warnings);
     assert!(idp.warnings[0].contains("is not https"));
-    assert!(idp.warnings[1].contains("1024 bits"));
-    assert!(idp.warnings[2].contains("more than one X509Certificate"));
+    assert!(idp.warnings[1].contains("several certificates"));
+    assert!(idp.warnings[2].contains("1024 bits"));
+    assert!(idp.warnings[3].contains("other bytes"));
 }
 
 #[test]

@@ -19,21 +19,25 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/saml")
 }
 
+pub(crate) fn read_json(name: &str) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(folder().join(name)).unwrap()).unwrap()
+}
+
 pub(crate) fn read_pem(file: &str) -> String {
-    std::fs::read_to_string(folder().join("keys").join(file)).unwrap()
+    std::fs::read_to_string(folder().join(file)).unwrap()
 }
 
-/// The base64 of a certificate, as metadata has it.
-pub(crate) fn certificate_text(name: &str) -> String {
-    read_pem(&format!("{name}.cert.pem")).lines().filter(|line| !line.starts_with("-----")).collect()
+/// The base64 of a certificate, as metadata has it, from its file: `keys/idp-rsa2048.cert.pem`.
+pub(crate) fn certificate_text(file: &str) -> String {
+    read_pem(file).lines().filter(|line| !line.starts_with("-----")).collect()
 }
 
-pub(crate) fn idp_key(name: &str) -> IdpKey {
-    IdpKey::from_certificate(&STANDARD.decode(certificate_text(name)).unwrap()).unwrap()
+pub(crate) fn idp_key(file: &str) -> IdpKey {
+    IdpKey::from_certificate(&STANDARD.decode(certificate_text(file)).unwrap()).unwrap()
 }
 
 /// A key of the corpus that signs: of the SP, or of an IdP that sends something.
 pub(crate) fn signer(name: &str) -> SpSigner {
-    let key = Secret::new(read_pem(&format!("{name}.key.pem")));
-    SpSigner::read_pem(&key, &read_pem(&format!("{name}.cert.pem"))).unwrap()
+    let key = Secret::new(read_pem(&format!("keys/{name}.key.pem")));
+    SpSigner::read_pem(&key, &read_pem(&format!("keys/{name}.cert.pem"))).unwrap()
 }
