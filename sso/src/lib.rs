@@ -22,14 +22,14 @@ pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
-    DecryptionKey, IdpKey, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
-    VerifiedResponse, read_response, verify_response,
-};
-#[cfg(feature = "saml")]
-pub use saml::{
     AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
     MetadataRules, OutboundMessage, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage,
     RedirectMessage, SamlBinding, SamlEndpoint, SamlParameter, SignedMessage, SpCertificate, SpDescription,
     SpKey, SpKeyError, SpSigner, draw_message_id, read_logout_request, read_logout_response,
     write_sp_metadata,
+};
+#[cfg(feature = "saml")]
+pub use saml::{
+    DecryptionKey, IdpKey, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
+    VerifiedResponse, read_response, verify_response,
 };

@@ -36,7 +36,12 @@ mod tests {
 
     fn name(value: &str, format: Option<&str>, qualifiers: [Option<&str>; 2]) -> NameId {
         let [name_qualifier, sp_name_qualifier] = qualifiers.map(|is| is.map(str::to_owned));
-        NameId { value: value.to_owned(), format: format.map(str::to_owned), name_qualifier, sp_name_qualifier }
+        NameId {
+            value: value.to_owned(),
+            format: format.map(str::to_owned),
+            name_qualifier,
+            sp_name_qualifier,
+        }
     }
 
     #[test]
@@ -45,7 +50,10 @@ mod tests {
         let bare = text(name("7f", Some(PERSISTENT), [None, None]));
         assert_eq!(bare, text(name("7f", Some(PERSISTENT), [Some(IDP), Some(SP)])));
         assert_eq!(bare, text(name("7f", Some(PERSISTENT), [Some(""), Some(SP)])));
-        assert_eq!(text(name("7f", None, [None, None])), text(name("7f", Some(UNSPECIFIED), [None, Some(SP)])));
+        assert_eq!(
+            text(name("7f", None, [None, None])),
+            text(name("7f", Some(UNSPECIFIED), [None, Some(SP)]))
+        );
         for other in [
             name("7F", Some(PERSISTENT), [None, None]),
             name(" 7f", Some(PERSISTENT), [None, None]),

@@ -16,8 +16,7 @@ use super::sp_key::SpSigner;
 use super::xml::{XmlElement, XmlNode, namespace};
 
 /// All but the unreserved characters (RFC 3986 §2.3).
-const RESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Draws the ID of a message: 128 random bits, a name of XML (SAML Core §1.3.4).
 pub fn draw_message_id(random: &mut Random) -> String {
@@ -85,7 +84,8 @@ fn encode(text: &str) -> String {
 fn deflate(text: &str) -> String {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     #[allow(clippy::expect_used, reason = "a Vec takes every write")]
-    let compressed = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("a write to memory");
+    let compressed =
+        encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("a write to memory");
     STANDARD.encode(compressed)
 }
 
@@ -93,10 +93,8 @@ fn deflate(text: &str) -> String {
 fn sign_enveloped(root: &XmlElement, signer: &SpSigner) -> XmlElement {
     let digest = STANDARD.encode(sha256(write_element(root).as_bytes()));
     let algorithm = |name, uri| build_element(name, &[("Algorithm", Some(uri))], Vec::new());
-    let transforms = vec![
-        algorithm("ds:Transform", ENVELOPED),
-        algorithm("ds:Transform", namespace::EXCLUSIVE_C14N),
-    ];
+    let transforms =
+        vec![algorithm("ds:Transform", ENVELOPED), algorithm("ds:Transform", namespace::EXCLUSIVE_C14N)];
     let reference = vec![
         build_element("ds:Transforms", &[], transforms),
         algorithm("ds:DigestMethod", "http://www.w3.org/2001/04/xmlenc#sha256"),

@@ -160,7 +160,9 @@ fn read_relay_state(raw: &str) -> Result<String, LoginRefusal> {
     let text = decode_text(raw).ok_or_else(|| refuse_letters("RelayState"))?;
     match text.len() <= MOST_RELAY_STATE && !text.contains(char::is_control) {
         true => Ok(text),
-        false => Err(refuse_query("a RelayState of at most 2048 bytes, without control characters", "another")),
+        false => {
+            Err(refuse_query("a RelayState of at most 2048 bytes, without control characters", "another"))
+        }
     }
 }
 
@@ -222,7 +224,10 @@ fn inflate(compressed: &[u8]) -> Result<Vec<u8>, LoginRefusal> {
 }
 
 fn refuse_letters(what: &str) -> LoginRefusal {
-    refuse_malformed("percent-encoded parameters, the message and its signature in base64", format!("{what} in other letters"))
+    refuse_malformed(
+        "percent-encoded parameters, the message and its signature in base64",
+        format!("{what} in other letters"),
+    )
 }
 
 fn refuse_malformed(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {

@@ -41,7 +41,8 @@ struct Corpus {
 impl Corpus {
     fn read() -> Self {
         let sp = read_json("sp.json");
-        let key = |pem: &Value| DecryptionKey::from_pem(&Secret::new(pem.as_str().unwrap().to_owned())).unwrap();
+        let key =
+            |pem: &Value| DecryptionKey::from_pem(&Secret::new(pem.as_str().unwrap().to_owned())).unwrap();
         let decryption_keys = sp["decryption_keys"].as_array().unwrap().iter().map(key).collect();
         let idps = read_json("idps.json").as_object().unwrap().clone();
         let idps = idps.into_iter().map(|(name, settings)| {
@@ -53,7 +54,12 @@ impl Corpus {
             let entity_id = settings["entity_id"].as_str().unwrap().to_owned();
             (name, CorpusIdp { entity_id, keys, settings })
         });
-        Self { cases: read_json("cases.json").as_array().unwrap().clone(), idps: idps.collect(), sp, decryption_keys }
+        Self {
+            cases: read_json("cases.json").as_array().unwrap().clone(),
+            idps: idps.collect(),
+            sp,
+            decryption_keys,
+        }
     }
 
     fn verify(&self, case: &Value, field: &[u8]) -> Result<VerifiedResponse, LoginRefusal> {
@@ -105,7 +111,8 @@ fn judge(case: &Value, outcome: &Result<VerifiedResponse, LoginRefusal>) -> Resu
         (true, Ok(verified)) => judge_identity(expect, verified),
         (false, Err(refusal)) => {
             let class = refusal.class.bare_word();
-            let listed = expect["classes"].as_array().is_some_and(|classes| classes.iter().any(|c| c == class));
+            let listed =
+                expect["classes"].as_array().is_some_and(|classes| classes.iter().any(|c| c == class));
             if expect["class"] == class || listed { Ok(()) } else { Err(format!("refused as {refusal}")) }
         }
         (true, Err(refusal)) => Err(format!("not accepted: {refusal}")),
@@ -114,8 +121,11 @@ fn judge(case: &Value, outcome: &Result<VerifiedResponse, LoginRefusal>) -> Resu
 }
 
 fn judge_identity(expect: &Value, verified: &VerifiedResponse) -> Result<(), String> {
-    let attributes: HashMap<_, _> =
-        verified.attributes.iter().map(|attribute| (attribute.name.clone(), attribute.values.clone())).collect();
+    let attributes: HashMap<_, _> = verified
+        .attributes
+        .iter()
+        .map(|attribute| (attribute.name.clone(), attribute.values.clone()))
+        .collect();
     let found = [
         ("name_id", Value::from(verified.name_id.value.clone())),
         ("name_id_format", Value::from(verified.name_id.format.clone())),

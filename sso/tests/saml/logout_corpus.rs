@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use portcullis_keys::Secret;
 use portcullis_policy::Timestamp;
 use portcullis_sso::{
-    Class, DecryptionKey, IdpKey, LogoutExpectations, LogoutRequest, LogoutResponse, LoginRefusal, PostMessage,
-    RedirectMessage, SamlParameter, SignedMessage, read_logout_request, read_logout_response,
+    Class, DecryptionKey, IdpKey, LoginRefusal, LogoutExpectations, LogoutRequest, LogoutResponse,
+    PostMessage, RedirectMessage, SamlParameter, SignedMessage, read_logout_request, read_logout_response,
 };
 use serde_json::Value;
 
@@ -76,8 +76,16 @@ fn assert_is(read: &Read, expect: &Value, name: &str) {
             assert_eq!(Some(&*request.id), expect["id"].as_str(), "{name}");
             assert_eq!(Some(&*request.name_id.value), expect["name_id"].as_str(), "{name}");
             assert_eq!(request.name_id.format.as_deref(), expect["name_id_format"].as_str(), "{name}");
-            assert_eq!(request.name_id.name_qualifier.as_deref(), expect["name_qualifier"].as_str(), "{name}");
-            assert_eq!(request.name_id.sp_name_qualifier.as_deref(), expect["sp_name_qualifier"].as_str(), "{name}");
+            assert_eq!(
+                request.name_id.name_qualifier.as_deref(),
+                expect["name_qualifier"].as_str(),
+                "{name}"
+            );
+            assert_eq!(
+                request.name_id.sp_name_qualifier.as_deref(),
+                expect["sp_name_qualifier"].as_str(),
+                "{name}"
+            );
             assert_eq!(Value::from(request.session_indexes.clone()), expect["session_indexes"], "{name}");
         }
         Read::Response(response) => {

@@ -6,4 +6,5 @@ mod corpus;
 mod logout_corpus;
 mod metadata;
 mod metadata_corpus;
+mod own_messages;
 mod vectors;

@@ -108,7 +108,10 @@ fn ours_is_found_among_several() {
     assert_eq!((ours.entity_id.as_str(), &*ours.signing), (IDP, &[idp_key("keys/idp-rsa2048.cert.pem")][..]));
     assert_eq!(ours.valid_until, Some(Timestamp(1_861_920_000_000)), "of what is around it");
     assert_eq!(ours.cache_ms, Some(24 * 60 * 60 * 1000));
-    assert_eq!(found(Some("https://other.test")).unwrap().signing, [idp_key("keys/other-idp-rsa2048.cert.pem")]);
+    assert_eq!(
+        found(Some("https://other.test")).unwrap().signing,
+        [idp_key("keys/other-idp-rsa2048.cert.pem")]
+    );
     let refusal = found(None).unwrap_err().to_string();
     assert!(
         refusal.contains("2 of them: https://other.test, https://idp.example.test/saml/metadata"),
@@ -174,10 +177,17 @@ fn what_an_identity_provider_lacks_is_named() {
         (good.replace(&format!("entityID='{IDP}'"), ""), "no entityID"),
         (entity(IDP, "", &sso()), "a signing key"),
         (
-            entity(IDP, "", &(key(" use='encryption'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso())),
+            entity(
+                IDP,
+                "",
+                &(key(" use='encryption'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso()),
+            ),
             "a signing key",
         ),
-        (entity(IDP, "", &(key(" use='sign'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso())), "a signing key"),
+        (
+            entity(IDP, "", &(key(" use='sign'", &certificate_text("keys/idp-rsa2048.cert.pem")) + &sso())),
+            "a signing key",
+        ),
         (entity(IDP, "", &(signing("idp-rsa1024") + &sso())), "an RSA key of 1024 bits"),
         (entity(IDP, "", &(key("", "AAAA") + &sso())), "a signing key"),
         (entity(IDP, "", &(key("", "*") + &sso())), "no base64"),

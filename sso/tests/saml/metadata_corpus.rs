@@ -21,7 +21,11 @@ fn assert_is(idp: &IdpMetadata, case: &Value) {
     assert_eq!(idp.signing, keys.map(|file| idp_key(file.as_str().unwrap())).collect::<Vec<_>>(), "{name}");
     assert_eq!(Some(&*idp.entity_id), case["entity_id"].as_str(), "{name}");
     assert_eq!(idp.valid_until.map(|until| until.0), expect["valid_until"].as_i64(), "{name}");
-    assert_eq!(Some(idp.want_authn_requests_signed), expect["want_authn_requests_signed"].as_bool(), "{name}");
+    assert_eq!(
+        Some(idp.want_authn_requests_signed),
+        expect["want_authn_requests_signed"].as_bool(),
+        "{name}"
+    );
     for (word, binding) in [("redirect", SamlBinding::Redirect), ("post", SamlBinding::Post)] {
         let of = |endpoints| SamlEndpoint::find_binding(endpoints, binding);
         assert_eq!(of(&idp.sso).map(|is| &*is.location), expect["sso"][word].as_str(), "{name}");

@@ -39,8 +39,13 @@ fn check_parts(root: &XmlElement) -> Result<(), LoginRefusal> {
     }
     let is_request = root.local == "LogoutRequest";
     let stranger = root.elements().find(|part| match &*part.namespace {
-        namespace::ASSERTION => !matches!((&*part.local, is_request), ("Issuer", _) | ("NameID" | "EncryptedID", true)),
-        namespace::PROTOCOL => !matches!((&*part.local, is_request), ("Extensions", _) | ("SessionIndex", true) | ("Status", false)),
+        namespace::ASSERTION => {
+            !matches!((&*part.local, is_request), ("Issuer", _) | ("NameID" | "EncryptedID", true))
+        }
+        namespace::PROTOCOL => !matches!(
+            (&*part.local, is_request),
+            ("Extensions", _) | ("SessionIndex", true) | ("Status", false)
+        ),
         // The signature itself is no part of what was signed.
         _ => true,
     });
@@ -69,7 +74,8 @@ fn check_version(root: &XmlElement) -> Result<(), LoginRefusal> {
 
 fn check_issuer(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<(), LoginRefusal> {
     let element = find_only(root, namespace::ASSERTION, "Issuer")?;
-    let is_entity = element.and_then(|issuer| issuer.attribute("Format")).is_none_or(|format| format == ENTITY);
+    let is_entity =
+        element.and_then(|issuer| issuer.attribute("Format")).is_none_or(|format| format == ENTITY);
     let issuer = element.map(read_uri).transpose()?;
     if issuer == Some(expected.idp_entity_id) && is_entity {
         return Ok(());
@@ -105,7 +111,12 @@ fn check_times(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<(
     }
     // No skew on top of ten minutes, which is twice the most of it.
     if now > issued.plus_ms(MOST_AGE_MS) {
-        return Err(refuse_time(Class::SamlExpired, "an IssueInstant of the last ten minutes", issued, expected));
+        return Err(refuse_time(
+            Class::SamlExpired,
+            "an IssueInstant of the last ten minutes",
+            issued,
+            expected,
+        ));
     }
     match read_moment(root, "NotOnOrAfter")? {
         Some(end) if now.plus_ms(-expected.skew_ms) >= end => {

@@ -164,7 +164,8 @@ fn read_session_indexes(root: &XmlElement) -> Result<Vec<String>, LoginRefusal> 
         let index = element.text().filter(|index| {
             !index.trim().is_empty() && index.len() <= MOST_INDEX && !index.contains(char::is_control)
         });
-        let index = index.ok_or_else(|| refuse_shape("a text in SessionIndex, of at most 1024 bytes", "none"))?;
+        let index =
+            index.ok_or_else(|| refuse_shape("a text in SessionIndex, of at most 1024 bytes", "none"))?;
         if indexes.len() == MOST_SESSIONS {
             return Err(refuse_shape("at most 256 sessions in a LogoutRequest", "more"));
         }
