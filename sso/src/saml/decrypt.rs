@@ -136,6 +136,7 @@ impl OpenedText {
         let mut elements = self.root.elements();
         match (elements.next(), elements.next()) {
             (Some(element), None) if !self.root.has_own_text() => Ok(element),
+            (Some(_), Some(_)) => Err(refuse_shape("one encrypted element", "two")),
             _ => Err(refuse_unopened()),
         }
     }
@@ -162,6 +163,7 @@ fn open_element(
     let uri = algorithm_of(data);
     let cipher = ContentCipher::from_uri(uri)
         .ok_or_else(|| refuse_policy("AES of 128 or 256 bits in GCM (or CBC)", uri))?;
+    check_key_size(data, cipher)?;
     if !cipher.is_authenticated() && !takes_cbc {
         return Err(refuse_policy("AES-GCM, or AES-CBC in a signed Response", uri));
     }
@@ -224,6 +226,19 @@ fn read_wrapping(key: &XmlElement) -> Result<KeyWrapping, LoginRefusal> {
         }
     }
     Ok(wrapping)
+}
+
+/// Checks that a method says no other size of the key than its algorithm has.
+fn check_key_size(data: &XmlElement, cipher: ContentCipher) -> Result<(), LoginRefusal> {
+    let method = data.first_named(namespace::ENCRYPTION, "EncryptionMethod");
+    let bits = cipher.key_bits().to_string();
+    match method.into_iter().flat_map(XmlElement::elements).next() {
+        Some(size) if size.is(namespace::ENCRYPTION, "KeySize") && size.text() == Some(&*bits) => Ok(()),
+        Some(other) => {
+            Err(refuse_policy(&format!("a key of {bits} bits and nothing else"), other.local.clone()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The algorithm of an encrypted thing; empty where it names none.

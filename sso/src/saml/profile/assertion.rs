@@ -1,7 +1,7 @@
 //! The checks of the assertion as a whole: its parts, its times, its audience (SAML Core §2.3, §2.5).
 
 use super::instant::{check_begun, check_not_over, read_attribute, show};
-use super::{find_only, read_uri, refuse};
+use super::{find_only, read_text, refuse};
 use crate::saml::SamlExpectations;
 use crate::saml::shape::{describe_element, refuse as refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
@@ -79,7 +79,7 @@ pub(super) fn check_audiences<'a>(
     }
     for restriction in restrictions {
         let audiences: Result<Vec<_>, _> =
-            restriction.elements_named(namespace::ASSERTION, "Audience").map(read_uri).collect();
+            restriction.elements_named(namespace::ASSERTION, "Audience").map(read_text).collect();
         let audiences = audiences?;
         if !audiences.contains(&expected.sp_entity_id) {
             return Err(refuse_audience(expected.sp_entity_id, &audiences.join(", ")));

@@ -15,7 +15,7 @@ use portcullis_policy::Timestamp;
 use super::SamlExpectations;
 use super::check::CheckList;
 use super::shape::refuse as refuse_shape;
-use super::xml::{XmlElement, is_white_space};
+use super::xml::XmlElement;
 use crate::{Class, LoginRefusal};
 
 /// The time that a message may have been on its way, in milliseconds.
@@ -157,10 +157,9 @@ fn find_only<'a>(
     }
 }
 
-/// The text of a URI: its white space around is none of it (XML Schema, `anyURI`).
-fn read_uri(element: &XmlElement) -> Result<&str, LoginRefusal> {
-    let text = element.text().map(|text| text.trim_matches(is_white_space));
-    text.ok_or_else(|| refuse_shape(&format!("text only in {}", element.local), "elements"))
+/// The text of an element that holds nothing else, byte for byte.
+fn read_text(element: &XmlElement) -> Result<&str, LoginRefusal> {
+    element.text().ok_or_else(|| refuse_shape(&format!("text only in {}", element.local), "elements"))
 }
 
 /// Tells whether a text holds what no line and no header may.

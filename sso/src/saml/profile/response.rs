@@ -1,7 +1,7 @@
 //! The checks of the response around the assertion, and of what both of them say.
 
 use super::instant::{check_begun, check_not_over, read_attribute};
-use super::{Evidence, MOST_AGE_MS, find_only, read_uri, refuse};
+use super::{Evidence, MOST_AGE_MS, find_only, read_text, refuse};
 use crate::saml::SamlExpectations;
 use crate::saml::shape::refuse as refuse_shape;
 use crate::saml::xml::{XmlElement, namespace};
@@ -40,7 +40,7 @@ fn check_issuer(
     expected: &SamlExpectations<'_>,
 ) -> Result<(), LoginRefusal> {
     let found = find_only(element, namespace::ASSERTION, "Issuer")?;
-    let issuer = found.map(read_uri).transpose()?;
+    let issuer = found.map(read_text).transpose()?;
     let is_entity = found.and_then(|issuer| issuer.attribute("Format")).is_none_or(|format| format == ENTITY);
     if issuer == Some(expected.idp_entity_id) && is_entity || issuer.is_none() && !is_required {
         return Ok(());
