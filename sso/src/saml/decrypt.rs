@@ -115,8 +115,8 @@ impl OpenedText {
             }
             declared.push(prefix);
             let colon = if prefix.is_empty() { "" } else { ":" };
-            // An absolute URI holds none of the characters that end a value but the ampersand.
-            let namespace = declaration.namespace.replace('&', "&amp;").replace('\'', "&apos;");
+            // A namespace holds nothing that is to be escaped (`tag.rs`).
+            let namespace = &declaration.namespace;
             text.push_str(&format!(" xmlns{colon}{prefix}='{namespace}'"));
         }
         text.push('>');

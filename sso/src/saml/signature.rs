@@ -12,6 +12,8 @@ use portcullis_keys::{SignedHash, sha256};
 use super::xml::{XmlElement, is_white_space, namespace};
 use crate::{Class, LoginRefusal};
 
+/// The most inclusive prefixes: each is looked up at every element.
+const MOST_PREFIXES: usize = 32;
 const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 const SIGNATURE_METHODS: [(&str, KeyFamily, SignedHash); 7] = [
     ("http://www.w3.org/2000/09/xmldsig#rsa-sha1", KeyFamily::Rsa, SignedHash::Sha1),
@@ -171,10 +173,14 @@ fn read_exclusive_c14n(method: &XmlElement) -> Result<Vec<String>, LoginRefusal>
         [] => Ok(Vec::new()),
         [list] if list.is(namespace::EXCLUSIVE_C14N, "InclusiveNamespaces") && list.text() == Some("") => {
             let prefixes = list.attribute("PrefixList").filter(|_| list.attributes.len() == 1);
-            let split = prefixes.ok_or_else(fault)?.split(is_white_space).filter(|prefix| !prefix.is_empty());
-            Ok(split
-                .map(|prefix| if prefix == "#default" { String::new() } else { prefix.to_owned() })
-                .collect())
+            let prefixes =
+                prefixes.ok_or_else(fault)?.split(is_white_space).filter(|prefix| !prefix.is_empty());
+            let prefixes: Vec<_> =
+                prefixes.map(|prefix| if prefix == "#default" { "" } else { prefix }).collect();
+            if prefixes.len() > MOST_PREFIXES {
+                return Err(refuse("at most 32 prefixes in InclusiveNamespaces", prefixes.len()));
+            }
+            Ok(prefixes.into_iter().map(str::to_owned).collect())
         }
         _ => Err(fault()),
     }
