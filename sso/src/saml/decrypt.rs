@@ -9,9 +9,7 @@ pub use super::cipher::DecryptionKey;
 
 use super::SamlExpectations;
 use super::cipher::{ContentCipher, KeyWrapping, OaepHash};
-use super::shape::{
-    check_assertion, check_encrypted, check_places, describe_element, refuse as refuse_shape,
-};
+use super::shape::{check_assertion, check_encrypted, check_places, describe_element, refuse_shape};
 use super::signature::decode_base64;
 use super::verify::{Trust, read_signatures, verify_document};
 use super::xml::{XmlBounds, XmlElement, XmlFaultKind, XmlNode, namespace};

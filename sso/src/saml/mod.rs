@@ -151,7 +151,7 @@ pub fn verify_response(
     let (response, mut assertion) = match &signed {
         Some(response) if is_response_signed && !is_encrypted => {
             let assertion = response.first_named(namespace::ASSERTION, "Assertion");
-            (response, assertion.ok_or_else(|| shape::refuse("a signed assertion", "none"))?.clone())
+            (response, assertion.ok_or_else(|| shape::refuse_shape("a signed assertion", "none"))?.clone())
         }
         Some(assertion) if !is_response_signed => (root, assertion.clone()),
         _ => {

@@ -2,4 +2,8 @@
 #![cfg(feature = "saml")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+mod cases;
 mod corpus;
+mod explained;
+mod fuzzed_inputs;
+mod speed;

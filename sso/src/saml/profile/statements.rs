@@ -5,16 +5,16 @@ use std::fmt;
 use portcullis_policy::Timestamp;
 
 use super::instant::{check_not_over, read_attribute};
-use super::{SamlAttribute, find_only, holds_control, read_text, refuse};
+use super::{SamlAttribute, find_only, holds_control, read_text};
 use crate::saml::SamlExpectations;
-use crate::saml::shape::{describe_element, refuse as refuse_shape};
+use crate::saml::shape::{describe_element, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
 /// The most values of all attributes together.
 const MOST_VALUES: usize = 10_000;
 
-/// How somebody signed in.
+/// The way in which somebody signed in.
 pub(super) struct Authn {
     pub(super) session_index: Option<String>,
     pub(super) session_end: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub(super) fn read_authn(
     let mut contexts = Vec::new();
     let mut statements = assertion.elements_named(namespace::ASSERTION, "AuthnStatement").peekable();
     if statements.peek().is_none() {
-        return Err(refuse(
+        return Err(LoginRefusal::new(
             Class::SamlSubject,
             "a statement that somebody signed in (AuthnStatement)",
             "none",
@@ -123,7 +123,7 @@ fn read_attribute_value(value: &XmlElement) -> Option<&str> {
 }
 
 fn refuse_header(name: &str) -> LoginRefusal {
-    refuse(
+    LoginRefusal::new(
         Class::SamlHeader,
         "values without control characters",
         format!("a line end or another one in {name}"),
@@ -134,7 +134,7 @@ fn refuse_header(name: &str) -> LoginRefusal {
 
 fn refuse_context(contexts: &[&str], expected: &SamlExpectations<'_>) -> LoginRefusal {
     let got = if contexts.is_empty() { "none".to_owned() } else { contexts.join(", ") };
-    refuse(
+    LoginRefusal::new(
         Class::SamlSubject,
         format!("an authentication context of {}", expected.authn_context.join(", ")),
         got,
