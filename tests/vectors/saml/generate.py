@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from forge import attacks, case, keys, message, valid, vendors
+from forge import attacks, case, keys, logout, message, metadata, valid, vendors
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,22 +23,28 @@ def describe_idps():
     out = {}
     for name, (entity, certificates, switches) in case.IDPS.items():
         out[name] = {
-            "entity_id": entity, "certificates": [keys.certificate_pem(x) for x in certificates],
-            "allow_sha1": False, "allow_cbc": False, "idp_initiated": False, "skew_ms": 180_000,
+            "entity_id": entity,
+            "certificates": [keys.certificate_pem(x) for x in certificates],
+            "allow_sha1": False,
+            "allow_cbc": False,
+            "idp_initiated": False,
+            "skew_ms": 180_000,
         } | switches
     return out
 
 
 def describe_sp():
     return {
-        "entity_id": message.SP_ENTITY, "acs": message.ACS, "slo": message.SLO,
+        "entity_id": message.SP_ENTITY,
+        "acs": message.ACS,
+        "slo": message.SLO,
         "decryption_keys": [(keys.FOLDER / f"{x}.key.pem").read_text() for x in ("sp-current", "sp-next")],
     }
 
 
 def make_files():
     """All files of the corpus by their path in this folder."""
-    for part in (valid, vendors, attacks):
+    for part in (valid, vendors, attacks, metadata, logout):
         part.add_all()
     files = {}
     for one in case.CASES.values():
@@ -47,13 +53,16 @@ def make_files():
         if one.field is not None:
             files[f"field/{one.name}.txt"] = one.field.encode()
     files["cases.json"] = to_json_lines([one.describe() for one in case.CASES.values()])
+    for name, part in (("metadata", metadata), ("logout", logout)):
+        files |= {row["file"]: data for data, row in part.CASES.values() if data is not None}
+        files[f"{name}.json"] = to_json_lines([row for _, row in part.CASES.values()])
     files["idps.json"] = to_json(describe_idps())
     files["sp.json"] = to_json(describe_sp())
     return files
 
 
 def list_committed():
-    folders = ("xml", "field")
+    folders = ("xml", "field", "metadata", "logout")
     return {str(p.relative_to(HERE)) for folder in folders for p in (HERE / folder).rglob("*") if p.is_file()}
 
 
@@ -61,7 +70,11 @@ def main():
     keys.write_missing()
     files = make_files()
     stale = sorted(list_committed() - files.keys())
-    changed = sorted(path for path, data in files.items() if not (HERE / path).exists() or (HERE / path).read_bytes() != data)
+    changed = sorted(
+        path
+        for path, data in files.items()
+        if not (HERE / path).exists() or (HERE / path).read_bytes() != data
+    )
     if "--check" in sys.argv:
         for path in stale + changed:
             print("differs:", path)
@@ -72,7 +85,11 @@ def main():
         (HERE / path).parent.mkdir(exist_ok=True)
         (HERE / path).write_bytes(files[path])
     good = sum(one.expect["accepted"] for one in case.CASES.values())
-    print(f"{good} valid, {len(case.CASES) - good} attacks, {sum(map(len, files.values())) // 1024} kB, {len(changed)} files written")
+    print(
+        f"Responses: {good} valid, {len(case.CASES) - good} attacks; {len(metadata.CASES)} of metadata,"
+        f" {len(logout.CASES)} of logout; {sum(map(len, files.values())) // 1024} kB, {len(changed)} files"
+        " written"
+    )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def write_element(element, out, rendered, exclusive, kept, comments):
         if rendered.get(prefix, "") != uri:
             declared[prefix] = uri
     rendered = rendered | declared
-    name = f"{element.prefix}:{etree.QName(element).localname}" if element.prefix else etree.QName(element).localname
+    name = (
+        f"{element.prefix}:{etree.QName(element).localname}"
+        if element.prefix
+        else etree.QName(element).localname
+    )
     out.append(f"<{name}")
     for prefix, uri in sorted(declared.items(), key=lambda x: x[0] or ""):
         out.append(f' xmlns{":" + prefix if prefix else ""}="{escape_attribute(uri)}"')

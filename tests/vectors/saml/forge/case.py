@@ -2,10 +2,9 @@
 
 import base64
 import html
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import message as m
-from . import sign as signing
 
 # name: (entity id, certificates, switches)
 IDPS = {
@@ -35,8 +34,11 @@ def merge_attributes(listed):
 def accepted(message, **changes):
     """The identity that a reader of `message` must come to."""
     out = {
-        "accepted": True, "name_id": html.unescape(message.name_id), "name_id_format": message.name_id_format,
-        "session_index": message.session_index, "attributes": merge_attributes(message.attributes),
+        "accepted": True,
+        "name_id": html.unescape(message.name_id),
+        "name_id_format": message.name_id_format,
+        "session_index": message.session_index,
+        "attributes": merge_attributes(message.attributes),
     }
     out.update(changes)
     return out
@@ -56,13 +58,14 @@ class Case:
     after: str | None = None
     field: str | None = None
     encoding: str | None = None
+    file_of: str | None = None
 
     def describe(self):
         out = {"name": self.name}
         if self.generate is not None:
             out["generate"] = self.generate
         else:
-            out["file"] = f"xml/{self.name}.xml"
+            out["file"] = f"xml/{self.file_of or self.name}.xml"
         if self.field is not None:
             out["field"] = f"field/{self.name}.txt"
             out["encoding"] = self.encoding
@@ -81,6 +84,8 @@ def add(case):
     assert case.name not in CASES, case.name
     if isinstance(case.xml, str):
         case.xml = case.xml.encode()
+    if case.xml is not None and case.base in CASES and CASES[case.base].xml == case.xml:
+        case.file_of, case.xml = case.base, None
     CASES[case.name] = case
     return case
 
@@ -104,8 +109,23 @@ def build(name, signed="response", how=None, text=None, **fields):
     return message, m.fill(message, text=text(message) if text else None, **signers(signed, how or {}))
 
 
-def valid(name, why, signed="response", how=None, *, idp="acme", now=0, request_id=m.REQUEST_ID, expect=None, text=None,
-          edit=None, field=None, encoding=None, repeated=None, **fields):
+def valid(
+    name,
+    why,
+    signed="response",
+    how=None,
+    *,
+    idp="acme",
+    now=0,
+    request_id=m.REQUEST_ID,
+    expect=None,
+    text=None,
+    edit=None,
+    field=None,
+    encoding=None,
+    repeated=None,
+    **fields,
+):
     """Adds a case that must be accepted. `expect` overrides what the Message says of itself."""
     if "response_issuer" not in fields and idp in IDPS:
         fields |= {"response_issuer": IDPS[idp][0], "assertion_issuer": IDPS[idp][0]}
@@ -113,11 +133,31 @@ def valid(name, why, signed="response", how=None, *, idp="acme", now=0, request_
     if edit:
         xml = edit(xml)
     if repeated:
-        add(Case(name, why, accepted(message, **(expect or {})), generate=recipe(xml, repeated), idp=idp, now=m.at_ms(now),
-                 request_id=request_id))
+        add(
+            Case(
+                name,
+                why,
+                accepted(message, **(expect or {})),
+                generate=recipe(xml, repeated),
+                idp=idp,
+                now=m.at_ms(now),
+                request_id=request_id,
+            )
+        )
         return message, xml
-    add(Case(name, why, accepted(message, **(expect or {})), xml, idp=idp, now=m.at_ms(now), request_id=request_id,
-             field=field(xml) if field else None, encoding=encoding))
+    add(
+        Case(
+            name,
+            why,
+            accepted(message, **(expect or {})),
+            xml,
+            idp=idp,
+            now=m.at_ms(now),
+            request_id=request_id,
+            field=field(xml) if field else None,
+            encoding=encoding,
+        )
+    )
     return message, xml
 
 
@@ -132,8 +172,14 @@ def recipe(xml, piece, target="xml"):
         best = max(best, (times, at))
         at = xml.find(piece, at + times * len(piece))
     times, at = best
-    return {"target": target, "parts": [{"text": xml[:at]}, {"repeat": piece, "times": times},
-                                        {"text": xml[at + times * len(piece):]}]}
+    return {
+        "target": target,
+        "parts": [
+            {"text": xml[:at]},
+            {"repeat": piece, "times": times},
+            {"text": xml[at + times * len(piece) :]},
+        ],
+    }
 
 
 def attack(name, kind, why, xml=None, *, also=(), repeated=None, **rest):
@@ -151,16 +197,37 @@ def attack(name, kind, why, xml=None, *, also=(), repeated=None, **rest):
     add(Case(name, why, expect, xml, **rest))
 
 
-def spoiled(name, kind, why, signed="response", how=None, *, also=(), idp="acme", now=0, request_id=m.REQUEST_ID, text=None,
-            edit=None, base=None, repeated=None, **fields):
+def spoiled(
+    name,
+    kind,
+    why,
+    signed="response",
+    how=None,
+    *,
+    also=(),
+    idp="acme",
+    now=0,
+    request_id=m.REQUEST_ID,
+    text=None,
+    edit=None,
+    base=None,
+    repeated=None,
+    **fields,
+):
     """Adds an attack that a genuine key signed: only the named fault keeps it out."""
     if "response_issuer" not in fields and "assertion_issuer" not in fields:
         fields |= {"response_issuer": IDPS[idp][0], "assertion_issuer": IDPS[idp][0]}
     _, xml = build(name, signed, how, text, **fields)
     if edit:
         xml = edit(xml)
-    base = base or {"response": "response-signed", "assertion": "assertion-signed", "both": "both-signed"}.get(signed)
-    attack(name, kind, why, xml, also=also, idp=idp, now=now, request_id=request_id, base=base, repeated=repeated)
+    base = base or {
+        "response": "response-signed",
+        "assertion": "assertion-signed",
+        "both": "both-signed",
+    }.get(signed)
+    attack(
+        name, kind, why, xml, also=also, idp=idp, now=now, request_id=request_id, base=base, repeated=repeated
+    )
 
 
 def change(text, *pairs):

@@ -17,9 +17,12 @@ OAEP_11 = XENC11 + "rsa-oaep"
 RSA_15 = XENC + "rsa-1_5"
 
 CIPHERS = {
-    "aes128-gcm": (XENC11 + "aes128-gcm", 16), "aes192-gcm": (XENC11 + "aes192-gcm", 24),
-    "aes256-gcm": (XENC11 + "aes256-gcm", 32), "aes128-cbc": (XENC + "aes128-cbc", 16),
-    "aes256-cbc": (XENC + "aes256-cbc", 32), "tripledes-cbc": (XENC + "tripledes-cbc", 24),
+    "aes128-gcm": (XENC11 + "aes128-gcm", 16),
+    "aes192-gcm": (XENC11 + "aes192-gcm", 24),
+    "aes256-gcm": (XENC11 + "aes256-gcm", 32),
+    "aes128-cbc": (XENC + "aes128-cbc", 16),
+    "aes256-cbc": (XENC + "aes256-cbc", 32),
+    "tripledes-cbc": (XENC + "tripledes-cbc", 24),
 }
 OAEP_DIGESTS = {"sha1": DS + "sha1", "sha256": XENC + "sha256", "sha512": XENC + "sha512"}
 MGFS = {"sha1": XENC11 + "mgf1sha1", "sha256": XENC11 + "mgf1sha256", "sha512": XENC11 + "mgf1sha512"}
@@ -65,6 +68,7 @@ def seal_text(cipher, secret, plaintext, rng):
         return nonce + AESGCM(secret).encrypt(nonce, plaintext, None)
     if cipher == "tripledes-cbc":
         from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+
         block, algorithm = 8, TripleDES(secret)
     else:
         block, algorithm = 16, algorithms.AES(secret)
@@ -74,10 +78,28 @@ def seal_text(cipher, secret, plaintext, rng):
     return iv + encryptor.update(padder.update(plaintext) + padder.finalize()) + encryptor.finalize()
 
 
-def encrypt_element(plaintext, seed, *, cipher="aes256-gcm", transport=OAEP_MGF1P, digest="sha1", mgf="sha1",
-                    say_digest=False, recipient="sp-current", place="inside", kind="Element", edit_secret=None,
-                    edit_wrapped=None, edit_sealed=None, xenc="xenc:", data_id="", key_id="", key_recipient="",
-                    transport_body=None, key_name=""):
+def encrypt_element(
+    plaintext,
+    seed,
+    *,
+    cipher="aes256-gcm",
+    transport=OAEP_MGF1P,
+    digest="sha1",
+    mgf="sha1",
+    say_digest=False,
+    recipient="sp-current",
+    place="inside",
+    kind="Element",
+    edit_secret=None,
+    edit_wrapped=None,
+    edit_sealed=None,
+    xenc="xenc:",
+    data_id="",
+    key_id="",
+    key_recipient="",
+    transport_body=None,
+    key_name="",
+):
     """EncryptedData and EncryptedKey for `plaintext`, the key beside or inside the data's KeyInfo.
 
     Returns one text, to be put into EncryptedAssertion, EncryptedID or EncryptedAttribute. The `edit_` functions
@@ -97,20 +119,24 @@ def encrypt_element(plaintext, seed, *, cipher="aes256-gcm", transport=OAEP_MGF1
     if transport == OAEP_11:
         body += f'<xenc11:MGF xmlns:xenc11="{XENC11}" Algorithm="{MGFS[mgf]}"/>'
     body = body if transport_body is None else transport_body
-    named = f'<ds:KeyInfo xmlns:ds="{DS}"><ds:KeyName>{key_name}</ds:KeyName></ds:KeyInfo>' if key_name else ""
+    named = (
+        f'<ds:KeyInfo xmlns:ds="{DS}"><ds:KeyName>{key_name}</ds:KeyName></ds:KeyInfo>' if key_name else ""
+    )
     declared = f' xmlns:{xenc[:-1]}="{XENC}"' if xenc else f' xmlns="{XENC}"'
     key = (
         f"<{xenc}EncryptedKey{declared}{attribute('Id', key_id)}{attribute('Recipient', key_recipient)}>"
         f'<{xenc}EncryptionMethod Algorithm="{transport}">{body}</{xenc}EncryptionMethod>{named}'
         f"<{xenc}CipherData><{xenc}CipherValue>{encode(wrapped)}</{xenc}CipherValue></{xenc}CipherData>"
-        f"</{xenc}EncryptedKey>")
+        f"</{xenc}EncryptedKey>"
+    )
     inside = f'<ds:KeyInfo xmlns:ds="{DS}">{key}</ds:KeyInfo>' if place == "inside" else ""
     typed = f' Type="{XENC}{kind}"' if kind else ""
     out = (
         f"<{xenc}EncryptedData{declared}{attribute('Id', data_id)}{typed}>"
         f'<{xenc}EncryptionMethod Algorithm="{uri}"/>{inside}'
         f"<{xenc}CipherData><{xenc}CipherValue>{encode(sealed)}</{xenc}CipherValue></{xenc}CipherData>"
-        f"</{xenc}EncryptedData>")
+        f"</{xenc}EncryptedData>"
+    )
     return out + (key if place == "beside" else "")
 
 

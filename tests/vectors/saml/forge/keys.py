@@ -46,14 +46,20 @@ def make_key(kind):
 
 
 def make_certificate(key, name, serial, until=VALID_UNTIL):
-    subject = x509.Name([
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Portcullis test corpus"),
-        x509.NameAttribute(NameOID.COMMON_NAME, name),
-    ])
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Portcullis test corpus"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
     builder = (
         x509.CertificateBuilder()
-        .subject_name(subject).issuer_name(subject).public_key(key.public_key())
-        .serial_number(serial).not_valid_before(VALID_FROM).not_valid_after(until)
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(VALID_FROM)
+        .not_valid_after(until)
     )
     return builder.sign(key, hashes.SHA256())
 
@@ -64,8 +70,13 @@ def write_missing():
     for serial, (name, (kind, subject)) in enumerate(KEYS.items(), start=1001):
         path = FOLDER / f"{name}.key.pem"
         if not path.exists():
-            path.write_bytes(make_key(kind).private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+            path.write_bytes(
+                make_key(kind).private_bytes(
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                )
+            )
         cert_path = FOLDER / f"{name}.cert.pem"
         if not cert_path.exists():
             certificate = make_certificate(load_key(name), subject, serial)

@@ -41,7 +41,7 @@ def at(seconds=0, digits=3):
     """A time `seconds` from the time base, with so many digits of a second's fraction."""
     moment = NOW + datetime.timedelta(seconds=seconds)
     text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return text + (f".{moment.microsecond:06d}000"[:digits + 1] if digits else "") + "Z"
+    return text + (f".{moment.microsecond:06d}000"[: digits + 1] if digits else "") + "Z"
 
 
 def at_ms(seconds=0):
@@ -118,8 +118,9 @@ class Message:
     authn_instant: str = at(-5)
     authn_context: str = PASSWORD_TRANSPORT
     raw_authn: str | None = None
-    attributes: list = field(default_factory=lambda: [
-        Attr("email", ["alice@example.test"], BASIC), Attr("groups", ["staff", "admins"], BASIC)])
+    attributes: list = field(
+        default_factory=lambda: [Attr("email", ["alice@example.test"]), Attr("groups", ["staff", "admins"])]
+    )
     raw_attributes: str | None = None
     advice: str = ""
     assertions: str | None = None
@@ -145,21 +146,31 @@ class Message:
         return "" if self.declare_on_root else f' xmlns:{self.a[:-1]}="{SAML}"'
 
     def issuer_text(self, issuer, declared):
-        return "" if issuer is None else (
-            f"<{self.a}Issuer{declared}{self.issuer_attributes}>{issuer}</{self.a}Issuer>")
+        return (
+            ""
+            if issuer is None
+            else (f"<{self.a}Issuer{declared}{self.issuer_attributes}>{issuer}</{self.a}Issuer>")
+        )
 
     def name_id_text(self):
         if self.raw_name_id is not None:
             return self.raw_name_id
-        return (f"<{self.a}NameID{attribute('Format', self.name_id_format)}{self.name_id_attributes}>{self.name_id}"
-                f"</{self.a}NameID>")
+        return (
+            f"<{self.a}NameID{attribute('Format', self.name_id_format)}{self.name_id_attributes}>{self.name_id}"
+            f"</{self.a}NameID>"
+        )
 
     def confirmation_text(self, **changes):
         m = self.with_(**changes)
-        data = (attribute("InResponseTo", m.confirmation_in_response_to)
-                + attribute("NotOnOrAfter", m.confirmation_expires) + attribute("Recipient", m.recipient))
-        return (f'<{self.a}SubjectConfirmation Method="{m.method}"><{self.a}SubjectConfirmationData{data}/>'
-                f"</{self.a}SubjectConfirmation>")
+        data = (
+            attribute("InResponseTo", m.confirmation_in_response_to)
+            + attribute("NotOnOrAfter", m.confirmation_expires)
+            + attribute("Recipient", m.recipient)
+        )
+        return (
+            f'<{self.a}SubjectConfirmation Method="{m.method}"><{self.a}SubjectConfirmationData{data}/>'
+            f"</{self.a}SubjectConfirmation>"
+        )
 
     def subject_text(self):
         if self.raw_subject is not None:
@@ -173,8 +184,11 @@ class Message:
             return self.raw_conditions
         b = self.blank
         restrictions = "".join(
-            f"<{self.a}AudienceRestriction>" + "".join(f"<{self.a}Audience>{x}</{self.a}Audience>" for x in listed)
-            + f"</{self.a}AudienceRestriction>{b}" for listed in self.audiences)
+            f"<{self.a}AudienceRestriction>"
+            + "".join(f"<{self.a}Audience>{x}</{self.a}Audience>" for x in listed)
+            + f"</{self.a}AudienceRestriction>{b}"
+            for listed in self.audiences
+        )
         window = attribute("NotBefore", self.not_before) + attribute("NotOnOrAfter", self.not_on_or_after)
         return f"<{self.a}Conditions{window}>{b}{restrictions}{self.extra_conditions}</{self.a}Conditions>"
 
@@ -183,10 +197,12 @@ class Message:
             return self.raw_authn
         b = self.blank
         return (
-            f'<{self.a}AuthnStatement AuthnInstant="{self.authn_instant}"{attribute("SessionIndex", self.session_index)}'
+            f"<{self.a}AuthnStatement"
+            f' AuthnInstant="{self.authn_instant}"{attribute("SessionIndex", self.session_index)}'
             f'{attribute("SessionNotOnOrAfter", self.session_expires)}>{b}<{self.a}AuthnContext>{b}'
             f"<{self.a}AuthnContextClassRef>{self.authn_context}</{self.a}AuthnContextClassRef>{b}</{self.a}AuthnContext>"
-            f"{b}</{self.a}AuthnStatement>")
+            f"{b}</{self.a}AuthnStatement>"
+        )
 
     def attributes_text(self):
         if self.raw_attributes is not None:
@@ -202,9 +218,13 @@ class Message:
         values = x.raw
         if values is None:
             typed = f' xmlns:xs="{XS}" xmlns:xsi="{XSI}" xsi:type="xs:string"' if x.typed else ""
-            values = "".join(f"<{a}AttributeValue{typed}>{escape(v)}</{a}AttributeValue>{b}" for v in x.values)
-        return (f'<{a}Attribute{declared} Name="{escape(x.name)}"{attribute("NameFormat", x.format)}'
-                f'{attribute("FriendlyName", x.friendly)}>{b}{values}</{a}Attribute>')
+            values = "".join(
+                f"<{a}AttributeValue{typed}>{escape(v)}</{a}AttributeValue>{b}" for v in x.values
+            )
+        return (
+            f'<{a}Attribute{declared} Name="{escape(x.name)}"{attribute("NameFormat", x.format)}'
+            f'{attribute("FriendlyName", x.friendly)}>{b}{values}</{a}Attribute>'
+        )
 
     def assertion_text(self, alone=False):
         """The Assertion with its slot; `alone` declares all namespaces on it, for encryption and for other roots."""
@@ -214,7 +234,8 @@ class Message:
             f"<{self.a}Assertion{declared}{self.extra_assertion}{attribute('ID', self.assertion_id)}"
             f"{attribute('IssueInstant', self.assertion_issued)}{attribute('Version', self.assertion_version)}>{b}"
             f"{self.issuer_text(self.assertion_issuer, '')}{signing.slot(self.assertion_id)}{b}{self.subject_text()}{b}"
-            f"{self.conditions_text()}{b}{self.advice}{self.authn_text()}{b}{self.attributes_text()}{b}</{self.a}Assertion>")
+            f"{self.conditions_text()}{b}{self.advice}{self.authn_text()}{b}{self.attributes_text()}{b}</{self.a}Assertion>"
+        )
 
     def status_text(self):
         if self.status is not None:
@@ -232,7 +253,8 @@ class Message:
             f"{attribute('Version', self.response_version)}{attribute('IssueInstant', self.response_issued)}"
             f"{attribute('Destination', self.destination)}>{b}"
             f"{self.issuer_text(self.response_issuer, self.saml_declaration())}{signing.slot(self.response_id)}{b}"
-            f"{self.extensions}{self.status_text()}{b}{assertions}{b}</{self.p}Response>")
+            f"{self.extensions}{self.status_text()}{b}{assertions}{b}</{self.p}Response>"
+        )
 
 
 def fill(message, response=None, assertion=None, text=None):

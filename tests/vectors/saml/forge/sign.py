@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
 from . import keys
-from .canonical import EXC_C14N, INC_C14N, canonicalize
+from .canonical import EXC_C14N, canonicalize
 
 DS = "http://www.w3.org/2000/09/xmldsig#"
 ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
@@ -29,15 +29,25 @@ DIGESTS = {
     "sha512": ("http://www.w3.org/2001/04/xmlenc#sha512", hashlib.sha512),
 }
 RSA_METHODS = {
-    "md5": MORE + "rsa-md5", "sha1": DS + "rsa-sha1", "sha224": MORE + "rsa-sha224", "sha256": MORE + "rsa-sha256",
-    "sha384": MORE + "rsa-sha384", "sha512": MORE + "rsa-sha512",
+    "md5": MORE + "rsa-md5",
+    "sha1": DS + "rsa-sha1",
+    "sha224": MORE + "rsa-sha224",
+    "sha256": MORE + "rsa-sha256",
+    "sha384": MORE + "rsa-sha384",
+    "sha512": MORE + "rsa-sha512",
 }
 EC_METHODS = {
-    "sha1": MORE + "ecdsa-sha1", "sha256": MORE + "ecdsa-sha256", "sha384": MORE + "ecdsa-sha384",
+    "sha1": MORE + "ecdsa-sha1",
+    "sha256": MORE + "ecdsa-sha256",
+    "sha384": MORE + "ecdsa-sha384",
     "sha512": MORE + "ecdsa-sha512",
 }
 HASHES = {
-    "md5": hashes.MD5, "sha1": hashes.SHA1, "sha224": hashes.SHA224, "sha256": hashes.SHA256, "sha384": hashes.SHA384,
+    "md5": hashes.MD5,
+    "sha1": hashes.SHA1,
+    "sha224": hashes.SHA224,
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
 
@@ -104,9 +114,13 @@ def hmac_octets(secret, digest, octets):
 
 # ---- the pieces of a Signature
 
+
 def transform(algorithm, body="", ds="ds:"):
-    return (f'<{ds}Transform Algorithm="{algorithm}"/>' if not body
-            else f'<{ds}Transform Algorithm="{algorithm}">{body}</{ds}Transform>')
+    return (
+        f'<{ds}Transform Algorithm="{algorithm}"/>'
+        if not body
+        else f'<{ds}Transform Algorithm="{algorithm}">{body}</{ds}Transform>'
+    )
 
 
 def plain_transforms(ds="ds:", prefixes=None):
@@ -117,7 +131,9 @@ def plain_transforms(ds="ds:", prefixes=None):
 
 
 def x509_key_info(*names, ds="ds:"):
-    certificates = "".join(f"<{ds}X509Certificate>{keys.certificate_base64(n)}</{ds}X509Certificate>" for n in names)
+    certificates = "".join(
+        f"<{ds}X509Certificate>{keys.certificate_base64(n)}</{ds}X509Certificate>" for n in names
+    )
     return f"<{ds}KeyInfo><{ds}X509Data>{certificates}</{ds}X509Data></{ds}KeyInfo>"
 
 
@@ -126,14 +142,18 @@ def key_value_info(name, ds="ds:"):
     if isinstance(public, ec.EllipticCurvePublicKey):
         curve = {"secp256r1": "1.2.840.10045.3.1.7", "secp384r1": "1.3.132.0.34"}[public.curve.name]
         point = public.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-        value = (f'<dsig11:ECKeyValue xmlns:dsig11="http://www.w3.org/2009/xmldsig11#"><dsig11:NamedCurve '
-                 f'URI="urn:oid:{curve}"/><dsig11:PublicKey>{encode(point)}</dsig11:PublicKey></dsig11:ECKeyValue>')
+        value = (
+            '<dsig11:ECKeyValue xmlns:dsig11="http://www.w3.org/2009/xmldsig11#"><dsig11:NamedCurve '
+            f'URI="urn:oid:{curve}"/><dsig11:PublicKey>{encode(point)}</dsig11:PublicKey></dsig11:ECKeyValue>'
+        )
     else:
         numbers = public.public_numbers()
         modulus = encode(numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big"))
         exponent = encode(numbers.e.to_bytes(3, "big"))
-        value = (f"<{ds}RSAKeyValue><{ds}Modulus>{modulus}</{ds}Modulus><{ds}Exponent>{exponent}</{ds}Exponent>"
-                 f"</{ds}RSAKeyValue>")
+        value = (
+            f"<{ds}RSAKeyValue><{ds}Modulus>{modulus}</{ds}Modulus><{ds}Exponent>{exponent}</{ds}Exponent>"
+            f"</{ds}RSAKeyValue>"
+        )
     return f"<{ds}KeyInfo><{ds}KeyValue>{value}</{ds}KeyValue></{ds}KeyInfo>"
 
 
@@ -141,18 +161,41 @@ def reference(uri, digest_value, digest="sha256", transforms=None, ds="ds:", att
     listed = plain_transforms(ds) if transforms is None else transforms
     listed = f"<{ds}Transforms>{listed}</{ds}Transforms>" if listed else ""
     uri = "" if uri is None else f' URI="{uri}"'
-    return (f'<{ds}Reference{uri}{attributes}>{listed}<{ds}DigestMethod Algorithm="{DIGESTS[digest][0]}"/>'
-            f"<{ds}DigestValue>{digest_value}</{ds}DigestValue></{ds}Reference>")
+    return (
+        f'<{ds}Reference{uri}{attributes}>{listed}<{ds}DigestMethod Algorithm="{DIGESTS[digest][0]}"/>'
+        f"<{ds}DigestValue>{digest_value}</{ds}DigestValue></{ds}Reference>"
+    )
 
 
 def digest_of(octets, digest="sha256"):
     return encode(DIGESTS[digest][1](octets).digest())
 
 
-def sign(text, wanted, key="idp-rsa2048", *, digest="sha256", signature_digest=None, method=None, octets=None,
-         references=None, transforms=None, prefixes=None, uri=False, ds="ds:", declaration=None, key_info=None,
-         c14n=EXC_C14N, c14n_prefixes=None, edit_signed_info=None, raw=None, attributes="", wrap=None, reference_c14n=EXC_C14N,
-         blank=""):
+def sign(
+    text,
+    wanted,
+    key="idp-rsa2048",
+    *,
+    digest="sha256",
+    signature_digest=None,
+    method=None,
+    octets=None,
+    references=None,
+    transforms=None,
+    prefixes=None,
+    uri=False,
+    ds="ds:",
+    declaration=None,
+    key_info=None,
+    c14n=EXC_C14N,
+    c14n_prefixes=None,
+    edit_signed_info=None,
+    raw=None,
+    attributes="",
+    wrap=None,
+    reference_c14n=EXC_C14N,
+    blank="",
+):
     """Fills the slot of `wanted` with a Signature; each argument after `key` bends one part of it.
 
     `references` replaces the whole list of References, `edit_signed_info` the text of SignedInfo before it is
@@ -162,7 +205,9 @@ def sign(text, wanted, key="idp-rsa2048", *, digest="sha256", signature_digest=N
         octets = canonical_without_signature(text, wanted, prefixes, reference_c14n)
     if references is None:
         listed = plain_transforms(ds, prefixes) if transforms is None else transforms
-        references = reference(f"#{wanted}" if uri is False else uri, digest_of(octets, digest), digest, listed, ds)
+        references = reference(
+            f"#{wanted}" if uri is False else uri, digest_of(octets, digest), digest, listed, ds
+        )
     signature_digest = signature_digest or digest
     method = method or method_of(key, signature_digest)
     inclusive = ""
@@ -170,8 +215,9 @@ def sign(text, wanted, key="idp-rsa2048", *, digest="sha256", signature_digest=N
         inclusive = f'<ec:InclusiveNamespaces xmlns:ec="{EXC_C14N}" PrefixList="{" ".join(c14n_prefixes)}"/>'
     b = blank
     signed_info = (
-        f'<{ds}SignedInfo>{b}<{ds}CanonicalizationMethod Algorithm="{c14n}">{inclusive}</{ds}CanonicalizationMethod>'
-        f'{b}<{ds}SignatureMethod Algorithm="{method}"/>{b}{references}{b}</{ds}SignedInfo>'
+        f"<{ds}SignedInfo>{b}<{ds}CanonicalizationMethod"
+        f' Algorithm="{c14n}">{inclusive}</{ds}CanonicalizationMethod>{b}<{ds}SignatureMethod'
+        f' Algorithm="{method}"/>{b}{references}{b}</{ds}SignedInfo>'
     )
     if edit_signed_info:
         signed_info = edit_signed_info(signed_info)
@@ -181,7 +227,8 @@ def sign(text, wanted, key="idp-rsa2048", *, digest="sha256", signature_digest=N
     key_info = "" if key_info is None else key_info
     signature = (
         f"<{ds}Signature{declaration}{attributes}>{b}{signed_info}{b}<{ds}SignatureValue>{marker}</{ds}SignatureValue>"
-        f"{b}{key_info}{b}</{ds}Signature>")
+        f"{b}{key_info}{b}</{ds}Signature>"
+    )
     if wrap:
         signature = wrap(signature)
     filled = text.replace(slot(wanted), signature)
