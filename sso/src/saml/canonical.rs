@@ -74,17 +74,19 @@ impl<'a> CanonicalWriter<'a> {
             let in_force =
                 self.rendered.iter().rev().find(|(before, _)| *before == prefix).map(|(_, is)| *is);
             match declared {
-                Some(namespace) if in_force.unwrap_or("") != namespace => self.declare(prefix, namespace),
+                Some(namespace) if in_force.unwrap_or("") != namespace => {
+                    self.write_declaration(prefix, namespace)
+                }
                 // Only the default namespace can be taken back.
                 None if prefix.is_empty() && in_force.is_some_and(|is| !is.is_empty()) => {
-                    self.declare("", "")
+                    self.write_declaration("", "")
                 }
                 _ => {}
             }
         }
     }
 
-    fn declare(&mut self, prefix: &'a str, namespace: &'a str) {
+    fn write_declaration(&mut self, prefix: &'a str, namespace: &'a str) {
         self.text.push_str(if prefix.is_empty() { " xmlns" } else { " xmlns:" });
         self.text.push_str(prefix);
         self.text.push_str("=\"");

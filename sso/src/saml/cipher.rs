@@ -110,6 +110,11 @@ impl ContentCipher {
         matches!(self, Self::Gcm128 | Self::Gcm256)
     }
 
+    /// The bits of its key.
+    pub(super) fn key_bits(self) -> usize {
+        self.cipher().key_len() * 8
+    }
+
     fn cipher(self) -> Cipher {
         match self {
             Self::Gcm128 => Cipher::aes_128_gcm(),

@@ -9,9 +9,7 @@ pub use super::cipher::DecryptionKey;
 
 use super::SamlExpectations;
 use super::cipher::{ContentCipher, KeyWrapping, OaepHash};
-use super::shape::{
-    check_assertion, check_encrypted, check_places, describe_element, refuse as refuse_shape,
-};
+use super::shape::{check_assertion, check_encrypted, check_places, describe_element, refuse_shape};
 use super::signature::decode_base64;
 use super::verify::{Trust, read_signatures, verify_document};
 use super::xml::{XmlBounds, XmlElement, XmlFaultKind, XmlNode, namespace};
@@ -124,8 +122,8 @@ impl OpenedText {
             }
             declared.push(prefix);
             let colon = if prefix.is_empty() { "" } else { ":" };
-            // An absolute URI holds none of the characters that end a value but the ampersand.
-            let namespace = declaration.namespace.replace('&', "&amp;").replace('\'', "&apos;");
+            // A namespace holds nothing that is to be escaped (`tag.rs`).
+            let namespace = &declaration.namespace;
             text.push_str(&format!(" xmlns{colon}{prefix}='{namespace}'"));
         }
         text.push('>');
@@ -145,6 +143,7 @@ impl OpenedText {
         let mut elements = self.root.elements();
         match (elements.next(), elements.next()) {
             (Some(element), None) if !self.root.has_own_text() => Ok(element),
+            (Some(_), Some(_)) => Err(refuse_shape("one encrypted element", "two")),
             _ => Err(refuse_unopened()),
         }
     }
@@ -171,6 +170,7 @@ fn open_element(
     let uri = algorithm_of(data);
     let cipher = ContentCipher::from_uri(uri)
         .ok_or_else(|| refuse_policy("AES of 128 or 256 bits in GCM (or CBC)", uri))?;
+    check_key_size(data, cipher)?;
     if !cipher.is_authenticated() && !takes_cbc {
         return Err(refuse_policy("AES-GCM, or AES-CBC in a signed Response", uri));
     }
@@ -233,6 +233,19 @@ fn read_wrapping(key: &XmlElement) -> Result<KeyWrapping, LoginRefusal> {
         }
     }
     Ok(wrapping)
+}
+
+/// Checks that a method says no other size of the key than its algorithm has.
+fn check_key_size(data: &XmlElement, cipher: ContentCipher) -> Result<(), LoginRefusal> {
+    let method = data.first_named(namespace::ENCRYPTION, "EncryptionMethod");
+    let bits = cipher.key_bits().to_string();
+    match method.into_iter().flat_map(XmlElement::elements).next() {
+        Some(size) if size.is(namespace::ENCRYPTION, "KeySize") && size.text() == Some(&*bits) => Ok(()),
+        Some(other) => {
+            Err(refuse_policy(&format!("a key of {bits} bits and nothing else"), other.local.clone()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The algorithm of an encrypted thing; empty where it names none.

@@ -40,10 +40,10 @@ impl IdpKey {
     /// # Errors
     /// `metadata`: no certificate, an RSA key of fewer than 2048 or more than 8192 bits, a key of another kind.
     pub fn from_certificate(der: &[u8]) -> Result<Self, LoginRefusal> {
-        let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|_| refuse("an X.509 certificate", "other bytes"))?;
+        let (rest, certificate) = X509Certificate::from_der(der)
+            .map_err(|_| refuse_certificate("an X.509 certificate", "other bytes"))?;
         if !rest.is_empty() {
-            return Err(refuse("an X.509 certificate", "bytes behind it"));
+            return Err(refuse_certificate("an X.509 certificate", "bytes behind it"));
         }
         Ok(Self {
             key: read_key(&certificate)?,
@@ -111,7 +111,7 @@ fn read_key(certificate: &X509Certificate<'_>) -> Result<PublicIdpKey, LoginRefu
             Ok(PublicIdpKey::Ring(VerifyingKey::Rsa(bytes)))
         }
         Ok(PublicKey::RSA(key)) => {
-            Err(refuse(EXPECTED, format!("an RSA key of {} bits", count_bits(key.modulus))))
+            Err(refuse_certificate(EXPECTED, format!("an RSA key of {} bits", count_bits(key.modulus))))
         }
         Ok(PublicKey::EC(_)) => {
             let parameters = info.algorithm.parameters.as_ref();
@@ -121,13 +121,14 @@ fn read_key(certificate: &X509Certificate<'_>) -> Result<PublicIdpKey, LoginRefu
                 Some(SECP384R1) => Ok(PublicIdpKey::Ring(VerifyingKey::P384(bytes))),
                 Some(SECP521R1) => p521::ecdsa::VerifyingKey::from_sec1_bytes(&bytes)
                     .map(|key| PublicIdpKey::P521(Box::new(key)))
-                    .map_err(|_| refuse(EXPECTED, "no point of P-521")),
-                other => {
-                    Err(refuse(EXPECTED, format!("a key of the curve {}", other.unwrap_or("(unnamed)"))))
-                }
+                    .map_err(|_| refuse_certificate(EXPECTED, "no point of P-521")),
+                other => Err(refuse_certificate(
+                    EXPECTED,
+                    format!("a key of the curve {}", other.unwrap_or("(unnamed)")),
+                )),
             }
         }
-        _ => Err(refuse(EXPECTED, "a key of another kind")),
+        _ => Err(refuse_certificate(EXPECTED, "a key of another kind")),
     }
 }
 
@@ -142,7 +143,7 @@ pub(crate) fn show_fingerprint(fingerprint: &[u8; 32]) -> String {
     fingerprint[..8].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-fn refuse(expected: &str, got: impl fmt::Display) -> LoginRefusal {
+fn refuse_certificate(expected: &str, got: impl fmt::Display) -> LoginRefusal {
     LoginRefusal::new(
         Class::SamlMetadata,
         expected,

@@ -20,6 +20,8 @@ mod decrypt;
 mod engine;
 mod engine_guard;
 mod field;
+#[cfg(test)]
+mod forge;
 mod idp_key;
 mod inbound;
 mod logout;
@@ -37,6 +39,8 @@ mod sp_metadata;
 mod status;
 mod tag;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod xml;
 
 use portcullis_policy::Timestamp;
@@ -151,35 +155,37 @@ pub fn verify_response(
         ask_engine_always: expected.ask_engine_always,
     };
     let owners = find_owners(root);
+    let has_signature = !read_signatures(&owners)?.is_empty();
     let is_encrypted = owners.len() == 1;
-    let signed = if is_encrypted && read_signatures(&owners)?.is_empty() {
-        None
-    } else {
+    // An assertion that is encrypted may be signed inside alone.
+    let signed = if has_signature || !is_encrypted {
         let outcome = verify_document(text, &owners, &trust);
         Some(
             checks
                 .require("signature", outcome, |signed| format!("the {} is signed", signed.root.local))?
                 .root,
         )
-    };
-    let signed_response = signed.as_ref().filter(|root| root.is(namespace::PROTOCOL, "Response"));
-    let response = signed_response.unwrap_or(root);
-    let assertion = if is_encrypted {
-        let outcome = decrypt::open_assertion(response, signed_response.is_some(), expected, &trust);
-        Some(checks.require("decryption", outcome, |_| "opened".to_owned())?)
     } else {
         None
     };
-    let plain = signed_response.and_then(|response| response.first_named(namespace::ASSERTION, "Assertion"));
-    let assertion = assertion.or_else(|| plain.cloned()).or_else(|| signed.clone());
-    let mut assertion = assertion.ok_or_else(|| shape::refuse("a signed assertion", "none"))?;
+    let is_response_signed = signed.as_ref().is_some_and(|root| root.is(namespace::PROTOCOL, "Response"));
+    let (response, mut assertion) = match &signed {
+        Some(response) if is_response_signed && !is_encrypted => {
+            let assertion = response.first_named(namespace::ASSERTION, "Assertion");
+            (response, assertion.ok_or_else(|| shape::refuse_shape("a signed assertion", "none"))?.clone())
+        }
+        Some(assertion) if !is_response_signed => (root, assertion.clone()),
+        _ => {
+            let response = signed.as_ref().unwrap_or(root);
+            let outcome = decrypt::open_assertion(response, is_response_signed, expected, &trust);
+            (response, checks.require("decryption", outcome, |_| "opened".to_owned())?)
+        }
+    };
     if decrypt::has_encrypted_parts(&assertion) {
         let outcome = decrypt::open_parts(&mut assertion, expected);
         checks.require("decryption of parts", outcome, |()| "opened".to_owned())?;
     }
-    let evidence =
-        Evidence { response, assertion: &assertion, is_response_signed: signed_response.is_some() };
-    judge_response(&evidence, expected, checks)
+    judge_response(&Evidence { response, assertion: &assertion, is_response_signed }, expected, checks)
 }
 
 /// The elements of a response that may hold a signature, the outermost first.

@@ -17,19 +17,21 @@ use super::xml::{
     namespace,
 };
 
-/// Reads a document and gives its root.
-pub(super) fn read_tree(text: &str, bounds: &XmlBounds) -> Result<XmlElement, XmlFault> {
-    if text.len() > bounds.bytes {
-        return Err(XmlFault::too_large("a shorter document", format!("{} bytes", text.len())));
+impl XmlElement {
+    /// Reads a document and gives its root.
+    pub(crate) fn read_document(text: &str, bounds: &XmlBounds) -> Result<Self, XmlFault> {
+        if text.len() > bounds.bytes {
+            return Err(XmlFault::too_large("a shorter document", format!("{} bytes", text.len())));
+        }
+        let text = normalize_line_ends(text.strip_prefix('\u{feff}').unwrap_or(text));
+        look_for_forbidden(&text, bounds)?;
+        let mut position = 0;
+        TreeReader::new(bounds).read_events(&text, &mut position).map_err(|mut fault| {
+            let end = text.floor_char_boundary(position.min(text.len()));
+            fault.line = text[..end].matches('\n').count() + 1;
+            fault
+        })
     }
-    let text = normalize_line_ends(text.strip_prefix('\u{feff}').unwrap_or(text));
-    look_for_forbidden(&text, bounds)?;
-    let mut position = 0;
-    TreeReader::new(bounds).read_events(&text, &mut position).map_err(|mut fault| {
-        let end = text.floor_char_boundary(position.min(text.len()));
-        fault.line = text[..end].matches('\n').count() + 1;
-        fault
-    })
 }
 
 /// Makes each line end `\n` (XML 1.0 §2.11).
@@ -87,11 +89,11 @@ impl<'a> TreeReader<'a> {
                     self.close_element()?;
                 }
                 Event::End(_) => self.close_element()?,
-                Event::Text(written) => self.take_written_text(utf8(&written)?)?,
-                Event::GeneralRef(reference) => self.take_reference(utf8(&reference)?)?,
-                Event::Decl(written) => self.check_declaration(utf8(&written)?)?,
+                Event::Text(written) => self.take_written_text(read_utf8(&written)?)?,
+                Event::GeneralRef(reference) => self.take_reference(read_utf8(&reference)?)?,
+                Event::Decl(written) => self.check_declaration(read_utf8(&written)?)?,
                 Event::Comment(_) if self.bounds.skips_comments => {}
-                Event::PI(written) if self.bounds.skips_comments => check_instruction(utf8(&written)?)?,
+                Event::PI(written) if self.bounds.skips_comments => check_instruction(read_utf8(&written)?)?,
                 Event::Eof => break,
                 Event::Comment(_) | Event::PI(_) | Event::DocType(_) | Event::CData(_) => {
                     return Err(XmlFault::forbidden("elements and text only", "other markup"));
@@ -114,7 +116,7 @@ impl<'a> TreeReader<'a> {
             let got = format!("more than {} elements, or {} deep", self.bounds.elements, self.bounds.depth);
             return Err(XmlFault::too_large("fewer elements", got));
         }
-        let written = utf8(tag)?;
+        let written = read_utf8(tag)?;
         if written.len() > self.bounds.tag_bytes {
             return Err(XmlFault::too_large("shorter tags", format!("a tag of {} bytes", written.len())));
         }
@@ -280,7 +282,7 @@ fn count_declarations(declared: Option<&Arc<XmlDeclaration>>) -> usize {
     std::iter::successors(declared, |declaration| declaration.outer.as_ref()).count()
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, XmlFault> {
+fn read_utf8(bytes: &[u8]) -> Result<&str, XmlFault> {
     std::str::from_utf8(bytes).map_err(|_| XmlFault::malformed("UTF-8", "other bytes"))
 }
 

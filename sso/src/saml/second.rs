@@ -10,8 +10,8 @@ use super::idp_key::{IdpKey, show_fingerprint};
 use super::signature::SignatureShape;
 use crate::{Class, LoginRefusal};
 
-/// What a signature turned out to be: by whom, and over which text.
-pub(crate) struct Verified<'a> {
+/// A signature that was verified: the key that made it, and the text that it is over.
+pub(crate) struct VerifiedSignature<'a> {
     pub(crate) key: &'a IdpKey,
     pub(crate) text: String,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Verified<'a> {
 pub(crate) fn verify_signature<'a>(
     shape: &SignatureShape<'_>,
     keys: &'a [IdpKey],
-) -> Result<Verified<'a>, LoginRefusal> {
+) -> Result<VerifiedSignature<'a>, LoginRefusal> {
     let info = canonicalize_element(shape.signed_info, &shape.info_prefixes, None);
     let key = keys
         .iter()
@@ -40,7 +40,7 @@ pub(crate) fn verify_signature<'a>(
              none, keep the response, read it with `portcullis doctor saml` and report it.",
         ));
     }
-    Ok(Verified { key, text })
+    Ok(VerifiedSignature { key, text })
 }
 
 fn refuse_key(shape: &SignatureShape<'_>, keys: &[IdpKey]) -> LoginRefusal {

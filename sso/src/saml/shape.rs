@@ -7,8 +7,6 @@ use super::tag::is_ncname;
 use super::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
-/// The success of a response (SAML Core §3.2.2.2).
-pub(crate) const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
 /// Elements that stand where they are looked for and nowhere else, in no namespace.
 const SINGULAR: [&str; 5] = ["Response", "Assertion", "EncryptedAssertion", "Signature", "SignedInfo"];
 /// Names that some library takes for the one that a signature refers to; compared in small letters.
@@ -18,7 +16,7 @@ const ID_LIKE: [&str; 4] = ["id", "assertionid", "responseid", "requestid"];
 /// another.
 pub(crate) fn check_response(root: &XmlElement) -> Result<(), LoginRefusal> {
     if !root.is(namespace::PROTOCOL, "Response") {
-        return Err(refuse("a samlp:Response", describe_element(root)));
+        return Err(refuse_shape("a samlp:Response", describe_element(root)));
     }
     check_children(root)?;
     let payload = find_payload(root)?;
@@ -33,7 +31,7 @@ pub(crate) fn check_response(root: &XmlElement) -> Result<(), LoginRefusal> {
 /// Checks that a document is an assertion: what an encrypted one opens to.
 pub(crate) fn check_assertion(root: &XmlElement) -> Result<(), LoginRefusal> {
     if !root.is(namespace::ASSERTION, "Assertion") {
-        return Err(refuse("a saml:Assertion in EncryptedAssertion", describe_element(root)));
+        return Err(refuse_shape("a saml:Assertion in EncryptedAssertion", describe_element(root)));
     }
     check_places(root, &[root])
 }
@@ -53,16 +51,16 @@ pub(crate) fn check_places(root: &XmlElement, owners: &[&XmlElement]) -> Result<
         places
             .extend(owner.elements_named(namespace::ASSERTION, "EncryptedAssertion").map(std::ptr::from_ref));
         if owner.elements_named(namespace::SIGNATURE, "Signature").count() > 1 {
-            return Err(refuse("at most one signature of an element", "two"));
+            return Err(refuse_shape("at most one signature of an element", "two"));
         }
         if owner.attribute("ID").is_none() {
-            return Err(refuse("an ID", format!("{} without one", owner.written_name())));
+            return Err(refuse_shape("an ID", format!("{} without one", owner.written_name())));
         }
     }
     let mut ids = HashSet::new();
     for element in root.descendants() {
         if SINGULAR.contains(&&*element.local) && !places.contains(&std::ptr::from_ref(element)) {
-            return Err(refuse(
+            return Err(refuse_shape(
                 "each of Response, Assertion and Signature in its place",
                 describe_element(element),
             ));
@@ -74,7 +72,7 @@ pub(crate) fn check_places(root: &XmlElement, owners: &[&XmlElement]) -> Result<
 
 fn check_children(root: &XmlElement) -> Result<(), LoginRefusal> {
     if root.has_own_text() {
-        return Err(refuse("elements only in a Response", "text"));
+        return Err(refuse_shape("elements only in a Response", "text"));
     }
     let mut before = HashSet::new();
     for child in root.elements() {
@@ -85,13 +83,13 @@ fn check_children(root: &XmlElement) -> Result<(), LoginRefusal> {
             _ => false,
         };
         if !is_known || !before.insert(&*child.local) {
-            return Err(refuse("each part of a Response once, and no other", describe_element(child)));
+            return Err(refuse_shape("each part of a Response once, and no other", describe_element(child)));
         }
     }
     let extensions = root.first_named(namespace::PROTOCOL, "Extensions");
     let inside = extensions.into_iter().flat_map(|extensions| extensions.descendants().skip(1));
     match inside.into_iter().find(|element| is_decisive(&element.namespace)) {
-        Some(element) => Err(refuse("nothing of SAML in Extensions", describe_element(element))),
+        Some(element) => Err(refuse_shape("nothing of SAML in Extensions", describe_element(element))),
         None => Ok(()),
     }
 }
@@ -109,10 +107,10 @@ fn find_payload(root: &XmlElement) -> Result<&XmlElement, LoginRefusal> {
     });
     match (payloads.next(), payloads.next()) {
         (Some(payload), None) => Ok(payload),
-        (Some(_), Some(_)) => Err(refuse("one assertion", "two")),
+        (Some(_), Some(_)) => Err(refuse_shape("one assertion", "two")),
         (None, _) => {
             super::status::check_status(root)?;
-            Err(refuse("an assertion", "a Response without one"))
+            Err(refuse_shape("an assertion", "a Response without one"))
         }
     }
 }
@@ -122,7 +120,7 @@ pub(crate) fn check_encrypted(encrypted: &XmlElement) -> Result<(), LoginRefusal
     let data = encrypted.elements_named(namespace::ENCRYPTION, "EncryptedData").count();
     let keys = encrypted.elements_named(namespace::ENCRYPTION, "EncryptedKey").count();
     if data != 1 || encrypted.elements().count() != data + keys || encrypted.has_own_text() {
-        return Err(refuse("one EncryptedData, and keys beside it", describe_element(encrypted)));
+        return Err(refuse_shape("one EncryptedData, and keys beside it", describe_element(encrypted)));
     }
     Ok(())
 }
@@ -146,10 +144,10 @@ fn check_ids<'a>(
             };
         if !is_in_place || !is_ncname(&attribute.value) {
             let got = format!("{}=\"{}\" of {}", attribute.local, attribute.value, element.written_name());
-            return Err(refuse("IDs in their places only", got));
+            return Err(refuse_shape("IDs in their places only", got));
         }
         if !ids.insert(&attribute.value) {
-            return Err(refuse("each ID once", &attribute.value));
+            return Err(refuse_shape("each ID once", &attribute.value));
         }
     }
     Ok(())
@@ -163,7 +161,7 @@ pub(crate) fn describe_element(element: &XmlElement) -> String {
     }
 }
 
-pub(crate) fn refuse(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
+pub(crate) fn refuse_shape(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
     LoginRefusal::new(
         Class::SamlStructure,
         expected,

@@ -12,6 +12,8 @@ use portcullis_keys::{SignedHash, sha256};
 use super::xml::{XmlElement, is_white_space, namespace};
 use crate::{Class, LoginRefusal};
 
+/// The most inclusive prefixes: each is looked up at every element.
+const MOST_PREFIXES: usize = 32;
 pub(crate) const ENVELOPED: &str = "http://www.w3.org/2000/09/xmldsig#enveloped-signature";
 const SIGNATURE_METHODS: [(&str, KeyFamily, SignedHash); 7] = [
     ("http://www.w3.org/2000/09/xmldsig#rsa-sha1", KeyFamily::Rsa, SignedHash::Sha1),
@@ -71,22 +73,25 @@ impl<'a> SignatureShape<'a> {
         let mut signatures = signed.elements_named(namespace::SIGNATURE, "Signature");
         let Some(element) = signatures.next() else { return Ok(None) };
         if signatures.next().is_some() {
-            return Err(refuse("one signature in an element", "two"));
+            return Err(refuse_policy("one signature in an element", "two"));
         }
         let [signed_info, value, rest @ ..] = &*take_children(element, &["Id"])? else {
-            return Err(refuse("SignedInfo and SignatureValue in a signature", "less"));
+            return Err(refuse_policy("SignedInfo and SignatureValue in a signature", "less"));
         };
         let named_certificate = match rest {
             [] => None,
             [key_info] => read_key_info(key_info)?,
             [_, other, ..] => {
-                return Err(refuse("no more than KeyInfo in a signature", other.written_name()));
+                return Err(refuse_policy("no more than KeyInfo in a signature", other.written_name()));
             }
         };
         expect_name(signed_info, "SignedInfo")?;
         expect_name(value, "SignatureValue")?;
         let [canonicalization, method, reference] = &*take_children(signed_info, &["Id"])? else {
-            return Err(refuse("one method of each kind and one reference", "more or less in SignedInfo"));
+            return Err(refuse_policy(
+                "one method of each kind and one reference",
+                "more or less in SignedInfo",
+            ));
         };
         expect_name(canonicalization, "CanonicalizationMethod")?;
         expect_name(method, "SignatureMethod")?;
@@ -97,9 +102,9 @@ impl<'a> SignatureShape<'a> {
         let reference = read_reference(reference, signed)?;
         let value = read_base64(value, &["Id"])?;
         if value.is_empty() || family == KeyFamily::Ecdsa && has_zero_half(&value) {
-            return Err(refuse("a signature value", "nothing but zeros in it"));
+            return Err(refuse_policy("a signature value", "nothing but zeros in it"));
         }
-        let Reference { prefixes, digest_hash, digest } = reference;
+        let SignedReference { prefixes, digest_hash, digest } = reference;
         Ok(Some(Self {
             signed,
             element,
@@ -121,26 +126,26 @@ impl<'a> SignatureShape<'a> {
     }
 }
 
-struct Reference {
+struct SignedReference {
     prefixes: Vec<String>,
     digest_hash: SignedHash,
     digest: Vec<u8>,
 }
 
 /// Reads the reference: to the element that holds the signature, by its `ID`, by two transforms.
-fn read_reference(reference: &XmlElement, signed: &XmlElement) -> Result<Reference, LoginRefusal> {
+fn read_reference(reference: &XmlElement, signed: &XmlElement) -> Result<SignedReference, LoginRefusal> {
     expect_name(reference, "Reference")?;
     let [transforms, method, digest] = &*take_children(reference, &["Id", "URI"])? else {
-        return Err(refuse("Transforms, DigestMethod and DigestValue in Reference", "more or less"));
+        return Err(refuse_policy("Transforms, DigestMethod and DigestValue in Reference", "more or less"));
     };
     let uri = reference.attribute("URI").unwrap_or("(none)");
     let id = signed.attribute("ID").unwrap_or_default();
     if id.is_empty() || uri.strip_prefix('#') != Some(id) {
-        return Err(refuse(&format!("a reference to the signed element, #{id}"), uri));
+        return Err(refuse_policy(&format!("a reference to the signed element, #{id}"), uri));
     }
     expect_name(transforms, "Transforms")?;
     let [enveloped, canonicalization] = &*take_children(transforms, &[])? else {
-        return Err(refuse(
+        return Err(refuse_policy(
             "two transforms, enveloped signature and exclusive canonicalization",
             "more or less",
         ));
@@ -156,7 +161,7 @@ fn read_reference(reference: &XmlElement, signed: &XmlElement) -> Result<Referen
         .into_iter()
         .find_map(|(uri, hash)| (bare_algorithm(method) == Some(uri)).then_some(hash))
         .ok_or_else(|| refuse_method("a digest by SHA-256, SHA-384 or SHA-512", method))?;
-    Ok(Reference {
+    Ok(SignedReference {
         prefixes: read_exclusive_c14n(canonicalization)?,
         digest_hash,
         digest: read_base64(digest, &[])?,
@@ -168,17 +173,22 @@ fn read_exclusive_c14n(method: &XmlElement) -> Result<Vec<String>, LoginRefusal>
     if method.attribute("Algorithm") != Some(namespace::EXCLUSIVE_C14N) || method.attributes.len() != 1 {
         return Err(refuse_method("exclusive canonicalization without comments", method));
     }
-    let fault = || refuse("at most one InclusiveNamespaces in a canonicalization", method.written_name());
+    let fault =
+        || refuse_policy("at most one InclusiveNamespaces in a canonicalization", method.written_name());
     let below: Vec<_> = method.elements().collect();
     match &*below {
         _ if method.has_own_text() => Err(fault()),
         [] => Ok(Vec::new()),
         [list] if list.is(namespace::EXCLUSIVE_C14N, "InclusiveNamespaces") && list.text() == Some("") => {
             let prefixes = list.attribute("PrefixList").filter(|_| list.attributes.len() == 1);
-            let split = prefixes.ok_or_else(fault)?.split(is_white_space).filter(|prefix| !prefix.is_empty());
-            Ok(split
-                .map(|prefix| if prefix == "#default" { String::new() } else { prefix.to_owned() })
-                .collect())
+            let prefixes =
+                prefixes.ok_or_else(fault)?.split(is_white_space).filter(|prefix| !prefix.is_empty());
+            let prefixes: Vec<_> =
+                prefixes.map(|prefix| if prefix == "#default" { "" } else { prefix }).collect();
+            if prefixes.len() > MOST_PREFIXES {
+                return Err(refuse_policy("at most 32 prefixes in InclusiveNamespaces", prefixes.len()));
+            }
+            Ok(prefixes.into_iter().map(str::to_owned).collect())
         }
         _ => Err(fault()),
     }
@@ -190,7 +200,7 @@ fn read_key_info(key_info: &XmlElement) -> Result<Option<[u8; 32]>, LoginRefusal
     let mut named = None;
     for hint in take_children(key_info, &["Id"])? {
         if !matches!(&*hint.local, "X509Data" | "KeyValue" | "KeyName") {
-            return Err(refuse("X509Data, KeyValue or KeyName in KeyInfo", hint.written_name()));
+            return Err(refuse_policy("X509Data, KeyValue or KeyName in KeyInfo", hint.written_name()));
         }
         let certificate =
             hint.first_named(namespace::SIGNATURE, "X509Certificate").and_then(XmlElement::text);
@@ -203,13 +213,13 @@ fn read_key_info(key_info: &XmlElement) -> Result<Option<[u8; 32]>, LoginRefusal
 fn take_children<'a>(element: &'a XmlElement, known: &[&str]) -> Result<Vec<&'a XmlElement>, LoginRefusal> {
     check_attributes(element, known)?;
     if element.has_own_text() {
-        return Err(refuse("no text between the parts of a signature", element.written_name()));
+        return Err(refuse_policy("no text between the parts of a signature", element.written_name()));
     }
     element
         .elements()
         .map(|child| match &*child.namespace {
             namespace::SIGNATURE => Ok(child),
-            _ => Err(refuse("parts of XML Signature in a signature", child.written_name())),
+            _ => Err(refuse_policy("parts of XML Signature in a signature", child.written_name())),
         })
         .collect()
 }
@@ -220,7 +230,7 @@ fn check_attributes(element: &XmlElement, known: &[&str]) -> Result<(), LoginRef
         .iter()
         .find(|attribute| !attribute.namespace.is_empty() || !known.contains(&&*attribute.local));
     match foreign {
-        Some(attribute) => Err(refuse(
+        Some(attribute) => Err(refuse_policy(
             "no other attributes in a signature",
             format!("{} of {}", attribute.local, element.local),
         )),
@@ -232,7 +242,7 @@ fn expect_name(element: &XmlElement, local: &'static str) -> Result<(), LoginRef
     if element.is(namespace::SIGNATURE, local) {
         return Ok(());
     }
-    Err(refuse(&format!("{local} in its place in a signature"), element.written_name()))
+    Err(refuse_policy(&format!("{local} in its place in a signature"), element.written_name()))
 }
 
 /// The algorithm of a method that says nothing else.
@@ -243,10 +253,9 @@ fn bare_algorithm(method: &XmlElement) -> Option<&str> {
 
 fn read_base64(element: &XmlElement, known: &[&str]) -> Result<Vec<u8>, LoginRefusal> {
     check_attributes(element, known)?;
-    element
-        .text()
-        .and_then(decode_base64)
-        .ok_or_else(|| refuse("base64 and nothing else", format!("something else in {}", element.local)))
+    element.text().and_then(decode_base64).ok_or_else(|| {
+        refuse_policy("base64 and nothing else", format!("something else in {}", element.local))
+    })
 }
 
 /// Decodes strict base64 with white space in it.
@@ -266,10 +275,10 @@ fn refuse_method(expected: &str, method: &XmlElement) -> LoginRefusal {
         Some(algorithm) => format!("{}: {algorithm}", method.local),
         None => format!("{} without an algorithm", method.local),
     };
-    refuse(expected, got)
+    refuse_policy(expected, got)
 }
 
-pub(crate) fn refuse(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
+pub(crate) fn refuse_policy(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
     LoginRefusal::new(
         Class::SamlSignaturePolicy,
         expected,

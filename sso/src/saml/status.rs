@@ -1,8 +1,10 @@
 //! The status of a response: success, or why the identity provider let nobody in (SAML Core §3.2.2).
 
-use super::shape::SUCCESS;
 use super::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
+
+/// The success of a response (SAML Core §3.2.2.2).
+pub(crate) const SUCCESS: &str = "urn:oasis:names:tc:SAML:2.0:status:Success";
 
 /// Checks that a response says success.
 pub(crate) fn check_status(response: &XmlElement) -> Result<(), LoginRefusal> {

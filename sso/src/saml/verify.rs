@@ -5,9 +5,9 @@
 
 use super::engine::reduce_to_signed;
 use super::idp_key::IdpKey;
-use super::second::{Verified, verify_signature};
-use super::shape::{describe_element, refuse as refuse_shape};
-use super::signature::{SignatureShape, refuse as refuse_policy};
+use super::second::{VerifiedSignature, verify_signature};
+use super::shape::{describe_element, refuse_shape};
+use super::signature::{SignatureShape, refuse_policy};
 use super::xml::{XmlBounds, XmlElement};
 use crate::{Class, LoginRefusal};
 
@@ -62,7 +62,7 @@ pub(crate) fn verify_document_within(
         Err(refusal) => return Err(refusal),
     };
     let mut keys: Vec<&IdpKey> = Vec::new();
-    for Verified { key, .. } in &verified {
+    for VerifiedSignature { key, .. } in &verified {
         if !keys.contains(key) {
             keys.push(key);
         }

@@ -1,13 +1,12 @@
 //! The tree of an XML document that is plain enough to be read in one way only.
 //!
-//! [`XmlElement::read_document`] makes it, within the bounds of an [`XmlBounds`], or says in an [`XmlFault`] what it
+//! `XmlElement::read_document` (`reader.rs`) makes it, within the bounds of an [`XmlBounds`], or says in an [`XmlFault`] what it
 //! does not take: DOCTYPE, entities of the document's own, CDATA, processing instructions, namespaces that are
 //! undeclared or relative, anything that is not well-formed. Every name in the tree has its namespace, so nobody who
 //! reads it compares prefixes. It keeps what canonicalization needs and nothing else.
 
 use std::sync::Arc;
 
-use super::reader;
 use crate::{Class, LoginRefusal};
 
 /// The namespaces that SAML documents are made of.
@@ -55,6 +54,7 @@ impl XmlBounds {
     };
 
     /// The bounds of a metadata document, which an operator chose.
+    #[allow(dead_code, reason = "for who reads metadata")]
     pub(crate) const METADATA: Self =
         Self { bytes: 10 * 1024 * 1024, elements: 400_000, skips_comments: true, ..Self::MESSAGE };
 }
@@ -167,11 +167,6 @@ pub(crate) enum XmlNode {
 }
 
 impl XmlElement {
-    /// Reads a document and gives its root.
-    pub(crate) fn read_document(text: &str, bounds: &XmlBounds) -> Result<Self, XmlFault> {
-        reader::read_tree(text, bounds)
-    }
-
     /// Tells whether the element has this name in this namespace.
     pub(crate) fn is(&self, namespace: &str, local: &str) -> bool {
         self.local == local && *self.namespace == *namespace

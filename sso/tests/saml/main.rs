@@ -2,9 +2,13 @@
 #![cfg(feature = "saml")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+mod cases;
 mod corpus;
+mod explained;
+mod fuzzed_inputs;
 mod logout_corpus;
 mod metadata;
 mod metadata_corpus;
 mod own_messages;
+mod speed;
 mod vectors;

@@ -4,5 +4,6 @@ pub mod config;
 pub mod heads;
 pub mod oidc;
 pub mod readings;
+pub mod saml;
 pub mod scim;
 pub mod wire;

@@ -3,8 +3,8 @@
 use portcullis_policy::Timestamp;
 
 use super::LogoutExpectations;
-use crate::saml::profile::{ENTITY, MOST_AGE_MS, find_only, read_instant, read_uri, show};
-use crate::saml::shape::{check_places, describe_element, is_decisive, refuse as refuse_shape};
+use crate::saml::profile::{ENTITY, MOST_AGE_MS, find_only, read_instant, read_text, show_instant};
+use crate::saml::shape::{check_places, describe_element, is_decisive, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
@@ -76,7 +76,7 @@ fn check_issuer(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<
     let element = find_only(root, namespace::ASSERTION, "Issuer")?;
     let is_entity =
         element.and_then(|issuer| issuer.attribute("Format")).is_none_or(|format| format == ENTITY);
-    let issuer = element.map(read_uri).transpose()?;
+    let issuer = element.map(read_text).transpose()?;
     if issuer == Some(expected.idp_entity_id) && is_entity {
         return Ok(());
     }
@@ -145,8 +145,8 @@ fn refuse_time(
     let off = moment.since_ms(expected.now) / 1000;
     LoginRefusal::new(
         class,
-        format!("{rule}, at {} ({} s of skew are allowed)", show(expected.now), expected.skew_ms / 1000),
-        format!("{}, {} s {}", show(moment), off.abs(), if off < 0 { "ago" } else { "ahead" }),
+        format!("{rule}, at {} ({} s of skew are allowed)", show_instant(expected.now), expected.skew_ms / 1000),
+        format!("{}, {} s {}", show_instant(moment), off.abs(), if off < 0 { "ago" } else { "ahead" }),
         "The clocks differ, or the message was kept: run NTP at the identity provider and here. `skew` of the identity \
          provider in our configuration is what we allow, 3 minutes and 5 at most.",
     )

@@ -16,7 +16,7 @@ use super::decrypt::{DecryptionKey, open_part};
 use super::inbound::SignedMessage;
 use super::profile::{NameId, find_only, read_name};
 use super::redirect::SamlParameter;
-use super::shape::refuse as refuse_shape;
+use super::shape::refuse_shape;
 use super::status::check_status;
 use super::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};

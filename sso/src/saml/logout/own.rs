@@ -6,7 +6,7 @@ use crate::saml::builder::{build_element, build_text, write_instant};
 use crate::saml::outbound::OutboundMessage;
 use crate::saml::profile::NameId;
 use crate::saml::redirect::SamlParameter;
-use crate::saml::shape::SUCCESS;
+use crate::saml::status::SUCCESS;
 use crate::saml::xml::XmlElement;
 
 const RESPONDER: &str = "urn:oasis:names:tc:SAML:2.0:status:Responder";

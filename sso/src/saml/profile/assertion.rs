@@ -1,9 +1,9 @@
 //! The checks of the assertion as a whole: its parts, its times, its audience (SAML Core §2.3, §2.5).
 
-use super::instant::{check_begun, check_not_over, read_attribute, show};
-use super::{find_only, read_uri, refuse};
+use super::instant::{check_begun, check_not_over, read_attribute, show_instant};
+use super::{find_only, read_text};
 use crate::saml::SamlExpectations;
-use crate::saml::shape::{describe_element, refuse as refuse_shape};
+use crate::saml::shape::{describe_element, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
@@ -63,7 +63,9 @@ pub(super) fn check_times(
     });
     match unknown {
         Some(condition) => Err(refuse_shape("conditions that are known", describe_element(condition))),
-        None => Ok(end.map_or_else(|| "without an end".to_owned(), |end| format!("until {}", show(end)))),
+        None => {
+            Ok(end.map_or_else(|| "without an end".to_owned(), |end| format!("until {}", show_instant(end))))
+        }
     }
 }
 
@@ -79,7 +81,7 @@ pub(super) fn check_audiences<'a>(
     }
     for restriction in restrictions {
         let audiences: Result<Vec<_>, _> =
-            restriction.elements_named(namespace::ASSERTION, "Audience").map(read_uri).collect();
+            restriction.elements_named(namespace::ASSERTION, "Audience").map(read_text).collect();
         let audiences = audiences?;
         if !audiences.contains(&expected.sp_entity_id) {
             return Err(refuse_audience(expected.sp_entity_id, &audiences.join(", ")));
@@ -89,7 +91,7 @@ pub(super) fn check_audiences<'a>(
 }
 
 fn refuse_audience(expected: &str, got: &str) -> LoginRefusal {
-    refuse(
+    LoginRefusal::new(
         Class::SamlAudience,
         expected,
         got,

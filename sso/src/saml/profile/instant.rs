@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat};
 use portcullis_policy::Timestamp;
 
 use crate::saml::SamlExpectations;
-use crate::saml::shape::refuse as refuse_shape;
+use crate::saml::shape::refuse_shape;
 use crate::saml::xml::XmlElement;
 use crate::{Class, LoginRefusal};
 
@@ -39,8 +39,12 @@ pub(super) fn check_not_over(
     let late = expected.now.since_ms(end) / 1000;
     Err(LoginRefusal::new(
         Class::SamlExpired,
-        format!("{what} after {} ({} s of skew are allowed)", show(expected.now), expected.skew_ms / 1000),
-        format!("{}, {late} s ago", show(end)),
+        format!(
+            "{what} after {} ({} s of skew are allowed)",
+            show_instant(expected.now),
+            expected.skew_ms / 1000
+        ),
+        format!("{}, {late} s ago", show_instant(end)),
         "The clocks differ, or the response was kept: run NTP at the identity provider and here. `skew` of the identity \
          provider in our configuration is what we allow, 3 minutes and 5 at most.",
     ))
@@ -60,17 +64,17 @@ pub(super) fn check_begun(
         Class::SamlNotYetValid,
         format!(
             "{what} not after {} ({} s of skew are allowed)",
-            show(expected.now),
+            show_instant(expected.now),
             expected.skew_ms / 1000
         ),
-        format!("{}, in {early} s", show(begin)),
+        format!("{}, in {early} s", show_instant(begin)),
         "The clocks differ: run NTP at the identity provider and here. `skew` of the identity provider in our \
          configuration is what we allow, 3 minutes and 5 at most.",
     ))
 }
 
 /// Writes a moment for people.
-pub(in crate::saml) fn show(instant: Timestamp) -> String {
+pub(in crate::saml) fn show_instant(instant: Timestamp) -> String {
     DateTime::from_timestamp_millis(instant.0)
         .map_or_else(|| instant.0.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

@@ -8,7 +8,7 @@ mod response;
 mod statements;
 mod subject;
 
-pub(super) use self::instant::{read_instant, show};
+pub(super) use self::instant::{read_instant, show_instant};
 pub(super) use self::response::ENTITY;
 pub(super) use self::subject::read_name;
 
@@ -18,9 +18,9 @@ use portcullis_policy::Timestamp;
 
 use super::SamlExpectations;
 use super::check::CheckList;
-use super::shape::refuse as refuse_shape;
-use super::xml::{XmlElement, is_white_space};
-use crate::{Class, LoginRefusal};
+use super::shape::refuse_shape;
+use super::xml::XmlElement;
+use crate::LoginRefusal;
 
 /// The time that a message may have been on its way, in milliseconds.
 pub(crate) const MOST_AGE_MS: i64 = 10 * 60 * 1000;
@@ -108,10 +108,10 @@ pub(super) fn judge_response(
     checks.note("conditions", assertion::check_times(assertion, expected));
     checks.note("audience", assertion::check_audiences(assertion, expected));
     let authn = checks.note("AuthnStatement", statements::read_authn(assertion, expected));
-    let attributes = checks.note("attributes", statements::read_attributes(assertion).map(Attributes));
+    let attributes = checks.note("attributes", statements::read_attributes(assertion).map(StatedAttributes));
     checks.finish()?;
     let incomplete = || refuse_shape("a complete assertion", "less");
-    let (Some(name_id), Some(until), Some(authn), Some(Attributes(attributes))) =
+    let (Some(name_id), Some(until), Some(authn), Some(StatedAttributes(attributes))) =
         (name_id, confirmed, authn, attributes)
     else {
         return Err(incomplete());
@@ -133,9 +133,9 @@ pub(super) fn judge_response(
 }
 
 /// The attributes, as a check shows them: by their names, which is what an operator maps.
-struct Attributes(Vec<SamlAttribute>);
+struct StatedAttributes(Vec<SamlAttribute>);
 
-impl fmt::Display for Attributes {
+impl fmt::Display for StatedAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.0.iter().map(|attribute| attribute.name.as_str()).collect();
         f.write_str(&names.join(", "))
@@ -161,22 +161,12 @@ pub(super) fn find_only<'a>(
     }
 }
 
-/// The text of a URI: its white space around is none of it (XML Schema, `anyURI`).
-pub(super) fn read_uri(element: &XmlElement) -> Result<&str, LoginRefusal> {
-    let text = element.text().map(|text| text.trim_matches(is_white_space));
-    text.ok_or_else(|| refuse_shape(&format!("text only in {}", element.local), "elements"))
+/// The text of an element that holds nothing else, byte for byte.
+pub(super) fn read_text(element: &XmlElement) -> Result<&str, LoginRefusal> {
+    element.text().ok_or_else(|| refuse_shape(&format!("text only in {}", element.local), "elements"))
 }
 
 /// Tells whether a text holds what no line and no header may.
 fn holds_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
-}
-
-fn refuse(
-    class: Class,
-    expected: impl fmt::Display,
-    got: impl fmt::Display,
-    remedy: &'static str,
-) -> LoginRefusal {
-    LoginRefusal::new(class, expected, got, remedy)
 }

@@ -1,9 +1,9 @@
 //! The checks of the response around the assertion, and of what both of them say.
 
 use super::instant::{check_begun, check_not_over, read_attribute};
-use super::{Evidence, MOST_AGE_MS, find_only, read_uri, refuse};
+use super::{Evidence, MOST_AGE_MS, find_only, read_text};
 use crate::saml::SamlExpectations;
-use crate::saml::shape::refuse as refuse_shape;
+use crate::saml::shape::refuse_shape;
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
@@ -13,7 +13,7 @@ pub(super) fn check_versions(evidence: &Evidence<'_>) -> Result<&'static str, Lo
     for element in [evidence.response, evidence.assertion] {
         let version = element.attribute("Version").unwrap_or("none");
         if version != "2.0" {
-            return Err(refuse(
+            return Err(LoginRefusal::new(
                 Class::SamlVersion,
                 "2.0",
                 format!("{version} of the {}", element.local),
@@ -40,7 +40,7 @@ fn check_issuer(
     expected: &SamlExpectations<'_>,
 ) -> Result<(), LoginRefusal> {
     let found = find_only(element, namespace::ASSERTION, "Issuer")?;
-    let issuer = found.map(read_uri).transpose()?;
+    let issuer = found.map(read_text).transpose()?;
     let is_entity = found.and_then(|issuer| issuer.attribute("Format")).is_none_or(|format| format == ENTITY);
     if issuer == Some(expected.idp_entity_id) && is_entity || issuer.is_none() && !is_required {
         return Ok(());
@@ -50,7 +50,7 @@ fn check_issuer(
         Some(_) => format!("an issuer of another format in the {}", element.local),
         None => format!("none in the {}", element.local),
     };
-    Err(refuse(
+    Err(LoginRefusal::new(
         Class::SamlIssuer,
         expected.idp_entity_id,
         got,
@@ -68,7 +68,7 @@ pub(super) fn check_destination<'a>(
     match destination {
         Some(destination) if destination == expected.acs_url => Ok(destination),
         None if !evidence.is_response_signed => Ok("none, and the response is not signed"),
-        _ => Err(refuse(
+        _ => Err(LoginRefusal::new(
             Class::SamlDestination,
             expected.acs_url,
             destination.unwrap_or("none"),
@@ -92,7 +92,7 @@ pub(super) fn check_issue_instants(
         // No skew on top of ten minutes, which is twice the most of it.
         let unskewed = SamlExpectations { skew_ms: 0, ..*expected };
         check_not_over(&format!("{what}, with ten minutes,"), instant.plus_ms(MOST_AGE_MS + 1), &unskewed)?;
-        issued = super::instant::show(instant);
+        issued = super::instant::show_instant(instant);
     }
     Ok(issued)
 }

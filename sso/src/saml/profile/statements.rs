@@ -5,16 +5,16 @@ use std::fmt;
 use portcullis_policy::Timestamp;
 
 use super::instant::{check_not_over, read_attribute};
-use super::{SamlAttribute, find_only, holds_control, read_uri, refuse};
+use super::{SamlAttribute, find_only, holds_control, read_text};
 use crate::saml::SamlExpectations;
-use crate::saml::shape::{describe_element, refuse as refuse_shape};
+use crate::saml::shape::{describe_element, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
 /// The most values of all attributes together.
 const MOST_VALUES: usize = 10_000;
 
-/// How somebody signed in.
+/// The way in which somebody signed in.
 pub(super) struct Authn {
     pub(super) session_index: Option<String>,
     pub(super) session_end: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub(super) fn read_authn(
     let mut contexts = Vec::new();
     let mut statements = assertion.elements_named(namespace::ASSERTION, "AuthnStatement").peekable();
     if statements.peek().is_none() {
-        return Err(refuse(
+        return Err(LoginRefusal::new(
             Class::SamlSubject,
             "a statement that somebody signed in (AuthnStatement)",
             "none",
@@ -56,7 +56,7 @@ pub(super) fn read_authn(
         let context = find_only(statement, namespace::ASSERTION, "AuthnContext")?;
         for class in context.into_iter().flat_map(XmlElement::elements) {
             if class.is(namespace::ASSERTION, "AuthnContextClassRef") {
-                contexts.push(read_uri(class)?);
+                contexts.push(read_text(class)?);
             }
         }
     }
@@ -69,7 +69,8 @@ pub(super) fn read_authn(
     Ok(authn)
 }
 
-/// Reads the attributes; those of one name are one, whatever their formats (Keycloak sends each role by itself).
+/// Reads the attributes that have a value; those of one name are one, whatever their formats (Keycloak sends each role
+/// by itself).
 pub(super) fn read_attributes(assertion: &XmlElement) -> Result<Vec<SamlAttribute>, LoginRefusal> {
     let mut attributes: Vec<SamlAttribute> = Vec::new();
     let mut values = 0;
@@ -82,6 +83,9 @@ pub(super) fn read_attributes(assertion: &XmlElement) -> Result<Vec<SamlAttribut
         values += read.values.len();
         if values > MOST_VALUES {
             return Err(refuse_shape("at most 10000 values of attributes", "more"));
+        }
+        if read.values.is_empty() {
+            continue;
         }
         match attributes.iter_mut().find(|before| before.name == read.name) {
             Some(before) => {
@@ -112,23 +116,14 @@ fn read_attribute_of(attribute: &XmlElement) -> Result<SamlAttribute, LoginRefus
     Ok(SamlAttribute { name: name.to_owned(), friendly_name: friendly_name.map(str::to_owned), values })
 }
 
-/// The text of a value: its own, or that of a NameID in it (eduPersonTargetedID). `None` where it is nil, or of
-/// elements that say nothing to us.
+/// The text of a value; `None` where it is nil, or of elements, which say nothing to us.
 fn read_attribute_value(value: &XmlElement) -> Option<&str> {
     let nil = value.attribute_of(namespace::SCHEMA_INSTANCE, "nil");
-    if matches!(nil, Some("true" | "1")) {
-        return None;
-    }
-    let mut inner = value.elements();
-    match (inner.next(), inner.next()) {
-        (None, _) => value.text(),
-        (Some(name), None) if name.is(namespace::ASSERTION, "NameID") && !value.has_own_text() => name.text(),
-        _ => None,
-    }
+    value.text().filter(|_| !matches!(nil, Some("true" | "1")))
 }
 
 fn refuse_header(name: &str) -> LoginRefusal {
-    refuse(
+    LoginRefusal::new(
         Class::SamlHeader,
         "values without control characters",
         format!("a line end or another one in {name}"),
@@ -139,7 +134,7 @@ fn refuse_header(name: &str) -> LoginRefusal {
 
 fn refuse_context(contexts: &[&str], expected: &SamlExpectations<'_>) -> LoginRefusal {
     let got = if contexts.is_empty() { "none".to_owned() } else { contexts.join(", ") };
-    refuse(
+    LoginRefusal::new(
         Class::SamlSubject,
         format!("an authentication context of {}", expected.authn_context.join(", ")),
         got,

@@ -2,8 +2,8 @@
 
 use portcullis_policy::Timestamp;
 
-use super::instant::{check_begun, check_not_over, read_attribute, show};
-use super::{Evidence, NameId, find_only, holds_control, refuse};
+use super::instant::{check_begun, check_not_over, read_attribute, show_instant};
+use super::{Evidence, NameId, find_only, holds_control};
 use crate::saml::SamlExpectations;
 use crate::saml::check::CheckList;
 use crate::saml::xml::{XmlElement, namespace};
@@ -71,7 +71,7 @@ pub(super) fn judge_confirmations(
     // Where none is usable, the faults of the first are told.
     let chosen = bearers.iter().find(is_usable).or(bearers.first())?;
     checks.note("recipient", check_recipient(chosen, expected));
-    checks.note("confirmation time", check_window(chosen, expected).map(show));
+    checks.note("confirmation time", check_window(chosen, expected).map(show_instant));
     checks.note("in response to", check_request(evidence.response, chosen, expected));
     let ends = bearers.iter().filter(is_usable).filter_map(|data| check_window(data, expected).ok());
     ends.max()
@@ -101,7 +101,7 @@ fn check_recipient<'a>(
 ) -> Result<&'a str, LoginRefusal> {
     let recipient = data.attribute("Recipient");
     recipient.filter(|recipient| *recipient == expected.acs_url).ok_or_else(|| {
-        refuse(
+        LoginRefusal::new(
             Class::SamlRecipient,
             expected.acs_url,
             recipient.unwrap_or("none"),
@@ -117,7 +117,7 @@ fn check_window(data: &XmlElement, expected: &SamlExpectations<'_>) -> Result<Ti
         check_begun("NotBefore of SubjectConfirmationData", begin, expected)?;
     }
     let end = read_attribute(data, "NotOnOrAfter")?.ok_or_else(|| {
-        refuse(
+        LoginRefusal::new(
             Class::SamlExpired,
             "NotOnOrAfter of SubjectConfirmationData",
             "none, which would be forever",
@@ -137,7 +137,7 @@ fn check_request(
 ) -> Result<String, LoginRefusal> {
     let said = [response.attribute("InResponseTo"), data.attribute("InResponseTo")];
     if expected.in_response_to.is_none() && !expected.allow_unsolicited {
-        return Err(refuse(
+        return Err(LoginRefusal::new(
             Class::SamlInResponseTo,
             "a response that this browser's login asked for",
             said[0].or(said[1]).map_or("one that nobody asked for".to_owned(), |id| format!("one to {id}")),
@@ -149,7 +149,7 @@ fn check_request(
         return Ok(expected.in_response_to.unwrap_or("no request, as nobody asked").to_owned());
     }
     let show = |said: Option<&str>| said.unwrap_or("none").to_owned();
-    Err(refuse(
+    Err(LoginRefusal::new(
         Class::SamlInResponseTo,
         show(expected.in_response_to),
         format!("{} of the Response, {} of the confirmation", show(said[0]), show(said[1])),
@@ -159,7 +159,7 @@ fn check_request(
 }
 
 fn refuse_subject(expected: &str, got: &str) -> LoginRefusal {
-    refuse(
+    LoginRefusal::new(
         Class::SamlSubject,
         expected,
         got,
