@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use crate::{Secret, VerifyingKey};
 
 /// A private key that signs with SHA-256.
-pub struct MessageKey(Pair);
+pub struct MessageKey(MessageKeyPair);
 
-enum Pair {
+enum MessageKeyPair {
     Rsa(Box<RsaKeyPair>),
     P256(Box<EcdsaKeyPair>),
 }
@@ -49,18 +49,18 @@ impl MessageKey {
 
     fn read_der(der: &[u8]) -> Result<Self, MessageKeyError> {
         if let Ok(pair) = RsaKeyPair::from_pkcs8(der) {
-            return Ok(Self(Pair::Rsa(Box::new(pair))));
+            return Ok(Self(MessageKeyPair::Rsa(Box::new(pair))));
         }
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
-            .map(|pair| Self(Pair::P256(Box::new(pair))))
+            .map(|pair| Self(MessageKeyPair::P256(Box::new(pair))))
             .map_err(|_| MessageKeyError::OtherKind)
     }
 
     /// The public half.
     pub fn public_key(&self) -> VerifyingKey {
         match &self.0 {
-            Pair::Rsa(pair) => VerifyingKey::Rsa(pair.public_key().as_ref().to_vec()),
-            Pair::P256(pair) => VerifyingKey::P256(pair.public_key().as_ref().to_vec()),
+            MessageKeyPair::Rsa(pair) => VerifyingKey::Rsa(pair.public_key().as_ref().to_vec()),
+            MessageKeyPair::P256(pair) => VerifyingKey::P256(pair.public_key().as_ref().to_vec()),
         }
     }
 
@@ -72,11 +72,13 @@ impl MessageKey {
     pub fn sign_sha256(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         let signature = match &self.0 {
-            Pair::Rsa(pair) => {
+            MessageKeyPair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
             }
-            Pair::P256(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            MessageKeyPair::P256(pair) => {
+                pair.sign(&random, message).map(|signature| signature.as_ref().to_vec())
+            }
         };
         signature.unwrap_or_else(|_| panic!("the system gives no random bytes; nothing can be signed safely"))
     }
@@ -85,8 +87,8 @@ impl MessageKey {
 impl fmt::Debug for MessageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Pair::Rsa(_) => "MessageKey(RSA)",
-            Pair::P256(_) => "MessageKey(P-256)",
+            MessageKeyPair::Rsa(_) => "MessageKey(RSA)",
+            MessageKeyPair::P256(_) => "MessageKey(P-256)",
         })
     }
 }

@@ -5,7 +5,7 @@ use portcullis_policy::Timestamp;
 use super::builder::{build_element, build_text, write_instant};
 use super::metadata::SamlBinding;
 use super::outbound::OutboundMessage;
-use super::redirect::SamlParameter;
+use super::parameter::SamlParameter;
 
 const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
 

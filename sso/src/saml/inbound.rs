@@ -1,15 +1,17 @@
 //! Messages that were signed, whichever way they came, and those that come in a form (SAML Bindings §3.5).
 
+use std::fmt;
+
 use super::field::read_field;
 use super::idp_key::IdpKey;
-use super::redirect::SamlParameter;
+use super::parameter::SamlParameter;
 use super::shape::check_places;
 use super::verify::{Trust, read_signatures, verify_document};
 use super::xml::{XmlBounds, XmlElement};
 use crate::LoginRefusal;
 
 /// A message that a key of the identity provider has signed. What it says is not judged yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SignedMessage {
     parameter: SamlParameter,
     pub(super) root: XmlElement,
@@ -34,8 +36,14 @@ impl SignedMessage {
     }
 }
 
+impl fmt::Debug for SignedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedMessage({})", self.parameter.name())
+    }
+}
+
 /// A message out of a form that is plain and rightly built; nothing in it is believed yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostMessage {
     parameter: SamlParameter,
     text: String,
@@ -66,5 +74,11 @@ impl PostMessage {
         let trust = Trust { keys, allow_sha1: false, ask_engine_always: false };
         let signed = verify_document(&self.text, &[&self.root], &trust)?;
         Ok(SignedMessage::new(self.parameter, signed.root, None))
+    }
+}
+
+impl fmt::Debug for PostMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostMessage({})", self.parameter.name())
     }
 }

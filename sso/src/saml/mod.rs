@@ -28,6 +28,7 @@ mod logout;
 mod metadata;
 mod name_key;
 mod outbound;
+mod parameter;
 mod profile;
 mod reader;
 mod redirect;
@@ -56,8 +57,9 @@ pub use logout::{
 };
 pub use metadata::{IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint};
 pub use outbound::{OutboundMessage, PostForm, draw_message_id};
+pub use parameter::SamlParameter;
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};
-pub use redirect::{RedirectMessage, SamlParameter};
+pub use redirect::RedirectMessage;
 pub use sp_key::{SpCertificate, SpKey, SpKeyError, SpSigner};
 pub use sp_metadata::{SpDescription, write_sp_metadata};
 

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_keys::{Random, sha256};
 
 use super::builder::{build_element, build_text, write_element};
-use super::redirect::SamlParameter;
+use super::parameter::SamlParameter;
 use super::signature::ENVELOPED;
 use super::sp_key::SpSigner;
 use super::xml::{XmlElement, XmlNode, namespace};
@@ -51,14 +51,18 @@ impl OutboundMessage {
     ///
     /// `relay_state` is at most 80 bytes by the standard; more is some identity providers' error.
     pub fn to_redirect_url(&self, relay_state: Option<&str>, signer: &SpSigner) -> String {
-        let mut query = format!("{}={}", self.parameter.name(), encode(&deflate(&write_element(&self.root))));
+        let mut query = format!(
+            "{}={}",
+            self.parameter.name(),
+            encode_percents(&deflate_text(&write_element(&self.root)))
+        );
         if let Some(relay_state) = relay_state {
             query.push_str("&RelayState=");
             query.extend(utf8_percent_encode(relay_state, RESERVED));
         }
         query.push_str("&SigAlg=");
         query.extend(utf8_percent_encode(signer.algorithm(), RESERVED));
-        let signature = encode(&STANDARD.encode(signer.sign(query.as_bytes())));
+        let signature = encode_percents(&STANDARD.encode(signer.sign(query.as_bytes())));
         let joint = match self.destination.split_once('?') {
             None => "?",
             Some((_, before)) if before.is_empty() || before.ends_with('&') => "",
@@ -76,12 +80,12 @@ impl OutboundMessage {
     }
 }
 
-fn encode(text: &str) -> String {
+fn encode_percents(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Compresses without a header and writes base64 (§3.4.4.1).
-fn deflate(text: &str) -> String {
+fn deflate_text(text: &str) -> String {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     #[allow(clippy::expect_used, reason = "a Vec takes every write")]
     let compressed =

@@ -3,12 +3,15 @@
 //! The signature is over the octets of the query as they came, so nothing is decoded and encoded again. Each parameter
 //! stands once and under its plain name, or two readers would read two messages.
 
+use std::fmt;
+
 use flate2::{Decompress, FlushDecompress, Status};
 use portcullis_keys::SignedHash;
 
 use super::field::read_utf8;
 use super::idp_key::{IdpKey, show_fingerprint};
 use super::inbound::SignedMessage;
+use super::parameter::SamlParameter;
 use super::signature::{KeyFamily, decode_base64, find_signature_method};
 use super::xml::{XmlBounds, XmlElement, XmlFault, namespace};
 use crate::{Class, LoginRefusal};
@@ -22,27 +25,8 @@ const MOST_RELAY_STATE: usize = 2048;
 const DEFLATE: &str = "urn:oasis:names:tc:SAML:2.0:bindings:URL-Encoding:DEFLATE";
 const NAMES: [&str; 6] = ["SAMLRequest", "SAMLResponse", "RelayState", "SigAlg", "Signature", "SAMLEncoding"];
 
-/// The parameter that a message travels in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SamlParameter {
-    /// `SAMLRequest`.
-    Request,
-    /// `SAMLResponse`.
-    Response,
-}
-
-impl SamlParameter {
-    /// The name in a query and of a form's field.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Request => "SAMLRequest",
-            Self::Response => "SAMLResponse",
-        }
-    }
-}
-
 /// A message out of a query that is plain; nothing in it is believed yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedirectMessage {
     parameter: SamlParameter,
     root: XmlElement,
@@ -102,6 +86,12 @@ impl RedirectMessage {
     }
 }
 
+impl fmt::Debug for RedirectMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedirectMessage({})", self.parameter.name())
+    }
+}
+
 /// The parameters of a query that are SAML's, undecoded.
 struct RawQuery<'a>(Vec<(&'static str, &'a str)>);
 
@@ -148,7 +138,7 @@ impl<'a> RawQuery<'a> {
 /// Reads the root of a message, which holds no signature of its own (§3.4.4.1).
 fn read_root(raw: &str) -> Result<XmlElement, LoginRefusal> {
     let compressed = decode_octets(raw).ok_or_else(|| refuse_letters("the message"))?;
-    let text = read_utf8(inflate(&compressed)?)?;
+    let text = read_utf8(inflate_message(&compressed)?)?;
     let root = XmlElement::read_document(&text, &XmlBounds::MESSAGE)?;
     if root.descendants().any(|element| element.is(namespace::SIGNATURE, "Signature")) {
         return Err(refuse_query("the signature in the query alone", "one in the message"));
@@ -209,7 +199,7 @@ fn decode_percents(raw: &str) -> Option<Vec<u8>> {
 }
 
 /// Inflates a message: to its very end, and within bounds.
-fn inflate(compressed: &[u8]) -> Result<Vec<u8>, LoginRefusal> {
+fn inflate_message(compressed: &[u8]) -> Result<Vec<u8>, LoginRefusal> {
     let mut text = Vec::with_capacity(MOST_TEXT + 1);
     let mut inflater = Decompress::new(false);
     let status = inflater.decompress_vec(compressed, &mut text, FlushDecompress::Finish);
@@ -230,11 +220,11 @@ fn refuse_letters(what: &str) -> LoginRefusal {
     )
 }
 
-fn refuse_malformed(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
+fn refuse_malformed(expected: &str, got: impl fmt::Display) -> LoginRefusal {
     LoginRefusal::new(Class::SamlMalformed, expected, got, ON_ITS_WAY)
 }
 
-fn refuse_query(expected: &str, got: impl std::fmt::Display) -> LoginRefusal {
+fn refuse_query(expected: &str, got: impl fmt::Display) -> LoginRefusal {
     LoginRefusal::new(Class::SamlStructure, expected, got, ON_ITS_WAY)
 }
 

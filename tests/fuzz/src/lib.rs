@@ -5,5 +5,6 @@ pub mod heads;
 pub mod oidc;
 pub mod readings;
 pub mod saml;
+pub mod saml_messages;
 pub mod scim;
 pub mod wire;

@@ -145,7 +145,11 @@ fn refuse_time(
     let off = moment.since_ms(expected.now) / 1000;
     LoginRefusal::new(
         class,
-        format!("{rule}, at {} ({} s of skew are allowed)", show_instant(expected.now), expected.skew_ms / 1000),
+        format!(
+            "{rule}, at {} ({} s of skew are allowed)",
+            show_instant(expected.now),
+            expected.skew_ms / 1000
+        ),
         format!("{}, {} s {}", show_instant(moment), off.abs(), if off < 0 { "ago" } else { "ahead" }),
         "The clocks differ, or the message was kept: run NTP at the identity provider and here. `skew` of the identity \
          provider in our configuration is what we allow, 3 minutes and 5 at most.",

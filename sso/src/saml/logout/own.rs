@@ -4,8 +4,8 @@ use portcullis_policy::Timestamp;
 
 use crate::saml::builder::{build_element, build_text, write_instant};
 use crate::saml::outbound::OutboundMessage;
+use crate::saml::parameter::SamlParameter;
 use crate::saml::profile::NameId;
-use crate::saml::redirect::SamlParameter;
 use crate::saml::status::SUCCESS;
 use crate::saml::xml::XmlElement;
 

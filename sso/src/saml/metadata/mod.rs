@@ -116,15 +116,15 @@ fn read_text(bytes: &[u8]) -> Result<&str, LoginRefusal> {
         return Err(refuse_size(&format!("{} bytes", bytes.len())));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(refuse("XML in UTF-8", "UTF-16", "Save the metadata file again as UTF-8."));
+        return Err(refuse_metadata("XML in UTF-8", "UTF-16", "Save the metadata file again as UTF-8."));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| {
         let remedy = "Download the metadata again: this is no text, perhaps a certificate or an archive.";
-        refuse("XML in UTF-8", "bytes that are no UTF-8", remedy)
+        refuse_metadata("XML in UTF-8", "bytes that are no UTF-8", remedy)
     })?;
     if text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']).is_empty() {
         let remedy = "Download the metadata again from the identity provider's application; the file has nothing in it.";
-        return Err(refuse("metadata", "an empty document", remedy));
+        return Err(refuse_metadata("metadata", "an empty document", remedy));
     }
     Ok(text)
 }
@@ -142,7 +142,7 @@ fn verify_pinned(text: &str, root: &XmlElement, pinned: &[IdpKey]) -> Result<Xml
         ids.any(|attribute| attribute.value == id)
     };
     if root.descendants().filter(bears_id).count() > 1 {
-        return Err(refuse("the ID of the signed element once", format!("{id} twice"), ASK_AGAIN));
+        return Err(refuse_metadata("the ID of the signed element once", format!("{id} twice"), ASK_AGAIN));
     }
     let trust = Trust { keys: pinned, allow_sha1: false, ask_engine_always: false };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -162,15 +162,15 @@ fn find_entity<'a>(root: &'a XmlElement, rules: &MetadataRules<'_>) -> Result<Fo
             let FoundEntity { element, entity_id, valid_until, cache_ms } = **one;
             Ok(FoundEntity { element, entity_id, valid_until, cache_ms })
         }
-        ([], Some(wanted)) => Err(refuse(
+        ([], Some(wanted)) => Err(refuse_metadata(
             format!("the entityID {wanted}"),
             list_names(&entities),
             "Set `entity_id` of the identity provider in our configuration to the entityID of its metadata, exactly, or \
              download the metadata of the right application.",
         )),
         ([], None) => Err(role::refuse_missing_role(&list_names(&entities))),
-        (_, Some(wanted)) => Err(refuse(format!("{wanted} once"), "it more than once", ASK_AGAIN)),
-        (several, None) => Err(refuse(
+        (_, Some(wanted)) => Err(refuse_metadata(format!("{wanted} once"), "it more than once", ASK_AGAIN)),
+        (several, None) => Err(refuse_metadata(
             "one identity provider",
             format!("{} of them: {}", several.len(), list_names(several.iter().copied())),
             "Say which one is meant: set `entity_id` of the identity provider in our configuration.",
@@ -212,7 +212,7 @@ fn list_names<'a>(entities: impl IntoIterator<Item = &'a FoundEntity<'a>>) -> St
 
 fn check_lifetime(entity: &FoundEntity<'_>, now: Timestamp) -> Result<(), LoginRefusal> {
     match entity.valid_until {
-        Some(until) if until <= now => Err(refuse(
+        Some(until) if until <= now => Err(refuse_metadata(
             "metadata that is still valid",
             format!("validUntil is over since {} s", now.since_ms(until) / 1000),
             "Download the identity provider's metadata again. If it comes from a URL, the identity provider publishes old \
@@ -225,7 +225,7 @@ fn check_lifetime(entity: &FoundEntity<'_>, now: Timestamp) -> Result<(), LoginR
 const ASK_AGAIN: &str = "Download the metadata again from the identity provider's application; if it is still so, tell \
      the identity provider's support.";
 
-fn refuse(
+fn refuse_metadata(
     expected: impl std::fmt::Display,
     got: impl std::fmt::Display,
     remedy: &'static str,
@@ -234,7 +234,7 @@ fn refuse(
 }
 
 fn refuse_size(got: &str) -> LoginRefusal {
-    refuse(
+    refuse_metadata(
         format!("metadata of at most {MOST_MEGABYTES} MB"),
         got,
         "Use the metadata of the one application, not that of a whole federation.",
@@ -242,7 +242,7 @@ fn refuse_size(got: &str) -> LoginRefusal {
 }
 
 fn refuse_html() -> LoginRefusal {
-    refuse(
+    refuse_metadata(
         "metadata in XML",
         "an HTML page",
         "The metadata URL leads to a page, most often a login page. Copy the metadata URL from the identity provider's \
@@ -260,11 +260,11 @@ fn refuse_xml(kind: XmlFaultKind, fault: &LoginRefusal) -> LoginRefusal {
             "Download the metadata again and leave the file as it came: it is not XML, or only a part of it."
         }
     };
-    refuse(format!("metadata in XML: {}", fault.expected), &fault.got, remedy)
+    refuse_metadata(format!("metadata in XML: {}", fault.expected), &fault.got, remedy)
 }
 
 fn refuse_root(root: &XmlElement) -> LoginRefusal {
-    refuse(
+    refuse_metadata(
         "EntityDescriptor or EntitiesDescriptor of SAML 2.0 metadata",
         super::shape::describe_element(root),
         "This is XML and no metadata. Download \"Identity Provider metadata\" from the identity provider's application.",
@@ -272,5 +272,5 @@ fn refuse_root(root: &XmlElement) -> LoginRefusal {
 }
 
 fn refuse_time(what: &str, got: &str) -> LoginRefusal {
-    refuse(format!("{what} as SAML writes it"), got, ASK_AGAIN)
+    refuse_metadata(format!("{what} as SAML writes it"), got, ASK_AGAIN)
 }

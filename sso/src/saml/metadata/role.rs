@@ -1,7 +1,7 @@
 //! The role of an identity provider in metadata: `IDPSSODescriptor` (SAML Metadata §2.4.3).
 
 use super::endpoint::{SamlEndpoint, read_endpoints};
-use super::{ASK_AGAIN, FoundEntity, IdpMetadata, METADATA, MetadataRules, refuse};
+use super::{ASK_AGAIN, FoundEntity, IdpMetadata, METADATA, MetadataRules, refuse_metadata};
 use crate::LoginRefusal;
 use crate::saml::idp_key::{IdpKey, show_fingerprint};
 use crate::saml::signature::decode_base64;
@@ -24,7 +24,7 @@ pub(super) fn read_idp(
     rules: &MetadataRules<'_>,
 ) -> Result<IdpMetadata, LoginRefusal> {
     if entity.entity_id.is_empty() || entity.entity_id.len() > 1024 {
-        return Err(refuse("an entityID of at most 1024 bytes", "none, or a longer one", ASK_AGAIN));
+        return Err(refuse_metadata("an entityID of at most 1024 bytes", "none, or a longer one", ASK_AGAIN));
     }
     let role = find_role(entity)?;
     let mut bounds = FoundEntity { ..*entity };
@@ -40,7 +40,11 @@ pub(super) fn read_idp(
     let name_id_formats: Vec<_> =
         formats.map(|format| format.trim().to_owned()).take(MOST_ROWS + 1).collect();
     if [sso.len(), slo.len(), name_id_formats.len()].iter().any(|rows| *rows > MOST_ROWS) {
-        return Err(refuse(format!("at most {MOST_ROWS} addresses or formats of a kind"), "more", ASK_AGAIN));
+        return Err(refuse_metadata(
+            format!("at most {MOST_ROWS} addresses or formats of a kind"),
+            "more",
+            ASK_AGAIN,
+        ));
     }
     let signing = read_signing_keys(role, &mut warnings)?;
     warn_of_ends(&signing, rules, &mut warnings);
@@ -67,9 +71,9 @@ fn find_role<'a>(entity: &FoundEntity<'a>) -> Result<&'a XmlElement, LoginRefusa
     let mut fitting = roles.iter().filter(speaks_saml2);
     match (fitting.next(), fitting.next(), &*roles) {
         (Some(role), None, _) => Ok(role),
-        (Some(_), Some(_), _) => Err(refuse("one IDPSSODescriptor for SAML 2.0", "two", ASK_AGAIN)),
+        (Some(_), Some(_), _) => Err(refuse_metadata("one IDPSSODescriptor for SAML 2.0", "two", ASK_AGAIN)),
         (None, _, []) => Err(refuse_missing_role(&describe_roles(entity))),
-        (None, _, [other, ..]) => Err(refuse(
+        (None, _, [other, ..]) => Err(refuse_metadata(
             "an identity provider that speaks SAML 2.0",
             other.attribute("protocolSupportEnumeration").unwrap_or("no protocol"),
             "This is metadata of an older protocol. Switch SAML 2.0 on at the identity provider and download its SAML 2.0 \
@@ -88,7 +92,7 @@ fn describe_roles(entity: &FoundEntity<'_>) -> String {
 }
 
 pub(super) fn refuse_missing_role(got: &str) -> LoginRefusal {
-    refuse(
+    refuse_metadata(
         "an identity provider (IDPSSODescriptor)",
         got,
         "This is not an identity provider's metadata; with SPSSODescriptor it is that of a service provider, perhaps our \
@@ -106,7 +110,7 @@ fn refuse_sso(role: &XmlElement, warnings: &[String]) -> LoginRefusal {
         }
         _ => warnings.join(" "),
     };
-    refuse(
+    refuse_metadata(
         "a SingleSignOnService over https, by HTTP-Redirect or HTTP-POST",
         got,
         "Switch web browser sign-on by HTTP-Redirect or HTTP-POST on at the identity provider, give it an https address, \
@@ -129,11 +133,11 @@ fn read_signing_keys(role: &XmlElement, warnings: &mut Vec<String>) -> Result<Ve
             Err(fault) => faults.push(fault),
         }
         if keys.len() > MOST_KEYS || faults.len() > MOST_KEYS {
-            return Err(refuse(format!("at most {MOST_KEYS} signing keys"), "more", ASK_AGAIN));
+            return Err(refuse_metadata(format!("at most {MOST_KEYS} signing keys"), "more", ASK_AGAIN));
         }
     }
     if keys.is_empty() {
-        return Err(refuse(
+        return Err(refuse_metadata(
             "a signing key: a KeyDescriptor with an X509Certificate, RSA of 2048 bits or more, or EC",
             if faults.is_empty() { "none".to_owned() } else { faults.join("; ") },
             "Without it nothing that the identity provider sends can be believed. Let it make a signing certificate with \
