@@ -49,7 +49,8 @@ impl OutboundMessage {
     /// Gives the URL that brings the message to the identity provider, signed (SAML Bindings §3.4.4.1). What the
     /// identity provider's address has in its query already stays in front and is not signed.
     ///
-    /// `relay_state` is at most 80 bytes by the standard; more is some identity providers' error.
+    /// `relay_state` is at most 80 bytes by the standard. Letters, digits, `-` and `_` are encoded alike by identity
+    /// providers that wrongly encode the query again before they verify it.
     pub fn to_redirect_url(&self, relay_state: Option<&str>, signer: &SpSigner) -> String {
         let mut query = format!(
             "{}={}",

@@ -11,5 +11,6 @@ mod logout_corpus;
 mod metadata;
 mod metadata_corpus;
 mod own_messages;
+mod peers;
 mod speed;
 mod vectors;
