@@ -18,6 +18,11 @@ pub fn sha512(bytes: &[u8]) -> [u8; 64] {
     digest_with(&ring::digest::SHA512, bytes)
 }
 
+/// The SHA-1 of `bytes`: for old XML signatures, where somebody chose to take them.
+pub(crate) fn legacy_sha1(bytes: &[u8]) -> [u8; 20] {
+    digest_with(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)
+}
+
 fn digest_with<const LENGTH: usize>(
     algorithm: &'static ring::digest::Algorithm,
     bytes: &[u8],
@@ -37,5 +42,6 @@ mod tests {
         assert_eq!(sha256(b"abc")[..4], [0xba, 0x78, 0x16, 0xbf]);
         assert_eq!(sha384(b"abc")[..4], [0xcb, 0x00, 0x75, 0x3f]);
         assert_eq!(sha512(b"abc")[..4], [0xdd, 0xaf, 0x35, 0xa1]);
+        assert_eq!(legacy_sha1(b"abc")[..4], [0xa9, 0x99, 0x3e, 0x36]);
     }
 }

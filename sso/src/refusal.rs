@@ -143,11 +143,17 @@ impl LoginRefusal {
     pub fn unnamed(mut self) -> Self {
         const UNNAMED: &str = "(not kept: log.identity)";
         match self.class {
-            Class::OidcIdTokenClaims | Class::OidcLogoutToken => self.got = UNNAMED.to_owned(),
+            // A piece of the message stands there, or what an attribute says.
+            Class::OidcIdTokenClaims
+            | Class::OidcLogoutToken
+            | Class::SamlMalformed
+            | Class::SamlForbiddenXml
+            | Class::SamlSubject
+            | Class::SamlHeader => self.got = UNNAMED.to_owned(),
             // Two subjects are compared there.
             Class::OidcUserinfo => (self.expected, self.got) = (UNNAMED.to_owned(), UNNAMED.to_owned()),
             // Behind the error's word a provider says what it likes, perhaps of whom.
-            Class::OidcProviderError | Class::OidcTokenEndpoint => {
+            Class::OidcProviderError | Class::OidcTokenEndpoint | Class::SamlStatus => {
                 if let Some((word, _)) = self.got.split_once(": ") {
                     self.got = word.to_owned();
                 }
@@ -188,6 +194,11 @@ mod tests {
         assert!(!of(Class::OidcUserinfo).to_string().contains("mira"));
         assert_eq!(of(Class::OidcIdTokenClaims).got, "(not kept: log.identity)");
         assert_eq!(of(Class::OidcState).got, "mira@corp.test", "nobody is named there");
+        for class in [Class::SamlMalformed, Class::SamlForbiddenXml, Class::SamlSubject, Class::SamlHeader] {
+            assert!(!of(class).to_string().contains("mira"), "{class:?}");
+        }
+        let status = LoginRefusal::new(Class::SamlStatus, "Success", "Responder: mira is locked", "Do this.");
+        assert_eq!(status.unnamed().got, "Responder");
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! The subject: its name, and that whoever brings the assertion is meant (SAML Core §2.4, Profiles §4.1.4.2).
+
+use portcullis_policy::Timestamp;
+
+use super::instant::{check_begun, check_not_over, read_attribute, show_instant};
+use super::{Evidence, NameId, find_only, holds_control};
+use crate::saml::SamlExpectations;
+use crate::saml::check::CheckList;
+use crate::saml::xml::{XmlElement, namespace};
+use crate::{Class, LoginRefusal};
+
+const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
+/// The most bytes of a name.
+const MOST: usize = 1024;
+
+fn find_subject(assertion: &XmlElement) -> Result<&XmlElement, LoginRefusal> {
+    find_only(assertion, namespace::ASSERTION, "Subject")?
+        .ok_or_else(|| refuse_subject("a subject", "an assertion about nobody"))
+}
+
+/// Reads the name of the subject.
+pub(super) fn read_name_id(assertion: &XmlElement) -> Result<NameId, LoginRefusal> {
+    let subject = find_subject(assertion)?;
+    let stranger = subject.elements().find(|part| {
+        *part.namespace != *namespace::ASSERTION || !matches!(&*part.local, "NameID" | "SubjectConfirmation")
+    });
+    if let Some(stranger) = stranger {
+        return Err(refuse_subject("a NameID in Subject", &stranger.local));
+    }
+    let name = find_only(subject, namespace::ASSERTION, "NameID")?
+        .ok_or_else(|| refuse_subject("a NameID", "a subject without one"))?;
+    read_name(name)
+}
+
+/// Reads a NameID.
+pub(in crate::saml) fn read_name(name: &XmlElement) -> Result<NameId, LoginRefusal> {
+    let value = name.text().ok_or_else(|| refuse_subject("text in NameID", "elements"))?;
+    if value.trim().is_empty() || value.len() > MOST {
+        return Err(refuse_subject("a NameID that is not blank, of at most 1024 bytes", "blank, or longer"));
+    }
+    let qualifier = |name_of: &str| name.attribute(name_of).map(str::to_owned);
+    let name_id = NameId {
+        value: value.to_owned(),
+        format: qualifier("Format"),
+        name_qualifier: qualifier("NameQualifier"),
+        sp_name_qualifier: qualifier("SPNameQualifier"),
+    };
+    let qualifiers = [&name_id.format, &name_id.name_qualifier, &name_id.sp_name_qualifier];
+    if holds_control(value) || qualifiers.into_iter().flatten().any(|text| holds_control(text)) {
+        return Err(refuse_subject("a NameID without control characters", "a line end or another one in it"));
+    }
+    Ok(name_id)
+}
+
+/// Judges the confirmations of the subject: one of them must make its bearer the one who is meant. Gives the time
+/// until which any of them does.
+pub(super) fn judge_confirmations(
+    evidence: &Evidence<'_>,
+    expected: &SamlExpectations<'_>,
+    checks: &mut CheckList<'_>,
+) -> Option<Timestamp> {
+    let bearers = match find_bearers(evidence.assertion) {
+        Ok(bearers) => bearers,
+        Err(refusal) => return checks.note("confirmation", Err::<String, _>(refusal)).and(None),
+    };
+    let is_usable = |data: &&&XmlElement| {
+        check_recipient(data, expected).is_ok()
+            && check_window(data, expected).is_ok()
+            && check_request(evidence.response, data, expected).is_ok()
+    };
+    // Where none is usable, the faults of the first are told.
+    let chosen = bearers.iter().find(is_usable).or(bearers.first())?;
+    checks.note("recipient", check_recipient(chosen, expected));
+    checks.note("confirmation time", check_window(chosen, expected).map(show_instant));
+    checks.note("in response to", check_request(evidence.response, chosen, expected));
+    let ends = bearers.iter().filter(is_usable).filter_map(|data| check_window(data, expected).ok());
+    ends.max()
+}
+
+/// The data of the confirmations by which the bearer is meant; at least one.
+fn find_bearers(assertion: &XmlElement) -> Result<Vec<&XmlElement>, LoginRefusal> {
+    let mut bearers = Vec::new();
+    let mut methods = Vec::new();
+    for confirmation in find_subject(assertion)?.elements_named(namespace::ASSERTION, "SubjectConfirmation") {
+        let method = confirmation.attribute("Method").unwrap_or("no method");
+        methods.push(method);
+        let data = find_only(confirmation, namespace::ASSERTION, "SubjectConfirmationData")?;
+        bearers.extend(data.filter(|_| method == BEARER));
+    }
+    if bearers.is_empty() {
+        let got =
+            if methods.contains(&BEARER) { "bearer without data".to_owned() } else { methods.join(", ") };
+        return Err(refuse_subject("a confirmation of the method bearer, with its data", &got));
+    }
+    Ok(bearers)
+}
+
+fn check_recipient<'a>(
+    data: &'a XmlElement,
+    expected: &SamlExpectations<'_>,
+) -> Result<&'a str, LoginRefusal> {
+    let recipient = data.attribute("Recipient");
+    recipient.filter(|recipient| *recipient == expected.acs_url).ok_or_else(|| {
+        LoginRefusal::new(
+            Class::SamlRecipient,
+            expected.acs_url,
+            recipient.unwrap_or("none"),
+            "Recipient mismatch: paste the ACS URL that `portcullis urls` prints, exactly, into the identity provider's \
+             application (\"ACS URL\", \"Reply URL\", \"Recipient URL\", \"Single sign-on URL\").",
+        )
+    })
+}
+
+/// Checks the times of a confirmation and gives its end, which it must have.
+fn check_window(data: &XmlElement, expected: &SamlExpectations<'_>) -> Result<Timestamp, LoginRefusal> {
+    if let Some(begin) = read_attribute(data, "NotBefore")? {
+        check_begun("NotBefore of SubjectConfirmationData", begin, expected)?;
+    }
+    let end = read_attribute(data, "NotOnOrAfter")?.ok_or_else(|| {
+        LoginRefusal::new(
+            Class::SamlExpired,
+            "NotOnOrAfter of SubjectConfirmationData",
+            "none, which would be forever",
+            "Let the identity provider's application say how long its responses hold (\"Assertion validity\").",
+        )
+    })?;
+    check_not_over("NotOnOrAfter of SubjectConfirmationData", end, expected)?;
+    Ok(end)
+}
+
+/// Checks which request is answered: the pending one, said by the response and by the confirmation; or none, said by
+/// neither, where unsolicited responses are taken.
+fn check_request(
+    response: &XmlElement,
+    data: &XmlElement,
+    expected: &SamlExpectations<'_>,
+) -> Result<String, LoginRefusal> {
+    let said = [response.attribute("InResponseTo"), data.attribute("InResponseTo")];
+    if expected.in_response_to.is_none() && !expected.allow_unsolicited {
+        return Err(LoginRefusal::new(
+            Class::SamlInResponseTo,
+            "a response that this browser's login asked for",
+            said[0].or(said[1]).map_or("one that nobody asked for".to_owned(), |id| format!("one to {id}")),
+            "Start the login at the application. To let people start it at the identity provider, set `idp_initiated` of \
+             the identity provider in our configuration.",
+        ));
+    }
+    if said.iter().all(|said| *said == expected.in_response_to) {
+        return Ok(expected.in_response_to.unwrap_or("no request, as nobody asked").to_owned());
+    }
+    let show = |said: Option<&str>| said.unwrap_or("none").to_owned();
+    Err(LoginRefusal::new(
+        Class::SamlInResponseTo,
+        show(expected.in_response_to),
+        format!("{} of the Response, {} of the confirmation", show(said[0]), show(said[1])),
+        "The response answers another login than this browser's last: start again at the application. Where it comes \
+         again and again, the identity provider must return InResponseTo as it was sent.",
+    ))
+}
+
+fn refuse_subject(expected: &str, got: &str) -> LoginRefusal {
+    LoginRefusal::new(
+        Class::SamlSubject,
+        expected,
+        got,
+        "Map a NameID in the attribute settings of the identity provider's application (\"Name ID\", \"Subject\", \
+         \"Unique User Identifier\"), and leave the confirmation method at bearer.",
+    )
+}

@@ -1,0 +1,16 @@
+//! SAML responses from outside of this code base, and what must become of each.
+#![cfg(feature = "saml")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod cases;
+mod corpus;
+mod explained;
+mod fuzzed_inputs;
+mod fuzzed_messages;
+mod logout_corpus;
+mod metadata;
+mod metadata_corpus;
+mod own_messages;
+mod peers;
+mod speed;
+mod vectors;

@@ -1,0 +1,26 @@
+//! How many responses one core verifies in a second: printed, as it is no promise of this machine's.
+
+use std::time::{Duration, Instant};
+
+use portcullis_sso::verify_response;
+
+use crate::cases::{Corpus, read_field};
+
+#[test]
+#[ignore = "a figure, not a check: run it with --release -- --ignored --nocapture"]
+fn verifications_in_a_second_on_one_core() {
+    let corpus = Corpus::read();
+    for name in ["response-signed", "assertion-signed", "both-signed", "encrypted-inside-signed-aes256-gcm"] {
+        let case = corpus.case(name);
+        let field = read_field(case);
+        corpus.with_expectations(case, |expected| {
+            let begun = Instant::now();
+            let mut verified = 0;
+            while begun.elapsed() < Duration::from_secs(2) {
+                verify_response(&field, expected, &mut Vec::new()).unwrap();
+                verified += 1;
+            }
+            println!("{name}: {:.0} a second", f64::from(verified) / begun.elapsed().as_secs_f64());
+        });
+    }
+}
