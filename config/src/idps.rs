@@ -11,6 +11,7 @@ use crate::at::{At, show_value};
 use crate::node::{YamlNode, YamlValue};
 use crate::read::{FromYaml, missing_value, read_text, section, words, words_of};
 use crate::report::Report;
+use crate::saml::{AttributesBlock, SamlBlock};
 use crate::secret::SecretText;
 use crate::units::Period;
 use crate::web::Issuer;
@@ -29,14 +30,49 @@ pub struct IdpEntry {
     pub domains: Domains,
     /// The name of the provider whose people this one signs in from now on.
     pub replaces: Option<String>,
-    /// OpenID Connect.
-    pub oidc: Oidc,
+    /// The protocol it speaks.
+    pub protocol: IdpProtocol,
 }
 
-impl IdpEntry {
-    /// Its own name for itself.
-    pub fn issuer(&self) -> &str {
-        self.oidc.issuer.as_str()
+/// The protocol of an identity provider.
+#[derive(Clone, Debug)]
+pub enum IdpProtocol {
+    /// OpenID Connect.
+    Oidc(Oidc),
+    /// SAML 2.0.
+    Saml(SamlEntry),
+}
+
+/// A SAML 2.0 identity provider, with the attributes of its preset where none are written.
+#[derive(Clone, Debug)]
+pub struct SamlEntry {
+    /// Everything that is written.
+    pub block: SamlBlock,
+    /// The attributes that hold the e-mail address, the first one first.
+    pub email: Vec<String>,
+    /// The same for the groups.
+    pub groups: Vec<String>,
+    /// The same for the name to show.
+    pub name: Vec<String>,
+    /// The same for the name people sign in under.
+    pub user_name: Vec<String>,
+}
+
+impl SamlEntry {
+    fn of_preset(block: SamlBlock, preset: Preset) -> Self {
+        let known = preset.saml_attributes();
+        let names = |written: &Option<String>, known: &[&str]| match written {
+            Some(name) => vec![name.clone()],
+            None => known.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let AttributesBlock { email, groups, name, user_name } = &block.attributes;
+        Self {
+            email: names(email, known.email),
+            groups: names(groups, known.groups),
+            name: names(name, known.name),
+            user_name: names(user_name, known.user_name),
+            block,
+        }
     }
 }
 
@@ -52,8 +88,10 @@ section! {
         /// The name of the provider whose people this one signs in from now on: whoever was linked through that one is
         /// linked anew at the next login, by `link`.
         pub(crate) replaces: Option<String>,
-        /// OpenID Connect.
-        pub(crate) oidc: Oidc,
+        /// OpenID Connect; this or `saml`.
+        pub(crate) oidc: Option<Oidc>,
+        /// SAML 2.0; this or `oidc`.
+        pub(crate) saml: Option<SamlBlock>,
     }
 }
 
@@ -61,7 +99,7 @@ section! {
     /// How a first login finds its user: a claim of the login equals an attribute of the directory.
     #[derive(PartialEq, Eq)]
     pub struct LinkBlock {
-        /// The claim of the ID token: `sub`, `oid`, `preferred_username`, `email` …
+        /// The claim of the ID token: `sub`, `oid`, `preferred_username`, `email` …; with SAML the attribute, or `NameID`.
         pub claim: String,
         /// The attribute of the user it must equal.
         #[schemars(with = "LinkToWord")]
@@ -116,16 +154,56 @@ words! {
         Entra = "entra",
         /// Google: `sub` is linked to `externalId`.
         Google = "google",
+        /// Microsoft AD FS: `objectGUID` is linked to `externalId`.
+        Adfs = "adfs",
+        /// Auth0.
+        Auth0 = "auth0",
+        /// Apereo CAS.
+        Cas = "cas",
+        /// ClassLink.
+        Classlink = "classlink",
+        /// Cloudflare Access.
+        Cloudflare = "cloudflare",
+        /// CyberArk Identity.
+        Cyberark = "cyberark",
+        /// Duo.
+        Duo = "duo",
+        /// JumpCloud.
+        Jumpcloud = "jumpcloud",
+        /// Keycloak.
+        Keycloak = "keycloak",
+        /// LastPass.
+        Lastpass = "lastpass",
+        /// miniOrange.
+        Miniorange = "miniorange",
+        /// NetIQ Access Manager.
+        Netiq = "netiq",
+        /// OneLogin.
+        Onelogin = "onelogin",
+        /// Oracle Identity.
+        Oracle = "oracle",
+        /// PingOne and PingFederate.
+        Ping = "ping",
+        /// Rippling.
+        Rippling = "rippling",
+        /// Salesforce.
+        Salesforce = "salesforce",
+        /// Shibboleth.
+        Shibboleth = "shibboleth",
+        /// SimpleSAMLphp.
+        Simplesamlphp = "simplesamlphp",
+        /// VMware Workspace ONE.
+        Vmware = "vmware",
     }
-    refused { "adfs" => "", "auth0" => "", "jumpcloud" => "", "keycloak" => "", "onelogin" => "", "ping" => "" }
 }
 
 impl Preset {
     /// The link where the configuration does not say one: the provider's immutable id.
-    pub(crate) fn link_block(self) -> LinkBlock {
+    pub(crate) fn link_block(self, is_saml: bool) -> LinkBlock {
         let claim = match self {
-            Self::Generic | Self::Okta | Self::Google => "sub",
+            _ if is_saml => self.saml_attributes().id,
             Self::Entra => "oid",
+            _ => "sub",
         };
         LinkBlock { claim: claim.into(), to: LinkTo::ExternalId }
     }
@@ -315,15 +393,22 @@ impl JsonSchema for Idps {
 }
 
 impl NamedIdp {
-    pub(crate) fn into_entry(self) -> IdpEntry {
+    /// `None` where it has no protocol, which was noted.
+    pub(crate) fn into_entry(self) -> Option<IdpEntry> {
         let Self { name, idp } = self;
-        IdpEntry {
+        let link = idp.link.unwrap_or_else(|| idp.preset.link_block(idp.saml.is_some()));
+        let protocol = match (idp.oidc, idp.saml) {
+            (Some(oidc), None) => IdpProtocol::Oidc(oidc),
+            (None, Some(saml)) => IdpProtocol::Saml(SamlEntry::of_preset(saml, idp.preset)),
+            _ => return None,
+        };
+        Some(IdpEntry {
             name,
             preset: idp.preset,
-            link: idp.link.unwrap_or_else(|| idp.preset.link_block()),
+            link,
             domains: idp.domains,
             replaces: idp.replaces,
-            oidc: idp.oidc,
-        }
+            protocol,
+        })
     }
 }

@@ -27,10 +27,12 @@ mod log;
 mod nearest;
 mod network;
 mod node;
+mod presets;
 mod problem;
 mod read;
 mod report;
 mod routes;
+mod saml;
 mod schema;
 mod scim;
 mod secret;
@@ -48,13 +50,17 @@ pub use environment::Environment;
 pub use file::{File, UserSource};
 pub use home::{Home, HomePeople, master_key, read_home};
 pub use http_client::HttpClient;
-pub use idps::{ClaimsBlock, Domains, IdpEntry, LinkBlock, Oidc, Preset};
+pub use idps::{ClaimsBlock, Domains, IdpEntry, IdpProtocol, LinkBlock, Oidc, Preset, SamlEntry};
 pub use limits::Limits;
 pub use lines::KeyLines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListenerBlock, Tls};
 pub use load::{Checked, Loaded, Opens, check_file, check_text, find_default_path, load_file, load_text};
 pub use log::{LogBlock, LogLevel};
 pub use problem::{Problem, Problems};
+pub use saml::{
+    AttributesBlock, BindingWord, EntityId, IdpInitiated, MetadataText, NameIdWord, PinnedCertificates,
+    SamlBlock,
+};
 pub use schema::{bindings_schema, json_schema};
 pub use scim::{ScimBlock, ScimGroups, ScimTokens};
 pub use secret::{MasterKey, SecretText};

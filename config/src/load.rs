@@ -9,6 +9,7 @@ use crate::cross;
 use crate::document::RootBlock;
 use crate::environment::Environment;
 use crate::file::File;
+use crate::idps::IdpEntry;
 use crate::lines::KeyLines;
 use crate::node::YamlNode;
 use crate::problem::{Problem, Problems, sort_problems};
@@ -45,8 +46,8 @@ pub struct Checked {
     pub watched: Vec<PathBuf>,
     /// The addresses to paste into the identity providers, each with the vendors' word for it.
     pub urls: Vec<(String, String)>,
-    /// The issuers of the identity providers.
-    pub issuers: Vec<String>,
+    /// The identity providers.
+    pub idps: Vec<IdpEntry>,
     /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
     /// The things that a start opens on this machine, beside the files that were read.
@@ -126,8 +127,8 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 impl Checked {
     fn from_loaded(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched, lines, not_run } = loaded;
-        let issuers = file.idps.iter().map(|idp| idp.issuer().to_owned()).collect();
-        Self { warnings, watched, urls: list_urls(&file), issuers, lines, opens: file.opens(), not_run }
+        let idps = file.idps.clone();
+        Self { warnings, watched, urls: list_urls(&file), idps, lines, opens: file.opens(), not_run }
     }
 }
 

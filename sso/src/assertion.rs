@@ -5,6 +5,11 @@ use std::fmt;
 
 use portcullis_keys::Secret;
 use portcullis_policy::{Attributes, Timestamp};
+#[cfg(feature = "saml")]
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "saml")]
+use crate::saml::NameId;
 
 /// The statement of an identity provider about a person: verified, not yet judged.
 #[derive(Clone)]
@@ -12,6 +17,7 @@ pub struct Assertion {
     pub(crate) idp: String,
     pub(crate) issuer: String,
     pub(crate) subject: String,
+    pub(crate) is_durable: bool,
     pub(crate) link: Option<LinkValue>,
     pub(crate) email: Option<String>,
     pub(crate) email_verified: bool,
@@ -21,6 +27,7 @@ pub struct Assertion {
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) session_end: Option<Timestamp>,
     pub(crate) idp_session: IdpSession,
+    pub(crate) replay: Option<Replay>,
     pub(crate) logout: LogoutHint,
 }
 
@@ -39,6 +46,12 @@ impl Assertion {
     /// Google: `sub@hd`.
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    /// Tells whether the subject is this person for good: one that may be another's some day is linked to nobody, and
+    /// matched anew at each login.
+    pub fn is_durable(&self) -> bool {
+        self.is_durable
     }
 
     /// Gives the value that somebody nobody knows yet is matched by; `None` where the identity provider did not say
@@ -89,6 +102,11 @@ impl Assertion {
         &self.idp_session
     }
 
+    /// The statement's own number, which counts once; `None` where its login already does.
+    pub fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref()
+    }
+
     /// What the identity provider wants to hear again at the logout.
     pub fn logout_hint(&self) -> &LogoutHint {
         &self.logout
@@ -106,12 +124,22 @@ pub struct LinkValue {
     pub is_unverified_address: bool,
 }
 
+/// The number of a statement that whoever has it could bring again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// The number, with whose it is.
+    pub id: String,
+    /// The time from which it is refused for its age.
+    pub until: Timestamp,
+}
+
 /// The names of a session at the identity provider, by which it ends ours: never shown, only compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdpSession {
-    /// The person there: `sub` of the ID token, whatever [`Assertion::subject`] is made of.
+    /// The person there: `sub` of the ID token, whatever [`Assertion::subject`] is made of; the whole NameID.
     pub subject: String,
-    /// The session there, where it is said: `sid` (OIDC Back-Channel Logout 1.0 §2.1).
+    /// The session there, where it is said: `sid` (OIDC Back-Channel Logout 1.0 §2.1), SessionIndex (SAML
+    /// Core §2.7.2).
     pub session: Option<String>,
 }
 
@@ -122,6 +150,14 @@ pub enum LogoutHint {
     Oidc {
         /// The ID token, as it came.
         id_token: Secret,
+    },
+    /// SAML: the person as they were named, and the session.
+    #[cfg(feature = "saml")]
+    Saml {
+        /// The NameID, as it came.
+        name_id: NameId,
+        /// The session there.
+        session_index: Option<String>,
     },
 }
 
@@ -136,6 +172,20 @@ impl LogoutHint {
                 Secret::new(format!("oidc {}", id_token.expose()))
             }
             Self::Oidc { .. } => Secret::new(""),
+            #[cfg(feature = "saml")]
+            Self::Saml { name_id, session_index } => {
+                let kept = KeptName {
+                    value: name_id.value.clone(),
+                    format: name_id.format.clone(),
+                    name_qualifier: name_id.name_qualifier.clone(),
+                    sp_name_qualifier: name_id.sp_name_qualifier.clone(),
+                    session_index: session_index.clone(),
+                };
+                Secret::new(
+                    serde_json::to_string(&kept)
+                        .map_or_else(|_| String::new(), |text| format!("saml {text}")),
+                )
+            }
         }
     }
 
@@ -143,9 +193,27 @@ impl LogoutHint {
     pub fn from_text(text: &str) -> Option<Self> {
         match text.split_once(' ')? {
             ("oidc", id_token) => Some(Self::Oidc { id_token: Secret::new(id_token) }),
+            #[cfg(feature = "saml")]
+            ("saml", text) => {
+                let kept: KeptName = serde_json::from_str(text).ok()?;
+                let KeptName { value, format, name_qualifier, sp_name_qualifier, session_index } = kept;
+                let name_id = NameId { value, format, name_qualifier, sp_name_qualifier };
+                Some(Self::Saml { name_id, session_index })
+            }
             _ => None,
         }
     }
+}
+
+/// A name and a session of SAML, as they are kept.
+#[cfg(feature = "saml")]
+#[derive(Serialize, Deserialize)]
+struct KeptName {
+    value: String,
+    format: Option<String>,
+    name_qualifier: Option<String>,
+    sp_name_qualifier: Option<String>,
+    session_index: Option<String>,
 }
 
 impl fmt::Debug for Assertion {

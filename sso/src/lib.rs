@@ -1,7 +1,7 @@
 //! Single sign-on: bytes from an identity provider in, a verified [`Assertion`] or a [`LoginRefusal`] out.
 //!
-//! OpenID Connect (`oidc/`) and SAML 2.0 (`saml/`, a cargo feature). The crate opens no socket: it asks through a [`Fetch`] that the program gives it, and
-//! it knows no session and no user of ours. The rule it protects: an assertion exists only after every check has
+//! OpenID Connect (`oidc/`) and SAML 2.0 (`saml/`, a cargo feature). The crate opens no socket: it asks through a
+//! [`Fetch`] that the program gives it, and it knows no session and no user of ours. The rule it protects: an assertion exists only after every check has
 //! passed; an identity provider that is down, slow or talks nonsense is a refusal with its class, never more.
 #![cfg_attr(not(feature = "saml"), forbid(unsafe_code))]
 
@@ -14,9 +14,9 @@ mod refusal;
 #[cfg(feature = "saml")]
 mod saml;
 
-pub use assertion::{Assertion, IdpSession, LinkValue, LogoutHint};
+pub use assertion::{Assertion, IdpSession, LinkValue, LogoutHint, Replay};
 pub use fetch::{Fetch, FetchError, is_public};
-pub use idp::{Idp, IdpSettings};
+pub use idp::Idp;
 pub use oidc::{
     AuthorizationResponse, ClaimNames, LogoutNotice, OidcIdp, OidcSettings, SubjectClaim, Uses, Verified,
 };
@@ -25,14 +25,15 @@ pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
+    AttributeNames, ChangedKeys, DecryptionKey, Departure, IdpKey, LogoutArrival, LogoutMessage,
+    MetadataSource, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp,
+    SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
+};
+#[cfg(feature = "saml")]
+pub use saml::{
     AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
     MetadataRules, OutboundMessage, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage,
     RedirectMessage, SamlBinding, SamlEndpoint, SamlParameter, SignedMessage, SpCertificate, SpDescription,
     SpKey, SpKeyError, SpSigner, draw_message_id, read_logout_request, read_logout_response,
     write_sp_metadata,
-};
-#[cfg(feature = "saml")]
-pub use saml::{
-    DecryptionKey, IdpKey, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
-    VerifiedResponse, read_response, verify_response,
 };

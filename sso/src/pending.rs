@@ -6,7 +6,7 @@
 use std::fmt;
 
 use portcullis_keys::Random;
-use portcullis_policy::{AppId, Timestamp};
+use portcullis_policy::{AppId, SessionHash, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The time that a login may take, in milliseconds.
@@ -25,6 +25,8 @@ pub struct Ask {
     pub rounds: u8,
     /// The epochs it begins under: what was ended since then, the answer must not bring back.
     pub epochs: [u64; 3],
+    /// The session that the browser has now.
+    pub replaces: Option<SessionHash>,
 }
 
 /// A login that has been sent to the identity provider.
@@ -39,6 +41,8 @@ pub struct Pending {
     started: i64,
     rounds: u8,
     epochs: [u64; 3],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<[u8; 32]>,
 }
 
 /// The secrets of a login, by protocol: its answer proves with them that it answers this one.
@@ -46,6 +50,8 @@ pub struct Pending {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Proof {
     Oidc(OidcProof),
+    /// The state is the ID of the AuthnRequest, which the response must answer.
+    Saml,
 }
 
 /// The nonce binds the ID token to this login, the verifier (PKCE) binds the code to it.
@@ -74,6 +80,7 @@ impl Pending {
             started: now.0,
             rounds: ask.rounds,
             epochs: ask.epochs,
+            replaces: ask.replaces.as_ref().map(|hash| hash.0),
         }
     }
 
@@ -115,6 +122,16 @@ impl Pending {
     /// Gives the number of rounds that came before it.
     pub fn rounds(&self) -> u8 {
         self.rounds
+    }
+
+    /// The session that the browser had when it began: it ends with the login.
+    pub fn replaces(&self) -> Option<SessionHash> {
+        self.replaces.map(SessionHash)
+    }
+
+    /// Tells whether its answer comes from another site by form, without the cookies that browsers keep from those.
+    pub fn is_answered_by_form(&self) -> bool {
+        matches!(self.proof, Proof::Saml)
     }
 
     /// The epochs it began under: of the deployment, the organization, the provider.
@@ -169,6 +186,7 @@ mod tests {
             return_to: "/wiki".into(),
             rounds: 1,
             epochs: [1, 2, 3],
+            replaces: Some(SessionHash([7; 32])),
         };
         Pending::of_oidc("okta", "https://op.test", &ask, &mut Random::from_seed(1), START)
     }
@@ -180,9 +198,11 @@ mod tests {
         let after: Pending = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&after).unwrap(), text);
         assert_eq!((after.return_to(), after.app(), after.rounds()), ("/wiki", AppId(1), 1));
-        assert_eq!(after.epochs(), [1, 2, 3]);
+        assert_eq!((after.epochs(), after.replaces()), ([1, 2, 3], Some(SessionHash([7; 32]))));
         let debug = format!("{after:?}");
-        let Proof::Oidc(OidcProof { nonce, verifier }) = after.proof();
+        let Proof::Oidc(OidcProof { nonce, verifier }) = after.proof() else {
+            panic!("it was OpenID Connect's")
+        };
         for secret in [&after.state, nonce, verifier] {
             assert!(!debug.contains(secret.as_str()));
         }

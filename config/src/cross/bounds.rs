@@ -42,8 +42,14 @@ pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock
     let (least, most) = (Size::kib(16), Size::kib(96));
     check_between(findings, "limits.send_buffer", limits.send_buffer, least, most, |size| size.to_string());
     for NamedIdp { name, idp } in document.idps.0.iter().flat_map(|idps| &idps.0) {
-        let path = format!("idps.{name}.oidc.skew");
-        span(findings, &path, idp.oidc.skew, Duration::ZERO, Duration::from_secs(300));
+        let skews = [
+            ("oidc", idp.oidc.as_ref().map(|oidc| oidc.skew)),
+            ("saml", idp.saml.as_ref().map(|saml| saml.skew)),
+        ];
+        for (protocol, skew) in skews.into_iter().filter_map(|(protocol, skew)| Some((protocol, skew?))) {
+            let path = format!("idps.{name}.{protocol}.skew");
+            span(findings, &path, skew, Duration::ZERO, Duration::from_secs(300));
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! `idps` against each other and the rest of the file, and what is known of a product.
+//! `idps` against each other and the rest of the file.
 
 use super::findings::Findings;
+use super::{oidc, saml};
 use crate::at::show_value;
 use crate::document::{ProvisioningWord, RootBlock};
-use crate::idps::{Domains, IdpBlock, Idps, NamedIdp, Preset, is_name};
+use crate::idps::{Domains, Idps, NamedIdp, is_name};
 
 /// Asks of each provider whether a login by it can work, and whether it would believe more than was meant; and of all of
 /// them whether it is clear who signs in where.
@@ -42,14 +43,23 @@ fn check_beside(findings: &mut Findings<'_, '_>, before: &[NamedIdp], idp: &Name
                 "Write each domain at one provider: it decides where people sign in",
             );
         }
-        if other.idp.oidc.issuer.as_str() == idp.idp.oidc.issuer.as_str() {
+        if let (Some(issuer), Some(theirs)) = (issuer_of(idp), issuer_of(other))
+            && issuer.1 == theirs.1
+        {
             let what = format!(
                 "the issuer of {} already: the same people would be signed in on two terms",
                 other.name
             );
-            findings.add_problem(&format!("idps.{}.oidc.issuer", idp.name), what, "Keep one of the two");
+            findings.add_problem(&format!("idps.{}.{}", idp.name, issuer.0), what, "Keep one of the two");
         }
     }
+}
+
+/// The name of a provider for itself, and the key that says it.
+fn issuer_of(named: &NamedIdp) -> Option<(&'static str, &str)> {
+    let oidc = named.idp.oidc.as_ref().map(|oidc| ("oidc.issuer", oidc.issuer.as_str()));
+    let saml = named.idp.saml.as_ref().and_then(|saml| saml.issuer.as_ref());
+    oidc.or_else(|| saml.map(|issuer| ("saml.issuer", issuer.as_str())))
 }
 
 /// Looks at a provider that replaces one which is still there: an operator may move people from one to the other, and
@@ -81,104 +91,54 @@ fn check_idp(findings: &mut Findings<'_, '_>, document: &RootBlock, named: &Name
         let what = "has no meaning with provisioning: none, since there is no directory to find a user in";
         findings.add_problem(&of("link"), what, "Leave it out");
     }
-    if let Some(public) = &document.public_url.0
-        && !idp.oidc.issuer.is_https()
-        && !public.is_loopback()
-    {
-        let what = "an issuer on this machine works only where public_url is on this machine too";
-        findings.add_problem(&of("oidc.issuer"), what, "Write the issuer as https://");
-    }
-    check_product(findings, name, idp);
-    if idp.oidc.trust_email && idp.domains == Domains::Any && !findings.has_failed(&of("domains")) {
-        let what = "an unverified address would be believed of every domain";
-        findings.add_problem(
-            &of("oidc.trust_email"),
-            what,
-            format!("List the e-mail domains in {}", of("domains")),
-        );
-    }
-    let scopes = &idp.oidc.scopes;
-    if !scopes.iter().any(|scope| scope == "openid") {
-        findings.add_problem(&of("oidc.scopes"), "without the scope openid there is no login", "Add openid");
-    }
-    for (nth, scope) in scopes.iter().enumerate() {
-        let path = of(&format!("oidc.scopes[{nth}]"));
-        // RFC 6749 §3.3.
-        if !scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
+    check_replaces(findings, document, named);
+    match (&idp.oidc, &idp.saml) {
+        (Some(oidc), None) => oidc::check_oidc(findings, document, named, oidc),
+        (None, Some(saml)) => saml::check_saml(findings, document, named, saml),
+        (Some(_), Some(_)) => {
+            let what = "a provider speaks OpenID Connect (oidc) or SAML (saml), and both stand here";
             findings.add_problem(
-                &path,
-                format!("\"{}\" is not a scope", show_value(scope)),
-                "Write one scope an item",
-            );
-        } else if scope == "offline_access" {
-            findings.add_problem(
-                &path,
-                "offline_access is not in this version: no token is refreshed",
-                "Leave it out",
-            );
-        }
-    }
-    if let Some(replaces) = &idp.replaces {
-        if !is_name(replaces) {
-            let what = format!("\"{}\" is no name that a provider can have had", show_value(replaces));
-            findings.add_problem(
-                &of("replaces"),
+                &format!("idps.{name}"),
                 what,
-                "Write the name under idps: of the provider that was there before",
+                "Write two providers, each with a name of its own",
             );
-        } else if document.provisioning == ProvisioningWord::None {
-            let what = "has no meaning with provisioning: none, since there is no directory by which anybody \
-                        could be known again";
-            findings.add_problem(&of("replaces"), what, "Leave it out, and see portcullis user relink");
         }
-    }
-    if let Some(link) = &idp.link {
-        let is_address = link.claim == idp.oidc.claims.email || link.claim == "email";
-        // Google verifies every address that it gives out.
-        let is_open = !idp.oidc.trust_email && idp.preset != Preset::Google;
-        if is_address && is_open && document.provisioning != ProvisioningWord::None {
-            let what = "people are matched by an e-mail address, and a login whose address the provider does not \
-                        call verified is refused (unverified_email)";
-            let remedy = "Write claim: sub and to: externalId; or see that the provider sends email_verified; or, \
-                          where nobody there chooses an address, write trust_email: true with domains";
-            findings.add_warning(&of("link.claim"), what, remedy);
+        (None, None) if !findings.has_failed(&format!("idps.{name}")) => {
+            let what = "neither oidc nor saml says how the provider is asked";
+            findings.add_problem(
+                &format!("idps.{name}"),
+                what,
+                "Write oidc: with issuer, or saml: with metadata",
+            );
         }
-        return;
-    }
-    let place = format!("idps.{name}");
-    match (document.provisioning, idp.preset) {
-        (ProvisioningWord::Scim, Preset::Entra) => findings.add_warning(
-            &place,
-            "Entra does not send its immutable id by itself, and oid is looked for in externalId",
-            "Map objectId to externalId in Entra's provisioning, or write link: with claim: preferred_username and \
-             to: userName",
-        ),
-        (ProvisioningWord::Invited, preset) => findings.add_warning(
-            &place,
-            format!("people are found by externalId ({} of the login)", preset.link_block().claim),
-            "Give each `portcullis user add` its --external-id, or write link: with claim: email and to: userName",
-        ),
-        _ => {}
+        (None, None) => {}
     }
 }
 
-/// Refuses what is known of a product to make a login impossible.
-fn check_product(findings: &mut Findings<'_, '_>, name: &str, idp: &IdpBlock) {
-    let of = |key: &str| format!("idps.{name}.{key}");
-    if idp.preset == Preset::Google && idp.domains == Domains::Any && !findings.has_failed(&of("domains")) {
-        findings.add_problem(
-            &of("domains"),
-            "with preset: google only accounts of a Workspace that is listed here may sign in, and none is",
-            "Write the primary domain of yours: [example.com]",
-        );
+fn check_replaces(findings: &mut Findings<'_, '_>, document: &RootBlock, named: &NamedIdp) {
+    let path = format!("idps.{}.replaces", named.name);
+    let Some(replaces) = &named.idp.replaces else { return };
+    if !is_name(replaces) {
+        let what = format!("\"{}\" is no name that a provider can have had", show_value(replaces));
+        findings.add_problem(&path, what, "Write the name under idps: of the provider that was there before");
+    } else if document.provisioning == ProvisioningWord::None {
+        let what = "has no meaning with provisioning: none, since there is no directory by which anybody could be known \
+                    again";
+        findings.add_problem(&path, what, "Leave it out, and see portcullis user relink");
     }
-    if let Some(tenant) = idp.oidc.issuer.of_every_tenant() {
-        findings.add_problem(
-            &of("oidc.issuer"),
-            format!(
-                "{tenant} is no tenant: whoever has any could sign in, and Entra's documents name another issuer"
-            ),
-            "Write that of your tenant: https://login.microsoftonline.com/TENANT-ID/v2.0",
-        );
+}
+
+/// Refuses an address that would be believed of every domain.
+pub(super) fn check_trusted_address(
+    findings: &mut Findings<'_, '_>,
+    named: &NamedIdp,
+    protocol: &str,
+    trust_email: bool,
+) {
+    let domains = format!("idps.{}.domains", named.name);
+    if trust_email && named.idp.domains == Domains::Any && !findings.has_failed(&domains) {
+        let what = "an unverified address would be believed of every domain";
+        let path = format!("idps.{}.{protocol}.trust_email", named.name);
+        findings.add_problem(&path, what, format!("List the e-mail domains in {domains}"));
     }
 }

@@ -7,8 +7,10 @@ mod certificates;
 mod findings;
 mod idps;
 mod listeners;
+mod oidc;
 mod provisioning;
 mod routes;
+mod saml;
 mod scim;
 
 use std::path::PathBuf;
@@ -50,7 +52,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
         app: app?,
         bindings: bindings?,
         identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
-        idps: idps.0.into_iter().map(NamedIdp::into_entry).collect(),
+        idps: idps.0.into_iter().map(NamedIdp::into_entry).collect::<Option<_>>()?,
         provisioning: match document.provisioning {
             ProvisioningWord::Scim => UserSource::Scim(document.scim?),
             ProvisioningWord::Invited => UserSource::Invited,

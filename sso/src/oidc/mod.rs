@@ -184,6 +184,7 @@ impl OidcIdp {
             idp: self.settings.name.clone(),
             issuer: self.settings.issuer.clone(),
             subject: person.subject,
+            is_durable: true,
             link: person.link,
             email: person.email,
             email_verified: person.email_verified,
@@ -193,6 +194,7 @@ impl OidcIdp {
             groups: person.groups,
             session_end: verified.claims.session_end(),
             idp_session: verified.claims.idp_session(),
+            replay: None,
             logout: LogoutHint::Oidc { id_token: verified.tokens.id_token },
         })
     }
@@ -262,7 +264,9 @@ impl OidcIdp {
         pending
             .check_asked(self.name(), &self.settings.issuer, now)
             .map_err(|(expected, got)| refuse(&expected, got))?;
-        let Proof::Oidc(proof) = pending.proof();
+        let Proof::Oidc(proof) = pending.proof() else {
+            return Err(refuse("an answer of SAML", "one of OpenID Connect"));
+        };
         match &answer.state {
             Some(state) if equal_bytes(state.as_bytes(), pending.state().as_bytes()) => Ok(proof),
             Some(_) => Err(refuse("the state of this login", "another one")),

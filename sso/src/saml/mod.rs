@@ -22,6 +22,7 @@ mod engine_guard;
 mod field;
 #[cfg(test)]
 mod forge;
+mod idp;
 mod idp_key;
 mod inbound;
 mod logout;
@@ -29,10 +30,12 @@ mod metadata;
 mod name_key;
 mod outbound;
 mod parameter;
+mod person;
 mod profile;
 mod reader;
 mod redirect;
 mod second;
+mod settings;
 mod shape;
 mod signature;
 mod sp_key;
@@ -49,6 +52,7 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
+pub use idp::{ChangedKeys, Departure, LogoutArrival, LogoutMessage, SamlIdp};
 pub use idp_key::IdpKey;
 pub use inbound::{PostMessage, SignedMessage};
 pub use logout::{
@@ -60,6 +64,7 @@ pub use outbound::{OutboundMessage, PostForm, draw_message_id};
 pub use parameter::SamlParameter;
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};
 pub use redirect::RedirectMessage;
+pub use settings::{AttributeNames, MetadataSource, SamlSettings, SpKeys};
 pub use sp_key::{SpCertificate, SpKey, SpKeyError, SpSigner};
 pub use sp_metadata::{SpDescription, write_sp_metadata};
 

@@ -193,7 +193,8 @@ fn alice() -> Profile {
 pub(crate) async fn begin(idp: &OidcIdp, now: Timestamp) -> Result<(Pending, String), LoginRefusal> {
     let mut random = Random::from_system();
     let state = random.draw_token().expose().to_owned();
-    let ask = Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3] };
+    let ask =
+        Ask { app: AppId(1), state, return_to: "/start".into(), rounds: 0, epochs: [0; 3], replaces: None };
     idp.begin_login(&ask, &mut random, now).await
 }
 
@@ -234,6 +235,6 @@ pub(crate) fn posting(settings: OidcSettings) -> OidcSettings {
 
 /// The ID token that a login brought.
 pub(crate) fn id_token_of(assertion: &Assertion) -> &str {
-    let LogoutHint::Oidc { id_token } = assertion.logout_hint();
+    let LogoutHint::Oidc { id_token } = assertion.logout_hint() else { panic!("no ID token") };
     id_token.expose()
 }

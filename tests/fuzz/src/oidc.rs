@@ -91,7 +91,14 @@ static NONCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 fn ask() -> Ask {
-    Ask { app: AppId::ONLY, state: "s".repeat(22), return_to: "/".into(), rounds: 0, epochs: [0; 3] }
+    Ask {
+        app: AppId::ONLY,
+        state: "s".repeat(22),
+        return_to: "/".into(),
+        rounds: 0,
+        epochs: [0; 3],
+        replaces: None,
+    }
 }
 
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::new("1", &mut Random::from_seed(7)));

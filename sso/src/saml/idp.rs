@@ -1,0 +1,479 @@
+//! One identity provider of SAML: what is known of it, what it is sent, and what becomes of its answers.
+//!
+//! Its metadata comes with the configuration or is fetched; what was known stays while it cannot be had. Everything that
+//! reads a message of it is synchronous and takes a CPU some of its time: [`SamlIdp::verify_response`] and its kind
+//! belong on a thread that may block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use parking_lot::Mutex;
+use portcullis_keys::Random;
+use portcullis_policy::Timestamp;
+
+use super::person::read_person;
+use super::settings::{MetadataSource, SamlSettings};
+use super::{
+    AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
+    MetadataRules, NameId, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage, RedirectMessage,
+    SamlBinding, SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription,
+    draw_message_id, read_logout_request, read_logout_response, verify_response, write_sp_metadata,
+};
+use crate::pending::Proof;
+use crate::{Ask, Assertion, Class, Fetch, LoginRefusal, LogoutHint, Pending};
+
+/// One identity provider of SAML.
+pub struct SamlIdp {
+    settings: SamlSettings,
+    fetch: Fetch,
+    known: ArcSwapOption<IdpMetadata>,
+    /// The fault of the document, where there is no metadata.
+    fault: Mutex<Option<LoginRefusal>>,
+    answering: AtomicBool,
+    /// The last document that was fetched, until the program takes it to keep it.
+    fetched: Mutex<Option<Arc<str>>>,
+}
+
+/// The way in which a message goes to the identity provider, through the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// By a redirect to this address.
+    Redirect(String),
+    /// By a form that the browser posts.
+    Post(PostForm),
+}
+
+/// A logout message of the identity provider, as it came.
+pub enum LogoutArrival<'a> {
+    /// In the query of the address, its octets as they were sent.
+    Query(&'a str),
+    /// In a field of a form.
+    Form(SamlParameter, &'a [u8]),
+}
+
+/// A logout message of the identity provider that was verified.
+pub enum LogoutMessage {
+    /// It asks us to end sessions. `relay_state` goes back with the answer.
+    Request {
+        /// What it asks for.
+        request: LogoutRequest,
+        /// The person, as sessions keep them.
+        subject: String,
+        /// Its own state.
+        relay_state: Option<String>,
+    },
+    /// It answers a request of ours.
+    Response(LogoutResponse),
+}
+
+/// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedKeys {
+    /// Those that are new.
+    pub added: Vec<[u8; 32]>,
+    /// Those that are gone.
+    pub removed: Vec<[u8; 32]>,
+}
+
+impl SamlIdp {
+    /// An identity provider that has not been asked anything yet. `kept` is the document that was fetched last, by a process
+    /// before this one.
+    pub fn new(settings: SamlSettings, fetch: Fetch, kept: Option<&str>, now: Timestamp) -> Self {
+        let idp = Self {
+            settings,
+            fetch,
+            known: ArcSwapOption::empty(),
+            fault: Mutex::default(),
+            answering: AtomicBool::new(false),
+            fetched: Mutex::default(),
+        };
+        let document = match &idp.settings.metadata {
+            MetadataSource::Document(text) => Some(text.clone()),
+            MetadataSource::Address(_) => kept.map(Arc::from),
+        };
+        if let Some(document) = document {
+            let read = idp.read_metadata(&document, now);
+            idp.take_metadata(read, matches!(idp.settings.metadata, MetadataSource::Document(_)));
+        }
+        idp
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Gives its settings.
+    pub fn settings(&self) -> &SamlSettings {
+        &self.settings
+    }
+
+    /// Gives its entity ID, where it is known.
+    pub fn issuer(&self) -> Option<String> {
+        let known = || self.known.load().as_ref().map(|known| known.entity_id.clone());
+        self.settings.entity_id.clone().or_else(known)
+    }
+
+    /// Tells whether its metadata could be read the last time.
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
+    }
+
+    /// Gives what is odd in its metadata, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        self.known.load().as_ref().map(|known| known.warnings.clone()).unwrap_or_default()
+    }
+
+    /// Reads the metadata again: fetches it where it has an address. What was known before stays where this fails, as
+    /// long as that document says.
+    ///
+    /// # Errors
+    /// `metadata`, and the classes of a signature where a certificate is pinned.
+    pub async fn refresh_metadata(&self, now: Timestamp) -> Result<Option<ChangedKeys>, LoginRefusal> {
+        let document = match &self.settings.metadata {
+            MetadataSource::Document(text) => Ok(text.clone()),
+            MetadataSource::Address(address) => self.fetch_document(address).await,
+        };
+        let read = document
+            .and_then(|document| self.read_metadata(&document, now).map(|metadata| (document, metadata)));
+        match read {
+            Ok((document, metadata)) => {
+                let changed = self.changed_keys(&metadata);
+                if matches!(self.settings.metadata, MetadataSource::Address(_)) {
+                    *self.fetched.lock() = Some(document);
+                }
+                self.take_metadata(Ok(metadata), true);
+                Ok(changed)
+            }
+            Err(refusal) => {
+                self.answering.store(false, Ordering::Relaxed);
+                *self.fault.lock() = Some(refusal.clone());
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes the document that was fetched last, to be kept for the next process. It was verified.
+    pub fn take_fetched(&self) -> Option<Arc<str>> {
+        self.fetched.lock().take()
+    }
+
+    /// Starts a login: what to remember, to be sealed into the browser's cookie, and how to send the browser.
+    ///
+    /// # Errors
+    /// `metadata`, where nothing is known of it.
+    pub fn begin_login(
+        &self,
+        ask: &Ask,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Result<(Pending, Departure), LoginRefusal> {
+        let known = self.known(now)?;
+        let id = draw_message_id(random);
+        let endpoint = choose_endpoint(&known.sso, self.settings.posts_requests).ok_or_else(|| {
+            refuse_metadata(
+                "an address of single sign-on",
+                "none",
+                "Look at the metadata of the identity provider.",
+            )
+        })?;
+        let request = AuthnRequest {
+            id: &id,
+            destination: &endpoint.location,
+            issuer: &self.settings.sp_entity_id,
+            acs_url: &self.settings.acs_url,
+            force_authn: self.settings.force_authn,
+            name_id_policy: self.settings.name_id_policy.as_deref(),
+            requested_authn_context: &self.settings.authn_context,
+            issue_instant: now,
+        };
+        let message = request.write_message();
+        let departure = match endpoint.binding {
+            SamlBinding::Redirect => {
+                Departure::Redirect(message.to_redirect_url(Some(&id), &self.settings.keys.signer))
+            }
+            SamlBinding::Post => Departure::Post(message.to_post_form(Some(&id), &self.settings.keys.signer)),
+        };
+        // The RelayState names the flow: the ID itself, which is short enough for every identity provider (Bindings §3.4.3).
+        let ask = Ask { state: id, ..ask.clone() };
+        Ok((Pending::new(self.name(), &known.entity_id, &ask, Proof::Saml, now), departure))
+    }
+
+    /// Verifies a response: the answer to a login of ours, or, where there is none, one that nobody asked for.
+    ///
+    /// # Errors
+    /// The first check that failed, by its class.
+    pub fn verify_response(
+        &self,
+        pending: Option<&Pending>,
+        field: &[u8],
+        now: Timestamp,
+    ) -> Result<Assertion, LoginRefusal> {
+        let known = self.known(now)?;
+        if let Some(pending) = pending {
+            self.check_pending(pending, &known, now)?;
+        }
+        self.examine_response(pending.map(Pending::state), field, &mut Vec::new(), now)
+    }
+
+    /// The same for a response that was captured, with every check that was made.
+    ///
+    /// # Errors
+    /// The first check that failed, by its class.
+    pub fn examine_response(
+        &self,
+        request: Option<&str>,
+        field: &[u8],
+        checks: &mut Vec<SamlCheck>,
+        now: Timestamp,
+    ) -> Result<Assertion, LoginRefusal> {
+        let known = self.known(now)?;
+        let expected = SamlExpectations {
+            idp_entity_id: &known.entity_id,
+            sp_entity_id: &self.settings.sp_entity_id,
+            acs_url: &self.settings.acs_url,
+            keys: &known.signing,
+            decryption_keys: &self.settings.keys.decryption,
+            skew_ms: self.settings.skew_ms,
+            allow_sha1: self.settings.allow_sha1,
+            allow_cbc: self.settings.allow_cbc,
+            in_response_to: request,
+            allow_unsolicited: request.is_none(),
+            authn_context: &self.settings.authn_context,
+            now,
+            ask_engine_always: false,
+        };
+        let verified = verify_response(field, &expected, checks)?;
+        read_person(&self.settings, &known.entity_id, verified)
+    }
+
+    /// Makes the document that describes us to the identity provider.
+    pub fn sp_metadata(&self) -> String {
+        let formats: Vec<String> = self.settings.name_id_policy.clone().into_iter().collect();
+        write_sp_metadata(&SpDescription {
+            entity_id: &self.settings.sp_entity_id,
+            acs_url: &self.settings.acs_url,
+            slo_url: Some(&self.settings.slo_url),
+            signing: &self.settings.keys.certificates,
+            encryption: &self.settings.keys.certificates,
+            name_id_formats: &formats,
+        })
+    }
+
+    /// Writes the request to end the session there too: how to send the browser, and the ID that the answer must name.
+    /// `None` where the identity provider has no single logout, or the hint is another protocol's.
+    pub fn begin_logout(
+        &self,
+        hint: &LogoutHint,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Option<(String, Departure)> {
+        let LogoutHint::Saml { name_id, session_index } = hint else { return None };
+        let known = self.known.load_full()?;
+        let endpoint = choose_endpoint(&known.slo, false)?;
+        let (id, indexes) = (draw_message_id(random), Vec::from_iter(session_index.clone()));
+        let message = OwnLogoutRequest {
+            id: &id,
+            destination: &endpoint.location,
+            issuer: &self.settings.sp_entity_id,
+            issue_instant: now,
+            not_on_or_after: now.plus_ms(LOGOUT_MS),
+            name_id,
+            session_indexes: &indexes,
+        }
+        .write_message();
+        let departure = match endpoint.binding {
+            SamlBinding::Redirect => {
+                Departure::Redirect(message.to_redirect_url(Some(&id), &self.settings.keys.signer))
+            }
+            SamlBinding::Post => Departure::Post(message.to_post_form(Some(&id), &self.settings.keys.signer)),
+        };
+        Some((id, departure))
+    }
+
+    /// The origin of the address of single logout, for the policy of the page whose button leads there.
+    pub fn logout_origin(&self) -> Option<String> {
+        let known = self.known.load_full()?;
+        let location = url::Url::parse(&choose_endpoint(&known.slo, false)?.location).ok()?;
+        Some(location.origin().ascii_serialization())
+    }
+
+    /// Verifies a logout message. `pending` is the ID of the one request of ours that this browser has made.
+    ///
+    /// # Errors
+    /// The first check that failed, by its class.
+    pub fn verify_logout(
+        &self,
+        arrival: &LogoutArrival<'_>,
+        pending: Option<&str>,
+        now: Timestamp,
+    ) -> Result<LogoutMessage, LoginRefusal> {
+        let known = self.known(now)?;
+        let message: SignedMessage = match *arrival {
+            LogoutArrival::Query(query) => RedirectMessage::read_query(query)?.verify(&known.signing)?,
+            LogoutArrival::Form(parameter, field) => {
+                PostMessage::read_field(parameter, field)?.verify(&known.signing)?
+            }
+        };
+        let expected = LogoutExpectations {
+            idp_entity_id: &known.entity_id,
+            slo_url: &self.settings.slo_url,
+            decryption_keys: &self.settings.keys.decryption,
+            skew_ms: self.settings.skew_ms,
+            now,
+        };
+        match message.parameter() {
+            SamlParameter::Request => {
+                let request = read_logout_request(&message, &expected)?;
+                let subject = self.session_subject(&request.name_id, &known.entity_id);
+                let relay_state = message.relay_state().map(str::to_owned);
+                Ok(LogoutMessage::Request { request, subject, relay_state })
+            }
+            SamlParameter::Response => {
+                read_logout_response(&message, pending, &expected).map(LogoutMessage::Response)
+            }
+        }
+    }
+
+    /// Writes the answer to a request that was carried out. `None` where the identity provider names no address for it.
+    pub fn answer_logout(
+        &self,
+        request: &LogoutRequest,
+        relay_state: Option<&str>,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Option<Departure> {
+        let known = self.known.load_full()?;
+        let endpoint = choose_endpoint(&known.slo, false)?;
+        let id = draw_message_id(random);
+        let message = OwnLogoutResponse {
+            id: &id,
+            destination: endpoint.response_location(),
+            issuer: &self.settings.sp_entity_id,
+            issue_instant: now,
+            in_response_to: &request.id,
+            outcome: LogoutOutcome::Success,
+        }
+        .write_message();
+        Some(match endpoint.binding {
+            SamlBinding::Redirect => {
+                Departure::Redirect(message.to_redirect_url(relay_state, &self.settings.keys.signer))
+            }
+            SamlBinding::Post => {
+                Departure::Post(message.to_post_form(relay_state, &self.settings.keys.signer))
+            }
+        })
+    }
+
+    /// The person of a name, as sessions keep them.
+    pub(super) fn session_subject(&self, name_id: &NameId, entity_id: &str) -> String {
+        name_id.canonical_text(entity_id, &self.settings.sp_entity_id)
+    }
+
+    fn known(&self, now: Timestamp) -> Result<Arc<IdpMetadata>, LoginRefusal> {
+        if let Some(known) = self.known.load_full() {
+            if known.valid_until.is_none_or(|until| until > now) {
+                return Ok(known);
+            }
+            return Err(refuse_metadata(
+                "metadata that is valid",
+                "metadata past its validUntil",
+                "Download the metadata of the identity provider again, or give its address, so that it is fetched.",
+            ));
+        }
+        Err(self.fault.lock().clone().unwrap_or_else(|| {
+            refuse_metadata("the metadata of the identity provider", "none yet", "Try again in a moment.")
+        }))
+    }
+
+    fn check_pending(
+        &self,
+        pending: &Pending,
+        known: &IdpMetadata,
+        now: Timestamp,
+    ) -> Result<(), LoginRefusal> {
+        let refuse = |expected: &str, got: &str| {
+            let remedy = "Nothing to set. Start again from the application.";
+            LoginRefusal::new(Class::SamlInResponseTo, expected, got, remedy)
+        };
+        pending
+            .check_asked(self.name(), &known.entity_id, now)
+            .map_err(|(expected, got)| refuse(&expected, got))?;
+        match pending.proof() {
+            Proof::Saml => Ok(()),
+            Proof::Oidc(_) => Err(refuse("an answer of OpenID Connect", "a SAML response")),
+        }
+    }
+
+    async fn fetch_document(&self, address: &str) -> Result<Arc<str>, LoginRefusal> {
+        let what = "the metadata of the identity provider";
+        let unusable = || refuse_metadata(what, "an address that HTTP cannot carry", "Check saml.metadata.");
+        let request = Request::get(address).body(Bytes::new()).map_err(|_| unusable())?;
+        let answer = (self.fetch)(request).await.map_err(|error| {
+            let remedy = "Check saml.metadata, and that its address can be reached from this machine.";
+            refuse_metadata(what, &error.chain(), remedy)
+        })?;
+        if answer.status() != StatusCode::OK {
+            let remedy = if answer.status().is_redirection() {
+                "Redirects are not followed. Write the address that the metadata itself has."
+            } else {
+                "Check saml.metadata: its address must lead to the metadata itself."
+            };
+            return Err(refuse_metadata(what, &format!("{} from {address}", answer.status()), remedy));
+        }
+        let text = std::str::from_utf8(answer.body()).map_err(|_| {
+            refuse_metadata("XML in UTF-8", "bytes that are no UTF-8", "Check saml.metadata.")
+        })?;
+        Ok(text.into())
+    }
+
+    fn read_metadata(&self, document: &str, now: Timestamp) -> Result<IdpMetadata, LoginRefusal> {
+        let rules = MetadataRules {
+            entity_id: self.settings.entity_id.as_deref(),
+            pinned: &self.settings.pinned,
+            allow_loopback: self.settings.loopback,
+            now,
+        };
+        IdpMetadata::read_document(document.as_bytes(), &rules)
+    }
+
+    fn take_metadata(&self, read: Result<IdpMetadata, LoginRefusal>, answers: bool) {
+        match read {
+            Ok(metadata) => {
+                self.known.store(Some(Arc::new(metadata)));
+                *self.fault.lock() = None;
+                self.answering.store(answers, Ordering::Relaxed);
+            }
+            Err(refusal) => *self.fault.lock() = Some(refusal),
+        }
+    }
+
+    fn changed_keys(&self, metadata: &IdpMetadata) -> Option<ChangedKeys> {
+        let before = self.known.load_full()?;
+        let prints = |metadata: &IdpMetadata| -> Vec<[u8; 32]> {
+            metadata.signing.iter().map(super::IdpKey::fingerprint).collect()
+        };
+        let (before, after) = (prints(&before), prints(metadata));
+        let without = |these: &[[u8; 32]], those: &[[u8; 32]]| {
+            these.iter().filter(|print| !those.contains(print)).copied().collect::<Vec<_>>()
+        };
+        let changed = ChangedKeys { added: without(&after, &before), removed: without(&before, &after) };
+        (!changed.added.is_empty() || !changed.removed.is_empty()).then_some(changed)
+    }
+}
+
+/// The time that a logout request of ours counts, in milliseconds.
+const LOGOUT_MS: i64 = 5 * 60 * 1000;
+
+/// Chooses among the addresses of one kind: the binding that is wished, else the other one.
+fn choose_endpoint(endpoints: &[SamlEndpoint], wishes_post: bool) -> Option<&SamlEndpoint> {
+    let wished = if wishes_post { SamlBinding::Post } else { SamlBinding::Redirect };
+    endpoints.iter().find(|endpoint| endpoint.binding == wished).or_else(|| endpoints.first())
+}
+
+fn refuse_metadata(expected: &str, got: &str, remedy: &'static str) -> LoginRefusal {
+    LoginRefusal::new(Class::SamlMetadata, expected, got, remedy)
+}

@@ -1,0 +1,158 @@
+//! A person, out of a verified response: who it is for good, and what else the identity provider states.
+//!
+//! Only a persistent NameID, or the attribute that the configuration names, is a person for good (SAML Core §8.3.7). Any
+//! other name may be another person's some day: whoever comes with it is matched anew each time.
+
+use portcullis_policy::Attributes;
+
+use super::settings::SamlSettings;
+use super::{NameId, SamlAttribute, VerifiedResponse};
+use crate::assertion::{IdpSession, LogoutHint, Replay};
+use crate::{Assertion, Class, LinkValue, LoginRefusal};
+
+const PERSISTENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent";
+const TRANSIENT: &str = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient";
+/// The word that stands for the NameID where an attribute's name belongs.
+const NAME_ID: &str = "NameID";
+/// Entra writes this in place of the groups of somebody who has more than 150.
+const OVERAGE: &str = "http://schemas.microsoft.com/claims/groups.link";
+
+/// Makes the assertion of a verified response.
+pub(super) fn read_person(
+    settings: &SamlSettings,
+    entity_id: &str,
+    verified: VerifiedResponse,
+) -> Result<Assertion, LoginRefusal> {
+    let said = StatedAttributes(&verified.attributes);
+    if said.values(OVERAGE).is_some() {
+        let remedy = "In Entra, under Group claims, choose the groups assigned to the application: more than 150 groups \
+                      do not fit into an assertion.";
+        return Err(LoginRefusal::new(Class::SamlSubject, "the groups", "a link to them", remedy));
+    }
+    let (subject, is_durable) = read_subject(settings, entity_id, &verified.name_id, &said)?;
+    let email = said.first_of(&settings.names.email).or_else(|| email_of_name(&verified.name_id));
+    let user_name = said.first_of(&settings.names.user_name);
+    let attributes = Attributes::default()
+        .with_texts(Attributes::NAME, said.first_of(&settings.names.name))
+        .with_texts(Attributes::PREFERRED_USERNAME, user_name.filter(|name| !looks_like_address(name)));
+    let link = settings.link.as_ref().and_then(|claim| {
+        let value = match claim.as_str() {
+            NAME_ID => verified.name_id.value.clone(),
+            claim => said.only_value(claim)?,
+        };
+        // Nothing in SAML says that an address was verified.
+        let is_unverified_address = looks_like_address(&value);
+        Some(LinkValue { claim: claim.clone(), value, is_unverified_address })
+    });
+    let is_address = |name: &&str| looks_like_address(name);
+    Ok(Assertion {
+        idp: settings.name.clone(),
+        issuer: entity_id.to_owned(),
+        subject,
+        is_durable,
+        link,
+        email: email.map(str::to_owned),
+        email_verified: false,
+        attributes,
+        unverified_user_name: user_name.filter(is_address).map(str::to_owned),
+        names_said: [email, user_name, Some(&*verified.name_id.value)]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect(),
+        groups: said.all_of(&settings.names.groups),
+        session_end: verified.session_end,
+        idp_session: IdpSession {
+            subject: verified.name_id.canonical_text(entity_id, &settings.sp_entity_id),
+            session: verified.session_index.clone(),
+        },
+        replay: Some(Replay {
+            id: format!("{entity_id} {}", verified.assertion_id),
+            until: verified.replay_until,
+        }),
+        logout: LogoutHint::Saml { name_id: verified.name_id, session_index: verified.session_index },
+    })
+}
+
+/// The person's name for good, and whether it is one.
+fn read_subject(
+    settings: &SamlSettings,
+    entity_id: &str,
+    name_id: &NameId,
+    said: &StatedAttributes<'_>,
+) -> Result<(String, bool), LoginRefusal> {
+    if let Some(attribute) = &settings.subject {
+        let subject = said.only_value(attribute).ok_or_else(|| {
+            LoginRefusal::new(
+                Class::SamlSubject,
+                format_args!("the attribute {attribute} once: saml.subject"),
+                said.names(),
+                "Have the identity provider send it with each assertion, or name another one in saml.subject.",
+            )
+        })?;
+        return Ok((subject, true));
+    }
+    let canonical = name_id.canonical_text(entity_id, &settings.sp_entity_id);
+    match name_id.format.as_deref() {
+        Some(PERSISTENT) => Ok((canonical, true)),
+        Some(TRANSIENT) => Err(LoginRefusal::new(
+            Class::SamlSubject,
+            "a NameID that is the same tomorrow",
+            "a transient one",
+            "Choose the NameID format persistent at the identity provider, or name an attribute that never changes in \
+             saml.subject.",
+        )),
+        _ => Ok((canonical, false)),
+    }
+}
+
+/// An address that the NameID itself is.
+fn email_of_name(name_id: &NameId) -> Option<&str> {
+    let is_email = name_id.format.as_deref().is_some_and(|format| format.ends_with(":emailAddress"));
+    is_email.then_some(&*name_id.value)
+}
+
+fn looks_like_address(text: &str) -> bool {
+    text.contains('@')
+}
+
+/// The attributes of an assertion; those of one name are one.
+struct StatedAttributes<'a>(&'a [SamlAttribute]);
+
+impl<'a> StatedAttributes<'a> {
+    /// All values of an attribute; `None` where it is not stated.
+    fn values(&self, name: &str) -> Option<Vec<&'a str>> {
+        let mut found = self.0.iter().filter(|attribute| attribute.name == name).peekable();
+        found.peek()?;
+        Some(found.flat_map(|attribute| &attribute.values).map(String::as_str).collect())
+    }
+
+    /// The value of an attribute that has one and no other.
+    fn only_value(&self, name: &str) -> Option<String> {
+        match self.values(name)?.as_slice() {
+            [only] if !only.is_empty() => Some((*only).to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The first value of the first of these attributes that has one.
+    fn first_of(&self, names: &[String]) -> Option<&'a str> {
+        names.iter().find_map(|name| self.values(name)?.into_iter().find(|value| !value.is_empty()))
+    }
+
+    /// All values of the first of these attributes that is stated.
+    fn all_of(&self, names: &[String]) -> Option<Vec<String>> {
+        let values = names.iter().find_map(|name| self.values(name))?;
+        Some(values.into_iter().filter(|value| !value.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The names that were stated, for the operator.
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.0.iter().map(|attribute| attribute.name.as_str()).collect();
+        if names.is_empty() {
+            "no attributes".to_owned()
+        } else {
+            format!("the attributes {}", names.join(", "))
+        }
+    }
+}
