@@ -21,6 +21,7 @@ mod field;
 #[cfg(test)]
 mod forge;
 mod idp_key;
+mod instant;
 mod profile;
 mod reader;
 mod second;

@@ -3,7 +3,6 @@
 //! Every check is made, in the order below, though one before it has failed; the first fault is the refusal.
 
 mod assertion;
-mod instant;
 mod response;
 mod statements;
 mod subject;
@@ -14,6 +13,7 @@ use portcullis_policy::Timestamp;
 
 use super::SamlExpectations;
 use super::check::CheckList;
+use super::instant::read_instant_of;
 use super::shape::refuse_shape;
 use super::xml::XmlElement;
 use crate::LoginRefusal;
@@ -112,7 +112,7 @@ pub(super) fn judge_response(
     else {
         return Err(incomplete());
     };
-    let issued = instant::read_attribute(assertion, "IssueInstant")?.ok_or_else(incomplete)?;
+    let issued = read_instant_of(assertion, "IssueInstant")?.ok_or_else(incomplete)?;
     Ok(VerifiedResponse {
         assertion_id: assertion.attribute("ID").ok_or_else(incomplete)?.to_owned(),
         issuer: expected.idp_entity_id.to_owned(),
