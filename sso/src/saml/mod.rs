@@ -24,6 +24,7 @@ mod field;
 mod forge;
 mod idp_key;
 mod inbound;
+mod instant;
 mod logout;
 mod metadata;
 mod name_key;

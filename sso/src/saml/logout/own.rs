@@ -2,7 +2,8 @@
 
 use portcullis_policy::Timestamp;
 
-use crate::saml::builder::{build_element, build_text, write_instant};
+use crate::saml::builder::{build_element, build_text};
+use crate::saml::instant::write_instant;
 use crate::saml::outbound::OutboundMessage;
 use crate::saml::parameter::SamlParameter;
 use crate::saml::profile::NameId;

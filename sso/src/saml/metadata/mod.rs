@@ -13,7 +13,7 @@ use portcullis_policy::Timestamp;
 use self::duration::read_duration;
 pub use self::endpoint::{SamlBinding, SamlEndpoint};
 use super::idp_key::IdpKey;
-use super::profile::read_instant;
+use super::instant::read_instant;
 use super::verify::{Trust, verify_document_within};
 use super::xml::{XmlBounds, XmlElement, XmlFaultKind};
 use crate::{Class, LoginRefusal};
