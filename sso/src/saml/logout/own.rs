@@ -1,5 +1,7 @@
 //! The logout messages that we send.
 
+use std::fmt;
+
 use portcullis_policy::Timestamp;
 
 use crate::saml::builder::{build_element, build_text};
@@ -13,7 +15,7 @@ use crate::saml::xml::XmlElement;
 const RESPONDER: &str = "urn:oasis:names:tc:SAML:2.0:status:Responder";
 
 /// A request of ours to end somebody's session at the identity provider.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct OwnLogoutRequest<'a> {
     /// The ID, by [`crate::draw_message_id`]: the answer must name it.
     pub id: &'a str,
@@ -29,6 +31,12 @@ pub struct OwnLogoutRequest<'a> {
     pub name_id: &'a NameId,
     /// The sessions there that end; empty for all of the person's.
     pub session_indexes: &'a [String],
+}
+
+impl fmt::Debug for OwnLogoutRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnLogoutRequest(id {})", self.id)
+    }
 }
 
 impl OwnLogoutRequest<'_> {
