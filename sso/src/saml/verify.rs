@@ -78,7 +78,7 @@ pub(crate) fn read_signatures<'a>(
 
 /// Reads the signed text again: nothing else of the document is believed from here on.
 fn read_signed(text: &str, signed: &XmlElement) -> Result<SignedElement, LoginRefusal> {
-    let root = XmlElement::read_document(text, &XmlBounds::MESSAGE)?;
+    let root = XmlElement::read_document(text, &XmlBounds::CANONICAL)?;
     if root.is(&signed.namespace, &signed.local) && root.attribute("ID") == signed.attribute("ID") {
         return Ok(SignedElement { root });
     }

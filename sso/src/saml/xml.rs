@@ -52,6 +52,10 @@ impl XmlBounds {
         skips_comments: false,
     };
 
+    /// The bounds of the canonical text of a message, in which an end of line in a value is five bytes.
+    pub(crate) const CANONICAL: Self =
+        Self { bytes: 5 * Self::MESSAGE.bytes, tag_bytes: 5 * Self::MESSAGE.tag_bytes, ..Self::MESSAGE };
+
     /// The bounds of a metadata document, which an operator chose.
     #[allow(dead_code, reason = "for who reads metadata")]
     pub(crate) const METADATA: Self =
