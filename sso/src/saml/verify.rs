@@ -37,10 +37,10 @@ pub(crate) fn verify_document(
     owners: &[&XmlElement],
     trust: &Trust<'_>,
 ) -> Result<SignedElement, LoginRefusal> {
-    verify_document_within(text, owners, trust, &XmlBounds::MESSAGE)
+    verify_document_within(text, owners, trust, &XmlBounds::CANONICAL)
 }
 
-/// Verifies as [`verify_document`] does, a document of other bounds than those of a message.
+/// Verifies as [`verify_document`] does, a document whose canonical text has other bounds than that of a message.
 pub(crate) fn verify_document_within(
     text: &str,
     owners: &[&XmlElement],

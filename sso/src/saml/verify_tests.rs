@@ -100,6 +100,13 @@ fn where_the_two_verifications_differ_nobody_comes_in() {
 }
 
 #[test]
+fn what_grows_by_its_canonicalization_is_read_all_the_same() {
+    let text = format!("<a ID='c'>{PLACE}{}<d e='{}'/></a>", ">".repeat(370 * 1024), "&#9;".repeat(1000));
+    let signed = RSA.sign(&text, "c", &RSA.ordinary());
+    assert!(verify(&signed, &[RSA.idp_key()], false).is_ok());
+}
+
+#[test]
 fn keys_that_are_too_short_are_no_keys() {
     for (forger, is_taken) in [
         (Forger::with_rsa(1024), false),

@@ -17,7 +17,7 @@ use self::envelope::{check_envelope, read_replay_end};
 use super::decrypt::{DecryptionKey, open_part};
 use super::inbound::SignedMessage;
 use super::parameter::SamlParameter;
-use super::profile::{NameId, find_only, read_name};
+use super::profile::{NameId, find_only, holds_control, read_name};
 use super::shape::refuse_shape;
 use super::status::check_status;
 use super::xml::{XmlElement, namespace};
@@ -169,9 +169,9 @@ fn read_person(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<N
 fn read_session_indexes(root: &XmlElement) -> Result<Vec<String>, LoginRefusal> {
     let mut indexes = Vec::new();
     for element in root.elements_named(namespace::PROTOCOL, "SessionIndex") {
-        let index = element.text().filter(|index| {
-            !index.trim().is_empty() && index.len() <= MOST_INDEX && !index.contains(char::is_control)
-        });
+        let index = element
+            .text()
+            .filter(|index| !index.trim().is_empty() && index.len() <= MOST_INDEX && !holds_control(index));
         let index =
             index.ok_or_else(|| refuse_shape("a text in SessionIndex, of at most 1024 bytes", "none"))?;
         if indexes.len() == MOST_SESSIONS {

@@ -144,7 +144,8 @@ fn verify_pinned(text: &str, root: &XmlElement, pinned: &[IdpKey]) -> Result<Xml
     }
     let trust = Trust { keys: pinned, allow_sha1: false, ask_engine_always: false };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    verify_document_within(text, &[root], &trust, &XmlBounds::METADATA).map(|signed| signed.root)
+    verify_document_within(text, &[root], &trust, &XmlBounds::METADATA.of_canonical_text())
+        .map(|signed| signed.root)
 }
 
 /// Finds the identity provider that is meant.

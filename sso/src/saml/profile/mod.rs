@@ -166,6 +166,6 @@ pub(super) fn read_text(element: &XmlElement) -> Result<&str, LoginRefusal> {
 }
 
 /// Tells whether a text holds what no line and no header may.
-fn holds_control(text: &str) -> bool {
+pub(super) fn holds_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
