@@ -2,7 +2,8 @@
 
 use portcullis_policy::Timestamp;
 
-use super::builder::{build_element, build_text, write_instant};
+use super::builder::{build_element, build_text};
+use super::instant::write_instant;
 use super::metadata::SamlBinding;
 use super::outbound::OutboundMessage;
 use super::parameter::SamlParameter;

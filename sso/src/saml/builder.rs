@@ -4,9 +4,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-use chrono::{DateTime, SecondsFormat};
-use portcullis_policy::Timestamp;
-
 use super::canonical::canonicalize_element;
 use super::tag::is_xml_char;
 use super::xml::{XmlAttribute, XmlDeclaration, XmlElement, XmlNode, find_namespace, namespace};
@@ -58,12 +55,6 @@ pub(crate) fn write_element(element: &XmlElement) -> String {
     canonicalize_element(element, &[], None)
 }
 
-/// Writes a moment to the second (SAML Core §1.3.3).
-pub(crate) fn write_instant(moment: Timestamp) -> String {
-    let moment = DateTime::from_timestamp_millis(moment.0).unwrap_or_default();
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// The text with U+FFFD for what XML has no character for.
 fn keep_xml_chars(text: &str) -> String {
     text.replace(|c| !is_xml_char(c), "\u{fffd}")
@@ -73,11 +64,6 @@ fn keep_xml_chars(text: &str) -> String {
 mod tests {
     use super::super::xml::XmlBounds;
     use super::*;
-
-    #[test]
-    fn moments_are_of_utc() {
-        assert_eq!(write_instant(Timestamp(1_769_860_800_999)), "2026-01-31T12:00:00Z");
-    }
 
     #[test]
     fn prefixes_are_declared_where_they_are_first_used() {

@@ -66,7 +66,8 @@ impl PostMessage {
         Ok(Self { parameter, text, root })
     }
 
-    /// Verifies the signature by the keys of the identity provider and keeps what was signed.
+    /// Verifies the signature by the keys of the identity provider and keeps what was signed. Both verifications take
+    /// part: call it from a thread that may block.
     ///
     /// # Errors
     /// `unsigned`, `signature_policy`, `signature_invalid`.

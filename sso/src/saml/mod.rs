@@ -25,6 +25,7 @@ mod forge;
 mod idp;
 mod idp_key;
 mod inbound;
+mod instant;
 mod logout;
 mod metadata;
 mod name_key;

@@ -1,5 +1,6 @@
 //! Messages of ours on their way: signed, in a URL or in a form (SAML Bindings §3.4, §3.5).
 
+use std::fmt;
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -32,12 +33,18 @@ pub struct OutboundMessage {
 }
 
 /// A form that the browser is to post.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PostForm {
     /// The address that it is posted to.
     pub action: String,
     /// The hidden fields, unescaped.
     pub fields: Vec<(&'static str, String)>,
+}
+
+impl fmt::Debug for PostForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostForm({})", self.action)
+    }
 }
 
 impl OutboundMessage {

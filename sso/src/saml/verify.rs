@@ -3,6 +3,8 @@
 //! The rule it protects: [`SignedElement`] is made here alone, of the text that both verifications agree on, so whoever
 //! reads one reads what was signed.
 
+use portcullis_keys::SignedHash;
+
 use super::engine::reduce_to_signed;
 use super::idp_key::IdpKey;
 use super::second::{VerifiedSignature, verify_signature};
@@ -35,10 +37,10 @@ pub(crate) fn verify_document(
     owners: &[&XmlElement],
     trust: &Trust<'_>,
 ) -> Result<SignedElement, LoginRefusal> {
-    verify_document_within(text, owners, trust, &XmlBounds::MESSAGE)
+    verify_document_within(text, owners, trust, &XmlBounds::CANONICAL)
 }
 
-/// Verifies as [`verify_document`] does, a document of other bounds than those of a message.
+/// Verifies as [`verify_document`] does, a document whose canonical text has other bounds than that of a message.
 pub(crate) fn verify_document_within(
     text: &str,
     owners: &[&XmlElement],
@@ -48,8 +50,10 @@ pub(crate) fn verify_document_within(
     let shapes = read_signatures(owners)?;
     let Some(outermost) = shapes.first() else { return Err(refuse_unsigned()) };
     let has_sha1 = shapes.iter().any(SignatureShape::has_sha1);
-    if has_sha1 && !trust.allow_sha1 {
-        return Err(refuse_policy("a signature without SHA-1", "RSA-SHA1, or a SHA-1 digest"));
+    if let Some(weak) = shapes.iter().find(|shape| shape.has_sha1()).filter(|_| !trust.allow_sha1) {
+        let got =
+            if weak.hash == SignedHash::Sha1 { "SignatureMethod: rsa-sha1" } else { "DigestMethod: sha1" };
+        return Err(refuse_policy("a signature by SHA-256, SHA-384 or SHA-512", got));
     }
     if shapes.iter().any(|shape| shape.family != outermost.family) {
         return Err(refuse_policy("all signatures of a message by keys of one kind", "RSA and ECDSA"));

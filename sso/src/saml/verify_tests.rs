@@ -4,6 +4,7 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use proptest::prelude::*;
 
+use super::canonical::canonicalize_element;
 use super::forge::{Forger, OTHER_RSA, P256, PLACE, RSA, Wanted};
 use super::idp_key::IdpKey;
 use super::verify::{SignedElement, Trust, verify_document};
@@ -96,6 +97,13 @@ fn where_the_two_verifications_differ_nobody_comes_in() {
         (class(&trust), class(&asked)),
         (Some(Class::SamlSignatureInvalid), Some(Class::SamlStructure))
     );
+}
+
+#[test]
+fn what_grows_by_its_canonicalization_is_read_all_the_same() {
+    let text = format!("<a ID='c'>{PLACE}{}<d e='{}'/></a>", ">".repeat(370 * 1024), "&#9;".repeat(1000));
+    let signed = RSA.sign(&text, "c", &RSA.ordinary());
+    assert!(verify(&signed, &[RSA.idp_key()], false).is_ok());
 }
 
 #[test]
@@ -215,7 +223,27 @@ fn write_document(steps: &[Step]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::with_cases(400) })]
+
+    /// Whatever is read can be written and read again, and is the same; nothing makes the reader fall over.
+    #[test]
+    fn what_is_read_is_read_again_from_its_canonical_text(
+        steps in steps(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), "[<>&;:=/!?'\"a \\[\\]-]{0,3}", 0..3_usize), 0..3),
+    ) {
+        let mut text = write_document(&steps).replace(PLACE, "");
+        for (at, inserted, cut) in edits {
+            let begin = text.floor_char_boundary(at.index(text.len()));
+            let end = text.ceil_char_boundary((begin + cut).min(text.len()));
+            text.replace_range(begin..end, &inserted);
+        }
+        if let Ok(read) = XmlElement::read_document(&text, &XmlBounds::MESSAGE) {
+            let canonical = canonicalize_element(&read, &[], None);
+            let again = XmlElement::read_document(&canonical, &XmlBounds::MESSAGE);
+            prop_assert!(again.is_ok(), "{text}\n{canonical}");
+            prop_assert_eq!(again.map(|again| canonicalize_element(&again, &[], None)).ok(), Some(canonical));
+        }
+    }
 
     /// The text that libxml2 digests is ours: else its digest would differ, and the document be refused.
     #[test]

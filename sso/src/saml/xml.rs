@@ -53,10 +53,17 @@ impl XmlBounds {
         skips_comments: false,
     };
 
+    /// The bounds of the canonical text of a message.
+    pub(crate) const CANONICAL: Self = Self::MESSAGE.of_canonical_text();
+
     /// The bounds of a metadata document, which an operator chose.
-    #[allow(dead_code, reason = "for who reads metadata")]
     pub(crate) const METADATA: Self =
         Self { bytes: 10 * 1024 * 1024, elements: 400_000, skips_comments: true, ..Self::MESSAGE };
+
+    /// The bounds of the canonical text of a document of these, in which an end of line in a value is five bytes.
+    pub(crate) const fn of_canonical_text(self) -> Self {
+        Self { bytes: 5 * self.bytes, tag_bytes: 5 * self.tag_bytes, ..self }
+    }
 }
 
 /// The kind of fault in a document that is not read.

@@ -3,7 +3,8 @@
 use portcullis_policy::Timestamp;
 
 use super::LogoutExpectations;
-use crate::saml::profile::{ENTITY, MOST_AGE_MS, find_only, read_instant, read_text, show_instant};
+use crate::saml::instant::{read_instant_of, show_instant};
+use crate::saml::profile::{ENTITY, MOST_AGE_MS, find_only, read_text};
 use crate::saml::shape::{check_places, describe_element, is_decisive, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
@@ -28,7 +29,7 @@ pub(super) fn read_replay_end(
     expected: &LogoutExpectations<'_>,
 ) -> Result<Timestamp, LoginRefusal> {
     let by_age = read_issue_instant(root)?.plus_ms(MOST_AGE_MS + 1);
-    let by_end = read_moment(root, "NotOnOrAfter")?.map(|end| end.plus_ms(expected.skew_ms));
+    let by_end = read_instant_of(root, "NotOnOrAfter")?.map(|end| end.plus_ms(expected.skew_ms));
     Ok(by_end.map_or(by_age, |end| end.min(by_age)))
 }
 
@@ -118,7 +119,7 @@ fn check_times(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<(
             expected,
         ));
     }
-    match read_moment(root, "NotOnOrAfter")? {
+    match read_instant_of(root, "NotOnOrAfter")? {
         Some(end) if now.plus_ms(-expected.skew_ms) >= end => {
             Err(refuse_time(Class::SamlExpired, "a NotOnOrAfter that is to come", end, expected))
         }
@@ -127,13 +128,7 @@ fn check_times(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<(
 }
 
 fn read_issue_instant(root: &XmlElement) -> Result<Timestamp, LoginRefusal> {
-    read_moment(root, "IssueInstant")?.ok_or_else(|| refuse_shape("an IssueInstant", "none"))
-}
-
-fn read_moment(root: &XmlElement, name: &str) -> Result<Option<Timestamp>, LoginRefusal> {
-    let Some(text) = root.attribute(name) else { return Ok(None) };
-    let moment = read_instant(text);
-    moment.map(Some).ok_or_else(|| refuse_shape(&format!("{name} as 2026-01-31T12:00:00Z"), text))
+    read_instant_of(root, "IssueInstant")?.ok_or_else(|| refuse_shape("an IssueInstant", "none"))
 }
 
 fn refuse_time(

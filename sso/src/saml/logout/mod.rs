@@ -7,6 +7,8 @@
 mod envelope;
 mod own;
 
+use std::fmt;
+
 use portcullis_policy::Timestamp;
 
 pub use self::own::{LogoutOutcome, OwnLogoutRequest, OwnLogoutResponse};
@@ -15,7 +17,7 @@ use self::envelope::{check_envelope, read_replay_end};
 use super::decrypt::{DecryptionKey, open_part};
 use super::inbound::SignedMessage;
 use super::parameter::SamlParameter;
-use super::profile::{NameId, find_only, read_name};
+use super::profile::{NameId, find_only, holds_control, read_name};
 use super::shape::refuse_shape;
 use super::status::check_status;
 use super::xml::{XmlElement, namespace};
@@ -42,7 +44,7 @@ pub struct LogoutExpectations<'a> {
 }
 
 /// A request to end somebody's sessions that passed every check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogoutRequest {
     /// Its ID: the answer names it, and it must not come twice until `replay_until`.
@@ -55,6 +57,12 @@ pub struct LogoutRequest {
     pub session_indexes: Vec<String>,
     /// The time from which no copy of it would be taken any more.
     pub replay_until: Timestamp,
+}
+
+impl fmt::Debug for LogoutRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogoutRequest(issuer {}, id {})", self.issuer, self.id)
+    }
 }
 
 /// The answer to a request of ours: the identity provider has ended its session.
@@ -161,9 +169,9 @@ fn read_person(root: &XmlElement, expected: &LogoutExpectations<'_>) -> Result<N
 fn read_session_indexes(root: &XmlElement) -> Result<Vec<String>, LoginRefusal> {
     let mut indexes = Vec::new();
     for element in root.elements_named(namespace::PROTOCOL, "SessionIndex") {
-        let index = element.text().filter(|index| {
-            !index.trim().is_empty() && index.len() <= MOST_INDEX && !index.contains(char::is_control)
-        });
+        let index = element
+            .text()
+            .filter(|index| !index.trim().is_empty() && index.len() <= MOST_INDEX && !holds_control(index));
         let index =
             index.ok_or_else(|| refuse_shape("a text in SessionIndex, of at most 1024 bytes", "none"))?;
         if indexes.len() == MOST_SESSIONS {

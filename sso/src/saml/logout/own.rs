@@ -1,8 +1,11 @@
 //! The logout messages that we send.
 
+use std::fmt;
+
 use portcullis_policy::Timestamp;
 
-use crate::saml::builder::{build_element, build_text, write_instant};
+use crate::saml::builder::{build_element, build_text};
+use crate::saml::instant::write_instant;
 use crate::saml::outbound::OutboundMessage;
 use crate::saml::parameter::SamlParameter;
 use crate::saml::profile::NameId;
@@ -12,7 +15,7 @@ use crate::saml::xml::XmlElement;
 const RESPONDER: &str = "urn:oasis:names:tc:SAML:2.0:status:Responder";
 
 /// A request of ours to end somebody's session at the identity provider.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct OwnLogoutRequest<'a> {
     /// The ID, by [`crate::draw_message_id`]: the answer must name it.
     pub id: &'a str,
@@ -28,6 +31,12 @@ pub struct OwnLogoutRequest<'a> {
     pub name_id: &'a NameId,
     /// The sessions there that end; empty for all of the person's.
     pub session_indexes: &'a [String],
+}
+
+impl fmt::Debug for OwnLogoutRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnLogoutRequest(id {})", self.id)
+    }
 }
 
 impl OwnLogoutRequest<'_> {

@@ -41,6 +41,11 @@ pub struct SamlEndpoint {
 }
 
 impl SamlEndpoint {
+    /// The first endpoint of a binding.
+    pub fn find_binding(endpoints: &[Self], binding: SamlBinding) -> Option<&Self> {
+        endpoints.iter().find(|endpoint| endpoint.binding == binding)
+    }
+
     /// The address that answers are sent to.
     pub fn response_location(&self) -> &str {
         self.response_location.as_deref().unwrap_or(&self.location)

@@ -13,13 +13,11 @@ use portcullis_policy::Timestamp;
 use self::duration::read_duration;
 pub use self::endpoint::{SamlBinding, SamlEndpoint};
 use super::idp_key::IdpKey;
-use super::profile::read_instant;
+use super::instant::read_instant;
 use super::verify::{Trust, verify_document_within};
+use super::xml::namespace::METADATA;
 use super::xml::{XmlBounds, XmlElement, XmlFaultKind};
 use crate::{Class, LoginRefusal};
-
-use super::xml::namespace::METADATA;
-const MOST_MEGABYTES: usize = 10;
 
 /// The way in which a metadata document is read.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,7 @@ impl IdpMetadata {
         // What a signature covers holds no comment: it would not cover that.
         let bounds = XmlBounds { skips_comments: rules.pinned.is_empty(), ..XmlBounds::METADATA };
         let root = XmlElement::read_document(text, &bounds).map_err(|fault| match fault.kind {
-            XmlFaultKind::TooLarge => refuse_size(&fault.got),
+            XmlFaultKind::TooLarge => refuse_size(fault.expected, &fault.got),
             _ if is_html(text) => refuse_html(),
             kind => refuse_xml(kind, &fault.into()),
         })?;
@@ -113,7 +111,7 @@ impl FoundEntity<'_> {
 
 fn read_text(bytes: &[u8]) -> Result<&str, LoginRefusal> {
     if bytes.len() > XmlBounds::METADATA.bytes {
-        return Err(refuse_size(&format!("{} bytes", bytes.len())));
+        return Err(refuse_size("at most 10 MB", &format!("{} bytes", bytes.len())));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(refuse_metadata("XML in UTF-8", "UTF-16", "Save the metadata file again as UTF-8."));
@@ -146,7 +144,8 @@ fn verify_pinned(text: &str, root: &XmlElement, pinned: &[IdpKey]) -> Result<Xml
     }
     let trust = Trust { keys: pinned, allow_sha1: false, ask_engine_always: false };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    verify_document_within(text, &[root], &trust, &XmlBounds::METADATA).map(|signed| signed.root)
+    verify_document_within(text, &[root], &trust, &XmlBounds::METADATA.of_canonical_text())
+        .map(|signed| signed.root)
 }
 
 /// Finds the identity provider that is meant.
@@ -233,9 +232,9 @@ fn refuse_metadata(
     LoginRefusal::new(Class::SamlMetadata, expected, got, remedy)
 }
 
-fn refuse_size(got: &str) -> LoginRefusal {
+fn refuse_size(bound: &str, got: &str) -> LoginRefusal {
     refuse_metadata(
-        format!("metadata of at most {MOST_MEGABYTES} MB"),
+        format!("metadata of one application: {bound}"),
         got,
         "Use the metadata of the one application, not that of a whole federation.",
     )

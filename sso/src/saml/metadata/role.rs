@@ -1,6 +1,6 @@
 //! The role of an identity provider in metadata: `IDPSSODescriptor` (SAML Metadata §2.4.3).
 
-use super::endpoint::{SamlEndpoint, read_endpoints};
+use super::endpoint::read_endpoints;
 use super::{ASK_AGAIN, FoundEntity, IdpMetadata, METADATA, MetadataRules, refuse_metadata};
 use crate::LoginRefusal;
 use crate::saml::idp_key::{IdpKey, show_fingerprint};
@@ -160,7 +160,8 @@ fn read_key(descriptor: &XmlElement, warnings: &mut Vec<String>) -> Result<IdpKe
         warnings.push(CHAIN.to_owned());
     }
     let der = certificate.text().and_then(decode_base64).ok_or("an X509Certificate that is no base64")?;
-    IdpKey::from_certificate(&der).map_err(|refusal| refusal.got)
+    IdpKey::from_certificate(&der)
+        .map_err(|refusal| format!("{} where {} is expected", refusal.got, refusal.expected))
 }
 
 fn warn_of_ends(keys: &[IdpKey], rules: &MetadataRules<'_>, warnings: &mut Vec<String>) {
@@ -171,12 +172,5 @@ fn warn_of_ends(keys: &[IdpKey], rules: &MetadataRules<'_>, warnings: &mut Vec<S
              provider make a new one.",
             show_fingerprint(&key.fingerprint())
         ));
-    }
-}
-
-impl SamlEndpoint {
-    /// The first endpoint of a binding.
-    pub fn find_binding(endpoints: &[Self], binding: super::SamlBinding) -> Option<&Self> {
-        endpoints.iter().find(|endpoint| endpoint.binding == binding)
     }
 }

@@ -1,8 +1,8 @@
 //! The checks of the assertion as a whole: its parts, its times, its audience (SAML Core §2.3, §2.5).
 
-use super::instant::{check_begun, check_not_over, read_attribute, show_instant};
 use super::{find_only, read_text};
 use crate::saml::SamlExpectations;
+use crate::saml::instant::{check_begun, check_not_over, read_instant_of, show_instant};
 use crate::saml::shape::{describe_element, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
@@ -49,13 +49,13 @@ pub(super) fn check_times(
     expected: &SamlExpectations<'_>,
 ) -> Result<String, LoginRefusal> {
     let conditions = find_conditions(assertion)?;
-    let begin = read_attribute(conditions, "NotBefore")?;
-    let end = read_attribute(conditions, "NotOnOrAfter")?;
+    let begin = read_instant_of(conditions, "NotBefore")?;
+    let end = read_instant_of(conditions, "NotOnOrAfter")?;
     if let Some(begin) = begin {
-        check_begun("NotBefore of Conditions", begin, expected)?;
+        check_begun("NotBefore of Conditions", begin, expected.now, expected.skew_ms)?;
     }
     if let Some(end) = end {
-        check_not_over("NotOnOrAfter of Conditions", end, expected)?;
+        check_not_over("NotOnOrAfter of Conditions", end, expected.now, expected.skew_ms)?;
     }
     let unknown = conditions.elements().find(|condition| {
         *condition.namespace != *namespace::ASSERTION

@@ -3,12 +3,10 @@
 //! Every check is made, in the order below, though one before it has failed; the first fault is the refusal.
 
 mod assertion;
-mod instant;
 mod response;
 mod statements;
 mod subject;
 
-pub(super) use self::instant::{read_instant, show_instant};
 pub(super) use self::response::ENTITY;
 pub(super) use self::subject::read_name;
 
@@ -18,6 +16,7 @@ use portcullis_policy::Timestamp;
 
 use super::SamlExpectations;
 use super::check::CheckList;
+use super::instant::read_instant_of;
 use super::shape::refuse_shape;
 use super::xml::XmlElement;
 use crate::LoginRefusal;
@@ -116,7 +115,7 @@ pub(super) fn judge_response(
     else {
         return Err(incomplete());
     };
-    let issued = instant::read_attribute(assertion, "IssueInstant")?.ok_or_else(incomplete)?;
+    let issued = read_instant_of(assertion, "IssueInstant")?.ok_or_else(incomplete)?;
     Ok(VerifiedResponse {
         assertion_id: assertion.attribute("ID").ok_or_else(incomplete)?.to_owned(),
         issuer: expected.idp_entity_id.to_owned(),
@@ -167,6 +166,6 @@ pub(super) fn read_text(element: &XmlElement) -> Result<&str, LoginRefusal> {
 }
 
 /// Tells whether a text holds what no line and no header may.
-fn holds_control(text: &str) -> bool {
+pub(super) fn holds_control(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }

@@ -1,8 +1,8 @@
 //! The checks of the response around the assertion, and of what both of them say.
 
-use super::instant::{check_begun, check_not_over, read_attribute};
 use super::{Evidence, MOST_AGE_MS, find_only, read_text};
 use crate::saml::SamlExpectations;
+use crate::saml::instant::{check_begun, check_not_over, read_instant_of};
 use crate::saml::shape::refuse_shape;
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
@@ -85,14 +85,14 @@ pub(super) fn check_issue_instants(
 ) -> Result<String, LoginRefusal> {
     let mut issued = String::new();
     for element in [evidence.response, evidence.assertion] {
-        let instant = read_attribute(element, "IssueInstant")?
+        let instant = read_instant_of(element, "IssueInstant")?
             .ok_or_else(|| refuse_shape(&format!("IssueInstant of the {}", element.local), "none"))?;
         let what = format!("IssueInstant of the {}", element.local);
-        check_begun(&what, instant, expected)?;
+        check_begun(&what, instant, expected.now, expected.skew_ms)?;
         // No skew on top of ten minutes, which is twice the most of it.
-        let unskewed = SamlExpectations { skew_ms: 0, ..*expected };
-        check_not_over(&format!("{what}, with ten minutes,"), instant.plus_ms(MOST_AGE_MS + 1), &unskewed)?;
-        issued = super::instant::show_instant(instant);
+        let end = instant.plus_ms(MOST_AGE_MS + 1);
+        check_not_over(&format!("{what}, with ten minutes,"), end, expected.now, 0)?;
+        issued = crate::saml::instant::show_instant(instant);
     }
     Ok(issued)
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use portcullis_policy::Timestamp;
 
-use super::instant::{check_not_over, read_attribute};
 use super::{SamlAttribute, find_only, holds_control, read_text};
 use crate::saml::SamlExpectations;
+use crate::saml::instant::{check_not_over, read_instant_of};
 use crate::saml::shape::{describe_element, refuse_shape};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
@@ -44,8 +44,8 @@ pub(super) fn read_authn(
         ));
     }
     for statement in statements {
-        if let Some(end) = read_attribute(statement, "SessionNotOnOrAfter")? {
-            check_not_over("SessionNotOnOrAfter", end, expected)?;
+        if let Some(end) = read_instant_of(statement, "SessionNotOnOrAfter")? {
+            check_not_over("SessionNotOnOrAfter", end, expected.now, expected.skew_ms)?;
             authn.session_end = Some(authn.session_end.map_or(end, |before| before.min(end)));
         }
         let index = statement.attribute("SessionIndex").filter(|index| !index.is_empty());

@@ -2,10 +2,10 @@
 
 use portcullis_policy::Timestamp;
 
-use super::instant::{check_begun, check_not_over, read_attribute, show_instant};
 use super::{Evidence, NameId, find_only, holds_control};
 use crate::saml::SamlExpectations;
 use crate::saml::check::CheckList;
+use crate::saml::instant::{check_begun, check_not_over, read_instant_of, show_instant};
 use crate::saml::xml::{XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
@@ -113,10 +113,10 @@ fn check_recipient<'a>(
 
 /// Checks the times of a confirmation and gives its end, which it must have.
 fn check_window(data: &XmlElement, expected: &SamlExpectations<'_>) -> Result<Timestamp, LoginRefusal> {
-    if let Some(begin) = read_attribute(data, "NotBefore")? {
-        check_begun("NotBefore of SubjectConfirmationData", begin, expected)?;
+    if let Some(begin) = read_instant_of(data, "NotBefore")? {
+        check_begun("NotBefore of SubjectConfirmationData", begin, expected.now, expected.skew_ms)?;
     }
-    let end = read_attribute(data, "NotOnOrAfter")?.ok_or_else(|| {
+    let end = read_instant_of(data, "NotOnOrAfter")?.ok_or_else(|| {
         LoginRefusal::new(
             Class::SamlExpired,
             "NotOnOrAfter of SubjectConfirmationData",
@@ -124,7 +124,7 @@ fn check_window(data: &XmlElement, expected: &SamlExpectations<'_>) -> Result<Ti
             "Let the identity provider's application say how long its responses hold (\"Assertion validity\").",
         )
     })?;
-    check_not_over("NotOnOrAfter of SubjectConfirmationData", end, expected)?;
+    check_not_over("NotOnOrAfter of SubjectConfirmationData", end, expected.now, expected.skew_ms)?;
     Ok(end)
 }
 

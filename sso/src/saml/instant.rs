@@ -3,13 +3,12 @@
 use chrono::{DateTime, SecondsFormat};
 use portcullis_policy::Timestamp;
 
-use crate::saml::SamlExpectations;
-use crate::saml::shape::refuse_shape;
-use crate::saml::xml::XmlElement;
+use super::shape::refuse_shape;
+use super::xml::XmlElement;
 use crate::{Class, LoginRefusal};
 
 /// Reads an attribute that is a moment (SAML Core §1.3.3: `xs:dateTime` in UTC, written with a Z).
-pub(super) fn read_attribute(element: &XmlElement, name: &str) -> Result<Option<Timestamp>, LoginRefusal> {
+pub(crate) fn read_instant_of(element: &XmlElement, name: &str) -> Result<Option<Timestamp>, LoginRefusal> {
     let Some(text) = element.attribute(name) else { return Ok(None) };
     match read_instant(text) {
         Some(instant) => Ok(Some(instant)),
@@ -18,7 +17,7 @@ pub(super) fn read_attribute(element: &XmlElement, name: &str) -> Result<Option<
 }
 
 /// Reads a moment (SAML Core §1.3.3).
-pub(in crate::saml) fn read_instant(text: &str) -> Option<Timestamp> {
+pub(crate) fn read_instant(text: &str) -> Option<Timestamp> {
     let is_plain = text.ends_with('Z')
         && text.len() <= 40
         && text.as_bytes().get(10) == Some(&b'T')
@@ -27,46 +26,40 @@ pub(in crate::saml) fn read_instant(text: &str) -> Option<Timestamp> {
     Some(Timestamp(instant.timestamp_millis()))
 }
 
-/// Checks that a moment is not behind us.
-pub(super) fn check_not_over(
+/// Checks that a moment is not behind us, by more than the clocks may differ.
+pub(crate) fn check_not_over(
     what: &str,
     end: Timestamp,
-    expected: &SamlExpectations<'_>,
+    now: Timestamp,
+    skew_ms: i64,
 ) -> Result<(), LoginRefusal> {
-    if expected.now.0.saturating_sub(expected.skew_ms) < end.0 {
+    if now.0.saturating_sub(skew_ms) < end.0 {
         return Ok(());
     }
-    let late = expected.now.since_ms(end) / 1000;
+    let late = now.since_ms(end) / 1000;
     Err(LoginRefusal::new(
         Class::SamlExpired,
-        format!(
-            "{what} after {} ({} s of skew are allowed)",
-            show_instant(expected.now),
-            expected.skew_ms / 1000
-        ),
+        format!("{what} after {} ({} s of skew are allowed)", show_instant(now), skew_ms / 1000),
         format!("{}, {late} s ago", show_instant(end)),
         "The clocks differ, or the response was kept: run NTP at the identity provider and here. `skew` of the identity \
          provider in our configuration is what we allow, 3 minutes and 5 at most.",
     ))
 }
 
-/// Checks that a moment is not before us.
-pub(super) fn check_begun(
+/// Checks that a moment is not before us, by more than the clocks may differ.
+pub(crate) fn check_begun(
     what: &str,
     begin: Timestamp,
-    expected: &SamlExpectations<'_>,
+    now: Timestamp,
+    skew_ms: i64,
 ) -> Result<(), LoginRefusal> {
-    if begin.0 <= expected.now.0.saturating_add(expected.skew_ms) {
+    if begin.0 <= now.0.saturating_add(skew_ms) {
         return Ok(());
     }
-    let early = begin.since_ms(expected.now) / 1000;
+    let early = begin.since_ms(now) / 1000;
     Err(LoginRefusal::new(
         Class::SamlNotYetValid,
-        format!(
-            "{what} not after {} ({} s of skew are allowed)",
-            show_instant(expected.now),
-            expected.skew_ms / 1000
-        ),
+        format!("{what} not after {} ({} s of skew are allowed)", show_instant(now), skew_ms / 1000),
         format!("{}, in {early} s", show_instant(begin)),
         "The clocks differ: run NTP at the identity provider and here. `skew` of the identity provider in our \
          configuration is what we allow, 3 minutes and 5 at most.",
@@ -74,14 +67,25 @@ pub(super) fn check_begun(
 }
 
 /// Writes a moment for people.
-pub(in crate::saml) fn show_instant(instant: Timestamp) -> String {
+pub(crate) fn show_instant(instant: Timestamp) -> String {
     DateTime::from_timestamp_millis(instant.0)
         .map_or_else(|| instant.0.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+/// Writes a moment to the second (SAML Core §1.3.3).
+pub(crate) fn write_instant(moment: Timestamp) -> String {
+    let moment = DateTime::from_timestamp_millis(moment.0).unwrap_or_default();
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_written_to_the_second() {
+        assert_eq!(write_instant(Timestamp(1_769_860_800_999)), "2026-01-31T12:00:00Z");
+    }
 
     #[test]
     fn a_moment_is_of_utc_and_to_the_millisecond() {
