@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_config::{Expiry, File};
 use portcullis_keys::Keyring;
-use portcullis_sso::Fetch;
+use portcullis_sso::{Fetch, SpKeys};
 use tokio::sync::Notify;
 
 use crate::app_health::AppHealth;
@@ -68,8 +68,14 @@ pub(crate) struct Live {
 
 impl Live {
     /// Makes it of a file. What the one `before` it has found out is kept: the keys of IdPs of which nothing has changed.
-    pub(crate) fn from_file(file: &File, keys: &Keyring, fetch: Fetch, before: Option<&Self>) -> Self {
-        let site = settings::own_site(file, fetch);
+    pub(crate) fn from_file(
+        file: &File,
+        keys: &Keyring,
+        saml: Option<&Arc<SpKeys>>,
+        fetch: Fetch,
+        before: Option<&Self>,
+    ) -> Self {
+        let site = settings::own_site(file, fetch, saml);
         let site = match before {
             Some(before) => site.with_idps_of(&before.site),
             None => site,

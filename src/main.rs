@@ -27,6 +27,7 @@ mod reload;
 mod revocation;
 mod run;
 mod running;
+mod saml_files;
 mod scim_clients;
 mod settings;
 mod standing;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portcullis_config::{Environment, File, Loaded};
-use portcullis_policy::Policy;
+use portcullis_policy::{Policy, Timestamp};
 use portcullis_proxy::{AccessLog, Gate, Rules};
 use portcullis_sso::Fetch;
 
@@ -18,6 +18,7 @@ use crate::log::{Log, error_chain};
 use crate::metrics::Reloaded;
 use crate::needs_restart::Fixed;
 use crate::own::{self, Own};
+use crate::saml_files::{self, SamlKeysError};
 use crate::settings;
 use crate::standing;
 
@@ -40,6 +41,15 @@ struct Parts {
     rules: Rules,
     client: Fetch,
     live: Arc<Live>,
+}
+
+/// Reasons why a good file cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+enum UnusableError {
+    #[error(transparent)]
+    Client(#[from] fetch::ClientError),
+    #[error(transparent)]
+    SamlKeys(#[from] SamlKeysError),
 }
 
 /// The time that files and secrets of a new configuration may take to be read.
@@ -115,9 +125,11 @@ impl Reload {
     }
 
     /// Everything that can fail, before anything is replaced.
-    fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, fetch::ClientError> {
+    fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
-        let live = Arc::new(Live::from_file(file, &self.core.keys, self.fetch.fetch(), Some(&before)));
+        let saml = saml_files::load_keys(file, Timestamp::now())?;
+        let live = Live::from_file(file, &self.core.keys, saml.as_ref(), self.fetch.fetch(), Some(&before));
+        let live = Arc::new(live);
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {
             rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live)),

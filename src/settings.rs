@@ -3,12 +3,18 @@
 
 use std::sync::Arc;
 
-use portcullis_config::{Domains, File, IdpEntry, LogLevel, Preset, UserSource};
+use portcullis_config::{
+    BindingWord, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc, Preset,
+    SamlEntry, UserSource,
+};
 use portcullis_keys::{Keyring, Purpose, Secret};
-use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
+use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, Timestamp, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{ClaimNames, Fetch, Idp, IdpSettings, OidcSettings, SubjectClaim, Uses};
+use portcullis_sso::{
+    AttributeNames, ClaimNames, Fetch, Idp, MetadataSource, OidcIdp, OidcSettings, SamlIdp, SamlSettings,
+    SpKeys, SubjectClaim, Uses,
+};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
@@ -19,10 +25,11 @@ use crate::operator::Terms;
 use crate::own::admission::Admission;
 use crate::own::{OwnSite, SiteIdp};
 use crate::person::People;
+use crate::saml_files;
 use crate::scim_clients::{ScimClients, ScimToken};
 
 /// Joins the app as its own pages need it.
-pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
+pub(crate) fn own_site(file: &File, fetch: Fetch, saml: Option<&Arc<SpKeys>>) -> OwnSite {
     let path = file.public_url.path();
     OwnSite {
         host: file.public_url.host().to_owned(),
@@ -31,19 +38,39 @@ pub(crate) fn own_site(file: &File, fetch: Fetch) -> OwnSite {
         ours: format!("{path}{}", file.prefix),
         cookie: proxy::session_cookie(&file.public_url),
         flow_bytes: file.limits.head.bytes() / 4,
-        idps: file.idps.iter().map(|idp| Arc::new(site_idp(file, idp, fetch.clone()))).collect(),
+        idps: file
+            .idps
+            .iter()
+            .filter_map(|idp| site_idp(file, idp, fetch.clone(), saml).map(Arc::new))
+            .collect(),
     }
 }
 
-fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch) -> SiteIdp {
-    let settings = IdpSettings::Oidc(oidc_settings(file, idp));
+/// `None` for an IdP of SAML where there are no keys for it, which a start refuses.
+fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>>) -> Option<SiteIdp> {
     let may_sign_in = match &file.provisioning {
         UserSource::Scim(scim) => scim.idps.as_ref().is_none_or(|named| named.contains(&idp.name)),
         UserSource::Invited | UserSource::None => true,
     };
-    SiteIdp {
-        idp: Arc::new(Idp::new(settings.clone(), fetch)),
-        settings,
+    let (made, trust_email, restarts_unsolicited) = match &idp.protocol {
+        IdpProtocol::Oidc(oidc) => {
+            let made = OidcIdp::new(oidc_settings(file, idp, oidc), fetch);
+            (Idp::Oidc(made), oidc.trust_email, false)
+        }
+        IdpProtocol::Saml(entry) => {
+            let kept = match &entry.block.metadata {
+                MetadataText::Address(address) => saml_files::kept_metadata(&file.state, &idp.name, address),
+                MetadataText::Document(_) => None,
+            };
+            let settings = saml_settings(file, idp, entry, saml?.clone());
+            let made = SamlIdp::new(settings, fetch, kept.as_deref(), Timestamp::now());
+            let restarts = entry.block.idp_initiated == IdpInitiated::Restart;
+            (Idp::Saml(made), entry.block.trust_email, restarts)
+        }
+    };
+    Some(SiteIdp {
+        idp: Arc::new(made),
+        restarts_unsolicited,
         is_for_any: idp.domains == Domains::Any,
         admission: Admission {
             directory: !matches!(file.provisioning, UserSource::None),
@@ -53,10 +80,52 @@ fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch) -> SiteIdp {
             claim: idp.link.claim.clone(),
             to: idp.link.to,
             domains: email_domains(idp).to_vec(),
-            trust_email: idp.oidc.trust_email,
+            trust_email,
             user_from: file.identity.user,
             absolute_ms: to_ms(file.session.absolute),
         },
+    })
+}
+
+fn saml_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SpKeys>) -> SamlSettings {
+    let block = &entry.block;
+    let ours = |page: &str| {
+        format!(
+            "{}{}{}/saml/{}/{page}",
+            file.public_url.origin(),
+            file.public_url.path(),
+            file.prefix,
+            idp.name
+        )
+    };
+    SamlSettings {
+        name: idp.name.clone(),
+        metadata: match &block.metadata {
+            MetadataText::Document(text) => MetadataSource::Document(text.clone()),
+            MetadataText::Address(address) => MetadataSource::Address(address.clone()),
+        },
+        entity_id: block.issuer.as_ref().map(|issuer| issuer.as_str().to_owned()),
+        pinned: block.metadata_certificate.as_ref().map(|pinned| pinned.ders().to_vec()).unwrap_or_default(),
+        sp_entity_id: block.entity_id.as_ref().map_or_else(|| ours("metadata"), |id| id.as_str().to_owned()),
+        acs_url: ours("acs"),
+        slo_url: ours("slo"),
+        keys,
+        name_id_policy: block.name_id.uri().map(str::to_owned),
+        force_authn: block.force_authn,
+        authn_context: block.authn_context.clone(),
+        posts_requests: block.binding == BindingWord::Post,
+        allow_sha1: block.allow_sha1,
+        allow_cbc: block.allow_cbc,
+        subject: block.subject.clone(),
+        names: AttributeNames {
+            email: entry.email.clone(),
+            name: entry.name.clone(),
+            user_name: entry.user_name.clone(),
+            groups: entry.groups.clone(),
+        },
+        link: (!matches!(file.provisioning, UserSource::None)).then(|| idp.link.claim.clone()),
+        skew_ms: to_ms(block.skew),
+        loopback: file.public_url.is_loopback(),
     }
 }
 
@@ -67,8 +136,7 @@ fn email_domains(idp: &IdpEntry) -> &[String] {
     }
 }
 
-fn oidc_settings(file: &File, idp: &IdpEntry) -> OidcSettings {
-    let oidc = &idp.oidc;
+fn oidc_settings(file: &File, idp: &IdpEntry, oidc: &Oidc) -> OidcSettings {
     let path = file.public_url.path();
     let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
     OidcSettings {
@@ -92,7 +160,7 @@ fn oidc_settings(file: &File, idp: &IdpEntry) -> OidcSettings {
         subject: match idp.preset {
             Preset::Entra => SubjectClaim::Entra,
             Preset::Google => SubjectClaim::Google { domains: email_domains(idp).to_vec() },
-            Preset::Generic | Preset::Okta => SubjectClaim::Sub,
+            _ => SubjectClaim::Sub,
         },
         allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
@@ -122,8 +190,11 @@ fn log_detail(file: &File) -> proxy::LogDetail {
 
 /// Gives the identity providers that an operator may move links to: those that are configured.
 pub(crate) fn relink_to(file: &File) -> Vec<store::RelinkTo> {
-    let to = |idp: &IdpEntry| store::RelinkTo { idp: idp.name.clone(), issuer: idp.issuer().to_owned() };
-    file.idps.iter().map(to).collect()
+    let to = |idp: &IdpEntry| {
+        let issuer = saml_files::known_issuer(&file.state, idp, Timestamp::now())?;
+        Some(store::RelinkTo { idp: idp.name.clone(), issuer })
+    };
+    file.idps.iter().filter_map(to).collect()
 }
 
 /// Makes the terms that an operator's orders go by.
@@ -143,10 +214,21 @@ pub(crate) fn to_ms(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The host that an IdP is asked at, as it is written.
+fn asked_host(idp: &IdpEntry) -> Option<String> {
+    match &idp.protocol {
+        IdpProtocol::Oidc(oidc) => Some(oidc.issuer.host().host().to_owned()),
+        IdpProtocol::Saml(entry) => match &entry.block.metadata {
+            MetadataText::Address(address) => Some(url::Url::parse(address).ok()?.host_str()?.to_owned()),
+            MetadataText::Document(_) => None,
+        },
+    }
+}
+
 /// Makes the hosts that requests of our own may go to.
 pub(crate) fn fetch_reach(file: &File) -> FetchReach {
     FetchReach {
-        issuers: file.idps.iter().map(|idp| idp.oidc.issuer.host().host().to_owned()).collect(),
+        issuers: file.idps.iter().filter_map(asked_host).collect(),
         allow: file.http_client.allow.clone(),
         loopback: file.public_url.is_loopback(),
     }

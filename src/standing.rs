@@ -9,6 +9,7 @@ use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 
 use crate::core::Core;
 use crate::revocation::{NotDone, NotGone};
+use crate::saml_files;
 
 /// Reasons why sessions that are not to be there any more may still be.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +68,8 @@ pub(crate) async fn end_unconfigured(
 /// Warns of people who are linked through an identity provider that is not configured. Nothing hangs on it: where it
 /// cannot be read, nothing is said.
 async fn tell_stranded(file: &File, store: &Store) {
-    let issuers: Vec<&str> = file.idps.iter().map(IdpEntry::issuer).collect();
+    let issuers: Vec<String> = known_idps(file).into_iter().map(|(_, issuer)| issuer).collect();
+    let issuers: Vec<&str> = issuers.iter().map(String::as_str).collect();
     for stranded in store.list_stranded(OrgId::ONLY, &issuers).await.unwrap_or_default() {
         tracing::warn!(idp = stranded.idp, issuer = stranded.issuer, "{}", stranded.sentence());
     }
@@ -76,10 +78,17 @@ async fn tell_stranded(file: &File, store: &Store) {
 fn standing_of(file: &File) -> Standing {
     let mode = people_mode(file);
     Standing {
-        idps: file.idps.iter().map(|idp| (idp.name.clone(), idp.issuer().to_owned())).collect(),
+        idps: known_idps(file),
         mode,
         directories: if mode == Mode::None { BTreeSet::new() } else { BTreeSet::from([DirectoryId::ONLY]) },
     }
+}
+
+/// The configured identity providers, name and issuer. One of SAML whose metadata was never fetched has signed nobody in.
+fn known_idps(file: &File) -> BTreeSet<(String, String)> {
+    let now = Timestamp::now();
+    let known = |idp: &IdpEntry| Some((idp.name.clone(), saml_files::known_issuer(&file.state, idp, now)?));
+    file.idps.iter().filter_map(known).collect()
 }
 
 fn people_mode(file: &File) -> Mode {

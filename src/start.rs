@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use portcullis_config::File;
+use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
@@ -32,6 +33,7 @@ use crate::refusals::Refusals;
 use crate::reload::Reload;
 use crate::revocation::Revocation;
 use crate::running::Running;
+use crate::saml_files::{self, SamlKeysError};
 use crate::settings;
 use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
@@ -49,6 +51,8 @@ pub(crate) enum StartError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Keys(#[from] KeyringError),
+    #[error(transparent)]
+    SamlKeys(#[from] SamlKeysError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -90,6 +94,7 @@ impl StartError {
             Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
+            | Self::SamlKeys(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -120,7 +125,7 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let listeners =
         core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
-    Ticks { core: core.clone(), live: live.clone() }.start(stopping);
+    Ticks { core: core.clone(), live: live.clone(), state: file.state.clone() }.start(stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
@@ -147,7 +152,8 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
-    let live = Arc::new(Current::new(Live::from_file(file, &keys, fetch.fetch(), None)));
+    let saml = saml_files::load_keys(file, Timestamp::now())?;
+    let live = Arc::new(Current::new(Live::from_file(file, &keys, saml.as_ref(), fetch.fetch(), None)));
 
     let sessions =
         Sessions::new(CACHED, settings::to_ms(file.session.idle), settings::compile_policy(file, FIRST));

@@ -1,10 +1,11 @@
 //! What happens by the clock: sessions that are over, last-seen times, holds that stand, old rows, the IdP's keys.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policy::Timestamp;
-use portcullis_sso::Idp;
+use portcullis_sso::{Idp, MetadataSource};
 use portcullis_store::Retention;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
+use crate::saml_files;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -31,6 +33,8 @@ const IDP_DOWN: Duration = Duration::from_secs(10);
 pub(crate) struct Ticks {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Current>,
+    /// The state folder, where fetched metadata is kept.
+    pub(crate) state: PathBuf,
 }
 
 impl Ticks {
@@ -54,7 +58,7 @@ impl Ticks {
         let ticking = ticks.clone();
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
-        tokio::spawn(ask_idps(ticks.live.clone(), stop));
+        tokio::spawn(ask_idps(ticks.live.clone(), ticks.state.clone(), stop));
     }
 
     async fn save_seen(self: Arc<Self>) {
@@ -87,7 +91,7 @@ pub(crate) async fn save_seen(core: &Core) {
 
 /// Keeps discovery and keys of every IdP fresh, each in a task of its own: one that is slow holds up no other. After a
 /// reload those that are new are asked at once, and one of which nothing has changed is not asked sooner.
-async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
+async fn ask_idps(live: Arc<Current>, state: PathBuf, mut stop: watch::Receiver<bool>) {
     let mut asking: Vec<(Arc<Idp>, JoinHandle<()>)> = Vec::new();
     loop {
         let site = live.in_force().site.clone();
@@ -100,7 +104,7 @@ async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
         });
         for entry in &site.idps {
             if !asking.iter().any(|(known, _)| Arc::ptr_eq(known, &entry.idp)) {
-                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone()))));
+                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone(), state.clone()))));
             }
         }
         drop(site);
@@ -113,7 +117,7 @@ async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
 }
 
 /// Asks one IdP again and again. One that is down stops new logins by it and nobody else; this says so once.
-async fn ask_idp(idp: Arc<Idp>) {
+async fn ask_idp(idp: Arc<Idp>, state: PathBuf) {
     let mut answering = None;
     loop {
         let read = idp.refresh_metadata(Timestamp::now()).await;
@@ -129,8 +133,22 @@ async fn ask_idp(idp: Arc<Idp>) {
             _ => {}
         }
         answering = Some(read.is_ok());
+        keep_metadata(&idp, &state).await;
         tokio::time::sleep(if read.is_ok() { IDP } else { IDP_DOWN }).await;
     }
+}
+
+/// Keeps metadata that was fetched just now, for the next process.
+async fn keep_metadata(idp: &Idp, state: &Path) {
+    let Idp::Saml(saml) = idp else { return };
+    let MetadataSource::Address(address) = &saml.settings().metadata else { return };
+    let Some(document) = saml.take_fetched() else { return };
+    let (state, name, address) = (state.to_owned(), saml.name().to_owned(), address.clone());
+    let keeping = tokio::task::spawn_blocking(move || {
+        saml_files::keep_metadata(&state, &name, &address, &document)
+            .map_err(|error| tracing::warn!(idp = name, %error, "metadata could not be kept: a restart needs its address"))
+    });
+    drop(keeping.await);
 }
 
 fn tick_every<F>(

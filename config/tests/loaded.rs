@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use portcullis_config::{
-    Checked, Domains, Environment, File, Loaded, Preset, UserSource, check_file, check_text,
+    Checked, Domains, Environment, File, IdpProtocol, Loaded, Preset, UserSource, check_file, check_text,
     find_default_path, list_urls, load_file,
 };
 use portcullis_policy::{HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom};
@@ -109,10 +109,11 @@ fn the_smallest_file_has_every_default() {
     assert_eq!((file.idps[0].name.as_str(), file.idps[0].preset), ("okta", Preset::Generic));
     assert_eq!((file.idps[0].link.claim.as_str(), file.idps[0].link.to), ("sub", LinkTo::ExternalId));
     assert_eq!(file.idps[0].domains, Domains::Any);
-    assert_eq!(file.idps[0].oidc.client_secret.expose(), "hunter2-oidc");
-    assert_eq!(file.idps[0].oidc.scopes, ["openid", "profile", "email"]);
-    assert_eq!(file.idps[0].oidc.skew, Duration::from_secs(60));
-    assert!(!file.idps[0].oidc.trust_email);
+    let IdpProtocol::Oidc(oidc) = &file.idps[0].protocol else { panic!("not OpenID Connect") };
+    assert_eq!(oidc.client_secret.expose(), "hunter2-oidc");
+    assert_eq!(oidc.scopes, ["openid", "profile", "email"]);
+    assert_eq!(oidc.skew, Duration::from_secs(60));
+    assert!(!oidc.trust_email);
     assert!(matches!(file.provisioning, UserSource::None));
     assert_eq!(file.session.idle, Duration::from_secs(2 * 3600));
     assert_eq!(file.session.absolute, Duration::from_secs(12 * 3600));

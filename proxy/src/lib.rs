@@ -59,7 +59,9 @@ pub use log_detail::LogDetail;
 pub use logged_decision::LoggedDecision;
 pub use networks::Networks;
 pub use open::Open;
-pub use pages::{KeepWay, NotSignedIn, Pages, Reference, RefusalPage, Visitor, WhoIsIn};
+pub use pages::{
+    BodyAhead, KeepWay, NotSignedIn, Pages, ReadsBody, Reference, RefusalPage, Visitor, WhoIsIn,
+};
 pub use peer::Peer;
 pub use portcullis_policy::{HeaderCase, HostSent, LogClient, LogFormat, LogIdentity, LogTarget};
 pub use request::GateRequest;

@@ -19,7 +19,8 @@ use crate::log_detail::LogDetail;
 ///
 /// A request carries the extension [`Visitor`]; one that asks for a refusal page carries [`RefusalPage`] as well, one for a
 /// login whose way back is too long for an address [`KeepWay`]; its answer is a redirect. The request's
-/// headers are clean: nothing of a client that speaks of identity is left. Its body has at most 64 KiB. A client that
+/// headers are clean: nothing of a client that speaks of identity is left. Its body has at most 64 KiB, but for messages of SAML, which
+/// come with [`BodyAhead`] first. A client that
 /// hangs up drops the future, so whatever must not stop half-way runs in a task of its own.
 pub type Pages = Arc<dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, http::Response<Bytes>> + Send + Sync>;
 
@@ -73,6 +74,15 @@ impl fmt::Debug for WhoIsIn {
         f.write_str(if self.0.is_some() { "WhoIsIn(a session)" } else { "WhoIsIn(nobody)" })
     }
 }
+
+/// A request whose body has not been read yet, as an extension: a page that wants it answers [`ReadsBody`], and is asked
+/// again with it. So nobody has us read what no page is waiting for.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyAhead;
+
+/// The wish of a page for the body, as an extension of its answer: at most so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadsBody(pub usize);
 
 /// The answer of a page that is for nobody but who is signed in, as an extension: the data plane refuses as it refuses
 /// everywhere.

@@ -9,6 +9,7 @@ use portcullis_policy::{OrgId, Timestamp};
 use crate::foreign::Foreign;
 use crate::ground::{self, Inquirer};
 use crate::keyring::{self, MASTER};
+use crate::saml_files;
 use crate::terminal::{Exit, config_path, format_table, print_text, tell_problems};
 
 /// Checks a configuration.
@@ -88,7 +89,14 @@ fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
         return Vec::new();
     }
     let Ok(runtime) = super::reach::build_runtime() else { return Vec::new() };
-    let issuers: Vec<&str> = checked.issuers.iter().map(String::as_str).collect();
+    let issuers: Option<Vec<String>> = checked
+        .idps
+        .iter()
+        .map(|idp| saml_files::known_issuer(&checked.opens.state, idp, Timestamp::now()))
+        .collect();
+    // One whose name for itself is not known yet may be whoever is linked.
+    let Some(issuers) = issuers else { return Vec::new() };
+    let issuers: Vec<&str> = issuers.iter().map(String::as_str).collect();
     let found = runtime
         .block_on(portcullis_store::stranded_in(&checked.opens.database, OrgId::ONLY, &issuers))
         .unwrap_or_default();

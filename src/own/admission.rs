@@ -64,7 +64,12 @@ impl Admission {
             names_said: assertion.names_said().to_vec(),
             groups: assertion.groups().map(<[String]>::to_vec),
         };
+        let statement = assertion
+            .replay()
+            .map(|replay| (sha256(format!("saml_assertion {}", replay.id).as_bytes()), replay.until));
         store::VerifiedLogin {
+            is_durable: assertion.is_durable(),
+            statement,
             org: OrgId::ONLY,
             app,
             idp: assertion.idp().into(),

@@ -61,7 +61,9 @@ impl Own {
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
-        let Idp::Oidc(idp) = &*entry.idp;
+        let Idp::Oidc(idp) = &*entry.idp else {
+            return self.render_page(site, &Page::refused(RefusalKind::NotFound, None));
+        };
         let now = Timestamp::now();
         let Some(token) = read_token(request.body()) else {
             let text = "expected=one logout_token in a form got=another body. Look at the back-channel logout URI there";

@@ -15,7 +15,7 @@ use portcullis_proxy::cookies;
 use portcullis_sso::{FLOW_MS, Pending};
 use serde::{Deserialize, Serialize};
 
-use super::set_cookie::{remove_cookie, set_cookie};
+use super::set_cookie::{remove_cookie, set_cookie, set_cross_site_cookie};
 
 /// The beginning of every flow cookie's name; the data plane never passes such cookies on.
 pub(super) const PREFIX: &str = portcullis_proxy::FLOW_COOKIE;
@@ -32,6 +32,8 @@ enum FlowCookie {
     Pending(Pending),
     /// A login that has just succeeded, and the how-manieth in a row it was.
     Landed { at: i64, rounds: u8 },
+    /// A logout that was sent to an IdP: the ID of the request, which the answer must name.
+    Leaving { id: String, at: i64 },
 }
 
 /// The flow cookies a request brought.
@@ -98,8 +100,56 @@ impl<'a> Flows<'a> {
         let found = self.found.swap_remove(at);
         match found.sealed {
             FlowCookie::Pending(pending) => Some((found.name, pending)),
-            FlowCookie::Landed { .. } => None,
+            FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } => None,
         }
+    }
+
+    /// Tells whether a login at this IdP is under way whose answer comes by form.
+    pub(crate) fn awaits_form(&self, idp: &str) -> bool {
+        self.waiting_for(idp).next().is_some()
+    }
+
+    /// The only login at this IdP whose answer comes by form, and the name of its cookie: for an IdP that loses our state.
+    /// Its answer must name it all the same.
+    pub(crate) fn take_only_login(&mut self, idp: &str) -> Option<(String, Pending)> {
+        let mut waiting = self.waiting_for(idp);
+        let state = waiting.next()?.state().to_owned();
+        if waiting.next().is_some() {
+            return None;
+        }
+        drop(waiting);
+        self.take_login(&state)
+    }
+
+    fn waiting_for(&self, idp: &str) -> impl Iterator<Item = &Pending> {
+        self.found.iter().filter_map(move |found| match &found.sealed {
+            FlowCookie::Pending(pending) if pending.is_answered_by_form() && pending.idp() == idp => {
+                Some(pending)
+            }
+            _ => None,
+        })
+    }
+
+    /// The logout request that this browser was sent away with, ten minutes ago at most.
+    pub(crate) fn leaving(&self, now: Timestamp) -> Option<&str> {
+        self.found.iter().find_map(|found| match &found.sealed {
+            FlowCookie::Leaving { id, at } if (0..FLOW_MS).contains(&now.since_ms(Timestamp(*at))) => {
+                Some(id.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// The cookie that remembers a logout request.
+    pub(crate) fn leaving_cookie(
+        &self,
+        id: String,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Option<HeaderValue> {
+        let name = leaving_name();
+        let value = self.seal_cookie(&name, FlowCookie::Leaving { id, at: now.0 }, random)?;
+        set_cross_site_cookie(&name, &value, FLOW_MS / 1000)
     }
 
     /// Counts the rounds that the browser has just gone through without staying signed in.
@@ -126,6 +176,7 @@ impl<'a> Flows<'a> {
     ) -> Vec<HeaderValue> {
         let name = format!("{PREFIX}{}", to_hex(random.draw_bytes::<8>()));
         let limit = MOST_VALUE.min(most / 2);
+        let crosses_sites = pending.is_answered_by_form();
         let mut value = self.seal_cookie(&name, FlowCookie::Pending(pending.clone()), random);
         if value.as_ref().is_some_and(|value| value.len() > limit) {
             pending.go_back_to(short);
@@ -139,7 +190,7 @@ impl<'a> Flows<'a> {
                     open.push((other.started().0, found));
                 }
                 FlowCookie::Pending(_) => cookies.extend(remove_cookie(&found.name)),
-                FlowCookie::Landed { .. } => {}
+                FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } => {}
             }
         }
         // The newest stay, as many as there is room for.
@@ -151,7 +202,10 @@ impl<'a> Flows<'a> {
                 cookies.extend(remove_cookie(&found.name));
             }
         }
-        cookies.extend(value.and_then(|value| set_cookie(&name, &value, Some(FLOW_MS / 1000))));
+        cookies.extend(value.and_then(|value| match crosses_sites {
+            true => set_cross_site_cookie(&name, &value, FLOW_MS / 1000),
+            false => set_cookie(&name, &value, Some(FLOW_MS / 1000)),
+        }));
         cookies
     }
 
@@ -171,6 +225,11 @@ impl<'a> Flows<'a> {
         let plain = serde_json::to_vec(&value).ok()?;
         Some(BASE64.encode(self.keys.seal(Purpose::Login, &cookie_context(self.app, name), &plain, random)))
     }
+}
+
+/// The name of the cookie that remembers a logout request.
+pub(crate) fn leaving_name() -> String {
+    format!("{PREFIX}leaving")
 }
 
 /// The removal of the cookie that remembers a recent login: after a logout the next login is a first one.
@@ -209,6 +268,7 @@ mod tests {
             return_to: return_to.to_owned(),
             rounds: 0,
             epochs: [0; 3],
+            replaces: None,
         };
         Pending::of_oidc("op", "https://op.test", &ask, &mut Random::from_seed(1), NOW.plus_ms(number))
     }

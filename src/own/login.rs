@@ -12,7 +12,7 @@ use portcullis_keys::{Purpose, Random, sha256};
 use portcullis_policy::{OrgId, SessionHash, Timestamp, UserFrom, shown};
 use portcullis_proxy::{Kind, RefusalKind, Visitor};
 use portcullis_session::Committed;
-use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, Idp, Pending};
+use portcullis_sso::{Ask, Assertion, AuthorizationResponse, Class, Departure, Idp, Pending};
 use portcullis_store::{AdmissionRefusal, LoggedIn, LoginError, NewSession, Origin};
 
 use super::flows::{Flows, Tab};
@@ -102,6 +102,11 @@ impl From<Enough> for NotIn {
 }
 
 impl NotIn {
+    /// It passes: the person is told to try again.
+    pub(crate) fn busy(reason: &'static str, text: &str) -> Self {
+        Self { reason, text: text.to_owned(), told: LoginAdvice::TryAgain, subject: None }
+    }
+
     fn of_store(error: &dyn std::fmt::Display) -> Self {
         Self { reason: STORE, text: format!("{error}"), told: LoginAdvice::Unavailable, subject: None }
     }
@@ -159,10 +164,18 @@ impl Own {
         let tab = Tab { way: short.clone(), restarts };
         let state = tab.seal(&self.core.keys, visitor.app, &mut random);
         let epochs = self.core.sessions.epochs(OrgId::ONLY, entry.idp.name());
-        let ask = Ask { app: visitor.app, state, return_to: way.to_owned(), rounds, epochs };
-        match entry.idp.begin_login(&ask, &mut random, now).await {
-            Ok((pending, location)) => {
-                let mut answer = redirect_to(&location);
+        let (return_to, replaces) = (way.to_owned(), visitor.session);
+        let ask = Ask { app: visitor.app, state, return_to, rounds, epochs, replaces };
+        let begun = match &*entry.idp {
+            Idp::Oidc(idp) => {
+                let begun = idp.begin_login(&ask, &mut random, now).await;
+                begun.map(|(pending, location)| (pending, Departure::Redirect(location)))
+            }
+            Idp::Saml(idp) => idp.begin_login(&ask, &mut random, now),
+        };
+        match begun {
+            Ok((pending, departure)) => {
+                let mut answer = self.depart(site, &departure);
                 for cookie in flows.login_cookie(pending, &short, site.flow_bytes, &mut random, now) {
                     answer.headers_mut().append(header::SET_COOKIE, cookie);
                 }
@@ -175,9 +188,19 @@ impl Own {
         }
     }
 
+    /// Sends the browser to an IdP with a message.
+    pub(super) fn depart(&self, site: &OwnSite, departure: &Departure) -> Response<Bytes> {
+        match departure {
+            Departure::Redirect(location) => redirect_to(location),
+            Departure::Post(form) => {
+                self.render_page(site, &Page::Forward { action: &form.action, fields: &form.fields })
+            }
+        }
+    }
+
     /// A way back that is short enough for an address or a cookie: itself, or a reference to what is kept here. The
     /// reference carries the path, which is what is left where the rest is gone.
-    fn short_way(&self, site: &OwnSite, way: &str, random: &mut Random, now: Timestamp) -> String {
+    pub(super) fn short_way(&self, site: &OwnSite, way: &str, random: &mut Random, now: Timestamp) -> String {
         if way.len() <= SHORT {
             return way.to_owned();
         }
@@ -186,7 +209,7 @@ impl Own {
     }
 
     /// The way back itself, judged: a path of the app, or its front page.
-    fn whole_way(&self, site: &OwnSite, way: &str, now: Timestamp) -> String {
+    pub(super) fn whole_way(&self, site: &OwnSite, way: &str, now: Timestamp) -> String {
         let reference =
             way.strip_prefix(&site.ours).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(KEPT));
         match reference {
@@ -266,7 +289,11 @@ impl Own {
             let refusal = NotIn::from(if names { refusal } else { refusal.unnamed() });
             if entry.idp.is_answering() { refusal } else { NotIn { told: LoginAdvice::IdpDown, ..refusal } }
         };
-        let Idp::Oidc(idp) = &*entry.idp;
+        let Idp::Oidc(idp) = &*entry.idp else {
+            let text = "expected=an answer of SAML got=one of OpenID Connect. Nothing to set: the IdP spoke it before";
+            let (reason, told) = (Class::OidcState.log_word(), LoginAdvice::Refused);
+            return Err(NotIn { reason, text: text.to_owned(), told, subject: None });
+        };
         let login = sha256(pending.state().as_bytes());
         let _turn = match answer.has_code() {
             true => Some(self.under_way.tries.take_turn(login, visitor.client, now).await?),
@@ -277,7 +304,10 @@ impl Own {
         let entered = async {
             // Whoever is linked already needs no claim, so nobody is asked for one.
             let is_known = !verified.is_complete()
-                && entry.admission.is_known(&self.core.store, entry.idp.issuer(), verified.subject()).await;
+                && entry
+                    .admission
+                    .is_known(&self.core.store, &idp.settings().issuer, verified.subject())
+                    .await;
             let assertion = if is_known {
                 idp.recognize_person(verified).map_err(down)?
             } else {
@@ -290,7 +320,7 @@ impl Own {
 
     /// Session, link, spent flow and audit record in one transaction; then enforced, for the session before this one
     /// ends with it. Returns the cookie.
-    async fn store_login(
+    pub(super) async fn store_login(
         self: Arc<Self>,
         pending: Pending,
         assertion: Assertion,
@@ -354,7 +384,8 @@ impl Own {
             logout_hint: Some(hint),
             idp_subject: assertion.idp_session().subject.clone(),
             idp_session: assertion.idp_session().session.clone(),
-            replaces: visitor.session,
+            // The cookie stays away where another site posts: then the login knows from its beginning.
+            replaces: visitor.session.or(pending.replaces()),
         };
         let asked = admission.verified_login(visitor.app, &assertion, session, &pending);
         let origin = Origin {
@@ -391,7 +422,7 @@ impl Own {
 
     /// An answer whose flow is gone: it came late, twice, or without its cookie, as of a tab that others pushed out.
     /// Nothing of it is believed. Who is signed in goes where the tab was going; who is not starts over, unseen.
-    async fn without_flow(
+    pub(super) async fn without_flow(
         &self,
         site: &OwnSite,
         entry: Option<&SiteIdp>,
@@ -434,7 +465,7 @@ impl Own {
     }
 
     /// `reference` is the number that the login has been called by, if it was.
-    fn not_in(
+    pub(super) fn not_in(
         &self,
         site: &OwnSite,
         idp: &str,

@@ -1,4 +1,4 @@
-//! Logout: the local session first, then the IdP's (OpenID Connect RP-Initiated Logout 1.0).
+//! Logout: the local session first, then the IdP's (OpenID Connect RP-Initiated Logout 1.0, SAML Single Logout).
 //!
 //! A logout is a POST of our own page, or carries the page's token; a GET shows the button. What an image on another
 //! site can send ends nobody's session.
@@ -11,12 +11,11 @@ use http::{Request, Response, header};
 use portcullis_keys::{Purpose, Random, equal_bytes};
 use portcullis_policy::{SessionHash, Timestamp};
 use portcullis_proxy::{RefusalKind, Visitor};
-use portcullis_sso::LogoutHint;
+use portcullis_sso::{Departure, Idp, LogoutHint};
 use portcullis_store::{Origin, SealedLogoutHint, Which};
 
 use super::Own;
-use super::flows;
-use super::login::redirect_to;
+use super::flows::{self, Flows};
 use super::reasons::{LOGOUT_CSRF, STORE};
 use super::set_cookie::remove_cookie;
 use super::site::{OwnSite, SiteIdp};
@@ -79,12 +78,27 @@ impl Own {
         };
         let back_to = format!("{}{}/logged-out", site.origin, site.ours);
         let state = Random::from_system().draw_reference();
-        let at_idp = ended.and_then(|EndedSession { idp, hint }| {
-            site.find_idp(&idp)?.idp.logout_url(hint.as_ref(), &back_to, &state)
+        let (mut random, now) = (Random::from_system(), Timestamp::now());
+        let at_idp = ended.and_then(|EndedSession { idp, hint }| match (&*site.find_idp(&idp)?.idp, hint) {
+            (Idp::Oidc(idp), Some(LogoutHint::Oidc { id_token })) => {
+                let url = idp.logout_url(Some(&id_token), &back_to, &state)?;
+                Some((None, Departure::Redirect(url)))
+            }
+            (Idp::Oidc(idp), _) => Some((None, Departure::Redirect(idp.logout_url(None, &back_to, &state)?))),
+            (Idp::Saml(idp), Some(hint)) => {
+                let (id, departure) = idp.begin_logout(&hint, &mut random, now)?;
+                Some((Some(id), departure))
+            }
+            (Idp::Saml(_), None) => None,
         });
-        let mut answer = redirect_to(&at_idp.unwrap_or_else(|| format!("{}/logged-out?local", site.ours)));
-        for removal in [remove_cookie(&site.cookie), flows::forget_landing()].into_iter().flatten() {
-            answer.headers_mut().append(header::SET_COOKIE, removal);
+        let here = || Departure::Redirect(format!("{}/logged-out?local", site.ours));
+        let (asked, departure) = at_idp.unwrap_or_else(|| (None, here()));
+        let mut answer = self.depart(site, &departure);
+        let flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
+        let leaving = asked.and_then(|id| flows.leaving_cookie(id, &mut random, now));
+        let removals = [remove_cookie(&site.cookie), flows::forget_landing()];
+        for cookie in removals.into_iter().flatten().chain(leaving) {
+            answer.headers_mut().append(header::SET_COOKIE, cookie);
         }
         answer
     }

@@ -10,6 +10,7 @@ mod flows;
 mod login;
 mod logout;
 pub(crate) mod reasons;
+mod saml;
 mod set_cookie;
 mod site;
 mod tries;
@@ -51,8 +52,22 @@ pub(crate) struct Own {
 const STRANGERS_LINES: u32 = 20;
 
 /// Classes of refusals that anybody can cause.
-const ANYBODYS: [Class; 4] =
-    [Class::OidcState, Class::OidcIssParam, Class::OidcProviderError, Class::OidcLogoutToken];
+const ANYBODYS: [Class; 14] = [
+    Class::OidcState,
+    Class::OidcIssParam,
+    Class::OidcProviderError,
+    Class::OidcLogoutToken,
+    Class::SamlInResponseTo,
+    Class::SamlTooLarge,
+    Class::SamlMalformed,
+    Class::SamlForbiddenXml,
+    Class::SamlStructure,
+    Class::SamlSignaturePolicy,
+    Class::SamlUnsigned,
+    Class::SamlSignatureInvalid,
+    Class::SamlDecrypt,
+    Class::SamlStatus,
+];
 
 /// Tells whether anybody can cause this refusal, with neither the IdP's nor the store's word.
 fn is_anybodys(reason: &str) -> bool {
@@ -66,6 +81,7 @@ pub(crate) struct UnderWay {
     ways: ways::Ways,
     tries: tries::Tries,
     unanswered: back_channel::Unanswered,
+    saml: saml::SamlThreads,
 }
 
 /// The answer to whoever has to sign in first: the data plane has the words for it.
@@ -130,6 +146,7 @@ impl Own {
                 Some(entry) => self.finish_login(&site, &entry, &request, &visitor).await,
                 None => self.finish_overtaken_login(&site, &request, &visitor).await,
             },
+            ("saml", rest) => self.serve_saml(&site, rest, &request, &visitor).await,
             ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
                 Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,
                 None => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),

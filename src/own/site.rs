@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_policy::fold;
-use portcullis_sso::{Idp, IdpSettings};
+use portcullis_sso::Idp;
 
 use super::admission::Admission;
 use crate::pages::Links;
@@ -29,9 +29,9 @@ pub(crate) struct OwnSite {
 /// An identity provider, and the terms on which its word lets somebody in.
 pub(crate) struct SiteIdp {
     pub(crate) idp: Arc<Idp>,
-    /// The settings that it was made from.
-    pub(crate) settings: IdpSettings,
     pub(crate) admission: Admission,
+    /// True where a response that nobody here asked for begins a login of our own.
+    pub(crate) restarts_unsolicited: bool,
     /// True where people of any domain are sent to it that no other one lists.
     pub(crate) is_for_any: bool,
 }
@@ -46,7 +46,7 @@ impl OwnSite {
     /// Keeps each IdP of another site of which nothing has changed, with the keys it has read.
     pub(crate) fn with_idps_of(mut self, before: &OwnSite) -> Self {
         for entry in &mut self.idps {
-            let known = before.find_idp(entry.name()).filter(|known| known.settings == entry.settings);
+            let known = before.find_idp(entry.name()).filter(|known| known.idp.is_made_alike(&entry.idp));
             if let (Some(known), Some(entry)) = (known, Arc::get_mut(entry)) {
                 entry.idp = known.idp.clone();
             }

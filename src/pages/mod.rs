@@ -3,7 +3,8 @@
 //! Pure functions: what happened in, an [`http::Response`] out. A page says what happened and what to do, in words a
 //! stranger understands, and refuses to say more: no cookie value, token, claim or upstream address is on any page,
 //! and text from outside is escaped and cut at 200 characters. What every answer of
-//! ours says is added by the data plane (`proxy/src/answer/whole.rs`). Nothing here needs a script.
+//! ours says is added by the data plane (`proxy/src/answer/whole.rs`). Nothing here needs a script; one page has one, which
+//! presses its only button.
 
 mod me;
 mod words;
@@ -55,6 +56,8 @@ pub(crate) enum Page<'a> {
     /// Leads on to an address of ours by itself: a form's answer that redirected to an IdP would be stopped by the policy
     /// of the page it was on.
     Onward { to: &'a str },
+    /// Sends a form on to an IdP by itself, or by its button where the browser runs no script.
+    Forward { action: &'a str, fields: &'a [(&'static str, String)] },
     /// The data plane, or a page of ours, refused a request. `return_to` is where a login leads.
     Refused { kind: RefusalKind, who: &'a str, return_to: &'a str, reference: Option<&'a str> },
 }
@@ -79,9 +82,11 @@ impl Page<'_> {
     /// The status the page is sent with.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::SignedOut { .. } | Self::Logout { .. } | Self::ChooseIdp { .. } | Self::Onward { .. } => {
-                StatusCode::OK
-            }
+            Self::SignedOut { .. }
+            | Self::Logout { .. }
+            | Self::ChooseIdp { .. }
+            | Self::Onward { .. }
+            | Self::Forward { .. } => StatusCode::OK,
             Self::LoginRefused { .. } | Self::LoginStuck { .. } => StatusCode::FORBIDDEN,
             Self::IdpDown { .. } | Self::TryAgain { .. } | Self::NotSignedOut { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -98,9 +103,11 @@ impl Page<'_> {
             | Self::IdpDown { reference, .. }
             | Self::TryAgain { reference, .. }
             | Self::NotSignedOut { reference } => Some(reference),
-            Self::SignedOut { .. } | Self::Logout { .. } | Self::ChooseIdp { .. } | Self::Onward { .. } => {
-                None
-            }
+            Self::SignedOut { .. }
+            | Self::Logout { .. }
+            | Self::ChooseIdp { .. }
+            | Self::Onward { .. }
+            | Self::Forward { .. } => None,
             // A form, a frame and an address that is not there have none to mention.
             Self::Refused { kind, reference, .. } => reference.filter(|_| words::mentions_number(kind)),
         }
@@ -117,6 +124,7 @@ impl Page<'_> {
         match self {
             Self::Logout { idp, .. } => Forms::Ours { then: *idp },
             Self::ChooseIdp { .. } => Forms::Ours { then: None },
+            Self::Forward { action, .. } => Forms::Theirs { action },
             _ => Forms::Nowhere,
         }
     }
@@ -158,6 +166,7 @@ pub(crate) fn find_asset(name: &str) -> Option<Response<Bytes>> {
     let (kind, body) = match name {
         "style.css" => ("text/css; charset=utf-8", include_str!("style.css")),
         "icon.svg" => ("image/svg+xml", include_str!("icon.svg")),
+        "forward.js" => ("text/javascript; charset=utf-8", include_str!("forward.js")),
         _ => return None,
     };
     let mut headers = answer_headers(HeaderValue::from_static(kind), Framing::Nobody, Forms::Nowhere);
@@ -184,6 +193,11 @@ pub(crate) enum Forms<'a> {
         /// `https://login.example-idp.com`.
         then: Option<&'a str>,
     },
+    /// To an IdP, which may send it on to addresses of its own; our script sends the form.
+    Theirs {
+        /// The whole address.
+        action: &'a str,
+    },
 }
 
 /// The headers in which pages differ: the type, who may frame it, where its forms go. What every answer of ours says is
@@ -203,6 +217,11 @@ pub(crate) fn answer_headers(content_type: HeaderValue, framing: Framing, forms:
         Forms::Nowhere => policy("'none'"),
         Forms::Ours { then: Some(origin) } if is_origin(origin) => policy(&format!("'self' {origin}")),
         Forms::Ours { .. } => policy("'self'"),
+        Forms::Theirs { action } => {
+            let origin = url::Url::parse(action).map(|url| url.origin().ascii_serialization());
+            let origin = origin.ok().filter(|origin| is_origin(origin)).unwrap_or_default();
+            format!("{}; script-src 'self'", policy(&format!("https: {origin}")))
+        }
     };
     let mut headers = HeaderMap::with_capacity(3);
     headers.insert(header::CONTENT_TYPE, content_type);
@@ -279,6 +298,7 @@ mod tests {
             Page::ChooseIdp { return_to: "/board", is_unknown: false },
             Page::ChooseIdp { return_to: "/board", is_unknown: true },
             Page::Onward { to: "/.portcullis/login?idp=okta&return_to=%2Fboard" },
+            Page::Forward { action: "https://idp.example.com/sso", fields: forward_fields() },
             refused(RefusalKind::FormNotSent),
             refused(RefusalKind::FramedLogin),
             refused(RefusalKind::NotAllowed),
@@ -292,6 +312,13 @@ mod tests {
             refused(RefusalKind::Slow),
             refused(RefusalKind::Unproven),
         ]
+    }
+
+    fn forward_fields() -> &'static [(&'static str, String)] {
+        static FIELDS: std::sync::LazyLock<Vec<(&'static str, String)>> = std::sync::LazyLock::new(|| {
+            vec![("SAMLRequest", "PHg+".to_owned()), ("RelayState", "\"><b>".to_owned())]
+        });
+        &FIELDS
     }
 
     fn text(answer: &Response<Bytes>) -> &str {
@@ -311,7 +338,8 @@ mod tests {
                 "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action ";
             assert!(policy.starts_with(begins), "{policy}");
             let framed = matches!(page, Page::Refused { kind: RefusalKind::FramedLogin, .. });
-            assert_eq!(policy.ends_with("frame-ancestors 'none'"), !framed, "{policy}");
+            assert_eq!(policy.contains("frame-ancestors 'none'"), !framed, "{policy}");
+            assert_eq!(policy.contains("script-src"), matches!(page, Page::Forward { .. }), "{policy}");
             assert_eq!(header(&answer, "x-frame-options"), if framed { "SAMEORIGIN" } else { "DENY" });
             assert_eq!(header(&answer, "content-type"), "text/html; charset=utf-8");
             let unauthorized = answer.status() == StatusCode::UNAUTHORIZED;
@@ -329,7 +357,8 @@ mod tests {
                 assert_eq!(html.matches(once).count(), 1, "{once} in {html}");
             }
             for never in ["<script", "style=\"", "onclick", "javascript:", "&lt;"] {
-                assert!(!html.contains(never), "{never} in {html}");
+                let is_meant = never == "<script" && matches!(page, Page::Forward { .. });
+                assert_eq!(html.contains(never), is_meant, "{never} in {html}");
             }
         }
     }
@@ -391,16 +420,18 @@ mod tests {
     }
 
     #[test]
-    fn only_two_pages_have_a_form_and_each_goes_where_it_must() {
+    fn only_three_pages_have_a_form_and_each_goes_where_it_must() {
         for page in all() {
             let answer = render_page(&page, &PLACE);
             let policy = header(&answer, "content-security-policy");
             let (logout, choice) =
                 (matches!(page, Page::Logout { .. }), matches!(page, Page::ChooseIdp { .. }));
-            assert_eq!(policy.contains("form-action 'none'"), !(logout || choice));
+            let forward = matches!(page, Page::Forward { .. });
+            assert_eq!(policy.contains("form-action 'none'"), !(logout || choice || forward));
+            assert_eq!(policy.contains("form-action https: https://idp.example.com;"), forward);
             assert_eq!(policy.contains("form-action 'self' https://idp.example.com;"), logout);
             assert_eq!(policy.contains("form-action 'self';"), choice);
-            assert_eq!(text(&answer).contains("<form"), logout || choice);
+            assert_eq!(text(&answer).contains("<form"), logout || choice || forward);
         }
     }
 
@@ -422,6 +453,10 @@ mod tests {
     #[test]
     fn what_pages_refer_to_is_there() {
         let html = render_page(&Page::refused(RefusalKind::NotFound, None), &PLACE);
+        let forward =
+            render_page(&Page::Forward { action: "https://i.test/", fields: forward_fields() }, &PLACE);
+        assert!(text(&forward).contains("value=\"&#34;&#62;&#60;b&#62;\""), "{}", text(&forward));
+        assert!(text(&forward).contains("/.portcullis/forward.js?") && find_asset("forward.js").is_some());
         for name in ["style.css", "icon.svg"] {
             assert!(text(&html).contains(&format!("/.portcullis/{name}?{}", env!("CARGO_PKG_VERSION"))));
             let file = find_asset(name).unwrap();

@@ -14,6 +14,8 @@ pub(super) struct PageWords<'a> {
     pub(super) action: Action<'a>,
     /// A quieter way out: text and address.
     pub(super) beside: Option<(&'static str, String)>,
+    /// True where our script presses the button.
+    pub(super) sends_itself: bool,
     /// The address that the page leads on to by itself.
     pub(super) onward: Option<String>,
     /// True where something went wrong, which colours the page's edge.
@@ -24,7 +26,7 @@ pub(super) struct PageWords<'a> {
 pub(super) enum Action<'a> {
     Nothing,
     Link { text: &'static str, href: String, target: Option<&'static str> },
-    Form { text: &'static str, href: String, hidden: (&'static str, &'a str), asks_address: bool },
+    Form { text: &'static str, href: String, hidden: Vec<(&'static str, &'a str)>, asks_address: bool },
 }
 
 pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
@@ -96,7 +98,7 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
             let mut words = PageWords::calm("Sign out?")
                 .with_line(format!("You are signed in to {app} as {}.", shown(who)))
                 .beside("Stay signed in", place.home.to_owned());
-            let (text, href, hidden) = ("Sign out", format!("{}/logout", place.ours), ("token", *token));
+            let (text, href, hidden) = ("Sign out", format!("{}/logout", place.ours), vec![("token", *token)]);
             words.action = Action::Form { text, href, hidden, asks_address: false };
             words
         }
@@ -107,8 +109,16 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
             } else {
                 "Your e-mail address at work says which sign-in service you are sent to."
             });
-            let (text, href, hidden) = ("Continue", format!("{}/login", place.ours), ("return_to", *return_to));
+            let (text, href, hidden) = ("Continue", format!("{}/login", place.ours), vec![("return_to", *return_to)]);
             words.action = Action::Form { text, href, hidden, asks_address: true };
+            words
+        }
+        Page::Forward { action, fields } => {
+            let hidden = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let mut words = PageWords { sends_itself: true, ..PageWords::calm("One moment") }
+                .with_line("You are being sent to your sign-in service.");
+            words.action =
+                Action::Form { text: "Go on", href: (*action).to_owned(), hidden, asks_address: false };
             words
         }
         Page::Onward { to } => PageWords { onward: Some((*to).to_owned()), ..PageWords::calm("One moment") }
@@ -179,6 +189,7 @@ impl PageWords<'_> {
             reference: None,
             action: Action::Nothing,
             beside: None,
+            sends_itself: false,
             onward: None,
             trouble: false,
         }

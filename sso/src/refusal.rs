@@ -123,6 +123,13 @@ pub struct LoginRefusal {
 }
 
 impl LoginRefusal {
+    /// A form that carries no message of SAML, or one that can be read two ways.
+    pub fn of_form(expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        let remedy =
+            "Nothing to set: no identity provider sends such a form. Start again from the application.";
+        Self::new(Class::SamlMalformed, expected, got, remedy)
+    }
+
     pub(crate) fn new(
         class: Class,
         expected: impl fmt::Display,

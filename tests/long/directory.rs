@@ -101,6 +101,8 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         idp: "okta".into(),
         issuer: "https://idp.test".to_owned(),
         subject: "s1".to_owned(),
+        is_durable: true,
+        statement: None,
         replaces: None,
         epochs: [u64::MAX; 3],
         provisioning: PeopleSource::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },

@@ -13,10 +13,11 @@ use super::refusal::RequestRefusal;
 use crate::kind::Kind;
 use crate::logged_decision::LoggedDecision;
 use crate::origin::is_foreign_form;
-use crate::pages::{NotSignedIn, Reference};
+use crate::pages::{BodyAhead, NotSignedIn, ReadsBody, Reference};
 use crate::peer::Peer;
 use crate::rooms::identify::Identify;
 use crate::rooms::record::Record;
+use crate::rules::AppRules;
 use crate::upload::{Upload, UploadFault};
 
 /// The longest time a page of ours may take.
@@ -41,9 +42,7 @@ pub(crate) async fn serve_own(
     if is_foreign_form(&head.method, &head.headers, &place, head.uri.path()) {
         return Err(RequestRefusal::OtherSite);
     }
-    let body = read_body(upload.take()).await?;
-    record.note(|line| line.bytes_in = body.len() as u64);
-    let mut request = http::Request::new(body);
+    let mut request = http::Request::new(Bytes::new());
     *request.method_mut() = head.method.clone();
     if let Some(target) = head.uri.path_and_query() {
         *request.uri_mut() = target.clone().into();
@@ -54,29 +53,51 @@ pub(crate) async fn serve_own(
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
     request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
     record.note_decision(LoggedDecision::Own, "");
-    match tokio::time::timeout(OWN_PAGE, (place.rules().pages)(request)).await {
+    let pages = &place.rules().pages;
+    let mut limit = OWN_BODY;
+    if upload.is_some() && reads_head_first(&place, head) {
+        request.extensions_mut().insert(BodyAhead);
+        let page = tokio::time::timeout(OWN_PAGE, pages(request.clone()));
+        let page = page.await.map_err(|_| RequestRefusal::Unproven)?;
+        match page.extensions().get() {
+            Some(ReadsBody(most)) => limit = *most,
+            None => return Ok(note_reference(page, record)),
+        }
+        request.extensions_mut().remove::<BodyAhead>();
+    }
+    *request.body_mut() = read_body(upload.take(), limit).await?;
+    record.note(|line| line.bytes_in = request.body().len() as u64);
+    match tokio::time::timeout(OWN_PAGE, pages(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
             // What is asked there is for scripts, even where a person has typed it.
             asker.kind = Kind::Api;
             Err(RequestRefusal::Login)
         }
-        Ok(page) => {
-            if let Some(Reference(reference)) = page.extensions().get() {
-                record.note(|line| {
-                    line.reference = Some(reference.clone());
-                    line.is_kept = true;
-                });
-            }
-            Ok(page)
-        }
+        Ok(page) => Ok(note_reference(page, record)),
         Err(_) => Err(RequestRefusal::Unproven),
     }
 }
 
+/// Tells whether the page says by the head alone whether it wants the body.
+fn reads_head_first(place: &AppRules, head: &request::Parts) -> bool {
+    let page = head.uri.path().strip_prefix(place.own_path("").as_str()).unwrap_or_default();
+    page.starts_with("saml/")
+}
+
+fn note_reference(page: Response<Bytes>, record: &mut Record) -> Response<Bytes> {
+    if let Some(Reference(reference)) = page.extensions().get() {
+        record.note(|line| {
+            line.reference = Some(reference.clone());
+            line.is_kept = true;
+        });
+    }
+    page
+}
+
 /// The whole body of a request for a page of ours, within its time.
-async fn read_body(upload: Option<Upload>) -> Result<Bytes, RequestRefusal> {
+async fn read_body(upload: Option<Upload>, limit: usize) -> Result<Bytes, RequestRefusal> {
     let Some(upload) = upload else { return Ok(Bytes::new()) };
-    match tokio::time::timeout(OWN_TIME, Limited::new(upload, OWN_BODY).collect()).await {
+    match tokio::time::timeout(OWN_TIME, Limited::new(upload, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestRefusal::TooLarge),
         Ok(Err(error)) => Err(match error.downcast_ref::<UploadFault>() {

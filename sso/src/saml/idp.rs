@@ -69,6 +69,17 @@ pub enum LogoutMessage {
     Response(LogoutResponse),
 }
 
+impl LogoutMessage {
+    /// The same with the state of its form, which no signature covers: it only goes back.
+    #[must_use]
+    pub fn with_relay_state(self, state: Option<String>) -> Self {
+        match self {
+            Self::Request { request, subject, .. } => Self::Request { request, subject, relay_state: state },
+            response => response,
+        }
+    }
+}
+
 /// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedKeys {
@@ -431,9 +442,11 @@ impl SamlIdp {
     }
 
     fn read_metadata(&self, document: &str, now: Timestamp) -> Result<IdpMetadata, LoginRefusal> {
+        let pinned: Result<Vec<_>, _> =
+            self.settings.pinned.iter().map(|der| super::IdpKey::from_certificate(der)).collect();
         let rules = MetadataRules {
             entity_id: self.settings.entity_id.as_deref(),
-            pinned: &self.settings.pinned,
+            pinned: &pinned?,
             allow_loopback: self.settings.loopback,
             now,
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_keys::Secret;
 
-use super::{DecryptionKey, IdpKey, SpCertificate, SpKeyError, SpSigner};
+use super::{DecryptionKey, SpCertificate, SpKeyError, SpSigner};
 
 /// One identity provider of SAML, ready to be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct SamlSettings {
     pub metadata: MetadataSource,
     /// Its entity ID, where the configuration says which one of the metadata is meant.
     pub entity_id: Option<String>,
-    /// The certificates of which one must have signed the metadata; none where it needs no signature.
-    pub pinned: Vec<IdpKey>,
+    /// The certificates, DER, of which one must have signed the metadata; none where it needs no signature.
+    pub pinned: Vec<Vec<u8>>,
     /// Our own entity ID.
     pub sp_entity_id: String,
     /// The address that responses are posted to.

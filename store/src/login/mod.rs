@@ -44,6 +44,10 @@ pub struct VerifiedLogin {
     pub issuer: String,
     /// The subject, as verified; for Entra with `oid` and `tid`, for Google with `hd`.
     pub subject: String,
+    /// True where the subject is one person for good. Any other is linked to nobody and matched anew at each login.
+    pub is_durable: bool,
+    /// The hash of the answer's own number, which counts once, and until when it could be brought again.
+    pub statement: Option<([u8; 32], Timestamp)>,
     /// The name of the IdP that this one replaces: whom a subject of that one is linked to may be linked anew.
     pub replaces: Option<Arc<str>>,
     /// The epochs the login began under: of the deployment, the organization, the IdP. If one has grown since, the
@@ -225,8 +229,15 @@ impl<'a> LoginAttempt<'a> {
 
     async fn admit_person(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
         let spent = flow::spend_flow(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
-        let verdict =
-            if spent { self.enter_person(tx).await? } else { Err(Box::new(AdmissionRefusal::FlowSpent)) };
+        let is_new = match self.asked.statement {
+            Some((id, until)) => flow::spend_flow(tx, self.key.org, &id, until).await?,
+            None => true,
+        };
+        let verdict = match (spent, is_new) {
+            (true, true) => self.enter_person(tx).await?,
+            (_, false) => Err(Box::new(AdmissionRefusal::Replayed)),
+            (false, true) => Err(Box::new(AdmissionRefusal::FlowSpent)),
+        };
         match verdict {
             Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
             Err(refusal) => {
@@ -250,7 +261,7 @@ impl<'a> LoginAttempt<'a> {
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await? {
             return refuse_login(AdmissionRefusal::Disabled);
         }
-        let known = link::find_linked(tx, &self.key).await?;
+        let known = if self.asked.is_durable { link::find_linked(tx, &self.key).await? } else { None };
         let admitted = match &self.asked.provisioning {
             PeopleSource::Directory { directories, link, .. } => {
                 admit!(self.of_directory(tx, known, directories, link).await?)
@@ -291,7 +302,8 @@ impl<'a> LoginAttempt<'a> {
         if !links.iter().all(|link| self.replaces_link(link)) {
             return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.config_word() });
         }
-        Ok(Ok(Admitted { account, is_first: true, former, relinks: !links.is_empty() }))
+        let is_first = self.asked.is_durable;
+        Ok(Ok(Admitted { account, is_first, former, relinks: !links.is_empty() }))
     }
 
     /// Tells whether a link is one of the IdP that this one replaces. Subjects of this issuer are people of their
@@ -412,13 +424,13 @@ impl<'a> LoginAttempt<'a> {
             let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
             self.log.add_event("account.relinked", &subject, detail);
         }
-        if is_first {
+        if is_first && self.asked.is_durable {
             link::make_link(tx, &self.key, account.id, self.now).await?;
             barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.
             self.log.add_change(Change::Reconsider(account.id));
             self.log.add_event("account.linked", &subject, json!({ "idp": self.key.idp }));
-        } else {
+        } else if self.asked.is_durable {
             link::set_idp(tx, &self.key).await?;
         }
         if let Some(old) = self.asked.session.replaces

@@ -11,6 +11,9 @@ pub enum AdmissionRefusal {
     /// The login flow was used before: a reload, or a copy of the answer.
     #[error("this login was completed before")]
     FlowSpent,
+    /// The IdP's statement was brought before, in this login or another.
+    #[error("the assertion was brought before")]
+    Replayed,
     /// Sessions of this scope were ended, or the configuration changed, while the login was under way.
     #[error("every session of {scope} was ended while this login was under way")]
     Overtaken {
@@ -107,8 +110,9 @@ pub enum AdmissionRefusal {
 
 impl AdmissionRefusal {
     /// Every word of [`Self::log_word`].
-    pub const WORDS: [&str; 14] = [
+    pub const WORDS: [&str; 15] = [
         "flow_spent",
+        "saml_replay",
         "overtaken",
         "missing_claim",
         "unverified_email",
@@ -128,6 +132,7 @@ impl AdmissionRefusal {
     pub fn log_word(&self) -> &'static str {
         match self {
             Self::FlowSpent => "flow_spent",
+            Self::Replayed => "saml_replay",
             Self::Overtaken { .. } => "overtaken",
             Self::MissingClaim { .. } => "missing_claim",
             Self::UnverifiedEmail { .. } => "unverified_email",
@@ -160,6 +165,9 @@ impl AdmissionRefusal {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::FlowSpent => "Start at the application's own address.",
+            Self::Replayed => {
+                "Start at the application's own address. If nobody reloaded a page, somebody has a copy of the IdP's answer."
+            }
             Self::Overtaken { .. } => {
                 "Nothing to set: the person starts again at the application's own address."
             }

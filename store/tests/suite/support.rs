@@ -203,6 +203,8 @@ impl Rig {
             idp: "okta".into(),
             issuer: "https://idp.test".to_owned(),
             subject: subject.to_owned(),
+            is_durable: true,
+            statement: None,
             replaces: None,
             epochs: [u64::MAX; 3],
             provisioning: PeopleSource::Directory {

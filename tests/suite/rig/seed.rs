@@ -115,6 +115,8 @@ impl Seed {
             idp: self.idp.0.as_str().into(),
             issuer: self.idp.1.clone(),
             subject: name.to_owned(),
+            is_durable: true,
+            statement: None,
             replaces: None,
             epochs: [u64::MAX; 3],
             provisioning: match self.provisioning {

@@ -1,0 +1,341 @@
+//! The endpoints of SAML: where responses are posted to, single logout, and the document that describes us.
+//!
+//! A response is read only where this browser has a login under way (or the configuration begins one anew), and verified on
+//! a thread that may block: so many at once, each for so long. What it says is believed as that of OpenID Connect is.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
+use portcullis_keys::{Random, sha256};
+use portcullis_policy::{OrgId, Timestamp};
+use portcullis_proxy::{BodyAhead, ReadsBody, RefusalKind, Visitor};
+use portcullis_sso::{
+    Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, SamlIdp, SamlParameter,
+};
+use portcullis_store::{IdpNotice, IdpSessions};
+use tokio::sync::Semaphore;
+
+use super::Own;
+use super::back_channel::Obeyed;
+use super::choice;
+use super::flows::{Flows, leaving_name};
+use super::login::{NotIn, redirect_to};
+use super::reasons::{BUSY, STORE};
+use super::set_cookie::remove_cookie;
+use super::site::{OwnSite, SiteIdp};
+use crate::pages::{Page, Stuck};
+
+/// The longest form with a response: the response itself has at most 512 kB, and a form writes some bytes as three.
+const LONGEST_FORM: usize = 800 * 1024;
+/// The longest form with a logout message.
+const LONGEST_LOGOUT: usize = 64 * 1024;
+/// The time that a message may wait for a thread, and the time that it may take there.
+const WAIT: Duration = Duration::from_secs(5);
+const VERIFIED: Duration = Duration::from_secs(2);
+
+/// The bound on messages that are verified at once: as many as there are processors.
+pub(crate) struct SamlThreads(Arc<Semaphore>);
+
+impl Default for SamlThreads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, NonZero::get))))
+    }
+}
+
+impl SamlThreads {
+    /// Runs work of SAML on a thread of its own. Work that takes too long is left to its end, and its outcome thrown away.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotIn> {
+        let turn = tokio::time::timeout(WAIT, self.0.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(NotIn::busy(BUSY, "too many messages of SAML are verified at once"));
+        };
+        let working = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop(turn);
+            outcome
+        });
+        match tokio::time::timeout(VERIFIED, working).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) => {
+                Err(NotIn::busy(BUSY, &format!("a message of SAML could not be verified: {error}")))
+            }
+            Err(_) => Err(NotIn::busy(BUSY, "a message of SAML was not verified within 2 s")),
+        }
+    }
+}
+
+impl Own {
+    /// `saml/<idp>/…`.
+    pub(super) async fn serve_saml(
+        self: Arc<Self>,
+        site: &Arc<OwnSite>,
+        page: &str,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
+        let nothing = || self.render_page(site, &Page::refused(RefusalKind::NotFound, None));
+        let Some((name, page)) = page.split_once('/') else { return nothing() };
+        let Some(entry) = site.find_idp(name).cloned() else { return nothing() };
+        let Idp::Saml(_) = &*entry.idp else { return nothing() };
+        let (reads, posts) =
+            (matches!(*request.method(), Method::GET | Method::HEAD), request.method() == Method::POST);
+        match page {
+            "metadata" if reads => saml_metadata(&entry),
+            "acs" if posts => self.clone().consume_response(site, &entry, request, visitor).await,
+            "slo" if reads || posts => self.clone().answer_logout(site, &entry, request, visitor).await,
+            "metadata" | "acs" => self.render_page(site, &Page::refused(RefusalKind::Method, None)),
+            _ => nothing(),
+        }
+    }
+
+    /// `saml/<idp>/acs`: a response, as the browser posts it from the identity provider's site.
+    async fn consume_response(
+        self: Arc<Self>,
+        site: &Arc<OwnSite>,
+        entry: &Arc<SiteIdp>,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
+        let now = Timestamp::now();
+        let mut flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
+        let is_awaited = flows.awaits_form(entry.name());
+        if request.extensions().get::<BodyAhead>().is_some() {
+            return if is_awaited || entry.restarts_unsolicited {
+                ask_for_body(LONGEST_FORM)
+            } else {
+                self.without_login(site, entry, visitor)
+            };
+        }
+        let form = match SamlForm::read_body(request.body(), "SAMLResponse") {
+            Ok(form) => form,
+            Err(refusal) => return self.not_in(site, entry.name(), refusal.into(), "", visitor, None),
+        };
+        let relay_state = form.relay_state.as_deref().unwrap_or_default();
+        let flow = flows.take_login(relay_state).or_else(|| flows.take_only_login(entry.name()));
+        let Some((cookie, pending)) = flow.filter(|(_, pending)| pending.is_answered_by_form()) else {
+            if entry.restarts_unsolicited {
+                // A path of this app, or its front page: whoever wrote it, it leads nowhere else.
+                let way = site.local_path(relay_state);
+                return self.start_anew(site, entry, &way);
+            }
+            return self.without_login(site, entry, visitor);
+        };
+        let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
+        let reference = Random::from_system().draw_reference();
+        let done = self.clone().admit_response(entry, pending, form, visitor, &reference, now).await;
+        let mut response = match done {
+            Ok(session) => {
+                let mut response = redirect_to(&return_to);
+                response.headers_mut().append(header::SET_COOKIE, session);
+                let landed = flows.landed_cookie(rounds, &mut Random::from_system(), now);
+                for cookie in landed.into_iter().chain(choice::remember_idp(site, entry.name())) {
+                    response.headers_mut().append(header::SET_COOKIE, cookie);
+                }
+                response
+            }
+            Err(refusal) => self.not_in(site, entry.name(), refusal, &return_to, visitor, Some(reference)),
+        };
+        if let Some(removal) = remove_cookie(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, removal);
+        }
+        response
+    }
+
+    /// Verifies, then signs in. The cookie comes back.
+    async fn admit_response(
+        self: Arc<Self>,
+        entry: &Arc<SiteIdp>,
+        pending: Pending,
+        form: SamlForm,
+        visitor: &Visitor,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<HeaderValue, NotIn> {
+        let names = visitor.detail.names_strangers();
+        let login = sha256(pending.state().as_bytes());
+        let _turn = self.under_way.tries.take_turn(login, visitor.client, now).await?;
+        let (idp, asked) = (entry.idp.clone(), pending.clone());
+        let verifying = move || match &*idp {
+            Idp::Saml(idp) => idp.verify_response(Some(&asked), &form.message, now),
+            Idp::Oidc(_) => Err(refuse_form("a response of SAML", "an IdP of OpenID Connect")),
+        };
+        let assertion = self.under_way.saml.run(verifying).await?;
+        let assertion =
+            assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;
+        let subject = names.then(|| portcullis_policy::shown(assertion.subject()).into_owned());
+        let entered = self.store_login(pending, assertion, visitor.clone(), reference, now).await;
+        entered.map_err(|refusal| NotIn { subject, ..refusal })
+    }
+
+    /// A response that belongs to no login of this browser: it is not read.
+    fn without_login(&self, site: &OwnSite, entry: &SiteIdp, visitor: &Visitor) -> Response<Bytes> {
+        let text = "expected=the cookie of the login that this response belongs to got=none. The browser must accept \
+                    cookies of the app's host; for a tile in the identity provider's portal set saml.idp_initiated: restart";
+        let reason = Class::SamlInResponseTo.log_word();
+        let reference = self.record_refusal(entry.name(), reason, text, visitor, None, None);
+        self.render_page(site, &Page::LoginStuck { cause: Stuck::CookieLost, reference: &reference })
+    }
+
+    /// Begins a login of our own, where a response came that nobody here asked for: by a page, for a redirect from here
+    /// would still be the other site's navigation.
+    fn start_anew(&self, site: &OwnSite, entry: &SiteIdp, way: &str) -> Response<Bytes> {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("idp", entry.name())
+            .append_pair("return_to", way)
+            .finish();
+        self.render_page(site, &Page::Onward { to: &format!("{}/login?{query}", site.ours) })
+    }
+
+    /// `saml/<idp>/slo`: the identity provider ends sessions, or answers our wish to end one.
+    async fn answer_logout(
+        self: Arc<Self>,
+        site: &Arc<OwnSite>,
+        entry: &Arc<SiteIdp>,
+        request: &Request<Bytes>,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
+        if request.extensions().get::<BodyAhead>().is_some() {
+            return ask_for_body(LONGEST_LOGOUT);
+        }
+        let now = Timestamp::now();
+        let flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
+        let pending = flows.leaving(now).map(str::to_owned);
+        match self.verify_logout(entry, request, pending, now).await {
+            Ok(LogoutMessage::Request { request, subject, relay_state }) => {
+                let notice = IdpNotice {
+                    id: sha256(format!("saml_logout {} {}", request.issuer, request.id).as_bytes()),
+                    until: request.replay_until,
+                    sessions: IdpSessions {
+                        org: OrgId::ONLY,
+                        idp: entry.name().into(),
+                        subject: Some(subject),
+                        sessions: request.session_indexes.clone(),
+                    },
+                };
+                let live = match self.obey_notice(notice, now).await {
+                    Obeyed::Done(live) => live,
+                    Obeyed::Repeat => 0,
+                    Obeyed::NotDone(error) => {
+                        let reference = self.record_refusal(entry.name(), STORE, &error, visitor, None, None);
+                        return self
+                            .render_page(site, &Page::refused(RefusalKind::Unproven, Some(&reference)));
+                    }
+                };
+                tracing::info!(idp = entry.name(), live, trace = %visitor.request_id, "the IdP has ended sessions");
+                let Idp::Saml(idp) = &*entry.idp else { return redirect_to(&site.home) };
+                let answer =
+                    idp.answer_logout(&request, relay_state.as_deref(), &mut Random::from_system(), now);
+                match answer {
+                    Some(departure) => self.depart(site, &departure),
+                    None => self.render_page(site, &Page::SignedOut { at_idp: true }),
+                }
+            }
+            Ok(LogoutMessage::Response(_)) => {
+                let mut answer = redirect_to(&format!("{}/logged-out", site.ours));
+                if let Some(removal) = remove_cookie(&leaving_name()) {
+                    answer.headers_mut().append(header::SET_COOKIE, removal);
+                }
+                answer
+            }
+            Err(refusal) => self.not_in(site, entry.name(), refusal, "", visitor, None),
+        }
+    }
+
+    async fn verify_logout(
+        &self,
+        entry: &Arc<SiteIdp>,
+        request: &Request<Bytes>,
+        pending: Option<String>,
+        now: Timestamp,
+    ) -> Result<LogoutMessage, NotIn> {
+        let idp = entry.idp.clone();
+        let verified = if request.method() == Method::POST {
+            let (parameter, form) = read_logout_form(request.body())?;
+            self.under_way
+                .saml
+                .run(move || {
+                    let arrival = LogoutArrival::Form(parameter, &form.message);
+                    with_saml(&idp, |idp| idp.verify_logout(&arrival, pending.as_deref(), now))
+                })
+                .await?
+                .map(|message| message.with_relay_state(form.relay_state))
+        } else {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            self.under_way
+                .saml
+                .run(move || {
+                    let arrival = LogoutArrival::Query(&query);
+                    with_saml(&idp, |idp| idp.verify_logout(&arrival, pending.as_deref(), now))
+                })
+                .await?
+        };
+        verified.map_err(NotIn::from)
+    }
+}
+
+fn with_saml<T>(idp: &Idp, act: impl FnOnce(&SamlIdp) -> Result<T, LoginRefusal>) -> Result<T, LoginRefusal> {
+    match idp {
+        Idp::Saml(idp) => act(idp),
+        Idp::Oidc(_) => Err(refuse_form("a message of SAML", "an IdP of OpenID Connect")),
+    }
+}
+
+/// The answer that asks for the body.
+fn ask_for_body(most: usize) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::new());
+    answer.extensions_mut().insert(ReadsBody(most));
+    answer
+}
+
+/// Our metadata (SAML Metadata §2). It is public: keys and addresses.
+fn saml_metadata(entry: &SiteIdp) -> Response<Bytes> {
+    let Idp::Saml(idp) = &*entry.idp else { return Response::new(Bytes::new()) };
+    let mut answer = Response::new(Bytes::from(idp.sp_metadata()));
+    let kind = HeaderValue::from_static("application/samlmetadata+xml");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
+}
+
+/// A form that carries a message of SAML (Bindings §3.5.4).
+struct SamlForm {
+    message: Vec<u8>,
+    relay_state: Option<String>,
+}
+
+impl SamlForm {
+    /// Reads the message under this name; each name once.
+    fn read_body(body: &[u8], name: &str) -> Result<Self, LoginRefusal> {
+        let (mut message, mut relay_state) = (None, None);
+        for (found, value) in url::form_urlencoded::parse(body) {
+            let twice = match &*found {
+                "RelayState" => relay_state.replace(value.into_owned()).is_some(),
+                found if found == name => message.replace(value.into_owned().into_bytes()).is_some(),
+                _ => false,
+            };
+            if twice {
+                return Err(refuse_form("each field of the form once", "one of them twice"));
+            }
+        }
+        let message =
+            message.ok_or_else(|| refuse_form(&format!("the field {name}"), "a form without it"))?;
+        Ok(Self { message, relay_state })
+    }
+}
+
+fn read_logout_form(body: &[u8]) -> Result<(SamlParameter, SamlForm), LoginRefusal> {
+    let request = SamlForm::read_body(body, SamlParameter::Request.name());
+    let response = SamlForm::read_body(body, SamlParameter::Response.name());
+    match (request, response) {
+        (Ok(form), Err(_)) => Ok((SamlParameter::Request, form)),
+        (Err(_), Ok(form)) => Ok((SamlParameter::Response, form)),
+        (Ok(_), Ok(_)) => Err(refuse_form("a request or a response", "both")),
+        (Err(refusal), Err(_)) => Err(refusal),
+    }
+}
+
+fn refuse_form(expected: &str, got: &str) -> LoginRefusal {
+    LoginRefusal::of_form(expected, got)
+}

@@ -1,0 +1,127 @@
+//! The files of SAML in the state folder: our own keys, and the metadata that was fetched last.
+//!
+//! The keys are made at the first start that needs them: `saml.pem`, one private key and its certificate. A second pair,
+//! `saml-next.pem`, is only published and decrypted with, so that identity providers can learn it before it takes the
+//! place of the first.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_config::{File, IdpEntry, IdpProtocol, MetadataText};
+use portcullis_keys::{Random, Secret, sha256};
+use portcullis_policy::Timestamp;
+use portcullis_sso::{IdpMetadata, MetadataRules, SpKey, SpKeyError, SpKeys};
+
+/// The pair that signs, and the one that will.
+const PAIRS: [&str; 2] = ["saml.pem", "saml-next.pem"];
+
+/// Reasons why there are no keys for SAML.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SamlKeysError {
+    /// A file that cannot be read or written.
+    #[error("the keys for SAML, {}, cannot be used", .path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A file that holds something else.
+    #[error(
+        "{} must hold one private key (-----BEGIN PRIVATE KEY-----) and its certificate, both PEM", .path.display()
+    )]
+    Pair { path: PathBuf, source: SpKeyError },
+    /// The library that makes keys refuses.
+    #[error("the keys for SAML cannot be made: {0}")]
+    Make(String),
+}
+
+/// Reads our keys where the configuration has an identity provider of SAML, and makes them where there are none.
+///
+/// # Errors
+/// [`SamlKeysError`].
+pub(crate) fn load_keys(file: &File, now: Timestamp) -> Result<Option<Arc<SpKeys>>, SamlKeysError> {
+    if !file.idps.iter().any(|idp| matches!(idp.protocol, IdpProtocol::Saml(_))) {
+        return Ok(None);
+    }
+    let mut pairs = Vec::new();
+    for name in PAIRS {
+        let path = file.state.join(name);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => Secret::new(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name == PAIRS[0] => {
+                make_pair(&path, file.public_url.host(), now)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(SamlKeysError::File { path, source }),
+        };
+        pairs.push((path, text));
+    }
+    let split: Vec<(Secret, String)> = pairs.iter().map(|(_, text)| split_pair(text)).collect();
+    let keys = SpKeys::read_pairs(&split).map_err(|(nth, source)| {
+        let path = pairs.get(nth).map_or_else(PathBuf::new, |(path, _)| path.clone());
+        SamlKeysError::Pair { path, source }
+    })?;
+    Ok(Some(Arc::new(keys)))
+}
+
+fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<Secret, SamlKeysError> {
+    let made = SpKey::generate(host, now, &mut Random::from_system())
+        .map_err(|error| SamlKeysError::Make(error.to_string()))?;
+    let text = Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.expose().as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| SamlKeysError::File { path: path.to_owned(), source })?;
+    tracing::info!(file = %path.display(), "keys for SAML were made: give the identity providers our metadata");
+    Ok(text)
+}
+
+/// Parts the key from the certificate.
+fn split_pair(text: &Secret) -> (Secret, String) {
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+    let text = text.expose();
+    let (key, certificate) = text.split_at(text.find(CERTIFICATE).unwrap_or(text.len()));
+    (Secret::new(key.trim()), certificate.trim().to_owned())
+}
+
+/// The metadata that was fetched last from this address; `None` where none was kept.
+pub(crate) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
+    fs::read_to_string(metadata_path(state, name, address)).ok()
+}
+
+/// Keeps metadata for the next process, and for the time in which its address does not answer.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn keep_metadata(state: &Path, name: &str, address: &str, document: &str) -> io::Result<()> {
+    let path = metadata_path(state, name, address);
+    if fs::read_to_string(&path).is_ok_and(|kept| kept == document) {
+        return Ok(());
+    }
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, document)?;
+    fs::rename(fresh, path)
+}
+
+fn metadata_path(state: &Path, name: &str, address: &str) -> PathBuf {
+    let print: String = sha256(address.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    state.join(format!("metadata-{name}-{print}.xml"))
+}
+
+/// The name of an identity provider for itself, as far as it can be known without asking anybody.
+pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry, now: Timestamp) -> Option<String> {
+    let saml = match &idp.protocol {
+        IdpProtocol::Oidc(oidc) => return Some(oidc.issuer.as_str().to_owned()),
+        IdpProtocol::Saml(saml) => saml,
+    };
+    if let Some(issuer) = &saml.block.issuer {
+        return Some(issuer.as_str().to_owned());
+    }
+    let document = match &saml.block.metadata {
+        MetadataText::Document(text) => text.to_string(),
+        MetadataText::Address(address) => kept_metadata(state, &idp.name, address)?,
+    };
+    let rules = MetadataRules { entity_id: None, pinned: &[], allow_loopback: true, now };
+    IdpMetadata::read_document(document.as_bytes(), &rules).ok().map(|metadata| metadata.entity_id)
+}
