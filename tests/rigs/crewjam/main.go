@@ -37,6 +37,8 @@ func main() {
 	check(err)
 	provider, err := samlidp.New(samlidp.Options{
 		URL: *self, Key: key, Certificate: certificate(key), Store: &samlidp.MemoryStore{},
+		// Its own choice is standard output, where nobody reads on: the first line would end the program.
+		Logger: log.New(os.Stderr, "", log.LstdFlags),
 	})
 	check(err)
 	listener, err := net.Listen("tcp", *address)
