@@ -406,6 +406,7 @@ mod tests {
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
+    use cookie::SameSite;
     use tempfile::TempDir;
 
     use super::*;
@@ -443,7 +444,7 @@ mod tests {
                 "<p:{kind} xmlns:p=\"urn:oasis:names:tc:SAML:2.0:protocol\" \
                  xmlns=\"urn:oasis:names:tc:SAML:2.0:assertion\" ID=\"_asked\" Version=\"2.0\" IssueInstant=\"{}\" \
                  Destination=\"{to}\"><Issuer>{}</Issuer>{inner}</p:{kind}>",
-                now(),
+                jiff::Timestamp::now(),
                 self.known_as.entity_id
             )
         }
@@ -475,11 +476,6 @@ mod tests {
             assert_eq!(end.json()["body"], form.encoded().len());
             read_message(&form, "SAMLResponse")
         }
-    }
-
-    fn now() -> String {
-        let said = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
-        String::from_utf8(said.stdout).unwrap().trim().to_owned()
     }
 
     fn read_message(form: &HtmlForm, field: &str) -> String {
@@ -672,6 +668,9 @@ mod tests {
         idp.register(&sp.known_as);
         let unasked = idp.unasked(&sp.known_as.entity_id, None);
         sp.answer(&unasked).await;
+        for cookie in sp.browser.jar.of("saml.localhost") {
+            assert!(cookie.secure && cookie.same_site == SameSite::None, "{cookie:?}");
+        }
         let page = sp.browser.open("/leave").await;
         let slo = format!("{}/saml2/idp/SingleLogoutService.php", idp.origin);
         let leaving = sp.message("LogoutRequest", &slo, "<NameID>alice</NameID>");
