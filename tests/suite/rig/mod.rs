@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod peer;
 pub mod program;
 pub mod rehearsal;
+pub mod saml_idp;
 pub mod seed;
 pub mod settings;
 pub mod sqlite_lock;
