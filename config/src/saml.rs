@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_policy::HostPort;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -151,8 +152,7 @@ impl FromYaml for MetadataText {
         if let Ok(url) = Url::parse(text)
             && url.has_host()
         {
-            let is_local =
-                url.scheme() == "http" && url.host_str().is_some_and(portcullis_policy::is_loopback_name);
+            let is_local = url.scheme() == "http" && url.host_str().is_some_and(is_this_machine);
             if url.scheme() != "https" && !is_local {
                 let what = format!("\"{}\" is no https address", show_value(text));
                 return report.add_problem(
@@ -178,6 +178,10 @@ impl FromYaml for MetadataText {
             }
         }
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    HostPort::new(host, None).is_ok_and(|host| host.is_loopback())
 }
 
 fn read_whole(path: &Path) -> Result<String, String> {

@@ -171,7 +171,7 @@ impl Own {
                 let begun = idp.begin_login(&ask, &mut random, now).await;
                 begun.map(|(pending, location)| (pending, Departure::Redirect(location)))
             }
-            Idp::Saml(idp) => idp.begin_login(&ask, &mut random, now),
+            Idp::Saml(idp) => idp.begin_login(&ask, &mut random, now).await,
         };
         match begun {
             Ok((pending, departure)) => {

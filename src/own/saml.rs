@@ -13,7 +13,7 @@ use portcullis_keys::{Random, sha256};
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::{BodyAhead, ReadsBody, RefusalKind, Visitor};
 use portcullis_sso::{
-    Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, SamlIdp, SamlParameter,
+    Assertion, Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, SamlIdp, SamlParameter,
 };
 use portcullis_store::{IdpNotice, IdpSessions};
 use tokio::sync::Semaphore;
@@ -157,17 +157,32 @@ impl Own {
         let names = visitor.detail.names_strangers();
         let login = sha256(pending.state().as_bytes());
         let _turn = self.under_way.tries.take_turn(login, visitor.client, now).await?;
-        let (idp, asked) = (entry.idp.clone(), pending.clone());
-        let verifying = move || match &*idp {
-            Idp::Saml(idp) => idp.verify_response(Some(&asked), &form.message, now),
-            Idp::Oidc(_) => Err(refuse_form("a response of SAML", "an IdP of OpenID Connect")),
-        };
-        let assertion = self.under_way.saml.run(verifying).await?;
+        let message: Arc<[u8]> = form.message.into();
+        let mut assertion = self.verify_response(entry, &pending, &message, now).await?;
+        let is_foreign = |refusal: &LoginRefusal| refusal.class == Class::SamlSignatureInvalid;
+        if assertion.as_ref().is_err_and(is_foreign)
+            && let Idp::Saml(idp) = &*entry.idp
+            && idp.renew_keys(now).await
+        {
+            assertion = self.verify_response(entry, &pending, &message, now).await?;
+        }
         let assertion =
             assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;
         let subject = names.then(|| portcullis_policy::shown(assertion.subject()).into_owned());
         let entered = self.store_login(pending, assertion, visitor.clone(), reference, now).await;
         entered.map_err(|refusal| NotIn { subject, ..refusal })
+    }
+
+    async fn verify_response(
+        &self,
+        entry: &Arc<SiteIdp>,
+        pending: &Pending,
+        message: &Arc<[u8]>,
+        now: Timestamp,
+    ) -> Result<Result<Assertion, LoginRefusal>, NotIn> {
+        let (idp, pending, message) = (entry.idp.clone(), pending.clone(), message.clone());
+        let verifying = move || with_saml(&idp, |idp| idp.verify_response(Some(&pending), &message, now));
+        self.under_way.saml.run(verifying).await
     }
 
     /// A response that belongs to no login of this browser: it is not read.

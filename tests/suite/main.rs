@@ -27,6 +27,7 @@ mod rehearsal;
 mod restart;
 mod revocation;
 mod rig_itself;
+mod saml;
 mod scim;
 mod secrets;
 mod several_idps;

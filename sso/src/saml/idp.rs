@@ -33,6 +33,10 @@ pub struct SamlIdp {
     /// The fault of the document, where there is no metadata.
     fault: Mutex<Option<LoginRefusal>>,
     answering: AtomicBool,
+    /// The last time that a login fetched the metadata in vain. Held while one does.
+    asking: tokio::sync::Mutex<Option<Timestamp>>,
+    /// The last time that a signature which no known key made had the metadata fetched.
+    mistrusted: Mutex<Option<Timestamp>>,
     /// The last document that was fetched, until the program takes it to keep it.
     fetched: Mutex<Option<Arc<str>>>,
 }
@@ -99,6 +103,8 @@ impl SamlIdp {
             known: ArcSwapOption::empty(),
             fault: Mutex::default(),
             answering: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::default(),
+            mistrusted: Mutex::default(),
             fetched: Mutex::default(),
         };
         let document = match &idp.settings.metadata {
@@ -153,6 +159,17 @@ impl SamlIdp {
         match read {
             Ok((document, metadata)) => {
                 let changed = self.changed_keys(&metadata);
+                if let Some(ChangedKeys { added, removed }) = &changed {
+                    let show = |prints: &[[u8; 32]]| {
+                        prints.iter().map(show_fingerprint).collect::<Vec<_>>().join(", ")
+                    };
+                    tracing::warn!(
+                        idp = self.settings.name,
+                        added = show(added),
+                        removed = show(removed),
+                        "the identity provider's metadata has other signing keys now"
+                    );
+                }
                 if matches!(self.settings.metadata, MetadataSource::Address(_)) {
                     *self.fetched.lock() = Some(document);
                 }
@@ -167,6 +184,23 @@ impl SamlIdp {
         }
     }
 
+    /// Fetches the metadata for a signature that no known key made: the identity provider may have changed its key. Once a
+    /// minute at most, so that a flood of forgeries is no flood of requests. True where it has other keys now.
+    pub async fn renew_keys(&self, now: Timestamp) -> bool {
+        if matches!(self.settings.metadata, MetadataSource::Document(_)) {
+            return false;
+        }
+        let is_time = {
+            let mut last = self.mistrusted.lock();
+            let is_time = last.is_none_or(|at| now.since_ms(at).unsigned_abs() >= MISTRUST_MS);
+            if is_time {
+                *last = Some(now);
+            }
+            is_time
+        };
+        is_time && matches!(self.refresh_metadata(now).await, Ok(Some(_)))
+    }
+
     /// Takes the document that was fetched last, to be kept for the next process. It was verified.
     pub fn take_fetched(&self) -> Option<Arc<str>> {
         self.fetched.lock().take()
@@ -176,13 +210,16 @@ impl SamlIdp {
     ///
     /// # Errors
     /// `metadata`, where nothing is known of it.
-    pub fn begin_login(
+    pub async fn begin_login(
         &self,
         ask: &Ask,
         random: &mut Random,
         now: Timestamp,
     ) -> Result<(Pending, Departure), LoginRefusal> {
-        let known = self.known(now)?;
+        let known = match self.known(now) {
+            Ok(known) => known,
+            Err(_) => self.ask_for_metadata(now).await?,
+        };
         let id = draw_message_id(random);
         let endpoint = choose_endpoint(&known.sso, self.settings.posts_requests).ok_or_else(|| {
             refuse_metadata(
@@ -400,6 +437,19 @@ impl SamlIdp {
         }))
     }
 
+    /// Fetches the metadata for a login that cannot begin without. One at a time; after a failure not within five seconds.
+    async fn ask_for_metadata(&self, now: Timestamp) -> Result<Arc<IdpMetadata>, LoginRefusal> {
+        let mut failed = self.asking.lock().await;
+        if let Ok(known) = self.known(now) {
+            return Ok(known);
+        }
+        if !failed.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
+            *failed = Some(now);
+            self.refresh_metadata(now).await?;
+        }
+        self.known(now)
+    }
+
     fn check_pending(
         &self,
         pending: &Pending,
@@ -478,6 +528,10 @@ impl SamlIdp {
     }
 }
 
+/// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
+const RETRY_MS: u64 = 5_000;
+/// Signatures that no known key made have the metadata fetched once in this time, in milliseconds.
+const MISTRUST_MS: u64 = 60_000;
 /// The time that a logout request of ours counts, in milliseconds.
 const LOGOUT_MS: i64 = 5 * 60 * 1000;
 
@@ -485,6 +539,11 @@ const LOGOUT_MS: i64 = 5 * 60 * 1000;
 fn choose_endpoint(endpoints: &[SamlEndpoint], wishes_post: bool) -> Option<&SamlEndpoint> {
     let wished = if wishes_post { SamlBinding::Post } else { SamlBinding::Redirect };
     endpoints.iter().find(|endpoint| endpoint.binding == wished).or_else(|| endpoints.first())
+}
+
+/// The beginning of a fingerprint, as tools show it: enough to tell one from another.
+fn show_fingerprint(print: &[u8; 32]) -> String {
+    print[..8].iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
 fn refuse_metadata(expected: &str, got: &str, remedy: &'static str) -> LoginRefusal {
