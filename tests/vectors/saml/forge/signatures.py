@@ -568,6 +568,19 @@ def add_transforms():
             FILTER2, f'<f2:XPath xmlns:f2="{FILTER2}" Filter="subtract">//*[local-name()=\'{{}}\']</f2:XPath>'
         ),
     }
+    changes = {
+        "NameID": [(">alice@example.test</saml:NameID>", f">{VICTIM}</saml:NameID>")],
+        "AttributeStatement": [
+            (">alice@example.test</saml:AttributeValue>", f">{VICTIM}</saml:AttributeValue>"),
+            (">staff<", ">root<"),
+        ],
+        "Conditions": [
+            (
+                f'<saml:Conditions NotBefore="{m.at(-60)}" NotOnOrAfter="{m.at(300)}"',
+                f'<saml:Conditions NotBefore="{m.at(-60)}" NotOnOrAfter="{m.at(86700)}"',
+            )
+        ],
+    }
     for kind, piece in unsign.items():
         for element in ("NameID", "AttributeStatement", "Conditions"):
             for signed in ("response", "assertion")[: 2 if element == "NameID" else 1]:
@@ -588,8 +601,8 @@ def add_transforms():
                     name,
                     "signature_policy",
                     f"An {kind} transform takes {element} out of what the IdP's key signed; it was changed"
-                    " then.",
-                    xml.replace("alice@example.test", VICTIM).replace("staff", "root"),
+                    " then, and the signature stays valid.",
+                    change(xml, *changes[element]),
                     base=f"{signed}-signed",
                 )
     stale = "The digest was not renewed."
