@@ -46,6 +46,13 @@ fn a_parameter_stands_once_and_under_its_plain_name() {
         assert_eq!(outcome(&format!("{query}&{more}")), Err(Class::SamlStructure), "{more}");
         assert_eq!(outcome(&format!("{more}&{query}")), Err(Class::SamlStructure), "{more}");
     }
+    for (plain, encoded) in [
+        ("RelayState=", "Relay%53tate="),
+        ("&Signature=", "&S%69gnature="),
+        ("SAMLResponse=", "%53AMLResponse="),
+    ] {
+        assert_eq!(outcome(&query.replace(plain, encoded)), Err(Class::SamlStructure), "{encoded}");
+    }
     let deflate = "SAMLEncoding=urn%3Aoasis%3Anames%3Atc%3ASAML%3A2.0%3Abindings%3AURL-Encoding%3ADEFLATE";
     assert_eq!(outcome(&format!("{query}&{deflate}")), Ok(()));
 }
