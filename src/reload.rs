@@ -49,7 +49,7 @@ enum UnusableError {
     #[error(transparent)]
     Client(#[from] fetch::ClientError),
     #[error(transparent)]
-    SamlKeys(#[from] saml::SamlKeysError),
+    Saml(#[from] saml::SamlError),
 }
 
 /// The time that files and secrets of a new configuration may take to be read.
@@ -127,7 +127,7 @@ impl Reload {
     /// Everything that can fail, before anything is replaced.
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
-        let saml_keys = saml::load_keys(file, Timestamp::now())?;
+        let saml_keys = saml::open_files(file, Timestamp::now())?;
         let live =
             Live::from_file(file, &self.core.keys, saml_keys.as_ref(), self.fetch.fetch(), Some(&before));
         let live = Arc::new(live);

@@ -7,7 +7,7 @@ use portcullis_config::{
     Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc, Preset, UserSource,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
-use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, Timestamp, UserFrom};
+use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
 use portcullis_sso::{ClaimNames, Fetch, Idp, OidcIdp, OidcSettings, SubjectClaim, Uses};
@@ -66,7 +66,6 @@ fn site_idp(
     Some(SiteIdp {
         idp: Arc::new(made),
         restarts_unsolicited,
-        is_for_any: idp.domains == Domains::Any,
         admission: Admission {
             directory: !matches!(file.provisioning, UserSource::None),
             may_sign_in,
@@ -74,12 +73,24 @@ fn site_idp(
             replaces: idp.replaces.as_deref().map(Arc::from),
             claim: idp.link.claim.clone(),
             to: idp.link.to,
-            domains: email_domains(idp).to_vec(),
+            domains: spoken_domains(file, idp),
+            is_one_of_several: file.idps.len() > 1,
             trust_email,
             user_from: file.identity.user,
             absolute_ms: to_ms(file.session.absolute),
         },
     })
+}
+
+/// The domains that an IdP may speak for: any means those that no other one lists.
+fn spoken_domains(file: &File, idp: &IdpEntry) -> store::EmailDomains {
+    match &idp.domains {
+        Domains::Only(listed) => store::EmailDomains::Only(listed.clone()),
+        Domains::Any => {
+            let others = file.idps.iter().filter(|other| other.name != idp.name);
+            store::EmailDomains::AnyBut(others.flat_map(email_domains).cloned().collect())
+        }
+    }
 }
 
 fn email_domains(idp: &IdpEntry) -> &[String] {
@@ -103,7 +114,9 @@ fn oidc_settings(file: &File, idp: &IdpEntry, oidc: &Oidc) -> OidcSettings {
         },
         uses: match file.provisioning {
             UserSource::None => Uses::Person {
-                email: file.identity.user == UserFrom::Email || !email_domains(idp).is_empty(),
+                email: file.identity.user == UserFrom::Email
+                    || !email_domains(idp).is_empty()
+                    || file.idps.len() > 1,
                 groups: !file.bindings.known_roles().is_empty(),
             },
             UserSource::Scim(_) | UserSource::Invited => Uses::Link { claim: idp.link.claim.clone() },
@@ -144,7 +157,7 @@ fn log_detail(file: &File) -> proxy::LogDetail {
 /// Gives the identity providers that an operator may move links to: those that are configured.
 pub(crate) fn relink_to(file: &File) -> Vec<store::RelinkTo> {
     let to = |idp: &IdpEntry| {
-        let issuer = saml::known_issuer(&file.state, idp, Timestamp::now())?;
+        let issuer = saml::known_issuer(&file.state, idp)?;
         Some(store::RelinkTo { idp: idp.name.clone(), issuer })
     };
     file.idps.iter().filter_map(to).collect()

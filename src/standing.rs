@@ -79,6 +79,7 @@ fn standing_of(file: &File) -> Standing {
     let mode = people_mode(file);
     Standing {
         idps: known_idps(file),
+        unknown: unknown_idps(file),
         mode,
         directories: if mode == Mode::None { BTreeSet::new() } else { BTreeSet::from([DirectoryId::ONLY]) },
     }
@@ -86,9 +87,14 @@ fn standing_of(file: &File) -> Standing {
 
 /// The configured identity providers, name and issuer. One of SAML whose metadata was never fetched has signed nobody in.
 fn known_idps(file: &File) -> BTreeSet<(String, String)> {
-    let now = Timestamp::now();
-    let known = |idp: &IdpEntry| Some((idp.name.clone(), saml::known_issuer(&file.state, idp, now)?));
+    let known = |idp: &IdpEntry| Some((idp.name.clone(), saml::known_issuer(&file.state, idp)?));
     file.idps.iter().filter_map(known).collect()
+}
+
+/// The configured identity providers whose name for themselves is not known: who was signed in by them stays in.
+fn unknown_idps(file: &File) -> BTreeSet<String> {
+    let is_unknown = |idp: &&IdpEntry| saml::known_issuer(&file.state, idp).is_none();
+    file.idps.iter().filter(is_unknown).map(|idp| idp.name.clone()).collect()
 }
 
 fn people_mode(file: &File) -> Mode {

@@ -52,7 +52,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyringError),
     #[error(transparent)]
-    SamlKeys(#[from] saml::SamlKeysError),
+    Saml(#[from] saml::SamlError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -85,7 +85,7 @@ impl StartError {
         use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
         match self {
             Self::Lock(LockError::Held { .. }) => Exit::Failed,
-            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) => Exit::Config,
+            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) | Self::Saml(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
                 | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
@@ -94,7 +94,6 @@ impl StartError {
             Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
-            | Self::SamlKeys(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -125,7 +124,7 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let listeners =
         core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
-    Ticks { core: core.clone(), live: live.clone(), state: file.state.clone() }.start(stopping);
+    Ticks { core: core.clone(), live: live.clone() }.start(stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
@@ -152,7 +151,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
-    let saml_keys = saml::load_keys(file, Timestamp::now())?;
+    let saml_keys = saml::open_files(file, Timestamp::now())?;
     let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
 
     let sessions =

@@ -1,6 +1,5 @@
 //! What happens by the clock: sessions that are over, last-seen times, holds that stand, old rows, the IdP's keys.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
-use crate::saml;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -33,8 +31,6 @@ const IDP_DOWN: Duration = Duration::from_secs(10);
 pub(crate) struct Ticks {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Current>,
-    /// The state folder, where fetched metadata is kept.
-    pub(crate) state: PathBuf,
 }
 
 impl Ticks {
@@ -58,7 +54,7 @@ impl Ticks {
         let ticking = ticks.clone();
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
-        tokio::spawn(ask_idps(ticks.live.clone(), ticks.state.clone(), stop));
+        tokio::spawn(ask_idps(ticks.live.clone(), stop));
     }
 
     async fn save_seen(self: Arc<Self>) {
@@ -91,7 +87,7 @@ pub(crate) async fn save_seen(core: &Core) {
 
 /// Keeps discovery and keys of every IdP fresh, each in a task of its own: one that is slow holds up no other. After a
 /// reload those that are new are asked at once, and one of which nothing has changed is not asked sooner.
-async fn ask_idps(live: Arc<Current>, state: PathBuf, mut stop: watch::Receiver<bool>) {
+async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
     let mut asking: Vec<(Arc<Idp>, JoinHandle<()>)> = Vec::new();
     loop {
         let site = live.in_force().site.clone();
@@ -104,7 +100,7 @@ async fn ask_idps(live: Arc<Current>, state: PathBuf, mut stop: watch::Receiver<
         });
         for entry in &site.idps {
             if !asking.iter().any(|(known, _)| Arc::ptr_eq(known, &entry.idp)) {
-                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone(), state.clone()))));
+                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone()))));
             }
         }
         drop(site);
@@ -117,7 +113,7 @@ async fn ask_idps(live: Arc<Current>, state: PathBuf, mut stop: watch::Receiver<
 }
 
 /// Asks one IdP again and again. One that is down stops new logins by it and nobody else; this says so once.
-async fn ask_idp(idp: Arc<Idp>, state: PathBuf) {
+async fn ask_idp(idp: Arc<Idp>) {
     let mut answering = None;
     loop {
         let read = idp.refresh_metadata(Timestamp::now()).await;
@@ -133,7 +129,6 @@ async fn ask_idp(idp: Arc<Idp>, state: PathBuf) {
             _ => {}
         }
         answering = Some(read.is_ok());
-        saml::keep_metadata(&idp, &state).await;
         tokio::time::sleep(if read.is_ok() { IDP } else { IDP_DOWN }).await;
     }
 }

@@ -8,7 +8,7 @@ use portcullis_policy::Timestamp;
 use portcullis_sso::{Fetch, Idp};
 
 pub(crate) use NoKeys as SamlKeys;
-pub(crate) use NoSaml as SamlKeysError;
+pub(crate) use NoSaml as SamlError;
 
 /// There are none.
 pub(crate) enum NoKeys {}
@@ -26,7 +26,7 @@ pub(crate) struct NoSaml {
 ///
 /// # Errors
 /// [`NoSaml`].
-pub(crate) fn load_keys(file: &File, _: Timestamp) -> Result<Option<Arc<NoKeys>>, NoSaml> {
+pub(crate) fn open_files(file: &File, _: Timestamp) -> Result<Option<Arc<NoKeys>>, NoSaml> {
     match file.idps.iter().find(|idp| matches!(idp.protocol, IdpProtocol::Saml(_))) {
         Some(idp) => Err(NoSaml { name: idp.name.clone() }),
         None => Ok(None),
@@ -39,12 +39,14 @@ pub(crate) fn make_idp(_: &File, _: &IdpEntry, _: &SamlEntry, keys: &Arc<NoKeys>
 }
 
 /// The name of an identity provider for itself.
-pub(crate) fn known_issuer(_: &Path, idp: &IdpEntry, _: Timestamp) -> Option<String> {
+pub(crate) fn known_issuer(_: &Path, idp: &IdpEntry) -> Option<String> {
     match &idp.protocol {
         IdpProtocol::Oidc(oidc) => Some(oidc.issuer.as_str().to_owned()),
         IdpProtocol::Saml(_) => None,
     }
 }
 
-/// Keeps nothing.
-pub(crate) async fn keep_metadata(_: &Idp, _: &Path) {}
+/// Finds nothing: what is asked for is refused at the start.
+pub(crate) fn look_at_files(_: &[IdpEntry], _: &Path, _: Timestamp) -> Vec<(String, String)> {
+    Vec::new()
+}

@@ -15,7 +15,7 @@ use portcullis_keys::Keyring;
 use portcullis_policy::{Decision, DenyReason, Route, RouteKey};
 use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::access_log::AccessLog;
 use crate::answer::{AskedBy, Refuse, RequestRefusal, finish_answer, serve_own};
@@ -69,8 +69,13 @@ pub struct Gate {
     sessions: Arc<Sessions>,
     forward: Forward,
     refuse: Refuse,
+    /// Turns at a body for a page of ours that is larger than most.
+    large_bodies: Semaphore,
     pub(crate) recorder: Arc<Recorder>,
 }
+
+/// The most bodies for pages of ours that are read at once and are larger than 64 KiB: together 25 MiB.
+const LARGE_BODIES: usize = 32;
 
 /// The fate of a request that is not refused.
 #[derive(Debug)]
@@ -95,6 +100,7 @@ impl Gate {
             forward: Forward::new(&recorder.metrics),
             refuse: Refuse::new(rules.clone(), identify.clone(), idle),
             identify,
+            large_bodies: Semaphore::new(LARGE_BODIES),
             rules,
             recorder,
         })
@@ -154,7 +160,17 @@ impl Gate {
         mut record: Record,
     ) -> Response<AnswerBody> {
         let mut asker = self.note_asker(head, &mut record);
-        let page = match serve_own(&self.identify, &mut asker, head, peer, &mut upload, &mut record).await {
+        let page = match serve_own(
+            &self.identify,
+            &self.large_bodies,
+            &mut asker,
+            head,
+            peer,
+            &mut upload,
+            &mut record,
+        )
+        .await
+        {
             Ok(page) => page,
             Err(why) => self.refuse.refuse_request(&asker, head, upload, &mut record, why).await,
         };

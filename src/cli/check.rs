@@ -34,6 +34,12 @@ impl Check {
                     let mut found =
                         ground::look_at_machine(&checked.lines, &checked.opens, Inquirer::ByCheck);
                     found.problems.extend(master_key(&checked));
+                    let saml = saml::look_at_files(&checked.idps, &checked.opens.state, Timestamp::now());
+                    found.problems.extend(
+                        saml.iter().map(|(key, fault)| {
+                            checked.lines.problem_at(key, fault.trim_end_matches('.'), "")
+                        }),
+                    );
                     if let Some(problems) = Problems::from_list(found.problems) {
                         return tell_problems(&problems);
                     }
@@ -89,11 +95,8 @@ fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
         return Vec::new();
     }
     let Ok(runtime) = super::reach::build_runtime() else { return Vec::new() };
-    let issuers: Option<Vec<String>> = checked
-        .idps
-        .iter()
-        .map(|idp| saml::known_issuer(&checked.opens.state, idp, Timestamp::now()))
-        .collect();
+    let issuers: Option<Vec<String>> =
+        checked.idps.iter().map(|idp| saml::known_issuer(&checked.opens.state, idp)).collect();
     // One whose name for itself is not known yet may be whoever is linked.
     let Some(issuers) = issuers else { return Vec::new() };
     let issuers: Vec<&str> = issuers.iter().map(String::as_str).collect();

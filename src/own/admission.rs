@@ -20,7 +20,9 @@ pub(crate) struct Admission {
     pub(crate) replaces: Option<Arc<str>>,
     pub(crate) claim: String,
     pub(crate) to: LinkTo,
-    pub(crate) domains: Vec<String>,
+    pub(crate) domains: store::EmailDomains,
+    /// True where other IdPs sign people in too.
+    pub(crate) is_one_of_several: bool,
     pub(crate) trust_email: bool,
     pub(crate) user_from: UserFrom,
     pub(crate) absolute_ms: i64,
@@ -79,6 +81,7 @@ impl Admission {
             subject,
             provisioning,
             domains: self.domains.clone(),
+            is_one_of_several: self.is_one_of_several,
             user_from: self.user_from,
             claims,
             session,

@@ -32,6 +32,8 @@ use crate::pages::{Page, Stuck};
 const LONGEST_FORM: usize = 800 * 1024;
 /// The longest form with a logout message.
 const LONGEST_LOGOUT: usize = 64 * 1024;
+/// The longest RelayState, as in a query.
+const LONGEST_STATE: usize = 2048;
 /// The time that a message may wait for a thread, and the time that it may take there.
 const WAIT: Duration = Duration::from_secs(5);
 const VERIFIED: Duration = Duration::from_secs(2);
@@ -119,6 +121,10 @@ impl Own {
         let flow = flows.take_login(relay_state).or_else(|| flows.take_only_login(entry.name()));
         let Some((cookie, pending)) = flow.filter(|(_, pending)| pending.is_answered_by_form()) else {
             if entry.restarts_unsolicited {
+                // The answer to a login of ours whose cookie got lost would lead round and round.
+                if is_message_id(relay_state) {
+                    return self.without_login(site, entry, visitor);
+                }
                 // A path of this app, or its front page: whoever wrote it, it leads nowhere else.
                 let way = site.local_path(relay_state);
                 return self.start_anew(site, entry, &way);
@@ -160,11 +166,12 @@ impl Own {
         let login = sha256(pending.state().as_bytes());
         let _turn = self.under_way.tries.take_turn(login, visitor.client, now).await?;
         let message: Arc<[u8]> = form.message.into();
+        let seen = entry.idp.as_saml().map(SamlIdp::known_keys).unwrap_or_default();
         let mut assertion = self.verify_response(entry, &pending, &message, now).await?;
         let is_foreign = |refusal: &LoginRefusal| refusal.class == Class::SamlSignatureInvalid;
         if assertion.as_ref().is_err_and(is_foreign)
             && let Some(idp) = entry.idp.as_saml()
-            && idp.renew_keys(now).await
+            && idp.renew_keys(&seen, now).await
         {
             assertion = self.verify_response(entry, &pending, &message, now).await?;
         }
@@ -229,7 +236,7 @@ impl Own {
                         org: OrgId::ONLY,
                         idp: entry.name().into(),
                         subject: Some(subject),
-                        sessions: request.session_indexes.clone(),
+                        sessions: distinct(&request.session_indexes),
                     },
                 };
                 let live = match self.obey_notice(notice, now).await {
@@ -338,8 +345,30 @@ impl SamlForm {
         }
         let message =
             message.ok_or_else(|| refuse_form(&format!("the field {name}"), "a form without it"))?;
+        let is_odd = |state: &String| state.len() > LONGEST_STATE || state.contains(char::is_control);
+        if relay_state.as_ref().is_some_and(is_odd) {
+            return Err(refuse_form(
+                "a RelayState of 2048 bytes at most",
+                "a longer one, or control characters",
+            ));
+        }
         Ok(Self { message, relay_state })
     }
+}
+
+/// The names without those that stand twice.
+fn distinct(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Tells whether a state is the ID of a message of ours.
+fn is_message_id(state: &str) -> bool {
+    state
+        .strip_prefix('_')
+        .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn read_logout_form(body: &[u8]) -> Result<(SamlParameter, SamlForm), LoginRefusal> {

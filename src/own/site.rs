@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portcullis_policy::fold;
 use portcullis_sso::Idp;
+use portcullis_store::EmailDomains;
 
 use super::admission::Admission;
 use crate::pages::Links;
@@ -33,8 +34,6 @@ pub(crate) struct SiteIdp {
     /// True where a response that nobody here asked for begins a login of our own.
     #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "no other protocol knows them"))]
     pub(crate) restarts_unsolicited: bool,
-    /// True where people of any domain are sent to it that no other one lists.
-    pub(crate) is_for_any: bool,
 }
 
 impl SiteIdp {
@@ -71,8 +70,9 @@ impl OwnSite {
     /// Finds the IdP that an e-mail address belongs to: the one that lists its domain, else the one for any.
     pub(crate) fn idp_of_address(&self, address: &str) -> Option<&Arc<SiteIdp>> {
         let domain = fold::email_domain(address)?;
-        let lists = |entry: &&Arc<SiteIdp>| entry.admission.domains.contains(&domain);
-        self.idps.iter().find(lists).or_else(|| self.idps.iter().find(|entry| entry.is_for_any))
+        let lists = |entry: &&Arc<SiteIdp>| matches!(&entry.admission.domains, EmailDomains::Only(listed) if listed.contains(&domain));
+        let takes_any = |entry: &&Arc<SiteIdp>| matches!(entry.admission.domains, EmailDomains::AnyBut(_));
+        self.idps.iter().find(lists).or_else(|| self.idps.iter().find(takes_any))
     }
 
     pub(super) fn page_links(&self) -> Links<'_> {

@@ -6,7 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,32 +38,57 @@ pub(crate) enum SamlKeysError {
 ///
 /// # Errors
 /// [`SamlKeysError`].
-pub(crate) fn load_keys(file: &File, now: Timestamp) -> Result<Option<Arc<SpKeys>>, SamlKeysError> {
+pub(super) fn load_keys(file: &File, now: Timestamp) -> Result<Option<Arc<SpKeys>>, SamlKeysError> {
     if !file.idps.iter().any(|idp| matches!(idp.protocol, IdpProtocol::Saml(_))) {
         return Ok(None);
     }
-    let mut pairs = Vec::new();
-    for name in PAIRS {
-        let path = file.state.join(name);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => Secret::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name == PAIRS[0] => {
-                make_pair(&path, file.public_url.host(), now)?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(SamlKeysError::File { path, source }),
-        };
-        pairs.push((path, text));
+    if let Some(keys) = read_keys(&file.state)? {
+        return Ok(Some(Arc::new(keys)));
     }
-    let split: Vec<(Secret, String)> = pairs.iter().map(|(_, text)| split_pair(text)).collect();
-    let keys = SpKeys::read_pairs(&split).map_err(|(nth, source)| {
-        let path = pairs.get(nth).map_or_else(PathBuf::new, |(path, _)| path.clone());
-        SamlKeysError::Pair { path, source }
-    })?;
-    Ok(Some(Arc::new(keys)))
+    make_pair(&file.state.join(PAIRS[0]), file.public_url.host(), now)?;
+    Ok(read_keys(&file.state)?.map(Arc::new))
 }
 
-fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<Secret, SamlKeysError> {
+/// Reads the keys that are there; `None` where the first pair is not.
+///
+/// # Errors
+/// [`SamlKeysError`].
+pub(super) fn read_keys(state: &Path) -> Result<Option<SpKeys>, SamlKeysError> {
+    let mut pairs = Vec::new();
+    for name in PAIRS {
+        let path = state.join(name);
+        match read_pair(&path) {
+            Ok(text) => pairs.push((path, text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SamlKeysError::File { path, source }),
+        }
+    }
+    if !state.join(PAIRS[0]).exists() {
+        return Ok(None);
+    }
+    let split: Vec<(Secret, String)> = pairs.iter().map(|(_, text)| split_pair(text)).collect();
+    SpKeys::read_pairs(&split).map(Some).map_err(|(nth, source)| {
+        let path = pairs.get(nth).map_or_else(PathBuf::new, |(path, _)| path.clone());
+        SamlKeysError::Pair { path, source }
+    })
+}
+
+/// Reads a file that only its owner may read, and that is no device.
+fn read_pair(path: &Path) -> io::Result<Secret> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > MOST_BYTES {
+        return Err(io::Error::other("it is not a plain file of 64 KiB at most"));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("others than its owner may read it: chmod 600"));
+    }
+    fs::read_to_string(path).map(Secret::new)
+}
+
+/// Longer files are refused.
+const MOST_BYTES: u64 = 64 * 1024;
+
+fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<(), SamlKeysError> {
     let made = SpKey::generate(host, now, &mut Random::from_system())
         .map_err(|error| SamlKeysError::Make(error.to_string()))?;
     let text = Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem));
@@ -74,7 +99,7 @@ fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<Secret, SamlKeys
     };
     write().map_err(|source| SamlKeysError::File { path: path.to_owned(), source })?;
     tracing::info!(file = %path.display(), "keys for SAML were made: give the identity providers our metadata");
-    Ok(text)
+    Ok(())
 }
 
 /// Parts the key from the certificate.

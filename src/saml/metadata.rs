@@ -4,11 +4,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use portcullis_config::{IdpEntry, IdpProtocol, MetadataText};
 use portcullis_keys::sha256;
 use portcullis_policy::Timestamp;
-use portcullis_sso::{Idp, IdpMetadata, MetadataRules, MetadataSource};
+use portcullis_sso::{IdpMetadata, Keep, MetadataRules};
 
 /// The metadata that was fetched last from this address; `None` where none was kept.
 pub(super) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
@@ -31,7 +32,7 @@ fn metadata_path(state: &Path, name: &str, address: &str) -> PathBuf {
 }
 
 /// The name of an identity provider for itself, as far as it can be known without asking anybody.
-pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry, now: Timestamp) -> Option<String> {
+pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry) -> Option<String> {
     let saml = match &idp.protocol {
         IdpProtocol::Oidc(oidc) => return Some(oidc.issuer.as_str().to_owned()),
         IdpProtocol::Saml(saml) => saml,
@@ -43,19 +44,17 @@ pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry, now: Timestamp) -> Opti
         MetadataText::Document(text) => text.to_string(),
         MetadataText::Address(address) => kept_metadata(state, &idp.name, address)?,
     };
-    let rules = MetadataRules { entity_id: None, pinned: &[], allow_loopback: true, now };
+    // Whose document it is does not change with its end.
+    let rules = MetadataRules { entity_id: None, pinned: &[], allow_loopback: true, now: Timestamp(0) };
     IdpMetadata::read_document(document.as_bytes(), &rules).ok().map(|metadata| metadata.entity_id)
 }
 
-/// Keeps metadata that was fetched just now, for the next process.
-pub(crate) async fn keep_metadata(idp: &Idp, state: &Path) {
-    let Some(saml) = idp.as_saml() else { return };
-    let MetadataSource::Address(address) = &saml.settings().metadata else { return };
-    let Some(document) = saml.take_fetched() else { return };
-    let (state, name, address) = (state.to_owned(), saml.name().to_owned(), address.clone());
-    let keeping = tokio::task::spawn_blocking(move || {
-        write_metadata(&state, &name, &address, &document)
-            .map_err(|error| tracing::warn!(idp = name, %error, "metadata could not be kept: a restart needs its address"))
-    });
-    drop(keeping.await);
+/// The function that keeps what is fetched for an identity provider.
+pub(super) fn keeper(state: &Path, name: &str, address: &str) -> Keep {
+    let (state, name, address) = (state.to_owned(), name.to_owned(), address.to_owned());
+    Arc::new(move |document| {
+        if let Err(error) = write_metadata(&state, &name, &address, document) {
+            tracing::warn!(idp = name, %error, "metadata could not be kept: after a restart its address must answer");
+        }
+    })
 }

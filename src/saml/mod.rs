@@ -4,16 +4,21 @@
 mod keys;
 mod metadata;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_config::{BindingWord, File, IdpEntry, MetadataText, SamlEntry, UserSource};
+use portcullis_config::{BindingWord, File, IdpEntry, IdpProtocol, MetadataText, SamlEntry, UserSource};
 use portcullis_policy::Timestamp;
-use portcullis_sso::{AttributeNames, Fetch, Idp, MetadataSource, SamlIdp, SamlSettings};
+use portcullis_sso::{
+    AttributeNames, Fetch, Idp, IdpKey, IdpMetadata, Keep, LoginRefusal, MetadataRules, MetadataSource,
+    SamlIdp, SamlSettings,
+};
 
+use self::keys::SamlKeysError;
+use crate::log::error_chain;
 use crate::settings;
 
-pub(crate) use keys::{SamlKeysError, load_keys};
-pub(crate) use metadata::{keep_metadata, known_issuer};
+pub(crate) use metadata::known_issuer;
 pub(crate) use portcullis_sso::SpKeys as SamlKeys;
 
 /// Makes an identity provider of SAML, with the metadata that was fetched last.
@@ -24,12 +29,65 @@ pub(crate) fn make_idp(
     keys: &Arc<SamlKeys>,
     fetch: Fetch,
 ) -> Idp {
-    let kept = match &entry.block.metadata {
-        MetadataText::Address(address) => metadata::kept_metadata(&file.state, &idp.name, address),
-        MetadataText::Document(_) => None,
+    let (kept, keep): (_, Keep) = match &entry.block.metadata {
+        MetadataText::Address(address) => (
+            metadata::kept_metadata(&file.state, &idp.name, address),
+            metadata::keeper(&file.state, &idp.name, address),
+        ),
+        MetadataText::Document(_) => (None, Arc::new(|_| {})),
     };
     let settings = read_settings(file, idp, entry, keys.clone());
-    Idp::Saml(SamlIdp::new(settings, fetch, kept.as_deref(), Timestamp::now()))
+    Idp::Saml(SamlIdp::new(settings, fetch, kept.as_deref(), keep, Timestamp::now()))
+}
+
+/// Reasons why SAML cannot be spoken as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SamlError {
+    #[error(transparent)]
+    Keys(#[from] SamlKeysError),
+    /// Metadata in a file, or in the configuration, that is none.
+    #[error("idps.{name}.saml.metadata: {refusal}")]
+    Metadata { name: String, refusal: LoginRefusal },
+}
+
+/// Reads our keys, made where there are none, where an identity provider of SAML is configured; and looks that metadata
+/// which comes with the configuration is some: nobody's session ends because a file was overwritten.
+///
+/// # Errors
+/// [`SamlError`].
+pub(crate) fn open_files(file: &File, now: Timestamp) -> Result<Option<Arc<SamlKeys>>, SamlError> {
+    for idp in &file.idps {
+        read_document(idp, now).map_err(|refusal| SamlError::Metadata { name: idp.name.clone(), refusal })?;
+    }
+    Ok(keys::load_keys(file, now)?)
+}
+
+/// Looks at the files of SAML without making any: each fault with the key of the configuration it belongs to.
+pub(crate) fn look_at_files(idps: &[IdpEntry], state: &Path, now: Timestamp) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for idp in idps {
+        if let Err(refusal) = read_document(idp, now) {
+            found.push((format!("idps.{}.saml.metadata", idp.name), refusal.to_string()));
+        }
+    }
+    if idps.iter().any(|idp| matches!(idp.protocol, IdpProtocol::Saml(_)))
+        && let Err(error) = keys::read_keys(state)
+    {
+        found.push(("state".to_owned(), error_chain(&error).to_string()));
+    }
+    found
+}
+
+/// Reads metadata that comes with the configuration; one that is fetched is looked at when it comes.
+fn read_document(idp: &IdpEntry, now: Timestamp) -> Result<(), LoginRefusal> {
+    let IdpProtocol::Saml(entry) = &idp.protocol else { return Ok(()) };
+    let ders = entry.block.metadata_certificate.as_ref().map_or(&[][..], |pinned| pinned.ders());
+    let pinned: Vec<IdpKey> =
+        ders.iter().map(|der| IdpKey::from_certificate(der)).collect::<Result<_, _>>()?;
+    let MetadataText::Document(text) = &entry.block.metadata else { return Ok(()) };
+    let entity_id = entry.block.issuer.as_ref().map(|issuer| issuer.as_str());
+    let rules = MetadataRules { entity_id, pinned: &pinned, allow_loopback: true, now };
+    IdpMetadata::read_document(text.as_bytes(), &rules).map(drop)
 }
 
 fn read_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SamlKeys>) -> SamlSettings {
@@ -76,11 +134,11 @@ fn read_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SamlK
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    use portcullis_config::{Environment, IdpProtocol};
+    use portcullis_config::Environment;
     use portcullis_keys::Random;
     use portcullis_sso::{Assertion, Class, SpKey};
     use serde_json::Value;
@@ -170,7 +228,7 @@ mod tests {
                 continue;
             };
             let outcome = examined(case, idp, &keys);
-            if case["mapping"] == "refuse" {
+            if case["expect"]["mapping"] == "refuse" || name.contains("groups-link") {
                 assert_eq!(outcome.err(), Some(Class::SamlSubject), "{name}");
                 continue;
             }

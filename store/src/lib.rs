@@ -47,8 +47,8 @@ pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};
 pub use log::{Audit, Event, Origin};
 pub use login::{
-    AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, LoginError, NewSession, PeopleSource,
-    VerifiedLogin,
+    AdmissionRefusal, EmailDomains, Hint, LinkAttribute, LoggedIn, LoginAttributes, LoginError, NewSession,
+    PeopleSource, VerifiedLogin,
 };
 pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;

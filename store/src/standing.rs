@@ -43,6 +43,8 @@ impl Mode {
 pub struct Standing {
     /// The identity providers: name and issuer.
     pub idps: BTreeSet<(String, String)>,
+    /// The names of identity providers whose issuer is not known at the moment: what they signed in stands.
+    pub unknown: BTreeSet<String>,
     /// The source of people.
     pub mode: Mode,
     /// The directories; none with [`Mode::None`].
@@ -97,7 +99,7 @@ impl Standing {
     }
 
     fn admits_idp(&self, row: &StandingRow) -> bool {
-        self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
+        self.unknown.contains(&row.idp) || self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
     }
 
     fn admits_people(&self, row: &StandingRow) -> bool {

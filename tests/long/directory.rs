@@ -13,7 +13,8 @@ use portcullis_policy::{
 use portcullis_scim::{GroupPatch, Schemas, ScimRequest, Service, Wanted};
 use portcullis_session::Sessions;
 use portcullis_store::{
-    LinkAttribute, LinkTo, LoginAttributes, NewSession, NewUser, Origin, PeopleSource, Store, VerifiedLogin,
+    EmailDomains, LinkAttribute, LinkTo, LoginAttributes, NewSession, NewUser, Origin, PeopleSource, Store,
+    VerifiedLogin,
 };
 use serde_json::{Value, json};
 
@@ -106,7 +107,8 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         replaces: None,
         epochs: [u64::MAX; 3],
         provisioning: PeopleSource::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },
-        domains: Vec::new(),
+        domains: EmailDomains::AnyBut(Vec::new()),
+        is_one_of_several: false,
         user_from: UserFrom::UserName,
         claims: LoginAttributes::default(),
         session: NewSession {

@@ -1,5 +1,7 @@
 //! `idps` against each other and the rest of the file.
 
+use portcullis_policy::UserFrom;
+
 use super::findings::Findings;
 use super::{oidc, saml};
 use crate::at::show_value;
@@ -11,6 +13,15 @@ use crate::idps::{Domains, Idps, NamedIdp, is_name};
 pub(super) fn check_idps(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(Idps(idps)) = &document.idps.0 else { return };
     idps.iter().for_each(|idp| check_idp(findings, document, idp));
+    if idps.len() > 1 && document.headers.user == Some(UserFrom::Subject) {
+        let what = "two identity providers may call two people by one subject, and the application could not tell them \
+                    apart";
+        findings.add_problem(
+            "headers.user",
+            what,
+            "Write email, or with a directory userName, id or externalId",
+        );
+    }
     for (nth, idp) in idps.iter().enumerate() {
         check_beside(findings, &idps[..nth], idp);
         check_replaced(findings, idps, idp);

@@ -32,6 +32,13 @@ pub(super) fn check_saml(
             "Name an attribute in saml.subject, or ask for persistent",
         );
     }
+    let email = named.idp.preset.saml_attributes().email;
+    if let Some(subject) = &saml.subject
+        && (email.contains(&&**subject) || saml.attributes.email.as_ref() == Some(subject))
+    {
+        let what = "an e-mail address is given to another person some day, who would be the first one here";
+        findings.add_warning(&of("saml.subject"), what, "Name an attribute that never changes hands");
+    }
     if saml.allow_sha1 {
         let what = "SHA-1 is broken: whoever can make two documents of one digest can forge a login";
         findings.add_warning(&of("saml.allow_sha1"), what, "Have the identity provider sign with SHA-256");

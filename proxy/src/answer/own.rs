@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 
 use super::asked_by::AskedBy;
 use super::page::describe_visitor;
@@ -32,6 +33,7 @@ const OWN_BODY: usize = 64 * 1024;
 /// Why it is refused, as a request of another site is, or one whose body is too large or too slow.
 pub(crate) async fn serve_own(
     identify: &Arc<Identify>,
+    large: &Semaphore,
     asker: &mut AskedBy,
     head: &request::Parts,
     peer: &Peer,
@@ -65,7 +67,7 @@ pub(crate) async fn serve_own(
         }
         request.extensions_mut().remove::<BodyAhead>();
     }
-    *request.body_mut() = read_body(upload.take(), limit).await?;
+    *request.body_mut() = read_body(upload.take(), limit, large).await?;
     record.note(|line| line.bytes_in = request.body().len() as u64);
     match tokio::time::timeout(OWN_PAGE, pages(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
@@ -94,16 +96,31 @@ fn note_reference(page: Response<Bytes>, record: &mut Record) -> Response<Bytes>
     page
 }
 
-/// The whole body of a request for a page of ours, within its time.
-async fn read_body(upload: Option<Upload>, limit: usize) -> Result<Bytes, RequestRefusal> {
+/// The whole body of a request for a page of ours, within its time. A few may be large at once, so that nobody fills our
+/// memory with them; the others are told to come again.
+async fn read_body(upload: Option<Upload>, limit: usize, large: &Semaphore) -> Result<Bytes, RequestRefusal> {
     let Some(upload) = upload else { return Ok(Bytes::new()) };
-    match tokio::time::timeout(OWN_TIME, Limited::new(upload, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestRefusal::TooLarge),
-        Ok(Err(error)) => Err(match error.downcast_ref::<UploadFault>() {
-            Some(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
-            _ => RequestRefusal::BodySlow,
-        }),
-        Err(_) => Err(RequestRefusal::BodySlow),
+    let mut body = std::pin::pin!(Limited::new(upload, limit));
+    let reading = async {
+        let (mut read, mut turn) = (BytesMut::new(), None);
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(refuse_body)?.into_data() else { continue };
+            if read.len() + piece.len() > OWN_BODY && turn.is_none() {
+                turn = Some(large.try_acquire().map_err(|_| RequestRefusal::Unproven)?);
+            }
+            read.extend_from_slice(&piece);
+        }
+        Ok(read.freeze())
+    };
+    tokio::time::timeout(OWN_TIME, reading).await.map_err(|_| RequestRefusal::BodySlow)?
+}
+
+fn refuse_body(error: Box<dyn std::error::Error + Send + Sync>) -> RequestRefusal {
+    if error.is::<LengthLimitError>() {
+        return RequestRefusal::TooLarge;
+    }
+    match error.downcast_ref::<UploadFault>() {
+        Some(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
+        _ => RequestRefusal::BodySlow,
     }
 }

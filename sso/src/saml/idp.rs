@@ -33,13 +33,15 @@ pub struct SamlIdp {
     /// The fault of the document, where there is no metadata.
     fault: Mutex<Option<LoginRefusal>>,
     answering: AtomicBool,
-    /// The last time that a login fetched the metadata in vain. Held while one does.
+    /// The last time that the metadata was fetched for a login, in vain. Held while it is.
     asking: tokio::sync::Mutex<Option<Timestamp>>,
-    /// The last time that a signature which no known key made had the metadata fetched.
-    mistrusted: Mutex<Option<Timestamp>>,
-    /// The last document that was fetched, until the program takes it to keep it.
-    fetched: Mutex<Option<Arc<str>>>,
+    /// Keeps a document that was fetched, for the next process.
+    keep: Keep,
 }
+
+/// Keeps metadata that was fetched and verified. It is called before anything of it is trusted: a key that was withdrawn
+/// must not come back with a restart.
+pub type Keep = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A logout message of the identity provider, as it came.
 pub enum LogoutArrival<'a> {
@@ -87,7 +89,7 @@ pub struct ChangedKeys {
 impl SamlIdp {
     /// An identity provider that has not been asked anything yet. `kept` is the document that was fetched last, by a process
     /// before this one.
-    pub fn new(settings: SamlSettings, fetch: Fetch, kept: Option<&str>, now: Timestamp) -> Self {
+    pub fn new(settings: SamlSettings, fetch: Fetch, kept: Option<&str>, keep: Keep, now: Timestamp) -> Self {
         let idp = Self {
             settings,
             fetch,
@@ -95,8 +97,7 @@ impl SamlIdp {
             fault: Mutex::default(),
             answering: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
-            mistrusted: Mutex::default(),
-            fetched: Mutex::default(),
+            keep,
         };
         let document = match &idp.settings.metadata {
             MetadataSource::Document(text) => Some(text.clone()),
@@ -162,7 +163,7 @@ impl SamlIdp {
                     );
                 }
                 if matches!(self.settings.metadata, MetadataSource::Address(_)) {
-                    *self.fetched.lock() = Some(document);
+                    (self.keep)(&document);
                 }
                 self.take_metadata(Ok(metadata), true);
                 Ok(changed)
@@ -175,26 +176,31 @@ impl SamlIdp {
         }
     }
 
-    /// Fetches the metadata for a signature that no known key made: the identity provider may have changed its key. Once a
-    /// minute at most, so that a flood of forgeries is no flood of requests. True where it has other keys now.
-    pub async fn renew_keys(&self, now: Timestamp) -> bool {
+    /// Gives what is known now, to be compared with later.
+    pub fn known_keys(&self) -> Vec<[u8; 32]> {
+        self.known.load().as_ref().map(|known| fingerprints(known)).unwrap_or_default()
+    }
+
+    /// Fetches the metadata for a signature that none of the keys in `seen` made: the identity provider may have changed its
+    /// key. One at a time, and after one that found nothing new not within five seconds, so that a flood of forgeries is no
+    /// flood of requests. True where there are other keys now, whoever fetched them.
+    pub async fn renew_keys(&self, seen: &[[u8; 32]], now: Timestamp) -> bool {
         if matches!(self.settings.metadata, MetadataSource::Document(_)) {
             return false;
         }
-        let is_time = {
-            let mut last = self.mistrusted.lock();
-            let is_time = last.is_none_or(|at| now.since_ms(at).unsigned_abs() >= MISTRUST_MS);
-            if is_time {
-                *last = Some(now);
-            }
-            is_time
-        };
-        is_time && matches!(self.refresh_metadata(now).await, Ok(Some(_)))
-    }
-
-    /// Takes the document that was fetched last, to be kept for the next process. It was verified.
-    pub fn take_fetched(&self) -> Option<Arc<str>> {
-        self.fetched.lock().take()
+        let mut last = self.asking.lock().await;
+        if self.known_keys() != seen {
+            return true;
+        }
+        if last.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
+            return false;
+        }
+        *last = Some(now);
+        let is_new = matches!(self.refresh_metadata(now).await, Ok(Some(_)));
+        if is_new {
+            *last = None;
+        }
+        is_new
     }
 
     /// Starts a login: what to remember, to be sealed into the browser's cookie, and how to send the browser.
@@ -491,7 +497,17 @@ impl SamlIdp {
             allow_loopback: self.settings.loopback,
             now,
         };
-        IdpMetadata::read_document(document.as_bytes(), &rules)
+        let metadata = IdpMetadata::read_document(document.as_bytes(), &rules)?;
+        // People are of one issuer: another one behind the same address is somebody else's word until an operator says so.
+        match self.known.load().as_ref() {
+            Some(known) if known.entity_id != metadata.entity_id => Err(refuse_metadata(
+                &known.entity_id,
+                &metadata.entity_id,
+                "The identity provider has another entity ID now. If that is meant, write it as saml.issuer and see \
+                 portcullis user relink.",
+            )),
+            _ => Ok(metadata),
+        }
     }
 
     fn take_metadata(&self, read: Result<IdpMetadata, LoginRefusal>, answers: bool) {
@@ -507,10 +523,7 @@ impl SamlIdp {
 
     fn changed_keys(&self, metadata: &IdpMetadata) -> Option<ChangedKeys> {
         let before = self.known.load_full()?;
-        let prints = |metadata: &IdpMetadata| -> Vec<[u8; 32]> {
-            metadata.signing.iter().map(super::IdpKey::fingerprint).collect()
-        };
-        let (before, after) = (prints(&before), prints(metadata));
+        let (before, after) = (fingerprints(&before), fingerprints(metadata));
         let without = |these: &[[u8; 32]], those: &[[u8; 32]]| {
             these.iter().filter(|print| !those.contains(print)).copied().collect::<Vec<_>>()
         };
@@ -521,8 +534,6 @@ impl SamlIdp {
 
 /// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
 const RETRY_MS: u64 = 5_000;
-/// Signatures that no known key made have the metadata fetched once in this time, in milliseconds.
-const MISTRUST_MS: u64 = 60_000;
 /// The time that a logout request of ours counts, in milliseconds.
 const LOGOUT_MS: i64 = 5 * 60 * 1000;
 
@@ -530,6 +541,10 @@ const LOGOUT_MS: i64 = 5 * 60 * 1000;
 fn choose_endpoint(endpoints: &[SamlEndpoint], wishes_post: bool) -> Option<&SamlEndpoint> {
     let wished = if wishes_post { SamlBinding::Post } else { SamlBinding::Redirect };
     endpoints.iter().find(|endpoint| endpoint.binding == wished).or_else(|| endpoints.first())
+}
+
+fn fingerprints(metadata: &IdpMetadata) -> Vec<[u8; 32]> {
+    metadata.signing.iter().map(super::IdpKey::fingerprint).collect()
 }
 
 /// The beginning of a fingerprint, as tools show it: enough to tell one from another.

@@ -92,9 +92,9 @@ fn read_subject(
         })?;
         return Ok((subject, true));
     }
-    let canonical = name_id.canonical_text(entity_id, &settings.sp_entity_id);
+    let name = lasting_name(settings, entity_id, name_id);
     match name_id.format.as_deref() {
-        Some(PERSISTENT) => Ok((canonical, true)),
+        Some(PERSISTENT) => Ok((name, true)),
         Some(TRANSIENT) => Err(LoginRefusal::new(
             Class::SamlSubject,
             "a NameID that is the same tomorrow",
@@ -102,7 +102,29 @@ fn read_subject(
             "Choose the NameID format persistent at the identity provider, or name an attribute that never changes in \
              saml.subject.",
         )),
-        _ => Ok((canonical, false)),
+        _ => Ok((name, false)),
+    }
+}
+
+/// The name of a person for good, in which neither entity ID stands: a change of ours, or of the identity provider's, makes
+/// nobody somebody else. A qualifier that says what its absence says (SAML Core §8.3.7) is no part of it; any other is.
+fn lasting_name(settings: &SamlSettings, entity_id: &str, name_id: &NameId) -> String {
+    let foreign = |said: &Option<String>, ours: &str| {
+        said.as_deref().filter(|text| !text.is_empty() && *text != ours).map(str::to_owned)
+    };
+    let qualifiers = [
+        foreign(&name_id.name_qualifier, entity_id),
+        foreign(&name_id.sp_name_qualifier, &settings.sp_entity_id),
+    ];
+    let kind = match name_id.format.as_deref() {
+        Some(PERSISTENT) => None,
+        // An address and an id that are spelled alike are two names.
+        format => Some(format.and_then(|format| format.rsplit(':').next()).unwrap_or("unspecified")),
+    };
+    match (kind, qualifiers) {
+        (None, [None, None]) => name_id.value.clone(),
+        (Some(kind), [None, None]) => format!("{kind}:{}", name_id.value),
+        (kind, [idp, sp]) => serde_json::json!([kind, idp, sp, name_id.value]).to_string(),
     }
 }
 
@@ -153,6 +175,71 @@ impl<'a> PersonAttributes<'a> {
             "no attributes".to_owned()
         } else {
             format!("the attributes {}", names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use portcullis_keys::Random;
+    use portcullis_policy::Timestamp;
+
+    use super::super::SpKey;
+    use super::super::settings::{AttributeNames, MetadataSource, SpKeys};
+    use super::*;
+
+    fn settings(sp_entity_id: &str) -> SamlSettings {
+        let made = SpKey::generate("sp.test", Timestamp(0), &mut Random::from_seed(1)).unwrap();
+        SamlSettings {
+            name: "corp".into(),
+            metadata: MetadataSource::Document("".into()),
+            entity_id: None,
+            pinned: Vec::new(),
+            sp_entity_id: sp_entity_id.into(),
+            acs_url: "https://sp.test/acs".into(),
+            slo_url: "https://sp.test/slo".into(),
+            keys: Arc::new(SpKeys::read_pairs(&[(made.pkcs8_pem, made.certificate_pem)]).unwrap()),
+            name_id_policy: None,
+            force_authn: false,
+            authn_context: Vec::new(),
+            posts_requests: false,
+            allow_sha1: false,
+            allow_cbc: false,
+            subject: None,
+            names: AttributeNames::default(),
+            link: None,
+            skew_ms: 180_000,
+            loopback: false,
+        }
+    }
+
+    fn name(format: Option<&str>, idp: Option<&str>, sp: Option<&str>) -> NameId {
+        NameId {
+            value: "mira@corp.test".into(),
+            format: format.map(str::to_owned),
+            name_qualifier: idp.map(str::to_owned),
+            sp_name_qualifier: sp.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_lasting_name_holds_no_entity_id_that_may_change() {
+        let email = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
+        for (idp, sp) in [("https://idp.test", "https://sp.test"), ("https://idp2.test", "https://sp2.test")]
+        {
+            let settings = settings(sp);
+            let of = |name: &NameId| lasting_name(&settings, idp, name);
+            for qualified in [name(Some(PERSISTENT), None, None), name(Some(PERSISTENT), Some(idp), Some(sp))]
+            {
+                assert_eq!(of(&qualified), "mira@corp.test");
+            }
+            assert_eq!(of(&name(Some(email), None, Some(""))), "emailAddress:mira@corp.test");
+            assert_eq!(of(&name(None, Some(idp), None)), "unspecified:mira@corp.test");
+            // One that is qualified otherwise is another person's.
+            let others = of(&name(Some(PERSISTENT), Some("https://other.test"), None));
+            assert_eq!(others, r#"[null,"https://other.test",null,"mira@corp.test"]"#);
         }
     }
 }

@@ -6,7 +6,7 @@ use portcullis_scim::{Resource, ResourceKind};
 
 use super::hint::likeness_hint;
 use super::refusal::AdmissionRefusal;
-use super::{LinkAttribute, LoginAttributes, LoginVerdict, VerifiedLogin, is_listed, refuse_login};
+use super::{LinkAttribute, LoginAttributes, LoginVerdict, VerifiedLogin, refuse_login};
 use crate::StoreError;
 use crate::account::{self, AccountRow};
 use crate::engine::Tx;
@@ -39,7 +39,7 @@ pub(super) async fn find_match(
         ([(_, account)], _) => {
             // Any IdP can give a name, so the name's domain must be one of this IdP's. An id need not have one.
             let has_domain = link.to != LinkTo::ExternalId || value.contains('@');
-            if has_domain && !is_listed(value, &asked.domains) {
+            if has_domain && !asked.domains.include(value) {
                 return refuse_login(AdmissionRefusal::Domain {
                     attribute: to,
                     domain: fold::email_domain(value),

@@ -44,7 +44,8 @@ pub struct VerifiedLogin {
     pub issuer: String,
     /// The subject, as verified; for Entra with `oid` and `tid`, for Google with `hd`.
     pub subject: String,
-    /// True where the subject is one person for good. Any other is linked to nobody and matched anew at each login.
+    /// True where the subject is one person for good. With a directory any other is linked to nobody and matched anew at
+    /// each login.
     pub is_durable: bool,
     /// The hash of the answer's own number, which counts once, and until when it could be brought again.
     pub statement: Option<([u8; 32], Timestamp)>,
@@ -55,8 +56,11 @@ pub struct VerifiedLogin {
     pub epochs: [u64; 3],
     /// The source of people.
     pub provisioning: PeopleSource,
-    /// The e-mail domains of the IdP, as [`fold::domain_key`] writes them; empty where none are listed.
-    pub domains: Vec<String>,
+    /// The e-mail domains that the IdP may speak for.
+    pub domains: EmailDomains,
+    /// True where other IdPs sign people of the organization in too: then nobody is matched whose address does not say
+    /// that they are this one's.
+    pub is_one_of_several: bool,
     /// The source of the user header's value: a person without it is refused.
     pub user_from: UserFrom,
     /// The attributes that the IdP gave; used only without a directory.
@@ -67,6 +71,32 @@ pub struct VerifiedLogin {
     pub flow: Vec<u8>,
     /// Until when the flow could be presented again.
     pub flow_until: Timestamp,
+}
+
+/// The e-mail domains that an IdP may speak for, each as [`fold::domain_key`] writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmailDomains {
+    /// Every one but these, which other IdPs list.
+    AnyBut(Vec<String>),
+    /// These.
+    Only(Vec<String>),
+}
+
+impl EmailDomains {
+    /// Tells whether an address, or a name that should be one, is of these domains.
+    fn include(&self, address: &str) -> bool {
+        let domain = fold::email_domain(address);
+        match self {
+            Self::AnyBut(others) if others.is_empty() => true,
+            Self::AnyBut(others) => domain.is_some_and(|domain| !others.contains(&domain)),
+            Self::Only(listed) => domain.is_some_and(|domain| listed.contains(&domain)),
+        }
+    }
+
+    /// Tells whether there is no domain that they leave out.
+    fn are_all(&self) -> bool {
+        matches!(self, Self::AnyBut(others) if others.is_empty())
+    }
 }
 
 /// The sources of people.
@@ -261,7 +291,7 @@ impl<'a> LoginAttempt<'a> {
         if barred::is_barred(tx, self.key.org, &self.key.keyed, Word::Disabled).await? {
             return refuse_login(AdmissionRefusal::Disabled);
         }
-        let known = if self.asked.is_durable { link::find_linked(tx, &self.key).await? } else { None };
+        let known = if self.is_linked_by() { link::find_linked(tx, &self.key).await? } else { None };
         let admitted = match &self.asked.provisioning {
             PeopleSource::Directory { directories, link, .. } => {
                 admit!(self.of_directory(tx, known, directories, link).await?)
@@ -270,8 +300,14 @@ impl<'a> LoginAttempt<'a> {
         };
         let account = &admitted.account;
         let facts = self.gather_facts(tx, account).await?;
-        admit!(self.may_be_named(&facts));
+        admit!(self.may_be_named(&facts, self.is_linked_by() && !admitted.is_first));
         self.write_login(tx, admitted, facts).await
+    }
+
+    /// Tells whether the subject is what the person is linked by. Without a directory there is nothing else to know them
+    /// by, whatever kind of name it is; then it is also what an operator bars.
+    fn is_linked_by(&self) -> bool {
+        self.asked.is_durable || matches!(self.asked.provisioning, PeopleSource::None)
     }
 
     /// A person of a directory: the one the subject is linked to, or else the one it matches.
@@ -302,7 +338,7 @@ impl<'a> LoginAttempt<'a> {
         if !links.iter().all(|link| self.replaces_link(link)) {
             return refuse_login(AdmissionRefusal::LinkedToAnother { to: link.to.config_word() });
         }
-        let is_first = self.asked.is_durable;
+        let is_first = self.is_linked_by();
         Ok(Ok(Admitted { account, is_first, former, relinks: !links.is_empty() }))
     }
 
@@ -365,12 +401,14 @@ impl<'a> LoginAttempt<'a> {
         LoginFacts { email, attributes, groups }
     }
 
-    /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory
-    /// the address is all there is to tell a domain by, so it must be known.
-    fn may_be_named(&self, facts: &Facts) -> Result<(), Box<AdmissionRefusal>> {
+    /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory, and
+    /// beside other IdPs, the address is all there is to tell by whose people somebody is, so it must be known; but for
+    /// somebody who is linked already.
+    fn may_be_named(&self, facts: &Facts, is_linked: bool) -> Result<(), Box<AdmissionRefusal>> {
         let is_of_domain = match facts.email.as_deref() {
-            Some(email) => is_listed(email, &self.asked.domains),
-            None => facts.id.is_some() || self.asked.domains.is_empty(),
+            Some(email) => self.asked.domains.include(email),
+            None if facts.id.is_some() => is_linked || !self.asked.is_one_of_several,
+            None => self.asked.domains.are_all(),
         };
         if !is_of_domain {
             return Err(Box::new(AdmissionRefusal::Domain {
@@ -424,13 +462,13 @@ impl<'a> LoginAttempt<'a> {
             let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
             self.log.add_event("account.relinked", &subject, detail);
         }
-        if is_first && self.asked.is_durable {
+        if is_first && self.is_linked_by() {
             link::make_link(tx, &self.key, account.id, self.now).await?;
             barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.
             self.log.add_change(Change::Reconsider(account.id));
             self.log.add_event("account.linked", &subject, json!({ "idp": self.key.idp }));
-        } else if self.asked.is_durable {
+        } else if self.is_linked_by() {
             link::set_idp(tx, &self.key).await?;
         }
         if let Some(old) = self.asked.session.replaces
@@ -482,9 +520,4 @@ fn is_active(account: &AccountRow) -> Result<(), Box<AdmissionRefusal>> {
         AccountRow { disabled: true, .. } => Err(Box::new(AdmissionRefusal::Disabled)),
         _ => Ok(()),
     }
-}
-
-/// Tells whether an address is of one of the listed domains; where none is listed, any is.
-fn is_listed(address: &str, domains: &[String]) -> bool {
-    domains.is_empty() || fold::email_domain(address).is_some_and(|domain| domains.contains(&domain))
 }

@@ -2,7 +2,8 @@
 
 use portcullis_policy::{Attributes, Change, DirectoryId, UserFrom};
 use portcullis_store::{
-    AdmissionRefusal, LinkTo, LoginAttributes, LoginError, Origin, PeopleSource, RelinkTo, VerifiedLogin,
+    AdmissionRefusal, EmailDomains, LinkTo, LoginAttributes, LoginError, Origin, PeopleSource, RelinkTo,
+    VerifiedLogin,
 };
 use serde_json::json;
 
@@ -312,13 +313,13 @@ async fn a_name_of_another_domain_is_refused() {
     }
     for (name, domain) in strangers {
         let mut login = rig.login(name, name);
-        login.domains = vec!["corp.test".to_owned()];
+        login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
         let refusal = rig.try_sign_in(login).await.err().unwrap();
         let domain = domain.map(str::to_owned);
         assert_eq!(refusal, AdmissionRefusal::Domain { attribute: "userName", domain, idp: "okta".into() });
     }
     let mut login = rig.login("mia", "mia@corp.test");
-    login.domains = vec!["corp.test".to_owned()];
+    login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
     rig.try_sign_in(login).await.unwrap();
 }
 
@@ -329,7 +330,7 @@ async fn the_address_the_application_is_told_must_be_of_the_domains_too() {
     let body = json!({ "schemas": [USER], "userName": "mia@corp.test", "emails": emails });
     let mia = rig.post("/Users", body).await;
     let mut login = rig.login("mia", "mia@corp.test");
-    login.domains = vec!["corp.test".to_owned()];
+    login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
     let refusal = rig.try_sign_in(login.clone()).await.err().unwrap();
     let domain = Some("elsewhere.test".to_owned());
     assert_eq!(
@@ -550,13 +551,13 @@ async fn without_a_directory_the_domains_hold() {
     let rig = Rig::new().await;
     for address in ["mia@evil.test", "mia@corp.test@evil.test", "mia@corp.test.", "@corp.test"] {
         let mut login = alone(&rig, "s1", Some(address));
-        login.domains = vec!["corp.test".to_owned()];
+        login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
         assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain", "{address}");
     }
     // Nor does anybody enter of whom no domain is known.
     let mut login = alone(&rig, "s1", None);
     login.user_from = UserFrom::Subject;
-    login.domains = vec!["corp.test".to_owned()];
+    login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
     assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain");
 }
 
@@ -731,7 +732,7 @@ async fn a_name_that_is_not_for_good_is_matched_anew_each_time() {
 }
 
 #[tokio::test]
-async fn without_a_directory_such_a_name_has_an_account_for_each_login() {
+async fn without_a_directory_such_a_name_is_all_there_is_to_know_a_person_by() {
     let rig = Rig::new().await;
     let login = |subject: &str| VerifiedLogin {
         provisioning: PeopleSource::None,
@@ -740,6 +741,35 @@ async fn without_a_directory_such_a_name_has_an_account_for_each_login() {
     };
     let first = rig.try_sign_in(login("a@corp.test")).await.unwrap();
     let second = rig.try_sign_in(login("a@corp.test")).await.unwrap();
-    assert_ne!(first.value.account, second.value.account, "it may be somebody else's address by now");
-    assert!(!second.changes.iter().any(|change| matches!(change, Change::Out(..))), "{:?}", second.changes);
+    assert_eq!(
+        first.value.account, second.value.account,
+        "an operator disables one account, not one of many"
+    );
+}
+
+#[tokio::test]
+async fn one_idp_does_not_speak_for_the_domains_of_another() {
+    let rig = Rig::new().await;
+    let mut mira = user("mira");
+    mira["emails"] = json!([{ "value": "mira@a.test" }]);
+    rig.post("/Users", mira).await;
+    rig.add_user("nobody-knows-where").await;
+    let by_any = |subject: &str, name: &str| {
+        let mut login = rig.login(subject, name);
+        login.domains = EmailDomains::AnyBut(vec!["a.test".to_owned()]);
+        login.is_one_of_several = true;
+        login
+    };
+    // An id has no domain, and the person's address is another IdP's.
+    for (subject, name) in [("s1", "mira"), ("s2", "nobody-knows-where")] {
+        let mut login = by_any(subject, name);
+        link_to(&mut login, LinkTo::UserName, Some(name));
+        let refused = rig.try_sign_in(login).await.err();
+        assert!(matches!(refused, Some(AdmissionRefusal::Domain { .. })), "{name}: {refused:?}");
+    }
+    // By herself, the one IdP signs in whoever it likes; and whoever is linked stays so.
+    rig.try_sign_in(rig.login("s2", "nobody-knows-where")).await.unwrap();
+    let mut linked = by_any("s2", "nobody-knows-where");
+    linked.is_one_of_several = true;
+    rig.try_sign_in(linked).await.unwrap();
 }

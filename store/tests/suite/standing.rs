@@ -8,6 +8,7 @@ use crate::support::{Done, HERE, NOW, ORG, Rig};
 
 fn standing(idps: &[(&str, &str)], mode: Mode) -> Standing {
     Standing {
+        unknown: Default::default(),
         idps: idps.iter().map(|(name, issuer)| ((*name).to_owned(), (*issuer).to_owned())).collect(),
         mode,
         directories: if mode == Mode::None { Default::default() } else { [HERE].into() },

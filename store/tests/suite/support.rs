@@ -16,8 +16,8 @@ use portcullis_policy::{
 use portcullis_scim::{ListPage, Outcome, ResourceRecord, Schemas, ScimError, ScimRequest};
 use portcullis_session::{Committed, Sessions};
 use portcullis_store::{
-    AdmissionRefusal, LinkAttribute, LinkTo, LoggedIn, LoginAttributes, LoginError, NewSession, Origin,
-    PeopleSource, ScimAnswer, Store, StoreError, VerifiedLogin,
+    AdmissionRefusal, EmailDomains, LinkAttribute, LinkTo, LoggedIn, LoginAttributes, LoginError, NewSession,
+    Origin, PeopleSource, ScimAnswer, Store, StoreError, VerifiedLogin,
 };
 use serde_json::{Value, json};
 use sqlx::ConnectOptions as _;
@@ -217,7 +217,8 @@ impl Rig {
                     to: LinkTo::UserName,
                 },
             },
-            domains: Vec::new(),
+            domains: EmailDomains::AnyBut(Vec::new()),
+            is_one_of_several: false,
             user_from: UserFrom::UserName,
             claims: LoginAttributes::default(),
             session: NewSession {

@@ -13,7 +13,8 @@ use portcullis_keys::{Keyring, Random, sha256};
 use portcullis_policy::{AppId, DirectoryId, OrgId, Timestamp, UserFrom};
 use portcullis_scim::{Outcome, Schemas, ScimRequest};
 use portcullis_store::{
-    LinkAttribute, LinkTo, LoginAttributes, NewSession, Origin, PeopleSource, Store, VerifiedLogin,
+    EmailDomains, LinkAttribute, LinkTo, LoginAttributes, NewSession, Origin, PeopleSource, Store,
+    VerifiedLogin,
 };
 
 use super::directory::user;
@@ -132,7 +133,8 @@ impl Seed {
                     },
                 },
             },
-            domains: Vec::new(),
+            domains: EmailDomains::AnyBut(Vec::new()),
+            is_one_of_several: false,
             user_from: if self.provisioning == "none" { UserFrom::Email } else { UserFrom::UserName },
             claims: LoginAttributes { email: Some(name.to_owned()), ..LoginAttributes::default() },
             session: NewSession {
