@@ -42,14 +42,33 @@ pub(crate) fn load_keys(file: &File, now: Timestamp) -> Result<Option<Arc<SpKeys
     if !file.idps.iter().any(|idp| matches!(idp.protocol, IdpProtocol::Saml(_))) {
         return Ok(None);
     }
+    read_keys(&file.state, |path| make_pair(path, file.public_url.host(), now)).map(Some)
+}
+
+/// Reads our keys as a look at a response needs them, and writes nothing: where there are none yet, a pair that nobody
+/// encrypts to stands in for them.
+///
+/// # Errors
+/// [`SamlKeysError`].
+pub(crate) fn read_kept_keys(state: &Path, host: &str, now: Timestamp) -> Result<Arc<SpKeys>, SamlKeysError> {
+    read_keys(state, |_| generate_pair(host, now))
+}
+
+/// Tells whether our keys for SAML were made.
+pub(crate) fn has_keys(state: &Path) -> bool {
+    state.join(PAIRS[0]).exists()
+}
+
+fn read_keys(
+    state: &Path,
+    make_first: impl Fn(&Path) -> Result<Secret, SamlKeysError>,
+) -> Result<Arc<SpKeys>, SamlKeysError> {
     let mut pairs = Vec::new();
     for name in PAIRS {
-        let path = file.state.join(name);
+        let path = state.join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => Secret::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && name == PAIRS[0] => {
-                make_pair(&path, file.public_url.host(), now)?
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name == PAIRS[0] => make_first(&path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => return Err(SamlKeysError::File { path, source }),
         };
@@ -60,13 +79,17 @@ pub(crate) fn load_keys(file: &File, now: Timestamp) -> Result<Option<Arc<SpKeys
         let path = pairs.get(nth).map_or_else(PathBuf::new, |(path, _)| path.clone());
         SamlKeysError::Pair { path, source }
     })?;
-    Ok(Some(Arc::new(keys)))
+    Ok(Arc::new(keys))
+}
+
+fn generate_pair(host: &str, now: Timestamp) -> Result<Secret, SamlKeysError> {
+    let made = SpKey::generate(host, now, &mut Random::from_system())
+        .map_err(|error| SamlKeysError::Make(error.to_string()))?;
+    Ok(Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem)))
 }
 
 fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<Secret, SamlKeysError> {
-    let made = SpKey::generate(host, now, &mut Random::from_system())
-        .map_err(|error| SamlKeysError::Make(error.to_string()))?;
-    let text = Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem));
+    let text = generate_pair(host, now)?;
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.expose().as_bytes())?;

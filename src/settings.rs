@@ -8,7 +8,7 @@ use portcullis_config::{
     SamlEntry, UserSource,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
-use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, Timestamp, UserFrom};
+use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, PublicUrl, Timestamp, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
 use portcullis_sso::{
@@ -62,7 +62,9 @@ fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>
                 MetadataText::Address(address) => saml_files::kept_metadata(&file.state, &idp.name, address),
                 MetadataText::Document(_) => None,
             };
-            let settings = saml_settings(file, idp, entry, saml?.clone());
+            let directory = !matches!(file.provisioning, UserSource::None);
+            let ours = SamlPlace { public_url: &file.public_url, prefix: &file.prefix, directory };
+            let settings = saml_settings(&ours, idp, entry, saml?.clone());
             let made = SamlIdp::new(settings, fetch, kept.as_deref(), Timestamp::now());
             let restarts = entry.block.idp_initiated == IdpInitiated::Restart;
             (Idp::Saml(made), entry.block.trust_email, restarts)
@@ -87,17 +89,25 @@ fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>
     })
 }
 
-fn saml_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SpKeys>) -> SamlSettings {
+/// The place of this service provider: the addresses that an IdP of SAML sends people to, and what it finds there.
+pub(crate) struct SamlPlace<'a> {
+    pub(crate) public_url: &'a PublicUrl,
+    pub(crate) prefix: &'a str,
+    /// True where people are matched in a directory.
+    pub(crate) directory: bool,
+}
+
+/// Joins what is known of an identity provider of SAML and of us.
+pub(crate) fn saml_settings(
+    place: &SamlPlace<'_>,
+    idp: &IdpEntry,
+    entry: &SamlEntry,
+    keys: Arc<SpKeys>,
+) -> SamlSettings {
+    let SamlPlace { public_url, prefix, directory } = *place;
     let block = &entry.block;
-    let ours = |page: &str| {
-        format!(
-            "{}{}{}/saml/{}/{page}",
-            file.public_url.origin(),
-            file.public_url.path(),
-            file.prefix,
-            idp.name
-        )
-    };
+    let ours =
+        |page: &str| format!("{}{}{prefix}/saml/{}/{page}", public_url.origin(), public_url.path(), idp.name);
     SamlSettings {
         name: idp.name.clone(),
         metadata: match &block.metadata {
@@ -123,9 +133,9 @@ fn saml_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SpKey
             user_name: entry.user_name.clone(),
             groups: entry.groups.clone(),
         },
-        link: (!matches!(file.provisioning, UserSource::None)).then(|| idp.link.claim.clone()),
+        link: directory.then(|| idp.link.claim.clone()),
         skew_ms: to_ms(block.skew),
-        loopback: file.public_url.is_loopback(),
+        loopback: public_url.is_loopback(),
     }
 }
 

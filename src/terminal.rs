@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Failed,
     /// The configuration has a problem.
     Config,
+    /// It was used wrongly.
+    Usage,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
             Exit::Config => Self::from(Problems::EXIT_CODE),
+            Exit::Usage => Self::from(2),
         }
     }
 }

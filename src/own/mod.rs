@@ -10,7 +10,7 @@ mod flows;
 mod login;
 mod logout;
 pub(crate) mod reasons;
-mod saml;
+pub(crate) mod saml;
 mod set_cookie;
 mod site;
 mod tries;
