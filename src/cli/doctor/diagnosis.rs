@@ -35,6 +35,9 @@ pub(super) struct Diagnosis<'a> {
     pub(super) examination: Examination,
 }
 
+const WITHOUT_KEYS: &str = "We have no keys of our own in the state folder: nothing can have been encrypted to them. Run \
+                            this where the program runs, or start it once and give the identity provider our metadata.";
+
 /// The most attribute values of one name that are listed.
 const MOST_VALUES: usize = 20;
 
@@ -117,7 +120,7 @@ impl Diagnosis<'_> {
         format!("Refused: {} ({} in the log).{more}\n", refusal.class.bare_word(), refusal.class.log_word())
     }
 
-    /// The rest of what a login has to pass.
+    /// Says what else a login has to pass.
     fn beyond(&self) -> String {
         let unasked = match (self.request, self.entry.block.idp_initiated) {
             (Some(_), _) => "",
@@ -139,23 +142,20 @@ impl Diagnosis<'_> {
         if class == Class::SamlMetadata && self.lacks_metadata {
             return vec![self.advise_metadata()];
         }
-        let more = match class {
-            Class::SamlRecipient | Class::SamlDestination => Some(self.paste(&self.settings.acs_url)),
-            Class::SamlAudience => Some(self.paste(&self.settings.sp_entity_id)),
-            Class::SamlInResponseTo => self.advise_request(),
-            Class::SamlExpired | Class::SamlNotYetValid if self.is_capture_of_now => Some(self.advise_time()),
-            Class::SamlSignatureInvalid => Some(self.advise_keys()),
-            Class::SamlDecrypt if self.lacks_keys => Some(
-                "We have no keys of our own in the state folder: nothing can have been encrypted to them. Run this where \
-                 the program runs, or start it once and give the identity provider our metadata."
-                    .to_owned(),
-            ),
-            _ => None,
-        };
-        std::iter::once(check.remedy.to_owned()).chain(more).collect()
+        let remedy = check.remedy.to_owned();
+        match class {
+            Class::SamlRecipient | Class::SamlDestination => vec![remedy, self.paste(&self.settings.acs_url)],
+            Class::SamlAudience => vec![remedy, self.paste(&self.settings.sp_entity_id)],
+            Class::SamlInResponseTo => vec![self.advise_request().unwrap_or(remedy)],
+            Class::SamlExpired if self.is_capture_of_now => vec![self.advise_time(), remedy],
+            Class::SamlSignatureInvalid => vec![remedy, self.advise_keys()],
+            Class::SamlSignaturePolicy if is_sha1(&check.got) => vec![remedy, self.advise_sha1()],
+            Class::SamlDecrypt if self.lacks_keys => vec![WITHOUT_KEYS.to_owned(), remedy],
+            _ => vec![remedy],
+        }
     }
 
-    /// An address under the word that the identity provider has for it.
+    /// Writes an address under the word that the identity provider has for it.
     fn paste(&self, value: &str) -> String {
         let own = format!("{}: ", self.idp.name);
         let mut words = self.urls.iter().filter(|(_, url)| url == value).map(|(word, _)| word.as_str());
@@ -174,11 +174,14 @@ impl Diagnosis<'_> {
 
     fn advise_request(&self) -> Option<String> {
         let said = self.received.as_ref()?.unverified_in_response_to()?;
+        // It goes into a shell: only what is a name there too.
+        let is_name =
+            said.len() <= 100 && said.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+        let id = if is_name { said } else { "ID" };
         self.request.is_none().then(|| {
-            let id = fit_for_terminal(said);
             format!(
                 "Without --request-id it is looked at as a response that nobody asked for, and such a one answers no \
-                 request. To look at it as the answer to that login: --request-id {id}"
+                 request. To look at it as the answer to the login that asked: --request-id {id}"
             )
         })
     }
@@ -187,6 +190,13 @@ impl Diagnosis<'_> {
         let issued = self.received.as_ref().and_then(ReceivedResponse::unverified_issue_instant);
         let issued = issued.map_or_else(|| "TIME".to_owned(), format_rfc3339);
         format!("A capture is old. To look at it as of when it came: --at {issued}")
+    }
+
+    fn advise_sha1(&self) -> String {
+        format!(
+            "Only until it does: allow_sha1: true below idps.{}.saml takes SHA-1, which is broken.",
+            self.idp.name
+        )
     }
 
     fn advise_keys(&self) -> String {
@@ -250,7 +260,12 @@ impl Diagnosis<'_> {
     }
 }
 
-/// What an attribute says, and its name; or the names that were looked for, and where they are set.
+/// Tells whether a signature was refused for nothing but its hash.
+fn is_sha1(got: &str) -> bool {
+    matches!(got, "SignatureMethod: rsa-sha1" | "DigestMethod: sha1")
+}
+
+/// Writes what an attribute says and its name; or the names that were looked for, and where they are set.
 fn describe_source(verified: &VerifiedResponse, source: Option<&str>, names: &[String], key: &str) -> String {
     let Some(source) = source else {
         let names = fit_for_terminal(&names.join(", "));
