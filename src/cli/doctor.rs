@@ -25,7 +25,7 @@ use crate::saml_files::{self, SamlKeysError};
 use crate::settings::{SamlPlace, saml_settings};
 use crate::terminal::{Exit, config_path, print_error, print_text, tell_problems};
 
-/// What to look into.
+/// The login to look into.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Doctor {
     /// Look into a SAML response that was captured: check by check what passes, what fails and which setting to change.

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -431,8 +432,13 @@ fn the_identity_provider_is_the_one_that_the_response_names() {
 
 #[test]
 fn it_creates_nothing_and_fetches_nothing() {
-    let address = "https://idp.invalid/metadata";
-    let place = Place::new(&entry("idp", address, ""));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = &*format!("https://{}/metadata", listener.local_addr().unwrap());
+    // Nor does it look at a secret.
+    let beside = "  op:\n    domains: [op.test]\n    oidc:\n      issuer: https://op.test\n      client_id: a\n      \
+                  client_secret: ${run:touch secret-was-read}\n";
+    let place = Place::new(&(entry("idp", address, "") + beside));
     let list = || {
         let mut names: Vec<_> =
             fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -463,6 +469,8 @@ fn it_creates_nothing_and_fetches_nothing() {
     let (_, text) = place.explain("wrong-key-other-idp", &[]);
     assert!(text.contains(&format!("fetched from {address}")), "{text}");
     assert_eq!(fs::read_dir(place.path().join("state")).unwrap().count(), 1);
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody was asked");
+    assert!(!list().iter().any(|name| name == "secret-was-read"));
 }
 
 #[test]

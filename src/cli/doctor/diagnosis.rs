@@ -57,7 +57,7 @@ impl Diagnosis<'_> {
                 "passed": check.is_passed(),
                 "expected": filled(&check.expected),
                 "got": filled(&check.got),
-                "remedy": filled(&self.advise(check).join(" ")),
+                "remedy": filled(&self.advise_on(check).join(" ")),
             })
         };
         json!({
@@ -83,7 +83,7 @@ impl Diagnosis<'_> {
             text.push_str(&self.check_lines(check));
         }
         text.push('\n');
-        text.push_str(&self.verdict());
+        text.push_str(&self.write_verdict());
         if let Some(verified) = &self.examination.verified {
             text.push_str("\nThe person:\n");
             text.push_str(&indent_lines(&format_table(&self.person_rows(verified))));
@@ -101,15 +101,15 @@ impl Diagnosis<'_> {
         let mut lines = format!("FAIL  {}\n", check.name);
         lines += &line("expected", &check.expected);
         lines += &line("got", &check.got);
-        for (nth, advice) in self.advise(check).iter().enumerate() {
+        for (nth, advice) in self.advise_on(check).iter().enumerate() {
             lines += &line(if nth == 0 { "to do" } else { "" }, advice);
         }
         lines
     }
 
-    fn verdict(&self) -> String {
+    fn write_verdict(&self) -> String {
         let refusal = match &self.examination.outcome {
-            Ok(_) => return format!("Accepted. {}\n", self.beyond()),
+            Ok(_) => return format!("Accepted. {}\n", self.list_unexamined()),
             Err(refusal) => refusal,
         };
         let faults = self.examination.checks.iter().filter(|check| !check.is_passed()).count();
@@ -121,7 +121,7 @@ impl Diagnosis<'_> {
     }
 
     /// Says what else a login has to pass.
-    fn beyond(&self) -> String {
+    fn list_unexamined(&self) -> String {
         let unasked = match (self.request, self.entry.block.idp_initiated) {
             (Some(_), _) => "",
             (None, IdpInitiated::Off) => {
@@ -137,15 +137,17 @@ impl Diagnosis<'_> {
     }
 
     /// Says what to do about a check that has failed, with the value to paste; nothing where it passed.
-    fn advise(&self, check: &SamlCheck) -> Vec<String> {
+    fn advise_on(&self, check: &SamlCheck) -> Vec<String> {
         let Some(class) = check.fault else { return Vec::new() };
         if class == Class::SamlMetadata && self.lacks_metadata {
             return vec![self.advise_metadata()];
         }
         let remedy = check.remedy.to_owned();
         match class {
-            Class::SamlRecipient | Class::SamlDestination => vec![remedy, self.paste(&self.settings.acs_url)],
-            Class::SamlAudience => vec![remedy, self.paste(&self.settings.sp_entity_id)],
+            Class::SamlRecipient | Class::SamlDestination => {
+                vec![remedy, self.write_address(&self.settings.acs_url)]
+            }
+            Class::SamlAudience => vec![remedy, self.write_address(&self.settings.sp_entity_id)],
             Class::SamlInResponseTo => vec![self.advise_request().unwrap_or(remedy)],
             Class::SamlExpired if self.is_capture_of_now => vec![self.advise_time(), remedy],
             Class::SamlSignatureInvalid => vec![remedy, self.advise_keys()],
@@ -156,7 +158,7 @@ impl Diagnosis<'_> {
     }
 
     /// Writes an address under the word that the identity provider has for it.
-    fn paste(&self, value: &str) -> String {
+    fn write_address(&self, value: &str) -> String {
         let own = format!("{}: ", self.idp.name);
         let mut words = self.urls.iter().filter(|(_, url)| url == value).map(|(word, _)| word.as_str());
         let first = words.clone().next();
