@@ -9,13 +9,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_config::{Expiry, File};
 use portcullis_keys::Keyring;
-use portcullis_sso::{Fetch, SpKeys};
+use portcullis_sso::Fetch;
 use tokio::sync::Notify;
 
 use crate::app_health::AppHealth;
 use crate::needs_restart::Fixed;
 use crate::operator::Terms;
 use crate::own::OwnSite;
+use crate::saml;
 use crate::scim_clients::ScimClients;
 use crate::settings;
 
@@ -71,11 +72,11 @@ impl Live {
     pub(crate) fn from_file(
         file: &File,
         keys: &Keyring,
-        saml: Option<&Arc<SpKeys>>,
+        saml_keys: Option<&Arc<saml::SamlKeys>>,
         fetch: Fetch,
         before: Option<&Self>,
     ) -> Self {
-        let site = settings::own_site(file, fetch, saml);
+        let site = settings::own_site(file, fetch, saml_keys);
         let site = match before {
             Some(before) => site.with_idps_of(&before.site),
             None => site,

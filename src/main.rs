@@ -27,7 +27,8 @@ mod reload;
 mod revocation;
 mod run;
 mod running;
-mod saml_files;
+#[cfg_attr(not(feature = "saml"), path = "without_saml.rs")]
+mod saml;
 mod scim_clients;
 mod settings;
 mod standing;

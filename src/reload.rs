@@ -18,7 +18,7 @@ use crate::log::{Log, error_chain};
 use crate::metrics::Reloaded;
 use crate::needs_restart::Fixed;
 use crate::own::{self, Own};
-use crate::saml_files::{self, SamlKeysError};
+use crate::saml;
 use crate::settings;
 use crate::standing;
 
@@ -49,7 +49,7 @@ enum UnusableError {
     #[error(transparent)]
     Client(#[from] fetch::ClientError),
     #[error(transparent)]
-    SamlKeys(#[from] SamlKeysError),
+    SamlKeys(#[from] saml::SamlKeysError),
 }
 
 /// The time that files and secrets of a new configuration may take to be read.
@@ -127,8 +127,9 @@ impl Reload {
     /// Everything that can fail, before anything is replaced.
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
-        let saml = saml_files::load_keys(file, Timestamp::now())?;
-        let live = Live::from_file(file, &self.core.keys, saml.as_ref(), self.fetch.fetch(), Some(&before));
+        let saml_keys = saml::load_keys(file, Timestamp::now())?;
+        let live =
+            Live::from_file(file, &self.core.keys, saml_keys.as_ref(), self.fetch.fetch(), Some(&before));
         let live = Arc::new(live);
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {

@@ -4,17 +4,13 @@
 use std::sync::Arc;
 
 use portcullis_config::{
-    BindingWord, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc, Preset,
-    SamlEntry, UserSource,
+    Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc, Preset, UserSource,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
-use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, PublicUrl, Timestamp, UserFrom};
+use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, Timestamp, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::Service;
-use portcullis_sso::{
-    AttributeNames, ClaimNames, Fetch, Idp, MetadataSource, OidcIdp, OidcSettings, SamlIdp, SamlSettings,
-    SpKeys, SubjectClaim, Uses,
-};
+use portcullis_sso::{ClaimNames, Fetch, Idp, OidcIdp, OidcSettings, SubjectClaim, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
@@ -25,11 +21,11 @@ use crate::operator::Terms;
 use crate::own::admission::Admission;
 use crate::own::{OwnSite, SiteIdp};
 use crate::person::People;
-use crate::saml_files;
+use crate::saml;
 use crate::scim_clients::{ScimClients, ScimToken};
 
 /// Joins the app as its own pages need it.
-pub(crate) fn own_site(file: &File, fetch: Fetch, saml: Option<&Arc<SpKeys>>) -> OwnSite {
+pub(crate) fn own_site(file: &File, fetch: Fetch, keys: Option<&Arc<saml::SamlKeys>>) -> OwnSite {
     let path = file.public_url.path();
     OwnSite {
         host: file.public_url.host().to_owned(),
@@ -41,13 +37,18 @@ pub(crate) fn own_site(file: &File, fetch: Fetch, saml: Option<&Arc<SpKeys>>) ->
         idps: file
             .idps
             .iter()
-            .filter_map(|idp| site_idp(file, idp, fetch.clone(), saml).map(Arc::new))
+            .filter_map(|idp| site_idp(file, idp, fetch.clone(), keys).map(Arc::new))
             .collect(),
     }
 }
 
 /// `None` for an IdP of SAML where there are no keys for it, which a start refuses.
-fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>>) -> Option<SiteIdp> {
+fn site_idp(
+    file: &File,
+    idp: &IdpEntry,
+    fetch: Fetch,
+    keys: Option<&Arc<saml::SamlKeys>>,
+) -> Option<SiteIdp> {
     let may_sign_in = match &file.provisioning {
         UserSource::Scim(scim) => scim.idps.as_ref().is_none_or(|named| named.contains(&idp.name)),
         UserSource::Invited | UserSource::None => true,
@@ -58,16 +59,8 @@ fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>
             (Idp::Oidc(made), oidc.trust_email, false)
         }
         IdpProtocol::Saml(entry) => {
-            let kept = match &entry.block.metadata {
-                MetadataText::Address(address) => saml_files::kept_metadata(&file.state, &idp.name, address),
-                MetadataText::Document(_) => None,
-            };
-            let directory = !matches!(file.provisioning, UserSource::None);
-            let ours = SamlPlace { public_url: &file.public_url, prefix: &file.prefix, directory };
-            let settings = saml_settings(&ours, idp, entry, saml?.clone());
-            let made = SamlIdp::new(settings, fetch, kept.as_deref(), Timestamp::now());
             let restarts = entry.block.idp_initiated == IdpInitiated::Restart;
-            (Idp::Saml(made), entry.block.trust_email, restarts)
+            (saml::make_idp(file, idp, entry, keys?, fetch), entry.block.trust_email, restarts)
         }
     };
     Some(SiteIdp {
@@ -87,56 +80,6 @@ fn site_idp(file: &File, idp: &IdpEntry, fetch: Fetch, saml: Option<&Arc<SpKeys>
             absolute_ms: to_ms(file.session.absolute),
         },
     })
-}
-
-/// The place of this service provider: the addresses that an IdP of SAML sends people to, and what it finds there.
-pub(crate) struct SamlPlace<'a> {
-    pub(crate) public_url: &'a PublicUrl,
-    pub(crate) prefix: &'a str,
-    /// True where people are matched in a directory.
-    pub(crate) directory: bool,
-}
-
-/// Joins what is known of an identity provider of SAML and of us.
-pub(crate) fn saml_settings(
-    place: &SamlPlace<'_>,
-    idp: &IdpEntry,
-    entry: &SamlEntry,
-    keys: Arc<SpKeys>,
-) -> SamlSettings {
-    let SamlPlace { public_url, prefix, directory } = *place;
-    let block = &entry.block;
-    let ours =
-        |page: &str| format!("{}{}{prefix}/saml/{}/{page}", public_url.origin(), public_url.path(), idp.name);
-    SamlSettings {
-        name: idp.name.clone(),
-        metadata: match &block.metadata {
-            MetadataText::Document(text) => MetadataSource::Document(text.clone()),
-            MetadataText::Address(address) => MetadataSource::Address(address.clone()),
-        },
-        entity_id: block.issuer.as_ref().map(|issuer| issuer.as_str().to_owned()),
-        pinned: block.metadata_certificate.as_ref().map(|pinned| pinned.ders().to_vec()).unwrap_or_default(),
-        sp_entity_id: block.entity_id.as_ref().map_or_else(|| ours("metadata"), |id| id.as_str().to_owned()),
-        acs_url: ours("acs"),
-        slo_url: ours("slo"),
-        keys,
-        name_id_policy: block.name_id.uri().map(str::to_owned),
-        force_authn: block.force_authn,
-        authn_context: block.authn_context.clone(),
-        posts_requests: block.binding == BindingWord::Post,
-        allow_sha1: block.allow_sha1,
-        allow_cbc: block.allow_cbc,
-        subject: block.subject.clone(),
-        names: AttributeNames {
-            email: entry.email.clone(),
-            name: entry.name.clone(),
-            user_name: entry.user_name.clone(),
-            groups: entry.groups.clone(),
-        },
-        link: directory.then(|| idp.link.claim.clone()),
-        skew_ms: to_ms(block.skew),
-        loopback: public_url.is_loopback(),
-    }
 }
 
 fn email_domains(idp: &IdpEntry) -> &[String] {
@@ -201,7 +144,7 @@ fn log_detail(file: &File) -> proxy::LogDetail {
 /// Gives the identity providers that an operator may move links to: those that are configured.
 pub(crate) fn relink_to(file: &File) -> Vec<store::RelinkTo> {
     let to = |idp: &IdpEntry| {
-        let issuer = saml_files::known_issuer(&file.state, idp, Timestamp::now())?;
+        let issuer = saml::known_issuer(&file.state, idp, Timestamp::now())?;
         Some(store::RelinkTo { idp: idp.name.clone(), issuer })
     };
     file.idps.iter().filter_map(to).collect()

@@ -9,7 +9,7 @@ use portcullis_store::{Mode, Origin, Standing, Store, StoreError};
 
 use crate::core::Core;
 use crate::revocation::{NotDone, NotGone};
-use crate::saml_files;
+use crate::saml;
 
 /// Reasons why sessions that are not to be there any more may still be.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ fn standing_of(file: &File) -> Standing {
 /// The configured identity providers, name and issuer. One of SAML whose metadata was never fetched has signed nobody in.
 fn known_idps(file: &File) -> BTreeSet<(String, String)> {
     let now = Timestamp::now();
-    let known = |idp: &IdpEntry| Some((idp.name.clone(), saml_files::known_issuer(&file.state, idp, now)?));
+    let known = |idp: &IdpEntry| Some((idp.name.clone(), saml::known_issuer(&file.state, idp, now)?));
     file.idps.iter().filter_map(known).collect()
 }
 

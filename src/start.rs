@@ -33,7 +33,7 @@ use crate::refusals::Refusals;
 use crate::reload::Reload;
 use crate::revocation::Revocation;
 use crate::running::Running;
-use crate::saml_files::{self, SamlKeysError};
+use crate::saml;
 use crate::settings;
 use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
@@ -52,7 +52,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Keys(#[from] KeyringError),
     #[error(transparent)]
-    SamlKeys(#[from] SamlKeysError),
+    SamlKeys(#[from] saml::SamlKeysError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -152,8 +152,8 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
-    let saml = saml_files::load_keys(file, Timestamp::now())?;
-    let live = Arc::new(Current::new(Live::from_file(file, &keys, saml.as_ref(), fetch.fetch(), None)));
+    let saml_keys = saml::load_keys(file, Timestamp::now())?;
+    let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
 
     let sessions =
         Sessions::new(CACHED, settings::to_ms(file.session.idle), settings::compile_policy(file, FIRST));

@@ -15,6 +15,7 @@ pub(crate) enum Exit {
     /// The configuration has a problem.
     Config,
     /// It was used wrongly.
+    #[cfg_attr(not(feature = "saml"), expect(dead_code))]
     Usage,
 }
 

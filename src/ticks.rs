@@ -1,11 +1,11 @@
 //! What happens by the clock: sessions that are over, last-seen times, holds that stand, old rows, the IdP's keys.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_policy::Timestamp;
-use portcullis_sso::{Idp, MetadataSource};
+use portcullis_sso::Idp;
 use portcullis_store::Retention;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
-use crate::saml_files;
+use crate::saml;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -133,22 +133,9 @@ async fn ask_idp(idp: Arc<Idp>, state: PathBuf) {
             _ => {}
         }
         answering = Some(read.is_ok());
-        keep_metadata(&idp, &state).await;
+        saml::keep_metadata(&idp, &state).await;
         tokio::time::sleep(if read.is_ok() { IDP } else { IDP_DOWN }).await;
     }
-}
-
-/// Keeps metadata that was fetched just now, for the next process.
-async fn keep_metadata(idp: &Idp, state: &Path) {
-    let Idp::Saml(saml) = idp else { return };
-    let MetadataSource::Address(address) = &saml.settings().metadata else { return };
-    let Some(document) = saml.take_fetched() else { return };
-    let (state, name, address) = (state.to_owned(), saml.name().to_owned(), address.clone());
-    let keeping = tokio::task::spawn_blocking(move || {
-        saml_files::keep_metadata(&state, &name, &address, &document)
-            .map_err(|error| tracing::warn!(idp = name, %error, "metadata could not be kept: a restart needs its address"))
-    });
-    drop(keeping.await);
 }
 
 fn tick_every<F>(

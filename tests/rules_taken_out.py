@@ -90,7 +90,7 @@ ROWS = [
          "Ok::<(), standing::StandingError>(());"),
     ], "standing::nobody_stays_in_by_an_idp"),
     ("keys: check sees one that does not fit", [
-        ("store/src/master_key.rs",
+        ("store/src/sealed_keys.rs",
          "if found.is_empty() || keys.is_some_and(|keys| open_keys(&found, keys).is_some()) {",
          "if found.is_empty() || keys.is_some() {"),
     ], "standing::a_master_key_that_is_missing"),

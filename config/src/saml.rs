@@ -79,7 +79,7 @@ words! {
         /// It is thrown away, and a login of our own begins: nobody can be signed in by another's response.
         Restart = "restart",
     }
-    refused { "accept" => "not in this version. Write restart: people notice nothing" }
+    refused { "accept" => "is not in this version. Write restart: people notice nothing" }
 }
 
 words! {

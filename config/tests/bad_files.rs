@@ -160,10 +160,95 @@ fn keys_of_later_versions_are_refused_by_name() {
          Write scim: with public_url and token, or provisioning: invited or none.",
         ]
     );
-    let saml = SMALLEST.split("    oidc:").next().unwrap().to_owned() + "    saml:\n      metadata: x\n";
+    let saml = saml_file(
+        "      metadata: <x/>\n      trust_email: true\n      keys: approve\n",
+        "    domains: [a.test]\n",
+    );
     assert_eq!(
         said_of(&saml),
-        ["6: idps.okta.saml: not in this version. This version speaks OpenID Connect (oidc)."]
+        [
+            "9: idps.okta.saml.keys: not in this version. New signing keys of the metadata are trusted, and logged."
+        ]
+    );
+}
+
+/// The smallest file with SAML: what stands below `saml:`, and beside it.
+fn saml_file(below: &str, beside: &str) -> String {
+    let head = SMALLEST.split("    oidc:").next().unwrap();
+    format!("{head}{beside}    saml:\n{below}")
+}
+
+#[test]
+fn saml_that_could_let_nobody_in_or_too_many() {
+    let fine = "      metadata: <x/>\n      trust_email: true\n";
+    assert_eq!(said_of(&saml_file(fine, "    domains: [a.test]\n")), [""; 0]);
+    for (below, beside, expected) in [
+        (
+            fine,
+            "",
+            "8: idps.okta.saml.trust_email: an unverified address would be believed of every domain. List the e-mail \
+             domains in idps.okta.domains.",
+        ),
+        (
+            "      metadata: <x/>\n",
+            "",
+            "6: idps.okta.saml: people are named by their e-mail address, and SAML never says that one was verified: \
+             every login would be refused. Write trust_email: true with domains, where nobody chooses an address at \
+             the identity provider; or headers.user: subject.",
+        ),
+        (
+            "      metadata: <x/>\n      trust_email: true\n      name_id: transient\n",
+            "    domains: [a.test]\n",
+            "10: idps.okta.saml.name_id: a transient NameID is another one at each login, and nothing else says who a \
+             person is. Name an attribute in saml.subject, or ask for persistent.",
+        ),
+        (
+            "      metadata: http://idp.test/metadata\n      trust_email: true\n",
+            "    domains: [a.test]\n",
+            "8: idps.okta.saml.metadata: \"http://idp.test/metadata\" is no https address. Write https://, or download \
+             the metadata into a file.",
+        ),
+        (
+            "      metadata: http://127.0.0.1/metadata\n      trust_email: true\n",
+            "    domains: [a.test]\n",
+            "8: idps.okta.saml.metadata: an address on this machine works only where public_url is on this machine \
+             too. Write the address as https://.",
+        ),
+        (
+            "      metadata: nothing.xml\n      trust_email: true\n",
+            "    domains: [a.test]\n",
+            "8: idps.okta.saml.metadata: nothing.xml cannot be read: No such file or directory. Write the path of the \
+             metadata, or its https address.",
+        ),
+        (
+            "      metadata: <x/>\n      trust_email: true\n      idp_initiated: accept\n",
+            "    domains: [a.test]\n",
+            "10: idps.okta.saml.idp_initiated: \"accept\" is not in this version. Write restart: people notice \
+             nothing.",
+        ),
+        (
+            "      metadata: <x/>\n      trust_email: true\n      skew: 10m\n",
+            "    domains: [a.test]\n",
+            "10: idps.okta.saml.skew: 10m is out of bounds. Write 0s at least and 5m at most.",
+        ),
+    ] {
+        assert_eq!(said_of(&saml_file(below, beside)).join("\n"), expected, "{below}");
+    }
+    let neither = SMALLEST.split("    oidc:").next().unwrap().to_owned() + "    domains: [a.test]\n";
+    assert_eq!(
+        said_of(&neither),
+        [
+            "5: idps.okta: neither oidc nor saml says how the provider is asked. Write oidc: with issuer, or saml: with \
+          metadata."
+        ]
+    );
+    let both = SMALLEST.to_owned() + "    saml:\n      metadata: <x/>\n";
+    assert_eq!(
+        said_of(&both),
+        [
+            "5: idps.okta: a provider speaks OpenID Connect (oidc) or SAML (saml), and both stand here. Write two \
+          providers, each with a name of its own."
+        ]
     );
 }
 
@@ -201,7 +286,6 @@ fn words_of_later_versions_are_refused_by_name() {
                 "listen:\n  health: off\n",
                 "11: listen.health.address: \"off\" is not an address and a port. Write an \
           address and a port such as 127.0.0.1:8080.",
-            ),
             (
                 "log:\n  level: loud\n",
                 "11: log.level: \"loud\" is not known here. Known: error, warn, info, debug, \

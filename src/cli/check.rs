@@ -9,7 +9,7 @@ use portcullis_policy::{OrgId, Timestamp};
 use crate::foreign::Foreign;
 use crate::ground::{self, Inquirer};
 use crate::keyring::{self, MASTER};
-use crate::saml_files;
+use crate::saml;
 use crate::terminal::{Exit, config_path, format_table, print_text, tell_problems};
 
 /// Checks a configuration.
@@ -92,7 +92,7 @@ fn stranded_people(path: &str, checked: &Checked) -> Vec<String> {
     let issuers: Option<Vec<String>> = checked
         .idps
         .iter()
-        .map(|idp| saml_files::known_issuer(&checked.opens.state, idp, Timestamp::now()))
+        .map(|idp| saml::known_issuer(&checked.opens.state, idp, Timestamp::now()))
         .collect();
     // One whose name for itself is not known yet may be whoever is linked.
     let Some(issuers) = issuers else { return Vec::new() };

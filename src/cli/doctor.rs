@@ -21,8 +21,7 @@ use portcullis_sso::{
 
 use self::capture::{read_bounded, read_field};
 use self::diagnosis::Diagnosis;
-use crate::saml_files::{self, SamlKeysError};
-use crate::settings::{SamlPlace, saml_settings};
+use crate::saml::{self, SamlKeysError, SamlPlace};
 use crate::terminal::{Exit, config_path, print_error, print_text, tell_problems};
 
 /// The login to look into.
@@ -114,20 +113,20 @@ impl SamlCapture {
         let received = field.as_ref().ok().and_then(|field| read_response(field).ok());
         let (idp, entry) = self.choose_idp(checked, received.as_ref(), now)?;
         let state = &checked.opens.state;
-        let keys = saml_files::read_kept_keys(state, checked.public_url.host(), now)?;
+        let keys = saml::read_kept_keys(state, checked.public_url.host(), now)?;
         let place = SamlPlace {
             public_url: &checked.public_url,
             prefix: &checked.prefix,
             directory: checked.has_directory,
         };
-        let mut settings = saml_settings(&place, idp, entry, keys);
+        let mut settings = saml::read_settings(&place, idp, entry, keys);
         if let Some(path) = &self.metadata {
             let bytes = read_bounded(path).map_err(file_error(path))?;
             settings.metadata = MetadataSource::Document(String::from_utf8_lossy(&bytes).into());
         }
         let kept = match &settings.metadata {
             MetadataSource::Document(_) => None,
-            MetadataSource::Address(address) => saml_files::kept_metadata(state, &idp.name, address),
+            MetadataSource::Address(address) => saml::kept_metadata(state, &idp.name, address),
         };
         let lacks_metadata = kept.is_none() && matches!(settings.metadata, MetadataSource::Address(_));
         let known = SamlIdp::new(settings, fetch_nothing(), kept.as_deref(), now);
@@ -146,7 +145,7 @@ impl SamlCapture {
             is_capture_of_now: self.at.is_none(),
             received,
             lacks_metadata,
-            lacks_keys: !saml_files::has_keys(state),
+            lacks_keys: !saml::has_keys(state),
             examination,
         };
         if self.json {
@@ -184,7 +183,7 @@ impl SamlCapture {
             );
         };
         let state = &checked.opens.state;
-        let is_issuer = |idp: &IdpEntry| saml_files::known_issuer(state, idp, now).as_deref() == Some(issuer);
+        let is_issuer = |idp: &IdpEntry| saml::known_issuer(state, idp, now).as_deref() == Some(issuer);
         let named: Vec<_> = idps.iter().filter(|(idp, _)| is_issuer(idp)).collect();
         match named.as_slice() {
             [only] => Ok(**only),

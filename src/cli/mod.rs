@@ -6,6 +6,7 @@
 
 mod audit;
 mod check;
+#[cfg(feature = "saml")]
 mod doctor;
 mod home;
 mod keys;
@@ -79,6 +80,7 @@ pub(crate) enum ShortCommand {
     )]
     Keys(keys::Keys),
     /// Look into a login that is refused: what passes, what fails, and which setting to change.
+    #[cfg(feature = "saml")]
     #[command(
         subcommand,
         arg_required_else_help = true,
@@ -100,6 +102,7 @@ impl ShortCommand {
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
+            #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),
             Self::Audit(orders) => orders.answer(config),
         }

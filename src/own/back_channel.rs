@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use portcullis_keys::{Secret, sha256};
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::{RefusalKind, Visitor};
-use portcullis_sso::{Class, Idp, LoginRefusal, LogoutNotice};
+use portcullis_sso::{Class, LoginRefusal, LogoutNotice};
 use portcullis_store::{IdpNotice, IdpSessions, Origin};
 
 use super::Own;
@@ -61,7 +61,7 @@ impl Own {
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
-        let Idp::Oidc(idp) = &*entry.idp else {
+        let Some(idp) = entry.idp.as_oidc() else {
             return self.render_page(site, &Page::refused(RefusalKind::NotFound, None));
         };
         let now = Timestamp::now();

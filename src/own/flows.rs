@@ -104,11 +104,13 @@ impl<'a> Flows<'a> {
         }
     }
 
+    #[cfg(feature = "saml")]
     /// Tells whether a login at this IdP is under way whose answer comes by form.
     pub(crate) fn awaits_form(&self, idp: &str) -> bool {
         self.waiting_for(idp).next().is_some()
     }
 
+    #[cfg(feature = "saml")]
     /// The only login at this IdP whose answer comes by form, and the name of its cookie: for an IdP that loses our state.
     /// Its answer must name it all the same.
     pub(crate) fn take_only_login(&mut self, idp: &str) -> Option<(String, Pending)> {
@@ -121,6 +123,7 @@ impl<'a> Flows<'a> {
         self.take_login(&state)
     }
 
+    #[cfg(feature = "saml")]
     fn waiting_for(&self, idp: &str) -> impl Iterator<Item = &Pending> {
         self.found.iter().filter_map(move |found| match &found.sealed {
             FlowCookie::Pending(pending) if pending.is_answered_by_form() && pending.idp() == idp => {
@@ -130,6 +133,7 @@ impl<'a> Flows<'a> {
         })
     }
 
+    #[cfg(feature = "saml")]
     /// The logout request that this browser was sent away with, ten minutes ago at most.
     pub(crate) fn leaving(&self, now: Timestamp) -> Option<&str> {
         self.found.iter().find_map(|found| match &found.sealed {

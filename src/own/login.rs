@@ -102,6 +102,7 @@ impl From<Enough> for NotIn {
 }
 
 impl NotIn {
+    #[cfg(feature = "saml")]
     /// It passes: the person is told to try again.
     pub(crate) fn busy(reason: &'static str, text: &str) -> Self {
         Self { reason, text: text.to_owned(), told: LoginAdvice::TryAgain, subject: None }
@@ -171,6 +172,7 @@ impl Own {
                 let begun = idp.begin_login(&ask, &mut random, now).await;
                 begun.map(|(pending, location)| (pending, Departure::Redirect(location)))
             }
+            #[cfg(feature = "saml")]
             Idp::Saml(idp) => idp.begin_login(&ask, &mut random, now).await,
         };
         match begun {
@@ -289,7 +291,7 @@ impl Own {
             let refusal = NotIn::from(if names { refusal } else { refusal.unnamed() });
             if entry.idp.is_answering() { refusal } else { NotIn { told: LoginAdvice::IdpDown, ..refusal } }
         };
-        let Idp::Oidc(idp) = &*entry.idp else {
+        let Some(idp) = entry.idp.as_oidc() else {
             let text = "expected=an answer of SAML got=one of OpenID Connect. Nothing to set: the IdP spoke it before";
             let (reason, told) = (Class::OidcState.log_word(), LoginAdvice::Refused);
             return Err(NotIn { reason, text: text.to_owned(), told, subject: None });

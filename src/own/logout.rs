@@ -85,10 +85,12 @@ impl Own {
                 Some((None, Departure::Redirect(url)))
             }
             (Idp::Oidc(idp), _) => Some((None, Departure::Redirect(idp.logout_url(None, &back_to, &state)?))),
+            #[cfg(feature = "saml")]
             (Idp::Saml(idp), Some(hint)) => {
                 let (id, departure) = idp.begin_logout(&hint, &mut random, now)?;
                 Some((Some(id), departure))
             }
+            #[cfg(feature = "saml")]
             (Idp::Saml(_), None) => None,
         });
         let here = || Departure::Redirect(format!("{}/logged-out?local", site.ours));

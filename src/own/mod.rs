@@ -10,6 +10,7 @@ mod flows;
 mod login;
 mod logout;
 pub(crate) mod reasons;
+#[cfg(feature = "saml")]
 pub(crate) mod saml;
 mod set_cookie;
 mod site;
@@ -81,6 +82,7 @@ pub(crate) struct UnderWay {
     ways: ways::Ways,
     tries: tries::Tries,
     unanswered: back_channel::Unanswered,
+    #[cfg(feature = "saml")]
     saml: saml::SamlThreads,
 }
 
@@ -146,6 +148,7 @@ impl Own {
                 Some(entry) => self.finish_login(&site, &entry, &request, &visitor).await,
                 None => self.finish_overtaken_login(&site, &request, &visitor).await,
             },
+            #[cfg(feature = "saml")]
             ("saml", rest) => self.serve_saml(&site, rest, &request, &visitor).await,
             ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
                 Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,

@@ -79,7 +79,9 @@ impl Own {
         let nothing = || self.render_page(site, &Page::refused(RefusalKind::NotFound, None));
         let Some((name, page)) = page.split_once('/') else { return nothing() };
         let Some(entry) = site.find_idp(name).cloned() else { return nothing() };
-        let Idp::Saml(_) = &*entry.idp else { return nothing() };
+        if entry.idp.as_saml().is_none() {
+            return nothing();
+        }
         let (reads, posts) =
             (matches!(*request.method(), Method::GET | Method::HEAD), request.method() == Method::POST);
         match page {
@@ -161,7 +163,7 @@ impl Own {
         let mut assertion = self.verify_response(entry, &pending, &message, now).await?;
         let is_foreign = |refusal: &LoginRefusal| refusal.class == Class::SamlSignatureInvalid;
         if assertion.as_ref().is_err_and(is_foreign)
-            && let Idp::Saml(idp) = &*entry.idp
+            && let Some(idp) = entry.idp.as_saml()
             && idp.renew_keys(now).await
         {
             assertion = self.verify_response(entry, &pending, &message, now).await?;
@@ -240,7 +242,7 @@ impl Own {
                     }
                 };
                 tracing::info!(idp = entry.name(), live, trace = %visitor.request_id, "the IdP has ended sessions");
-                let Idp::Saml(idp) = &*entry.idp else { return redirect_to(&site.home) };
+                let Some(idp) = entry.idp.as_saml() else { return redirect_to(&site.home) };
                 let answer =
                     idp.answer_logout(&request, relay_state.as_deref(), &mut Random::from_system(), now);
                 match answer {
@@ -292,9 +294,9 @@ impl Own {
 }
 
 fn with_saml<T>(idp: &Idp, act: impl FnOnce(&SamlIdp) -> Result<T, LoginRefusal>) -> Result<T, LoginRefusal> {
-    match idp {
-        Idp::Saml(idp) => act(idp),
-        Idp::Oidc(_) => Err(refuse_form("a message of SAML", "an IdP of OpenID Connect")),
+    match idp.as_saml() {
+        Some(idp) => act(idp),
+        None => Err(refuse_form("a message of SAML", "an IdP of OpenID Connect")),
     }
 }
 
@@ -307,7 +309,7 @@ fn ask_for_body(most: usize) -> Response<Bytes> {
 
 /// Our metadata (SAML Metadata §2). It is public: keys and addresses.
 fn saml_metadata(entry: &SiteIdp) -> Response<Bytes> {
-    let Idp::Saml(idp) = &*entry.idp else { return Response::new(Bytes::new()) };
+    let Some(idp) = entry.idp.as_saml() else { return Response::new(Bytes::new()) };
     let mut answer = Response::new(Bytes::from(idp.sp_metadata()));
     let kind = HeaderValue::from_static("application/samlmetadata+xml");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);

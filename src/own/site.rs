@@ -31,6 +31,7 @@ pub(crate) struct SiteIdp {
     pub(crate) idp: Arc<Idp>,
     pub(crate) admission: Admission,
     /// True where a response that nobody here asked for begins a login of our own.
+    #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "no other protocol knows them"))]
     pub(crate) restarts_unsolicited: bool,
     /// True where people of any domain are sent to it that no other one lists.
     pub(crate) is_for_any: bool,

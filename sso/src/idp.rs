@@ -25,6 +25,24 @@ impl Idp {
         }
     }
 
+    /// The provider of OpenID Connect, where it is one.
+    pub fn as_oidc(&self) -> Option<&OidcIdp> {
+        match self {
+            Self::Oidc(idp) => Some(idp),
+            #[cfg(feature = "saml")]
+            Self::Saml(_) => None,
+        }
+    }
+
+    /// The provider of SAML, where it is one.
+    #[cfg(feature = "saml")]
+    pub fn as_saml(&self) -> Option<&SamlIdp> {
+        match self {
+            Self::Saml(idp) => Some(idp),
+            Self::Oidc(_) => None,
+        }
+    }
+
     /// Its own name for itself, which its statements carry: with a subject, the key of a link. `None` where its metadata
     /// has not been read yet.
     pub fn issuer(&self) -> Option<String> {

@@ -6,6 +6,7 @@
 #![cfg_attr(not(feature = "saml"), forbid(unsafe_code))]
 
 mod assertion;
+mod departure;
 mod fetch;
 mod idp;
 mod oidc;
@@ -15,6 +16,7 @@ mod refusal;
 mod saml;
 
 pub use assertion::{Assertion, IdpSession, LinkValue, LogoutHint, Replay};
+pub use departure::{Departure, PostForm};
 pub use fetch::{Fetch, FetchError, is_public};
 pub use idp::Idp;
 pub use oidc::{
@@ -25,15 +27,14 @@ pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
-    AttributeNames, AttributeSources, ChangedKeys, DecryptionKey, Departure, Examination, IdpKey,
-    LogoutArrival, LogoutMessage, MetadataSource, NameId, ReceivedResponse, SamlAttribute, SamlCheck,
-    SamlExpectations, SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
+    AttributeNames, AttributeSources, ChangedKeys, DecryptionKey, Examination, IdpKey, LogoutArrival,
+    LogoutMessage, MetadataSource, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
+    SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
 };
 #[cfg(feature = "saml")]
 pub use saml::{
     AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
-    MetadataRules, OutboundMessage, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage,
-    RedirectMessage, SamlBinding, SamlEndpoint, SamlParameter, SignedMessage, SpCertificate, SpDescription,
-    SpKey, SpKeyError, SpSigner, draw_message_id, read_logout_request, read_logout_response,
-    write_sp_metadata,
+    MetadataRules, OutboundMessage, OwnLogoutRequest, OwnLogoutResponse, PostMessage, RedirectMessage,
+    SamlBinding, SamlEndpoint, SamlParameter, SignedMessage, SpCertificate, SpDescription, SpKey, SpKeyError,
+    SpSigner, draw_message_id, read_logout_request, read_logout_response, write_sp_metadata,
 };

@@ -8,7 +8,7 @@ use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::StoreError;
 use crate::engine::Tx;
-use crate::master_key::{BarKeys, Keyed};
+use crate::sealed_keys::{BarKeys, Keyed};
 
 /// The source of a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

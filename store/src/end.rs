@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::engine::{Arg, Tx};
 use crate::log::{Origin, TxLog, account_name, commit_unchanged};
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, epoch, flow, head, session};
+use crate::{Store, StoreError, account, epoch, head, session, spent};
 
 /// The sessions that are to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ async fn obey_notice(
     now: Timestamp,
 ) -> Result<Committed<EndedAtIdp>, StoreError> {
     let named = &notice.sessions;
-    let is_repeat = !flow::spend_flow(tx, named.org, &notice.id, notice.until).await?;
+    let is_repeat = !spent::spend_number(tx, named.org, &notice.id, notice.until).await?;
     let mut log = TxLog::new(named.org, None, origin, now);
     let (mut live, mut changes) = (0, Vec::new());
     for found in session::named_at_idp(tx, named, now).await? {

@@ -17,13 +17,11 @@ mod epoch;
 mod error;
 mod file;
 mod filter;
-mod flow;
 mod head;
 mod link;
 mod lock;
 mod log;
 mod login;
-mod master_key;
 mod member;
 mod migrate;
 mod named;
@@ -32,7 +30,9 @@ mod plan;
 mod refusal;
 mod relink;
 mod resource;
+mod sealed_keys;
 mod session;
+mod spent;
 mod standing;
 mod store;
 mod tidy;
@@ -50,11 +50,11 @@ pub use login::{
     AdmissionRefusal, Hint, LinkAttribute, LoggedIn, LoginAttributes, LoginError, NewSession, PeopleSource,
     VerifiedLogin,
 };
-pub use master_key::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use named::NamedAccounts;
 pub use portcullis_policy::LinkTo;
 pub use refusal::LoggedRefusal;
 pub use relink::{RelinkTo, Relinkable, Relinked};
+pub use sealed_keys::{KeyLoss, KeysError, Replaced, VoidBar, keys_fault_in};
 pub use session::SealedLogoutHint;
 pub use standing::{Mode, Standing};
 pub use store::Store;

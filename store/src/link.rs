@@ -10,7 +10,7 @@ use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::account::AccountRow;
 use crate::engine::{Engine, Tx};
-use crate::master_key::{BarKeys, Keyed};
+use crate::sealed_keys::{BarKeys, Keyed};
 use crate::{Store, StoreError};
 
 /// A subject, as it was verified.

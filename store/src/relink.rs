@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::barred;
 use crate::engine::Tx;
 use crate::log::{Origin, TxLog, account_name, commit_unchanged};
-use crate::master_key::BarKeys;
+use crate::sealed_keys::BarKeys;
 use crate::users::{self, UserSummary};
 use crate::writer::Lane;
 use crate::{Store, StoreError};

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::directory::Turns;
 use crate::engine::{Engine, Tx};
-use crate::master_key::BarKeys;
+use crate::sealed_keys::BarKeys;
 use crate::writer::{Lane, Writer};
 use crate::{FileLock, OpenError, StoreError, file, migrate};
 

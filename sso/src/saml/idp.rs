@@ -20,13 +20,12 @@ use super::person::{AttributeSources, find_sources, read_person};
 use super::settings::{MetadataSource, SamlSettings};
 use super::{
     AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
-    MetadataRules, NameId, OwnLogoutRequest, OwnLogoutResponse, PostForm, PostMessage, RedirectMessage,
-    SamlBinding, SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription,
-    VerifiedResponse, draw_message_id, read_logout_request, read_logout_response, verify_response,
-    write_sp_metadata,
+    MetadataRules, NameId, OwnLogoutRequest, OwnLogoutResponse, PostMessage, RedirectMessage, SamlBinding,
+    SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription, VerifiedResponse,
+    draw_message_id, read_logout_request, read_logout_response, verify_response, write_sp_metadata,
 };
 use crate::pending::Proof;
-use crate::{Ask, Assertion, Class, Fetch, LoginRefusal, LogoutHint, Pending};
+use crate::{Ask, Assertion, Class, Departure, Fetch, LoginRefusal, LogoutHint, Pending};
 
 /// One identity provider of SAML.
 pub struct SamlIdp {
@@ -42,15 +41,6 @@ pub struct SamlIdp {
     mistrusted: Mutex<Option<Timestamp>>,
     /// The last document that was fetched, until the program takes it to keep it.
     fetched: Mutex<Option<Arc<str>>>,
-}
-
-/// The way in which a message goes to the identity provider, through the browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// By a redirect to this address.
-    Redirect(String),
-    /// By a form that the browser posts.
-    Post(PostForm),
 }
 
 /// A logout message of the identity provider, as it came.

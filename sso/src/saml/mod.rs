@@ -53,7 +53,7 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
-pub use idp::{ChangedKeys, Departure, Examination, LogoutArrival, LogoutMessage, SamlIdp};
+pub use idp::{ChangedKeys, Examination, LogoutArrival, LogoutMessage, SamlIdp};
 pub use idp_key::IdpKey;
 pub use inbound::{PostMessage, SignedMessage};
 pub use logout::{
@@ -61,7 +61,7 @@ pub use logout::{
     read_logout_request, read_logout_response,
 };
 pub use metadata::{IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint};
-pub use outbound::{OutboundMessage, PostForm, draw_message_id};
+pub use outbound::{OutboundMessage, draw_message_id};
 pub use parameter::SamlParameter;
 pub use person::AttributeSources;
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};

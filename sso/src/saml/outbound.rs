@@ -1,8 +1,8 @@
 //! Messages of ours on their way: signed, in a URL or in a form (SAML Bindings §3.4, §3.5).
 
-use std::fmt;
 use std::io::Write as _;
 
+use crate::PostForm;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -30,21 +30,6 @@ pub struct OutboundMessage {
     parameter: SamlParameter,
     destination: String,
     root: XmlElement,
-}
-
-/// A form that the browser is to post.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PostForm {
-    /// The address that it is posted to.
-    pub action: String,
-    /// The hidden fields, unescaped.
-    pub fields: Vec<(&'static str, String)>,
-}
-
-impl fmt::Debug for PostForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostForm({})", self.action)
-    }
 }
 
 impl OutboundMessage {

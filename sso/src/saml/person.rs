@@ -33,7 +33,7 @@ pub struct AttributeSources {
 
 /// Finds the attributes that [`read_person`] reads.
 pub(super) fn find_sources(settings: &SamlSettings, verified: &VerifiedResponse) -> AttributeSources {
-    let said = StatedAttributes(&verified.attributes);
+    let said = PersonAttributes(&verified.attributes);
     let first = |names: &[String]| said.first_stated(names).map(|(name, _)| name.to_owned());
     let name_id = || email_of_name(&verified.name_id).map(|_| NAME_ID.to_owned());
     AttributeSources {
@@ -50,7 +50,7 @@ pub(super) fn read_person(
     entity_id: &str,
     verified: VerifiedResponse,
 ) -> Result<Assertion, LoginRefusal> {
-    let said = StatedAttributes(&verified.attributes);
+    let said = PersonAttributes(&verified.attributes);
     if said.values(OVERAGE).is_some() {
         let remedy = "In Entra, under Group claims, choose the groups assigned to the application: more than 150 groups \
                       do not fit into an assertion.";
@@ -106,7 +106,7 @@ fn read_subject(
     settings: &SamlSettings,
     entity_id: &str,
     name_id: &NameId,
-    said: &StatedAttributes<'_>,
+    said: &PersonAttributes<'_>,
 ) -> Result<(String, bool), LoginRefusal> {
     if let Some(attribute) = &settings.subject {
         let subject = said.only_value(attribute).ok_or_else(|| {
@@ -144,9 +144,9 @@ fn looks_like_address(text: &str) -> bool {
 }
 
 /// The attributes of an assertion; those of one name are one.
-struct StatedAttributes<'a>(&'a [SamlAttribute]);
+struct PersonAttributes<'a>(&'a [SamlAttribute]);
 
-impl<'a> StatedAttributes<'a> {
+impl<'a> PersonAttributes<'a> {
     /// All values of an attribute; `None` where it is not stated.
     fn values(&self, name: &str) -> Option<Vec<&'a str>> {
         let mut found = self.0.iter().filter(|attribute| attribute.name == name).peekable();

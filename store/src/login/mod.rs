@@ -23,11 +23,11 @@ use crate::barred::Word;
 use crate::engine::Tx;
 use crate::link::{LinkKey, Through};
 use crate::log::{Origin, TxLog, subject_name};
-use crate::master_key::Keyed;
+use crate::sealed_keys::Keyed;
 use crate::session::Born;
 use crate::standing::{Mode, Under};
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, barred, epoch, flow, link, session, standing};
+use crate::{Store, StoreError, account, barred, epoch, link, session, spent, standing};
 
 pub use refusal::{AdmissionRefusal, Hint};
 
@@ -228,9 +228,9 @@ impl<'a> LoginAttempt<'a> {
     }
 
     async fn admit_person(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
-        let spent = flow::spend_flow(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
+        let spent = spent::spend_number(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
         let is_new = match self.asked.statement {
-            Some((id, until)) => flow::spend_flow(tx, self.key.org, &id, until).await?,
+            Some((id, until)) => spent::spend_number(tx, self.key.org, &id, until).await?,
             None => true,
         };
         let verdict = match (spent, is_new) {

@@ -688,3 +688,58 @@ async fn a_bar_of_a_removed_person_moves_with_the_issuer() {
     (login.idp, login.issuer) = ("login".into(), home.issuer);
     assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Removed));
 }
+
+#[tokio::test]
+async fn a_statement_is_good_once_whatever_login_brings_it() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    let mut first = rig.login("s1", "alice");
+    first.statement = Some(([7; 32], NOW.plus_ms(60_000)));
+    let mut second = rig.login("s1", "alice");
+    second.statement = first.statement;
+    rig.try_sign_in(first).await.unwrap();
+    assert_eq!(rig.try_sign_in(second).await.err(), Some(AdmissionRefusal::Replayed));
+    // Another statement is another.
+    let mut third = rig.login("s1", "alice");
+    third.statement = Some(([8; 32], NOW.plus_ms(60_000)));
+    rig.try_sign_in(third).await.unwrap();
+}
+
+/// A login under a name that may be somebody else's some day.
+fn passing_name(rig: &Rig, subject: &str, name: &str) -> VerifiedLogin {
+    VerifiedLogin { is_durable: false, ..rig.login(subject, name) }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_for_good_is_matched_anew_each_time() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let first = rig.try_sign_in(passing_name(&rig, "shared@corp.test", "alice")).await.unwrap();
+    assert_eq!(first.value.facts.user_name.as_deref(), Some("alice"));
+    // The same name, and the directory says that it is somebody else now.
+    let second = rig.try_sign_in(passing_name(&rig, "shared@corp.test", "bob")).await.unwrap();
+    assert_eq!(second.value.facts.user_name.as_deref(), Some("bob"));
+    assert_ne!(first.value.account, second.value.account);
+    // Nobody was linked: a subject for good finds alice free.
+    rig.try_sign_in(rig.login("for-good", "alice")).await.unwrap();
+    let refused = rig.try_sign_in(passing_name(&rig, "shared@corp.test", "alice")).await;
+    assert!(matches!(refused.err(), Some(AdmissionRefusal::LinkedToAnother { .. })));
+    // Nor does such a name pass for a subject that was linked.
+    let refused = rig.try_sign_in(passing_name(&rig, "for-good", "nobody")).await;
+    assert!(matches!(refused.err(), Some(AdmissionRefusal::NoMatch { .. })));
+}
+
+#[tokio::test]
+async fn without_a_directory_such_a_name_has_an_account_for_each_login() {
+    let rig = Rig::new().await;
+    let login = |subject: &str| VerifiedLogin {
+        provisioning: PeopleSource::None,
+        user_from: UserFrom::Subject,
+        ..passing_name(&rig, subject, "alice")
+    };
+    let first = rig.try_sign_in(login("a@corp.test")).await.unwrap();
+    let second = rig.try_sign_in(login("a@corp.test")).await.unwrap();
+    assert_ne!(first.value.account, second.value.account, "it may be somebody else's address by now");
+    assert!(!second.changes.iter().any(|change| matches!(change, Change::Out(..))), "{:?}", second.changes);
+}

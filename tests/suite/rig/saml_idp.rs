@@ -401,6 +401,7 @@ async fn post_saml_messages(browser: &mut HeadlessBrowser, mut page: BrowserPage
     panic!("{} sends without end: {}", page.url, page.text());
 }
 
+#[allow(unused_imports, reason = "a bench takes this file without its tests")]
 mod tests {
     use std::io::Write;
 

@@ -1,6 +1,6 @@
-//! The files of SAML in the state folder: our own keys, and the metadata that was fetched last.
+//! Our own keys for SAML, in the state folder.
 //!
-//! The keys are made at the first start that needs them: `saml.pem`, one private key and its certificate. A second pair,
+//! They are made at the first start that needs them: `saml.pem`, one private key and its certificate. A second pair,
 //! `saml-next.pem`, is only published and decrypted with, so that identity providers can learn it before it takes the
 //! place of the first.
 
@@ -10,10 +10,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portcullis_config::{File, IdpEntry, IdpProtocol, MetadataText};
-use portcullis_keys::{Random, Secret, sha256};
+use portcullis_config::{File, IdpProtocol};
+use portcullis_keys::{Random, Secret};
 use portcullis_policy::Timestamp;
-use portcullis_sso::{IdpMetadata, MetadataRules, SpKey, SpKeyError, SpKeys};
+use portcullis_sso::{SpKey, SpKeyError, SpKeys};
 
 /// The pair that signs, and the one that will.
 const PAIRS: [&str; 2] = ["saml.pem", "saml-next.pem"];
@@ -106,45 +106,4 @@ fn split_pair(text: &Secret) -> (Secret, String) {
     let text = text.expose();
     let (key, certificate) = text.split_at(text.find(CERTIFICATE).unwrap_or(text.len()));
     (Secret::new(key.trim()), certificate.trim().to_owned())
-}
-
-/// The metadata that was fetched last from this address; `None` where none was kept.
-pub(crate) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
-    fs::read_to_string(metadata_path(state, name, address)).ok()
-}
-
-/// Keeps metadata for the next process, and for the time in which its address does not answer.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn keep_metadata(state: &Path, name: &str, address: &str, document: &str) -> io::Result<()> {
-    let path = metadata_path(state, name, address);
-    if fs::read_to_string(&path).is_ok_and(|kept| kept == document) {
-        return Ok(());
-    }
-    let fresh = path.with_extension("new");
-    fs::write(&fresh, document)?;
-    fs::rename(fresh, path)
-}
-
-fn metadata_path(state: &Path, name: &str, address: &str) -> PathBuf {
-    let print: String = sha256(address.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    state.join(format!("metadata-{name}-{print}.xml"))
-}
-
-/// The name of an identity provider for itself, as far as it can be known without asking anybody.
-pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry, now: Timestamp) -> Option<String> {
-    let saml = match &idp.protocol {
-        IdpProtocol::Oidc(oidc) => return Some(oidc.issuer.as_str().to_owned()),
-        IdpProtocol::Saml(saml) => saml,
-    };
-    if let Some(issuer) = &saml.block.issuer {
-        return Some(issuer.as_str().to_owned());
-    }
-    let document = match &saml.block.metadata {
-        MetadataText::Document(text) => text.to_string(),
-        MetadataText::Address(address) => kept_metadata(state, &idp.name, address)?,
-    };
-    let rules = MetadataRules { entity_id: None, pinned: &[], allow_loopback: true, now };
-    IdpMetadata::read_document(document.as_bytes(), &rules).ok().map(|metadata| metadata.entity_id)
 }

@@ -1,13 +1,13 @@
-//! The table `flow`: login flows that were used. A flow is sealed in the browser's own cookie; here only stands, until
-//! it could no longer be presented, that it was.
+//! The table `flow`: numbers that count once, until they could no longer be brought again. Logins (a flow is sealed in the
+//! browser's own cookie), assertions of SAML, logout messages: here stands only that it was.
 
 use portcullis_policy::{OrgId, Timestamp};
 
 use crate::StoreError;
 use crate::engine::Tx;
 
-/// Spends a flow; false where it was spent already.
-pub(crate) async fn spend_flow(
+/// Spends a number; false where it was spent already.
+pub(crate) async fn spend_number(
     tx: &mut Tx,
     org: OrgId,
     id: &[u8],

@@ -1,0 +1,61 @@
+//! Metadata of identity providers that was fetched: kept in the state folder for the next process, and for the time in which
+//! its address does not answer.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use portcullis_config::{IdpEntry, IdpProtocol, MetadataText};
+use portcullis_keys::sha256;
+use portcullis_policy::Timestamp;
+use portcullis_sso::{Idp, IdpMetadata, MetadataRules, MetadataSource};
+
+/// The metadata that was fetched last from this address; `None` where none was kept.
+pub(crate) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
+    fs::read_to_string(metadata_path(state, name, address)).ok()
+}
+
+fn write_metadata(state: &Path, name: &str, address: &str, document: &str) -> io::Result<()> {
+    let path = metadata_path(state, name, address);
+    if fs::read_to_string(&path).is_ok_and(|kept| kept == document) {
+        return Ok(());
+    }
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, document)?;
+    fs::rename(fresh, path)
+}
+
+fn metadata_path(state: &Path, name: &str, address: &str) -> PathBuf {
+    let print: String = sha256(address.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    state.join(format!("metadata-{name}-{print}.xml"))
+}
+
+/// The name of an identity provider for itself, as far as it can be known without asking anybody.
+pub(crate) fn known_issuer(state: &Path, idp: &IdpEntry, now: Timestamp) -> Option<String> {
+    let saml = match &idp.protocol {
+        IdpProtocol::Oidc(oidc) => return Some(oidc.issuer.as_str().to_owned()),
+        IdpProtocol::Saml(saml) => saml,
+    };
+    if let Some(issuer) = &saml.block.issuer {
+        return Some(issuer.as_str().to_owned());
+    }
+    let document = match &saml.block.metadata {
+        MetadataText::Document(text) => text.to_string(),
+        MetadataText::Address(address) => kept_metadata(state, &idp.name, address)?,
+    };
+    let rules = MetadataRules { entity_id: None, pinned: &[], allow_loopback: true, now };
+    IdpMetadata::read_document(document.as_bytes(), &rules).ok().map(|metadata| metadata.entity_id)
+}
+
+/// Keeps metadata that was fetched just now, for the next process.
+pub(crate) async fn keep_metadata(idp: &Idp, state: &Path) {
+    let Some(saml) = idp.as_saml() else { return };
+    let MetadataSource::Address(address) = &saml.settings().metadata else { return };
+    let Some(document) = saml.take_fetched() else { return };
+    let (state, name, address) = (state.to_owned(), saml.name().to_owned(), address.clone());
+    let keeping = tokio::task::spawn_blocking(move || {
+        write_metadata(&state, &name, &address, &document)
+            .map_err(|error| tracing::warn!(idp = name, %error, "metadata could not be kept: a restart needs its address"))
+    });
+    drop(keeping.await);
+}
