@@ -115,4 +115,4 @@ def run(copy, target, *more):
 if __name__ == "__main__":
     main([Row(rule, [(f"sso/src/saml/{name}", old, new)]) for rule, name, old, new in ROWS], make_copy,
          builds=lambda copy, target: run(copy, target, "--no-run"),
-         falls=lambda copy, target, row: not run(copy, target, "--", "saml::", "metadata", "logout", "own_messages"))
+         falls=lambda copy, target, row: not run(copy, target, "--", "saml::", "metadata", "logout", "own_messages", "queries"))

@@ -30,11 +30,22 @@ pub(crate) fn read_field(field: &[u8]) -> Result<String, LoginRefusal> {
 pub(crate) fn read_utf8(bytes: Vec<u8>) -> Result<String, LoginRefusal> {
     let text =
         String::from_utf8(bytes).map_err(|_| refuse_malformed("XML in UTF-8", "bytes that are not UTF-8"))?;
-    match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+    match find_control(&text) {
         Some(c) => Err(refuse_malformed("no control characters", &shown(&c.to_string()))),
         None if text.is_empty() => Err(refuse_malformed("an XML document", "nothing")),
         None => Ok(text),
     }
+}
+
+/// Finds a control character. Nearly every text is done with its bytes: a control character begins with 0xC2, if it is
+/// not ASCII.
+fn find_control(text: &str) -> Option<char> {
+    let is_plain =
+        |byte: u8| byte >= b' ' && !matches!(byte, 0x7f | 0xc2) || matches!(byte, b'\t' | b'\n' | b'\r');
+    if text.bytes().all(is_plain) {
+        return None;
+    }
+    text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
 }
 
 fn refuse_large(bytes: usize) -> LoginRefusal {

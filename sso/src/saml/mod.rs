@@ -8,6 +8,10 @@
 //! was signed. It remembers nothing: whether an assertion was brought before is its caller's to know, until
 //! [`VerifiedResponse::replay_until`].
 //!
+//! Beside it stand the metadata of an identity provider (`metadata/`) and ours (`sp_metadata.rs`), the messages that we
+//! send (`authn_request.rs`, `logout/own.rs`, signed by `outbound.rs`), and single logout (`logout/`), whose messages come
+//! in a query (`redirect.rs`) or in a form (`inbound.rs`).
+//!
 //! The engine's types are those of one thread, and a signature takes a CPU a fraction of a millisecond: call it from a
 //! thread that may block.
 

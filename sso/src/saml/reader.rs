@@ -41,25 +41,32 @@ fn normalize_line_ends(text: &str) -> Cow<'_, str> {
 
 /// Looks for what is refused wherever it stands, before anything is parsed. A `<` cannot stand in a text or a value.
 fn look_for_forbidden(text: &str, bounds: &XmlBounds) -> Result<(), XmlFault> {
-    if let Some(c) = text.chars().find(|c| !is_xml_char(*c)) {
+    if let Some(c) = find_wrong_character(text) {
         return Err(XmlFault::malformed("characters of XML", format!("U+{:04X}", u32::from(c))));
     }
-    if text.contains("<!DOCTYPE") {
-        return Err(XmlFault::forbidden("no DOCTYPE", "<!DOCTYPE"));
+    for (at, _) in text.match_indices('<') {
+        let markup = &text[at..];
+        let is_comment = || markup.starts_with("<!--");
+        match markup.as_bytes().get(1) {
+            Some(b'!') if markup.starts_with("<![CDATA[") => {
+                return Err(XmlFault::forbidden("no CDATA section", "<![CDATA["));
+            }
+            Some(b'!') if !is_comment() || !bounds.skips_comments => {
+                return Err(XmlFault::forbidden("no DOCTYPE and no comment", repeated(markup)));
+            }
+            Some(b'?') if at > 0 && !bounds.skips_comments => {
+                return Err(XmlFault::forbidden("no processing instruction", repeated(markup)));
+            }
+            _ => {}
+        }
     }
-    if text.contains("<![CDATA[") {
-        return Err(XmlFault::forbidden("no CDATA section", "<![CDATA["));
-    }
-    if bounds.skips_comments {
-        return Ok(());
-    }
-    if let Some(at) = text.find("<!") {
-        return Err(XmlFault::forbidden("no comment and no declaration", repeated(&text[at..])));
-    }
-    match text.rfind("<?") {
-        Some(at) if at > 0 => Err(XmlFault::forbidden("no processing instruction", repeated(&text[at..]))),
-        _ => Ok(()),
-    }
+    Ok(())
+}
+
+/// Finds a character that no document may hold. Nearly every text is done with its bytes.
+fn find_wrong_character(text: &str) -> Option<char> {
+    let is_plain = |byte: u8| byte >= b' ' && byte != 0xef || matches!(byte, b'\t' | b'\n');
+    if text.bytes().all(is_plain) { None } else { text.chars().find(|c| !is_xml_char(*c)) }
 }
 
 /// The elements that are open, and what has been read.

@@ -170,3 +170,71 @@ pub(crate) fn refuse_shape(expected: &str, got: impl std::fmt::Display) -> Login
          does, keep the response (`portcullis doctor saml` reads it) and report it.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::xml::XmlBounds;
+    use super::*;
+
+    fn class(inside: &str, response_attributes: &str) -> Option<Class> {
+        let text = format!(
+            "<samlp:Response xmlns:samlp='{}' xmlns:saml='{}' xmlns:ds='{}' ID='r' {response_attributes}>\
+             <saml:Issuer>i</saml:Issuer>{inside}</samlp:Response>",
+            namespace::PROTOCOL,
+            namespace::ASSERTION,
+            namespace::SIGNATURE
+        );
+        let root = XmlElement::read_document(&text, &XmlBounds::MESSAGE).unwrap();
+        check_response(&root).err().map(|refusal| refusal.class)
+    }
+
+    #[test]
+    fn an_id_stands_on_what_may_be_signed_and_on_nothing_else() {
+        let inside = |attributes: &str, subject: &str| {
+            class(&format!("<saml:Assertion {attributes}><saml:Subject {subject}/></saml:Assertion>"), "")
+        };
+        assert_eq!(inside("ID='a'", ""), None);
+        for (attributes, subject) in [
+            ("", ""),
+            ("ID='r'", ""),
+            ("ID='1'", ""),
+            ("ID='a b'", ""),
+            ("ID='a'", "ID='b'"),
+            ("ID='a'", "Id='b'"),
+            ("ID='a'", "xml:id='b'"),
+            ("ID='a'", "samlp:ID='b'"),
+            ("ID='a' Id='b'", ""),
+            ("ID='a' id='b'", ""),
+            ("ID='a' AssertionID='b'", ""),
+            ("ID='a' saml:ID='b'", ""),
+        ] {
+            assert_eq!(inside(attributes, subject), Some(Class::SamlStructure), "{attributes}, {subject}");
+        }
+        assert_eq!(class("<saml:Assertion ID='a'/>", "ResponseID='b'"), Some(Class::SamlStructure));
+    }
+
+    #[test]
+    fn what_decides_stands_in_its_one_place_whatever_its_namespace() {
+        let assertion = "<saml:Assertion ID='a'/>";
+        assert_eq!(class(assertion, ""), None);
+        for inside in [
+            "<saml:Assertion ID='a'/><saml:Assertion ID='b'/>",
+            "<saml:Assertion ID='a'><saml:Advice><saml:Assertion ID='b'/></saml:Advice></saml:Assertion>",
+            "<saml:Assertion ID='a'><saml:Advice><Assertion/></saml:Advice></saml:Assertion>",
+            "<saml:Assertion ID='a'><x:Signature xmlns:x='urn:x'/></saml:Assertion>",
+            "<saml:Assertion ID='a'><saml:Subject><ds:Signature/></saml:Subject></saml:Assertion>",
+            "<saml:Assertion ID='a'><ds:Signature/><ds:Signature/></saml:Assertion>",
+            "<saml:Assertion ID='a'/><samlp:Extensions><saml:Issuer/></samlp:Extensions>",
+            "<saml:Assertion ID='a'/><samlp:Extensions/><samlp:Extensions/>",
+            "<saml:Assertion ID='a'/><saml:Issuer/>",
+            "<saml:Assertion ID='a'/><x:y xmlns:x='urn:x'/>",
+            "<saml:Assertion ID='a'/>text",
+            "<saml:EncryptedAssertion/>",
+        ] {
+            assert_eq!(class(inside, ""), Some(Class::SamlStructure), "{inside}");
+        }
+        let extended = "<samlp:Extensions><x:y xmlns:x='urn:x'/></samlp:Extensions>";
+        assert_eq!(class(&format!("{extended}{assertion}"), ""), None);
+        assert_eq!(class("", ""), Some(Class::SamlStatus), "a response that says nothing");
+    }
+}

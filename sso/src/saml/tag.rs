@@ -130,14 +130,32 @@ pub(crate) fn is_xml_char(c: char) -> bool {
     !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Tells whether a namespace is an absolute URI (RFC 3986 §4.3) of letters that nobody escapes. Canonicalization of a
-/// relative one is an error in some libraries, and the digest is then of nothing; libxml2 writes an ampersand as it is.
+/// Tells whether a namespace is an absolute URI (RFC 3986 §4.3) of letters that nobody escapes, its authority a plain
+/// host. Canonicalization of a relative one, or of one that is no URI, is an error in some libraries, and the digest is
+/// then of nothing; libxml2 writes an ampersand as it is.
 pub(crate) fn is_absolute_uri(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
         && !rest.is_empty()
         && rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/?#@!$()*+,;=%".contains(c))
+        && rest.matches('#').count() <= 1
+        && rest.split('%').skip(1).all(begins_with_hex)
+        && rest.strip_prefix("//").is_none_or(|rest| is_plain_authority(rest.split(['/', '?', '#']).next()))
+}
+
+fn begins_with_hex(text: &str) -> bool {
+    text.get(..2).is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+fn is_plain_authority(authority: Option<&str>) -> bool {
+    let (host, port) = authority.map_or(("", None), |authority| match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    });
+    !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+        && port.is_none_or(|port| (1..=5).contains(&port.len()) && port.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// The beginning of a piece of the document, for a fault.
@@ -186,7 +204,9 @@ mod tests {
 
     #[test]
     fn namespaces_are_absolute() {
-        for right in ["urn:a", "http://a.test/b?c#d", "x-y:z"] {
+        for right in
+            ["urn:a", "http://a.test/b?c#d", "x-y:z", "https://a_b.test:8443", "urn:a%2F", "mailto:a@b"]
+        {
             assert!(is_absolute_uri(right), "{right}");
         }
         for wrong in [
@@ -201,6 +221,14 @@ mod tests {
             "urn:\u{e9}",
             "http://[::1]/",
             "urn:a&b",
+            "http://a:b",
+            "http://a:",
+            "http:///a",
+            "http://a@b",
+            "urn:a#b#c",
+            "urn:%",
+            "urn:%4",
+            "urn:%zz",
             "urn:a'b",
         ] {
             assert!(!is_absolute_uri(wrong), "{wrong}");

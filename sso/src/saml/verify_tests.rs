@@ -1,5 +1,7 @@
 //! Documents that are signed in every way that is taken, and in some that are not.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use proptest::prelude::*;
@@ -8,7 +10,7 @@ use super::canonical::canonicalize_element;
 use super::forge::{Forger, OTHER_RSA, P256, PLACE, RSA, Wanted};
 use super::idp_key::IdpKey;
 use super::verify::{SignedElement, Trust, verify_document};
-use super::xml::{XmlBounds, XmlElement};
+use super::xml::{XmlBounds, XmlElement, namespace};
 use crate::{Class, LoginRefusal};
 
 fn verify(text: &str, keys: &[IdpKey], allow_sha1: bool) -> Result<SignedElement, LoginRefusal> {
@@ -65,6 +67,40 @@ fn each_method_of_the_list_verifies_and_sha_1_where_it_is_allowed() {
     let text = RSA.sign(&document(), "c", &wanted);
     assert_eq!(class(&text, &[RSA.idp_key()]), Some(Class::SamlSignaturePolicy));
     assert!(verify(&text, &[RSA.idp_key()], true).is_ok());
+}
+
+#[test]
+fn every_signature_of_a_document_counts() {
+    // samael takes two signatures of a Response alone.
+    let root = format!("<Response xmlns='{}' ID='c'>", namespace::PROTOCOL);
+    let text = format!("{root}[outer]<b ID='d'>{PLACE}one</b></Response>");
+    let verify_both = |inner: &Forger, change: &str| {
+        let text = inner.sign(&text.replace("[outer]", ""), "d", &inner.ordinary());
+        let text = text.replacen("one", change, 1).replacen(&root, &format!("{root}{PLACE}"), 1);
+        let text = RSA.sign(&text, "c", &RSA.ordinary());
+        let root = XmlElement::read_document(&text, &XmlBounds::MESSAGE).unwrap();
+        let keys = [RSA.idp_key(), P256.idp_key()];
+        let trust = Trust { keys: &keys, allow_sha1: false, ask_engine_always: false };
+        let inner = root.elements().find(|element| element.local == "b").unwrap();
+        verify_document(&text, &[&root, inner], &trust).map_err(|refusal| refusal.class)
+    };
+    assert_eq!(verify_both(&RSA, "one").unwrap().root.attribute("ID"), Some("c"));
+    assert_eq!(verify_both(&RSA, "two").err(), Some(Class::SamlSignatureInvalid));
+    assert_eq!(verify_both(&OTHER_RSA, "one").err(), Some(Class::SamlSignatureInvalid));
+    assert_eq!(verify_both(&P256, "one").err(), Some(Class::SamlSignaturePolicy), "two kinds of keys");
+}
+
+#[test]
+fn a_signature_value_of_zeros_is_none() {
+    let text = P256.sign(&document(), "c", &P256.ordinary());
+    let value = text.split("<ds:SignatureValue>").nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+    let mut bytes = STANDARD.decode(value).unwrap();
+    bytes[..32].fill(0);
+    let r_is_zero = STANDARD.encode(&bytes);
+    bytes.fill(0);
+    for zeros in [r_is_zero, STANDARD.encode(&bytes), String::new()] {
+        assert_eq!(class(&text.replace(value, &zeros), &[P256.idp_key()]), Some(Class::SamlSignaturePolicy));
+    }
 }
 
 #[test]

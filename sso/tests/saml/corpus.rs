@@ -108,6 +108,6 @@ fn each_case_has_the_outcome_that_it_was_made_for() {
         }
     }
     println!("accepted {accepted}, refused {refused}; the slowest took {slowest:?}");
-    assert!(accepted >= 150 && refused >= 600, "accepted {accepted}, refused {refused}");
+    assert!(accepted >= 150 && refused >= 500, "accepted {accepted}, refused {refused}");
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }

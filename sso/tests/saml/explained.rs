@@ -106,3 +106,19 @@ fn no_setting_of_one_login_lets_another_in() {
         }
     });
 }
+
+#[test]
+fn a_weak_algorithm_is_refused_by_its_name() {
+    let corpus = Corpus::read();
+    for (name, class, algorithm) in [
+        ("weak-rsa-sha1", Class::SamlSignaturePolicy, "rsa-sha1"),
+        ("sealed-rsa15", Class::SamlDecrypt, "rsa-1_5"),
+    ] {
+        let case = corpus.case(name);
+        corpus.with_expectations(case, |expected| {
+            let refusal = verify_response(&read_field(case), expected, &mut Vec::new()).unwrap_err();
+            assert_eq!(refusal.class, class);
+            assert!(refusal.got.contains(algorithm), "{refusal}");
+        });
+    }
+}

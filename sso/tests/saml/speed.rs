@@ -1,6 +1,6 @@
-//! How many responses one core verifies in a second: printed, as it is no promise of this machine's.
+//! How many responses one core verifies in a second of its own time: printed, as it is no promise of this machine's.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_sso::verify_response;
 
@@ -14,13 +14,19 @@ fn verifications_in_a_second_on_one_core() {
         let case = corpus.case(name);
         let field = read_field(case);
         corpus.with_expectations(case, |expected| {
-            let begun = Instant::now();
+            let begun = read_cpu_time();
             let mut verified = 0;
-            while begun.elapsed() < Duration::from_secs(2) {
+            while read_cpu_time() - begun < Duration::from_secs(2) {
                 verify_response(&field, expected, &mut Vec::new()).unwrap();
                 verified += 1;
             }
-            println!("{name}: {:.0} a second", f64::from(verified) / begun.elapsed().as_secs_f64());
+            println!("{name}: {:.0} a second", f64::from(verified) / (read_cpu_time() - begun).as_secs_f64());
         });
     }
+}
+
+/// The time that this thread has had a CPU (Linux).
+fn read_cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }

@@ -70,9 +70,7 @@ def add_comments():
     put_edited(
         "comment-before-root", "forbidden_xml", "A comment stands before the root.", lambda x: "<!--x-->" + x
     )
-    put_edited(
-        "comment-after-root", "forbidden_xml", "A comment stands after the root.", lambda x: x + "<!--x-->"
-    )
+
     put_edited(
         "comment-in-signature-value",
         "forbidden_xml",
@@ -87,24 +85,14 @@ def add_comments():
             ">alice@example.test</saml:NameID>", "><![CDATA[alice@example.test]]></saml:NameID>"
         ),
     )
-    put_edited(
-        "cdata-attribute",
-        "forbidden_xml",
-        "A part of a value is a CDATA section; the signature stays valid.",
-        lambda x: x.replace(">staff<", "><![CDATA[st]]>aff<"),
-    )
+
     put_edited(
         "pi-before-root",
         "forbidden_xml",
         "A processing instruction stands before the root.",
         lambda x: '<?xml-stylesheet href="http://fetch.example.test/x"?>' + x,
     )
-    put_edited(
-        "pi-between",
-        "forbidden_xml",
-        "A processing instruction stands in Status.",
-        lambda x: x.replace("<samlp:Status>", "<samlp:Status><?x y?>"),
-    )
+
     for signed in ("response", "assertion"):
         spoiled(
             f"pi-signed-{signed}",
@@ -122,12 +110,7 @@ def add_dtds():
         "A DOCTYPE without declarations.",
         lambda x: "<!DOCTYPE samlp:Response>" + x,
     )
-    put_edited(
-        "dtd-empty-subset",
-        "forbidden_xml",
-        "A DOCTYPE with an empty internal subset, after an XML declaration.",
-        lambda x: '<?xml version="1.0"?><!DOCTYPE samlp:Response []>' + x,
-    )
+
     put_edited(
         "dtd-lower-case",
         "forbidden_xml",
@@ -173,16 +156,7 @@ def add_dtds():
         "The DTD itself is at a server.",
         '<!DOCTYPE r SYSTEM "http://fetch.example.test/x.dtd">' + xml,
     )
-    put(
-        "external-dtd-file",
-        "The DTD itself is a local file.",
-        '<!DOCTYPE r SYSTEM "file:///etc/hostname">' + xml,
-    )
-    put(
-        "external-dtd-public",
-        "The DTD has a public identifier.",
-        '<!DOCTYPE r PUBLIC "-//X//Y" "http://fetch.example.test/x.dtd">' + xml,
-    )
+
     put(
         "parameter-entity",
         "A parameter entity of a server is used in the internal subset.",
@@ -212,21 +186,7 @@ def add_dtds():
         "An ATTLIST gives Status a default attribute ID.",
         f'<!DOCTYPE r [<!ATTLIST samlp:Status ID ID "{m.make_id(base, "response")}">]>' + xml,
     )
-    put(
-        "attlist-xmlns",
-        "An ATTLIST gives elements a default namespace.",
-        '<!DOCTYPE r [<!ATTLIST v xmlns CDATA "urn:example:v">]>' + xml,
-    )
-    put(
-        "notation",
-        "A notation and an unparsed entity.",
-        '<!DOCTYPE r [<!NOTATION n SYSTEM "n"><!ENTITY u SYSTEM "u" NDATA n>]>' + xml,
-    )
-    put(
-        "percent-reference",
-        "A DTD with a character reference for the percent sign.",
-        '<!DOCTYPE r [<!ENTITY p "&#37;">]>' + xml,
-    )
+
     evil = forge(xml)
     wrapped = evil.replace("</saml:Issuer>", "</saml:Issuer>" + cut_signature(xml), 1)
     put(
@@ -264,23 +224,18 @@ def add_broken():
 
     evil = forge(xml)
     put("second-root", "A forged Response follows the signed one as a second root.", xml + evil)
-    put("second-root-before", "A forged Response stands before the signed one.", evil + xml)
+
     put("no-end-tag", "The root's end tag is missing.", xml[: -len(RESPONSE_END)])
     put("cut", "The document ends in the middle.", xml[: len(xml) // 2])
     put("junk-after", "Text follows the root.", xml + "junk")
-    put("junk-before", "Text stands before the root.", "junk" + xml)
+
     put(
         "blank-before-declaration",
         "A line feed stands before the XML declaration.",
         '\n<?xml version="1.0"?>' + xml,
         also=["forbidden_xml"],
     )
-    put(
-        "declaration-twice",
-        "Two XML declarations.",
-        '<?xml version="1.0"?><?xml version="1.0"?>' + xml,
-        also=["forbidden_xml"],
-    )
+
     put(
         "declaration-inside",
         "An XML declaration within Status.",
@@ -363,12 +318,7 @@ def add_broken():
         xml.replace("<samlp:Status>", '<samlp:Status xmlns:xml="urn:x">'),
         also=["forbidden_xml"],
     )
-    put(
-        "prefix-xmlns-bound",
-        "The prefix xmlns is declared.",
-        xml.replace("<samlp:Status>", '<samlp:Status xmlns:xmlns="urn:x">'),
-        also=["forbidden_xml"],
-    )
+
     put(
         "attribute-unquoted",
         "An attribute without quotes.",
@@ -385,12 +335,7 @@ def add_broken():
         xml.replace(">staff<", ">st&aff<"),
         also=["forbidden_xml"],
     )
-    put(
-        "reference-unfinished",
-        "A character reference without semicolon.",
-        xml.replace(">staff<", ">st&#97<"),
-        also=["forbidden_xml"],
-    )
+
     put(
         "reference-out-of-range",
         "A character reference beyond Unicode.",
@@ -455,14 +400,9 @@ def add_broken():
         '<?xml version="1.0" encoding="ISO-8859-1"?>' + xml,
         also=["forbidden_xml"],
     )
-    put(
-        "ascii-declared",
-        "US-ASCII by declaration.",
-        '<?xml version="1.0" encoding="US-ASCII"?>' + xml,
-        also=["forbidden_xml"],
-    )
+
     put("empty", "An empty document.", "")
-    put("blank", "A document of blanks.", " \n ")
+
     put("declaration-alone", "An XML declaration and nothing else.", '<?xml version="1.0"?>')
     put(
         "html",
@@ -507,7 +447,6 @@ def add_fields():
         ("deflated", "The message is deflated, as the Redirect binding wants, and posted.", deflated),
         ("base64-twice", "The message is base64 of base64.", to_base64(text)),
         ("empty", "The form field is empty.", ""),
-        ("blank", "The form field is blank.", " \r\n\t "),
         ("nul", "The form field has a byte of zero after the base64 text.", text + "\x00"),
     ):
         attack(f"field-{name}", "malformed", why, xml, base=base, field=field, encoding=why)

@@ -24,18 +24,14 @@ def add_audience():
     for name, why, audience in (
         ("other", "names another service", "https://other-app.example.test"),
         ("prefix", "is ours without its last letter", us[:-1]),
-        ("longer", "is ours with a letter more", us + "x"),
         ("slash", "is ours with a slash behind", us + "/"),
         ("case", "is ours with a capital letter", us.replace("app.", "App.")),
         ("scheme", "is ours with http", us.replace("https", "http")),
         ("blank", "is ours with blanks around", f" {us} "),
-        ("port", "is ours with port 443", us.replace(".test/", ".test:443/")),
         ("acs", "is our ACS URL", m.ACS),
         ("query", "is ours with a query", us + "?x"),
         ("empty", "is empty", ""),
-        ("percent", "is ours with a letter percent-encoded", us.replace("saml", "%73aml")),
         ("star", "is a star", "*"),
-        ("host", "is our host alone", "https://app.example.test"),
         ("homograph", "is ours with a Cyrillic а", us.replace("app", "аpp")),
     ):
         spoiled(
@@ -126,8 +122,6 @@ def add_addresses():
         ("case", "is ours in another case", acs.replace("/acs", "/ACS")),
         ("scheme", "is ours with http", acs.replace("https", "http")),
         ("query", "is ours with a query", acs + "?idp=x"),
-        ("port", "is ours with port 443", acs.replace(".test/", ".test:443/")),
-        ("dots", "is ours by a detour", acs.replace("/saml/", "/x/../saml/")),
         (
             "user",
             "has a user part before our host",
@@ -162,14 +156,6 @@ def add_addresses():
         "recipient-absent",
         "recipient",
         "SubjectConfirmationData without Recipient.",
-        recipient=None,
-        also=["subject"],
-    )
-    spoiled(
-        "recipient-absent-assertion",
-        "recipient",
-        "SubjectConfirmationData without Recipient, Assertion signed.",
-        "assertion",
         recipient=None,
         also=["subject"],
     )
@@ -266,14 +252,7 @@ def add_times():
         confirmation_expires=None,
         also=["subject"],
     )
-    spoiled(
-        "confirmation-no-expiry-assertion",
-        "expired",
-        "SubjectConfirmationData without NotOnOrAfter, Assertion signed.",
-        "assertion",
-        confirmation_expires=None,
-        also=["subject"],
-    )
+
     spoiled(
         "conditions-window-turned",
         "expired",
@@ -284,11 +263,9 @@ def add_times():
     for name, text in (
         ("word", "tomorrow"),
         ("empty", ""),
-        ("date", "2026-06-16"),
         ("february-30", "2026-02-30T00:00:00Z"),
         ("number", "1781524800"),
         ("year-far", "99999999999999-01-01T00:00:00Z"),
-        ("negative", "-2026-06-15T12:05:00Z"),
         ("blank", "2026-06-15 12:05:00Z"),
     ):
         spoiled(
@@ -343,7 +320,6 @@ def add_subject():
         ("sender-vouches", "urn:oasis:names:tc:SAML:2.0:cm:sender-vouches"),
         ("holder-of-key", "urn:oasis:names:tc:SAML:2.0:cm:holder-of-key"),
         ("saml1-bearer", "urn:oasis:names:tc:SAML:1.0:cm:bearer"),
-        ("bearer-case", m.BEARER.upper()),
         ("empty", ""),
     ):
         spoiled(
@@ -352,13 +328,7 @@ def add_subject():
             f'The only confirmation has the method "{method}".',
             method=method,
         )
-    spoiled(
-        "confirmation-sender-vouches-assertion",
-        "subject",
-        "The only confirmation of a signed Assertion is sender-vouches.",
-        "assertion",
-        method="urn:oasis:names:tc:SAML:2.0:cm:sender-vouches",
-    )
+
     bare = f'<saml:SubjectConfirmation Method="{m.BEARER}"/>'
     spoiled(
         "confirmation-no-data",
@@ -367,14 +337,7 @@ def add_subject():
         raw_confirmations=bare,
         also=["recipient"],
     )
-    spoiled(
-        "confirmation-no-data-assertion",
-        "subject",
-        "The bearer confirmation has no data, Assertion signed.",
-        "assertion",
-        raw_confirmations=bare,
-        also=["recipient"],
-    )
+
     spoiled("confirmation-none", "subject", "The Subject has no confirmation.", raw_confirmations="")
     x = m.Message("x")
     spoiled(
@@ -401,14 +364,11 @@ def add_subject():
         also=["subject"],
     )
     spoiled("name-id-absent", "subject", "The Subject has no NameID.", raw_name_id="")
-    spoiled(
-        "name-id-absent-assertion",
-        "subject",
-        "The Subject of a signed Assertion has no NameID.",
-        "assertion",
-        raw_name_id="",
-    )
-    for name, text in (("empty", ""), ("blank", " "), ("line-feeds", "\n\t\n")):
+
+    for name, text in (
+        ("empty", ""),
+        ("blank", " "),
+    ):
         spoiled(f"name-id-{name}", "subject", f"The NameID is {name.replace('-', ' ')}.", name_id=text)
     spoiled(
         "name-id-twice",
@@ -435,7 +395,6 @@ def add_subject():
         ("line-feed", "alice\nroot@example.test"),
         ("line-feed-reference", "alice&#10;root@example.test"),
         ("carriage-return-reference", "alice&#13;&#10;X-Role: root"),
-        ("tab-reference", "alice&#9;root"),
     ):
         spoiled(
             f"name-id-{name}",
@@ -448,7 +407,6 @@ def add_subject():
         ("line-feed", "staff\nX-Role: root"),
         ("crlf-reference", "staff&#13;&#10;X-Role: root"),
         ("delete", "sta\u007fff"),
-        ("c1", "sta\u0085ff"),
     ):
         spoiled(
             f"group-{name}",
@@ -460,14 +418,7 @@ def add_subject():
     spoiled(
         "authn-absent", "subject", "The Assertion has no AuthnStatement.", raw_authn="", also=["structure"]
     )
-    spoiled(
-        "authn-absent-assertion",
-        "subject",
-        "The signed Assertion has no AuthnStatement.",
-        "assertion",
-        raw_authn="",
-        also=["structure"],
-    )
+
     spoiled(
         "authz-instead-of-authn",
         "subject",
@@ -544,13 +495,7 @@ def add_in_response_to():
         confirmation_in_response_to="",
         also=["structure", "malformed"],
     )
-    spoiled(
-        "in-response-to-case",
-        "in_response_to",
-        "Both InResponseTo are ours in capitals.",
-        response_in_response_to=m.REQUEST_ID.upper(),
-        confirmation_in_response_to=m.REQUEST_ID.upper(),
-    )
+
     spoiled(
         "in-response-to-prefix",
         "in_response_to",
@@ -566,14 +511,7 @@ def add_in_response_to():
         request_id=None,
         **none,
     )
-    spoiled(
-        "unsolicited-while-off-assertion",
-        "in_response_to",
-        "Unsolicited, Assertion signed, at an IdP for which that is off.",
-        "assertion",
-        request_id=None,
-        **none,
-    )
+
     spoiled(
         "solicited-without-request",
         "in_response_to",
@@ -640,7 +578,6 @@ def add_issuer():
         ("blank", "has blanks around", f" {idp} "),
         ("prefix", "lacks the last letter", idp[:-1]),
         ("empty", "is empty", ""),
-        ("ours", "is our own entity ID", m.SP_ENTITY),
     ):
         put(name, f"The Assertion's Issuer {why}.", idp, entity, "response")
         if name in ("slash", "empty"):
@@ -673,7 +610,6 @@ def add_status():
             "Responder with AuthnFailed inside",
             status(PROTOCOL_STATUS + "Responder", PROTOCOL_STATUS + "AuthnFailed"),
         ),
-        ("requester", "Requester", status(PROTOCOL_STATUS + "Requester")),
         ("responder", "Responder", status(PROTOCOL_STATUS + "Responder")),
         (
             "no-passive",
@@ -681,7 +617,6 @@ def add_status():
             status(PROTOCOL_STATUS + "Responder", PROTOCOL_STATUS + "NoPassive"),
         ),
         ("success-inside", "Responder with Success inside", status(PROTOCOL_STATUS + "Responder", success)),
-        ("partial-logout", "PartialLogout", status(PROTOCOL_STATUS + "PartialLogout")),
         ("case", "SUCCESS in capitals", status(success.upper())),
         ("blank", "Success with a blank behind", status(success + " ")),
         ("saml1", "samlp:Success of SAML 1.1", status("samlp:Success")),
@@ -737,7 +672,7 @@ def add_status():
 
 
 def add_versions():
-    for name, version in (("1-1", "1.1"), ("3-0", "3.0"), ("2", "2"), ("empty", "")):
+    for name, version in (("1-1", "1.1"), ("3-0", "3.0"), ("empty", "")):
         spoiled(
             f"version-response-{name}",
             "version",

@@ -82,14 +82,7 @@ def add_exclusion():
         base="both-signed",
     )
     xml = genuine("response-signed")
-    attack(
-        "signature-empty-digest",
-        "signature_policy",
-        "DigestValue is empty.",
-        xml.replace(cut(xml, "<ds:DigestValue>", "</ds:DigestValue>"), "<ds:DigestValue></ds:DigestValue>"),
-        base="response-signed",
-        also=["signature_invalid"],
-    )
+
     attack(
         "signature-only-keyinfo",
         "signature_policy",
@@ -159,13 +152,11 @@ def add_faked_keys():
             ' xmlns:w="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"><w:Reference'
             ' URI="http://fetch.example.test/token"/></w:SecurityTokenReference>'
         ),
-        "mgmt-data": "<ds:MgmtData>key</ds:MgmtData>",
         "encrypted-key": (
             '<xenc:EncryptedKey xmlns:xenc="http://www.w3.org/2001/04/xmlenc#"><xenc:EncryptionMethod'
             ' Algorithm="http://www.w3.org/2001/04/xmlenc#rsa-1_5"/><xenc:CipherData><xenc:CipherReference'
             ' URI="http://fetch.example.test/k"/></xenc:CipherData></xenc:EncryptedKey>'
         ),
-        "foreign": '<v:key xmlns:v="urn:example:v">x</v:key>',
     }
     for name, piece in odd.items():
         attack(
@@ -279,7 +270,6 @@ def add_confusion():
     )
     for name, method in (
         ("none", "none"),
-        ("none-uri", s.MORE + "none"),
         ("empty", ""),
         ("unknown", "urn:example:rot13"),
         ("blank-after", s.MORE + "rsa-sha256 "),
@@ -381,7 +371,6 @@ def add_weak():
         ("digest-sha1", {"digest": "sha1", "signature_digest": "sha256"}, "acme"),
         ("signature-sha1", {"digest": "sha256", "signature_digest": "sha1"}, "acme"),
         ("md5", {"digest": "md5"}, "acme"),
-        ("digest-md5", {"digest": "md5", "signature_digest": "sha256"}, "acme"),
         ("sha224", {"digest": "sha224"}, "acme"),
         ("ecdsa-sha1", {"key": "idp-p256", "digest": "sha1"}, "p256"),
         ("md5-where-sha1-allowed", {"digest": "md5"}, "acme-sha1"),
@@ -418,7 +407,6 @@ def add_weak():
     )
     for name, method in (
         ("rsa-pss", "http://www.w3.org/2007/05/xmldsig-more#sha256-rsa-MGF1"),
-        ("dsa-sha1", s.DS + "dsa-sha1"),
         ("eddsa", "http://www.w3.org/2021/04/xmldsig-more#eddsa-ed25519"),
     ):
         spoiled(
@@ -447,7 +435,6 @@ def add_values():
     for name, why, new, also in (
         ("bit", "One bit of SignatureValue is flipped.", s.encode(bytes([raw[0] ^ 1]) + raw[1:]), ()),
         ("zero", "SignatureValue is 256 bytes of zero.", s.encode(bytes(256)), ()),
-        ("one", "SignatureValue is the number one.", s.encode(bytes(255) + b"\x01"), ()),
         ("short", "The last byte of SignatureValue is missing.", s.encode(raw[:-1]), ()),
         ("long", "A byte of zero stands before SignatureValue's octets.", s.encode(b"\x00" + raw), ()),
         ("not-base64", "SignatureValue is not base64.", "!" + value[1:], ("signature_policy", "malformed")),
@@ -492,7 +479,6 @@ def add_values():
     )
     for name, edit in (
         ("element-in-digest", lambda x: x.replace(f">{digest}<", f'><v:d xmlns:v="urn:v"/>{digest}<')),
-        ("element-in-value", lambda x: x.replace(f">{value}<", f'><v:d xmlns:v="urn:v"/>{value}<')),
         (
             "value-twice",
             lambda x: x.replace(
@@ -503,12 +489,6 @@ def add_values():
             "digest-twice",
             lambda x: x.replace(
                 "</ds:DigestValue>", f"</ds:DigestValue><ds:DigestValue>{digest}</ds:DigestValue>"
-            ),
-        ),
-        (
-            "key-info-twice",
-            lambda x: x.replace(
-                "</ds:KeyInfo>", "</ds:KeyInfo><ds:KeyInfo><ds:KeyName>k</ds:KeyName></ds:KeyInfo>"
             ),
         ),
         ("foreign-child", lambda x: x.replace("</ds:Signature>", '<v:x xmlns:v="urn:v"/></ds:Signature>')),
@@ -568,6 +548,19 @@ def add_transforms():
             FILTER2, f'<f2:XPath xmlns:f2="{FILTER2}" Filter="subtract">//*[local-name()=\'{{}}\']</f2:XPath>'
         ),
     }
+    changes = {
+        "NameID": [(">alice@example.test</saml:NameID>", f">{VICTIM}</saml:NameID>")],
+        "AttributeStatement": [
+            (">alice@example.test</saml:AttributeValue>", f">{VICTIM}</saml:AttributeValue>"),
+            (">staff<", ">root<"),
+        ],
+        "Conditions": [
+            (
+                f'<saml:Conditions NotBefore="{m.at(-60)}" NotOnOrAfter="{m.at(300)}"',
+                f'<saml:Conditions NotBefore="{m.at(-60)}" NotOnOrAfter="{m.at(86700)}"',
+            )
+        ],
+    }
     for kind, piece in unsign.items():
         for element in ("NameID", "AttributeStatement", "Conditions"):
             for signed in ("response", "assertion")[: 2 if element == "NameID" else 1]:
@@ -588,8 +581,8 @@ def add_transforms():
                     name,
                     "signature_policy",
                     f"An {kind} transform takes {element} out of what the IdP's key signed; it was changed"
-                    " then.",
-                    xml.replace("alice@example.test", VICTIM).replace("staff", "root"),
+                    " then, and the signature stays valid.",
+                    change(xml, *changes[element]),
                     base=f"{signed}-signed",
                 )
     stale = "The digest was not renewed."
@@ -608,14 +601,6 @@ def add_transforms():
                 XSLT, stylesheet("<xsl:copy-of select=\"document('http://fetch.example.test/x')\"/>")
             ),
         ),
-        "xslt-include": (
-            "XSLT includes a stylesheet of a server.",
-            s.transform(
-                XSLT,
-                '<xsl:stylesheet xmlns:xsl="http://www.w3.org/1999/XSL/Transform" version="1.0"><xsl:include'
-                ' href="http://fetch.example.test/x"/></xsl:stylesheet>',
-            ),
-        ),
         "xslt-loop": (
             "XSLT calls itself without end.",
             s.transform(
@@ -628,12 +613,7 @@ def add_transforms():
             "An XPath expression counts all nodes for each node, many times over.",
             s.transform(XPATH, costly),
         ),
-        "xpath-document": (
-            "An XPath expression calls document().",
-            s.transform(XPATH, "<ds:XPath>document('http://fetch.example.test/x')</ds:XPath>"),
-        ),
         "base64": ("A base64 transform.", s.transform(s.DS + "base64")),
-        "decryption": ("A decryption transform.", s.transform("http://www.w3.org/2002/07/decrypt#XML")),
         "unknown": ("A transform of an unknown name.", s.transform("urn:example:transform")),
         "400": ("400 enveloped-signature transforms.", s.transform(s.ENVELOPED) * 400),
     }
@@ -652,12 +632,10 @@ def add_transforms():
         ("only-exclusive", "Only exclusive canonicalization, no enveloped-signature.", exclusive),
         ("order", "Exclusive canonicalization before enveloped-signature.", exclusive + enveloped),
         ("enveloped-twice", "enveloped-signature twice.", enveloped + enveloped + exclusive),
-        ("exclusive-twice", "Exclusive canonicalization twice.", enveloped + exclusive + exclusive),
     ):
         spoiled(f"transform-list-{name}", "signature_policy", why, how={"transforms": listed})
     for name, method in (
         ("inclusive", INC_C14N),
-        ("inclusive-comments", INC_C14N + "#WithComments"),
         ("exclusive-comments", s.EXC_C14N + "WithComments"),
         ("c14n11", "http://www.w3.org/2006/12/xml-c14n11"),
     ):
@@ -691,17 +669,7 @@ def add_transforms():
             )
         },
     )
-    spoiled(
-        "c14n-method-xslt",
-        "signature_policy",
-        "CanonicalizationMethod is XSLT.",
-        how={
-            "edit_signed_info": lambda x: x.replace(
-                f'<ds:CanonicalizationMethod Algorithm="{s.EXC_C14N}">',
-                f'<ds:CanonicalizationMethod Algorithm="{XSLT}">' + stylesheet("<x/>"),
-            )
-        },
-    )
+
     spoiled(
         "c14n-method-absent",
         "signature_policy",
@@ -740,9 +708,7 @@ def add_transforms():
 def add_references():
     for name, uri in (
         ("http", "http://fetch.example.test/x"),
-        ("loopback", "http://127.0.0.1:9/x"),
         ("file", "file:///etc/hostname"),
-        ("file-relative", "../../etc/hostname"),
         ("file-endless", "file:///dev/zero"),
         ("data", "data:text/plain,x"),
     ):
@@ -759,13 +725,7 @@ def add_references():
         "The Reference's URI is empty, the whole document; rightly signed.",
         how={"uri": ""},
     )
-    spoiled(
-        "reference-empty-assertion",
-        "signature_policy",
-        "The Assertion's Signature refers to the whole document.",
-        "assertion",
-        {"uri": ""},
-    )
+
     spoiled("reference-absent", "signature_policy", "The Reference has no URI.", how={"uri": None})
     spoiled(
         "reference-none",
@@ -780,7 +740,6 @@ def add_references():
         ("id", "#xpointer(id('{}'))"),
         ("element", "#element(/1)"),
         ("bare", "{}"),
-        ("percent", "#%5F{}"),
     ):
         message_id = m.make_id(f"reference-xpointer-{name}", "response")
         uri = form.format(message_id[1:] if name == "percent" else message_id)

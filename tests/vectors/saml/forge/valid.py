@@ -372,12 +372,7 @@ def add_names():
     )
     valid("name-id-unspecified", "Format unspecified.", name_id="alice", name_id_format=m.UNSPECIFIED)
     valid("name-id-no-format", "No Format attribute.", name_id="alice", name_id_format=None)
-    valid(
-        "name-id-windows",
-        "Format WindowsDomainQualifiedName with a backslash.",
-        name_id="EXAMPLE\\alice",
-        name_id_format=m.FORMAT + "WindowsDomainQualifiedName",
-    )
+
     valid(
         "name-id-sp-provided",
         "A persistent NameID with SPProvidedID.",
@@ -535,11 +530,6 @@ def add_values():
         extensions=(
             f'<samlp:Extensions><v:x xmlns:v="urn:example:v">{"lorem," * 45000}</v:x></samlp:Extensions>'
         ),
-    )
-    valid(
-        "attribute-name-case",
-        "Two names that differ by case are two attributes.",
-        attributes=[Attr("Email", ["alice@example.test"]), Attr("email", ["a.example@example.test"])],
     )
 
 

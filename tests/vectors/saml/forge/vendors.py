@@ -1,6 +1,6 @@
 """Responses in the shapes of the identity providers that people name: their attribute names, prefixes, what they sign.
 
-Names are those of the vendors' public documents; where an administrator chooses them, those that guides propose.
+Nothing was captured: names are those of public documents and guides, as far as known; the README says which were looked up.
 Organizations and persons are invented.
 """
 
