@@ -88,7 +88,7 @@ impl Diagnosis<'_> {
             text.push_str("\nThe person:\n");
             text.push_str(&indent_lines(&format_table(&self.person_rows(verified))));
             text.push_str("\nThe attributes:\n");
-            text.push_str(&indent_lines(&format_table(&attribute_rows(verified))));
+            text.push_str(&indent_lines(&format_table(&attribute_rows(&verified.attributes))));
         }
         text
     }
@@ -286,9 +286,9 @@ fn describe_source(verified: &VerifiedResponse, source: Option<&str>, names: &[S
     format!("{} (from {})", fit_for_terminal(&shown), fit_for_terminal(source))
 }
 
-fn attribute_rows(verified: &VerifiedResponse) -> Vec<[String; 2]> {
+fn attribute_rows(attributes: &[SamlAttribute]) -> Vec<[String; 2]> {
     let mut rows = Vec::new();
-    for SamlAttribute { name, values, .. } in &verified.attributes {
+    for SamlAttribute { name, values, .. } in attributes {
         for (nth, value) in values.iter().take(MOST_VALUES).enumerate() {
             let name = if nth == 0 { fit_for_terminal(name) } else { String::new() };
             rows.push([name, fit_for_terminal(value)]);
@@ -305,4 +305,28 @@ fn attribute_rows(verified: &VerifiedResponse) -> Vec<[String; 2]> {
 
 fn indent_lines(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_listed_in_part_and_nothing_of_them_is_acted_on() {
+        let attribute = |name: &str, values: Vec<String>| SamlAttribute {
+            name: name.to_owned(),
+            friendly_name: None,
+            values,
+        };
+        let groups = (0..25).map(|nth| format!("g{nth}")).collect();
+        let attributes = [
+            attribute("na\u{202e}me", vec!["\u{200b}a".to_owned(), "x".repeat(300)]),
+            attribute("groups", groups),
+        ];
+        let rows = attribute_rows(&attributes);
+        assert_eq!(rows[0], ["na\\u{202e}me", "\\u{200b}a"]);
+        assert_eq!((&*rows[1][0], rows[1][1].chars().count()), ("", 200));
+        assert_eq!((rows.len(), &rows[22]), (23, &[String::new(), "and 5 more".to_owned()]));
+        assert_eq!(attribute_rows(&[]), [["none", ""]]);
+    }
 }
