@@ -83,3 +83,121 @@ pub(crate) fn read_settings(
         loopback: public_url.is_loopback(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use portcullis_config::{Environment, IdpProtocol};
+    use portcullis_keys::Random;
+    use portcullis_sso::{Assertion, Class, SpKey};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/saml")
+    }
+
+    fn read_json(name: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(vectors().join(name)).unwrap()).unwrap()
+    }
+
+    /// The preset that the corpus calls so.
+    fn preset_of(vendor: &str) -> &str {
+        match vendor {
+            "pingone" | "pingfederate" => "ping",
+            "plain" => "generic",
+            vendor => vendor,
+        }
+    }
+
+    /// The metadata of an identity provider of the corpus, in a configuration with its preset.
+    fn configuration(idp: &Value) -> String {
+        let certificates: String = idp["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pem| {
+                let body: String =
+                    pem.as_str().unwrap().lines().filter(|line| !line.starts_with("-----")).collect();
+                format!(
+                    "<KeyDescriptor use='signing'><KeyInfo xmlns='http://www.w3.org/2000/09/xmldsig#'><X509Data>\
+                     <X509Certificate>{body}</X509Certificate></X509Data></KeyInfo></KeyDescriptor>"
+                )
+            })
+            .collect();
+        let metadata = format!(
+            "<EntityDescriptor xmlns='urn:oasis:names:tc:SAML:2.0:metadata' entityID='{}'><IDPSSODescriptor \
+             protocolSupportEnumeration='urn:oasis:names:tc:SAML:2.0:protocol'>{certificates}<SingleSignOnService \
+             Binding='urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect' Location='https://idp.test/sso'/>\
+             </IDPSSODescriptor></EntityDescriptor>",
+            idp["entity_id"].as_str().unwrap()
+        );
+        format!(
+            "public_url: https://app.example.test\nupstream: http://127.0.0.1:3000\nprovisioning: none\nstate: /nowhere\n\
+             headers:\n  user: subject\nidps:\n  idp:\n    preset: {}\n    saml:\n      metadata: \"{metadata}\"\n      \
+             subject: SUBJECT\n",
+            preset_of(idp["preset"].as_str().unwrap())
+        )
+    }
+
+    fn examined(case: &Value, idp: &Value, keys: &Arc<SamlKeys>) -> Result<Assertion, Class> {
+        let transient =
+            case["expect"]["name_id_format"].as_str().is_some_and(|format| format.ends_with(":transient"));
+        let subject = if transient { "      subject: urn:oid:0.9.2342.19200300.100.1.1\n" } else { "" };
+        let text = configuration(idp).replace("      subject: SUBJECT\n", subject);
+        let loaded = portcullis_config::load_text(
+            Path::new("portcullis.yaml"),
+            text.as_bytes(),
+            &Environment::with_variables([]),
+        );
+        let file = loaded.unwrap_or_else(|problems| panic!("{problems}\n{text}")).file;
+        let IdpProtocol::Saml(entry) = &file.idps[0].protocol else { panic!("not SAML") };
+        let fetch: Fetch = Arc::new(|_| Box::pin(std::future::pending()));
+        let made = make_idp(&file, &file.idps[0], entry, keys, fetch);
+        let message = std::fs::read(vectors().join(case["file"].as_str().unwrap())).unwrap();
+        let now = Timestamp(case["now"].as_i64().unwrap());
+        let saml = made.as_saml().unwrap();
+        let field = STANDARD.encode(message);
+        saml.examine_response(case["request_id"].as_str(), field.as_bytes(), &mut Vec::new(), now)
+            .map_err(|refusal| refusal.class)
+    }
+
+    /// Each product's attributes, as its documentation has them, are found under its preset.
+    #[test]
+    fn every_preset_finds_its_products_attributes() {
+        let made = SpKey::generate("app.example.test", Timestamp(0), &mut Random::from_system()).unwrap();
+        let keys = Arc::new(SamlKeys::read_pairs(&[(made.pkcs8_pem, made.certificate_pem)]).unwrap());
+        let (cases, idps) = (read_json("cases.json"), read_json("idps.json"));
+        let mut seen = 0;
+        for case in cases.as_array().unwrap() {
+            let idp = &idps[case["idp"].as_str().unwrap()];
+            let name = case["name"].as_str().unwrap();
+            let (Some(vendor), true) = (idp["preset"].as_str(), case["expect"]["accepted"] == true) else {
+                continue;
+            };
+            let outcome = examined(case, idp, &keys);
+            if case["mapping"] == "refuse" {
+                assert_eq!(outcome.err(), Some(Class::SamlSubject), "{name}");
+                continue;
+            }
+            // Without an attribute that is the same tomorrow nobody is anybody.
+            if vendor == "simplesamlphp" {
+                assert_eq!(outcome.err(), Some(Class::SamlSubject), "{name}");
+                continue;
+            }
+            let assertion = outcome.unwrap_or_else(|class| panic!("{name}: {class:?}"));
+            assert_eq!(assertion.email(), Some("alice@example.test"), "{name}");
+            let says_groups = !["salesforce"].contains(&vendor);
+            let groups = assertion.groups().unwrap_or_default();
+            if case["expect"]["unspecified_attributes"].is_null() {
+                assert_eq!(!groups.is_empty(), says_groups, "{name}: {groups:?}");
+            }
+            seen += 1;
+        }
+        assert!(seen >= 22, "{seen}");
+    }
+}
