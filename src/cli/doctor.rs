@@ -98,7 +98,7 @@ enum NotExamined {
     UnknownIdp { name: String, known: String },
     #[error("{why}. Name one with --idp: {known}")]
     Several { why: String, known: String },
-    #[error("our own keys for SAML are not usable here: run this as the user of the service")]
+    #[error(transparent)]
     Keys(#[from] SamlKeysError),
 }
 
@@ -121,8 +121,9 @@ impl SamlCapture {
         };
         let mut settings = saml::read_settings(&place, idp, entry, keys);
         if let Some(path) = &self.metadata {
-            let bytes = read_bounded(path).map_err(file_error(path))?;
-            settings.metadata = MetadataSource::Document(String::from_utf8_lossy(&bytes).into());
+            let text =
+                read_bounded(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+            settings.metadata = MetadataSource::Document(text.map_err(file_error(path))?.into());
         }
         let kept = match &settings.metadata {
             MetadataSource::Document(_) => None,

@@ -419,8 +419,11 @@ fn the_identity_provider_is_the_one_that_the_response_names() {
         assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{errors}");
         assert!(errors.contains(told), "{errors}");
     }
-    let output = place.run("not-there", &[]);
-    assert_eq!(output.status.code(), Some(2));
+    let binary = place.write("binary", [0xff, 0xfe, b'<']);
+    for words in [&["not-there"][..], &[&*file, "--idp", "one", "--metadata", &*binary]] {
+        let output = place.run(words[0], &words[1..]);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{words:?}");
+    }
     let mine = Place::new(&entry("idp", "not-there.xml", ""));
     assert_eq!(mine.run("portcullis.yaml", &[]).status.code(), Some(78));
 }
