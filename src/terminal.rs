@@ -14,6 +14,9 @@ pub(crate) enum Exit {
     Failed,
     /// The configuration has a problem.
     Config,
+    /// It was used wrongly.
+    #[cfg_attr(not(feature = "saml"), expect(dead_code))]
+    Usage,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +25,7 @@ impl From<Exit> for ExitCode {
             Exit::Fine => Self::SUCCESS,
             Exit::Failed => Self::FAILURE,
             Exit::Config => Self::from(Problems::EXIT_CODE),
+            Exit::Usage => Self::from(2),
         }
     }
 }

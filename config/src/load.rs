@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_policy::LogTarget;
+use portcullis_policy::{LogTarget, PublicUrl};
 
 use crate::at::At;
 use crate::cross;
 use crate::document::RootBlock;
 use crate::environment::Environment;
-use crate::file::File;
+use crate::file::{File, UserSource};
 use crate::idps::IdpEntry;
 use crate::lines::KeyLines;
 use crate::node::YamlNode;
@@ -48,6 +48,12 @@ pub struct Checked {
     pub urls: Vec<(String, String)>,
     /// The identity providers.
     pub idps: Vec<IdpEntry>,
+    /// The URL at which people reach the application.
+    pub public_url: PublicUrl,
+    /// The path of our own pages, below that of `public_url`.
+    pub prefix: String,
+    /// True where people are matched in a directory.
+    pub has_directory: bool,
     /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
     /// The things that a start opens on this machine, beside the files that were read.
@@ -127,8 +133,10 @@ pub fn check_text(path: &Path, text: &[u8], environment: &Environment) -> Result
 impl Checked {
     fn from_loaded(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched, lines, not_run } = loaded;
-        let idps = file.idps.clone();
-        Self { warnings, watched, urls: list_urls(&file), idps, lines, opens: file.opens(), not_run }
+        let has_directory = !matches!(file.provisioning, UserSource::None);
+        let (urls, opens) = (list_urls(&file), file.opens());
+        let File { idps, public_url, prefix, .. } = file;
+        Self { warnings, watched, urls, idps, public_url, prefix, has_directory, lines, opens, not_run }
     }
 }
 

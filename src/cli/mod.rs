@@ -6,6 +6,8 @@
 
 mod audit;
 mod check;
+#[cfg(feature = "saml")]
+mod doctor;
 mod home;
 mod keys;
 mod reach;
@@ -77,6 +79,14 @@ pub(crate) enum ShortCommand {
         after_help = "Example: portcullis keys replace --former /safe/old-master.key"
     )]
     Keys(keys::Keys),
+    /// Look into a login that is refused: what passes, what fails, and which setting to change.
+    #[cfg(feature = "saml")]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "Example: portcullis doctor saml response.txt --idp okta"
+    )]
+    Doctor(doctor::Doctor),
     /// Read the audit: who did what, and when.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis audit tail")]
     Audit(audit::AuditOrders),
@@ -92,6 +102,8 @@ impl ShortCommand {
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
+            #[cfg(feature = "saml")]
+            Self::Doctor(doctor) => doctor.answer(config),
             Self::Audit(orders) => orders.answer(config),
         }
     }

@@ -11,7 +11,7 @@ mod login;
 mod logout;
 pub(crate) mod reasons;
 #[cfg(feature = "saml")]
-mod saml;
+pub(crate) mod saml;
 mod set_cookie;
 mod site;
 mod tries;

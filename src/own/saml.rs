@@ -324,14 +324,14 @@ fn saml_metadata(entry: &SiteIdp) -> Response<Bytes> {
 }
 
 /// A form that carries a message of SAML (Bindings §3.5.4).
-struct SamlForm {
-    message: Vec<u8>,
+pub(crate) struct SamlForm {
+    pub(crate) message: Vec<u8>,
     relay_state: Option<String>,
 }
 
 impl SamlForm {
     /// Reads the message under this name; each name once.
-    fn read_body(body: &[u8], name: &str) -> Result<Self, LoginRefusal> {
+    pub(crate) fn read_body(body: &[u8], name: &str) -> Result<Self, LoginRefusal> {
         let (mut message, mut relay_state) = (None, None);
         for (found, value) in url::form_urlencoded::parse(body) {
             let twice = match &*found {

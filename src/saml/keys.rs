@@ -88,10 +88,34 @@ fn read_pair(path: &Path) -> io::Result<Secret> {
 /// Longer files are refused.
 const MOST_BYTES: u64 = 64 * 1024;
 
-fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<(), SamlKeysError> {
+/// Reads our keys as a look at a response needs them, and writes nothing: where there are none yet, a pair that nobody
+/// encrypts to stands in for them.
+///
+/// # Errors
+/// [`SamlKeysError`].
+pub(crate) fn read_kept_keys(state: &Path, host: &str, now: Timestamp) -> Result<Arc<SpKeys>, SamlKeysError> {
+    if let Some(keys) = read_keys(state)? {
+        return Ok(Arc::new(keys));
+    }
+    let pair = split_pair(&generate_pair(host, now)?);
+    SpKeys::read_pairs(&[pair])
+        .map(Arc::new)
+        .map_err(|(_, source)| SamlKeysError::Pair { path: state.join(PAIRS[0]), source })
+}
+
+/// Tells whether our keys for SAML were made.
+pub(crate) fn has_keys(state: &Path) -> bool {
+    state.join(PAIRS[0]).exists()
+}
+
+fn generate_pair(host: &str, now: Timestamp) -> Result<Secret, SamlKeysError> {
     let made = SpKey::generate(host, now, &mut Random::from_system())
         .map_err(|error| SamlKeysError::Make(error.to_string()))?;
-    let text = Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem));
+    Ok(Secret::new(format!("{}{}", made.pkcs8_pem.expose(), made.certificate_pem)))
+}
+
+fn make_pair(path: &Path, host: &str, now: Timestamp) -> Result<(), SamlKeysError> {
+    let text = generate_pair(host, now)?;
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(text.expose().as_bytes())?;

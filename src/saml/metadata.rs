@@ -12,7 +12,7 @@ use portcullis_policy::Timestamp;
 use portcullis_sso::{IdpMetadata, Keep, MetadataRules};
 
 /// The metadata that was fetched last from this address; `None` where none was kept.
-pub(super) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
+pub(crate) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
     fs::read_to_string(metadata_path(state, name, address)).ok()
 }
 

@@ -8,17 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_config::{BindingWord, File, IdpEntry, IdpProtocol, MetadataText, SamlEntry, UserSource};
-use portcullis_policy::Timestamp;
+use portcullis_policy::{PublicUrl, Timestamp};
 use portcullis_sso::{
     AttributeNames, Fetch, Idp, IdpKey, IdpMetadata, Keep, LoginRefusal, MetadataRules, MetadataSource,
     SamlIdp, SamlSettings,
 };
 
-use self::keys::SamlKeysError;
 use crate::log::error_chain;
 use crate::settings;
 
-pub(crate) use metadata::known_issuer;
+pub(crate) use keys::{SamlKeysError, has_keys, read_kept_keys};
+pub(crate) use metadata::{kept_metadata, known_issuer};
 pub(crate) use portcullis_sso::SpKeys as SamlKeys;
 
 /// Makes an identity provider of SAML, with the metadata that was fetched last.
@@ -36,7 +36,9 @@ pub(crate) fn make_idp(
         ),
         MetadataText::Document(_) => (None, Arc::new(|_| {})),
     };
-    let settings = read_settings(file, idp, entry, keys.clone());
+    let directory = !matches!(file.provisioning, UserSource::None);
+    let place = SamlPlace { public_url: &file.public_url, prefix: &file.prefix, directory };
+    let settings = read_settings(&place, idp, entry, keys.clone());
     Idp::Saml(SamlIdp::new(settings, fetch, kept.as_deref(), keep, Timestamp::now()))
 }
 
@@ -90,17 +92,25 @@ fn read_document(idp: &IdpEntry, now: Timestamp) -> Result<(), LoginRefusal> {
     IdpMetadata::read_document(text.as_bytes(), &rules).map(drop)
 }
 
-fn read_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SamlKeys>) -> SamlSettings {
+/// The place of this service provider: the addresses that an IdP of SAML sends people to, and what it finds there.
+pub(crate) struct SamlPlace<'a> {
+    pub(crate) public_url: &'a PublicUrl,
+    pub(crate) prefix: &'a str,
+    /// True where people are matched in a directory.
+    pub(crate) directory: bool,
+}
+
+/// Joins what is known of an identity provider and of us.
+pub(crate) fn read_settings(
+    place: &SamlPlace<'_>,
+    idp: &IdpEntry,
+    entry: &SamlEntry,
+    keys: Arc<SamlKeys>,
+) -> SamlSettings {
+    let SamlPlace { public_url, prefix, directory } = *place;
     let block = &entry.block;
-    let ours = |page: &str| {
-        format!(
-            "{}{}{}/saml/{}/{page}",
-            file.public_url.origin(),
-            file.public_url.path(),
-            file.prefix,
-            idp.name
-        )
-    };
+    let ours =
+        |page: &str| format!("{}{}{prefix}/saml/{}/{page}", public_url.origin(), public_url.path(), idp.name);
     SamlSettings {
         name: idp.name.clone(),
         metadata: match &block.metadata {
@@ -126,9 +136,9 @@ fn read_settings(file: &File, idp: &IdpEntry, entry: &SamlEntry, keys: Arc<SamlK
             user_name: entry.user_name.clone(),
             groups: entry.groups.clone(),
         },
-        link: (!matches!(file.provisioning, UserSource::None)).then(|| idp.link.claim.clone()),
+        link: directory.then(|| idp.link.claim.clone()),
         skew_ms: settings::to_ms(block.skew),
-        loopback: file.public_url.is_loopback(),
+        loopback: public_url.is_loopback(),
     }
 }
 
@@ -210,7 +220,8 @@ mod tests {
         let now = Timestamp(case["now"].as_i64().unwrap());
         let saml = made.as_saml().unwrap();
         let field = STANDARD.encode(message);
-        saml.examine_response(case["request_id"].as_str(), field.as_bytes(), &mut Vec::new(), now)
+        saml.examine_response(case["request_id"].as_str(), field.as_bytes(), now)
+            .outcome
             .map_err(|refusal| refusal.class)
     }
 

@@ -27,9 +27,9 @@ pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
-    AttributeNames, ChangedKeys, DecryptionKey, IdpKey, Keep, LogoutArrival, LogoutMessage, MetadataSource,
-    NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp, SamlSettings, SpKeys,
-    VerifiedResponse, read_response, verify_response,
+    AttributeNames, AttributeSources, ChangedKeys, DecryptionKey, Examination, IdpKey, Keep, LogoutArrival,
+    LogoutMessage, MetadataSource, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
+    SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
 };
 #[cfg(feature = "saml")]
 pub use saml::{

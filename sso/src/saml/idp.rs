@@ -14,13 +14,15 @@ use parking_lot::Mutex;
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 
-use super::person::read_person;
+use super::check::CheckList;
+use super::idp_key::show_fingerprint;
+use super::person::{AttributeSources, find_sources, read_person};
 use super::settings::{MetadataSource, SamlSettings};
 use super::{
     AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
     MetadataRules, NameId, OwnLogoutRequest, OwnLogoutResponse, PostMessage, RedirectMessage, SamlBinding,
-    SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription, draw_message_id,
-    read_logout_request, read_logout_response, verify_response, write_sp_metadata,
+    SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription, VerifiedResponse,
+    draw_message_id, read_logout_request, read_logout_response, verify_response, write_sp_metadata,
 };
 use crate::pending::Proof;
 use crate::{Ask, Assertion, Class, Departure, Fetch, LoginRefusal, LogoutHint, Pending};
@@ -75,6 +77,18 @@ impl LogoutMessage {
             response => response,
         }
     }
+}
+
+/// The findings in a response that was captured.
+pub struct Examination {
+    /// Every check that was made, in its order.
+    pub checks: Vec<SamlCheck>,
+    /// The response, where it was verified: also where the person it names is not taken.
+    pub verified: Option<VerifiedResponse>,
+    /// The attributes that say what is known of the person.
+    pub sources: AttributeSources,
+    /// The person, or the first check that failed.
+    pub outcome: Result<Assertion, LoginRefusal>,
 }
 
 /// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
@@ -261,22 +275,50 @@ impl SamlIdp {
         if let Some(pending) = pending {
             self.check_pending(pending, &known, now)?;
         }
-        self.examine_response(pending.map(Pending::state), field, &mut Vec::new(), now)
+        let expected = self.expect_response(&known, pending.map(Pending::state), now);
+        let verified = verify_response(field, &expected, &mut Vec::new())?;
+        read_person(&self.settings, &known.entity_id, verified)
     }
 
-    /// The same for a response that was captured, with every check that was made.
-    ///
-    /// # Errors
-    /// The first check that failed, by its class.
-    pub fn examine_response(
+    /// Looks into a response that was captured: makes the same checks, and keeps what each of them found. Whether it came
+    /// before is not looked at. `request` is the ID of the login that it belongs to; `None` where nobody asked for it.
+    pub fn examine_response(&self, request: Option<&str>, field: &[u8], now: Timestamp) -> Examination {
+        let (mut checks, mut verified) = (Vec::new(), None);
+        let outcome = self.explain_response(request, field, now, &mut checks, &mut verified);
+        let sources =
+            verified.as_ref().map(|verified| find_sources(&self.settings, verified)).unwrap_or_default();
+        Examination { checks, verified, sources, outcome }
+    }
+
+    fn explain_response(
         &self,
         request: Option<&str>,
         field: &[u8],
-        checks: &mut Vec<SamlCheck>,
         now: Timestamp,
+        checks: &mut Vec<SamlCheck>,
+        found: &mut Option<VerifiedResponse>,
     ) -> Result<Assertion, LoginRefusal> {
-        let known = self.known(now)?;
-        let expected = SamlExpectations {
+        let known =
+            CheckList::new(checks).require("metadata", self.known(now), |known| describe_metadata(known))?;
+        // Nobody waits for it, and a disagreement of the two verifications is what a capture is looked into for.
+        let expected =
+            SamlExpectations { ask_engine_always: true, ..self.expect_response(&known, request, now) };
+        let verified = verify_response(field, &expected, checks)?;
+        let person = read_person(&self.settings, &known.entity_id, found.insert(verified).clone());
+        CheckList::new(checks).require("person", person, |person| {
+            let lasts = "a name for good: it is kept, and recognised at the next login";
+            if person.is_durable { lasts } else { "a name for now: it is matched anew at each login" }
+                .to_owned()
+        })
+    }
+
+    fn expect_response<'a>(
+        &'a self,
+        known: &'a IdpMetadata,
+        request: Option<&'a str>,
+        now: Timestamp,
+    ) -> SamlExpectations<'a> {
+        SamlExpectations {
             idp_entity_id: &known.entity_id,
             sp_entity_id: &self.settings.sp_entity_id,
             acs_url: &self.settings.acs_url,
@@ -290,9 +332,7 @@ impl SamlIdp {
             authn_context: &self.settings.authn_context,
             now,
             ask_engine_always: false,
-        };
-        let verified = verify_response(field, &expected, checks)?;
-        read_person(&self.settings, &known.entity_id, verified)
+        }
     }
 
     /// Makes the document that describes us to the identity provider.
@@ -547,9 +587,11 @@ fn fingerprints(metadata: &IdpMetadata) -> Vec<[u8; 32]> {
     metadata.signing.iter().map(super::IdpKey::fingerprint).collect()
 }
 
-/// The beginning of a fingerprint, as tools show it: enough to tell one from another.
-fn show_fingerprint(print: &[u8; 32]) -> String {
-    print[..8].iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+/// The keys and the name in metadata, for people; the name last, as it may be long.
+fn describe_metadata(known: &IdpMetadata) -> String {
+    let prints: Vec<_> =
+        known.signing.iter().take(4).map(|key| show_fingerprint(&key.fingerprint())).collect();
+    format!("certificates by SHA-256: {}; {}", prints.join(", "), known.entity_id)
 }
 
 fn refuse_metadata(expected: &str, got: &str, remedy: &'static str) -> LoginRefusal {

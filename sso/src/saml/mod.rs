@@ -57,7 +57,7 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
-pub use idp::{ChangedKeys, Keep, LogoutArrival, LogoutMessage, SamlIdp};
+pub use idp::{ChangedKeys, Examination, Keep, LogoutArrival, LogoutMessage, SamlIdp};
 pub use idp_key::IdpKey;
 pub use inbound::{PostMessage, SignedMessage};
 pub use logout::{
@@ -67,6 +67,7 @@ pub use logout::{
 pub use metadata::{IdpMetadata, MetadataRules, SamlBinding, SamlEndpoint};
 pub use outbound::{OutboundMessage, draw_message_id};
 pub use parameter::SamlParameter;
+pub use person::AttributeSources;
 pub use profile::{NameId, SamlAttribute, VerifiedResponse};
 pub use redirect::RedirectMessage;
 pub use settings::{AttributeNames, MetadataSource, SamlSettings, SpKeys};
@@ -129,6 +130,11 @@ impl ReceivedResponse {
     /// The request that the response says it answers, unverified.
     pub fn unverified_in_response_to(&self) -> Option<&str> {
         self.root.attribute("InResponseTo")
+    }
+
+    /// The time at which the response says it was made, unverified.
+    pub fn unverified_issue_instant(&self) -> Option<Timestamp> {
+        instant::read_instant(self.root.attribute("IssueInstant")?)
     }
 }
 

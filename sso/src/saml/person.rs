@@ -17,6 +17,33 @@ const NAME_ID: &str = "NameID";
 /// Entra writes this in place of the groups of somebody who has more than 150.
 const OVERAGE: &str = "http://schemas.microsoft.com/claims/groups.link";
 
+/// The names of the attributes that a verified response says things of a person in, out of those that are looked for;
+/// `NameID` stands for the name itself. `None` where none of them came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeSources {
+    /// The source of the e-mail address.
+    pub email: Option<String>,
+    /// The source of the name for people.
+    pub name: Option<String>,
+    /// The source of the name a person signs in under.
+    pub user_name: Option<String>,
+    /// The source of the groups.
+    pub groups: Option<String>,
+}
+
+/// Finds the attributes that [`read_person`] reads.
+pub(super) fn find_sources(settings: &SamlSettings, verified: &VerifiedResponse) -> AttributeSources {
+    let said = PersonAttributes(&verified.attributes);
+    let first = |names: &[String]| said.first_stated(names).map(|(name, _)| name.to_owned());
+    let name_id = || email_of_name(&verified.name_id).map(|_| NAME_ID.to_owned());
+    AttributeSources {
+        email: first(&settings.names.email).or_else(name_id),
+        name: first(&settings.names.name),
+        user_name: first(&settings.names.user_name),
+        groups: said.stated_list(&settings.names.groups).map(|(name, _)| name.to_owned()),
+    }
+}
+
 /// Makes the assertion of a verified response.
 pub(super) fn read_person(
     settings: &SamlSettings,
@@ -159,13 +186,23 @@ impl<'a> PersonAttributes<'a> {
 
     /// The first value of the first of these attributes that has one.
     fn first_of(&self, names: &[String]) -> Option<&'a str> {
-        names.iter().find_map(|name| self.values(name)?.into_iter().find(|value| !value.is_empty()))
+        self.first_stated(names).map(|(_, value)| value)
+    }
+
+    /// The same with the attribute's name.
+    fn first_stated<'n>(&self, names: &'n [String]) -> Option<(&'n str, &'a str)> {
+        names.iter().find_map(|name| Some((&**name, self.values(name)?.into_iter().find(|v| !v.is_empty())?)))
     }
 
     /// All values of the first of these attributes that is stated.
     fn all_of(&self, names: &[String]) -> Option<Vec<String>> {
-        let values = names.iter().find_map(|name| self.values(name))?;
+        let (_, values) = self.stated_list(names)?;
         Some(values.into_iter().filter(|value| !value.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The first of these attributes that is stated: its name, and all values.
+    fn stated_list<'n>(&self, names: &'n [String]) -> Option<(&'n str, Vec<&'a str>)> {
+        names.iter().find_map(|name| Some((&**name, self.values(name)?)))
     }
 
     /// The names that were stated, for the operator.

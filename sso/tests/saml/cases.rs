@@ -96,6 +96,11 @@ impl Corpus {
     }
 }
 
+/// The text of a file of the corpus.
+pub(crate) fn read_text(name: &str) -> String {
+    std::fs::read_to_string(folder().join(name)).unwrap()
+}
+
 /// The form field of a case: as it stands in a file, or base64 of XML that stands in one, or that is repeated pieces.
 pub(crate) fn read_field(case: &Value) -> Vec<u8> {
     let read_file = |name: &Value| std::fs::read(folder().join(name.as_str().unwrap())).unwrap();

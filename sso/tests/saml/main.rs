@@ -2,6 +2,7 @@
 #![cfg(feature = "saml")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
+mod captured;
 mod cases;
 mod corpus;
 mod explained;
