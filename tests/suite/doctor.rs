@@ -86,6 +86,7 @@ impl Place {
                 fs::read_to_string(vectors().join(format!("keys/sp-{pair}.{part}.pem"))).unwrap()
             };
             fs::write(state.join(name), read("key") + &read("cert")).unwrap();
+            fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
         place
     }

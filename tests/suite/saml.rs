@@ -326,6 +326,63 @@ async fn a_provider_that_changes_its_key_needs_no_restart() {
     let page = sign_in_saml(&mut stage.program.browser(), "/", &uid).await;
     assert_eq!(page.status(), 200, "{}", page.text());
     stage.program.logged(&["has other signing keys now"]).await;
+    // What was learned is kept at once: a key that was withdrawn does not come back with a restart.
+    let kept = std::fs::read_dir(stage.program.folder().join("state")).unwrap().flatten();
+    let kept = kept.map(|file| file.path()).find(|path| path.to_string_lossy().contains("metadata-corp-"));
+    assert_eq!(std::fs::read_to_string(kept.unwrap()).unwrap(), idp.metadata().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_of_ours_makes_nobody_somebody_else() {
+    needs!("simplesamlphp");
+    let idp = SimpleSaml::shared();
+    let (mut stage, mut sp) = stage(|_| {}, |_| {}).await;
+    let (mira, nora) =
+        (person(idp, "mira", "mira@corp.test", &[]), person(idp, "nora", "nora@corp.test", &[]));
+    stage.directory.person("mira@corp.test", &mira).await;
+    stage.directory.person("nora@corp.test", &nora).await;
+    for uid in [&mira, &nora] {
+        assert_eq!(sign_in_saml(&mut stage.program.browser(), "/", uid).await.status(), 200);
+    }
+    let disabled = stage.program.command(&["user", "disable", "nora@corp.test"]);
+    assert!(disabled.status.success(), "{disabled:?}");
+    sp.entity_id = format!("{}/another", stage.program.settings.origin());
+    idp.register(&sp);
+    let named = format!("      entity_id: {}\n", sp.entity_id);
+    stage.program.reload(|settings| settings.idps.push_str(&named)).await;
+    stage.program.logged(&["the configuration is in force"]).await;
+    let page = sign_in_saml(&mut stage.program.browser(), "/", &mira).await;
+    assert_eq!(page.status(), 200, "{}", page.text());
+    assert_eq!(sign_in_saml(&mut stage.program.browser(), "/", &nora).await.status(), 403);
+    stage.program.logged(&["\"reason\":\"disabled\""]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_is_none_puts_nobody_out() {
+    needs!("simplesamlphp");
+    let idp = SimpleSaml::shared();
+    let app = Application::start().await;
+    let mut settings = Settings::new(app.address);
+    settings.idps = saml("corp", "{folder}/idp.xml", "[corp.test]", BY_NAME_ID, "");
+    let mut program = crate::rig::program::Program::install(settings);
+    let file = program.folder().join("idp.xml");
+    std::fs::write(&file, idp.metadata().await).unwrap();
+    program.begin().await;
+    let ours = |page: &str| format!("{}/.portcullis/saml/corp/{page}", program.settings.origin());
+    idp.register(&SpAtIdp::new(&ours("metadata"), &ours("acs")));
+    let uid = person(idp, "mira", "mira@corp.test", &[]);
+    program.directory().person("mira@corp.test", &uid).await;
+    let mut browser = program.browser();
+    assert_eq!(sign_in_saml(&mut browser, "/", &uid).await.status(), 200);
+    let visitor = Visitor::new(&program.settings, &browser.cookies());
+    std::fs::write(&file, "<!doctype html><html><body>Sign in to see this</body></html>").unwrap();
+    let checked = program.command(&["check"]);
+    assert_eq!(checked.status.code(), Some(78));
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(told.contains("idps.corp.saml.metadata") && told.contains("HTML"), "{told}");
+    program.reload(|_| {}).await;
+    program.logged(&["could not be put in force"]).await;
+    assert_eq!(visitor.status("/").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

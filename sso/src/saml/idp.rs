@@ -483,6 +483,7 @@ impl SamlIdp {
         if !failed.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
             *failed = Some(now);
             self.refresh_metadata(now).await?;
+            *failed = None;
         }
         self.known(now)
     }

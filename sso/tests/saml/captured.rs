@@ -54,7 +54,7 @@ fn idp(metadata: MetadataSource) -> SamlIdp {
         let refused = FetchError::NotAllowed { host: String::new(), why: "nobody is asked here" };
         Box::pin(async { Err(refused) }) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
     });
-    SamlIdp::new(settings(metadata), fetch, None, NOON)
+    SamlIdp::new(settings(metadata), fetch, None, Arc::new(|_| {}), NOON)
 }
 
 fn acme() -> SamlIdp {
