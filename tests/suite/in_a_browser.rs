@@ -16,7 +16,7 @@ use crate::rig::stage::Stage;
 use crate::rig::wire::Dial;
 use crate::rig::{tls, until};
 
-fn picture(name: &str) -> PathBuf {
+pub(crate) fn picture(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("pictures");
     folder.join(format!("{name}.png"))
 }

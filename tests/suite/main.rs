@@ -29,6 +29,7 @@ mod restart;
 mod revocation;
 mod rig_itself;
 mod saml;
+mod saml_in_a_browser;
 mod scim;
 mod secrets;
 mod several_idps;

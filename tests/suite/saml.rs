@@ -17,15 +17,15 @@ use crate::rig::stage::Stage;
 use crate::rig::visitor::Visitor;
 
 /// The lines of one identity provider of SAML; `more` stands below `saml:`.
-fn saml(name: &str, metadata: &str, domains: &str, link: &str, more: &str) -> String {
+pub(crate) fn saml(name: &str, metadata: &str, domains: &str, link: &str, more: &str) -> String {
     format!("  {name}:\n    domains: {domains}\n{link}    saml:\n      metadata: {metadata}\n{more}")
 }
 
 /// A person is the `externalId` of the directory that stands in the NameID.
-const BY_NAME_ID: &str = "    link:\n      claim: NameID\n      to: externalId\n";
+pub(crate) const BY_NAME_ID: &str = "    link:\n      claim: NameID\n      to: externalId\n";
 
 /// A stage with one SimpleSAMLphp, told of it as `change` says. The program makes its keys at its start.
-async fn stage_at(
+pub(crate) async fn stage_at(
     idp: &SimpleSaml,
     settle: impl FnOnce(&mut Settings),
     change: impl FnOnce(&mut SpAtIdp),
@@ -51,7 +51,7 @@ async fn stage(settle: impl FnOnce(&mut Settings), change: impl FnOnce(&mut SpAt
 }
 
 /// Somebody at the provider, whose `uid` nobody else of this run has.
-fn person(idp: &SimpleSaml, name: &str, mail: &str, groups: &[&str]) -> String {
+pub(crate) fn person(idp: &SimpleSaml, name: &str, mail: &str, groups: &[&str]) -> String {
     let uid = format!("{name}-{:x}", crate::rig::settings::rand());
     idp.person(&uid, &json!({ "uid": [uid], "mail": [mail], "groups": groups, "displayName": [name] }));
     uid

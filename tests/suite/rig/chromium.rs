@@ -127,8 +127,36 @@ impl Chromium {
     /// Shows pages as a telephone of this width would; a window cannot be as narrow.
     pub async fn narrow(&self, width: u32) {
         let metrics = json!({ "width": width, "height": 640, "deviceScaleFactor": 2, "mobile": true });
-        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
-        self.ask(Method::POST, "goog/cdp/execute", Some(command)).await;
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Shows pages of exactly this size; the frame of a window takes some of its own.
+    pub async fn screen(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// The cookies of a host as the browser keeps them, in its own words; no script can read ours.
+    pub async fn cookies(&self, host: &str) -> Vec<Value> {
+        let all = self.devtools("Network.getAllCookies", json!({})).await;
+        let all = all["cookies"].as_array().unwrap();
+        all.iter().filter(|cookie| cookie["domain"] == host).cloned().collect()
+    }
+
+    /// Puts a cookie in the place of the one of its name, as an answer of this origin would.
+    pub async fn plant_cookie(&self, origin: &str, mut cookie: Value) {
+        let fields = cookie.as_object_mut().unwrap();
+        // Of a `__Host-` cookie no domain may be named.
+        fields.retain(|field, _| {
+            ["name", "value", "path", "secure", "httpOnly", "sameSite"].contains(&&**field)
+        });
+        fields.insert("url".to_owned(), origin.into());
+        assert_eq!(self.devtools("Network.setCookie", cookie).await["success"], true);
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let command = json!({ "cmd": command, "params": parameters });
+        self.ask(Method::POST, "goog/cdp/execute", Some(command)).await
     }
 
     /// Writes a picture of the page.

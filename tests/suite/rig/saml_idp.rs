@@ -392,7 +392,7 @@ pub async fn sign_in_saml_until(
 }
 
 /// Sends what pages send by themselves, until one has nothing to send.
-async fn post_saml_messages(browser: &mut HeadlessBrowser, mut page: BrowserPage) -> BrowserPage {
+pub async fn post_saml_messages(browser: &mut HeadlessBrowser, mut page: BrowserPage) -> BrowserPage {
     for _ in 0..6 {
         let message = page.form_with("SAMLRequest").or_else(|| page.form_with("SAMLResponse"));
         let Some(form) = message else { return page };
