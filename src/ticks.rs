@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
+use crate::saml;
 
 /// Live exchanges end within a second of the clock's word (R9).
 const EXPIRE: Duration = Duration::from_millis(500);
@@ -54,7 +55,7 @@ impl Ticks {
         let ticking = ticks.clone();
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
-        tokio::spawn(ask_idps(ticks.live.clone(), stop));
+        tokio::spawn(ask_idps(ticks.core.clone(), ticks.live.clone(), stop));
     }
 
     async fn save_seen(self: Arc<Self>) {
@@ -87,7 +88,7 @@ pub(crate) async fn save_seen(core: &Core) {
 
 /// Keeps discovery and keys of every IdP fresh, each in a task of its own: one that is slow holds up no other. After a
 /// reload those that are new are asked at once, and one of which nothing has changed is not asked sooner.
-async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
+async fn ask_idps(core: Arc<Core>, live: Arc<Current>, mut stop: watch::Receiver<bool>) {
     let mut asking: Vec<(Arc<Idp>, JoinHandle<()>)> = Vec::new();
     loop {
         let site = live.in_force().site.clone();
@@ -100,7 +101,7 @@ async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
         });
         for entry in &site.idps {
             if !asking.iter().any(|(known, _)| Arc::ptr_eq(known, &entry.idp)) {
-                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(entry.idp.clone()))));
+                asking.push((entry.idp.clone(), tokio::spawn(ask_idp(core.clone(), entry.idp.clone()))));
             }
         }
         drop(site);
@@ -113,7 +114,7 @@ async fn ask_idps(live: Arc<Current>, mut stop: watch::Receiver<bool>) {
 }
 
 /// Asks one IdP again and again. One that is down stops new logins by it and nobody else; this says so once.
-async fn ask_idp(idp: Arc<Idp>) {
+async fn ask_idp(core: Arc<Core>, idp: Arc<Idp>) {
     let mut answering = None;
     loop {
         let read = idp.refresh_metadata(Timestamp::now()).await;
@@ -129,6 +130,7 @@ async fn ask_idp(idp: Arc<Idp>) {
             _ => {}
         }
         answering = Some(read.is_ok());
+        saml::note_changes(&core, &idp).await;
         tokio::time::sleep(if read.is_ok() { IDP } else { IDP_DOWN }).await;
     }
 }

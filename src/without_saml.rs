@@ -7,6 +7,8 @@ use portcullis_config::{File, IdpEntry, IdpProtocol, SamlEntry};
 use portcullis_policy::Timestamp;
 use portcullis_sso::{Fetch, Idp};
 
+use crate::core::Core;
+
 pub(crate) use NoKeys as SamlKeys;
 pub(crate) use NoSaml as SamlError;
 
@@ -50,3 +52,6 @@ pub(crate) fn known_issuer(_: &Path, idp: &IdpEntry) -> Option<String> {
 pub(crate) fn look_at_files(_: &[IdpEntry], _: &Path, _: Timestamp) -> Vec<(String, String)> {
     Vec::new()
 }
+
+/// Notes nothing.
+pub(crate) async fn note_changes(_: &Core, _: &Idp) {}

@@ -173,6 +173,7 @@ impl Own {
             && let Some(idp) = entry.idp.as_saml()
             && idp.renew_keys(&seen, now).await
         {
+            crate::saml::note_changes(&self.core, &entry.idp).await;
             assertion = self.verify_response(entry, &pending, &message, now).await?;
         }
         let assertion =

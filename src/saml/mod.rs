@@ -1,6 +1,7 @@
 //! SAML, as far as the program has to do with it: from the configuration to an identity provider, and its files in the state
 //! folder. What its messages mean is the crate `sso`'s; what they do is in `own/saml.rs`.
 
+mod changes;
 mod keys;
 mod metadata;
 
@@ -17,6 +18,7 @@ use portcullis_sso::{
 use crate::log::error_chain;
 use crate::settings;
 
+pub(crate) use changes::note_changes;
 pub(crate) use keys::{SamlKeysError, has_keys, read_kept_keys};
 pub(crate) use metadata::{kept_metadata, known_issuer};
 pub(crate) use portcullis_sso::SpKeys as SamlKeys;

@@ -326,6 +326,9 @@ async fn a_provider_that_changes_its_key_needs_no_restart() {
     let page = sign_in_saml(&mut stage.program.browser(), "/", &uid).await;
     assert_eq!(page.status(), 200, "{}", page.text());
     stage.program.logged(&["has other signing keys now"]).await;
+    let audit = stage.program.command(&["audit", "tail"]);
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    assert!(audit.contains("idp.keys"), "{audit}");
     // What was learned is kept at once: a key that was withdrawn does not come back with a restart.
     let kept = std::fs::read_dir(stage.program.folder().join("state")).unwrap().flatten();
     let kept = kept.map(|file| file.path()).find(|path| path.to_string_lossy().contains("metadata-corp-"));

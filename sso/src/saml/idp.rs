@@ -39,6 +39,8 @@ pub struct SamlIdp {
     asking: tokio::sync::Mutex<Option<Timestamp>>,
     /// Keeps a document that was fetched, for the next process.
     keep: Keep,
+    /// Changes of the signing keys that nobody has written down yet.
+    changes: Mutex<Vec<ChangedKeys>>,
 }
 
 /// Keeps metadata that was fetched and verified. It is called before anything of it is trusted: a key that was withdrawn
@@ -112,6 +114,7 @@ impl SamlIdp {
             answering: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
             keep,
+            changes: Mutex::default(),
         };
         let document = match &idp.settings.metadata {
             MetadataSource::Document(text) => Some(text.clone()),
@@ -175,6 +178,11 @@ impl SamlIdp {
                         removed = show(removed),
                         "the identity provider's metadata has other signing keys now"
                     );
+                    let mut changes = self.changes.lock();
+                    // A provider that changes them without end is not written down without end.
+                    if changes.len() < MOST_CHANGES {
+                        changes.push(ChangedKeys { added: added.clone(), removed: removed.clone() });
+                    }
                 }
                 if matches!(self.settings.metadata, MetadataSource::Address(_)) {
                     (self.keep)(&document);
@@ -188,6 +196,11 @@ impl SamlIdp {
                 Err(refusal)
             }
         }
+    }
+
+    /// Takes the changes of the signing keys since this was last asked, to be written down.
+    pub fn take_changes(&self) -> Vec<ChangedKeys> {
+        std::mem::take(&mut *self.changes.lock())
     }
 
     /// Gives what is known now, to be compared with later.
@@ -573,6 +586,8 @@ impl SamlIdp {
     }
 }
 
+/// The most changes that wait to be written down.
+const MOST_CHANGES: usize = 32;
 /// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 /// The time that a logout request of ours counts, in milliseconds.
