@@ -95,7 +95,12 @@ impl Own {
         });
         let here = || Departure::Redirect(format!("{}/logged-out?local", site.ours));
         let (asked, departure) = at_idp.unwrap_or_else(|| (None, here()));
-        let mut answer = self.depart(site, &departure);
+        let mut answer = match (&asked, &departure) {
+            // The IdP leads the browser through the other applications, and a browser holds a form's redirects to the
+            // policy of our page, which knows none of them.
+            (Some(_), Departure::Redirect(to)) => self.render_page(site, &Page::Onward { to }),
+            _ => self.depart(site, &departure),
+        };
         let flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let leaving = asked.and_then(|id| flows.leaving_cookie(id, &mut random, now));
         let removals = [remove_cookie(&site.cookie), flows::forget_landing()];

@@ -220,7 +220,7 @@ pub(crate) fn answer_headers(content_type: HeaderValue, framing: Framing, forms:
         Forms::Theirs { action } => {
             let origin = url::Url::parse(action).map(|url| url.origin().ascii_serialization());
             let origin = origin.ok().filter(|origin| is_origin(origin)).unwrap_or_default();
-            format!("{}; script-src 'self'", policy(&format!("https: {origin}")))
+            format!("{}; script-src 'self'", policy(&format!("'self' https: {origin}")))
         }
     };
     let mut headers = HeaderMap::with_capacity(3);
@@ -428,7 +428,7 @@ mod tests {
                 (matches!(page, Page::Logout { .. }), matches!(page, Page::ChooseIdp { .. }));
             let forward = matches!(page, Page::Forward { .. });
             assert_eq!(policy.contains("form-action 'none'"), !(logout || choice || forward));
-            assert_eq!(policy.contains("form-action https: https://idp.example.com;"), forward);
+            assert_eq!(policy.contains("form-action 'self' https: https://idp.example.com;"), forward);
             assert_eq!(policy.contains("form-action 'self' https://idp.example.com;"), logout);
             assert_eq!(policy.contains("form-action 'self';"), choice);
             assert_eq!(text(&answer).contains("<form"), logout || choice || forward);

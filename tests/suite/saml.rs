@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::browser::BrowserPage;
+use crate::rig::idp::{lead_on, onward_of};
 use crate::rig::inspect::session_of;
 use crate::rig::saml_idp::{
     Crewjam, SentNameId, SignedParts, SimpleSaml, SpAtIdp, sign_in_saml, sign_in_saml_until,
@@ -85,7 +86,8 @@ async fn somebody_signs_in_by_whatever_is_signed_and_leaves_at_both_places() {
         let visitor = Visitor::new(&stage.program.settings, &browser.cookies());
         let asked = browser.open("/.portcullis/logout").await;
         let form = asked.form();
-        let page = browser.submit(&asked, &form).await;
+        let onward = browser.submit(&asked, &form).await;
+        let page = lead_on(&mut browser, &onward).await;
         assert_eq!(page.url.path(), "/.portcullis/logged-out", "{}: {}", page.url, page.text());
         assert!(page.text().contains("and the sign-in service"), "{}", page.text());
         assert_eq!(visitor.status("/").await, 401);
@@ -180,9 +182,7 @@ async fn a_response_that_nobody_asked_for_is_not_read_or_begins_a_login_of_ours(
     ] {
         let mut browser = stage.program.browser();
         let page = sign_in_saml(&mut browser, &idp.unasked(&sp.entity_id, state), &uid).await;
-        let text = page.text().replace("&#38;", "&");
-        let (_, rest) = text.split_once("content=\"0; url=").unwrap_or_else(|| panic!("no way on: {text}"));
-        let page = sign_in_saml(&mut browser, rest.split_once('"').unwrap().0, &uid).await;
+        let page = sign_in_saml(&mut browser, &onward_of(&page), &uid).await;
         assert_eq!(page.json()["target"], lands, "{state:?}");
     }
 }

@@ -155,3 +155,31 @@ async fn what_goes_by_form_is_sent_by_our_page_itself() {
     assert!(is_at(&chromium, &format!("{origin}{WAY}")).await);
     sign_out(&chromium, &stage).await;
 }
+
+/// The provider leads the browser from one application to the next, by redirects.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_one_application_leaves_the_other_of_the_same_provider() {
+    needs!("chromium");
+    needs!("simplesamlphp");
+    let idp = SimpleSaml::shared();
+    let (here, _) = stage_at(idp, |_| {}, |_| {}).await;
+    let (there, _) = stage_at(idp, |settings| "there.localhost".clone_into(&mut settings.host), |_| {}).await;
+    let uid = person(idp, "mira", "mira@corp.test", &[]);
+    let chromium = Chromium::start((800, 700), &[]).await;
+    for (stage, asks) in [(&there, true), (&here, false)] {
+        stage.directory.person("mira@corp.test", &uid).await;
+        chromium.open(&format!("{}{WAY}", stage.program.settings.origin())).await;
+        if asks {
+            sign_in(&chromium, idp, &uid).await;
+        }
+        chromium.reads("socket open").await;
+    }
+    let session = session_of(&chromium, &there).await.expect("a session");
+
+    sign_out(&chromium, &here).await;
+    let origin = there.program.settings.origin();
+    chromium.plant_cookie(&origin, session).await;
+    chromium.open(&format!("{origin}{WAY}")).await;
+    chromium.reads("Enter your username and password").await;
+    assert_eq!(there.app.count_of("/page"), 1);
+}

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::browser::{BrowserPage, HeadlessBrowser};
-use crate::rig::idp::{Client, Op, finish_sign_in};
+use crate::rig::idp::{Client, Op, finish_sign_in, lead_on};
 use crate::rig::inspect::session_of;
 use crate::rig::settings::{Settings, oidc};
 use crate::rig::stage::Stage;
@@ -40,13 +40,6 @@ async fn stage(change: impl FnOnce(&mut Settings)) -> Stage {
 async fn give_address(browser: &mut HeadlessBrowser, page: &BrowserPage, address: &str) -> BrowserPage {
     let form = page.form_with("email").unwrap_or_else(|| panic!("no page that asks: {}", page.text()));
     browser.submit(page, &form.with("email", address)).await
-}
-
-/// Follows the page that leads on by itself.
-async fn lead_on(browser: &mut HeadlessBrowser, page: &BrowserPage) -> BrowserPage {
-    let text = page.text().replace("&#38;", "&");
-    let to = text.split_once("content=\"0; url=").and_then(|(_, rest)| rest.split_once('"'));
-    browser.open(to.unwrap_or_else(|| panic!("it leads nowhere: {text}")).0).await
 }
 
 /// The provider that a page is of.

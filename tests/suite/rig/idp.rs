@@ -177,6 +177,18 @@ pub async fn sign_in(browser: &mut HeadlessBrowser, path: &str, name: &str) -> B
     finish_sign_in(browser, page, name).await
 }
 
+/// Follows the page that leads on by itself.
+pub async fn lead_on(browser: &mut HeadlessBrowser, page: &BrowserPage) -> BrowserPage {
+    browser.open(&onward_of(page)).await
+}
+
+/// The address that a page leads on to by itself.
+pub fn onward_of(page: &BrowserPage) -> String {
+    let text = page.text().replace("&#38;", "&");
+    let to = text.split_once("content=\"0; url=").and_then(|(_, rest)| rest.split_once('"'));
+    to.unwrap_or_else(|| panic!("it leads nowhere: {text}")).0.to_owned()
+}
+
 /// Fills the provider's forms from the first on.
 pub async fn finish_sign_in(browser: &mut HeadlessBrowser, mut page: BrowserPage, name: &str) -> BrowserPage {
     for _ in 0..4 {
