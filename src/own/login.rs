@@ -46,6 +46,18 @@ struct EnteredSite {
     user_from: UserFrom,
 }
 
+/// A login whose answer was judged.
+pub(super) struct Landing<'a> {
+    pub(super) entry: &'a SiteIdp,
+    /// The name of the cookie that held it.
+    pub(super) cookie: &'a str,
+    pub(super) rounds: u8,
+    pub(super) return_to: &'a str,
+    /// The number that the log, the audit and a page call it by.
+    pub(super) reference: String,
+    pub(super) now: Timestamp,
+}
+
 /// The advice to a person who is not let in, beside the reference number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoginAdvice {
@@ -258,9 +270,23 @@ impl Own {
         let reference = Random::from_system().draw_reference();
         let done =
             self.clone().admit_person(entry.clone(), pending, answer, visitor.clone(), &reference, now).await;
+        let landing = Landing { entry, cookie: &cookie, rounds, return_to: &return_to, reference, now };
+        self.land_login(site, &flows, landing, visitor, done)
+    }
+
+    /// Answers a login that has come to its end: back to where it began, or the page of its refusal. Its cookie goes.
+    pub(super) fn land_login(
+        &self,
+        site: &OwnSite,
+        flows: &Flows<'_>,
+        landing: Landing<'_>,
+        visitor: &Visitor,
+        done: Result<HeaderValue, NotIn>,
+    ) -> Response<Bytes> {
+        let Landing { entry, cookie, rounds, return_to, reference, now } = landing;
         let mut response = match done {
             Ok(session) => {
-                let mut response = redirect_to(&return_to);
+                let mut response = redirect_to(return_to);
                 response.headers_mut().append(header::SET_COOKIE, session);
                 let landed = flows.landed_cookie(rounds, &mut Random::from_system(), now);
                 for cookie in landed.into_iter().chain(choice::remember_idp(site, entry.name())) {
@@ -268,9 +294,9 @@ impl Own {
                 }
                 response
             }
-            Err(refusal) => self.not_in(site, entry.name(), refusal, &return_to, visitor, Some(reference)),
+            Err(refusal) => self.not_in(site, entry.name(), refusal, return_to, visitor, Some(reference)),
         };
-        if let Some(removal) = remove_cookie(&cookie) {
+        if let Some(removal) = remove_cookie(cookie) {
             response.headers_mut().append(header::SET_COOKIE, removal);
         }
         response

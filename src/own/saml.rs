@@ -20,9 +20,8 @@ use tokio::sync::Semaphore;
 
 use super::Own;
 use super::back_channel::Obeyed;
-use super::choice;
 use super::flows::{Flows, leaving_name};
-use super::login::{NotIn, redirect_to};
+use super::login::{Landing, NotIn, redirect_to};
 use super::reasons::{BUSY, STORE};
 use super::set_cookie::remove_cookie;
 use super::site::{OwnSite, SiteIdp};
@@ -134,22 +133,8 @@ impl Own {
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         let reference = Random::from_system().draw_reference();
         let done = self.clone().admit_response(entry, pending, form, visitor, &reference, now).await;
-        let mut response = match done {
-            Ok(session) => {
-                let mut response = redirect_to(&return_to);
-                response.headers_mut().append(header::SET_COOKIE, session);
-                let landed = flows.landed_cookie(rounds, &mut Random::from_system(), now);
-                for cookie in landed.into_iter().chain(choice::remember_idp(site, entry.name())) {
-                    response.headers_mut().append(header::SET_COOKIE, cookie);
-                }
-                response
-            }
-            Err(refusal) => self.not_in(site, entry.name(), refusal, &return_to, visitor, Some(reference)),
-        };
-        if let Some(removal) = remove_cookie(&cookie) {
-            response.headers_mut().append(header::SET_COOKIE, removal);
-        }
-        response
+        let landing = Landing { entry, cookie: &cookie, rounds, return_to: &return_to, reference, now };
+        self.land_login(site, &flows, landing, visitor, done)
     }
 
     /// Verifies, then signs in. The cookie comes back.
