@@ -91,7 +91,7 @@ fn known_idps(file: &File) -> BTreeSet<(String, String)> {
     file.idps.iter().filter_map(known).collect()
 }
 
-/// The configured identity providers whose name for themselves is not known: who was signed in by them stays in.
+/// The configured identity providers whose name for themselves is not known: their address is new, or was never read.
 fn unknown_idps(file: &File) -> BTreeSet<String> {
     let is_unknown = |idp: &&IdpEntry| saml::known_issuer(&file.state, idp).is_none();
     file.idps.iter().filter(is_unknown).map(|idp| idp.name.clone()).collect()

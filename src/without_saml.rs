@@ -49,7 +49,12 @@ pub(crate) fn known_issuer(_: &Path, idp: &IdpEntry) -> Option<String> {
 }
 
 /// Finds nothing: what is asked for is refused at the start.
-pub(crate) fn look_at_files(_: &[IdpEntry], _: &Path, _: Timestamp) -> Vec<(String, String)> {
+pub(crate) fn look_at_files(_: &[IdpEntry], _: &Path) -> Vec<(String, String)> {
+    Vec::new()
+}
+
+/// Finds nothing either.
+pub(crate) fn look_ahead(_: &[IdpEntry], _: Timestamp) -> Vec<(String, String)> {
     Vec::new()
 }
 

@@ -15,10 +15,10 @@ use portcullis_keys::Keyring;
 use portcullis_policy::{Decision, DenyReason, Route, RouteKey};
 use portcullis_session::{Enrolment, Sessions};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::access_log::AccessLog;
-use crate::answer::{AskedBy, Refuse, RequestRefusal, finish_answer, serve_own};
+use crate::answer::{AskedBy, LargeBodies, Refuse, RequestRefusal, finish_answer, serve_own};
 use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::clock::Waits;
 use crate::exchange::Exchange;
@@ -70,12 +70,9 @@ pub struct Gate {
     forward: Forward,
     refuse: Refuse,
     /// Turns at a body for a page of ours that is larger than most.
-    large_bodies: Semaphore,
+    large_bodies: LargeBodies,
     pub(crate) recorder: Arc<Recorder>,
 }
-
-/// The most bodies for pages of ours that are read at once and are larger than 64 KiB: together 25 MiB.
-const LARGE_BODIES: usize = 32;
 
 /// The fate of a request that is not refused.
 #[derive(Debug)]
@@ -100,7 +97,7 @@ impl Gate {
             forward: Forward::new(&recorder.metrics),
             refuse: Refuse::new(rules.clone(), identify.clone(), idle),
             identify,
-            large_bodies: Semaphore::new(LARGE_BODIES),
+            large_bodies: LargeBodies::new(),
             rules,
             recorder,
         })

@@ -34,7 +34,7 @@ impl Check {
                     let mut found =
                         ground::look_at_machine(&checked.lines, &checked.opens, Inquirer::ByCheck);
                     found.problems.extend(master_key(&checked));
-                    let saml = saml::look_at_files(&checked.idps, &checked.opens.state, Timestamp::now());
+                    let saml = saml::look_at_files(&checked.idps, &checked.opens.state);
                     found.problems.extend(
                         saml.iter().map(|(key, fault)| {
                             checked.lines.problem_at(key, fault.trim_end_matches('.'), "")
@@ -45,6 +45,12 @@ impl Check {
                     }
                     warnings.extend(found.warnings.iter().map(ToString::to_string));
                     warnings.extend(stranded_people(&path, &checked));
+                    let ahead = saml::look_ahead(&checked.idps, Timestamp::now());
+                    warnings.extend(
+                        ahead
+                            .iter()
+                            .map(|(key, what)| checked.lines.problem_at(key, what.as_str(), "").to_string()),
+                    );
                 }
                 for warning in &warnings {
                     eprintln!("{warning}");

@@ -57,7 +57,9 @@ impl Admission {
         let believed = assertion.email_verified() || self.trust_email;
         let text = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
         let mut attributes = assertion.attributes().clone();
-        if let Some(name) = assertion.unverified_user_name().filter(|_| self.trust_email) {
+        if let Some(name) =
+            assertion.unverified_user_name().filter(|name| self.trust_email && self.domains.include(name))
+        {
             attributes.add_texts(Attributes::PREFERRED_USERNAME, [name]);
         }
         let claims = store::LoginAttributes {

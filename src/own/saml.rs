@@ -13,7 +13,8 @@ use portcullis_keys::{Random, sha256};
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::{BodyAhead, ReadsBody, RefusalKind, Visitor};
 use portcullis_sso::{
-    Assertion, Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, SamlIdp, SamlParameter,
+    Assertion, Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, Renewal, SamlIdp,
+    SamlParameter,
 };
 use portcullis_store::{IdpNotice, IdpSessions};
 use tokio::sync::Semaphore;
@@ -156,10 +157,20 @@ impl Own {
         let is_foreign = |refusal: &LoginRefusal| refusal.class == Class::SamlSignatureInvalid;
         if assertion.as_ref().is_err_and(is_foreign)
             && let Some(idp) = entry.idp.as_saml()
-            && idp.renew_keys(&seen, now).await
         {
-            crate::saml::note_changes(&self.core, &entry.idp).await;
-            assertion = self.verify_response(entry, &pending, &message, now).await?;
+            match idp.renew_keys(&seen, now).await {
+                Renewal::Changed => {
+                    crate::saml::note_changes(&self.core, &entry.idp).await;
+                    assertion = self.verify_response(entry, &pending, &message, now).await?;
+                }
+                // Somebody's forgery is no reason to refuse for good who came by a new key.
+                Renewal::TooSoon => {
+                    if let Err(refusal) = &mut assertion {
+                        refusal.passes = true;
+                    }
+                }
+                Renewal::Same => {}
+            }
         }
         let assertion =
             assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;

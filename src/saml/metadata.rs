@@ -13,8 +13,16 @@ use portcullis_sso::{IdpMetadata, Keep, MetadataRules};
 
 /// The metadata that was fetched last from this address; `None` where none was kept.
 pub(crate) fn kept_metadata(state: &Path, name: &str, address: &str) -> Option<String> {
-    fs::read_to_string(metadata_path(state, name, address)).ok()
+    let path = metadata_path(state, name, address);
+    let found = fs::metadata(&path).ok()?;
+    if !found.is_file() || found.len() > MOST_BYTES {
+        return None;
+    }
+    fs::read_to_string(path).ok()
 }
+
+/// Longer files were not kept by us.
+const MOST_BYTES: u64 = 10 * 1024 * 1024;
 
 fn write_metadata(state: &Path, name: &str, address: &str, document: &str) -> io::Result<()> {
     let path = metadata_path(state, name, address);

@@ -61,16 +61,34 @@ pub(crate) enum SamlError {
 /// [`SamlError`].
 pub(crate) fn open_files(file: &File, now: Timestamp) -> Result<Option<Arc<SamlKeys>>, SamlError> {
     for idp in &file.idps {
-        read_document(idp, now).map_err(|refusal| SamlError::Metadata { name: idp.name.clone(), refusal })?;
+        // One that is over stops its own logins and nothing else.
+        read_document(idp, Timestamp(0))
+            .map_err(|refusal| SamlError::Metadata { name: idp.name.clone(), refusal })?;
     }
     Ok(keys::load_keys(file, now)?)
 }
 
+/// Tells of metadata that is over, or will be within two weeks, which stops the logins of its identity provider: each with
+/// the key of the configuration it belongs to.
+pub(crate) fn look_ahead(idps: &[IdpEntry], now: Timestamp) -> Vec<(String, String)> {
+    let ends = |idp: &&IdpEntry| {
+        read_document(idp, Timestamp(0)).is_ok() && read_document(idp, now.plus_ms(AHEAD_MS)).is_err()
+    };
+    let told = |idp: &IdpEntry| {
+        let what = "its validUntil is over, or will be within 14 days: nobody new signs in by it then. Download it again, or \
+                    give its address";
+        (format!("idps.{}.saml.metadata", idp.name), what.to_owned())
+    };
+    idps.iter().filter(ends).map(told).collect()
+}
+
+const AHEAD_MS: i64 = 14 * 24 * 3600 * 1000;
+
 /// Looks at the files of SAML without making any: each fault with the key of the configuration it belongs to.
-pub(crate) fn look_at_files(idps: &[IdpEntry], state: &Path, now: Timestamp) -> Vec<(String, String)> {
+pub(crate) fn look_at_files(idps: &[IdpEntry], state: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for idp in idps {
-        if let Err(refusal) = read_document(idp, now) {
+        if let Err(refusal) = read_document(idp, Timestamp(0)) {
             found.push((format!("idps.{}.saml.metadata", idp.name), refusal.to_string()));
         }
     }

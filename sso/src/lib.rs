@@ -28,8 +28,8 @@ pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
     AttributeNames, AttributeSources, ChangedKeys, DecryptionKey, Examination, IdpKey, Keep, LogoutArrival,
-    LogoutMessage, MetadataSource, NameId, ReceivedResponse, SamlAttribute, SamlCheck, SamlExpectations,
-    SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
+    LogoutMessage, MetadataSource, NameId, ReceivedResponse, Renewal, SamlAttribute, SamlCheck,
+    SamlExpectations, SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
 };
 #[cfg(feature = "saml")]
 pub use saml::{

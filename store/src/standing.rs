@@ -43,7 +43,7 @@ impl Mode {
 pub struct Standing {
     /// The identity providers: name and issuer.
     pub idps: BTreeSet<(String, String)>,
-    /// The names of identity providers whose issuer is not known at the moment: what they signed in stands.
+    /// The names of identity providers whose issuer is not known yet. Nobody stays in by one, and logins may begin.
     pub unknown: BTreeSet<String>,
     /// The source of people.
     pub mode: Mode,
@@ -99,7 +99,7 @@ impl Standing {
     }
 
     fn admits_idp(&self, row: &StandingRow) -> bool {
-        self.unknown.contains(&row.idp) || self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
+        self.idps.contains(&(row.idp.clone(), row.issuer.clone()))
     }
 
     fn admits_people(&self, row: &StandingRow) -> bool {
@@ -215,7 +215,7 @@ async fn standing_rows(tx: &mut Tx, org: OrgId) -> Result<Vec<StandingRow>, Stor
 /// The epochs of everything that is configured, as changes that say nothing new.
 async fn in_force(tx: &mut Tx, org: OrgId, standing: &Standing) -> Result<Vec<Change>, StoreError> {
     let mut changes = Vec::new();
-    for (idp, _) in &standing.idps {
+    for idp in standing.idps.iter().map(|(idp, _)| idp).chain(&standing.unknown) {
         let idp: Arc<str> = idp.as_str().into();
         let numbers = epoch::read_epochs(tx, org, &idp).await?;
         let scopes = [Scope::Deployment, Scope::Org(org), Scope::Idp(org, idp)];

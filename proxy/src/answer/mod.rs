@@ -8,6 +8,7 @@
 mod asked_by;
 mod detail;
 mod form;
+mod large_bodies;
 mod own;
 mod page;
 mod refusal;
@@ -17,6 +18,7 @@ mod whole;
 
 pub(crate) use self::asked_by::AskedBy;
 pub(crate) use self::detail::Trouble;
+pub(crate) use self::large_bodies::LargeBodies;
 pub(crate) use self::own::serve_own;
 pub use self::refusal::{RefusalKind, RequestRefusal};
 pub(crate) use self::refuse::Refuse;

@@ -1,14 +1,15 @@
 //! Our own pages: asked for through [`crate::Pages`], bounded in size and time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
 
 use super::asked_by::AskedBy;
+use super::large_bodies::{LargeBodies, LargeBodyTurn};
 use super::page::describe_visitor;
 use super::refusal::RequestRefusal;
 use crate::kind::Kind;
@@ -33,7 +34,7 @@ const OWN_BODY: usize = 64 * 1024;
 /// Why it is refused, as a request of another site is, or one whose body is too large or too slow.
 pub(crate) async fn serve_own(
     identify: &Arc<Identify>,
-    large: &Semaphore,
+    large: &LargeBodies,
     asker: &mut AskedBy,
     head: &request::Parts,
     peer: &Peer,
@@ -53,7 +54,9 @@ pub(crate) async fn serve_own(
     let accept = &place.rules().accept;
     accept.strip.clean_headers(request.headers_mut(), accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
-    request.extensions_mut().insert(describe_visitor(identify, asker, record, &place));
+    let visitor = describe_visitor(identify, asker, record, &place);
+    let client = visitor.client;
+    request.extensions_mut().insert(visitor);
     record.note_decision(LoggedDecision::Own, "");
     let pages = &place.rules().pages;
     let mut limit = OWN_BODY;
@@ -67,7 +70,8 @@ pub(crate) async fn serve_own(
         }
         request.extensions_mut().remove::<BodyAhead>();
     }
-    *request.body_mut() = read_body(upload.take(), limit, large).await?;
+    let (body, _turn) = read_body(upload.take(), limit, large, client).await?;
+    *request.body_mut() = body;
     record.note(|line| line.bytes_in = request.body().len() as u64);
     match tokio::time::timeout(OWN_PAGE, pages(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
@@ -98,19 +102,24 @@ fn note_reference(page: Response<Bytes>, record: &mut Record) -> Response<Bytes>
 
 /// The whole body of a request for a page of ours, within its time. A few may be large at once, so that nobody fills our
 /// memory with them; the others are told to come again.
-async fn read_body(upload: Option<Upload>, limit: usize, large: &Semaphore) -> Result<Bytes, RequestRefusal> {
-    let Some(upload) = upload else { return Ok(Bytes::new()) };
+async fn read_body(
+    upload: Option<Upload>,
+    limit: usize,
+    large: &LargeBodies,
+    client: IpAddr,
+) -> Result<(Bytes, Option<LargeBodyTurn<'_>>), RequestRefusal> {
+    let Some(upload) = upload else { return Ok((Bytes::new(), None)) };
     let mut body = std::pin::pin!(Limited::new(upload, limit));
     let reading = async {
         let (mut read, mut turn) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
             let Ok(piece) = frame.map_err(refuse_body)?.into_data() else { continue };
             if read.len() + piece.len() > OWN_BODY && turn.is_none() {
-                turn = Some(large.try_acquire().map_err(|_| RequestRefusal::Unproven)?);
+                turn = Some(large.take_turn(client).await.ok_or(RequestRefusal::Unproven)?);
             }
             read.extend_from_slice(&piece);
         }
-        Ok(read.freeze())
+        Ok((read.freeze(), turn))
     };
     tokio::time::timeout(OWN_TIME, reading).await.map_err(|_| RequestRefusal::BodySlow)?
 }

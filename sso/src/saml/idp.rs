@@ -4,8 +4,8 @@
 //! reads a message of it is synchronous and takes a CPU some of its time: [`SamlIdp::verify_response`] and its kind
 //! belong on a thread that may block.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub struct SamlIdp {
     settings: SamlSettings,
     fetch: Fetch,
     known: ArcSwapOption<IdpMetadata>,
+    /// The entity ID that its people are known under, also where the document that said so is over.
+    entity_id: OnceLock<String>,
     /// The fault of the document, where there is no metadata.
     fault: Mutex<Option<LoginRefusal>>,
     answering: AtomicBool,
@@ -41,6 +43,17 @@ pub struct SamlIdp {
     keep: Keep,
     /// Changes of the signing keys that nobody has written down yet.
     changes: Mutex<Vec<ChangedKeys>>,
+}
+
+/// The outcome of fetching metadata for a signature that no known key made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// There are other keys now, whoever fetched them.
+    Changed,
+    /// The keys are the same.
+    Same,
+    /// It was fetched a moment ago, in vain: whoever comes again in some seconds has it fetched anew.
+    TooSoon,
 }
 
 /// Keeps metadata that was fetched and verified. It is called before anything of it is trusted: a key that was withdrawn
@@ -110,6 +123,7 @@ impl SamlIdp {
             settings,
             fetch,
             known: ArcSwapOption::empty(),
+            entity_id: OnceLock::new(),
             fault: Mutex::default(),
             answering: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
@@ -121,6 +135,10 @@ impl SamlIdp {
             MetadataSource::Address(_) => kept.map(Arc::from),
         };
         if let Some(document) = document {
+            // Whose document it is does not change with its end.
+            if let Ok(metadata) = idp.read_metadata(&document, Timestamp(0)) {
+                let _ = idp.entity_id.set(metadata.entity_id);
+            }
             let read = idp.read_metadata(&document, now);
             idp.take_metadata(read, matches!(idp.settings.metadata, MetadataSource::Document(_)));
         }
@@ -139,8 +157,7 @@ impl SamlIdp {
 
     /// Gives its entity ID, where it is known.
     pub fn issuer(&self) -> Option<String> {
-        let known = || self.known.load().as_ref().map(|known| known.entity_id.clone());
-        self.settings.entity_id.clone().or_else(known)
+        self.settings.entity_id.clone().or_else(|| self.entity_id.get().cloned())
     }
 
     /// Tells whether its metadata could be read the last time.
@@ -210,24 +227,25 @@ impl SamlIdp {
 
     /// Fetches the metadata for a signature that none of the keys in `seen` made: the identity provider may have changed its
     /// key. One at a time, and after one that found nothing new not within five seconds, so that a flood of forgeries is no
-    /// flood of requests. True where there are other keys now, whoever fetched them.
-    pub async fn renew_keys(&self, seen: &[[u8; 32]], now: Timestamp) -> bool {
+    /// flood of requests.
+    pub async fn renew_keys(&self, seen: &[[u8; 32]], now: Timestamp) -> Renewal {
         if matches!(self.settings.metadata, MetadataSource::Document(_)) {
-            return false;
+            return Renewal::Same;
         }
         let mut last = self.asking.lock().await;
         if self.known_keys() != seen {
-            return true;
+            return Renewal::Changed;
         }
         if last.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
-            return false;
+            return Renewal::TooSoon;
         }
         *last = Some(now);
         let is_new = matches!(self.refresh_metadata(now).await, Ok(Some(_)));
-        if is_new {
-            *last = None;
+        if !is_new {
+            return Renewal::Same;
         }
-        is_new
+        *last = None;
+        Renewal::Changed
     }
 
     /// Starts a login: what to remember, to be sealed into the browser's cookie, and how to send the browser.
@@ -553,9 +571,9 @@ impl SamlIdp {
         };
         let metadata = IdpMetadata::read_document(document.as_bytes(), &rules)?;
         // People are of one issuer: another one behind the same address is somebody else's word until an operator says so.
-        match self.known.load().as_ref() {
-            Some(known) if known.entity_id != metadata.entity_id => Err(refuse_metadata(
-                &known.entity_id,
+        match self.entity_id.get() {
+            Some(before) if *before != metadata.entity_id => Err(refuse_metadata(
+                before,
                 &metadata.entity_id,
                 "The identity provider has another entity ID now. If that is meant, write it as saml.issuer and see \
                  portcullis user relink.",
@@ -567,6 +585,7 @@ impl SamlIdp {
     fn take_metadata(&self, read: Result<IdpMetadata, LoginRefusal>, answers: bool) {
         match read {
             Ok(metadata) => {
+                let _ = self.entity_id.set(metadata.entity_id.clone());
                 self.known.store(Some(Arc::new(metadata)));
                 *self.fault.lock() = None;
                 self.answering.store(answers, Ordering::Relaxed);

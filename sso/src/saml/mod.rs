@@ -57,7 +57,7 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
-pub use idp::{ChangedKeys, Examination, Keep, LogoutArrival, LogoutMessage, SamlIdp};
+pub use idp::{ChangedKeys, Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp};
 pub use idp_key::IdpKey;
 pub use inbound::{PostMessage, SignedMessage};
 pub use logout::{

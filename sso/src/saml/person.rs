@@ -119,7 +119,8 @@ fn read_subject(
         })?;
         return Ok((subject, true));
     }
-    let name = lasting_name(settings, entity_id, name_id);
+    check_name(settings, name_id)?;
+    let name = lasting_name(entity_id, name_id);
     match name_id.format.as_deref() {
         Some(PERSISTENT) => Ok((name, true)),
         Some(TRANSIENT) => Err(LoginRefusal::new(
@@ -133,25 +134,37 @@ fn read_subject(
     }
 }
 
-/// The name of a person for good, in which neither entity ID stands: a change of ours, or of the identity provider's, makes
-/// nobody somebody else. A qualifier that says what its absence says (SAML Core §8.3.7) is no part of it; any other is.
-fn lasting_name(settings: &SamlSettings, entity_id: &str, name_id: &NameId) -> String {
-    let foreign = |said: &Option<String>, ours: &str| {
-        said.as_deref().filter(|text| !text.is_empty() && *text != ours).map(str::to_owned)
-    };
-    let qualifiers = [
-        foreign(&name_id.name_qualifier, entity_id),
-        foreign(&name_id.sp_name_qualifier, &settings.sp_entity_id),
-    ];
-    let kind = match name_id.format.as_deref() {
-        Some(PERSISTENT) => None,
-        // An address and an id that are spelled alike are two names.
-        format => Some(format.and_then(|format| format.rsplit(':').next()).unwrap_or("unspecified")),
-    };
-    match (kind, qualifiers) {
-        (None, [None, None]) => name_id.value.clone(),
-        (Some(kind), [None, None]) => format!("{kind}:{}", name_id.value),
-        (kind, [idp, sp]) => serde_json::json!([kind, idp, sp, name_id.value]).to_string(),
+/// The name of a person, in which neither entity ID stands: a change of ours, or of the identity provider's, makes nobody
+/// somebody else. Nor does its format: whoever is barred under a name is barred under it in every format. A NameQualifier
+/// that says what its absence says (SAML Core §8.3.7) is no part of it; any other is.
+fn lasting_name(entity_id: &str, name_id: &NameId) -> String {
+    let qualifier = name_id.name_qualifier.as_deref().filter(|text| !text.is_empty() && *text != entity_id);
+    match qualifier {
+        None if !name_id.value.starts_with('[') => name_id.value.clone(),
+        qualifier => serde_json::json!([qualifier, name_id.value]).to_string(),
+    }
+}
+
+/// Checks that a name is one for us, and of the format that was asked for.
+fn check_name(settings: &SamlSettings, name_id: &NameId) -> Result<(), LoginRefusal> {
+    if let Some(other) =
+        name_id.sp_name_qualifier.as_deref().filter(|sp| !sp.is_empty() && *sp != settings.sp_entity_id)
+    {
+        let remedy = "The NameID was made for another service provider. Look at its SPNameQualifier at the identity provider.";
+        let expected = format!("a NameID for {}", settings.sp_entity_id);
+        return Err(LoginRefusal::new(Class::SamlSubject, expected, other, remedy));
+    }
+    match (settings.name_id_policy.as_deref(), name_id.format.as_deref()) {
+        (Some(asked), said) if !asked.ends_with(":unspecified") && said != Some(asked) => {
+            let remedy = "Have the identity provider send the NameID format that saml.name_id names, or write none there.";
+            Err(LoginRefusal::new(
+                Class::SamlSubject,
+                asked,
+                said.unwrap_or("a NameID without a format"),
+                remedy,
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -262,21 +275,37 @@ mod tests {
     }
 
     #[test]
-    fn a_lasting_name_holds_no_entity_id_that_may_change() {
+    fn a_lasting_name_holds_no_entity_id_that_may_change_and_no_format() {
         let email = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
         for (idp, sp) in [("https://idp.test", "https://sp.test"), ("https://idp2.test", "https://sp2.test")]
         {
-            let settings = settings(sp);
-            let of = |name: &NameId| lasting_name(&settings, idp, name);
-            for qualified in [name(Some(PERSISTENT), None, None), name(Some(PERSISTENT), Some(idp), Some(sp))]
-            {
-                assert_eq!(of(&qualified), "mira@corp.test");
+            for qualified in [
+                name(Some(PERSISTENT), None, None),
+                name(Some(PERSISTENT), Some(idp), Some(sp)),
+                name(Some(email), None, Some("")),
+                name(None, Some(idp), None),
+            ] {
+                assert_eq!(lasting_name(idp, &qualified), "mira@corp.test");
             }
-            assert_eq!(of(&name(Some(email), None, Some(""))), "emailAddress:mira@corp.test");
-            assert_eq!(of(&name(None, Some(idp), None)), "unspecified:mira@corp.test");
-            // One that is qualified otherwise is another person's.
-            let others = of(&name(Some(PERSISTENT), Some("https://other.test"), None));
-            assert_eq!(others, r#"[null,"https://other.test",null,"mira@corp.test"]"#);
+            // One that is qualified otherwise is another person's, and no value looks like one.
+            let others = lasting_name(idp, &name(Some(PERSISTENT), Some("https://other.test"), None));
+            assert_eq!(others, r#"["https://other.test","mira@corp.test"]"#);
+            let odd = NameId { value: others.clone(), ..name(Some(PERSISTENT), None, None) };
+            assert_ne!(lasting_name(idp, &odd), others);
+        }
+    }
+
+    #[test]
+    fn a_name_for_another_service_provider_or_of_another_format_is_none() {
+        let email = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress";
+        let mut settings = settings("https://sp.test");
+        assert!(check_name(&settings, &name(Some(email), None, None)).is_ok());
+        assert!(check_name(&settings, &name(Some(PERSISTENT), None, Some("https://sp2.test"))).is_err());
+        settings.name_id_policy = Some(PERSISTENT.to_owned());
+        assert!(check_name(&settings, &name(Some(PERSISTENT), None, Some("https://sp.test"))).is_ok());
+        for format in [Some(email), None] {
+            let refusal = check_name(&settings, &name(format, None, None)).unwrap_err();
+            assert_eq!(refusal.class, Class::SamlSubject);
         }
     }
 }

@@ -84,7 +84,7 @@ pub enum EmailDomains {
 
 impl EmailDomains {
     /// Tells whether an address, or a name that should be one, is of these domains.
-    fn include(&self, address: &str) -> bool {
+    pub fn include(&self, address: &str) -> bool {
         let domain = fold::email_domain(address);
         match self {
             Self::AnyBut(others) if others.is_empty() => true,

@@ -112,6 +112,18 @@ async fn the_epochs_in_force_are_told_for_logins_to_begin_under() {
     let cut = fresh.sessions.apply_changes(&done.changes);
     drop(cut);
     assert_eq!(fresh.sessions.epochs(ORG, "okta"), [0, 0, 3]);
+    // One whose issuer is not known yet too: its first login must not look as if it had been overtaken.
+    let unknown = Standing { unknown: ["okta".to_owned()].into(), ..standing(&[], Mode::Scim) };
+    let done = stand(&rig, unknown).await;
+    let numbers: Vec<_> = done
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Epoch(Scope::Idp(_, idp), number) if &**idp == "okta" => Some(*number),
+            _ => None,
+        })
+        .collect();
+    assert!(numbers.last().is_some_and(|number| *number >= 3), "{numbers:?}");
 }
 
 #[tokio::test]
