@@ -39,7 +39,7 @@ ROWS = [
     ("login: a statement is good once", "login/mod.rs",
      "(_, false) => Err(Box::new(AdmissionRefusal::Replayed)),", "(_, false) => self.enter_person(tx).await?,"),
     ("login: a name that is not for good is linked to nobody", "login/mod.rs",
-     "if is_first && self.is_linked_by() {", "if is_first || !self.asked.is_durable {"),
+     "let is_first = self.is_linked_by();", "let is_first = true;"),
     ("login: a name that is not for good is not looked for among links", "login/mod.rs",
      "if self.is_linked_by() { link::find_linked(tx, &self.key).await? } else { None };",
      "link::find_linked(tx, &self.key).await?;"),

@@ -462,7 +462,7 @@ impl<'a> LoginAttempt<'a> {
             let detail = json!({ "idp": self.key.idp, "replaces": self.asked.replaces });
             self.log.add_event("account.relinked", &subject, detail);
         }
-        if is_first && self.is_linked_by() {
+        if is_first {
             link::make_link(tx, &self.key, account.id, self.now).await?;
             barred::lift_removed(tx, org, &self.key.keyed).await?;
             // Whoever is in memory already has another subject, or none.

@@ -722,7 +722,8 @@ async fn a_name_that_is_not_for_good_is_matched_anew_each_time() {
     let second = rig.try_sign_in(passing_name(&rig, "shared@corp.test", "bob")).await.unwrap();
     assert_eq!(second.value.facts.user_name.as_deref(), Some("bob"));
     assert_ne!(first.value.account, second.value.account);
-    // Nobody was linked: a subject for good finds alice free.
+    // Nobody was linked: a subject for good finds both free.
+    rig.try_sign_in(rig.login("for-good-too", "bob")).await.unwrap();
     rig.try_sign_in(rig.login("for-good", "alice")).await.unwrap();
     let refused = rig.try_sign_in(passing_name(&rig, "shared@corp.test", "alice")).await;
     assert!(matches!(refused.err(), Some(AdmissionRefusal::LinkedToAnother { .. })));
@@ -752,8 +753,11 @@ async fn one_idp_does_not_speak_for_the_domains_of_another() {
     let rig = Rig::new().await;
     let mut mira = user("mira");
     mira["emails"] = json!([{ "value": "mira@a.test" }]);
+    mira["externalId"] = json!("x1");
     rig.post("/Users", mira).await;
-    rig.add_user("nobody-knows-where").await;
+    let mut unknown = user("nobody-knows-where");
+    unknown["externalId"] = json!("x2");
+    rig.post("/Users", unknown).await;
     let by_any = |subject: &str, name: &str| {
         let mut login = rig.login(subject, name);
         login.domains = EmailDomains::AnyBut(vec!["a.test".to_owned()]);
@@ -761,9 +765,9 @@ async fn one_idp_does_not_speak_for_the_domains_of_another() {
         login
     };
     // An id has no domain, and the person's address is another IdP's.
-    for (subject, name) in [("s1", "mira"), ("s2", "nobody-knows-where")] {
+    for (subject, name, id) in [("s1", "mira", "x1"), ("s2", "nobody-knows-where", "x2")] {
         let mut login = by_any(subject, name);
-        link_to(&mut login, LinkTo::UserName, Some(name));
+        link_to(&mut login, LinkTo::ExternalId, Some(id));
         let refused = rig.try_sign_in(login).await.err();
         assert!(matches!(refused, Some(AdmissionRefusal::Domain { .. })), "{name}: {refused:?}");
     }
