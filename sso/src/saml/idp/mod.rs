@@ -4,25 +4,26 @@
 //! reads a message of it is synchronous and takes a CPU some of its time: [`SamlIdp::verify_response`] and its kind
 //! belong on a thread that may block.
 
+mod renewal;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use http::{Request, StatusCode};
 use parking_lot::Mutex;
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 
+pub use self::renewal::{ChangedKeys, Renewal};
 use super::check::CheckList;
 use super::idp_key::show_fingerprint;
 use super::person::{AttributeSources, find_sources, read_person};
 use super::settings::{MetadataSource, SamlSettings};
 use super::{
-    AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse,
-    MetadataRules, NameId, OwnLogoutRequest, OwnLogoutResponse, PostMessage, RedirectMessage, SamlBinding,
-    SamlCheck, SamlEndpoint, SamlExpectations, SamlParameter, SignedMessage, SpDescription, VerifiedResponse,
-    draw_message_id, read_logout_request, read_logout_response, verify_response, write_sp_metadata,
+    AuthnRequest, IdpMetadata, LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse, NameId,
+    OwnLogoutRequest, OwnLogoutResponse, PostMessage, RedirectMessage, SamlBinding, SamlCheck, SamlEndpoint,
+    SamlExpectations, SamlParameter, SignedMessage, SpDescription, VerifiedResponse, draw_message_id,
+    read_logout_request, read_logout_response, verify_response, write_sp_metadata,
 };
 use crate::pending::Proof;
 use crate::{Ask, Assertion, Class, Departure, Fetch, LoginRefusal, LogoutHint, Pending};
@@ -43,17 +44,6 @@ pub struct SamlIdp {
     keep: Keep,
     /// Changes of the signing keys that nobody has written down yet.
     changes: Mutex<Vec<ChangedKeys>>,
-}
-
-/// The outcome of fetching metadata for a signature that no known key made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
-    /// There are other keys now, whoever fetched them.
-    Changed,
-    /// The keys are the same.
-    Same,
-    /// It was fetched a moment ago, in vain: whoever comes again in some seconds has it fetched anew.
-    TooSoon,
 }
 
 /// Keeps metadata that was fetched and verified. It is called before anything of it is trusted: a key that was withdrawn
@@ -104,15 +94,6 @@ pub struct Examination {
     pub sources: AttributeSources,
     /// The person, or the first check that failed.
     pub outcome: Result<Assertion, LoginRefusal>,
-}
-
-/// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedKeys {
-    /// Those that are new.
-    pub added: Vec<[u8; 32]>,
-    /// Those that are gone.
-    pub removed: Vec<[u8; 32]>,
 }
 
 impl SamlIdp {
@@ -168,84 +149,6 @@ impl SamlIdp {
     /// Gives what is odd in its metadata, as sentences.
     pub fn warnings(&self) -> Vec<String> {
         self.known.load().as_ref().map(|known| known.warnings.clone()).unwrap_or_default()
-    }
-
-    /// Reads the metadata again: fetches it where it has an address. What was known before stays where this fails, as
-    /// long as that document says.
-    ///
-    /// # Errors
-    /// `metadata`, and the classes of a signature where a certificate is pinned.
-    pub async fn refresh_metadata(&self, now: Timestamp) -> Result<Option<ChangedKeys>, LoginRefusal> {
-        let document = match &self.settings.metadata {
-            MetadataSource::Document(text) => Ok(text.clone()),
-            MetadataSource::Address(address) => self.fetch_document(address).await,
-        };
-        let read = document
-            .and_then(|document| self.read_metadata(&document, now).map(|metadata| (document, metadata)));
-        match read {
-            Ok((document, metadata)) => {
-                let changed = self.changed_keys(&metadata);
-                if let Some(ChangedKeys { added, removed }) = &changed {
-                    let show = |prints: &[[u8; 32]]| {
-                        prints.iter().map(show_fingerprint).collect::<Vec<_>>().join(", ")
-                    };
-                    tracing::warn!(
-                        idp = self.settings.name,
-                        added = show(added),
-                        removed = show(removed),
-                        "the identity provider's metadata has other signing keys now"
-                    );
-                    let mut changes = self.changes.lock();
-                    // A provider that changes them without end is not written down without end.
-                    if changes.len() < MOST_CHANGES {
-                        changes.push(ChangedKeys { added: added.clone(), removed: removed.clone() });
-                    }
-                }
-                if matches!(self.settings.metadata, MetadataSource::Address(_)) {
-                    (self.keep)(&document);
-                }
-                self.take_metadata(Ok(metadata), true);
-                Ok(changed)
-            }
-            Err(refusal) => {
-                self.answering.store(false, Ordering::Relaxed);
-                *self.fault.lock() = Some(refusal.clone());
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Takes the changes of the signing keys since this was last asked, to be written down.
-    pub fn take_changes(&self) -> Vec<ChangedKeys> {
-        std::mem::take(&mut *self.changes.lock())
-    }
-
-    /// Gives what is known now, to be compared with later.
-    pub fn known_keys(&self) -> Vec<[u8; 32]> {
-        self.known.load().as_ref().map(|known| fingerprints(known)).unwrap_or_default()
-    }
-
-    /// Fetches the metadata for a signature that none of the keys in `seen` made: the identity provider may have changed its
-    /// key. One at a time, and after one that found nothing new not within five seconds, so that a flood of forgeries is no
-    /// flood of requests.
-    pub async fn renew_keys(&self, seen: &[[u8; 32]], now: Timestamp) -> Renewal {
-        if matches!(self.settings.metadata, MetadataSource::Document(_)) {
-            return Renewal::Same;
-        }
-        let mut last = self.asking.lock().await;
-        if self.known_keys() != seen {
-            return Renewal::Changed;
-        }
-        if last.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
-            return Renewal::TooSoon;
-        }
-        *last = Some(now);
-        let is_new = matches!(self.refresh_metadata(now).await, Ok(Some(_)));
-        if !is_new {
-            return Renewal::Same;
-        }
-        *last = None;
-        Renewal::Changed
     }
 
     /// Starts a login: what to remember, to be sealed into the browser's cookie, and how to send the browser.
@@ -505,20 +408,6 @@ impl SamlIdp {
         }))
     }
 
-    /// Fetches the metadata for a login that cannot begin without. One at a time; after a failure not within five seconds.
-    async fn ask_for_metadata(&self, now: Timestamp) -> Result<Arc<IdpMetadata>, LoginRefusal> {
-        let mut failed = self.asking.lock().await;
-        if let Ok(known) = self.known(now) {
-            return Ok(known);
-        }
-        if !failed.is_some_and(|at| now.since_ms(at).unsigned_abs() < RETRY_MS) {
-            *failed = Some(now);
-            self.refresh_metadata(now).await?;
-            *failed = None;
-        }
-        self.known(now)
-    }
-
     fn check_pending(
         &self,
         pending: &Pending,
@@ -537,78 +426,8 @@ impl SamlIdp {
             Proof::Oidc(_) => Err(refuse("an answer of OpenID Connect", "a SAML response")),
         }
     }
-
-    async fn fetch_document(&self, address: &str) -> Result<Arc<str>, LoginRefusal> {
-        let what = "the metadata of the identity provider";
-        let unusable = || refuse_metadata(what, "an address that HTTP cannot carry", "Check saml.metadata.");
-        let request = Request::get(address).body(Bytes::new()).map_err(|_| unusable())?;
-        let answer = (self.fetch)(request).await.map_err(|error| {
-            let remedy = "Check saml.metadata, and that its address can be reached from this machine.";
-            refuse_metadata(what, &error.chain(), remedy)
-        })?;
-        if answer.status() != StatusCode::OK {
-            let remedy = if answer.status().is_redirection() {
-                "Redirects are not followed. Write the address that the metadata itself has."
-            } else {
-                "Check saml.metadata: its address must lead to the metadata itself."
-            };
-            return Err(refuse_metadata(what, &format!("{} from {address}", answer.status()), remedy));
-        }
-        let text = std::str::from_utf8(answer.body()).map_err(|_| {
-            refuse_metadata("XML in UTF-8", "bytes that are no UTF-8", "Check saml.metadata.")
-        })?;
-        Ok(text.into())
-    }
-
-    fn read_metadata(&self, document: &str, now: Timestamp) -> Result<IdpMetadata, LoginRefusal> {
-        let pinned: Result<Vec<_>, _> =
-            self.settings.pinned.iter().map(|der| super::IdpKey::from_certificate(der)).collect();
-        let rules = MetadataRules {
-            entity_id: self.settings.entity_id.as_deref(),
-            pinned: &pinned?,
-            allow_loopback: self.settings.loopback,
-            now,
-        };
-        let metadata = IdpMetadata::read_document(document.as_bytes(), &rules)?;
-        // People are of one issuer: another one behind the same address is somebody else's word until an operator says so.
-        match self.entity_id.get() {
-            Some(before) if *before != metadata.entity_id => Err(refuse_metadata(
-                before,
-                &metadata.entity_id,
-                "The identity provider has another entity ID now. If that is meant, write it as saml.issuer and see \
-                 portcullis user relink.",
-            )),
-            _ => Ok(metadata),
-        }
-    }
-
-    fn take_metadata(&self, read: Result<IdpMetadata, LoginRefusal>, answers: bool) {
-        match read {
-            Ok(metadata) => {
-                let _ = self.entity_id.set(metadata.entity_id.clone());
-                self.known.store(Some(Arc::new(metadata)));
-                *self.fault.lock() = None;
-                self.answering.store(answers, Ordering::Relaxed);
-            }
-            Err(refusal) => *self.fault.lock() = Some(refusal),
-        }
-    }
-
-    fn changed_keys(&self, metadata: &IdpMetadata) -> Option<ChangedKeys> {
-        let before = self.known.load_full()?;
-        let (before, after) = (fingerprints(&before), fingerprints(metadata));
-        let without = |these: &[[u8; 32]], those: &[[u8; 32]]| {
-            these.iter().filter(|print| !those.contains(print)).copied().collect::<Vec<_>>()
-        };
-        let changed = ChangedKeys { added: without(&after, &before), removed: without(&before, &after) };
-        (!changed.added.is_empty() || !changed.removed.is_empty()).then_some(changed)
-    }
 }
 
-/// The most changes that wait to be written down.
-const MOST_CHANGES: usize = 32;
-/// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
-const RETRY_MS: u64 = 5_000;
 /// The time that a logout request of ours counts, in milliseconds.
 const LOGOUT_MS: i64 = 5 * 60 * 1000;
 
@@ -616,10 +435,6 @@ const LOGOUT_MS: i64 = 5 * 60 * 1000;
 fn choose_endpoint(endpoints: &[SamlEndpoint], wishes_post: bool) -> Option<&SamlEndpoint> {
     let wished = if wishes_post { SamlBinding::Post } else { SamlBinding::Redirect };
     endpoints.iter().find(|endpoint| endpoint.binding == wished).or_else(|| endpoints.first())
-}
-
-fn fingerprints(metadata: &IdpMetadata) -> Vec<[u8; 32]> {
-    metadata.signing.iter().map(super::IdpKey::fingerprint).collect()
 }
 
 /// The keys and the name in metadata, for people; the name last, as it may be long.
