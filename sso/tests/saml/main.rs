@@ -7,7 +7,6 @@ mod cases;
 mod corpus;
 mod explained;
 mod fuzzed_inputs;
-mod fuzzed_messages;
 mod logout_corpus;
 mod metadata;
 mod metadata_corpus;

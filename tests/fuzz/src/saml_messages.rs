@@ -1,5 +1,5 @@
 //! What the fuzzers of metadata and of logout messages hold to be true of whatever comes. The same functions replay the
-//! corpora on the stable compiler (`sso/tests/saml/fuzzed_messages.rs`).
+//! corpora on the stable compiler (`sso/tests/saml/fuzzed_inputs.rs`).
 
 use std::io::Write as _;
 use std::sync::LazyLock;
