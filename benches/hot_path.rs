@@ -129,7 +129,7 @@ fn world() -> World {
 
 fn pass(world: &World) -> (Open, portcullis_proxy::Record) {
     let exchange = InFlight::new();
-    let request = GateRequest { parts: &world.parts, bytes: 512, peer: &world.peer, exchange: &exchange };
+    let request = GateRequest::new(&world.parts, 512, &world.peer, &exchange);
     let mut record = world.gate.begin_record(&request);
     let verdict = world.gate.pass(&request, &mut record).now_or_never();
     match verdict {
@@ -150,8 +150,8 @@ fn hot_path(criterion: &mut Criterion) {
             || world.parts.headers.clone(),
             |mut headers| {
                 let (open, _record) = pass(&world);
-                rewrite_outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
-                black_box((headers, open))
+                let told = rewrite_outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
+                black_box((headers, told.told, open))
             },
             criterion::BatchSize::SmallInput,
         );

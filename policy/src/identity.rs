@@ -74,14 +74,8 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
-    /// The headers of a person. An empty list and an unknown value are no header at all. The values are parts of one
-    /// text: whoever takes them all for a request counts in one place.
-    pub(crate) fn prepare(
-        self,
-        name: &str,
-        facts: &Facts,
-        roles: &Roles,
-    ) -> Arc<[(HeaderName, HeaderValue)]> {
+    /// The headers of a person. An empty list and an unknown value are no header at all.
+    pub(crate) fn prepare(self, name: &str, facts: &Facts, roles: &Roles) -> PreparedHeaders {
         let one = |value: Option<&str>| value.filter(|v| !v.is_empty()).map(encode_one);
         let said = [
             (USER, Some(encode_one(name))),
@@ -90,15 +84,28 @@ impl IdentityHeaders {
             (ROLES, encode_list(roles.names())),
             (PREFERRED, one(facts.attributes.first_text(Attributes::PREFERRED_USERNAME))),
         ];
-        let mut text = Bytes::from(
-            said.iter().filter_map(|(_, value)| value.as_deref()).flatten().copied().collect::<Vec<u8>>(),
-        );
-        said.into_iter()
-            .filter_map(|(header, value)| {
-                Some((header, HeaderValue::from_maybe_shared(text.split_to(value?.len())).ok()?))
-            })
-            .collect()
+        let mut lines = Vec::new();
+        let mut fields = Vec::new();
+        for (header, value) in said {
+            let Some(value) = value.and_then(|value| HeaderValue::from_maybe_shared(Bytes::from(value)).ok())
+            else {
+                continue;
+            };
+            for part in [header.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+            fields.push((header, value));
+        }
+        PreparedHeaders { fields: fields.into(), lines: lines.into() }
     }
+}
+
+/// The identity headers of one person, ready to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedHeaders {
+    pub(crate) fields: Arc<[(HeaderName, HeaderValue)]>,
+    /// The same as lines of HTTP/1.1.
+    pub(crate) lines: Arc<[u8]>,
 }
 
 fn encode_one(value: &str) -> Vec<u8> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use crate::identity::PreparedHeaders;
 use crate::{AccountId, Attributes, OrgId, Roles, RulesVersion, Seq};
 
 /// Facts that the directory, or without one a verified login, states about somebody: verified, not yet judged.
@@ -38,7 +39,7 @@ pub struct Principal {
     pub(crate) rules: RulesVersion,
     pub(crate) name: Arc<str>,
     pub(crate) roles: Roles,
-    pub(crate) headers: Arc<[(HeaderName, HeaderValue)]>,
+    pub(crate) headers: PreparedHeaders,
 }
 
 impl Principal {
@@ -69,7 +70,12 @@ impl Principal {
 
     /// The identity headers, ready to be written; lower-case names.
     pub fn identity_headers(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.headers
+        &self.headers.fields
+    }
+
+    /// The identity headers as lines of HTTP/1.1, each with its end.
+    pub fn identity_lines(&self) -> &[u8] {
+        &self.headers.lines
     }
 
     /// The same person, read again at a later log number with nothing different.

@@ -2,46 +2,51 @@
 //! cache. The application's own `no-store` and `private` are kept; `public` and what speaks to content
 //! delivery networks go.
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, VARY};
+
+use crate::field_set::{FieldKind, FieldSet};
 
 const UNSAID: HeaderValue = HeaderValue::from_static("private, no-cache");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
 
 /// Fields by which an application speaks to shared caches past `Cache-Control`.
-const OF_SHARED_CACHES: [HeaderName; 7] = [
-    HeaderName::from_static("cdn-cache-control"),
-    HeaderName::from_static("cloudflare-cdn-cache-control"),
-    HeaderName::from_static("vercel-cdn-cache-control"),
-    HeaderName::from_static("netlify-cdn-cache-control"),
-    HeaderName::from_static("surrogate-control"),
-    HeaderName::from_static("edge-control"),
-    HeaderName::from_static("x-accel-expires"),
+const OF_SHARED_CACHES: [&str; 7] = [
+    "cdn-cache-control",
+    "cloudflare-cdn-cache-control",
+    "vercel-cdn-cache-control",
+    "netlify-cdn-cache-control",
+    "surrogate-control",
+    "edge-control",
+    "x-accel-expires",
 ];
 
-/// Makes an answer for one person private.
-pub(crate) fn make_private(headers: &mut HeaderMap) {
-    match headers.get(CACHE_CONTROL) {
-        None => drop(headers.insert(CACHE_CONTROL, UNSAID)),
-        Some(_) => {
-            let said = private_directives(headers);
-            headers.insert(CACHE_CONTROL, said);
-        }
-    }
-    if headers.keys().any(|name| OF_SHARED_CACHES.contains(name)) {
-        for name in &OF_SHARED_CACHES {
+/// Tells whether a name, lower case, is of a field that speaks to shared caches alone.
+pub(crate) fn is_of_shared_caches(name: &str) -> bool {
+    OF_SHARED_CACHES.contains(&name)
+}
+
+/// Makes an answer for one person private. `has`: its fields.
+pub(crate) fn make_private(headers: &mut HeaderMap, has: FieldSet) {
+    let said = if has.has(FieldKind::CacheControl) { private_directives(headers) } else { UNSAID };
+    headers.insert(CACHE_CONTROL, said);
+    if has.has(FieldKind::SharedCaches) {
+        for name in OF_SHARED_CACHES {
             headers.remove(name);
         }
     }
-    let mut varied =
-        headers.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    let is_listed = varied.any(|word| {
-        let word = word.trim_ascii();
-        word == b"*" || word.eq_ignore_ascii_case(b"cookie")
-    });
-    if !is_listed {
+    if !has.has(FieldKind::Vary) || !varies_by_cookie(headers) {
         headers.append(VARY, COOKIE);
     }
+}
+
+fn varies_by_cookie(headers: &HeaderMap) -> bool {
+    let mut varied =
+        headers.get_all(VARY).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    varied.any(|word| {
+        let word = word.trim_ascii();
+        word == b"*" || word.eq_ignore_ascii_case(b"cookie")
+    })
 }
 
 /// The directives that are left, and `private` where nothing as strict was said.
@@ -111,6 +116,7 @@ fn split_directives(field: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn after(fields: &[(&str, &str)]) -> HeaderMap {
@@ -121,7 +127,8 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        make_private(&mut headers);
+        let has = FieldSet::of_headers(&headers);
+        make_private(&mut headers, has);
         headers
     }
 
@@ -187,7 +194,7 @@ mod tests {
             prop_assert!(words.iter().any(|word| word.eq_ignore_ascii_case(b"private") || word.starts_with(b"no-store")));
             prop_assert!(!words.iter().any(|word| word.eq_ignore_ascii_case(b"public")));
             let mut twice = once.clone();
-            make_private(&mut twice);
+            make_private(&mut twice, FieldSet::of_headers(&once));
             prop_assert_eq!(twice.get(CACHE_CONTROL), Some(&one));
         }
     }

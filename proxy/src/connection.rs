@@ -19,7 +19,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::SEC_WEBSOCKET_KEY;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext;
@@ -449,19 +449,22 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
         if client.is_h2() {
             let entered = client.clock.enter();
             let waits = entered.waits.clone();
-            let mut request = limit_body(&client, &waits, request);
-            let stream = Arc::new(Stream::new(waits.clone(), bridge_websocket(&mut request)));
+            let (mut head, mut upload) = split_request(&client, &waits, request);
+            let upgrade = bridge_websocket(&mut head, &mut upload);
+            let stream = Arc::new(Stream::new(waits.clone(), upgrade));
             *client.next.lock() = Some(stream.clone());
             let serving = CarriedExchange::new(client.clone(), waits.clone(), Some((entered, stream)));
-            return Box::pin(async move { Ok(gate.serve_request(serving, waits, request, 0).await) });
+            return Box::pin(async move { Ok(gate.serve_request(serving, waits, head, upload, 0).await) });
         }
         let waits = client.waits.clone();
         waits.disarm(Wait::Head);
         let serving = CarriedExchange::new(client.clone(), waits.clone(), None);
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
-                let request = limit_body(&client, &waits, request);
-                Box::pin(async move { Ok(gate.serve_request(serving, waits, request, seen.bytes).await) })
+                let (head, upload) = split_request(&client, &waits, request);
+                Box::pin(
+                    async move { Ok(gate.serve_request(serving, waits, head, upload, seen.bytes).await) },
+                )
             }
             Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
             // Two readers that disagree about where a request ends: nothing on this connection can be believed.
@@ -479,24 +482,20 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
 
 /// Makes a WebSocket that is asked for over HTTP/2 (RFC 8441 §4) the opening handshake of RFC 6455 that it stands for,
 /// which the rooms know and the application understands. Its key is ours: the client has none.
-fn bridge_websocket(request: &mut http::Request<Option<Upload>>) -> Option<OnUpgrade> {
-    let is_websocket = request.method() == Method::CONNECT
-        && request
-            .extensions()
-            .get::<ext::Protocol>()
-            .is_some_and(|protocol| protocol.as_str() == "websocket");
+fn bridge_websocket(head: &mut request::Parts, upload: &mut Option<Upload>) -> Option<OnUpgrade> {
+    let is_websocket = head.method == Method::CONNECT
+        && head.extensions.get::<ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
     if !is_websocket {
         return None;
     }
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>()?;
-    *request.method_mut() = Method::GET;
-    *request.version_mut() = Version::HTTP_11;
-    *request.body_mut() = None;
-    let headers = request.headers_mut();
-    headers.remove(SEC_WEBSOCKET_KEY);
-    tunnel::ask_for(headers);
+    let upgrade = head.extensions.remove::<OnUpgrade>()?;
+    head.method = Method::GET;
+    head.version = Version::HTTP_11;
+    *upload = None;
+    head.headers.remove(SEC_WEBSOCKET_KEY);
+    tunnel::ask_for(&mut head.headers);
     let key = HeaderValue::try_from(STANDARD.encode(Random::from_system().draw_bytes::<16>())).ok()?;
-    headers.insert(SEC_WEBSOCKET_KEY, key);
+    head.headers.insert(SEC_WEBSOCKET_KEY, key);
     Some(upgrade)
 }
 
@@ -512,13 +511,14 @@ fn is_alike(seen: &HeadSeen, request: &http::Request<Incoming>) -> bool {
     seen.fields == request.headers().len() && seen.target == length
 }
 
-/// The request with a body that keeps to its limits.
-fn limit_body(
+/// The head of a request, and its body, which keeps to its limits. The head goes through many hands: it stays in one
+/// place.
+fn split_request(
     client: &Client,
     waits: &Arc<Waits>,
     request: http::Request<Incoming>,
-) -> http::Request<Option<Upload>> {
+) -> (Box<request::Parts>, Option<Upload>) {
     let (head, body) = request.into_parts();
     let upload = (!body.is_end_stream()).then(|| Upload::new(body, client.inbound.clone(), waits.clone()));
-    http::Request::from_parts(head, upload)
+    (Box::new(head), upload)
 }

@@ -5,7 +5,7 @@
 //! was planted. The rule protected: our cookie never reaches an application.
 
 use bytes::{BufMut, BytesMut};
-use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, Entry, HeaderMap, HeaderValue, SET_COOKIE};
 use memchr::memchr;
 use portcullis_keys::sha256;
 use portcullis_policy::PublicUrl;
@@ -53,24 +53,30 @@ pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
+    let Entry::Occupied(mut cookies) = headers.entry(COOKIE) else { return false };
     let (mut ours, mut fields, mut length) = (false, 0, 0);
-    for field in headers.get_all(COOKIE) {
-        ours |= split_field(field.as_bytes()).any(|pair| is_ours(pair.trim_ascii()));
-        (fields, length) = (fields + 1, length + field.len() + 2);
+    for field in cookies.iter() {
+        fields += 1;
+        for pair in split_field(field.as_bytes()).map(<[u8]>::trim_ascii) {
+            let is_ours = is_ours(pair);
+            ours |= is_ours;
+            length += if is_ours || pair.is_empty() { 0 } else { pair.len() + 2 };
+        }
     }
     if !ours && fields < 2 {
         return false;
     }
     let mut rest = BytesMut::with_capacity(length);
-    for pair in cookie_pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
+    let pairs = cookies.iter().flat_map(|field| split_field(field.as_bytes())).map(<[u8]>::trim_ascii);
+    for pair in pairs.filter(|pair| !pair.is_empty() && !is_ours(pair)) {
         if !rest.is_empty() {
             rest.put_slice(b"; ");
         }
         rest.put_slice(pair);
     }
     match HeaderValue::from_maybe_shared(rest.freeze()) {
-        Ok(rest) if !rest.is_empty() => drop(headers.insert(COOKIE, rest)),
-        _ => drop(headers.remove(COOKIE)),
+        Ok(rest) if !rest.is_empty() => drop(cookies.insert(rest)),
+        _ => drop(cookies.remove()),
     }
     ours
 }

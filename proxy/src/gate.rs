@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::CONNECTION;
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use portcullis_keys::Keyring;
 use portcullis_policy::{Decision, DenyReason, Route, RouteKey};
@@ -22,6 +22,7 @@ use crate::answer::{AskedBy, LargeBodies, Refuse, RequestRefusal, finish_answer,
 use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::clock::Waits;
 use crate::exchange::Exchange;
+use crate::field_set::{FieldKind, FieldSet};
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;
@@ -113,26 +114,28 @@ impl Gate {
         self: Arc<Self>,
         serving: CarriedExchange,
         waits: Arc<Waits>,
-        request: http::Request<Option<Upload>>,
+        mut head: Box<request::Parts>,
+        upload: Option<Upload>,
         bytes: usize,
     ) -> Response<AnswerBody> {
-        let (mut head, upload) = request.into_parts();
-        let asks_to_switch = head.headers.contains_key(UPGRADE);
+        let mut has = FieldSet::of_headers(&head.headers);
+        let asks_to_switch = has.has(FieldKind::Upgrade);
         let closes = asks_to_switch && !serving.client().is_h2();
         let mut is_websocket = false;
         if asks_to_switch {
             accept::drop_unwanted_upgrade(&mut head);
             accept::keep_apart(&mut head);
-            is_websocket = head.headers.contains_key(UPGRADE);
+            has = FieldSet::of_headers(&head.headers);
+            is_websocket = has.has(FieldKind::Upgrade);
         }
         let client = serving.client().clone();
-        let asked = GateRequest { parts: &head, bytes, peer: &client.peer, exchange: &waits.in_flight };
+        let asked = GateRequest { parts: &head, has, bytes, peer: &client.peer, exchange: &waits.in_flight };
         let mut record = self.begin_record(&asked);
         let mut answer = match self.pass(&asked, &mut record).await {
             Ok(GateVerdict::Open(open)) => {
                 record.note_pass(open.pass());
                 let exchange = Exchange::new(open, waits, record);
-                match self.forward.send_request(serving, exchange, head, upload, is_websocket).await {
+                match self.forward.send_request(serving, exchange, head, has, upload, is_websocket).await {
                     Ok(answer) => answer, // Record with its last byte
                     Err(failed) => self.answer_for_application(failed).await,
                 }
@@ -206,7 +209,7 @@ impl Gate {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = Method::from_bytes(b"-").unwrap_or_default();
         let client = serving.client().clone();
-        let request = GateRequest { parts: &head, bytes: 0, peer: &client.peer, exchange: &waits.in_flight };
+        let request = GateRequest::new(&head, 0, &client.peer, &waits.in_flight);
         let mut record = self.begin_record(&request);
         let answer = self.refuse.refuse_head(&head, &mut record, why);
         finish_answer(serving, record, &Method::GET, answer)
@@ -214,7 +217,7 @@ impl Gate {
 
     /// Notes what a refusal, or a page of ours, needs to know of who asks.
     fn note_asker(&self, head: &request::Parts, record: &mut Record) -> AskedBy {
-        let asker = AskedBy::from_head(head);
+        let asker = AskedBy::from_head(head, FieldSet::of_headers(&head.headers));
         let Some(place) = record.place() else { return asker };
         let session = self.identify.spoken_of(&head.headers, place);
         let asker = asker.for_place(&head.headers, place).with_session(session);
@@ -240,7 +243,8 @@ impl Gate {
         for _ in 0..ROUNDS {
             let rules = self.rules.load(); // one file a round
             let from_proxy = rules.accept.trusted.contains(request.peer.address());
-            let head = rules.accept.read_head(request.parts, request.bytes, request.peer.address())?; // Accept
+            let head =
+                rules.accept.read_head(request.parts, request.has, request.bytes, request.peer.address())?; // Accept
             record.note_accepted(&head, || Trace::from_headers(head.headers, from_proxy));
             let place = request.peer.find_place(&rules, head.host);
             record.note_place(place.as_ref());
@@ -302,8 +306,8 @@ mod tests {
     async fn ask(gate: &Arc<Gate>, uri: &str, host: &str) -> Result<GateVerdict, RequestRefusal> {
         let request = http::Request::builder().uri(uri).header("host", host).body(()).unwrap();
         let (parts, exchange) = (request.into_parts().0, InFlight::new());
-        let request =
-            GateRequest { parts: &parts, bytes: 1, peer: &gate.make_peer(PEER), exchange: &exchange };
+        let peer = gate.make_peer(PEER);
+        let request = GateRequest::new(&parts, 1, &peer, &exchange);
         let mut record = gate.begin_record(&request);
         gate.pass(&request, &mut record).await
     }

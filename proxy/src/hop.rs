@@ -2,31 +2,15 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName};
 
-/// Tells whether a field concerns one hop alone (RFC 9110 §7.6.1), or is a proxy's own to answer. Names are lower
-/// case.
-pub(crate) fn is_of_a_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "upgrade"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "expect"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "http2-settings"
-            | "alt-svc"
-    )
-}
+use crate::field_set::{FieldKind, FieldSet, is_of_a_hop};
 
-/// Takes out what `Connection` names and what concerns one hop alone.
-pub(crate) fn of_this_hop(headers: &mut HeaderMap) {
-    // One look at the few fields there are costs less than asking for each of a dozen names.
+/// Takes out what `Connection` names and what concerns one hop alone. `has`: the fields there are.
+pub(crate) fn of_this_hop(headers: &mut HeaderMap, has: FieldSet) {
+    if !has.has(FieldKind::Hop) {
+        return;
+    }
     let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| is_of_a_hop(name)).cloned().collect();
-    if doomed.contains(&CONNECTION) {
+    if has.has(FieldKind::Connection) {
         let named = connection_options(headers).filter_map(|option| HeaderName::from_bytes(option).ok());
         doomed.extend(named.filter(|name| name != CONTENT_LENGTH));
     }

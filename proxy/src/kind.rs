@@ -3,6 +3,9 @@
 //! A navigation is sent to login; to everything else a redirect would be a page where data was expected. Nothing here
 //! grants anything: a client that lies about these fields chooses the form of its refusal.
 
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HOST, REFERER, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, Method};
 
 /// The kind of client that asks.
@@ -24,85 +27,117 @@ pub enum Kind {
     Api,
 }
 
-/// The fields that say what asks, each as it came first. One look at the head finds them all: every request that goes
-/// up is asked, and each question for one name costs as much.
-#[derive(Debug, Default)]
-pub(crate) struct KindFields<'a> {
+/// The facts that say what asks, taken from a head that goes up: which kind they make is asked where a request is
+/// refused, and most never are. Of each field the first counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KindFacts {
+    reads: bool,
+    is_options: bool,
     is_upgrade: bool,
-    content_type: Option<&'a HeaderValue>,
-    pub(crate) accept: Option<&'a HeaderValue>,
-    pub(crate) language: Option<&'a HeaderValue>,
-    mode: Option<&'a HeaderValue>,
-    dest: Option<&'a HeaderValue>,
-    purpose: Option<&'a HeaderValue>,
-    sec_purpose: Option<&'a HeaderValue>,
+    is_grpc: bool,
+    opens: Opens,
+    /// A browser fetches it ahead, for nobody yet.
+    is_ahead: bool,
+    pub(crate) accept: Option<HeaderValue>,
+    pub(crate) language: Option<HeaderValue>,
 }
 
-impl<'a> KindFields<'a> {
-    /// Looks through a head.
-    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Self {
-        let mut said = Self::default();
+/// The thing that a browser opens, by `Sec-Fetch-Mode` and `Sec-Fetch-Dest`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Opens {
+    /// It says neither.
+    #[default]
+    Unsaid,
+    Page,
+    Frame,
+    /// Something that is no page.
+    Part,
+}
+
+impl Opens {
+    fn from_fields(mode: Option<&HeaderValue>, dest: Option<&HeaderValue>) -> Self {
+        match (mode.map(HeaderValue::as_bytes), dest.map(HeaderValue::as_bytes)) {
+            (None, None) => Self::Unsaid,
+            (Some(b"navigate"), Some(b"iframe" | b"frame" | b"embed" | b"object")) => Self::Frame,
+            (Some(b"navigate"), Some(b"document")) => Self::Page,
+            _ => Self::Part,
+        }
+    }
+}
+
+impl KindFacts {
+    /// Looks through a head once. Accept has left `Upgrade` only on a WebSocket handshake.
+    pub(crate) fn from_head(method: &Method, headers: &HeaderMap) -> Self {
+        let [mut accept, mut language, mut content_type, mut mode, mut dest, mut purpose, mut sec_purpose] =
+            [None; 7];
+        let mut is_upgrade = false;
         for (name, value) in headers {
-            let field = match name.as_str() {
-                "accept" => &mut said.accept,
-                "accept-language" => &mut said.language,
-                "content-type" => &mut said.content_type,
-                "purpose" => &mut said.purpose,
-                "sec-fetch-dest" => &mut said.dest,
-                "sec-fetch-mode" => &mut said.mode,
-                "sec-purpose" => &mut said.sec_purpose,
-                "upgrade" => {
-                    said.is_upgrade = true;
+            let field = match *name {
+                ACCEPT => &mut accept,
+                ACCEPT_LANGUAGE => &mut language,
+                CONTENT_TYPE => &mut content_type,
+                UPGRADE => {
+                    is_upgrade = true;
                     continue;
                 }
-                _ => continue,
+                ACCEPT_ENCODING | COOKIE | HOST | REFERER | USER_AGENT => continue,
+                _ => match name.as_str() {
+                    "purpose" => &mut purpose,
+                    "sec-fetch-dest" => &mut dest,
+                    "sec-fetch-mode" => &mut mode,
+                    "sec-purpose" => &mut sec_purpose,
+                    _ => continue,
+                },
             };
             field.get_or_insert(value);
         }
-        said
+        Self {
+            reads: *method == Method::GET || *method == Method::HEAD,
+            is_options: *method == Method::OPTIONS,
+            is_upgrade,
+            is_grpc: content_type
+                .is_some_and(|value| starts_with_word(value.as_bytes(), b"application/grpc")),
+            opens: Opens::from_fields(mode, dest),
+            is_ahead: says(purpose, b"prefetch") || says(sec_purpose, b"prefetch"),
+            accept: accept.cloned(),
+            language: language.cloned(),
+        }
+    }
+
+    /// The kind that they make.
+    pub(crate) fn kind(&self) -> Kind {
+        if self.is_upgrade {
+            return Kind::WebSocket;
+        }
+        if self.is_grpc {
+            return Kind::Grpc;
+        }
+        if says(self.accept.as_ref(), b"text/event-stream") {
+            return Kind::EventStream;
+        }
+        let is_page = match self.opens {
+            Opens::Frame => return Kind::Frame,
+            Opens::Page => true,
+            Opens::Part => false,
+            Opens::Unsaid => says(self.accept.as_ref(), b"text/html"),
+        };
+        match (is_page, self.reads, self.is_ahead) {
+            (true, true, false) => Kind::Navigation,
+            (true, false, _) if !self.is_options => Kind::Form,
+            _ => Kind::Api,
+        }
     }
 }
 
 impl Kind {
-    /// Reads it from the request. Accept has left `Upgrade` only on a WebSocket handshake.
-    pub fn of_request(method: &Method, headers: &HeaderMap) -> Self {
-        Self::from_fields(method, &KindFields::from_headers(headers))
-    }
-
-    /// Reads it from what the request says.
-    pub(crate) fn from_fields(method: &Method, said: &KindFields<'_>) -> Self {
-        let says = |field: Option<&HeaderValue>, wanted: &[u8]| {
-            field.is_some_and(|value| contains_word(value.as_bytes(), wanted))
-        };
-        if said.is_upgrade {
-            return Self::WebSocket;
-        }
-        if said.content_type.is_some_and(|value| starts_with_word(value.as_bytes(), b"application/grpc")) {
-            return Self::Grpc;
-        }
-        if says(said.accept, b"text/event-stream") {
-            return Self::EventStream;
-        }
-        let reads = *method == Method::GET || *method == Method::HEAD;
-        let (mode, dest) = (said.mode.map(HeaderValue::as_bytes), said.dest.map(HeaderValue::as_bytes));
-        let is_page = match (mode, dest) {
-            (None, None) => says(said.accept, b"text/html"),
-            (Some(b"navigate"), Some(b"iframe" | b"frame" | b"embed" | b"object")) => return Self::Frame,
-            (Some(b"navigate"), Some(b"document")) => true,
-            _ => false,
-        };
-        let is_ahead = says(said.purpose, b"prefetch") || says(said.sec_purpose, b"prefetch");
-        match (is_page, reads, is_ahead) {
-            (true, true, false) => Self::Navigation,
-            (true, false, _) if *method != Method::OPTIONS => Self::Form,
-            _ => Self::Api,
-        }
-    }
-
     /// Tells whether a person looks at the answer.
     pub fn is_page(self) -> bool {
         matches!(self, Self::Navigation | Self::Form | Self::Frame)
     }
+}
+
+fn says(field: Option<&HeaderValue>, wanted: &[u8]) -> bool {
+    field.is_some_and(|value| contains_word(value.as_bytes(), wanted))
 }
 
 fn starts_with_word(text: &[u8], with: &[u8]) -> bool {
@@ -129,7 +164,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        Kind::of_request(&method.parse().unwrap(), &headers)
+        KindFacts::from_head(&method.parse().unwrap(), &headers).kind()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::HeaderName;
 use portcullis_policy::Network;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The networks of `trusted_proxies`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

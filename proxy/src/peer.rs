@@ -18,13 +18,17 @@ use portcullis_keys::{Secret, equal_bytes};
 use portcullis_policy::AppId;
 use portcullis_session::Session;
 
+use crate::networks::X_FORWARDED_FOR;
 use crate::rooms::recorder::Recorder;
 use crate::rules::{AppRules, Rules};
+use crate::told::Told;
 
 /// The other end of a client's socket.
 pub struct Peer {
     address: IpAddr,
     text: HeaderValue,
+    /// `X-Forwarded-For`, where no trusted proxy says more.
+    told: Told,
     recorder: Arc<Recorder>,
     place: Mutex<Option<AppRules>>,
     shown: Mutex<Option<CookieMemo>>,
@@ -44,7 +48,9 @@ impl Peer {
         let text = HeaderValue::from_maybe_shared(bytes::Bytes::from(address.to_string()));
         #[allow(clippy::expect_used, reason = "an address is written in digits, letters, dots and colons")]
         let text = text.expect("plain text");
-        Self { address, text, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
+        let mut told = Told::new();
+        told.add_field(&X_FORWARDED_FOR, &text);
+        Self { address, text, told, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
     }
 
     /// Its address.
@@ -55,6 +61,11 @@ impl Peer {
     /// The address as fields write it.
     pub(crate) fn address_text(&self) -> &HeaderValue {
         &self.text
+    }
+
+    /// What the application is told of its address.
+    pub(crate) fn told(&self) -> &Told {
+        &self.told
     }
 
     /// The recorder that the records of its requests are written to.

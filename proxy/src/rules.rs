@@ -5,14 +5,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portcullis_policy::{App, AppId, Policy, PublicUrl};
 
 use crate::cookies::session_cookie;
 use crate::log_detail::LogDetail;
 use crate::pages::Pages;
 use crate::rooms::accept::Accept;
+use crate::told::Told;
 use crate::upstream::Upstream;
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// One configuration, compiled.
 pub struct Rules {
@@ -73,8 +77,9 @@ struct HeldRules {
     at: usize,
     /// As the client named it.
     asked: String,
-    authority: HeaderValue,
     host: HeaderValue,
+    /// What the application is told of the site's address.
+    told: Told,
 }
 
 impl AppRules {
@@ -86,15 +91,11 @@ impl AppRules {
         };
         let at = rules.policy.apps().iter().position(names)?;
         let site = &rules.sites[at];
-        let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
-        let (authority, host) = (own(&site.authority)?, own(site.upstream.host(&site.authority))?);
-        Some(Self(Arc::new(HeldRules {
-            rules: rules.clone(),
-            at,
-            asked: host_asked.into(),
-            authority,
-            host,
-        })))
+        let host = HeaderValue::from_bytes(site.upstream.host(&site.authority).as_bytes()).ok()?;
+        let mut told = Told::new();
+        told.add_field(&X_FORWARDED_PROTO, &site.scheme);
+        told.add_field(&X_FORWARDED_HOST, &site.authority);
+        Some(Self(Arc::new(HeldRules { rules: rules.clone(), at, asked: host_asked.into(), host, told })))
     }
 
     /// Tells whether it is the place of this host under these rules.
@@ -117,9 +118,9 @@ impl AppRules {
         &self.0.rules.policy.apps()[self.0.at]
     }
 
-    /// Host and port of the public URL.
-    pub(crate) fn authority(&self) -> &HeaderValue {
-        &self.0.authority
+    /// What the application is told of the site's address: `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    pub(crate) fn told(&self) -> &Told {
+        &self.0.told
     }
 
     /// The value of `Host` for the application.

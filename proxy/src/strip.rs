@@ -8,6 +8,8 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use portcullis_policy::IDENTITY_HEADERS;
 
+use crate::field_set::{FieldKind, FieldSet};
+
 /// Stripped whoever sends it. A final `*` stands for any ending.
 const ALWAYS: [&str; 30] = [
     // What applications, and proxies of other products, take identity from.
@@ -80,8 +82,16 @@ impl Strip {
         Self { more: more.into_iter().map(|name| fold(name.as_ref())).collect() }
     }
 
-    /// Takes out what a client may not say; says how many names that were.
-    pub fn clean_headers(&self, headers: &mut HeaderMap, from_trusted_proxy: bool) -> usize {
+    /// Takes out what a client may not say; says how many names that were. `has`: the fields there are.
+    pub(crate) fn clean_headers(
+        &self,
+        headers: &mut HeaderMap,
+        has: FieldSet,
+        from_trusted_proxy: bool,
+    ) -> usize {
+        if !has.has(FieldKind::MayBeListed) && self.more.is_empty() {
+            return 0;
+        }
         let doomed: Vec<HeaderName> = headers
             .keys()
             .filter(|name| self.takes_field(name.as_str(), from_trusted_proxy))
@@ -126,7 +136,7 @@ impl Strip {
 }
 
 /// Almost no field of an ordinary request begins like one of the table, and only those are compared with all of it.
-fn may_be_listed(name: &str) -> bool {
+pub(crate) fn may_be_listed(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', second, ..] => !second.is_ascii_alphanumeric(),
         start => [&b"cf"[..], b"cli", b"fas", b"for", b"pro", b"rem", b"ssl", b"tra", b"tru"]
@@ -160,7 +170,8 @@ mod tests {
         for name in names {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("x"));
         }
-        strip.clean_headers(&mut headers, trusted);
+        let has = FieldSet::of_headers(&headers);
+        strip.clean_headers(&mut headers, has, trusted);
         headers.keys().map(|name| name.as_str().to_owned()).collect()
     }
 
@@ -271,6 +282,9 @@ mod tests {
     fn the_quick_look_passes_nothing_that_is_listed() {
         for listed in IDENTITY_HEADERS.iter().chain(&ALWAYS).chain(&OF_THE_WAY).chain(&OURS) {
             assert!(may_be_listed(listed), "{listed}");
+            let name = HeaderName::from_bytes(listed.replace('*', "a").as_bytes()).unwrap();
+            let alone = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
+            assert!(FieldSet::of_headers(&alone).has(FieldKind::MayBeListed), "{listed}");
         }
     }
 

@@ -7,9 +7,10 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_keys::Random;
+
+use crate::told::Told;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -51,16 +52,16 @@ impl Trace {
         std::str::from_utf8(id).unwrap_or_default()
     }
 
-    /// The values of `X-Request-Id` and `traceparent`. Made here, the first is a piece of the second and shares its text.
-    pub(crate) fn fields(&self) -> (HeaderValue, HeaderValue) {
+    /// Says `X-Request-Id` and `traceparent`. Made here, the first is a piece of the second.
+    pub(crate) fn tell(&self, told: &mut Told) {
         let (id, parent) = match &self.parent {
-            Parent::Made(parent) => {
-                let text = Bytes::copy_from_slice(parent);
-                (text.slice(ID), header_value(text))
-            }
-            Parent::Said(id, parent) => (Bytes::copy_from_slice(id), parent.clone()),
+            Parent::Made(parent) => (&parent[ID], &parent[..]),
+            Parent::Said(id, parent) => (&id[..], parent.as_bytes()),
         };
-        (self.request.clone().unwrap_or_else(|| header_value(id)), parent)
+        let request = self.request.as_ref().map_or(id, HeaderValue::as_bytes);
+        for part in [&b"x-request-id: "[..], request, b"\r\ntraceparent: ", parent, b"\r\n"] {
+            told.add_lines(part);
+        }
     }
 }
 
@@ -90,10 +91,6 @@ fn trace_id(parent: &[u8]) -> Option<[u8; 32]> {
 
 fn is_plain(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= 128 && text.iter().all(u8::is_ascii_graphic)
-}
-
-fn header_value(text: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 fn write_hex(out: &mut [u8], number: u64) {
@@ -149,21 +146,29 @@ mod tests {
         assert_eq!(&digits, b"0123456789abcdef");
     }
 
+    fn told(trace: &Trace) -> (HeaderValue, HeaderValue) {
+        let mut told = Told::default();
+        trace.tell(&mut told);
+        let fields = told.fields();
+        assert_eq!(fields.len(), 2);
+        (fields[X_REQUEST_ID].clone(), fields[TRACEPARENT].clone())
+    }
+
     #[test]
     fn a_trusted_proxy_is_followed_and_nobody_else() {
         let said = [(TRACEPARENT, PARENT), (X_REQUEST_ID, "abc-1")];
         let followed = trace(&said, true);
         assert_eq!(followed.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        let (request, parent) = followed.fields();
+        let (request, parent) = told(&followed);
         assert_eq!((request, parent), (HeaderValue::from_static("abc-1"), HeaderValue::from_static(PARENT)));
         let made = trace(&said, false);
         assert_ne!(made.id(), followed.id());
-        let (request, parent) = made.fields();
+        let (request, parent) = told(&made);
         assert_eq!(request, made.id());
         assert_eq!(trace_id(parent.as_bytes()).unwrap(), made.id().as_bytes());
         assert_ne!(trace(&[], true).id(), trace(&[], true).id());
         let unnamed = trace(&said[..1], true);
-        assert_eq!(unnamed.fields().0, unnamed.id());
+        assert_eq!(told(&unnamed).0, unnamed.id());
     }
 
     #[test]
@@ -182,7 +187,7 @@ mod tests {
         }
         assert!(trace_id(b"cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
         let blank = trace(&[(X_REQUEST_ID, "two words")], true);
-        assert_eq!(blank.fields().0, blank.id());
+        assert_eq!(told(&blank).0, blank.id());
     }
 
     proptest::proptest! {

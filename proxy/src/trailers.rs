@@ -9,7 +9,8 @@ use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-use crate::hop::{connection_options, is_of_a_hop};
+use crate::field_set::{FieldKind, FieldSet, is_of_a_hop};
+use crate::hop::connection_options;
 use crate::strip::Strip;
 
 /// The fields that have their place in a head alone (RFC 9110 §6.5.1), beside the fields of one hop and those of
@@ -67,8 +68,8 @@ pub(crate) struct Trailers(Vec<HeaderName>);
 
 impl Trailers {
     /// Reads what a head announces, before the fields of its hop are taken out.
-    pub(crate) fn read_announced(headers: &HeaderMap, strip: &Strip) -> Self {
-        if !headers.contains_key(TRAILER) {
+    pub(crate) fn read_announced(headers: &HeaderMap, has: FieldSet, strip: &Strip) -> Self {
+        if !has.has(FieldKind::Trailer) {
             return Self::default();
         }
         let is_named = |name: &HeaderName| {
@@ -122,8 +123,12 @@ mod tests {
     use crate::test;
     use proptest::prelude::*;
 
+    fn read(head: &HeaderMap, strip: &Strip) -> Trailers {
+        Trailers::read_announced(head, FieldSet::of_headers(head), strip)
+    }
+
     fn announced(fields: &[(&str, &str)]) -> Option<String> {
-        let field = Trailers::read_announced(&test::fields(fields), &Strip::default()).announcing_field();
+        let field = read(&test::fields(fields), &Strip::default()).announcing_field();
         field.map(|field| field.to_str().unwrap().to_owned())
     }
 
@@ -175,10 +180,7 @@ mod tests {
         }
         assert_eq!(announced(&[("trailer", "x-one, x-two"), ("connection", "X-One")]).unwrap(), "x-two");
         let more = Strip::new(["x-legacy"]);
-        assert_eq!(
-            Trailers::read_announced(&test::fields(&[("trailer", "X_Legacy")]), &more).announcing_field(),
-            None
-        );
+        assert_eq!(read(&test::fields(&[("trailer", "X_Legacy")]), &more).announcing_field(), None);
     }
 
     proptest! {
@@ -189,7 +191,7 @@ mod tests {
             sent in prop::collection::vec("[xX][-_.][fF]orwarded[-_.~](user|email|groups)|[Cc]ookie|[Hh]ost|x-[a-c]|[a-z_-]{1,9}", 0..8),
         ) {
             let head = test::fields(&[("trailer", &names.join(", "))]);
-            let trailers = Trailers::read_announced(&head, &Strip::default());
+            let trailers = read(&head, &Strip::default());
             let fields: Vec<(&str, &str)> = sent.iter().chain(&names).map(|name| (name.as_str(), "v")).collect();
             let frame = trailers.of_frame(Frame::trailers(test::fields(&fields)));
             let passed = frame.map(|frame| frame.into_trailers().unwrap()).unwrap_or_default();

@@ -40,8 +40,10 @@ impl fmt::Display for UploadFault {
 
 impl std::error::Error for UploadFault {}
 
-/// The body of a client's request.
-pub(crate) struct Upload {
+/// The body of a client's request. Most requests have none, and what stands in its place is small.
+pub(crate) struct Upload(Box<UploadState>);
+
+struct UploadState {
     body: Incoming,
     inbound: Arc<Inbound>,
     waits: Arc<Waits>,
@@ -55,21 +57,30 @@ pub(crate) struct Upload {
 impl Upload {
     /// The body of a request on this connection.
     pub(crate) fn new(body: Incoming, inbound: Arc<Inbound>, waits: Arc<Waits>) -> Self {
-        Self { body, inbound, waits, intake: Arc::default(), again: None, trailers: Trailers::default() }
+        Self(Box::new(UploadState {
+            body,
+            inbound,
+            waits,
+            intake: Arc::default(),
+            again: None,
+            trailers: Trailers::default(),
+        }))
     }
 
     /// It goes to an application that has so long to answer after each piece, for this session.
     pub(crate) fn goes_up(&mut self, session: Option<Arc<Session>>, first_byte: Duration) -> Arc<Intake> {
-        self.again = Some(first_byte);
-        self.intake.is_of(session);
-        self.intake.clone()
+        self.0.again = Some(first_byte);
+        self.0.intake.is_of(session);
+        self.0.intake.clone()
     }
 
     /// Lets these fields follow it.
     pub(crate) fn announce_trailers(&mut self, trailers: Trailers) {
-        self.trailers = trailers;
+        self.0.trailers = trailers;
     }
+}
 
+impl UploadState {
     fn note_received(&self, length: usize) {
         self.intake.note_received(length);
         self.waits.note_progress();
@@ -84,27 +95,28 @@ impl Body for Upload {
     type Error = UploadFault;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let upload = &mut *self.get_mut().0;
+        let polled = Pin::new(&mut upload.body).poll_frame(context);
         match polled {
-            Poll::Pending if self.waits.has_struck(Wait::Body) => Poll::Ready(Some(Err(UploadFault::Slow))),
+            Poll::Pending if upload.waits.has_struck(Wait::Body) => Poll::Ready(Some(Err(UploadFault::Slow))),
             Poll::Pending => {
-                self.waits.keep_armed(Wait::Body, self.inbound.idle);
+                upload.waits.keep_armed(Wait::Body, upload.inbound.idle);
                 Poll::Pending
             }
             Poll::Ready(next) => {
-                self.waits.disarm(Wait::Body);
+                upload.waits.disarm(Wait::Body);
                 Poll::Ready(match next {
-                    Some(Ok(frame)) if frame.is_trailers() => self.trailers.of_frame(frame).map(Ok),
+                    Some(Ok(frame)) if frame.is_trailers() => upload.trailers.of_frame(frame).map(Ok),
                     Some(Ok(frame)) => {
                         if let Some(piece) = frame.data_ref().filter(|piece| !piece.is_empty()) {
-                            self.note_received(piece.len());
+                            upload.note_received(piece.len());
                         }
                         Some(Ok(frame))
                     }
-                    Some(Err(_)) => Some(Err(match self.inbound.malformed_body() {
+                    Some(Err(_)) => Some(Err(match upload.inbound.malformed_body() {
                         Some(why) => UploadFault::Malformed(why),
                         None => UploadFault::Gone,
                     })),
@@ -115,16 +127,16 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.body.size_hint()
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.waits.disarm(Wait::Body); // nobody asks for more of it
+        self.0.waits.disarm(Wait::Body); // nobody asks for more of it
     }
 }

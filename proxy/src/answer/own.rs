@@ -12,7 +12,7 @@ use super::asked_by::AskedBy;
 use super::large_bodies::{LargeBodies, LargeBodyTurn};
 use super::page::describe_visitor;
 use super::refusal::RequestRefusal;
-use crate::kind::Kind;
+use crate::field_set::FieldSet;
 use crate::logged_decision::LoggedDecision;
 use crate::origin::is_foreign_form;
 use crate::pages::{BodyAhead, NotSignedIn, ReadsBody, Reference};
@@ -52,7 +52,8 @@ pub(crate) async fn serve_own(
     }
     *request.headers_mut() = head.headers.clone();
     let accept = &place.rules().accept;
-    accept.strip.clean_headers(request.headers_mut(), accept.trusted.contains(peer.address()));
+    let has = FieldSet::of_headers(&head.headers);
+    accept.strip.clean_headers(request.headers_mut(), has, accept.trusted.contains(peer.address()));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
     let visitor = describe_visitor(identify, asker, record, &place);
     let client = visitor.client;
@@ -76,7 +77,7 @@ pub(crate) async fn serve_own(
     match tokio::time::timeout(OWN_PAGE, pages(request)).await {
         Ok(page) if page.extensions().get::<NotSignedIn>().is_some() => {
             // What is asked there is for scripts, even where a person has typed it.
-            asker.kind = Kind::Api;
+            asker.treat_as_program();
             Err(RequestRefusal::Login)
         }
         Ok(page) => Ok(note_reference(page, record)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderValue, Response};
 use portcullis_policy::SessionHash;
 
@@ -29,7 +29,7 @@ pub(super) async fn page_of(
     if let Ok(uri) = place.own_path("refused").parse() {
         *request.uri_mut() = uri;
     }
-    for (name, value) in [(ACCEPT, &asker.accept), (ACCEPT_LANGUAGE, &asker.language)] {
+    for (name, value) in asker.wanted_page() {
         if let Some(value) = value {
             request.headers_mut().insert(name, value.clone());
         }
@@ -82,7 +82,7 @@ pub(super) fn describe_visitor(
     let line = record.line();
     Visitor {
         is_from_us: asker.is_from_us,
-        kind: asker.kind,
+        kind: asker.kind(),
         who: who_is_in(identify, asker.session, place),
         app: place.app().id,
         client: line.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |line| line.client),

@@ -102,7 +102,7 @@ impl Refuse {
         let reference = Random::from_system().draw_reference();
         let place = record.place().cloned();
         let target = asker.target.as_ref().map_or("/", PathAndQuery::as_str);
-        let told = Asker { kind: asker.kind, place: place.as_ref(), target, reference: &reference };
+        let told = Asker { kind: asker.kind(), place: place.as_ref(), target, reference: &reference };
         let mut answer = answer_refusal(why, &told);
         if let Some(place) = place.as_ref().filter(|_| answer.status() == StatusCode::SEE_OTHER)
             && target.len() > WAY_BACK
@@ -113,13 +113,13 @@ impl Refuse {
             set_field(&mut answer, LOCATION, login);
         }
         record.note_decision(why.decision(), why.log_word());
-        let (status, needs_page) = (answer.status(), asker.kind.is_page() && answer.body().is_empty());
+        let (status, needs_page) = (answer.status(), asker.kind().is_page() && answer.body().is_empty());
         if status != StatusCode::SEE_OTHER {
             self.fill_record(head, record, why, trouble);
             record.note(|line| line.reference = Some(reference.clone()));
         }
         if let Some(place) = place.as_ref().filter(|_| needs_page && status != StatusCode::SEE_OTHER) {
-            let told = why.kind_told(asker.kind);
+            let told = why.kind_told(asker.kind());
             let refused = RefusalPage {
                 status,
                 kind: told,

@@ -7,11 +7,12 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
+use crate::field_set::{FieldKind, FieldSet};
 use crate::hop::connection_options;
 use crate::networks::Networks;
 use crate::strip::Strip;
@@ -79,10 +80,11 @@ pub struct Head<'a> {
 }
 
 impl Accept {
-    /// Reads a head. `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it does not read.
+    /// Reads a head. `has`: its fields; `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it does not read.
     pub(crate) fn read_head<'a>(
         &self,
         parts: &'a http::request::Parts,
+        has: FieldSet,
         bytes: usize,
         peer: IpAddr,
     ) -> Result<Head<'a>, Unacceptable> {
@@ -101,10 +103,10 @@ impl Accept {
         if !is_guarded && !is_read_one_way(parts, target) {
             return Err(Unacceptable::TwoWays);
         }
-        if !self.may_be_named(&parts.headers) {
+        if has.has(FieldKind::Connection) && !self.may_be_named(&parts.headers) {
             return Err(Unacceptable::Connection);
         }
-        let is_upgrade = parts.headers.contains_key(UPGRADE);
+        let is_upgrade = has.has(FieldKind::Upgrade);
         if is_upgrade && has_body(&parts.headers) {
             return Err(Unacceptable::UpgradeWithBody);
         }
@@ -212,9 +214,8 @@ impl Accept {
                     && !self.strip.is_listed(name)
             })
         };
-        !headers.contains_key(CONNECTION)
-            || (connection_options(headers).take(NAMED + 1).count() <= NAMED
-                && connection_options(headers).all(may_be))
+        connection_options(headers).take(NAMED + 1).count() <= NAMED
+            && connection_options(headers).all(may_be)
     }
 }
 
@@ -230,8 +231,16 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn read<'p>(
+        accept: &Accept,
+        parts: &'p http::request::Parts,
+        bytes: usize,
+    ) -> Result<Head<'p>, Unacceptable> {
+        accept.read_head(parts, FieldSet::of_headers(&parts.headers), bytes, IpAddr::from([127, 0, 0, 1]))
+    }
+
     fn refused(method: &str, uri: &str, bytes: usize) -> Option<Unacceptable> {
-        Accept::default().read_head(&parts(method, uri, &[]), bytes, IpAddr::from([127, 0, 0, 1])).err()
+        read(&Accept::default(), &parts(method, uri, &[]), bytes).err()
     }
 
     #[test]
@@ -245,18 +254,16 @@ mod tests {
         }
         let many: Vec<(String, String)> = (0..=FIELDS).map(|n| (format!("a{n}"), "x".into())).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        let read = |fields| {
-            Accept::default().read_head(&parts("GET", "/", fields), 1, IpAddr::from([127, 0, 0, 1])).err()
-        };
-        assert_eq!(read(&many), Some(Unacceptable::Head));
-        assert_eq!(read(&many[1..]), None);
+        let refused = |fields| read(&Accept::default(), &parts("GET", "/", fields), 1).err();
+        assert_eq!(refused(&many), Some(Unacceptable::Head));
+        assert_eq!(refused(&many[1..]), None);
     }
 
     #[test]
     fn what_http_2_may_write_and_http_1_may_not_is_refused() {
         let two_ways = |method, uri, fields: &[_]| {
             let parts = parts(method, uri, fields);
-            match Accept::default().read_head(&parts, 0, IpAddr::from([127, 0, 0, 1])) {
+            match read(&Accept::default(), &parts, 0) {
                 Ok(_) => false,
                 Err(why) => why == Unacceptable::TwoWays,
             }
@@ -276,7 +283,7 @@ mod tests {
         let accept = Accept::default();
         let host = |uri, fields: &[_]| {
             let parts = parts("GET", uri, fields);
-            accept.read_head(&parts, 1, IpAddr::from([127, 0, 0, 1])).unwrap().host.to_owned()
+            read(&accept, &parts, 1).unwrap().host.to_owned()
         };
         assert_eq!(host("/", &[("host", "a.test")]), "a.test");
         assert_eq!(host("https://b.test/", &[]), "b.test");

@@ -9,7 +9,7 @@ use std::future::pending;
 
 use bytes::BytesMut;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT,
     STRICT_TRANSPORT_SECURITY, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, Version, request, response};
@@ -20,28 +20,34 @@ use crate::answer_body::{AnswerBody, CarriedExchange};
 use crate::client::Client;
 use crate::clock::Wait;
 use crate::exchange::Exchange;
+use crate::field_set::{FieldKind, FieldSet};
 use crate::hop::of_this_hop;
 use crate::line::Over;
 use crate::metrics::{Counter, Metrics};
+use crate::networks::X_FORWARDED_FOR;
 use crate::peer::Peer;
 use crate::rooms::record::Record;
 use crate::rules::{AppRules, Site};
 use crate::strip::Strip;
-use crate::trace::{TRACEPARENT, Trace, X_REQUEST_ID};
+use crate::told::Told;
+use crate::trace::Trace;
 use crate::trailers::Trailers;
 use crate::tunnel::{self, Tunnel};
 use crate::upload::{Upload, UploadFault};
 use crate::upstream::{self, Download, UpstreamFault};
 use crate::{caching, cookies};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The fields of a client as the application finds them, and what Portcullis adds to them.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The lines that are ours.
+    pub told: Told,
+    /// The number of fields that a client may not say.
+    pub stripped: usize,
+}
 
-/// The number of fields that speak of the way a request came.
-const OURS: usize = 6;
-
-/// Makes a client's fields into what the application is told. Says how many were stripped.
+/// Makes a client's fields into what goes up. What is ours to say stands beside them: whatever a client said under those
+/// names is gone.
 ///
 /// `who` is `None` under a public rule: then nobody's identity goes up.
 pub fn rewrite_outgoing(
@@ -50,32 +56,44 @@ pub fn rewrite_outgoing(
     who: Option<&Principal>,
     peer: &Peer,
     trace: &Trace,
-) -> usize {
-    let (site, accept) = (place.site(), &place.rules().accept);
-    let from_proxy = accept.trusted.contains(peer.address());
-    let came_by = came_by(headers, peer, from_proxy);
-    let stripped = accept.strip.clean_headers(headers, from_proxy);
-    cookies::cut_out(headers);
-
-    let identity = who.map(Principal::identity_headers).unwrap_or_default();
-    headers.reserve(OURS + identity.len()); // it grows once and not twice
-    headers.insert(HOST, place.host().clone());
-    headers.insert(X_FORWARDED_PROTO, site.scheme.clone());
-    headers.insert(X_FORWARDED_HOST, place.authority().clone());
-    headers.insert(X_FORWARDED_FOR, came_by);
-    let (request, parent) = trace.fields();
-    headers.insert(X_REQUEST_ID, request);
-    headers.insert(TRACEPARENT, parent);
-    for (name, value) in identity {
-        headers.insert(name.clone(), value.clone());
-    }
-    stripped
+) -> Rewritten {
+    let has = FieldSet::of_headers(headers);
+    rewrite_known(headers, has, place, who, peer, trace)
 }
 
-/// `X-Forwarded-For`: what a trusted proxy said, then our peer.
-fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
+/// `has`: the fields there are, or were before some were taken out.
+fn rewrite_known(
+    headers: &mut HeaderMap,
+    has: FieldSet,
+    place: &AppRules,
+    who: Option<&Principal>,
+    peer: &Peer,
+    trace: &Trace,
+) -> Rewritten {
+    let accept = &place.rules().accept;
+    let from_proxy = accept.trusted.contains(peer.address());
+    let mut told = Told::new();
+    if let Some(who) = who {
+        told.add_lines(who.identity_lines());
+    }
+    told.add_told(place.told());
+    match came_by(headers, peer, from_proxy) {
+        Some(way) => told.add_field(&X_FORWARDED_FOR, &way),
+        None => told.add_told(peer.told()),
+    }
+    trace.tell(&mut told);
+    let stripped = accept.strip.clean_headers(headers, has, from_proxy);
+    if has.has(FieldKind::Cookie) {
+        cookies::cut_out(headers);
+    }
+    headers.insert(HOST, place.host().clone());
+    Rewritten { told, stripped }
+}
+
+/// `X-Forwarded-For` where a trusted proxy said one: that, then our peer.
+fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> Option<HeaderValue> {
     if !from_proxy || !headers.contains_key(X_FORWARDED_FOR) {
-        return peer.address_text().clone();
+        return None;
     }
     let mut all = BytesMut::new();
     for field in headers.get_all(X_FORWARDED_FOR) {
@@ -83,20 +101,21 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> HeaderValue {
         all.extend_from_slice(b", ");
     }
     all.extend_from_slice(peer.address_text().as_bytes());
-    HeaderValue::from_maybe_shared(all.freeze()).unwrap_or_else(|_| peer.address_text().clone())
+    HeaderValue::from_maybe_shared(all.freeze()).ok()
 }
 
 /// Makes an application's fields into what the client is told. Says how many cookies of ours it tried
 /// to set.
 pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
-    let trailers = Trailers::read_announced(headers, &Strip::default());
-    of_this_hop(headers);
-    if !headers.contains_key(CONTENT_LENGTH) {
+    let has = FieldSet::of_headers(headers);
+    let trailers = Trailers::read_announced(headers, has, &Strip::default());
+    of_this_hop(headers, has);
+    if !has.has(FieldKind::ContentLength) {
         announce_trailers(headers, &trailers);
     }
-    let refused = cookies::refuse_set(headers);
+    let refused = if has.has(FieldKind::SetCookie) { cookies::refuse_set(headers) } else { 0 };
     if !is_public && !switches {
-        caching::make_private(headers);
+        caching::make_private(headers, has);
     }
     if let Some(hsts) = site.hsts().filter(|_| !switches && !headers.contains_key(STRICT_TRANSPORT_SECURITY))
     {
@@ -150,7 +169,7 @@ impl Forward {
         }
     }
 
-    /// Takes a request up, and its answer down. One that asks to switch protocols asks for a WebSocket: Accept has left
+    /// Takes a request up, and its answer down. `has`: the fields of its head. One that asks to switch protocols asks for a WebSocket: Accept has left
     /// nothing else.
     ///
     /// # Errors
@@ -159,7 +178,8 @@ impl Forward {
         &self,
         serving: CarriedExchange,
         mut exchange: Exchange,
-        mut head: request::Parts,
+        mut head: Box<request::Parts>,
+        has: FieldSet,
         mut upload: Option<Upload>,
         asks_to_switch: bool,
     ) -> Result<Response<AnswerBody>, Box<Failed>> {
@@ -167,15 +187,15 @@ impl Forward {
         if let Some(session) = session {
             serving.client().note_account(session.account());
         }
-        let asker = AskedBy::from_head(&head).with_session(session.map(|session| session.hash()));
+        let asker = AskedBy::from_head(&head, has).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
-        let trailers = self.rewrite_head(&mut exchange, &mut head, serving.client());
+        let (trailers, told) = self.rewrite_head(&mut exchange, &mut head, has, serving.client());
         let site = exchange.place().clone();
         let upstream = &site.site().upstream;
         let mut accept = None;
         let sent = if asks_to_switch {
             accept = tunnel::ask_for(&mut head.headers);
-            upstream::ask_alone(upstream, head, &exchange.waits).await
+            upstream::ask_alone(upstream, head, &told, &exchange.waits).await
         } else {
             match &mut upload {
                 Some(upload) => {
@@ -193,7 +213,7 @@ impl Forward {
                 }
                 None => {}
             }
-            upstream::send_request(upstream, head, upload, &exchange.waits).await
+            upstream::send_request(upstream, head, &told, upload, &exchange.waits).await
         };
         exchange.waits.disarm(Wait::Answer);
         let fault = match sent {
@@ -214,15 +234,23 @@ impl Forward {
         Err(Box::new(Failed { serving, asker, method, record, why, trouble }))
     }
 
-    /// Makes the client's head into what goes up; says which fields may follow its body.
-    fn rewrite_head(&self, exchange: &mut Exchange, head: &mut request::Parts, client: &Client) -> Trailers {
-        let trailers = Trailers::read_announced(&head.headers, &exchange.place().rules().accept.strip);
-        of_this_hop(&mut head.headers);
+    /// Makes the client's head into what goes up; says which fields may follow its body, and what is told beside it.
+    fn rewrite_head(
+        &self,
+        exchange: &mut Exchange,
+        head: &mut request::Parts,
+        has: FieldSet,
+        client: &Client,
+    ) -> (Trailers, Told) {
+        let strip = &exchange.place().rules().accept.strip;
+        let trailers = Trailers::read_announced(&head.headers, has, strip);
+        of_this_hop(&mut head.headers, has);
         let trace = exchange.record.line().and_then(|line| line.trace.as_ref());
         let trace =
             trace.map_or_else(|| Cow::Owned(Trace::from_headers(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
-        let stripped = rewrite_outgoing(&mut head.headers, place, who, &client.peer, &trace);
+        let Rewritten { told, stripped } =
+            rewrite_known(&mut head.headers, has, place, who, &client.peer, &trace);
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);
         }
@@ -233,7 +261,7 @@ impl Forward {
         }
         head.version = Version::HTTP_11;
         head.extensions.clear(); // the library's own, of the client's connection
-        trailers
+        (trailers, told)
     }
 
     /// Makes the application's head into what the client is told. A stream whose person has changed meanwhile is cut
@@ -327,17 +355,19 @@ mod tests {
     use proptest::prelude::*;
     use std::net::IpAddr;
 
+    /// The fields as the application finds them.
     fn up(fields: &[(&str, &str)], peer: IpAddr) -> HeaderMap {
+        let who = test::alice(test::place().rules().policy());
+        gone_up(fields, Some(&who), peer)
+    }
+
+    fn gone_up(fields: &[(&str, &str)], who: Option<&Principal>, peer: IpAddr) -> HeaderMap {
         let mut headers = test::fields(fields);
-        let place = test::place();
-        let who = test::alice(place.rules().policy());
-        rewrite_outgoing(
-            &mut headers,
-            &place,
-            Some(&who),
-            &test::gate().make_peer(peer),
-            &Trace::from_headers(&HeaderMap::new(), false),
-        );
+        let (peer, trace) = (test::gate().make_peer(peer), Trace::from_headers(&HeaderMap::new(), false));
+        let told = rewrite_outgoing(&mut headers, &test::place(), who, &peer, &trace).told;
+        for (name, value) in &told.fields() {
+            headers.append(name, value.clone());
+        }
         headers
     }
 
@@ -357,7 +387,7 @@ mod tests {
         ] {
             assert_eq!(up.get(name).map(HeaderValue::as_bytes), Some(value.as_bytes()), "{name}");
         }
-        assert_eq!(up.get(X_REQUEST_ID).unwrap().len(), 32);
+        assert_eq!(up["x-request-id"].len(), 32);
     }
 
     #[test]
@@ -405,15 +435,7 @@ mod tests {
 
     #[test]
     fn a_public_rule_tells_nobodys_name() {
-        let mut headers = test::fields(&[("x-forwarded-user", "mallory")]);
-        rewrite_outgoing(
-            &mut headers,
-            &test::place(),
-            None,
-            &test::gate().make_peer(PEER),
-            &Trace::from_headers(&HeaderMap::new(), false),
-        );
-        assert!(!headers.contains_key("x-forwarded-user"));
+        assert!(!gone_up(&[("x-forwarded-user", "mallory")], None, PEER).contains_key("x-forwarded-user"));
     }
 
     #[test]
@@ -438,7 +460,8 @@ mod tests {
     fn what_is_of_one_hop_or_named_so_is_taken_out() {
         let left = |fields: &[(&str, &str)]| {
             let mut headers = test::fields(fields);
-            of_this_hop(&mut headers);
+            let has = FieldSet::of_headers(&headers);
+            of_this_hop(&mut headers, has);
             headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
         };
         for name in [
@@ -492,8 +515,9 @@ mod tests {
                     prop_assert!(who.identity_headers().contains(&said), "{}: {:?}", name, value);
                 }
             }
-            for (name, _) in who.identity_headers() {
-                prop_assert_eq!(up.get_all(name).iter().count(), 1);
+            let ours = ["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "traceparent"];
+            for name in who.identity_headers().iter().map(|(name, _)| name.as_str()).chain(ours) {
+                prop_assert_eq!(up.get_all(name).iter().count(), 1, "{}", name);
             }
         }
     }

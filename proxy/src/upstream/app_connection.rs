@@ -23,6 +23,7 @@ use super::heard::{Heard, Notes};
 use super::outgoing_body::Outgoing;
 use super::replay;
 use crate::clock::{Wait, Waits};
+use crate::told::Told;
 
 /// A connection to an application.
 pub(crate) struct AppConnection {
@@ -66,6 +67,9 @@ impl Afterwards {
         }
     }
 }
+
+/// A fault, and the request that met it where nothing of it was sent.
+pub(super) type Unanswered = (UpstreamFault, Option<Box<http::Request<Outgoing>>>);
 
 /// The bytes that may come before the head of an answer is whole, what only informs included.
 const BEFORE_HEAD: usize = 256 * 1024;
@@ -117,55 +121,60 @@ impl AppConnection {
         if self.notes.heard_bytes() == 0 { replay::read_request(&self.notes.take_head()) } else { None }
     }
 
-    /// Sends one request and waits for the head of its answer. With the fault comes the request, if nothing of it was
-    /// sent. One that is noted has no body, and [`unanswered`](Self::unanswered) has it back.
-    pub(super) async fn send_request(
+    /// Sends one request, with what is told beside it, and waits for the head of its answer. With the fault comes the
+    /// request, if nothing of it was sent. One that is noted has no body, and [`unanswered`](Self::unanswered) has it back.
+    pub(super) fn send_request(
         &mut self,
         request: http::Request<Outgoing>,
+        told: &Told,
         is_noted: bool,
         waits: &Waits,
-    ) -> Result<http::Response<Incoming>, (UpstreamFault, Option<http::Request<Outgoing>>)> {
-        self.notes.begin_question(is_noted);
+    ) -> impl Future<Output = Result<http::Response<Incoming>, Unanswered>> {
+        self.notes.begin_question(is_noted, told, self.case);
         let had_body = request.body().0.is_some();
         let is_head = request.method() == Method::HEAD;
-        let mut asking = pin!(self.sender.try_send_request(request));
+        let asking = self.sender.try_send_request(request); // it is on its way: what waits holds no request
         let (connection, filter, notes) = (&mut self.connection, &self.filter, &self.notes);
-        let mut answered = None; // an answer is large: it is put here, and not handed from poll to poll
-        let fault = poll_fn(|context| {
-            if waits.has_struck(Wait::Answer) {
-                return Poll::Ready(Some(UpstreamFault::Late));
-            }
-            filter.poll(context, |context| {
-                let ended = connection.poll_without_shutdown(context);
-                // It becomes ready through the connection alone.
-                match (asking.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
-                    (Poll::Ready(answer), _) => {
-                        answered = Some(answer);
-                        Poll::Ready(None)
-                    }
-                    (Poll::Pending, Poll::Ready(ended)) => {
-                        let fault =
-                            ended.map_or_else(UpstreamFault::from_error, |()| UpstreamFault::Ended(None));
-                        Poll::Ready(Some(fault))
-                    }
-                    (Poll::Pending, Poll::Pending) if notes.heard_bytes() > BEFORE_HEAD => {
-                        Poll::Ready(Some(UpstreamFault::Answer("has no end of its head")))
-                    }
-                    (Poll::Pending, Poll::Pending) => Poll::Pending,
+        let after = &mut self.after;
+        async move {
+            let mut asking = pin!(asking);
+            let mut answered = None; // an answer is large: it is put here, and not handed from poll to poll
+            let fault = poll_fn(|context| {
+                if waits.has_struck(Wait::Answer) {
+                    return Poll::Ready(Some(UpstreamFault::Late));
                 }
+                filter.poll(context, |context| {
+                    let ended = connection.poll_without_shutdown(context);
+                    // It becomes ready through the connection alone.
+                    match (asking.as_mut().poll(&mut Context::from_waker(Waker::noop())), ended) {
+                        (Poll::Ready(answer), _) => {
+                            answered = Some(answer);
+                            Poll::Ready(None)
+                        }
+                        (Poll::Pending, Poll::Ready(ended)) => {
+                            let fault =
+                                ended.map_or_else(UpstreamFault::from_error, |()| UpstreamFault::Ended(None));
+                            Poll::Ready(Some(fault))
+                        }
+                        (Poll::Pending, Poll::Pending) if notes.heard_bytes() > BEFORE_HEAD => {
+                            Poll::Ready(Some(UpstreamFault::Answer("has no end of its head")))
+                        }
+                        (Poll::Pending, Poll::Pending) => Poll::Pending,
+                    }
+                })
             })
-        })
-        .await;
-        match answered {
-            Some(Ok(answer)) => {
-                self.after = Afterwards::of_answer(&answer, is_head, had_body);
-                Ok(answer)
+            .await;
+            match answered {
+                Some(Ok(answer)) => {
+                    *after = Afterwards::of_answer(&answer, is_head, had_body);
+                    Ok(answer)
+                }
+                Some(Err(mut error)) => {
+                    let unsent = error.take_message().map(Box::new);
+                    Err((UpstreamFault::from_error(error.into_error()), unsent))
+                }
+                None => Err((fault.unwrap_or(UpstreamFault::Ended(None)), None)),
             }
-            Some(Err(mut error)) => {
-                let unsent = error.take_message();
-                Err((UpstreamFault::from_error(error.into_error()), unsent))
-            }
-            None => Err((fault.unwrap_or(UpstreamFault::Ended(None)), None)),
         }
     }
 
@@ -202,7 +211,8 @@ mod tests {
         *request.method_mut() = method;
         request.headers_mut().insert("host", HeaderValue::from_static("wiki.test"));
         let waits = crate::clock::Clock::new().enter();
-        let answer = connection.send_request(request, false, &waits.waits).await.ok().unwrap();
+        let answer =
+            connection.send_request(request, &Told::default(), false, &waits.waits).await.ok().unwrap();
         drop(answer.into_body());
         (connection, then(answering.join().unwrap()))
     }

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, request, response};
+use http::{HeaderMap, HeaderValue, request, response};
 use hyper::body::Incoming;
 
 use super::app_connection::AppConnection;
@@ -14,6 +14,8 @@ use super::fault::UpstreamFault;
 use super::outgoing_body::Outgoing;
 use super::{Upstream, connect, pool};
 use crate::clock::{Wait, Waits};
+use crate::field_set::{FieldKind, FieldSet};
+use crate::told::Told;
 use crate::upload::Upload;
 
 /// Asks the application. A request goes out a second time only where nothing of it was sent, or where the connection
@@ -23,18 +25,19 @@ use crate::upload::Upload;
 /// [`UpstreamFault`].
 pub(crate) async fn send_request(
     upstream: &Upstream,
-    head: request::Parts,
+    head: Box<request::Parts>,
+    told: &Told,
     upload: Option<Upload>,
     waits: &Waits,
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
-    let mut request = http::Request::from_parts(head, Outgoing(upload));
+    let mut request = http::Request::from_parts(*head, Outgoing(upload));
     if let Some(mut connection) = pool::take_connection(&addresses, upstream.header_case) {
         let is_repeatable = request.method().is_idempotent() && request.body().0.is_none();
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
-        match connection.send_request(request, is_repeatable, waits).await {
+        match connection.send_request(request, told, is_repeatable, waits).await {
             Ok(answer) => return read_answer(answer, connection),
-            Err((_, Some(unsent))) => request = unsent,
+            Err((_, Some(unsent))) => request = *unsent,
             // Not a byte came back: it was closed while it was idle.
             Err((UpstreamFault::Ended(_), None))
                 if is_repeatable && let Some(again) = connection.unanswered() =>
@@ -47,7 +50,7 @@ pub(crate) async fn send_request(
     }
     let mut connection = connect_anew(upstream, &addresses).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.send_request(request, false, waits).await {
+    match connection.send_request(request, told, false, waits).await {
         Ok(answer) => read_answer(answer, connection),
         Err((fault, _)) => Err(fault),
     }
@@ -59,12 +62,14 @@ pub(crate) async fn send_request(
 /// [`UpstreamFault`].
 pub(crate) async fn ask_alone(
     upstream: &Upstream,
-    head: request::Parts,
+    head: Box<request::Parts>,
+    told: &Told,
     waits: &Waits,
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
-    match connection.send_request(http::Request::from_parts(head, Outgoing(None)), false, waits).await {
+    match connection.send_request(http::Request::from_parts(*head, Outgoing(None)), told, false, waits).await
+    {
         Ok(answer) => {
             let (head, download) = read_answer(answer, connection)?;
             Ok((head, download.not_kept()))
@@ -97,14 +102,19 @@ fn read_answer(
 
 /// The library reads on where two lengths agree, or a coding beside a length: somebody else might not.
 fn is_framed_one_way(headers: &HeaderMap) -> Result<(), &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    let has = FieldSet::of_headers(headers);
+    if has.has(FieldKind::TransferEncoding) {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let coding = codings.next().map_or(&b""[..], HeaderValue::as_bytes);
+        if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err("has a Transfer-Encoding other than chunked");
         }
-        if headers.contains_key(CONTENT_LENGTH) {
+        if has.has(FieldKind::ContentLength) {
             return Err("has both Content-Length and Transfer-Encoding");
         }
+    }
+    if !has.has(FieldKind::ContentLength) {
+        return Ok(());
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {

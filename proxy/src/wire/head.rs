@@ -98,6 +98,16 @@ pub(super) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((name, value.trim_ascii()))
 }
 
+/// Name, value and length of the field that these bytes begin with, where its line is there whole and nothing is wrong with
+/// it: the common case, in one pass. Whatever else it may be is [`parse_field`]'s to say, of the line alone.
+pub(super) fn parse_whole_field(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let colon = bytes.iter().position(|byte| !is_in_class(*byte, NAME)).filter(|at| *at > 0)?;
+    let (name, rest) = bytes.split_at(colon);
+    let rest = rest.strip_prefix(b":")?;
+    let value = &rest[..value_length(rest)];
+    rest[value.len()..].starts_with(b"\r\n").then(|| (name, value.trim_ascii(), colon + 1 + value.len() + 2))
+}
+
 /// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
 fn parse_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
@@ -167,20 +177,30 @@ const QUERY: u8 = 8;
 /// The places in which each byte may stand.
 static CLASSES: [u8; 256] = build_classes();
 
-/// Tells whether a value has visible characters, blanks, tabs and bytes beyond ASCII alone (RFC 9110 §5.5). Most bytes of
-/// a head are values, so eight are looked at together; only a piece in which one may be wrong is read byte for byte.
+/// Tells whether a value has visible characters, blanks, tabs and bytes beyond ASCII alone (RFC 9110 §5.5).
 fn is_value(value: &[u8]) -> bool {
+    value_length(value) == value.len()
+}
+
+/// Counts the bytes at the beginning that a value may have. Most bytes of a head are values, so eight are looked at
+/// together; only a piece in which one may be wrong is read byte for byte.
+fn value_length(bytes: &[u8]) -> usize {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let (pieces, rest) = value.as_chunks::<8>();
-    let each = |bytes: &[u8]| bytes.iter().all(|byte| is_in_class(*byte, VALUE));
-    pieces.iter().all(|piece| {
+    let wrong_in = |bytes: &[u8]| bytes.iter().position(|byte| !is_in_class(*byte, VALUE));
+    let (pieces, rest) = bytes.as_chunks::<8>();
+    for (at, piece) in pieces.iter().enumerate() {
         let word = u64::from_ne_bytes(*piece);
         // The high bit of a byte below 0x20, and of one that is 0x7f. A borrow may mark its neighbour too: never none.
         let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
         let delete = (word ^ (LOW * 0x7f)).wrapping_sub(LOW) & !(word ^ (LOW * 0x7f)) & HIGH;
-        control | delete == 0 || each(piece)
-    }) && each(rest)
+        if control | delete != 0
+            && let Some(wrong) = wrong_in(piece)
+        {
+            return at * 8 + wrong;
+        }
+    }
+    bytes.len() - rest.len() + wrong_in(rest).unwrap_or(rest.len())
 }
 
 fn is_in_class(byte: u8, class: u8) -> bool {
@@ -251,6 +271,22 @@ mod tests {
     }
 
     proptest! {
+        /// The quick road takes what the line alone is read as, and nothing else.
+        #[test]
+        fn a_whole_field_is_read_as_its_line(
+            bytes in prop::collection::vec(prop::sample::select(&b"aZ-: \t\r\n\0\x1f\x7f\xff\"_;x"[..]), 0..40),
+            begins_well: bool,
+            ends_well: bool,
+        ) {
+            let (start, end) = (if begins_well { &b"x-a:"[..] } else { b"" }, if ends_well { &b"\r\n"[..] } else { b"" });
+            let bytes = [start, &bytes, end].concat();
+            let line = memchr(b'\n', &bytes).map(|end| &bytes[..end]);
+            let alone = line.and_then(|line| line.strip_suffix(b"\r")).and_then(|line| parse_field(line).ok());
+            let whole = parse_whole_field(&bytes);
+            prop_assert_eq!(whole.map(|(name, value, _)| (name, value)), alone);
+            prop_assert!(whole.is_none_or(|(_, _, length)| length == line.unwrap_or_default().len() + 1));
+        }
+
         /// Looked at together, bytes are judged as each of them is.
         #[test]
         fn together_is_as_each(value in prop::collection::vec(prop_oneof![any::<u8>(), 0x20_u8..0x7f, Just(0x7f), 0_u8..0x21], 0..40)) {

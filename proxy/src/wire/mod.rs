@@ -14,7 +14,7 @@ mod malformed;
 use memchr::memchr;
 
 use self::body::Body;
-use self::head::{HeadBegun, parse_field};
+use self::head::{HeadBegun, parse_field, parse_whole_field};
 pub use self::malformed::Malformed;
 
 /// The bounds of a head.
@@ -121,6 +121,12 @@ impl WireReader {
                     let (taken, left) = body.pass_over(rest);
                     (taken, self.state_behind(left))
                 }
+                ReaderState::Fields if let Some((name, value, length)) = parse_whole_field(rest) => {
+                    self.check_bounds(ReaderState::Fields, length).map_err(|why| (fed.whole, why))?;
+                    self.size += length;
+                    self.take_field(name, value).map_err(|why| (fed.whole, why))?;
+                    (length, ReaderState::Fields)
+                }
                 state => {
                     let Some(end) = memchr(b'\n', rest) else {
                         self.check_bounds(state, rest.len()).map_err(|why| (fed.whole, why))?;
@@ -186,12 +192,8 @@ impl WireReader {
                 Ok(self.state_behind(Body::of_head(&self.head)))
             }
             ReaderState::Fields => {
-                self.head.seen.fields += 1;
-                if self.head.seen.fields > self.bounds.fields {
-                    return Err(Malformed::TooLarge);
-                }
                 let (name, value) = parse_field(line)?;
-                self.head.read_field(name, value)?;
+                self.take_field(name, value)?;
                 Ok(ReaderState::Fields)
             }
             ReaderState::Body(body) => {
@@ -208,6 +210,15 @@ impl WireReader {
             }
             ReaderState::Switching => Ok(state), // no lines
         }
+    }
+
+    /// Takes note of a field of the head that has begun.
+    fn take_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        self.head.seen.fields += 1;
+        if self.head.seen.fields > self.bounds.fields {
+            return Err(Malformed::TooLarge);
+        }
+        self.head.read_field(name, value)
     }
 
     /// Finds what comes next: the rest of a body, or what follows a whole request.

@@ -86,7 +86,11 @@ pub fn forwarded(data: &[u8]) {
     the_client(peer.address(), &came, trusted);
 
     let mut up = came.clone();
-    rewrite_outgoing(&mut up, &world.place, who, peer, &Trace::from_headers(&came, trusted));
+    let trace = Trace::from_headers(&came, trusted);
+    let told = rewrite_outgoing(&mut up, &world.place, who, peer, &trace).told;
+    for (name, value) in &told.fields() {
+        up.append(name, value.clone());
+    }
     let only = |name: &str| {
         let mut all = up.get_all(name).iter();
         let first = all.next().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -218,7 +222,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let (head, ()) =
         http::Request::get("/").header("host", "wiki.test").body(()).expect("a request").into_parts();
     let exchange = InFlight::new();
-    let request = GateRequest { parts: &head, bytes: 1, peer: &stranger, exchange: &exchange };
+    let request = GateRequest::new(&head, 1, &stranger, &exchange);
     let mut record = gate.begin_record(&request);
     let passed = pin!(gate.pass(&request, &mut record)).poll(&mut Context::from_waker(Waker::noop()));
     let Poll::Ready(Ok(GateVerdict::Open(open))) = passed else { panic!("a public page is open at once") };
