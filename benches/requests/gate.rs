@@ -73,6 +73,12 @@ impl Gate {
         self.program.folder()
     }
 
+    /// Has the directory read the person, as directories do before they change somebody: what is prepared at a first
+    /// request after a start is prepared then.
+    pub(crate) async fn read(&self) {
+        assert!(self.directory.read(&self.id).await.status.is_success());
+    }
+
     /// Has the directory take the person out.
     pub(crate) async fn deactivate(&self) {
         self.directory.deactivate(&self.id).await;

@@ -69,6 +69,7 @@ async fn remove(gate: &mut Gate, exchanges: usize) -> (Duration, Duration) {
         })
     });
     let ended: Vec<_> = ended.collect();
+    gate.read().await;
     let asked = Instant::now();
     gate.deactivate().await;
     let answered = asked.elapsed();

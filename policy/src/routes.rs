@@ -150,7 +150,7 @@ impl App {
         let name = if let Some(end) = host.strip_prefix('[').and_then(|rest| rest.find(']')) {
             &host[..end + 2]
         } else {
-            host.split_once(':').map_or(host, |(name, _)| name)
+            &host[..host.bytes().position(|byte| byte == b':').unwrap_or(host.len())]
         };
         let port = &host[name.len()..];
         let well_formed = port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.parse::<u16>().is_ok());

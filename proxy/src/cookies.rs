@@ -54,25 +54,23 @@ pub(crate) fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 /// Takes every cookie of ours out and joins the rest into one field. Says whether any of ours was there.
 pub(crate) fn cut_out(headers: &mut HeaderMap) -> bool {
     let Entry::Occupied(mut cookies) = headers.entry(COOKIE) else { return false };
-    let (mut ours, mut fields, mut length) = (false, 0, 0);
+    let (mut ours, mut fields) = (false, 0);
+    let mut rest = BytesMut::with_capacity(cookies.iter().map(|field| field.len() + 2).sum());
     for field in cookies.iter() {
         fields += 1;
         for pair in split_field(field.as_bytes()).map(<[u8]>::trim_ascii) {
-            let is_ours = is_ours(pair);
-            ours |= is_ours;
-            length += if is_ours || pair.is_empty() { 0 } else { pair.len() + 2 };
+            if is_ours(pair) {
+                ours = true;
+            } else if !pair.is_empty() {
+                if !rest.is_empty() {
+                    rest.put_slice(b"; ");
+                }
+                rest.put_slice(pair);
+            }
         }
     }
     if !ours && fields < 2 {
         return false;
-    }
-    let mut rest = BytesMut::with_capacity(length);
-    let pairs = cookies.iter().flat_map(|field| split_field(field.as_bytes())).map(<[u8]>::trim_ascii);
-    for pair in pairs.filter(|pair| !pair.is_empty() && !is_ours(pair)) {
-        if !rest.is_empty() {
-            rest.put_slice(b"; ");
-        }
-        rest.put_slice(pair);
     }
     match HeaderValue::from_maybe_shared(rest.freeze()) {
         Ok(rest) if !rest.is_empty() => drop(cookies.insert(rest)),
@@ -101,9 +99,10 @@ pub(crate) fn refuse_set(headers: &mut HeaderMap) -> usize {
 /// Tells whether a pair is a cookie with a prefix of ours, a sibling app's too. Case is folded: a server that does
 /// not care must not see it.
 fn is_ours(pair: &[u8]) -> bool {
-    [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
-        pair.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-    })
+    pair.starts_with(b"__")
+        && [SESSION_COOKIE, FLOW_COOKIE].iter().any(|prefix| {
+            pair.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+        })
 }
 
 /// Every pair of every field, without blanks around it.

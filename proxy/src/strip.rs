@@ -139,9 +139,15 @@ impl Strip {
 pub(crate) fn may_be_listed(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', second, ..] => !second.is_ascii_alphanumeric(),
-        start => [&b"cf"[..], b"cli", b"fas", b"for", b"pro", b"rem", b"ssl", b"tra", b"tru"]
-            .iter()
-            .any(|begin| start.starts_with(begin)),
+        [b'c', b'f', ..]
+        | [b'c', b'l', b'i', ..]
+        | [b'f', b'a', b's', ..]
+        | [b'f', b'o', b'r', ..]
+        | [b'p', b'r', b'o', ..]
+        | [b'r', b'e', b'm', ..]
+        | [b's', b's', b'l', ..]
+        | [b't', b'r', b'a' | b'u', ..] => true,
+        _ => false,
     }
 }
 

@@ -25,9 +25,19 @@ pub struct Trace {
 
 #[derive(Clone, Debug)]
 enum Parent {
-    Made([u8; 55]),
+    /// Made here: both fields as lines, of which the ids are pieces.
+    Made([u8; LINES.len()]),
     Said([u8; 32], HeaderValue),
 }
+
+/// The two fields as they are written where both ids are made here. The first is a piece of the second.
+const LINES: [u8; 118] = *b"x-request-id: 00000000000000000000000000000000\r\n\
+    traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n";
+/// The pieces of [`LINES`]: the id of the request; the second field's value, in it that id again, and the id of the span.
+const REQUEST: Range<usize> = 14..46;
+const PARENT: Range<usize> = 61..116;
+const ID: Range<usize> = 64..96;
+const SPAN: Range<usize> = 97..113;
 
 impl Trace {
     /// Takes what a trusted proxy said, or makes what is missing.
@@ -46,7 +56,7 @@ impl Trace {
     /// The trace id: 32 hex digits.
     pub fn id(&self) -> &str {
         let id = match &self.parent {
-            Parent::Made(parent) => &parent[ID],
+            Parent::Made(lines) => &lines[REQUEST],
             Parent::Said(id, _) => id,
         };
         std::str::from_utf8(id).unwrap_or_default()
@@ -54,26 +64,25 @@ impl Trace {
 
     /// Says `X-Request-Id` and `traceparent`. Made here, the first is a piece of the second.
     pub(crate) fn tell(&self, told: &mut Told) {
-        let (id, parent) = match &self.parent {
-            Parent::Made(parent) => (&parent[ID], &parent[..]),
-            Parent::Said(id, parent) => (&id[..], parent.as_bytes()),
+        let (id, parent) = match (&self.parent, &self.request) {
+            (Parent::Made(lines), None) => return told.add_lines(lines),
+            (Parent::Made(lines), Some(request)) => (request.as_bytes(), &lines[PARENT]),
+            (Parent::Said(id, parent), None) => (&id[..], parent.as_bytes()),
+            (Parent::Said(_, parent), Some(request)) => (request.as_bytes(), parent.as_bytes()),
         };
-        let request = self.request.as_ref().map_or(id, HeaderValue::as_bytes);
-        for part in [&b"x-request-id: "[..], request, b"\r\ntraceparent: ", parent, b"\r\n"] {
+        for part in [&b"x-request-id: "[..], id, b"\r\ntraceparent: ", parent, b"\r\n"] {
             told.add_lines(part);
         }
     }
 }
 
-/// The place of the trace id in a `traceparent`.
-const ID: Range<usize> = 3..35;
-
 fn draw_parent() -> Parent {
-    let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    write_hex(&mut parent[3..19], draw_number());
-    write_hex(&mut parent[19..35], draw_number());
-    write_hex(&mut parent[36..52], draw_number());
-    Parent::Made(parent)
+    let mut lines = LINES;
+    write_hex(&mut lines[REQUEST.start..REQUEST.start + 16], draw_number());
+    write_hex(&mut lines[REQUEST.start + 16..REQUEST.end], draw_number());
+    lines.copy_within(REQUEST, ID.start);
+    write_hex(&mut lines[SPAN], draw_number());
+    Parent::Made(lines)
 }
 
 /// The trace id of a `traceparent`: version, 16 bytes that are not all zero, 8 bytes that are not all zero, flags.

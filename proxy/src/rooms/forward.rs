@@ -117,8 +117,7 @@ pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, s
     if !is_public && !switches {
         caching::make_private(headers, has);
     }
-    if let Some(hsts) = site.hsts().filter(|_| !switches && !headers.contains_key(STRICT_TRANSPORT_SECURITY))
-    {
+    if let Some(hsts) = site.hsts().filter(|_| !switches && !has.has(FieldKind::StrictTransport)) {
         headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
     refused

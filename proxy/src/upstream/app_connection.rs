@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -23,6 +23,7 @@ use super::heard::{Heard, Notes};
 use super::outgoing_body::Outgoing;
 use super::replay;
 use crate::clock::{Wait, Waits};
+use crate::field_set::{FieldKind, FieldSet};
 use crate::told::Told;
 
 /// A connection to an application.
@@ -53,14 +54,15 @@ impl Afterwards {
     /// Judges by an answer's head, and by what was asked.
     fn of_answer(answer: &http::Response<Incoming>, is_head: bool, had_body: bool) -> Self {
         let (status, headers) = (answer.status(), answer.headers());
+        let has = FieldSet::of_headers(headers);
         let has_no_body = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let announces = || {
-            headers.contains_key(TRANSFER_ENCODING)
+            has.has(FieldKind::TransferEncoding)
                 || headers.get(CONTENT_LENGTH).is_some_and(|length| *length != HeaderValue::from_static("0"))
         };
         if has_no_body && announces() {
             Self::Spent
-        } else if had_body || answer.version() != Version::HTTP_11 || headers.contains_key(CONNECTION) {
+        } else if had_body || answer.version() != Version::HTTP_11 || has.has(FieldKind::Connection) {
             Self::LookedAt
         } else {
             Self::Kept

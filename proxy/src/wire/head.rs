@@ -101,11 +101,10 @@ pub(super) fn parse_field(line: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 /// Name, value and length of the field that these bytes begin with, where its line is there whole and nothing is wrong with
 /// it: the common case, in one pass. Whatever else it may be is [`parse_field`]'s to say, of the line alone.
 pub(super) fn parse_whole_field(bytes: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let colon = bytes.iter().position(|byte| !is_in_class(*byte, NAME)).filter(|at| *at > 0)?;
-    let (name, rest) = bytes.split_at(colon);
-    let rest = rest.strip_prefix(b":")?;
-    let value = &rest[..value_length(rest)];
-    rest[value.len()..].starts_with(b"\r\n").then(|| (name, value.trim_ascii(), colon + 1 + value.len() + 2))
+    let (name, rest) = bytes.split_at(name_length(bytes));
+    let rest = rest.strip_prefix(b":").filter(|_| !name.is_empty())?;
+    let (value, end) = rest.split_at(value_length(rest));
+    end.starts_with(b"\r\n").then(|| (name, value.trim_ascii(), name.len() + 1 + value.len() + 2))
 }
 
 /// Reads a plain decimal number (RFC 9110 §8.6). A list of equal ones is none.
@@ -182,25 +181,47 @@ fn is_value(value: &[u8]) -> bool {
     value_length(value) == value.len()
 }
 
+/// Eight times the byte 1, and eight times the highest bit of a byte.
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+
 /// Counts the bytes at the beginning that a value may have. Most bytes of a head are values, so eight are looked at
-/// together; only a piece in which one may be wrong is read byte for byte.
+/// together.
 fn value_length(bytes: &[u8]) -> usize {
-    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    let wrong_in = |bytes: &[u8]| bytes.iter().position(|byte| !is_in_class(*byte, VALUE));
+    length_of_class(bytes, VALUE, |word| {
+        let low = word & !HIGH; // no sum of two bytes reaches the next one
+        let control = !(low + ONES * (0x80 - 0x20));
+        let delete = low + ONES;
+        (control | delete) & !word & HIGH
+    })
+}
+
+/// Counts the bytes at the beginning that a name may have. Most are letters and dashes.
+fn name_length(bytes: &[u8]) -> usize {
+    length_of_class(bytes, NAME, |word| {
+        let low = (word | ONES * 0x20) & !HIGH;
+        let letter = (low + ONES * (0x80 - 0x61)) & !(low + ONES * (0x80 - 0x7b));
+        let dash = !(((word & !HIGH) ^ ONES * 0x2d) + ONES * 0x7f);
+        !((letter | dash) & !word) & HIGH
+    })
+}
+
+/// Counts the bytes at the beginning that are of a class. `doubtful` marks, of eight bytes, those that it does not know to be
+/// of the class by their highest bit: each of them is looked up.
+fn length_of_class(bytes: &[u8], class: u8, doubtful: impl Fn(u64) -> u64) -> usize {
     let (pieces, rest) = bytes.as_chunks::<8>();
     for (at, piece) in pieces.iter().enumerate() {
-        let word = u64::from_ne_bytes(*piece);
-        // The high bit of a byte below 0x20, and of one that is 0x7f. A borrow may mark its neighbour too: never none.
-        let control = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
-        let delete = (word ^ (LOW * 0x7f)).wrapping_sub(LOW) & !(word ^ (LOW * 0x7f)) & HIGH;
-        if control | delete != 0
-            && let Some(wrong) = wrong_in(piece)
-        {
-            return at * 8 + wrong;
+        let mut doubts = doubtful(u64::from_le_bytes(*piece));
+        while doubts != 0 {
+            let place = (doubts.trailing_zeros() / 8) as usize;
+            if !is_in_class(piece[place], class) {
+                return at * 8 + place;
+            }
+            doubts &= doubts - 1;
         }
     }
-    bytes.len() - rest.len() + wrong_in(rest).unwrap_or(rest.len())
+    let outside = rest.iter().position(|byte| !is_in_class(*byte, class));
+    bytes.len() - rest.len() + outside.unwrap_or(rest.len())
 }
 
 fn is_in_class(byte: u8, class: u8) -> bool {
@@ -266,6 +287,10 @@ mod tests {
                 let mut value = *b"a visible value of 24 b.";
                 value[at] = byte;
                 assert_eq!(is_value(&value), is_in_class(byte, VALUE), "{byte:#x} at {at}");
+                let mut name = *b"x-A-name-of-24-letters-a";
+                name[at] = byte;
+                let end = if is_in_class(byte, NAME) { 24 } else { at };
+                assert_eq!(name_length(&name), end, "{byte:#x} at {at}");
             }
         }
     }
@@ -291,6 +316,8 @@ mod tests {
         #[test]
         fn together_is_as_each(value in prop::collection::vec(prop_oneof![any::<u8>(), 0x20_u8..0x7f, Just(0x7f), 0_u8..0x21], 0..40)) {
             prop_assert_eq!(is_value(&value), value.iter().all(|byte| is_in_class(*byte, VALUE)));
+            let outside = value.iter().position(|byte| !is_in_class(*byte, NAME));
+            prop_assert_eq!(name_length(&value), outside.unwrap_or(value.len()));
         }
     }
 }

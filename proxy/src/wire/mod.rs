@@ -114,37 +114,52 @@ impl WireReader {
     ) -> Result<Fed, (usize, Malformed)> {
         let mut fed = Fed::default();
         while fed.read < bytes.len() {
-            let rest = &bytes[fed.read..];
-            let (taken, next) = match self.state {
+            let taken = match self.state {
                 ReaderState::Switching => return Ok(fed),
                 ReaderState::Body(body) if body.is_data() => {
-                    let (taken, left) = body.pass_over(rest);
-                    (taken, self.state_behind(left))
+                    let (taken, left) = body.pass_over(&bytes[fed.read..]);
+                    self.state = self.state_behind(left);
+                    Ok(Some(taken))
                 }
-                ReaderState::Fields if let Some((name, value, length)) = parse_whole_field(rest) => {
-                    self.check_bounds(ReaderState::Fields, length).map_err(|why| (fed.whole, why))?;
-                    self.size += length;
-                    self.take_field(name, value).map_err(|why| (fed.whole, why))?;
-                    (length, ReaderState::Fields)
-                }
-                state => {
-                    let Some(end) = memchr(b'\n', rest) else {
-                        self.check_bounds(state, rest.len()).map_err(|why| (fed.whole, why))?;
-                        return Ok(fed);
-                    };
-                    self.check_bounds(state, end + 1).map_err(|why| (fed.whole, why))?;
-                    let line = &rest[..end];
-                    let next = self.read_line(state, line, &mut heads).map_err(|why| (fed.whole, why))?;
-                    (end + 1, next)
-                }
+                ReaderState::Fields => self.take_whole_fields(&bytes[fed.read..]).and_then(|fields| {
+                    fed.read += fields;
+                    self.take_line(&bytes[fed.read..], &mut heads)
+                }),
+                _ => self.take_line(&bytes[fed.read..], &mut heads),
             };
-            self.state = next;
+            let Some(taken) = taken.map_err(|why| (fed.whole, why))? else { return Ok(fed) };
             fed.read += taken;
-            if !matches!(next, ReaderState::Fields | ReaderState::Body(Body::Trailers)) {
+            if !matches!(self.state, ReaderState::Fields | ReaderState::Body(Body::Trailers)) {
                 fed.whole = fed.read;
             }
         }
         Ok(fed)
+    }
+
+    /// Takes the fields that these bytes begin with, as many as are there whole and have nothing wrong. Says how many bytes
+    /// they are.
+    fn take_whole_fields(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut taken = 0;
+        while let Some((name, value, length)) = parse_whole_field(&bytes[taken..]) {
+            self.check_bounds(ReaderState::Fields, length)?;
+            self.size += length;
+            taken += length;
+            self.take_field(name, value)?;
+        }
+        Ok(taken)
+    }
+
+    /// Takes the line that these bytes begin with. Says how many bytes it is; `None` where it is not whole.
+    fn take_line(
+        &mut self,
+        bytes: &[u8],
+        heads: &mut impl FnMut(HeadSeen),
+    ) -> Result<Option<usize>, Malformed> {
+        let end = memchr(b'\n', bytes);
+        self.check_bounds(self.state, end.map_or(bytes.len(), |end| end + 1))?;
+        let Some(end) = end else { return Ok(None) };
+        self.state = self.read_line(self.state, &bytes[..end], heads)?;
+        Ok(Some(end + 1))
     }
 
     /// Tells whether so many bytes more fit into what has begun.
