@@ -201,6 +201,16 @@ ROWS = [
          "options.tcp_snd_buf = Some(limits.send_buffer);",
          "let _ = limits;"),
     ], "revocation::a_slow_download_beside"),
+    ("keys: a distrusted one takes the one road of revocation", [
+        ("src/idp_key_orders.rs",
+         "        let mut underway = self.revocation.carry_out(write, LEAVE);\n        if self.serves",
+         "        let mut underway = self.revocation.carry_out(async { write.await.map(|done| portcullis_session::Committed::new(portcullis_store::DistrustedKey { idps: vec![\"corp\".into()], live: 1, is_repeat: false }, Vec::new(), done.seq(), false)) }, LEAVE);\n        if self.serves"),
+    ], "saml_keys::a_distrusted_key_cuts_everybody"),
+    ("keys: what was distrusted is read before anybody is served", [
+        ("src/idp_keys.rs",
+         "let book = Arc::new(read_book(store.read_idp_keys(OrgId::ONLY).await?));",
+         "let book = Arc::new(read_book(KeptIdpKeys { distrusted: Vec::new(), ..store.read_idp_keys(OrgId::ONLY).await? }));"),
+    ], "saml_keys::a_distrusted_key_cuts_everybody"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, from_proxy);",

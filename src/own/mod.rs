@@ -53,7 +53,7 @@ pub(crate) struct Own {
 const STRANGERS_LINES: u32 = 20;
 
 /// Classes of refusals that anybody can cause.
-const ANYBODYS: [Class; 14] = [
+const ANYBODYS: [Class; 16] = [
     Class::OidcState,
     Class::OidcIssParam,
     Class::OidcProviderError,
@@ -66,6 +66,8 @@ const ANYBODYS: [Class; 14] = [
     Class::SamlSignaturePolicy,
     Class::SamlUnsigned,
     Class::SamlSignatureInvalid,
+    Class::SamlKeyWaiting,
+    Class::SamlKeyDistrusted,
     Class::SamlDecrypt,
     Class::SamlStatus,
 ];

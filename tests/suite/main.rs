@@ -30,6 +30,7 @@ mod revocation;
 mod rig_itself;
 mod saml;
 mod saml_in_a_browser;
+mod saml_keys;
 mod scim;
 mod secrets;
 mod several_idps;

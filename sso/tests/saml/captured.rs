@@ -14,7 +14,7 @@ use crate::cases::{Corpus, read_field, read_text};
 /// The time of most cases, in milliseconds.
 const NOON: Timestamp = Timestamp(1_781_524_800_000);
 
-fn settings(metadata: MetadataSource) -> SamlSettings {
+pub(crate) fn settings(metadata: MetadataSource) -> SamlSettings {
     let sp: Value = serde_json::from_str(&read_text("sp.json")).unwrap();
     let pair = |name: &str| {
         let read = |part: &str| read_text(&format!("keys/sp-{name}.{part}.pem"));
@@ -35,6 +35,7 @@ fn settings(metadata: MetadataSource) -> SamlSettings {
         force_authn: false,
         authn_context: Vec::new(),
         posts_requests: false,
+        approves_keys: false,
         allow_sha1: false,
         allow_cbc: false,
         subject: None,
@@ -54,7 +55,7 @@ fn idp(metadata: MetadataSource) -> SamlIdp {
         let refused = FetchError::NotAllowed { host: String::new(), why: "nobody is asked here" };
         Box::pin(async { Err(refused) }) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
     });
-    SamlIdp::new(settings(metadata), fetch, None, Arc::new(|_| {}), NOON)
+    SamlIdp::new(settings(metadata), fetch, None, Arc::new(|_| {}), Arc::default(), NOON)
 }
 
 fn acme() -> SamlIdp {
