@@ -80,8 +80,10 @@ words! {
         Off = "off",
         /// It is thrown away, and a login of our own begins: nobody can be signed in by another's response.
         Restart = "restart",
+        /// It is taken, once, by the checks of every other; beside a live session of somebody else a page asks first. Whoever
+        /// has a response of their own can sign a browser in as themselves that nobody is signed in at.
+        Accept = "accept",
     }
-    refused { "accept" => "is not in this version. Write restart: people notice nothing" }
 }
 
 words! {

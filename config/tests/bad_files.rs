@@ -218,10 +218,9 @@ fn saml_that_could_let_nobody_in_or_too_many() {
             "10: idps.okta.saml.keys: \"pin\" is not known here. Known: trust, approve.",
         ),
         (
-            "      metadata: <x/>\n      trust_email: true\n      idp_initiated: accept\n",
+            "      metadata: <x/>\n      trust_email: true\n      idp_initiated: on\n",
             "    domains: [a.test]\n",
-            "10: idps.okta.saml.idp_initiated: \"accept\" is not in this version. Write restart: people notice \
-             nothing.",
+            "10: idps.okta.saml.idp_initiated: \"on\" is not known here. Known: off, restart, accept.",
         ),
         (
             "      metadata: <x/>\n      trust_email: true\n      skew: 10m\n",

@@ -4,6 +4,8 @@
 //! on the core runtime. Whatever is not listed is 404 and never forwarded.
 
 pub(crate) mod admission;
+#[cfg(feature = "saml")]
+mod arrivals;
 mod back_channel;
 mod choice;
 mod flows;
@@ -86,6 +88,8 @@ pub(crate) struct UnderWay {
     unanswered: back_channel::Unanswered,
     #[cfg(feature = "saml")]
     saml: saml::SamlThreads,
+    #[cfg(feature = "saml")]
+    arrivals: arrivals::Arrivals,
 }
 
 /// The answer to whoever has to sign in first: the data plane has the words for it.
@@ -152,6 +156,8 @@ impl Own {
             },
             #[cfg(feature = "saml")]
             ("saml", rest) => self.serve_saml(&site, rest, &request, &visitor).await,
+            #[cfg(feature = "saml")]
+            ("arrived", "") if reads || posts => self.finish_arrival(&site, &request, &visitor).await,
             ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
                 Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,
                 None => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),

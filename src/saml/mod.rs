@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_config::{
-    BindingWord, File, IdpEntry, IdpProtocol, MetadataText, NewKeys, SamlEntry, UserSource,
+    BindingWord, File, IdpEntry, IdpInitiated, IdpProtocol, MetadataText, NewKeys, SamlEntry, UserSource,
 };
 use portcullis_policy::{PublicUrl, Timestamp};
 use portcullis_sso::{
@@ -195,6 +195,7 @@ pub(crate) fn read_settings(
         authn_context: block.authn_context.clone(),
         posts_requests: block.binding == BindingWord::Post,
         approves_keys: block.keys == NewKeys::Approve,
+        accepts_unsolicited: block.idp_initiated == IdpInitiated::Accept,
         allow_sha1: block.allow_sha1,
         allow_cbc: block.allow_cbc,
         subject: block.subject.clone(),

@@ -256,6 +256,7 @@ mod tests {
             authn_context: Vec::new(),
             posts_requests: false,
             approves_keys: false,
+            accepts_unsolicited: false,
             allow_sha1: false,
             allow_cbc: false,
             subject: None,

@@ -36,6 +36,7 @@ pub(crate) fn settings(metadata: MetadataSource) -> SamlSettings {
         authn_context: Vec::new(),
         posts_requests: false,
         approves_keys: false,
+        accepts_unsolicited: true,
         allow_sha1: false,
         allow_cbc: false,
         subject: None,
@@ -95,6 +96,21 @@ fn a_captured_response_is_judged_as_the_login_judges_it() {
         assert_eq!(faults.is_empty(), judged.is_ok());
     }
     assert!(accepted >= 4 && refused > 600, "{accepted}, {refused}");
+}
+
+#[test]
+fn nobody_comes_in_unasked_where_the_configuration_does_not_say_so() {
+    let corpus = Corpus::read();
+    let field = read_field(corpus.case("idp-initiated"));
+    for (accepts, outcome) in [(true, Ok(())), (false, Err(Class::SamlInResponseTo))] {
+        let mut settings = settings(acme().settings().metadata.clone());
+        settings.accepts_unsolicited = accepts;
+        let nobody = Arc::new(|_| Box::pin(std::future::pending()) as _);
+        let idp = SamlIdp::new(settings, nobody, None, Arc::new(|_| {}), Arc::default(), NOON);
+        let judged = idp.verify_response(None, &field, NOON).map(drop).map_err(|refusal| refusal.class);
+        let examined = idp.examine_response(None, &field, NOON).outcome.map(drop);
+        assert_eq!((judged, examined.map_err(|refusal| refusal.class)), (outcome, outcome));
+    }
 }
 
 #[test]

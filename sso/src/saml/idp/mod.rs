@@ -273,7 +273,7 @@ impl SamlIdp {
             allow_sha1: self.settings.allow_sha1,
             allow_cbc: self.settings.allow_cbc,
             in_response_to: request,
-            allow_unsolicited: request.is_none(),
+            allow_unsolicited: self.settings.accepts_unsolicited,
             authn_context: &self.settings.authn_context,
             now,
             ask_engine_always: false,
