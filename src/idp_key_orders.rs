@@ -60,7 +60,8 @@ pub(crate) struct DistrustedListing {
     /// The fingerprints that are refused from now on.
     pub(crate) fingerprints: Vec<String>,
     pub(crate) idps: Vec<String>,
-    pub(crate) ended: u32,
+    /// The number of their sessions, where they could be counted in time.
+    pub(crate) ended: Option<u32>,
     /// It was distrusted before.
     pub(crate) is_repeat: bool,
 }

@@ -204,7 +204,7 @@ ROWS = [
     ("keys: a distrusted one takes the one road of revocation", [
         ("src/idp_key_orders.rs",
          "        let mut underway = self.revocation.carry_out(write, LEAVE);\n        if self.serves",
-         "        let mut underway = self.revocation.carry_out(async { write.await.map(|done| portcullis_session::Committed::new(portcullis_store::DistrustedKey { idps: vec![\"corp\".into()], live: 1, is_repeat: false }, Vec::new(), done.seq(), false)) }, LEAVE);\n        if self.serves"),
+         "        let mut underway = self.revocation.carry_out(async { write.await.map(|done| portcullis_session::Committed::new(portcullis_store::DistrustedKey { idps: vec![\"corp\".into()], live: Some(1), is_repeat: false }, Vec::new(), done.seq(), false)) }, LEAVE);\n        if self.serves"),
     ], "saml_keys::a_distrusted_key_cuts_everybody"),
     ("keys: what was distrusted is read before anybody is served", [
         ("src/idp_keys.rs",

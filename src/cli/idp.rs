@@ -135,11 +135,11 @@ fn distrusted_sentences(done: &DistrustedListing) -> String {
         );
         return text;
     }
+    let live = done.ended.map(|live| format!(" ({live} live)")).unwrap_or_default();
     let idps: Vec<String> = done.idps.iter().map(|idp| fit_for_terminal(idp)).collect();
     text.push_str(&format!(
-        "Every session of {} has ended ({} live). People sign in again once the identity provider signs with another key.\n",
-        idps.join(", "),
-        done.ended
+        "Every session of {} has ended{live}. People sign in again once the identity provider signs with another key.\n",
+        idps.join(", ")
     ));
     text
 }

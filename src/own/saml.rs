@@ -124,7 +124,7 @@ impl Own {
             // A tile that is pressed while a login is under way answers nothing, and that one goes on.
             let is_unasked = entry.unsolicited != IdpInitiated::Off
                 && !is_message_id(relay_state)
-                && self.names_no_request(&form).await;
+                && self.names_no_request(&form, visitor, now).await;
             flow = if is_unasked { None } else { flows.take_only_login(entry.name()) };
         }
         let Some((cookie, pending)) = flow.filter(|(_, pending)| pending.is_answered_by_form()) else {
@@ -202,8 +202,10 @@ impl Own {
 
     /// Tells whether a response says that it answers nothing. It is not verified: nothing hangs on it but whose check it goes
     /// to, and either check wants the same said by what is signed.
-    async fn names_no_request(&self, form: &SamlForm) -> bool {
+    async fn names_no_request(&self, form: &SamlForm, visitor: &Visitor, now: Timestamp) -> bool {
         let message = form.message.clone();
+        let look = sha256(&[b"saml_look ".as_slice(), &message].concat());
+        let Ok(_turn) = self.under_way.tries.take_turn(look, visitor.client, now).await else { return false };
         let reading = move || {
             let received = read_response(&message);
             received.is_ok_and(|received| received.unverified_in_response_to().is_none())

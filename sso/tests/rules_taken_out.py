@@ -88,6 +88,8 @@ ROWS = [
      "Some(known) if approves && !known.has_in_force(key) => KeyStanding::Waiting,", "Some(known) if approves && known.keys.is_empty() => KeyStanding::Waiting,"),
     ("keys: one that was dropped waits when it comes back", "key_book.rs",
      "(booked.state, booked.since) = (BookedState::Gone, now);", "let _ = now;"),
+    ("keys: one that was gone for a day waits when it comes back", "key_book.rs",
+     "                && (0..AWAY_MS).contains(&now.since_ms(booked.since))\n", ""),
     ("keys: an operator's approval undoes no distrust", "key_book.rs",
      "let Some(page) = pages.idps.get_mut(idp) else { return };",
      "pages.distrusted.remove(key); let Some(page) = pages.idps.get_mut(idp) else { return };"),

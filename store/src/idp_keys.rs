@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use portcullis_policy::{Change, OrgId, Scope, Timestamp};
 use portcullis_session::Committed;
@@ -51,6 +52,9 @@ impl IdpKeyState {
     }
 }
 
+/// The time that the sessions of an identity provider may take to be counted.
+const COUNTED: Duration = Duration::from_millis(300);
+
 /// Everything that is kept of signing keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptIdpKeys {
@@ -65,8 +69,8 @@ pub struct KeptIdpKeys {
 pub struct DistrustedKey {
     /// The identity providers that have or had the key: all their sessions have ended.
     pub idps: Vec<String>,
-    /// The number of sessions that ended.
-    pub live: u32,
+    /// The number of sessions that ended, where they could be counted in time.
+    pub live: Option<u32>,
     /// True where it was distrusted before: then only what that ended is enforced again.
     pub is_repeat: bool,
 }
@@ -164,8 +168,9 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<DistrustedKey>, StoreError> {
-        // Counted beside the transaction, which must be short: the number is for people.
-        let live = self.count_of_holders(org, &prints, &known, now).await.unwrap_or_default();
+        // Counted beside the transaction, which must be short: the number is for people, and taking away waits for none.
+        let counting = self.count_of_holders(org, &prints, &known, now);
+        let live = tokio::time::timeout(COUNTED, counting).await.ok().and_then(Result::ok);
         let origin = origin.clone();
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move { distrust_key(tx, org, &prints, known, live, &origin, now).await })
@@ -279,7 +284,7 @@ async fn distrust_key(
     org: OrgId,
     prints: &BTreeSet<[u8; 32]>,
     known: BTreeSet<String>,
-    live: u32,
+    live: Option<u32>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<DistrustedKey>, StoreError> {
@@ -296,7 +301,7 @@ async fn distrust_key(
             let [.., number] = epoch::read_epochs(tx, org, idp).await?;
             changes.push(Change::Epoch(Scope::Idp(org, idp.as_str().into()), number));
         }
-        let done = DistrustedKey { idps, live: 0, is_repeat };
+        let done = DistrustedKey { idps, live: None, is_repeat };
         return Ok(Committed::new(done, changes, head::log_seq(tx).await?, true));
     }
     let detail = json!({ "fingerprints": shown, "idps": idps, "live": live });

@@ -12,6 +12,9 @@ use portcullis_policy::Timestamp;
 
 use super::idp_key::{IdpKey, KeyStanding};
 
+/// A key that is gone for no longer than this, in milliseconds, comes back in force: the servers of a provider that changes its
+/// keys publish the old metadata and the new in turn for a while.
+const AWAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// The most keys of one identity provider that are remembered though its metadata has dropped them.
 const MOST_GONE: usize = 64;
 
@@ -120,7 +123,7 @@ impl KeyBook {
         let page = pages.idps.entry(idp.to_owned()).or_default();
         page.is_unsaved |= is_first || learned;
         let believes: Vec<bool> =
-            keys.iter().map(|key| !approves || is_first || page.has_in_force(key)).collect();
+            keys.iter().map(|key| !approves || is_first || page.has_had(key, now)).collect();
         let mut waiting = Vec::new();
         for (key, believes) in keys.iter().zip(believes) {
             let state = if believes { BookedState::InForce } else { BookedState::Waiting };
@@ -196,7 +199,17 @@ impl IdpPage {
         self.keys.values().any(is_it)
     }
 
-    /// Notes which keys the metadata has dropped: one that was in force waits when it comes back.
+    /// Tells whether it is in force, or was until lately.
+    fn has_had(&self, key: &IdpKey, now: Timestamp) -> bool {
+        let was_lately = |booked: &BookedKey| {
+            booked.key == key.key_print()
+                && booked.state == BookedState::Gone
+                && (0..AWAY_MS).contains(&now.since_ms(booked.since))
+        };
+        self.has_in_force(key) || self.keys.values().any(was_lately)
+    }
+
+    /// Notes which keys the metadata has dropped: one that was in force waits when it comes back after a day.
     fn drop_missing(&mut self, present: &[IdpKey], now: Timestamp) {
         let is_present =
             |booked: &BookedKey| present.iter().any(|key| key.fingerprint() == booked.certificate);
@@ -272,9 +285,13 @@ mod tests {
         let replaced = [second.clone()];
         assert_eq!(book.settle_keys("corp", true, &replaced, NOW), replaced);
         assert_eq!(standings(&book, true, std::slice::from_ref(&second)), [Waiting]);
-        // Withdrawn and back again: it was withdrawn for a reason.
-        book.settle_keys("corp", true, &[first.clone(), second.clone()], NOW);
-        assert_eq!(standings(&book, true, &[first, second]), [Waiting, Waiting]);
+        // Back in the metadata that another server still has: nothing has happened. Back after a day: it was withdrawn.
+        let both = [first.clone(), second.clone()];
+        book.settle_keys("corp", true, &both, NOW.plus_ms(AWAY_MS - 1));
+        assert_eq!(standings(&book, true, &both), [InForce, Waiting]);
+        book.settle_keys("corp", true, &replaced, NOW);
+        book.settle_keys("corp", true, &both, NOW.plus_ms(AWAY_MS));
+        assert_eq!(standings(&book, true, &both), [Waiting, Waiting]);
     }
 
     #[test]
