@@ -75,9 +75,11 @@ const FEWEST: usize = 16;
 struct TypedPrint(String);
 
 impl TypedPrint {
+    /// Reads it.
+    ///
     /// # Errors
     /// [`OrderError::Refused`].
-    fn read(text: &str) -> Result<Self, OrderError> {
+    fn read_text(text: &str) -> Result<Self, OrderError> {
         let digits: String =
             text.chars().filter(|c| !matches!(c, ':' | ' ')).collect::<String>().to_lowercase();
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -100,11 +102,13 @@ impl TypedPrint {
         )))
     }
 
-    fn names(&self, key: &BookedKey) -> bool {
+    /// Tells whether it is the certificate's, or the key's own.
+    fn names_key(&self, key: &BookedKey) -> bool {
         [key.certificate, key.key].iter().any(|print| to_hex(print).starts_with(&self.0))
     }
 
-    fn whole(&self) -> Option<[u8; 32]> {
+    /// Gives the fingerprint, where all of it was typed.
+    fn whole_print(&self) -> Option<[u8; 32]> {
         let mut print = [0; 32];
         if self.0.len() != 64 {
             return None;
@@ -152,12 +156,18 @@ impl Operator {
         idp: Option<&str>,
         text: &str,
     ) -> Result<ApprovedKey, OrderError> {
-        let typed = TypedPrint::read(text)?;
+        let typed = TypedPrint::read_text(text)?;
+        if typed.whole_print().is_none() {
+            return Err(OrderError::Refused(
+                "give all 64 digits: whoever made the key had a choice of how its fingerprint begins"
+                    .to_owned(),
+            ));
+        }
         let BookListing { idps: found, distrusted } = self.idp_keys.book.list_keys();
         let of_idp = found.into_iter().filter(|(name, _)| idp.is_none_or(|wanted| wanted == name));
         let named: Vec<(String, BookedKey)> = of_idp
             .flat_map(|(name, keys)| keys.into_iter().map(move |key| (name.clone(), key)))
-            .filter(|(_, key)| typed.names(key))
+            .filter(|(_, key)| typed.names_key(key))
             .collect();
         if named.iter().any(|(_, key)| is_distrusted(key, &distrusted.iter().copied().collect())) {
             return Err(OrderError::Refused(
@@ -180,7 +190,7 @@ impl Operator {
             let names: BTreeSet<&str> = waiting.iter().map(|(name, _)| name.as_str()).collect();
             let names: Vec<_> = names.into_iter().collect();
             return Err(OrderError::Refused(format!(
-                "several keys that wait begin so, of {}: name the identity provider, and the whole fingerprint",
+                "that key waits at several identity providers ({}): name the one that you mean",
                 names.join(", ")
             )));
         }
@@ -212,11 +222,11 @@ impl Operator {
     /// [`OrderError::Unknown`] for the beginning of a fingerprint that is no known key's; [`OrderError::IdpsOnHold`] where
     /// it is not stored.
     pub(crate) async fn distrust_idp_key(&self, text: &str) -> Result<DistrustedListing, OrderError> {
-        let typed = TypedPrint::read(text)?;
+        let typed = TypedPrint::read_text(text)?;
         let found = self.idp_keys.book.list_keys().idps;
         let all = found.iter().flat_map(|(_, keys)| keys);
-        let keys: BTreeSet<[u8; 32]> = all.filter(|key| typed.names(key)).map(|key| key.key).collect();
-        let mut prints: BTreeSet<[u8; 32]> = typed.whole().into_iter().collect();
+        let keys: BTreeSet<[u8; 32]> = all.filter(|key| typed.names_key(key)).map(|key| key.key).collect();
+        let mut prints: BTreeSet<[u8; 32]> = typed.whole_print().into_iter().collect();
         if keys.len() > 1 {
             return Err(OrderError::Refused(
                 "the fingerprints of several keys begin so: give the whole one".to_owned(),

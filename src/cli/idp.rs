@@ -33,7 +33,8 @@ pub(crate) enum IdpCommand {
     /// Compare its fingerprint first with the one that the identity provider shows on a screen of its own.
     #[command(
         allow_missing_positional = true,
-        after_help = "Example: portcullis idp approve adfs 4f1c8a0e5d2b7396"
+        after_help = "Example: portcullis idp approve adfs \
+                      4f1c8a0e5d2b73964f1c8a0e5d2b73964f1c8a0e5d2b73964f1c8a0e5d2b7396"
     )]
     Approve(ApproveKey),
     /// Distrust a signing key for ever, whatever metadata says: every session of its identity providers ends at once.
@@ -57,7 +58,7 @@ pub(crate) struct ListIdps {
 pub(crate) struct ApproveKey {
     /// The identity provider's name under idps; need not be said where the key waits at one alone.
     idp: Option<String>,
-    /// The SHA-256 of the certificate or of its public key, in hexadecimal digits: all 64, or the first 16.
+    /// The SHA-256 of the certificate or of its public key, all 64 hexadecimal digits.
     fingerprint: String,
 }
 

@@ -140,7 +140,7 @@ impl Own {
         let now = Timestamp::now();
         let flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let found = flows
-            .arrived(now)
+            .arrived_number(now)
             .and_then(|number| Some((number.to_owned(), self.under_way.arrivals.find_arrival(number, now)?)));
         let Some((number, arrival)) = found else { return self.without_arrival(site, visitor).await };
         let entry = site.find_idp(arrival.pending.idp());

@@ -160,7 +160,7 @@ impl<'a> Flows<'a> {
 
     #[cfg(feature = "saml")]
     /// The number of the response that this browser has just brought from its provider unasked.
-    pub(crate) fn arrived(&self, now: Timestamp) -> Option<&str> {
+    pub(crate) fn arrived_number(&self, now: Timestamp) -> Option<&str> {
         self.found.iter().find_map(|found| match &found.sealed {
             FlowCookie::Arrived { id, at } if (0..FLOW_MS).contains(&now.since_ms(Timestamp(*at))) => {
                 Some(id.as_str())

@@ -96,7 +96,9 @@ async fn a_new_key_waits_for_an_operator_over_restarts() {
     let unknown = refused(&stage.program, &["idp", "approve", "corp", &"0".repeat(64)]);
     assert!(unknown.contains("no signing key of that fingerprint waits"), "{unknown}");
     refused(&stage.program, &["idp", "approve", "other", &new]);
-    done(&stage.program, &["idp", "approve", "corp", &new[..16]]);
+    let beginning = refused(&stage.program, &["idp", "approve", "corp", &new[..32]]);
+    assert!(beginning.contains("all 64 digits"), "{beginning}");
+    done(&stage.program, &["idp", "approve", "corp", &new]);
     assert_eq!(status(&stage, &uid).await, 200);
     assert_eq!(
         (states(&stage.program), audited(&stage.program, "approved")),
