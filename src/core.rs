@@ -10,6 +10,7 @@ use portcullis_store::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::idp_keys::IdpKeys;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::revocation::{LEAVE, Revocation, Underway};
@@ -22,6 +23,8 @@ pub(crate) struct Core {
     /// The sessions and accounts in memory: who is in right now.
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) keys: Arc<Keyring>,
+    /// The word on the signing keys of identity providers.
+    pub(crate) idp_keys: Arc<IdpKeys>,
     pub(crate) revocation: Revocation,
     pub(crate) metrics: Arc<Metrics>,
     /// The records that a reference number leads to.

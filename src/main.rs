@@ -6,6 +6,10 @@ mod core;
 mod fetch;
 mod foreign;
 mod ground;
+#[cfg(feature = "saml")]
+mod idp_key_orders;
+#[cfg_attr(not(feature = "saml"), path = "without_idp_keys.rs")]
+mod idp_keys;
 mod keyring;
 mod limits;
 mod listeners;

@@ -16,6 +16,7 @@ use portcullis_store::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::idp_keys::IdpKeys;
 use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
 use crate::order_error::OrderError;
 use crate::person::{People, UserListing, format_rfc3339, user_listing};
@@ -26,6 +27,9 @@ use crate::revocation::{LEAVE, Revocation};
 pub(crate) struct Operator {
     pub(crate) store: Arc<Store>,
     pub(crate) revocation: Revocation,
+    /// The word on the signing keys of identity providers.
+    #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "only SAML has keys that are kept"))]
+    pub(crate) idp_keys: Arc<IdpKeys>,
     pub(crate) terms: Terms,
     /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,
@@ -170,7 +174,7 @@ const A_PAGE: u32 = 1000;
 
 impl Operator {
     fn order_means(&self) -> Means {
-        let Self { store, revocation, terms, serves } = self;
+        let Self { store, revocation, terms, serves, .. } = self;
         Means { store: store.clone(), revocation: revocation.clone(), log: terms.log, serves: *serves }
     }
 

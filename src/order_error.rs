@@ -29,6 +29,19 @@ pub(crate) enum OrderError {
         /// The fault of the store.
         why: String,
     },
+    /// It is not committed. Everybody of the identity providers is out all the same, in the program that runs.
+    #[cfg(feature = "saml")]
+    #[error(
+        "the order is not stored ({why}); in the program that runs the key is distrusted all the same, and everybody of its \
+         identity providers is out, with {exchanges} exchanges ended, and stays out. A restart would let them in: repeat the \
+         order until it ends with 0"
+    )]
+    IdpsOnHold {
+        /// The number of exchanges that were cut.
+        exchanges: usize,
+        /// The fault of the store.
+        why: String,
+    },
     /// It is committed and stands, but something it cut has not gone yet.
     #[error("it stands, but not everything that was cut has ended: repeat it")]
     NotGone(#[from] NotGone),

@@ -127,7 +127,7 @@ impl Reload {
     /// Everything that can fail, before anything is replaced.
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
-        let saml_keys = saml::open_files(file, Timestamp::now())?;
+        let saml_keys = saml::open_files(file, &self.core.idp_keys, Timestamp::now())?;
         let live =
             Live::from_file(file, &self.core.keys, saml_keys.as_ref(), self.fetch.fetch(), Some(&before));
         let live = Arc::new(live);
@@ -142,6 +142,7 @@ impl Reload {
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
     async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> Reloaded {
         let Parts { rules, client, live } = parts;
+        saml::settle_keys(live.site.idps.iter().map(|entry| &*entry.idp));
         self.log.set_level(settings::log_level(file));
         self.core.sessions.idle_after(settings::to_ms(file.session.idle));
         self.gate.replace_rules(rules);

@@ -53,19 +53,19 @@ fn site_idp(
         UserSource::Scim(scim) => scim.idps.as_ref().is_none_or(|named| named.contains(&idp.name)),
         UserSource::Invited | UserSource::None => true,
     };
-    let (made, trust_email, restarts_unsolicited) = match &idp.protocol {
+    let (made, trust_email, unsolicited) = match &idp.protocol {
         IdpProtocol::Oidc(oidc) => {
             let made = OidcIdp::new(oidc_settings(file, idp, oidc), fetch);
-            (Idp::Oidc(made), oidc.trust_email, false)
+            (Idp::Oidc(made), oidc.trust_email, IdpInitiated::Off)
         }
         IdpProtocol::Saml(entry) => {
-            let restarts = entry.block.idp_initiated == IdpInitiated::Restart;
-            (saml::make_idp(file, idp, entry, keys?, fetch), entry.block.trust_email, restarts)
+            let block = &entry.block;
+            (saml::make_idp(file, idp, entry, keys?, fetch), block.trust_email, block.idp_initiated)
         }
     };
     Some(SiteIdp {
         idp: Arc::new(made),
-        restarts_unsolicited,
+        unsolicited,
         admission: Admission {
             directory: !matches!(file.provisioning, UserSource::None),
             may_sign_in,

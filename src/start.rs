@@ -11,7 +11,7 @@ use portcullis_policy::Timestamp;
 use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
-use portcullis_store::{KeysError, OpenError, Store};
+use portcullis_store::{KeysError, OpenError, Store, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
+use crate::idp_keys::IdpKeys;
 use crate::keyring::{self, KeyringError};
 use crate::limits::Shares;
 use crate::listeners::{self, ListenError, Port, admin, health, scim};
@@ -53,6 +54,8 @@ pub(crate) enum StartError {
     Keys(#[from] KeyringError),
     #[error(transparent)]
     Saml(#[from] saml::SamlError),
+    #[error("what was distrusted could not be read, so nobody may be let in")]
+    IdpKeys(#[source] StoreError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -94,6 +97,7 @@ impl StartError {
             Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
+            | Self::IdpKeys(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -114,6 +118,11 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let opened = open_parts(file, &mut registry).await?;
     // Before anything listens: nobody is served by what is not configured any more.
     standing::end_unconfigured(file, &opened.core, "start").await?;
+    let site = opened.live.in_force().site.clone();
+    saml::settle_keys(site.idps.iter().map(|entry| &*entry.idp));
+    for entry in &site.idps {
+        saml::note_changes(&opened.core, &entry.idp).await;
+    }
     let plane = build_plane(file, &opened, &mut registry)?;
     let draining = Arc::new(AtomicBool::new(false));
     let bound = bind_ports(file, &opened, plane.gate.clone(), registry, &draining).await?;
@@ -151,7 +160,8 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
-    let saml_keys = saml::open_files(file, Timestamp::now())?;
+    let idp_keys = Arc::new(IdpKeys::load_kept(&store).await.map_err(StartError::IdpKeys)?);
+    let saml_keys = saml::open_files(file, &idp_keys, Timestamp::now())?;
     let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
 
     let sessions =
@@ -164,6 +174,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         store,
         sessions,
         keys,
+        idp_keys,
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
     Ok(OpenedParts { lock, core, live, own, fetch, schemas })
@@ -232,10 +243,15 @@ async fn bind_ports(
 
 /// Operators of a program that serves, each by the configuration that is in force when an order comes.
 fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
-    let (store, revocation, live) = (core.store.clone(), core.revocation.clone(), live.clone());
+    let (core, live) = (core.clone(), live.clone());
     admin::Operators::new(move || {
-        let terms = live.in_force().terms.clone();
-        Arc::new(Operator { store: store.clone(), revocation: revocation.clone(), terms, serves: true })
+        Arc::new(Operator {
+            store: core.store.clone(),
+            revocation: core.revocation.clone(),
+            idp_keys: core.idp_keys.clone(),
+            terms: live.in_force().terms.clone(),
+            serves: true,
+        })
     })
 }
 

@@ -8,6 +8,7 @@ use portcullis_policy::Timestamp;
 use portcullis_sso::{Fetch, Idp};
 
 use crate::core::Core;
+use crate::idp_keys::IdpKeys;
 
 pub(crate) use NoKeys as SamlKeys;
 pub(crate) use NoSaml as SamlError;
@@ -28,7 +29,7 @@ pub(crate) struct NoSaml {
 ///
 /// # Errors
 /// [`NoSaml`].
-pub(crate) fn open_files(file: &File, _: Timestamp) -> Result<Option<Arc<NoKeys>>, NoSaml> {
+pub(crate) fn open_files(file: &File, _: &IdpKeys, _: Timestamp) -> Result<Option<Arc<NoKeys>>, NoSaml> {
     match file.idps.iter().find(|idp| matches!(idp.protocol, IdpProtocol::Saml(_))) {
         Some(idp) => Err(NoSaml { name: idp.name.clone() }),
         None => Ok(None),
@@ -58,5 +59,8 @@ pub(crate) fn look_ahead(_: &[IdpEntry], _: Timestamp) -> Vec<(String, String)> 
     Vec::new()
 }
 
+/// Settles nothing.
+pub(crate) fn settle_keys<'a>(_: impl IntoIterator<Item = &'a Idp>) {}
+
 /// Notes nothing.
-pub(crate) async fn note_changes(_: &Core, _: &Idp) {}
+pub(crate) async fn note_changes(_: &Arc<Core>, _: &Idp) {}

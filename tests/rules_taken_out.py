@@ -201,6 +201,46 @@ ROWS = [
          "options.tcp_snd_buf = Some(limits.send_buffer);",
          "let _ = limits;"),
     ], "revocation::a_slow_download_beside"),
+    ("keys: a distrusted one takes the one road of revocation", [
+        ("src/idp_key_orders.rs",
+         "        let mut underway = self.revocation.carry_out(write, LEAVE);\n        if self.serves",
+         "        let mut underway = self.revocation.carry_out(async { write.await.map(|done| portcullis_session::Committed::new(portcullis_store::DistrustedKey { idps: vec![\"corp\".into()], live: Some(1), is_repeat: false }, Vec::new(), done.seq(), false)) }, LEAVE);\n        if self.serves"),
+    ], "saml_keys::a_distrusted_key_cuts_everybody"),
+    ("keys: what was distrusted is read before anybody is served", [
+        ("src/idp_keys.rs",
+         "let book = Arc::new(read_book(store.read_idp_keys(OrgId::ONLY).await?));",
+         "let book = Arc::new(read_book(KeptIdpKeys { distrusted: Vec::new(), ..store.read_idp_keys(OrgId::ONLY).await? }));"),
+    ], "saml_keys::a_distrusted_key_cuts_everybody"),
+    ("saml: an unasked login replaces its own person's session alone", [
+        ("src/own/arrivals.rs",
+         "            _ => Replaces::SamePerson,\n",
+         "            _ => Replaces::Anybody,\n"),
+    ], "saml_unasked::nobody_elses_live_session"),
+    ("saml: the yes of the page is its own", [
+        ("src/own/arrivals.rs",
+         "Method::POST if is_token_of(request.body(), &token) => Replaces::Anybody,",
+         "Method::POST if is_token_of(request.body(), &token) || true => Replaces::Anybody,"),
+    ], "saml_unasked::nobody_elses_live_session"),
+    ("saml: the yes is about the session that the page told of", [
+        ("src/own/arrivals.rs",
+         "let session = session.map(|session| session.0).unwrap_or_default();",
+         "let session = session.map(|_| [0; 32]).unwrap_or_default();"),
+    ], "saml_unasked::nobody_elses_live_session"),
+    ("saml: an unasked login is finished by the configuration of that moment", [
+        ("src/own/arrivals.rs",
+         "entry.filter(|entry| entry.unsolicited == IdpInitiated::Accept).cloned()",
+         "entry.filter(|entry| entry.unsolicited == IdpInitiated::Accept || true).cloned()"),
+    ], "saml_unasked::one_provider_accepts"),
+    ("saml: an unasked login begins under the epochs of its arrival", [
+        ("src/own/arrivals.rs",
+         "epochs: self.core.sessions.epochs(OrgId::ONLY, entry.name()),",
+         "epochs: [u64::MAX; 3],"),
+    ], "saml_unasked::what_has_arrived"),
+    ("saml: one message is looked at a few times", [
+        ("src/own/arrivals.rs",
+         "let _turn = self.under_way.tries.take_turn(message, visitor.client, now).await?;",
+         "let _ = message;"),
+    ], "saml_unasked::a_message_that_is_posted_again"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, from_proxy);",

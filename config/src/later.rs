@@ -27,7 +27,6 @@ const KEYS: &[(&str, &str)] = &[
     ("headers.templates", ""),
     ("http_client.proxy", ""),
     ("idps.*.emergency", ""),
-    ("idps.*.saml.keys", "New signing keys of the metadata are trusted, and logged"),
     ("listen.admin", ""),
     ("listen.health.tls", ""),
     ("listen.proxy.proxy_protocol", ""),
@@ -92,7 +91,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_under_any_name_and_index() {
-        for path in ["webhooks", "idps.okta.saml.keys", "routes[7].upstream", "listen.proxy.tls[0].client_ca"]
+        for path in ["webhooks", "idps.okta.emergency", "routes[7].upstream", "listen.proxy.tls[0].client_ca"]
         {
             assert!(remedy_for_key(&At::from(path)).is_some(), "{path}");
         }

@@ -58,8 +58,8 @@ pub use load::{Checked, Loaded, Opens, check_file, check_text, find_default_path
 pub use log::{LogBlock, LogLevel};
 pub use problem::{Problem, Problems};
 pub use saml::{
-    AttributesBlock, BindingWord, EntityId, IdpInitiated, MetadataText, NameIdWord, PinnedCertificates,
-    SamlBlock,
+    AttributesBlock, BindingWord, EntityId, IdpInitiated, MetadataText, NameIdWord, NewKeys,
+    PinnedCertificates, SamlBlock,
 };
 pub use schema::{bindings_schema, json_schema};
 pub use scim::{ScimBlock, ScimGroups, ScimTokens};

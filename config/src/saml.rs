@@ -31,6 +31,8 @@ section! {
         pub metadata_certificate: Option<PinnedCertificates>,
         /// Our own entity ID; the address of our metadata where left out.
         pub entity_id: Option<EntityId>,
+        /// What becomes of a signing key that its metadata did not have before.
+        pub keys: NewKeys = "trust",
         /// What becomes of a response that nobody here asked for.
         pub idp_initiated: IdpInitiated = "off",
         /// The format of the NameID that is asked for; `none` asks for none.
@@ -78,8 +80,20 @@ words! {
         Off = "off",
         /// It is thrown away, and a login of our own begins: nobody can be signed in by another's response.
         Restart = "restart",
+        /// It is taken, once, by the checks of every other; beside a live session of somebody else a page asks first. Whoever
+        /// has a response of their own can sign a browser in as themselves that nobody is signed in at.
+        Accept = "accept",
     }
-    refused { "accept" => "is not in this version. Write restart: people notice nothing" }
+}
+
+words! {
+    /// What becomes of a signing key that the metadata of an identity provider did not have before.
+    pub enum NewKeys {
+        /// It is believed: whoever publishes the metadata is.
+        Trust = "trust",
+        /// It waits until an operator approves it. The keys of the first metadata are believed.
+        Approve = "approve",
+    }
 }
 
 words! {

@@ -160,16 +160,6 @@ fn keys_of_later_versions_are_refused_by_name() {
          Write scim: with public_url and token, or provisioning: invited or none.",
         ]
     );
-    let saml = saml_file(
-        "      metadata: <x/>\n      trust_email: true\n      keys: approve\n",
-        "    domains: [a.test]\n",
-    );
-    assert_eq!(
-        said_of(&saml),
-        [
-            "10: idps.okta.saml.keys: not in this version. New signing keys of the metadata are trusted, and logged."
-        ]
-    );
 }
 
 /// The smallest file with SAML: what stands below `saml:`, and beside it.
@@ -182,6 +172,8 @@ fn saml_file(below: &str, beside: &str) -> String {
 fn saml_that_could_let_nobody_in_or_too_many() {
     let fine = "      metadata: <x/>\n      trust_email: true\n";
     assert_eq!(said_of(&saml_file(fine, "    domains: [a.test]\n")), [""; 0]);
+    let approving = format!("{fine}      keys: approve\n");
+    assert_eq!(said_of(&saml_file(&approving, "    domains: [a.test]\n")), [""; 0]);
     for (below, beside, expected) in [
         (
             fine,
@@ -221,10 +213,14 @@ fn saml_that_could_let_nobody_in_or_too_many() {
              metadata, or its https address.",
         ),
         (
-            "      metadata: <x/>\n      trust_email: true\n      idp_initiated: accept\n",
+            "      metadata: <x/>\n      trust_email: true\n      keys: pin\n",
             "    domains: [a.test]\n",
-            "10: idps.okta.saml.idp_initiated: \"accept\" is not in this version. Write restart: people notice \
-             nothing.",
+            "10: idps.okta.saml.keys: \"pin\" is not known here. Known: trust, approve.",
+        ),
+        (
+            "      metadata: <x/>\n      trust_email: true\n      idp_initiated: on\n",
+            "    domains: [a.test]\n",
+            "10: idps.okta.saml.idp_initiated: \"on\" is not known here. Known: off, restart, accept.",
         ),
         (
             "      metadata: <x/>\n      trust_email: true\n      skew: 10m\n",

@@ -45,7 +45,8 @@ impl Check {
                     }
                     warnings.extend(found.warnings.iter().map(ToString::to_string));
                     warnings.extend(stranded_people(&path, &checked));
-                    let ahead = saml::look_ahead(&checked.idps, Timestamp::now());
+                    let mut ahead = saml::look_ahead(&checked.idps, Timestamp::now());
+                    ahead.extend(unbelieved_keys(&checked));
                     warnings.extend(
                         ahead
                             .iter()
@@ -93,6 +94,34 @@ fn master_key(checked: &Checked) -> Option<Problem> {
     let key = if opens.keys.is_some() { "keys" } else { "state" };
     let missing = if keys.is_none() { format!("{MASTER} is missing. ") } else { String::new() };
     Some(checked.lines.problem_at(key, format!("{missing}{fault}"), ""))
+}
+
+/// Reads what is kept of the signing keys of identity providers; nothing where there is no database.
+///
+/// # Errors
+/// It is there, and cannot be read.
+#[cfg(feature = "saml")]
+pub(super) fn look_at_idp_keys(
+    checked: &Checked,
+) -> Result<portcullis_store::KeptIdpKeys, Box<dyn std::error::Error>> {
+    if !has_database(checked) {
+        return Ok(portcullis_store::KeptIdpKeys::default());
+    }
+    let looking = portcullis_store::idp_keys_in(&checked.opens.database, OrgId::ONLY);
+    Ok(super::reach::build_runtime()?.block_on(looking)?)
+}
+
+/// Keys that metadata has and that nobody signs in by: distrusted, or waiting for an operator.
+#[cfg(feature = "saml")]
+fn unbelieved_keys(checked: &Checked) -> Vec<(String, String)> {
+    // An earlier version kept none.
+    let kept = look_at_idp_keys(checked).unwrap_or_default();
+    saml::list_unbelieved(&checked.idps, &checked.opens.state, &crate::idp_keys::read_book(kept))
+}
+
+#[cfg(not(feature = "saml"))]
+fn unbelieved_keys(_: &Checked) -> Vec<(String, String)> {
+    Vec::new()
 }
 
 /// People whom the database links through an identity provider that the file does not configure.

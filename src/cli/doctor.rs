@@ -18,9 +18,11 @@ use portcullis_sso::{
     Examination, Fetch, FetchError, LoginRefusal, MetadataSource, ReceivedResponse, SamlCheck, SamlIdp,
     read_response,
 };
+use portcullis_store::KeptIdpKeys;
 
 use self::capture::{read_bounded, read_field};
 use self::diagnosis::Diagnosis;
+use super::check::look_at_idp_keys;
 use crate::saml::{self, SamlKeysError, SamlPlace};
 use crate::terminal::{Exit, config_path, print_error, print_text, tell_problems};
 
@@ -130,7 +132,8 @@ impl SamlCapture {
             MetadataSource::Address(address) => saml::kept_metadata(state, &idp.name, address),
         };
         let lacks_metadata = kept.is_none() && matches!(settings.metadata, MetadataSource::Address(_));
-        let known = SamlIdp::new(settings, fetch_nothing(), kept.as_deref(), Arc::new(|_| {}), now);
+        let book = Arc::new(crate::idp_keys::read_book(kept_idp_keys(checked)));
+        let known = SamlIdp::new(settings, fetch_nothing(), kept.as_deref(), Arc::new(|_| {}), book, now);
         let examination = match field {
             Ok(field) => known.examine_response(self.request_id.as_deref(), &field, now),
             Err(refusal) => refuse_form(refusal),
@@ -189,6 +192,20 @@ impl SamlCapture {
             [only] => Ok(**only),
             [] => several(&format!("the issuer {} is none that is known here", shown(issuer))),
             _ => several(&format!("the issuer {} is that of several", shown(issuer))),
+        }
+    }
+}
+
+/// Reads what is kept of signing keys, where there is a database: without it a key that was distrusted would be taken.
+fn kept_idp_keys(checked: &Checked) -> KeptIdpKeys {
+    match look_at_idp_keys(checked) {
+        Ok(kept) => kept,
+        Err(error) => {
+            eprintln!(
+                "Which keys were approved or distrusted could not be read ({}): here every key of the metadata is taken.",
+                portcullis_policy::escaped(&crate::log::error_chain(&*error).to_string())
+            );
+            KeptIdpKeys::default()
         }
     }
 }

@@ -9,6 +9,8 @@ mod check;
 #[cfg(feature = "saml")]
 mod doctor;
 mod home;
+#[cfg(feature = "saml")]
+mod idp;
 mod keys;
 mod reach;
 mod reference;
@@ -72,6 +74,10 @@ pub(crate) enum ShortCommand {
     /// List people, show what is known of one, add them, and put them out by hand.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis user list")]
     User(user::UserOrders),
+    /// List identity providers with their signing keys, approve a key that waits, and distrust one for ever.
+    #[cfg(feature = "saml")]
+    #[command(arg_required_else_help = true, after_help = "Example: portcullis idp list")]
+    Idp(idp::IdpOrders),
     /// Go on with another master key.
     #[command(
         subcommand,
@@ -101,6 +107,8 @@ impl ShortCommand {
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
+            #[cfg(feature = "saml")]
+            Self::Idp(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
             #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),

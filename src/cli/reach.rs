@@ -20,13 +20,14 @@ use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
 use portcullis_proxy::LogDetail;
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
-use portcullis_store::{OpenError, Store};
+use portcullis_store::{OpenError, Store, StoreError};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
 
 use crate::foreign::Foreign;
+use crate::idp_keys::IdpKeys;
 use crate::listeners::admin::{self, Failure, Operators, SOCKET};
 use crate::lock::{Lock, LockError};
 use crate::operator::{Operator, Terms};
@@ -78,6 +79,9 @@ pub(crate) enum ReachError {
     /// The database could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database was opened and cannot be read.
+    #[error("the database cannot be read")]
+    Kept(#[source] StoreError),
     /// The socket is there and cannot be used.
     #[error("{} cannot be used", .socket.display())]
     Socket { socket: PathBuf, source: io::Error },
@@ -160,8 +164,10 @@ impl StoreReach {
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy =
             Arc::new(Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity));
+        let idp_keys = IdpKeys::load_kept(&store).await.map_err(ReachError::Kept)?;
         let operator = Operator {
             store: store.clone(),
+            idp_keys: Arc::new(idp_keys),
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             terms: Terms {

@@ -32,9 +32,16 @@ pub(crate) struct Failure {
 
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
-/// `GET /links/{idp}`, `POST /links/{idp}/relink`.
+/// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
+/// `…/distrust`.
 pub(crate) fn admin_router(operators: Operators) -> Router {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "saml")]
+    let router = router
+        .route("/idp-keys", get(list_idp_keys))
+        .route("/idp-keys/{fingerprint}/approve", post(approve_idp_key))
+        .route("/idp-keys/{fingerprint}/distrust", post(distrust_idp_key));
+    router
         .route("/users", get(list_users).post(add_user))
         .route("/users/{name}", get(show_user).delete(remove_user))
         .route("/users/{name}/end-sessions", post(end_sessions))
@@ -170,6 +177,41 @@ async fn move_links(
     }
 }
 
+#[cfg(feature = "saml")]
+async fn list_idp_keys(State(operator): State<Arc<Operator>>) -> Response {
+    json_answer(StatusCode::OK, Ok(operator.list_idp_keys()))
+}
+
+#[cfg(feature = "saml")]
+async fn approve_idp_key(
+    State(operator): State<Arc<Operator>>,
+    Path(fingerprint): Path<String>,
+    query: Result<Query<OfIdp>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(OfIdp { idp })) => {
+            json_answer(StatusCode::OK, operator.approve_idp_key(idp.as_deref(), &fingerprint).await)
+        }
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+#[cfg(feature = "saml")]
+async fn distrust_idp_key(
+    State(operator): State<Arc<Operator>>,
+    Path(fingerprint): Path<String>,
+) -> Response {
+    json_answer(StatusCode::OK, operator.distrust_idp_key(&fingerprint).await)
+}
+
+/// The identity provider whose key is meant.
+#[cfg(feature = "saml")]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfIdp {
+    idp: Option<String>,
+}
+
 /// The links that are meant: those that would move to this identity provider, behind an account.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,6 +230,8 @@ fn json_answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>)
                 OrderError::Store(_) | OrderError::OnHold { .. } | OrderError::NotGone(_) => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
+                #[cfg(feature = "saml")]
+                OrderError::IdpsOnHold { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 OrderError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             failed_answer(status, error_chain(&error).to_string())

@@ -34,6 +34,8 @@ enum FlowCookie {
     Landed { at: i64, rounds: u8 },
     /// A logout that was sent to an IdP: the ID of the request, which the answer must name.
     Leaving { id: String, at: i64 },
+    /// A response that nobody here asked for: the number under which it is kept until its browser comes back.
+    Arrived { id: String, at: i64 },
 }
 
 /// The flow cookies a request brought.
@@ -100,7 +102,7 @@ impl<'a> Flows<'a> {
         let found = self.found.swap_remove(at);
         match found.sealed {
             FlowCookie::Pending(pending) => Some((found.name, pending)),
-            FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } => None,
+            FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } | FlowCookie::Arrived { .. } => None,
         }
     }
 
@@ -156,6 +158,30 @@ impl<'a> Flows<'a> {
         set_cross_site_cookie(&name, &value, FLOW_MS / 1000)
     }
 
+    #[cfg(feature = "saml")]
+    /// The number of the response that this browser has just brought from its provider unasked.
+    pub(crate) fn arrived_number(&self, now: Timestamp) -> Option<&str> {
+        self.found.iter().find_map(|found| match &found.sealed {
+            FlowCookie::Arrived { id, at } if (0..FLOW_MS).contains(&now.since_ms(Timestamp(*at))) => {
+                Some(id.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    #[cfg(feature = "saml")]
+    /// The cookie that remembers such a response. Where another site posts, a browser keeps it and brings it from here on.
+    pub(crate) fn arrived_cookie(
+        &self,
+        id: String,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Option<HeaderValue> {
+        let name = arrived_name();
+        let value = self.seal_cookie(&name, FlowCookie::Arrived { id, at: now.0 }, random)?;
+        set_cookie(&name, &value, Some(FLOW_MS / 1000))
+    }
+
     /// Counts the rounds that the browser has just gone through without staying signed in.
     pub(crate) fn count_rounds(&self, now: Timestamp) -> u8 {
         let recent = |sealed: &FlowCookie| match sealed {
@@ -194,7 +220,7 @@ impl<'a> Flows<'a> {
                     open.push((other.started().0, found));
                 }
                 FlowCookie::Pending(_) => cookies.extend(remove_cookie(&found.name)),
-                FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } => {}
+                FlowCookie::Landed { .. } | FlowCookie::Leaving { .. } | FlowCookie::Arrived { .. } => {}
             }
         }
         // The newest stay, as many as there is room for.
@@ -234,6 +260,12 @@ impl<'a> Flows<'a> {
 /// The name of the cookie that remembers a logout request.
 pub(crate) fn leaving_name() -> String {
     format!("{PREFIX}leaving")
+}
+
+/// The name of the cookie that remembers a response that nobody here asked for.
+#[cfg(feature = "saml")]
+pub(super) fn arrived_name() -> String {
+    format!("{PREFIX}arrived")
 }
 
 /// The removal of the cookie that remembers a recent login: after a logout the next login is a first one.

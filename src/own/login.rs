@@ -58,6 +58,15 @@ pub(super) struct Landing<'a> {
     pub(super) now: Timestamp,
 }
 
+/// Whose live session a login may put an end to, in the browser that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replaces {
+    /// Anybody's: whoever asked for the login meant it.
+    Anybody,
+    /// That of the person who signs in: nobody here asked.
+    SamePerson,
+}
+
 /// The advice to a person who is not let in, beside the reference number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoginAdvice {
@@ -69,6 +78,8 @@ pub(crate) enum LoginAdvice {
     TryAgain,
     /// That we cannot check it now.
     Unavailable,
+    /// Whether it is meant: another person is signed in with this browser. Nothing has happened yet.
+    AskFirst,
 }
 
 impl From<portcullis_sso::LoginRefusal> for NotIn {
@@ -89,6 +100,10 @@ impl From<LoginError> for NotIn {
             LoginError::Refused(refusal) => {
                 let text = format!("{refusal}. {}", refusal.remedy());
                 Self { reason: refusal.log_word(), text, told: LoginAdvice::Refused, subject: None }
+            }
+            LoginError::OfAnother => {
+                let text = format!("{error}: they are asked");
+                Self { reason: INTERNAL, text, told: LoginAdvice::AskFirst, subject: None }
             }
             LoginError::Store(error) => Self::of_store(&error),
         }
@@ -341,7 +356,7 @@ impl Own {
             } else {
                 idp.complete_login(verified, now).await.map_err(down)?
             };
-            self.clone().store_login(pending, assertion, visitor, reference, now).await
+            self.clone().store_login(pending, assertion, visitor, Replaces::Anybody, reference, now).await
         };
         entered.await.map_err(|refusal| NotIn { subject, ..refusal })
     }
@@ -353,13 +368,14 @@ impl Own {
         pending: Pending,
         assertion: Assertion,
         visitor: Visitor,
+        replaces: Replaces,
         reference: &str,
         now: Timestamp,
     ) -> Result<HeaderValue, NotIn> {
         let (login, idp) = (sha256(pending.state().as_bytes()), assertion.idp().to_owned());
         let (id, hash) = self.core.keys.new_session(&mut Random::from_system());
-        let entering =
-            self.clone().enter_app(pending, assertion, visitor.clone(), hash, reference.into(), now);
+        let (told, session) = (visitor.clone(), (hash, replaces));
+        let entering = self.clone().enter_app(pending, assertion, told, session, reference.into(), now);
         let enforced = self.core.carry_out(entering).wait_done().await.map_err(|error| match error {
             NotDone::Write(error) => NotIn::from(error),
             NotDone::NotGone(error) => NotIn::of_store(&error),
@@ -387,7 +403,7 @@ impl Own {
         pending: Pending,
         assertion: Assertion,
         visitor: Visitor,
-        hash: SessionHash,
+        (hash, replaces): (SessionHash, Replaces),
         reference: Arc<str>,
         now: Timestamp,
     ) -> Result<Committed<EnteredSite>, LoginError> {
@@ -414,6 +430,7 @@ impl Own {
             idp_session: assertion.idp_session().session.clone(),
             // The cookie stays away where another site posts: then the login knows from its beginning.
             replaces: visitor.session.or(pending.replaces()),
+            spares_others: replaces == Replaces::SamePerson,
         };
         let asked = admission.verified_login(visitor.app, &assertion, session, &pending);
         let origin = Origin {
@@ -514,7 +531,10 @@ impl Own {
             LoginAdvice::Unavailable => {
                 self.render_page(site, &Page::refused(RefusalKind::Unproven, Some(reference)))
             }
-            LoginAdvice::Refused => self.render_page(site, &Page::LoginRefused { reference }),
+            // Nobody comes this far with a question: only `arrivals` has one.
+            LoginAdvice::Refused | LoginAdvice::AskFirst => {
+                self.render_page(site, &Page::LoginRefused { reference })
+            }
         }
     }
 }

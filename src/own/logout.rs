@@ -143,6 +143,11 @@ impl Own {
 
     /// The token of our own form: only whoever could read the page of this session has it.
     fn form_token(&self, session: &SessionHash) -> String {
-        self.core.keys.hash(Purpose::Form, &session.0).iter().map(|byte| format!("{byte:02x}")).collect()
+        self.hash_form(&session.0)
+    }
+
+    /// The token of a form about something that only its reader knows.
+    pub(super) fn hash_form(&self, of: &[u8]) -> String {
+        self.core.keys.hash(Purpose::Form, of).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -4,6 +4,8 @@
 //! on the core runtime. Whatever is not listed is 404 and never forwarded.
 
 pub(crate) mod admission;
+#[cfg(feature = "saml")]
+mod arrivals;
 mod back_channel;
 mod choice;
 mod flows;
@@ -53,7 +55,7 @@ pub(crate) struct Own {
 const STRANGERS_LINES: u32 = 20;
 
 /// Classes of refusals that anybody can cause.
-const ANYBODYS: [Class; 14] = [
+const ANYBODYS: [Class; 16] = [
     Class::OidcState,
     Class::OidcIssParam,
     Class::OidcProviderError,
@@ -66,6 +68,8 @@ const ANYBODYS: [Class; 14] = [
     Class::SamlSignaturePolicy,
     Class::SamlUnsigned,
     Class::SamlSignatureInvalid,
+    Class::SamlKeyWaiting,
+    Class::SamlKeyDistrusted,
     Class::SamlDecrypt,
     Class::SamlStatus,
 ];
@@ -84,6 +88,8 @@ pub(crate) struct UnderWay {
     unanswered: back_channel::Unanswered,
     #[cfg(feature = "saml")]
     saml: saml::SamlThreads,
+    #[cfg(feature = "saml")]
+    arrivals: arrivals::Arrivals,
 }
 
 /// The answer to whoever has to sign in first: the data plane has the words for it.
@@ -150,6 +156,8 @@ impl Own {
             },
             #[cfg(feature = "saml")]
             ("saml", rest) => self.serve_saml(&site, rest, &request, &visitor).await,
+            #[cfg(feature = "saml")]
+            ("arrived", "") if reads || posts => self.finish_arrival(&site, &request, &visitor).await,
             ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
                 Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,
                 None => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),

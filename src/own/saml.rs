@@ -1,7 +1,7 @@
 //! The endpoints of SAML: where responses are posted to, single logout, and the document that describes us.
 //!
-//! A response is read only where this browser has a login under way (or the configuration begins one anew), and verified on
-//! a thread that may block: so many at once, each for so long. What it says is believed as that of OpenID Connect is.
+//! A response is read only where this browser has a login under way, or the configuration takes those that nobody asked for
+//! (`arrivals.rs`), and verified on a thread that may block: so many at once, each for so long. What it says is believed as that of OpenID Connect is.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
+use portcullis_config::IdpInitiated;
 use portcullis_keys::{Random, sha256};
 use portcullis_policy::{OrgId, Timestamp};
 use portcullis_proxy::{BodyAhead, ReadsBody, RefusalKind, Visitor};
 use portcullis_sso::{
     Assertion, Class, Idp, LoginRefusal, LogoutArrival, LogoutMessage, Pending, Renewal, SamlIdp,
-    SamlParameter,
+    SamlParameter, read_response,
 };
 use portcullis_store::{IdpNotice, IdpSessions};
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use super::Own;
 use super::back_channel::Obeyed;
 use super::flows::{Flows, leaving_name};
-use super::login::{Landing, NotIn, redirect_to};
+use super::login::{Landing, NotIn, Replaces, redirect_to};
 use super::reasons::{BUSY, STORE};
 use super::set_cookie::remove_cookie;
 use super::site::{OwnSite, SiteIdp};
@@ -107,7 +108,7 @@ impl Own {
         let mut flows = Flows::from_headers(request.headers(), &self.core.keys, visitor.app);
         let is_awaited = flows.awaits_form(entry.name());
         if request.extensions().get::<BodyAhead>().is_some() {
-            return if is_awaited || entry.restarts_unsolicited {
+            return if is_awaited || entry.unsolicited != IdpInitiated::Off {
                 ask_for_body(LONGEST_FORM)
             } else {
                 self.without_login(site, entry, visitor)
@@ -118,18 +119,25 @@ impl Own {
             Err(refusal) => return self.not_in(site, entry.name(), refusal.into(), "", visitor, None),
         };
         let relay_state = form.relay_state.as_deref().unwrap_or_default();
-        let flow = flows.take_login(relay_state).or_else(|| flows.take_only_login(entry.name()));
+        let mut flow = flows.take_login(relay_state);
+        if flow.is_none() && is_awaited {
+            // A tile that is pressed while a login is under way answers nothing, and that one goes on.
+            let is_unasked = entry.unsolicited != IdpInitiated::Off
+                && !is_message_id(relay_state)
+                && self.names_no_request(&form, visitor, now).await;
+            flow = if is_unasked { None } else { flows.take_only_login(entry.name()) };
+        }
         let Some((cookie, pending)) = flow.filter(|(_, pending)| pending.is_answered_by_form()) else {
-            if entry.restarts_unsolicited {
-                // The answer to a login of ours whose cookie got lost would lead round and round.
-                if is_message_id(relay_state) {
-                    return self.without_login(site, entry, visitor);
-                }
-                // A path of this app, or its front page: whoever wrote it, it leads nowhere else.
-                let way = site.local_path(relay_state);
+            // The answer to a login of ours whose cookie got lost would lead round and round.
+            if entry.unsolicited == IdpInitiated::Off || is_message_id(relay_state) {
+                return self.without_login(site, entry, visitor);
+            }
+            // A path of this app, or its front page: whoever wrote it, it leads nowhere else.
+            let way = site.local_path(relay_state);
+            if entry.unsolicited == IdpInitiated::Restart {
                 return self.start_anew(site, entry, &way);
             }
-            return self.without_login(site, entry, visitor);
+            return self.receive_unsolicited(site, entry, form, &flows, &way, visitor).await;
         };
         let (rounds, return_to) = (pending.rounds(), self.whole_way(site, pending.return_to(), now));
         let reference = Random::from_system().draw_reference();
@@ -151,9 +159,26 @@ impl Own {
         let names = visitor.detail.names_strangers();
         let login = sha256(pending.state().as_bytes());
         let _turn = self.under_way.tries.take_turn(login, visitor.client, now).await?;
+        let assertion = self.verify_by_newest_keys(entry, Some(&pending), form, now).await?;
+        let assertion =
+            assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;
+        let subject = names.then(|| portcullis_policy::shown(assertion.subject()).into_owned());
+        let entered =
+            self.store_login(pending, assertion, visitor.clone(), Replaces::Anybody, reference, now).await;
+        entered.map_err(|refusal| NotIn { subject, ..refusal })
+    }
+
+    /// Verifies a response; by keys that are fetched anew, where none that is known made its signature.
+    pub(super) async fn verify_by_newest_keys(
+        &self,
+        entry: &Arc<SiteIdp>,
+        pending: Option<&Pending>,
+        form: SamlForm,
+        now: Timestamp,
+    ) -> Result<Result<Assertion, LoginRefusal>, NotIn> {
         let message: Arc<[u8]> = form.message.into();
         let seen = entry.idp.as_saml().map(SamlIdp::known_keys).unwrap_or_default();
-        let mut assertion = self.verify_response(entry, &pending, &message, now).await?;
+        let mut assertion = self.verify_response(entry, pending, &message, now).await?;
         let is_foreign = |refusal: &LoginRefusal| refusal.class == Class::SamlSignatureInvalid;
         if assertion.as_ref().is_err_and(is_foreign)
             && let Some(idp) = entry.idp.as_saml()
@@ -161,7 +186,7 @@ impl Own {
             match idp.renew_keys(&seen, now).await {
                 Renewal::Changed => {
                     crate::saml::note_changes(&self.core, &entry.idp).await;
-                    assertion = self.verify_response(entry, &pending, &message, now).await?;
+                    assertion = self.verify_response(entry, pending, &message, now).await?;
                 }
                 // Somebody's forgery is no reason to refuse for good who came by a new key.
                 Renewal::TooSoon => {
@@ -172,27 +197,41 @@ impl Own {
                 Renewal::Same => {}
             }
         }
-        let assertion =
-            assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;
-        let subject = names.then(|| portcullis_policy::shown(assertion.subject()).into_owned());
-        let entered = self.store_login(pending, assertion, visitor.clone(), reference, now).await;
-        entered.map_err(|refusal| NotIn { subject, ..refusal })
+        Ok(assertion)
+    }
+
+    /// Tells whether a response says that it answers nothing. It is not verified: nothing hangs on it but whose check it goes
+    /// to, and either check wants the same said by what is signed.
+    async fn names_no_request(&self, form: &SamlForm, visitor: &Visitor, now: Timestamp) -> bool {
+        let message = form.message.clone();
+        let look = sha256(&[b"saml_look ".as_slice(), &message].concat());
+        let Ok(_turn) = self.under_way.tries.take_turn(look, visitor.client, now).await else { return false };
+        let reading = move || {
+            let received = read_response(&message);
+            received.is_ok_and(|received| received.unverified_in_response_to().is_none())
+        };
+        self.under_way.saml.run(reading).await.unwrap_or(false)
     }
 
     async fn verify_response(
         &self,
         entry: &Arc<SiteIdp>,
-        pending: &Pending,
+        pending: Option<&Pending>,
         message: &Arc<[u8]>,
         now: Timestamp,
     ) -> Result<Result<Assertion, LoginRefusal>, NotIn> {
-        let (idp, pending, message) = (entry.idp.clone(), pending.clone(), message.clone());
-        let verifying = move || with_saml(&idp, |idp| idp.verify_response(Some(&pending), &message, now));
+        let (idp, pending, message) = (entry.idp.clone(), pending.cloned(), message.clone());
+        let verifying = move || with_saml(&idp, |idp| idp.verify_response(pending.as_ref(), &message, now));
         self.under_way.saml.run(verifying).await
     }
 
     /// A response that belongs to no login of this browser: it is not read.
-    fn without_login(&self, site: &OwnSite, entry: &SiteIdp, visitor: &Visitor) -> Response<Bytes> {
+    pub(super) fn without_login(
+        &self,
+        site: &OwnSite,
+        entry: &SiteIdp,
+        visitor: &Visitor,
+    ) -> Response<Bytes> {
         let text = "expected=the cookie of the login that this response belongs to got=none. The browser must accept \
                     cookies of the app's host; for a tile in the identity provider's portal set saml.idp_initiated: restart";
         let reason = Class::SamlInResponseTo.log_word();

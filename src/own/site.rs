@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portcullis_config::IdpInitiated;
 use portcullis_policy::fold;
 use portcullis_sso::Idp;
 use portcullis_store::EmailDomains;
@@ -31,9 +32,9 @@ pub(crate) struct OwnSite {
 pub(crate) struct SiteIdp {
     pub(crate) idp: Arc<Idp>,
     pub(crate) admission: Admission,
-    /// True where a response that nobody here asked for begins a login of our own.
+    /// What becomes of a response that nobody here asked for.
     #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "no other protocol knows them"))]
-    pub(crate) restarts_unsolicited: bool,
+    pub(crate) unsolicited: IdpInitiated,
 }
 
 impl SiteIdp {

@@ -50,6 +50,10 @@ pub(crate) enum Page<'a> {
     /// may redirect to, as a browser holds a form's redirects to `form-action` too. The button's POST comes with
     /// `Origin: null`, because our pages send no referrer: `Sec-Fetch-Site` and the token say that it is ours.
     Logout { who: &'a str, token: &'a str, idp: Option<&'a str> },
+    /// Asks before a login that the browser brought from a provider unasked replaces another person's session. `who` is the
+    /// one who is signed in, where that is known.
+    #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "no other protocol signs in unasked"))]
+    Switch { who: &'a str, token: &'a str },
     /// Asks for the e-mail address, which says where a person signs in. `is_unknown` where the one that was given says
     /// nothing.
     ChooseIdp { return_to: &'a str, is_unknown: bool },
@@ -84,6 +88,7 @@ impl Page<'_> {
         match self {
             Self::SignedOut { .. }
             | Self::Logout { .. }
+            | Self::Switch { .. }
             | Self::ChooseIdp { .. }
             | Self::Onward { .. }
             | Self::Forward { .. } => StatusCode::OK,
@@ -105,6 +110,7 @@ impl Page<'_> {
             | Self::NotSignedOut { reference } => Some(reference),
             Self::SignedOut { .. }
             | Self::Logout { .. }
+            | Self::Switch { .. }
             | Self::ChooseIdp { .. }
             | Self::Onward { .. }
             | Self::Forward { .. } => None,
@@ -123,7 +129,7 @@ impl Page<'_> {
     fn forms(&self) -> Forms<'_> {
         match self {
             Self::Logout { idp, .. } => Forms::Ours { then: *idp },
-            Self::ChooseIdp { .. } => Forms::Ours { then: None },
+            Self::ChooseIdp { .. } | Self::Switch { .. } => Forms::Ours { then: None },
             Self::Forward { action, .. } => Forms::Theirs { action },
             _ => Forms::Nowhere,
         }
@@ -295,6 +301,8 @@ mod tests {
             Page::SignedOut { at_idp: false },
             Page::SignedOut { at_idp: true },
             Page::Logout { who: "alice@example.com", token: "dG9rZW4", idp },
+            Page::Switch { who: "alice@example.com", token: "dG9rZW4" },
+            Page::Switch { who: "", token: "dG9rZW4" },
             Page::ChooseIdp { return_to: "/board", is_unknown: false },
             Page::ChooseIdp { return_to: "/board", is_unknown: true },
             Page::Onward { to: "/.portcullis/login?idp=okta&return_to=%2Fboard" },
@@ -400,6 +408,7 @@ mod tests {
             },
             Page::Logout { who: &long, token: "\"><script>", idp: Some("https://x; script-src *") },
             Page::IdpDown { idp: &long, return_to: "\"><b>", reference: REF },
+            Page::Switch { who: &long, token: "\"><script>" },
             Page::ChooseIdp { return_to: "\"><b>", is_unknown: true },
         ] {
             let answer = render_page(&page, &PLACE);
@@ -420,12 +429,12 @@ mod tests {
     }
 
     #[test]
-    fn only_three_pages_have_a_form_and_each_goes_where_it_must() {
+    fn only_four_pages_have_a_form_and_each_goes_where_it_must() {
         for page in all() {
             let answer = render_page(&page, &PLACE);
             let policy = header(&answer, "content-security-policy");
-            let (logout, choice) =
-                (matches!(page, Page::Logout { .. }), matches!(page, Page::ChooseIdp { .. }));
+            let choice = matches!(page, Page::ChooseIdp { .. } | Page::Switch { .. });
+            let logout = matches!(page, Page::Logout { .. });
             let forward = matches!(page, Page::Forward { .. });
             assert_eq!(policy.contains("form-action 'none'"), !(logout || choice || forward));
             assert_eq!(policy.contains("form-action 'self' https: https://idp.example.com;"), forward);

@@ -102,6 +102,23 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
             words.action = Action::Form { text, href, hidden, asks_address: false };
             words
         }
+        Page::Switch { who, token } => {
+            let before = match *who {
+                "" => format!("Somebody else is signed in to {app} with this browser."),
+                who => format!("You are signed in to {app} as {}.", shown(who)),
+            };
+            let mut words = PageWords::calm("Sign in as somebody else?")
+                .with_line(before)
+                .with_line(
+                    "Your sign-in service has just sent a sign-in of another account. If you did not ask for that, stay as \
+                     you are.",
+                )
+                .beside("Stay signed in", place.home.to_owned());
+            let (text, href, hidden) =
+                ("Use the other account", format!("{}/arrived", place.ours), vec![("token", *token)]);
+            words.action = Action::Form { text, href, hidden, asks_address: false };
+            words
+        }
         Page::ChooseIdp { return_to, is_unknown } => {
             let mut words = PageWords::calm("Sign in").with_line(if *is_unknown {
                 "Nobody signs in here with that address. See whether it is mistyped; if it is not, ask your \

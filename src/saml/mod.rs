@@ -8,20 +8,28 @@ mod metadata;
 use std::path::Path;
 use std::sync::Arc;
 
-use portcullis_config::{BindingWord, File, IdpEntry, IdpProtocol, MetadataText, SamlEntry, UserSource};
+use portcullis_config::{
+    BindingWord, File, IdpEntry, IdpInitiated, IdpProtocol, MetadataText, NewKeys, SamlEntry, UserSource,
+};
 use portcullis_policy::{PublicUrl, Timestamp};
 use portcullis_sso::{
-    AttributeNames, Fetch, Idp, IdpKey, IdpMetadata, Keep, LoginRefusal, MetadataRules, MetadataSource,
-    SamlIdp, SamlSettings,
+    AttributeNames, Fetch, Idp, IdpKey, IdpMetadata, Keep, KeyBook, KeyStanding, LoginRefusal, MetadataRules,
+    MetadataSource, SamlIdp, SamlSettings, SpKeys,
 };
 
+use crate::idp_keys::IdpKeys;
 use crate::log::error_chain;
 use crate::settings;
 
-pub(crate) use changes::note_changes;
+pub(crate) use changes::{note_changes, settle_keys};
 pub(crate) use keys::{SamlKeysError, has_keys, read_kept_keys};
 pub(crate) use metadata::{kept_metadata, known_issuer};
-pub(crate) use portcullis_sso::SpKeys as SamlKeys;
+
+/// The keys that SAML is spoken with: our own, and the word on those of identity providers.
+pub(crate) struct SamlKeys {
+    own: Arc<SpKeys>,
+    book: Arc<KeyBook>,
+}
 
 /// Makes an identity provider of SAML, with the metadata that was fetched last.
 pub(crate) fn make_idp(
@@ -40,8 +48,9 @@ pub(crate) fn make_idp(
     };
     let directory = !matches!(file.provisioning, UserSource::None);
     let place = SamlPlace { public_url: &file.public_url, prefix: &file.prefix, directory };
-    let settings = read_settings(&place, idp, entry, keys.clone());
-    Idp::Saml(SamlIdp::new(settings, fetch, kept.as_deref(), keep, Timestamp::now()))
+    let settings = read_settings(&place, idp, entry, keys.own.clone());
+    let book = keys.book.clone();
+    Idp::Saml(SamlIdp::new(settings, fetch, kept.as_deref(), keep, book, Timestamp::now()))
 }
 
 /// Reasons why SAML cannot be spoken as it is configured.
@@ -59,13 +68,18 @@ pub(crate) enum SamlError {
 ///
 /// # Errors
 /// [`SamlError`].
-pub(crate) fn open_files(file: &File, now: Timestamp) -> Result<Option<Arc<SamlKeys>>, SamlError> {
+pub(crate) fn open_files(
+    file: &File,
+    idp_keys: &IdpKeys,
+    now: Timestamp,
+) -> Result<Option<Arc<SamlKeys>>, SamlError> {
     for idp in &file.idps {
         // One that is over stops its own logins and nothing else.
         read_document(idp, Timestamp(0))
             .map_err(|refusal| SamlError::Metadata { name: idp.name.clone(), refusal })?;
     }
-    Ok(keys::load_keys(file, now)?)
+    let own = keys::load_keys(file, now)?;
+    Ok(own.map(|own| Arc::new(SamlKeys { own, book: idp_keys.book.clone() })))
 }
 
 /// Tells of metadata that is over, or will be within two weeks, which stops the logins of its identity provider: each with
@@ -112,6 +126,39 @@ fn read_document(idp: &IdpEntry, now: Timestamp) -> Result<(), LoginRefusal> {
     IdpMetadata::read_document(text.as_bytes(), &rules).map(drop)
 }
 
+/// Lists the keys of metadata that are not believed: each with the key of the configuration that it belongs to.
+pub(crate) fn list_unbelieved(idps: &[IdpEntry], state: &Path, book: &KeyBook) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for idp in idps {
+        let IdpProtocol::Saml(entry) = &idp.protocol else { continue };
+        let document = match &entry.block.metadata {
+            MetadataText::Document(text) => Some(text.to_string()),
+            MetadataText::Address(address) => metadata::kept_metadata(state, &idp.name, address),
+        };
+        let entity_id = entry.block.issuer.as_ref().map(|issuer| issuer.as_str());
+        let rules = MetadataRules { entity_id, pinned: &[], allow_loopback: true, now: Timestamp(0) };
+        let read = document.map(|document| IdpMetadata::read_document(document.as_bytes(), &rules));
+        // What is no metadata was told already.
+        let Some(Ok(metadata)) = read else { continue };
+        let approves = entry.block.keys == NewKeys::Approve;
+        for key in book.judge_keys(&idp.name, approves, &metadata.signing) {
+            let print: String = key.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();
+            let why = match key.standing() {
+                KeyStanding::InForce => continue,
+                KeyStanding::Waiting => {
+                    format!("waits until you say so: portcullis idp approve {} {print}", idp.name)
+                }
+                KeyStanding::Distrusted => "was distrusted, and nobody signs in by it".to_owned(),
+            };
+            found.push((
+                format!("idps.{}.saml.metadata", idp.name),
+                format!("the signing key whose certificate has the SHA-256 {print} {why}"),
+            ));
+        }
+    }
+    found
+}
+
 /// The place of this service provider: the addresses that an IdP of SAML sends people to, and what it finds there.
 pub(crate) struct SamlPlace<'a> {
     pub(crate) public_url: &'a PublicUrl,
@@ -125,7 +172,7 @@ pub(crate) fn read_settings(
     place: &SamlPlace<'_>,
     idp: &IdpEntry,
     entry: &SamlEntry,
-    keys: Arc<SamlKeys>,
+    keys: Arc<SpKeys>,
 ) -> SamlSettings {
     let SamlPlace { public_url, prefix, directory } = *place;
     let block = &entry.block;
@@ -147,6 +194,8 @@ pub(crate) fn read_settings(
         force_authn: block.force_authn,
         authn_context: block.authn_context.clone(),
         posts_requests: block.binding == BindingWord::Post,
+        approves_keys: block.keys == NewKeys::Approve,
+        accepts_unsolicited: block.idp_initiated == IdpInitiated::Accept,
         allow_sha1: block.allow_sha1,
         allow_cbc: block.allow_cbc,
         subject: block.subject.clone(),
@@ -249,7 +298,8 @@ mod tests {
     #[test]
     fn every_preset_finds_its_products_attributes() {
         let made = SpKey::generate("app.example.test", Timestamp(0), &mut Random::from_system()).unwrap();
-        let keys = Arc::new(SamlKeys::read_pairs(&[(made.pkcs8_pem, made.certificate_pem)]).unwrap());
+        let own = Arc::new(SpKeys::read_pairs(&[(made.pkcs8_pem, made.certificate_pem)]).unwrap());
+        let keys = Arc::new(SamlKeys { own, book: Arc::default() });
         let (cases, idps) = (read_json("cases.json"), read_json("idps.json"));
         let mut seen = 0;
         for case in cases.as_array().unwrap() {

@@ -27,9 +27,10 @@ pub use portcullis_policy::{AllowedHost, ClientAuth};
 pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
-    AttributeNames, AttributeSources, ChangedKeys, DecryptionKey, Examination, IdpKey, Keep, LogoutArrival,
-    LogoutMessage, MetadataSource, NameId, ReceivedResponse, Renewal, SamlAttribute, SamlCheck,
-    SamlExpectations, SamlIdp, SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
+    AttributeNames, AttributeSources, BookListing, BookedKey, BookedState, DecryptionKey, Examination,
+    IdpKey, Keep, KeyBook, KeyStanding, LogoutArrival, LogoutMessage, MetadataSource, NameId,
+    ReceivedResponse, Renewal, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp, SamlSettings, SpKeys,
+    VerifiedResponse, read_response, verify_response,
 };
 #[cfg(feature = "saml")]
 pub use saml::{

@@ -89,6 +89,12 @@ impl Pending {
         Self::new(idp, issuer, ask, Proof::Oidc(OidcProof::draw(random)), now)
     }
 
+    /// A login that nobody here asked for, as if it had begun when its response arrived: the state is ours, and no answer
+    /// names it.
+    pub fn of_unsolicited(idp: &str, issuer: &str, ask: &Ask, now: Timestamp) -> Self {
+        Self::new(idp, issuer, ask, Proof::Saml, now)
+    }
+
     /// The identity provider that was asked, by its name in the configuration.
     pub fn idp(&self) -> &str {
         &self.idp

@@ -68,6 +68,10 @@ classes! {
     SamlUnsigned = "saml_unsigned",
     /// No known key of the identity provider made the signature, or what it covers was changed.
     SamlSignatureInvalid = "saml_signature_invalid",
+    /// The signature is by a new key of the identity provider, which waits for an operator.
+    SamlKeyWaiting = "saml_key_waiting",
+    /// The signature is by a key that an operator has distrusted.
+    SamlKeyDistrusted = "saml_key_distrusted",
     /// What is encrypted does not open.
     SamlDecrypt = "saml_decrypt",
     /// The message is of another issuer.

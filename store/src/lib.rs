@@ -44,7 +44,7 @@ pub use directory::{ScimAnswer, Written};
 pub use end::{EndedAtIdp, IdpNotice, IdpSessions, Which};
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look_at_file;
-pub use idp_keys::IdpKeyChange;
+pub use idp_keys::{DistrustedKey, IdpKeyRow, IdpKeyState, KeptIdpKeys, idp_keys_in};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};
 pub use log::{Audit, Event, Origin};

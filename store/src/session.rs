@@ -172,6 +172,18 @@ pub(crate) async fn count_live(
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// Tells whether a session is live and another account's.
+pub(crate) async fn is_live_of_another(
+    tx: &mut Tx,
+    hash: &SessionHash,
+    org: OrgId,
+    account: AccountId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let condition = "s.hash = $2 and (s.organization <> $3 or s.account <> $4)";
+    Ok(count_live(tx, condition, &[hash.into(), org.into(), account.into()], now).await? > 0)
+}
+
 /// Counts the live sessions of an account.
 pub(crate) async fn live_of(
     tx: &mut Tx,

@@ -16,3 +16,9 @@ pub(crate) async fn spend_number(
     let sql = "insert into flow (organization, id, until) values ($1, $2, $3) on conflict do nothing";
     Ok(tx.run(sql, &[org.into(), id.into(), until.into()]).await? == 1)
 }
+
+/// Takes back what this very transaction has spent.
+pub(crate) async fn give_back(tx: &mut Tx, org: OrgId, id: &[u8]) -> Result<(), StoreError> {
+    let sql = "delete from flow where organization = $1 and id = $2";
+    tx.run(sql, &[org.into(), id.into()]).await.map(drop)
+}

@@ -118,6 +118,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
             idp_subject: String::new(),
             idp_session: None,
             replaces: None,
+            spares_others: false,
         },
         flow: vec![1; 16],
         flow_until: NOW.plus_ms(600_000),

@@ -30,6 +30,8 @@ mod revocation;
 mod rig_itself;
 mod saml;
 mod saml_in_a_browser;
+mod saml_keys;
+mod saml_unasked;
 mod scim;
 mod secrets;
 mod several_idps;

@@ -183,3 +183,53 @@ async fn leaving_one_application_leaves_the_other_of_the_same_provider() {
     chromium.reads("Enter your username and password").await;
     assert_eq!(there.app.count_of("/page"), 1);
 }
+
+/// A tile of the provider's portal: another site posts, so the browser keeps the session cookie back, and brings it to the
+/// page behind. There it is asked before a stranger takes the place of whoever is signed in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tile_of_another_person_is_asked_about() {
+    needs!("chromium");
+    needs!("simplesamlphp");
+    let idp = SimpleSaml::start();
+    let accepting =
+        saml("corp", &idp.metadata_url(), "[corp.test]", BY_NAME_ID, "      idp_initiated: accept\n");
+    let (stage, sp) = stage_at(&idp, |settings: &mut Settings| settings.idps = accepting, |_| {}).await;
+    let origin = stage.program.settings.origin();
+    let chromium = Chromium::start((800, 700), &[]).await;
+    chromium.screen(800, 600).await;
+    let mut people = Vec::new();
+    for name in ["mira", "nora"] {
+        let mail = format!("{name}@corp.test");
+        let uid = person(&idp, name, &mail, &[]);
+        stage.directory.person(&mail, &uid).await;
+        people.push(uid);
+    }
+    let tile = idp.unasked(&sp.entity_id, Some(WAY));
+    chromium.open(&tile).await;
+    sign_in(&chromium, &idp, &people[0]).await;
+    chromium.reads("socket open").await;
+    assert!(is_at(&chromium, &format!("{origin}{WAY}")).await);
+    let hers = session_of(&chromium, &stage).await.expect("a session");
+
+    // Her own tile again: another session, and no question.
+    chromium.open(&tile).await;
+    chromium.reads("socket open").await;
+    assert_ne!(session_of(&chromium, &stage).await.expect("a session")["value"], hers["value"]);
+
+    // Somebody else signs in at the provider, with the same browser: it has lost the provider's cookies.
+    let hers = session_of(&chromium, &stage).await.expect("a session");
+    for mut cookie in chromium.cookies("own-saml.localhost").await {
+        cookie["value"] = "lost".into();
+        chromium.plant_cookie(&idp.origin, cookie).await;
+    }
+    chromium.open(&tile).await;
+    sign_in(&chromium, &idp, &people[1]).await;
+    chromium.reads("Sign in as somebody else?").await;
+    chromium.reads("You are signed in").await;
+    chromium.picture(&picture("saml-3-somebody-else")).await;
+    assert_eq!(session_of(&chromium, &stage).await.expect("a session")["value"], hers["value"]);
+    chromium.click("form button").await;
+    chromium.reads("socket open").await;
+    let seen = stage.app.last("/page").unwrap();
+    assert_eq!(seen.header("x-forwarded-user").as_deref(), Some("nora@corp.test"));
+}

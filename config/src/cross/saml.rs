@@ -6,7 +6,7 @@ use super::findings::Findings;
 use super::idps::check_trusted_address;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::idps::NamedIdp;
-use crate::saml::{MetadataText, NameIdWord, SamlBlock};
+use crate::saml::{IdpInitiated, MetadataText, NameIdWord, SamlBlock};
 
 /// Asks whether a login by SAML can work, and whether it would believe more than was meant.
 pub(super) fn check_saml(
@@ -42,6 +42,12 @@ pub(super) fn check_saml(
     if saml.allow_sha1 {
         let what = "SHA-1 is broken: whoever can make two documents of one digest can forge a login";
         findings.add_warning(&of("saml.allow_sha1"), what, "Have the identity provider sign with SHA-256");
+    }
+    if saml.idp_initiated == IdpInitiated::Accept {
+        let what = "anybody with a login there can have another person's browser signed in as themselves, who then works \
+                    under a stranger's name";
+        let remedy = "Write restart, which people do not notice either";
+        findings.add_warning(&of("saml.idp_initiated"), what, remedy);
     }
     check_names(findings, document, named, saml);
 }

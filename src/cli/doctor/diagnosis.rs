@@ -117,18 +117,25 @@ impl Diagnosis<'_> {
             0 | 1 => String::new(),
             faults => format!(" {faults} checks fail; the first of them is the reason."),
         };
-        format!("Refused: {} ({} in the log).{more}\n", refusal.class.bare_word(), refusal.class.log_word())
+        let restarts = self.request.is_none() && self.entry.block.idp_initiated == IdpInitiated::Restart;
+        let unasked = match refusal.class {
+            Class::SamlInResponseTo if restarts => {
+                " The program throws it away and begins a login of its own: saml.idp_initiated is restart."
+            }
+            _ => "",
+        };
+        let (class, word) = (refusal.class.bare_word(), refusal.class.log_word());
+        format!("Refused: {class} ({word} in the log).{more}{unasked}\n")
     }
 
     /// Says what else a login has to pass.
     fn list_unexamined(&self) -> String {
-        let unasked = match (self.request, self.entry.block.idp_initiated) {
-            (Some(_), _) => "",
-            (None, IdpInitiated::Off) => {
-                " As nobody asked for it, the program would not read it: saml.idp_initiated is off."
-            }
-            (None, IdpInitiated::Restart) => {
-                " As nobody asked for it, the program would begin a login of its own: saml.idp_initiated is restart."
+        // Elsewhere what nobody asked for is refused by a check.
+        let unasked = match self.request {
+            Some(_) => "",
+            None => {
+                " As nobody asked for it, a page would ask first where another person is signed in: saml.idp_initiated is \
+                 accept."
             }
         };
         format!(

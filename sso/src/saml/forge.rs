@@ -57,10 +57,18 @@ impl Forger {
     fn with_key(key: PKey<Private>) -> Self {
         let mut builder = X509::builder().unwrap();
         builder.set_pubkey(&key).unwrap();
+        let mut serial = openssl::bn::BigNum::new().unwrap();
+        serial.rand(64, openssl::bn::MsbOption::ONE, false).unwrap();
+        builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
         builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
         builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
         Self { certificate: builder.build().to_der().unwrap(), key }
+    }
+
+    /// The same key in another certificate.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::with_key(self.key.clone())
     }
 
     pub(crate) fn certificate(&self) -> &[u8] {

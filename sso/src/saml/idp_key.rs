@@ -25,7 +25,20 @@ pub struct IdpKey {
     certificate: Vec<u8>,
     key: PublicIdpKey,
     fingerprint: [u8; 32],
+    key_print: [u8; 32],
     not_after: Timestamp,
+    standing: KeyStanding,
+}
+
+/// The word on a key: whether what it signs is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStanding {
+    /// It is believed.
+    InForce,
+    /// It is new, and waits for an operator.
+    Waiting,
+    /// An operator has distrusted it, for ever.
+    Distrusted,
 }
 
 #[derive(Clone)]
@@ -48,9 +61,22 @@ impl IdpKey {
         Ok(Self {
             key: read_key(&certificate)?,
             fingerprint: sha256(der),
+            key_print: sha256(certificate.public_key().raw),
             not_after: Timestamp(certificate.validity().not_after.timestamp().saturating_mul(1000)),
             certificate: der.to_vec(),
+            standing: KeyStanding::InForce,
         })
+    }
+
+    /// The same key under another word.
+    #[must_use]
+    pub fn with_standing(self, standing: KeyStanding) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// The word on it; in force unless [`Self::with_standing`] says otherwise.
+    pub fn standing(&self) -> KeyStanding {
+        self.standing
     }
 
     /// The certificate, as it was given.
@@ -61,6 +87,11 @@ impl IdpKey {
     /// The SHA-256 of the certificate.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    /// The SHA-256 of the key itself, its SubjectPublicKeyInfo: the same in whatever certificate it comes.
+    pub fn key_print(&self) -> [u8; 32] {
+        self.key_print
     }
 
     /// The end of the certificate.
@@ -85,6 +116,47 @@ impl IdpKey {
             }
             PublicIdpKey::P521(_) => false,
         }
+    }
+}
+
+/// Finds the key that made a signature, among those in force.
+///
+/// # Errors
+/// `key_waiting` or `key_distrusted`, where another known key made it; `None` where none did.
+pub(crate) fn find_signer<'a>(
+    keys: &'a [IdpKey],
+    family: KeyFamily,
+    hash: SignedHash,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<&'a IdpKey, Option<LoginRefusal>> {
+    let made_it = |key: &&IdpKey| key.family() == family && key.verifies(hash, message, signature);
+    let is_in_force = |key: &&IdpKey| key.standing == KeyStanding::InForce;
+    if let Some(key) = keys.iter().filter(is_in_force).find(made_it) {
+        return Ok(key);
+    }
+    let others = keys.iter().filter(|key| !is_in_force(key));
+    Err(others.clone().find(made_it).map(refuse_standing))
+}
+
+/// Refuses what a key has signed that is not in force: the class says why, and the line names the whole fingerprint.
+pub(crate) fn refuse_standing(key: &IdpKey) -> LoginRefusal {
+    let print = to_hex(&key.fingerprint);
+    match key.standing {
+        KeyStanding::Distrusted => LoginRefusal::new(
+            Class::SamlKeyDistrusted,
+            "a signature by a key that is trusted",
+            format!("one by the key that was distrusted, its certificate by SHA-256 {print}"),
+            "An operator has distrusted this key with `portcullis idp distrust`, for ever. Let the identity provider sign \
+             with another key; if it has one already, somebody has a copy of the old key.",
+        ),
+        KeyStanding::Waiting | KeyStanding::InForce => LoginRefusal::new(
+            Class::SamlKeyWaiting,
+            "a signature by a key in force",
+            format!("one by a new key that waits for an operator, its certificate by SHA-256 {print}"),
+            "Compare the fingerprint with the one that the identity provider shows on a screen of its own. If it is the \
+             same: `portcullis idp approve`, followed by this fingerprint.",
+        ),
     }
 }
 
@@ -136,6 +208,11 @@ fn count_bits(modulus: &[u8]) -> usize {
     let first = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
     let digits = &modulus[first..];
     digits.first().map_or(0, |byte| digits.len() * 8 - byte.leading_zeros() as usize)
+}
+
+/// A fingerprint as commands take it: 64 hexadecimal digits.
+pub(crate) fn to_hex(fingerprint: &[u8; 32]) -> String {
+    fingerprint.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The beginning of a fingerprint, for people.

@@ -30,6 +30,7 @@ mod idp;
 mod idp_key;
 mod inbound;
 mod instant;
+mod key_book;
 mod logout;
 mod metadata;
 mod name_key;
@@ -57,9 +58,10 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
-pub use idp::{ChangedKeys, Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp};
-pub use idp_key::IdpKey;
+pub use idp::{Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp};
+pub use idp_key::{IdpKey, KeyStanding};
 pub use inbound::{PostMessage, SignedMessage};
+pub use key_book::{BookListing, BookedKey, BookedState, KeyBook};
 pub use logout::{
     LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse, OwnLogoutRequest, OwnLogoutResponse,
     read_logout_request, read_logout_response,

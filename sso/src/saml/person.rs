@@ -255,6 +255,8 @@ mod tests {
             force_authn: false,
             authn_context: Vec::new(),
             posts_requests: false,
+            approves_keys: false,
+            accepts_unsolicited: false,
             allow_sha1: false,
             allow_cbc: false,
             subject: None,

@@ -9,7 +9,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use portcullis_keys::SignedHash;
 
 use super::field::read_utf8;
-use super::idp_key::{IdpKey, show_fingerprint};
+use super::idp_key::{IdpKey, find_signer, show_fingerprint};
 use super::inbound::SignedMessage;
 use super::parameter::SamlParameter;
 use super::signature::{KeyFamily, decode_base64, find_signature_method};
@@ -69,11 +69,13 @@ impl RedirectMessage {
     /// Verifies the signature by the keys of the identity provider.
     ///
     /// # Errors
-    /// `signature_invalid`.
+    /// `signature_invalid`, `key_waiting`, `key_distrusted`.
     pub fn verify(self, keys: &[IdpKey]) -> Result<SignedMessage, LoginRefusal> {
-        let mut fitting = keys.iter().filter(|key| key.family() == self.family);
-        if fitting.any(|key| key.verifies(self.hash, self.signed.as_bytes(), &self.signature)) {
-            return Ok(SignedMessage::new(self.parameter, self.root, self.relay_state));
+        let found = find_signer(keys, self.family, self.hash, self.signed.as_bytes(), &self.signature);
+        match found {
+            Ok(_) => return Ok(SignedMessage::new(self.parameter, self.root, self.relay_state)),
+            Err(Some(refusal)) => return Err(refusal),
+            Err(None) => {}
         }
         let known: Vec<_> = keys.iter().take(4).map(|key| show_fingerprint(&key.fingerprint())).collect();
         Err(LoginRefusal::new(

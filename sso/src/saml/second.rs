@@ -6,7 +6,7 @@
 use portcullis_keys::equal_bytes;
 
 use super::canonical::canonicalize_element;
-use super::idp_key::{IdpKey, show_fingerprint};
+use super::idp_key::{IdpKey, find_signer, show_fingerprint};
 use super::signature::SignatureShape;
 use crate::{Class, LoginRefusal};
 
@@ -16,20 +16,17 @@ pub(crate) struct VerifiedSignature<'a> {
     pub(crate) text: String,
 }
 
-/// Verifies a signature by one of the known keys of its family.
+/// Verifies a signature by one of the known keys of its family that are in force.
 ///
 /// # Errors
-/// `signature_invalid`, where no key made it or what it covers was changed.
+/// `signature_invalid`, where no known key made it or what it covers was changed; `key_waiting` and `key_distrusted`.
 pub(crate) fn verify_signature<'a>(
     shape: &SignatureShape<'_>,
     keys: &'a [IdpKey],
 ) -> Result<VerifiedSignature<'a>, LoginRefusal> {
     let info = canonicalize_element(shape.signed_info, &shape.info_prefixes, None);
-    let key = keys
-        .iter()
-        .filter(|key| key.family() == shape.family)
-        .find(|key| key.verifies(shape.hash, info.as_bytes(), &shape.value))
-        .ok_or_else(|| refuse_key(shape, keys))?;
+    let key = find_signer(keys, shape.family, shape.hash, info.as_bytes(), &shape.value)
+        .map_err(|known| known.unwrap_or_else(|| refuse_key(shape, keys)))?;
     let text = canonicalize_element(shape.signed, &shape.prefixes, Some(shape.element));
     if !equal_bytes(&shape.digest_hash.digest(text.as_bytes()), &shape.digest) {
         return Err(LoginRefusal::new(

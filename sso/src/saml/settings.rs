@@ -33,6 +33,10 @@ pub struct SamlSettings {
     pub authn_context: Vec<String>,
     /// Sends requests by form, where the identity provider takes them so.
     pub posts_requests: bool,
+    /// Lets a signing key that was not in force before wait for an operator.
+    pub approves_keys: bool,
+    /// Takes a response that nobody here asked for.
+    pub accepts_unsolicited: bool,
     /// Takes RSA-SHA1 and SHA-1 digests.
     pub allow_sha1: bool,
     /// Takes AES-CBC though no signature protects the ciphertext.

@@ -6,14 +6,14 @@
 use portcullis_keys::SignedHash;
 
 use super::engine::reduce_to_signed;
-use super::idp_key::IdpKey;
+use super::idp_key::{IdpKey, KeyStanding};
 use super::second::{VerifiedSignature, verify_signature};
 use super::shape::{describe_element, refuse_shape};
 use super::signature::{SignatureShape, refuse_policy};
 use super::xml::{XmlBounds, XmlElement};
 use crate::{Class, LoginRefusal};
 
-/// The keys that are believed, and what is taken of them.
+/// The known keys, of which those in force are believed, and what is taken of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Trust<'a> {
     pub(crate) keys: &'a [IdpKey],
@@ -31,7 +31,7 @@ pub(crate) struct SignedElement {
 /// outermost first.
 ///
 /// # Errors
-/// `unsigned`, `signature_policy`, `signature_invalid`; `structure` where the two verifications disagree.
+/// `unsigned`, `signature_policy`, `signature_invalid`, `key_waiting`, `key_distrusted`; `structure` where the two verifications disagree.
 pub(crate) fn verify_document(
     text: &str,
     owners: &[&XmlElement],
@@ -102,7 +102,8 @@ fn ask_engine(
     trust: &Trust<'_>,
     refusal: LoginRefusal,
 ) -> LoginRefusal {
-    let keys: Vec<_> = trust.keys.iter().filter(|key| key.family() == shapes[0].family).collect();
+    let is_asked = |key: &&IdpKey| key.family() == shapes[0].family && key.standing() == KeyStanding::InForce;
+    let keys: Vec<_> = trust.keys.iter().filter(is_asked).collect();
     match reduce_to_signed(text, &keys, trust.allow_sha1) {
         Ok(_) => report_disagreement("the XML signature library takes it and our own verification does not"),
         Err(_) => refusal,

@@ -14,7 +14,7 @@ use crate::cases::{Corpus, read_field, read_text};
 /// The time of most cases, in milliseconds.
 const NOON: Timestamp = Timestamp(1_781_524_800_000);
 
-fn settings(metadata: MetadataSource) -> SamlSettings {
+pub(crate) fn settings(metadata: MetadataSource) -> SamlSettings {
     let sp: Value = serde_json::from_str(&read_text("sp.json")).unwrap();
     let pair = |name: &str| {
         let read = |part: &str| read_text(&format!("keys/sp-{name}.{part}.pem"));
@@ -35,6 +35,8 @@ fn settings(metadata: MetadataSource) -> SamlSettings {
         force_authn: false,
         authn_context: Vec::new(),
         posts_requests: false,
+        approves_keys: false,
+        accepts_unsolicited: true,
         allow_sha1: false,
         allow_cbc: false,
         subject: None,
@@ -54,7 +56,7 @@ fn idp(metadata: MetadataSource) -> SamlIdp {
         let refused = FetchError::NotAllowed { host: String::new(), why: "nobody is asked here" };
         Box::pin(async { Err(refused) }) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>
     });
-    SamlIdp::new(settings(metadata), fetch, None, Arc::new(|_| {}), NOON)
+    SamlIdp::new(settings(metadata), fetch, None, Arc::new(|_| {}), Arc::default(), NOON)
 }
 
 fn acme() -> SamlIdp {
@@ -94,6 +96,21 @@ fn a_captured_response_is_judged_as_the_login_judges_it() {
         assert_eq!(faults.is_empty(), judged.is_ok());
     }
     assert!(accepted >= 4 && refused > 600, "{accepted}, {refused}");
+}
+
+#[test]
+fn nobody_comes_in_unasked_where_the_configuration_does_not_say_so() {
+    let corpus = Corpus::read();
+    let field = read_field(corpus.case("idp-initiated"));
+    for (accepts, outcome) in [(true, Ok(())), (false, Err(Class::SamlInResponseTo))] {
+        let mut settings = settings(acme().settings().metadata.clone());
+        settings.accepts_unsolicited = accepts;
+        let nobody = Arc::new(|_| Box::pin(std::future::pending()) as _);
+        let idp = SamlIdp::new(settings, nobody, None, Arc::new(|_| {}), Arc::default(), NOON);
+        let judged = idp.verify_response(None, &field, NOON).map(drop).map_err(|refusal| refusal.class);
+        let examined = idp.examine_response(None, &field, NOON).outcome.map(drop);
+        assert_eq!((judged, examined.map_err(|refusal| refusal.class)), (outcome, outcome));
+    }
 }
 
 #[test]

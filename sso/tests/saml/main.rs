@@ -7,6 +7,7 @@ mod cases;
 mod corpus;
 mod explained;
 mod fuzzed_inputs;
+mod keys;
 mod logout_corpus;
 mod metadata;
 mod metadata_corpus;

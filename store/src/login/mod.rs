@@ -167,6 +167,8 @@ pub struct NewSession {
     pub idp_session: Option<String>,
     /// The session the browser had in this app: it ends.
     pub replaces: Option<SessionHash>,
+    /// True where that one may not be a live session of another person: they were not asked.
+    pub spares_others: bool,
 }
 
 /// Somebody is in.
@@ -188,6 +190,9 @@ pub enum LoginError {
     /// The person is refused, by name. The flow is spent and the refusal is in the audit.
     #[error(transparent)]
     Refused(Box<AdmissionRefusal>),
+    /// The session that it would replace is another person's, and live. Nothing has changed, and nothing was spent.
+    #[error("another person is signed in with this browser")]
+    OfAnother,
     /// The store could not answer; nothing has changed.
     #[error("the login could not be stored")]
     Store(#[from] StoreError),
@@ -210,7 +215,6 @@ impl Store {
             Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit_person(tx).await })
         })
         .await?
-        .map_err(LoginError::Refused)
     }
 }
 
@@ -257,19 +261,33 @@ impl<'a> LoginAttempt<'a> {
         Self { asked, key, log: TxLog::new(asked.org, None, origin, now), now }
     }
 
-    async fn admit_person(mut self, tx: &mut Tx) -> LoginVerdict<Committed<LoggedIn>> {
+    async fn admit_person(
+        mut self,
+        tx: &mut Tx,
+    ) -> Result<Result<Committed<LoggedIn>, LoginError>, StoreError> {
         let spent = spent::spend_number(tx, self.key.org, &self.asked.flow, self.asked.flow_until).await?;
         let is_new = match self.asked.statement {
             Some((id, until)) => spent::spend_number(tx, self.key.org, &id, until).await?,
             None => true,
         };
         let verdict = match (spent, is_new) {
-            (true, true) => self.enter_person(tx).await?,
+            (true, true) => self.judge_person(tx).await?,
             (_, false) => Err(Box::new(AdmissionRefusal::Replayed)),
             (false, true) => Err(Box::new(AdmissionRefusal::FlowSpent)),
         };
         match verdict {
-            Ok(signed_in) => Ok(Ok(self.log.seal(tx, signed_in).await?)),
+            Ok((admitted, _)) if self.takes_from_another(tx, &admitted).await? => {
+                // As if it had not been brought: it may come again once the person was asked.
+                let statement = self.asked.statement.as_ref().map(|(id, _)| id.as_slice());
+                for id in statement.into_iter().chain([self.asked.flow.as_slice()]) {
+                    spent::give_back(tx, self.key.org, id).await?;
+                }
+                Ok(Err(LoginError::OfAnother))
+            }
+            Ok((admitted, facts)) => {
+                let signed_in = self.write_login(tx, admitted, facts).await?;
+                Ok(Ok(self.log.seal(tx, signed_in).await?))
+            }
             Err(refusal) => {
                 // Every check comes before the first write but the flow's, so there is nothing to take back.
                 let (names, subject) = (self.log.names(), self.log.named(&self.key.subject));
@@ -277,12 +295,13 @@ impl<'a> LoginAttempt<'a> {
                 let detail = json!({ "idp": self.key.idp, "subject": subject, "reason": reason });
                 self.log.add_audit("login", refusal.log_word(), None, detail);
                 let _ = self.log.seal(tx, ()).await?;
-                Ok(Err(refusal))
+                Ok(Err(LoginError::Refused(refusal)))
             }
         }
     }
 
-    async fn enter_person(&mut self, tx: &mut Tx) -> LoginVerdict<LoggedIn> {
+    /// Who it is, and whether they may come in.
+    async fn judge_person(&mut self, tx: &mut Tx) -> LoginVerdict<(Admitted, Arc<Facts>)> {
         // The epochs were read before the IdP was waited for: they are believed only as far as they still hold (R7).
         let now = epoch::read_epochs(tx, self.key.org, &self.key.idp).await?;
         if let Some(grown) = (0..now.len()).find(|n| now[*n] > self.asked.epochs[*n]) {
@@ -301,7 +320,18 @@ impl<'a> LoginAttempt<'a> {
         let account = &admitted.account;
         let facts = self.gather_facts(tx, account).await?;
         admit!(self.may_be_named(&facts, self.is_linked_by() && !admitted.is_first));
-        self.write_login(tx, admitted, facts).await
+        Ok(Ok((admitted, facts)))
+    }
+
+    /// Tells whether the login would take the browser from another person who is signed in, and must not.
+    async fn takes_from_another(&self, tx: &mut Tx, admitted: &Admitted) -> Result<bool, StoreError> {
+        let session = &self.asked.session;
+        match &session.replaces {
+            Some(before) if session.spares_others => {
+                session::is_live_of_another(tx, before, self.key.org, admitted.account.id, self.now).await
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Tells whether the subject is what the person is linked by. Without a directory there is nothing else to know them
@@ -429,7 +459,7 @@ impl<'a> LoginAttempt<'a> {
         tx: &mut Tx,
         admitted: Admitted,
         facts: Arc<Facts>,
-    ) -> LoginVerdict<LoggedIn> {
+    ) -> Result<LoggedIn, StoreError> {
         let Admitted { mut account, is_first, former, relinks } = admitted;
         let org = self.key.org;
         let mut facts = facts;
@@ -505,7 +535,7 @@ impl<'a> LoginAttempt<'a> {
             "first": is_first,
         });
         self.log.add_audit("login", "accepted", Some(account.id), detail);
-        Ok(Ok(LoggedIn { account: account.id, facts, generation: account.generation, is_first }))
+        Ok(LoggedIn { account: account.id, facts, generation: account.generation, is_first })
     }
 }
 

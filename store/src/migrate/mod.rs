@@ -14,8 +14,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "first", sql: include_str!("sqlite/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "first", sql: include_str!("sqlite/0001_first.sql") },
+    Migration { number: 2, name: "idp_keys", sql: include_str!("sqlite/0002_idp_keys.sql") },
+];
 
 /// The newest schema this release knows.
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;

@@ -777,3 +777,51 @@ async fn one_idp_does_not_speak_for_the_domains_of_another() {
     linked.is_one_of_several = true;
     rig.try_sign_in(linked).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_login_that_nobody_was_asked_about_replaces_its_own_persons_session_alone() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_user("bob").await;
+    let (alices, _) = rig.sign_in("s1", "alice").await;
+    let origin = Origin::of_actor("login");
+    let arriving = |subject: &str, name: &str, number: u8| {
+        let mut login = rig.login(subject, name);
+        login.session.replaces = Some(alices);
+        login.session.spares_others = true;
+        login.statement = Some(([number; 32], NOW.plus_ms(60_000)));
+        login
+    };
+    let before = rig.store.last_seq().await.unwrap();
+    let bobs = arriving("s2", "bob", 1);
+    for _ in 0..2 {
+        let stopped = rig.store.log_in(bobs.clone(), &origin, NOW).await.err();
+        assert!(matches!(stopped, Some(LoginError::OfAnother)), "{stopped:?}");
+    }
+    assert_eq!(rig.store.last_seq().await.unwrap(), before, "nothing was written");
+    assert!(rig.is_in(&alices).await);
+    // Somebody whom nobody has seen yet is another person too, and a refusal stays one.
+    let mut unknown = arriving("s9", "nobody", 2);
+    assert!(matches!(
+        rig.store.log_in(unknown.clone(), &origin, NOW).await.err(),
+        Some(LoginError::Refused(_))
+    ));
+    unknown = arriving("s9", "", 3);
+    unknown.provisioning = PeopleSource::None;
+    unknown.user_from = portcullis_policy::UserFrom::Subject;
+    assert!(matches!(rig.store.log_in(unknown, &origin, NOW).await.err(), Some(LoginError::OfAnother)));
+
+    // Her own is replaced without a question.
+    let hers = arriving("s1", "alice", 4);
+    let hash = hers.session.hash;
+    rig.try_sign_in(hers).await.unwrap();
+    assert!(!rig.is_in(&alices).await && rig.is_in(&hash).await);
+    // One that is over is nobody's any more: what was stopped before was not spent.
+    rig.try_sign_in(bobs.clone()).await.unwrap();
+    assert!(rig.is_in(&bobs.session.hash).await);
+    // Asked, and said yes.
+    let mut replacing = rig.login("s1", "alice");
+    replacing.session.replaces = Some(bobs.session.hash);
+    rig.try_sign_in(replacing).await.unwrap();
+    assert!(!rig.is_in(&bobs.session.hash).await);
+}

@@ -6,6 +6,7 @@
 mod access;
 mod failing;
 mod groups;
+mod idp_keys;
 mod lanes;
 mod linking;
 mod logs;

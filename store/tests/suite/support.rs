@@ -228,6 +228,7 @@ impl Rig {
                 idp_subject: subject.to_owned(),
                 idp_session: None,
                 replaces: None,
+                spares_others: false,
             },
             flow: fresh_hash().0.to_vec(),
             flow_until: NOW.plus_ms(600_000),
@@ -239,7 +240,7 @@ impl Rig {
         match self.store.log_in(login, &origin, NOW).await {
             Ok(committed) => Ok(self.done(committed).await),
             Err(LoginError::Refused(refusal)) => Err(*refusal),
-            Err(LoginError::Store(error)) => panic!("{error:?}"),
+            Err(error) => panic!("{error:?}"),
         }
     }
 

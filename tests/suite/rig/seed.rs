@@ -144,6 +144,7 @@ impl Seed {
                 idp_subject: String::new(),
                 idp_session: None,
                 replaces: None,
+                spares_others: false,
             },
             flow: hash.0.to_vec(),
             flow_until: now.plus_ms(600_000),

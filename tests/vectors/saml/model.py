@@ -416,6 +416,8 @@ def check_subject(subject, expected, case, fault_if, q):
     if not data:
         fault_if(True, "subject")
         return
+    every = subject.iter(q("SubjectConfirmationData"))
+    fault_if(expected is None and any(d.get("InResponseTo") is not None for d in every), "in_response_to")
     best = None
     for one in data:
         wrong = []

@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 
-pub use self::renewal::{ChangedKeys, Renewal};
+pub use self::renewal::Renewal;
 use super::check::CheckList;
-use super::idp_key::show_fingerprint;
+use super::idp_key::{IdpKey, KeyStanding, show_fingerprint};
+use super::key_book::KeyBook;
 use super::person::{AttributeSources, find_sources, read_person};
 use super::settings::{MetadataSource, SamlSettings};
 use super::{
@@ -42,8 +43,8 @@ pub struct SamlIdp {
     asking: tokio::sync::Mutex<Option<Timestamp>>,
     /// Keeps a document that was fetched, for the next process.
     keep: Keep,
-    /// Changes of the signing keys that nobody has written down yet.
-    changes: Mutex<Vec<ChangedKeys>>,
+    /// The word on its keys.
+    book: Arc<KeyBook>,
 }
 
 /// Keeps metadata that was fetched and verified. It is called before anything of it is trusted: a key that was withdrawn
@@ -98,8 +99,15 @@ pub struct Examination {
 
 impl SamlIdp {
     /// An identity provider that has not been asked anything yet. `kept` is the document that was fetched last, by a process
-    /// before this one.
-    pub fn new(settings: SamlSettings, fetch: Fetch, kept: Option<&str>, keep: Keep, now: Timestamp) -> Self {
+    /// before this one. Nothing is written into the `book` until [`Self::settle_keys`].
+    pub fn new(
+        settings: SamlSettings,
+        fetch: Fetch,
+        kept: Option<&str>,
+        keep: Keep,
+        book: Arc<KeyBook>,
+        now: Timestamp,
+    ) -> Self {
         let idp = Self {
             settings,
             fetch,
@@ -109,7 +117,7 @@ impl SamlIdp {
             answering: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
             keep,
-            changes: Mutex::default(),
+            book,
         };
         let document = match &idp.settings.metadata {
             MetadataSource::Document(text) => Some(text.clone()),
@@ -209,7 +217,8 @@ impl SamlIdp {
         if let Some(pending) = pending {
             self.check_pending(pending, &known, now)?;
         }
-        let expected = self.expect_response(&known, pending.map(Pending::state), now);
+        let keys = self.judge_keys(&known);
+        let expected = self.expect_response(&known, &keys, pending.map(Pending::state), now);
         let verified = verify_response(field, &expected, &mut Vec::new())?;
         read_person(&self.settings, &known.entity_id, verified)
     }
@@ -232,11 +241,12 @@ impl SamlIdp {
         checks: &mut Vec<SamlCheck>,
         found: &mut Option<VerifiedResponse>,
     ) -> Result<Assertion, LoginRefusal> {
-        let known =
-            CheckList::new(checks).require("metadata", self.known(now), |known| describe_metadata(known))?;
+        let known = CheckList::new(checks)
+            .require("metadata", self.known(now), |known| self.describe_metadata(known))?;
+        let keys = self.judge_keys(&known);
         // Nobody waits for it, and a disagreement of the two verifications is what a capture is looked into for.
         let expected =
-            SamlExpectations { ask_engine_always: true, ..self.expect_response(&known, request, now) };
+            SamlExpectations { ask_engine_always: true, ..self.expect_response(&known, &keys, request, now) };
         let verified = verify_response(field, &expected, checks)?;
         let person = read_person(&self.settings, &known.entity_id, found.insert(verified).clone());
         CheckList::new(checks).require("person", person, |person| {
@@ -249,6 +259,7 @@ impl SamlIdp {
     fn expect_response<'a>(
         &'a self,
         known: &'a IdpMetadata,
+        keys: &'a [IdpKey],
         request: Option<&'a str>,
         now: Timestamp,
     ) -> SamlExpectations<'a> {
@@ -256,13 +267,13 @@ impl SamlIdp {
             idp_entity_id: &known.entity_id,
             sp_entity_id: &self.settings.sp_entity_id,
             acs_url: &self.settings.acs_url,
-            keys: &known.signing,
+            keys,
             decryption_keys: &self.settings.keys.decryption,
             skew_ms: self.settings.skew_ms,
             allow_sha1: self.settings.allow_sha1,
             allow_cbc: self.settings.allow_cbc,
             in_response_to: request,
-            allow_unsolicited: request.is_none(),
+            allow_unsolicited: self.settings.accepts_unsolicited,
             authn_context: &self.settings.authn_context,
             now,
             ask_engine_always: false,
@@ -331,10 +342,11 @@ impl SamlIdp {
         now: Timestamp,
     ) -> Result<LogoutMessage, LoginRefusal> {
         let known = self.known(now)?;
+        let keys = self.judge_keys(&known);
         let message: SignedMessage = match *arrival {
-            LogoutArrival::Query(query) => RedirectMessage::read_query(query)?.verify(&known.signing)?,
+            LogoutArrival::Query(query) => RedirectMessage::read_query(query)?.verify(&keys)?,
             LogoutArrival::Form(parameter, field) => {
-                PostMessage::read_field(parameter, field)?.verify(&known.signing)?
+                PostMessage::read_field(parameter, field)?.verify(&keys)?
             }
         };
         let expected = LogoutExpectations {
@@ -392,6 +404,25 @@ impl SamlIdp {
         name_id.canonical_text(entity_id, &self.settings.sp_entity_id)
     }
 
+    /// Gives its keys under the word that counts now: asked at each signature, so that an operator's word counts at once.
+    fn judge_keys(&self, known: &IdpMetadata) -> Vec<IdpKey> {
+        self.book.judge_keys(self.name(), self.settings.approves_keys, &known.signing)
+    }
+
+    /// The keys and the name in metadata, for people; the name last, as it may be long.
+    fn describe_metadata(&self, known: &IdpMetadata) -> String {
+        let show = |key: &IdpKey| {
+            let word = match key.standing() {
+                KeyStanding::InForce => "",
+                KeyStanding::Waiting => " (waiting)",
+                KeyStanding::Distrusted => " (distrusted)",
+            };
+            format!("{}{word}", show_fingerprint(&key.fingerprint()))
+        };
+        let prints: Vec<_> = self.judge_keys(known).iter().take(4).map(show).collect();
+        format!("certificates by SHA-256: {}; {}", prints.join(", "), known.entity_id)
+    }
+
     fn known(&self, now: Timestamp) -> Result<Arc<IdpMetadata>, LoginRefusal> {
         if let Some(known) = self.known.load_full() {
             if known.valid_until.is_none_or(|until| until > now) {
@@ -435,13 +466,6 @@ const LOGOUT_MS: i64 = 5 * 60 * 1000;
 fn choose_endpoint(endpoints: &[SamlEndpoint], wishes_post: bool) -> Option<&SamlEndpoint> {
     let wished = if wishes_post { SamlBinding::Post } else { SamlBinding::Redirect };
     endpoints.iter().find(|endpoint| endpoint.binding == wished).or_else(|| endpoints.first())
-}
-
-/// The keys and the name in metadata, for people; the name last, as it may be long.
-fn describe_metadata(known: &IdpMetadata) -> String {
-    let prints: Vec<_> =
-        known.signing.iter().take(4).map(|key| show_fingerprint(&key.fingerprint())).collect();
-    format!("certificates by SHA-256: {}; {}", prints.join(", "), known.entity_id)
 }
 
 fn refuse_metadata(expected: &str, got: &str, remedy: &'static str) -> LoginRefusal {

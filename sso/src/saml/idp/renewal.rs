@@ -7,14 +7,12 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use portcullis_policy::Timestamp;
 
-use super::super::idp_key::{IdpKey, show_fingerprint};
+use super::super::idp_key::{IdpKey, KeyStanding, refuse_standing, show_fingerprint, to_hex};
 use super::super::settings::MetadataSource;
 use super::super::{IdpMetadata, MetadataRules};
 use super::{SamlIdp, refuse_metadata};
 use crate::LoginRefusal;
 
-/// The most changes that wait to be written down.
-const MOST_CHANGES: usize = 32;
 /// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
@@ -30,21 +28,18 @@ pub enum Renewal {
 }
 
 /// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChangedKeys {
-    /// Those that are new.
-    pub added: Vec<[u8; 32]>,
-    /// Those that are gone.
-    pub removed: Vec<[u8; 32]>,
+struct ChangedKeys {
+    added: Vec<[u8; 32]>,
+    removed: Vec<[u8; 32]>,
 }
 
 impl SamlIdp {
     /// Reads the metadata again: fetches it where it has an address. What was known before stays where this fails, as
-    /// long as that document says.
+    /// long as that document says. Tells whether its keys are others now.
     ///
     /// # Errors
     /// `metadata`, and the classes of a signature where a certificate is pinned.
-    pub async fn refresh_metadata(&self, now: Timestamp) -> Result<Option<ChangedKeys>, LoginRefusal> {
+    pub async fn refresh_metadata(&self, now: Timestamp) -> Result<bool, LoginRefusal> {
         let document = match &self.settings.metadata {
             MetadataSource::Document(text) => Ok(text.clone()),
             MetadataSource::Address(address) => self.fetch_document(address).await,
@@ -64,17 +59,13 @@ impl SamlIdp {
                         removed = show(removed),
                         "the identity provider's metadata has other signing keys now"
                     );
-                    let mut changes = self.changes.lock();
-                    // A provider that changes them without end is not written down without end.
-                    if changes.len() < MOST_CHANGES {
-                        changes.push(ChangedKeys { added: added.clone(), removed: removed.clone() });
-                    }
                 }
                 if matches!(self.settings.metadata, MetadataSource::Address(_)) {
                     (self.keep)(&document);
                 }
+                self.settle_keys_of(&metadata, now);
                 self.take_metadata(Ok(metadata), true);
-                Ok(changed)
+                Ok(changed.is_some())
             }
             Err(refusal) => {
                 self.answering.store(false, Ordering::Relaxed);
@@ -84,9 +75,25 @@ impl SamlIdp {
         }
     }
 
-    /// Takes the changes of the signing keys since this was last asked, to be written down.
-    pub fn take_changes(&self) -> Vec<ChangedKeys> {
-        std::mem::take(&mut *self.changes.lock())
+    /// Writes the keys of what is known into the book, as those of today: once the configuration is in force that names this
+    /// identity provider, and before anything newer is fetched.
+    pub fn settle_keys(&self, now: Timestamp) {
+        if let Some(known) = self.known.load_full() {
+            self.settle_keys_of(&known, now);
+        }
+    }
+
+    fn settle_keys_of(&self, metadata: &IdpMetadata, now: Timestamp) {
+        let (name, approves) = (self.name(), self.settings.approves_keys);
+        for key in self.book.settle_keys(name, approves, &metadata.signing, now) {
+            let print = to_hex(&key.fingerprint());
+            tracing::warn!(
+                idp = name,
+                certificate = print,
+                "a new signing key of the identity provider waits: nobody signs in by it. Compare its SHA-256 with the one that \
+                 the provider shows on a screen of its own, then: portcullis idp approve {name} {print}"
+            );
+        }
     }
 
     /// Gives what is known now, to be compared with later.
@@ -109,7 +116,7 @@ impl SamlIdp {
             return Renewal::TooSoon;
         }
         *last = Some(now);
-        let is_new = matches!(self.refresh_metadata(now).await, Ok(Some(_)));
+        let is_new = matches!(self.refresh_metadata(now).await, Ok(true));
         if !is_new {
             return Renewal::Same;
         }
@@ -156,9 +163,16 @@ impl SamlIdp {
     pub(super) fn read_metadata(&self, document: &str, now: Timestamp) -> Result<IdpMetadata, LoginRefusal> {
         let pinned: Result<Vec<_>, _> =
             self.settings.pinned.iter().map(|der| IdpKey::from_certificate(der)).collect();
+        let mut pinned = pinned?;
+        // What is left must not be nothing: without a certificate metadata would need no signature.
+        let distrusted = pinned.iter().find(|key| self.book.is_distrusted(key)).cloned();
+        pinned.retain(|key| !self.book.is_distrusted(key));
+        if let Some(key) = distrusted.filter(|_| pinned.is_empty()) {
+            return Err(refuse_standing(&key.with_standing(KeyStanding::Distrusted)));
+        }
         let rules = MetadataRules {
             entity_id: self.settings.entity_id.as_deref(),
-            pinned: &pinned?,
+            pinned: &pinned,
             allow_loopback: self.settings.loopback,
             now,
         };

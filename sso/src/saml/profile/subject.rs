@@ -66,13 +66,13 @@ pub(super) fn judge_confirmations(
     let is_usable = |data: &&&XmlElement| {
         check_recipient(data, expected).is_ok()
             && check_window(data, expected).is_ok()
-            && check_request(evidence.response, data, expected).is_ok()
+            && check_request(evidence, data, expected).is_ok()
     };
     // Where none is usable, the faults of the first are told.
     let chosen = bearers.iter().find(is_usable).or(bearers.first())?;
     checks.note("recipient", check_recipient(chosen, expected));
     checks.note("confirmation time", check_window(chosen, expected).map(show_instant));
-    checks.note("in response to", check_request(evidence.response, chosen, expected));
+    checks.note("in response to", check_request(evidence, chosen, expected));
     let ends = bearers.iter().filter(is_usable).filter_map(|data| check_window(data, expected).ok());
     ends.max()
 }
@@ -129,13 +129,14 @@ fn check_window(data: &XmlElement, expected: &SamlExpectations<'_>) -> Result<Ti
 }
 
 /// Checks which request is answered: the pending one, said by the response and by the confirmation; or none, said by
-/// neither, where unsolicited responses are taken.
+/// neither, nor by any other confirmation, where unsolicited responses are taken. What answers a request is never taken as
+/// unsolicited: it is another browser's, or stolen.
 fn check_request(
-    response: &XmlElement,
+    evidence: &Evidence<'_>,
     data: &XmlElement,
     expected: &SamlExpectations<'_>,
 ) -> Result<String, LoginRefusal> {
-    let said = [response.attribute("InResponseTo"), data.attribute("InResponseTo")];
+    let said = [evidence.response.attribute("InResponseTo"), data.attribute("InResponseTo")];
     if expected.in_response_to.is_none() && !expected.allow_unsolicited {
         return Err(LoginRefusal::new(
             Class::SamlInResponseTo,
@@ -145,17 +146,31 @@ fn check_request(
              the identity provider in our configuration.",
         ));
     }
-    if said.iter().all(|said| *said == expected.in_response_to) {
+    let elsewhere =
+        expected.in_response_to.is_none().then(|| find_named_request(evidence.assertion)).flatten();
+    if said.iter().all(|said| *said == expected.in_response_to) && elsewhere.is_none() {
         return Ok(expected.in_response_to.unwrap_or("no request, as nobody asked").to_owned());
     }
     let show = |said: Option<&str>| said.unwrap_or("none").to_owned();
+    let of_confirmation = show(said[1].or(elsewhere));
     Err(LoginRefusal::new(
         Class::SamlInResponseTo,
         show(expected.in_response_to),
-        format!("{} of the Response, {} of the confirmation", show(said[0]), show(said[1])),
+        format!("{} of the Response, {of_confirmation} of the confirmation", show(said[0])),
         "The response answers another login than this browser's last: start again at the application. Where it comes \
          again and again, the identity provider must return InResponseTo as it was sent.",
     ))
+}
+
+/// The request that any confirmation of the subject names, whatever its method.
+fn find_named_request(assertion: &XmlElement) -> Option<&str> {
+    let subjects = assertion.elements_named(namespace::ASSERTION, "Subject");
+    let confirmations =
+        subjects.flat_map(|subject| subject.elements_named(namespace::ASSERTION, "SubjectConfirmation"));
+    let mut data = confirmations.flat_map(|confirmation| {
+        confirmation.elements_named(namespace::ASSERTION, "SubjectConfirmationData")
+    });
+    data.find_map(|data| data.attribute("InResponseTo"))
 }
 
 fn refuse_subject(expected: &str, got: &str) -> LoginRefusal {
@@ -166,4 +181,78 @@ fn refuse_subject(expected: &str, got: &str) -> LoginRefusal {
         "Map a NameID in the attribute settings of the identity provider's application (\"Name ID\", \"Subject\", \
          \"Unique User Identifier\"), and leave the confirmation method at bearer.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::saml::xml::XmlBounds;
+
+    const ACS: &str = "https://app.example.test/acs";
+    const NOW: Timestamp = Timestamp(1_781_524_800_000);
+
+    /// A response with these confirmations: what stands in each of its data, and its method.
+    fn response(of_response: &str, confirmations: &[(&str, &str)]) -> String {
+        let confirmations: String = confirmations
+            .iter()
+            .map(|(method, data)| {
+                format!(
+                    "<saml:SubjectConfirmation Method=\"urn:oasis:names:tc:SAML:2.0:cm:{method}\">\
+                     <saml:SubjectConfirmationData Recipient=\"{ACS}\" NotOnOrAfter=\"2026-06-15T12:05:00Z\" {data}/>\
+                     </saml:SubjectConfirmation>"
+                )
+            })
+            .collect();
+        format!(
+            "<samlp:Response xmlns:samlp=\"urn:oasis:names:tc:SAML:2.0:protocol\" \
+             xmlns:saml=\"urn:oasis:names:tc:SAML:2.0:assertion\" {of_response}><saml:Assertion><saml:Subject>\
+             <saml:NameID>mira</saml:NameID>{confirmations}</saml:Subject></saml:Assertion></samlp:Response>"
+        )
+    }
+
+    fn outcome(text: &str, in_response_to: Option<&str>) -> Result<(), Class> {
+        let root = XmlElement::read_document(text, &XmlBounds::MESSAGE).unwrap();
+        let assertion = root.first_named(namespace::ASSERTION, "Assertion").unwrap();
+        let expected = SamlExpectations {
+            idp_entity_id: "https://idp.example.test",
+            sp_entity_id: "https://app.example.test",
+            acs_url: ACS,
+            keys: &[],
+            decryption_keys: &[],
+            skew_ms: 0,
+            allow_sha1: false,
+            allow_cbc: false,
+            in_response_to,
+            allow_unsolicited: true,
+            authn_context: &[],
+            now: NOW,
+            ask_engine_always: false,
+        };
+        let evidence = Evidence { response: &root, assertion, is_response_signed: false };
+        let mut made = Vec::new();
+        let mut checks = CheckList::new(&mut made);
+        judge_confirmations(&evidence, &expected, &mut checks);
+        checks.finish().map_err(|refusal| refusal.class)
+    }
+
+    #[test]
+    fn an_unasked_response_names_a_request_nowhere() {
+        let (bare, names) = (("bearer", ""), ("bearer", "InResponseTo=\"_a\""));
+        let refused = Err(Class::SamlInResponseTo);
+        assert_eq!(outcome(&response("", &[bare]), None), Ok(()));
+        assert_eq!(outcome(&response("", &[bare, bare]), None), Ok(()));
+        assert_eq!(outcome(&response("InResponseTo=\"_a\"", &[bare]), None), refused);
+        for confirmations in [
+            &[names][..],
+            &[bare, names],
+            &[names, bare],
+            &[bare, ("holder-of-key", "InResponseTo=\"_a\"")],
+            &[bare, ("bearer", "InResponseTo=\"\"")],
+        ] {
+            assert_eq!(outcome(&response("", confirmations), None), refused, "{confirmations:?}");
+        }
+        // An answer may have a confirmation beside that names nothing.
+        assert_eq!(outcome(&response("InResponseTo=\"_a\"", &[bare, names]), Some("_a")), Ok(()));
+        assert_eq!(outcome(&response("", &[bare]), Some("_a")), refused);
+    }
 }

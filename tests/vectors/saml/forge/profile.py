@@ -552,6 +552,17 @@ def add_in_response_to():
         request_id=None,
         confirmation_in_response_to=None,
     )
+    bare = m.Message("x").confirmation_text(confirmation_in_response_to=None)
+    for name, other in (("bearer", m.BEARER), ("sender-vouches", "urn:oasis:names:tc:SAML:2.0:cm:sender-vouches")):
+        spoiled(
+            f"unsolicited-other-confirmation-{name}",
+            "in_response_to",
+            f"Where unsolicited is on: a bearer's confirmation without InResponseTo, and one of {name} with it.",
+            idp="acme-open",
+            request_id=None,
+            response_in_response_to=None,
+            raw_confirmations=bare + m.Message("x").confirmation_text(method=other),
+        )
 
 
 def add_issuer():
