@@ -37,6 +37,15 @@ impl Gate {
     pub(crate) async fn of(setup: Setup<'_>, access: &str, build: Option<&Path>) -> Self {
         let mut settings = Settings::new(setup.app);
         settings.access = access.to_owned();
+        Self::with_settings(setup, settings, build).await
+    }
+
+    /// The same with settings of one's own.
+    pub(crate) async fn with_settings(
+        setup: Setup<'_>,
+        mut settings: Settings,
+        build: Option<&Path>,
+    ) -> Self {
         settings.level = "error";
         // A connection waits for its next turn while all others have theirs.
         "limits:\n  idle: 1h\n".clone_into(&mut settings.more);

@@ -6,7 +6,7 @@
 //! last core for themselves, the proxies the others; on a machine of one core they share it, and nothing is paced.
 //!
 //! Run with `make bench`, or `cargo bench --bench requests -- [h1] [h2c] [tls] [h2tls] [instructions] [memory]
-//! [removal] [quick]`; without a name all of it is measured. What is printed is Markdown, as it stands in
+//! [strangers] [removal] [quick]`; without a name all of it is measured. What is printed is Markdown, as it stands in
 //! `benches/README.md`. Another build, named by `PORTCULLIS_BENCH_BUILD`, is measured beside this one; `train` puts
 //! that one under load and measures nothing (`benches/release-pgo`).
 #![allow(
@@ -24,6 +24,7 @@ mod bare;
 mod cpu;
 mod find;
 mod gate;
+mod hostile;
 mod instructions;
 mod load;
 mod memory;
@@ -108,6 +109,9 @@ fn main() {
         }
         if wants("memory") {
             memory::measure(app, &options).await;
+        }
+        if wants("strangers") {
+            hostile::measure(app, &options).await;
         }
     });
     run_on(&cores);

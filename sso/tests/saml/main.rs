@@ -11,6 +11,7 @@ mod keys;
 mod logout_corpus;
 mod metadata;
 mod metadata_corpus;
+mod no_files;
 mod own_messages;
 mod peers;
 mod queries;
