@@ -36,6 +36,7 @@ pub(crate) async fn measure(app: SocketAddr, options: &Options) {
     std::fs::write(&metadata, metadata_of(&corpus)).unwrap();
     let mut settings = Settings::new(app);
     "off".clone_into(&mut settings.access);
+    settings.idps = settings.idps.replacen(":\n", ":\n    domains: [corp.test]\n", 1);
     settings.idps += &format!(
         "  corp:\n    domains: [other.test]\n    saml:\n      metadata: {}\n      idp_initiated: accept\n      \
          trust_email: true\n",

@@ -4,27 +4,11 @@
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, VARY};
 
-use crate::field_set::{FieldKind, FieldSet};
+use crate::field_set::{FieldKind, FieldSet, OF_SHARED_CACHES};
 
 const UNSAID: HeaderValue = HeaderValue::from_static("private, no-cache");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const COOKIE: HeaderValue = HeaderValue::from_static("Cookie");
-
-/// Fields by which an application speaks to shared caches past `Cache-Control`.
-const OF_SHARED_CACHES: [&str; 7] = [
-    "cdn-cache-control",
-    "cloudflare-cdn-cache-control",
-    "vercel-cdn-cache-control",
-    "netlify-cdn-cache-control",
-    "surrogate-control",
-    "edge-control",
-    "x-accel-expires",
-];
-
-/// Tells whether a name, lower case, is of a field that speaks to shared caches alone.
-pub(crate) fn is_of_shared_caches(name: &str) -> bool {
-    OF_SHARED_CACHES.contains(&name)
-}
 
 /// Makes an answer for one person private. `has`: its fields.
 pub(crate) fn make_private(headers: &mut HeaderMap, has: FieldSet) {

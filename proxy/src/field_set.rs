@@ -11,9 +11,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
-use crate::caching::is_of_shared_caches;
-use crate::strip::may_be_listed;
-
 /// A set of [`FieldKind`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldSet(u32);
@@ -94,10 +91,38 @@ fn kinds_of_text(name: &str) -> u32 {
     if may_be_listed(name) {
         kinds |= FieldKind::MayBeListed as u32;
     }
-    if is_of_shared_caches(name) {
+    if OF_SHARED_CACHES.contains(&name) {
         kinds |= FieldKind::SharedCaches as u32;
     }
     kinds
+}
+
+/// Fields by which an application speaks to shared caches past `Cache-Control`.
+pub(crate) const OF_SHARED_CACHES: [&str; 7] = [
+    "cdn-cache-control",
+    "cloudflare-cdn-cache-control",
+    "vercel-cdn-cache-control",
+    "netlify-cdn-cache-control",
+    "surrogate-control",
+    "edge-control",
+    "x-accel-expires",
+];
+
+/// Tells whether a name begins like one of the table in `strip.rs`: almost none of an ordinary request does, and only those are
+/// compared with all of it.
+pub(crate) fn may_be_listed(name: &str) -> bool {
+    match name.as_bytes() {
+        [b'x', second, ..] => !second.is_ascii_alphanumeric(),
+        [b'c', b'f', ..]
+        | [b'c', b'l', b'i', ..]
+        | [b'f', b'a', b's', ..]
+        | [b'f', b'o', b'r', ..]
+        | [b'p', b'r', b'o', ..]
+        | [b'r', b'e', b'm', ..]
+        | [b's', b's', b'l', ..]
+        | [b't', b'r', b'a' | b'u', ..] => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(crate) struct KindFacts {
     is_options: bool,
     is_upgrade: bool,
     is_grpc: bool,
-    opens: Opens,
+    opens: Opened,
     /// A browser fetches it ahead, for nobody yet.
     is_ahead: bool,
     pub(crate) accept: Option<HeaderValue>,
@@ -44,7 +44,7 @@ pub(crate) struct KindFacts {
 
 /// The thing that a browser opens, by `Sec-Fetch-Mode` and `Sec-Fetch-Dest`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Opens {
+enum Opened {
     /// It says neither.
     #[default]
     Unsaid,
@@ -54,7 +54,7 @@ enum Opens {
     Part,
 }
 
-impl Opens {
+impl Opened {
     fn from_fields(mode: Option<&HeaderValue>, dest: Option<&HeaderValue>) -> Self {
         match (mode.map(HeaderValue::as_bytes), dest.map(HeaderValue::as_bytes)) {
             (None, None) => Self::Unsaid,
@@ -97,7 +97,7 @@ impl KindFacts {
             is_upgrade,
             is_grpc: content_type
                 .is_some_and(|value| starts_with_word(value.as_bytes(), b"application/grpc")),
-            opens: Opens::from_fields(mode, dest),
+            opens: Opened::from_fields(mode, dest),
             is_ahead: says(purpose, b"prefetch") || says(sec_purpose, b"prefetch"),
             accept: accept.cloned(),
             language: language.cloned(),
@@ -116,10 +116,10 @@ impl KindFacts {
             return Kind::EventStream;
         }
         let is_page = match self.opens {
-            Opens::Frame => return Kind::Frame,
-            Opens::Page => true,
-            Opens::Part => false,
-            Opens::Unsaid => says(self.accept.as_ref(), b"text/html"),
+            Opened::Frame => return Kind::Frame,
+            Opened::Page => true,
+            Opened::Part => false,
+            Opened::Unsaid => says(self.accept.as_ref(), b"text/html"),
         };
         match (is_page, self.reads, self.is_ahead) {
             (true, true, false) => Kind::Navigation,

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use portcullis_policy::IDENTITY_HEADERS;
 
-use crate::field_set::{FieldKind, FieldSet};
+use crate::field_set::{FieldKind, FieldSet, may_be_listed};
 
 /// Stripped whoever sends it. A final `*` stands for any ending.
 const ALWAYS: [&str; 30] = [
@@ -132,22 +132,6 @@ impl Strip {
             || any(&OURS)
             // A trusted proxy writes the usual spelling. Another one is its client's, passed on unread.
             || (any(&OF_THE_WAY) && (!from_trusted_proxy || !is_usual(name)))
-    }
-}
-
-/// Almost no field of an ordinary request begins like one of the table, and only those are compared with all of it.
-pub(crate) fn may_be_listed(name: &str) -> bool {
-    match name.as_bytes() {
-        [b'x', second, ..] => !second.is_ascii_alphanumeric(),
-        [b'c', b'f', ..]
-        | [b'c', b'l', b'i', ..]
-        | [b'f', b'a', b's', ..]
-        | [b'f', b'o', b'r', ..]
-        | [b'p', b'r', b'o', ..]
-        | [b'r', b'e', b'm', ..]
-        | [b's', b's', b'l', ..]
-        | [b't', b'r', b'a' | b'u', ..] => true,
-        _ => false,
     }
 }
 

@@ -71,7 +71,7 @@ impl Afterwards {
 }
 
 /// A fault, and the request that met it where nothing of it was sent.
-pub(super) type Unanswered = (UpstreamFault, Option<Box<http::Request<Outgoing>>>);
+pub(super) type AskFailure = (UpstreamFault, Option<Box<http::Request<Outgoing>>>);
 
 /// The bytes that may come before the head of an answer is whole, what only informs included.
 const BEFORE_HEAD: usize = 256 * 1024;
@@ -131,7 +131,7 @@ impl AppConnection {
         told: &Told,
         is_noted: bool,
         waits: &Waits,
-    ) -> impl Future<Output = Result<http::Response<Incoming>, Unanswered>> {
+    ) -> impl Future<Output = Result<http::Response<Incoming>, AskFailure>> {
         self.notes.begin_question(is_noted, told, self.case);
         let had_body = request.body().0.is_some();
         let is_head = request.method() == Method::HEAD;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use portcullis_sso::verify_response;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::cases::{Corpus, read_field};
 
@@ -49,8 +50,8 @@ fn the_dearest_response() {
     println!("of {} responses the dearest: {:?}", costs.len(), &costs[..8]);
 }
 
-/// The time that this thread has had a CPU (Linux).
+/// The time that this thread has had a CPU.
 fn read_cpu_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap())
 }
