@@ -104,7 +104,11 @@ impl TypedPrint {
 
     /// Tells whether it is the certificate's, or the key's own.
     fn names_key(&self, key: &BookedKey) -> bool {
-        [key.certificate, key.key].iter().any(|print| to_hex(print).starts_with(&self.0))
+        self.is_either(&key.certificate, &key.key)
+    }
+
+    fn is_either(&self, certificate: &[u8; 32], key: &[u8; 32]) -> bool {
+        [certificate, key].iter().any(|print| to_hex(print).starts_with(&self.0))
     }
 
     /// Gives the fingerprint, where all of it was typed.
@@ -123,7 +127,7 @@ impl TypedPrint {
 impl Operator {
     /// Lists the identity providers and their keys.
     pub(crate) fn list_idp_keys(&self) -> IdpListing {
-        let BookListing { idps: found, mut distrusted } = self.idp_keys.book.list_keys();
+        let BookListing { idps: found, mut distrusted, .. } = self.idp_keys.book.list_keys();
         let words: BTreeSet<[u8; 32]> = distrusted.iter().copied().collect();
         let mut idps: Vec<ListedIdp> = Vec::new();
         for (name, mut keys) in found {
@@ -163,7 +167,7 @@ impl Operator {
                     .to_owned(),
             ));
         }
-        let BookListing { idps: found, distrusted } = self.idp_keys.book.list_keys();
+        let BookListing { idps: found, distrusted, .. } = self.idp_keys.book.list_keys();
         let of_idp = found.into_iter().filter(|(name, _)| idp.is_none_or(|wanted| wanted == name));
         let named: Vec<(String, BookedKey)> = of_idp
             .flat_map(|(name, keys)| keys.into_iter().map(move |key| (name.clone(), key)))
@@ -223,9 +227,15 @@ impl Operator {
     /// it is not stored.
     pub(crate) async fn distrust_idp_key(&self, text: &str) -> Result<DistrustedListing, OrderError> {
         let typed = TypedPrint::read_text(text)?;
-        let found = self.idp_keys.book.list_keys().idps;
-        let all = found.iter().flat_map(|(_, keys)| keys);
-        let keys: BTreeSet<[u8; 32]> = all.filter(|key| typed.names_key(key)).map(|key| key.key).collect();
+        let BookListing { idps: found, pinned, .. } = self.idp_keys.book.list_keys();
+        // What metadata is pinned to stands behind every key that it names.
+        let signing =
+            found.iter().flat_map(|(idp, keys)| keys.iter().map(move |key| (idp, key.certificate, key.key)));
+        let behind =
+            pinned.iter().flat_map(|(idp, keys)| keys.iter().map(move |key| (idp, key.certificate, key.key)));
+        let all: Vec<(&String, [u8; 32], [u8; 32])> = signing.chain(behind).collect();
+        let named = all.iter().filter(|(_, certificate, key)| typed.is_either(certificate, key));
+        let keys: BTreeSet<[u8; 32]> = named.map(|(.., key)| *key).collect();
         let mut prints: BTreeSet<[u8; 32]> = typed.whole_print().into_iter().collect();
         if keys.len() > 1 {
             return Err(OrderError::Refused(
@@ -240,11 +250,9 @@ impl Operator {
             ));
         }
         let mut holders = BTreeSet::new();
-        for (idp, booked) in &found {
-            for key in booked.iter().filter(|key| keys.contains(&key.key)) {
-                prints.extend([key.certificate, key.key]);
-                holders.insert(idp.clone());
-            }
+        for (idp, certificate, key) in all.iter().filter(|(.., key)| keys.contains(key)) {
+            prints.extend([*certificate, *key]);
+            holders.insert((*idp).clone());
         }
         // First here: a login that reads the keys from now on finds it distrusted, and one that has read them before is
         // overtaken by the epoch.

@@ -48,7 +48,7 @@ impl Gate {
     ) -> Self {
         settings.level = "error";
         // A connection waits for its next turn while all others have theirs.
-        "limits:\n  idle: 1h\n".clone_into(&mut settings.more);
+        settings.more += "limits:\n  idle: 1h\n";
         if setup.protocol.is_tls() {
             settings.scheme = "https";
         }

@@ -25,8 +25,10 @@ use super::site::{OwnSite, SiteIdp};
 use super::{Own, login_required};
 use crate::pages::{Page, Stuck};
 
-/// The most responses that wait for their browsers. Only a provider's own word gets here.
+/// The most responses that wait for their browsers, and the most bytes that they had when they came. Only a provider's own
+/// word gets here.
 const MOST: usize = 1024;
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// The responses that wait.
 #[derive(Default)]
@@ -39,6 +41,8 @@ struct Arrival {
     assertion: Assertion,
     /// The name that a line may call the person by.
     subject: Option<String>,
+    /// The bytes of the response.
+    size: usize,
 }
 
 impl Arrivals {
@@ -49,10 +53,12 @@ impl Arrivals {
         let statement = |arrival: &Arrival| arrival.assertion.replay().map(|replay| replay.id.clone());
         let new = statement(&arrival);
         kept.retain(|_, old| is_fresh(old, now) && (new.is_none() || statement(old) != new));
-        if kept.len() >= MOST {
+        let mut bytes = kept.values().map(|old| old.size).sum::<usize>() + arrival.size;
+        while kept.len() >= MOST || bytes > MOST_BYTES {
             let oldest =
                 kept.iter().min_by_key(|(_, old)| old.pending.started()).map(|(number, _)| number.clone());
-            oldest.and_then(|oldest| kept.remove(&oldest));
+            let Some(gone) = oldest.and_then(|oldest| kept.remove(&oldest)) else { break };
+            bytes -= gone.size;
         }
         kept.insert(number.clone(), arrival);
         number
@@ -116,6 +122,7 @@ impl Own {
         now: Timestamp,
     ) -> Result<Arrival, NotIn> {
         let names = visitor.detail.names_strangers();
+        let size = form.message.len();
         let message = sha256(&[b"saml_unsolicited ".as_slice(), &form.message].concat());
         let _turn = self.under_way.tries.take_turn(message, visitor.client, now).await?;
         let assertion = self.verify_by_newest_keys(entry, None, form, now).await?;
@@ -123,7 +130,7 @@ impl Own {
             assertion.map_err(|refusal| NotIn::from(if names { refusal } else { refusal.unnamed() }))?;
         let subject = names.then(|| portcullis_policy::shown(assertion.subject()).into_owned());
         let pending = Pending::of_unsolicited(entry.name(), assertion.issuer(), ask, now);
-        Ok(Arrival { pending, assertion, subject })
+        Ok(Arrival { pending, assertion, subject, size })
     }
 
     /// `arrived`: stores the login of a response that this browser has just brought. By GET it never replaces another

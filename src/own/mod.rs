@@ -14,6 +14,8 @@ mod logout;
 pub(crate) mod reasons;
 #[cfg(feature = "saml")]
 pub(crate) mod saml;
+#[cfg(feature = "saml")]
+mod saml_threads;
 mod set_cookie;
 mod site;
 mod tries;
@@ -87,7 +89,7 @@ pub(crate) struct UnderWay {
     tries: tries::Tries,
     unanswered: back_channel::Unanswered,
     #[cfg(feature = "saml")]
-    saml: saml::SamlThreads,
+    saml: saml_threads::SamlThreads,
     #[cfg(feature = "saml")]
     arrivals: arrivals::Arrivals,
 }

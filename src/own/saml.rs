@@ -1,11 +1,9 @@
 //! The endpoints of SAML: where responses are posted to, single logout, and the document that describes us.
 //!
 //! A response is read only where this browser has a login under way, or the configuration takes those that nobody asked for
-//! (`arrivals.rs`), and verified on a thread that may block: so many at once, each for so long. What it says is believed as that of OpenID Connect is.
+//! (`arrivals.rs`), and verified on a thread that may block (`saml_threads.rs`). What it says is believed as that of OpenID Connect is.
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -18,13 +16,12 @@ use portcullis_sso::{
     SamlParameter, read_response,
 };
 use portcullis_store::{IdpNotice, IdpSessions};
-use tokio::sync::Semaphore;
 
 use super::Own;
 use super::back_channel::Obeyed;
 use super::flows::{Flows, leaving_name};
 use super::login::{Landing, NotIn, Replaces, redirect_to};
-use super::reasons::{BUSY, STORE};
+use super::reasons::STORE;
 use super::set_cookie::remove_cookie;
 use super::site::{OwnSite, SiteIdp};
 use crate::pages::{Page, Stuck};
@@ -35,40 +32,6 @@ const LONGEST_FORM: usize = 800 * 1024;
 const LONGEST_LOGOUT: usize = 64 * 1024;
 /// The longest RelayState, as in a query.
 const LONGEST_STATE: usize = 2048;
-/// The time that a message may wait for a thread, and the time that it may take there.
-const WAIT: Duration = Duration::from_secs(5);
-const VERIFIED: Duration = Duration::from_secs(2);
-
-/// The bound on messages that are verified at once: as many as there are processors.
-pub(crate) struct SamlThreads(Arc<Semaphore>);
-
-impl Default for SamlThreads {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, NonZero::get))))
-    }
-}
-
-impl SamlThreads {
-    /// Runs work of SAML on a thread of its own. Work that takes too long is left to its end, and its outcome thrown away.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotIn> {
-        let turn = tokio::time::timeout(WAIT, self.0.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(NotIn::busy(BUSY, "too many messages of SAML are verified at once"));
-        };
-        let working = tokio::task::spawn_blocking(move || {
-            let outcome = work();
-            drop(turn);
-            outcome
-        });
-        match tokio::time::timeout(VERIFIED, working).await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(error)) => {
-                Err(NotIn::busy(BUSY, &format!("a message of SAML could not be verified: {error}")))
-            }
-            Err(_) => Err(NotIn::busy(BUSY, "a message of SAML was not verified within 2 s")),
-        }
-    }
-}
 
 impl Own {
     /// `saml/<idp>/…`.

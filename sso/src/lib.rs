@@ -28,7 +28,7 @@ pub use refusal::{Class, LoginRefusal};
 #[cfg(feature = "saml")]
 pub use saml::{
     AttributeNames, AttributeSources, BookListing, BookedKey, BookedState, DecryptionKey, Examination,
-    IdpKey, Keep, KeyBook, KeyStanding, LogoutArrival, LogoutMessage, MetadataSource, NameId,
+    IdpKey, Keep, KeyBook, KeyStanding, LogoutArrival, LogoutMessage, MetadataSource, NameId, PinnedKey,
     ReceivedResponse, Renewal, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp, SamlSettings, SpKeys,
     VerifiedResponse, read_response, verify_response,
 };

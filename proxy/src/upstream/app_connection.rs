@@ -46,7 +46,7 @@ pub(super) enum Afterwards {
     /// Its request had a body, or its answer says how the connection goes on: it is looked at before it is kept.
     LookedAt,
     /// It is never asked again: its answer announced a body that has no place in it (RFC 9110 §6.4.1), and whoever sends
-    /// it all the same would be read as answering the next person.
+    /// it all the same would be read as answering the next person; or it came before the head of its question was out.
     Spent,
 }
 
@@ -168,7 +168,10 @@ impl AppConnection {
             .await;
             match answered {
                 Some(Ok(answer)) => {
-                    *after = Afterwards::of_answer(&answer, is_head, had_body);
+                    *after = match notes.has_asked() {
+                        true => Afterwards::of_answer(&answer, is_head, had_body),
+                        false => Afterwards::Spent,
+                    };
                     Ok(answer)
                 }
                 Some(Err(mut error)) => {
@@ -217,6 +220,28 @@ mod tests {
             connection.send_request(request, &Told::default(), false, &waits.waits).await.ok().unwrap();
         drop(answer.into_body());
         (connection, then(answering.join().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn who_answers_before_the_head_is_out_is_never_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut application, _) = listener.accept().unwrap();
+        let sockets = [socket2::SockRef::from(&socket), socket2::SockRef::from(&application)];
+        sockets[0].set_send_buffer_size(4 * 1024).unwrap();
+        sockets[1].set_recv_buffer_size(4 * 1024).unwrap();
+        let mut connection = AppConnection::speak_over(socket, HeaderCase::Lower).await.unwrap();
+        let answering = std::thread::spawn(move || {
+            application.write_all(EMPTY.as_bytes()).unwrap(); // to what it has not read
+            application
+        });
+        let mut request = http::Request::new(Outgoing(None));
+        request.headers_mut().insert("x-long", HeaderValue::from_bytes(&[b'x'; 300_000]).unwrap());
+        let waits = crate::clock::Clock::new().enter();
+        let asked = connection.send_request(request, &Told::default(), false, &waits.waits).await;
+        drop(asked.ok().unwrap().into_body());
+        let _application = answering.join().unwrap();
+        assert!(connection.afterwards() == Afterwards::Spent);
     }
 
     const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";

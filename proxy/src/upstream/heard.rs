@@ -45,6 +45,8 @@ struct Question {
     /// What is told behind the request line, and how much of it has gone.
     told: Vec<u8>,
     gone: usize,
+    /// The bytes of the library's own head that have not gone.
+    left: usize,
 }
 
 /// The memory that a connection keeps between two questions for each of its texts, in bytes.
@@ -71,6 +73,13 @@ impl Notes {
         self.looks.store(looks, Ordering::Relaxed);
     }
 
+    /// Tells whether the head of the question has gone out whole, with what is told in it. An application may answer before: what
+    /// is left would be the beginning of somebody else's question.
+    pub(super) fn has_asked(&self) -> bool {
+        let question = self.question.lock();
+        !question.is_new && question.left == 0 && question.gone == question.told.len()
+    }
+
     /// Counts the bytes that came since.
     pub(super) fn heard_bytes(&self) -> usize {
         self.heard.load(Ordering::Relaxed)
@@ -88,6 +97,7 @@ impl Question {
         self.is_new = false;
         let line = pieces.first().and_then(|head| memchr(b'\n', head));
         self.line = 1 + line.ok_or_else(|| io::Error::other("a request without a line"))?;
+        self.left = pieces.first().map_or(0, |head| head.len());
         if self.is_noted {
             pieces.iter().for_each(|piece| self.head.extend_from_slice(piece));
         }
@@ -104,10 +114,13 @@ impl Question {
         if self.is_new {
             self.begin_writing(pieces)?;
         }
-        if self.gone == self.told.len() {
-            return Pin::new(socket).poll_write_vectored(context, pieces);
-        }
-        self.poll_write_told(socket, context, pieces)
+        let written = if self.gone == self.told.len() {
+            ready!(Pin::new(socket).poll_write_vectored(context, pieces))?
+        } else {
+            ready!(self.poll_write_told(socket, context, pieces))?
+        };
+        self.left = self.left.saturating_sub(written);
+        Poll::Ready(Ok(written))
     }
 
     /// Writes what is told between the request line and what follows it. Says how much of the library's own went out.
@@ -256,6 +269,7 @@ mod tests {
             // As the library does: what was taken is not shown again.
             let mut sent = 0;
             while sent < head.len() + body.len() {
+                assert!(!notes.has_asked() || sent >= head.len(), "{width}");
                 let pieces = [&head[sent.min(head.len())..], &body[sent.saturating_sub(head.len())..]]
                     .map(IoSlice::new);
                 let written = notes.question.lock().poll_write(&mut socket, context, &pieces);
@@ -266,6 +280,7 @@ mod tests {
                 }
             }
             assert_eq!(String::from_utf8_lossy(&socket.taken), String::from_utf8_lossy(whole), "{width}");
+            assert!(notes.has_asked(), "{width}");
             assert_eq!(notes.take_head(), [head, body].concat(), "what may be asked again has none of it");
         }
     }

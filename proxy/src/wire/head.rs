@@ -199,9 +199,9 @@ fn value_length(bytes: &[u8]) -> usize {
 /// Counts the bytes at the beginning that a name may have. Most are letters and dashes.
 fn name_length(bytes: &[u8]) -> usize {
     length_of_class(bytes, NAME, |word| {
-        let low = (word | ONES * 0x20) & !HIGH;
+        let low = (word | (ONES * 0x20)) & !HIGH;
         let letter = (low + ONES * (0x80 - 0x61)) & !(low + ONES * (0x80 - 0x7b));
-        let dash = !(((word & !HIGH) ^ ONES * 0x2d) + ONES * 0x7f);
+        let dash = !(((word & !HIGH) ^ (ONES * 0x2d)) + ONES * 0x7f);
         !((letter | dash) & !word) & HIGH
     })
 }

@@ -47,6 +47,47 @@ enum PublicIdpKey {
     P521(Box<p521::ecdsa::VerifyingKey>),
 }
 
+/// The AlgorithmIdentifiers of the keys that are read (RFC 3279 §2.3.1, RFC 5480 §2.1.1), in DER.
+const RSA_ALGORITHM: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+const P256_ALGORITHM: &[u8] =
+    b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const P384_ALGORITHM: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
+const P521_ALGORITHM: &[u8] = b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23";
+
+impl PublicIdpKey {
+    /// Writes the key in the one way that names it: certificates may leave parameters out or press a point together, and it is
+    /// the same key.
+    fn subject_public_key_info(&self) -> Vec<u8> {
+        let point;
+        let (algorithm, key): (&[u8], &[u8]) = match self {
+            Self::Ring(VerifyingKey::Rsa(key)) => (RSA_ALGORITHM, key),
+            Self::Ring(VerifyingKey::P256(key)) => (P256_ALGORITHM, key),
+            Self::Ring(VerifyingKey::P384(key)) => (P384_ALGORITHM, key),
+            Self::P521(key) => {
+                point = key.to_sec1_point(false);
+                (P521_ALGORITHM, point.as_ref())
+            }
+        };
+        let bits = write_der(0x03, &[&[0], key].concat());
+        write_der(0x30, &[algorithm, &bits].concat())
+    }
+}
+
+/// Writes one element of DER (X.690 §8.1).
+fn write_der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let digits = &length[length.iter().position(|byte| *byte != 0).unwrap_or(length.len() - 1)..];
+    let mut out = vec![tag];
+    if content.len() < 0x80 {
+        out.push(digits[0]);
+    } else {
+        out.push(0x80 | u8::try_from(digits.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(digits);
+    }
+    out.extend_from_slice(content);
+    out
+}
+
 impl IdpKey {
     /// Reads a key out of the DER of an X.509 certificate.
     ///
@@ -58,10 +99,11 @@ impl IdpKey {
         if !rest.is_empty() {
             return Err(refuse_certificate("an X.509 certificate", "bytes behind it"));
         }
+        let key = read_key(&certificate)?;
         Ok(Self {
-            key: read_key(&certificate)?,
             fingerprint: sha256(der),
-            key_print: sha256(certificate.public_key().raw),
+            key_print: sha256(&key.subject_public_key_info()),
+            key,
             not_after: Timestamp(certificate.validity().not_after.timestamp().saturating_mul(1000)),
             certificate: der.to_vec(),
             standing: KeyStanding::InForce,
@@ -89,7 +131,8 @@ impl IdpKey {
         self.fingerprint
     }
 
-    /// The SHA-256 of the key itself, its SubjectPublicKeyInfo: the same in whatever certificate it comes.
+    /// The SHA-256 of the key itself: of its SubjectPublicKeyInfo as RFC 3279 and RFC 5480 write it, however this certificate
+    /// has it. The same in whatever certificate it comes.
     pub fn key_print(&self) -> [u8; 32] {
         self.key_print
     }
@@ -228,4 +271,46 @@ fn refuse_certificate(expected: &str, got: impl fmt::Display) -> LoginRefusal {
         "Download the identity provider's metadata or its signing certificate again; let it make a new key where this \
          one is too short.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forge::{P256, RSA};
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_same_however_its_certificate_writes_it() {
+        let plain = RSA.certificate().to_vec();
+        let before = IdpKey::from_certificate(&plain).unwrap();
+        // Without the parameter that RFC 3279 asks for, two bytes shorter.
+        let at = plain.windows(RSA_ALGORITHM.len()).position(|bytes| bytes == RSA_ALGORITHM).unwrap();
+        let mut bare = plain.clone();
+        bare.drain(at + 13..at + 15);
+        bare[at + 1] -= 2;
+        for length in [2, 6, at - 2] {
+            let shorter = u16::from_be_bytes([bare[length], bare[length + 1]]) - 2;
+            bare[length..length + 2].copy_from_slice(&shorter.to_be_bytes());
+        }
+        let after = IdpKey::from_certificate(&bare).unwrap();
+        assert_ne!(before.fingerprint(), after.fingerprint());
+        assert_eq!(before.key_print(), after.key_print());
+    }
+
+    #[test]
+    fn an_ordinary_certificate_has_the_key_as_it_is_hashed() {
+        for forger in [&*RSA, &*P256] {
+            let der = forger.certificate();
+            let (_, certificate) = X509Certificate::from_der(der).unwrap();
+            let key = IdpKey::from_certificate(der).unwrap();
+            assert_eq!(key.key_print(), sha256(certificate.public_key().raw));
+        }
+        let mut secret = [7; 66];
+        secret[0] = 0; // below the order of the curve
+        let secret = p521::ecdsa::SigningKey::from_slice(&secret).unwrap();
+        let short =
+            p521::ecdsa::VerifyingKey::from_sec1_bytes(secret.verifying_key().to_sec1_point(true).as_ref());
+        let info =
+            |key: &p521::ecdsa::VerifyingKey| PublicIdpKey::P521(Box::new(*key)).subject_public_key_info();
+        assert_eq!(info(&short.unwrap()), info(secret.verifying_key()));
+    }
 }

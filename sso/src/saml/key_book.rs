@@ -27,6 +27,17 @@ struct BookPages {
     /// SHA-256 of certificates, and of keys themselves.
     distrusted: HashSet<[u8; 32]>,
     idps: BTreeMap<String, IdpPage>,
+    /// The keys that the configuration pins each provider's metadata to.
+    pinned: BTreeMap<String, Vec<PinnedKey>>,
+}
+
+/// A key that an identity provider's metadata is pinned to (`metadata_certificate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedKey {
+    /// The SHA-256 of its certificate.
+    pub certificate: [u8; 32],
+    /// The SHA-256 of the key itself.
+    pub key: [u8; 32],
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +79,8 @@ pub struct BookListing {
     pub idps: Vec<(String, Vec<BookedKey>)>,
     /// The fingerprints that are distrusted: of certificates, and of keys.
     pub distrusted: HashSet<[u8; 32]>,
+    /// The keys that the metadata of each is pinned to.
+    pub pinned: Vec<(String, Vec<PinnedKey>)>,
 }
 
 impl KeyBook {
@@ -76,7 +89,7 @@ impl KeyBook {
         distrusted: impl IntoIterator<Item = [u8; 32]>,
         keys: impl IntoIterator<Item = (String, BookedKey)>,
     ) -> Self {
-        let mut pages = BookPages { distrusted: distrusted.into_iter().collect(), idps: BTreeMap::new() };
+        let mut pages = BookPages { distrusted: distrusted.into_iter().collect(), ..BookPages::default() };
         for (idp, key) in keys {
             pages.idps.entry(idp).or_default().keys.insert(key.certificate, key);
         }
@@ -142,6 +155,14 @@ impl KeyBook {
         waiting
     }
 
+    /// Notes the keys that the configuration in force pins the metadata of an identity provider to.
+    pub(crate) fn note_pinned(&self, idp: &str, keys: impl IntoIterator<Item = IdpKey>) {
+        let keys = keys.into_iter();
+        let pinned =
+            keys.map(|key| PinnedKey { certificate: key.fingerprint(), key: key.key_print() }).collect();
+        self.0.lock().pinned.insert(idp.to_owned(), pinned);
+    }
+
     /// Distrusts fingerprints, of certificates or keys, at once.
     pub fn distrust_prints(&self, prints: &[[u8; 32]]) {
         self.0.lock().distrusted.extend(prints);
@@ -162,7 +183,8 @@ impl KeyBook {
     pub fn list_keys(&self) -> BookListing {
         let pages = self.0.lock();
         let idps = pages.idps.iter().map(|(idp, page)| (idp.clone(), page.keys.values().copied().collect()));
-        BookListing { idps: idps.collect(), distrusted: pages.distrusted.clone() }
+        let pinned = pages.pinned.iter().map(|(idp, keys)| (idp.clone(), keys.clone())).collect();
+        BookListing { idps: idps.collect(), distrusted: pages.distrusted.clone(), pinned }
     }
 
     /// Takes the keys of an identity provider that the store does not have yet; they count as saved from here on, until
@@ -246,7 +268,7 @@ mod tests {
     }
 
     fn reread(book: &KeyBook) -> KeyBook {
-        let BookListing { idps, distrusted } = book.list_keys();
+        let BookListing { idps, distrusted, .. } = book.list_keys();
         let keys =
             idps.into_iter().flat_map(|(idp, keys)| keys.into_iter().map(move |key| (idp.clone(), key)));
         KeyBook::new(distrusted, keys)

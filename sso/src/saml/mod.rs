@@ -61,7 +61,7 @@ pub use decrypt::DecryptionKey;
 pub use idp::{Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp};
 pub use idp_key::{IdpKey, KeyStanding};
 pub use inbound::{PostMessage, SignedMessage};
-pub use key_book::{BookListing, BookedKey, BookedState, KeyBook};
+pub use key_book::{BookListing, BookedKey, BookedState, KeyBook, PinnedKey};
 pub use logout::{
     LogoutExpectations, LogoutOutcome, LogoutRequest, LogoutResponse, OwnLogoutRequest, OwnLogoutResponse,
     read_logout_request, read_logout_response,

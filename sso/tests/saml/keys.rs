@@ -188,6 +188,24 @@ async fn metadata_signed_by_a_key_that_was_distrusted_is_refused() {
     assert_eq!(outcome(&idp), Err(Class::SamlKeyDistrusted));
 }
 
+#[tokio::test]
+async fn metadata_in_force_is_nobodys_word_once_its_signer_is_distrusted() {
+    let signed = std::fs::read_to_string(folder().join("metadata/signed-pinned.xml")).unwrap();
+    let mut settings = settings(MetadataSource::Document(signed.into()));
+    let pinned = idp_key("keys/federation-rsa2048.cert.pem");
+    settings.pinned = vec![pinned.certificate().to_vec()];
+    let book = Arc::new(KeyBook::default());
+    let nobody: Fetch = Arc::new(|_| Box::pin(std::future::pending()));
+    let idp = SamlIdp::new(settings, nobody, None, Arc::new(|_| {}), book.clone(), NOON);
+    idp.settle_keys(NOON);
+    assert_eq!(outcome(&idp), Ok(()), "the corpus' provider signs with a key of that document");
+    let listed = book.list_keys().pinned;
+    let [(name, keys)] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!((name.as_str(), keys[0].key), (idp.name(), pinned.key_print()), "whose sessions are to end");
+    book.distrust_prints(&[pinned.key_print()]);
+    assert_eq!(outcome(&idp), Err(Class::SamlKeyDistrusted));
+}
+
 #[test]
 fn a_key_is_in_force_until_somebody_says_otherwise() {
     let key = idp_key("keys/idp-p256.cert.pem");

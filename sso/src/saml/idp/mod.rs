@@ -406,7 +406,12 @@ impl SamlIdp {
 
     /// Gives its keys under the word that counts now: asked at each signature, so that an operator's word counts at once.
     fn judge_keys(&self, known: &IdpMetadata) -> Vec<IdpKey> {
-        self.book.judge_keys(self.name(), self.settings.approves_keys, &known.signing)
+        let keys = self.book.judge_keys(self.name(), self.settings.approves_keys, &known.signing);
+        // Whoever has the key that signed the metadata could have written every other one there.
+        if known.pinned.iter().any(|key| self.book.is_distrusted(key)) {
+            return keys.into_iter().map(|key| key.with_standing(KeyStanding::Distrusted)).collect();
+        }
+        keys
     }
 
     /// The keys and the name in metadata, for people; the name last, as it may be long.

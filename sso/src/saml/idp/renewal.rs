@@ -78,6 +78,8 @@ impl SamlIdp {
     /// Writes the keys of what is known into the book, as those of today: once the configuration is in force that names this
     /// identity provider, and before anything newer is fetched.
     pub fn settle_keys(&self, now: Timestamp) {
+        let pinned = self.settings.pinned.iter().filter_map(|der| IdpKey::from_certificate(der).ok());
+        self.book.note_pinned(self.name(), pinned);
         if let Some(known) = self.known.load_full() {
             self.settle_keys_of(&known, now);
         }

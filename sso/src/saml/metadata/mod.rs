@@ -54,6 +54,8 @@ pub struct IdpMetadata {
     pub cache_ms: Option<i64>,
     /// Sentences for the operator: what was left out or is odd.
     pub warnings: Vec<String>,
+    /// The pinned keys of which one has signed the document; none where nothing is pinned.
+    pub pinned: Vec<IdpKey>,
 }
 
 impl IdpMetadata {

@@ -58,6 +58,7 @@ pub(super) fn read_idp(
         valid_until: bounds.valid_until,
         cache_ms: bounds.cache_ms,
         warnings,
+        pinned: rules.pinned.to_vec(),
     })
 }
 
