@@ -103,6 +103,7 @@ async fn a_token_is_shown_once_and_writes_under_its_name_until_it_is_revoked() {
     assert_eq!(answer.status, 401);
     assert_eq!(answer.json()["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
     assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
+    assert!(answer.header("content-type").unwrap().starts_with("application/scim+json"));
     let (again, _) = ordered(&stage.program, &["token", "revoke", "1"]);
     assert!(again.contains("It was before"), "{again}");
     stage.restart().await;
@@ -294,6 +295,15 @@ async fn one_token_in_one_header_and_nowhere_else() {
         said.push("connection: close");
         raw.say(&format!("GET {path}"), &said).await;
         assert_eq!(raw.head().await.status, wanted, "{said:?}");
+    }
+    for kind in ["application/json", "application/scim+json"] {
+        let mut raw = RawSocket::connect(stage.program.settings.scim, "scim").await;
+        raw.say("GET /scim/v2/Users", &[&format!("accept: {kind}")]).await;
+        let (head, body) = raw.answer().await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((head.status, &body["status"]), (401, &json!("401")));
+        assert!(head.field("content-type").unwrap().starts_with(kind), "{:?}", head.lines);
+        assert!(head.field("www-authenticate").unwrap().starts_with("Bearer"), "{:?}", head.lines);
     }
     assert!(!stage.program.log().contains(&okta));
 }
