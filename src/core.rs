@@ -14,6 +14,7 @@ use crate::idp_keys::IdpKeys;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::revocation::{LEAVE, Revocation, Underway};
+use crate::tokens::TokenBook;
 
 /// The parts that everything outside the data plane shares.
 pub(crate) struct Core {
@@ -25,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) keys: Arc<Keyring>,
     /// The word on the signing keys of identity providers.
     pub(crate) idp_keys: Arc<IdpKeys>,
+    /// The tokens by which the directory writes.
+    pub(crate) tokens: Arc<TokenBook>,
     pub(crate) revocation: Revocation,
     pub(crate) metrics: Arc<Metrics>,
     /// The records that a reference number leads to.

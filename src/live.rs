@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portcullis_config::{Expiry, File};
 use portcullis_keys::Keyring;
+use portcullis_policy::Timestamp;
 use portcullis_sso::Fetch;
 use tokio::sync::Notify;
 
@@ -19,6 +20,7 @@ use crate::own::OwnSite;
 use crate::saml;
 use crate::scim_clients::ScimClients;
 use crate::settings;
+use crate::tokens::TokenBook;
 
 /// The configuration in force.
 pub(crate) struct Current {
@@ -68,6 +70,15 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Warns where a directory is to write here, and has no token by which it could.
+    pub(crate) fn warn_without_token(&self, book: &TokenBook, now: Timestamp) {
+        if self.scim.as_ref().is_some_and(|scim| scim.tokens.is_empty() && !book.has_live(now)) {
+            tracing::warn!(
+                "there is no SCIM token: the directory is answered 401 until there is one. Make it: portcullis token new --scim --name okta"
+            );
+        }
+    }
+
     /// Makes it of a file. What the one `before` it has found out is kept: the keys of IdPs of which nothing has changed.
     pub(crate) fn from_file(
         file: &File,

@@ -34,12 +34,15 @@ mod running;
 #[cfg_attr(not(feature = "saml"), path = "without_saml.rs")]
 mod saml;
 mod scim_clients;
+mod scim_rate;
 mod settings;
 mod standing;
 mod start;
 mod strangers;
 mod terminal;
 mod ticks;
+mod token_orders;
+mod tokens;
 
 use std::process::ExitCode;
 

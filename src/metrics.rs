@@ -50,7 +50,8 @@ pub(crate) struct Gauges {
     pub(crate) holds: usize,
     /// Each IdP's name and whether it answers.
     pub(crate) idps: Vec<(String, bool)>,
-    /// Things that end of themselves: kind, the key of the configuration that names it, the seconds that are left.
+    /// Things that end of themselves: kind, the key of the configuration that names it or the name of a token, the
+    /// seconds that are left.
     pub(crate) expires: Vec<(&'static str, String, i64)>,
 }
 
@@ -147,7 +148,7 @@ impl Metrics {
         );
         registry.register(
             "portcullis_expires_seconds",
-            "How long something of the configuration is good for; below zero it is over",
+            "How long something is good for, of the configuration or a SCIM token; below zero it is over",
             m.expires.clone(),
         );
         // Series that are there from the start can be alerted on before the first one is counted.
@@ -229,6 +230,7 @@ impl Metrics {
         self.strangers.set(gauge(seen.figures.strangers));
         self.holds.set(gauge(seen.holds));
         self.idp_answering.clear();
+        self.expires.clear();
         for (idp, answers) in &seen.idps {
             self.idp_answering.get_or_create(&Name { idp: idp.clone() }).set((*answers).into());
         }

@@ -21,6 +21,7 @@ use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
 use crate::order_error::OrderError;
 use crate::person::{People, UserListing, format_rfc3339, user_listing};
 use crate::revocation::{LEAVE, Revocation};
+use crate::tokens::TokenBook;
 
 /// Carries out orders by one configuration.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Operator {
     /// The word on the signing keys of identity providers.
     #[cfg_attr(not(feature = "saml"), expect(dead_code, reason = "only SAML has keys that are kept"))]
     pub(crate) idp_keys: Arc<IdpKeys>,
+    /// The tokens by which the directory writes.
+    pub(crate) tokens: Arc<TokenBook>,
     pub(crate) terms: Terms,
     /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,

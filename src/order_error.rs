@@ -42,6 +42,15 @@ pub(crate) enum OrderError {
         /// The fault of the store.
         why: String,
     },
+    /// It is not committed. The tokens are refused all the same, in the program that runs.
+    #[error(
+        "the order is not stored ({why}); in the program that runs the token is refused all the same. A restart would let it \
+         in: repeat the order until it ends with 0"
+    )]
+    TokensOnHold {
+        /// The fault of the store.
+        why: String,
+    },
     /// It is committed and stands, but something it cut has not gone yet.
     #[error("it stands, but not everything that was cut has ended: repeat it")]
     NotGone(#[from] NotGone),

@@ -155,6 +155,7 @@ impl Reload {
                 "logins that began under the old configuration are not committed yet: reload again"
             );
         }
+        self.live.in_force().warn_without_token(&self.core.tokens, Timestamp::now());
         let reviewed = self.core.revocation.reload_policy(policy).await;
         let settled = standing::end_unconfigured(file, &self.core, "reload").await;
         if let Err(error) = &settled {

@@ -83,6 +83,7 @@ impl Running {
         // A disk that does not answer holds up no end either: what was acknowledged is on it.
         let closing = async {
             ticks::save_seen(&reload.core).await;
+            ticks::save_token_uses(&reload.core).await;
             reload.core.store.close().await;
         };
         if tokio::time::timeout(CLOSE, closing).await.is_err() {

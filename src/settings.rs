@@ -23,6 +23,7 @@ use crate::own::{OwnSite, SiteIdp};
 use crate::person::People;
 use crate::saml;
 use crate::scim_clients::{ScimClients, ScimToken};
+use crate::scim_rate::ScimRateLimit;
 
 /// Joins the app as its own pages need it.
 pub(crate) fn own_site(file: &File, fetch: Fetch, keys: Option<&Arc<saml::SamlKeys>>) -> OwnSite {
@@ -137,7 +138,8 @@ fn oidc_settings(file: &File, idp: &IdpEntry, oidc: &Oidc) -> OidcSettings {
 /// Makes the SCIM clients that may write to the directory.
 pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let UserSource::Scim(scim) = &file.provisioning else { return None };
-    let tokens = scim.token.iter().enumerate().map(|(place, token)| {
+    let configured = scim.token.iter().flat_map(|tokens| tokens.iter());
+    let tokens = configured.enumerate().map(|(place, token)| {
         ScimToken::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
     });
     let url = &scim.public_url;
@@ -145,6 +147,9 @@ pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     Some(ScimClients {
         tokens: tokens.collect(),
         service: Service::new(&base, scim.groups.patch_answer),
+        allow: scim.allow.as_ref().map(|allow| proxy::Networks::new(allow.0.clone())),
+        trusted: proxy::Networks::new(file.trusted_proxies.clone()),
+        rate: ScimRateLimit { per_second: scim.rate.per_second.0, burst: scim.rate.burst.0 },
         detail: log_detail(file),
     })
 }

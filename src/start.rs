@@ -39,6 +39,7 @@ use crate::settings;
 use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
 use crate::ticks::Ticks;
+use crate::tokens::TokenBook;
 
 /// The number of sessions that are kept in memory without an exchange.
 const CACHED: u64 = 200_000;
@@ -56,6 +57,8 @@ pub(crate) enum StartError {
     Saml(#[from] saml::SamlError),
     #[error("what was distrusted could not be read, so nobody may be let in")]
     IdpKeys(#[source] StoreError),
+    #[error("the tokens of the directory could not be read, so nobody knows which were revoked")]
+    Tokens(#[source] StoreError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -98,6 +101,7 @@ impl StartError {
             Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
             | Self::IdpKeys(_)
+            | Self::Tokens(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -136,6 +140,7 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     Ticks { core: core.clone(), live: live.clone() }.start(stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
+    live.in_force().warn_without_token(&core.tokens, Timestamp::now());
     let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
     tell_addresses(file);
     Ok(Running { drain, hurry, stop, draining, reload, server: Some(server), listeners, _lock: lock })
@@ -161,6 +166,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
     let idp_keys = Arc::new(IdpKeys::load_kept(&store).await.map_err(StartError::IdpKeys)?);
+    let tokens = Arc::new(TokenBook::load_kept(&store).await.map_err(StartError::Tokens)?);
     let saml_keys = saml::open_files(file, &idp_keys, Timestamp::now())?;
     let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
 
@@ -175,6 +181,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         sessions,
         keys,
         idp_keys,
+        tokens,
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
     Ok(OpenedParts { lock, core, live, own, fetch, schemas })
@@ -249,6 +256,7 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
             store: core.store.clone(),
             revocation: core.revocation.clone(),
             idp_keys: core.idp_keys.clone(),
+            tokens: core.tokens.clone(),
             terms: live.in_force().terms.clone(),
             serves: true,
         })

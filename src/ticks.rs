@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_policy::Timestamp;
+use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use portcullis_sso::Idp;
-use portcullis_store::Retention;
+use portcullis_store::{Retention, TokenWarning};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
+use crate::person::format_rfc3339;
 use crate::saml;
 
 /// Live exchanges end within a second of the clock's word (R9).
@@ -23,6 +24,8 @@ const REMIND: Duration = Duration::from_secs(60);
 const TIDY: Duration = Duration::from_secs(600);
 /// The greatest age of the number of stored sessions that the metrics show.
 const COUNT: Duration = Duration::from_secs(60);
+/// The greatest age of what is kept of the use of tokens.
+const TOKENS: Duration = Duration::from_secs(60);
 /// The interval at which discovery and keys are read again, while the IdP answers.
 const IDP: Duration = Duration::from_secs(300);
 /// The same interval, while the IdP does not answer.
@@ -55,6 +58,9 @@ impl Ticks {
         let ticking = ticks.clone();
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
+        let ticking = ticks.clone();
+        tick_every(TOKENS, stop.clone(), move || ticking.clone().mind_tokens());
+        tokio::spawn(ticks.clone().mind_tokens());
         tokio::spawn(ask_idps(ticks.core.clone(), ticks.live.clone(), stop));
     }
 
@@ -65,6 +71,11 @@ impl Ticks {
     /// Counted now and then, not where somebody asks: it grows with the store.
     async fn count_sessions(self: Arc<Self>) {
         self.core.metrics.count_stored(self.core.store.count_sessions(Timestamp::now()).await.ok());
+    }
+
+    async fn mind_tokens(self: Arc<Self>) {
+        save_token_uses(&self.core).await;
+        warn_of_tokens(&self.core, Timestamp::now()).await;
     }
 
     async fn tidy_store(self: Arc<Self>) {
@@ -83,6 +94,47 @@ pub(crate) async fn save_seen(core: &Core) {
     }
     if let Err(error) = core.store.save_seen(heard).await {
         tracing::warn!(error = %error_chain(&error), "last-seen times could not be written: after a restart sessions may idle out early");
+    }
+}
+
+/// Writes down which tokens were used since this was last done.
+pub(crate) async fn save_token_uses(core: &Core) {
+    let tokens = core.tokens.list_tokens();
+    let uses: Vec<_> =
+        tokens.iter().filter_map(|token| Some((token.clone(), token.unsaved_use()?))).collect();
+    if uses.is_empty() {
+        return;
+    }
+    match core.store.save_token_uses(uses.iter().map(|(token, used)| (token.id, *used)).collect()).await {
+        Ok(()) => uses.iter().for_each(|(token, used)| token.note_saved(*used)),
+        Err(error) => tracing::warn!(
+            error = %error_chain(&error), "the times at which SCIM tokens were used could not be written: they are tried again in a minute"
+        ),
+    }
+}
+
+/// Tells of tokens that end: once before it, once a day where one is used afterwards.
+async fn warn_of_tokens(core: &Core, now: Timestamp) {
+    for (token, warning) in core.tokens.due_warnings(now) {
+        let (store, id) = (core.store.clone(), token.id);
+        let write =
+            async move { store.warn_of_token(OrgId::ONLY, DirectoryId::ONLY, id, warning, now).await };
+        if let Err(error) = core.carry_out(write).wait_done().await {
+            tracing::warn!(%error, token = %token.actor, "an event about a token could not be written: it is tried again in a minute");
+            continue;
+        }
+        token.note_warning(now);
+        let expires = format_rfc3339(token.expires());
+        match warning {
+            TokenWarning::Expiring => tracing::warn!(
+                token = %token.actor, expires,
+                "a SCIM token ends soon, and then the directory can only take access away. Make the next one: portcullis token rotate {}", token.name
+            ),
+            TokenWarning::UsedExpired => tracing::warn!(
+                token = %token.actor, expires,
+                "a SCIM token has ended and is used all the same: it only takes access away, and that for 30 days. Enter a new one at the identity provider: portcullis token rotate {}", token.name
+            ),
+        }
     }
 }
 

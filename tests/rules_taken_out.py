@@ -241,6 +241,52 @@ ROWS = [
          "let _turn = self.under_way.tries.take_turn(message, visitor.client, now).await?;",
          "let _ = message;"),
     ], "saml_unasked::a_message_that_is_posted_again"),
+    ("token: one that is revoked is refused at once", [
+        ("src/tokens.rs",
+         "known.filter(|one| one.revoked().is_none()).cloned()",
+         "known.cloned()"),
+    ], "scim_tokens::a_revoked_token_is_refused"),
+    ("token: it is refused before the disk is waited for", [
+        ("src/token_orders.rs",
+         "        named.iter().for_each(|token| token.revoke(now));\n        let (store, ids)",
+         "        let (store, ids)"),
+        ("src/token_orders.rs",
+         "        self.named_tokens(which).iter().for_each(|token| token.revoke(now));\n",
+         ""),
+    ], "scim_tokens::a_token_is_revoked_though_the_disk"),
+    ("token: one that has expired only takes away", [
+        ("src/scim_clients.rs",
+         "is_expired: expires.is_some_and(|expires| expires <= now),",
+         "is_expired: false,"),
+    ], "scim_tokens::an_expired_token_takes_away"),
+    ("token: and that for thirty days", [
+        ("src/scim_clients.rs",
+         "if now.since_ms(expires) >= TAKES_AWAY_MS {",
+         "if now.since_ms(expires) == i64::MIN {"),
+    ], "scim_tokens::an_expired_token_takes_away"),
+    ("token: only its hash is kept", [
+        ("src/tokens.rs",
+         "    let hash = sha256(token.expose().as_bytes());\n    (token, hash)",
+         "    let mut hash = [0; 32];\n    hash.copy_from_slice(&token.expose().as_bytes()[4..36]);\n    (token, hash)"),
+        ("src/tokens.rs",
+         "        let hash = sha256(sent.as_bytes());",
+         "        let mut hash = [0; 32];\n        if let Some(sent) = sent.as_bytes().get(4..36) { hash.copy_from_slice(sent); }"),
+    ], "scim_tokens::a_token_is_shown_once"),
+    ("token: it counts from the networks that may write", [
+        ("src/scim_clients.rs",
+         "if !self.allow.as_ref().is_none_or(is_allowed) {",
+         "if !self.allow.as_ref().is_none_or(is_allowed) && address.is_none() {"),
+    ], "scim_tokens::a_token_counts_from"),
+    ("rate: removals are counted apart", [
+        ("src/scim_rate.rs",
+         "RateClass::Removal => (1, REMOVALS),",
+         "RateClass::Removal => (0, 1),"),
+    ], "scim_tokens::a_flood_of_reads"),
+    ("rate: a token sends so many", [
+        ("src/scim_rate.rs",
+         "if !early.is_zero() {",
+         "if early == Duration::MAX {"),
+    ], "scim_tokens::a_flood_of_reads"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, has, from_proxy);",

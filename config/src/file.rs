@@ -55,6 +55,7 @@ pub struct File {
 
 /// The source of users.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of a file")]
 pub enum UserSource {
     /// A SCIM client feeds the directory.
     Scim(ScimBlock),

@@ -62,10 +62,11 @@ pub use saml::{
     PinnedCertificates, SamlBlock,
 };
 pub use schema::{bindings_schema, json_schema};
-pub use scim::{ScimBlock, ScimGroups, ScimTokens};
+pub use scim::{RequestCount, ScimBlock, ScimGroups, ScimNetworks, ScimRate, ScimTokens};
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
 pub use units::Size;
+pub use units::parse_duration;
 pub use upstream::{HealthPath, UpstreamBlock};
 pub use urls::list_urls;
 pub use web::{Issuer, UpstreamUrl};

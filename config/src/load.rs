@@ -54,6 +54,8 @@ pub struct Checked {
     pub prefix: String,
     /// True where people are matched in a directory.
     pub has_directory: bool,
+    /// True where a directory writes and the file has no token for it.
+    pub lacks_scim_token: bool,
     /// The lines of its keys, for problems that are found later.
     pub lines: KeyLines,
     /// The things that a start opens on this machine, beside the files that were read.
@@ -134,9 +136,22 @@ impl Checked {
     fn from_loaded(loaded: Loaded) -> Self {
         let Loaded { file, warnings, watched, lines, not_run } = loaded;
         let has_directory = !matches!(file.provisioning, UserSource::None);
+        let lacks_scim_token = matches!(&file.provisioning, UserSource::Scim(scim) if scim.token.is_none());
         let (urls, opens) = (list_urls(&file), file.opens());
         let File { idps, public_url, prefix, .. } = file;
-        Self { warnings, watched, urls, idps, public_url, prefix, has_directory, lines, opens, not_run }
+        Self {
+            warnings,
+            watched,
+            urls,
+            idps,
+            public_url,
+            prefix,
+            has_directory,
+            lacks_scim_token,
+            lines,
+            opens,
+            not_run,
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! `scim`: the directory and the one client that feeds it.
+//! `scim`: the directory and the clients that feed it.
 
 use std::borrow::Cow;
 
-use portcullis_policy::{GroupPatch, PublicUrl};
+use portcullis_policy::{GroupPatch, Network, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
+use crate::network::NetworkText;
 use crate::node::{YamlNode, YamlValue};
 use crate::read::{FromYaml, read_text, section};
 use crate::report::Report;
@@ -13,17 +14,91 @@ use crate::secret::SecretText;
 use crate::web::PublicUrlText;
 
 section! {
-    /// The directory and the SCIM client that feeds it.
+    /// The directory and the SCIM clients that feed it.
     pub struct ScimBlock {
         /// Where the SCIM client reaches us; its base URL is this and `/scim/v2`.
         #[schemars(with = "PublicUrlText")]
         pub public_url: PublicUrl,
-        /// The bearer token of the SCIM client; a list of two while it is being changed.
-        pub token: ScimTokens,
+        /// The bearer token of the SCIM client, or a list of two while it is being changed. It counts beside the tokens
+        /// that `portcullis token new` makes; without any, SCIM is answered 401.
+        pub token: Option<ScimTokens>,
         /// The identity providers that may sign the users of this directory in; all where left out.
         pub idps: Option<Vec<String>>,
         /// How groups are answered.
         pub groups: ScimGroups = "{}",
+        /// The networks from which the directory may be read and written; any where left out.
+        pub allow: Option<ScimNetworks>,
+        /// The requests that one token may send.
+        pub rate: ScimRate = "{}",
+    }
+}
+
+section! {
+    /// The requests that one token may send. What takes access away is counted apart, and ten times as many may come.
+    pub struct ScimRate {
+        /// Requests a second, in the long run.
+        pub per_second: RequestCount = "100",
+        /// Requests at once.
+        pub burst: RequestCount = "1000",
+    }
+}
+
+/// Networks, one at least.
+#[derive(Clone, Debug)]
+pub struct ScimNetworks(pub Vec<Network>);
+
+impl FromYaml for ScimNetworks {
+    const WANTED: &'static str = "a list of networks such as [192.0.2.0/24]";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let networks: Vec<Network> = FromYaml::read(node, at, report)?;
+        if networks.is_empty() {
+            let what = "an empty list, so nobody could write";
+            return report.add_problem(node, at, what, "Write the networks, or leave the key out");
+        }
+        Some(Self(networks))
+    }
+}
+
+impl JsonSchema for ScimNetworks {
+    fn schema_name() -> Cow<'static, str> {
+        "ScimNetworks".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = NetworkText::json_schema(generator);
+        json_schema!({ "type": "array", "items": one, "minItems": 1 })
+    }
+}
+
+/// A number of requests: 1 to 100,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestCount(pub u32);
+
+impl FromYaml for RequestCount {
+    const WANTED: &'static str = "a whole number such as 100";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        match text.parse().ok().filter(|count| (1..=100_000).contains(count)) {
+            Some(count) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(Self(count)),
+            _ => report.add_problem(
+                node,
+                at,
+                format!("\"{}\" is not a number of requests", show_value(text)),
+                "Write a whole number from 1 to 100000",
+            ),
+        }
+    }
+}
+
+impl JsonSchema for RequestCount {
+    fn schema_name() -> Cow<'static, str> {
+        "RequestCount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 100_000 })
     }
 }
 

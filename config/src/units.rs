@@ -31,7 +31,8 @@ impl FromYaml for Duration {
     }
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a duration as the configuration writes it: `500ms`, `90s`, `15m`, `12h` or `30d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let duration = match unit {
         "ms" => Duration::from_millis(number),

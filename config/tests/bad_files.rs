@@ -633,6 +633,21 @@ fn keys_that_do_not_fit_each_other() {
              with `openssl rand -hex 32`.",
         ),
         (
+            "${env:SCIM}",
+            "${env:SCIM}\n  rate:\n    per_second: 0",
+            "13: scim.rate.per_second: \"0\" is not a number of requests. Write a whole number from 1 to 100000.",
+        ),
+        (
+            "${env:SCIM}",
+            "${env:SCIM}\n  allow: []",
+            "12: scim.allow: an empty list, so nobody could write. Write the networks, or leave the key out.",
+        ),
+        (
+            "${env:SCIM}",
+            "${env:SCIM}\n  rate:\n    burst: +5",
+            "13: scim.rate.burst: \"+5\" is not a number of requests. Write a whole number from 1 to 100000.",
+        ),
+        (
             "issuer: https://example.okta.com",
             "issuer: http://idp.localhost:8084",
             "6: idps.okta.oidc.issuer: an issuer on this machine works only where public_url is on this machine too. \

@@ -138,7 +138,9 @@ fn the_example_with_a_directory_says_it_all() {
     let at = |name: &str| folder.path().join(name);
     let Loaded { file, watched, .. } = load_file(&at("directory.yaml"), &environment()).unwrap();
     let UserSource::Scim(scim) = &file.provisioning else { panic!("no directory") };
-    assert_eq!(scim.token.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
+    let tokens = scim.token.as_ref().unwrap();
+    assert_eq!(tokens.iter().map(|token| token.expose()).collect::<Vec<_>>(), [TOKEN]);
+    assert_eq!((scim.rate.per_second.0, scim.rate.burst.0), (100, 1000));
     assert_eq!(file.identity.user, UserFrom::UserName);
     assert_eq!(file.idps[0].domains, Domains::Only(vec!["example.com".into()]));
     assert_eq!(

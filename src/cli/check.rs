@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use portcullis_config::{Checked, Environment, Problem, Problems};
-use portcullis_policy::{OrgId, Timestamp};
+use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 
 use crate::foreign::Foreign;
 use crate::ground::{self, Inquirer};
@@ -45,6 +45,7 @@ impl Check {
                     }
                     warnings.extend(found.warnings.iter().map(ToString::to_string));
                     warnings.extend(stranded_people(&path, &checked));
+                    warnings.extend(missing_token(&checked).iter().map(ToString::to_string));
                     let mut ahead = saml::look_ahead(&checked.idps, Timestamp::now());
                     ahead.extend(unbelieved_keys(&checked));
                     warnings.extend(
@@ -122,6 +123,27 @@ fn unbelieved_keys(checked: &Checked) -> Vec<(String, String)> {
 #[cfg(not(feature = "saml"))]
 fn unbelieved_keys(_: &Checked) -> Vec<(String, String)> {
     Vec::new()
+}
+
+/// A directory without a token: it could not write.
+fn missing_token(checked: &Checked) -> Option<Problem> {
+    // In a folder that is another user's there may be one.
+    if !checked.lacks_scim_token || !matches!(Foreign::of_folder(&checked.opens.state), Ok(None)) {
+        return None;
+    }
+    let looking = portcullis_store::tokens_in(&checked.opens.database, OrgId::ONLY, DirectoryId::ONLY);
+    let now = Timestamp::now();
+    let is_live = |token: &portcullis_store::TokenRow| token.revoked.is_none() && now < token.expires;
+    // An earlier version kept none.
+    let kept = match has_database(checked) {
+        true => super::reach::build_runtime().ok()?.block_on(looking).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let is_missing = !kept.iter().any(is_live);
+    is_missing.then(|| {
+        let what = "there is no SCIM token, so the directory would be answered 401";
+        checked.lines.problem_at("scim", what, "Make one: portcullis token new --scim --name okta")
+    })
 }
 
 /// People whom the database links through an identity provider that the file does not configure.

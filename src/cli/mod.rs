@@ -16,6 +16,7 @@ mod reach;
 mod reference;
 mod relink;
 mod schema;
+mod token;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -78,6 +79,9 @@ pub(crate) enum ShortCommand {
     #[cfg(feature = "saml")]
     #[command(arg_required_else_help = true, after_help = "Example: portcullis idp list")]
     Idp(idp::IdpOrders),
+    /// Make, list, rotate and revoke the tokens by which the directory writes.
+    #[command(arg_required_else_help = true, after_help = "Example: portcullis token list")]
+    Token(token::TokenOrders),
     /// Go on with another master key.
     #[command(
         subcommand,
@@ -109,6 +113,7 @@ impl ShortCommand {
             Self::User(orders) => orders.answer(config),
             #[cfg(feature = "saml")]
             Self::Idp(orders) => orders.answer(config),
+            Self::Token(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
             #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),

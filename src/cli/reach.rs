@@ -33,6 +33,7 @@ use crate::lock::{Lock, LockError};
 use crate::operator::{Operator, Terms};
 use crate::person::People;
 use crate::revocation::Revocation;
+use crate::tokens::TokenBook;
 
 /// A way to the store.
 pub(super) struct StoreReach(StoreWay);
@@ -165,9 +166,11 @@ impl StoreReach {
         let policy =
             Arc::new(Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity));
         let idp_keys = IdpKeys::load_kept(&store).await.map_err(ReachError::Kept)?;
+        let tokens = TokenBook::load_kept(&store).await.map_err(ReachError::Kept)?;
         let operator = Operator {
             store: store.clone(),
             idp_keys: Arc::new(idp_keys),
+            tokens: Arc::new(tokens),
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             terms: Terms {

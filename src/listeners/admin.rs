@@ -19,6 +19,7 @@ use crate::core::answer_undisturbed;
 use crate::log::error_chain;
 use crate::operator::{NewPerson, Operator};
 use crate::order_error::OrderError;
+use crate::token_orders::{AskedRotation, AskedToken};
 
 /// The name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "admin.sock";
@@ -32,6 +33,7 @@ pub(crate) struct Failure {
 
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
+/// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
 pub(crate) fn admin_router(operators: Operators) -> Router {
@@ -42,6 +44,9 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/idp-keys/{fingerprint}/approve", post(approve_idp_key))
         .route("/idp-keys/{fingerprint}/distrust", post(distrust_idp_key));
     router
+        .route("/scim-tokens", get(list_tokens).post(add_token))
+        .route("/scim-tokens/{token}/rotate", post(rotate_token))
+        .route("/scim-tokens/{token}/revoke", post(revoke_token))
         .route("/users", get(list_users).post(add_user))
         .route("/users/{name}", get(show_user).delete(remove_user))
         .route("/users/{name}/end-sessions", post(end_sessions))
@@ -177,6 +182,35 @@ async fn move_links(
     }
 }
 
+async fn list_tokens(State(operator): State<Arc<Operator>>) -> Response {
+    json_answer(StatusCode::OK, Ok(operator.list_tokens()))
+}
+
+async fn add_token(
+    State(operator): State<Arc<Operator>>,
+    asked: Result<Json<AskedToken>, JsonRejection>,
+) -> Response {
+    match asked {
+        Ok(Json(asked)) => json_answer(StatusCode::CREATED, operator.add_token(asked).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+async fn rotate_token(
+    State(operator): State<Arc<Operator>>,
+    Path(token): Path<String>,
+    asked: Result<Json<AskedRotation>, JsonRejection>,
+) -> Response {
+    match asked {
+        Ok(Json(asked)) => json_answer(StatusCode::CREATED, operator.rotate_token(&token, asked).await),
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+async fn revoke_token(State(operator): State<Arc<Operator>>, Path(token): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.revoke_token(&token).await)
+}
+
 #[cfg(feature = "saml")]
 async fn list_idp_keys(State(operator): State<Arc<Operator>>) -> Response {
     json_answer(StatusCode::OK, Ok(operator.list_idp_keys()))
@@ -227,9 +261,10 @@ fn json_answer(success: StatusCode, outcome: Result<impl Serialize, OrderError>)
             let status = match &error {
                 OrderError::Unknown(_) => StatusCode::NOT_FOUND,
                 OrderError::Refused(_) => StatusCode::CONFLICT,
-                OrderError::Store(_) | OrderError::OnHold { .. } | OrderError::NotGone(_) => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                OrderError::Store(_)
+                | OrderError::OnHold { .. }
+                | OrderError::TokensOnHold { .. }
+                | OrderError::NotGone(_) => StatusCode::SERVICE_UNAVAILABLE,
                 #[cfg(feature = "saml")]
                 OrderError::IdpsOnHold { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 OrderError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

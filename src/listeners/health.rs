@@ -74,6 +74,8 @@ pub(crate) fn health_router(
 fn read_gauges(core: &Core, live: &Live) -> Gauges {
     let now = Timestamp::now().seconds();
     let left = |expiry: &Expiry| (expiry.kind, expiry.name.clone(), expiry.at - now);
+    let ends = if live.scim.is_some() { core.tokens.list_ends() } else { Vec::new() };
+    let tokens = ends.into_iter().map(|(name, end)| ("scim_token", name, end.seconds() - now));
     Gauges {
         figures: core.sessions.figures(),
         holds: core.sessions.holds().len(),
@@ -83,7 +85,7 @@ fn read_gauges(core: &Core, live: &Live) -> Gauges {
             .iter()
             .map(|entry| (entry.name().to_owned(), entry.idp.is_answering()))
             .collect(),
-        expires: live.expires.iter().map(left).collect(),
+        expires: live.expires.iter().map(left).chain(tokens).collect(),
     }
 }
 

@@ -27,7 +27,8 @@ use crate::core::{Core, EndsWith};
 use crate::live::Current;
 use crate::log::error_chain;
 use crate::revocation::{Enforced, LEAVE, NotDone, Underway};
-use crate::scim_clients::ScimClients;
+use crate::scim_clients::{ScimClient, ScimClients};
+use crate::scim_rate::{RateClass, ScimRates};
 use crate::strangers::StrangerLines;
 
 /// The time after which a removal that was read and is not committed puts the person on hold.
@@ -54,11 +55,15 @@ struct ScimListener {
     schemas: Arc<Schemas>,
     /// Lines about requests without a known token.
     strangers: StrangerLines,
+    /// The requests of each token.
+    rates: ScimRates,
 }
 
 /// The SCIM client that asks, for the audit and the log.
 #[derive(Clone)]
 struct Caller {
+    /// The client that its token says.
+    admitted: ScimClient,
     /// The name of the token.
     actor: Arc<str>,
     /// The address, as far as `log.client` lets it be kept.
@@ -79,7 +84,8 @@ impl Caller {
 
 /// Serves `/scim/v2`; what is asked elsewhere is told where that is.
 pub(crate) fn scim_router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
-    let listener = ScimListener { core, live, schemas, strangers: StrangerLines::at_most(1) };
+    let (strangers, rates) = (StrangerLines::at_most(1), ScimRates::default());
+    let listener = ScimListener { core, live, schemas, strangers, rates };
     Router::new().fallback(serve_request).with_state(Arc::new(listener))
 }
 
@@ -216,18 +222,22 @@ impl ScimListener {
         address: Option<IpAddr>,
         id: &Arc<str>,
     ) -> Result<Caller, ScimError> {
+        let address = clients.client_address(address, headers);
         let client: Option<Arc<str>> =
             address.and_then(|address| clients.detail.shown_client(address)).map(Into::into);
-        match clients.find_token(&self.core.keys, headers) {
-            Ok(token) => Ok(Caller { actor: token.actor().clone(), client, request: id.clone() }),
+        let (book, now) = (&self.core.tokens, Timestamp::now());
+        match clients.admit_client(book, &self.core.keys, headers, address, now) {
+            Ok(admitted) => {
+                Ok(Caller { actor: admitted.name.clone(), admitted, client, request: id.clone() })
+            }
             Err(why) => {
                 if let Some(untold) = self.strangers.count_line(Instant::now()) {
                     tracing::warn!(
                         client = client.as_deref(), request = %id, untold,
-                        "a SCIM request without a known token was refused: {why}. If the directory sent it, give it the token of scim.token"
+                        "a SCIM request without a known token, or from elsewhere, was refused: {why}. If the directory sent it, look at portcullis token list and scim.allow"
                     );
                 }
-                Err(ScimError::Unauthorized(why.to_owned()))
+                Err(why)
             }
         }
     }
@@ -237,8 +247,10 @@ impl ScimListener {
         request: Request<Bytes>,
         caller: Caller,
     ) -> Result<Outcome, ScimError> {
-        let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
-        match self.read_request(request).await? {
+        let (org, directory) = (caller.admitted.org, caller.admitted.directory);
+        let request = self.read_request(request).await?;
+        self.count_request(&request, &caller.admitted)?;
+        match request {
             portcullis_scim::ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             portcullis_scim::ScimRequest::Find(query) => self
                 .core
@@ -251,6 +263,21 @@ impl ScimListener {
                 self.carry_out_write(org, directory, write, caller, Instant::now()).await
             }
         }
+    }
+
+    /// Counts the request against what its token may send; what takes away is counted apart.
+    fn count_request(
+        &self,
+        request: &portcullis_scim::ScimRequest,
+        client: &ScimClient,
+    ) -> Result<(), ScimError> {
+        let Some(clients) = self.live.in_force().scim.clone() else { return Ok(()) };
+        let counted = match request {
+            portcullis_scim::ScimRequest::Write(write) if write.takes_away() => RateClass::Removal,
+            _ => RateClass::Ordinary,
+        };
+        let counting = self.rates.count_request(client.hash, counted, clients.rate, Instant::now());
+        counting.map_err(|retry_after| ScimError::TooManyRequests { retry_after })
     }
 
     /// Reads the request, a long one beside the threads that serve.
@@ -283,8 +310,14 @@ impl ScimListener {
         let takes_away = write.takes_away();
         let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
         let (store, origin) = (self.core.store.clone(), task.caller.origin());
-        let writing =
-            async move { store.write_resource(org, directory, &write, &origin, Timestamp::now()).await };
+        let otherwise = task.refusal_of_additions();
+        let writing = async move {
+            let now = Timestamp::now();
+            match otherwise {
+                Some(refusal) => store.write_removal(org, directory, &write, refusal, &origin, now).await,
+                None => store.write_resource(org, directory, &write, &origin, now).await,
+            }
+        };
         let mut underway = self.core.revocation.carry_out(writing, patience);
         // Only what takes away is answered before it is settled.
         let late = COMMIT.saturating_sub(received.elapsed());
@@ -389,7 +422,7 @@ impl ScimListener {
 }
 
 fn log_fault(error: &StoreError, id: Option<&ResourceId>, caller: &Caller) -> ScimError {
-    let Caller { actor, client, request } = caller;
+    let Caller { actor, client, request, .. } = caller;
     let (id, client) = (id.map(ResourceId::as_str), client.as_deref());
     tracing::error!(
         error = %error_chain(error), id, %actor, client, %request,
@@ -415,9 +448,20 @@ impl WriteTask {
         Some((self.directory, id.clone()))
     }
 
+    /// The answer to whatever does more than to take away, where the token has expired: a person should hear of each.
+    fn refusal_of_additions(&self) -> Option<ScimError> {
+        let refusal = self.caller.admitted.refusal_of_additions()?;
+        let Caller { actor, client, request, .. } = &self.caller;
+        tracing::warn!(
+            %actor, client = client.as_deref(), %request, id = self.write.id().map(ResourceId::as_str),
+            "an expired SCIM token writes: only what takes access away is carried out. Enter a new one at the identity provider: portcullis token rotate"
+        );
+        Some(ScimError::Unauthorized(refusal))
+    }
+
     /// Says what came about. Names stay out of the log: an id leads to them.
     fn log_outcome(&self, outcome: &Outcome, sessions: u32, exchanges: usize) {
-        let Caller { actor, client, request } = &self.caller;
+        let Caller { actor, client, request, .. } = &self.caller;
         let client = client.as_deref();
         let ms = u64::try_from(self.received.elapsed().as_millis()).unwrap_or(u64::MAX);
         let kind = self.write.kind();

@@ -37,6 +37,7 @@ mod spent;
 mod standing;
 mod store;
 mod tidy;
+mod tokens;
 mod users;
 mod writer;
 
@@ -61,4 +62,5 @@ pub use session::SealedLogoutHint;
 pub use standing::{Mode, Standing};
 pub use store::Store;
 pub use tidy::Retention;
+pub use tokens::{AddedToken, NewToken, RotatedToken, TokenRow, TokenWarning, tokens_in};
 pub use users::{LinkDetails, NewUser, SessionDetails, UserDetails, UserError, UserState, UserSummary};

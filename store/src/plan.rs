@@ -10,8 +10,17 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// Tables of a few rows, whatever the directory.
-const SMALL: [&str; 8] =
-    ["head", "migration", "epoch", "made_under", "bar_key", "idp_key", "distrusted_key", "sqlite_schema"];
+const SMALL: [&str; 9] = [
+    "head",
+    "migration",
+    "epoch",
+    "made_under",
+    "bar_key",
+    "idp_key",
+    "distrusted_key",
+    "token",
+    "sqlite_schema",
+];
 
 /// Columns that many rows have in common: who pins these alone still reads a good part of the table.
 const COARSE: [&str; 9] =

@@ -93,6 +93,11 @@ impl DirectoryWrite<'_> {
             let answer = Ok(Outcome::Changed(group_record(stored, plan.whole)));
             return commit_unchanged(tx, answer).await.map(GroupWrite::Done);
         }
+        // Another name is other roles.
+        let is_removal = plan.added.is_empty() && plan.after == stored.resource;
+        if let (false, Err(refusal)) = (is_removal, self.scope.check_addition()) {
+            return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
+        }
         if let Some(refusal) = self.check_name_free(tx, &plan.after, Some(stored.rid)).await? {
             return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
         }

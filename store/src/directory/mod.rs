@@ -42,6 +42,26 @@ pub struct Written {
     pub sessions: u32,
 }
 
+/// The writes of a client that are carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WriteScope {
+    /// All.
+    Everything,
+    /// Those that only take away: a DELETE, one after which its user is inactive, one of a group that leaves it as it was
+    /// or with fewer members and nothing else changed. Whatever else is refused with this.
+    Removals(ScimError),
+}
+
+impl WriteScope {
+    /// Tells whether a write that does more than to take away is carried out.
+    fn check_addition(&self) -> Result<(), ScimError> {
+        match self {
+            Self::Everything => Ok(()),
+            Self::Removals(refusal) => Err(refusal.clone()),
+        }
+    }
+}
+
 /// The time that a group write that takes away waits for others that change the same group; then it goes beside them.
 const TURN: Duration = Duration::from_millis(300);
 /// The times that a plan that came too late is made anew outside the writer.
@@ -61,10 +81,39 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<Written>, StoreError> {
+        self.write_within(WriteScope::Everything, DirectoryKey { org, directory }, write, origin, now).await
+    }
+
+    /// The same for whoever may only take away: whatever else the write would do is refused with `otherwise`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn write_removal(
+        &self,
+        org: OrgId,
+        directory: DirectoryId,
+        write: &Write,
+        otherwise: ScimError,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<Written>, StoreError> {
+        let scope = WriteScope::Removals(otherwise);
+        self.write_within(scope, DirectoryKey { org, directory }, write, origin, now).await
+    }
+
+    async fn write_within(
+        &self,
+        scope: WriteScope,
+        place: DirectoryKey,
+        write: &Write,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Committed<Written>, StoreError> {
         let takes_away = write.takes_away();
         let lane = if takes_away { Lane::Removal } else { Lane::Ordinary };
         let asked = Arc::new(WriteOrder {
-            place: DirectoryKey { org, directory },
+            scope,
+            place,
             write: Arc::new(write.clone()),
             schemas: self.schemas.clone(),
             origin: origin.clone(),
@@ -76,7 +125,7 @@ impl Store {
                 None => Err(StoreError::Panicked), // only a group is planned, so nothing else is ever stale
             };
         };
-        let turn = self.turns.take_turn((org, directory, group.clone()));
+        let turn = self.turns.take_turn((place.org, place.directory, group.clone()));
         let _turn = if takes_away { timeout(TURN, turn).await.ok() } else { Some(turn.await) };
         for round in 1.. {
             let plan = match self.plan_write(&asked, group.clone(), takes_away).await {
@@ -160,6 +209,7 @@ impl Store {
 
 /// One write as it was asked for, for the threads and transactions it goes through.
 struct WriteOrder {
+    scope: WriteScope,
     place: DirectoryKey,
     write: Arc<Write>,
     schemas: Arc<Schemas>,
@@ -169,8 +219,8 @@ struct WriteOrder {
 
 impl WriteOrder {
     fn directory_write<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
-        let Self { place, schemas, origin, now, .. } = self;
-        DirectoryWrite { place: *place, schemas, origin, now: *now, ended }
+        let Self { scope, place, schemas, origin, now, .. } = self;
+        DirectoryWrite { scope, place: *place, schemas, origin, now: *now, ended }
     }
 
     /// The group whose members are compared.
@@ -185,6 +235,8 @@ impl WriteOrder {
 /// One write under way.
 #[derive(Clone, Copy)]
 pub(crate) struct DirectoryWrite<'a> {
+    /// The writes that are carried out.
+    pub(crate) scope: &'a WriteScope,
     pub(crate) place: DirectoryKey,
     pub(crate) schemas: &'a Arc<Schemas>,
     pub(crate) origin: &'a Origin,
@@ -202,6 +254,9 @@ impl DirectoryWrite<'_> {
         may_wait: bool,
     ) -> Result<GroupWrite, StoreError> {
         use ResourceKind::{Group, User};
+        if let (Act::Create(_), Err(refusal)) = (&write.act, self.scope.check_addition()) {
+            return commit_unchanged(tx, Err(refusal)).await.map(GroupWrite::Done);
+        }
         let committed = match (write.kind(), &write.act) {
             (User, Act::Create(resource)) => self.create_user(tx, resource).await?,
             (Group, Act::Create(resource)) => self.create_group(tx, resource).await?,
@@ -284,6 +339,7 @@ mod tests {
             panic!("{method} {path} is no write")
         };
         Arc::new(WriteOrder {
+            scope: WriteScope::Everything,
             place: DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY },
             write: Arc::new(write),
             schemas: store.schemas.clone(),

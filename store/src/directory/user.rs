@@ -76,6 +76,9 @@ impl DirectoryWrite<'_> {
             Ok(after) => after,
             Err(refusal) => return self.settle_user(tx, &stored, Err(refusal)).await,
         };
+        if let (Some(true), Err(refusal)) = (after.active(), self.scope.check_addition()) {
+            return self.settle_user(tx, &stored, Err(refusal)).await;
+        }
         if after == before.resource {
             return self.settle_user(tx, &stored, Ok(Outcome::Changed(before))).await;
         }
@@ -137,6 +140,9 @@ impl DirectoryWrite<'_> {
             && self.user_after(write, &before).is_ok_and(|after| after == revived);
         if !revives {
             return self.settle_user(tx, &tombstone, gone).await;
+        }
+        if let Err(refusal) = self.scope.check_addition() {
+            return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
         if let Err(refusal) = check_precondition(write, tombstone.meta.version, &before.groups) {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;

@@ -17,6 +17,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "first", sql: include_str!("sqlite/0001_first.sql") },
     Migration { number: 2, name: "idp_keys", sql: include_str!("sqlite/0002_idp_keys.sql") },
+    Migration { number: 3, name: "tokens", sql: include_str!("sqlite/0003_tokens.sql") },
 ];
 
 /// The newest schema this release knows.

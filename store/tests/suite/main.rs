@@ -21,5 +21,6 @@ mod size;
 mod standing;
 mod support;
 mod tidying;
+mod tokens;
 mod tombstones;
 mod writes;

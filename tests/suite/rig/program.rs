@@ -35,7 +35,9 @@ impl Program {
         write_files(folder.path(), &settings);
         let watch = Watch::default();
         watch.secret("the client secret", &settings.client_secret);
-        watch.secret("the SCIM token", &settings.scim_token);
+        if !settings.scim_token.is_empty() {
+            watch.secret("the SCIM token", &settings.scim_token);
+        }
         Self { child: None, folder, settings, watch }
     }
 

@@ -25,6 +25,8 @@ pub struct Settings {
     pub client_secret: String,
     /// The directory's token.
     pub scim_token: String,
+    /// More lines below `scim`.
+    pub scim_more: &'static str,
     /// `scim.groups.patch_answer`: `204` or `200`.
     pub groups_answer: &'static str,
     /// `scim.idps`, where it is written.
@@ -59,6 +61,7 @@ impl Settings {
             idps: oidc("op", &format!("http://{}", ports::free()), "nobody"),
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
+            scim_more: "",
             groups_answer: "204",
             scim_idps: None,
             more: String::new(),
@@ -136,10 +139,14 @@ impl Settings {
         if self.provisioning == "scim" {
             writeln!(
                 file,
-                "scim:\n  public_url: http://{}\n  token: ${{file:{folder}/scim-token}}\n  groups:\n    patch_answer: {}",
+                "scim:\n  public_url: http://{}\n  groups:\n    patch_answer: {}",
                 self.scim, self.groups_answer
             )
             .unwrap();
+            if !self.scim_token.is_empty() {
+                writeln!(file, "  token: ${{file:{folder}/scim-token}}").unwrap();
+            }
+            file += self.scim_more;
             if let Some(idps) = self.scim_idps {
                 writeln!(file, "  idps: {idps}").unwrap();
             }
