@@ -15,7 +15,7 @@ use crate::conform;
 use crate::dialect::Dialect;
 use crate::discovery::Discovery;
 use crate::error::ScimError;
-use crate::filter::Filter;
+use crate::filter::{Filter, Sort};
 use crate::json;
 use crate::patch::Patch;
 use crate::projection::Projection;
@@ -205,6 +205,8 @@ pub(crate) struct Parameters {
     count: Option<String>,
     attributes: Option<String>,
     excluded: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
 }
 
 impl Parameters {
@@ -220,6 +222,8 @@ impl Parameters {
                 "count" => &mut read.count,
                 "attributes" => &mut read.attributes,
                 "excludedattributes" => &mut read.excluded,
+                "sortby" => &mut read.sort_by,
+                "sortorder" => &mut read.sort_order,
                 "cursor" => {
                     return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
                 }
@@ -240,17 +244,14 @@ impl Parameters {
     }
 
     fn read_search(&self, schemas: &Schemas, kind: ResourceKind) -> Result<Search, ScimError> {
-        let filter = match &self.filter {
-            None => None,
-            Some(text) => {
-                let filter = Filter::parse_filter(schemas, kind, text)?;
-                filter.lookups()?;
-                Some(filter)
-            }
-        };
+        let filter =
+            self.filter.as_deref().map(|text| Filter::parse_filter(schemas, kind, text)).transpose()?;
+        let sort = self.sort_by.as_deref().filter(|by| !by.trim().is_empty());
+        let sort =
+            sort.map(|by| Sort::parse_sort(schemas, kind, by, self.sort_order.as_deref())).transpose()?;
         let start_index = read_number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
         let count = read_number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
-        Ok(Search { filter, start_index, count })
+        Ok(Search { filter, sort, start_index, count })
     }
 }
 

@@ -88,14 +88,19 @@ impl<'a> FilterReader<'a> {
         if self.peek() == Some('(') {
             return self.read_group(element);
         }
-        self.terms += 1;
-        if self.terms > MAX_TERMS {
-            return Err(self.fail(format!("a filter is limited to {MAX_TERMS} conditions")));
-        }
+        self.count_term()?;
         match element {
             Some(list) => self.inner_term(list),
             None => self.outer_term(),
         }
+    }
+
+    fn count_term(&mut self) -> Result<(), ScimError> {
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return Err(self.fail(format!("a filter is limited to {MAX_TERMS} conditions")));
+        }
+        Ok(())
     }
 
     fn read_group(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
@@ -114,7 +119,7 @@ impl<'a> FilterReader<'a> {
         let Some(sub) = self.read_sub_attribute(&path)? else {
             return Ok(Filter::Element(path, Box::new(inner)));
         };
-        self.terms += 1;
+        self.count_term()?;
         let mut all = match inner {
             Filter::All(all) => all,
             other => vec![other],

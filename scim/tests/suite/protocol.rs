@@ -96,7 +96,7 @@ fn discovery_tells_the_truth() {
     let offers = |feature: &str| config[feature]["supported"].as_bool();
     assert_eq!(
         ["patch", "bulk", "filter", "changePassword", "sort", "etag"].map(offers),
-        [true, false, true, false, false, true].map(Some)
+        [true, false, true, false, true, true].map(Some)
     );
     assert_eq!(config["filter"]["maxResults"], 1000);
     assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));

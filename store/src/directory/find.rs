@@ -1,4 +1,4 @@
-//! Reading: one resource, or a page of those that match, in the order they were made. A page ends early where its
+//! Reading: one resource, or a page of those that match, in the order they were made or in one that is asked for. A page ends early where its
 //! members or memberships become many (RFC 7644 §3.4.2.4 lets a page be smaller than what was asked for).
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use super::ScimAnswer;
 use crate::engine::Tx;
 use crate::filter::Condition;
-use crate::resource::{DirectoryKey, ResourceRow, by_id};
+use crate::resource::{self, DirectoryKey, ResourceRow, by_id};
 use crate::{Store, StoreError, member};
 
 /// As many members of groups, or memberships of users, as a page holds; one resource is always whole.
@@ -61,29 +61,26 @@ async fn find_page(
     search: &Search,
     projection: &Projection,
 ) -> Result<ScimAnswer, StoreError> {
-    let lookups = match search.filter.as_ref().map_or(Ok(Vec::new()), |filter| filter.lookups()) {
-        Ok(lookups) => lookups,
-        Err(refusal) => return Ok(Err(refusal)),
+    let mut condition = Condition::new(place, kind, search.filter.as_ref(), search.sort.as_ref());
+    let count = AssertSqlSafe(format!("select count(*) {}", condition.sql));
+    let total = match tx.searched(count, &condition.args).await?.first() {
+        Some(row) => row.int(0)?,
+        None => 0,
     };
-    let condition = match Condition::new(place, kind, &lookups) {
-        Ok(condition) => condition,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let Condition { sql, mut args } = condition;
-    let count = AssertSqlSafe(format!("select count(*) from resource r where {sql}"));
-    let total = tx.one(count, &args).await?.int(0)?;
     let offset = search.start_index.saturating_sub(1);
     let mut stored = Vec::new();
     if search.count > 0 && offset < u64::try_from(total).unwrap_or_default() {
-        let page = AssertSqlSafe(format!(
-            "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-             from resource r where {sql} order by r.rid limit ${} offset ${}",
-            args.len() + 1,
-            args.len() + 2
-        ));
-        args.push(i64::try_from(search.count).unwrap_or(i64::MAX).into());
-        args.push(i64::try_from(offset).unwrap_or(i64::MAX).into());
-        stored = tx.rows(page, &args).await?.iter().map(ResourceRow::read_row).collect::<Result<_, _>>()?;
+        let limit = condition.add_arg(i64::try_from(search.count).unwrap_or(i64::MAX));
+        let offset = condition.add_arg(i64::try_from(offset).unwrap_or(i64::MAX));
+        let Condition { sql, args, order } = condition;
+        let page = format!("select r.rid {sql} {order} limit {limit} offset {offset}");
+        let rids: Vec<i64> = tx
+            .searched(AssertSqlSafe(page), &args)
+            .await?
+            .iter()
+            .map(|row| row.int(0))
+            .collect::<Result<_, _>>()?;
+        stored = resource::by_rids(tx, place, &rids).await?;
     }
     Ok(Ok(Outcome::Listed(ListPage {
         total: u64::try_from(total).unwrap_or_default(),
