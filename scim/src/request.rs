@@ -24,7 +24,7 @@ pub enum ScimRequest {
 /// A request that reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// Users or groups.
+    /// Users or groups; of no meaning where both are searched.
     pub kind: ResourceKind,
     /// One, or those that match.
     pub selection: Selection,
@@ -39,6 +39,8 @@ pub enum Selection {
     One(ResourceId),
     /// A page of those that match, in the order they were made unless another was asked for.
     Page(Search),
+    /// A page of users and groups together, users first: the same search on either kind.
+    PageOfAll(Box<[Search; 2]>),
 }
 
 /// A page of a list.
@@ -194,4 +196,6 @@ pub struct ListPage {
     pub start_index: u64,
     /// The page itself, at most `count`.
     pub records: Vec<ResourceRecord>,
+    /// The attributes of each that are wanted.
+    pub projection: Projection,
 }

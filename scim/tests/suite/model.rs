@@ -9,8 +9,8 @@ use portcullis_policy::{ResourceId, Timestamp, fold};
 use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::{
     Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, Query, Resource, ResourceKind,
-    ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, Selection, Service, Version, Wanted, Write,
-    answer_request, read_request,
+    ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, Search, Selection, Service, Version, Wanted,
+    Write, answer_request, read_request,
 };
 use serde_json::Value;
 
@@ -107,7 +107,8 @@ impl Directory {
     }
 
     fn find(&self, query: &Query) -> Result<Outcome, ScimError> {
-        let of_kind = self.resources.iter().filter(|(_, resource, _)| resource.kind() == query.kind);
+        let all = self.resources.iter();
+        let of_kind = all.clone().filter(|(_, resource, _)| resource.kind() == query.kind);
         match &query.selection {
             Selection::One(id) => {
                 let missing = || ScimError::NotFound { kind: query.kind, id: id.clone() };
@@ -132,10 +133,18 @@ impl Directory {
                 if let Some(sort) = &search.sort {
                     found.sort_by(|left, right| sort.compare(left, right));
                 }
-                let total = found.len() as u64;
-                let skip = usize::try_from(search.start_index - 1).unwrap_or(usize::MAX);
-                let records = found.into_iter().skip(skip).take(search.count as usize).collect();
-                Ok(Outcome::Listed(ListPage { total, start_index: search.start_index, records }))
+                Ok(cut_page(found, search, query))
+            }
+            Selection::PageOfAll(searches) => {
+                let mut found = Vec::new();
+                for (kind, search) in ResourceKind::ALL.into_iter().zip(searches.iter()) {
+                    let of_kind = all.clone().filter(|(_, resource, _)| resource.kind() == kind);
+                    let meets = |record: &ResourceRecord| {
+                        search.filter.as_ref().is_none_or(|filter| filter.matches(record))
+                    };
+                    found.extend(of_kind.map(|entry| self.record(entry)).filter(meets));
+                }
+                Ok(cut_page(found, &searches[0], query))
             }
         }
     }
@@ -236,6 +245,14 @@ impl Directory {
         let display = found.and_then(|found| found.display_name().or(found.user_name())).map(str::to_owned);
         Member { id, kind, display }
     }
+}
+
+fn cut_page(found: Vec<ResourceRecord>, search: &Search, query: &Query) -> Outcome {
+    let total = found.len() as u64;
+    let skip = usize::try_from(search.start_index - 1).unwrap_or(usize::MAX);
+    let records = found.into_iter().skip(skip).take(search.count as usize).collect();
+    let projection = query.projection.clone();
+    Outcome::Listed(ListPage { total, start_index: search.start_index, records, projection })
 }
 
 /// What holds of every answer.

@@ -168,6 +168,66 @@ fn filters_find_or_are_refused() {
     }
 }
 
+/// The parameters of a search stand in its body; the answer is that of a list.
+#[test]
+fn a_search_by_post_is_a_list() {
+    let (mut at, [a, ..]) = three();
+    at.post("/Groups", json!({ "schemas": [GROUP], "displayName": "b", "members": [{ "value": a }] }));
+    let urn = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+    let mut search = |place: &str, mut body: serde_json::Value| {
+        body["schemas"] = json!([urn]);
+        at.post(place, body)
+    };
+    let found = search(
+        "/Users/.search",
+        json!({ "filter": "title pr", "sortBy": "userName", "sortOrder": "descending", "startIndex": 2, "count": 1,
+                "attributes": ["userName", "meta.version"] }),
+    );
+    assert_eq!((found.status, &found.body["totalResults"]), (200, &json!(3)), "{}", found.body);
+    assert_eq!(names(&found), ["b@corp.test"]);
+    let keys: Vec<&String> = found.body["Resources"][0].as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["id", "meta", "schemas", "userName"]);
+    let found = search("/Groups/.search", json!({ "FILTER": "members pr", "excludedAttributes": "members" }));
+    assert_eq!(found.body["totalResults"], 1);
+    assert!(found.body["Resources"][0].get("members").is_none());
+
+    // Both kinds: users first. What only one kind has is absent from the other.
+    for (body, total, first) in [
+        (json!({}), 4, 4),
+        (json!({ "filter": "title eq \"b\" or displayName eq \"b\"" }), 2, 2),
+        (json!({ "filter": "title ne \"b\"" }), 3, 3),
+        (json!({ "filter": "members pr" }), 1, 1),
+        (json!({ "filter": "groups pr", "count": 0 }), 1, 0),
+        (json!({ "filter": null, "startIndex": 4, "count": 5 }), 4, 1),
+    ] {
+        let found = search("/.search", body.clone());
+        assert_eq!(
+            (found.status, &found.body["totalResults"]),
+            (200, &json!(total)),
+            "{body}: {}",
+            found.body
+        );
+        assert_eq!(found.body["itemsPerPage"], json!(first), "{body}");
+    }
+    for (place, body) in [
+        ("/.search", json!({ "filter": "nobody pr" })),
+        ("/.search", json!({ "sortBy": "displayName" })),
+        ("/Users/.search", json!({ "filter": "members pr" })),
+        ("/Users/.search", json!({ "filter": 5 })),
+        ("/Users/.search", json!({ "count": "ten" })),
+        ("/Users/.search", json!({ "count": 1.5 })),
+        ("/Users/.search", json!({ "count": true })),
+        ("/Users/.search", json!({ "attributes": [1] })),
+        ("/Users/.search", json!({ "cursor": "x" })),
+        ("/Users/.search", json!({ "sortBy": "password" })),
+        ("/Users/.search", json!({ "sortBy": "userName", "sortOrder": "up" })),
+    ] {
+        assert_eq!(search(place, body.clone()).status, 400, "{place} {body}");
+    }
+    assert_eq!(at.post("/Users/.search", json!({ "filter": "title pr" })).status, 400, "no schema");
+    assert_eq!(at.call("POST", "/Users/.search", &[("content-type", "text/plain")], json!({})).status, 415);
+}
+
 #[test]
 fn projection_keeps_what_is_always_there() {
     let (mut at, [a, ..]) = three();

@@ -3,7 +3,7 @@
 use portcullis_scim::Filter;
 use portcullis_scim::schema::AttributePath;
 
-use super::{Cost, WHOLE_PATH, Writer, all_parts, join_tests, most_cost, read_leaf, rows_cost};
+use super::{Cost, NOTHING, WHOLE_PATH, Writer, join_tests, most_cost, read_leaf, rows_cost};
 
 /// The effort of finding elements.
 pub(super) fn find_cost(inner: &Filter) -> Cost {
@@ -26,33 +26,43 @@ fn part_cost(part: &Filter) -> Option<Cost> {
 impl Writer {
     /// A select of the row numbers of which one element meets all parts.
     pub(super) fn find_elements(&mut self, list: &AttributePath, parts: &[&Filter]) -> String {
-        let best =
-            parts.iter().enumerate().filter_map(|(n, part)| part_cost(part).map(|cost| (cost, n))).min();
-        let Some((_, best)) = best else {
-            let e = self.name_table('e');
-            let (pinned, empty) = (self.pin_path(&e, list), self.add_arg(""));
-            let tests: String =
-                parts.iter().map(|part| format!(" and {}", self.test_within(part, &e))).collect();
-            return format!(
-                "select {e}.rid from attr {e} {WHOLE_PATH} where {pinned} and {e}.value = {empty}{tests}"
-            );
-        };
-        let others: Vec<&Filter> =
-            parts.iter().enumerate().filter(|(n, _)| *n != best).map(|(_, part)| *part).collect();
-        if let Filter::Any(branches) = parts[best] {
-            let sets: Vec<String> = branches
-                .iter()
-                .map(|branch| {
-                    let parts: Vec<&Filter> =
-                        all_parts(branch).into_iter().chain(others.iter().copied()).collect();
-                    self.find_elements(list, &parts)
-                })
-                .collect();
-            return sets.join(" union ");
+        let costs = parts.iter().enumerate().filter_map(|(n, part)| part_cost(part).map(|cost| (cost, n)));
+        let best = costs.min().map(|(_, n)| n);
+        if let Some((n, (path, question, _))) = best.and_then(|n| Some((n, read_leaf(parts[n])?))) {
+            let others = parts.iter().enumerate().filter(|(other, _)| *other != n).map(|(_, part)| *part);
+            return self.find_values(path, question, &others.collect::<Vec<&Filter>>());
         }
-        match read_leaf(parts[best]) {
-            Some((path, question, _)) => self.find_values(path, question, &others),
-            None => "select 0 where 1 = 0".to_owned(),
+        let e = self.name_table('e');
+        let (pinned, empty) = (self.pin_path(&e, list), self.add_arg(""));
+        let (whole, narrowed) = match best {
+            Some(best) => ("", format!(" and {e}.rid in ({})", self.find_near(parts[best]))),
+            None => (WHOLE_PATH, String::new()),
+        };
+        let tests: String = parts.iter().map(|part| format!(" and {}", self.test_within(part, &e))).collect();
+        format!(
+            "select {e}.rid from attr {e} {whole} where {pinned} and {e}.value = {empty}{narrowed}{tests}"
+        )
+    }
+
+    /// A select of row numbers, all of those that meet a part among them. Not the set itself: that would repeat the other
+    /// parts for each branch of an `or`.
+    fn find_near(&mut self, part: &Filter) -> String {
+        match part {
+            Filter::Any(branches) => {
+                let sets: Vec<String> = branches.iter().map(|branch| self.find_near(branch)).collect();
+                sets.join(" union ")
+            }
+            Filter::All(parts) => {
+                let best = parts.iter().filter_map(|part| part_cost(part).map(|cost| (cost, part)));
+                match best.min_by_key(|(cost, _)| *cost) {
+                    Some((_, best)) => self.find_near(best),
+                    None => NOTHING.to_owned(),
+                }
+            }
+            leaf => match read_leaf(leaf) {
+                Some((path, question, _)) => self.find_values(path, question, &[]),
+                None => NOTHING.to_owned(),
+            },
         }
     }
 

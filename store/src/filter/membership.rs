@@ -7,7 +7,7 @@ use portcullis_scim::schema::AttributePath;
 use portcullis_scim::{Filter, ResourceKind};
 
 use super::{
-    Cost, Question, WHOLE_DIRECTORY, WHOLE_PATH, Writer, all_parts, comparable_literal, join_tests,
+    Cost, NOTHING, Question, WHOLE_DIRECTORY, WHOLE_PATH, Writer, all_parts, comparable_literal, join_tests,
     most_cost, read_leaf, rows_cost,
 };
 use crate::attr::whole_value;
@@ -23,6 +23,7 @@ pub(super) fn member_cost(inner: &Filter) -> Option<Cost> {
             let Question::Compare(operator, _) = question else { return None };
             match path.leaf().name.as_ref() {
                 _ if is_negated => None,
+                "type" if asks_for_groups(path, question) => Some(Cost::Path),
                 "value" if operator == CompareOp::Eq => Some(Cost::One),
                 "display" => Some(rows_cost(path, question)),
                 _ => None,
@@ -31,9 +32,19 @@ pub(super) fn member_cost(inner: &Filter) -> Option<Cost> {
     }
 }
 
+/// Tells whether a condition holds for groups alone, of which there are fewer than people.
+fn asks_for_groups(path: &AttributePath, question: Question<'_>) -> bool {
+    let Question::Compare(CompareOp::Eq, literal) = question else { return false };
+    let wanted = comparable_literal(path, literal);
+    wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(ResourceKind::Group.name()))
+}
+
 /// The effort of finding users by a condition on one of their groups: there are fewer groups.
 pub(super) fn group_cost(inner: &Filter) -> Cost {
-    member_cost(inner).map_or(Cost::Path, |cost| cost.max(Cost::Value))
+    match member_cost(inner) {
+        Some(cost) if !asks_type(inner) => cost.max(Cost::Value),
+        _ => Cost::Path,
+    }
 }
 
 /// Tells whether a condition on a group asks in which way the user is in it.
@@ -47,39 +58,29 @@ fn asks_type(filter: &Filter) -> bool {
     }
 }
 
+/// The part that finds resources with the least effort; none where none does.
+fn least_part<'a>(parts: &[&'a Filter]) -> Option<&'a Filter> {
+    let costs = parts.iter().filter_map(|part| member_cost(part).map(|cost| (cost, *part)));
+    costs.min_by_key(|(cost, _)| *cost).map(|(_, part)| part)
+}
+
 impl Writer {
     /// A select of the groups of which one member meets all parts. [`member_cost`] has said that there is one.
     pub(super) fn find_teams(&mut self, parts: &[&Filter]) -> String {
-        let best =
-            parts.iter().enumerate().filter_map(|(n, part)| member_cost(part).map(|cost| (cost, n))).min();
-        let Some((_, best)) = best else { return "select 0 where 1 = 0".to_owned() };
-        if let Filter::Any(branches) = parts[best] {
-            let others = parts.iter().enumerate().filter(|(n, _)| *n != best).map(|(_, part)| *part);
-            let others: Vec<&Filter> = others.collect();
-            let sets: Vec<String> = branches
-                .iter()
-                .map(|branch| {
-                    let parts: Vec<&Filter> =
-                        all_parts(branch).into_iter().chain(others.iter().copied()).collect();
-                    self.find_teams(&parts)
-                })
-                .collect();
-            return sets.join(" union ");
-        }
+        let Some(best) = least_part(parts) else { return NOTHING.to_owned() };
         let (t, m) = (self.name_table('t'), self.name_table('m'));
-        let named = self.find_named(parts[best], &t);
-        let tests: String =
-            parts.iter().map(|part| format!(" and {}", self.test_target(part, &t, None))).collect();
+        let named = self.find_targets(best);
+        let tests = self.test_targets(parts, &t, None);
         format!(
             "select {m}.team from resource {t} cross join member {m} \
-             where {t}.organization = $1 and {t}.directory = $2{named}{tests} \
+             where {t}.organization = $1 and {t}.directory = $2 and {t}.rid in ({named}){tests} \
                and {m}.organization = $1 and {m}.directory = $2 and {m}.member = {t}.rid"
         )
     }
 
     /// A condition that holds where one member of the group `r` meets the filter.
     pub(super) fn test_team(&mut self, inner: &Filter, r: &str) -> String {
-        if member_cost(inner).is_some_and(|cost| cost < Cost::Path) {
+        if member_cost(inner).is_some() {
             let teams = self.find_teams(&all_parts(inner));
             return format!("{r}.rid in ({teams})");
         }
@@ -128,54 +129,89 @@ impl Writer {
 
     /// A select of everybody who is in a group that meets all parts, itself or through groups within it.
     pub(super) fn find_people(&mut self, parts: &[&Filter]) -> String {
-        let of_type = parts.iter().any(|part| asks_type(part));
-        let s = self.name_table('s');
-        let best = parts
-            .iter()
-            .filter_map(|part| read_leaf(part).and_then(|_| member_cost(part)).map(|cost| (cost, *part)))
-            .min_by_key(|(cost, _)| *cost);
-        let named = best.map(|(_, part)| self.find_named(part, &s)).unwrap_or_default();
-        let whole = if named.is_empty() { WHOLE_DIRECTORY } else { "" };
-        let group = self.add_arg(ResourceKind::Group.name());
-        let tests: String = parts
-            .iter()
-            .filter(|part| !asks_type(part))
-            .map(|part| format!(" and {}", self.test_target(part, &s, None)))
-            .collect();
-        let seeds = format!(
-            "select {s}.rid from resource {s} {whole} where {s}.organization = $1 and {s}.directory = $2 \
-             and {s}.kind = {group} and {s}.deleted is null{named}{tests}"
-        );
-        let (b, m, b2) = (self.name_table('b'), self.name_table('m'), self.name_table('b'));
-        if !of_type {
-            return format!(
-                "select {b2}.rid from (with recursive below(rid) as ({seeds} union \
-                   select {m}.member from below {b} cross join member {m} \
-                   where {m}.organization = $1 and {m}.directory = $2 and {m}.team = {b}.rid) \
-                 select rid from below) {b2}"
-            );
+        let named = least_part(parts).filter(|_| !parts.iter().any(|part| asks_type(part)));
+        match named {
+            Some(named) => self.find_people_below(named, parts),
+            None => self.find_people_anywhere(parts),
         }
-        let (first, t) = (self.name_table('m'), self.name_table('t'));
-        let tests: String =
-            parts.iter().map(|part| format!(" and {}", self.test_target(part, &t, Some(&b2)))).collect();
+    }
+
+    /// The same from some groups downwards: those that an index finds by the condition `named`.
+    fn find_people_below(&mut self, named: &Filter, parts: &[&Filter]) -> String {
+        let (s, b, m, all) =
+            (self.name_table('s'), self.name_table('b'), self.name_table('m'), self.name_table('b'));
+        let named = self.find_targets(named);
+        let group = self.add_arg(ResourceKind::Group.name());
+        let tests = self.test_targets(parts, &s, None);
         format!(
-            "select {b2}.rid from (with recursive below(team, rid) as ( \
-               select {first}.team, {first}.member from member {first} \
-               where {first}.organization = $1 and {first}.directory = $2 and {first}.team in ({seeds}) union \
-               select {b}.team, {m}.member from below {b} cross join member {m} \
+            "select {all}.rid from (with recursive below(rid) as ( \
+               select {s}.rid from resource {s} where {s}.organization = $1 and {s}.directory = $2 \
+                 and {s}.kind = {group} and {s}.deleted is null and {s}.rid in ({named}){tests} \
+               union \
+               select {m}.member from below {b} cross join member {m} \
                where {m}.organization = $1 and {m}.directory = $2 and {m}.team = {b}.rid) \
-             select team, rid from below) {b2} cross join resource {t} \
-             where {t}.organization = $1 and {t}.directory = $2 and {t}.rid = {b2}.team{tests}"
+             select rid from below) {all}"
         )
     }
 
-    /// A condition by which an index finds `t`, after an `and`; those it finds are tested as well.
-    fn find_named(&mut self, leaf: &Filter, t: &str) -> String {
-        let Some((path, question, _)) = read_leaf(leaf) else { return String::new() };
-        let Question::Compare(_, literal) = question else { return String::new() };
+    /// The same over all groups: each with those around it first, which are few, and then its members.
+    fn find_people_anywhere(&mut self, parts: &[&Filter]) -> String {
+        let (s, a, up, b) =
+            (self.name_table('s'), self.name_table('a'), self.name_table('m'), self.name_table('b'));
+        let (t, m) = (self.name_table('t'), self.name_table('m'));
+        let group = self.add_arg(ResourceKind::Group.name());
+        let tests = self.test_targets(parts, &t, Some((&format!("{b}.team"), &format!("{m}.member"))));
+        format!(
+            "select {m}.member from (with recursive above(origin, team) as ( \
+               select {s}.rid, {s}.rid from resource {s} {WHOLE_DIRECTORY} where {s}.organization = $1 \
+                 and {s}.directory = $2 and {s}.kind = {group} and {s}.deleted is null \
+               union \
+               select {a}.origin, {up}.team from above {a} cross join member {up} \
+               where {up}.organization = $1 and {up}.directory = $2 and {up}.member = {a}.team) \
+             select origin, team from above) {b} cross join resource {t} cross join member {m} \
+             where {t}.organization = $1 and {t}.directory = $2 and {t}.rid = {b}.team \
+               and {m}.organization = $1 and {m}.directory = $2 and {m}.team = {b}.origin{tests}"
+        )
+    }
+
+    /// Tests of `t`, each after an `and`.
+    fn test_targets(&mut self, parts: &[&Filter], t: &str, pair: Option<(&str, &str)>) -> String {
+        parts.iter().map(|part| format!(" and {}", self.test_target(part, t, pair))).collect()
+    }
+
+    /// A select of the row numbers of resources, all that meet a part among them.
+    fn find_targets(&mut self, part: &Filter) -> String {
+        match part {
+            Filter::Any(branches) => {
+                let sets: Vec<String> = branches.iter().map(|branch| self.find_targets(branch)).collect();
+                sets.join(" union ")
+            }
+            Filter::All(parts) => match least_part(&parts.iter().collect::<Vec<&Filter>>()) {
+                Some(best) => self.find_targets(best),
+                None => NOTHING.to_owned(),
+            },
+            leaf => match read_leaf(leaf) {
+                Some((path, question, _)) => self.find_named(path, question),
+                None => NOTHING.to_owned(),
+            },
+        }
+    }
+
+    fn find_named(&mut self, path: &AttributePath, question: Question<'_>) -> String {
+        let Question::Compare(_, literal) = question else { return NOTHING.to_owned() };
         if path.leaf().name == "value" {
-            let id = self.add_arg(comparable_literal(path, literal).unwrap_or_default());
-            return format!(" and {t}.id = {id}");
+            let (i, id) = (self.name_table('i'), comparable_literal(path, literal).unwrap_or_default());
+            let id = self.add_arg(id);
+            return format!(
+                "select {i}.rid from resource {i} where {i}.organization = $1 and {i}.directory = $2 and {i}.id = {id}"
+            );
+        }
+        if path.leaf().name == "type" {
+            let (g, group) = (self.name_table('g'), self.add_arg(ResourceKind::Group.name()));
+            return format!(
+                "select {g}.rid from resource {g} {WHOLE_DIRECTORY} where {g}.organization = $1 \
+                 and {g}.directory = $2 and {g}.kind = {group} and {g}.deleted is null"
+            );
         }
         let whole = if rows_cost(path, question) == Cost::Path { WHOLE_PATH } else { "" };
         let places = [
@@ -192,12 +228,12 @@ impl Writer {
                  and {a}.kind = {kind} and {a}.path = {name}{compared}"
             )
         });
-        format!(" and {t}.rid in ({})", sets.join(" union "))
+        sets.join(" union ")
     }
 
-    /// A condition that holds where the resource `t` meets a filter on a member, or on a group; `pair` is the table that
-    /// says who is in which group.
-    fn test_target(&mut self, filter: &Filter, t: &str, pair: Option<&str>) -> String {
+    /// A condition that holds where the resource `t` meets a filter on a member, or on a group; `pair` says which group, and who
+    /// is in it.
+    fn test_target(&mut self, filter: &Filter, t: &str, pair: Option<(&str, &str)>) -> String {
         match filter {
             Filter::All(parts) => join_tests(parts.iter().map(|part| self.test_target(part, t, pair)), "and"),
             Filter::Any(parts) => join_tests(parts.iter().map(|part| self.test_target(part, t, pair)), "or"),
@@ -219,16 +255,16 @@ impl Writer {
     }
 
     /// The text that stands at a sub-attribute, as it is compared.
-    fn target_text(&mut self, path: &AttributePath, t: &str, pair: Option<&str>) -> String {
+    fn target_text(&mut self, path: &AttributePath, t: &str, pair: Option<(&str, &str)>) -> String {
         match (path.leaf().name.as_ref(), pair) {
             ("value", _) => format!("{t}.id"),
             ("type", None) => format!("lower({t}.kind)"),
-            ("type", Some(b)) => {
+            ("type", Some((team, member))) => {
                 let m = self.name_table('m');
                 let (direct, indirect) = (self.add_arg("direct"), self.add_arg("indirect"));
                 format!(
                     "case when exists (select 1 from member {m} where {m}.organization = $1 and {m}.directory = $2 \
-                     and {m}.team = {b}.team and {m}.member = {b}.rid) then {direct} else {indirect} end"
+                     and {m}.team = {team} and {m}.member = {member}) then {direct} else {indirect} end"
                 )
             }
             _ => {

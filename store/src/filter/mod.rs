@@ -23,6 +23,9 @@ const WHOLE_DIRECTORY: &str = "/* the whole directory */";
 /// Stands in a statement that looks at every value of a path.
 const WHOLE_PATH: &str = "/* every value of a path */";
 
+/// A select that finds nothing.
+const NOTHING: &str = "select 0 where 1 = 0";
+
 /// A condition on rows `r` of the table `resource`.
 #[derive(Debug)]
 pub(crate) struct Condition {
@@ -294,7 +297,7 @@ impl Writer {
                     Home::Groups => self.find_people(&[leaf]),
                     _ => self.find_values(path, question, &[]),
                 },
-                None => "select 0 where 1 = 0".to_owned(), // a negation is never found, only tested
+                None => NOTHING.to_owned(), // a negation is never found, only tested
             },
         }
     }

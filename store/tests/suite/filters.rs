@@ -247,6 +247,27 @@ async fn compare(rig: &Rig, all: &[ResourceRecord], kind: ResourceKind, filter: 
     true
 }
 
+/// The same of users and groups together.
+async fn compare_all(rig: &Rig, users: &[ResourceRecord], groups: &[ResourceRecord], filter: &str) {
+    let body =
+        json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": filter });
+    let request =
+        http::Request::builder().method("POST").uri("/.search").body(body.to_string().into()).unwrap();
+    let Ok(ScimRequest::Find(query)) = portcullis_scim::read_request(&rig.schemas, &request) else { return };
+    let Selection::PageOfAll(searches) = &query.selection else { panic!() };
+    let [of_users, of_groups] = searches.each_ref().map(|search| search.filter.as_ref().unwrap());
+    let users = users.iter().filter(|record| of_users.matches(record));
+    let expected: Vec<&str> = users
+        .chain(groups.iter().filter(|record| of_groups.matches(record)))
+        .map(|found| found.id.as_str())
+        .collect();
+    let Outcome::Listed(page) = rig.store.answer_query(ORG, HERE, &query).await.unwrap().unwrap() else {
+        panic!()
+    };
+    let found: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
+    assert_eq!((found.len() as u64, found), (page.total, expected), "{filter}");
+}
+
 #[test]
 fn the_search_selects_whom_memory_selects() {
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -309,7 +330,11 @@ fn the_search_selects_whom_memory_selects() {
                     text
                 };
                 let sort = sorts[(directory * FILTERS + n) as usize % sorts.len()];
-                asked += u32::from(compare(&rig, &all, ResourceKind::User, &name(draw(&users)), sort).await);
+                let of_users = name(draw(&users));
+                asked += u32::from(compare(&rig, &all, ResourceKind::User, &of_users, sort).await);
+                if n % 4 == 0 {
+                    compare_all(&rig, &all, &all_groups, &of_users).await;
+                }
                 asked += u32::from(
                     compare(&rig, &all_groups, ResourceKind::Group, &name(draw(&groups)), "").await,
                 );
@@ -318,4 +343,112 @@ fn the_search_selects_whom_memory_selects() {
     }
     assert!(asked > DIRECTORIES * FILTERS / 2, "{asked} filters were understood");
     println!("{asked} filters");
+}
+
+/// The largest filters that are read are answered too: no statement is beyond what the database takes.
+#[tokio::test]
+async fn filters_at_every_limit_are_answered() {
+    let rig = Rig::new().await;
+    rig.add_user("alice").await;
+    rig.add_group("crew", &[]).await;
+    let users = rig.list("/Users").await.records;
+    let groups = rig.list("/Groups").await.records;
+    let many = |term: &str, word: &str, n: usize| vec![term; n].join(word);
+    for term in [
+        "userName co \"a\"",
+        "title pr",
+        "id eq \"x\"",
+        "groups.display eq \"crew\"",
+        "emails.value sw \"a\"",
+    ] {
+        for word in [" and ", " or "] {
+            assert!(compare(&rig, &users, ResourceKind::User, &many(term, word, 32), "").await);
+        }
+        let halves = format!("({}) and ({})", many(term, " or ", 16), many(term, " or ", 16));
+        assert!(compare(&rig, &users, ResourceKind::User, &halves, "").await);
+        let deep = format!("{}{term}{}", "not (".repeat(15), ")".repeat(15));
+        assert!(compare(&rig, &users, ResourceKind::User, &deep, "").await);
+    }
+    for (list, kind, records) in [
+        ("emails", ResourceKind::User, &users),
+        ("groups", ResourceKind::User, &users),
+        ("members", ResourceKind::Group, &groups),
+    ] {
+        for term in ["value eq \"a\"", "display co \"a\"", "type eq \"direct\""] {
+            let halves = format!("({}) and ({})", many(term, " or ", 15), many(term, " or ", 16));
+            for inner in [many(term, " and ", 31), many(term, " or ", 31), halves] {
+                assert!(compare(&rig, records, kind, &format!("{list}[{inner}]"), "&sortBy=id").await);
+            }
+        }
+    }
+    let long = format!("title sw \"{}\"", "é".repeat(2_000));
+    assert!(compare(&rig, &users, ResourceKind::User, &long, "").await);
+}
+
+/// Filters and whom they select, as data: `tests/filters.txt`.
+#[tokio::test]
+async fn the_table_of_filters_holds() {
+    const TABLE: &str = include_str!("../filters.txt");
+    let rig = Rig::new().await;
+    let long = format!("{}end", "t".repeat(3_000));
+    let mut people = [
+        json!({ "userName": "anna", "title": "Boss", "active": true, "externalId": "X1",
+            "name": { "givenName": "Anna", "familyName": "Sand" },
+            "emails": [{ "value": "anna@corp.test", "type": "work", "primary": true },
+                       { "value": "anna@home.test", "type": "home" }],
+            ENTERPRISE: { "department": "Sales" } }),
+        json!({ "userName": "Bob", "displayName": "Bobby", "active": false,
+            "emails": [{ "value": "bob@corp.test", "type": "work" }],
+            ENTERPRISE: { "department": "sales", "manager": { "value": "M-1" } } }),
+        json!({ "userName": "cleo", "active": true, "emails": [{ "value": "cleo@corp.test", "type": "home" }],
+            "roles": [{ "value": "admin", "type": "x" }, { "value": "viewer" }] }),
+        json!({ "userName": "d\u{e9}", "active": true, "title": long, "locale": "de-DE",
+            "x509Certificates": [{ "value": "MIIB" }] }),
+    ];
+    let mut letters = Vec::new();
+    for (letter, body) in ["a", "b", "c", "d"].into_iter().zip(&mut people) {
+        body["schemas"] = json!([USER, ENTERPRISE]);
+        letters.push((letter, rig.post("/Users", body.clone()).await.id));
+    }
+    for (letter, name, members, external) in
+        [("o", "Ops", vec![0, 1], None), ("l", "All", vec![4, 2], None), ("e", "Empty", vec![], Some("G9"))]
+    {
+        let members: Vec<Value> =
+            members.into_iter().map(|n: usize| json!({ "value": letters[n].1.as_str() })).collect();
+        let mut body = json!({ "schemas": [GROUP], "displayName": name, "members": members });
+        if let Some(external) = external {
+            body["externalId"] = json!(external);
+        }
+        letters.push((letter, rig.post("/Groups", body).await.id));
+    }
+    let all = [rig.list("/Users").await.records, rig.list("/Groups").await.records];
+    let mut wrong = Vec::new();
+    let rows = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for row in rows {
+        let (kind, rest) = row.split_once(": ").unwrap();
+        let (filter, selected) = rest.rsplit_once(": ").unwrap();
+        let (kind, records) = match kind {
+            "u" => (ResourceKind::User, &all[0]),
+            _ => (ResourceKind::Group, &all[1]),
+        };
+        let mut text = filter.replace("LONG", &long);
+        for (letter, id) in &letters {
+            text = text.replace(&format!("\"ID-{letter}\""), &format!("\"{id}\""));
+        }
+        let found = match portcullis_scim::Filter::parse_filter(&rig.schemas, kind, &text) {
+            Err(_) => "400".to_owned(),
+            Ok(filter) => {
+                compare(&rig, records, kind, &text, "").await;
+                let found = records.iter().filter(|record| filter.matches(record));
+                let letter =
+                    |record: &ResourceRecord| letters.iter().find(|(_, id)| *id == record.id).unwrap().0;
+                let found: String = found.map(letter).collect();
+                if found.is_empty() { "-".to_owned() } else { found }
+            }
+        };
+        if found != selected {
+            wrong.push(format!("{row} (found {found})"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
