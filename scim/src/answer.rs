@@ -148,17 +148,22 @@ impl Answering<'_> {
     }
 
     fn page_body(&self, page: &ListPage) -> Value {
-        let records = page.records.iter().map(|record| Value::Object(self.record_body(record))).collect();
+        let body = |record| Value::Object(self.projected_body(record, &page.projection));
+        let records = page.records.iter().map(body).collect();
         list_response(page.total, page.start_index, records)
     }
 
-    /// A resource as the client wants to see it.
     fn record_body(&self, record: &ResourceRecord) -> Map<String, Value> {
+        self.projected_body(record, &self.wanted.projection)
+    }
+
+    /// A resource as the client wants to see it.
+    fn projected_body(&self, record: &ResourceRecord, projection: &Projection) -> Map<String, Value> {
         let base = self.service.base();
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
             meta["location"] = resource_location(base, record).into();
-            meta["version"] = self.record_tag(record).to_string().into();
+            meta["version"] = record.tag(projection.wants("groups")).to_string().into();
         }
         add_references(&mut tree, "groups", |_| Some(collection_address(base, ResourceKind::Group)));
         add_references(&mut tree, "members", |member| {
@@ -166,7 +171,7 @@ impl Answering<'_> {
                 ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
             kind.map(|kind| collection_address(base, kind))
         });
-        self.wanted.projection.project_tree(self.schemas, tree)
+        projection.project_tree(self.schemas, tree)
     }
 
     fn with_body(&self, status: StatusCode, body: &Value) -> Response<Bytes> {

@@ -22,7 +22,7 @@ pub mod schema;
 pub use answer::{Service, Wanted, answer_request};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
-pub use filter::{Filter, Lookup, SearchRow};
+pub use filter::{Filter, SearchRow, Sort, SortOrder};
 pub use json::{MAX_BODY, MAX_LEVELS};
 pub use patch::{MAX_OPERATIONS, Patch};
 pub use portcullis_policy::GroupPatch;

@@ -30,6 +30,19 @@ impl Projection {
         }
     }
 
+    /// What either of two wants: of resources of one kind and of the other.
+    pub(crate) fn joined_with(mut self, other: Self) -> Self {
+        self.only = match (self.only, other.only) {
+            (Some(mut only), Some(more)) => {
+                only.extend(more);
+                Some(only)
+            }
+            _ => None,
+        };
+        self.without.extend(other.without);
+        self
+    }
+
     /// Tells whether the client asked for anything but the usual, so that even an answer that has no body must have one
     /// (RFC 7644 §3.5.2).
     pub fn is_asked(&self) -> bool {

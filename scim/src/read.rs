@@ -10,12 +10,13 @@ use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH};
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use portcullis_policy::ResourceId;
+use serde_json::{Map, Value};
 
 use crate::conform;
 use crate::dialect::Dialect;
 use crate::discovery::Discovery;
 use crate::error::ScimError;
-use crate::filter::Filter;
+use crate::filter::{Filter, Sort};
 use crate::json;
 use crate::patch::Patch;
 use crate::projection::Projection;
@@ -38,10 +39,14 @@ pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result
         (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
         (Endpoint::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
         (Endpoint::Collection(kind), &Method::GET | &Method::HEAD) => {
-            let selection = Selection::Page(parameters.read_search(schemas, *kind)?);
-            let projection = parameters.read_projection(schemas, *kind);
-            Ok(ScimRequest::Find(Query { kind: *kind, selection, projection }))
+            read_search(schemas, Some(*kind), &parameters)
         }
+        (Endpoint::Search(kind), &Method::POST) => {
+            let body = read_body(request)?;
+            conform::check_schemas(&body, SEARCH_REQUEST)?;
+            read_search(schemas, *kind, &Parameters::read_body(&body)?)
+        }
+        (Endpoint::Search(_), _) => Err(ScimError::MethodNotAllowed { allow: "POST" }),
         (Endpoint::Resource(kind, id), &Method::GET | &Method::HEAD) => {
             let projection = parameters.read_projection(schemas, *kind);
             Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
@@ -59,6 +64,36 @@ pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result
         (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
         (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
     }
+}
+
+/// The schema of a search by POST (RFC 7644 §3.4.3).
+const SEARCH_REQUEST: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+
+/// A page of one kind, or of both.
+fn read_search(
+    schemas: &Schemas,
+    kind: Option<ResourceKind>,
+    parameters: &Parameters,
+) -> Result<ScimRequest, ScimError> {
+    let (kind, selection, projection) = match kind {
+        Some(kind) => {
+            let selection = Selection::Page(parameters.read_search(schemas, kind, false)?);
+            (kind, selection, parameters.read_projection(schemas, kind))
+        }
+        None => {
+            if parameters.sort_by.is_some() {
+                let detail = "sortBy: both kinds together are not sorted; search below /Users or /Groups";
+                return Err(ScimError::invalid_value(detail));
+            }
+            let [user, group] = ResourceKind::ALL;
+            let searches =
+                [parameters.read_search(schemas, user, true)?, parameters.read_search(schemas, group, true)?];
+            let projection = parameters.read_projection(schemas, user);
+            let projection = projection.joined_with(parameters.read_projection(schemas, group));
+            (user, Selection::PageOfAll(Box::new(searches)), projection)
+        }
+    };
+    Ok(ScimRequest::Find(Query { kind, selection, projection }))
 }
 
 enum WriteVerb<'a> {
@@ -100,9 +135,7 @@ fn read_write(
     Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied_rules() }))
 }
 
-fn read_body(
-    request: &http::Request<Bytes>,
-) -> Result<serde_json::Map<String, serde_json::Value>, ScimError> {
+fn read_body(request: &http::Request<Bytes>) -> Result<Map<String, Value>, ScimError> {
     if let Some(media) = request.headers().get(CONTENT_TYPE) {
         let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_json =
@@ -119,6 +152,8 @@ fn read_body(
 pub(crate) enum Endpoint<'a> {
     Discovery(DiscoveryEndpoint<'a>),
     Collection(ResourceKind),
+    /// `.search`, of one kind or of both.
+    Search(Option<ResourceKind>),
     Resource(ResourceKind, ResourceId),
     NotOffered(&'static str),
 }
@@ -145,9 +180,8 @@ impl<'a> Endpoint<'a> {
         let kind =
             ResourceKind::ALL.into_iter().find(|kind| kind.endpoint().strip_prefix('/') == Some(first));
         match (kind, first, second) {
-            (Some(_), _, Some(".search")) | (None, ".search", None) => {
-                Ok(Endpoint::NotOffered("search by POST"))
-            }
+            (Some(kind), _, Some(".search")) => Ok(Endpoint::Search(Some(kind))),
+            (None, ".search", None) => Ok(Endpoint::Search(None)),
             (Some(kind), _, None) => Ok(Endpoint::Collection(kind)),
             (Some(kind), _, Some(id)) => Ok(Endpoint::Resource(kind, resource_id(kind, id)?)),
             (None, "ServiceProviderConfig", None) => Ok(Endpoint::Discovery(DiscoveryEndpoint::Config)),
@@ -205,6 +239,8 @@ pub(crate) struct Parameters {
     count: Option<String>,
     attributes: Option<String>,
     excluded: Option<String>,
+    sort_by: Option<String>,
+    sort_order: Option<String>,
 }
 
 impl Parameters {
@@ -220,6 +256,8 @@ impl Parameters {
                 "count" => &mut read.count,
                 "attributes" => &mut read.attributes,
                 "excludedattributes" => &mut read.excluded,
+                "sortby" => &mut read.sort_by,
+                "sortorder" => &mut read.sort_order,
                 "cursor" => {
                     return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
                 }
@@ -239,18 +277,65 @@ impl Parameters {
         Projection::read_names(schemas, kind, self.attributes.as_deref(), self.excluded.as_deref())
     }
 
-    fn read_search(&self, schemas: &Schemas, kind: ResourceKind) -> Result<Search, ScimError> {
-        let filter = match &self.filter {
-            None => None,
-            Some(text) => {
-                let filter = Filter::parse_filter(schemas, kind, text)?;
-                filter.lookups()?;
-                Some(filter)
-            }
+    /// The same parameters from the body of a search by POST; lists of names are lists there, numbers are numbers. What
+    /// is null is left out.
+    fn read_body(body: &Map<String, Value>) -> Result<Self, ScimError> {
+        let mut read = Self::default();
+        for (name, value) in body {
+            let lower = name.to_ascii_lowercase();
+            let place = match lower.as_str() {
+                "filter" => &mut read.filter,
+                "startindex" => &mut read.start_index,
+                "count" => &mut read.count,
+                "attributes" => &mut read.attributes,
+                "excludedattributes" => &mut read.excluded,
+                "sortby" => &mut read.sort_by,
+                "sortorder" => &mut read.sort_order,
+                "cursor" => {
+                    return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
+                }
+                _ => continue,
+            };
+            *place = match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                Value::Number(number) if ["startindex", "count"].contains(&lower.as_str()) => {
+                    Some(number.to_string())
+                }
+                Value::Array(names) if lower.ends_with("attributes") => {
+                    let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+                    let names = names
+                        .ok_or_else(|| ScimError::invalid_value(format!("{name} is a list of names")))?;
+                    Some(names.join(","))
+                }
+                _ => {
+                    let detail = format!("{name} does not have the type it has in SCIM");
+                    return Err(ScimError::invalid_value(detail));
+                }
+            };
+        }
+        Ok(read)
+    }
+
+    /// The search on one kind; `among_all` where the other one is searched too, whose attributes nobody here has then
+    /// (RFC 7644 §3.4.2.1).
+    fn read_search(
+        &self,
+        schemas: &Schemas,
+        kind: ResourceKind,
+        among_all: bool,
+    ) -> Result<Search, ScimError> {
+        let parse = |text| match among_all {
+            true => Filter::parse_among_all(schemas, kind, text),
+            false => Filter::parse_filter(schemas, kind, text),
         };
+        let filter = self.filter.as_deref().map(parse).transpose()?;
+        let sort = self.sort_by.as_deref().filter(|by| !by.trim().is_empty());
+        let sort =
+            sort.map(|by| Sort::parse_sort(schemas, kind, by, self.sort_order.as_deref())).transpose()?;
         let start_index = read_number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
         let count = read_number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
-        Ok(Search { filter, start_index, count })
+        Ok(Search { filter, sort, start_index, count })
     }
 }
 

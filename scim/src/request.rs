@@ -4,7 +4,7 @@ use portcullis_policy::ResourceId;
 
 use crate::dialect::Rewrite;
 use crate::discovery::Discovery;
-use crate::filter::Filter;
+use crate::filter::{Filter, Sort};
 use crate::patch::Patch;
 use crate::projection::Projection;
 use crate::resource::{Membership, Resource, ResourceRecord, Tag, Version};
@@ -24,7 +24,7 @@ pub enum ScimRequest {
 /// A request that reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// Users or groups.
+    /// Users or groups; of no meaning where both are searched.
     pub kind: ResourceKind,
     /// One, or those that match.
     pub selection: Selection,
@@ -37,15 +37,19 @@ pub struct Query {
 pub enum Selection {
     /// The one with that id.
     One(ResourceId),
-    /// A page of those that match, in the order they were made, `id` as tie-break.
+    /// A page of those that match, in the order they were made unless another was asked for.
     Page(Search),
+    /// A page of users and groups together, users first: the same search on either kind.
+    PageOfAll(Box<[Search; 2]>),
 }
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Search {
-    /// The condition; [`Filter::lookups`] has accepted it.
+    /// The condition.
     pub filter: Option<Filter>,
+    /// The order, where one is asked for; the order of creation is its tie-break.
+    pub sort: Option<Sort>,
     /// The first one wanted, from 1.
     pub start_index: u64,
     /// The most resources to answer: 0 to [`MAX_COUNT`]; 0 asks for the total alone.
@@ -192,4 +196,6 @@ pub struct ListPage {
     pub start_index: u64,
     /// The page itself, at most `count`.
     pub records: Vec<ResourceRecord>,
+    /// The attributes of each that are wanted.
+    pub projection: Projection,
 }

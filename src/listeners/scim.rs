@@ -92,7 +92,8 @@ pub(crate) fn scim_router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Sche
 /// Hands the request to a task of its own at once, before a byte of its body is read: a client that has sent
 /// everything and hangs up is heard. Only a read ends when its client is seen to leave.
 async fn serve_request(State(listener): State<Arc<ScimListener>>, request: Request<Body>) -> Response<Body> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_read =
+        matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path().ends_with("/.search"); // where nothing is written
     let runtime = listener.core.runtime.clone();
     let task = runtime.spawn(listener.handle_request(request));
     let _ends = is_read.then(|| EndsWith(task.abort_handle()));

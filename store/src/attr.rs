@@ -1,13 +1,18 @@
 //! The table `attr`: one row for each value that a filter may ask for. Values are folded as they are compared; which
-//! values there are is said by `portcullis-scim`, so that the search and the evaluation in memory agree.
+//! values there are is said by `portcullis-scim`, so that the search and the evaluation in memory agree. Keys are
+//! bounded: of a long value the key has the beginning and a hash, and the table `long_value` the whole.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
+use portcullis_policy::OrgId;
+use portcullis_scim::filter::MAX_INDEXED;
 use portcullis_scim::{Resource, ResourceKind, Schemas, SearchRow};
 
-use crate::StoreError;
 use crate::engine::{Arg, Tx};
-use crate::resource::DirectoryKey;
+use crate::resource::{self, DirectoryKey};
+use crate::{StoreError, account};
 
 /// Writes what differs between two states of a resource; `None` for one that is not there.
 pub(crate) async fn update_attributes(
@@ -26,19 +31,34 @@ pub(crate) async fn update_attributes(
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
                    and value = $5 and rid = $6 and item = $7";
         tx.run(sql, &row_args(place, kind, rid, row)).await?;
+        if is_long(&row.value) {
+            let sql = "delete from long_value where organization = $1 and directory = $2 and rid = $3 \
+                       and path = $4 and item = $5";
+            let [org, directory, rid, path, item, _] = long_args(place, rid, row);
+            tx.run(sql, &[org, directory, rid, path, item]).await?;
+        }
     }
     let mut added: Vec<&SearchRow> = new.difference(&old).collect();
     added.sort_unstable(); // in the order of the key
     let rows: Vec<Vec<Arg<'_>>> =
         added.into_iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
-    tx.insert_rows(sql, "on conflict do nothing", &rows).await
+    tx.insert_rows(sql, "on conflict do nothing", &rows).await?;
+    let long: Vec<Vec<Arg<'_>>> = new
+        .difference(&old)
+        .filter(|row| is_long(&row.value))
+        .map(|row| long_args(place, rid, row).into())
+        .collect();
+    let sql = "insert into long_value (organization, directory, rid, path, item, value)";
+    tx.insert_rows(sql, "on conflict do nothing", &long).await
 }
 
 /// Removes every row of a resource.
 pub(crate) async fn remove_attributes(tx: &mut Tx, place: DirectoryKey, rid: i64) -> Result<(), StoreError> {
+    let args = [place.org.into(), place.directory.into(), rid.into()];
+    tx.run("delete from long_value where organization = $1 and directory = $2 and rid = $3", &args).await?;
     let sql = "delete from attr where organization = $1 and directory = $2 and rid = $3";
-    tx.run(sql, &[place.org.into(), place.directory.into(), rid.into()]).await.map(drop)
+    tx.run(sql, &args).await.map(drop)
 }
 
 fn row_args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'_>; 7] {
@@ -47,8 +67,97 @@ fn row_args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) 
         place.directory.into(),
         kind.name().into(),
         (&row.path).into(),
-        (&row.value).into(),
+        Arg::Text(Some(value_key(&row.value))),
         rid.into(),
         i64::from(row.element).into(),
     ]
+}
+
+fn long_args(place: DirectoryKey, rid: i64, row: &SearchRow) -> [Arg<'_>; 6] {
+    [
+        place.org.into(),
+        place.directory.into(),
+        rid.into(),
+        (&row.path).into(),
+        i64::from(row.element).into(),
+        (&row.value).into(),
+    ]
+}
+
+/// Tells whether a value stands in the table `long_value`.
+fn is_long(value: &str) -> bool {
+    value.len() > MAX_INDEXED
+}
+
+/// The value of the row `a` of `attr`, however long: a key that was cut is longer than any that was not.
+pub(crate) fn whole_value(a: &str) -> String {
+    format!(
+        "case when octet_length({a}.value) > {MAX_INDEXED} then (select l.value from long_value l \
+         where l.organization = {a}.organization and l.directory = {a}.directory and l.rid = {a}.rid \
+         and l.path = {a}.path and l.item = {a}.item) else {a}.value end"
+    )
+}
+
+/// The key of a value as it is compared: itself, or the beginning and the SHA-256 of a long one. Two values have the
+/// same key only if they are the same; a key that was cut is longer than any that was not.
+pub(crate) fn value_key(value: &str) -> Cow<'_, str> {
+    if !is_long(value) {
+        return Cow::Borrowed(value);
+    }
+    let mut key = value[..value.floor_char_boundary(MAX_INDEXED)].to_owned();
+    for byte in portcullis_keys::sha256(value.as_bytes()) {
+        let _ = write!(key, "{byte:02x}"); // to a text: it cannot fail
+    }
+    Cow::Owned(key)
+}
+
+/// As many resources as are read at once where all rows are made.
+const FILLED_AT_ONCE: i64 = 200;
+
+/// Makes the rows of every live resource that are not there yet.
+pub(crate) async fn fill_attributes(tx: &mut Tx, schemas: &Schemas) -> Result<(), StoreError> {
+    let mut last = (0, 0, 0);
+    loop {
+        let sql = "select organization, directory, rid, kind, id, doc from resource \
+                   where (organization, directory, rid) > ($1, $2, $3) and deleted is null \
+                   order by organization, directory, rid limit $4";
+        let args = [last.0.into(), last.1.into(), last.2.into(), FILLED_AT_ONCE.into()];
+        let rows = tx.rows(sql, &args).await?;
+        for row in &rows {
+            last = (row.int(0)?, row.int(1)?, row.int(2)?);
+            let place = DirectoryKey { org: org_id(last.0)?, directory: account::directory_id(last.1)? };
+            let kind = resource::kind_of(row.text(3)?)?;
+            let resource = resource::parse_document(kind, row.text(4)?, row.text(5)?)?;
+            update_attributes(tx, place, last.2, schemas, None, &resource).await?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn org_id(number: i64) -> Result<OrgId, StoreError> {
+    u32::try_from(number).map(OrgId).map_err(|_| StoreError::Unreadable {
+        table: "resource",
+        row: number.to_string(),
+        what: "the organization",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_bounded_and_tell_values_apart() {
+        let whole = "é".repeat(MAX_INDEXED / 2);
+        assert_eq!(value_key(&whole), whole);
+        let (left, right) = (format!("{whole}a"), format!("{whole}b"));
+        assert_ne!(value_key(&left), value_key(&right));
+        for long in [left, right, format!("a{whole}{whole}"), "x".repeat(1 << 20)] {
+            let key = value_key(&long);
+            assert!((MAX_INDEXED + 1..=MAX_INDEXED + 64).contains(&key.len()), "{}", key.len());
+            assert!(long.starts_with(&key[..key.len() - 64]));
+        }
+    }
 }

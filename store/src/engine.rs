@@ -153,6 +153,17 @@ impl Tx {
         Ok(rows.into_iter().map(SqlRow).collect())
     }
 
+    /// All rows, for a text that a client's filter makes: it is not kept prepared.
+    pub(crate) async fn searched(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<SqlRow>, StoreError> {
+        let sql = self.looked_at(sql).await;
+        let rows = bind_args(sql, args).persistent(false).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(SqlRow).collect())
+    }
+
     /// The first row.
     pub(crate) async fn row(
         &mut self,

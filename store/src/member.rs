@@ -16,7 +16,7 @@ use crate::engine::{Arg, Tx};
 use crate::resource::{DirectoryKey, kind_of};
 
 /// As many row numbers as one question names.
-const ASKED_AT_ONCE: usize = 200;
+pub(crate) const ASKED_AT_ONCE: usize = 200;
 
 /// The names of every group a user is in, nested ones included; sorted, so that the same groups give the same list.
 pub(crate) async fn group_names(
@@ -260,7 +260,8 @@ pub(crate) fn sql_places(first: usize, count: usize) -> String {
     places.join(", ")
 }
 
-fn rids_args(place: DirectoryKey, rids: &[i64]) -> Vec<Arg<'static>> {
+/// The arguments of a question about these row numbers, which are `$3` and on.
+pub(crate) fn rids_args(place: DirectoryKey, rids: &[i64]) -> Vec<Arg<'static>> {
     let mut args = vec![Arg::from(place.org), Arg::from(place.directory)];
     args.extend(rids.iter().map(|rid| Arg::from(*rid)));
     args

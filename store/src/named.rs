@@ -11,7 +11,8 @@ use portcullis_policy::{AccountId, Attributes, DirectoryId, OrgId, fold};
 use sqlx::AssertSqlSafe;
 
 use crate::account::{self, LoginFacts};
-use crate::engine::{SqlRow, Tx};
+use crate::attr::{value_key, whole_value};
+use crate::engine::{Arg, SqlRow, Tx};
 use crate::log::account_name;
 use crate::resource::DIRECTORIES;
 use crate::users::UserError;
@@ -153,14 +154,17 @@ async fn bearing_a_name_of(
 
 /// The addresses of a directory's user, folded by [`fold::same_key`].
 async fn addresses_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<Vec<String>, StoreError> {
-    let sql = "select t.value from resource r \
+    let sql = format!(
+        "select {} from resource r \
                cross join attr t on t.organization = r.organization and t.directory = r.directory and t.rid = r.rid \
-               where r.organization = $1 and r.account = $2 and r.deleted is null and t.path = 'emails.value'";
-    let rows = tx.rows(sql, &[org.into(), id.into()]).await?;
+               where r.organization = $1 and r.account = $2 and r.deleted is null and t.path = 'emails.value'",
+        whole_value("t")
+    );
+    let rows = tx.rows(AssertSqlSafe(sql), &[org.into(), id.into()]).await?;
     rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-/// Every live user of the organization with that value of an attribute, folded as it is stored. One who has it twice
+/// Every live user of the organization with that value of an attribute, folded as it is compared. One who has it twice
 /// counts once.
 pub(crate) async fn with_attribute(
     tx: &mut Tx,
@@ -176,7 +180,8 @@ pub(crate) async fn with_attribute(
                  and r.organization = $1 and r.directory = t.directory and r.rid = t.rid \
                  and r.deleted is null and r.account is not null"
     );
-    let rows = tx.rows(AssertSqlSafe(sql), &[org.into(), path.into(), value.into()]).await?;
+    let rows =
+        tx.rows(AssertSqlSafe(sql), &[org.into(), path.into(), Arg::Text(Some(value_key(value)))]).await?;
     rows.iter().map(|row| Ok((account::directory_id(row.int(0)?)?, AccountId(row.int(1)?)))).collect()
 }
 

@@ -34,6 +34,17 @@ const WHOLE: &[(&str, &str, &str)] = &[
         "resource",
         "a page of it, from the index it is in the order of",
     ),
+    (
+        "/* the whole directory */ ",
+        "resource",
+        "a filter or an order that no index serves; it has a time limit",
+    ),
+    ("/* every value of a path */ ", "attr", "contains, ends with, is there; it has a time limit"),
+    (
+        "where (organization, directory, rid) > ($1, $2, $3) ",
+        "resource",
+        "a page of everything, once, where a migration makes the rows of attr",
+    ),
     ("order by rid desc limit $3", "resource", "the newest few, from the end of an index"),
     (
         "select min(f.directory) from resource f where f.organization = $1 ",

@@ -1,10 +1,15 @@
 //! The table `resource`: users and groups as clients wrote them, and the tombstones of users. Beside each row stand the
 //! names it must not share; the table `attr` holds what filters look up, the table `member` who is in a group.
 
+use std::collections::HashMap;
+
 use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId, Timestamp, fold};
 use portcullis_scim::{Meta, Resource, ResourceKind, Version};
 
+use sqlx::AssertSqlSafe;
+
 use crate::engine::{SqlRow, Tx};
+use crate::member::{ASKED_AT_ONCE, rids_args, sql_places};
 use crate::{StoreError, head};
 
 /// A row.
@@ -113,6 +118,27 @@ pub(crate) async fn by_id(
                from resource where organization = $1 and directory = $2 and id = $3 and kind = $4";
     let args = [place.org.into(), place.directory.into(), id.into(), kind.name().into()];
     tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()
+}
+
+/// The resources with these row numbers, in their order.
+pub(crate) async fn by_rids(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    rids: &[i64],
+) -> Result<Vec<ResourceRow>, StoreError> {
+    let mut found = HashMap::with_capacity(rids.len());
+    for rids in rids.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+             from resource where organization = $1 and directory = $2 and rid in ({})",
+            sql_places(3, rids.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, rids)).await? {
+            let stored = ResourceRow::read_row(&row)?;
+            found.insert(stored.rid, stored);
+        }
+    }
+    Ok(rids.iter().filter_map(|rid| found.remove(rid)).collect())
 }
 
 /// The live resource whose name collides, other than `but`: its row number and its name as it is written.

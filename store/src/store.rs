@@ -42,7 +42,7 @@ impl Store {
         let engine = Engine::new(path);
         let began = Instant::now();
         let tx = loop {
-            match connect_database(&engine, path).await {
+            match connect_database(&engine, path, &schemas).await {
                 // A process that ends, or a hand-over, has the lock for a moment.
                 Err(OpenError::Store { source, .. }) if source.is_busy() && began.elapsed() < PATIENCE => {}
                 other => break other?,
@@ -93,10 +93,10 @@ impl Store {
 /// The time that opening waits for a lock that another process has.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn connect_database(engine: &Engine, path: &Path) -> Result<Tx, OpenError> {
+async fn connect_database(engine: &Engine, path: &Path, schemas: &Schemas) -> Result<Tx, OpenError> {
     let mut tx =
         engine.connect().await.map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
-    migrate::migrate_schema(&mut tx, path).await?;
+    migrate::migrate_schema(&mut tx, path, schemas).await?;
     Ok(tx)
 }
 

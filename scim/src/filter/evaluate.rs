@@ -75,8 +75,8 @@ pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool 
     left == right || (!attribute.case_exact && fold::same_key(left) == fold::same_key(right))
 }
 
-/// A text as an attribute compares it.
-pub(crate) fn comparable_text(attribute: &Attribute, text: &str) -> String {
+/// The text as an attribute compares it: folded by `fold::same_key` unless it is caseExact.
+pub fn comparable_text(attribute: &Attribute, text: &str) -> String {
     if attribute.case_exact { text.to_owned() } else { fold::same_key(text) }
 }
 
@@ -92,7 +92,7 @@ fn is_ordered(ordering: Ordering, operator: CompareOp) -> bool {
 }
 
 /// A value that says something: not null, not empty, and of a complex one some part does.
-fn is_present(value: &Value) -> bool {
+pub(super) fn is_present(value: &Value) -> bool {
     match value {
         Value::Object(map) => map.values().any(is_present),
         Value::Array(list) => list.iter().any(is_present),
@@ -101,14 +101,14 @@ fn is_present(value: &Value) -> bool {
 }
 
 /// The level at which names are looked up.
-enum NameScope<'a> {
+pub(super) enum NameScope<'a> {
     Resource(&'a Map<String, Value>),
     Element(&'a Map<String, Value>),
 }
 
 impl<'a> NameScope<'a> {
     /// The values at a path; those of all elements of a list.
-    fn values_at(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
+    pub(super) fn values_at(&self, path: &'a AttributePath) -> impl Iterator<Item = &'a Value> {
         let (whole, part) = match self {
             NameScope::Element(element) => (element.get(path.leaf().name.as_ref()), None),
             NameScope::Resource(tree) => {

@@ -1,21 +1,25 @@
 //! Filters (RFC 7644 §3.4.2.2): a tree of conditions on known attributes.
 //!
-//! The whole grammar is parsed and can be evaluated in memory, which PATCH needs; what a store can search by is the
-//! part that [`Filter::lookups`] hands out, and anything else is refused before the store sees it. Attribute names
-//! are resolved and values checked against their attribute's type while parsing, so a filter that exists can run.
+//! The whole grammar is parsed. The tree itself is what a store searches by, over the rows that
+//! [`Resource::search_rows`](crate::Resource::search_rows) makes; the evaluation in memory, which PATCH needs, is the
+//! reference that the search agrees with. Attribute names are resolved and values checked against their attribute's
+//! type while parsing, so a filter that exists can run.
 
 mod evaluate;
-mod lookup;
 mod parse;
+mod rows;
+mod sort;
 
 use std::fmt;
 
 use crate::schema::AttributePath;
 
-pub(crate) use evaluate::{comparable_text, same_text};
-pub use lookup::{Lookup, MAX_INDEXED, SearchRow};
+pub use evaluate::comparable_text;
+pub(crate) use evaluate::same_text;
 pub(crate) use parse::{FilterReader, Grammar, parse_truth};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
+pub use rows::{MAX_INDEXED, SearchRow};
+pub use sort::{Sort, SortOrder};
 
 /// A condition on a resource, or inside `[ ]` on one element of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,13 +23,19 @@ impl Filter {
     /// `invalidFilter` for one that is malformed, too long, too deep, names an attribute that is unknown or never
     /// told, or compares it in a way its type does not have.
     pub fn parse_filter(schemas: &Schemas, kind: ResourceKind, text: &str) -> Result<Self, ScimError> {
-        if text.len() > MAX_LENGTH {
-            return Err(ScimError::invalid_filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
-        }
+        FilterReader::new(schemas, kind, text, Grammar::Filter).read_whole()
+    }
+
+    /// Reads a filter on all kinds of resources, for one of them: an attribute that only another kind has is one that
+    /// this kind never has.
+    pub(crate) fn parse_among_all(
+        schemas: &Schemas,
+        kind: ResourceKind,
+        text: &str,
+    ) -> Result<Self, ScimError> {
         let mut reader = FilterReader::new(schemas, kind, text, Grammar::Filter);
-        let filter = reader.read_filter(None)?;
-        reader.expect_end()?;
-        Ok(filter)
+        reader.is_among_all = true;
+        reader.read_whole()
     }
 }
 
@@ -48,12 +54,23 @@ pub(crate) struct FilterReader<'a> {
     at: usize,
     depth: usize,
     terms: usize,
+    /// True where attributes of other kinds are known too.
+    is_among_all: bool,
     pub(crate) grammar: Grammar,
 }
 
 impl<'a> FilterReader<'a> {
     pub(crate) fn new(schemas: &'a Schemas, kind: ResourceKind, text: &'a str, grammar: Grammar) -> Self {
-        Self { schemas, kind, text, at: 0, depth: 0, terms: 0, grammar }
+        Self { schemas, kind, text, at: 0, depth: 0, terms: 0, is_among_all: false, grammar }
+    }
+
+    fn read_whole(mut self) -> Result<Filter, ScimError> {
+        if self.text.len() > MAX_LENGTH {
+            return Err(ScimError::invalid_filter(format!("a filter is limited to {MAX_LENGTH} bytes")));
+        }
+        let filter = self.read_filter(None)?;
+        self.expect_end()?;
+        Ok(filter)
     }
 
     /// A whole condition: `or` binds loosest. Inside brackets `element` is the list that is meant.
@@ -88,14 +105,19 @@ impl<'a> FilterReader<'a> {
         if self.peek() == Some('(') {
             return self.read_group(element);
         }
-        self.terms += 1;
-        if self.terms > MAX_TERMS {
-            return Err(self.fail(format!("a filter is limited to {MAX_TERMS} conditions")));
-        }
+        self.count_term()?;
         match element {
             Some(list) => self.inner_term(list),
             None => self.outer_term(),
         }
+    }
+
+    fn count_term(&mut self) -> Result<(), ScimError> {
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return Err(self.fail(format!("a filter is limited to {MAX_TERMS} conditions")));
+        }
+        Ok(())
     }
 
     fn read_group(&mut self, element: Option<&AttributePath>) -> Result<Filter, ScimError> {
@@ -114,7 +136,7 @@ impl<'a> FilterReader<'a> {
         let Some(sub) = self.read_sub_attribute(&path)? else {
             return Ok(Filter::Element(path, Box::new(inner)));
         };
-        self.terms += 1;
+        self.count_term()?;
         let mut all = match inner {
             Filter::All(all) => all,
             other => vec![other],
@@ -266,7 +288,10 @@ impl<'a> FilterReader<'a> {
     /// The attribute named here.
     pub(crate) fn read_path(&mut self) -> Result<AttributePath, ScimError> {
         let name = self.read_name();
-        self.schemas.resolve_name(self.kind, name).map_err(|error| self.fail(error.to_string()))
+        let resolved = self.schemas.resolve_name(self.kind, name);
+        let others = ResourceKind::ALL.into_iter().filter(|_| self.is_among_all && resolved.is_err());
+        let of_others = others.filter_map(|kind| self.schemas.resolve_name(kind, name).ok()).next();
+        of_others.map_or(resolved, Ok).map_err(|error| self.fail(error.to_string()))
     }
 
     /// Everything up to what cannot be part of a name.

@@ -96,7 +96,7 @@ fn discovery_tells_the_truth() {
     let offers = |feature: &str| config[feature]["supported"].as_bool();
     assert_eq!(
         ["patch", "bulk", "filter", "changePassword", "sort", "etag"].map(offers),
-        [true, false, true, false, false, true].map(Some)
+        [true, false, true, false, true, true].map(Some)
     );
     assert_eq!(config["filter"]["maxResults"], 1000);
     assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));
@@ -156,8 +156,11 @@ fn places_that_are_none_say_where_to_go() {
         ("GET", "/Users/%FF", 404),
         ("GET", "/Me", 501),
         ("POST", "/Bulk", 501),
-        ("POST", "/.search", 501),
-        ("POST", "/Users/.search", 501),
+        ("GET", "/.search", 405),
+        ("PUT", "/Users/.search", 405),
+        ("DELETE", "/Groups/.search", 405),
+        ("POST", "/.search", 400),
+        ("POST", "/Me/.search", 501),
         ("DELETE", "/Users", 405),
         ("PUT", "/Groups", 405),
         ("POST", "/Users/u", 405),

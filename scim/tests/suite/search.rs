@@ -79,6 +79,16 @@ fn filters_find_or_are_refused() {
         ("Users", r#"emails[type eq "HOME"].value eq "A@home.test""#, 1),
         ("Users", r#"emails[type eq "home" and primary eq true]"#, 0),
         ("Users", r#"title eq "a" and emails[type eq "home"].value eq "a@home.test""#, 1),
+        ("Users", r#"userName ne "a@corp.test""#, 2),
+        ("Users", r#"userName co "CORP""#, 3),
+        ("Users", "userName pr", 3),
+        ("Users", r#"not(userName eq "a@corp.test")"#, 2),
+        ("Users", r#"userName eq "x" or title eq "b""#, 1),
+        ("Users", r#"emails[not (type eq "work")].value eq "a@home.test""#, 1),
+        ("Users", "title eq null", 0),
+        ("Users", r#"meta.created gt "2026-01-01T00:00:00Z""#, 0),
+        ("Users", r#"meta.resourceType eq "User""#, 3),
+        ("Users", "groups pr", 1),
         ("Users", &format!(r#"manager eq "{b}""#), 1),
         ("Users", &format!(r#"{ENTERPRISE}:manager.value eq "{b}""#), 1),
         ("Users", &format!(r#"id eq "{a}" and manager eq "{b}""#), 1),
@@ -143,19 +153,6 @@ fn filters_find_or_are_refused() {
         r#"name eq "x""#,
         r#"x509Certificates eq "x""#,
         r#"meta.location eq "x""#,
-        // Understood, and not what this service searches by.
-        r#"userName ne "x""#,
-        r#"userName co "x""#,
-        "userName pr",
-        r#"not (userName eq "x")"#,
-        r#"not(userName eq "x")"#,
-        r#"userName eq "x" or userName eq "y""#,
-        r#"emails[type eq "work" or type eq "home"]"#,
-        r#"emails[not (type eq "work")].value eq "x""#,
-        "title eq null",
-        r#"meta.created gt "2026-01-01T00:00:00Z""#,
-        r#"meta.resourceType eq "User""#,
-        r#"groups.value eq "x""#,
         &deep,
         &long,
         &wide,
@@ -169,6 +166,66 @@ fn filters_find_or_are_refused() {
             answer.body
         );
     }
+}
+
+/// The parameters of a search stand in its body; the answer is that of a list.
+#[test]
+fn a_search_by_post_is_a_list() {
+    let (mut at, [a, ..]) = three();
+    at.post("/Groups", json!({ "schemas": [GROUP], "displayName": "b", "members": [{ "value": a }] }));
+    let urn = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+    let mut search = |place: &str, mut body: serde_json::Value| {
+        body["schemas"] = json!([urn]);
+        at.post(place, body)
+    };
+    let found = search(
+        "/Users/.search",
+        json!({ "filter": "title pr", "sortBy": "userName", "sortOrder": "descending", "startIndex": 2, "count": 1,
+                "attributes": ["userName", "meta.version"] }),
+    );
+    assert_eq!((found.status, &found.body["totalResults"]), (200, &json!(3)), "{}", found.body);
+    assert_eq!(names(&found), ["b@corp.test"]);
+    let keys: Vec<&String> = found.body["Resources"][0].as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["id", "meta", "schemas", "userName"]);
+    let found = search("/Groups/.search", json!({ "FILTER": "members pr", "excludedAttributes": "members" }));
+    assert_eq!(found.body["totalResults"], 1);
+    assert!(found.body["Resources"][0].get("members").is_none());
+
+    // Both kinds: users first. What only one kind has is absent from the other.
+    for (body, total, first) in [
+        (json!({}), 4, 4),
+        (json!({ "filter": "title eq \"b\" or displayName eq \"b\"" }), 2, 2),
+        (json!({ "filter": "title ne \"b\"" }), 3, 3),
+        (json!({ "filter": "members pr" }), 1, 1),
+        (json!({ "filter": "groups pr", "count": 0 }), 1, 0),
+        (json!({ "filter": null, "startIndex": 4, "count": 5 }), 4, 1),
+    ] {
+        let found = search("/.search", body.clone());
+        assert_eq!(
+            (found.status, &found.body["totalResults"]),
+            (200, &json!(total)),
+            "{body}: {}",
+            found.body
+        );
+        assert_eq!(found.body["itemsPerPage"], json!(first), "{body}");
+    }
+    for (place, body) in [
+        ("/.search", json!({ "filter": "nobody pr" })),
+        ("/.search", json!({ "sortBy": "displayName" })),
+        ("/Users/.search", json!({ "filter": "members pr" })),
+        ("/Users/.search", json!({ "filter": 5 })),
+        ("/Users/.search", json!({ "count": "ten" })),
+        ("/Users/.search", json!({ "count": 1.5 })),
+        ("/Users/.search", json!({ "count": true })),
+        ("/Users/.search", json!({ "attributes": [1] })),
+        ("/Users/.search", json!({ "cursor": "x" })),
+        ("/Users/.search", json!({ "sortBy": "password" })),
+        ("/Users/.search", json!({ "sortBy": "userName", "sortOrder": "up" })),
+    ] {
+        assert_eq!(search(place, body.clone()).status, 400, "{place} {body}");
+    }
+    assert_eq!(at.post("/Users/.search", json!({ "filter": "title pr" })).status, 400, "no schema");
+    assert_eq!(at.call("POST", "/Users/.search", &[("content-type", "text/plain")], json!({})).status, 415);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reading: one resource, or a page of those that match, in the order they were made. A page ends early where its
+//! Reading: one resource, or a page of those that match, in the order they were made or in one that is asked for. A page ends early where its
 //! members or memberships become many (RFC 7644 §3.4.2.4 lets a page be smaller than what was asked for).
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use super::ScimAnswer;
 use crate::engine::Tx;
 use crate::filter::Condition;
-use crate::resource::{DirectoryKey, ResourceRow, by_id};
+use crate::resource::{self, DirectoryKey, ResourceRow, by_id};
 use crate::{Store, StoreError, member};
 
 /// As many members of groups, or memberships of users, as a page holds; one resource is always whole.
@@ -34,7 +34,14 @@ impl Store {
         let place = DirectoryKey { org, directory };
         match &query.selection {
             Selection::One(id) => find_one(&mut tx, place, query.kind, id, &query.projection).await,
-            Selection::Page(search) => find_page(&mut tx, place, query.kind, search, &query.projection).await,
+            Selection::Page(search) => {
+                find_page(&mut tx, place, &[(query.kind, search)], &query.projection).await
+            }
+            Selection::PageOfAll(searches) => {
+                let searches: Vec<(ResourceKind, &Search)> =
+                    ResourceKind::ALL.into_iter().zip(searches.iter()).collect();
+                find_page(&mut tx, place, &searches, &query.projection).await
+            }
         }
     }
 }
@@ -54,42 +61,58 @@ async fn find_one(
     Ok(records.pop().map(Outcome::Found).ok_or(ScimError::Internal))
 }
 
+/// Finds a page of one kind, or of several, one behind the other.
 async fn find_page(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    searches: &[(ResourceKind, &Search)],
+    projection: &Projection,
+) -> Result<ScimAnswer, StoreError> {
+    let start_index = searches.first().map_or(1, |(_, search)| search.start_index);
+    let mut page = ListPage { total: 0, start_index, records: Vec::new(), projection: projection.clone() };
+    // As many as are left out in front, and as many as there is room for behind those that were found.
+    let mut offset = start_index.saturating_sub(1);
+    let mut count = searches.first().map_or(0, |(_, search)| search.count);
+    for (kind, search) in searches {
+        let (total, stored) = find_part(tx, place, *kind, search, offset, count).await?;
+        page.total += total;
+        offset = offset.saturating_sub(total);
+        count = count.saturating_sub(stored.len() as u64);
+        let due = stored.len();
+        let records = read_records(tx, place, *kind, stored, projection).await?;
+        if records.len() < due {
+            count = 0; // the page ended early: nothing stands behind what was left out
+        }
+        page.records.extend(records);
+    }
+    Ok(Ok(Outcome::Listed(page)))
+}
+
+/// Counts what matches, and finds what of it stands on the page.
+async fn find_part(
     tx: &mut Tx,
     place: DirectoryKey,
     kind: ResourceKind,
     search: &Search,
-    projection: &Projection,
-) -> Result<ScimAnswer, StoreError> {
-    let lookups = match search.filter.as_ref().map_or(Ok(Vec::new()), |filter| filter.lookups()) {
-        Ok(lookups) => lookups,
-        Err(refusal) => return Ok(Err(refusal)),
+    offset: u64,
+    count: u64,
+) -> Result<(u64, Vec<ResourceRow>), StoreError> {
+    let mut condition = Condition::new(place, kind, search.filter.as_ref(), search.sort.as_ref());
+    let counted = AssertSqlSafe(format!("select count(*) {}", condition.sql));
+    let total = match tx.searched(counted, &condition.args).await?.first() {
+        Some(row) => u64::try_from(row.int(0)?).unwrap_or_default(),
+        None => 0,
     };
-    let condition = match Condition::new(place, kind, &lookups) {
-        Ok(condition) => condition,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let Condition { sql, mut args } = condition;
-    let count = AssertSqlSafe(format!("select count(*) from resource r where {sql}"));
-    let total = tx.one(count, &args).await?.int(0)?;
-    let offset = search.start_index.saturating_sub(1);
-    let mut stored = Vec::new();
-    if search.count > 0 && offset < u64::try_from(total).unwrap_or_default() {
-        let page = AssertSqlSafe(format!(
-            "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-             from resource r where {sql} order by r.rid limit ${} offset ${}",
-            args.len() + 1,
-            args.len() + 2
-        ));
-        args.push(i64::try_from(search.count).unwrap_or(i64::MAX).into());
-        args.push(i64::try_from(offset).unwrap_or(i64::MAX).into());
-        stored = tx.rows(page, &args).await?.iter().map(ResourceRow::read_row).collect::<Result<_, _>>()?;
+    if count == 0 || offset >= total {
+        return Ok((total, Vec::new()));
     }
-    Ok(Ok(Outcome::Listed(ListPage {
-        total: u64::try_from(total).unwrap_or_default(),
-        start_index: search.start_index,
-        records: read_records(tx, place, kind, stored, projection).await?,
-    })))
+    let limit = condition.add_arg(i64::try_from(count).unwrap_or(i64::MAX));
+    let offset = condition.add_arg(i64::try_from(offset).unwrap_or(i64::MAX));
+    let Condition { sql, args, order } = condition;
+    let page = format!("select r.rid {sql} {order} limit {limit} offset {offset}");
+    let rows = tx.searched(AssertSqlSafe(page), &args).await?;
+    let rids: Vec<i64> = rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
+    Ok((total, resource::by_rids(tx, place, &rids).await?))
 }
 
 /// Adds what other tables hold: a user's groups, a group's members. Ends where they become too many.

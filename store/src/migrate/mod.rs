@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
+use portcullis_scim::Schemas;
+
 use crate::OpenError;
+use crate::attr;
 use crate::engine::{APPLICATION_ID, Tx};
 use crate::error::StoreError;
 
@@ -12,25 +15,32 @@ struct Migration {
     number: i64,
     name: &'static str,
     sql: &'static str,
+    /// Rows of `attr` are made of what is there, behind the text: they are folded by the program, not by the engine.
+    fills_attributes: bool,
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { number: 1, name: "first", sql: include_str!("sqlite/0001_first.sql") },
-    Migration { number: 2, name: "idp_keys", sql: include_str!("sqlite/0002_idp_keys.sql") },
-    Migration { number: 3, name: "tokens", sql: include_str!("sqlite/0003_tokens.sql") },
+    step(1, "first", include_str!("sqlite/0001_first.sql")),
+    step(2, "idp_keys", include_str!("sqlite/0002_idp_keys.sql")),
+    step(3, "tokens", include_str!("sqlite/0003_tokens.sql")),
+    Migration { fills_attributes: true, ..step(4, "search", include_str!("sqlite/0004_search.sql")) },
 ];
+
+const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration { number, name, sql, fills_attributes: false }
+}
 
 /// The newest schema this release knows.
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
 /// Brings the schema up to date, in one transaction, or leaves it as it was.
-pub(crate) async fn migrate_schema(tx: &mut Tx, path: &Path) -> Result<(), OpenError> {
+pub(crate) async fn migrate_schema(tx: &mut Tx, path: &Path, schemas: &Schemas) -> Result<(), OpenError> {
     let failed = |source| OpenError::Store { path: path.to_owned(), source };
     tx.plain("begin immediate").await.map_err(failed)?;
     let outcome = async {
         let found = found_schema(tx, path).await?;
         for migration in MIGRATIONS.iter().filter(|migration| migration.number > found) {
-            run_migration(tx, migration).await.map_err(|source| OpenError::Migration {
+            run_migration(tx, migration, schemas).await.map_err(|source| OpenError::Migration {
                 path: path.to_owned(),
                 number: migration.number,
                 name: migration.name,
@@ -75,8 +85,11 @@ async fn newest_applied(tx: &mut Tx) -> Result<(i64, String), StoreError> {
     row.map_or(Ok((0, String::new())), |row| Ok((row.int(0)?, row.text(1)?.to_owned())))
 }
 
-async fn run_migration(tx: &mut Tx, migration: &Migration) -> Result<(), StoreError> {
+async fn run_migration(tx: &mut Tx, migration: &Migration, schemas: &Schemas) -> Result<(), StoreError> {
     tx.plain(migration.sql).await?;
+    if migration.fills_attributes {
+        attr::fill_attributes(tx, schemas).await?;
+    }
     let args = [migration.number.into(), migration.name.into()];
     tx.run("insert into migration (number, name) values ($1, $2)", &args).await?;
     Ok(())

@@ -5,6 +5,7 @@
 
 mod access;
 mod failing;
+mod filters;
 mod groups;
 mod idp_keys;
 mod lanes;

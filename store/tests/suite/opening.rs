@@ -35,6 +35,40 @@ async fn a_newer_schema_is_refused_by_name_and_left_alone() {
     assert_eq!(rig.list("/Users").await.total, 1);
 }
 
+/// What an earlier release left: no row of what it did not search by, no table for what is long.
+#[tokio::test]
+async fn an_upgrade_makes_the_rows_that_filters_ask_for() {
+    let rig = Rig::new().await;
+    let title = "x".repeat(3_000);
+    for n in 0..450 {
+        let body = serde_json::json!({
+            "schemas": [crate::support::USER], "userName": format!("user{n}"), "title": title,
+            "emails": [{ "value": format!("{n}@corp.test"), "type": "work" }],
+        });
+        rig.post("/Users", body).await;
+    }
+    rig.delete(&format!("/Users/{}", rig.list("/Users?count=1").await.records[0].id)).await.value.unwrap();
+    rig.store.close().await;
+    run(
+        &rig.path,
+        "drop index resource_modified; drop index resource_created; \
+         delete from attr where length(value) > 1024 or path in ('schemas', 'emails') or rid % 3 = 0; \
+         drop table long_value; delete from migration where number = 4",
+    )
+    .await;
+    let rig = rig.reopened().await;
+    for (filter, total) in [
+        ("title%20pr", 449),
+        ("title%20ew%20%22xx%22", 449),
+        ("emails%20pr", 449),
+        ("emails.value%20eq%20%2233@corp.test%22", 1),
+        ("not%20(userName%20eq%20%22user7%22)", 448),
+    ] {
+        assert_eq!(rig.list(&format!("/Users?count=0&filter={filter}")).await.total, total, "{filter}");
+    }
+    rig.reopened().await;
+}
+
 #[tokio::test]
 async fn another_programs_database_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
