@@ -23,14 +23,14 @@ const VERIFIED: Duration = Duration::from_secs(2);
 /// The niceness of the threads: a tenth of what a processor gives to others that want it as well.
 const NICENESS: i32 = 10;
 
-type Job = Box<dyn FnOnce() + Send>;
+type SamlJob = Box<dyn FnOnce() + Send>;
 
 /// The threads, which begin with the first message.
 pub(super) struct SamlThreads {
     /// As many turns as there are threads: a job that is handed over is begun at once.
     turns: Arc<Semaphore>,
     count: usize,
-    jobs: OnceLock<Sender<Job>>,
+    jobs: OnceLock<Sender<SamlJob>>,
 }
 
 impl Default for SamlThreads {
@@ -51,7 +51,7 @@ impl SamlThreads {
             return Err(NotIn::busy(BUSY, "too many messages of SAML are verified at once"));
         };
         let (tell, told) = oneshot::channel();
-        let job: Job = Box::new(move || {
+        let job: SamlJob = Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panic_words(&*panic));
             drop(turn);
             let _ = tell.send(outcome);
@@ -75,7 +75,7 @@ fn panic_words(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Starts the threads; they end once nobody can hand them a job any more.
-fn start_threads(count: usize) -> Sender<Job> {
+fn start_threads(count: usize) -> Sender<SamlJob> {
     let (jobs, taken) = channel();
     let taken = Arc::new(Mutex::new(taken));
     for _ in 0..count {
@@ -89,7 +89,7 @@ fn start_threads(count: usize) -> Sender<Job> {
     jobs
 }
 
-fn run_jobs(taken: &Mutex<Receiver<Job>>) {
+fn run_jobs(taken: &Mutex<Receiver<SamlJob>>) {
     if let Err(error) = setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "a thread for SAML has the priority of all others");
     }

@@ -152,7 +152,7 @@ ROWS = [
     ("reading: the key of a value begins with its directory", "filter/compare.rs",
      "{a}.organization = $1 and {a}.directory = $2 and {a}.kind", "{a}.organization = $1 and {a}.kind"),
     ("reading: what is absent is equal to nothing", "filter/mod.rs",
-     "Some((path, Question::Compare(CompareOp::Eq, value), true))", "Some((path, Question::Compare(CompareOp::Eq, value), false))"),
+     "Some((path, LeafTest::Compare(CompareOp::Eq, value), true))", "Some((path, LeafTest::Compare(CompareOp::Eq, value), false))"),
     ("reading: a long value is compared as a whole", "attr.rs",
      "case when octet_length({a}.value) > {MAX_INDEXED} then", "case when octet_length({a}.value) < 0 * {MAX_INDEXED} then"),
     ("reading: two long values that begin alike are two", "attr.rs",

@@ -29,12 +29,12 @@ pub(super) struct Notes {
     heard: AtomicUsize,
     /// The next read is a look: nothing may have come.
     looks: AtomicBool,
-    question: Mutex<Question>,
+    question: Mutex<OutgoingHead>,
 }
 
 /// A request on its way out. The library writes its head first and whole, whether or not the socket takes it all.
 #[derive(Default)]
-struct Question {
+struct OutgoingHead {
     /// The library has not begun to write it.
     is_new: bool,
     /// The head is noted: it may be asked twice, for which copying the bytes costs a tenth of copying its fields.
@@ -91,7 +91,7 @@ impl Notes {
     }
 }
 
-impl Question {
+impl OutgoingHead {
     /// Looks at the first pieces that the library writes: a head.
     fn begin_writing(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         self.is_new = false;

@@ -4,18 +4,18 @@
 use portcullis_scim::filter::{CompareOp, Literal, MAX_INDEXED};
 use portcullis_scim::schema::{AttributePath, Type};
 
-use super::{Cost, Question, WHOLE_PATH, Writer, comparable_literal, rows_cost};
+use super::{ConditionWriter, Cost, LeafTest, WHOLE_PATH, comparable_literal, rows_cost};
 use crate::attr::{value_key, whole_value};
 
 /// A text of at most so many bytes is compared with keys alone: whatever is cut is cut behind it.
 const SURE: usize = MAX_INDEXED - 4;
 
-impl Writer {
+impl ConditionWriter {
     /// A select of the row numbers that have such a value, in an element that meets `tests` as well.
     pub(super) fn find_values(
         &mut self,
         path: &AttributePath,
-        question: Question<'_>,
+        question: LeafTest<'_>,
         tests: &[&portcullis_scim::Filter],
     ) -> String {
         let a = self.name_table('a');
@@ -30,7 +30,7 @@ impl Writer {
     }
 
     /// A condition that holds where there is such a value among those that `near` names: of `{a}`, the row's table.
-    pub(super) fn test_value(&mut self, path: &AttributePath, question: Question<'_>, near: &str) -> String {
+    pub(super) fn test_value(&mut self, path: &AttributePath, question: LeafTest<'_>, near: &str) -> String {
         let a = self.name_table('a');
         let near = near.replace("{a}", &a);
         let pinned = self.pin_path(&a, path);
@@ -45,9 +45,9 @@ impl Writer {
     }
 
     /// The comparison of a row's value, after an `and`; nothing where any value will do.
-    pub(super) fn compare_value(&mut self, a: &str, path: &AttributePath, question: Question<'_>) -> String {
+    pub(super) fn compare_value(&mut self, a: &str, path: &AttributePath, question: LeafTest<'_>) -> String {
         use CompareOp::{Eq, Ge, Gt, Le, Lt, Sw};
-        let Question::Compare(operator, literal) = question else { return String::new() };
+        let LeafTest::Compare(operator, literal) = question else { return String::new() };
         let Some(text) = comparable_literal(path, literal) else { return " and 1 = 0".to_owned() };
         let key = format!("{a}.value");
         let is_sure = text.len() <= SURE;
@@ -107,9 +107,9 @@ impl Writer {
         &mut self,
         column: &str,
         path: &AttributePath,
-        question: Question<'_>,
+        question: LeafTest<'_>,
     ) -> String {
-        let Question::Compare(operator, literal) = question else { return "1 = 1".to_owned() };
+        let LeafTest::Compare(operator, literal) = question else { return "1 = 1".to_owned() };
         if let (Literal::Moment(moment), Type::DateTime) = (literal, path.leaf().kind) {
             return self.compare_moment(column, operator, moment.as_nanosecond());
         }

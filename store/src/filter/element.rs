@@ -3,7 +3,7 @@
 use portcullis_scim::Filter;
 use portcullis_scim::schema::AttributePath;
 
-use super::{Cost, NOTHING, WHOLE_PATH, Writer, join_tests, most_cost, read_leaf, rows_cost};
+use super::{ConditionWriter, Cost, NOTHING, WHOLE_PATH, join_tests, most_cost, read_leaf, rows_cost};
 
 /// The effort of finding elements.
 pub(super) fn find_cost(inner: &Filter) -> Cost {
@@ -23,7 +23,7 @@ fn part_cost(part: &Filter) -> Option<Cost> {
     }
 }
 
-impl Writer {
+impl ConditionWriter {
     /// A select of the row numbers of which one element meets all parts.
     pub(super) fn find_elements(&mut self, list: &AttributePath, parts: &[&Filter]) -> String {
         let costs = parts.iter().enumerate().filter_map(|(n, part)| part_cost(part).map(|cost| (cost, n)));

@@ -7,8 +7,8 @@ use portcullis_scim::schema::AttributePath;
 use portcullis_scim::{Filter, ResourceKind};
 
 use super::{
-    Cost, NOTHING, Question, WHOLE_DIRECTORY, WHOLE_PATH, Writer, all_parts, comparable_literal, join_tests,
-    most_cost, read_leaf, rows_cost,
+    ConditionWriter, Cost, LeafTest, NOTHING, WHOLE_DIRECTORY, WHOLE_PATH, all_parts, comparable_literal,
+    join_tests, most_cost, read_leaf, rows_cost,
 };
 use crate::attr::whole_value;
 
@@ -20,7 +20,7 @@ pub(super) fn member_cost(inner: &Filter) -> Option<Cost> {
         Filter::Not(_) | Filter::Element(..) => None,
         leaf => {
             let (path, question, is_negated) = read_leaf(leaf)?;
-            let Question::Compare(operator, _) = question else { return None };
+            let LeafTest::Compare(operator, _) = question else { return None };
             match path.leaf().name.as_ref() {
                 _ if is_negated => None,
                 "type" if asks_for_groups(path, question) => Some(Cost::Path),
@@ -33,8 +33,8 @@ pub(super) fn member_cost(inner: &Filter) -> Option<Cost> {
 }
 
 /// Tells whether a condition holds for groups alone, of which there are fewer than people.
-fn asks_for_groups(path: &AttributePath, question: Question<'_>) -> bool {
-    let Question::Compare(CompareOp::Eq, literal) = question else { return false };
+fn asks_for_groups(path: &AttributePath, question: LeafTest<'_>) -> bool {
+    let LeafTest::Compare(CompareOp::Eq, literal) = question else { return false };
     let wanted = comparable_literal(path, literal);
     wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(ResourceKind::Group.name()))
 }
@@ -53,7 +53,7 @@ fn asks_type(filter: &Filter) -> bool {
         Filter::All(parts) | Filter::Any(parts) => parts.iter().any(asks_type),
         Filter::Not(inner) => asks_type(inner),
         leaf => read_leaf(leaf).is_some_and(|(path, question, _)| {
-            path.leaf().name == "type" && !matches!(question, Question::Present)
+            path.leaf().name == "type" && !matches!(question, LeafTest::Present)
         }),
     }
 }
@@ -64,7 +64,7 @@ fn least_part<'a>(parts: &[&'a Filter]) -> Option<&'a Filter> {
     costs.min_by_key(|(cost, _)| *cost).map(|(_, part)| part)
 }
 
-impl Writer {
+impl ConditionWriter {
     /// A select of the groups of which one member meets all parts. [`member_cost`] has said that there is one.
     pub(super) fn find_teams(&mut self, parts: &[&Filter]) -> String {
         let Some(best) = least_part(parts) else { return NOTHING.to_owned() };
@@ -94,14 +94,14 @@ impl Writer {
     }
 
     /// The same for a condition without brackets.
-    pub(super) fn test_team_leaf(&mut self, path: &AttributePath, question: Question<'_>, r: &str) -> String {
+    pub(super) fn test_team_leaf(&mut self, path: &AttributePath, question: LeafTest<'_>, r: &str) -> String {
         let m = self.name_table('m');
         match question {
-            Question::Present => format!(
+            LeafTest::Present => format!(
                 "exists (select 1 from member {m} where {m}.organization = $1 and {m}.directory = $2 \
                  and {m}.team = {r}.rid)"
             ),
-            Question::Compare(..) => self.test_team(&compare_filter(path, question), r),
+            LeafTest::Compare(..) => self.test_team(&compare_filter(path, question), r),
         }
     }
 
@@ -109,18 +109,18 @@ impl Writer {
     pub(super) fn test_person_leaf(
         &mut self,
         path: &AttributePath,
-        question: Question<'_>,
+        question: LeafTest<'_>,
         r: &str,
     ) -> String {
         match question {
-            Question::Present => {
+            LeafTest::Present => {
                 let m = self.name_table('m');
                 format!(
                     "exists (select 1 from member {m} where {m}.organization = $1 and {m}.directory = $2 \
                      and {m}.member = {r}.rid)"
                 )
             }
-            Question::Compare(..) => {
+            LeafTest::Compare(..) => {
                 let people = self.find_people(&[&compare_filter(path, question)]);
                 format!("{r}.rid in ({people})")
             }
@@ -197,8 +197,8 @@ impl Writer {
         }
     }
 
-    fn find_named(&mut self, path: &AttributePath, question: Question<'_>) -> String {
-        let Question::Compare(_, literal) = question else { return NOTHING.to_owned() };
+    fn find_named(&mut self, path: &AttributePath, question: LeafTest<'_>) -> String {
+        let LeafTest::Compare(_, literal) = question else { return NOTHING.to_owned() };
         if path.leaf().name == "value" {
             let (i, id) = (self.name_table('i'), comparable_literal(path, literal).unwrap_or_default());
             let id = self.add_arg(id);
@@ -242,8 +242,8 @@ impl Writer {
                 let Some((path, question, is_negated)) = read_leaf(leaf) else { return "1 = 0".to_owned() };
                 // Every member, and every group of a user, has an id, a type and a name.
                 let test = match question {
-                    Question::Present => "1 = 1".to_owned(),
-                    Question::Compare(operator, literal) => {
+                    LeafTest::Present => "1 = 1".to_owned(),
+                    LeafTest::Compare(operator, literal) => {
                         let text = self.target_text(path, t, pair);
                         let wanted = comparable_literal(path, literal).unwrap_or_default();
                         self.compare_text(&text, operator, &wanted)
@@ -283,10 +283,10 @@ impl Writer {
 }
 
 /// The condition on one attribute as a filter.
-fn compare_filter(path: &AttributePath, question: Question<'_>) -> Filter {
+fn compare_filter(path: &AttributePath, question: LeafTest<'_>) -> Filter {
     match question {
-        Question::Present => Filter::Present(path.clone()),
-        Question::Compare(operator, literal) => Filter::Compare(portcullis_scim::filter::Comparison {
+        LeafTest::Present => Filter::Present(path.clone()),
+        LeafTest::Compare(operator, literal) => Filter::Compare(portcullis_scim::filter::Comparison {
             path: path.clone(),
             operator,
             value: literal.clone(),

@@ -45,7 +45,7 @@ impl Condition {
         sort: Option<&Sort>,
     ) -> Self {
         let args = vec![place.org.into(), place.directory.into(), kind.name().into()];
-        let mut writer = Writer { kind, args, names: 0 };
+        let mut writer = ConditionWriter { kind, args, names: 0 };
         let is_served = match filter {
             Some(filter) => find_cost(kind, filter).is_some(),
             None => sort.is_none(),
@@ -87,23 +87,23 @@ enum Cost {
 
 /// One question about one attribute. `ne` and null have become negations of these.
 #[derive(Clone, Copy, Debug)]
-enum Question<'a> {
+enum LeafTest<'a> {
     Present,
     Compare(CompareOp, &'a Literal),
 }
 
 /// The question of a condition on one attribute, and whether its answer is turned round.
-fn read_leaf(filter: &Filter) -> Option<(&AttributePath, Question<'_>, bool)> {
+fn read_leaf(filter: &Filter) -> Option<(&AttributePath, LeafTest<'_>, bool)> {
     match filter {
-        Filter::Present(path) => Some((path, Question::Present, false)),
+        Filter::Present(path) => Some((path, LeafTest::Present, false)),
         Filter::Compare(Comparison { path, operator, value: Literal::Null }) => {
-            Some((path, Question::Present, *operator == CompareOp::Eq))
+            Some((path, LeafTest::Present, *operator == CompareOp::Eq))
         }
         Filter::Compare(Comparison { path, operator: CompareOp::Ne, value }) => {
-            Some((path, Question::Compare(CompareOp::Eq, value), true))
+            Some((path, LeafTest::Compare(CompareOp::Eq, value), true))
         }
         Filter::Compare(Comparison { path, operator, value }) => {
-            Some((path, Question::Compare(*operator, value), false))
+            Some((path, LeafTest::Compare(*operator, value), false))
         }
         _ => None,
     }
@@ -128,7 +128,7 @@ fn comparable_literal(path: &AttributePath, literal: &Literal) -> Option<String>
 
 /// The table that holds the values of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
+enum AttributeHome {
     /// A column of `resource`.
     Column(&'static str),
     /// `meta.version`, of which a column holds the number.
@@ -147,22 +147,22 @@ enum Home {
     Rows,
 }
 
-impl Home {
+impl AttributeHome {
     fn of_path(kind: ResourceKind, path: &AttributePath) -> Self {
         if path.extension().is_some() {
-            return Home::Rows;
+            return AttributeHome::Rows;
         }
         match (path.attribute().name.as_ref(), path.sub_attribute().map(|sub| sub.name.as_ref())) {
-            ("id", _) => Home::Column("id"),
-            ("meta", Some("created")) => Home::Column("created"),
-            ("meta", Some("lastModified")) => Home::Column("modified"),
-            ("meta", Some("version")) => Home::Version,
-            ("meta", Some("resourceType")) => Home::Kind,
-            ("meta", _) => Home::Meta,
-            ("members", _) if kind == ResourceKind::Group => Home::Members,
-            ("groups", _) if kind == ResourceKind::User => Home::Groups,
-            ("members" | "groups", _) => Home::Nowhere,
-            _ => Home::Rows,
+            ("id", _) => AttributeHome::Column("id"),
+            ("meta", Some("created")) => AttributeHome::Column("created"),
+            ("meta", Some("lastModified")) => AttributeHome::Column("modified"),
+            ("meta", Some("version")) => AttributeHome::Version,
+            ("meta", Some("resourceType")) => AttributeHome::Kind,
+            ("meta", _) => AttributeHome::Meta,
+            ("members", _) if kind == ResourceKind::Group => AttributeHome::Members,
+            ("groups", _) if kind == ResourceKind::User => AttributeHome::Groups,
+            ("members" | "groups", _) => AttributeHome::Nowhere,
+            _ => AttributeHome::Rows,
         }
     }
 }
@@ -173,10 +173,10 @@ fn find_cost(kind: ResourceKind, filter: &Filter) -> Option<Cost> {
         Filter::All(parts) => parts.iter().filter_map(|part| find_cost(kind, part)).min(),
         Filter::Any(parts) => most_cost(parts, |part| find_cost(kind, part)),
         Filter::Not(_) => None,
-        Filter::Element(path, inner) => match Home::of_path(kind, path) {
-            Home::Rows => Some(element::find_cost(inner)),
-            Home::Members => membership::member_cost(inner),
-            Home::Groups => Some(membership::group_cost(inner)),
+        Filter::Element(path, inner) => match AttributeHome::of_path(kind, path) {
+            AttributeHome::Rows => Some(element::find_cost(inner)),
+            AttributeHome::Members => membership::member_cost(inner),
+            AttributeHome::Groups => Some(membership::group_cost(inner)),
             _ => None,
         },
         leaf => {
@@ -184,11 +184,13 @@ fn find_cost(kind: ResourceKind, filter: &Filter) -> Option<Cost> {
             if is_negated {
                 return None;
             }
-            match Home::of_path(kind, path) {
-                Home::Rows => Some(rows_cost(path, question)),
-                Home::Column(_) => column_cost(path, question),
-                Home::Members => membership::member_cost(leaf),
-                Home::Groups if !matches!(question, Question::Present) => Some(membership::group_cost(leaf)),
+            match AttributeHome::of_path(kind, path) {
+                AttributeHome::Rows => Some(rows_cost(path, question)),
+                AttributeHome::Column(_) => column_cost(path, question),
+                AttributeHome::Members => membership::member_cost(leaf),
+                AttributeHome::Groups if !matches!(question, LeafTest::Present) => {
+                    Some(membership::group_cost(leaf))
+                }
                 _ => None,
             }
         }
@@ -200,39 +202,39 @@ fn most_cost(parts: &[Filter], cost: impl Fn(&Filter) -> Option<Cost>) -> Option
     parts.iter().map(cost).collect::<Option<Vec<Cost>>>()?.into_iter().max()
 }
 
-fn rows_cost(path: &AttributePath, question: Question<'_>) -> Cost {
+fn rows_cost(path: &AttributePath, question: LeafTest<'_>) -> Cost {
     use CompareOp::{Eq, Ge, Gt, Le, Lt, Sw};
     let leaf = path.leaf();
     let is_unique = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
     match question {
-        Question::Compare(Eq, Literal::Text(_)) if is_unique => Cost::One,
-        Question::Compare(Eq, Literal::Text(_)) if ["type", "schemas"].contains(&leaf.name.as_ref()) => {
+        LeafTest::Compare(Eq, Literal::Text(_)) if is_unique => Cost::One,
+        LeafTest::Compare(Eq, Literal::Text(_)) if ["type", "schemas"].contains(&leaf.name.as_ref()) => {
             Cost::CommonValue
         }
-        Question::Compare(Eq, Literal::Text(_)) => Cost::Value,
-        Question::Compare(Sw, Literal::Text(text)) if !text.is_empty() => Cost::Range,
-        Question::Compare(Gt | Ge | Lt | Le, _) => Cost::Range,
+        LeafTest::Compare(Eq, Literal::Text(_)) => Cost::Value,
+        LeafTest::Compare(Sw, Literal::Text(text)) if !text.is_empty() => Cost::Range,
+        LeafTest::Compare(Gt | Ge | Lt | Le, _) => Cost::Range,
         _ => Cost::Path,
     }
 }
 
-fn column_cost(path: &AttributePath, question: Question<'_>) -> Option<Cost> {
+fn column_cost(path: &AttributePath, question: LeafTest<'_>) -> Option<Cost> {
     use CompareOp::{Eq, Ge, Gt, Le, Lt};
     match question {
-        Question::Compare(Eq, _) if path.leaf().kind != Type::DateTime => Some(Cost::One),
-        Question::Compare(Eq | Gt | Ge | Lt | Le, _) => Some(Cost::Range),
+        LeafTest::Compare(Eq, _) if path.leaf().kind != Type::DateTime => Some(Cost::One),
+        LeafTest::Compare(Eq | Gt | Ge | Lt | Le, _) => Some(Cost::Range),
         _ => None,
     }
 }
 
 /// A filter being written down.
-struct Writer {
+struct ConditionWriter {
     kind: ResourceKind,
     args: Vec<Arg<'static>>,
     names: usize,
 }
 
-impl Writer {
+impl ConditionWriter {
     /// The place of a further argument.
     fn add_arg(&mut self, arg: impl Into<Arg<'static>>) -> String {
         self.args.push(arg.into());
@@ -278,14 +280,14 @@ impl Writer {
                 let sets: Vec<String> = parts.iter().map(|part| self.find_rows(part)).collect();
                 sets.join(" union ")
             }
-            Filter::Element(path, inner) => match Home::of_path(self.kind, path) {
-                Home::Members => self.find_teams(&all_parts(inner)),
-                Home::Groups => self.find_people(&all_parts(inner)),
+            Filter::Element(path, inner) => match AttributeHome::of_path(self.kind, path) {
+                AttributeHome::Members => self.find_teams(&all_parts(inner)),
+                AttributeHome::Groups => self.find_people(&all_parts(inner)),
                 _ => self.find_elements(path, &all_parts(inner)),
             },
             leaf => match read_leaf(leaf) {
-                Some((path, question, _)) => match Home::of_path(self.kind, path) {
-                    Home::Column(column) => {
+                Some((path, question, _)) => match AttributeHome::of_path(self.kind, path) {
+                    AttributeHome::Column(column) => {
                         let r = self.name_table('r');
                         let test = self.test_column(&format!("{r}.{column}"), path, question);
                         format!(
@@ -293,8 +295,8 @@ impl Writer {
                              and {r}.kind = $3 and {r}.deleted is null and {test}"
                         )
                     }
-                    Home::Members => self.find_teams(&[leaf]),
-                    Home::Groups => self.find_people(&[leaf]),
+                    AttributeHome::Members => self.find_teams(&[leaf]),
+                    AttributeHome::Groups => self.find_people(&[leaf]),
                     _ => self.find_values(path, question, &[]),
                 },
                 None => NOTHING.to_owned(), // a negation is never found, only tested
@@ -308,13 +310,13 @@ impl Writer {
             Filter::All(parts) => join_tests(parts.iter().map(|part| self.test_row(part, r)), "and"),
             Filter::Any(parts) => join_tests(parts.iter().map(|part| self.test_row(part, r)), "or"),
             Filter::Not(inner) => format!("not ({})", self.test_row(inner, r)),
-            Filter::Element(path, inner) => match Home::of_path(self.kind, path) {
-                Home::Members => self.test_team(inner, r),
-                Home::Groups => {
+            Filter::Element(path, inner) => match AttributeHome::of_path(self.kind, path) {
+                AttributeHome::Members => self.test_team(inner, r),
+                AttributeHome::Groups => {
                     let people = self.find_people(&all_parts(inner));
                     format!("{r}.rid in ({people})")
                 }
-                Home::Rows => self.test_element(path, inner, r),
+                AttributeHome::Rows => self.test_element(path, inner, r),
                 _ => "1 = 0".to_owned(),
             },
             leaf => match read_leaf(leaf) {
@@ -325,20 +327,20 @@ impl Writer {
         }
     }
 
-    fn test_leaf(&mut self, path: &AttributePath, question: Question<'_>, r: &str) -> String {
-        match Home::of_path(self.kind, path) {
-            Home::Column(column) => self.test_column(&format!("{r}.{column}"), path, question),
-            Home::Version => {
+    fn test_leaf(&mut self, path: &AttributePath, question: LeafTest<'_>, r: &str) -> String {
+        match AttributeHome::of_path(self.kind, path) {
+            AttributeHome::Column(column) => self.test_column(&format!("{r}.{column}"), path, question),
+            AttributeHome::Version => {
                 let (before, behind) = (self.add_arg("W/\""), self.add_arg("\""));
                 let version = format!("({before} || cast({r}.version as text) || {behind})");
                 self.test_column(&version, path, question)
             }
-            Home::Kind => self.test_column("$3", path, question),
-            Home::Meta => "1 = 1".to_owned(),
-            Home::Nowhere => "1 = 0".to_owned(),
-            Home::Members => self.test_team_leaf(path, question, r),
-            Home::Groups => self.test_person_leaf(path, question, r),
-            Home::Rows => self.test_value(path, question, &format!("{{a}}.rid = {r}.rid")),
+            AttributeHome::Kind => self.test_column("$3", path, question),
+            AttributeHome::Meta => "1 = 1".to_owned(),
+            AttributeHome::Nowhere => "1 = 0".to_owned(),
+            AttributeHome::Members => self.test_team_leaf(path, question, r),
+            AttributeHome::Groups => self.test_person_leaf(path, question, r),
+            AttributeHome::Rows => self.test_value(path, question, &format!("{{a}}.rid = {r}.rid")),
         }
     }
 }

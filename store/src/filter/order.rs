@@ -2,20 +2,24 @@
 
 use portcullis_scim::{Sort, SortOrder};
 
-use super::{Home, Writer};
+use super::{AttributeHome, ConditionWriter};
 use crate::attr::whole_value;
 
-impl Writer {
+impl ConditionWriter {
     /// The terms of `order by` in front of the order of creation. What an index has found is sorted as it is; else the
     /// index in that order would be gone through for it.
     pub(super) fn order_rows(&mut self, sort: &Sort, is_found: bool) -> String {
-        let key = match Home::of_path(self.kind, &sort.by) {
-            Home::Column("id") if is_found => format!("(r.id || {})", self.add_arg("")),
-            Home::Column(column) if is_found => format!("(r.{column} + 0)"),
-            Home::Column(column) => format!("r.{column}"),
-            Home::Version => "cast(r.version as text)".to_owned(),
-            Home::Rows => self.sort_value(sort),
-            Home::Kind | Home::Meta | Home::Members | Home::Groups | Home::Nowhere => return String::new(),
+        let key = match AttributeHome::of_path(self.kind, &sort.by) {
+            AttributeHome::Column("id") if is_found => format!("(r.id || {})", self.add_arg("")),
+            AttributeHome::Column(column) if is_found => format!("(r.{column} + 0)"),
+            AttributeHome::Column(column) => format!("r.{column}"),
+            AttributeHome::Version => "cast(r.version as text)".to_owned(),
+            AttributeHome::Rows => self.sort_value(sort),
+            AttributeHome::Kind
+            | AttributeHome::Meta
+            | AttributeHome::Members
+            | AttributeHome::Groups
+            | AttributeHome::Nowhere => return String::new(),
         };
         match sort.order {
             SortOrder::Ascending => format!("{key} asc nulls last, "),
