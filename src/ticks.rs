@@ -120,18 +120,18 @@ async fn warn_of_tokens(core: &Core, now: Timestamp) {
         let write =
             async move { store.warn_of_token(OrgId::ONLY, DirectoryId::ONLY, id, warning, now).await };
         if let Err(error) = core.carry_out(write).wait_done().await {
-            tracing::warn!(%error, token = %token.actor, "an event about a token could not be written: it is tried again in a minute");
+            tracing::warn!(%error, actor = %token.actor, "an event about a token could not be written: it is tried again in a minute");
             continue;
         }
         token.note_warning(now);
         let expires = format_rfc3339(token.expires());
         match warning {
             TokenWarning::Expiring => tracing::warn!(
-                token = %token.actor, expires,
+                actor = %token.actor, expires,
                 "a SCIM token ends soon, and then the directory can only take access away. Make the next one: portcullis token rotate {}", token.name
             ),
             TokenWarning::UsedExpired => tracing::warn!(
-                token = %token.actor, expires,
+                actor = %token.actor, expires,
                 "a SCIM token has ended and is used all the same: it only takes access away, and that for 30 days. Enter a new one at the identity provider: portcullis token rotate {}", token.name
             ),
         }

@@ -125,7 +125,7 @@ impl Operator {
         };
         let made = self.tokens.insert_token(row);
         let expires = format_rfc3339(made.expires());
-        tracing::info!(by = BY, token = %made.actor, expires, "a SCIM token was made by hand");
+        tracing::info!(by = BY, actor = %made.actor, expires, "a SCIM token was made by hand");
         Ok(ShownToken {
             token: secret.expose().to_owned(),
             made: listed_token(&made, now),
@@ -174,7 +174,7 @@ impl Operator {
         let ends = former.iter().map(|token| token.expires()).max();
         let made = self.tokens.insert_token(rotated.made);
         let (expires, former_until) = (format_rfc3339(made.expires()), ends.map(format_rfc3339));
-        tracing::info!(by = BY, token = %made.actor, expires, former_until, "a SCIM token was rotated by hand");
+        tracing::info!(by = BY, actor = %made.actor, expires, former_until, "a SCIM token was rotated by hand");
         Ok(ShownToken { token: secret.expose().to_owned(), made: listed_token(&made, now), former_until })
     }
 
@@ -212,7 +212,7 @@ impl Operator {
         };
         let is_repeat = revoked.is_empty();
         for token in named.iter().filter(|token| revoked.contains(&token.id)) {
-            tracing::info!(by = BY, token = %token.actor, "a SCIM token was revoked by hand: it is refused from now on");
+            tracing::info!(by = BY, actor = %token.actor, "a SCIM token was revoked by hand: it is refused from now on");
         }
         let told = named.iter().filter(|token| is_repeat || revoked.contains(&token.id));
         Ok(RevokedTokens { tokens: told.map(|token| listed_token(token, now)).collect(), is_repeat })
@@ -245,7 +245,7 @@ fn hold_tokens(tokens: &[Arc<BookedToken>], why: &str) -> OrderError {
     tracing::error!(
         by = BY,
         order = "token revoke",
-        tokens = names.join(", "),
+        actors = names.join(", "),
         why,
         "an order could not be stored: the tokens are refused, until this process ends. Look at the store, and repeat it"
     );

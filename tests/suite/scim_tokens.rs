@@ -99,6 +99,7 @@ async fn a_token_is_shown_once_and_writes_under_its_name_until_it_is_revoked() {
 
     let (said, _) = ordered(&stage.program, &["token", "revoke", "okta"]);
     assert!(said.contains("okta (number 1)"), "{said}");
+    stage.program.logged(&["a SCIM token was revoked by hand", "scim:default/okta-1"]).await;
     let answer = directory.send(Method::GET, "/Users?count=0", None).await;
     assert_eq!(answer.status, 401);
     assert_eq!(answer.json()["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
