@@ -250,19 +250,7 @@ impl Parameters {
         for pair in query.unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Ok(name) = decode_query(name) else { continue };
-            let place = match name.to_ascii_lowercase().as_str() {
-                "filter" => &mut read.filter,
-                "startindex" => &mut read.start_index,
-                "count" => &mut read.count,
-                "attributes" => &mut read.attributes,
-                "excludedattributes" => &mut read.excluded,
-                "sortby" => &mut read.sort_by,
-                "sortorder" => &mut read.sort_order,
-                "cursor" => {
-                    return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
-                }
-                _ => continue,
-            };
+            let Some(place) = read.find_parameter(&name.to_ascii_lowercase())? else { continue };
             if place.is_some() {
                 return Err(ScimError::invalid_syntax(format!("the parameter {name} stands there twice")));
             }
@@ -271,6 +259,23 @@ impl Parameters {
             *place = Some(value);
         }
         Ok(read)
+    }
+
+    /// The place of a parameter, by its name in lower case; `None` for one that SCIM does not know.
+    fn find_parameter(&mut self, name: &str) -> Result<Option<&mut Option<String>>, ScimError> {
+        Ok(Some(match name {
+            "filter" => &mut self.filter,
+            "startindex" => &mut self.start_index,
+            "count" => &mut self.count,
+            "attributes" => &mut self.attributes,
+            "excludedattributes" => &mut self.excluded,
+            "sortby" => &mut self.sort_by,
+            "sortorder" => &mut self.sort_order,
+            "cursor" => {
+                return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
+            }
+            _ => return Ok(None),
+        }))
     }
 
     pub(crate) fn read_projection(&self, schemas: &Schemas, kind: ResourceKind) -> Projection {
@@ -283,19 +288,7 @@ impl Parameters {
         let mut read = Self::default();
         for (name, value) in body {
             let lower = name.to_ascii_lowercase();
-            let place = match lower.as_str() {
-                "filter" => &mut read.filter,
-                "startindex" => &mut read.start_index,
-                "count" => &mut read.count,
-                "attributes" => &mut read.attributes,
-                "excludedattributes" => &mut read.excluded,
-                "sortby" => &mut read.sort_by,
-                "sortorder" => &mut read.sort_order,
-                "cursor" => {
-                    return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
-                }
-                _ => continue,
-            };
+            let Some(place) = read.find_parameter(&lower)? else { continue };
             *place = match value {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),

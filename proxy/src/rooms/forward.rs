@@ -107,9 +107,11 @@ fn came_by(headers: &HeaderMap, peer: &Peer, from_proxy: bool) -> Option<HeaderV
 /// Makes an application's fields into what the client is told. Says how many cookies of ours it tried
 /// to set.
 pub fn rewrite_incoming(headers: &mut HeaderMap, site: &Site, is_public: bool, switches: bool) -> usize {
-    let has = FieldSet::of_headers(headers);
-    let trailers = Trailers::read_announced(headers, has, &Strip::default());
-    of_this_hop(headers, has);
+    let came = FieldSet::of_headers(headers);
+    let trailers = Trailers::read_announced(headers, came, &Strip::default());
+    of_this_hop(headers, came);
+    // `Connection` may have taken out any of them.
+    let has = if came.has(FieldKind::Connection) { FieldSet::of_headers(headers) } else { came };
     if !has.has(FieldKind::ContentLength) {
         announce_trailers(headers, &trailers);
     }
@@ -453,6 +455,13 @@ mod tests {
         assert_eq!(own["strict-transport-security"], "max-age=1");
         assert_eq!(own["cache-control"], "public");
         assert!(!own.contains_key("vary"));
+        let named = [("connection", "strict-transport-security, cache-control"), ("cache-control", "public")];
+        let named = down(&[&named[..], &[("strict-transport-security", "max-age=1")]].concat(), false);
+        assert_eq!(
+            named["strict-transport-security"], "max-age=31536000",
+            "what was of one hop is not there"
+        );
+        assert_eq!(named["cache-control"], "private, no-cache");
     }
 
     #[test]

@@ -214,6 +214,7 @@ fn a_search_by_post_is_a_list() {
         ("/.search", json!({ "sortBy": "displayName" })),
         ("/Users/.search", json!({ "filter": "members pr" })),
         ("/Users/.search", json!({ "filter": 5 })),
+        ("/Users/.search", json!({ "filter": "title pr", "Filter": "userName pr" })),
         ("/Users/.search", json!({ "count": "ten" })),
         ("/Users/.search", json!({ "count": 1.5 })),
         ("/Users/.search", json!({ "count": true })),
