@@ -1,7 +1,8 @@
 //! The endpoints of SAML: where responses are posted to, single logout, and the document that describes us.
 //!
 //! A response is read only where this browser has a login under way, or the configuration takes those that nobody asked for
-//! (`arrivals.rs`), and verified on a thread that may block (`saml_threads.rs`). What it says is believed as that of OpenID Connect is.
+//! (`arrivals.rs`), and verified on a thread that may block (`saml_threads.rs`).
+//! What it says is believed as that of OpenID Connect is.
 
 use std::sync::Arc;
 

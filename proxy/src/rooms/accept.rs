@@ -80,7 +80,8 @@ pub struct Head<'a> {
 }
 
 impl Accept {
-    /// Reads a head. `has`: its fields; `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it does not read.
+    /// Reads a head. `has`: its fields; `bytes` is its length on the wire as the guard has counted it; 0 over HTTP/2, which it
+    /// does not read.
     pub(crate) fn read_head<'a>(
         &self,
         parts: &'a http::request::Parts,

@@ -170,8 +170,8 @@ impl Forward {
         }
     }
 
-    /// Takes a request up, and its answer down. `has`: the fields of its head. One that asks to switch protocols asks for a WebSocket: Accept has left
-    /// nothing else.
+    /// Takes a request up, and its answer down. `has`: the fields of its head. One that asks to switch protocols asks for a
+    /// WebSocket: Accept has left nothing else.
     ///
     /// # Errors
     /// [`Failed`] where there is no answer to take down.

@@ -73,8 +73,8 @@ impl Notes {
         self.looks.store(looks, Ordering::Relaxed);
     }
 
-    /// Tells whether the head of the question has gone out whole, with what is told in it. An application may answer before: what
-    /// is left would be the beginning of somebody else's question.
+    /// Tells whether the head of the question has gone out whole, with what is told in it. An application may answer before:
+    /// what is left would be the beginning of somebody else's question.
     pub(super) fn has_asked(&self) -> bool {
         let question = self.question.lock();
         !question.is_new && question.left == 0 && question.gone == question.told.len()
