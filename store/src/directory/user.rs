@@ -1,5 +1,6 @@
 //! Writing users. Each is an account too, so each write says what it means for access.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use portcullis_policy::{AccountId, Change, ResourceId};
@@ -76,7 +77,9 @@ impl DirectoryWrite<'_> {
             Ok(after) => after,
             Err(refusal) => return self.settle_user(tx, &stored, Err(refusal)).await,
         };
-        if let (Some(true), Err(refusal)) = (after.active(), self.scope.check_addition()) {
+        if let (true, Err(refusal)) =
+            (self.lets_somebody_in(&before.resource, &after), self.scope.check_addition())
+        {
             return self.settle_user(tx, &stored, Err(refusal)).await;
         }
         if after == before.resource {
@@ -86,6 +89,19 @@ impl DirectoryWrite<'_> {
             return self.settle_user(tx, &stored, Err(refusal)).await;
         }
         self.update_user(tx, stored, after).await
+    }
+
+    /// Tells whether a change lets somebody in, now or once somebody else makes the user active: a login finds a user by
+    /// these names, so a new one among them would be another person's.
+    fn lets_somebody_in(&self, before: &Resource, after: &Resource) -> bool {
+        const FOUND_BY: [&str; 3] = ["userName", "externalId", "emails.value"];
+        let names = |user: &Resource| -> HashSet<(String, String)> {
+            let rows = user.search_rows(self.schemas).into_iter();
+            rows.filter(|row| FOUND_BY.contains(&row.path.as_str()))
+                .map(|row| (row.path, row.value))
+                .collect()
+        };
+        after.active() == Some(true) || !names(after).is_subset(&names(before))
     }
 
     /// DELETE: a tombstone. Its links go, and whoever they let in is barred until a directory brings them back.

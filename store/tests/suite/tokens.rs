@@ -154,6 +154,11 @@ async fn whoever_may_only_take_away_lets_nobody_in() {
         (json!([set(true), set(false), { "op": "replace", "path": "title", "value": "left" }]), 200),
         (json!([set(false)]), 200),
         (json!([set(true)]), 401),
+        // The user is inactive: whom a login would find once somebody makes them active again is not theirs to say.
+        (json!([{ "op": "replace", "path": "userName", "value": "alice2" }]), 401),
+        (json!([set(false), { "op": "add", "path": "externalId", "value": "mallory" }]), 401),
+        (json!([{ "op": "add", "path": "emails", "value": [{ "value": "mallory@corp.test" }] }]), 401),
+        (json!([{ "op": "replace", "path": "title", "value": "gone" }]), 200),
     ] {
         assert_eq!(removal(&rig, "PATCH", &at, operations(list.clone())).await, status, "{list}");
     }
