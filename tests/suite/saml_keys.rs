@@ -288,6 +288,8 @@ async fn twenty_thousand_sessions_end_as_one() {
     let began = Instant::now();
     let said = done(&stage.program, &["idp", "distrust", &key]);
     println!("20,000 sessions ended in {:?}", began.elapsed());
-    assert!(said.contains("(20000 live)"), "{said}");
+    // They are counted for as long as nobody has to wait for the number; on a busy machine it is left out.
+    assert!(said.contains("Every session of corp has ended"), "{said}");
+    assert!(said.contains("(20000 live)") || !said.contains("live)"), "{said}");
     assert_eq!(visitor.status("/").await, 401);
 }
