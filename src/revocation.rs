@@ -5,16 +5,22 @@
 //! anew of whoever is to be reconsidered, and the wait until all that is forbidden has left (R5). A fault after the
 //! commit is an error: the write stands, the client repeats it, and the repeat waits like the first.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{join_all, maybe_done};
 use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
 use portcullis_session::{Committed, Cut, Described, Gone, HoldOn, Sessions, StaleAccount};
 use portcullis_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// The time that the accounts to be reconsidered may take to be read; what is not read by then is cut.
@@ -69,8 +75,8 @@ pub(crate) enum NotDone<E> {
 /// A write on the road. Dropped, it is carried out all the same.
 #[derive(Debug)]
 pub(crate) struct Underway<T, E> {
-    task: JoinHandle<Result<Enforced<T>, NotDone<E>>>,
     settled: oneshot::Receiver<()>,
+    done: oneshot::Receiver<Result<Enforced<T>, NotDone<E>>>,
 }
 
 impl<T, E> Underway<T, E> {
@@ -84,9 +90,9 @@ impl<T, E> Underway<T, E> {
     /// # Errors
     /// [`NotDone`].
     pub(crate) async fn wait_done(self) -> Result<Enforced<T>, NotDone<E>> {
-        self.task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the task of a write failed");
-            Err(NotDone::Panicked(error.to_string()))
+        self.done.await.unwrap_or_else(|_| {
+            tracing::error!("the task of a write has ended without a word");
+            Err(NotDone::Panicked("it has ended without a word".to_owned()))
         })
     }
 }
@@ -108,14 +114,65 @@ impl Revocation {
         T: Send + 'static,
         E: Send + 'static,
     {
+        let (underway, road) = self.put_on_road(write, patience);
+        self.runtime.spawn(road);
+        underway
+    }
+
+    /// The same for several writes, in one task: they are asked of the store in this order, share its commits, and each is
+    /// enforced as soon as it has committed. What becomes of one is no matter to the others. Each has its patience.
+    pub(crate) fn carry_out_all<T, E>(
+        &self,
+        writes: Vec<(impl Future<Output = Result<Committed<T>, E>> + Send + 'static, Duration)>,
+    ) -> Vec<Underway<T, E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let on_road = writes.into_iter().map(|(write, patience)| self.put_on_road(write, patience));
+        let (underway, mut roads): (Vec<_>, Vec<_>) =
+            on_road.map(|(underway, road)| (underway, Box::pin(maybe_done(road)))).unzip();
+        self.runtime.spawn(async move {
+            // A write enters the store's queue when it is polled for the first time: so in this order.
+            poll_fn(|context| {
+                for road in &mut roads {
+                    let _ = road.as_mut().poll(context); // waited for below
+                }
+                Poll::Ready(())
+            })
+            .await;
+            join_all(roads).await;
+        });
+        underway
+    }
+
+    /// A write and its road, to be followed by a task that nobody can drop.
+    fn put_on_road<T, E>(
+        &self,
+        write: impl Future<Output = Result<Committed<T>, E>> + Send + 'static,
+        patience: Duration,
+    ) -> (Underway<T, E>, impl Future<Output = ()> + Send + 'static)
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (settle, settled) = oneshot::channel();
+        let (finish, done) = oneshot::channel();
         let road = self.clone();
-        let task = self.runtime.spawn(async move {
+        let followed = async move {
             let written = write.await;
             let _ = settle.send(()); // perhaps nobody waits for it
             road.enforce(written.map_err(NotDone::Write)?, patience).await.map_err(NotDone::NotGone)
-        });
-        Underway { task, settled }
+        };
+        let road = async move {
+            let ended = AssertUnwindSafe(followed).catch_unwind().await.unwrap_or_else(|panic| {
+                let what = panic_message(&*panic);
+                tracing::error!(error = what, "the task of a write failed");
+                Err(NotDone::Panicked(what.to_owned()))
+            });
+            let _ = finish.send(ended); // nor for that
+        };
+        (Underway { settled, done }, road)
     }
 
     /// Gives the sessions that this process knows.
@@ -194,6 +251,12 @@ impl Revocation {
             }
         }
     }
+}
+
+/// The words of a panic, as far as it has any.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it has panicked")
 }
 
 /// Reads the accounts again and describes them. Those that are not read in time, whatever the reason, lose their

@@ -10,17 +10,21 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_policy::GroupPatch;
+use portcullis_policy::{GroupPatch, ResourceId};
 use serde_json::{Map, Value, json};
 
+use crate::bulk::BulkResults;
+use crate::endpoint::Endpoint;
 use crate::error::ScimError;
+use crate::list::list_response;
+use crate::outcome::{ListPage, Outcome};
 use crate::projection::Projection;
-use crate::read::{Endpoint, Parameters, read_precondition};
-use crate::request::{ListPage, Outcome, Precondition};
+use crate::read::{Parameters, read_precondition};
 use crate::resource::{ResourceRecord, Tag};
 use crate::schema::{ResourceKind, Schemas};
+use crate::write::Precondition;
 
-const LIST: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+const BULK_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
 /// The settings by which one directory answers.
@@ -135,6 +139,7 @@ impl Answering<'_> {
                 self.with_record(StatusCode::OK, record)
             }
             Outcome::Deleted => empty_response(StatusCode::NO_CONTENT),
+            Outcome::Bulk(results) => self.with_body(StatusCode::OK, &self.bulk_body(results)),
         }
     }
 
@@ -151,6 +156,33 @@ impl Answering<'_> {
         let body = |record| Value::Object(self.projected_body(record, &page.projection));
         let records = page.records.iter().map(body).collect();
         list_response(page.total, page.start_index, records)
+    }
+
+    /// A BulkResponse (RFC 7644 §3.7.3).
+    fn bulk_body(&self, results: &BulkResults) -> Value {
+        let operations = results.iter().map(|result| {
+            let mut shown = Map::from_iter([("method".to_owned(), result.method.as_str().into())]);
+            let mut put = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+            if let Some(bulk_id) = &result.bulk_id {
+                put("bulkId", bulk_id.as_str().into());
+            }
+            if let Some((kind, id)) = &result.end.resource {
+                put("location", resource_address(self.service.base(), *kind, id).into());
+            }
+            if let Some(version) = &result.end.version {
+                put("version", version.as_str().into());
+            }
+            let status = match &result.end.outcome {
+                Ok(status) => *status,
+                Err(error) => {
+                    put("response", error_body(self.service, error));
+                    error.status()
+                }
+            };
+            put("status", status.as_str().into());
+            Value::Object(shown)
+        });
+        json!({ "schemas": [BULK_RESPONSE], "Operations": operations.collect::<Vec<Value>>() })
     }
 
     fn record_body(&self, record: &ResourceRecord) -> Map<String, Value> {
@@ -181,16 +213,7 @@ impl Answering<'_> {
 
 /// An error in SCIM's form (RFC 7644 §3.12).
 fn error_response(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<Bytes> {
-    let status = error.status();
-    let detail = match error {
-        ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base()),
-        _ => error.to_string(),
-    };
-    let mut body = json!({ "schemas": [ERROR], "status": status.as_str(), "detail": detail });
-    if let Some(scim_type) = error.scim_type() {
-        body["scimType"] = scim_type.as_str().into();
-    }
-    let mut response = json_response(status, wanted.media, &body);
+    let mut response = json_response(error.status(), wanted.media, &error_body(service, error));
     if let ScimError::MethodNotAllowed { allow } = error {
         set_header(&mut response, ALLOW, allow);
     }
@@ -203,15 +226,16 @@ fn error_response(service: &Service, wanted: &Wanted, error: &ScimError) -> Resp
     response
 }
 
-/// A ListResponse (RFC 7644 §3.4.2).
-pub(crate) fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
-    json!({
-        "schemas": [LIST],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
+fn error_body(service: &Service, error: &ScimError) -> Value {
+    let detail = match error {
+        ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base()),
+        _ => error.to_string(),
+    };
+    let mut body = json!({ "schemas": [ERROR], "status": error.status().as_str(), "detail": detail });
+    if let Some(scim_type) = error.scim_type() {
+        body["scimType"] = scim_type.as_str().into();
+    }
+    body
 }
 
 /// Gives each element of a list the address it stands for.
@@ -230,7 +254,11 @@ fn add_references(
 }
 
 fn resource_location(base: &str, record: &ResourceRecord) -> String {
-    format!("{}/{}", collection_address(base, record.resource.kind()), path_segment(record.id.as_str()))
+    resource_address(base, record.resource.kind(), &record.id)
+}
+
+fn resource_address(base: &str, kind: ResourceKind, id: &ResourceId) -> String {
+    format!("{}/{}", collection_address(base, kind), path_segment(id.as_str()))
 }
 
 fn collection_address(base: &str, kind: ResourceKind) -> String {

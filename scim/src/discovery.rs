@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::list_response;
-use crate::request::MAX_COUNT;
+use crate::limits::{MAX_BULK_BODY, MAX_BULK_OPERATIONS, MAX_COUNT, REPEAT_SECONDS};
+use crate::list::list_response;
 use crate::schema::{Attribute, Mutability, ResourceKind, Returned, Schema, Schemas, Type, Uniqueness};
 
 const CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
+/// The schema of what this service offers beyond the standard.
+const OUR_CONFIG: &str = "urn:ietf:params:scim:schemas:extension:portcullis:2.0:ServiceProviderConfig";
 const RESOURCE_TYPE: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 
@@ -53,9 +55,9 @@ fn unpaged_list(items: Vec<Value>) -> Value {
 
 fn config_document(base: &str) -> Value {
     json!({
-        "schemas": [CONFIG],
+        "schemas": [CONFIG, OUR_CONFIG],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BODY },
         "filter": { "supported": true, "maxResults": MAX_COUNT },
         "changePassword": { "supported": false },
         "sort": { "supported": true },
@@ -67,6 +69,10 @@ fn config_document(base: &str) -> Value {
             "specUri": "https://www.rfc-editor.org/info/rfc6750",
             "primary": true,
         }],
+        OUR_CONFIG: {
+            // A repeat of an operation of a Bulk with the same key and the same words is answered from its record.
+            "bulkIdempotency": { "supported": true, "member": "idempotencyKey", "seconds": REPEAT_SECONDS },
+        },
         "meta": { "resourceType": "ServiceProviderConfig", "location": format!("{base}/ServiceProviderConfig") },
     })
 }

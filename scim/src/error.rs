@@ -4,7 +4,7 @@
 //! Details name attributes and limits, never values: a value may be a secret.
 
 use http::StatusCode;
-use portcullis_policy::ResourceId;
+use portcullis_policy::{ResourceId, shown};
 
 use crate::schema::ResourceKind;
 
@@ -57,6 +57,12 @@ pub enum ScimError {
     NotOffered {
         /// The part that is not offered.
         what: &'static str,
+    },
+    /// An operation of a Bulk refers to what another one did not make.
+    #[error("it refers to bulkId:{bulk_id}, and there is no such resource: its operation failed or was not begun", bulk_id = shown(bulk_id))]
+    Unresolved {
+        /// The `bulkId`.
+        bulk_id: String,
     },
     /// The resource is no longer what `If-Match` says.
     #[error("the resource has changed: its version is {version} now")]
@@ -140,7 +146,7 @@ impl ScimError {
     pub fn status(&self) -> StatusCode {
         match self {
             ScimError::Invalid { .. } => StatusCode::BAD_REQUEST,
-            ScimError::Uniqueness { .. } => StatusCode::CONFLICT,
+            ScimError::Uniqueness { .. } | ScimError::Unresolved { .. } => StatusCode::CONFLICT,
             ScimError::NotFound { .. } | ScimError::NotDescribed { .. } | ScimError::NoSuchPlace => {
                 StatusCode::NOT_FOUND
             }

@@ -25,13 +25,16 @@ pub(crate) fn read_object(body: &[u8]) -> Result<Map<String, Value>, ScimError> 
     if body.len() > MAX_BODY {
         return Err(ScimError::TooLarge { what: "a body", limit: "1 MiB" });
     }
+    read_object_within(body, MAX_LEVELS)
+}
+
+/// The same for a body whose size was looked at before, of so many levels.
+pub(crate) fn read_object_within(body: &[u8], levels: usize) -> Result<Map<String, Value>, ScimError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = JsonNode { levels: MAX_LEVELS }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| {
-            ScimError::invalid_syntax(format!("the body is not JSON as it should be: {error}"))
-        })?;
+    let value =
+        JsonNode { levels }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(
+            |error| ScimError::invalid_syntax(format!("the body is not JSON as it should be: {error}")),
+        )?;
     match value {
         Value::Object(object) => Ok(object),
         _ => Err(ScimError::invalid_syntax("the body must be a JSON object")),
@@ -56,7 +59,7 @@ impl JsonNode {
     fn below<E: Error>(self) -> Result<JsonNode, E> {
         match self.levels.checked_sub(1) {
             Some(levels) => Ok(JsonNode { levels }),
-            None => Err(E::custom(format_args!("more than {MAX_LEVELS} levels"))),
+            None => Err(E::custom("nested too deep")),
         }
     }
 }

@@ -6,30 +6,39 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod bulk;
 mod conform;
 pub mod dialect;
 mod discovery;
+mod endpoint;
 mod error;
 pub mod filter;
 mod json;
+mod limits;
+mod list;
+mod outcome;
 mod patch;
 mod projection;
 mod read;
+mod read_write;
 mod request;
 mod resource;
 pub mod schema;
+mod write;
 
 pub use answer::{Service, Wanted, answer_request};
+pub use bulk::{Bulk, BulkPlace, BulkResults, BulkWrite, RepeatKey};
 pub use discovery::Discovery;
 pub use error::{ScimError, ScimType};
 pub use filter::{Filter, SearchRow, Sort, SortOrder};
 pub use json::{MAX_BODY, MAX_LEVELS};
+pub use limits::{MAX_BULK_BODY, MAX_BULK_OPERATIONS, MAX_COUNT, REPEAT_SECONDS};
+pub use outcome::{ListPage, Outcome};
 pub use patch::{MAX_OPERATIONS, Patch};
 pub use portcullis_policy::GroupPatch;
 pub use projection::Projection;
 pub use read::read_request;
-pub use request::{
-    Act, ListPage, MAX_COUNT, Outcome, Precondition, Query, ScimRequest, Search, Selection, Write,
-};
+pub use request::{Query, ScimRequest, Search, Selection};
 pub use resource::{Damaged, Member, Membership, Meta, Resource, ResourceRecord, Tag, Version};
 pub use schema::{ResourceKind, Schemas};
+pub use write::{Act, Precondition, Write};

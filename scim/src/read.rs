@@ -9,20 +9,21 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH};
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
-use portcullis_policy::ResourceId;
 use serde_json::{Map, Value};
 
+use crate::bulk::read_bulk;
 use crate::conform;
-use crate::dialect::Dialect;
 use crate::discovery::Discovery;
+use crate::endpoint::{DiscoveryEndpoint, Endpoint};
 use crate::error::ScimError;
 use crate::filter::{Filter, Sort};
 use crate::json;
-use crate::patch::Patch;
+use crate::limits::MAX_COUNT;
 use crate::projection::Projection;
-use crate::request::{Act, MAX_COUNT, Precondition, Query, ScimRequest, Search, Selection, Write};
-use crate::resource::Tag;
+use crate::read_write::{WriteVerb, read_write};
+use crate::request::{Query, ScimRequest, Search, Selection};
 use crate::schema::{ResourceKind, Schemas};
+use crate::write::Precondition;
 
 /// Reads a request whose path is relative to the base URL: `/Users`, `/Groups/{id}`, `/Schemas`.
 ///
@@ -46,20 +47,27 @@ pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result
             conform::check_schemas(&body, SEARCH_REQUEST)?;
             read_search(schemas, *kind, &Parameters::read_body(&body)?)
         }
+        (Endpoint::Bulk, &Method::POST) => {
+            check_media_type(request.headers())?;
+            read_bulk(request.body()).map(ScimRequest::Bulk)
+        }
+        (Endpoint::Bulk, _) => Err(ScimError::MethodNotAllowed { allow: "POST" }),
         (Endpoint::Search(_), _) => Err(ScimError::MethodNotAllowed { allow: "POST" }),
         (Endpoint::Resource(kind, id), &Method::GET | &Method::HEAD) => {
             let projection = parameters.read_projection(schemas, *kind);
             Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
         }
-        (Endpoint::Collection(kind), &Method::POST) => read_write(schemas, request, *kind, WriteVerb::Create),
+        (Endpoint::Collection(kind), &Method::POST) => {
+            read_write_request(schemas, request, *kind, WriteVerb::Create)
+        }
         (Endpoint::Resource(kind, id), &Method::PUT) => {
-            read_write(schemas, request, *kind, WriteVerb::Replace(id))
+            read_write_request(schemas, request, *kind, WriteVerb::Replace(id))
         }
         (Endpoint::Resource(kind, id), &Method::PATCH) => {
-            read_write(schemas, request, *kind, WriteVerb::Patch(id))
+            read_write_request(schemas, request, *kind, WriteVerb::Patch(id))
         }
         (Endpoint::Resource(kind, id), &Method::DELETE) => {
-            read_write(schemas, request, *kind, WriteVerb::Delete(id))
+            read_write_request(schemas, request, *kind, WriteVerb::Delete(id))
         }
         (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
         (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
@@ -96,47 +104,28 @@ fn read_search(
     Ok(ScimRequest::Find(Query { kind, selection, projection }))
 }
 
-enum WriteVerb<'a> {
-    Create,
-    Replace(&'a ResourceId),
-    Patch(&'a ResourceId),
-    Delete(&'a ResourceId),
-}
-
-fn read_write(
+/// Reads a request that writes.
+fn read_write_request(
     schemas: &Schemas,
     request: &http::Request<Bytes>,
     kind: ResourceKind,
     verb: WriteVerb<'_>,
 ) -> Result<ScimRequest, ScimError> {
-    let mut dialect = Dialect::new(schemas, kind);
-    let act = match verb {
-        WriteVerb::Delete(id) => Act::Delete(kind, id.clone()),
-        WriteVerb::Patch(id) => {
-            let body = read_body(request)?;
-            Patch::check_bounds(&body)?;
-            let body = dialect.rewrite_patch(body)?;
-            Act::Patch(kind, id.clone(), Patch::read_body(schemas, kind, &body)?)
-        }
-        WriteVerb::Create => {
-            let body = dialect.rewrite_resource(read_body(request)?)?;
-            let mut resource = conform::read_resource(schemas, kind, &body)?;
-            if kind == ResourceKind::User && resource.active().is_none() {
-                resource.set_active(true);
-            }
-            Act::Create(resource)
-        }
-        WriteVerb::Replace(id) => {
-            let body = dialect.rewrite_resource(read_body(request)?)?;
-            Act::Replace(id.clone(), conform::read_resource(schemas, kind, &body)?)
-        }
+    let body = match verb {
+        WriteVerb::Delete(_) => Map::new(),
+        _ => read_body(request)?,
     };
     let if_match = read_precondition(request.headers(), &IF_MATCH);
-    Ok(ScimRequest::Write(Write { act, if_match, rewrites: dialect.applied_rules() }))
+    read_write(schemas, kind, verb, body, if_match).map(ScimRequest::Write)
 }
 
 fn read_body(request: &http::Request<Bytes>) -> Result<Map<String, Value>, ScimError> {
-    if let Some(media) = request.headers().get(CONTENT_TYPE) {
+    check_media_type(request.headers())?;
+    json::read_object(request.body())
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
+    if let Some(media) = headers.get(CONTENT_TYPE) {
         let media = media.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let is_json =
             ["application/scim+json", "application/json"].iter().any(|due| media.eq_ignore_ascii_case(due));
@@ -144,63 +133,7 @@ fn read_body(request: &http::Request<Bytes>) -> Result<Map<String, Value>, ScimE
             return Err(ScimError::UnsupportedMediaType);
         }
     }
-    json::read_object(request.body())
-}
-
-/// The endpoint that a path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint<'a> {
-    Discovery(DiscoveryEndpoint<'a>),
-    Collection(ResourceKind),
-    /// `.search`, of one kind or of both.
-    Search(Option<ResourceKind>),
-    Resource(ResourceKind, ResourceId),
-    NotOffered(&'static str),
-}
-
-/// A discovery endpoint and the single item that is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DiscoveryEndpoint<'a> {
-    Config,
-    ResourceTypes(Option<&'a str>),
-    Schemas(Option<&'a str>),
-}
-
-impl<'a> Endpoint<'a> {
-    pub(crate) fn of_path(path: &'a str) -> Result<Self, ScimError> {
-        let path = path.strip_prefix('/').ok_or(ScimError::NoSuchPlace)?;
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let (first, second) = match path.split_once('/') {
-            Some((first, second)) => (first, Some(second)),
-            None => (path, None),
-        };
-        if second.is_some_and(|second| second.is_empty() || second.contains('/')) {
-            return Err(ScimError::NoSuchPlace);
-        }
-        let kind =
-            ResourceKind::ALL.into_iter().find(|kind| kind.endpoint().strip_prefix('/') == Some(first));
-        match (kind, first, second) {
-            (Some(kind), _, Some(".search")) => Ok(Endpoint::Search(Some(kind))),
-            (None, ".search", None) => Ok(Endpoint::Search(None)),
-            (Some(kind), _, None) => Ok(Endpoint::Collection(kind)),
-            (Some(kind), _, Some(id)) => Ok(Endpoint::Resource(kind, resource_id(kind, id)?)),
-            (None, "ServiceProviderConfig", None) => Ok(Endpoint::Discovery(DiscoveryEndpoint::Config)),
-            (None, "ResourceTypes", name) => Ok(Endpoint::Discovery(DiscoveryEndpoint::ResourceTypes(name))),
-            (None, "Schemas", urn) => Ok(Endpoint::Discovery(DiscoveryEndpoint::Schemas(urn))),
-            (None, "Me", _) => Ok(Endpoint::NotOffered("/Me")),
-            (None, "Bulk", None) => Ok(Endpoint::NotOffered("Bulk")),
-            _ => Err(ScimError::NoSuchPlace),
-        }
-    }
-}
-
-/// An id from a path. One that this service could never have given names nothing.
-fn resource_id(kind: ResourceKind, segment: &str) -> Result<ResourceId, ScimError> {
-    let id = percent_decode_str(segment).decode_utf8().unwrap_or(Cow::Borrowed(""));
-    let is_possible = !id.is_empty() && id.len() <= 256 && !id.chars().any(char::is_control);
-    let shown = if is_possible { id.as_ref() } else { "of that id" };
-    let id = ResourceId::new(shown);
-    if is_possible { Ok(id) } else { Err(ScimError::NotFound { kind, id }) }
+    Ok(())
 }
 
 fn read_discovery(
@@ -357,16 +290,5 @@ fn decode_query(text: &str) -> Result<String, ()> {
 pub(crate) fn read_precondition(headers: &HeaderMap, name: &HeaderName) -> Option<Precondition> {
     let mut fields = headers.get_all(name).iter().peekable();
     fields.peek()?;
-    let mut versions = Vec::new();
-    for tag in
-        fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).map(str::trim)
-    {
-        if tag == "*" {
-            return Some(Precondition::Any);
-        }
-        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-        let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        versions.extend(inner.and_then(Tag::parse_opaque));
-    }
-    Some(Precondition::Versions(versions))
+    Some(Precondition::of_fields(fields.filter_map(|field| field.to_str().ok())))
 }

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use portcullis_policy::{AccountId, OrgId, Timestamp};
 
 use crate::engine::{Arg, SqlRow, Tx};
+use crate::repeats::KEPT_MS;
 use crate::writer::Lane;
 use crate::{Store, StoreError, barred};
 
@@ -27,6 +28,8 @@ pub struct Retention {
     pub audit_ms: i64,
     /// Revocations: what it meant for access. Read by processes that are seconds behind.
     pub revocation_ms: i64,
+    /// What came of operations that had an idempotency key.
+    pub repeat_ms: i64,
     /// Refusals, by their reference numbers; never more than ten thousand.
     pub refusal_ms: i64,
 }
@@ -42,6 +45,7 @@ impl Retention {
             event_ms: 90 * DAY_MS,
             audit_ms: 400 * DAY_MS,
             revocation_ms: 7 * DAY_MS,
+            repeat_ms: KEPT_MS,
             refusal_ms: 30 * DAY_MS,
         }
     }
@@ -74,6 +78,7 @@ impl Store {
             + self.tidy_log(&EVENTS, before(kept.event_ms)).await?
             + self.tidy_log(&AUDIT, before(kept.audit_ms)).await?
             + self.tidy_log(&REVOCATIONS, before(kept.revocation_ms)).await?
+            + self.tidy_repeats(before(kept.repeat_ms)).await?
             + self.tidy_log(&REFUSALS, before(kept.refusal_ms)).await?)
     }
 
@@ -104,6 +109,23 @@ impl Store {
             Box::pin(async move {
                 let sql = "delete from flow where organization = $1 and id = $2";
                 tx.run(sql, &[(*org).into(), id.as_slice().into()]).await
+            })
+        })
+        .await
+    }
+
+    async fn tidy_repeats(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = "select organization, directory, key from repeat where at <= $1 limit $2";
+        let found = self.select_rows(sql, &[before.into(), FOUND.into()]).await?;
+        let mut keys = Vec::with_capacity(found.len());
+        for row in &found {
+            keys.push((row.int(0)?, row.int(1)?, row.maybe_bytes(2)?.unwrap_or_default().to_vec()));
+        }
+        self.in_pieces(keys, move |tx, (org, directory, key)| {
+            Box::pin(async move {
+                let sql =
+                    "delete from repeat where organization = $1 and directory = $2 and key = $3 and at <= $4";
+                tx.run(sql, &[(*org).into(), (*directory).into(), key.as_slice().into(), before.into()]).await
             })
         })
         .await

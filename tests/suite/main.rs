@@ -33,6 +33,7 @@ mod saml_in_a_browser;
 mod saml_keys;
 mod saml_unasked;
 mod scim;
+mod scim_bulk;
 mod scim_tokens;
 mod secrets;
 mod several_idps;

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used)] // what is not as it should be fails the test
 
 mod bodies;
+mod bulk;
 mod corpus;
 mod dialects;
 mod model;

@@ -20,6 +20,8 @@ pub(crate) struct Directory {
     pub(crate) schemas: Schemas,
     pub(crate) service: Service,
     pub(crate) rules: Vec<Rewrite>,
+    /// How many writes each piece of a Bulk had.
+    pub(crate) pieces: Vec<usize>,
     resources: Vec<(ResourceId, Resource, Meta)>,
     clock: i64,
 }
@@ -48,7 +50,14 @@ impl Directory {
 
     pub(crate) fn answering(group_patch: GroupPatch) -> Self {
         let service = Service::new(BASE, group_patch);
-        Self { schemas: Schemas::core_schemas(), service, rules: Vec::new(), resources: Vec::new(), clock: 0 }
+        Self {
+            schemas: Schemas::core_schemas(),
+            service,
+            rules: Vec::new(),
+            pieces: Vec::new(),
+            resources: Vec::new(),
+            clock: 0,
+        }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -85,12 +94,22 @@ impl Directory {
     }
 
     pub(crate) fn send(&mut self, request: &http::Request<Bytes>) -> Answer {
-        self.clock += 1_000;
         let wanted = Wanted::from_request(&self.schemas, request);
         let outcome = read_request(&self.schemas, request).and_then(|request| match request {
             ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             ScimRequest::Find(query) => self.find(&query),
             ScimRequest::Write(write) => self.write(&write),
+            ScimRequest::Bulk(mut bulk) => loop {
+                let piece = bulk.next_piece(&self.schemas);
+                if piece.is_empty() {
+                    break Ok(Outcome::Bulk(bulk.into_results()));
+                }
+                self.pieces.push(piece.len());
+                for step in piece {
+                    let answer = self.write(&step.write);
+                    bulk.settle(step.place, answer);
+                }
+            },
         });
         checked(answer_request(&self.schemas, &self.service, &wanted, outcome))
     }
@@ -150,6 +169,7 @@ impl Directory {
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, ScimError> {
+        self.clock += 1_000;
         self.rules.extend(&write.rewrites);
         let kind = write.kind();
         let Some(id) = write.id() else {

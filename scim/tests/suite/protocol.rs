@@ -96,7 +96,7 @@ fn discovery_tells_the_truth() {
     let offers = |feature: &str| config[feature]["supported"].as_bool();
     assert_eq!(
         ["patch", "bulk", "filter", "changePassword", "sort", "etag"].map(offers),
-        [true, false, true, false, true, true].map(Some)
+        [true, true, true, false, true, true].map(Some)
     );
     assert_eq!(config["filter"]["maxResults"], 1000);
     assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));
@@ -155,7 +155,8 @@ fn places_that_are_none_say_where_to_go() {
         ("GET", "/Users/%00", 404),
         ("GET", "/Users/%FF", 404),
         ("GET", "/Me", 501),
-        ("POST", "/Bulk", 501),
+        ("GET", "/Bulk", 405),
+        ("POST", "/Bulk/x", 404),
         ("GET", "/.search", 405),
         ("PUT", "/Users/.search", 405),
         ("DELETE", "/Groups/.search", 405),

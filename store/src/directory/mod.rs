@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use portcullis_policy::{AccountId, DirectoryId, OrgId, ResourceId, Timestamp};
 use portcullis_scim::{
-    Act, Membership, Outcome, Resource, ResourceKind, Schemas, ScimError, Tag, Version, Write,
+    Act, Membership, Outcome, Resource, ResourceKind, ResourceRecord, Schemas, ScimError, Tag, Version, Write,
 };
 use portcullis_session::Committed;
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ pub(crate) use self::turns::Turns;
 use self::group::{GroupWrite, Plan};
 use crate::engine::Tx;
 use crate::log::{Origin, TxLog, commit_unchanged};
+use crate::repeats::{self, RecordedEnd, Repeat};
 use crate::resource::{self, DirectoryKey};
 use crate::writer::Lane;
 use crate::{Store, StoreError, member};
@@ -40,6 +41,15 @@ pub struct Written {
     pub answer: ScimAnswer,
     /// The number of live sessions it ended.
     pub sessions: u32,
+}
+
+/// The terms on which a write of a client is carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteTerms {
+    /// Only what takes away is carried out; whatever else the write would do is refused with this.
+    pub otherwise: Option<ScimError>,
+    /// The idempotency key it came with. Answered from the record, a group is shown without its members.
+    pub repeat: Option<Repeat>,
 }
 
 /// The writes of a client that are carried out.
@@ -81,39 +91,29 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<Written>, StoreError> {
-        self.write_within(WriteScope::Everything, DirectoryKey { org, directory }, write, origin, now).await
+        self.write_on_terms(org, directory, write, WriteTerms::default(), origin, now).await
     }
 
-    /// The same for whoever may only take away: whatever else the write would do is refused with `otherwise`.
+    /// The same on terms. It is asked of the writer when the future is first polled, but for changes of groups: several
+    /// that are polled in some order are written in that order, as far as they go into one lane.
     ///
     /// # Errors
     /// Nothing was written.
-    pub async fn write_removal(
+    pub async fn write_on_terms(
         &self,
         org: OrgId,
         directory: DirectoryId,
         write: &Write,
-        otherwise: ScimError,
-        origin: &Origin,
-        now: Timestamp,
-    ) -> Result<Committed<Written>, StoreError> {
-        let scope = WriteScope::Removals(otherwise);
-        self.write_within(scope, DirectoryKey { org, directory }, write, origin, now).await
-    }
-
-    async fn write_within(
-        &self,
-        scope: WriteScope,
-        place: DirectoryKey,
-        write: &Write,
+        terms: WriteTerms,
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<Written>, StoreError> {
         let takes_away = write.takes_away();
         let lane = if takes_away { Lane::Removal } else { Lane::Ordinary };
         let asked = Arc::new(WriteOrder {
-            scope,
-            place,
+            scope: terms.otherwise.map_or(WriteScope::Everything, WriteScope::Removals),
+            repeat: terms.repeat.filter(|repeat| repeat.covers(write)),
+            place: DirectoryKey { org, directory },
             write: Arc::new(write.clone()),
             schemas: self.schemas.clone(),
             origin: origin.clone(),
@@ -125,7 +125,7 @@ impl Store {
                 None => Err(StoreError::Panicked), // only a group is planned, so nothing else is ever stale
             };
         };
-        let turn = self.turns.take_turn((place.org, place.directory, group.clone()));
+        let turn = self.turns.take_turn((org, directory, group.clone()));
         let _turn = if takes_away { timeout(TURN, turn).await.ok() } else { Some(turn.await) };
         for round in 1.. {
             let plan = match self.plan_write(&asked, group.clone(), takes_away).await {
@@ -153,14 +153,22 @@ impl Store {
         let asked = asked.clone();
         self.write_in(lane, move |tx| {
             Box::pin(async move {
+                if let Some(recorded) = asked.recorded_answer(tx).await? {
+                    return Ok(Some(recorded));
+                }
                 let ended = AtomicU32::new(0);
                 let turn =
                     asked.directory_write(&ended).write_resource(tx, &asked.write, plan, may_wait).await?;
-                let written = |answer| Written { answer, sessions: ended.into_inner() };
-                Ok(match turn {
-                    GroupWrite::Done(committed) => Some(committed.map(written)),
-                    GroupWrite::Stale => None,
-                })
+                let GroupWrite::Done(committed) = turn else { return Ok(None) };
+                let mut end = None;
+                let committed = committed.map(|answer| {
+                    end = answer.as_ref().ok().and_then(RecordedEnd::of_outcome);
+                    Written { answer, sessions: ended.into_inner() }
+                });
+                if let (Some(repeat), Some(end)) = (&asked.repeat, end) {
+                    repeats::record_end(tx, asked.place, repeat, &end, asked.now).await?;
+                }
+                Ok(Some(committed))
             })
         })
         .await
@@ -178,6 +186,9 @@ impl Store {
         let planning = async move {
             let tx = if is_removal { engine.snapshot().await } else { engine.listing().await };
             let mut tx = tx.ok()?;
+            if let Some(recorded) = asked.recorded_answer(&mut tx).await.ok()? {
+                return Some(Err(recorded));
+            }
             let ended = AtomicU32::new(0);
             match asked.directory_write(&ended).plan_group(&mut tx, &group, &asked.write).await.ok()? {
                 Ok(plan) => Some(Ok(plan)),
@@ -210,6 +221,7 @@ impl Store {
 /// One write as it was asked for, for the threads and transactions it goes through.
 struct WriteOrder {
     scope: WriteScope,
+    repeat: Option<Repeat>,
     place: DirectoryKey,
     write: Arc<Write>,
     schemas: Arc<Schemas>,
@@ -221,6 +233,21 @@ impl WriteOrder {
     fn directory_write<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
         let Self { scope, place, schemas, origin, now, .. } = self;
         DirectoryWrite { scope, place: *place, schemas, origin, now: *now, ended }
+    }
+
+    /// The answer to an operation that was carried out before and left its resource as it is now.
+    async fn recorded_answer(&self, tx: &mut Tx) -> Result<Option<Committed<Written>>, StoreError> {
+        let Some(repeat) = &self.repeat else { return Ok(None) };
+        let Some(end) = repeats::find_end(tx, self.place, repeat, self.now).await? else { return Ok(None) };
+        let ended = AtomicU32::new(0);
+        let Some(record) = self.directory_write(&ended).find_record(tx, end.kind, &end.id).await? else {
+            return Ok(None);
+        };
+        if record.meta.version != end.version {
+            return Ok(None);
+        }
+        let answer = Ok(if end.made { Outcome::Created(record) } else { Outcome::Changed(record) });
+        commit_unchanged(tx, Written { answer, sessions: 0 }).await.map(Some)
     }
 
     /// The group whose members are compared.
@@ -268,6 +295,18 @@ impl DirectoryWrite<'_> {
             }
         };
         Ok(GroupWrite::Done(committed))
+    }
+
+    /// A resource that is there: a user with their groups, a group without its members.
+    async fn find_record(
+        &self,
+        tx: &mut Tx,
+        kind: ResourceKind,
+        id: &ResourceId,
+    ) -> Result<Option<ResourceRecord>, StoreError> {
+        let stored = resource::by_id(tx, self.place, kind, id).await?;
+        let Some(stored) = stored.filter(|stored| stored.deleted.is_none()) else { return Ok(None) };
+        self.user_record(tx, &stored).await.map(Some)
     }
 
     fn open_log(&self) -> TxLog {
@@ -340,6 +379,7 @@ mod tests {
         };
         Arc::new(WriteOrder {
             scope: WriteScope::Everything,
+            repeat: None,
             place: DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY },
             write: Arc::new(write),
             schemas: store.schemas.clone(),

@@ -278,7 +278,11 @@ impl DirectoryWrite<'_> {
     }
 
     /// The user with their groups: these are in every answer, since clients work out from them what to remove.
-    async fn user_record(&self, tx: &mut Tx, stored: &ResourceRow) -> Result<ResourceRecord, StoreError> {
+    pub(super) async fn user_record(
+        &self,
+        tx: &mut Tx,
+        stored: &ResourceRow,
+    ) -> Result<ResourceRecord, StoreError> {
         let mut groups = member::find_memberships(tx, self.place, &[stored.rid]).await?;
         Ok(ResourceRecord {
             id: stored.id.clone(),

@@ -14,6 +14,7 @@ const KEPT: Retention = Retention {
     audit_ms: 1_000 * DAY,
     revocation_ms: 1_000 * DAY,
     refusal_ms: 1_000 * DAY,
+    repeat_ms: DAY,
 };
 
 #[tokio::test]

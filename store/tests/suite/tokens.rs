@@ -2,7 +2,7 @@
 //! one that has expired still does.
 
 use portcullis_scim::{ScimError, ScimRequest};
-use portcullis_store::{AddedToken, NewToken, Origin, TokenRow, TokenWarning, tokens_in};
+use portcullis_store::{AddedToken, NewToken, Origin, TokenRow, TokenWarning, WriteTerms, tokens_in};
 
 use serde_json::{Value, json};
 
@@ -126,7 +126,8 @@ async fn removal(rig: &Rig, method: &str, target: &str, body: Value) -> u16 {
         panic!("{method} {target} is no write")
     };
     let otherwise = ScimError::Unauthorized("expired".to_owned());
-    let written = rig.store.write_removal(ORG, HERE, &write, otherwise, &cli(), NOW).await.unwrap();
+    let terms = WriteTerms { otherwise: Some(otherwise), repeat: None };
+    let written = rig.store.write_on_terms(ORG, HERE, &write, terms, &cli(), NOW).await.unwrap();
     match rig.done(written.map(|written| written.answer)).await.value {
         Ok(_) => 200,
         Err(refusal) => refusal.status().as_u16(),
