@@ -32,6 +32,7 @@ mod refusal;
 mod relink;
 mod resource;
 mod sealed_keys;
+mod searched;
 mod session;
 mod spent;
 mod standing;

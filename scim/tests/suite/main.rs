@@ -3,6 +3,7 @@
 
 mod bodies;
 mod corpus;
+mod custom;
 mod dialects;
 mod model;
 mod patch;

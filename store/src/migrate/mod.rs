@@ -24,6 +24,8 @@ const MIGRATIONS: &[Migration] = &[
     step(2, "idp_keys", include_str!("sqlite/0002_idp_keys.sql")),
     step(3, "tokens", include_str!("sqlite/0003_tokens.sql")),
     Migration { fills_attributes: true, ..step(4, "search", include_str!("sqlite/0004_search.sql")) },
+    step(5, "reserved", "select 1"),
+    step(6, "search_schema", include_str!("sqlite/0006_search_schema.sql")),
 ];
 
 const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
