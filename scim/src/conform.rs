@@ -87,7 +87,7 @@ pub(crate) fn check_required(
         let Some(part) = resource.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
         let was = before.and_then(|before| before.tree.get(urn.as_ref())?.as_object());
         let missing = |attribute: &&Arc<Attribute>| {
-            attribute.required && !part.get(attribute.name.as_ref()).is_some_and(|value| !is_empty(value))
+            attribute.required && part.get(attribute.name.as_ref()).is_none_or(is_empty)
         };
         if part.is_empty() || was == Some(part) {
             continue;
