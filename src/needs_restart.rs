@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portcullis_config::{File, Limits, Listen, UserSource};
+use portcullis_config::{File, Limits, Listen, ScimExtensions, UserSource};
 use portcullis_keys::sha256;
 use portcullis_policy::{LogFormat, LogTarget};
 
@@ -18,6 +18,8 @@ pub(crate) struct Fixed {
     log_format: Option<LogFormat>,
     /// The listener of a directory is opened at a start.
     has_directory: bool,
+    /// The search rows of the store agree with them from a start on.
+    extensions: Option<ScimExtensions>,
     /// Tells one master key from another, and nothing else.
     master_key: Option<[u8; 32]>,
 }
@@ -31,6 +33,10 @@ impl Fixed {
             limits: file.limits.clone(),
             access_log: file.log.access.clone(),
             log_format: file.log.format,
+            extensions: match &file.provisioning {
+                UserSource::Scim(scim) => Some(scim.extensions.clone()),
+                UserSource::Invited | UserSource::None => None,
+            },
             has_directory: matches!(file.provisioning, UserSource::Scim(_)),
             master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
         }
@@ -45,6 +51,10 @@ impl Fixed {
             ("limits", self.limits != other.limits),
             ("log.access", self.access_log != other.access_log),
             ("log.format", self.log_format != other.log_format),
+            (
+                "scim.extensions",
+                self.extensions.as_ref().zip(other.extensions.as_ref()).is_some_and(|(one, two)| one != two),
+            ),
             ("provisioning", self.has_directory != other.has_directory),
             ("keys", self.master_key != other.master_key),
         ]

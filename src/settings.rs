@@ -1,15 +1,18 @@
 //! From what the file says to what the parts use. Two types and the functions between them, nothing else: no check is
 //! made here (the crate `config` made them), nothing is read or parsed, and nothing can fail.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_config::{
-    Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc, Preset, UserSource,
+    DeclaredAttribute, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc,
+    Preset, UserSource, ValueType,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
-use portcullis_scim::Service;
+use portcullis_scim::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness};
+use portcullis_scim::{Schemas, Service};
 use portcullis_sso::{ClaimNames, Fetch, Idp, OidcIdp, OidcSettings, SubjectClaim, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
@@ -151,6 +154,45 @@ pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         rate: ScimRateLimit { per_second: scim.rate.per_second.0, burst: scim.rate.burst.0 },
         detail: log_detail(file),
+    })
+}
+
+/// Makes the schemas of the directory: the standard's, and the extensions that the file declares.
+pub(crate) fn scim_schemas(file: &File) -> Schemas {
+    let UserSource::Scim(scim) = &file.provisioning else { return Schemas::core_schemas() };
+    let declared = scim.extensions.0.iter().map(|extension| Schema {
+        urn: extension.urn.as_str().into(),
+        name: extension.name.clone().into(),
+        description: format!("What {} adds to a person", extension.name).into(),
+        attributes: extension.attributes.iter().map(|row| scim_attribute(&extension.name, row)).collect(),
+    });
+    Schemas::with_extensions(declared.collect())
+}
+
+fn scim_attribute(extension: &str, declared: &DeclaredAttribute) -> Arc<Attribute> {
+    let (kind, references): (_, &[_]) = match declared.kind {
+        ValueType::String => (Type::String, &[]),
+        ValueType::Boolean => (Type::Boolean, &[]),
+        ValueType::Integer => (Type::Integer, &[]),
+        ValueType::Decimal => (Type::Decimal, &[]),
+        ValueType::DateTime => (Type::DateTime, &[]),
+        ValueType::Reference => (Type::Reference, &["uri"]),
+        ValueType::Complex => (Type::Complex, &[]),
+    };
+    Arc::new(Attribute {
+        name: declared.name.clone().into(),
+        kind,
+        multi: declared.multi_valued,
+        required: declared.required,
+        // A reference is compared byte for byte (RFC 7643 §2.3.7).
+        case_exact: declared.case_exact || kind == Type::Reference,
+        mutability: Mutability::ReadWrite,
+        returned: Returned::Default,
+        uniqueness: if declared.unique { Uniqueness::Server } else { Uniqueness::None },
+        canonical: declared.canonical.iter().cloned().map(Cow::Owned).collect(),
+        references,
+        description: format!("{} of {extension}", declared.name).into(),
+        subs: declared.parts.iter().map(|part| scim_attribute(extension, part)).collect(),
     })
 }
 

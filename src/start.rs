@@ -59,6 +59,10 @@ pub(crate) enum StartError {
     IdpKeys(#[source] StoreError),
     #[error("the tokens of the directory could not be read, so nobody knows which were revoked")]
     Tokens(#[source] StoreError),
+    #[error(
+        "scim.extensions differ from those of the last start, and what is found by them could not be made anew"
+    )]
+    Search(#[source] StoreError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -102,6 +106,7 @@ impl StartError {
             Self::Keys(_)
             | Self::IdpKeys(_)
             | Self::Tokens(_)
+            | Self::Search(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -160,8 +165,9 @@ struct OpenedParts {
 async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
     let lock = Lock::take_folder(&file.state)?;
-    let schemas = Arc::new(Schemas::core_schemas());
+    let schemas = Arc::new(settings::scim_schemas(file));
     let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
+    settle_search(&store).await.map_err(StartError::Search)?;
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
@@ -185,6 +191,24 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
     Ok(OpenedParts { lock, core, live, own, fetch, schemas })
+}
+
+/// Users are told of in the log after each so many.
+const TOLD_EACH: u64 = 2_000;
+
+/// Makes what is found agree with the extensions that are declared, before anybody can search or write.
+async fn settle_search(store: &Store) -> Result<(), StoreError> {
+    let mut next = TOLD_EACH;
+    let settled = store.settle_search(|users| {
+        if users >= next {
+            tracing::info!(users, "scim.extensions have changed: what users are found by is being made anew");
+            next = users + TOLD_EACH;
+        }
+    });
+    if let Some(users) = settled.await? {
+        tracing::info!(users, "scim.extensions have changed: what users are found by agrees with them now");
+    }
+    Ok(())
 }
 
 /// The data plane before it is bound.

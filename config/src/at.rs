@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::extension_urn::name_in_urn;
+
 /// A value somebody wrote where no secret belongs, as a message repeats it.
 pub(crate) fn show_value(value: &str) -> String {
     portcullis_policy::shown(value).into_owned()
@@ -71,8 +73,11 @@ impl fmt::Display for At {
 }
 
 /// A key somebody wrote, for a message: the part of it that looks like a name. `client_secret=…` is a key too when
-/// somebody mistakes the colon, and what follows is not ours to print.
+/// somebody mistakes the colon, and what follows is not ours to print. The URN of an extension is a name as a whole.
 fn shown_key(name: &str) -> String {
+    if name_in_urn(name).is_some() {
+        return name.to_owned();
+    }
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '<');
     let shown: String = name.chars().take_while(|c| fits(*c)).take(40).collect();
     if shown.len() == name.len() { shown } else { format!("{shown}…") }

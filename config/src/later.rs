@@ -42,7 +42,6 @@ const KEYS: &[(&str, &str)] = &[
     ("routes[].identity", ""),
     ("routes[].origin", ""),
     ("routes[].upstream", ""),
-    ("scim.extensions", ""),
     ("scim.on_proxy", ""),
     ("session.bind", ""),
     ("store.lease", ""),

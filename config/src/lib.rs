@@ -13,6 +13,8 @@ mod certificate;
 mod cross;
 mod document;
 mod environment;
+mod extension_urn;
+mod extensions;
 mod file;
 mod headers;
 mod home;
@@ -47,6 +49,7 @@ mod web;
 
 pub use certificate::Expiry;
 pub use environment::Environment;
+pub use extensions::{DeclaredAttribute, ScimExtension, ScimExtensions, ValueType};
 pub use file::{File, UserSource};
 pub use home::{Home, HomePeople, master_key, read_home};
 pub use http_client::HttpClient;

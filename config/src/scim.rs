@@ -6,6 +6,7 @@ use portcullis_policy::{GroupPatch, Network, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
+use crate::extensions::ScimExtensions;
 use crate::network::NetworkText;
 use crate::node::{YamlNode, YamlValue};
 use crate::read::{FromYaml, read_text, section};
@@ -24,6 +25,8 @@ section! {
         pub token: Option<ScimTokens>,
         /// The identity providers that may sign the users of this directory in; all where left out.
         pub idps: Option<Vec<String>>,
+        /// Attributes of users beside those of the standard, each below the URN of its extension.
+        pub extensions: ScimExtensions = "{}",
         /// How groups are answered.
         pub groups: ScimGroups = "{}",
         /// The networks from which the directory may be read and written; any where left out.

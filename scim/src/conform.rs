@@ -5,14 +5,18 @@
 //! here: it is in no tree this module returns. What vendors bend has been straightened by the dialect layer before.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use portcullis_policy::fold;
 use serde_json::{Map, Value};
 
 use crate::error::ScimError;
-use crate::filter::MAX_INDEXED;
+use crate::filter::{MAX_INDEXED, as_double, comparable_value};
 use crate::resource::{Resource, is_empty};
-use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Schemas, Type, Uniqueness};
+use crate::schema::{
+    Attribute, AttributePath, Mutability, ResourceKind, Schema, Schemas, Type, Uniqueness, is_rfc3339,
+    is_uri_text,
+};
 
 /// The most values one list of a user holds. Members of a group are bounded by the size of a body alone.
 pub(crate) const MAX_VALUES: usize = 500;
@@ -50,7 +54,7 @@ pub(crate) fn read_resource(
         }
     }
     let resource = Resource::new(kind, tree);
-    check_required(schemas, &resource)?;
+    check_required(schemas, &resource, None)?;
     Ok(resource)
 }
 
@@ -67,11 +71,32 @@ pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), 
     }
 }
 
-/// Checks that everything required is there.
-pub(crate) fn check_required(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
+/// Checks that everything required is there: of an extension where the resource has anything of it (RFC 7643 §7). What a
+/// write leaves as it was before is not asked again, so that a new declaration keeps nobody in.
+pub(crate) fn check_required(
+    schemas: &Schemas,
+    resource: &Resource,
+    before: Option<&Resource>,
+) -> Result<(), ScimError> {
     for attribute in &schemas.base(resource.kind()).attributes {
         if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
             return Err(ScimError::invalid_value(format!("{} is required", attribute.name)));
+        }
+    }
+    for Schema { urn, attributes, .. } in schemas.extensions(resource.kind()) {
+        let Some(part) = resource.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
+        let was = before.and_then(|before| before.tree.get(urn.as_ref())?.as_object());
+        let missing = |attribute: &&Arc<Attribute>| {
+            attribute.required && part.get(attribute.name.as_ref()).is_none_or(is_empty)
+        };
+        if part.is_empty() || was == Some(part) {
+            continue;
+        }
+        if let Some(attribute) = attributes.iter().find(missing) {
+            let path = AttributePath::new(Some(urn), attribute, None);
+            return Err(ScimError::invalid_value(format!(
+                "{path} is required where anything of that extension is there"
+            )));
         }
     }
     Ok(())
@@ -125,6 +150,10 @@ pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value
                 continue;
             }
         }
+        // Of simple values each is there once, as a filter compares them.
+        if comparable_value(leaf, &element).is_some_and(|text| !known.insert(text)) {
+            continue;
+        }
         kept.push(element);
     }
     check_length(path, kept.len())?;
@@ -136,7 +165,7 @@ pub(crate) fn conform_value(path: &AttributePath, given: &Value) -> Result<Value
 
 /// One element of a list in canonical form.
 pub(crate) fn conform_element(path: &AttributePath, given: &Value) -> Result<Value, ScimError> {
-    conform_parts(path, given, Nulls::Drop)
+    conform_single(path, given)
 }
 
 /// A list must not grow beyond its bound.
@@ -198,14 +227,32 @@ fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimErro
         (_, Value::Null) => Ok(Value::Null),
         (Type::Boolean, Value::Bool(_)) => Ok(given.clone()),
         (Type::Boolean, _) => Err(ScimError::invalid_value(format!("{path} must be true or false"))),
+        (Type::Integer, Value::Number(number)) if number.as_i64().is_some() => Ok(given.clone()),
+        (Type::Integer, _) => Err(ScimError::invalid_value(format!(
+            "{path} must be a whole number of 64 bits, without quotes, fraction and exponent"
+        ))),
+        (Type::Decimal, Value::Number(number)) if as_double(number).is_some() => {
+            Ok(as_double(number).map_or(Value::Null, Value::Number))
+        }
+        (Type::Decimal, _) => {
+            Err(ScimError::invalid_value(format!("{path} must be a number, without quotes")))
+        }
+        (Type::DateTime, Value::String(text)) if !is_rfc3339(text) => {
+            Err(ScimError::invalid_value(format!("{path} must be a moment such as 2027-01-15T08:00:00Z")))
+        }
+        (Type::Reference, Value::String(text)) if leaf.references.contains(&"uri") && !is_uri_text(text) => {
+            Err(ScimError::invalid_value(format!("{path} must be a URI: ASCII, without blanks")))
+        }
         (_, Value::String(text)) => check_name(path, text).map(|()| as_said(path, given)),
         _ => Err(ScimError::invalid_value(format!("{path} must be text"))),
     }
 }
 
-/// An empty `externalId` is none: two people without one are not the same person.
+/// An empty `externalId` is none: two people without one are not the same person. So is an empty text of an extension
+/// that must be unique.
 fn as_said(path: &AttributePath, given: &Value) -> Value {
-    if path.as_str() == "externalId" && given == "" { Value::Null } else { given.clone() }
+    let is_unique = path.extension().is_some() && path.leaf().uniqueness == Uniqueness::Server;
+    if (is_unique || path.as_str() == "externalId") && given == "" { Value::Null } else { given.clone() }
 }
 
 /// Names that resources are found by are neither blank nor longer than what is indexed.

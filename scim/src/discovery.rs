@@ -136,6 +136,8 @@ fn type_word(kind: Type) -> &'static str {
     match kind {
         Type::String => "string",
         Type::Boolean => "boolean",
+        Type::Integer => "integer",
+        Type::Decimal => "decimal",
         Type::DateTime => "dateTime",
         Type::Reference => "reference",
         Type::Binary => "binary",

@@ -3,6 +3,8 @@
 //! The rule it protects: a client never takes a refusal for success, nor bad input for our fault (RFC 7644 §3.12).
 //! Details name attributes and limits, never values: a value may be a secret.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use portcullis_policy::{ResourceId, shown};
 
@@ -25,7 +27,7 @@ pub enum ScimError {
         /// The kind of resource.
         kind: ResourceKind,
         /// The attribute.
-        attribute: &'static str,
+        attribute: Cow<'static, str>,
         /// The name of the resource that has it, since the client's own look-up may not find it.
         with: String,
     },

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod aside;
 mod bulk;
 mod conform;
 pub mod dialect;

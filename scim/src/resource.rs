@@ -16,11 +16,18 @@ use crate::schema::ResourceKind;
 pub struct Resource {
     kind: ResourceKind,
     pub(crate) tree: Map<String, Value>,
+    /// Stored data of extensions that the schemas in force do not have, or have with another type.
+    pub(crate) aside: Map<String, Value>,
 }
 
 impl Resource {
     pub(crate) fn new(kind: ResourceKind, tree: Map<String, Value>) -> Self {
-        Self { kind, tree }
+        Self { kind, tree, aside: Map::new() }
+    }
+
+    /// The same resource with another tree: what is set aside stays.
+    pub(crate) fn with_tree(&self, tree: Map<String, Value>) -> Self {
+        Self { kind: self.kind, tree, aside: self.aside.clone() }
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -28,12 +35,23 @@ impl Resource {
     /// # Errors
     /// Text that is no JSON object.
     pub fn from_json(kind: ResourceKind, json: &str) -> Result<Self, Damaged> {
-        serde_json::from_str(json).map(|tree| Self { kind, tree }).map_err(|_| Damaged)
+        serde_json::from_str(json).map(|tree| Self::new(kind, tree)).map_err(|_| Damaged)
     }
 
-    /// The tree as text, for a store. The same tree gives the same text.
+    /// The tree as text, for a store, with what is set aside. The same tree gives the same text.
     pub fn to_json(&self) -> String {
-        Value::Object(self.tree.clone()).to_string()
+        let mut whole = self.tree.clone();
+        for (urn, aside) in &self.aside {
+            match (whole.get_mut(urn).and_then(Value::as_object_mut), aside.as_object()) {
+                (Some(part), Some(aside)) => {
+                    for (name, value) in aside {
+                        part.entry(name).or_insert_with(|| value.clone());
+                    }
+                }
+                _ => drop(whole.insert(urn.clone(), aside.clone())),
+            }
+        }
+        Value::Object(whole).to_string()
     }
 
     /// Makes the resource that a PUT of this one leaves in the place of the stored one: itself, except that a user
@@ -41,7 +59,7 @@ impl Resource {
     /// leaves it open).
     #[must_use]
     pub fn replacing(&self, before: &Resource) -> Self {
-        let mut after = self.clone();
+        let mut after = before.with_tree(self.tree.clone());
         if self.kind == ResourceKind::User && self.active().is_none() {
             after.set_active(before.active().unwrap_or(true));
         }

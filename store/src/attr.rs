@@ -26,29 +26,80 @@ pub(crate) async fn update_attributes(
     let old: HashSet<SearchRow> =
         before.map(|before| before.search_rows(schemas)).into_iter().flatten().collect();
     let new: HashSet<SearchRow> = after.search_rows(schemas).into_iter().collect();
-    let kind = after.kind();
-    for row in old.difference(&new) {
+    let (gone, added) = (old.difference(&new).map(RowKey::from), new.difference(&old).collect());
+    replace_rows(tx, place, after.kind(), rid, gone.collect(), added).await
+}
+
+/// Makes the rows of a resource those that the schemas say, whatever others there are.
+pub(crate) async fn settle_attributes(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    rid: i64,
+    schemas: &Schemas,
+    resource: &Resource,
+) -> Result<(), StoreError> {
+    let sql = "select path, value, item from attr where organization = $1 and directory = $2 and rid = $3";
+    let rows = tx.rows(sql, &[place.org.into(), place.directory.into(), rid.into()]).await?;
+    let mut stored = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        let (path, key) = (row.text(0)?.to_owned(), row.text(1)?.to_owned().into());
+        stored.insert(RowKey { path: path.into(), key, element: row.int(2)? });
+    }
+    let due = resource.search_rows(schemas);
+    let added = due.iter().filter(|row| !stored.contains(&RowKey::from(*row))).collect();
+    let due: HashSet<RowKey<'_>> = due.iter().map(RowKey::from).collect();
+    let gone = stored.into_iter().filter(|row| !due.contains(row)).collect();
+    replace_rows(tx, place, resource.kind(), rid, gone, added).await
+}
+
+/// A row as its key has it.
+#[derive(PartialEq, Eq, Hash)]
+struct RowKey<'a> {
+    path: Cow<'a, str>,
+    key: Cow<'a, str>,
+    element: i64,
+}
+
+impl<'a> From<&'a SearchRow> for RowKey<'a> {
+    fn from(row: &'a SearchRow) -> Self {
+        RowKey { path: Cow::Borrowed(&row.path), key: value_key(&row.value), element: row.element.into() }
+    }
+}
+
+async fn replace_rows(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    kind: ResourceKind,
+    rid: i64,
+    gone: Vec<RowKey<'_>>,
+    mut added: Vec<&SearchRow>,
+) -> Result<(), StoreError> {
+    for row in &gone {
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
                    and value = $5 and rid = $6 and item = $7";
-        tx.run(sql, &row_args(place, kind, rid, row)).await?;
-        if is_long(&row.value) {
+        let args: [Arg<'_>; 7] = [
+            place.org.into(),
+            place.directory.into(),
+            kind.name().into(),
+            Arg::Text(Some(Cow::Borrowed(&row.path))),
+            Arg::Text(Some(Cow::Borrowed(&row.key))),
+            rid.into(),
+            row.element.into(),
+        ];
+        tx.run(sql, &args).await?;
+        if is_long(&row.key) {
             let sql = "delete from long_value where organization = $1 and directory = $2 and rid = $3 \
                        and path = $4 and item = $5";
-            let [org, directory, rid, path, item, _] = long_args(place, rid, row);
+            let [org, directory, _, path, _, rid, item] = args;
             tx.run(sql, &[org, directory, rid, path, item]).await?;
         }
     }
-    let mut added: Vec<&SearchRow> = new.difference(&old).collect();
     added.sort_unstable(); // in the order of the key
-    let rows: Vec<Vec<Arg<'_>>> =
-        added.into_iter().map(|row| row_args(place, kind, rid, row).into()).collect();
+    let rows: Vec<Vec<Arg<'_>>> = added.iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
     tx.insert_rows(sql, "on conflict do nothing", &rows).await?;
-    let long: Vec<Vec<Arg<'_>>> = new
-        .difference(&old)
-        .filter(|row| is_long(&row.value))
-        .map(|row| long_args(place, rid, row).into())
-        .collect();
+    let long = added.iter().filter(|row| is_long(&row.value));
+    let long: Vec<Vec<Arg<'_>>> = long.map(|row| long_args(place, rid, row).into()).collect();
     let sql = "insert into long_value (organization, directory, rid, path, item, value)";
     tx.insert_rows(sql, "on conflict do nothing", &long).await
 }
@@ -111,29 +162,67 @@ pub(crate) fn value_key(value: &str) -> Cow<'_, str> {
     Cow::Owned(key)
 }
 
+/// The resource, other than `but`, that has a value: its row number.
+pub(crate) async fn value_holder(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    kind: ResourceKind,
+    row: &SearchRow,
+    but: Option<i64>,
+) -> Result<Option<i64>, StoreError> {
+    let sql = "select rid from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
+               and value = $5 and rid <> $6 limit 1";
+    let args = [
+        place.org.into(),
+        place.directory.into(),
+        kind.name().into(),
+        (&row.path).into(),
+        Arg::Text(Some(value_key(&row.value))),
+        but.unwrap_or(-1).into(),
+    ];
+    tx.row(sql, &args).await?.map(|row| row.int(0)).transpose()
+}
+
 /// As many resources as are read at once where all rows are made.
 const FILLED_AT_ONCE: i64 = 200;
 
 /// Makes the rows of every live resource that are not there yet.
 pub(crate) async fn fill_attributes(tx: &mut Tx, schemas: &Schemas) -> Result<(), StoreError> {
-    let mut last = (0, 0, 0);
+    let mut last = PageEnd::default();
     loop {
-        let sql = "select organization, directory, rid, kind, id, doc from resource \
-                   where (organization, directory, rid) > ($1, $2, $3) and deleted is null \
-                   order by organization, directory, rid limit $4";
-        let args = [last.0.into(), last.1.into(), last.2.into(), FILLED_AT_ONCE.into()];
-        let rows = tx.rows(sql, &args).await?;
-        for row in &rows {
-            last = (row.int(0)?, row.int(1)?, row.int(2)?);
-            let place = DirectoryKey { org: org_id(last.0)?, directory: account::directory_id(last.1)? };
-            let kind = resource::kind_of(row.text(3)?)?;
-            let resource = resource::parse_document(kind, row.text(4)?, row.text(5)?)?;
-            update_attributes(tx, place, last.2, schemas, None, &resource).await?;
+        let page = next_page(tx, schemas, &mut last).await?;
+        for (place, rid, resource) in &page {
+            update_attributes(tx, *place, *rid, schemas, None, resource).await?;
         }
-        if rows.is_empty() {
+        if page.is_empty() {
             return Ok(());
         }
     }
+}
+
+/// The key of the last resource of a page.
+pub(crate) type PageEnd = (i64, i64, i64);
+
+/// The live resources behind `last`, in the order of their key, as the schemas have them.
+pub(crate) async fn next_page(
+    tx: &mut Tx,
+    schemas: &Schemas,
+    last: &mut PageEnd,
+) -> Result<Vec<(DirectoryKey, i64, Resource)>, StoreError> {
+    let sql = "select organization, directory, rid, kind, id, doc from resource \
+               where (organization, directory, rid) > ($1, $2, $3) and deleted is null \
+               order by organization, directory, rid limit $4";
+    let args = [last.0.into(), last.1.into(), last.2.into(), FILLED_AT_ONCE.into()];
+    let mut page = Vec::new();
+    for row in tx.rows(sql, &args).await? {
+        *last = (row.int(0)?, row.int(1)?, row.int(2)?);
+        let place = DirectoryKey { org: org_id(last.0)?, directory: account::directory_id(last.1)? };
+        let kind = resource::kind_of(row.text(3)?)?;
+        let mut resource = resource::parse_document(kind, row.text(4)?, row.text(5)?)?;
+        resource.set_aside(schemas);
+        page.push((place, last.2, resource));
+    }
+    Ok(page)
 }
 
 fn org_id(number: i64) -> Result<OrgId, StoreError> {

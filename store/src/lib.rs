@@ -33,6 +33,7 @@ mod relink;
 mod repeats;
 mod resource;
 mod sealed_keys;
+mod searched;
 mod session;
 mod spent;
 mod standing;

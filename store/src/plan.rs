@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// Tables of a few rows, whatever the directory.
-const SMALL: [&str; 9] = [
+const SMALL: [&str; 10] = [
     "head",
     "migration",
     "epoch",
@@ -19,6 +19,7 @@ const SMALL: [&str; 9] = [
     "idp_key",
     "distrusted_key",
     "token",
+    "search_schema",
     "sqlite_schema",
 ];
 
@@ -43,7 +44,7 @@ const WHOLE: &[(&str, &str, &str)] = &[
     (
         "where (organization, directory, rid) > ($1, $2, $3) ",
         "resource",
-        "a page of everything, once, where a migration makes the rows of attr",
+        "a page of everything, where a migration or another declaration of attributes makes the rows of attr",
     ),
     ("order by rid desc limit $3", "resource", "the newest few, from the end of an index"),
     (

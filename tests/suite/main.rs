@@ -13,6 +13,7 @@ mod bad_input;
 mod by_hand;
 mod canaille;
 mod conformance;
+mod custom_attributes;
 mod doctor;
 mod documents;
 mod foreign_http2;

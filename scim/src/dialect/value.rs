@@ -15,7 +15,9 @@ impl Dialect<'_> {
                 Value::Array(list) => {
                     list.into_iter().map(|given| self.rewrite_element(attribute, given)).collect()
                 }
-                Value::Object(_) => {
+                Value::Object(_) | Value::String(_) | Value::Bool(_) | Value::Number(_)
+                    if given.is_object() || attribute.kind != Type::Complex =>
+                {
                     self.note_rule(Rewrite::LooseShape);
                     Value::Array(vec![self.rewrite_element(attribute, given)])
                 }
@@ -82,5 +84,6 @@ impl Dialect<'_> {
 
 /// Tells whether it is one reference to another resource, as `manager` is.
 pub(super) fn is_reference(attribute: &Attribute) -> bool {
-    attribute.kind == Type::Complex && !attribute.multi && attribute.sub_attribute("value").is_some()
+    let has = |name| attribute.sub_attribute(name).is_some();
+    attribute.kind == Type::Complex && !attribute.multi && has("value") && has("$ref")
 }

@@ -2,12 +2,12 @@
 
 use std::cmp::Ordering;
 
-use portcullis_policy::fold;
 use serde_json::{Map, Value};
 
 use crate::resource::{ResourceRecord, is_empty};
 use crate::schema::{Attribute, AttributePath};
 
+use super::comparable::{comparable_number, comparable_text, same_text};
 use super::{CompareOp, Comparison, Filter, Literal};
 
 impl Filter {
@@ -50,6 +50,10 @@ impl Comparison {
     fn compares(&self, leaf: &Attribute, value: &Value, operator: CompareOp) -> bool {
         match (&self.value, value) {
             (Literal::Truth(wanted), Value::Bool(found)) => wanted == found,
+            (Literal::Number(wanted), Value::Number(found)) => {
+                let (found, wanted) = (comparable_number(leaf, found), comparable_number(leaf, wanted));
+                found.zip(wanted).is_some_and(|(found, wanted)| is_ordered(found.cmp(&wanted), operator))
+            }
             (Literal::Moment(wanted), Value::String(found)) => {
                 found.parse::<jiff::Timestamp>().is_ok_and(|found| is_ordered(found.cmp(wanted), operator))
             }
@@ -68,16 +72,6 @@ impl Comparison {
             _ => false,
         }
     }
-}
-
-/// Tells whether two texts are the same value of an attribute.
-pub(crate) fn same_text(attribute: &Attribute, left: &str, right: &str) -> bool {
-    left == right || (!attribute.case_exact && fold::same_key(left) == fold::same_key(right))
-}
-
-/// The text as an attribute compares it: folded by `fold::same_key` unless it is caseExact.
-pub fn comparable_text(attribute: &Attribute, text: &str) -> String {
-    if attribute.case_exact { text.to_owned() } else { fold::same_key(text) }
 }
 
 fn is_ordered(ordering: Ordering, operator: CompareOp) -> bool {

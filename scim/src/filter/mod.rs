@@ -5,6 +5,7 @@
 //! reference that the search agrees with. Attribute names are resolved and values checked against their attribute's
 //! type while parsing, so a filter that exists can run.
 
+mod comparable;
 mod evaluate;
 mod parse;
 mod rows;
@@ -14,9 +15,9 @@ use std::fmt;
 
 use crate::schema::AttributePath;
 
-pub use evaluate::comparable_text;
-pub(crate) use evaluate::same_text;
-pub(crate) use parse::{FilterReader, Grammar, parse_truth};
+pub use comparable::comparable_text;
+pub(crate) use comparable::{comparable_value, same_text};
+pub(crate) use parse::{FilterReader, Grammar, as_double, parse_truth};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS};
 pub use rows::{MAX_INDEXED, SearchRow};
 pub use sort::{Sort, SortOrder};
@@ -98,6 +99,8 @@ pub enum Literal {
     Text(String),
     /// A boolean.
     Truth(bool),
+    /// A number, of the attribute's type: whole, or a double.
+    Number(serde_json::Number),
     /// A moment.
     Moment(jiff::Timestamp),
     /// Null: equal to what is absent.
@@ -167,6 +170,7 @@ impl fmt::Display for Comparison {
         match &self.value {
             Literal::Text(text) => write!(f, "{}", serde_json::Value::from(text.as_str())),
             Literal::Truth(truth) => write!(f, "{truth}"),
+            Literal::Number(number) => write!(f, "{number}"),
             Literal::Moment(moment) => write!(f, "\"{moment}\""),
             Literal::Null => f.write_str("null"),
         }

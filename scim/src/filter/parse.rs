@@ -4,6 +4,8 @@
 //! attribute compared by itself, which means its `value`. Length, nesting and number of conditions are bounded
 //! before anything is built, so no input costs more than a few microseconds or any stack.
 
+use serde_json::Number;
+
 use crate::error::{ScimError, ScimType};
 use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Returned, Schemas, Type};
 
@@ -229,6 +231,14 @@ impl<'a> FilterReader<'a> {
                 Some(truth) => Literal::Truth(truth),
                 None => return Err(self.fail(format!("{path} is true or false"))),
             },
+            (Type::Integer, WrittenValue::Number(number)) => match number.as_i64() {
+                Some(whole) => Literal::Number(whole.into()),
+                None => return Err(self.fail(format!("{path} is compared with a whole number"))),
+            },
+            (Type::Decimal, WrittenValue::Number(number)) => match as_double(&number) {
+                Some(number) => Literal::Number(number),
+                None => return Err(self.fail(format!("{path} is compared with a number"))),
+            },
             (Type::DateTime, WrittenValue::Text(text)) => match text.parse() {
                 Ok(moment) => Literal::Moment(moment),
                 Err(_) => {
@@ -241,7 +251,9 @@ impl<'a> FilterReader<'a> {
         };
         let runs = match (&literal, leaf.kind) {
             (Literal::Null, _) | (_, Type::Boolean) => matches!(operator, Eq | Ne),
-            (_, Type::DateTime) => matches!(operator, Eq | Ne | Gt | Ge | Lt | Le),
+            (_, Type::DateTime | Type::Integer | Type::Decimal) => {
+                matches!(operator, Eq | Ne | Gt | Ge | Lt | Le)
+            }
             _ => matches!(operator, Eq | Ne | Co | Sw | Ew | Gt | Ge | Lt | Le),
         };
         if runs {
@@ -282,7 +294,19 @@ impl<'a> FilterReader<'a> {
                 return Ok(literal);
             }
         }
-        Err(self.fail("a value is due: text in double quotes, true, false or null"))
+        if let Some(number) = self.take_number() {
+            return Ok(WrittenValue::Number(number));
+        }
+        Err(self.fail("a value is due: text in double quotes, a number, true, false or null"))
+    }
+
+    /// Steps over a number as JSON writes it, if one stands here by itself.
+    fn take_number(&mut self) -> Option<Number> {
+        let rest = self.rest();
+        let length = rest.find(|c: char| is_blank(c) || "()[]".contains(c)).unwrap_or(rest.len());
+        let number = serde_json::from_str(&rest[..length]).ok()?;
+        self.at += length;
+        Some(number)
     }
 
     /// The attribute named here.
@@ -363,7 +387,14 @@ impl<'a> FilterReader<'a> {
 enum WrittenValue {
     Text(String),
     Truth(bool),
+    Number(Number),
     Null,
+}
+
+/// A number as a decimal attribute holds it: a double, of which there is one zero. None for what no double holds.
+pub(crate) fn as_double(number: &Number) -> Option<Number> {
+    let double = number.as_f64()?;
+    Number::from_f64(if double == 0.0 { 0.0 } else { double })
 }
 
 /// `true` or `false` as text in any case (rule 3 of the dialects).

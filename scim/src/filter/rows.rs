@@ -7,9 +7,10 @@
 use serde_json::{Map, Value};
 
 use crate::resource::Resource;
-use crate::schema::{AttributePath, Mutability, ResourceKind, Schema, Schemas, Type};
+use crate::schema::{AttributePath, Mutability, ResourceKind, Schema, Schemas, Type, Uniqueness};
 
-use super::evaluate::{comparable_text, is_present};
+use super::comparable::comparable_value;
+use super::evaluate::is_present;
 
 /// The longest value, in bytes as compared, that stands in the key of a store's row as a whole. Names that must be
 /// unique are no longer; of others a store's key has a hash.
@@ -23,8 +24,9 @@ pub struct SearchRow {
     pub path: String,
     /// The index of the element of a list it belongs to, from 0; 0 where there is no list.
     pub element: u32,
-    /// The value as it is compared, of any length: folded by `fold::same_key` unless the attribute is caseExact;
-    /// `true`, `false`; empty for a complex value and for Binary, of which it says that they are there.
+    /// The value as it is compared, of any length: text folded by `fold::same_key` unless the attribute is caseExact,
+    /// numbers and moments as digits that are in their order, `true`, `false`; empty for a complex value and for Binary,
+    /// of which it says that they are there.
     pub value: String,
 }
 
@@ -44,6 +46,18 @@ impl Resource {
         for Schema { urn, attributes, .. } in schemas.extensions(self.kind()) {
             let Some(tree) = self.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
             for attribute in attributes {
+                index_attribute(&mut rows, &AttributePath::new(Some(urn), attribute, None), tree);
+            }
+        }
+        rows
+    }
+
+    /// Those rows whose value no other resource of the directory may have, as an extension that is declared says.
+    pub fn unique_rows(&self, schemas: &Schemas) -> Vec<SearchRow> {
+        let mut rows = Vec::new();
+        for Schema { urn, attributes, .. } in schemas.extensions(self.kind()) {
+            let Some(tree) = self.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
+            for attribute in attributes.iter().filter(|row| row.uniqueness == Uniqueness::Server) {
                 index_attribute(&mut rows, &AttributePath::new(Some(urn), attribute, None), tree);
             }
         }
@@ -79,9 +93,7 @@ fn search_row(path: &AttributePath, element: u32, value: &Value) -> Option<Searc
     let value = match value {
         _ if !is_written(path) => return None,
         Value::String(_) if leaf.kind == Type::Binary => String::new(),
-        Value::String(text) => comparable_text(leaf, text),
-        Value::Bool(truth) => truth.to_string(),
-        _ => return None,
+        value => comparable_value(leaf, value)?,
     };
     Some(SearchRow { path: path.to_string(), element, value })
 }

@@ -11,7 +11,8 @@ use crate::error::{ScimError, ScimType};
 use crate::resource::ResourceRecord;
 use crate::schema::{AttributePath, Mutability, ResourceKind, Returned, Schemas, Type, shown};
 
-use super::evaluate::{NameScope, comparable_text};
+use super::comparable::comparable_value;
+use super::evaluate::NameScope;
 
 /// An order that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Sort {
         if leaf.returned == Returned::Never || leaf.kind == Type::Binary || is_made {
             return Err(refused(format!("nothing is sorted by {path}")));
         }
-        if ["groups", "members"].contains(&path.attribute().name.as_ref()) {
+        if path.extension().is_none() && ["groups", "members"].contains(&path.attribute().name.as_ref()) {
             return Err(refused(format!("nothing is sorted by {path}: its elements have no order")));
         }
         let order = match order.map(str::trim) {
@@ -98,10 +99,6 @@ impl Sort {
             Some(sub) => chosen.get(sub.name.as_ref())?,
             None => chosen,
         };
-        match value {
-            Value::String(text) => Some(comparable_text(self.by.leaf(), text)),
-            Value::Bool(truth) => Some(truth.to_string()),
-            _ => None,
-        }
+        comparable_value(self.by.leaf(), value)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::conform::{self, identifies_by_value, is_primary};
 use crate::error::ScimError;
-use crate::filter::{CompareOp, Comparison, Filter, Literal, comparable_text};
+use crate::filter::{CompareOp, Comparison, Filter, Literal, comparable_value};
 use crate::schema::{Attribute, AttributePath, Mutability};
 
 use super::PatchTarget;
@@ -27,7 +27,8 @@ pub(super) fn append_elements(
         let key = element_identity(attribute, element);
         let index = *known.entry(key).or_insert(list.len());
         match list.get_mut(index) {
-            Some(present) => merge_object(present, attribute, element)?,
+            Some(present) if present.is_object() => merge_object(present, attribute, element)?,
+            Some(_) => {} // a simple value is there already
             None => list.push(element.clone()),
         }
         touched.push(index);
@@ -37,12 +38,18 @@ pub(super) fn append_elements(
 }
 
 /// Gives what two elements of a list have in common when they are the same one: `value` and `type`, or `value` alone
-/// where it is a reference, or everything where there is no `value`.
+/// where it is a reference, or everything where there is no `value`; of a simple value itself, as it is compared.
 pub(super) fn element_identity(attribute: &Attribute, element: &Value) -> String {
     let part = |name: &str| {
-        let text = element.get(name)?.as_str()?;
-        Some(attribute.sub_attribute(name).map_or_else(|| text.to_owned(), |sub| comparable_text(sub, text)))
+        let value = element.get(name)?;
+        match attribute.sub_attribute(name) {
+            Some(sub) => comparable_value(sub, value),
+            None => value.as_str().map(str::to_owned),
+        }
     };
+    if let Some(simple) = comparable_value(attribute, element) {
+        return simple;
+    }
     match (part("value"), identifies_by_value(attribute)) {
         (Some(value), true) => value,
         (Some(value), false) => {
@@ -118,6 +125,7 @@ fn describe_terms(filter: &Filter, element: &mut Map<String, Value>) -> bool {
             let value = match value {
                 Literal::Text(text) => Value::from(text.as_str()),
                 Literal::Truth(truth) => Value::from(*truth),
+                Literal::Number(number) => Value::Number(number.clone()),
                 Literal::Moment(_) | Literal::Null => return false,
             };
             let said_before = element.insert(path.leaf().name.to_string(), value.clone());

@@ -69,8 +69,8 @@ impl Patch {
         }
         references.put_back(&mut tree);
         tree.retain(|_, value| !is_empty(value));
-        let after = Resource::new(before.resource.kind(), tree);
-        conform::check_required(schemas, &after)?;
+        let after = before.resource.with_tree(tree);
+        conform::check_required(schemas, &after, Some(&before.resource))?;
         Ok(after)
     }
 
@@ -78,7 +78,7 @@ impl Patch {
     pub(crate) fn members(&self) -> Vec<ResourceId> {
         let written = self.operations.iter().filter_map(|operation| match operation {
             Operation::Add(target, value) | Operation::Replace(target, value)
-                if target.path.attribute().name.as_ref() == "members" =>
+                if target.path.extension().is_none() && target.path.attribute().name == "members" =>
             {
                 Some(value)
             }
@@ -108,7 +108,8 @@ impl Patch {
         self.operations.iter().any(|operation| match operation {
             Operation::Add(target, _) => target.path.as_str() == "displayName",
             Operation::Replace(target, _) | Operation::Remove(target, _) => {
-                matches!(target.path.attribute().name.as_ref(), "displayName" | "members")
+                let is_base = target.path.extension().is_none();
+                is_base && matches!(target.path.attribute().name.as_ref(), "displayName" | "members")
             }
             Operation::Repeat(..) => false,
         })

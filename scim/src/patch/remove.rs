@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::conform::identifies_by_value;
 use crate::error::ScimError;
 use crate::resource::is_empty;
-use crate::schema::{Attribute, Mutability};
+use crate::schema::{Attribute, Mutability, Type};
 
 use super::{ACTIVE, PatchTarget, elements, parent_object, stored_object};
 
@@ -21,7 +21,8 @@ pub(super) fn apply_remove(
 ) -> Result<(), ScimError> {
     let path = &target.path;
     let attribute = path.attribute();
-    if path.leaf().required && path.sub_attribute().is_none() {
+    // Of an extension it may go with all the rest of it: that is looked at when every operation is done.
+    if path.leaf().required && path.sub_attribute().is_none() && path.extension().is_none() {
         return Err(ScimError::against_mutability(format!("{path} is required and cannot be removed")));
     }
     if path.as_str() == ACTIVE {
@@ -80,6 +81,9 @@ fn remove_listed(list: &mut Vec<Value>, attribute: &Attribute, listed: &[Value])
 }
 
 fn says_all_of(attribute: &Attribute, element: &Value, like: &Value) -> bool {
+    if attribute.kind != Type::Complex {
+        return elements::element_identity(attribute, element) == elements::element_identity(attribute, like);
+    }
     like.as_object().is_some_and(|like| {
         like.iter().all(|(name, wanted)| match (element.get(name), wanted, attribute.sub_attribute(name)) {
             (Some(Value::String(found)), Value::String(wanted), Some(sub)) => {

@@ -4,12 +4,14 @@
 //! them, discovery prints them. No rule about one attribute stands anywhere else, except what `active`, `members`
 //! and `manager` mean. Names of attributes and schemas are compared without regard to ASCII case (RFC 7643 §2.1).
 
+pub(crate) mod extensions;
 mod name;
 mod tables;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub(crate) use extensions::{is_rfc3339, is_uri_text};
 pub(crate) use name::NamedPart;
 pub use name::{AttributePath, UnknownName};
 pub(crate) use portcullis_policy::shown;
@@ -66,6 +68,10 @@ pub enum Type {
     String,
     /// `true` or `false`.
     Boolean,
+    /// A whole number, of 64 bits.
+    Integer,
+    /// A number, kept as a double.
+    Decimal,
     /// A moment, as RFC 3339 writes it.
     DateTime,
     /// A URI.
@@ -129,7 +135,7 @@ pub struct Attribute {
     /// The resources among which it must be unique.
     pub uniqueness: Uniqueness,
     /// Suggested values; others are taken too.
-    pub canonical: &'static [&'static str],
+    pub canonical: Cow<'static, [Cow<'static, str>]>,
     /// The kinds of resource that a reference may point to.
     pub references: &'static [&'static str],
     /// One sentence for `/Schemas`.

@@ -246,7 +246,7 @@ fn row_of(kind: Type, name: &'static str, description: &'static str) -> Attribut
         mutability: Mutability::ReadWrite,
         returned: Returned::Default,
         uniqueness: Uniqueness::None,
-        canonical: &[],
+        canonical: Cow::Borrowed(&[]),
         references: &[],
         description: Cow::Borrowed(description),
         subs: Vec::new(),
@@ -299,7 +299,7 @@ impl AttributeRow {
     }
 
     fn suggests(mut self, canonical: &'static [&'static str]) -> Self {
-        self.0.canonical = canonical;
+        self.0.canonical = canonical.iter().copied().map(Cow::Borrowed).collect();
         self
     }
 

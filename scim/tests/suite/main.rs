@@ -4,6 +4,7 @@
 mod bodies;
 mod bulk;
 mod corpus;
+mod custom;
 mod dialects;
 mod model;
 mod patch;

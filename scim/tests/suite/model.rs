@@ -60,6 +60,11 @@ impl Directory {
         }
     }
 
+    /// One with other schemas.
+    pub(crate) fn speaking(schemas: Schemas) -> Self {
+        Self { schemas, ..Self::new() }
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.call("GET", path, &[], Value::Null)
     }
@@ -233,7 +238,11 @@ impl Directory {
                 let attribute =
                     if resource.kind() == ResourceKind::User { "userName" } else { "displayName" };
                 let with = other.user_name().or(other.display_name()).unwrap_or_default().to_owned();
-                return Err(ScimError::Uniqueness { kind: resource.kind(), attribute, with });
+                return Err(ScimError::Uniqueness {
+                    kind: resource.kind(),
+                    attribute: attribute.into(),
+                    with,
+                });
             }
         }
         let unknown =

@@ -32,7 +32,7 @@ impl Store {
     ) -> Result<ScimAnswer, StoreError> {
         let mut tx = self.engine.listing().await?;
         let place = DirectoryKey { org, directory };
-        match &query.selection {
+        let answer = match &query.selection {
             Selection::One(id) => find_one(&mut tx, place, query.kind, id, &query.projection).await,
             Selection::Page(search) => {
                 find_page(&mut tx, place, &[(query.kind, search)], &query.projection).await
@@ -42,7 +42,21 @@ impl Store {
                     ResourceKind::ALL.into_iter().zip(searches.iter()).collect();
                 find_page(&mut tx, place, &searches, &query.projection).await
             }
+        };
+        answer.map(|answer| answer.map(|outcome| self.set_aside(outcome)))
+    }
+
+    /// The same without what the schemas in force do not have.
+    fn set_aside(&self, mut outcome: Outcome) -> Outcome {
+        let records = match &mut outcome {
+            Outcome::Found(record) => std::slice::from_mut(record),
+            Outcome::Listed(page) => &mut page.records,
+            _ => &mut [],
+        };
+        for record in records {
+            record.resource.set_aside(&self.schemas);
         }
+        outcome
     }
 }
 

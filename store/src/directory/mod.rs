@@ -7,6 +7,7 @@
 mod find;
 mod group;
 mod turns;
+mod unique;
 mod user;
 
 use std::sync::Arc;
@@ -323,13 +324,17 @@ impl DirectoryWrite<'_> {
     ) -> Result<Option<ScimError>, StoreError> {
         let kind = resource.kind();
         if let Some(with) = resource::name_holder(tx, self.place, resource, but).await? {
-            return Ok(Some(ScimError::Uniqueness { kind, attribute: resource::name_attribute(kind), with }));
+            return Ok(Some(ScimError::Uniqueness {
+                kind,
+                attribute: resource::name_attribute(kind).into(),
+                with,
+            }));
         }
         if kind == ResourceKind::User
             && let Some(external_id) = resource.external_id()
             && let Some(with) = resource::external_id_holder(tx, self.place, external_id, but).await?
         {
-            return Ok(Some(ScimError::Uniqueness { kind, attribute: "externalId", with }));
+            return Ok(Some(ScimError::Uniqueness { kind, attribute: "externalId".into(), with }));
         }
         Ok(None)
     }

@@ -42,6 +42,9 @@ impl DirectoryWrite<'_> {
         if let Some(refusal) = self.check_name_free(tx, &resource, None).await? {
             return Ok(Err(refusal));
         }
+        if let Some(refusal) = self.check_values_free(tx, None, &resource, None).await? {
+            return Ok(Err(refusal));
+        }
         if let Some(mut tombstone) = resource::tombstone_of(tx, self.place, &resource).await? {
             tombstone.resource = resource;
             return Ok(Ok(self.restore_user(tx, tombstone).await?));
@@ -63,9 +66,10 @@ impl DirectoryWrite<'_> {
         id: &ResourceId,
         write: &Write,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
-        let Some(stored) = resource::by_id(tx, self.place, USER, id).await? else {
+        let Some(mut stored) = resource::by_id(tx, self.place, USER, id).await? else {
             return commit_unchanged(tx, Err(not_found(id))).await;
         };
+        stored.resource.set_aside(self.schemas);
         if stored.deleted.is_some() {
             return self.revive_user(tx, stored, write).await;
         }
@@ -86,6 +90,10 @@ impl DirectoryWrite<'_> {
             return self.settle_user(tx, &stored, Ok(Outcome::Changed(before))).await;
         }
         if let Some(refusal) = self.check_name_free(tx, &after, Some(stored.rid)).await? {
+            return self.settle_user(tx, &stored, Err(refusal)).await;
+        }
+        let was = Some(&before.resource);
+        if let Some(refusal) = self.check_values_free(tx, was, &after, Some(stored.rid)).await? {
             return self.settle_user(tx, &stored, Err(refusal)).await;
         }
         self.update_user(tx, stored, after).await
@@ -164,6 +172,9 @@ impl DirectoryWrite<'_> {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
         if let Some(refusal) = self.check_name_free(tx, &revived, None).await? {
+            return self.settle_user(tx, &tombstone, Err(refusal)).await;
+        }
+        if let Some(refusal) = self.check_values_free(tx, None, &revived, None).await? {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
         tombstone.resource = revived;

@@ -11,7 +11,7 @@ mod element;
 mod membership;
 mod order;
 
-use portcullis_scim::filter::{CompareOp, Comparison, Literal, comparable_text};
+use portcullis_scim::filter::{CompareOp, Comparison, Literal};
 use portcullis_scim::schema::{AttributePath, Type, Uniqueness};
 use portcullis_scim::{Filter, ResourceKind, Sort};
 
@@ -117,13 +117,9 @@ fn all_parts(filter: &Filter) -> Vec<&Filter> {
     }
 }
 
-/// The text that a value is compared with, as the attribute compares it; none for a moment.
+/// The text that a value is compared with, as the rows of its attribute hold it; none for null.
 fn comparable_literal(path: &AttributePath, literal: &Literal) -> Option<String> {
-    match literal {
-        Literal::Text(text) => Some(comparable_text(path.leaf(), text)),
-        Literal::Truth(truth) => Some(truth.to_string()),
-        Literal::Moment(_) | Literal::Null => None,
-    }
+    literal.comparable(path.leaf())
 }
 
 /// The table that holds the values of an attribute.
@@ -207,11 +203,11 @@ fn rows_cost(path: &AttributePath, question: LeafTest<'_>) -> Cost {
     let leaf = path.leaf();
     let is_unique = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
     match question {
-        LeafTest::Compare(Eq, Literal::Text(_)) if is_unique => Cost::One,
+        LeafTest::Compare(Eq, literal) if is_unique && *literal != Literal::Null => Cost::One,
         LeafTest::Compare(Eq, Literal::Text(_)) if ["type", "schemas"].contains(&leaf.name.as_ref()) => {
             Cost::CommonValue
         }
-        LeafTest::Compare(Eq, Literal::Text(_)) => Cost::Value,
+        LeafTest::Compare(Eq, Literal::Text(_) | Literal::Number(_) | Literal::Moment(_)) => Cost::Value,
         LeafTest::Compare(Sw, Literal::Text(text)) if !text.is_empty() => Cost::Range,
         LeafTest::Compare(Gt | Ge | Lt | Le, _) => Cost::Range,
         _ => Cost::Path,

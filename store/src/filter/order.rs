@@ -34,8 +34,8 @@ impl ConditionWriter {
         let first = match primary {
             Some(_) => {
                 let p = self.name_table('p');
-                let (path, truth) = (format!("{}.primary", sort.by.attribute().name), self.add_arg("true"));
-                let path = self.add_arg(path);
+                let list = sort.by.as_str().rsplit_once('.').map_or(sort.by.as_str(), |(list, _)| list);
+                let (path, truth) = (self.add_arg(format!("{list}.primary")), self.add_arg("true"));
                 format!(
                     "exists (select 1 from attr {p} where {p}.organization = $1 and {p}.directory = $2 \
                      and {p}.kind = $3 and {p}.path = {path} and {p}.value = {truth} and {p}.rid = {a}.rid \

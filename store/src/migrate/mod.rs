@@ -25,6 +25,7 @@ const MIGRATIONS: &[Migration] = &[
     step(3, "tokens", include_str!("sqlite/0003_tokens.sql")),
     Migration { fills_attributes: true, ..step(4, "search", include_str!("sqlite/0004_search.sql")) },
     step(5, "repeats", include_str!("sqlite/0005_repeats.sql")),
+    step(6, "search_schema", include_str!("sqlite/0006_search_schema.sql")),
 ];
 
 const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {

@@ -7,6 +7,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
+use crate::custom::{ACME, every_type, extension};
 use crate::support::{HERE, ORG, Rig, USER};
 
 const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -83,11 +84,78 @@ fn list() -> impl Strategy<Value = Value> {
     })
 }
 
+fn whole() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![i64::MIN, -10, -9, -1, 0, 1, 2, 9, 10, 100, i64::MAX]).prop_map(Value::from)
+}
+
+fn decimal() -> impl Strategy<Value = Value> {
+    prop::sample::select(vec![-10.5, -1.0, 0.0, 0.5, 1.0, 2.0, 10.0, 1e20]).prop_map(Value::from)
+}
+
+fn moment() -> impl Strategy<Value = Value> {
+    let moments = vec![
+        "2027-01-15T08:00:00Z",
+        "2027-01-15T09:00:00+01:00",
+        "2027-01-15T08:00:00.0005Z",
+        "2026-12-31T23:59:59.5-02:00",
+        "1969-07-20T20:17:40Z",
+    ];
+    prop::sample::select(moments).prop_map(Value::from)
+}
+
+/// An object of those that are there.
+fn object(entries: Vec<(&str, Option<Value>)>) -> Value {
+    entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn part() -> impl Strategy<Value = Value> {
+    let primary = prop::option::weighted(0.2, Just(json!(true)));
+    (maybe(whole()), maybe(word()), maybe(moment()), maybe(decimal()), primary).prop_map(
+        |(value, kind, since, weight, primary)| {
+            let kind = kind.map(Value::from);
+            let parts = [("value", value), ("type", kind), ("since", since), ("weight", weight)];
+            object([parts.to_vec(), vec![("primary", primary)]].concat())
+        },
+    )
+}
+
+/// What an extension with an attribute of every type holds, but for what must be unique.
+fn custom() -> impl Strategy<Value = Value> {
+    let texts = (maybe(word()), maybe(word()), prop::collection::vec(word(), 0..3));
+    let page = prop::sample::select(vec!["https://a.test", "https://A.test", "urn:b"]).prop_map(Value::from);
+    let simple = (maybe(any::<bool>()), maybe(whole()), maybe(decimal()), maybe(moment()), maybe(page));
+    let lists = (prop::collection::vec(whole(), 0..3), maybe(part()), prop::collection::vec(part(), 0..4));
+    (texts, simple, lists).prop_map(|((center, code, skills), simple, (levels, badge, mut devices))| {
+        let (contractor, level, score, since, page) = simple;
+        let mut has_primary = false;
+        for device in &mut devices {
+            if has_primary {
+                device.as_object_mut().unwrap().remove("primary");
+            }
+            has_primary |= device.get("primary").is_some();
+        }
+        object(vec![
+            ("costCenter", center.map(Value::from)),
+            ("code", code.map(Value::from)),
+            ("contractor", contractor.map(Value::from)),
+            ("level", level),
+            ("score", score),
+            ("since", since),
+            ("page", page),
+            ("skills", Some(skills.into())),
+            ("levels", Some(levels.into())),
+            ("badge", badge),
+            ("devices", Some(devices.into())),
+        ])
+    })
+}
+
 fn person() -> impl Strategy<Value = Value> {
     let texts = (maybe(word()), maybe(word()), maybe(word()), maybe(word()), maybe(word()));
-    (texts, any::<bool>(), list(), list(), maybe(Just("MIIB".to_owned()))).prop_map(
-        |((title, given, display, department, manager), active, emails, roles, certificate)| {
-            let mut body = json!({ "schemas": [USER], "active": active, "emails": emails, "roles": roles });
+    let custom = custom();
+    (texts, any::<bool>(), list(), list(), maybe(Just("MIIB".to_owned())), custom).prop_map(
+        |((title, given, display, department, manager), active, emails, roles, certificate, custom)| {
+            let mut body = json!({ "schemas": [USER], "active": active, "emails": emails, "roles": roles, ACME: custom });
             if let Some(title) = title {
                 body["title"] = json!(title);
             }
@@ -137,6 +205,40 @@ fn leaf(names: Vec<&'static str>) -> impl Strategy<Value = String> {
     prop_oneof![
         5 => (names.clone(), operator, literal()).prop_map(|(name, operator, value)| format!("{name} {operator} {value}")),
         1 => names.prop_map(|name| format!("{name} pr")),
+    ]
+}
+
+/// A condition on a declared attribute with a value of its type.
+fn typed() -> impl Strategy<Value = String> {
+    let operator = || prop::sample::select(vec!["eq", "eq", "ne", "gt", "ge", "lt", "le"]);
+    let texts = vec![
+        "urn:ietf:params:scim:schemas:extension:acme:2.0:User:costCenter",
+        "code",
+        "desk",
+        "page",
+        "skills",
+        "badge.type",
+        "devices.type",
+    ];
+    let wholes = vec!["level", "number", "levels", "badge.value", "badge", "devices.value", "devices"];
+    let decimals = vec!["score", "badge.weight", "devices.weight"];
+    let moments = vec!["since", "badge.since", "devices.since"];
+    let of = |names: Vec<&'static str>, values: BoxedStrategy<Value>| {
+        let parts = (prop::sample::select(names), operator(), values);
+        parts.prop_map(|(name, operator, value)| format!("{name} {operator} {value}"))
+    };
+    prop_oneof![
+        3 => leaf(texts),
+        3 => of(wholes, whole().boxed()),
+        3 => of(decimals, decimal().boxed()),
+        3 => of(moments, moment().boxed()),
+        1 => leaf(vec!["contractor", "devices.primary", "badge", "devices", "skills", "levels", "level", "since"]),
+        2 => (operator(), whole(), decimal()).prop_map(|(operator, value, weight)| format!(
+            "devices[value {operator} {value} and (weight le {weight} or primary eq true)]"
+        )),
+        1 => (moment(), word()).prop_map(|(since, kind)| format!(
+            "devices[not (since gt {since}) and type eq {}]", Value::from(kind)
+        )),
     ]
 }
 
@@ -213,6 +315,7 @@ fn filter(kind: ResourceKind) -> BoxedStrategy<String> {
     joined(
         prop_oneof![
             4 => leaf(names),
+            u32::from(kind == ResourceKind::User) * 4 => typed(),
             3 => (lists.clone(), prop_oneof![sub, joined(sub_of_list.clone())]).prop_map(|(list, inner)| format!("{list}[{inner}]")),
             1 => (lists, sub_of_list.clone(), sub_of_list).prop_map(|(list, inner, outer)| format!("{list}[{inner}].{outer}")),
         ]
@@ -289,15 +392,29 @@ fn the_search_selects_whom_memory_selects() {
         "&sortBy=schemas&sortOrder=descending",
         "&sortBy=meta.version",
         "&sortBy=manager",
+        "&sortBy=level",
+        "&sortBy=score&sortOrder=descending",
+        "&sortBy=since",
+        "&sortBy=skills",
+        "&sortBy=levels&sortOrder=descending",
+        "&sortBy=devices",
+        "&sortBy=devices.weight&sortOrder=descending",
+        "&sortBy=badge.since",
+        "&sortBy=contractor",
+        "&sortBy=page",
     ];
     let mut asked = 0;
     for directory in 0..DIRECTORIES {
         runtime.block_on(async {
-            let rig = Rig::new().await;
+            let rig = Rig::speaking(extension(every_type())).await;
             let people = prop::collection::vec(person(), 8).new_tree(&mut bodies).unwrap().current();
             let mut ids = Vec::new();
             for (n, mut body) in people.into_iter().enumerate() {
                 body["userName"] = json!(format!("person-{n}"));
+                if n % 2 == 0 {
+                    body[ACME]["desk"] = json!(format!("a{n}"));
+                    body[ACME]["number"] = json!(n);
+                }
                 ids.push(rig.post("/Users", body).await.id);
             }
             let mut made = Vec::new();

@@ -53,13 +53,19 @@ impl Rig {
 
     /// Opens the store that is in a folder.
     pub(crate) async fn over(folder: TempDir) -> Self {
-        Self::with_key(folder, 7).await
+        Self::with_key(folder, 7, Schemas::core_schemas()).await
     }
 
-    async fn with_key(folder: TempDir, byte: u8) -> Self {
+    /// One whose directory has other schemas.
+    pub(crate) async fn speaking(schemas: Schemas) -> Self {
+        Self::with_key(tempfile::tempdir().unwrap(), 7, schemas).await
+    }
+
+    async fn with_key(folder: TempDir, byte: u8, schemas: Schemas) -> Self {
         let path = folder.path().join("portcullis.db");
-        let schemas = Arc::new(Schemas::core_schemas());
+        let schemas = Arc::new(schemas);
         let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
+        store.settle_search(|_| ()).await.unwrap();
         store.use_keys(&master(byte), &mut Random::from_system(), NOW).await.unwrap();
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
@@ -76,7 +82,13 @@ impl Rig {
     /// The same with another master key.
     pub(crate) async fn reopened_with(self, byte: u8) -> Self {
         self.store.close().await;
-        Self::with_key(self.folder, byte).await
+        Self::with_key(self.folder, byte, Schemas::core_schemas()).await
+    }
+
+    /// The same with other schemas.
+    pub(crate) async fn reopened_speaking(self, schemas: Schemas) -> Self {
+        self.store.close().await;
+        Self::with_key(self.folder, 7, schemas).await
     }
 
     /// Enforces, as whoever answers must, and opens.
