@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod opening;
 mod people;
+mod rosters;
 mod search;
 mod sessions;
 mod size;
