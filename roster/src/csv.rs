@@ -5,20 +5,20 @@
 pub(crate) const SEPARATORS: [char; 2] = [',', ';'];
 
 /// One record: its line, from 1, and its fields, or what is wrong with it.
-pub(crate) struct Record {
+pub(crate) struct CsvRecord {
     pub(crate) line: u64,
     pub(crate) fields: Result<Vec<String>, &'static str>,
 }
 
 /// Reads records one after another. Empty lines are none.
-pub(crate) struct Records<'a> {
+pub(crate) struct CsvRecords<'a> {
     text: &'a str,
     at: usize,
     line: u64,
     separators: &'a [char],
 }
 
-impl<'a> Records<'a> {
+impl<'a> CsvRecords<'a> {
     /// Reads a text whose fields are separated by any of these.
     pub(crate) fn new(text: &'a str, separators: &'a [char]) -> Self {
         Self { text, at: 0, line: 1, separators }
@@ -96,10 +96,10 @@ fn lines_in(text: &str) -> u64 {
     u64::try_from(text.bytes().filter(|byte| *byte == b'\n').count()).unwrap_or(u64::MAX)
 }
 
-impl Iterator for Records<'_> {
-    type Item = Record;
+impl Iterator for CsvRecords<'_> {
+    type Item = CsvRecord;
 
-    fn next(&mut self) -> Option<Record> {
+    fn next(&mut self) -> Option<CsvRecord> {
         while self.take_line_end() {}
         if self.rest().is_empty() {
             return None;
@@ -112,7 +112,7 @@ impl Iterator for Records<'_> {
                 Ok(field) => fields.push(field),
                 Err(what) => {
                     self.skip_line();
-                    return Some(Record { line, fields: Err(what) });
+                    return Some(CsvRecord { line, fields: Err(what) });
                 }
             }
             if self.take_separator() {
@@ -121,9 +121,9 @@ impl Iterator for Records<'_> {
             if !self.rest().is_empty() && !self.take_line_end() {
                 self.skip_line();
                 let what = "a carriage return stands alone. End lines with a line feed, or with both";
-                return Some(Record { line, fields: Err(what) });
+                return Some(CsvRecord { line, fields: Err(what) });
             }
-            return Some(Record { line, fields: Ok(fields) });
+            return Some(CsvRecord { line, fields: Ok(fields) });
         }
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(u64, Option<Vec<String>>)> {
-        Records::new(text, &[',']).map(|record| (record.line, record.fields.ok())).collect()
+        CsvRecords::new(text, &[',']).map(|record| (record.line, record.fields.ok())).collect()
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         fn what_is_written_is_read(rows in prop::collection::vec(prop::collection::vec("[a-z\", ;\n\r]{0,6}", 2..5), 0..6)) {
             let quoted = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
             let text: String = rows.iter().map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(",") + "\r\n").collect();
-            let back: Vec<Vec<String>> = Records::new(&text, &[',']).map(|record| record.fields.unwrap()).collect();
+            let back: Vec<Vec<String>> = CsvRecords::new(&text, &[',']).map(|record| record.fields.unwrap()).collect();
             prop_assert_eq!(back, rows);
         }
 
@@ -174,7 +174,7 @@ mod tests {
         fn any_text_ends(text in "[a\",;\n\r]{0,40}") {
             let lines = lines_in(&text) + 1;
             let mut last = 0;
-            for record in Records::new(&text, &SEPARATORS) {
+            for record in CsvRecords::new(&text, &SEPARATORS) {
                 prop_assert!(record.line > last && record.line <= lines);
                 last = record.line;
             }

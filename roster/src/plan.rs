@@ -13,7 +13,7 @@ use crate::column::Column;
 use crate::problem::RosterProblems;
 use crate::read::{Roster, RosterRow};
 
-/// Whom a file names.
+/// The people that a file speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Coverage {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use portcullis_policy::{fold, shown};
 
 use crate::column::{Column, Columns};
-use crate::csv::{Records, SEPARATORS};
+use crate::csv::{CsvRecords, SEPARATORS};
 use crate::problem::RosterProblems;
 
 /// The largest file: 64 MiB.
@@ -65,7 +65,7 @@ pub fn read_roster(bytes: &[u8], ignored: &[String]) -> Result<Roster, RosterPro
     let text = read_text(bytes)?;
     let header_text = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let separators = find_separators(header_text)?;
-    let mut records = Records::new(text, separators);
+    let mut records = CsvRecords::new(text, separators);
     let Some(header) = records.next() else {
         return Err(RosterProblems::one(
             1,
@@ -78,7 +78,7 @@ pub fn read_roster(bytes: &[u8], ignored: &[String]) -> Result<Roster, RosterPro
         Err(what) => return Err(RosterProblems::one(header.line, what)),
     };
     let mut rows = Vec::new();
-    let mut seen = Seen::default();
+    let mut seen = NamesSeen::default();
     for (nth, record) in records.enumerate() {
         if nth == MOST_ROWS {
             problems.add(record.line, || {
@@ -208,7 +208,7 @@ fn read_row(
     for (column, field) in columns.iter().zip(fields) {
         let Some(column) = *column else { continue };
         let name = column.name();
-        let value = field.trim_matches([' ', '\t']);
+        let value = field.trim_matches(|c: char| c == '\t' || (c.is_whitespace() && !c.is_control()));
         let longest = if column == Column::Groups { LONGEST_LIST } else { LONGEST_FIELD };
         if value.len() > longest {
             problems.add(line, || format!("{name} is longer than {longest} bytes"));
@@ -280,12 +280,12 @@ fn read_flag(value: &str) -> Result<Option<bool>, ()> {
 
 /// The names that earlier rows have.
 #[derive(Default)]
-struct Seen {
+struct NamesSeen {
     user_names: HashMap<String, u64>,
     external_ids: HashMap<String, u64>,
 }
 
-impl Seen {
+impl NamesSeen {
     fn note_row(&mut self, row: &RosterRow, problems: &mut RosterProblems) {
         if let Some(first) = self.user_names.get(&fold::unique_key(&row.user_name)) {
             let first = *first;

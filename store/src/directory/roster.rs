@@ -26,7 +26,7 @@ pub struct DirectoryPerson {
     pub id: ResourceId,
     /// The account.
     pub account: AccountId,
-    /// What the directory says of them.
+    /// The directory's word on them.
     pub known: KnownPerson,
 }
 
