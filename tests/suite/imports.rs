@@ -8,6 +8,7 @@ use std::process::Output;
 
 use crate::rig::import_crash::{Crash, survive_kills};
 use crate::rig::settings::Settings;
+use crate::rig::sqlite_lock::WriteLock;
 use crate::rig::stage::Stage;
 use crate::rig::until;
 
@@ -270,4 +271,26 @@ async fn dropped_files_that_are_not_to_be_trusted_are_refused_and_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_kills_in_the_middle_of_imports_leave_whole_people() {
     survive_kills(Crash { people: 2_000, kills: 2 }).await;
+}
+
+/// A file is imported when the disk does not answer: whoever it takes out is out all the same, and the next import finishes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaver_whose_removal_cannot_be_stored_is_on_hold() {
+    let stage = Stage::seeded(invited, &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let mut socket = bob.socket("/ws").await.unwrap();
+    socket.echo("mine").await.unwrap();
+    assert_eq!(alice.status("/").await, 200);
+    let path = file(&stage, "people.csv", &["alice@corp.test,,", "carl@corp.test,,"]);
+    let lock = WriteLock::take(&stage.program.database()).await;
+    let said = import(&stage, &[&path, "--full"], 1);
+    assert!(said.contains("0 created, 0 changed, 0 deactivated"), "only what stands is counted: {said}");
+    assert!(said.contains("import the file again"), "{said}");
+    socket.read_out().await;
+    assert_eq!((bob.status("/").await, alice.status("/").await), (503, 200));
+    stage.program.logged(&["the person is out and on hold until a write on this user is committed"]).await;
+    lock.release().await;
+    let said = import(&stage, &[&path, "--full"], 0);
+    assert!(said.contains("1 created, 0 changed, 1 deactivated"), "{said}");
+    assert_eq!((bob.status("/").await, alice.status("/").await), (401, 200));
 }

@@ -80,10 +80,9 @@ impl Store {
             let Some(end) = page.last() else { return Ok(people) };
             last = end.rid;
             let rids: Vec<i64> = page.iter().map(|stored| stored.rid).collect();
-            let mut groups = member::find_memberships(&mut tx, place, &rids).await?;
+            let mut groups = member::direct_groups(&mut tx, place, &rids).await?;
             for stored in page {
-                let direct = groups.remove(&stored.rid).unwrap_or_default().into_iter();
-                let groups = direct.filter(|group| group.direct).map(|group| group.display).collect();
+                let groups = groups.remove(&stored.rid).unwrap_or_default();
                 let account = stored.user_account()?;
                 people.push(DirectoryPerson {
                     known: known_person(&stored.resource, groups),
