@@ -101,7 +101,7 @@ fn keys_that_are_not_known() {
             (
                 "client_secret=hunter2: x\n",
                 "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
-          idps, scim, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
+          idps, scim, import, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
         ],
@@ -497,7 +497,7 @@ fn what_is_missing() {
     assert_eq!(
         said_of("- a\n"),
         [
-            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, bindings, \
+            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, import, bindings, \
          routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
         ]
     );
@@ -861,7 +861,7 @@ fn folders_for_files_of_people_that_cannot_be() {
         DIRECTORY,
         &[(
             folder,
-            "13: import: never into a directory that a SCIM client feeds (provisioning: scim): each would undo what the \
+            "12: import: never into a directory that a SCIM client feeds (provisioning: scim): each would undo what the \
              other says. Leave it out, or write provisioning: invited.",
         )],
     );
@@ -882,7 +882,7 @@ fn folders_for_files_of_people_that_cannot_be() {
                 "import:\n  folder: drop\n  max_removals: 10\n",
                 "12: import.max_removals: \"10\" is not a share. Write a whole number from 0 to 100 and its sign: 10%.",
             ),
-            ("import:\n  folder: drop\n  ful: true\n", "12: import.ful: no such key; perhaps full is meant."),
+            ("import:\n  folder: drop\n  ful: true\n", "12: import.ful: no such key. Did you mean full?"),
         ],
     );
 }
