@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::idp_keys::IdpKeys;
+use crate::import::turn::Imports;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::revocation::{LEAVE, Revocation, Underway};
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     /// The records that a reference number leads to.
     pub(crate) refusals: Refusals,
+    /// The files that are imported, one at a time.
+    pub(crate) imports: Imports,
 }
 
 impl Core {

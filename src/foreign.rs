@@ -55,11 +55,22 @@ fn name_in(users: &str, id: u32) -> Option<String> {
 
 /// The command as it was typed, fit for a shell.
 fn shell_command(words: impl Iterator<Item = OsString>) -> String {
-    let quoted = |word: OsString| {
-        let word = word.to_string_lossy();
-        if is_plain(&word) { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
-    words.map(quoted).collect::<Vec<_>>().join(" ")
+    words.map(|word| quote_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// A word of a command, fit for a shell.
+pub(crate) fn quote_word(word: &str) -> String {
+    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The id of a user of the machine's own list, by name or number.
+pub(crate) fn user_id(name: &str) -> Option<u32> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_name = users.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        (parts.next()? == name).then(|| parts.nth(1)?.parse().ok()).flatten()
+    });
+    of_name.or_else(|| name.parse().ok())
 }
 
 fn is_plain(word: &str) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_config::{Expiry, File};
+use portcullis_config::{Expiry, File, ImportBlock};
 use portcullis_keys::Keyring;
 use portcullis_policy::Timestamp;
 use portcullis_sso::Fetch;
@@ -59,6 +59,8 @@ pub(crate) struct Live {
     pub(crate) scim: Option<Arc<ScimClients>>,
     /// The terms of an operator's orders.
     pub(crate) terms: Terms,
+    /// The folder into which files of people are dropped.
+    pub(crate) import: Option<ImportBlock>,
     /// The health check of the app.
     pub(crate) app_health: Option<AppHealth>,
     /// The time that exchanges in flight may take once the process leaves.
@@ -96,6 +98,7 @@ impl Live {
             site: Arc::new(site),
             scim: settings::scim_clients(file, keys).map(Arc::new),
             terms: settings::order_terms(file),
+            import: file.import.clone(),
             app_health: settings::app_health(file),
             stop_grace: file.stop_grace,
             // Only a start reads a certificate: what ends is the one that is served.

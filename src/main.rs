@@ -10,6 +10,7 @@ mod ground;
 mod idp_key_orders;
 #[cfg_attr(not(feature = "saml"), path = "without_idp_keys.rs")]
 mod idp_keys;
+mod import;
 mod keyring;
 mod limits;
 mod listeners;

@@ -17,6 +17,7 @@ use portcullis_store::{
 use serde::{Deserialize, Serialize};
 
 use crate::idp_keys::IdpKeys;
+use crate::import::turn::Imports;
 use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
 use crate::order_error::OrderError;
 use crate::person::{People, UserListing, format_rfc3339, user_listing};
@@ -36,6 +37,8 @@ pub(crate) struct Operator {
     pub(crate) terms: Terms,
     /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,
+    /// The files that are imported, one at a time.
+    pub(crate) imports: Imports,
 }
 
 /// The terms of the configuration that orders go by.

@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
 use crate::idp_keys::IdpKeys;
+use crate::import::drop_folder;
+use crate::import::turn::Imports;
 use crate::keyring::{self, KeyringError};
 use crate::limits::Shares;
 use crate::listeners::{self, ListenError, Port, admin, health, scim};
@@ -142,7 +144,8 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let listeners =
         core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
-    Ticks { core: core.clone(), live: live.clone() }.start(stopping);
+    Ticks { core: core.clone(), live: live.clone() }.start(stopping.clone());
+    drop_folder::watch_folder(live_operators(&core, &live), live.clone(), stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     live.in_force().warn_without_token(&core.tokens, Timestamp::now());
@@ -188,6 +191,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         keys,
         idp_keys,
         tokens,
+        imports: Imports::default(),
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
     Ok(OpenedParts { lock, core, live, own, fetch, schemas })
@@ -267,7 +271,7 @@ async fn bind_ports(
     bound.push((
         listeners::bind_unix("state", &file.state.join(admin::SOCKET))?,
         admin::admin_router(live_operators(core, live)),
-        Port::new("admin", shares.admin, &core.metrics),
+        Port { times: admin::TIMES, ..Port::new("admin", shares.admin, &core.metrics) },
     ));
     Ok(BoundPorts { server, listeners: bound })
 }
@@ -283,6 +287,7 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
             tokens: core.tokens.clone(),
             terms: live.in_force().terms.clone(),
             serves: true,
+            imports: core.imports.clone(),
         })
     })
 }

@@ -11,6 +11,7 @@ use crate::at::{At, show_value};
 use crate::headers::Headers;
 use crate::http_client::HttpClient;
 use crate::idps::Idps;
+use crate::import::ImportBlock;
 use crate::limits::Limits;
 use crate::listen::Listen;
 use crate::log::LogBlock;
@@ -43,6 +44,8 @@ section! {
         pub(crate) idps: Given<Idps>,
         /// The directory and the SCIM client that feeds it. Needed where provisioning is `scim`.
         pub(crate) scim: Option<ScimBlock>,
+        /// The folder into which files of people are dropped. Only with provisioning `invited`.
+        pub(crate) import: Option<ImportBlock>,
         /// The bindings file: which groups give which roles.
         pub(crate) bindings: Option<String>,
         /// Who may ask for which paths. Left out, the whole site is for signed-in people; with routes, what matches
@@ -84,7 +87,7 @@ words! {
     pub(crate) enum ProvisioningWord {
         /// The directory: a user must exist there and be active.
         Scim = "scim",
-        /// `portcullis user add`.
+        /// `portcullis user add` and `portcullis import`.
         Invited = "invited",
         /// Nowhere: whoever the identity provider lets in.
         None = "none",

@@ -6,7 +6,8 @@ use std::time::Duration;
 use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicUrl, RulesVersion};
 
 use crate::{
-    Expiry, HttpClient, IdpEntry, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock, UpstreamBlock,
+    Expiry, HttpClient, IdpEntry, ImportBlock, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock,
+    UpstreamBlock,
 };
 
 /// A valid configuration. Only [`load_file`](crate::load_file) makes one.
@@ -27,6 +28,8 @@ pub struct File {
     pub idps: Vec<IdpEntry>,
     /// The source of users.
     pub provisioning: UserSource,
+    /// The folder into which files of people are dropped; only with [`UserSource::Invited`].
+    pub import: Option<ImportBlock>,
     /// The times for which a browser stays signed in.
     pub session: SessionBlock,
     /// The addresses we listen on; that of SCIM only counts with [`UserSource::Scim`].

@@ -135,6 +135,44 @@ impl JsonSchema for Size {
     }
 }
 
+/// A share of a whole: 0% to 100%.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+impl FromYaml for Percent {
+    const WANTED: &'static str = "a share such as 10%";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        match parse_percent(text) {
+            Some(percent) => Some(Self(percent)),
+            None => report.add_problem(
+                node,
+                at,
+                format!("\"{}\" is not a share", show_value(text)),
+                "Write a whole number from 0 to 100 and its sign: 10%",
+            ),
+        }
+    }
+}
+
+/// Reads a share as the configuration writes it: `10%`.
+pub fn parse_percent(text: &str) -> Option<u8> {
+    let number = text.strip_suffix('%')?;
+    let is_plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|percent| is_plain && *percent <= 100)
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(100|[0-9]{1,2})%$" })
+    }
+}
+
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..end].parse().ok()?, &text[end..]))
@@ -166,6 +204,16 @@ mod tests {
         }
         for wrong in ["64", "64KB", "64k", "1GiB", "18446744073709551615MiB", "KiB"] {
             assert_eq!(parse_size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_have_a_number_and_a_sign() {
+        for (text, percent) in [("0%", 0), ("10%", 10), ("100%", 100)] {
+            assert_eq!(parse_percent(text), Some(percent), "{text}");
+        }
+        for wrong in ["", "%", "10", "101%", "-1%", "+1%", "1.5%", "10 %", "300%"] {
+            assert_eq!(parse_percent(wrong), None, "{wrong}");
         }
     }
 

@@ -224,7 +224,7 @@ fn keys_that_are_not_known() {
             (
                 "client_secret=hunter2: x\n",
                 "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
-          idps, scim, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
+          idps, scim, import, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
         ],
@@ -620,7 +620,7 @@ fn what_is_missing() {
     assert_eq!(
         said_of("- a\n"),
         [
-            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, bindings, \
+            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, import, bindings, \
          routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
         ]
     );
@@ -956,8 +956,9 @@ fn words_that_are_no_roles() {
     );
 }
 
+/// Files of people put those who are invited into groups; nothing else does.
 #[test]
-fn people_who_are_invited_are_in_no_group() {
+fn people_who_are_invited_are_in_the_groups_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.yaml");
     std::fs::write(
@@ -965,18 +966,48 @@ fn people_who_are_invited_are_in_no_group() {
         "version: 1\nroles: [a]\nbindings:\n  - group: A\n    role: a\n",
     )
     .unwrap();
-    let said = |word: &str| {
-        let text = SMALLEST.replace("provisioning: none", &format!("provisioning: {word}"));
-        said_in(&path, &format!("{text}bindings: b.yml\nroutes:\n  - path: /**\n    allow: [a]\n"))
+    let warned = |more: &str| -> Vec<String> {
+        let text = SMALLEST.replace("provisioning: none", "provisioning: invited");
+        let text = format!("{text}bindings: b.yml\nroutes:\n  - path: /**\n    allow: [a]\n{more}");
+        let loaded = load_text(&path, text.as_bytes(), &environment()).unwrap();
+        loaded.warnings.iter().map(ToString::to_string).filter(|said| said.contains("bindings")).collect()
     };
-    assert_eq!(
-        said("invited"),
-        [
-            "10: bindings: with provisioning: invited nobody is in a group, so nobody could ever get a role. Leave it \
-             out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)."
-        ]
+    let said = warned("");
+    assert!(said.len() == 1 && said[0].contains("but by a file of people. Import one"), "{said:?}");
+    assert_eq!(warned("import:\n  folder: drop\n"), Vec::<String>::new());
+}
+
+#[test]
+fn folders_for_files_of_people_that_cannot_be() {
+    let folder = "import:\n  folder: drop\n";
+    table(
+        DIRECTORY,
+        &[(
+            folder,
+            "12: import: never into a directory that a SCIM client feeds (provisioning: scim): each would undo what the \
+             other says. Leave it out, or write provisioning: invited.",
+        )],
     );
-    assert_eq!(said("none").len(), 0, "groups of the login give roles");
+    table(
+        SMALLEST,
+        &[(
+            folder,
+            "10: import: has no meaning with provisioning: none, since there is no directory to fill. Leave it out, or \
+             write provisioning: invited.",
+        )],
+    );
+    let invited = SMALLEST.replace("provisioning: none", "provisioning: invited");
+    table(
+        &invited,
+        &[
+            ("import:\n  full: true\n", "10: import.folder: missing. Write a path."),
+            (
+                "import:\n  folder: drop\n  max_removals: 10\n",
+                "12: import.max_removals: \"10\" is not a share. Write a whole number from 0 to 100 and its sign: 10%.",
+            ),
+            ("import:\n  folder: drop\n  ful: true\n", "12: import.ful: no such key. Did you mean full?"),
+        ],
+    );
 }
 
 #[test]

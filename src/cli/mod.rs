@@ -11,6 +11,7 @@ mod doctor;
 mod home;
 #[cfg(feature = "saml")]
 mod idp;
+mod import;
 mod keys;
 mod reach;
 mod reference;
@@ -75,6 +76,9 @@ pub(crate) enum ShortCommand {
     /// List people, show what is known of one, add them, and put them out by hand.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis user list")]
     User(user::UserOrders),
+    /// Make the directory say what a file of people says, for those whose directory cannot speak SCIM.
+    #[command(after_help = "Example: portcullis import people.csv --full --dry-run")]
+    Import(import::Import),
     /// List identity providers with their signing keys, approve a key that waits, and distrust one for ever.
     #[cfg(feature = "saml")]
     #[command(arg_required_else_help = true, after_help = "Example: portcullis idp list")]
@@ -111,6 +115,7 @@ impl ShortCommand {
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
+            Self::Import(import) => import.answer(config),
             #[cfg(feature = "saml")]
             Self::Idp(orders) => orders.answer(config),
             Self::Token(orders) => orders.answer(config),

@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 
 use crate::foreign::Foreign;
 use crate::idp_keys::IdpKeys;
+use crate::import::turn::Imports;
 use crate::listeners::admin::{self, Failure, Operators, SOCKET};
 use crate::lock::{Lock, LockError};
 use crate::operator::{Operator, Terms};
@@ -173,6 +174,7 @@ impl StoreReach {
             tokens: Arc::new(tokens),
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
+            imports: Imports::default(),
             terms: Terms {
                 people: home.people.map(people_of_home),
                 address: home.address.clone(),
@@ -216,10 +218,19 @@ impl StoreReach {
         body: Option<serde_json::Value>,
     ) -> Result<T, ReachError> {
         let body = Bytes::from(body.map(|body| body.to_string()).unwrap_or_default());
-        let request = request
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
+        self.ask_with(request.header(header::CONTENT_TYPE, "application/json"), body).await
+    }
+
+    /// Asks with a body of any kind.
+    ///
+    /// # Errors
+    /// As [`ask_store`](Self::ask_store).
+    pub(super) async fn ask_with<T: DeserializeOwned>(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Result<T, ReachError> {
+        let request = request.header(header::HOST, "localhost").body(Full::new(body))?;
         let (status, body) = match &self.0 {
             StoreWay::Program(socket) => send_request(socket, request).await?,
             StoreWay::Here { router, .. } => {

@@ -4,22 +4,34 @@
 //! It is HTTP/1.1 and JSON so that `curl --unix-socket` is a client too. Nothing of it is reachable over TCP.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRef, Json, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use portcullis_roster::LARGEST_FILE;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::traffic::Times;
 use crate::core::answer_undisturbed;
+use crate::import::ImportedBy;
 use crate::log::error_chain;
 use crate::operator::{NewPerson, Operator};
 use crate::order_error::OrderError;
 use crate::token_orders::{AskedRotation, AskedToken};
+
+/// The times of the socket, which the operator alone can reach: a file of people takes as long as it takes.
+pub(crate) const TIMES: Times = Times {
+    head: Duration::from_secs(10),
+    idle: Duration::from_secs(75),
+    exchange: Duration::from_secs(4 * 60 * 60),
+};
 
 /// The name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "admin.sock";
@@ -32,7 +44,7 @@ pub(crate) struct Failure {
 }
 
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
-/// `…/end-sessions`, `GET /audit`, `GET /refs/{reference}`,
+/// `…/end-sessions`, `GET /audit`, `POST /import`, `GET /refs/{reference}`,
 /// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
@@ -51,6 +63,7 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/users/{name}", get(show_user).delete(remove_user))
         .route("/users/{name}/end-sessions", post(end_sessions))
         .route("/audit", get(read_audit))
+        .route("/import", post(import_file).layer(DefaultBodyLimit::max(LARGEST_FILE)))
         .route("/users/{name}/disable", post(disable_user))
         .route("/users/{name}/enable", post(enable_user))
         .route("/refs/{reference}", get(find_reference))
@@ -73,9 +86,16 @@ impl Operators {
     }
 }
 
+impl Operators {
+    /// The one of this moment.
+    pub(crate) fn at_present(&self) -> Arc<Operator> {
+        (self.0)()
+    }
+}
+
 impl FromRef<Operators> for Arc<Operator> {
     fn from_ref(operators: &Operators) -> Self {
-        (operators.0)()
+        operators.at_present()
     }
 }
 
@@ -143,6 +163,31 @@ async fn read_audit(
             json_answer(StatusCode::OK, operator.list_audits(before.as_deref(), limit).await)
         }
         Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
+}
+
+/// The order stands in the address, as JSON; the body is the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImportQuery {
+    order: String,
+}
+
+async fn import_file(
+    State(operator): State<Arc<Operator>>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    file: Result<Bytes, BytesRejection>,
+) -> Response {
+    let order = match query {
+        Ok(Query(ImportQuery { order })) => serde_json::from_str(&order).map_err(|error| error.to_string()),
+        Err(rejection) => Err(rejection.body_text()),
+    };
+    match (order, file) {
+        (Ok(order), Ok(file)) => {
+            json_answer(StatusCode::OK, operator.import_file(file, order, ImportedBy::Operator).await)
+        }
+        (Err(what), _) => failed_answer(StatusCode::BAD_REQUEST, what),
+        (_, Err(rejection)) => failed_answer(rejection.status(), rejection.body_text()),
     }
 }
 

@@ -43,7 +43,7 @@ mod tokens;
 mod users;
 mod writer;
 
-pub use directory::{ScimAnswer, WriteTerms, Written};
+pub use directory::{DirectoryPerson, ScimAnswer, StepApplied, StepRefusal, WriteTerms, Written};
 pub use end::{EndedAtIdp, IdpNotice, IdpSessions, Which};
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look_at_file;

@@ -94,6 +94,11 @@ impl TxLog {
         self.add_event(kind, subject, detail);
     }
 
+    /// Tells whether nothing was done so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.audits.is_empty() && self.changes.is_empty()
+    }
+
     /// Adds what it means for access.
     pub(crate) fn add_change(&mut self, change: Change) {
         if !self.changes.contains(&change) {

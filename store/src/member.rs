@@ -71,6 +71,28 @@ pub(crate) async fn find_memberships(
     Ok(found)
 }
 
+/// The names of the groups that list each of these users, in the order the groups were made; not those around them.
+pub(crate) async fn direct_groups(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    users: &[i64],
+) -> Result<HashMap<i64, Vec<String>>, StoreError> {
+    let mut found: HashMap<i64, Vec<String>> = HashMap::new();
+    for users in users.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select m.member, r.display from member m cross join resource r \
+             where m.organization = $1 and m.directory = $2 and m.member in ({}) \
+               and r.organization = $1 and r.directory = $2 and r.rid = m.team \
+             order by m.member, m.team",
+            sql_places(3, users.len())
+        );
+        for row in tx.rows(AssertSqlSafe(sql), &rids_args(place, users)).await? {
+            found.entry(row.int(0)?).or_default().push(row.text(1)?.to_owned());
+        }
+    }
+    Ok(found)
+}
+
 /// A member, with its row number.
 #[derive(Clone, Debug)]
 pub(crate) struct InGroup {

@@ -14,5 +14,6 @@ mod directory;
 mod floods;
 mod histories;
 mod idle;
+mod imports;
 mod keycloak;
 mod rig_keycloak;

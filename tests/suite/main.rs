@@ -19,6 +19,7 @@ mod documents;
 mod foreign_http2;
 mod headers;
 mod histories;
+mod imports;
 mod in_a_browser;
 mod leaving;
 mod logs;

@@ -15,11 +15,11 @@ pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBloc
     };
     let path = findings.report.resolve_path(written);
     findings.report.watch_file(&path);
-    if document.provisioning == ProvisioningWord::Invited {
-        findings.add_problem(
+    if document.provisioning == ProvisioningWord::Invited && !findings.has_key("import") {
+        findings.add_warning(
             "bindings",
-            "with provisioning: invited nobody is in a group, so nobody could ever get a role",
-            "Leave it out, and let routes say signed-in; or let a directory tell the groups (provisioning: scim)",
+            "with provisioning: invited nobody is in a group, and so has a role, but by a file of people",
+            "Import one: portcullis import --help; or name a folder for them: import",
         );
     }
     match bytes_of(&path) {

@@ -58,6 +58,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
             ProvisioningWord::Invited => UserSource::Invited,
             ProvisioningWord::None => UserSource::None,
         },
+        import: document.import,
         session: document.session,
         listen: document.listen,
         database: match document.store {

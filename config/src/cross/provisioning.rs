@@ -5,9 +5,29 @@ use portcullis_policy::UserFrom;
 use super::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
 
+/// Refuses files of people where a SCIM client feeds the directory, or there is none.
+fn check_import(findings: &mut Findings<'_, '_>, document: &RootBlock) {
+    let what = match document.provisioning {
+        ProvisioningWord::Invited => return,
+        ProvisioningWord::Scim => {
+            "never into a directory that a SCIM client feeds (provisioning: scim): each would undo what the other says"
+        }
+        ProvisioningWord::None => {
+            "has no meaning with provisioning: none, since there is no directory to fill"
+        }
+    };
+    if findings.has_key("import") {
+        findings.add_problem("import", what, "Leave it out, or write provisioning: invited");
+    }
+}
+
 /// Refuses blocks that have no meaning with the `provisioning` that is written, and misses those it needs.
 pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &RootBlock) {
-    if findings.has_failed("provisioning") || findings.has_failed("scim") {
+    if findings.has_failed("provisioning") {
+        return;
+    }
+    check_import(findings, document);
+    if findings.has_failed("scim") {
         return;
     }
     let word = match document.provisioning {

@@ -6,6 +6,7 @@
 
 mod find;
 mod group;
+mod roster;
 mod turns;
 mod unique;
 mod user;
@@ -22,6 +23,7 @@ use portcullis_session::Committed;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+pub use self::roster::{DirectoryPerson, StepApplied, StepRefusal};
 pub(crate) use self::turns::Turns;
 
 use self::group::{GroupWrite, Plan};

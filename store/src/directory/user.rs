@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use portcullis_policy::{AccountId, Change, ResourceId};
 use portcullis_scim::{Act, Outcome, Resource, ResourceKind, ResourceRecord, ScimError, Write};
 use portcullis_session::Committed;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DirectoryWrite, ScimAnswer, changed_attributes, check_precondition};
 use crate::barred::Word;
@@ -208,6 +208,19 @@ impl DirectoryWrite<'_> {
         mut stored: ResourceRow,
         after: Resource,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
+        let log = self.change_stored(tx, &mut stored, after, json!({})).await?;
+        let record = self.user_record(tx, &stored).await?;
+        log.seal(tx, Ok(Outcome::Changed(record))).await
+    }
+
+    /// Writes what a user says now, and gives the log of it. `detail` is said beside the names of what changed.
+    pub(super) async fn change_stored(
+        &self,
+        tx: &mut Tx,
+        stored: &mut ResourceRow,
+        after: Resource,
+        mut detail: Value,
+    ) -> Result<TxLog, StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
         let before = std::mem::replace(&mut stored.resource, after);
@@ -218,7 +231,7 @@ impl DirectoryWrite<'_> {
         let is_another = before.external_id() != after.external_id();
         let changed = changed_attributes(&before, after);
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
-        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
+        resource::update_resource(tx, self.place, stored, self.now).await?;
 
         let mut log = self.open_log();
         if is_active != was_active {
@@ -246,9 +259,9 @@ impl DirectoryWrite<'_> {
             (false, true) => "user.activated",
             _ => "user.updated",
         };
-        log.did(kind, stored.id.as_str(), Some(account), json!({ "changed": changed }));
-        let record = self.user_record(tx, &stored).await?;
-        log.seal(tx, Ok(Outcome::Changed(record))).await
+        detail["changed"] = json!(changed);
+        log.did(kind, stored.id.as_str(), Some(account), detail);
+        Ok(log)
     }
 
     /// Counts the sessions that a raised generation is about to end.
@@ -261,7 +274,7 @@ impl DirectoryWrite<'_> {
     }
 
     /// Answers without having changed anything. A user who is inactive or gone is named all the same (R5).
-    async fn settle_user(
+    pub(super) async fn settle_user(
         &self,
         tx: &mut Tx,
         stored: &ResourceRow,

@@ -18,6 +18,7 @@ mod names;
 mod opening;
 mod people;
 mod repeats;
+mod rosters;
 mod search;
 mod sessions;
 mod size;

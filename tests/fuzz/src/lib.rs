@@ -4,6 +4,7 @@ pub mod config;
 pub mod heads;
 pub mod oidc;
 pub mod readings;
+pub mod roster;
 pub mod saml;
 pub mod saml_messages;
 pub mod scim;

@@ -4,6 +4,7 @@ pub mod canaille;
 pub mod chromium;
 pub mod foreign;
 pub mod idp;
+pub mod import_crash;
 pub mod inspect;
 pub mod peer;
 pub mod program;

@@ -1,0 +1,313 @@
+//! The drop folder: files of people that somebody else brings, by SFTP most often.
+//!
+//! A file is taken once it has its last name, `*.csv`: it is moved into `taken/`, where nobody else can touch its name,
+//! and only then looked at. Done, it lies in `done/` or `refused/` with a report beside it. What is no plain file, is of
+//! somebody who was not named, may be written by others, or grows while it is read is refused and never half read. A
+//! file in `taken/` at a start is one that was not finished, and is imported again.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_config::ImportBlock;
+use portcullis_policy::escaped;
+use portcullis_roster::{Coverage, LARGEST_FILE};
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{ImportOrder, ImportedBy};
+use crate::listeners::admin::Operators;
+use crate::live::Current;
+use crate::log::error_chain;
+use crate::order_error::OrderError;
+use crate::person::format_rfc3339;
+
+/// The interval at which the folder is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// The ending of a name under which a file is taken.
+const ENDING: &str = ".csv";
+/// The folders in the folder.
+const TAKEN: &str = "taken";
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+/// Watches the folder of the configuration in force, until `stop` says so.
+pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: watch::Receiver<bool>) {
+    tokio::spawn(async move {
+        let mut ticks = interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = HashSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = ticks.tick() => {}
+            }
+            let Some(block) = live.in_force().import.clone() else { continue };
+            let looking = look_once(operators.clone(), block);
+            // A fault of ours is not the last look; what is under way ends with its file.
+            match tokio::spawn(looking).await {
+                Ok(faults) => {
+                    faults.difference(&said).for_each(|fault| tracing::warn!("{fault}"));
+                    said = faults;
+                }
+                Err(error) => tracing::error!(%error, "a look at the drop folder failed"),
+            }
+        }
+    });
+}
+
+/// Imports everything that is there. Gives what an operator has to mend, each said once while it lasts.
+async fn look_once(operators: Operators, block: ImportBlock) -> HashSet<String> {
+    let asked = block.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || DropFolder::open(&asked).and_then(|drop| drop.take_files()));
+    let (folder, taken, mut faults) = match opened.await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(fault)) => return HashSet::from([fault]),
+        Err(error) => return HashSet::from([error.to_string()]),
+    };
+    for name in taken {
+        if let Err(fault) = import_taken(&operators, &block, &folder, &name).await {
+            faults.insert(fault);
+        }
+    }
+    faults
+}
+
+/// Imports one file that was taken.
+async fn import_taken(
+    operators: &Operators,
+    block: &ImportBlock,
+    folder: &DropFolder,
+    name: &str,
+) -> Result<(), String> {
+    let (reader, file) = (folder.clone(), name.to_owned());
+    let read = tokio::task::spawn_blocking(move || reader.read_taken(&file)).await;
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    let (place, report) = match read {
+        Err(why) => {
+            tracing::warn!(file = %escaped(name), why, "a file of people was refused");
+            (REFUSED, format!("refused: {why}\nNothing was changed.\n"))
+        }
+        Ok(bytes) => {
+            let order = ImportOrder {
+                name: folder.path.join(REFUSED).join(name).display().to_string(),
+                coverage: if block.full { Coverage::Full } else { Coverage::Partial },
+                ignored: block.ignore.clone(),
+                dry_run: false,
+                max_removals: block.max_removals.0,
+                accepted: None,
+            };
+            match operators.at_present().import_file(bytes, order, ImportedBy::Folder).await {
+                Ok(report) if report.fault.is_none() => {
+                    let refused: String =
+                        report.refused.iter().map(|line| format!("refused: {line}\n")).collect();
+                    let place = if report.is_whole() { DONE } else { REFUSED };
+                    (place, format!("{}\n{refused}", report.summary(false)))
+                }
+                // It stays where it is, and is imported again: at the next look, or the next start.
+                Ok(report) => {
+                    return Err(format!(
+                        "{name} was not imported whole: {}",
+                        report.fault.unwrap_or_default()
+                    ));
+                }
+                Err(OrderError::Refused(why)) => {
+                    let first = why.lines().next().unwrap_or_default().to_owned();
+                    tracing::warn!(file = %escaped(name), why = first, "a file of people was refused");
+                    (REFUSED, format!("refused: {why}\n"))
+                }
+                Err(error) => return Err(format!("{name} was not imported: {}", error_chain(&error))),
+            }
+        }
+    };
+    let (folder, name) = (folder.clone(), name.to_owned());
+    let moving = tokio::task::spawn_blocking(move || {
+        folder.settle_file(&name, place, &report).map_err(|error| {
+            format!("{name} could not be moved to {}: {error}", folder.path.join(place).display())
+        })
+    });
+    moving.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// The folder, which was looked at.
+#[derive(Clone, Debug)]
+struct DropFolder {
+    path: PathBuf,
+    /// The users whose files are taken.
+    owners: Vec<u32>,
+}
+
+impl DropFolder {
+    /// Looks at the folder and makes those in it.
+    fn open(block: &ImportBlock) -> Result<Self, String> {
+        let path = block.folder.clone();
+        let shown = path.display().to_string();
+        let us = rustix::process::geteuid().as_raw();
+        let mut owners = vec![us, 0];
+        if let Some(name) = &block.owner {
+            let Some(owner) = crate::foreign::user_id(name) else {
+                return Err(format!("import.owner: \"{}\" is no user of this machine", escaped(name)));
+            };
+            owners.push(owner);
+        }
+        let found = fs::symlink_metadata(&path)
+            .map_err(|error| format!("import.folder: {shown} cannot be looked at: {error}"))?;
+        if !found.is_dir() {
+            return Err(format!("import.folder: {shown} is no folder"));
+        }
+        let mode = found.mode();
+        if !owners.contains(&found.uid()) {
+            return Err(format!(
+                "import.folder: {shown} belongs to user {}, who is not the program's, root or import.owner: nothing is taken from it",
+                found.uid()
+            ));
+        }
+        // With a name for the uploader, the group may bring files: whose they are is looked at one by one.
+        if mode & 0o002 != 0 || (mode & 0o020 != 0 && block.owner.is_none()) {
+            let what =
+                if mode & 0o002 != 0 { "everybody" } else { "its group, and import.owner names nobody" };
+            return Err(format!(
+                "import.folder: {shown} may be written by {what}: nothing is taken from it. Run: chmod go-w {shown}"
+            ));
+        }
+        for name in [TAKEN, DONE, REFUSED] {
+            let inner = path.join(name);
+            let made = rustix::fs::mkdir(&inner, Mode::from_raw_mode(0o700));
+            if let Err(error) = made
+                && error != rustix::io::Errno::EXIST
+            {
+                return Err(format!("import.folder: {} cannot be made: {error}", inner.display()));
+            }
+            let inside = fs::symlink_metadata(&inner).map_err(|error| {
+                format!("import.folder: {} cannot be looked at: {error}", inner.display())
+            })?;
+            if !inside.is_dir() || inside.uid() != us || inside.mode() & 0o022 != 0 {
+                return Err(format!(
+                    "import.folder: {} is no folder that the program's user alone may write: remove it",
+                    inner.display()
+                ));
+            }
+        }
+        Ok(Self { path, owners })
+    }
+
+    /// Takes what has its last name, and names what was taken before and not finished. The oldest names come first.
+    fn take_files(self) -> Result<(Self, Vec<String>, HashSet<String>), String> {
+        let list = |path: &Path| -> Result<Vec<String>, String> {
+            let cannot =
+                |error: io::Error| format!("import.folder: {} cannot be read: {error}", path.display());
+            let mut names = Vec::new();
+            for entry in fs::read_dir(path).map_err(cannot)? {
+                // A name that is no text is nobody's last name.
+                if let Ok(name) = entry.map_err(cannot)?.file_name().into_string()
+                    && is_last_name(&name)
+                {
+                    names.push(name);
+                }
+            }
+            names.sort_unstable();
+            Ok(names)
+        };
+        let mut faults = HashSet::new();
+        let before: HashSet<String> = list(&self.path.join(TAKEN))?.into_iter().collect();
+        for name in list(&self.path)? {
+            let from = self.path.join(&name);
+            // One of that name is not finished yet: this one waits for it.
+            if before.contains(&name) {
+                continue;
+            }
+            if fs::symlink_metadata(&from).is_ok_and(|found| found.is_dir()) {
+                faults
+                    .insert(format!("import.folder: {} is a folder, and no file of people", from.display()));
+            } else if let Err(error) = fs::rename(&from, self.path.join(TAKEN).join(&name)) {
+                faults.insert(format!("import.folder: {} cannot be taken: {error}", from.display()));
+            }
+        }
+        let taken = list(&self.path.join(TAKEN))?;
+        Ok((self, taken, faults))
+    }
+
+    /// Reads a file that was taken, if it is one to be read.
+    fn read_taken(&self, name: &str) -> Result<Vec<u8>, String> {
+        let path = self.path.join(TAKEN).join(name);
+        // Nothing is waited for, and no link is followed.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::LOOP) => {
+                return Err("it is a symbolic link. Bring the file itself".to_owned());
+            }
+            Err(error) => return Err(format!("it cannot be opened: {error}")),
+        };
+        let before = file.metadata().map_err(|error| format!("it cannot be looked at: {error}"))?;
+        if !before.is_file() {
+            return Err("it is no plain file".to_owned());
+        }
+        if !self.owners.contains(&before.uid()) {
+            return Err(format!(
+                "it belongs to user {}, who is not the program's, root or import.owner",
+                before.uid()
+            ));
+        }
+        if before.mode() & 0o022 != 0 {
+            return Err(format!(
+                "others may write it (mode {:o}). Bring it with mode 640 or 600",
+                before.mode() & 0o777
+            ));
+        }
+        let most = u64::try_from(LARGEST_FILE).unwrap_or(u64::MAX);
+        if before.len() > most {
+            return Err("it is larger than 64 MiB. Split it".to_owned());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default());
+        (&file)
+            .take(most.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("it cannot be read: {error}"))?;
+        let after = file.metadata().map_err(|error| format!("it cannot be looked at: {error}"))?;
+        let stamp = |found: &fs::Metadata| (found.len(), found.mtime(), found.mtime_nsec());
+        let is_whole = u64::try_from(bytes.len()).is_ok_and(|read| read == after.len());
+        if stamp(&before) != stamp(&after) || !is_whole {
+            return Err("it changed while it was read. Upload under another name, and rename it to *.csv when it is whole".to_owned());
+        }
+        Ok(bytes)
+    }
+
+    /// Moves a file to where it belongs, with its report beside it: the report first, whole or not at all.
+    fn settle_file(&self, name: &str, place: &str, report: &str) -> io::Result<()> {
+        let place = self.path.join(place);
+        let mut free = name.to_owned();
+        let stem = name.strip_suffix(ENDING).unwrap_or(name);
+        let at = format_rfc3339(super::now()).replace(':', "");
+        for nth in 0..1000 {
+            let is_taken = |path: PathBuf| fs::symlink_metadata(path).is_ok();
+            if !is_taken(place.join(&free)) && !is_taken(place.join(format!("{free}.txt"))) {
+                break;
+            }
+            free =
+                if nth == 0 { format!("{stem}.{at}{ENDING}") } else { format!("{stem}.{at}.{nth}{ENDING}") };
+        }
+        // The command to run names the file as it is called now.
+        let report =
+            report.replace(&place.join(name).display().to_string(), &place.join(&free).display().to_string());
+        let (new, last) = (place.join(format!("{free}.txt.new")), place.join(format!("{free}.txt")));
+        let mut written = File::create(&new)?;
+        written.write_all(report.as_bytes())?;
+        written.sync_all()?;
+        fs::rename(&new, &last)?;
+        fs::rename(self.path.join(TAKEN).join(name), place.join(&free))?;
+        File::open(&place)?.sync_all()
+    }
+}
+
+/// Tells whether a file has its last name.
+fn is_last_name(name: &str) -> bool {
+    name.len() > ENDING.len() && !name.starts_with('.') && name.ends_with(ENDING)
+}
