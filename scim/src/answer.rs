@@ -14,10 +14,11 @@ use portcullis_policy::{GroupPatch, ResourceId};
 use serde_json::{Map, Value, json};
 
 use crate::bulk::BulkResults;
+use crate::cursor::PageCursor;
 use crate::endpoint::Endpoint;
 use crate::error::ScimError;
-use crate::list::list_response;
-use crate::outcome::{ListPage, Outcome};
+use crate::list::{cursor_response, list_response};
+use crate::outcome::{ListPage, Outcome, PagePlace};
 use crate::projection::Projection;
 use crate::read::{Parameters, read_precondition};
 use crate::resource::{ResourceRecord, Tag};
@@ -155,7 +156,10 @@ impl Answering<'_> {
     fn page_body(&self, page: &ListPage) -> Value {
         let body = |record| Value::Object(self.projected_body(record, &page.projection));
         let records = page.records.iter().map(body).collect();
-        list_response(page.total, page.start_index, records)
+        match page.place {
+            PagePlace::Index(start) => list_response(page.total, start, records),
+            PagePlace::Cursor(next) => cursor_response(page.total, next.map(PageCursor::to_text), records),
+        }
     }
 
     /// A BulkResponse (RFC 7644 §3.7.3).

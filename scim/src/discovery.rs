@@ -59,6 +59,13 @@ fn config_document(base: &str) -> Value {
         "patch": { "supported": true },
         "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BODY },
         "filter": { "supported": true, "maxResults": MAX_COUNT },
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": MAX_COUNT,
+            "maxPageSize": MAX_COUNT,
+        },
         "changePassword": { "supported": false },
         "sort": { "supported": true },
         "etag": { "supported": true },

@@ -125,6 +125,12 @@ pub enum ScimType {
     NoTarget,
     /// The value does not fit the attribute.
     InvalidValue,
+    /// The cursor is none of this service, or of this search (RFC 9865 §2.1).
+    InvalidCursor,
+    /// What the cursor stood behind is gone.
+    ExpiredCursor,
+    /// The size of a page by cursor is no number from 1.
+    InvalidCount,
 }
 
 impl ScimType {
@@ -139,6 +145,9 @@ impl ScimType {
             ScimType::InvalidPath => "invalidPath",
             ScimType::NoTarget => "noTarget",
             ScimType::InvalidValue => "invalidValue",
+            ScimType::InvalidCursor => "invalidCursor",
+            ScimType::ExpiredCursor => "expiredCursor",
+            ScimType::InvalidCount => "invalidCount",
         }
     }
 }

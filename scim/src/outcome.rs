@@ -1,6 +1,7 @@
 //! What came of a request.
 
 use crate::bulk::BulkResults;
+use crate::cursor::PageCursor;
 use crate::discovery::Discovery;
 use crate::projection::Projection;
 use crate::resource::ResourceRecord;
@@ -24,13 +25,22 @@ pub enum Outcome {
     Bulk(BulkResults),
 }
 
+/// The place of a page among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagePlace {
+    /// It starts at that index, from 1: what was asked for.
+    Index(u64),
+    /// The next page begins at this cursor; none where this one is the last.
+    Cursor(Option<PageCursor>),
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListPage {
     /// The number of resources that match in all.
     pub total: u64,
-    /// The index at which the page starts, from 1: what was asked for.
-    pub start_index: u64,
+    /// The place of the page in the whole.
+    pub place: PagePlace,
     /// The page itself, at most `count`.
     pub records: Vec<ResourceRecord>,
     /// The attributes of each that are wanted.

@@ -13,15 +13,16 @@ use serde_json::{Map, Value};
 
 use crate::bulk::read_bulk;
 use crate::conform;
+use crate::cursor::{PageCursor, sum_parts};
 use crate::discovery::Discovery;
 use crate::endpoint::{DiscoveryEndpoint, Endpoint};
-use crate::error::ScimError;
+use crate::error::{ScimError, ScimType};
 use crate::filter::{Filter, Sort};
 use crate::json;
 use crate::limits::MAX_COUNT;
 use crate::projection::Projection;
 use crate::read_write::{WriteVerb, read_write};
-use crate::request::{Query, ScimRequest, Search, Selection};
+use crate::request::{PageStart, Query, ScimRequest, Search, Selection};
 use crate::schema::{ResourceKind, Schemas};
 use crate::write::Precondition;
 
@@ -174,6 +175,7 @@ pub(crate) struct Parameters {
     excluded: Option<String>,
     sort_by: Option<String>,
     sort_order: Option<String>,
+    cursor: Option<String>,
 }
 
 impl Parameters {
@@ -204,9 +206,7 @@ impl Parameters {
             "excludedattributes" => &mut self.excluded,
             "sortby" => &mut self.sort_by,
             "sortorder" => &mut self.sort_order,
-            "cursor" => {
-                return Err(ScimError::invalid_value("paging is by startIndex and count, not by cursor"));
-            }
+            "cursor" => &mut self.cursor,
             _ => return Ok(None),
         }))
     }
@@ -259,9 +259,34 @@ impl Parameters {
         let sort = self.sort_by.as_deref().filter(|by| !by.trim().is_empty());
         let sort =
             sort.map(|by| Sort::parse_sort(schemas, kind, by, self.sort_order.as_deref())).transpose()?;
-        let start_index = read_number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
-        let count = read_number("count", self.count.as_deref())?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
-        Ok(Search { filter, sort, start_index, count })
+        let count = read_number("count", self.count.as_deref());
+        let Some(cursor) = self.cursor.as_deref() else {
+            let start = read_number("startIndex", self.start_index.as_deref())?.unwrap_or(1).max(1);
+            let count = count?.unwrap_or(MAX_COUNT).min(MAX_COUNT);
+            return Ok(Search { filter, sort, start: PageStart::Index(start), count });
+        };
+        if self.start_index.is_some() {
+            let detail = "a page begins at a startIndex or at a cursor, not at both";
+            return Err(ScimError::invalid_value(detail));
+        }
+        let count = match count {
+            Ok(None) => MAX_COUNT,
+            Ok(Some(count)) if count > 0 => count.min(MAX_COUNT),
+            Ok(Some(_)) | Err(_) => {
+                let detail = format!("count: a page by cursor holds 1 to {MAX_COUNT}");
+                return Err(ScimError::of_type(ScimType::InvalidCount, detail));
+            }
+        };
+        let search = self.sum_search(kind, among_all);
+        let after = (!cursor.is_empty()).then(|| PageCursor::parse(cursor, search)).transpose()?;
+        Ok(Search { filter, sort, start: PageStart::Cursor { after, search }, count })
+    }
+
+    /// Sums up what decides which resources stand in the list and in which order.
+    fn sum_search(&self, kind: ResourceKind, among_all: bool) -> u64 {
+        let part = |text: &Option<String>| text.as_deref().unwrap_or_default().trim().to_owned();
+        let whose = if among_all { "all" } else { kind.name() };
+        sum_parts(&[whose, &part(&self.filter), &part(&self.sort_by), &part(&self.sort_order)])
     }
 }
 

@@ -3,6 +3,7 @@
 use portcullis_policy::ResourceId;
 
 use crate::bulk::Bulk;
+use crate::cursor::PageCursor;
 use crate::discovery::Discovery;
 use crate::filter::{Filter, Sort};
 use crate::projection::Projection;
@@ -44,6 +45,30 @@ pub enum Selection {
     PageOfAll(Box<[Search; 2]>),
 }
 
+/// The beginning of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStart {
+    /// The first one wanted, counted from 1.
+    Index(u64),
+    /// Behind the resource that the page before ended with (RFC 9865); the first page has none.
+    Cursor {
+        /// The end of the page before.
+        after: Option<PageCursor>,
+        /// The sum of what is asked, which the next cursor holds.
+        search: u64,
+    },
+}
+
+impl PageStart {
+    /// The cursor of the page behind one that ends with a resource.
+    pub fn continue_after(self, kind: ResourceKind, after: i64) -> Option<PageCursor> {
+        match self {
+            Self::Index(_) => None,
+            Self::Cursor { search, .. } => Some(PageCursor { search, kind, after }),
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Search {
@@ -51,8 +76,8 @@ pub struct Search {
     pub filter: Option<Filter>,
     /// The order, where one is asked for; the order of creation is its tie-break.
     pub sort: Option<Sort>,
-    /// The first one wanted, from 1.
-    pub start_index: u64,
+    /// Where it begins.
+    pub start: PageStart,
     /// The most resources to answer: 0 to [`MAX_COUNT`](crate::MAX_COUNT); 0 asks for the total alone.
     pub count: u64,
 }

@@ -269,6 +269,11 @@ pub(crate) enum Arg<'a> {
 }
 
 impl Arg<'_> {
+    /// Tells whether it is a null.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Int(None) | Self::Text(None) | Self::Bytes(None))
+    }
+
     fn bind<'q>(&self, query: SqlQuery<'q>) -> SqlQuery<'q> {
         match self {
             Self::Int(value) => query.bind(*value),

@@ -8,9 +8,9 @@ use http::{Response, StatusCode};
 use portcullis_policy::{ResourceId, Timestamp, fold};
 use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::{
-    Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, Query, Resource, ResourceKind,
-    ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, Search, Selection, Service, Version, Wanted,
-    Write, answer_request, read_request,
+    Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, PagePlace, PageStart, Query, Resource,
+    ResourceKind, ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, Search, Selection, Service,
+    Version, Wanted, Write, answer_request, read_request,
 };
 use serde_json::Value;
 
@@ -278,10 +278,23 @@ impl Directory {
 
 fn cut_page(found: Vec<ResourceRecord>, search: &Search, query: &Query) -> Outcome {
     let total = found.len() as u64;
-    let skip = usize::try_from(search.start_index - 1).unwrap_or(usize::MAX);
-    let records = found.into_iter().skip(skip).take(search.count as usize).collect();
-    let projection = query.projection.clone();
-    Outcome::Listed(ListPage { total, start_index: search.start_index, records, projection })
+    let skip = match search.start {
+        PageStart::Index(start) => usize::try_from(start - 1).unwrap_or(usize::MAX),
+        // Here a place is how many stand before it.
+        PageStart::Cursor { after, .. } => {
+            after.map_or(0, |cursor| usize::try_from(cursor.after).unwrap_or(0))
+        }
+    };
+    let records: Vec<ResourceRecord> = found.into_iter().skip(skip).take(search.count as usize).collect();
+    let end = skip + records.len();
+    let place = match search.start {
+        PageStart::Index(start) => PagePlace::Index(start),
+        PageStart::Cursor { .. } if (end as u64) < total => {
+            PagePlace::Cursor(search.start.continue_after(query.kind, i64::try_from(end).unwrap_or(i64::MAX)))
+        }
+        PageStart::Cursor { .. } => PagePlace::Cursor(None),
+    };
+    Outcome::Listed(ListPage { total, place, records, projection: query.projection.clone() })
 }
 
 /// What holds of every answer.

@@ -3,13 +3,14 @@
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
 use portcullis_scim::{
-    ListPage, Outcome, Projection, Query, ResourceKind, ResourceRecord, ScimError, Search, Selection,
+    ListPage, Outcome, PagePlace, PageStart, Projection, Query, ResourceKind, ResourceRecord, ScimError,
+    ScimType, Search, Selection,
 };
 use sqlx::AssertSqlSafe;
 
 use super::ScimAnswer;
-use crate::engine::Tx;
-use crate::filter::Condition;
+use crate::engine::{Arg, Tx};
+use crate::filter::{Condition, OrderValue};
 use crate::resource::{self, DirectoryKey, ResourceRow, by_id};
 use crate::{Store, StoreError, member};
 
@@ -75,6 +76,35 @@ async fn find_one(
     Ok(records.pop().map(Outcome::Found).ok_or(ScimError::Internal))
 }
 
+/// The beginning of a page among the resources of one kind.
+#[derive(Clone, Copy)]
+enum PageFrom {
+    /// As many are left out in front.
+    Offset(u64),
+    /// Behind that row.
+    Row(i64),
+    /// None of them stands on the page.
+    Nowhere,
+}
+
+impl PageFrom {
+    /// Of a kind, where so many of the kinds before have been passed.
+    fn of_start(start: PageStart, kind: ResourceKind, passed: u64) -> Self {
+        match start {
+            PageStart::Index(start) => Self::Offset(start.saturating_sub(1).saturating_sub(passed)),
+            PageStart::Cursor { after: Some(cursor), .. } if cursor.kind == kind => Self::Row(cursor.after),
+            PageStart::Cursor { after: Some(cursor), .. } if is_before(kind, cursor.kind) => Self::Nowhere,
+            PageStart::Cursor { .. } => Self::Offset(0),
+        }
+    }
+}
+
+/// Tells whether one kind stands before another where both are listed.
+fn is_before(kind: ResourceKind, other: ResourceKind) -> bool {
+    let place = |kind| ResourceKind::ALL.iter().position(|one| *one == kind);
+    place(kind) < place(other)
+}
+
 /// Finds a page of one kind, or of several, one behind the other.
 async fn find_page(
     tx: &mut Tx,
@@ -82,24 +112,44 @@ async fn find_page(
     searches: &[(ResourceKind, &Search)],
     projection: &Projection,
 ) -> Result<ScimAnswer, StoreError> {
-    let start_index = searches.first().map_or(1, |(_, search)| search.start_index);
-    let mut page = ListPage { total: 0, start_index, records: Vec::new(), projection: projection.clone() };
-    // As many as are left out in front, and as many as there is room for behind those that were found.
-    let mut offset = start_index.saturating_sub(1);
-    let mut count = searches.first().map_or(0, |(_, search)| search.count);
+    let Some((_, first)) = searches.first() else { return Ok(Err(ScimError::Internal)) };
+    let (start, mut count) = (first.start, first.count);
+    let (mut total, mut records, mut next) = (0, Vec::new(), None);
     for (kind, search) in searches {
-        let (total, stored) = find_part(tx, place, *kind, search, offset, count).await?;
-        page.total += total;
-        offset = offset.saturating_sub(total);
-        count = count.saturating_sub(stored.len() as u64);
-        let due = stored.len();
-        let records = read_records(tx, place, *kind, stored, projection).await?;
-        if records.len() < due {
-            count = 0; // the page ended early: nothing stands behind what was left out
+        let is_full = count == 0;
+        let from = if is_full { PageFrom::Nowhere } else { PageFrom::of_start(start, *kind, total) };
+        let part = match find_part(tx, place, *kind, search, from, count).await? {
+            Ok(part) => part,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if is_full && part.matching > 0 && next.is_none() {
+            next = start.continue_after(*kind, 0); // the page ended where the kind before did
         }
-        page.records.extend(records);
+        total += part.matching;
+        count = count.saturating_sub(part.stored.len() as u64);
+        let rids: Vec<i64> = part.stored.iter().map(|stored| stored.rid).collect();
+        let shown = read_records(tx, place, *kind, part.stored, projection).await?;
+        if shown.len() < rids.len() || part.is_more {
+            count = 0; // the page ends here: nothing stands behind what was left out
+            next = rids[..shown.len()].last().and_then(|rid| start.continue_after(*kind, *rid));
+        }
+        records.extend(shown);
     }
-    Ok(Ok(Outcome::Listed(page)))
+    let place = match start {
+        PageStart::Index(start) => PagePlace::Index(start),
+        PageStart::Cursor { .. } => PagePlace::Cursor(next),
+    };
+    Ok(Ok(Outcome::Listed(ListPage { total, place, records, projection: projection.clone() })))
+}
+
+/// The resources of one kind that match.
+struct FoundPart {
+    /// All of them.
+    matching: u64,
+    /// Those that there is room for on the page.
+    stored: Vec<ResourceRow>,
+    /// Tells whether others stand behind them.
+    is_more: bool,
 }
 
 /// Counts what matches, and finds what of it stands on the page.
@@ -108,25 +158,61 @@ async fn find_part(
     place: DirectoryKey,
     kind: ResourceKind,
     search: &Search,
-    offset: u64,
+    from: PageFrom,
     count: u64,
-) -> Result<(u64, Vec<ResourceRow>), StoreError> {
+) -> Result<Result<FoundPart, ScimError>, StoreError> {
     let mut condition = Condition::new(place, kind, search.filter.as_ref(), search.sort.as_ref());
     let counted = AssertSqlSafe(format!("select count(*) {}", condition.sql));
-    let total = match tx.searched(counted, &condition.args).await?.first() {
+    let matching = match tx.searched(counted, &condition.args).await?.first() {
         Some(row) => u64::try_from(row.int(0)?).unwrap_or_default(),
         None => 0,
     };
-    if count == 0 || offset >= total {
-        return Ok((total, Vec::new()));
+    let offset = match from {
+        PageFrom::Offset(offset) if count > 0 && offset < matching => offset,
+        PageFrom::Row(_) if count > 0 => 0,
+        _ => return Ok(Ok(FoundPart { matching, stored: Vec::new(), is_more: false })),
+    };
+    if let PageFrom::Row(rid) = from {
+        let question = search.sort.as_ref().filter(|_| rid > 0);
+        let value = match question.and_then(|sort| OrderValue::of_row(place, kind, sort, rid)) {
+            Some(question) => match read_order_value(tx, question).await? {
+                Some(value) => Some(value),
+                None => return Ok(Err(expired_cursor())),
+            },
+            None => None,
+        };
+        if rid > 0 {
+            condition.go_behind(rid, value);
+        }
     }
-    let limit = condition.add_arg(i64::try_from(count).unwrap_or(i64::MAX));
+    // One more than there is room for tells whether there is one.
+    let limit = condition.add_arg(i64::try_from(count.saturating_add(1)).unwrap_or(i64::MAX));
     let offset = condition.add_arg(i64::try_from(offset).unwrap_or(i64::MAX));
-    let Condition { sql, args, order } = condition;
+    let Condition { sql, args, order, .. } = condition;
     let page = format!("select r.rid {sql} {order} limit {limit} offset {offset}");
     let rows = tx.searched(AssertSqlSafe(page), &args).await?;
-    let rids: Vec<i64> = rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
-    Ok((total, resource::by_rids(tx, place, &rids).await?))
+    let mut rids: Vec<i64> = rows.iter().map(|row| row.int(0)).collect::<Result<_, _>>()?;
+    let room = usize::try_from(count).unwrap_or(usize::MAX);
+    let is_more = rids.len() > room;
+    rids.truncate(room);
+    Ok(Ok(FoundPart { matching, stored: resource::by_rids(tx, place, &rids).await?, is_more }))
+}
+
+/// The value by which a row has its place; none where the row is gone.
+async fn read_order_value(tx: &mut Tx, question: OrderValue) -> Result<Option<Arg<'static>>, StoreError> {
+    let OrderValue { sql, args, is_number } = question;
+    let found = tx.searched(AssertSqlSafe(sql), &args).await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    Ok(Some(match is_number {
+        true => row.maybe_int(0)?.into(),
+        false => Arg::Text(row.maybe_text(0)?.map(|text| text.to_owned().into())),
+    }))
+}
+
+fn expired_cursor() -> ScimError {
+    let detail = "cursor: the resource that the page before ended with is gone, and with it its place in this order; \
+                  begin again without a cursor";
+    ScimError::of_type(ScimType::ExpiredCursor, detail)
 }
 
 /// Adds what other tables hold: a user's groups, a group's members. Ends where they become too many.

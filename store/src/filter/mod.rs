@@ -13,8 +13,9 @@ mod order;
 
 use portcullis_scim::filter::{CompareOp, Comparison, Literal};
 use portcullis_scim::schema::{AttributePath, Type, Uniqueness};
-use portcullis_scim::{Filter, ResourceKind, Sort};
+use portcullis_scim::{Filter, ResourceKind, Sort, SortOrder};
 
+use self::order::OrderKey;
 use crate::engine::Arg;
 use crate::resource::DirectoryKey;
 
@@ -34,6 +35,8 @@ pub(crate) struct Condition {
     pub(crate) args: Vec<Arg<'static>>,
     /// `order by`: the order that was asked for, then that of creation.
     pub(crate) order: String,
+    /// The value that the order asked for goes by, and its direction.
+    key: Option<(OrderKey, SortOrder)>,
 }
 
 impl Condition {
@@ -59,14 +62,53 @@ impl Condition {
             let parts = all_parts(filter);
             sql.push_str(&writer.narrow_rows(&parts, "r"));
         }
-        let order = sort.map(|sort| writer.order_rows(sort, is_served)).unwrap_or_default();
-        Self { sql, args: writer.args, order: format!("order by {order}r.rid") }
+        let key = sort.and_then(|sort| Some((writer.order_key(sort, is_served)?, sort.order)));
+        let first = key.as_ref().map(|(key, order)| key.order_by(*order)).unwrap_or_default();
+        Self { sql, args: writer.args, order: format!("order by {first}r.rid"), key }
+    }
+
+    /// Leaves only what stands behind a row in the order, of which the order goes by that value: see [`OrderValue`].
+    pub(crate) fn go_behind(&mut self, rid: i64, value: Option<Arg<'static>>) {
+        let behind = match (&self.key, value) {
+            (Some((key, order)), Some(value)) => {
+                let (key, order, is_null) = (key.clone(), *order, value.is_null());
+                let value = self.add_arg(value);
+                let rid = self.add_arg(rid);
+                key.behind(order, is_null, &value, &rid)
+            }
+            _ => format!("r.rid > {}", self.add_arg(rid)),
+        };
+        self.sql.push_str(" and ");
+        self.sql.push_str(&behind);
     }
 
     /// The place of a further argument: `$4`, `$5`, …
     pub(crate) fn add_arg(&mut self, arg: impl Into<Arg<'static>>) -> String {
         self.args.push(arg.into());
         format!("${}", self.args.len())
+    }
+}
+
+/// The question for the value by which one row has its place in an order.
+#[derive(Debug)]
+pub(crate) struct OrderValue {
+    pub(crate) sql: String,
+    pub(crate) args: Vec<Arg<'static>>,
+    /// True where the value is a number; else it is text.
+    pub(crate) is_number: bool,
+}
+
+impl OrderValue {
+    /// Of a row; none where the order goes by nothing but the creation.
+    pub(crate) fn of_row(place: DirectoryKey, kind: ResourceKind, sort: &Sort, rid: i64) -> Option<Self> {
+        let args = vec![place.org.into(), place.directory.into(), kind.name().into(), rid.into()];
+        let mut writer = ConditionWriter { kind, args, names: 0 };
+        let OrderKey { sql: key, is_number } = writer.order_key(sort, true)?;
+        let sql = format!(
+            "select {key} from resource r where r.organization = $1 and r.directory = $2 and r.kind = $3 and r.rid = $4 \
+             and r.deleted is null"
+        );
+        Some(Self { sql, args: writer.args, is_number })
     }
 }
 

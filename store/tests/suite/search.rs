@@ -1,7 +1,7 @@
 //! Searching and paging: what filters find, in which order pages come.
 
 use portcullis_policy::ResourceId;
-use portcullis_scim::ScimError;
+use portcullis_scim::{PagePlace, ScimError};
 use serde_json::json;
 
 use crate::support::{ELSEWHERE, Rig, USER, user, user_path};
@@ -105,7 +105,7 @@ async fn pages_are_stable_and_whole() {
     let mut seen = Vec::new();
     for start in [1, 11, 21] {
         let page = rig.list(&format!("/Users?startIndex={start}&count=10")).await;
-        assert_eq!((page.total, page.start_index), (25, start));
+        assert_eq!((page.total, page.place), (25, PagePlace::Index(start)));
         seen.extend(page.records.into_iter().map(|record| record.id));
     }
     assert_eq!(seen, made);
