@@ -29,7 +29,11 @@ fn paging_holds_at_every_edge() {
         ("?count=", 400, 0),
         ("?startIndex=1.5", 400, 0),
         ("?count=1&count=2", 400, 0),
-        ("?cursor=", 400, 0),
+        ("?cursor=&count=2", 200, 2),
+        ("?cursor", 200, 3),
+        ("?cursor=x", 400, 0),
+        ("?cursor=&startIndex=1", 400, 0),
+        ("?cursor=&count=0", 400, 0),
         ("?aadOptscim062020&sortBy=userName&%FF=1&x", 200, 3),
         ("?attributes=%FF", 400, 0),
     ];
@@ -41,9 +45,16 @@ fn paging_holds_at_every_edge() {
             assert_eq!(answer.body["itemsPerPage"], *length, "{query}");
             assert_eq!(names(&answer).len(), *length, "{query}");
         } else {
-            assert!(["invalidValue", "invalidSyntax"].contains(&answer.scim_type().expect("a type")));
+            let types = ["invalidValue", "invalidSyntax", "invalidCursor", "invalidCount"];
+            assert!(types.contains(&answer.scim_type().expect("a type")), "{query}");
         }
     }
+    // By cursor there is no index, and the last page has no next one.
+    let first = at.get("/Users?cursor=&count=2").body;
+    assert!(first.get("startIndex").is_none());
+    let next = first["nextCursor"].as_str().expect("a next page");
+    let last = at.get(&format!("/Users?cursor={next}&count=2"));
+    assert_eq!((names(&last), last.body.get("nextCursor")), (vec!["c@corp.test"], None));
     assert_eq!(names(&at.get("/Users?startIndex=2&count=1")), ["b@corp.test"]);
 }
 
