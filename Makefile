@@ -4,11 +4,12 @@
 #   make test            installs the peers and passes all tests
 #   make check           what CI runs: format, lints, licences, then make test
 #   make test-long       fuzzing, Keycloak, the long runs; wants a nightly toolchain for the fuzzers
+#   make bench-scim      a directory of a million people: minutes, and some gigabytes of disk
 #   make bench           the hot path without sockets, then everything beside nginx, HAProxy and a bare Pingora
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-long release-pgo bench tools
+.PHONY: help demo test check test-long release-pgo bench bench-scim tools
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -31,6 +32,9 @@ release-pgo: tools
 
 bench: tools
 	peers=$$(benches/peers) && PORTCULLIS_BENCH_PEERS=$$peers cargo bench --bench hot_path --bench requests
+
+bench-scim: tools
+	cargo bench --bench directory
 
 # A C compiler and cmake, for the C code that SQLite, ring and Pingora's compression bring along. Nothing else.
 tools:

@@ -76,6 +76,15 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Tells whether the answer shows the members of a group that was written.
+    pub fn shows_members(&self, service: &Service) -> bool {
+        let is_empty =
+            self.is_patch && service.group_patch == GroupPatch::Empty && !self.projection.is_asked();
+        !is_empty && self.projection.wants("members")
+    }
+}
+
 /// `application/json` for a client that asks for it and not for SCIM's own type, as older ones do.
 fn response_media_type(headers: &HeaderMap) -> &'static str {
     let accepts = |media: &str| {

@@ -37,7 +37,7 @@ pub use filter::{Filter, SearchRow, Sort, SortOrder};
 pub use json::{MAX_BODY, MAX_LEVELS};
 pub use limits::{MAX_BULK_BODY, MAX_BULK_OPERATIONS, MAX_COUNT, REPEAT_SECONDS};
 pub use outcome::{ListPage, Outcome, PagePlace};
-pub use patch::{MAX_OPERATIONS, Patch};
+pub use patch::{MAX_OPERATIONS, MemberChanges, Patch};
 pub use portcullis_policy::GroupPatch;
 pub use projection::Projection;
 pub use read::read_request;

@@ -120,6 +120,30 @@ pub(crate) async fn count_members(
     Ok(found)
 }
 
+/// Those of these ids that are members of a group.
+pub(crate) async fn find_listed(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    group: i64,
+    ids: &[ResourceId],
+) -> Result<HashMap<ResourceId, i64>, StoreError> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for ids in ids.chunks(ASKED_AT_ONCE) {
+        let sql = format!(
+            "select r.id, r.rid from resource r cross join member m \
+             where r.organization = $1 and r.directory = $2 and r.id in ({}) \
+               and m.organization = $1 and m.directory = $2 and m.team = $3 and m.member = r.rid",
+            sql_places(4, ids.len())
+        );
+        let mut args: Vec<Arg<'_>> = vec![place.org.into(), place.directory.into(), group.into()];
+        args.extend(ids.iter().map(|id| Arg::from(id.as_str())));
+        for row in tx.rows(AssertSqlSafe(sql), &args).await? {
+            found.insert(ResourceId::new(row.text(0)?), row.int(1)?);
+        }
+    }
+    Ok(found)
+}
+
 /// The members of each of these groups, in the order the members were made.
 pub(crate) async fn find_members(
     tx: &mut Tx,

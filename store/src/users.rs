@@ -206,8 +206,15 @@ impl Store {
                 let place = DirectoryKey { org, directory };
                 let ended = AtomicU32::new(0);
                 let scope = &WriteScope::Everything;
-                let desk =
-                    DirectoryWrite { scope, place, schemas: &schemas, origin: &origin, now, ended: &ended };
+                let desk = DirectoryWrite {
+                    scope,
+                    place,
+                    schemas: &schemas,
+                    origin: &origin,
+                    now,
+                    ended: &ended,
+                    without_members: false,
+                };
                 match desk.add_user(tx, &resource).await? {
                     Ok((log, record)) => Ok(Ok(log.seal(tx, record.id).await?)),
                     Err(refusal) => Ok(Err(UserError::Refused(refusal))),

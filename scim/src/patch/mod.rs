@@ -14,6 +14,8 @@ mod repeat;
 mod replace;
 mod target;
 
+use std::collections::HashSet;
+
 use portcullis_policy::ResourceId;
 use serde_json::{Map, Value};
 
@@ -74,6 +76,31 @@ impl Patch {
         Ok(after)
     }
 
+    /// Takes what it does to members apart from the rest, where it names each by its id: then nobody has to look at those
+    /// the group has. None where it chooses or replaces them in another way.
+    pub fn split_members(&self) -> Option<(Patch, MemberChanges)> {
+        let mut rest = Vec::new();
+        let mut last_word = MemberChanges::default();
+        for operation in &self.operations {
+            let target = match operation {
+                Operation::Add(target, _) | Operation::Replace(target, _) | Operation::Remove(target, _) => {
+                    target
+                }
+                Operation::Repeat(path, _) if is_members(path) => return None,
+                Operation::Repeat(..) => {
+                    rest.push(operation.clone());
+                    continue;
+                }
+            };
+            if is_members(&target.path) {
+                last_word.note_operation(references::ReferenceStep::of_operation(target, operation)?);
+            } else {
+                rest.push(operation.clone());
+            }
+        }
+        Some((Patch { operations: rest }, last_word))
+    }
+
     /// The ids of the members that it adds or sets.
     pub(crate) fn members(&self) -> Vec<ResourceId> {
         let written = self.operations.iter().filter_map(|operation| match operation {
@@ -114,6 +141,39 @@ impl Patch {
             Operation::Repeat(..) => false,
         })
     }
+}
+
+/// The members that are added to a group and those that are taken out: nobody is both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberChanges {
+    /// Those who shall be in it.
+    pub added: Vec<ResourceId>,
+    /// Those who shall not.
+    pub removed: Vec<ResourceId>,
+}
+
+impl MemberChanges {
+    /// Of each member the last word counts.
+    fn note_operation(&mut self, step: references::ReferenceStep<'_>) {
+        let (ids, is_added): (Vec<ResourceId>, bool) = match step {
+            references::ReferenceStep::Add(elements) => {
+                let id = |element: &Value| element.get("value").and_then(Value::as_str).map(ResourceId::new);
+                (elements.iter().filter_map(id).collect(), true)
+            }
+            references::ReferenceStep::Remove(keys) => {
+                (keys.iter().map(|key| ResourceId::new(key)).collect(), false)
+            }
+        };
+        let named: HashSet<&ResourceId> = ids.iter().collect();
+        self.added.retain(|id| !named.contains(id));
+        self.removed.retain(|id| !named.contains(id));
+        drop(named);
+        if is_added { &mut self.added } else { &mut self.removed }.extend(ids);
+    }
+}
+
+fn is_members(path: &AttributePath) -> bool {
+    path.extension().is_none() && path.attribute().name.as_ref() == "members"
 }
 
 /// Removing it is not forgetting it: a user without `active` is inactive.

@@ -30,7 +30,7 @@ struct KeyedList {
 }
 
 /// One change of an operation, where it goes by keys.
-enum ReferenceStep<'a> {
+pub(super) enum ReferenceStep<'a> {
     Add(&'a [Value]),
     Remove(Vec<String>),
 }
@@ -119,7 +119,7 @@ impl KeyedList {
 }
 
 impl<'a> ReferenceStep<'a> {
-    fn of_operation(target: &PatchTarget, operation: &'a Operation) -> Option<Self> {
+    pub(super) fn of_operation(target: &PatchTarget, operation: &'a Operation) -> Option<Self> {
         if target.path.sub_attribute().is_some() {
             return None;
         }

@@ -57,7 +57,7 @@ impl ScimListener {
                         places.push(place);
                         writes.push((write, repeat));
                     }
-                    self.carry_out_writes(writes, &caller, received).await
+                    self.carry_out_writes(writes, &caller, received, false).await
                 }
                 Err(refusal) => {
                     places.extend(piece.iter().map(|write| write.place));

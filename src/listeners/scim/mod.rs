@@ -154,6 +154,7 @@ impl ScimListener {
         let is_ours = below_base(&mut request);
         let is_bulk = is_bulk(&request);
         let wanted = Wanted::from_request(&self.schemas, &request);
+        let shows_members = wanted.shows_members(&clients.service);
         let method = request.method().clone();
         let outcome = match self.check_token(&clients, request.headers(), address, &id) {
             Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
@@ -162,7 +163,7 @@ impl ScimListener {
                 Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
                         *request.body_mut() = body;
-                        self.clone().carry_out_request(request, caller, address).await
+                        self.clone().carry_out_request(request, caller, address, shows_members).await
                     }
                     Err(refusal) => Err(refusal),
                 },
@@ -256,6 +257,7 @@ impl ScimListener {
         request: Request<Bytes>,
         caller: Caller,
         address: Option<IpAddr>,
+        shows_members: bool,
     ) -> Result<Outcome, ScimError> {
         let (org, directory) = (caller.admitted.org, caller.admitted.directory);
         let headers = request.headers().clone();
@@ -275,7 +277,8 @@ impl ScimListener {
                 .map_err(|error| log_fault(&error, None, &caller))?,
             ScimRequest::Write(write) => {
                 self.core.metrics.count_rewrites(&write.rewrites);
-                let mut answers = self.carry_out_writes(vec![(write, None)], &caller, Instant::now()).await;
+                let mut answers =
+                    self.carry_out_writes(vec![(write, None)], &caller, Instant::now(), shows_members).await;
                 answers.pop().unwrap_or(Err(ScimError::Internal))
             }
             ScimRequest::Bulk(bulk) => self.carry_out_bulk(bulk, &caller, &headers, address).await,

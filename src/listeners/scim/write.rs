@@ -28,12 +28,13 @@ pub(super) const REPEAT: u32 = 2;
 
 impl ScimListener {
     /// Carries out writes in this order, together: they share commits where they can. Each is committed, enforced and
-    /// answered as it would be alone. `received` is when their turn came.
+    /// answered as it would be alone, a group with its members where they are shown. `received` is when their turn came.
     pub(super) async fn carry_out_writes(
         self: &Arc<Self>,
         writes: Vec<(Write, Option<Repeat>)>,
         caller: &Caller,
         received: Instant,
+        shows_members: bool,
     ) -> Vec<ScimAnswer> {
         // Taken before any transaction begins.
         let began = self.core.sessions.hold_mark();
@@ -44,7 +45,11 @@ impl ScimListener {
                 WriteTask { org, directory, write: Arc::new(write), caller: caller.clone(), began, received };
             let (store, write, origin) = (self.core.store.clone(), task.write.clone(), caller.origin());
             let patience = if matches!(write.act, Act::Create(_)) { CREATED } else { LEAVE };
-            let terms = WriteTerms { otherwise: task.refusal_of_additions(), repeat };
+            let terms = WriteTerms {
+                otherwise: task.refusal_of_additions(),
+                repeat,
+                without_members: !shows_members,
+            };
             let write = async move {
                 store.write_on_terms(org, directory, &write, terms, &origin, Timestamp::now()).await
             };

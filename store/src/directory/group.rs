@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use portcullis_policy::ResourceId;
 use portcullis_scim::{
-    Act, Outcome, Resource, ResourceKind, ResourceRecord, Schemas, ScimError, ScimType, Version, Write,
+    Act, MemberChanges, Outcome, Patch, Resource, ResourceKind, ResourceRecord, Schemas, ScimError, ScimType,
+    Version, Write,
 };
 use portcullis_session::Committed;
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(super) struct Plan {
     version: Version,
     /// Without members.
     after: Resource,
-    /// With all of them, as it is answered.
+    /// As it is answered: with all of them, unless nobody wants to see them.
     whole: Resource,
     added: Vec<InGroup>,
     removed: Vec<i64>,
@@ -124,6 +125,12 @@ impl DirectoryWrite<'_> {
         if let Err(refusal) = check_precondition(write, version, &[]) {
             return Ok(Err(refusal));
         }
+        if self.without_members
+            && let Act::Patch(_, _, patch) = &write.act
+            && let Some((rest, changes)) = patch.split_members()
+        {
+            return self.plan_members(tx, stored, &rest, &changes).await;
+        }
         let had = member::find_members(tx, self.place, &[stored.rid])
             .await?
             .remove(&stored.rid)
@@ -155,6 +162,32 @@ impl DirectoryWrite<'_> {
             Ok(Plan { version, after, whole, added, removed })
         })
         .await
+    }
+
+    /// The same for a PATCH that names each member by its id, where nobody wants to see the others: it costs what it names,
+    /// not what the group holds.
+    async fn plan_members(
+        &self,
+        tx: &mut Tx,
+        stored: ResourceRow,
+        rest: &Patch,
+        changes: &MemberChanges,
+    ) -> Result<Result<Plan, ScimError>, StoreError> {
+        let (version, rid) = (stored.meta.version, stored.rid);
+        let after = match rest.apply_to(self.schemas, &record_with_members(stored, Vec::new())) {
+            Ok(after) => after,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let removed =
+            member::find_listed(tx, self.place, rid, &changes.removed).await?.into_values().collect();
+        let listed = member::find_listed(tx, self.place, rid, &changes.added).await?;
+        let new: Vec<ResourceId> =
+            changes.added.iter().filter(|id| !listed.contains_key(id)).cloned().collect();
+        let added = match self.find_members(tx, &new, Vec::new()).await? {
+            Ok(added) => added,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(Ok(Plan { version, whole: after.clone(), after, added, removed }))
     }
 
     async fn update_group(

@@ -53,6 +53,8 @@ pub struct WriteTerms {
     pub otherwise: Option<ScimError>,
     /// The idempotency key it came with. Answered from the record, a group is shown without its members.
     pub repeat: Option<Repeat>,
+    /// True where a group that was changed may be answered without its members.
+    pub without_members: bool,
 }
 
 /// The writes of a client that are carried out.
@@ -116,6 +118,7 @@ impl Store {
         let asked = Arc::new(WriteOrder {
             scope: terms.otherwise.map_or(WriteScope::Everything, WriteScope::Removals),
             repeat: terms.repeat.filter(|repeat| repeat.covers(write)),
+            without_members: terms.without_members,
             place: DirectoryKey { org, directory },
             write: Arc::new(write.clone()),
             schemas: self.schemas.clone(),
@@ -225,6 +228,7 @@ impl Store {
 struct WriteOrder {
     scope: WriteScope,
     repeat: Option<Repeat>,
+    without_members: bool,
     place: DirectoryKey,
     write: Arc<Write>,
     schemas: Arc<Schemas>,
@@ -234,8 +238,9 @@ struct WriteOrder {
 
 impl WriteOrder {
     fn directory_write<'a>(&'a self, ended: &'a AtomicU32) -> DirectoryWrite<'a> {
-        let Self { scope, place, schemas, origin, now, .. } = self;
-        DirectoryWrite { scope, place: *place, schemas, origin, now: *now, ended }
+        let Self { scope, place, schemas, origin, now, without_members, .. } = self;
+        let (place, now, without_members) = (*place, *now, *without_members);
+        DirectoryWrite { scope, place, schemas, origin, now, ended, without_members }
     }
 
     /// The answer to an operation that was carried out before and left its resource as it is now.
@@ -273,6 +278,8 @@ pub(crate) struct DirectoryWrite<'a> {
     pub(crate) now: Timestamp,
     /// The number of live sessions it ends.
     pub(crate) ended: &'a AtomicU32,
+    /// True where a group that was changed may be answered without its members.
+    pub(crate) without_members: bool,
 }
 
 impl DirectoryWrite<'_> {
@@ -387,6 +394,7 @@ mod tests {
         Arc::new(WriteOrder {
             scope: WriteScope::Everything,
             repeat: None,
+            without_members: false,
             place: DirectoryKey { org: OrgId::ONLY, directory: DirectoryId::ONLY },
             write: Arc::new(write),
             schemas: store.schemas.clone(),

@@ -121,8 +121,15 @@ impl Store {
             Box::pin(async move {
                 let (place, ended) = (DirectoryKey { org, directory }, AtomicU32::new(0));
                 let scope = &WriteScope::Everything;
-                let write =
-                    DirectoryWrite { scope, place, schemas: &schemas, origin: &origin, now, ended: &ended };
+                let write = DirectoryWrite {
+                    scope,
+                    place,
+                    schemas: &schemas,
+                    origin: &origin,
+                    now,
+                    ended: &ended,
+                    without_members: false,
+                };
                 let answer = write.apply_step(tx, id.as_ref(), &step).await?;
                 Ok(answer.map(|answer| StepApplied { answer, sessions: ended.into_inner() }))
             })

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use portcullis_policy::{AccountId, Change};
 use portcullis_scim::{Outcome, ResourceKind, ScimError, ScimRequest, ScimType};
-use portcullis_store::{NewUser, Origin};
+use portcullis_store::{NewUser, Origin, WriteTerms};
 use serde_json::{Value, json};
 
 use crate::support::{Done, ELSEWHERE, GROUP, HERE, NOW, ORG, Rig, group_path, user, user_path};
@@ -333,4 +333,55 @@ async fn thousands_of_members_change_in_one_write() {
     println!("all but ten removed: {:?}", began.elapsed());
     assert_eq!(done.changes, [Change::ReconsiderAll(ORG)]);
     assert_eq!(rig.get(&group_path(&all)).await.unwrap().resource.members().count(), 10);
+}
+
+/// A PATCH that names members by their ids is planned without the others where nobody wants to see them. Whatever it says,
+/// it comes to the same.
+#[tokio::test]
+async fn a_patch_planned_without_the_members_comes_to_the_same() {
+    let rig = Rig::new().await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(rig.add_user(&format!("user{n}")).await.id);
+    }
+    let groups = [rig.add_group("whole", &[&ids[0]]).await, rig.add_group("apart", &[&ids[0]]).await];
+    let mut seed = 7_u64;
+    let mut pick = |many: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % many
+    };
+    for round in 0..150 {
+        let operations: Vec<Value> = (0..=pick(3))
+            .map(|_| {
+                let one = || json!({ "value": ids[0].as_str() });
+                let any = json!({ "value": if pick(12) == 0 { "nobody" } else { ids[pick(6)].as_str() } });
+                let filter = format!("members[value eq {}]", any["value"]);
+                match pick(8) {
+                    0 | 1 => json!({ "op": "add", "path": "members", "value": [any, one()] }),
+                    2 => json!({ "op": "add", "value": { "members": [any], "externalId": format!("x{round}") } }),
+                    3 => json!({ "op": "remove", "path": "members", "value": [any] }),
+                    4 | 5 => json!({ "op": "remove", "path": filter }),
+                    6 => json!({ "op": "replace", "path": "externalId", "value": format!("y{}", pick(2)) }),
+                    _ => json!({ "op": "replace", "path": "members", "value": [any] }),
+                }
+            })
+            .collect();
+        let body =
+            json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations });
+        let mut ends = Vec::new();
+        for (group, without_members) in groups.iter().zip([false, true]) {
+            let target = format!("/Groups/{}", group.id.as_str());
+            let ScimRequest::Write(write) = rig.read("PATCH", &target, None, &body) else { panic!() };
+            let terms = WriteTerms { without_members, ..Default::default() };
+            let origin = Origin::of_actor("scim:test");
+            let written = rig.store.write_on_terms(ORG, HERE, &write, terms, &origin, NOW).await.unwrap();
+            let answer = rig.done(written.map(|written| written.answer)).await;
+            let stored = rig.get(&target).await.unwrap();
+            let members: Vec<String> = stored.resource.members().map(str::to_owned).collect();
+            let external = stored.resource.external_id().map(str::to_owned);
+            let status = answer.value.as_ref().map_err(|refusal| refusal.status()).map(drop);
+            ends.push((members, external, stored.meta.version, status, answer.changes));
+        }
+        assert_eq!(ends[0], ends[1], "{body}");
+    }
 }

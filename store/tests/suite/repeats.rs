@@ -29,7 +29,7 @@ async fn run(rig: &Rig, token: &[u8; 32], after_ms: i64, operations: Value) -> V
         }
         for BulkWrite { place, write, repeat } in piece {
             let repeat = repeat.map(|repeat| Repeat::new(token, &repeat));
-            let terms = WriteTerms { otherwise: None, repeat };
+            let terms = WriteTerms { repeat, ..WriteTerms::default() };
             let (origin, now) = (Origin::of_actor("scim:test"), NOW.plus_ms(after_ms));
             let written = rig.store.write_on_terms(ORG, HERE, &write, terms, &origin, now).await.unwrap();
             let answer = rig.done(written.map(|written| written.answer)).await.value;

@@ -126,7 +126,7 @@ async fn removal(rig: &Rig, method: &str, target: &str, body: Value) -> u16 {
         panic!("{method} {target} is no write")
     };
     let otherwise = ScimError::Unauthorized("expired".to_owned());
-    let terms = WriteTerms { otherwise: Some(otherwise), repeat: None };
+    let terms = WriteTerms { otherwise: Some(otherwise), ..WriteTerms::default() };
     let written = rig.store.write_on_terms(ORG, HERE, &write, terms, &cli(), NOW).await.unwrap();
     match rig.done(written.map(|written| written.answer)).await.value {
         Ok(_) => 200,

@@ -16,6 +16,7 @@ use portcullis_store::{
     EmailDomains, LinkAttribute, LinkTo, LoginAttributes, NewSession, Origin, PeopleSource, Store,
     VerifiedLogin,
 };
+use serde_json::Value;
 
 use super::directory::user;
 use super::settings::Settings;
@@ -61,25 +62,22 @@ impl Seed {
         }
     }
 
+    /// Makes a user or a group.
+    pub async fn post(&self, target: &str, body: Value) {
+        let request = http::Request::post(target).header("content-type", "application/scim+json");
+        let request = request.body(Bytes::from(body.to_string())).unwrap();
+        let Ok(ScimRequest::Write(write)) = portcullis_scim::read_request(&self.schemas, &request) else {
+            panic!("{body}")
+        };
+        // Nobody is in yet: there is nothing to enforce.
+        let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
+        let origin = Origin::of_actor("suite");
+        let _ = self.store.write_resource(org, directory, &write, &origin, Timestamp::now()).await.unwrap();
+    }
+
     /// Makes users whose `externalId`, address and name are all the same, with a session each.
     pub async fn people(&self, names: &[&str]) -> Seeded {
-        let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
-        let made = names.iter().map(|name| async move {
-            let body = Bytes::from(user(name, name).to_string());
-            let request = http::Request::post("/Users")
-                .header("content-type", "application/scim+json")
-                .body(body)
-                .unwrap();
-            let Ok(ScimRequest::Write(write)) = portcullis_scim::read_request(&self.schemas, &request) else {
-                panic!("{name}")
-            };
-            // Nobody is in yet: there is nothing to enforce.
-            let _ = self
-                .store
-                .write_resource(org, directory, &write, &Origin::of_actor("suite"), Timestamp::now())
-                .await
-                .unwrap();
-        });
+        let made = names.iter().map(|name| self.post("/Users", user(name, name)));
         futures_util::stream::iter(made).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
         let mut seeded = Seeded::default();
         for start in (1..=names.len()).step_by(1000) {
@@ -89,7 +87,8 @@ impl Seed {
             let Ok(ScimRequest::Find(query)) = portcullis_scim::read_request(&self.schemas, &request) else {
                 panic!("a list")
             };
-            let Ok(Outcome::Listed(page)) = self.store.answer_query(org, directory, &query).await.unwrap()
+            let Ok(Outcome::Listed(page)) =
+                self.store.answer_query(OrgId::ONLY, DirectoryId::ONLY, &query).await.unwrap()
             else {
                 panic!("a page")
             };
