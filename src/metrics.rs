@@ -166,6 +166,7 @@ impl Metrics {
                 drop(metrics.turned_away.get_or_create(&TurnedAway { listener, why }));
             }
         }
+        drop(metrics.turned_away.get_or_create(&TurnedAway { listener: "scim", why: "handshake" }));
         for reloaded in [Reloaded::Applied, Reloaded::Incomplete, Reloaded::Refused] {
             drop(metrics.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.label_word() }));
         }

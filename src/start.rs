@@ -71,6 +71,8 @@ pub(crate) enum StartError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error("listen.scim.tls: SCIM cannot be listened for over TLS")]
+    ScimTls(#[from] listeners::TlsFault),
     #[error(transparent)]
     Fetch(#[from] fetch::ClientError),
     #[error("log.access cannot be written")]
@@ -97,7 +99,11 @@ impl StartError {
         use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
         match self {
             Self::Lock(LockError::Held { .. }) => Exit::Failed,
-            Self::Lock(_) | Self::Keys(KeyringError::Key(_)) | Self::Fetch(_) | Self::Saml(_) => Exit::Config,
+            Self::Lock(_)
+            | Self::Keys(KeyringError::Key(_))
+            | Self::Fetch(_)
+            | Self::Saml(_)
+            | Self::ScimTls(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
                 | KeyringError::Missing { source: KeysError::DoNotFit { .. }, .. },
@@ -262,8 +268,13 @@ async fn bind_ports(
         Port::new("health", shares.health, &core.metrics),
     )];
     if live.in_force().scim.is_some() {
+        let listener = listeners::bind_tcp("listen.scim", file.listen.scim.address).await?;
+        let listener = match settings::scim_tls(file) {
+            Some(tls) => listener.over_tls(tls.read_files()?),
+            None => listener,
+        };
         bound.push((
-            listeners::bind_tcp("listen.scim", file.listen.scim.address).await?,
+            listener,
             scim::scim_router(core.clone(), live.clone(), schemas.clone()),
             Port::new("scim", shares.scim, &core.metrics),
         ));

@@ -32,8 +32,6 @@ const KEYS: &[(&str, &str)] = &[
     ("listen.proxy.proxy_protocol", ""),
     ("listen.proxy.redirect", ""),
     ("listen.proxy.tls[].client_ca", ""),
-    ("listen.scim.client_ca", ""),
-    ("listen.scim.tls", "End TLS before it and write plaintext: behind-proxy"),
     ("routes[].as", ""),
     ("routes[].cache", ""),
     ("routes[].cors", ""),

@@ -41,8 +41,13 @@ section! {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
         pub address: SocketAddr,
-        /// Says that a proxy before it ends TLS; without it SCIM listens on loopback addresses only.
+        /// Says that a proxy before it ends TLS; without this or `tls` SCIM listens on loopback addresses only.
         pub plaintext: Option<Plaintext>,
+        /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then, and nothing in the clear.
+        #[schemars(with = "Option<[Certificate; 1]>")]
+        pub tls: Option<Tls>,
+        /// Authorities, PEM: only clients with a certificate of one of them are heard. Their token is asked for all the same.
+        pub client_ca: Option<PathBuf>,
     }
 }
 

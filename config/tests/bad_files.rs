@@ -705,13 +705,13 @@ fn keys_that_do_not_fit_each_other() {
             ),
             (
                 "listen:\n  scim: 0.0.0.0:8081\n",
-                "13: listen.scim.address: tokens and people would cross the network in the clear. Listen on 127.0.0.1, or \
-             write plaintext: behind-proxy where a proxy before it ends TLS.",
+                "13: listen.scim.address: tokens and people would cross the network in the clear. Listen on 127.0.0.1, name a \
+             certificate in listen.scim.tls, or write plaintext: behind-proxy where a proxy before it ends TLS.",
             ),
             ("listen:\n  scim: off\n", "13: listen.scim.address: \"off\" is not in this version."),
             (
                 "listen:\n  scim:\n    address: 0.0.0.0:8081\n    tls: []\n",
-                "15: listen.scim.tls: not in this version. End TLS before it and write plaintext: behind-proxy.",
+                "15: listen.scim.tls: an empty list is no certificate. Leave tls out, or name one.",
             ),
             (
                 "listen:\n  scim:\n    address: 0.0.0.0:8081\n    plaintext: yes\n",
@@ -719,6 +719,18 @@ fn keys_that_do_not_fit_each_other() {
             ),
         ],
     );
+    let contradicting =
+        "    plaintext: behind-proxy\n    tls:\n      - certificate: none.crt\n        key: none.key\n";
+    for (block, expected) in [
+        (
+            contradicting,
+            "listen.scim.plaintext: with tls nothing is in the clear: the two contradict each other.",
+        ),
+        ("    client_ca: none.pem\n", "listen.scim.client_ca: clients show a certificate over TLS only."),
+    ] {
+        let said = said_of(&format!("{DIRECTORY}listen:\n  scim:\n{block}"));
+        assert!(said.iter().any(|line| line.contains(expected)), "{said:?}");
+    }
     assert_eq!(
         said_of(&format!(
             "{DIRECTORY}listen:\n  scim:\n    address: 0.0.0.0:8081\n    plaintext: \

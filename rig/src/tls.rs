@@ -45,8 +45,30 @@ pub fn pem_files(host: &str) -> (String, String) {
     (certificate.pem(), leaf_key().serialize_pem())
 }
 
+/// Gives the certificate of the authority of this run, in PEM.
+pub fn authority_pem() -> String {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.encode(&authority().certificate);
+    let lines: Vec<&str> =
+        bytes.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
 /// Shakes hands over a socket as a client that asks for a name and offers these protocols.
 pub async fn connect<S>(socket: S, name: &str, offered: &[&[u8]]) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    connect_as(socket, name, offered, None).await
+}
+
+/// The same as a client that shows a certificate of the authority of this run, made for that name.
+pub async fn connect_as<S>(
+    socket: S,
+    name: &str,
+    offered: &[&[u8]],
+    client: Option<&str>,
+) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -55,7 +77,16 @@ where
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_root_certificates(roots);
+    let mut config = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let params = rcgen::CertificateParams::new(vec![client.to_owned()]).unwrap();
+            let certificate = params.signed_by(leaf_key(), &authority().issuer).unwrap();
+            let key = rustls::pki_types::PrivateKeyDer::try_from(leaf_key().serialize_der()).unwrap();
+            builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+        }
+    };
     config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await

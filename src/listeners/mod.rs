@@ -8,6 +8,7 @@ pub(crate) mod admin;
 pub(crate) mod health;
 mod holder;
 pub(crate) mod scim;
+mod tls;
 mod traffic;
 
 use std::io;
@@ -27,7 +28,9 @@ use portcullis_config::{KeyLines, Problem};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::tls::{ListenerTls, TlsFault};
 use self::traffic::{Seats, Times, Traffic};
 use crate::metrics::Metrics;
 
@@ -134,6 +137,7 @@ pub(crate) struct PeerAddress(pub(crate) IpAddr);
 /// A bound address that nobody serves yet.
 pub(crate) enum BoundListener {
     Tcp(TcpListener),
+    Tls(TcpListener, TlsAcceptor),
     Unix(UnixListener, PathBuf),
 }
 
@@ -166,6 +170,14 @@ pub(crate) fn bind_unix(key: &'static str, path: &Path) -> Result<BoundListener,
 }
 
 impl BoundListener {
+    /// The same address over TLS.
+    pub(crate) fn over_tls(self, acceptor: TlsAcceptor) -> Self {
+        match self {
+            Self::Tcp(listener) => Self::Tls(listener, acceptor),
+            other => other,
+        }
+    }
+
     /// Serves until `stop` says so; what is under way then has a few seconds.
     pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         tokio::spawn(serve_listener(self, router, port, stop))
@@ -207,7 +219,7 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
         let place = (seats.take_seat(traffic.clone()), place);
         let (router, counted) = (router.clone(), traffic.clone());
         let peer = match &socket {
-            Accepted::Tcp(_, peer) => Some(*peer),
+            Accepted::Tcp(_, peer) | Accepted::Tls(_, _, peer) => Some(*peer),
             Accepted::Unix(_) => None,
         };
         let answer = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
@@ -225,12 +237,33 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
             Accepted::Tcp(socket, _) => {
                 let _ = socket.set_nodelay(true);
                 let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
-                let watched = watch_connection(&connections, connection, traffic);
+                let watched = watch_connection(connections.watch(connection), traffic);
                 tokio::spawn(async move { (over(watched.await), drop(place)).1 });
+            }
+            Accepted::Tls(socket, acceptor, _) => {
+                let _ = socket.set_nodelay(true);
+                let (watcher, times) = (connections.watcher(), port.times);
+                tokio::spawn(async move {
+                    let shaken = tokio::select! {
+                        shaken = tokio::time::timeout(times.head, acceptor.accept(socket)) => shaken,
+                        why = traffic.wait_until_over() => return (over(why), drop(place)).1,
+                    };
+                    let stream = match shaken {
+                        Ok(Ok(stream)) => stream,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, "a TLS handshake with the SCIM listener failed");
+                            return (over(Some("handshake")), drop(place)).1;
+                        }
+                        Err(_) => return (over(Some("silent")), drop(place)).1,
+                    };
+                    let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
+                    let watched = watch_connection(watcher.watch(connection), traffic);
+                    (over(watched.await), drop(place)).1
+                });
             }
             Accepted::Unix(socket) => {
                 let connection = builder.serve_connection(TokioIo::new(socket), answer).into_owned();
-                let watched = watch_connection(&connections, connection, traffic);
+                let watched = watch_connection(connections.watch(connection), traffic);
                 tokio::spawn(async move { (over(watched.await), drop(place)).1 });
             }
         }
@@ -254,6 +287,7 @@ async fn wait_for_place(places: &Arc<Semaphore>, seats: &Seats) -> Option<OwnedS
 
 enum Accepted {
     Tcp(tokio::net::TcpStream, PeerAddress),
+    Tls(tokio::net::TcpStream, TlsAcceptor, PeerAddress),
     Unix(tokio::net::UnixStream),
 }
 
@@ -264,6 +298,9 @@ impl BoundListener {
                 .accept()
                 .await
                 .map(|(socket, peer)| Accepted::Tcp(socket, PeerAddress(peer.ip().to_canonical()))),
+            Self::Tls(listener, acceptor) => listener.accept().await.map(|(socket, peer)| {
+                Accepted::Tls(socket, acceptor.clone(), PeerAddress(peer.ip().to_canonical()))
+            }),
             Self::Unix(listener, _) => listener.accept().await.map(|(socket, _)| Accepted::Unix(socket)),
         }
     }
@@ -289,27 +326,19 @@ fn http_builder(times: Times) -> Builder<TokioExecutor> {
 }
 
 /// A connection until its end, or until the traffic on it says that it is over; then why, where that is to be counted.
-fn watch_connection<C>(
-    connections: &GracefulShutdown,
-    connection: C,
+async fn watch_connection<E: std::fmt::Display>(
+    watched: impl Future<Output = Result<(), E>>,
     traffic: Arc<Traffic>,
-) -> impl Future<Output = Option<&'static str>> + use<C>
-where
-    C: hyper_util::server::graceful::GracefulConnection,
-    C::Error: std::fmt::Display,
-{
-    let watched = connections.watch(connection);
-    async move {
-        tokio::select! {
-            biased; // what has come is read before it is asked whether anything has
-            served = watched => {
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection of the core listeners ended early");
-                }
-                None
+) -> Option<&'static str> {
+    tokio::select! {
+        biased; // what has come is read before it is asked whether anything has
+        served = watched => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "a connection of the core listeners ended early");
             }
-            why = traffic.wait_until_over() => why,
+            None
         }
+        why = traffic.wait_until_over() => why,
     }
 }
 

@@ -36,6 +36,7 @@ mod saml_keys;
 mod saml_unasked;
 mod scim;
 mod scim_bulk;
+mod scim_tls;
 mod scim_tokens;
 mod secrets;
 mod several_idps;

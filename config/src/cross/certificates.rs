@@ -9,50 +9,74 @@ use crate::at::{At, show_value};
 use crate::certificate::{self, CertificateFault, Expiry, Leaf};
 use crate::document::RootBlock;
 use crate::environment::ReadDepth;
+use crate::listen::Tls;
 use crate::secret::warn_of_readers;
 use crate::source::bytes_of;
 
 /// Reads the certificates that are named, refuses what cannot serve, and says when they end.
 pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Vec<Expiry> {
-    if let Some(authorities) = &document.http_client.ca_file
-        && let Some(bytes) =
-            read_pem(findings, "http_client.ca_file", authorities, &["CERTIFICATE"], "a certificate")
+    if let Some(authorities) = &document.http_client.ca_file {
+        check_authorities(findings, "http_client.ca_file", authorities);
+    }
+    if let Some(authorities) = &document.listen.scim.client_ca {
+        check_authorities(findings, "listen.scim.client_ca", authorities);
+    }
+    let proxy_host = document.public_url.0.as_ref().map(|url| url.host().to_owned());
+    let scim_host = document.scim.as_ref().map(|scim| scim.public_url.host().to_owned());
+    let served = [
+        (&document.listen.proxy.tls, "listen.proxy.tls[0]", proxy_host, "public_url"),
+        (&document.listen.scim.tls, "listen.scim.tls[0]", scim_host, "scim.public_url"),
+    ];
+    let mut expiries = Vec::new();
+    for (tls, path, host, named) in served {
+        let Some(tls) = tls else { continue };
+        expiries.extend(check_pair(findings, path, tls, host.as_deref(), named));
+    }
+    expiries
+}
+
+/// Certificates of authorities that somebody is believed by.
+fn check_authorities(findings: &mut Findings<'_, '_>, path: &str, file: &Path) {
+    if let Some(bytes) = read_pem(findings, path, file, &["CERTIFICATE"], "a certificate")
         && let Err(what) = certificate::judge_authorities(&bytes)
     {
-        findings.add_problem("http_client.ca_file", format!("{} {what}", name_file(authorities)), "");
+        findings.add_problem(path, format!("{} {what}", name_file(file)), "");
     }
-    let Some(tls) = &document.listen.proxy.tls else { return Vec::new() };
+}
+
+/// A certificate and its key, for a host that a key of the configuration names; when it ends.
+fn check_pair(
+    findings: &mut Findings<'_, '_>,
+    path: &str,
+    tls: &Tls,
+    host: Option<&str>,
+    named: &str,
+) -> Option<Expiry> {
     let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
     let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
-    let chain =
-        read_pem(findings, "listen.proxy.tls[0].certificate", certificate, &["CERTIFICATE"], "a certificate");
+    let (certificate_path, key_path) = (format!("{path}.certificate"), format!("{path}.key"));
+    let chain = read_pem(findings, &certificate_path, certificate, &["CERTIFICATE"], "a certificate");
     let secret =
-        read_pem(findings, "listen.proxy.tls[0].key", key, &kinds, "a private key without a passphrase")
-            .map(Zeroizing::new);
+        read_pem(findings, &key_path, key, &kinds, "a private key without a passphrase").map(Zeroizing::new);
     if secret.is_some() {
-        let at = At::from("listen.proxy.tls[0].key");
+        let at = At::from(key_path.as_str());
         warn_of_readers(key, findings.root.line_of(&at), &at, findings.report);
     }
-    let (Some(chain), Some(secret)) = (chain, secret) else { return Vec::new() };
-    let host = document.public_url.0.as_ref().map(|url| url.host());
-    match certificate::judge_certificate(
-        &chain,
-        &secret,
-        host.unwrap_or_default(),
-        findings.report.environment.now(),
-    ) {
+    let (chain, secret) = (chain?, secret?);
+    let now = findings.report.environment.now();
+    match certificate::judge_certificate(&chain, &secret, host.unwrap_or_default(), now) {
         Ok(leaf) => {
-            warn_of_leaf(findings, "listen.proxy.tls[0].certificate", certificate, &leaf, host);
-            vec![Expiry { kind: "certificate", name: "listen.proxy.tls[0]".into(), at: leaf.ends.at }]
+            warn_of_leaf(findings, &certificate_path, certificate, &leaf, host, named);
+            Some(Expiry { kind: "certificate", name: path.to_owned(), at: leaf.ends.at })
         }
         Err(fault) => {
             let (place, what, remedy) = match fault {
                 CertificateFault::Certificate(what) => {
-                    ("certificate", format!("{} {what}", name_file(certificate)), "")
+                    (certificate_path, format!("{} {what}", name_file(certificate)), "")
                 }
-                CertificateFault::Key(what) => ("key", format!("{} {what}", name_file(key)), ""),
+                CertificateFault::Key(what) => (key_path, format!("{} {what}", name_file(key)), ""),
                 CertificateFault::Pair => (
-                    "key",
+                    key_path,
                     format!(
                         "{} is not the key of the certificate {}",
                         name_file(key),
@@ -62,14 +86,21 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
                      file",
                 ),
             };
-            findings.add_problem(&format!("listen.proxy.tls[0].{place}"), what, remedy);
-            Vec::new()
+            findings.add_problem(&place, what, remedy);
+            None
         }
     }
 }
 
 /// Warns of what works with a certificate and deserves a look.
-fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: &Leaf, host: Option<&str>) {
+fn warn_of_leaf(
+    findings: &mut Findings<'_, '_>,
+    path: &str,
+    file: &Path,
+    leaf: &Leaf,
+    host: Option<&str>,
+    named: &str,
+) {
     const DAY: i64 = 24 * 3600;
     let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
@@ -77,7 +108,7 @@ fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: 
     if leaf.ends.at <= now {
         findings.add_warning(
             path,
-            format!("{name} has expired on {}: browsers refuse it", leaf.ends.day),
+            format!("{name} has expired on {}: clients refuse it", leaf.ends.day),
             renew,
         );
     } else if days < 30 {
@@ -89,7 +120,7 @@ fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: 
         findings.add_warning(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
     }
     if leaf.begins.at > now {
-        let what = format!("{name} is not valid before {}: browsers refuse it", leaf.begins.day);
+        let what = format!("{name} is not valid before {}: clients refuse it", leaf.begins.day);
         findings.add_warning(path, what, "Look at the clock of this machine, or wait");
     }
     if let Some(end) = &leaf.stale {
@@ -103,11 +134,11 @@ fn warn_of_leaf(findings: &mut Findings<'_, '_>, path: &str, file: &Path, leaf: 
             [] => "names no host".to_owned(),
             names => format!("is for {}", names.join(", ")),
         };
-        let what = format!("{name} {names}, and not for {host}, the host of public_url");
+        let what = format!("{name} {names}, and not for {host}, the host of {named}");
         findings.add_warning(
             path,
             what,
-            "Browsers refuse it, unless something before Portcullis has one of its own",
+            "Clients refuse it, unless something before Portcullis has one of its own",
         );
     }
 }

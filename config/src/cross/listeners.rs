@@ -25,8 +25,24 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
         && !findings.has_key("listen.scim.tls")
     {
         let what = "tokens and people would cross the network in the clear";
-        let remedy = "Listen on 127.0.0.1, or write plaintext: behind-proxy where a proxy before it ends TLS";
+        let remedy = "Listen on 127.0.0.1, name a certificate in listen.scim.tls, or write plaintext: behind-proxy where a \
+                      proxy before it ends TLS";
         findings.add_problem("listen.scim.address", what, remedy);
+    }
+    if listen.scim.plaintext.is_some() && findings.has_key("listen.scim.tls") {
+        let what = "with tls nothing is in the clear: the two contradict each other";
+        findings.add_problem("listen.scim.plaintext", what, "Keep one of them");
+    }
+    if listen.scim.client_ca.is_some() && !findings.has_key("listen.scim.tls") {
+        let what = "clients show a certificate over TLS only";
+        findings.add_problem("listen.scim.client_ca", what, "Name a certificate in listen.scim.tls");
+    }
+    if let Some(public) = document.scim.as_ref().map(|scim| &scim.public_url)
+        && listen.scim.tls.is_some()
+        && !public.is_https()
+    {
+        let what = "the listener speaks TLS, but scim.public_url says http, so the provider would not";
+        findings.add_warning("listen.scim.tls", what, "Write scim.public_url as https://");
     }
     if let Some(public) = &document.public_url.0
         && listen.proxy.tls.is_some()

@@ -25,6 +25,8 @@ pub struct Settings {
     pub client_secret: String,
     /// The directory's token.
     pub scim_token: String,
+    /// Lines below `listen.scim` beside its address, where there are any; `{folder}` is the program's.
+    pub scim_listener: &'static str,
     /// More lines below `scim`.
     pub scim_more: &'static str,
     /// `scim.groups.patch_answer`: `204` or `200`.
@@ -61,6 +63,7 @@ impl Settings {
             idps: oidc("op", &format!("http://{}", ports::free()), "nobody"),
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
+            scim_listener: "",
             scim_more: "",
             groups_answer: "204",
             scim_idps: None,
@@ -119,7 +122,7 @@ impl Settings {
         let folder = folder.display();
         let mut file = format!(
             "public_url: {origin}\nupstream: {upstream}\nstate: {folder}/state\nprovisioning: {provisioning}\n\
-             listen:\n  proxy: {proxy}\n  scim: {scim}\n  health: {health}\n\
+             listen:\n  proxy: {proxy}\n  scim:\n    address: {scim}\n{scim_listener}  health: {health}\n\
              session:\n  idle: {idle}\n  absolute: {absolute}\n\
              log:\n  format: json\n  level: {level}\n  access: {access}\n\
              idps:\n{idps}",
@@ -129,6 +132,7 @@ impl Settings {
             proxy =
                 if self.scheme == "https" { self.tls(&folder.to_string()) } else { self.proxy.to_string() },
             scim = self.scim,
+            scim_listener = self.scim_listener.replace("{folder}", &folder.to_string()),
             health = self.health,
             idle = self.idle,
             absolute = self.absolute,
