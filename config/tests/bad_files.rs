@@ -728,7 +728,7 @@ fn keys_that_do_not_fit_each_other() {
         ),
         ("    client_ca: none.pem\n", "listen.scim.client_ca: clients show a certificate over TLS only."),
     ] {
-        let said = said_of(&format!("{DIRECTORY}listen:\n  scim:\n{block}"));
+        let said = said_of(&format!("{DIRECTORY}listen:\n  scim:\n    address: 127.0.0.1:8081\n{block}"));
         assert!(said.iter().any(|line| line.contains(expected)), "{said:?}");
     }
     assert_eq!(
