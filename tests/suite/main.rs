@@ -36,6 +36,7 @@ mod saml_unasked;
 mod scim;
 mod scim_bulk;
 mod scim_tokens;
+mod scim_version_one;
 mod secrets;
 mod several_idps;
 mod sign_in;
