@@ -173,7 +173,7 @@ mod tests {
         let keys = Keyring::from_master(&[7; 32]);
         let clients = ScimClients {
             tokens: vec![ScimToken::new(0, keys.hash(Purpose::ScimToken, b"configured"))],
-            service: Service::new("https://scim.example.com/scim/v2", GroupPatch::Empty),
+            service: Service::new("https://scim.example.com", GroupPatch::Empty),
             rate: ScimRateLimit { per_second: 1, burst: 1 },
             allow: Some(Networks::new(vec!["192.0.2.0/24".parse().unwrap()])),
             trusted: Networks::new(Vec::new()),

@@ -147,10 +147,10 @@ pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
         ScimToken::new(place, keys.hash(Purpose::ScimToken, token.expose().as_bytes()))
     });
     let url = &scim.public_url;
-    let base = format!("{}{}/scim/v2", url.origin(), url.path());
+    let public_url = format!("{}{}", url.origin(), url.path());
     Some(ScimClients {
         tokens: tokens.collect(),
-        service: Service::new(&base, scim.groups.patch_answer),
+        service: Service::new(&public_url, scim.groups.patch_answer),
         allow: scim.allow.as_ref().map(|allow| proxy::Networks::new(allow.0.clone())),
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         rate: ScimRateLimit { per_second: scim.rate.per_second.0, burst: scim.rate.burst.0 },

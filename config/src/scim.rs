@@ -17,7 +17,7 @@ use crate::web::PublicUrlText;
 section! {
     /// The directory and the SCIM clients that feed it.
     pub struct ScimBlock {
-        /// Where the SCIM client reaches us; its base URL is this and `/scim/v2`.
+        /// Where the SCIM client reaches us; its base URL is this and `/scim/v2`, or `/scim/v1` for SCIM 1.1.
         #[schemars(with = "PublicUrlText")]
         pub public_url: PublicUrl,
         /// The bearer token of the SCIM client, or a list of two while it is being changed. It counts beside the tokens

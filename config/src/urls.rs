@@ -38,6 +38,7 @@ pub fn list_urls(file: &File) -> Vec<(String, String)> {
             file.idps.iter().find(|idp| scim.idps.as_ref().is_none_or(|named| named.contains(&idp.name)));
         let words = UrlWords::of_preset(fed_by.map_or(Preset::Generic, |idp| idp.preset));
         urls.push((words.scim.to_owned(), format!("{}/scim/v2", scim.public_url)));
+        urls.push((format!("{} of SCIM 1.1", words.scim), format!("{}/scim/v1", scim.public_url)));
     }
     urls
 }

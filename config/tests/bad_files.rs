@@ -746,6 +746,11 @@ fn keys_that_do_not_fit_each_other() {
             "10: scim.public_url: this is the base URL already: it is public_url and /scim/v2. Leave /scim/v2 away.",
         ),
         (
+            "https://scim.example.com",
+            "https://scim.example.com/scim/v1",
+            "10: scim.public_url: this is the base URL already: it is public_url and /scim/v1. Leave /scim/v1 away.",
+        ),
+        (
             "${env:SCIM}",
             "[]",
             "11: scim.token: a list of 0 tokens. Write one, or two while it is being changed.",

@@ -177,6 +177,7 @@ fn addresses_are_printed_under_the_vendors_words() {
                 "https://wiki.example.com/.portcullis/logged-out".to_owned()
             ),
             ("tenant URL (provisioning)", "https://scim.wiki.example.com/scim/v2".to_owned()),
+            ("tenant URL (provisioning) of SCIM 1.1", "https://scim.wiki.example.com/scim/v1".to_owned()),
         ]
     );
     let below = smallest().replace("wiki.example.com", "example.com:8443/wiki/") + "prefix: /.gate/way\n";
@@ -195,7 +196,7 @@ fn a_check_needs_no_secret_where_it_is_told_so() {
     let path = folder.path().join("directory.yaml");
     let elsewhere = environment().text_only();
     let Checked { urls, warnings, .. } = check_file(&path, &elsewhere).unwrap();
-    assert_eq!((urls.len(), warnings.len()), (4, 0));
+    assert_eq!((urls.len(), warnings.len()), (5, 0));
     let here = check_file(&path, &environment()).unwrap_err().to_string();
     assert!(here.ends_with("\n4 problems."), "{here}");
     // A configuration that is to be used is never read without its secrets.

@@ -21,6 +21,8 @@ pub struct DirectoryClient {
     token: String,
     base: String,
     kind: &'static str,
+    /// The method that a header says is meant.
+    meant: Option<&'static str>,
 }
 
 impl DirectoryClient {
@@ -32,7 +34,22 @@ impl DirectoryClient {
             token: token.to_owned(),
             base: "/scim/v2".to_owned(),
             kind: "application/scim+json",
+            meant: None,
         }
+    }
+
+    /// The same below another base path.
+    #[must_use]
+    pub fn below(mut self, base: &str) -> Self {
+        base.clone_into(&mut self.base);
+        self
+    }
+
+    /// The same whose every request says that another method is meant.
+    #[must_use]
+    pub fn overriding(mut self, meant: &'static str) -> Self {
+        self.meant = Some(meant);
+        self
     }
 
     /// The same with another token.
@@ -65,6 +82,9 @@ impl DirectoryClient {
         request = request.header("host", &self.host).header("accept", "application/scim+json");
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
+        }
+        if let Some(meant) = self.meant {
+            request = request.header("x-http-method-override", meant);
         }
         let bytes = body.map(Value::to_string).unwrap_or_default();
         if body.is_some() {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bulk::BulkResults;
 use crate::cursor::PageCursor;
+use crate::discovery::Discovery;
 use crate::endpoint::Endpoint;
 use crate::error::ScimError;
 use crate::list::{cursor_response, list_response};
@@ -23,6 +24,8 @@ use crate::projection::Projection;
 use crate::read::{Parameters, read_precondition};
 use crate::resource::{ResourceRecord, Tag};
 use crate::schema::{ResourceKind, Schemas};
+use crate::version::ScimVersion;
+use crate::version_one;
 use crate::write::Precondition;
 
 const BULK_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
@@ -31,25 +34,26 @@ const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 /// The settings by which one directory answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    base: String,
+    public_url: String,
     group_patch: GroupPatch,
 }
 
 impl Service {
-    /// `base` is the base URL that clients were given, such as `https://scim.example.com/scim/v2`.
-    pub fn new(base: &str, group_patch: GroupPatch) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned(), group_patch }
+    /// `public_url` is the address that clients reach this service at, such as `https://scim.example.com`.
+    pub fn new(public_url: &str, group_patch: GroupPatch) -> Self {
+        Self { public_url: public_url.trim_end_matches('/').to_owned(), group_patch }
     }
 
-    /// The base URL, without a slash at its end.
-    pub fn base(&self) -> &str {
-        &self.base
+    /// The base URL of a version, without a slash at its end.
+    pub fn base(&self, version: ScimVersion) -> String {
+        format!("{}{}", self.public_url, version.base_path())
     }
 }
 
 /// The shape in which a client wants its answer: read from the request before, and whether or not, it is understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
+    version: ScimVersion,
     projection: Projection,
     is_patch: bool,
     unless: Option<Precondition>,
@@ -57,21 +61,35 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads what the request says about its answer.
+    /// Reads what a request of SCIM 2.0 says about its answer.
     pub fn from_request<B>(schemas: &Schemas, request: &http::Request<B>) -> Self {
-        let projection = match Endpoint::of_path(request.uri().path()) {
-            Ok(Endpoint::Collection(kind) | Endpoint::Resource(kind, _)) => {
-                Parameters::read_query(request.uri().query())
+        Self::of_version(ScimVersion::Two, schemas, request)
+    }
+
+    /// The same for a request of either version, whose path is relative to the base URL of that version.
+    pub fn of_version<B>(version: ScimVersion, schemas: &Schemas, request: &http::Request<B>) -> Self {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let (method, uri) = match version {
+            ScimVersion::Two => (method.clone(), Some(uri.clone())),
+            ScimVersion::One => match version_one::translate_head(method, uri, headers) {
+                Ok((method, uri)) => (method, Some(uri)),
+                Err(_) => (method.clone(), None),
+            },
+        };
+        let projection = match uri.as_ref().map(|uri| (Endpoint::of_path(uri.path()), uri.query())) {
+            Some((Ok(Endpoint::Collection(kind) | Endpoint::Resource(kind, _)), query)) => {
+                Parameters::read_query(query)
                     .map(|parameters| parameters.read_projection(schemas, kind))
                     .unwrap_or_default()
             }
             _ => Projection::default(),
         };
         Self {
+            version,
             projection,
-            is_patch: request.method() == Method::PATCH,
-            unless: read_precondition(request.headers(), &IF_NONE_MATCH),
-            media: response_media_type(request.headers()),
+            is_patch: method == Method::PATCH,
+            unless: read_precondition(headers, &IF_NONE_MATCH),
+            media: response_media_type(version, headers),
         }
     }
 }
@@ -85,8 +103,9 @@ impl Wanted {
     }
 }
 
-/// `application/json` for a client that asks for it and not for SCIM's own type, as older ones do.
-fn response_media_type(headers: &HeaderMap) -> &'static str {
+/// `application/json` for a client that asks for it and not for SCIM's own type, as older ones do; version 1.1 has no
+/// type of its own.
+fn response_media_type(version: ScimVersion, headers: &HeaderMap) -> &'static str {
     let accepts = |media: &str| {
         let fields = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
         fields.flat_map(|field| field.split(',')).any(|one| {
@@ -94,11 +113,8 @@ fn response_media_type(headers: &HeaderMap) -> &'static str {
             name.trim().eq_ignore_ascii_case(media)
         })
     };
-    if accepts("application/json") && !accepts("application/scim+json") {
-        "application/json"
-    } else {
-        "application/scim+json"
-    }
+    let is_plain = version == ScimVersion::One || accepts("application/json");
+    if is_plain && !accepts("application/scim+json") { "application/json" } else { "application/scim+json" }
 }
 
 /// The answer to a request.
@@ -123,9 +139,7 @@ struct Answering<'a> {
 impl Answering<'_> {
     fn answer_outcome(&self, outcome: &Outcome) -> Response<Bytes> {
         match outcome {
-            Outcome::Discovered(discovery) => {
-                self.with_body(StatusCode::OK, &discovery.body(self.schemas, self.service.base()))
-            }
+            Outcome::Discovered(discovery) => self.with_body(StatusCode::OK, &self.discovery_body(discovery)),
             Outcome::Found(record) => {
                 let tag = self.record_tag(record);
                 if self.wanted.unless.as_ref().is_some_and(|known| known.names_tag(tag)) {
@@ -136,7 +150,7 @@ impl Answering<'_> {
             Outcome::Listed(page) => self.with_body(StatusCode::OK, &self.page_body(page)),
             Outcome::Created(record) => {
                 let mut response = self.with_record(StatusCode::CREATED, record);
-                set_header(&mut response, LOCATION, &resource_location(self.service.base(), record));
+                set_header(&mut response, LOCATION, &resource_location(&self.base(), record));
                 response
             }
             Outcome::Changed(record) => {
@@ -148,7 +162,10 @@ impl Answering<'_> {
                 }
                 self.with_record(StatusCode::OK, record)
             }
-            Outcome::Deleted => empty_response(StatusCode::NO_CONTENT),
+            Outcome::Deleted => empty_response(match self.wanted.version {
+                ScimVersion::One => StatusCode::OK,
+                ScimVersion::Two => StatusCode::NO_CONTENT,
+            }),
             Outcome::Bulk(results) => self.with_body(StatusCode::OK, &self.bulk_body(results)),
         }
     }
@@ -165,10 +182,26 @@ impl Answering<'_> {
     fn page_body(&self, page: &ListPage) -> Value {
         let body = |record| Value::Object(self.projected_body(record, &page.projection));
         let records = page.records.iter().map(body).collect();
-        match page.place {
-            PagePlace::Index(start) => list_response(page.total, start, records),
-            PagePlace::Cursor(next) => cursor_response(page.total, next.map(PageCursor::to_text), records),
+        match (page.place, self.wanted.version) {
+            (PagePlace::Index(start), ScimVersion::One) => version_one::list_body(page.total, start, records),
+            (PagePlace::Index(start), ScimVersion::Two) => list_response(page.total, start, records),
+            (PagePlace::Cursor(next), _) => {
+                cursor_response(page.total, next.map(PageCursor::to_text), records)
+            }
         }
+    }
+
+    fn discovery_body(&self, discovery: &Discovery) -> Value {
+        let base = self.base();
+        match self.wanted.version {
+            ScimVersion::One => version_one::discovery_body(discovery, self.schemas, &base),
+            ScimVersion::Two => discovery.body(self.schemas, &base),
+        }
+    }
+
+    /// The base URL that the client asked below.
+    fn base(&self) -> String {
+        self.service.base(self.wanted.version)
     }
 
     /// A BulkResponse (RFC 7644 §3.7.3).
@@ -180,7 +213,7 @@ impl Answering<'_> {
                 put("bulkId", bulk_id.as_str().into());
             }
             if let Some((kind, id)) = &result.end.resource {
-                put("location", resource_address(self.service.base(), *kind, id).into());
+                put("location", resource_address(&self.base(), *kind, id).into());
             }
             if let Some(version) = &result.end.version {
                 put("version", version.as_str().into());
@@ -188,7 +221,7 @@ impl Answering<'_> {
             let status = match &result.end.outcome {
                 Ok(status) => *status,
                 Err(error) => {
-                    put("response", error_body(self.service, error));
+                    put("response", error_body(self.service, self.wanted.version, error));
                     error.status()
                 }
             };
@@ -204,7 +237,7 @@ impl Answering<'_> {
 
     /// A resource as the client wants to see it.
     fn projected_body(&self, record: &ResourceRecord, projection: &Projection) -> Map<String, Value> {
-        let base = self.service.base();
+        let base = &self.base();
         let mut tree = record.facts();
         if let Some(meta) = tree.get_mut("meta") {
             meta["location"] = resource_location(base, record).into();
@@ -216,7 +249,11 @@ impl Answering<'_> {
                 ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
             kind.map(|kind| collection_address(base, kind))
         });
-        projection.project_tree(self.schemas, tree)
+        let tree = projection.project_tree(self.schemas, tree);
+        match self.wanted.version {
+            ScimVersion::One => version_one::resource_body(record.resource.kind(), tree),
+            ScimVersion::Two => tree,
+        }
     }
 
     fn with_body(&self, status: StatusCode, body: &Value) -> Response<Bytes> {
@@ -224,9 +261,10 @@ impl Answering<'_> {
     }
 }
 
-/// An error in SCIM's form (RFC 7644 §3.12).
+/// An error in SCIM's form (RFC 7644 §3.12), or in that of version 1.1.
 fn error_response(service: &Service, wanted: &Wanted, error: &ScimError) -> Response<Bytes> {
-    let mut response = json_response(error.status(), wanted.media, &error_body(service, error));
+    let body = error_body(service, wanted.version, error);
+    let mut response = json_response(error.status(), wanted.media, &body);
     if let ScimError::MethodNotAllowed { allow } = error {
         set_header(&mut response, ALLOW, allow);
     }
@@ -239,11 +277,14 @@ fn error_response(service: &Service, wanted: &Wanted, error: &ScimError) -> Resp
     response
 }
 
-fn error_body(service: &Service, error: &ScimError) -> Value {
+fn error_body(service: &Service, version: ScimVersion, error: &ScimError) -> Value {
     let detail = match error {
-        ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base()),
+        ScimError::NoSuchPlace => format!("{error}; the base URL is {}", service.base(version)),
         _ => error.to_string(),
     };
+    if version == ScimVersion::One {
+        return version_one::error_body(error.status(), &detail);
+    }
     let mut body = json!({ "schemas": [ERROR], "status": error.status().as_str(), "detail": detail });
     if let Some(scim_type) = error.scim_type() {
         body["scimType"] = scim_type.as_str().into();

@@ -83,6 +83,9 @@ pub enum ScimError {
     /// The body is of no type that SCIM has.
     #[error("the body must be application/scim+json or application/json")]
     UnsupportedMediaType,
+    /// The client takes no type of answer that there is.
+    #[error("answers are JSON here, and never XML: ask for application/json")]
+    NotAcceptable,
     /// A filter on a discovery endpoint (RFC 7644 §4).
     #[error("{0}")]
     Forbidden(String),
@@ -166,6 +169,7 @@ impl ScimError {
             ScimError::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             ScimError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ScimError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ScimError::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             ScimError::Forbidden(_) => StatusCode::FORBIDDEN,
             ScimError::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             ScimError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,

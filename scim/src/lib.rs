@@ -1,8 +1,9 @@
-//! SCIM 2.0 as functions: a request in, a [`Query`] or a [`Write`] out; a resource and a patch make a resource.
+//! SCIM as functions: a request in, a [`Query`] or a [`Write`] out; a resource and a patch make a resource.
 //!
 //! No I/O, no clock, no store. A dialect layer turns what identity providers really send into what the standard
-//! says; behind it stands a strict engine driven by the schema tables, which knows no vendors. The rule it
-//! protects: an operation is applied or it is an error. There is no third outcome.
+//! says; behind it stands a strict engine driven by the schema tables, which knows no vendors. SCIM 1.1 is translated
+//! onto the same engine (`version_one`). The rule it protects: an operation is applied or it is an error. There is no
+//! third outcome.
 #![forbid(unsafe_code)]
 
 mod answer;
@@ -26,6 +27,8 @@ mod read_write;
 mod request;
 mod resource;
 pub mod schema;
+mod version;
+mod version_one;
 mod write;
 
 pub use answer::{Service, Wanted, answer_request};
@@ -44,4 +47,6 @@ pub use read::read_request;
 pub use request::{PageStart, Query, ScimRequest, Search, Selection};
 pub use resource::{Damaged, Member, Membership, Meta, Resource, ResourceRecord, Tag, Version};
 pub use schema::{ResourceKind, Schemas};
+pub use version::ScimVersion;
+pub use version_one::read_version_one;
 pub use write::{Act, Precondition, Write};

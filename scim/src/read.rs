@@ -32,6 +32,19 @@ use crate::write::Precondition;
 /// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
 /// standard that `ServiceProviderConfig` denies.
 pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
+    read_straightened(schemas, request, |_, _, _, body| Ok(body))
+}
+
+/// Turns the body of a write into one of SCIM 2.0, before anything but its size, its type and its JSON was looked at.
+pub(crate) type Straighten =
+    fn(&Schemas, ResourceKind, WriteVerb<'_>, Map<String, Value>) -> Result<Map<String, Value>, ScimError>;
+
+/// The same for a request whose bodies are not those of SCIM 2.0; the rest of it is.
+pub(crate) fn read_straightened(
+    schemas: &Schemas,
+    request: &http::Request<Bytes>,
+    straighten: Straighten,
+) -> Result<ScimRequest, ScimError> {
     let parameters = Parameters::read_query(request.uri().query())?;
     let place = Endpoint::of_path(request.uri().path())?;
     match (&place, request.method()) {
@@ -59,16 +72,16 @@ pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result
             Ok(ScimRequest::Find(Query { kind: *kind, selection: Selection::One(id.clone()), projection }))
         }
         (Endpoint::Collection(kind), &Method::POST) => {
-            read_write_request(schemas, request, *kind, WriteVerb::Create)
+            read_write_request(schemas, request, straighten, *kind, WriteVerb::Create)
         }
         (Endpoint::Resource(kind, id), &Method::PUT) => {
-            read_write_request(schemas, request, *kind, WriteVerb::Replace(id))
+            read_write_request(schemas, request, straighten, *kind, WriteVerb::Replace(id))
         }
         (Endpoint::Resource(kind, id), &Method::PATCH) => {
-            read_write_request(schemas, request, *kind, WriteVerb::Patch(id))
+            read_write_request(schemas, request, straighten, *kind, WriteVerb::Patch(id))
         }
         (Endpoint::Resource(kind, id), &Method::DELETE) => {
-            read_write_request(schemas, request, *kind, WriteVerb::Delete(id))
+            read_write_request(schemas, request, straighten, *kind, WriteVerb::Delete(id))
         }
         (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
         (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
@@ -109,12 +122,13 @@ fn read_search(
 fn read_write_request(
     schemas: &Schemas,
     request: &http::Request<Bytes>,
+    straighten: Straighten,
     kind: ResourceKind,
     verb: WriteVerb<'_>,
 ) -> Result<ScimRequest, ScimError> {
     let body = match verb {
         WriteVerb::Delete(_) => Map::new(),
-        _ => read_body(request)?,
+        _ => straighten(schemas, kind, verb, read_body(request)?)?,
     };
     let if_match = read_precondition(request.headers(), &IF_MATCH);
     read_write(schemas, kind, verb, body, if_match).map(ScimRequest::Write)

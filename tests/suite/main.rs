@@ -38,6 +38,7 @@ mod scim;
 mod scim_bulk;
 mod scim_tls;
 mod scim_tokens;
+mod scim_version_one;
 mod secrets;
 mod several_idps;
 mod sign_in;

@@ -8,9 +8,11 @@ use crate::nearest;
 /// Asks whether the directory is reached where it says, and whether somebody may sign its people in.
 pub(super) fn check_scim(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(scim) = &document.scim else { return };
-    if scim.public_url.path().ends_with("/scim/v2") {
-        let what = "this is the base URL already: it is public_url and /scim/v2";
-        findings.add_problem("scim.public_url", what, "Leave /scim/v2 away");
+    for version in ["/scim/v2", "/scim/v1"] {
+        if scim.public_url.path().ends_with(version) {
+            let what = format!("this is the base URL already: it is public_url and {version}");
+            findings.add_problem("scim.public_url", what, format!("Leave {version} away"));
+        }
     }
     let Some(idps) = &document.idps.0 else { return };
     let Some(named) = &scim.idps else { return };

@@ -7,8 +7,10 @@
 mod operation;
 mod value;
 
+use std::collections::HashSet;
 use std::fmt;
 
+use portcullis_policy::shown;
 use serde_json::{Map, Value};
 
 use crate::error::ScimError;
@@ -103,6 +105,7 @@ impl<'a> Dialect<'a> {
         body: Map<String, Value>,
     ) -> Result<Map<String, Value>, ScimError> {
         let mut rewritten = Map::new();
+        let mut seen = HashSet::new();
         for (mut name, mut given) in body {
             if name.eq_ignore_ascii_case("schemas") {
                 given = self.known_schemas(given);
@@ -118,8 +121,8 @@ impl<'a> Dialect<'a> {
                     other => other,
                 };
             }
-            if rewritten.keys().any(|other: &String| other.eq_ignore_ascii_case(&name)) {
-                return Err(ScimError::invalid_syntax(format!("{name} stands there twice")));
+            if !seen.insert(name.to_ascii_lowercase()) {
+                return Err(ScimError::invalid_syntax(format!("{} stands there twice", shown(&name))));
             }
             rewritten.insert(name, given);
         }

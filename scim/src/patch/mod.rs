@@ -27,7 +27,7 @@ use crate::schema::{AttributePath, Schemas};
 use references::References;
 
 pub use read::MAX_OPERATIONS;
-pub(crate) use target::{PatchTarget, PathTarget};
+pub(crate) use target::{MAX_PATH, PatchTarget, PathTarget};
 
 /// Operations on one resource, checked against the schemas; applied in order, all or none.
 #[derive(Clone, Debug, PartialEq)]

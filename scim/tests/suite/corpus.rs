@@ -28,6 +28,11 @@ fn paths_of_patches() {
 }
 
 #[test]
+fn requests_of_version_one() {
+    replay("scim_version_one", fuzzed::version_one);
+}
+
+#[test]
 fn bodies() {
     replay("scim_body", fuzzed::body);
 }

@@ -11,3 +11,5 @@ mod patch;
 mod properties;
 mod protocol;
 mod search;
+mod version_one;
+mod version_one_properties;

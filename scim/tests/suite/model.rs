@@ -9,16 +9,20 @@ use portcullis_policy::{ResourceId, Timestamp, fold};
 use portcullis_scim::dialect::Rewrite;
 use portcullis_scim::{
     Act, GroupPatch, ListPage, Member, Membership, Meta, Outcome, PagePlace, PageStart, Query, Resource,
-    ResourceKind, ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, Search, Selection, Service,
-    Version, Wanted, Write, answer_request, read_request,
+    ResourceKind, ResourceRecord, Schemas, ScimError, ScimRequest, ScimType, ScimVersion, Search, Selection,
+    Service, Version, Wanted, Write, answer_request, read_request, read_version_one,
 };
 use serde_json::Value;
 
+const PUBLIC_URL: &str = "https://scim.example.test";
 pub(crate) const BASE: &str = "https://scim.example.test/scim/v2";
+pub(crate) const BASE_ONE: &str = "https://scim.example.test/scim/v1";
 
 pub(crate) struct Directory {
     pub(crate) schemas: Schemas,
     pub(crate) service: Service,
+    /// What the client speaks.
+    pub(crate) version: ScimVersion,
     pub(crate) rules: Vec<Rewrite>,
     /// How many writes each piece of a Bulk had.
     pub(crate) pieces: Vec<usize>,
@@ -49,10 +53,11 @@ impl Directory {
     }
 
     pub(crate) fn answering(group_patch: GroupPatch) -> Self {
-        let service = Service::new(BASE, group_patch);
+        let service = Service::new(PUBLIC_URL, group_patch);
         Self {
             schemas: Schemas::core_schemas(),
             service,
+            version: ScimVersion::Two,
             rules: Vec::new(),
             pieces: Vec::new(),
             resources: Vec::new(),
@@ -63,6 +68,11 @@ impl Directory {
     /// One with other schemas.
     pub(crate) fn speaking(schemas: Schemas) -> Self {
         Self { schemas, ..Self::new() }
+    }
+
+    /// The same with a client of another version.
+    pub(crate) fn of_version(self, version: ScimVersion) -> Self {
+        Self { version, ..self }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Answer {
@@ -99,8 +109,12 @@ impl Directory {
     }
 
     pub(crate) fn send(&mut self, request: &http::Request<Bytes>) -> Answer {
-        let wanted = Wanted::from_request(&self.schemas, request);
-        let outcome = read_request(&self.schemas, request).and_then(|request| match request {
+        let wanted = Wanted::of_version(self.version, &self.schemas, request);
+        let read = match self.version {
+            ScimVersion::One => read_version_one,
+            ScimVersion::Two => read_request,
+        };
+        let outcome = read(&self.schemas, request).and_then(|request| match request {
             ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
             ScimRequest::Find(query) => self.find(&query),
             ScimRequest::Write(write) => self.write(&write),
@@ -116,7 +130,7 @@ impl Directory {
                 }
             },
         });
-        checked(answer_request(&self.schemas, &self.service, &wanted, outcome))
+        checked(self.version, answer_request(&self.schemas, &self.service, &wanted, outcome))
     }
 
     /// Whether a person may come in.
@@ -298,7 +312,7 @@ fn cut_page(found: Vec<ResourceRecord>, search: &Search, query: &Query) -> Outco
 }
 
 /// What holds of every answer.
-fn checked(response: Response<Bytes>) -> Answer {
+fn checked(version: ScimVersion, response: Response<Bytes>) -> Answer {
     let (head, bytes) = response.into_parts();
     let body: Value =
         if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
@@ -308,7 +322,16 @@ fn checked(response: Response<Bytes>) -> Answer {
     if let Some(version) = body["meta"]["version"].as_str() {
         assert_eq!(head.headers["etag"], version);
     }
-    if head.status.is_client_error() || head.status.is_server_error() {
+    let is_error = head.status.is_client_error() || head.status.is_server_error();
+    if is_error && version == ScimVersion::One {
+        let error = &body["Errors"][0];
+        assert_eq!(
+            (body.as_object().map(|all| all.len()), error.as_object().map(|one| one.len())),
+            (Some(1), Some(2))
+        );
+        assert_eq!(error["code"], head.status.as_str());
+        assert!(error["description"].as_str().is_some_and(|said| !said.is_empty()));
+    } else if is_error {
         assert_eq!(body["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:Error");
         assert_eq!(body["status"], head.status.as_str());
         assert!(!body["detail"].as_str().expect("a detail").is_empty());
@@ -317,15 +340,19 @@ fn checked(response: Response<Bytes>) -> Answer {
     }
     if head.status == StatusCode::CREATED {
         let location = head.headers["location"].to_str().expect("text");
-        assert!(location.starts_with(BASE));
+        assert!(location.starts_with(if version == ScimVersion::One { BASE_ONE } else { BASE }));
         assert!(body["meta"]["location"].as_str().is_none_or(|told| told == location));
     }
     if bytes.is_empty() {
-        assert!(matches!(head.status.as_u16(), 204 | 304), "{}", head.status);
+        let deleted = if version == ScimVersion::One { 200 } else { 204 };
+        assert!([deleted, 204, 304].contains(&head.status.as_u16()), "{}", head.status);
         assert!(!head.headers.contains_key("content-type"));
     } else {
         let media = head.headers["content-type"].to_str().expect("text");
         assert!(["application/scim+json", "application/json"].contains(&media), "{media}");
+        // 1.1 knows none of the names of 2.0.
+        assert!(version == ScimVersion::Two || !text.contains("urn:ietf:params:scim:api"), "{text}");
+        assert!(version == ScimVersion::Two || !text.contains("schemas:core:2.0"), "{text}");
     }
     Answer { status: head.status.as_u16(), headers: head.headers, body }
 }

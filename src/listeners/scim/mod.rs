@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Limited};
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 use portcullis_scim::{
-    MAX_BODY, MAX_BULK_BODY, Outcome, ResourceKind, Schemas, ScimError, ScimRequest, Wanted,
+    MAX_BODY, MAX_BULK_BODY, Outcome, ResourceKind, Schemas, ScimError, ScimRequest, ScimVersion, Wanted,
 };
 use portcullis_store::Origin;
 use tokio::sync::Semaphore;
@@ -77,7 +77,7 @@ impl Caller {
     }
 }
 
-/// Serves `/scim/v2`; what is asked elsewhere is told where that is.
+/// Serves `/scim/v2`, and `/scim/v1` for older connectors; what is asked elsewhere is told where the first is.
 pub(crate) fn scim_router(core: Arc<Core>, live: Arc<Current>, schemas: Arc<Schemas>) -> Router {
     let (strangers, rates) = (StrangerLines::at_most(1), ScimRates::default());
     let bulks = Semaphore::new(BULKS_AT_ONCE);
@@ -108,22 +108,18 @@ fn not_configured() -> Response<Body> {
     answer
 }
 
-/// Makes the path relative to the base URL; false where it is not below it.
-fn below_base(request: &mut Request<Bytes>) -> bool {
-    const BASE: &str = "/scim/v2";
-    let Some(target) = request.uri().path_and_query().map(|target| target.as_str()) else { return false };
-    let Some(below) =
-        target.strip_prefix(BASE).filter(|below| below.is_empty() || below.starts_with(['/', '?']))
-    else {
-        return false;
-    };
+/// The version whose base URL the request is below, whose path is made relative to it; `None` where it is below neither.
+fn below_base(request: &mut Request<Bytes>) -> Option<ScimVersion> {
+    let target = request.uri().path_and_query()?.as_str();
+    let (version, below) = ScimVersion::of_target(target)?;
     let below = if below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
-    below.parse().map(|uri| *request.uri_mut() = uri).is_ok()
+    below.parse().map(|uri| *request.uri_mut() = uri).ok()?;
+    Some(version)
 }
 
-/// Tells whether it is one to `/Bulk`, of a path that is relative to the base URL.
-fn is_bulk(request: &Request<Bytes>) -> bool {
-    request.uri().path().trim_end_matches('/') == "/Bulk"
+/// Tells whether it is one to `/Bulk`, which version 2.0 alone has, of a path that is relative to the base URL.
+fn is_bulk(version: ScimVersion, request: &Request<Bytes>) -> bool {
+    version == ScimVersion::Two && request.uri().path().trim_end_matches('/') == "/Bulk"
 }
 
 async fn collect_body(body: Body, is_bulk: bool) -> Result<Bytes, ScimError> {
@@ -151,19 +147,20 @@ impl ScimListener {
         let address = head.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
         let id: Arc<str> = Random::from_system().draw_reference().into();
         let mut request = Request::from_parts(head, Bytes::new());
-        let is_ours = below_base(&mut request);
-        let is_bulk = is_bulk(&request);
-        let wanted = Wanted::from_request(&self.schemas, &request);
+        let below = below_base(&mut request);
+        let version = below.unwrap_or(ScimVersion::Two);
+        let is_bulk = is_bulk(version, &request);
+        let wanted = Wanted::of_version(version, &self.schemas, &request);
         let shows_members = wanted.shows_members(&clients.service);
         let method = request.method().clone();
         let outcome = match self.check_token(&clients, request.headers(), address, &id) {
-            Ok(_) if !is_ours => Err(ScimError::NoSuchPlace),
+            Ok(_) if below.is_none() => Err(ScimError::NoSuchPlace),
             Ok(_) => match collect_body(body, is_bulk).await {
                 // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
                 Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
                         *request.body_mut() = body;
-                        self.clone().carry_out_request(request, caller, address, shows_members).await
+                        self.clone().carry_out_request(version, request, caller, address, shows_members).await
                     }
                     Err(refusal) => Err(refusal),
                 },
@@ -254,6 +251,7 @@ impl ScimListener {
 
     async fn carry_out_request(
         self: Arc<Self>,
+        version: ScimVersion,
         request: Request<Bytes>,
         caller: Caller,
         address: Option<IpAddr>,
@@ -261,11 +259,11 @@ impl ScimListener {
     ) -> Result<Outcome, ScimError> {
         let (org, directory) = (caller.admitted.org, caller.admitted.directory);
         let headers = request.headers().clone();
-        let _room = match is_bulk(&request) {
+        let _room = match is_bulk(version, &request) {
             true => Some(self.wait_for_bulks().await?),
             false => None,
         };
-        let request = self.read_request(request).await?;
+        let request = self.read_request(version, request).await?;
         self.count_request(&request, &caller.admitted)?;
         match request {
             ScimRequest::Discover(what) => Ok(Outcome::Discovered(what)),
@@ -298,12 +296,20 @@ impl ScimListener {
     }
 
     /// Reads the request, a long one beside the threads that serve.
-    async fn read_request(&self, request: Request<Bytes>) -> Result<ScimRequest, ScimError> {
+    async fn read_request(
+        &self,
+        version: ScimVersion,
+        request: Request<Bytes>,
+    ) -> Result<ScimRequest, ScimError> {
+        let read = match version {
+            ScimVersion::One => portcullis_scim::read_version_one,
+            ScimVersion::Two => portcullis_scim::read_request,
+        };
         if request.body().len() <= LONG {
-            return portcullis_scim::read_request(&self.schemas, &request);
+            return read(&self.schemas, &request);
         }
         let schemas = self.schemas.clone();
-        let read = tokio::task::spawn_blocking(move || portcullis_scim::read_request(&schemas, &request));
+        let read = tokio::task::spawn_blocking(move || read(&schemas, &request));
         read.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a SCIM request could not be read: the client gets 500");
             Err(ScimError::Internal)

@@ -85,7 +85,7 @@ fn encode(text: &str) -> String {
 fn shown(rig: &Rig, record: ResourceRecord) -> Value {
     let request = http::Request::builder().uri("/Users/a").body(()).unwrap();
     let wanted = Wanted::from_request(&rig.schemas, &request);
-    let service = Service::new("https://scim.test/scim/v2", GroupPatch::Empty);
+    let service = Service::new("https://scim.test", GroupPatch::Empty);
     let answer = answer_request(&rig.schemas, &service, &wanted, Ok(Outcome::Found(record)));
     serde_json::from_slice(answer.body()).unwrap()
 }
