@@ -27,4 +27,5 @@ mod support;
 mod tidying;
 mod tokens;
 mod tombstones;
+mod verify;
 mod writes;
