@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_config::{
     DeclaredAttribute, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc,
-    Preset, UserSource, ValueType,
+    Preset, ScimExtensions, UserSource, ValueType,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
@@ -160,8 +160,15 @@ pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
 
 /// Makes the schemas of the directory: the standard's, and the extensions that the file declares.
 pub(crate) fn scim_schemas(file: &File) -> Schemas {
-    let UserSource::Scim(scim) = &file.provisioning else { return Schemas::core_schemas() };
-    let declared = scim.extensions.0.iter().map(|extension| Schema {
+    match &file.provisioning {
+        UserSource::Scim(scim) => declared_schemas(&scim.extensions),
+        _ => Schemas::core_schemas(),
+    }
+}
+
+/// The same of extensions alone.
+pub(crate) fn declared_schemas(extensions: &ScimExtensions) -> Schemas {
+    let declared = extensions.0.iter().map(|extension| Schema {
         urn: extension.urn.as_str().into(),
         name: extension.name.clone().into(),
         description: format!("What {} adds to a person", extension.name).into(),

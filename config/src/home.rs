@@ -13,6 +13,7 @@ use crate::at::At;
 use crate::bindings;
 use crate::document::ProvisioningWord;
 use crate::environment::Environment;
+use crate::extensions::ScimExtensions;
 use crate::nearest;
 use crate::node::{YamlKey, YamlNode, YamlValue};
 use crate::problem::Problems;
@@ -37,6 +38,9 @@ pub struct Home {
     pub address: Option<String>,
     /// The role bindings; none where they cannot be read.
     pub bindings: Bindings,
+    /// The extensions of User that are in force (`scim.extensions`; none without `provisioning: scim`); `None` where the
+    /// file does not say it readably.
+    pub extensions: Option<ScimExtensions>,
 }
 
 /// The authority on who there is.
@@ -55,17 +59,20 @@ impl Home {
     pub fn in_folder(state: &Path) -> Self {
         let state = std::path::absolute(state).unwrap_or_else(|_| state.into());
         let database = state.join(IN_STATE);
-        Self { state, database, people: None, address: None, bindings: Bindings::default() }
+        let bindings = Bindings::default();
+        Self { state, database, people: None, address: None, bindings, extensions: None }
     }
 }
 
-/// The keys that are read; the last three help where they can be read and harm nobody where not.
+/// The keys that are read; the last four help where they can be read and harm nobody where not.
 const STATE: &str = "state";
 const STORE: &str = "store";
 const KEYS: &str = "keys";
 const PROVISIONING: &str = "provisioning";
 const BINDINGS: &str = "bindings";
 const PUBLIC_URL: &str = "public_url";
+const SCIM: &str = "scim";
+const EXTENSIONS: &str = "extensions";
 
 /// Reads where the program of a configuration keeps its state, whatever else is wrong with the file.
 ///
@@ -157,6 +164,11 @@ fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Optio
         bindings::parse_bindings(&text, &path, report)
     });
     report.problems.truncate(before);
+    let extensions = word.and_then(|word| match word {
+        ProvisioningWord::Scim => read_extensions(value(SCIM), report),
+        _ => Some(ScimExtensions::default()),
+    });
+    report.problems.truncate(before);
     Some(Home {
         state,
         database,
@@ -167,7 +179,18 @@ fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Optio
         }),
         address,
         bindings: bindings.unwrap_or_default(),
+        extensions,
     })
+}
+
+/// The declared extensions; `None` where anything about them is in doubt.
+fn read_extensions(scim: Option<&YamlNode>, report: &mut Report<'_>) -> Option<ScimExtensions> {
+    let YamlValue::Map(entries) = &scim?.value else { return None };
+    let mut of_name = entries.iter().filter(|(key, _)| key.name == EXTENSIONS);
+    let Some((_, node)) = of_name.next() else { return Some(ScimExtensions::default()) };
+    let before = report.problems.len();
+    let read = ScimExtensions::read(node, &At::from(SCIM).below_key(EXTENSIONS), report);
+    read.filter(|_| report.problems.len() == before && of_name.next().is_none())
 }
 
 /// The value of a key that says which store is meant, or a problem.
@@ -353,5 +376,32 @@ mod tests {
         let home = read_in("provisioning: invted\nbindings: gone.yml\n", None).unwrap();
         assert_eq!((home.people, home.bindings.known_roles().len()), (None, 0));
         assert_eq!(read_in("log: {}\n", None).unwrap().people, Some(HomePeople::Directory));
+    }
+
+    #[test]
+    fn declared_extensions_are_known_or_they_are_not() {
+        let acme = "urn:ietf:params:scim:schemas:extension:acme:2.0:User: { desk: string }";
+        let names = |text: &str| -> Option<Vec<String>> {
+            let found = read_in(text, None).unwrap().extensions?;
+            Some(found.0.into_iter().map(|extension| extension.name).collect())
+        };
+        let none = Some(Vec::new());
+        assert_eq!(
+            names(&format!("scim:\n  rate: [no]\n  extensions:\n    {acme}\n")),
+            Some(vec!["acme".to_owned()])
+        );
+        assert_eq!(names("scim: { public_url: https://a.example }\n"), none);
+        assert_eq!(names("provisioning: invited\n"), none);
+        for doubtful in [
+            "log: {}\n",
+            "scim: 7\n",
+            "provisioning: invted\n",
+            "scim:\n  extensions: [no]\n",
+            &format!("scim:\n  extensions:\n    {acme}\n    urn:x: {{ desk: string }}\n"),
+            &format!("scim:\n  extensions:\n    {acme}\n  extensions: {{}}\n"),
+        ] {
+            assert_eq!(names(doubtful), None, "{doubtful}");
+        }
+        assert_eq!(Home::in_folder(Path::new("/named")).extensions, None);
     }
 }

@@ -17,6 +17,7 @@ mod reach;
 mod reference;
 mod relink;
 mod schema;
+mod store;
 mod token;
 mod user;
 
@@ -86,6 +87,9 @@ pub(crate) enum ShortCommand {
     /// Make, list, rotate and revoke the tokens by which the directory writes.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis token list")]
     Token(token::TokenOrders),
+    /// Check the database: whether it keeps every rule that the program relies on.
+    #[command(arg_required_else_help = true, after_help = "Example: portcullis store check")]
+    Store(store::StoreOrders),
     /// Go on with another master key.
     #[command(
         subcommand,
@@ -119,6 +123,7 @@ impl ShortCommand {
             #[cfg(feature = "saml")]
             Self::Idp(orders) => orders.answer(config),
             Self::Token(orders) => orders.answer(config),
+            Self::Store(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
             #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),

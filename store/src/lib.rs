@@ -41,6 +41,7 @@ mod store;
 mod tidy;
 mod tokens;
 mod users;
+mod verify;
 mod writer;
 
 pub use directory::{DirectoryPerson, ScimAnswer, StepApplied, StepRefusal, WriteTerms, Written};
@@ -67,3 +68,4 @@ pub use store::Store;
 pub use tidy::Retention;
 pub use tokens::{AddedToken, NewToken, RotatedToken, TokenRow, TokenWarning, tokens_in};
 pub use users::{LinkDetails, NewUser, SessionDetails, UserDetails, UserError, UserState, UserSummary};
+pub use verify::{BrokenRow, RuleOutcome, StoreRule, VerifyError, verify_in};

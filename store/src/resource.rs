@@ -103,7 +103,8 @@ pub(crate) fn name_attribute(kind: ResourceKind) -> &'static str {
     }
 }
 
-fn display_name(resource: &Resource) -> &str {
+/// The name for people: `displayName`, else the unique one.
+pub(crate) fn display_name(resource: &Resource) -> &str {
     resource.display_name().unwrap_or_else(|| unique_name(resource))
 }
 

@@ -68,7 +68,8 @@ async fn fill_piece(
     Ok(Some((last, users)))
 }
 
-async fn known_digest(tx: &mut Tx) -> Result<Vec<u8>, StoreError> {
+/// The digest of the declared extensions that rows were made by; empty while they are being made anew.
+pub(crate) async fn known_digest(tx: &mut Tx) -> Result<Vec<u8>, StoreError> {
     let row = tx.row("select digest from search_schema where one = 1", &[]).await?;
     row.map_or_else(|| Ok(sha256(b"").to_vec()), |row| Ok(row.maybe_bytes(0)?.unwrap_or_default().to_vec()))
 }

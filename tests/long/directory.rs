@@ -14,7 +14,7 @@ use portcullis_scim::{GroupPatch, Schemas, ScimRequest, Service, Wanted};
 use portcullis_session::Sessions;
 use portcullis_store::{
     EmailDomains, LinkAttribute, LinkTo, LoginAttributes, NewSession, NewUser, Origin, PeopleSource, Store,
-    VerifiedLogin,
+    VerifiedLogin, verify_in,
 };
 use serde_json::{Value, json};
 
@@ -84,6 +84,12 @@ async fn nobody_waits_for_a_large_directory() {
         assert!(page["totalResults"].as_u64().unwrap() > 20_000);
     }
     within("a list of a hundred people", &lists, Duration::from_millis(100));
+
+    let began = Instant::now();
+    let outcomes = verify_in(&path, Some(schemas)).await.unwrap();
+    println!("the whole database verified within {:?}", began.elapsed());
+    let broken: Vec<_> = outcomes.iter().filter(|outcome| outcome.broken > 0).collect();
+    assert!(broken.is_empty(), "{broken:?}");
 }
 
 /// Signs in somebody who is in groups within groups.

@@ -44,5 +44,6 @@ mod several_idps;
 mod sign_in;
 mod spellings;
 mod standing;
+mod store_check;
 mod store_failure;
 mod streams;

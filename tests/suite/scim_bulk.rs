@@ -114,6 +114,7 @@ async fn what_was_acknowledged_is_repeated_from_its_record_after_a_kill() {
     let first = carry_out(&stage.directory, operations.clone()).await;
     assert!(first.iter().all(|result| result["status"] == "201"), "{first:?}");
     stage.program.kill();
+    stage.program.assert_sound();
     stage.program.begin().await;
     let directory = stage.program.directory();
     assert_eq!(
@@ -147,6 +148,7 @@ async fn a_kill_in_the_middle_leaves_whole_operations_and_a_repeat_finishes() {
     until("some of it", || async { total(&stage.directory).await > 50 }).await;
     stage.program.kill();
     assert!(!asking.await.unwrap(), "it was answered before the kill: make it longer");
+    stage.program.assert_sound();
     stage.program.begin().await;
     let directory = stage.program.directory();
     let stored = total(&directory).await;
@@ -154,6 +156,7 @@ async fn a_kill_in_the_middle_leaves_whole_operations_and_a_repeat_finishes() {
     let results = carry_out(&directory, operations).await;
     assert!(results.iter().all(|result| result["status"] == "201"), "{:?}", statuses(&results));
     assert_eq!(total(&directory).await, 1000);
+    stage.program.assert_sound();
 }
 
 /// A configuration without the token comes into force in the middle: what has not begun by then is refused.

@@ -33,7 +33,7 @@ const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {
 }
 
 /// The newest schema this release knows.
-const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;
+pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].number;
 
 /// Brings the schema up to date, in one transaction, or leaves it as it was.
 pub(crate) async fn migrate_schema(tx: &mut Tx, path: &Path, schemas: &Schemas) -> Result<(), OpenError> {
@@ -60,7 +60,7 @@ pub(crate) async fn migrate_schema(tx: &mut Tx, path: &Path, schemas: &Schemas) 
 }
 
 /// The number of the schema in the file; 0 for an empty one.
-async fn found_schema(tx: &mut Tx, path: &Path) -> Result<i64, OpenError> {
+pub(crate) async fn found_schema(tx: &mut Tx, path: &Path) -> Result<i64, OpenError> {
     let failed = |source| OpenError::Store { path: path.to_owned(), source };
     let (tables, application) = file_identity(tx).await.map_err(failed)?;
     if tables == 0 {

@@ -28,4 +28,5 @@ mod support;
 mod tidying;
 mod tokens;
 mod tombstones;
+mod verify;
 mod writes;

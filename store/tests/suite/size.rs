@@ -12,7 +12,7 @@ use sqlx::ConnectOptions;
 use crate::support::{NOW, ORG, Rig};
 
 #[path = "../people/mod.rs"]
-mod people;
+pub(crate) mod people;
 
 const SESSIONS: u32 = 100_000;
 const LOGINS: u32 = 2_000;

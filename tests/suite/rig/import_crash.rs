@@ -44,6 +44,7 @@ pub async fn survive_kills(crash: Crash) {
         let acknowledged = acknowledge_until(&program, round, start + middle, &mut import).await;
         let seen = last_event(&program).await;
         program.kill();
+        program.assert_sound();
         let status = import.wait().unwrap();
         assert_eq!(status.code(), Some(1), "round {round}: nobody was told that the import is done");
 
@@ -73,6 +74,7 @@ pub async fn survive_kills(crash: Crash) {
         );
         let again = import_to_end(&program, &file);
         assert!(again.contains("0 created, 0 changed, 0 deactivated, 0 reactivated"), "{again}");
+        program.assert_sound();
         println!("round {round}: killed after {applied} of {changed}");
         before = after;
     }

@@ -212,6 +212,15 @@ impl Program {
         command(self.folder.path(), words)
     }
 
+    /// Asserts that the database keeps every rule. Of a large one that takes longer than other commands may.
+    pub fn assert_sound(&self) {
+        let mut command = binary();
+        command.arg("-c").arg(self.folder().join("portcullis.yaml")).args(["store", "check"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// The value of one metric line, summed over its labels; `None` where there is no such line.
     pub async fn metric(&self, name: &str) -> Option<f64> {
         let answer = wire::get(self.settings.health, "localhost", "/metrics").await.unwrap();
