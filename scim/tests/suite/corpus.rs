@@ -3,6 +3,9 @@
 #[path = "../../../tests/fuzz/src/scim.rs"]
 #[allow(unreachable_pub)] // the fuzzers reach it from a crate of their own
 mod fuzzed;
+#[path = "../../../tests/fuzz/src/scim_bulk.rs"]
+#[allow(unreachable_pub)]
+mod fuzzed_bulk;
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
@@ -30,4 +33,14 @@ fn paths_of_patches() {
 #[test]
 fn bodies() {
     replay("scim_body", fuzzed::body);
+}
+
+#[test]
+fn bulks() {
+    replay("scim_bulk", fuzzed_bulk::bulk);
+}
+
+#[test]
+fn searches() {
+    replay("scim_search", fuzzed_bulk::search);
 }

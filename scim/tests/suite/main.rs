@@ -11,3 +11,4 @@ mod patch;
 mod properties;
 mod protocol;
 mod search;
+mod vectors;
