@@ -123,6 +123,8 @@ pub fn search(data: &[u8]) {
         return;
     };
     let Some(next) = start.continue_after(ResourceKind::User, 0x1f) else { return };
+    // What stands behind a `#` is no part of it.
+    let query = request.uri().query().unwrap_or_default();
     let others: Vec<&str> = query.split('&').filter(|pair| !is_cursor(pair)).collect();
     let ask = |others: &str, cursor: &PageCursor| {
         let uri = format!("{path}?{others}&cursor={}", cursor.to_text());
