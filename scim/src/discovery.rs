@@ -11,7 +11,8 @@ use crate::list::list_response;
 use crate::schema::{Attribute, Mutability, ResourceKind, Returned, Schema, Schemas, Type, Uniqueness};
 
 const CONFIG: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
-/// The schema of what this service offers beyond the standard.
+/// The schema of what this service offers beyond the standard. Told to who names it, as an attribute whose `returned` is
+/// `request` (RFC 7643 §7): strict clients take no member of this document that they do not know.
 const OUR_CONFIG: &str = "urn:ietf:params:scim:schemas:extension:portcullis:2.0:ServiceProviderConfig";
 const RESOURCE_TYPE: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
 const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
@@ -19,8 +20,11 @@ const SCHEMA: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 /// The documents of discovery that a client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Discovery {
-    /// The features that are offered.
-    Config,
+    /// The features that are offered: those of the standard, and ours where they are named.
+    Config {
+        /// True where the request names our schema among its `attributes`.
+        with_ours: bool,
+    },
     /// The kinds of resources, or the one named.
     ResourceTypes(Option<ResourceKind>),
     /// The schemas, or the one with that URN.
@@ -28,10 +32,16 @@ pub enum Discovery {
 }
 
 impl Discovery {
+    /// Reads which features a request for them names.
+    pub(crate) fn config_with(attributes: Option<&str>) -> Self {
+        let mut names = attributes.unwrap_or_default().split(',').map(str::trim);
+        Discovery::Config { with_ours: names.any(|name| name.eq_ignore_ascii_case(OUR_CONFIG)) }
+    }
+
     /// The body of the answer.
     pub(crate) fn body(&self, schemas: &Schemas, base: &str) -> Value {
         match self {
-            Discovery::Config => config_document(base),
+            Discovery::Config { with_ours } => config_document(base, *with_ours),
             Discovery::ResourceTypes(Some(kind)) => resource_type(schemas, base, *kind),
             Discovery::ResourceTypes(None) => {
                 unpaged_list(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
@@ -53,9 +63,9 @@ fn unpaged_list(items: Vec<Value>) -> Value {
     list_response(items.len() as u64, 1, items)
 }
 
-fn config_document(base: &str) -> Value {
-    json!({
-        "schemas": [CONFIG, OUR_CONFIG],
+fn config_document(base: &str, with_ours: bool) -> Value {
+    let mut document = json!({
+        "schemas": [CONFIG],
         "patch": { "supported": true },
         "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BODY },
         "filter": { "supported": true, "maxResults": MAX_COUNT },
@@ -76,12 +86,15 @@ fn config_document(base: &str) -> Value {
             "specUri": "https://www.rfc-editor.org/info/rfc6750",
             "primary": true,
         }],
-        OUR_CONFIG: {
-            // A repeat of an operation of a Bulk with the same key and the same words is answered from its record.
-            "bulkIdempotency": { "supported": true, "member": "idempotencyKey", "seconds": REPEAT_SECONDS },
-        },
         "meta": { "resourceType": "ServiceProviderConfig", "location": format!("{base}/ServiceProviderConfig") },
-    })
+    });
+    if with_ours {
+        document["schemas"] = json!([CONFIG, OUR_CONFIG]);
+        // A repeat of an operation of a Bulk with the same key and the same words is answered from its record.
+        let keys = json!({ "supported": true, "member": "idempotencyKey", "seconds": REPEAT_SECONDS });
+        document[OUR_CONFIG] = json!({ "bulkIdempotency": keys });
+    }
+    document
 }
 
 fn resource_type(schemas: &Schemas, base: &str, kind: ResourceKind) -> Value {
@@ -156,7 +169,7 @@ fn mutability_word(mutability: Mutability) -> &'static str {
     match mutability {
         Mutability::ReadOnly => "readOnly",
         Mutability::ReadWrite => "readWrite",
-        Mutability::Immutable => "immutable",
+        Mutability::Immutable | Mutability::Derived => "immutable",
         Mutability::WriteOnly => "writeOnly",
     }
 }

@@ -161,7 +161,7 @@ fn read_discovery(
     }
     let named = |name: &str| percent_decode_str(name).decode_utf8_lossy().into_owned();
     let discovery = match place {
-        DiscoveryEndpoint::Config => Discovery::Config,
+        DiscoveryEndpoint::Config => Discovery::config_with(parameters.attributes.as_deref()),
         DiscoveryEndpoint::ResourceTypes(None) => Discovery::ResourceTypes(None),
         DiscoveryEndpoint::ResourceTypes(Some(name)) => {
             let name = named(name);

@@ -17,3 +17,5 @@ mod idle;
 mod imports;
 mod keycloak;
 mod rig_keycloak;
+mod scimono;
+mod unboundid;

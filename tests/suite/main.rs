@@ -14,6 +14,7 @@ mod by_hand;
 mod canaille;
 mod conformance;
 mod custom_attributes;
+mod dialects;
 mod doctor;
 mod documents;
 mod foreign_http2;

@@ -189,6 +189,10 @@ async fn its_limits_are_said_and_kept() {
     let limits = json!({ "supported": true, "maxOperations": 1000, "maxPayloadSize": 4 << 20 });
     assert_eq!(config["bulk"], limits);
     let ours = "urn:ietf:params:scim:schemas:extension:portcullis:2.0:ServiceProviderConfig";
+    // What goes beyond the standard is told to who names it: strict clients take no member that they do not know.
+    assert!(config.get(ours).is_none() && config["schemas"].as_array().unwrap().len() == 1, "{config}");
+    let asked = format!("/ServiceProviderConfig?attributes={ours}");
+    let config = stage.directory.send(Method::GET, &asked, None).await.json();
     assert_eq!(config[ours]["bulkIdempotency"]["member"], "idempotencyKey");
     assert!(config["schemas"].as_array().unwrap().contains(&json!(ours)));
     let many: Vec<Value> = (0..1001).map(|n| creation(&n.to_string())).collect();

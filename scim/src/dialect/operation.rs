@@ -112,6 +112,9 @@ impl Dialect<'_> {
         match value {
             Some(Value::Object(keys)) if op != "remove" && !keys.is_empty() => {
                 for (key, value) in sorted_members(keys) {
+                    if key.eq_ignore_ascii_case("schemas") {
+                        continue; // as above: an extension that names itself (scim2-models)
+                    }
                     self.at_path(op, &format!("{urn}:{key}"), Some(value), rewritten);
                 }
             }

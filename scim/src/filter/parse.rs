@@ -7,7 +7,7 @@
 use serde_json::Number;
 
 use crate::error::{ScimError, ScimType};
-use crate::schema::{Attribute, AttributePath, Mutability, ResourceKind, Returned, Schemas, Type};
+use crate::schema::{Attribute, AttributePath, ResourceKind, Returned, Schemas, Type};
 
 use super::{CompareOp, Comparison, Filter, Literal};
 
@@ -194,7 +194,7 @@ impl<'a> FilterReader<'a> {
         if path.leaf().returned == Returned::Never {
             return Err(self.fail(format!("{path} cannot be searched")));
         }
-        if path.leaf().kind == Type::Reference && path.leaf().mutability == Mutability::ReadOnly {
+        if path.leaf().kind == Type::Reference && path.leaf().is_ours() {
             return Err(self.fail(format!("{path} is made for each answer and cannot be searched")));
         }
         if !self.skip_blanks() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::error::{ScimError, ScimType};
 use crate::resource::ResourceRecord;
-use crate::schema::{AttributePath, Mutability, ResourceKind, Returned, Schemas, Type, shown};
+use crate::schema::{AttributePath, ResourceKind, Returned, Schemas, Type, shown};
 
 use super::comparable::comparable_value;
 use super::evaluate::NameScope;
@@ -50,7 +50,7 @@ impl Sort {
             return Err(refused(format!("{path} has parts: say which one to sort by")));
         };
         let leaf = path.leaf();
-        let is_made = leaf.kind == Type::Reference && leaf.mutability == Mutability::ReadOnly;
+        let is_made = leaf.kind == Type::Reference && leaf.is_ours();
         if leaf.returned == Returned::Never || leaf.kind == Type::Binary || is_made {
             return Err(refused(format!("nothing is sorted by {path}")));
         }

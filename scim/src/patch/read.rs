@@ -129,7 +129,7 @@ fn check_writable(target: &PatchTarget, verb: PatchOp) -> Result<Writing, ScimEr
         (Mutability::ReadOnly, _) if target.chosen.is_none() && verb != PatchOp::Remove => {
             Ok(Writing::Repeated)
         }
-        (Mutability::ReadOnly, _) | (_, Mutability::ReadOnly) => {
+        (Mutability::ReadOnly | Mutability::Derived, _) | (_, Mutability::ReadOnly | Mutability::Derived) => {
             Err(ScimError::against_mutability(format!("{path} is the service's to set")))
         }
         _ if path.as_str() == "schemas" => {

@@ -91,6 +91,9 @@ pub enum Mutability {
     ReadWrite,
     /// Set once; an element of a list is replaced as a whole.
     Immutable,
+    /// Told as immutable (RFC 7643 §8.7.1), since a client may say it with a new element; but it follows from the rest of
+    /// the element, and that is what is kept and shown.
+    Derived,
     /// Taken, never told. Only `password`, and that is not even kept.
     WriteOnly,
 }
@@ -145,6 +148,11 @@ pub struct Attribute {
 }
 
 impl Attribute {
+    /// Tells whether this service says it, whatever a client says.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.mutability, Mutability::ReadOnly | Mutability::Derived)
+    }
+
     /// The sub-attribute of that name, in any case.
     pub fn sub_attribute(&self, name: &str) -> Option<&Arc<Attribute>> {
         find_attribute(&self.subs, name)

@@ -159,7 +159,7 @@ pub(super) fn group_schema() -> Schema {
                 "Who is in the group.",
                 [
                     text_row("value", "The id of the member.").exact().immutable(),
-                    reference_row("$ref", &["User", "Group"], "The address of the member.").read_only(),
+                    reference_row("$ref", &["User", "Group"], "The address of the member.").derived(),
                     text_row("type", "What the member is.").suggests(&["User", "Group"]).read_only(),
                     text_row("display", "The name of the member.").read_only(),
                 ],
@@ -289,6 +289,11 @@ impl AttributeRow {
 
     fn immutable(mut self) -> Self {
         self.0.mutability = Mutability::Immutable;
+        self
+    }
+
+    fn derived(mut self) -> Self {
+        self.0.mutability = Mutability::Derived;
         self
     }
 

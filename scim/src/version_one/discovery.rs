@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::discovery::Discovery;
 use crate::limits::MAX_COUNT;
-use crate::schema::{Attribute, ENTERPRISE_USER, Mutability, ResourceKind, Schemas, Type};
+use crate::schema::{Attribute, ENTERPRISE_USER, ResourceKind, Schemas, Type};
 
 use super::names::{self, CORE_ONE, MANAGER_ID};
 use super::shape::list_body;
@@ -15,7 +15,7 @@ use super::shape::list_body;
 pub(crate) fn discovery_body(discovery: &Discovery, schemas: &Schemas, base: &str) -> Value {
     let every_schema = || ResourceKind::ALL.map(|kind| schema_document(schemas, kind)).to_vec();
     match discovery {
-        Discovery::Config => config_document(base),
+        Discovery::Config { .. } => config_document(base),
         Discovery::Schemas(Some(urn)) => {
             let kind = ResourceKind::ALL.into_iter().find(|kind| kind.urn() == &**urn);
             kind.map(|kind| schema_document(schemas, kind)).unwrap_or_default()
@@ -100,7 +100,7 @@ fn described_row(row: &Attribute) -> Map<String, Value> {
         ("name".to_owned(), json!(row.name)),
         ("type".to_owned(), json!(kind)),
         ("description".to_owned(), json!(row.description)),
-        ("readOnly".to_owned(), json!(row.mutability == Mutability::ReadOnly)),
+        ("readOnly".to_owned(), json!(row.is_ours())),
         ("required".to_owned(), json!(row.required)),
         ("caseExact".to_owned(), json!(row.case_exact)),
     ]);

@@ -10,7 +10,7 @@ use crate::conform::identifies_by_value;
 use crate::error::ScimError;
 use crate::patch::{MAX_OPERATIONS, MAX_PATH};
 use crate::resource::is_empty;
-use crate::schema::{Attribute, AttributePath, Mutability, NamedPart, ResourceKind, Schemas, Type, shown};
+use crate::schema::{Attribute, AttributePath, NamedPart, ResourceKind, Schemas, Type, shown};
 
 use super::elements::{self, SortedElements, member};
 use super::members::{rename_members, translate_key, translate_part};
@@ -131,7 +131,7 @@ impl<'a> Translation<'a> {
         }
         let attribute = path.attribute();
         let is_list = attribute.multi && path.sub_attribute().is_none();
-        if is_list && attribute.mutability != Mutability::ReadOnly {
+        if is_list && !attribute.is_ours() {
             return self.translate_list(path, given, is_removed);
         }
         if path.sub_attribute().is_none() {

@@ -3,6 +3,9 @@
 #[path = "../../../tests/fuzz/src/scim.rs"]
 #[allow(unreachable_pub)] // the fuzzers reach it from a crate of their own
 mod fuzzed;
+#[path = "../../../tests/fuzz/src/scim_bulk.rs"]
+#[allow(unreachable_pub)]
+mod fuzzed_bulk;
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
@@ -35,4 +38,14 @@ fn requests_of_version_one() {
 #[test]
 fn bodies() {
     replay("scim_body", fuzzed::body);
+}
+
+#[test]
+fn bulks() {
+    replay("scim_bulk", fuzzed_bulk::bulk);
+}
+
+#[test]
+fn searches() {
+    replay("scim_search", fuzzed_bulk::search);
 }

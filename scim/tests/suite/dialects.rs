@@ -383,6 +383,11 @@ fn canaille() {
     assert_eq!((&shown["type"], &shown["display"]), (&json!("User"), &json!("Can Ary")));
     assert_eq!(shown["$ref"], format!("{}/Users/{id}", model::BASE));
     let group = group.id();
+    // Said with a new member it is taken; of one that is there it is ours.
+    let path_of_reference = format!("members[value eq \"{id}\"].$ref");
+    let elsewhere =
+        json!([{ "op": "replace", "path": path_of_reference, "value": "https://elsewhere.test/Users/x" }]);
+    assert_eq!(at.patch(&format!("/Groups/{group}"), elsewhere).scim_type(), Some("mutability"));
     let whole = json!({ "schemas": [GROUP], "externalId": "birds", "displayName": "birds", "id": group });
     assert_eq!(at.put(&format!("/Groups/{group}"), whole).status, 200);
     assert!(at.members(&group).is_empty(), "a PUT without members has none");

@@ -11,5 +11,6 @@ mod patch;
 mod properties;
 mod protocol;
 mod search;
+mod vectors;
 mod version_one;
 mod version_one_properties;

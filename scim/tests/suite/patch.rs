@@ -38,6 +38,12 @@ fn patch_applies() {
         (json!({ "op": "remove", "path": "nickName" }), "/nickName", Value::Null),
         (json!({ "op": "remove", "path": "active" }), "/active", json!(false)),
         (json!({ "op": "replace", "path": "active", "value": null }), "/active", json!(false)),
+        // An extension that names itself (scim2-models) says nothing by that.
+        (
+            json!({ "op": "add", "path": ENTERPRISE, "value": { "schemas": [ENTERPRISE], "department": "F" } }),
+            &department,
+            json!("F"),
+        ),
         // Complex: merged.
         (
             json!({ "op": "replace", "path": "name", "value": { "givenName": "R" } }),

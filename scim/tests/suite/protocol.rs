@@ -100,6 +100,11 @@ fn discovery_tells_the_truth() {
     );
     assert_eq!(config["filter"]["maxResults"], 1000);
     assert_eq!(config["meta"]["location"], format!("{BASE}/ServiceProviderConfig"));
+    // Strict clients take no member that they do not know: what goes beyond the standard is told to who names it.
+    let ours = "urn:ietf:params:scim:schemas:extension:portcullis:2.0:ServiceProviderConfig";
+    assert!(config.get(ours).is_none() && config["schemas"].as_array().is_some_and(|urns| urns.len() == 1));
+    let asked = at.get(&format!("/ServiceProviderConfig?attributes=patch,{}", ours.to_uppercase())).body;
+    assert_eq!(asked[ours]["bulkIdempotency"]["member"], "idempotencyKey");
 
     let types = at.get("/ResourceTypes?startIndex=9&count=0").body;
     assert_eq!(types["totalResults"], 2, "discovery is never paged");

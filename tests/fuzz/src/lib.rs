@@ -8,4 +8,5 @@ pub mod roster;
 pub mod saml;
 pub mod saml_messages;
 pub mod scim;
+pub mod scim_bulk;
 pub mod wire;
