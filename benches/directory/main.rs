@@ -77,6 +77,9 @@ async fn measure(asked: &[String]) {
     }
 }
 
+/// The target of a read, by a number.
+type Target = Box<dyn Fn(u64) -> String>;
+
 struct Bench {
     address: SocketAddr,
     token: String,
@@ -95,7 +98,7 @@ impl Bench {
     async fn reads(&self) {
         let mut line = self.line().await;
         let mut numbers = Numbers(7);
-        let rows: [(&str, usize, Box<dyn Fn(u64) -> String>); 6] = [
+        let rows: [(&str, usize, Target); 6] = [
             (
                 "`userName eq`",
                 2_000,

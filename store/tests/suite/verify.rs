@@ -48,8 +48,10 @@ async fn remember_operation(rig: &Rig) {
     let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": [operation] });
     let ScimRequest::Bulk(mut bulk) = rig.read("POST", "/Bulk", None, &body) else { panic!() };
     for BulkWrite { write, repeat, .. } in bulk.next_piece(&rig.schemas) {
-        let terms =
-            WriteTerms { otherwise: None, repeat: repeat.map(|repeat| Repeat::new(&[1; 32], &repeat)) };
+        let terms = WriteTerms {
+            repeat: repeat.map(|repeat| Repeat::new(&[1; 32], &repeat)),
+            ..WriteTerms::default()
+        };
         let origin = Origin::of_actor("scim:test");
         let written = rig.store.write_on_terms(ORG, HERE, &write, terms, &origin, NOW).await.unwrap();
         rig.done(written.map(|written| written.answer)).await.value.unwrap();
