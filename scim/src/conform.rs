@@ -72,7 +72,8 @@ pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), 
 }
 
 /// Checks that everything required is there: of an extension where the resource has anything of it (RFC 7643 §7). What a
-/// write leaves as it was before is not asked again, so that a new declaration keeps nobody in.
+/// write leaves as it was before is not asked again, nor is anything of who is inactive then: a new declaration keeps nobody
+/// in.
 pub(crate) fn check_required(
     schemas: &Schemas,
     resource: &Resource,
@@ -82,6 +83,9 @@ pub(crate) fn check_required(
         if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
             return Err(ScimError::invalid_value(format!("{} is required", attribute.name)));
         }
+    }
+    if resource.active() == Some(false) {
+        return Ok(()); // nobody stays in because something is missing
     }
     for Schema { urn, attributes, .. } in schemas.extensions(resource.kind()) {
         let Some(part) = resource.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };

@@ -15,6 +15,8 @@ pub struct PageCursor {
     pub kind: ResourceKind,
     /// The place of the resource in the order of creation, as the store counts.
     pub after: i64,
+    /// The version it had, where the order goes by a value: with another version it may have another place. Else 0.
+    pub version: i64,
 }
 
 impl PageCursor {
@@ -24,7 +26,7 @@ impl PageCursor {
             ResourceKind::User => 'u',
             ResourceKind::Group => 'g',
         };
-        format!("{kind}{:x}-{:016x}", self.after, self.search)
+        format!("{kind}{:x}.{:x}-{:016x}", self.after, self.version, self.search)
     }
 
     /// Reads a cursor of a search.
@@ -36,12 +38,14 @@ impl PageCursor {
             Some(("g", rest)) => (ResourceKind::Group, rest),
             _ => return Err(malformed()),
         };
-        let (after, sum) = rest.split_once('-').ok_or_else(malformed)?;
+        let (place, sum) = rest.split_once('-').ok_or_else(malformed)?;
+        let (after, version) = place.split_once('.').ok_or_else(malformed)?;
         let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let number = |text: &str| u64::from_str_radix(text, 16).ok().filter(|_| is_hex(text));
-        let after = number(after).and_then(|after| i64::try_from(after).ok()).ok_or_else(malformed)?;
+        let counted = |text| number(text).and_then(|number| i64::try_from(number).ok()).ok_or_else(malformed);
+        let (after, version) = (counted(after)?, counted(version)?);
         match number(sum).filter(|_| sum.len() == 16) {
-            Some(sum) if sum == search => Ok(Self { search, kind, after }),
+            Some(sum) if sum == search => Ok(Self { search, kind, after, version }),
             Some(_) => {
                 Err(refused("it belongs to another search; repeat the filter and the order it came with"))
             }
@@ -68,7 +72,7 @@ mod tests {
     #[test]
     fn only_what_was_written_for_this_search_is_read() {
         for (kind, after) in [(ResourceKind::User, 0), (ResourceKind::Group, i64::MAX)] {
-            let cursor = PageCursor { search: 7, kind, after };
+            let cursor = PageCursor { search: 7, kind, after, version: after / 2 };
             let text = cursor.to_text();
             assert!(
                 text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
@@ -82,15 +86,17 @@ mod tests {
             "",
             "u",
             "u-",
-            "u1",
-            "u1-7",
-            "x1-0000000000000007",
-            "u-1-0000000000000007",
-            "u1-000000000000000G",
-            "uffffffffffffffff-0000000000000007",
-            "u+1-0000000000000007",
-            "u1-0000000000000007x",
-            "\u{e9}1-0",
+            "u1-0000000000000007",
+            "u1.1",
+            "u1.1-7",
+            "x1.1-0000000000000007",
+            "u-1.1-0000000000000007",
+            "u1.1-000000000000000G",
+            "uffffffffffffffff.1-0000000000000007",
+            "u1.ffffffffffffffff-0000000000000007",
+            "u+1.1-0000000000000007",
+            "u1.1-0000000000000007x",
+            "\u{e9}1.1-0",
         ] {
             assert!(PageCursor::parse(wrong, 7).is_err(), "{wrong}");
         }

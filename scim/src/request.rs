@@ -61,10 +61,10 @@ pub enum PageStart {
 
 impl PageStart {
     /// The cursor of the page behind one that ends with a resource.
-    pub fn continue_after(self, kind: ResourceKind, after: i64) -> Option<PageCursor> {
+    pub fn continue_after(self, kind: ResourceKind, after: i64, version: i64) -> Option<PageCursor> {
         match self {
             Self::Index(_) => None,
-            Self::Cursor { search, .. } => Some(PageCursor { search, kind, after }),
+            Self::Cursor { search, .. } => Some(PageCursor { search, kind, after, version }),
         }
     }
 }

@@ -4,8 +4,11 @@
 //! and only then looked at. Done, it lies in `done/` or `refused/` with a report beside it. What is no plain file, is of
 //! somebody who was not named, may be written by others, or grows while it is read is refused and never half read. A
 //! file in `taken/` at a start is one that was not finished, and is imported again.
+//!
+//! The rule it protects: an older file never comes behind a newer one. While one is not settled nothing further is taken,
+//! and one that was imported is only moved afterwards, however often that fails.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use portcullis_config::ImportBlock;
 use portcullis_policy::escaped;
 use portcullis_roster::{Coverage, LARGEST_FILE};
@@ -31,6 +35,8 @@ use crate::person::format_rfc3339;
 const LOOK: Duration = Duration::from_secs(2);
 /// The ending of a name under which a file is taken.
 const ENDING: &str = ".csv";
+/// The longest name of a file that is taken, in bytes: its report's name is longer, and so is that of a namesake.
+const LONGEST_NAME: usize = 200;
 /// The folders in the folder.
 const TAKEN: &str = "taken";
 const DONE: &str = "done";
@@ -42,6 +48,7 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = HashSet::new();
+        let unmoved = Arc::new(Mutex::new(HashMap::new()));
         loop {
             tokio::select! {
                 biased;
@@ -49,7 +56,7 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
                 _ = ticks.tick() => {}
             }
             let Some(block) = live.in_force().import.clone() else { continue };
-            let looking = look_once(operators.clone(), block);
+            let looking = look_once(operators.clone(), block, unmoved.clone());
             // A fault of ours is not the last look; what is under way ends with its file.
             match tokio::spawn(looking).await {
                 Ok(faults) => {
@@ -63,7 +70,7 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
 }
 
 /// Imports everything that is there. Gives what an operator has to mend, each said once while it lasts.
-async fn look_once(operators: Operators, block: ImportBlock) -> HashSet<String> {
+async fn look_once(operators: Operators, block: ImportBlock, unmoved: Unmoved) -> HashSet<String> {
     let asked = block.clone();
     let opened =
         tokio::task::spawn_blocking(move || DropFolder::open(&asked).and_then(|drop| drop.take_files()));
@@ -73,11 +80,50 @@ async fn look_once(operators: Operators, block: ImportBlock) -> HashSet<String> 
         Err(error) => return HashSet::from([error.to_string()]),
     };
     for name in taken {
-        if let Err(fault) = import_taken(&operators, &block, &folder, &name).await {
+        let known = unmoved.lock().get(&name).cloned();
+        let settled = match known {
+            Some(settled) => settled,
+            None => match import_taken(&operators, &block, &folder, &name).await {
+                Ok(settled) => settled,
+                Err(fault) => {
+                    faults.insert(fault);
+                    break; // whatever is newer waits for it
+                }
+            },
+        };
+        unmoved.lock().insert(name.clone(), settled.clone());
+        if let Err(fault) = move_settled(&folder, &name, settled).await {
             faults.insert(fault);
+            break;
         }
+        unmoved.lock().remove(&name);
     }
     faults
+}
+
+/// The files that are settled and could not be moved yet.
+type Unmoved = Arc<Mutex<HashMap<String, SettledFile>>>;
+
+/// A file of which all is decided: where it goes, and the report beside it.
+#[derive(Clone, Debug)]
+struct SettledFile {
+    place: &'static str,
+    report: String,
+}
+
+async fn move_settled(folder: &DropFolder, name: &str, settled: SettledFile) -> Result<(), String> {
+    let (folder, name) = (folder.clone(), name.to_owned());
+    let SettledFile { place, report } = settled;
+    let moving = tokio::task::spawn_blocking(move || {
+        folder.settle_file(&name, place, &report).map_err(|error| {
+            let place = folder.path.join(place);
+            format!(
+                "{name} is settled and could not be moved to {}: {error}. Nothing further is taken until it is",
+                place.display()
+            )
+        })
+    });
+    moving.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// Imports one file that was taken.
@@ -86,7 +132,7 @@ async fn import_taken(
     block: &ImportBlock,
     folder: &DropFolder,
     name: &str,
-) -> Result<(), String> {
+) -> Result<SettledFile, String> {
     let (reader, file) = (folder.clone(), name.to_owned());
     let read = tokio::task::spawn_blocking(move || reader.read_taken(&file)).await;
     let read = read.unwrap_or_else(|error| Err(error.to_string()));
@@ -127,13 +173,7 @@ async fn import_taken(
             }
         }
     };
-    let (folder, name) = (folder.clone(), name.to_owned());
-    let moving = tokio::task::spawn_blocking(move || {
-        folder.settle_file(&name, place, &report).map_err(|error| {
-            format!("{name} could not be moved to {}: {error}", folder.path.join(place).display())
-        })
-    });
-    moving.await.unwrap_or_else(|error| Err(error.to_string()))
+    Ok(SettledFile { place, report })
 }
 
 /// The folder, which was looked at.
@@ -198,7 +238,8 @@ impl DropFolder {
         Ok(Self { path, owners })
     }
 
-    /// Takes what has its last name, and names what was taken before and not finished. The oldest names come first.
+    /// Takes what has its last name, in the order of names; where something that was taken before is not finished, that alone
+    /// is named.
     fn take_files(self) -> Result<(Self, Vec<String>, HashSet<String>), String> {
         let list = |path: &Path| -> Result<Vec<String>, String> {
             let cannot =
@@ -216,14 +257,18 @@ impl DropFolder {
             Ok(names)
         };
         let mut faults = HashSet::new();
-        let before: HashSet<String> = list(&self.path.join(TAKEN))?.into_iter().collect();
+        let before = list(&self.path.join(TAKEN))?;
+        if !before.is_empty() {
+            return Ok((self, before, faults));
+        }
         for name in list(&self.path)? {
             let from = self.path.join(&name);
-            // One of that name is not finished yet: this one waits for it.
-            if before.contains(&name) {
-                continue;
-            }
-            if fs::symlink_metadata(&from).is_ok_and(|found| found.is_dir()) {
+            if name.len() > LONGEST_NAME {
+                faults.insert(format!(
+                    "import.folder: {} is not taken: its name has more than {LONGEST_NAME} bytes. Rename it",
+                    from.display()
+                ));
+            } else if fs::symlink_metadata(&from).is_ok_and(|found| found.is_dir()) {
                 faults
                     .insert(format!("import.folder: {} is a folder, and no file of people", from.display()));
             } else if let Err(error) = fs::rename(&from, self.path.join(TAKEN).join(&name)) {
@@ -280,7 +325,7 @@ impl DropFolder {
         Ok(bytes)
     }
 
-    /// Moves a file to where it belongs, with its report beside it: the report first, whole or not at all.
+    /// Moves a file to where it belongs, which is what settles it, and writes its report beside it, whole or not at all.
     fn settle_file(&self, name: &str, place: &str, report: &str) -> io::Result<()> {
         let place = self.path.join(place);
         let mut free = name.to_owned();
@@ -298,16 +343,73 @@ impl DropFolder {
         let report =
             report.replace(&place.join(name).display().to_string(), &place.join(&free).display().to_string());
         let (new, last) = (place.join(format!("{free}.txt.new")), place.join(format!("{free}.txt")));
-        let mut written = File::create(&new)?;
-        written.write_all(report.as_bytes())?;
-        written.sync_all()?;
-        fs::rename(&new, &last)?;
         fs::rename(self.path.join(TAKEN).join(name), place.join(&free))?;
-        File::open(&place)?.sync_all()
+        let write = || {
+            let mut written = File::create(&new)?;
+            written.write_all(report.as_bytes())?;
+            written.sync_all()?;
+            fs::rename(&new, &last)?;
+            File::open(&place)?.sync_all()
+        };
+        if let Err(error) = write() {
+            let _ = fs::remove_file(&new); // perhaps a part of it is there
+            tracing::warn!(
+                file = %escaped(&free), %error,
+                "a file of people is settled, and its report could not be written beside it: the audit has what was done"
+            );
+        }
+        Ok(())
     }
 }
 
 /// Tells whether a file has its last name.
 fn is_last_name(name: &str) -> bool {
     name.len() > ENDING.len() && !name.starts_with('.') && name.ends_with(ENDING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, DropFolder) {
+        let place = tempfile::tempdir().unwrap();
+        for name in [TAKEN, DONE, REFUSED] {
+            fs::create_dir(place.path().join(name)).unwrap();
+        }
+        let folder = DropFolder { path: place.path().to_owned(), owners: Vec::new() };
+        (place, folder)
+    }
+
+    #[test]
+    fn nothing_is_taken_while_something_older_is_not_settled() {
+        let (place, folder) = folder();
+        let taken = |folder: &DropFolder| folder.clone().take_files().unwrap().1;
+        fs::write(place.path().join("b.csv"), "").unwrap();
+        assert_eq!(taken(&folder), ["b.csv"]);
+        fs::write(place.path().join("a.csv"), "").unwrap();
+        assert_eq!(taken(&folder), ["b.csv"], "it is older, whatever it is called");
+        folder.settle_file("b.csv", DONE, "done\n").unwrap();
+        assert_eq!(taken(&folder), ["a.csv"]);
+        assert_eq!(fs::read_to_string(place.path().join("done/b.csv.txt")).unwrap(), "done\n");
+    }
+
+    #[test]
+    fn a_file_is_settled_also_where_its_report_cannot_be_written() {
+        let (place, folder) = folder();
+        fs::write(place.path().join("taken/a.csv"), "").unwrap();
+        // In the way of what the report is written as.
+        fs::create_dir(place.path().join("done/a.csv.txt.new")).unwrap();
+        folder.settle_file("a.csv", DONE, "done\n").unwrap();
+        assert!(place.path().join("done/a.csv").exists() && !place.path().join("taken/a.csv").exists());
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_moved_says_so() {
+        let (place, folder) = folder();
+        fs::write(place.path().join("taken/a.csv"), "").unwrap();
+        fs::remove_dir(place.path().join(DONE)).unwrap();
+        let settled = SettledFile { place: DONE, report: String::new() };
+        let fault = move_settled(&folder, "a.csv", settled).await.unwrap_err();
+        assert!(fault.contains("Nothing further is taken until it is"), "{fault}");
+    }
 }

@@ -313,7 +313,8 @@ fn http_builder(times: Times) -> Builder<TokioExecutor> {
         .http1()
         .half_close(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(times.head)
+        // It runs between requests too. The first head has `times.head`, by the traffic.
+        .header_read_timeout(times.head.max(times.idle))
         .max_buf_size(64 * 1024);
     builder
         .http2()

@@ -207,6 +207,9 @@ async fn a_dropped_file_is_imported_once_it_has_its_last_name() {
     let bob = stage.visitor(BOB);
     let mut socket = bob.socket("/ws").await.unwrap();
     socket.echo("mine").await.unwrap();
+    // One whose report could not be called after it is left where it is, and said.
+    let long = format!("{}.csv", "n".repeat(240));
+    fs::write(place.join(&long), format!("{HEADER}\n")).unwrap();
     upload(&place, "people.csv", &format!("{HEADER}\nalice@corp.test,Alice,\ncarl@corp.test,,\n"));
     let said = report(&place, "done", "people.csv").await;
     stage.app.mark("after-the-report").await;
@@ -214,6 +217,8 @@ async fn a_dropped_file_is_imported_once_it_has_its_last_name() {
     assert!(!socket.read_out().await.iter().any(|text| text == "after-the-report"));
     assert_eq!(bob.status("/").await, 401);
     assert!(!place.join("people.csv").exists() && place.join("half.csv.part").exists());
+    stage.program.logged(&["is not taken: its name has more than 200 bytes"]).await;
+    assert!(place.join(&long).exists());
     stage.program.logged(&["a file of people was imported", "\"by\":\"drop folder\""]).await;
 
     // What a program that ended had taken is done by the next one, and no name is written over.

@@ -221,9 +221,9 @@ impl Bulk {
                     (BulkPlace { operation: at, completes: false }, self.read_operation(schemas, at))
                 }
                 Step::Complete(at) => {
-                    let is_made = self.operations[at].made().is_some();
-                    if !is_made {
-                        self.operations[at].left_out.clear(); // it has failed already
+                    let operation = &mut self.operations[at];
+                    if operation.made().is_none() || operation.left_out.is_empty() {
+                        operation.left_out.clear(); // it has failed, or lacks nothing
                         continue;
                     }
                     (BulkPlace { operation: at, completes: true }, self.read_completion(schemas, at))
@@ -262,7 +262,7 @@ impl Bulk {
         }
         let (mut path, mut data) = (mem::take(&mut operation.path), mem::take(&mut operation.data));
         let (method, version) = (operation.method.clone(), operation.version.take());
-        let left_out = match method.as_str() {
+        let mut left_out = match method.as_str() {
             "POST" => references::leave_out(&mut data, |bulk_id| {
                 self.find_reference(bulk_id) == BulkReference::Later
             }),
@@ -271,10 +271,14 @@ impl Bulk {
         let resolved = references::resolve_path(&path, |bulk_id| self.resolve(bulk_id))
             .map(|resolved| path = resolved)
             .and_then(|()| references::resolve_data(&mut data, |bulk_id| self.resolve(bulk_id)));
+        let made_of = match Endpoint::of_path(&path) {
+            Ok(Endpoint::Collection(kind)) => references::check_types(schemas, kind, &mut left_out),
+            _ => Ok(()),
+        };
         let operation = &mut self.operations[at];
         operation.left_out = left_out;
         operation.path.clone_from(&path);
-        resolved?;
+        resolved.and(made_of)?;
         let repeat = operation.key.clone().map(|key| RepeatKey {
             key,
             operation: format!("{method} {path} {version:?} {}", Value::Object(data.clone())),

@@ -7,6 +7,7 @@ use portcullis_policy::ResourceId;
 use serde_json::{Map, Value, json};
 
 use crate::error::ScimError;
+use crate::schema::{ResourceKind, Schemas, Type};
 
 /// The state of what a `bulkId` stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +126,24 @@ fn leave_out_below(
     for name in emptied {
         object.remove(&name);
     }
+}
+
+/// Checks that what was left out can be added when it is known: that its attribute holds text, or has parts that may. What no
+/// schema here has is passed over, as it is without a reference.
+pub(super) fn check_types(
+    schemas: &Schemas,
+    kind: ResourceKind,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(), ScimError> {
+    left_out.retain(|left| schemas.resolve_name(kind, &left.path).is_ok());
+    for left in left_out {
+        if let Ok(path) = schemas.resolve_name(kind, &left.path)
+            && !matches!(path.leaf().kind, Type::String | Type::Reference | Type::Complex)
+        {
+            return Err(ScimError::invalid_value(format!("{path} refers to no resource")));
+        }
+    }
+    Ok(())
 }
 
 /// The body of the PATCH that adds what was left out.

@@ -177,6 +177,16 @@ fn a_circle_that_cannot_be_closed_is_an_error_with_the_place_of_what_was_made() 
 }
 
 #[test]
+fn a_reference_where_no_text_belongs_makes_nothing() {
+    let mut at = Directory::new();
+    let body = json!({ "schemas": [USER], "userName": "sneak", "active": "bulkId:x" });
+    assert_eq!(statuses(&bulk(&mut at, json!([post("x", "/Users", body)]))), ["400"]);
+    assert_eq!(at.get("/Users?count=0").body["totalResults"], 0);
+    let body = json!({ "schemas": [USER], "userName": "odd", "shoeSize": "bulkId:x" });
+    assert_eq!(statuses(&bulk(&mut at, json!([post("x", "/Users", body)]))), ["201"], "nobody knows it");
+}
+
+#[test]
 fn it_ends_after_as_many_errors_as_it_may_have() {
     let broken = json!({ "schemas": [USER] });
     let operations: Vec<Value> = (0..200)

@@ -301,13 +301,14 @@ fn cut_page(found: Vec<ResourceRecord>, search: &Search, query: &Query) -> Outco
     };
     let records: Vec<ResourceRecord> = found.into_iter().skip(skip).take(search.count as usize).collect();
     let end = skip + records.len();
-    let place = match search.start {
-        PageStart::Index(start) => PagePlace::Index(start),
-        PageStart::Cursor { .. } if (end as u64) < total => {
-            PagePlace::Cursor(search.start.continue_after(query.kind, i64::try_from(end).unwrap_or(i64::MAX)))
-        }
-        PageStart::Cursor { .. } => PagePlace::Cursor(None),
-    };
+    let place =
+        match search.start {
+            PageStart::Index(start) => PagePlace::Index(start),
+            PageStart::Cursor { .. } if (end as u64) < total => PagePlace::Cursor(
+                search.start.continue_after(query.kind, i64::try_from(end).unwrap_or(i64::MAX), 0),
+            ),
+            PageStart::Cursor { .. } => PagePlace::Cursor(None),
+        };
     Outcome::Listed(ListPage { total, place, records, projection: query.projection.clone() })
 }
 

@@ -3,8 +3,8 @@
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId};
 use portcullis_scim::{
-    ListPage, Outcome, PagePlace, PageStart, Projection, Query, ResourceKind, ResourceRecord, ScimError,
-    ScimType, Search, Selection,
+    ListPage, Outcome, PageCursor, PagePlace, PageStart, Projection, Query, ResourceKind, ResourceRecord,
+    ScimError, ScimType, Search, Selection,
 };
 use sqlx::AssertSqlSafe;
 
@@ -82,7 +82,7 @@ enum PageFrom {
     /// As many are left out in front.
     Offset(u64),
     /// Behind that row.
-    Row(i64),
+    Row(PageCursor),
     /// None of them stands on the page.
     Nowhere,
 }
@@ -92,7 +92,7 @@ impl PageFrom {
     fn of_start(start: PageStart, kind: ResourceKind, passed: u64) -> Self {
         match start {
             PageStart::Index(start) => Self::Offset(start.saturating_sub(1).saturating_sub(passed)),
-            PageStart::Cursor { after: Some(cursor), .. } if cursor.kind == kind => Self::Row(cursor.after),
+            PageStart::Cursor { after: Some(cursor), .. } if cursor.kind == kind => Self::Row(cursor),
             PageStart::Cursor { after: Some(cursor), .. } if is_before(kind, cursor.kind) => Self::Nowhere,
             PageStart::Cursor { .. } => Self::Offset(0),
         }
@@ -123,15 +123,18 @@ async fn find_page(
             Err(refusal) => return Ok(Err(refusal)),
         };
         if is_full && part.matching > 0 && next.is_none() {
-            next = start.continue_after(*kind, 0); // the page ended where the kind before did
+            next = start.continue_after(*kind, 0, 0); // the page ended where the kind before did
         }
         total += part.matching;
         count = count.saturating_sub(part.stored.len() as u64);
-        let rids: Vec<i64> = part.stored.iter().map(|stored| stored.rid).collect();
+        let version = |stored: &ResourceRow| if search.sort.is_some() { stored.meta.version.0 } else { 0 };
+        let places: Vec<(i64, i64)> =
+            part.stored.iter().map(|stored| (stored.rid, version(stored))).collect();
         let shown = read_records(tx, place, *kind, part.stored, projection).await?;
-        if shown.len() < rids.len() || part.is_more {
+        if shown.len() < places.len() || part.is_more {
             count = 0; // the page ends here: nothing stands behind what was left out
-            next = rids[..shown.len()].last().and_then(|rid| start.continue_after(*kind, *rid));
+            let last = places[..shown.len()].last();
+            next = last.and_then(|(rid, version)| start.continue_after(*kind, *rid, *version));
         }
         records.extend(shown);
     }
@@ -172,9 +175,9 @@ async fn find_part(
         PageFrom::Row(_) if count > 0 => 0,
         _ => return Ok(Ok(FoundPart { matching, stored: Vec::new(), is_more: false })),
     };
-    if let PageFrom::Row(rid) = from {
+    if let PageFrom::Row(PageCursor { after: rid, version, .. }) = from {
         let question = search.sort.as_ref().filter(|_| rid > 0);
-        let value = match question.and_then(|sort| OrderValue::of_row(place, kind, sort, rid)) {
+        let value = match question.and_then(|sort| OrderValue::of_row(place, kind, sort, rid, version)) {
             Some(question) => match read_order_value(tx, question).await? {
                 Some(value) => Some(value),
                 None => return Ok(Err(expired_cursor())),
@@ -198,7 +201,7 @@ async fn find_part(
     Ok(Ok(FoundPart { matching, stored: resource::by_rids(tx, place, &rids).await?, is_more }))
 }
 
-/// The value by which a row has its place; none where the row is gone.
+/// The value by which a row has its place; none where the row is gone or another one.
 async fn read_order_value(tx: &mut Tx, question: OrderValue) -> Result<Option<Arg<'static>>, StoreError> {
     let OrderValue { sql, args, is_number } = question;
     let found = tx.searched(AssertSqlSafe(sql), &args).await?;
@@ -210,8 +213,8 @@ async fn read_order_value(tx: &mut Tx, question: OrderValue) -> Result<Option<Ar
 }
 
 fn expired_cursor() -> ScimError {
-    let detail = "cursor: the resource that the page before ended with is gone, and with it its place in this order; \
-                  begin again without a cursor";
+    let detail = "cursor: the resource that the page before ended with was changed or is gone, and with it its place in \
+                  this order; begin again without a cursor";
     ScimError::of_type(ScimType::ExpiredCursor, detail)
 }
 

@@ -99,14 +99,21 @@ pub(crate) struct OrderValue {
 }
 
 impl OrderValue {
-    /// Of a row; none where the order goes by nothing but the creation.
-    pub(crate) fn of_row(place: DirectoryKey, kind: ResourceKind, sort: &Sort, rid: i64) -> Option<Self> {
-        let args = vec![place.org.into(), place.directory.into(), kind.name().into(), rid.into()];
+    /// Of a row of that version; none where the order goes by nothing but the creation.
+    pub(crate) fn of_row(
+        place: DirectoryKey,
+        kind: ResourceKind,
+        sort: &Sort,
+        rid: i64,
+        version: i64,
+    ) -> Option<Self> {
+        let args =
+            vec![place.org.into(), place.directory.into(), kind.name().into(), rid.into(), version.into()];
         let mut writer = ConditionWriter { kind, args, names: 0 };
         let OrderKey { sql: key, is_number } = writer.order_key(sort, true)?;
         let sql = format!(
             "select {key} from resource r where r.organization = $1 and r.directory = $2 and r.kind = $3 and r.rid = $4 \
-             and r.deleted is null"
+             and r.version = $5 and r.deleted is null"
         );
         Some(Self { sql, args: writer.args, is_number })
     }

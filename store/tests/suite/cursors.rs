@@ -170,7 +170,14 @@ async fn a_cursor_is_one_of_its_search_and_of_what_is_there() {
     let second =
         page(&rig, &format!("/Users?sortBy=userName&count=7&attributes=userName&cursor={cursor}")).await;
     assert_eq!(second.records[0].resource.user_name(), Some("user05"));
-    // In an order by value, whoever the page ended with gives the next one its place.
+    // In an order by value, whoever the page ended with gives the next one its place: changed, they may have another.
+    let last = &first.records.last().unwrap().id;
+    let moved = json!([{ "op": "replace", "path": "userName", "value": "zzz" }]);
+    rig.patch(&format!("/Users/{last}"), moved).await.value.unwrap();
+    let expired = rig.find_in(HERE, &format!("/Users?sortBy=userName&cursor={cursor}")).await;
+    assert_eq!(expired.unwrap_err().scim_type(), Some(ScimType::ExpiredCursor));
+    let first = page(&rig, "/Users?sortBy=userName&count=5&cursor=").await;
+    let cursor = next(&first).unwrap();
     let last = &first.records.last().unwrap().id;
     rig.delete(&format!("/Users/{last}")).await.value.unwrap();
     let expired = rig.find_in(HERE, &format!("/Users?sortBy=userName&cursor={cursor}")).await;

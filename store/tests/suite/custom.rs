@@ -153,6 +153,12 @@ async fn people_who_share_a_value_since_before_can_still_be_put_out() {
     assert!(rig.set_active(&ada, false).await.takes_away);
     let seen = rig.get(&user_path(&ada)).await.unwrap();
     assert_eq!(seen.resource.active(), Some(false));
+    // Nor because something is required since: of whoever is inactive then, it is not asked.
+    let mut echoed = person("ada", &json!({ "desk": "D-1" }));
+    echoed["active"] = false.into();
+    rig.put(&user_path(&ada), echoed).await.value.unwrap();
+    rig.patch(&user_path(&ada), set("desk", json!("D-3"))).await.value.unwrap();
+    rig.set_active(&ada, true).await.value.unwrap();
     assert!(
         rig.patch(&user_path(&ada), set("desk", json!("D-2"))).await.value.is_err(),
         "the site is required"

@@ -122,7 +122,7 @@ pub fn search(data: &[u8]) {
     let Selection::Page(Search { start: start @ PageStart::Cursor { search, .. }, .. }) = found else {
         return;
     };
-    let Some(next) = start.continue_after(ResourceKind::User, 0x1f) else { return };
+    let Some(next) = start.continue_after(ResourceKind::User, 0x1f, 3) else { return };
     // What stands behind a `#` is no part of it.
     let query = request.uri().query().unwrap_or_default();
     let others: Vec<&str> = query.split('&').filter(|pair| !is_cursor(pair)).collect();
