@@ -105,10 +105,11 @@ fn warn_of_leaf(
     let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
     let renew = "Renew it, and restart";
+    let who = if named == "public_url" { "browsers" } else { "clients" };
     if leaf.ends.at <= now {
         findings.add_warning(
             path,
-            format!("{name} has expired on {}: clients refuse it", leaf.ends.day),
+            format!("{name} has expired on {}: {who} refuse it", leaf.ends.day),
             renew,
         );
     } else if days < 30 {
@@ -120,7 +121,7 @@ fn warn_of_leaf(
         findings.add_warning(path, format!("{name} ends {left}, on {}", leaf.ends.day), renew);
     }
     if leaf.begins.at > now {
-        let what = format!("{name} is not valid before {}: clients refuse it", leaf.begins.day);
+        let what = format!("{name} is not valid before {}: {who} refuse it", leaf.begins.day);
         findings.add_warning(path, what, "Look at the clock of this machine, or wait");
     }
     if let Some(end) = &leaf.stale {
@@ -138,7 +139,11 @@ fn warn_of_leaf(
         findings.add_warning(
             path,
             what,
-            "Clients refuse it, unless something before Portcullis has one of its own",
+            if named == "public_url" {
+                "Browsers refuse it, unless something before Portcullis has one of its own"
+            } else {
+                "Clients refuse it, unless something before Portcullis has one of its own"
+            },
         );
     }
 }

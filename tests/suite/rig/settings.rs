@@ -122,7 +122,7 @@ impl Settings {
         let folder = folder.display();
         let mut file = format!(
             "public_url: {origin}\nupstream: {upstream}\nstate: {folder}/state\nprovisioning: {provisioning}\n\
-             listen:\n  proxy: {proxy}\n  scim:\n    address: {scim}\n{scim_listener}  health: {health}\n\
+             listen:\n  proxy: {proxy}\n  scim: {scim}\n  health: {health}\n\
              session:\n  idle: {idle}\n  absolute: {absolute}\n\
              log:\n  format: json\n  level: {level}\n  access: {access}\n\
              idps:\n{idps}",
@@ -131,8 +131,7 @@ impl Settings {
             provisioning = self.provisioning,
             proxy =
                 if self.scheme == "https" { self.tls(&folder.to_string()) } else { self.proxy.to_string() },
-            scim = self.scim,
-            scim_listener = self.scim_listener.replace("{folder}", &folder.to_string()),
+            scim = self.scim_block(&folder.to_string()),
             health = self.health,
             idle = self.idle,
             absolute = self.absolute,
@@ -159,6 +158,14 @@ impl Settings {
             writeln!(file, "bindings: {folder}/bindings.yml").unwrap();
         }
         file + &self.more
+    }
+
+    fn scim_block(&self, folder: &str) -> String {
+        if self.scim_listener.is_empty() {
+            return self.scim.to_string();
+        }
+        let more = self.scim_listener.trim_end_matches('\n').replace("{folder}", folder);
+        format!("\n    address: {}\n{more}", self.scim)
     }
 
     fn tls(&self, folder: &str) -> String {
