@@ -24,6 +24,8 @@ pub enum Discovery {
     Config {
         /// True where the request names our schema among its `attributes`.
         with_ours: bool,
+        /// True where it names `pagination` (RFC 9865), which clients of before do not take.
+        with_pagination: bool,
     },
     /// The kinds of resources, or the one named.
     ResourceTypes(Option<ResourceKind>),
@@ -34,14 +36,18 @@ pub enum Discovery {
 impl Discovery {
     /// Reads which features a request for them names.
     pub(crate) fn config_with(attributes: Option<&str>) -> Self {
-        let mut names = attributes.unwrap_or_default().split(',').map(str::trim);
-        Discovery::Config { with_ours: names.any(|name| name.eq_ignore_ascii_case(OUR_CONFIG)) }
+        let names = |wanted: &str| {
+            attributes.unwrap_or_default().split(',').any(|name| name.trim().eq_ignore_ascii_case(wanted))
+        };
+        Discovery::Config { with_ours: names(OUR_CONFIG), with_pagination: names("pagination") }
     }
 
     /// The body of the answer.
     pub(crate) fn body(&self, schemas: &Schemas, base: &str) -> Value {
         match self {
-            Discovery::Config { with_ours } => config_document(base, *with_ours),
+            Discovery::Config { with_ours, with_pagination } => {
+                config_document(base, *with_ours, *with_pagination)
+            }
             Discovery::ResourceTypes(Some(kind)) => resource_type(schemas, base, *kind),
             Discovery::ResourceTypes(None) => {
                 unpaged_list(ResourceKind::ALL.map(|kind| resource_type(schemas, base, kind)).to_vec())
@@ -63,19 +69,12 @@ fn unpaged_list(items: Vec<Value>) -> Value {
     list_response(items.len() as u64, 1, items)
 }
 
-fn config_document(base: &str, with_ours: bool) -> Value {
+fn config_document(base: &str, with_ours: bool, with_pagination: bool) -> Value {
     let mut document = json!({
         "schemas": [CONFIG],
         "patch": { "supported": true },
         "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BODY },
         "filter": { "supported": true, "maxResults": MAX_COUNT },
-        "pagination": {
-            "cursor": true,
-            "index": true,
-            "defaultPaginationMethod": "index",
-            "defaultPageSize": MAX_COUNT,
-            "maxPageSize": MAX_COUNT,
-        },
         "changePassword": { "supported": false },
         "sort": { "supported": true },
         "etag": { "supported": true },
@@ -88,6 +87,15 @@ fn config_document(base: &str, with_ours: bool) -> Value {
         }],
         "meta": { "resourceType": "ServiceProviderConfig", "location": format!("{base}/ServiceProviderConfig") },
     });
+    if with_pagination {
+        document["pagination"] = json!({
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": MAX_COUNT,
+            "maxPageSize": MAX_COUNT,
+        });
+    }
     if with_ours {
         document["schemas"] = json!([CONFIG, OUR_CONFIG]);
         // A repeat of an operation of a Bulk with the same key and the same words is answered from its record.

@@ -105,6 +105,8 @@ fn discovery_tells_the_truth() {
     assert!(config.get(ours).is_none() && config["schemas"].as_array().is_some_and(|urns| urns.len() == 1));
     let asked = at.get(&format!("/ServiceProviderConfig?attributes=patch,{}", ours.to_uppercase())).body;
     assert_eq!(asked[ours]["bulkIdempotency"]["member"], "idempotencyKey");
+    assert!(config.get("pagination").is_none() && asked.get("pagination").is_none());
+    assert_eq!(at.get("/ServiceProviderConfig?attributes=pagination").body["pagination"]["cursor"], true);
 
     let types = at.get("/ResourceTypes?startIndex=9&count=0").body;
     assert_eq!(types["totalResults"], 2, "discovery is never paged");
