@@ -52,7 +52,7 @@ async fn measure(asked: &[String]) {
     let mut settings = Settings::new(app.address);
     settings.level = "error";
     settings.access = "off".to_owned();
-    settings.scim_more = "  rate:\n    per_second: 1000000\n    burst: 1000000\n";
+    settings.scim_more = "  rate:\n    per_second: 100000\n    burst: 100000\n";
     let mut program = Program::install(settings);
     let began = Instant::now();
     let load = fill::fill(&program, people).await;
