@@ -211,6 +211,19 @@ pub(crate) async fn tombstone_of(
     Ok(None)
 }
 
+/// The id of whoever had the name of a new User last and was removed.
+pub(crate) async fn former_bearer(
+    tx: &mut Tx,
+    place: DirectoryKey,
+    user: &Resource,
+) -> Result<Option<ResourceId>, StoreError> {
+    let sql = "select id from resource where organization = $1 and directory = $2 and name = $3 \
+               and deleted is not null order by deleted desc, rid desc limit 1";
+    let key = fold::unique_key(unique_name(user));
+    let row = tx.row(sql, &[place.org.into(), place.directory.into(), key.into()]).await?;
+    row.map(|row| row.text(0).map(ResourceId::new)).transpose()
+}
+
 /// Inserts a resource, at first without an account. The numbers of `attr` and `member` are the caller's.
 pub(crate) async fn insert_resource(
     tx: &mut Tx,

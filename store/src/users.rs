@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::account::{self, directory_id};
 use crate::barred::{self, Word};
-use crate::directory::{DirectoryWrite, WriteScope};
+use crate::directory::DirectoryWrite;
 use crate::engine::{SqlRow, Tx};
 use crate::log::{Origin, TxLog, account_name, commit_unchanged, still_out, subject_name};
 use crate::named::{self, NamedAccounts};
@@ -205,16 +205,7 @@ impl Store {
             Box::pin(async move {
                 let place = DirectoryKey { org, directory };
                 let ended = AtomicU32::new(0);
-                let scope = &WriteScope::Everything;
-                let desk = DirectoryWrite {
-                    scope,
-                    place,
-                    schemas: &schemas,
-                    origin: &origin,
-                    now,
-                    ended: &ended,
-                    without_members: false,
-                };
+                let desk = DirectoryWrite::of_operator(place, &schemas, &origin, now, &ended);
                 match desk.add_user(tx, &resource).await? {
                     Ok((log, record)) => Ok(Ok(log.seal(tx, record.id).await?)),
                     Err(refusal) => Ok(Err(UserError::Refused(refusal))),

@@ -134,7 +134,7 @@ impl Bulk {
         let mut piece: Vec<BulkWrite> = Vec::new();
         let mut of_kind = None;
         while self.may_begin_after(piece.len()) {
-            let Some(prepared) = self.prepare_next(schemas, !piece.is_empty()) else { break };
+            let Some(prepared) = self.prepare_next(schemas, piece.len()) else { break };
             let most = match prepared.kind {
                 PieceKind::Removals => REMOVALS_AT_ONCE,
                 PieceKind::Others => WRITES_AT_ONCE,
@@ -154,9 +154,10 @@ impl Bulk {
     /// Hears what came of a write.
     pub fn settle(&mut self, place: BulkPlace, answer: Result<Outcome, ScimError>) {
         let operation = &mut self.operations[place.operation];
-        let named = || {
-            let Ok(Endpoint::Resource(kind, id)) = Endpoint::of_path(&operation.path) else { return None };
-            Some((kind, id))
+        // A reference that led nowhere is no resource.
+        let named = || match Endpoint::of_path(&operation.path) {
+            Ok(Endpoint::Resource(kind, id)) if !references::is_reference(id.as_str()) => Some((kind, id)),
+            _ => None,
         };
         let done = match answer {
             Ok(Outcome::Created(record) | Outcome::Changed(record)) => OperationEnd {
@@ -206,13 +207,13 @@ impl Bulk {
 
     /// The next step that can be written. Operations that cannot be are settled on the way; none where all are, or where
     /// the next one waits for something that is under way.
-    fn prepare_next(&mut self, schemas: &Schemas, is_piece_begun: bool) -> Option<Prepared> {
+    fn prepare_next(&mut self, schemas: &Schemas, under_way: usize) -> Option<Prepared> {
         if let Some(prepared) = self.read_ahead.take() {
             return Some(prepared);
         }
         loop {
             let step = *self.steps.front()?;
-            if is_piece_begun && (self.waits_for_piece(step) || !self.may_begin_after(1)) {
+            if !self.may_begin_after(under_way) || self.waits_for_piece(step) {
                 return None;
             }
             self.steps.pop_front();
@@ -235,9 +236,6 @@ impl Bulk {
                     return Some(Prepared { kind, write: BulkWrite { place, write, repeat } });
                 }
                 Err(error) => self.settle(place, Err(error)),
-            }
-            if !self.may_begin_after(0) {
-                return None;
             }
         }
     }

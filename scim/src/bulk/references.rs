@@ -40,6 +40,11 @@ fn referred(text: &str) -> Option<&str> {
     prefix.eq_ignore_ascii_case(PREFIX).then_some(bulk_id)
 }
 
+/// Tells whether a text is a reference.
+pub(super) fn is_reference(text: &str) -> bool {
+    referred(text).is_some()
+}
+
 /// Calls `found` with each `bulkId` that a path or data refers to.
 pub(super) fn each_reference(path: &str, data: &Map<String, Value>, mut found: impl FnMut(&str)) {
     if let Some(bulk_id) = path.rsplit('/').next().and_then(referred) {

@@ -144,6 +144,7 @@ fn what_refers_to_nothing_is_an_error_and_never_half_a_success() {
     let operations = &answer.body["Operations"];
     assert!(operations[1]["response"]["detail"].as_str().unwrap_or_default().contains("bulkId:bad"));
     assert!(operations[1]["response"].get("scimType").is_none());
+    assert!(operations[4].get("location").is_none() && operations[5].get("location").is_none());
     assert_eq!(at.get("/Groups?count=0").body["totalResults"], 0);
     assert_eq!(at.get("/Users?count=0").body["totalResults"], 0);
     // x waits for y, which refers to x: y is made first, without, and fails.
@@ -206,6 +207,18 @@ fn it_ends_after_as_many_errors_as_it_may_have() {
         assert_eq!(statuses(&at.post("/Bulk", body)).len(), ran, "{most}");
         assert_eq!(at.get("/Users?count=0").body["totalResults"], made, "{most}");
     }
+    // One that is seen while others are under way, each of which may be one too, leaves them that much less.
+    let mut at = Directory::new();
+    at.post("/Users", user("a"));
+    let mixed = json!([
+        post("0", "/Users", user("a")),
+        post("1", "/Users", user("a")),
+        post("2", "/Users", broken),
+        post("3", "/Users", user("a")),
+        post("4", "/Users", user("b"))
+    ]);
+    let body = json!({ "schemas": [REQUEST], "failOnErrors": 3, "Operations": mixed });
+    assert_eq!(statuses(&at.post("/Bulk", body)), ["409", "409", "400"]);
     // Errors that only the store can see count as well, and nothing after them is begun.
     let mut at = Directory::new();
     let names = ["a", "a", "b", "a", "c"];

@@ -5,6 +5,8 @@ mod bodies;
 mod bulk;
 mod corpus;
 mod custom;
+#[path = "../declared/mod.rs"]
+mod declared;
 mod dialects;
 mod model;
 mod patch;

@@ -7,7 +7,7 @@ use portcullis_scim::schema::{ENTERPRISE_USER, GROUP, Type, USER};
 use portcullis_scim::{Schemas, ScimVersion};
 use serde_json::{Value, json};
 
-use crate::custom::{ACME, extension, row};
+use crate::declared::{ACME, extension, row};
 use crate::model::{Answer, BASE_ONE, Directory};
 
 const CORE: &str = "urn:scim:schemas:core:1.0";

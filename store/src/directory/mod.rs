@@ -282,6 +282,19 @@ pub(crate) struct DirectoryWrite<'a> {
     pub(crate) without_members: bool,
 }
 
+impl<'a> DirectoryWrite<'a> {
+    /// A write that nobody bounds: an operator's, or a file's.
+    pub(crate) fn of_operator(
+        place: DirectoryKey,
+        schemas: &'a Arc<Schemas>,
+        origin: &'a Origin,
+        now: Timestamp,
+        ended: &'a AtomicU32,
+    ) -> Self {
+        Self { scope: &WriteScope::Everything, place, schemas, origin, now, ended, without_members: false }
+    }
+}
+
 impl DirectoryWrite<'_> {
     async fn write_resource(
         &self,

@@ -11,7 +11,7 @@ use portcullis_scim::{Resource, ResourceKind, ScimError};
 use portcullis_session::Committed;
 use serde_json::{Map, Value, json};
 
-use super::{DirectoryWrite, WriteScope};
+use super::DirectoryWrite;
 use crate::engine::Tx;
 use crate::log::{Origin, TxLog, commit_unchanged, still_out};
 use crate::resource::{self, DirectoryKey, ResourceRow};
@@ -120,16 +120,7 @@ impl Store {
         self.write_in(lane, move |tx| {
             Box::pin(async move {
                 let (place, ended) = (DirectoryKey { org, directory }, AtomicU32::new(0));
-                let scope = &WriteScope::Everything;
-                let write = DirectoryWrite {
-                    scope,
-                    place,
-                    schemas: &schemas,
-                    origin: &origin,
-                    now,
-                    ended: &ended,
-                    without_members: false,
-                };
+                let write = DirectoryWrite::of_operator(place, &schemas, &origin, now, &ended);
                 let answer = write.apply_step(tx, id.as_ref(), &step).await?;
                 Ok(answer.map(|answer| StepApplied { answer, sessions: ended.into_inner() }))
             })

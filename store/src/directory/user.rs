@@ -49,6 +49,7 @@ impl DirectoryWrite<'_> {
             tombstone.resource = resource;
             return Ok(Ok(self.restore_user(tx, tombstone).await?));
         }
+        let former = resource::former_bearer(tx, self.place, &resource).await?;
         let mut stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
         let user = Some((self.place.directory, stored.rid));
         let account = account::create_account(tx, self.place.org, user, active, self.now).await?;
@@ -56,6 +57,9 @@ impl DirectoryWrite<'_> {
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         let mut log = self.open_log();
         log.did("user.created", stored.id.as_str(), Some(account.id), json!({}));
+        if let Some(former) = former {
+            tell_name_reused(&mut log, &stored.id, account.id, &former);
+        }
         Ok(Ok((log, self.user_record(tx, &stored).await?)))
     }
 
@@ -259,8 +263,12 @@ impl DirectoryWrite<'_> {
             (false, true) => "user.activated",
             _ => "user.updated",
         };
+        let is_renamed = changed.iter().any(|name| name == "userName");
         detail["changed"] = json!(changed);
         log.did(kind, stored.id.as_str(), Some(account), detail);
+        if is_renamed && let Some(former) = resource::former_bearer(tx, self.place, &stored.resource).await? {
+            tell_name_reused(&mut log, &stored.id, account, &former);
+        }
         Ok(log)
     }
 
@@ -315,6 +323,11 @@ impl DirectoryWrite<'_> {
             groups: groups.remove(&stored.rid).unwrap_or_default(),
         })
     }
+}
+
+/// Somebody has the name of another person, who was removed: whoever knows people by their names should hear of it.
+fn tell_name_reused(log: &mut TxLog, id: &ResourceId, account: AccountId, former: &ResourceId) {
+    log.did("user.name_reused", id.as_str(), Some(account), json!({ "former": former.as_str() }));
 }
 
 fn not_found(id: &ResourceId) -> ScimError {

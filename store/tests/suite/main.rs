@@ -6,6 +6,8 @@
 mod access;
 mod cursors;
 mod custom;
+#[path = "../../../scim/tests/declared/mod.rs"]
+mod declared;
 mod failing;
 mod filters;
 mod groups;

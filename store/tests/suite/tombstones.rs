@@ -5,7 +5,7 @@ use portcullis_scim::{Outcome, ResourceRecord, ScimError};
 use portcullis_store::AdmissionRefusal;
 use serde_json::{Value, json};
 
-use crate::support::{Done, ELSEWHERE, Rig, USER, user, user_path};
+use crate::support::{Done, ELSEWHERE, ORG, Rig, USER, user, user_path};
 
 fn with_external_id(name: &str, external_id: &str) -> Value {
     json!({ "schemas": [USER], "userName": name, "externalId": external_id, "active": true })
@@ -137,6 +137,34 @@ async fn a_name_does_not_bring_back_who_ever_had_an_external_id() {
     rig.delete(&user_path(&named)).await.value.unwrap();
     // And a new externalId does not fit a tombstone that never had one.
     assert_ne!(rig.post("/Users", with_external_id("alice", "x9")).await.id, named.id);
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_removed_had_is_told_when_it_is_used_again() {
+    let rig = Rig::new().await;
+    let reused = async || {
+        let events = rig.store.list_events(ORG, 50).await.unwrap().into_iter();
+        let told = events.filter(|event| event.kind == "user.name_reused");
+        told.map(|event| (event.subject, event.detail)).collect::<Vec<_>>()
+    };
+    let alice = rig.post("/Users", with_external_id("alice", "x1")).await;
+    rig.delete(&user_path(&alice)).await.value.unwrap();
+    let other = rig.post("/Users", with_external_id("alice", "x2")).await;
+    let former = json!({ "former": alice.id.as_str() }).to_string();
+    let mut due = vec![(other.id.as_str().to_owned(), former.clone())];
+    assert_eq!(reused().await, due);
+    // By another name it is told too; who is brought back has their own.
+    rig.delete(&user_path(&other)).await.value.unwrap();
+    rig.post("/Users", with_external_id("alice", "x2")).await;
+    assert_eq!(reused().await, due);
+    rig.delete(&user_path(&other)).await.value.unwrap();
+    let bob = rig.add_user("bob").await;
+    rig.patch(&user_path(&bob), json!([{ "op": "replace", "path": "userName", "value": "ALICE" }]))
+        .await
+        .value
+        .unwrap();
+    due.insert(0, (bob.id.as_str().to_owned(), json!({ "former": other.id.as_str() }).to_string()));
+    assert_eq!(reused().await, due);
 }
 
 #[tokio::test]

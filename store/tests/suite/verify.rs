@@ -9,7 +9,7 @@ use portcullis_store::{Origin, Repeat, RuleOutcome, StoreRule, VerifyError, Writ
 use serde_json::json;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use crate::custom::{ACME, every_type, extension};
+use crate::declared::{ACME, every_type, extension};
 use crate::size::people;
 use crate::support::{HERE, NOW, ORG, Rig, USER, user_path};
 
