@@ -16,7 +16,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, maybe_done};
 use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
-use portcullis_session::{Committed, Cut, Described, Gone, HoldOn, Sessions, StaleAccount};
+use portcullis_session::{
+    Committed, Cut, Described, DirectoryUser, Gone, HoldMark, HoldOn, Sessions, StaleAccount,
+};
 use portcullis_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -214,6 +216,18 @@ impl Revocation {
                 "sessions ended by the clock: their exchanges are cut"
             );
         }
+    }
+
+    /// Takes somebody out whose removal is not stored (R6).
+    pub(crate) async fn hold_person(&self, subject: &DirectoryUser, why: &str) -> HoldMark {
+        let (cut, mark) = self.sessions.hold(&HoldOn::User(subject.clone()));
+        tracing::error!(
+            user = %subject.1, exchanges = cut.exchanges(), why,
+            "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
+        );
+        // Whether all of it has left is said in the log; whoever asked is told to repeat in any case.
+        let _ = self.wait_gone(cut).await;
+        mark
     }
 
     /// Names the holds that stand; called once a minute.

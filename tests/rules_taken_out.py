@@ -55,9 +55,9 @@ ROWS = [
          "#[derive(Debug)]\nstruct EndsWith(tokio::task::JoinHandle<()>);\nimpl Drop for EndsWith {\n    fn drop(&mut self) {\n        self.0.abort();\n    }\n}\n#[derive(Debug)]\n"),
     ], "store_failure::a_removal_that_its_client_cancels"),
     ("R6: taking away does not wait for the disk", [
-        ("src/listeners/scim/write.rs",
-         "let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));",
-         "let (cut, mark) = (portcullis_session::Cut::default(), self.core.sessions.hold_mark()); let _ = subject;"),
+        ("src/revocation.rs",
+         "let (cut, mark) = self.sessions.hold(&HoldOn::User(subject.clone()));",
+         "let (cut, mark) = (portcullis_session::Cut::default(), self.sessions.hold_mark()); let _ = subject;"),
     ], "store_failure::whoever_is_removed"),
     ("Bulk: the token is looked at again before each piece", [
         ("src/listeners/scim/bulk.rs",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use portcullis_policy::{Change, DirectoryId, OrgId, ResourceId};
 use portcullis_roster::{RosterPlan, RosterStep, StepKind};
-use portcullis_session::{HoldMark, HoldOn, Sessions};
+use portcullis_session::{DirectoryUser, HoldMark, HoldOn, Sessions};
 use portcullis_store::{DirectoryPerson, Origin, StepApplied, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -177,7 +177,7 @@ impl StepRoad<'_> {
         let error = match underway.wait_done().await {
             Ok(Enforced { value, .. }) => {
                 if let (Some(person), Ok(_)) = (person, &value.answer) {
-                    self.sessions().end_hold(&hold_on(person), mark);
+                    self.sessions().end_hold(&HoldOn::User(directory_user(person)), mark);
                 }
                 return Ok(value);
             }
@@ -200,17 +200,11 @@ impl StepRoad<'_> {
             drop(self.sessions().apply_changes(&[Change::Reconsider(person.account)]));
             return None;
         }
-        let (cut, mark) = self.sessions().hold(&hold_on(person));
-        tracing::error!(
-            user = %person.id, exchanges = cut.exchanges(), why,
-            "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
-        );
-        let _ = self.operator.revocation.wait_gone(cut).await; // whether all of it has left is said in the log
-        Some(mark)
+        Some(self.operator.revocation.hold_person(&directory_user(person), why).await)
     }
 }
 
 /// A file's word is the directory's.
-fn hold_on(person: &DirectoryPerson) -> HoldOn {
-    HoldOn::User((DirectoryId::ONLY, person.id.clone()))
+fn directory_user(person: &DirectoryPerson) -> DirectoryUser {
+    (DirectoryId::ONLY, person.id.clone())
 }

@@ -74,7 +74,7 @@ impl ScimListener {
             let held = match &removes {
                 Some(subject) => Some((
                     subject.clone(),
-                    self.hold_person(subject, "it has not committed within 1 s").await,
+                    self.core.revocation.hold_person(subject, "it has not committed within 1 s").await,
                 )),
                 None => None,
             };
@@ -92,7 +92,7 @@ impl ScimListener {
             Err(NotDone::Panicked(_)) => StoreError::Panicked,
         };
         match &removes {
-            Some(subject) => drop(self.hold_person(subject, &error.to_string()).await),
+            Some(subject) => drop(self.core.revocation.hold_person(subject, &error.to_string()).await),
             None if takes_away => self.doubt_concerned(&task).await,
             None => {}
         }
@@ -113,18 +113,6 @@ impl ScimListener {
             task.log_outcome(outcome, sessions, exchanges);
         }
         answer
-    }
-
-    /// Takes somebody out whose removal is not stored (R6).
-    async fn hold_person(&self, subject: &DirectoryUser, why: &str) -> HoldMark {
-        let (cut, mark) = self.core.sessions.hold(&HoldOn::User(subject.clone()));
-        tracing::error!(
-            user = %subject.1, exchanges = cut.exchanges(), why,
-            "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
-        );
-        // Whether all of it has left is said in the log; the client is told to repeat in any case.
-        let _ = self.core.revocation.wait_gone(cut).await;
-        mark
     }
 
     /// A group write that takes away is in doubt: the roles of whoever it may concern are read again before they are
