@@ -5,10 +5,11 @@
 //! somebody who was not named, may be written by others, or grows while it is read is refused and never half read. A
 //! file in `taken/` at a start is one that was not finished, and is imported again.
 //!
-//! The rule it protects: an older file never comes behind a newer one. While one is not settled nothing further is taken,
-//! and one that was imported is only moved afterwards, however often that fails.
+//! The rule it protects: an older file never comes behind a newer one. While one is not settled nothing further is taken;
+//! and once one is, its name in `taken/` says so (`people.csv.done`), from when on it is only moved, by this program or the
+//! next, however often that fails.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -16,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use portcullis_config::ImportBlock;
 use portcullis_policy::escaped;
 use portcullis_roster::{Coverage, LARGEST_FILE};
@@ -48,7 +48,6 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = HashSet::new();
-        let unmoved = Arc::new(Mutex::new(HashMap::new()));
         loop {
             tokio::select! {
                 biased;
@@ -56,7 +55,7 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
                 _ = ticks.tick() => {}
             }
             let Some(block) = live.in_force().import.clone() else { continue };
-            let looking = look_once(operators.clone(), block, unmoved.clone());
+            let looking = look_once(operators.clone(), block);
             // A fault of ours is not the last look; what is under way ends with its file.
             match tokio::spawn(looking).await {
                 Ok(faults) => {
@@ -70,7 +69,7 @@ pub(crate) fn watch_folder(operators: Operators, live: Arc<Current>, mut stop: w
 }
 
 /// Imports everything that is there. Gives what an operator has to mend, each said once while it lasts.
-async fn look_once(operators: Operators, block: ImportBlock, unmoved: Unmoved) -> HashSet<String> {
+async fn look_once(operators: Operators, block: ImportBlock) -> HashSet<String> {
     let asked = block.clone();
     let opened =
         tokio::task::spawn_blocking(move || DropFolder::open(&asked).and_then(|drop| drop.take_files()));
@@ -80,29 +79,64 @@ async fn look_once(operators: Operators, block: ImportBlock, unmoved: Unmoved) -
         Err(error) => return HashSet::from([error.to_string()]),
     };
     for name in taken {
-        let known = unmoved.lock().get(&name).cloned();
-        let settled = match known {
-            Some(settled) => settled,
-            None => match import_taken(&operators, &block, &folder, &name).await {
-                Ok(settled) => settled,
-                Err(fault) => {
-                    faults.insert(fault);
-                    break; // whatever is newer waits for it
-                }
-            },
-        };
-        unmoved.lock().insert(name.clone(), settled.clone());
-        if let Err(fault) = move_settled(&folder, &name, settled).await {
+        // Whatever is newer waits for it.
+        if let Err(fault) = settle_taken(&operators, &block, &folder, name).await {
             faults.insert(fault);
             break;
         }
-        unmoved.lock().remove(&name);
     }
     faults
 }
 
-/// The files that are settled and could not be moved yet.
-type Unmoved = Arc<Mutex<HashMap<String, SettledFile>>>;
+/// Imports a file that was taken, unless that was done before, and moves it to where it belongs.
+async fn settle_taken(
+    operators: &Operators,
+    block: &ImportBlock,
+    folder: &DropFolder,
+    taken: TakenName,
+) -> Result<(), String> {
+    let settled = match taken.settled {
+        Some(place) => SettledFile { place, report: SETTLED_BEFORE.to_owned() },
+        None => match import_taken(operators, block, folder, &taken.name).await? {
+            Some(settled) => settled,
+            None => return Ok(()), // it is not there any more
+        },
+    };
+    move_settled(folder, taken, settled).await
+}
+
+/// The report of a file that was settled earlier.
+const SETTLED_BEFORE: &str =
+    "settled earlier, and moved here only now: the log and the audit have what was done\n";
+
+/// A file in `taken/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TakenName {
+    /// The name it came with.
+    name: String,
+    /// Where it belongs, once that is decided.
+    settled: Option<&'static str>,
+}
+
+impl TakenName {
+    /// Reads the name that a file has in `taken/`.
+    fn parse(marked: &str) -> Option<Self> {
+        if is_last_name(marked) {
+            return Some(Self { name: marked.to_owned(), settled: None });
+        }
+        let (name, place) = marked.rsplit_once('.')?;
+        let settled = [DONE, REFUSED].into_iter().find(|known| *known == place)?;
+        is_last_name(name).then(|| Self { name: name.to_owned(), settled: Some(settled) })
+    }
+
+    /// The name it has in `taken/`.
+    fn marked(&self) -> String {
+        match self.settled {
+            Some(place) => format!("{}.{place}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
 
 /// A file of which all is decided: where it goes, and the report beside it.
 #[derive(Clone, Debug)]
@@ -111,37 +145,43 @@ struct SettledFile {
     report: String,
 }
 
-async fn move_settled(folder: &DropFolder, name: &str, settled: SettledFile) -> Result<(), String> {
-    let (folder, name) = (folder.clone(), name.to_owned());
+/// Marks a file as settled and moves it. One that somebody else took away is settled too.
+async fn move_settled(folder: &DropFolder, taken: TakenName, settled: SettledFile) -> Result<(), String> {
+    let folder = folder.clone();
     let SettledFile { place, report } = settled;
     let moving = tokio::task::spawn_blocking(move || {
-        folder.settle_file(&name, place, &report).map_err(|error| {
-            let place = folder.path.join(place);
-            format!(
-                "{name} is settled and could not be moved to {}: {error}. Nothing further is taken until it is",
-                place.display()
-            )
-        })
+        let moved = folder
+            .mark_settled(taken.clone(), place)
+            .and_then(|marked| folder.settle_file(&marked, place, &report));
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!(
+                "{} is settled and could not be moved to {}: {error}. Nothing further is taken until it is",
+                taken.name,
+                folder.path.join(place).display()
+            )),
+            _ => Ok(()),
+        }
     });
     moving.await.unwrap_or_else(|error| Err(error.to_string()))
 }
 
-/// Imports one file that was taken.
+/// Imports one file that was taken; none where it is not there any more.
 async fn import_taken(
     operators: &Operators,
     block: &ImportBlock,
     folder: &DropFolder,
     name: &str,
-) -> Result<SettledFile, String> {
+) -> Result<Option<SettledFile>, String> {
     let (reader, file) = (folder.clone(), name.to_owned());
     let read = tokio::task::spawn_blocking(move || reader.read_taken(&file)).await;
     let read = read.unwrap_or_else(|error| Err(error.to_string()));
     let (place, report) = match read {
+        Ok(None) => return Ok(None),
         Err(why) => {
             tracing::warn!(file = %escaped(name), why, "a file of people was refused");
             (REFUSED, format!("refused: {why}\nNothing was changed.\n"))
         }
-        Ok(bytes) => {
+        Ok(Some(bytes)) => {
             let order = ImportOrder {
                 name: folder.path.join(REFUSED).join(name).display().to_string(),
                 coverage: if block.full { Coverage::Full } else { Coverage::Partial },
@@ -173,7 +213,7 @@ async fn import_taken(
             }
         }
     };
-    Ok(SettledFile { place, report })
+    Ok(Some(SettledFile { place, report }))
 }
 
 /// The folder, which was looked at.
@@ -240,17 +280,15 @@ impl DropFolder {
 
     /// Takes what has its last name, in the order of names; where something that was taken before is not finished, that alone
     /// is named.
-    fn take_files(self) -> Result<(Self, Vec<String>, HashSet<String>), String> {
-        let list = |path: &Path| -> Result<Vec<String>, String> {
+    fn take_files(self) -> Result<(Self, Vec<TakenName>, HashSet<String>), String> {
+        let list = |path: &Path| -> Result<Vec<TakenName>, String> {
             let cannot =
                 |error: io::Error| format!("import.folder: {} cannot be read: {error}", path.display());
             let mut names = Vec::new();
             for entry in fs::read_dir(path).map_err(cannot)? {
                 // A name that is no text is nobody's last name.
-                if let Ok(name) = entry.map_err(cannot)?.file_name().into_string()
-                    && is_last_name(&name)
-                {
-                    names.push(name);
+                if let Ok(name) = entry.map_err(cannot)?.file_name().into_string() {
+                    names.extend(TakenName::parse(&name));
                 }
             }
             names.sort_unstable();
@@ -261,8 +299,11 @@ impl DropFolder {
         if !before.is_empty() {
             return Ok((self, before, faults));
         }
-        for name in list(&self.path)? {
+        for TakenName { name, settled } in list(&self.path)? {
             let from = self.path.join(&name);
+            if settled.is_some() {
+                continue; // that is no last name outside
+            }
             if name.len() > LONGEST_NAME {
                 faults.insert(format!(
                     "import.folder: {} is not taken: its name has more than {LONGEST_NAME} bytes. Rename it",
@@ -279,8 +320,8 @@ impl DropFolder {
         Ok((self, taken, faults))
     }
 
-    /// Reads a file that was taken, if it is one to be read.
-    fn read_taken(&self, name: &str) -> Result<Vec<u8>, String> {
+    /// Reads a file that was taken, if it is one to be read; none where it is not there any more.
+    fn read_taken(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let path = self.path.join(TAKEN).join(name);
         // Nothing is waited for, and no link is followed.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -289,6 +330,7 @@ impl DropFolder {
             Err(rustix::io::Errno::LOOP) => {
                 return Err("it is a symbolic link. Bring the file itself".to_owned());
             }
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(error) => return Err(format!("it cannot be opened: {error}")),
         };
         let before = file.metadata().map_err(|error| format!("it cannot be looked at: {error}"))?;
@@ -322,11 +364,23 @@ impl DropFolder {
         if stamp(&before) != stamp(&after) || !is_whole {
             return Err("it changed while it was read. Upload under another name, and rename it to *.csv when it is whole".to_owned());
         }
-        Ok(bytes)
+        Ok(Some(bytes))
+    }
+
+    /// Gives a file the name that says where it belongs.
+    fn mark_settled(&self, taken: TakenName, place: &'static str) -> io::Result<TakenName> {
+        let marked = TakenName { settled: Some(place), ..taken.clone() };
+        if taken != marked {
+            let folder = self.path.join(TAKEN);
+            fs::rename(folder.join(taken.marked()), folder.join(marked.marked()))?;
+            File::open(&folder)?.sync_all()?;
+        }
+        Ok(marked)
     }
 
     /// Moves a file to where it belongs, which is what settles it, and writes its report beside it, whole or not at all.
-    fn settle_file(&self, name: &str, place: &str, report: &str) -> io::Result<()> {
+    fn settle_file(&self, taken: &TakenName, place: &str, report: &str) -> io::Result<()> {
+        let name = taken.name.as_str();
         let place = self.path.join(place);
         let mut free = name.to_owned();
         let stem = name.strip_suffix(ENDING).unwrap_or(name);
@@ -343,7 +397,7 @@ impl DropFolder {
         let report =
             report.replace(&place.join(name).display().to_string(), &place.join(&free).display().to_string());
         let (new, last) = (place.join(format!("{free}.txt.new")), place.join(format!("{free}.txt")));
-        fs::rename(self.path.join(TAKEN).join(name), place.join(&free))?;
+        fs::rename(self.path.join(TAKEN).join(taken.marked()), place.join(&free))?;
         let write = || {
             let mut written = File::create(&new)?;
             written.write_all(report.as_bytes())?;
@@ -380,17 +434,44 @@ mod tests {
         (place, folder)
     }
 
+    fn fresh(name: &str) -> TakenName {
+        TakenName { name: name.to_owned(), settled: None }
+    }
+
+    fn in_taken(place: &tempfile::TempDir) -> Vec<String> {
+        let entries = fs::read_dir(place.path().join(TAKEN)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     #[test]
     fn nothing_is_taken_while_something_older_is_not_settled() {
         let (place, folder) = folder();
         let taken = |folder: &DropFolder| folder.clone().take_files().unwrap().1;
         fs::write(place.path().join("b.csv"), "").unwrap();
-        assert_eq!(taken(&folder), ["b.csv"]);
+        assert_eq!(taken(&folder), [fresh("b.csv")]);
         fs::write(place.path().join("a.csv"), "").unwrap();
-        assert_eq!(taken(&folder), ["b.csv"], "it is older, whatever it is called");
-        folder.settle_file("b.csv", DONE, "done\n").unwrap();
-        assert_eq!(taken(&folder), ["a.csv"]);
+        assert_eq!(taken(&folder), [fresh("b.csv")], "it is older, whatever it is called");
+        let marked = folder.mark_settled(fresh("b.csv"), DONE).unwrap();
+        assert_eq!((in_taken(&place), taken(&folder)), (vec!["b.csv.done".to_owned()], vec![marked.clone()]));
+        folder.settle_file(&marked, DONE, "done\n").unwrap();
+        assert_eq!(taken(&folder), [fresh("a.csv")]);
         assert_eq!(fs::read_to_string(place.path().join("done/b.csv.txt")).unwrap(), "done\n");
+    }
+
+    #[test]
+    fn only_a_place_behind_a_last_name_is_a_mark() {
+        for (name, settled) in [
+            ("a.csv", None),
+            ("a.csv.done", Some(DONE)),
+            ("a.csv.refused", Some(REFUSED)),
+            ("a.csv.done.csv", None),
+        ] {
+            let parsed = TakenName::parse(name).unwrap();
+            assert_eq!((parsed.settled, parsed.marked().as_str()), (settled, name));
+        }
+        for name in ["a.csv.txt", "a.done", ".csv.done", "done", "a.csv.taken", "a.csv.done.done"] {
+            assert_eq!(TakenName::parse(name), None, "{name}");
+        }
     }
 
     #[test]
@@ -399,17 +480,26 @@ mod tests {
         fs::write(place.path().join("taken/a.csv"), "").unwrap();
         // In the way of what the report is written as.
         fs::create_dir(place.path().join("done/a.csv.txt.new")).unwrap();
-        folder.settle_file("a.csv", DONE, "done\n").unwrap();
-        assert!(place.path().join("done/a.csv").exists() && !place.path().join("taken/a.csv").exists());
+        folder.settle_file(&fresh("a.csv"), DONE, "done\n").unwrap();
+        assert!(place.path().join("done/a.csv").exists() && in_taken(&place).is_empty());
     }
 
     #[tokio::test]
-    async fn one_that_cannot_be_moved_says_so() {
+    async fn one_that_cannot_be_moved_says_so_and_stays_marked() {
         let (place, folder) = folder();
         fs::write(place.path().join("taken/a.csv"), "").unwrap();
         fs::remove_dir(place.path().join(DONE)).unwrap();
+        fs::write(place.path().join(DONE), "").unwrap(); // in its way
         let settled = SettledFile { place: DONE, report: String::new() };
-        let fault = move_settled(&folder, "a.csv", settled).await.unwrap_err();
+        let fault = move_settled(&folder, fresh("a.csv"), settled.clone()).await.unwrap_err();
         assert!(fault.contains("Nothing further is taken until it is"), "{fault}");
+        assert_eq!(in_taken(&place), ["a.csv.done"]);
+        // Moved by hand meanwhile: that settles it too, and nothing is remembered of it.
+        fs::remove_file(place.path().join("taken/a.csv.done")).unwrap();
+        fs::remove_file(place.path().join(DONE)).unwrap();
+        fs::create_dir(place.path().join(DONE)).unwrap();
+        let marked = TakenName { settled: Some(DONE), ..fresh("a.csv") };
+        move_settled(&folder, marked, settled).await.unwrap();
+        assert_eq!(folder.read_taken("a.csv"), Ok(None), "nor is what is gone refused");
     }
 }

@@ -223,15 +223,19 @@ async fn a_dropped_file_is_imported_once_it_has_its_last_name() {
 
     // What a program that ended had taken is done by the next one, and no name is written over.
     stage.program.kill();
+    // One that was settled and not moved before it ended is only moved: Carl, who is not in it, stays.
+    upload(&place, "taken/older.csv.done", &format!("{HEADER}\nalice@corp.test,Alicia,\n"));
     upload(&place, "taken/people.csv", &format!("{HEADER}\nalice@corp.test,Alicia,\ncarl@corp.test,,\n"));
     stage.program.begin().await;
     until("the second file", || {
         let left = fs::read_dir(place.join("taken")).unwrap().count();
         let done = fs::read_dir(place.join("done")).unwrap().count();
-        async move { (left, done) == (0, 4) }
+        async move { (left, done) == (0, 6) }
     })
     .await;
     assert!(printed(&stage.program.command(&["user", "show", ALICE]), 0).contains("Alicia"));
+    assert!(report(&place, "done", "older.csv").await.contains("settled earlier"));
+    assert_eq!(stage.program.lines_with("a file of people was imported").len(), 2);
     fs::remove_dir_all(place).unwrap();
 }
 
