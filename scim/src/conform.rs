@@ -21,7 +21,7 @@ use crate::schema::{
 /// The most values one list of a user holds. Members of a group are bounded by the size of a body alone.
 pub(crate) const MAX_VALUES: usize = 500;
 
-/// Reads the body of a POST or PUT.
+/// Reads the body of a POST or PUT. What extensions require is asked of what comes of it: [`check_extensions`].
 pub(crate) fn read_resource(
     schemas: &Schemas,
     kind: ResourceKind,
@@ -54,7 +54,7 @@ pub(crate) fn read_resource(
         }
     }
     let resource = Resource::new(kind, tree);
-    check_required(schemas, &resource, None)?;
+    check_base(schemas, &resource)?;
     Ok(resource)
 }
 
@@ -71,19 +71,25 @@ pub(crate) fn check_schemas(body: &Map<String, Value>, urn: &str) -> Result<(), 
     }
 }
 
-/// Checks that everything required is there: of an extension where the resource has anything of it (RFC 7643 §7). What a
+/// Checks that everything is there that the base schema requires.
+pub(crate) fn check_base(schemas: &Schemas, resource: &Resource) -> Result<(), ScimError> {
+    let mut attributes = schemas.base(resource.kind()).attributes.iter();
+    let missing = attributes
+        .find(|attribute| attribute.required && !resource.tree.contains_key(attribute.name.as_ref()));
+    match missing {
+        Some(attribute) => Err(ScimError::invalid_value(format!("{} is required", attribute.name))),
+        None => Ok(()),
+    }
+}
+
+/// Checks that everything is there that an extension requires, where the resource has anything of it (RFC 7643 §7). What a
 /// write leaves as it was before is not asked again, nor is anything of who is inactive then: a new declaration keeps nobody
 /// in.
-pub(crate) fn check_required(
+pub(crate) fn check_extensions(
     schemas: &Schemas,
     resource: &Resource,
     before: Option<&Resource>,
 ) -> Result<(), ScimError> {
-    for attribute in &schemas.base(resource.kind()).attributes {
-        if attribute.required && !resource.tree.contains_key(attribute.name.as_ref()) {
-            return Err(ScimError::invalid_value(format!("{} is required", attribute.name)));
-        }
-    }
     if resource.active() == Some(false) {
         return Ok(()); // nobody stays in because something is missing
     }

@@ -80,6 +80,12 @@ pub enum ScimError {
         /// The most that is allowed, with its unit.
         limit: &'static str,
     },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {seconds} s: send the request again")]
+    Stalled {
+        /// The time it had.
+        seconds: u64,
+    },
     /// The body is of no type that SCIM has.
     #[error("the body must be application/scim+json or application/json")]
     UnsupportedMediaType,
@@ -168,6 +174,7 @@ impl ScimError {
             ScimError::NotOffered { .. } => StatusCode::NOT_IMPLEMENTED,
             ScimError::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             ScimError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ScimError::Stalled { .. } => StatusCode::REQUEST_TIMEOUT,
             ScimError::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ScimError::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             ScimError::Forbidden(_) => StatusCode::FORBIDDEN,

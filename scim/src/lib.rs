@@ -22,6 +22,7 @@ mod list;
 mod outcome;
 mod patch;
 mod projection;
+mod put;
 mod read;
 mod read_write;
 mod request;

@@ -291,16 +291,19 @@ impl Parameters {
                 return Err(ScimError::of_type(ScimType::InvalidCount, detail));
             }
         };
-        let search = self.sum_search(kind, among_all);
+        let search = self.sum_search(kind, among_all, sort.as_ref());
         let after = (!cursor.is_empty()).then(|| PageCursor::parse(cursor, search)).transpose()?;
         Ok(Search { filter, sort, start: PageStart::Cursor { after, search }, count })
     }
 
     /// Sums up what decides which resources stand in the list and in which order.
-    fn sum_search(&self, kind: ResourceKind, among_all: bool) -> u64 {
+    fn sum_search(&self, kind: ResourceKind, among_all: bool, sort: Option<&Sort>) -> u64 {
         let part = |text: &Option<String>| text.as_deref().unwrap_or_default().trim().to_owned();
         let whose = if among_all { "all" } else { kind.name() };
-        sum_parts(&[whose, &part(&self.filter), &part(&self.sort_by), &part(&self.sort_order)])
+        // Declared otherwise, an attribute puts everybody in another order.
+        let compared = sort.map(|sort| (sort.by.leaf().kind, sort.by.leaf().case_exact));
+        let by = format!("{} {compared:?}", part(&self.sort_by));
+        sum_parts(&[whose, &part(&self.filter), &by, &part(&self.sort_order)])
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn read_write(
             if kind == ResourceKind::User && resource.active().is_none() {
                 resource.set_active(true);
             }
+            conform::check_extensions(schemas, &resource, None)?;
             Act::Create(resource)
         }
         WriteVerb::Replace(id) => {

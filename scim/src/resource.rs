@@ -54,18 +54,6 @@ impl Resource {
         Value::Object(whole).to_string()
     }
 
-    /// Makes the resource that a PUT of this one leaves in the place of the stored one: itself, except that a user
-    /// whose `active` was left out or null stays as they are: neither put out nor brought back (RFC 7644 §3.5.1
-    /// leaves it open).
-    #[must_use]
-    pub fn replacing(&self, before: &Resource) -> Self {
-        let mut after = before.with_tree(self.tree.clone());
-        if self.kind == ResourceKind::User && self.active().is_none() {
-            after.set_active(before.active().unwrap_or(true));
-        }
-        after
-    }
-
     /// User or Group.
     pub fn kind(&self) -> ResourceKind {
         self.kind

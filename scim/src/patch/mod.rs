@@ -72,7 +72,8 @@ impl Patch {
         references.put_back(&mut tree);
         tree.retain(|_, value| !is_empty(value));
         let after = before.resource.with_tree(tree);
-        conform::check_required(schemas, &after, Some(&before.resource))?;
+        conform::check_base(schemas, &after)?;
+        conform::check_extensions(schemas, &after, Some(&before.resource))?;
         Ok(after)
     }
 

@@ -285,3 +285,20 @@ fn what_no_longer_fits_is_set_aside_and_stays_in_the_document() {
     assert_eq!(whole[ACME]["LEVEL"], "seven", "under the name that is declared");
     assert_eq!(whole[ACME]["skills"], "rust");
 }
+
+/// Declared otherwise, an attribute puts everybody in another order: a cursor of before goes on nowhere.
+#[test]
+fn a_cursor_is_one_of_the_declaration_it_came_with() {
+    let folded = || extension(vec![row("nick", Type::String)]);
+    let mut at = Directory::speaking(folded());
+    for name in ["a", "b", "c"] {
+        at.post("/Users", json!({ "schemas": [USER, ACME], "userName": name, ACME: { "nick": name } }));
+    }
+    let first = at.get("/Users?sortBy=nick&count=1&cursor=").body;
+    let next = format!("/Users?sortBy=nick&cursor={}", first["nextCursor"].as_str().expect("a cursor"));
+    assert_eq!(at.get(&next).status, 200);
+    for other in [Attribute { case_exact: true, ..row("nick", Type::String) }, row("nick", Type::Integer)] {
+        let refused = Directory::speaking(extension(vec![other])).get(&next);
+        assert_eq!((refused.status, refused.scim_type()), (400, Some("invalidCursor")));
+    }
+}

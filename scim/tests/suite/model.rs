@@ -212,7 +212,7 @@ impl Directory {
             return Err(ScimError::PreconditionFailed { version: version.to_string() });
         }
         let mut after = match &write.act {
-            Act::Replace(_, resource) => resource.replacing(&before.resource),
+            Act::Replace(_, resource) => resource.replacing(&self.schemas, &before.resource)?,
             Act::Patch(_, _, patch) => patch.apply_to(&self.schemas, &before)?,
             Act::Create(_) | Act::Delete(..) => {
                 self.resources.remove(at);

@@ -264,7 +264,7 @@ impl DirectoryWrite<'_> {
 /// Makes the group that a PUT or a PATCH leaves, its members included.
 fn group_after(schemas: &Schemas, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
     match &write.act {
-        Act::Replace(_, resource) => Ok(resource.replacing(&before.resource)),
+        Act::Replace(_, resource) => resource.replacing(schemas, &before.resource),
         Act::Patch(_, _, patch) => patch.apply_to(schemas, before),
         Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
     }

@@ -299,7 +299,7 @@ impl DirectoryWrite<'_> {
     /// Makes the user that a PUT or a PATCH leaves. Without `active` they are inactive.
     fn user_after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
         let mut after = match &write.act {
-            Act::Replace(_, resource) => resource.replacing(&before.resource),
+            Act::Replace(_, resource) => resource.replacing(self.schemas, &before.resource)?,
             Act::Patch(_, _, patch) => patch.apply_to(self.schemas, before)?,
             Act::Create(_) | Act::Delete(..) => before.resource.clone(),
         };

@@ -105,6 +105,9 @@ async fn people_who_share_a_value_since_before_can_still_be_put_out() {
     // Nor because something is required since: of whoever is inactive then, it is not asked.
     let mut echoed = person("ada", &json!({ "desk": "D-1" }));
     echoed["active"] = false.into();
+    rig.put(&user_path(&ada), echoed.clone()).await.value.unwrap();
+    // Nor where it says nothing of whether they are.
+    echoed.as_object_mut().unwrap().remove("active");
     rig.put(&user_path(&ada), echoed).await.value.unwrap();
     rig.patch(&user_path(&ada), set("desk", json!("D-3"))).await.value.unwrap();
     rig.set_active(&ada, true).await.value.unwrap();

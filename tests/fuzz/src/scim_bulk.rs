@@ -96,7 +96,7 @@ fn answer_write(write: &Write, step: usize, answer: Option<u8>) -> Result<Outcom
     }
     let (id, resource) = match &write.act {
         Act::Create(resource) => (ResourceId::new(&format!("made-{step}")), resource.clone()),
-        Act::Replace(id, resource) => (id.clone(), resource.replacing(&sample(kind).resource)),
+        Act::Replace(id, resource) => (id.clone(), resource.replacing(&SCHEMAS, &sample(kind).resource)?),
         Act::Patch(_, id, patch) => (id.clone(), patch.apply_to(&SCHEMAS, &sample(kind))?),
         Act::Delete(..) => return Ok(Outcome::Deleted),
     };
