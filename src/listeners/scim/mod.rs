@@ -133,7 +133,9 @@ async fn collect_body(body: Body, is_bulk: bool) -> Result<Bytes, ScimError> {
     match tokio::time::timeout(BODY, Limited::new(body, largest).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large),
-        Ok(Err(_)) | Err(_) => {
+        // It may come whole the next time: a removal that stalled is to be repeated.
+        Err(_) => Err(ScimError::Stalled { seconds: BODY.as_secs() }),
+        Ok(Err(_)) => {
             Err(ScimError::of_type(portcullis_scim::ScimType::InvalidSyntax, "the body did not arrive whole"))
         }
     }
