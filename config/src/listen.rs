@@ -27,7 +27,7 @@ section! {
     pub struct ProxyListener [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
-        pub address: SocketAddr,
+        pub address: SocketAddr = "127.0.0.1:8080",
         /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then.
         #[schemars(with = "Option<[Certificate; 1]>")]
         pub tls: Option<Tls>,
@@ -40,7 +40,7 @@ section! {
     pub struct ScimListenerBlock [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
-        pub address: SocketAddr,
+        pub address: SocketAddr = "127.0.0.1:8081",
         /// Says that a proxy before it ends TLS; without this or `tls` SCIM listens on loopback addresses only.
         pub plaintext: Option<Plaintext>,
         /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then, and nothing in the clear.
@@ -57,7 +57,7 @@ section! {
     pub struct HealthListener [short = address] {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
-        pub address: SocketAddr,
+        pub address: SocketAddr = "127.0.0.1:8082",
     }
 }
 

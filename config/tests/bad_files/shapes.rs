@@ -215,8 +215,7 @@ fn values_of_the_wrong_kind() {
             ),
             (
                 "listen:\n  proxy:\n    tls: []\n",
-                "11: listen.proxy.address: missing. Write an address and a port such as \
-          127.0.0.1:8080.\n12: listen.proxy.tls: an empty list is no certificate. Leave tls out, or name one.",
+                "12: listen.proxy.tls: an empty list is no certificate. Leave tls out, or name one.",
             ),
             (
                 "prefix: portcullis\n",
