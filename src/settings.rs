@@ -194,7 +194,7 @@ fn scim_attribute(extension: &str, declared: &DeclaredAttribute) -> Arc<Attribut
         required: declared.required,
         // A reference is compared byte for byte (RFC 7643 §2.3.7).
         case_exact: declared.case_exact || kind == Type::Reference,
-        mutability: Mutability::ReadWrite,
+        mutability: if declared.read_only { Mutability::ReadOnly } else { Mutability::ReadWrite },
         returned: Returned::Default,
         uniqueness: if declared.unique { Uniqueness::Server } else { Uniqueness::None },
         canonical: declared.canonical.iter().cloned().map(Cow::Owned).collect(),

@@ -52,6 +52,8 @@ pub struct DeclaredAttribute {
     pub required: bool,
     /// True where no two users of a directory may have the same value.
     pub unique: bool,
+    /// True where clients only read it, and `portcullis import --map` writes it.
+    pub read_only: bool,
     /// Suggested values, at most 100.
     pub canonical: Vec<String>,
     /// The parts of a complex one, 1 to 100; they have none themselves.
@@ -91,6 +93,20 @@ words! {
         "object" => "is written complex, with its parts below attributes",
         "array" => "is written as the type of one value, with multi_valued: true",
         "list" => "is written as the type of one value, with multi_valued: true",
+    }
+}
+
+words! {
+    /// Whoever writes an attribute (RFC 7643 §2.2).
+    enum MutabilityWord {
+        /// SCIM clients.
+        ReadWrite = "readWrite",
+        /// `portcullis import --map`; clients only read it.
+        ReadOnly = "readOnly",
+    }
+    refused {
+        "immutable" => "is not kept apart here: an attribute is readWrite or readOnly",
+        "writeOnly" => "would be what nobody ever reads",
     }
 }
 
@@ -223,8 +239,8 @@ fn check_name(key: &YamlKey, at: &At, report: &mut Report<'_>) -> bool {
     is_name
 }
 
-const KEYS: [&str; 7] =
-    ["type", "multi_valued", "case_exact", "required", "unique", "canonical", "attributes"];
+const KEYS: [&str; 8] =
+    ["type", "multi_valued", "case_exact", "required", "unique", "mutability", "canonical", "attributes"];
 
 fn read_attribute(
     name: &str,
@@ -252,6 +268,8 @@ fn read_attribute(
     let mut flag = |name: &str| fields.take_field::<bool>(name, Some("false"), report).unwrap_or(false);
     let (multi_valued, case_exact) = (flag("multi_valued"), flag("case_exact"));
     let (required, unique) = (flag("required"), flag("unique"));
+    let mutability = fields.take_field("mutability", Some("readWrite"), report);
+    let read_only = mutability == Some(MutabilityWord::ReadOnly);
     let canonical: Vec<String> = fields.take_field("canonical", Some("[]"), report).unwrap_or_default();
 
     let mut refuse = |name: &str, what: &str, remedy: &str| {
@@ -260,7 +278,7 @@ fn read_attribute(
         }
     };
     if level == Level::Part {
-        for key in ["multi_valued", "required", "unique", "attributes"] {
+        for key in ["multi_valued", "required", "unique", "mutability", "attributes"] {
             refuse(key, "has no meaning for a part of a complex attribute", "Leave it out");
         }
         if kind == Some(ValueType::Complex) {
@@ -294,6 +312,16 @@ fn read_attribute(
             refuse("unique", why, "Leave unique out");
         }
     }
+    if read_only && level == Level::Attribute {
+        if required {
+            let what = "no client could give what only portcullis import --map writes";
+            refuse("required", what, "Leave required out");
+        }
+        if multi_valued || kind.is_some_and(|kind| kind != ValueType::String) {
+            let what = "portcullis import --map writes single texts, and nobody else would write this one";
+            refuse("mutability", what, "Write type: string without multi_valued, or leave mutability out");
+        }
+    }
     if canonical.len() > MOST_CANONICAL {
         refuse("canonical", "more than 100 values", "Keep the most important ones");
     }
@@ -321,7 +349,17 @@ fn read_attribute(
         return None;
     }
     let (kind, parts, name) = (kind?, parts.unwrap_or_default(), name.to_owned());
-    Some(DeclaredAttribute { name, kind, multi_valued, case_exact, required, unique, canonical, parts })
+    Some(DeclaredAttribute {
+        name,
+        kind,
+        multi_valued,
+        case_exact,
+        required,
+        unique,
+        read_only,
+        canonical,
+        parts,
+    })
 }
 
 impl JsonSchema for ScimExtensions {
@@ -342,6 +380,11 @@ impl JsonSchema for ScimExtensions {
         properties["multi_valued"] = flag("True where it is a list.");
         properties["required"] = flag("Whoever has anything of this extension must have it.");
         properties["unique"] = flag("No two users of the directory may have the same value.");
+        let mut mutability = MutabilityWord::json_schema(generator);
+        mutability.insert("default".to_owned(), "readWrite".into());
+        let text = "readOnly: portcullis import --map writes it, and clients only read it. Of single texts.";
+        mutability.insert("description".to_owned(), text.into());
+        properties["mutability"] = mutability.to_value();
         properties["attributes"] = serde_json::json!({
             "type": "object",
             "additionalProperties": part,

@@ -1,19 +1,13 @@
-//! Reading a file of people: encoding, separator, columns, rows. Every problem is found before the file is refused.
+//! Reading a file of people: columns and rows. Every problem is found before the file is refused.
 
 use std::collections::HashMap;
 
 use portcullis_policy::{fold, shown};
 
 use crate::column::{Column, Columns};
-use crate::csv::{CsvRecords, SEPARATORS};
 use crate::problem::RosterProblems;
+use crate::sheet::{LONGEST_FIELD, Sheet, read_field};
 
-/// The largest file: 64 MiB.
-pub const LARGEST_FILE: usize = 64 * 1024 * 1024;
-/// The most rows of people.
-pub const MOST_ROWS: usize = 200_000;
-/// The longest field, in bytes; also the longest name of a group.
-const LONGEST_FIELD: usize = 1024;
 /// The longest list of groups, in bytes.
 const LONGEST_LIST: usize = 16 * 1024;
 /// The separator of groups within their field.
@@ -62,89 +56,21 @@ impl Roster {
 /// # Errors
 /// All its problems.
 pub fn read_roster(bytes: &[u8], ignored: &[String]) -> Result<Roster, RosterProblems> {
-    let text = read_text(bytes)?;
-    let header_text = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let separators = find_separators(header_text)?;
-    let mut records = CsvRecords::new(text, separators);
-    let Some(header) = records.next() else {
-        return Err(RosterProblems::one(
-            1,
-            "the file is empty. Its first line names the columns, userName among them",
-        ));
-    };
+    let sheet = Sheet::open(bytes, "userName")?;
     let mut problems = RosterProblems::default();
-    let columns = match header.fields {
-        Ok(fields) => read_header(header.line, &fields, ignored, &mut problems),
-        Err(what) => return Err(RosterProblems::one(header.line, what)),
-    };
+    let columns = read_header(sheet.line, &sheet.header, ignored, &mut problems);
     let mut rows = Vec::new();
     let mut seen = NamesSeen::default();
-    for (nth, record) in records.enumerate() {
-        if nth == MOST_ROWS {
-            problems.add(record.line, || {
-                format!(
-                    "the file has more than {MOST_ROWS} rows. Split it, and import the parts as partial files"
-                )
-            });
-            break;
-        }
-        let fields = match record.fields {
-            Ok(fields) if fields.len() == columns.len() => fields,
-            Ok(fields) => {
-                let (has, wanted) = (fields.len(), columns.len());
-                problems.add(record.line, || {
-                    format!("{has} fields, and the first line has {wanted}. Put quotes around a field that holds the separator")
-                });
-                continue;
-            }
-            Err(what) => {
-                problems.add(record.line, || what.to_owned());
-                continue;
-            }
-        };
-        if let Some(row) = read_row(record.line, &columns, fields, &mut problems) {
-            seen.note_row(&row, &mut problems);
+    sheet.read_rows(&mut problems, |line, fields, problems| {
+        if let Some(row) = read_row(line, &columns, &fields, problems) {
+            seen.note_row(&row, problems);
             rows.push(row);
         }
-    }
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
     Ok(Roster { columns: columns.into_iter().flatten().collect(), rows })
-}
-
-fn read_text(bytes: &[u8]) -> Result<&str, RosterProblems> {
-    if bytes.len() > LARGEST_FILE {
-        return Err(RosterProblems::one(
-            1,
-            "the file is larger than 64 MiB. Split it, and import the parts as partial files",
-        ));
-    }
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(RosterProblems::one(1, "the file is UTF-16. Save it as CSV in UTF-8"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = &bytes[..error.valid_up_to()];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let what =
-            "not UTF-8; perhaps Latin-1, as older spreadsheets write it. Save the file as CSV in UTF-8";
-        RosterProblems::one(u64::try_from(line).unwrap_or(u64::MAX), what)
-    })?;
-    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-/// The separator is the one that the first line has. Where it has none, there is one column, and either would be a
-/// second field in a row.
-fn find_separators(header: &str) -> Result<&'static [char], RosterProblems> {
-    match (header.contains(','), header.contains(';')) {
-        (true, true) => Err(RosterProblems::one(
-            1,
-            "the first line has both , and ; and so could be read in two ways. Separate its columns by one of them",
-        )),
-        (true, false) => Ok(&[',']),
-        (false, true) => Ok(&[';']),
-        (false, false) => Ok(&SEPARATORS),
-    }
 }
 
 /// The columns in their order; `None` for one that is passed over.
@@ -200,24 +126,15 @@ fn unknown_column(name: &str) -> String {
 fn read_row(
     line: u64,
     columns: &[Option<Column>],
-    fields: Vec<String>,
+    fields: &[String],
     problems: &mut RosterProblems,
 ) -> Option<RosterRow> {
     let mut row = RosterRow { line, ..RosterRow::default() };
     let before = problems.count();
     for (column, field) in columns.iter().zip(fields) {
         let Some(column) = *column else { continue };
-        let name = column.name();
-        let value = field.trim_matches(|c: char| c == '\t' || (c.is_whitespace() && !c.is_control()));
         let longest = if column == Column::Groups { LONGEST_LIST } else { LONGEST_FIELD };
-        if value.len() > longest {
-            problems.add(line, || format!("{name} is longer than {longest} bytes"));
-            continue;
-        }
-        if value.chars().any(char::is_control) {
-            problems.add(line, || format!("{name} holds a control character, perhaps an end of line"));
-            continue;
-        }
+        let Some(value) = read_field(line, column.name(), field, longest, problems) else { continue };
         let text = (!value.is_empty()).then(|| value.to_owned());
         match column {
             Column::UserName => row.user_name = text.unwrap_or_default(),

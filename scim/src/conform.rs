@@ -99,7 +99,11 @@ pub(crate) fn check_extensions(
         let missing = |attribute: &&Arc<Attribute>| {
             attribute.required && part.get(attribute.name.as_ref()).is_none_or(is_empty)
         };
-        if part.is_empty() || was == Some(part) {
+        // What an operator wrote is nobody's to complete.
+        let says_something = attributes
+            .iter()
+            .any(|attribute| is_kept(attribute) && part.contains_key(attribute.name.as_ref()));
+        if !says_something || was == Some(part) {
             continue;
         }
         if let Some(attribute) = attributes.iter().find(missing) {

@@ -24,6 +24,7 @@ mod patch;
 mod projection;
 mod put;
 mod read;
+mod read_only;
 mod read_write;
 mod request;
 mod resource;

@@ -1,4 +1,4 @@
-//! `import`: a file of people, made true of the directory.
+//! `import`: a file of people, or of what an application calls them, made true of the directory.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,12 +8,15 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_config::parse_percent;
+use portcullis_config::{Home, parse_percent};
 use portcullis_policy::escaped;
 use portcullis_roster::{Coverage, LARGEST_FILE};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::home::StateFolder;
 use super::reach::{ReachError, StoreReach, WithoutDatabase};
+use crate::import::mapping::{MappingOrder, MappingReport};
 use crate::import::{ImportOrder, ImportReport};
 use crate::terminal::{Exit, print_error, print_text};
 
@@ -25,6 +28,10 @@ pub(crate) struct Import {
     /// The file: CSV in UTF-8, whose first line names its columns.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The file is a mapping sheet: a column that names people (email, userName or externalId), and beside it what an
+    /// application calls them, below the names of attributes that are declared with `mutability: readOnly`.
+    #[arg(long, conflicts_with_all = ["full", "max_removals", "accept_removals"])]
+    map: bool,
     /// The file names everybody: whoever is not in it is deactivated.
     #[arg(long)]
     full: bool,
@@ -63,6 +70,13 @@ impl Import {
             }
         };
         let is_dry = self.dry_run;
+        if self.map {
+            let order = MappingOrder { ignored: self.ignore, dry_run: is_dry };
+            return match send_file(&home, "/mapping", &order, file, WithoutDatabase::Refuse) {
+                Ok(report) => tell_mapping(&report, is_dry),
+                Err(error) => tell_error(error),
+            };
+        }
         let order = ImportOrder {
             name: self.file.display().to_string(),
             coverage: if self.full { Coverage::Full } else { Coverage::Partial },
@@ -71,27 +85,41 @@ impl Import {
             max_removals: self.max_removals,
             accepted: self.accept_removals,
         };
-        let order = serde_json::json!(order).to_string();
-        let address = format!("/import?order={}", utf8_percent_encode(&order, NON_ALPHANUMERIC));
-        let request = Request::builder().method(Method::POST).uri(address);
-        let asked = super::reach::build_runtime().and_then(|runtime| {
-            runtime.block_on(async {
-                // People may be imported before the first start.
-                let reach = StoreReach::open_home(&home, WithoutDatabase::Make).await?;
-                let answer = reach.ask_with(request, file).await;
-                reach.leave().await;
-                answer
-            })
-        });
-        match asked {
+        // People may be imported before the first start.
+        match send_file(&home, "/import", &order, file, WithoutDatabase::Make) {
             Ok(report) => tell_report(&report, is_dry),
-            // Problems are many, and each has its line.
-            Err(ReachError::Said(said)) => {
-                said.lines().for_each(|line| eprintln!("portcullis: {}", escaped(line)));
-                Exit::Failed
-            }
-            Err(error) => print_error(&error),
+            Err(error) => tell_error(error),
         }
+    }
+}
+
+/// Sends an order, which stands in the address, and a file.
+fn send_file<T: DeserializeOwned>(
+    home: &Home,
+    to: &str,
+    order: &impl Serialize,
+    file: Bytes,
+    missing: WithoutDatabase,
+) -> Result<T, ReachError> {
+    let order = serde_json::json!(order).to_string();
+    let address = format!("{to}?order={}", utf8_percent_encode(&order, NON_ALPHANUMERIC));
+    let request = Request::builder().method(Method::POST).uri(address);
+    super::reach::build_runtime()?.block_on(async {
+        let reach = StoreReach::open_home(home, missing).await?;
+        let answer = reach.ask_with(request, file).await;
+        reach.leave().await;
+        answer
+    })
+}
+
+fn tell_error(error: ReachError) -> Exit {
+    match error {
+        // Problems are many, and each has its line.
+        ReachError::Said(said) => {
+            said.lines().for_each(|line| eprintln!("portcullis: {}", escaped(line)));
+            Exit::Failed
+        }
+        error => print_error(&error),
     }
 }
 
@@ -115,14 +143,39 @@ fn tell_report(report: &ImportReport, is_dry: bool) -> Exit {
     }
     text.push_str(&format!("{}\n", report.summary(is_dry)));
     print_text(&text);
-    for refused in &report.refused {
+    tell_rest(&report.refused, report.fault.as_deref());
+    if report.is_whole() { Exit::Fine } else { Exit::Failed }
+}
+
+fn tell_mapping(report: &MappingReport, is_dry: bool) -> Exit {
+    let mut text = String::new();
+    for change in &report.changes {
+        text.push_str(&format!("{}\n", escaped(change)));
+    }
+    for (what, names) in [
+        ("In the sheet, and nobody's here:", &report.unknown),
+        ("Here, and not in the sheet:", &report.unnamed),
+    ] {
+        if !names.is_empty() {
+            text.push_str(&format!("{what}\n"));
+            names.iter().for_each(|name| text.push_str(&format!("  {}\n", escaped(name))));
+        }
+    }
+    text.push_str(&format!("{}\n", report.summary(is_dry)));
+    print_text(&text);
+    tell_rest(&report.refused, report.fault.as_deref());
+    if report.is_whole() { Exit::Fine } else { Exit::Failed }
+}
+
+/// What was refused, and how it ended early.
+fn tell_rest(refused: &[String], fault: Option<&str>) {
+    for refused in refused {
         eprintln!("portcullis: {}", escaped(refused));
     }
-    if let Some(fault) = &report.fault {
+    if let Some(fault) = fault {
         eprintln!(
             "portcullis: the import ended early ({}). What is counted above stands: import the file again",
             escaped(fault)
         );
     }
-    if report.is_whole() { Exit::Fine } else { Exit::Failed }
 }

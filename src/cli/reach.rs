@@ -34,6 +34,7 @@ use crate::lock::{Lock, LockError};
 use crate::operator::{Operator, Terms};
 use crate::person::People;
 use crate::revocation::Revocation;
+use crate::settings;
 use crate::tokens::TokenBook;
 
 /// A way to the store.
@@ -161,7 +162,8 @@ impl StoreReach {
             held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
             other => ReachError::Lock(other),
         })?;
-        let store = Arc::new(Store::open(database, Arc::new(Schemas::core_schemas())).await?);
+        let schemas = home.extensions.as_ref().map_or_else(Schemas::core_schemas, settings::declared_schemas);
+        let store = Arc::new(Store::open(database, Arc::new(schemas)).await?);
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
         let identity = IdentityHeaders { user: UserFrom::UserName };
         let policy =
@@ -200,7 +202,7 @@ impl StoreReach {
     pub(super) async fn configure_if_here(&self, file: &File) -> Result<(), ReachError> {
         if let StoreWay::Here { operator, store, .. } = &self.0 {
             crate::keyring::open_keyring(file, store).await?;
-            let relink_to = crate::settings::relink_to(file);
+            let relink_to = settings::relink_to(file);
             let before = operator.load();
             let terms = Terms { relink_to, ..before.terms.clone() };
             operator.store(Arc::new(Operator { terms, ..(**before).clone() }));

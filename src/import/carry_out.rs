@@ -22,11 +22,11 @@ use crate::order_error::OrderError;
 use crate::revocation::{Enforced, LEAVE, NotDone};
 
 /// The number of people whose steps are under way at a time: a piece. It is committed and enforced before the next.
-const PIECE: usize = 16;
+pub(super) const PIECE: usize = 16;
 /// The time after which a removal that is not committed puts the person on hold.
 const COMMIT: Duration = Duration::from_secs(1);
 /// As many refusals are told in words.
-const TOLD: usize = 20;
+pub(super) const TOLD: usize = 20;
 
 /// The steps that were committed and enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@
 
 mod carry_out;
 pub(crate) mod drop_folder;
+pub(crate) mod mapping;
 pub(crate) mod turn;
 
 use std::fmt::Write as _;
@@ -138,9 +139,7 @@ impl Operator {
         let mut unsettled = match (self.imports.try_lock(), by) {
             (Ok(unsettled), _) => unsettled,
             (Err(_), ImportedBy::Folder) => self.imports.lock().await,
-            (Err(_), ImportedBy::Operator) => {
-                return Err(refused("another file is being imported. Try again when that has ended"));
-            }
+            (Err(_), ImportedBy::Operator) => return Err(another_is_imported()),
         };
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
         if self.store.is_fed_by_scim(org, directory).await.map_err(OrderError::Store)? {
@@ -148,7 +147,7 @@ impl Operator {
         }
         let ignored = order.ignored.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let hash = hexadecimal(&sha256(bytes.as_ref()));
+            let hash = hash_file(bytes.as_ref());
             (hash, read_roster(bytes.as_ref(), &ignored))
         });
         let (hash, roster) = reading.await.map_err(|error| OrderError::Failed(error.to_string()))?;
@@ -252,6 +251,10 @@ fn refused(what: &str) -> OrderError {
     OrderError::Refused(what.to_owned())
 }
 
+fn another_is_imported() -> OrderError {
+    refused("another file is being imported. Try again when that has ended")
+}
+
 /// People come by file where they come by hand, and nowhere else.
 fn check_source(people: Option<People>) -> Result<(), OrderError> {
     match people {
@@ -288,8 +291,9 @@ fn too_much(plan: &RosterPlan, order: &ImportOrder, hash: &str) -> String {
     )
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+/// The SHA-256 of a file, in hexadecimal digits.
+fn hash_file(bytes: &[u8]) -> String {
+    sha256(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}"); // to a text: it cannot fail
         text
     })

@@ -15,6 +15,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use portcullis_roster::LARGEST_FILE;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -44,7 +45,7 @@ pub(crate) struct Failure {
 }
 
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
-/// `…/end-sessions`, `GET /audit`, `POST /import`, `GET /refs/{reference}`,
+/// `…/end-sessions`, `GET /audit`, `POST /import`, `POST /mapping`, `GET /refs/{reference}`,
 /// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
@@ -64,6 +65,7 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/users/{name}/end-sessions", post(end_sessions))
         .route("/audit", get(read_audit))
         .route("/import", post(import_file).layer(DefaultBodyLimit::max(LARGEST_FILE)))
+        .route("/mapping", post(import_mapping).layer(DefaultBodyLimit::max(LARGEST_FILE)))
         .route("/users/{name}/disable", post(disable_user))
         .route("/users/{name}/enable", post(enable_user))
         .route("/refs/{reference}", get(find_reference))
@@ -178,16 +180,38 @@ async fn import_file(
     query: Result<Query<ImportQuery>, QueryRejection>,
     file: Result<Bytes, BytesRejection>,
 ) -> Response {
+    match read_order(query, file) {
+        Ok((order, file)) => {
+            json_answer(StatusCode::OK, operator.import_file(file, order, ImportedBy::Operator).await)
+        }
+        Err(answer) => *answer,
+    }
+}
+
+async fn import_mapping(
+    State(operator): State<Arc<Operator>>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    file: Result<Bytes, BytesRejection>,
+) -> Response {
+    match read_order(query, file) {
+        Ok((order, file)) => json_answer(StatusCode::OK, operator.import_mapping(file, order).await),
+        Err(answer) => *answer,
+    }
+}
+
+/// The order and the file of an import, or what is answered without them.
+fn read_order<T: DeserializeOwned>(
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    file: Result<Bytes, BytesRejection>,
+) -> Result<(T, Bytes), Box<Response>> {
     let order = match query {
         Ok(Query(ImportQuery { order })) => serde_json::from_str(&order).map_err(|error| error.to_string()),
         Err(rejection) => Err(rejection.body_text()),
     };
-    match (order, file) {
-        (Ok(order), Ok(file)) => {
-            json_answer(StatusCode::OK, operator.import_file(file, order, ImportedBy::Operator).await)
-        }
-        (Err(what), _) => failed_answer(StatusCode::BAD_REQUEST, what),
-        (_, Err(rejection)) => failed_answer(rejection.status(), rejection.body_text()),
+    let order = order.map_err(|what| Box::new(failed_answer(StatusCode::BAD_REQUEST, what)))?;
+    match file {
+        Ok(file) => Ok((order, file)),
+        Err(rejection) => Err(Box::new(failed_answer(rejection.status(), rejection.body_text()))),
     }
 }
 

@@ -60,6 +60,11 @@ impl Store {
         })
     }
 
+    /// The schemas that its resources are read and written by.
+    pub fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
     /// Has `work` done by the writer, in a transaction of its own.
     pub(crate) async fn write_in<T: Send + 'static>(
         &self,

@@ -24,6 +24,7 @@ mod imports;
 mod in_a_browser;
 mod leaving;
 mod logs;
+mod mapping;
 mod model;
 mod play;
 mod refusals;

@@ -16,6 +16,8 @@ fn custom_attributes_that_nobody_could_use() {
       page: reference
       score: decimal
       a-b_7: boolean
+      app: { type: string, mutability: readOnly, unique: true, case_exact: true, canonical: [a] }
+      other: { type: integer, mutability: readWrite }
 ";
     assert_eq!(said_of(&ours(good)), Vec::<String>::new());
     let bad = "      a.b: string
@@ -37,6 +39,10 @@ fn custom_attributes_that_nobody_could_use() {
       first: { type: complex, multi_valued: true, attributes: { primary: string, A: string, a: string } }
       number: { type: integer, case_exact: true, canonical: [1] }
       nearly: { type: datetyme }
+      given: { type: string, mutability: readOnly, required: true }
+      ours: { type: string, mutability: readOnly, multi_valued: true }
+      whole_ours: { type: complex, attributes: { a: { type: string, mutability: readOnly } } }
+      once: { type: string, mutability: immutable }
 ";
     let said = said_of(&ours(bad));
     let at = |line: usize, key: &str, what: &str| {
@@ -125,6 +131,22 @@ const EXPECTED_CUSTOM: &[(usize, &str, &str)] = &[
     (31, "number.case_exact", "has a meaning for type: string alone. Leave it out."),
     (31, "number.canonical", "has a meaning for type: string alone. Leave it out."),
     (32, "nearly.type", "\"datetyme\" is not known here. Did you mean dateTime?"),
+    (
+        33,
+        "given.required",
+        "no client could give what only portcullis import --map writes. Leave required out.",
+    ),
+    (
+        34,
+        "ours.mutability",
+        "portcullis import --map writes single texts, and nobody else would write this one. Write type: string without multi_valued, or leave mutability out.",
+    ),
+    (
+        35,
+        "whole_ours.attributes.a.mutability",
+        "has no meaning for a part of a complex attribute. Leave it out.",
+    ),
+    (36, "once.mutability", "\"immutable\" is not kept apart here: an attribute is readWrite or readOnly."),
 ];
 
 /// Files of people put those who are invited into groups; nothing else does.

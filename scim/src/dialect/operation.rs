@@ -122,6 +122,11 @@ impl Dialect<'_> {
                 let Some(extension) = self.schemas.extension(self.kind, urn) else { return };
                 for attribute in &extension.attributes {
                     let path = format!("{urn}:{}", attribute.name).into();
+                    if attribute.is_ours() {
+                        // No client takes it away: that there is none is all it can say.
+                        rewritten.push(operation_body(&"replace".into(), Some(path), Some(Value::Null)));
+                        continue;
+                    }
                     let value = if op == "remove" { None } else { Some(Value::Null) };
                     rewritten.push(operation_body(op, Some(path), value));
                 }

@@ -78,7 +78,7 @@ fn index_attribute(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<S
             rows.extend(search_row(path, element, value));
             continue;
         }
-        if is_present(value) && is_written(path) {
+        if is_present(value) && is_stored(path) {
             rows.push(SearchRow { path: path.to_string(), element, value: String::new() });
         }
         for sub in &attribute.subs {
@@ -91,15 +91,16 @@ fn index_attribute(rows: &mut Vec<SearchRow>, path: &AttributePath, tree: &Map<S
 fn search_row(path: &AttributePath, element: u32, value: &Value) -> Option<SearchRow> {
     let leaf = path.leaf();
     let value = match value {
-        _ if !is_written(path) => return None,
+        _ if !is_stored(path) => return None,
         Value::String(_) if leaf.kind == Type::Binary => String::new(),
         value => comparable_value(leaf, value)?,
     };
     Some(SearchRow { path: path.to_string(), element, value })
 }
 
-/// Tells whether clients write it, and it is kept.
-fn is_written(path: &AttributePath) -> bool {
+/// Tells whether it is kept in the resource's document: clients write it, or an operator does.
+fn is_stored(path: &AttributePath) -> bool {
     let kept = |mutability| matches!(mutability, Mutability::ReadWrite | Mutability::Immutable);
-    kept(path.attribute().mutability) && kept(path.leaf().mutability)
+    let of_operator = path.extension().is_some() && path.attribute().mutability == Mutability::ReadOnly;
+    of_operator || kept(path.attribute().mutability) && kept(path.leaf().mutability)
 }

@@ -15,7 +15,11 @@ pub(super) fn check_repeat(
     given: &Value,
 ) -> Result<(), ScimError> {
     let facts = before.facts();
-    let present = facts.get(path.attribute().name.as_ref());
+    let home = match path.extension() {
+        Some(urn) => facts.get(urn.as_ref()).and_then(Value::as_object),
+        None => Some(&facts),
+    };
+    let present = home.and_then(|home| home.get(path.attribute().name.as_ref()));
     let present = match path.sub_attribute() {
         Some(sub) => present.and_then(|whole| whole.get(sub.name.as_ref())),
         None => present,

@@ -1,6 +1,6 @@
 //! Attributes that a configuration declares: of every type, alone, in a list, and as a part.
 
-use portcullis_scim::schema::{Attribute, ENTERPRISE_USER as ENTERPRISE, Type, USER};
+use portcullis_scim::schema::{Attribute, ENTERPRISE_USER as ENTERPRISE, Mutability, Type, USER};
 use portcullis_scim::{Filter, Resource, ResourceKind};
 use serde_json::{Value, json};
 
@@ -301,4 +301,57 @@ fn a_cursor_is_one_of_the_declaration_it_came_with() {
         let refused = Directory::speaking(extension(vec![other])).get(&next);
         assert_eq!((refused.status, refused.scim_type()), (400, Some("invalidCursor")));
     }
+}
+
+/// What an operator wrote, clients find and cannot change: a PUT leaves it, a PATCH of it is refused, a POST does not give it.
+#[test]
+fn what_operators_write_clients_only_read() {
+    let app = || Attribute { mutability: Mutability::ReadOnly, ..row("appUserName", Type::String) };
+    let site = || Attribute { required: true, ..row("site", Type::String) };
+    let mut at = Directory::speaking(extension(vec![app(), row("desk", Type::String), site()]));
+    let made = post(&mut at, json!({ "appUserName": "mine", "site": "B" }));
+    assert_eq!((made.status, &made.body[ACME]), (201, &json!({ "site": "B" })));
+    let path = format!("/Users/{}", made.id());
+    let mapped = at.schemas.read_only_attributes().remove(0);
+    at.first().set_read_only(&mapped, Some("asmith")).unwrap();
+    let is_there = |at: &mut Directory| at.get(&path).body[ACME]["appUserName"] == "asmith";
+
+    let put = |custom: Value| json!({ "schemas": [USER, ACME], "userName": "x", ACME: custom });
+    assert_eq!(at.put(&path, put(json!({ "appUserName": "other", "site": "C" }))).status, 200);
+    assert_eq!(
+        at.put(&path, put(Value::Null)).status,
+        200,
+        "nobody asks for the site of who has only what is ours"
+    );
+    assert_eq!(at.get(&path).body[ACME], json!({ "appUserName": "asmith" }));
+    for (operation, status) in [
+        (json!({ "op": "replace", "path": format!("{ACME}:appUserName"), "value": "other" }), 400),
+        (json!({ "op": "add", "path": "appUserName", "value": "other" }), 400),
+        (json!({ "op": "remove", "path": format!("{ACME}:appUserName") }), 400),
+        (json!({ "op": "remove", "path": ACME }), 400),
+        (json!({ "op": "replace", "path": ACME, "value": null }), 400),
+        (json!({ "op": "replace", "value": { ACME: { "appUserName": "other" } } }), 400),
+        // Repeating what is so is fine, as of every readOnly attribute.
+        (json!({ "op": "replace", "value": { ACME: { "appUserName": "asmith", "site": "B" } } }), 200),
+        (json!({ "op": "remove", "path": format!("{ACME}:site") }), 200),
+    ] {
+        let answer = at.patch(&path, json!([operation]));
+        assert_eq!(answer.status, status, "{operation}: {}", answer.body);
+        if status == 400 {
+            assert_eq!(answer.body["scimType"], "mutability", "{operation}");
+        }
+        assert!(is_there(&mut at), "{operation}");
+    }
+    // Once an operator took it away, an extension goes as a whole.
+    at.first().drop_read_only(&mapped);
+    at.patch(&path, json!([{ "op": "add", "path": format!("{ACME}:desk"), "value": "D" }, { "op": "add", "path": format!("{ACME}:site"), "value": "B" }]));
+    assert_eq!(at.patch(&path, json!([{ "op": "remove", "path": ACME }])).status, 200);
+    assert_eq!(at.get(&path).body.get(ACME), None);
+
+    at.first().set_read_only(&mapped, Some("asmith")).unwrap();
+    let rows = at.first().clone().search_rows(&at.schemas);
+    assert!(rows.iter().any(|row| row.path == mapped.as_str() && row.value == "asmith"), "{rows:?}");
+    assert_eq!(at.get("/Users?filter=appUserName eq \"ASMITH\"").body["totalResults"], 1);
+    let schema = at.get(&format!("/Schemas/{ACME}")).body;
+    assert_eq!(schema["attributes"][0]["mutability"], "readOnly");
 }

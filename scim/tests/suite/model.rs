@@ -138,6 +138,11 @@ impl Directory {
         self.resources.iter().any(|(other, user, _)| other.as_str() == id && user.active() == Some(true))
     }
 
+    /// The first resource, as an operator changes it.
+    pub(crate) fn first(&mut self) -> &mut Resource {
+        &mut self.resources[0].1
+    }
+
     /// The ids of a group's members.
     pub(crate) fn members(&self, id: &str) -> Vec<String> {
         let group = self.resources.iter().find(|(other, ..)| other.as_str() == id);

@@ -6,6 +6,7 @@
 
 mod find;
 mod group;
+mod mapping;
 mod roster;
 mod turns;
 mod unique;

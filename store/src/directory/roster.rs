@@ -28,6 +28,9 @@ pub struct DirectoryPerson {
     pub account: AccountId,
     /// The directory's word on them.
     pub known: KnownPerson,
+    /// The values of the attributes that operators write, in the order of the schemas'
+    /// [`read_only_attributes`](portcullis_scim::Schemas::read_only_attributes).
+    pub read_only: Vec<Option<String>>,
 }
 
 /// The result of a step.
@@ -69,6 +72,7 @@ impl Store {
     ) -> Result<Vec<DirectoryPerson>, StoreError> {
         let place = DirectoryKey { org, directory };
         let (mut people, mut last) = (Vec::new(), 0);
+        let paths = self.schemas.read_only_attributes();
         loop {
             let mut tx = self.engine.listing().await?;
             let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
@@ -81,11 +85,14 @@ impl Store {
             last = end.rid;
             let rids: Vec<i64> = page.iter().map(|stored| stored.rid).collect();
             let mut groups = member::direct_groups(&mut tx, place, &rids).await?;
-            for stored in page {
+            for mut stored in page {
                 let groups = groups.remove(&stored.rid).unwrap_or_default();
                 let account = stored.user_account()?;
+                stored.resource.set_aside(&self.schemas);
+                let read_only = paths.iter().map(|path| stored.resource.read_only_text(path));
                 people.push(DirectoryPerson {
                     known: known_person(&stored.resource, groups),
+                    read_only: read_only.map(|text| text.map(str::to_owned)).collect(),
                     id: stored.id,
                     account,
                 });

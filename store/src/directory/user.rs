@@ -46,6 +46,9 @@ impl DirectoryWrite<'_> {
             return Ok(Err(refusal));
         }
         if let Some(mut tombstone) = resource::tombstone_of(tx, self.place, &resource).await? {
+            tombstone.resource.set_aside(self.schemas);
+            resource.keep_read_only(self.schemas, &tombstone.resource);
+            self.leave_taken(tx, &mut resource).await?;
             tombstone.resource = resource;
             return Ok(Ok(self.restore_user(tx, tombstone).await?));
         }
@@ -175,6 +178,7 @@ impl DirectoryWrite<'_> {
         if let Err(refusal) = check_precondition(write, tombstone.meta.version, &before.groups) {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
+        self.leave_taken(tx, &mut revived).await?;
         if let Some(refusal) = self.check_name_free(tx, &revived, None).await? {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_scim::schema::{Attribute, Type, Uniqueness};
+use portcullis_roster::MappedChange;
+use portcullis_scim::schema::{Attribute, Mutability, Type, Uniqueness};
 use portcullis_scim::{
     GroupPatch, Outcome, ResourceRecord, Schemas, ScimError, Service, Wanted, answer_request,
 };
-use portcullis_store::Store;
+use portcullis_store::{Origin, Store};
 use serde_json::{Value, json};
 
 use crate::declared::{ACME, every_type, extension, row};
-use crate::support::{ELSEWHERE, Rig, USER, user_path};
+use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, user_path};
 
 fn person(name: &str, custom: &Value) -> Value {
     json!({ "schemas": [USER, ACME], "userName": name, "active": true, ACME: custom })
@@ -214,4 +215,59 @@ async fn rows_are_made_anew_once_and_wholly() {
     store.close().await;
     let rig = rig.reopened_speaking(extension(vec![row("level", Type::Decimal)])).await;
     assert_eq!(found(&rig, "level lt 10").await, 10);
+}
+
+/// What an operator gave somebody stays theirs when a client removes them and brings them back, unless somebody else has
+/// it since and it must be unique.
+#[tokio::test]
+async fn what_operators_write_outlives_a_removal() {
+    let app = Attribute {
+        mutability: Mutability::ReadOnly,
+        uniqueness: Uniqueness::Server,
+        ..row("appUserName", Type::String)
+    };
+    let rig = Rig::speaking(extension(vec![app, row("site", Type::String)])).await;
+    let path = format!("{ACME}:appUserName");
+    let map = async |who: &ResourceRecord, to: Option<&str>| {
+        let change = MappedChange { path: path.clone(), from: None, to: to.map(str::to_owned) };
+        let origin = Origin::of_actor("operator");
+        let done = rig.store.apply_mapping(ORG, HERE, who.id.clone(), vec![change], &origin, NOW).await;
+        rig.done(done.unwrap()).await.value
+    };
+    let is_found = async |name: &str| found(&rig, &format!("appUserName eq \"{name}\"")).await == 1;
+    let ada = rig.post("/Users", person("ada", &json!({ "site": "B", "appUserName": "no" }))).await;
+    let bob = rig.post("/Users", person("bob", &json!({}))).await;
+    map(&ada, Some("asmith")).await.unwrap();
+    assert!(is_found("ASMITH").await && !is_found("no").await);
+    let answer = map(&bob, Some("Asmith")).await;
+    assert!(matches!(&answer, Err(ScimError::Uniqueness { with, .. }) if with == "ada"), "{answer:?}");
+    rig.put(&user_path(&ada), person("ada", &json!({}))).await.value.unwrap();
+    assert!(is_found("asmith").await);
+
+    let back = || json!([{ "op": "replace", "path": "active", "value": true }]);
+    rig.delete(&user_path(&ada)).await.value.unwrap();
+    let gone = map(&ada, Some("other")).await;
+    assert!(matches!(gone, Err(ScimError::NotFound { .. })), "{gone:?}");
+    rig.patch(&user_path(&ada), back()).await.value.unwrap();
+    assert!(is_found("asmith").await, "by a PATCH");
+    rig.delete(&user_path(&ada)).await.value.unwrap();
+    assert_eq!(rig.post("/Users", person("ada", &json!({}))).await.id, ada.id);
+    assert!(is_found("asmith").await, "by a POST");
+
+    for by_post in [true, false] {
+        rig.delete(&user_path(&ada)).await.value.unwrap();
+        map(&bob, Some("asmith")).await.unwrap();
+        if by_post {
+            assert_eq!(rig.post("/Users", person("ada", &json!({}))).await.id, ada.id);
+        } else {
+            rig.patch(&user_path(&ada), back()).await.value.unwrap();
+        }
+        assert!(is_found("asmith").await, "bob has it alone");
+        map(&bob, None).await.unwrap();
+        assert!(!is_found("asmith").await);
+        map(&ada, Some("asmith")).await.unwrap();
+    }
+    let known = rig.store.directory_people(ORG, HERE).await.unwrap();
+    let values: Vec<_> = known.iter().map(|person| person.read_only[0].as_deref()).collect();
+    assert_eq!(values, [Some("asmith"), None]);
 }
