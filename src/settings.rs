@@ -12,7 +12,7 @@ use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness};
-use portcullis_scim::{Schemas, Service};
+use portcullis_scim::{BulkLimits, Schemas, Service};
 use portcullis_sso::{ClaimNames, Fetch, Idp, OidcIdp, OidcSettings, SubjectClaim, Uses};
 use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
@@ -150,7 +150,10 @@ pub(crate) fn scim_clients(file: &File, keys: &Keyring) -> Option<ScimClients> {
     let public_url = format!("{}{}", url.origin(), url.path());
     Some(ScimClients {
         tokens: tokens.collect(),
-        service: Service::new(&public_url, scim.groups.patch_answer),
+        service: Service::new(&public_url, scim.groups.patch_answer).with_bulk(BulkLimits {
+            operations: usize::try_from(scim.bulk.operations.0).unwrap_or(usize::MAX),
+            body: scim.bulk.body.0.bytes(),
+        }),
         allow: scim.allow.as_ref().map(|allow| proxy::Networks::new(allow.0.clone())),
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         rate: ScimRateLimit { per_second: scim.rate.per_second.0, burst: scim.rate.burst.0 },

@@ -67,7 +67,10 @@ pub use saml::{
     PinnedCertificates, SamlBlock,
 };
 pub use schema::{bindings_schema, json_schema};
-pub use scim::{RequestCount, ScimBlock, ScimGroups, ScimNetworks, ScimRate, ScimTokens};
+pub use scim::{
+    BulkSize, OperationCount, RequestCount, ScimBlock, ScimBulk, ScimGroups, ScimNetworks, ScimRate,
+    ScimTokens,
+};
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
 pub use units::{Percent, Size, parse_duration, parse_percent};

@@ -12,6 +12,7 @@ use crate::node::{YamlNode, YamlValue};
 use crate::read::{FromYaml, read_text, section};
 use crate::report::Report;
 use crate::secret::SecretText;
+use crate::units::Size;
 use crate::web::PublicUrlText;
 
 section! {
@@ -33,6 +34,86 @@ section! {
         pub allow: Option<ScimNetworks>,
         /// The requests that one token may send.
         pub rate: ScimRate = "{}",
+        /// The limits of a Bulk, as clients are told.
+        pub bulk: ScimBulk = "{}",
+    }
+}
+
+section! {
+    /// The limits of a Bulk (RFC 7644 §3.7.4).
+    pub struct ScimBulk {
+        /// The most operations of one: `maxOperations`.
+        pub operations: OperationCount = "1000",
+        /// The largest body: `maxPayloadSize`. Four are held at a time.
+        pub body: BulkSize = "4MiB",
+    }
+}
+
+/// Reads a whole number from 1: what it is wanted as, what it counts, and the most of it.
+fn read_count(
+    node: &YamlNode,
+    at: &At,
+    report: &mut Report<'_>,
+    (wanted, what, most): (&str, &str, u32),
+) -> Option<u32> {
+    let text = read_text(node, at, report, wanted)?;
+    match text.parse().ok().filter(|count| (1..=most).contains(count)) {
+        Some(count) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(count),
+        _ => report.add_problem(
+            node,
+            at,
+            format!("\"{}\" is not a number of {what}", show_value(text)),
+            format!("Write a whole number from 1 to {most}"),
+        ),
+    }
+}
+
+/// A number of operations: 1 to 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationCount(pub u32);
+
+impl FromYaml for OperationCount {
+    const WANTED: &'static str = "a whole number such as 1000";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        read_count(node, at, report, (Self::WANTED, "operations", 10_000)).map(Self)
+    }
+}
+
+impl JsonSchema for OperationCount {
+    fn schema_name() -> Cow<'static, str> {
+        "OperationCount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 10_000 })
+    }
+}
+
+/// The size of a Bulk: 64 KiB to 32 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkSize(pub Size);
+
+impl FromYaml for BulkSize {
+    const WANTED: &'static str = Size::WANTED;
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let size = Size::read(node, at, report)?;
+        if (64 << 10..=32 << 20).contains(&size.bytes()) {
+            return Some(Self(size));
+        }
+        let what = format!("{size} is too small for a Bulk or more than is held of one");
+        report.add_problem(node, at, what, "Write a size from 64KiB to 32MiB")
+    }
+}
+
+impl JsonSchema for BulkSize {
+    fn schema_name() -> Cow<'static, str> {
+        Size::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Size::json_schema(generator)
     }
 }
 
@@ -82,16 +163,7 @@ impl FromYaml for RequestCount {
     const WANTED: &'static str = "a whole number such as 100";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = read_text(node, at, report, Self::WANTED)?;
-        match text.parse().ok().filter(|count| (1..=100_000).contains(count)) {
-            Some(count) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(Self(count)),
-            _ => report.add_problem(
-                node,
-                at,
-                format!("\"{}\" is not a number of requests", show_value(text)),
-                "Write a whole number from 1 to 100000",
-            ),
-        }
+        read_count(node, at, report, (Self::WANTED, "requests", 100_000)).map(Self)
     }
 }
 

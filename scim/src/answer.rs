@@ -18,6 +18,7 @@ use crate::cursor::PageCursor;
 use crate::discovery::Discovery;
 use crate::endpoint::Endpoint;
 use crate::error::ScimError;
+use crate::limits::BulkLimits;
 use crate::list::{cursor_response, list_response};
 use crate::outcome::{ListPage, Outcome, PagePlace};
 use crate::projection::Projection;
@@ -36,12 +37,25 @@ const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 pub struct Service {
     public_url: String,
     group_patch: GroupPatch,
+    bulk: BulkLimits,
 }
 
 impl Service {
     /// `public_url` is the address that clients reach this service at, such as `https://scim.example.com`.
     pub fn new(public_url: &str, group_patch: GroupPatch) -> Self {
-        Self { public_url: public_url.trim_end_matches('/').to_owned(), group_patch }
+        let public_url = public_url.trim_end_matches('/').to_owned();
+        Self { public_url, group_patch, bulk: BulkLimits::default() }
+    }
+
+    /// The same with other limits of a Bulk.
+    #[must_use]
+    pub fn with_bulk(self, bulk: BulkLimits) -> Self {
+        Self { bulk, ..self }
+    }
+
+    /// The limits of a Bulk.
+    pub fn bulk_limits(&self) -> BulkLimits {
+        self.bulk
     }
 
     /// The base URL of a version, without a slash at its end.
@@ -195,7 +209,7 @@ impl Answering<'_> {
         let base = self.base();
         match self.wanted.version {
             ScimVersion::One => version_one::discovery_body(discovery, self.schemas, &base),
-            ScimVersion::Two => discovery.body(self.schemas, &base),
+            ScimVersion::Two => discovery.body(self.schemas, &base, self.service.bulk),
         }
     }
 

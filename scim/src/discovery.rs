@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::limits::{MAX_BULK_BODY, MAX_BULK_OPERATIONS, MAX_COUNT, REPEAT_SECONDS};
+use crate::limits::{BulkLimits, MAX_COUNT, REPEAT_SECONDS};
 use crate::list::list_response;
 use crate::schema::{Attribute, Mutability, ResourceKind, Returned, Schema, Schemas, Type, Uniqueness};
 
@@ -43,10 +43,10 @@ impl Discovery {
     }
 
     /// The body of the answer.
-    pub(crate) fn body(&self, schemas: &Schemas, base: &str) -> Value {
+    pub(crate) fn body(&self, schemas: &Schemas, base: &str, limits: BulkLimits) -> Value {
         match self {
             Discovery::Config { with_ours, with_pagination } => {
-                config_document(base, *with_ours, *with_pagination)
+                config_document(base, limits, *with_ours, *with_pagination)
             }
             Discovery::ResourceTypes(Some(kind)) => resource_type(schemas, base, *kind),
             Discovery::ResourceTypes(None) => {
@@ -69,11 +69,12 @@ fn unpaged_list(items: Vec<Value>) -> Value {
     list_response(items.len() as u64, 1, items)
 }
 
-fn config_document(base: &str, with_ours: bool, with_pagination: bool) -> Value {
+fn config_document(base: &str, limits: BulkLimits, with_ours: bool, with_pagination: bool) -> Value {
+    let BulkLimits { operations, body } = limits;
     let mut document = json!({
         "schemas": [CONFIG],
         "patch": { "supported": true },
-        "bulk": { "supported": true, "maxOperations": MAX_BULK_OPERATIONS, "maxPayloadSize": MAX_BULK_BODY },
+        "bulk": { "supported": true, "maxOperations": operations, "maxPayloadSize": body },
         "filter": { "supported": true, "maxResults": MAX_COUNT },
         "changePassword": { "supported": false },
         "sort": { "supported": true },

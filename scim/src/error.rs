@@ -78,7 +78,7 @@ pub enum ScimError {
         /// The thing that is too large.
         what: &'static str,
         /// The most that is allowed, with its unit.
-        limit: &'static str,
+        limit: Cow<'static, str>,
     },
     /// The body did not arrive in time.
     #[error("the body did not arrive within {seconds} s: send the request again")]

@@ -23,7 +23,7 @@ pub const MAX_LEVELS: usize = 16;
 /// 413 for one that is too large, `invalidSyntax` for one that is malformed.
 pub(crate) fn read_object(body: &[u8]) -> Result<Map<String, Value>, ScimError> {
     if body.len() > MAX_BODY {
-        return Err(ScimError::TooLarge { what: "a body", limit: "1 MiB" });
+        return Err(ScimError::TooLarge { what: "a body", limit: "1 MiB".into() });
     }
     read_object_within(body, MAX_LEVELS)
 }

@@ -19,7 +19,7 @@ use crate::endpoint::{DiscoveryEndpoint, Endpoint};
 use crate::error::{ScimError, ScimType};
 use crate::filter::{Filter, Sort};
 use crate::json;
-use crate::limits::MAX_COUNT;
+use crate::limits::{BulkLimits, MAX_COUNT};
 use crate::projection::Projection;
 use crate::read_write::{WriteVerb, read_write};
 use crate::request::{PageStart, Query, ScimRequest, Search, Selection};
@@ -32,7 +32,19 @@ use crate::write::Precondition;
 /// 400 with its `scimType` for what is malformed, 404 for a path that is none, 405, 413, 415, 501 for parts of the
 /// standard that `ServiceProviderConfig` denies.
 pub fn read_request(schemas: &Schemas, request: &http::Request<Bytes>) -> Result<ScimRequest, ScimError> {
-    read_straightened(schemas, request, |_, _, _, body| Ok(body))
+    read_request_within(schemas, BulkLimits::default(), request)
+}
+
+/// The same with other limits of a Bulk.
+///
+/// # Errors
+/// Those of [`read_request`].
+pub fn read_request_within(
+    schemas: &Schemas,
+    limits: BulkLimits,
+    request: &http::Request<Bytes>,
+) -> Result<ScimRequest, ScimError> {
+    read_straightened(schemas, limits, request, |_, _, _, body| Ok(body))
 }
 
 /// Turns the body of a write into one of SCIM 2.0, before anything but its size, its type and its JSON was looked at.
@@ -42,6 +54,7 @@ pub(crate) type Straighten =
 /// The same for a request whose bodies are not those of SCIM 2.0; the rest of it is.
 pub(crate) fn read_straightened(
     schemas: &Schemas,
+    limits: BulkLimits,
     request: &http::Request<Bytes>,
     straighten: Straighten,
 ) -> Result<ScimRequest, ScimError> {
@@ -63,7 +76,7 @@ pub(crate) fn read_straightened(
         }
         (Endpoint::Bulk, &Method::POST) => {
             check_media_type(request.headers())?;
-            read_bulk(request.body()).map(ScimRequest::Bulk)
+            read_bulk(request.body(), limits).map(ScimRequest::Bulk)
         }
         (Endpoint::Bulk, _) => Err(ScimError::MethodNotAllowed { allow: "POST" }),
         (Endpoint::Search(_), _) => Err(ScimError::MethodNotAllowed { allow: "POST" }),

@@ -184,7 +184,7 @@ async fn a_token_that_is_taken_away_meanwhile_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_limits_are_said_and_kept() {
-    let stage = Stage::start().await;
+    let mut stage = Stage::start().await;
     let config = stage.directory.send(Method::GET, "/ServiceProviderConfig", None).await.json();
     let limits = json!({ "supported": true, "maxOperations": 1000, "maxPayloadSize": 4 << 20 });
     assert_eq!(config["bulk"], limits);
@@ -209,4 +209,17 @@ async fn its_limits_are_said_and_kept() {
     assert_eq!(answer.status, 413);
     let wide = json!({ "method": "POST", "path": "/Users", "bulkId": "1", "data": wide });
     assert_eq!(statuses(&carry_out(&stage.directory, vec![wide]).await), ["201"]);
+
+    // Others, from a reload on.
+    let other = "  bulk: { operations: 2, body: 64KiB }\n";
+    stage.program.reload(|settings| settings.scim_more = other).await;
+    let config = stage.directory.send(Method::GET, "/ServiceProviderConfig", None).await.json();
+    assert_eq!(config["bulk"], json!({ "supported": true, "maxOperations": 2, "maxPayloadSize": 64 << 10 }));
+    let long = json!({ "schemas": ["x"], "Operations": ["x".repeat(64 << 10)] });
+    let three: Vec<Value> = (0..3).map(|n| creation(&n.to_string())).collect();
+    for (body, limit) in [(bulk(three), "limited to 2"), (long, "limited to 64 KiB")] {
+        let answer = stage.directory.send(Method::POST, "/Bulk", Some(&body)).await;
+        assert_eq!(answer.status, 413);
+        assert!(answer.json()["detail"].as_str().unwrap().contains(limit), "{}", answer.text());
+    }
 }

@@ -163,6 +163,12 @@ fn keys_that_do_not_fit_each_other() {
         ),
         (
             "${env:SCIM}",
+            "${env:SCIM}\n  bulk:\n    operations: 10001\n    body: 33MiB",
+            "13: scim.bulk.operations: \"10001\" is not a number of operations. Write a whole number from 1 to 10000.\n\
+             14: scim.bulk.body: 33MiB is too small for a Bulk or more than is held of one. Write a size from 64KiB to 32MiB.",
+        ),
+        (
+            "${env:SCIM}",
             "${env:SCIM}\n  rate:\n    burst: +5",
             "13: scim.rate.burst: \"+5\" is not a number of requests. Write a whole number from 1 to 100000.",
         ),

@@ -9,7 +9,7 @@ use super::{Bulk, BulkOperation, order, references};
 use crate::conform;
 use crate::error::ScimError;
 use crate::json::{self, MAX_LEVELS};
-use crate::limits::{MAX_BULK_BODY, MAX_BULK_OPERATIONS};
+use crate::limits::BulkLimits;
 use crate::write::Precondition;
 
 const BULK_REQUEST: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
@@ -19,9 +19,9 @@ const LEVELS_AROUND: usize = 3;
 const MAX_NAME: usize = 255;
 
 /// Reads the body of a request to `/Bulk`.
-pub(crate) fn read_bulk(body: &[u8]) -> Result<Bulk, ScimError> {
-    if body.len() > MAX_BULK_BODY {
-        return Err(ScimError::TooLarge { what: "the body of a Bulk (maxPayloadSize)", limit: "4 MiB" });
+pub(crate) fn read_bulk(body: &[u8], limits: BulkLimits) -> Result<Bulk, ScimError> {
+    if body.len() > limits.body {
+        return Err(limits.too_large());
     }
     let body = json::read_object_within(body, MAX_LEVELS + LEVELS_AROUND)?;
     conform::check_schemas(&body, BULK_REQUEST)?;
@@ -33,9 +33,9 @@ pub(crate) fn read_bulk(body: &[u8]) -> Result<Bulk, ScimError> {
     if list.is_empty() {
         return Err(ScimError::invalid_syntax("Operations must not be empty"));
     }
-    if list.len() > MAX_BULK_OPERATIONS {
+    if list.len() > limits.operations {
         let what = "the number of operations of a Bulk (maxOperations)";
-        return Err(ScimError::TooLarge { what, limit: "1000" });
+        return Err(ScimError::TooLarge { what, limit: limits.operations.to_string().into() });
     }
     let mut operations: Vec<BulkOperation> = list.into_iter().map(read_operation).collect();
     let made_by = index_bulk_ids(&operations)?;

@@ -22,7 +22,7 @@ impl Patch {
         match operations.and_then(|(_, list)| list.as_array()) {
             Some(list) if list.is_empty() => Err(ScimError::invalid_syntax("Operations must not be empty")),
             Some(list) if list.len() > MAX_OPERATIONS => {
-                Err(ScimError::TooLarge { what: "a PATCH", limit: "1000 operations" })
+                Err(ScimError::TooLarge { what: "a PATCH", limit: "1000 operations".into() })
             }
             _ => Ok(()),
         }

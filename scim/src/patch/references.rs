@@ -58,7 +58,7 @@ impl References {
             return if is_too_much {
                 Err(ScimError::TooLarge {
                     what: "what the operations of a PATCH look at, one after another,",
-                    limit: "1000000 members",
+                    limit: "1000000 members".into(),
                 })
             } else {
                 Ok(false)

@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::dialect::Rewrite;
 use crate::error::ScimError;
+use crate::limits::BulkLimits;
 use crate::read::read_straightened;
 use crate::request::ScimRequest;
 use crate::schema::Schemas;
@@ -35,7 +36,7 @@ pub fn read_version_one(schemas: &Schemas, request: &http::Request<Bytes>) -> Re
     *translated.method_mut() = method;
     *translated.uri_mut() = uri;
     translated.headers_mut().clone_from(request.headers());
-    let mut read = read_straightened(schemas, &translated, body::translate_body)?;
+    let mut read = read_straightened(schemas, BulkLimits::default(), &translated, body::translate_body)?;
     if let ScimRequest::Write(write) = &mut read {
         // What 1.1 says of lists is written so in 2.0: no client has bent a rule.
         write.rewrites.retain(|rule| !matches!(rule, Rewrite::AddToElement | Rewrite::RemoveListed));

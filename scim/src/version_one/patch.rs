@@ -81,7 +81,7 @@ impl<'a> Translation<'a> {
             Some(single) => std::slice::from_ref(single),
         };
         if named.len() > MAX_OPERATIONS {
-            return Err(ScimError::TooLarge { what: "meta.attributes", limit: "1000 names" });
+            return Err(ScimError::TooLarge { what: "meta.attributes", limit: "1000 names".into() });
         }
         for name in named {
             let Value::String(name) = name else {

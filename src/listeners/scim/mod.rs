@@ -20,7 +20,7 @@ use http_body_util::{BodyExt as _, Limited};
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 use portcullis_scim::{
-    MAX_BODY, MAX_BULK_BODY, Outcome, ResourceKind, Schemas, ScimError, ScimRequest, ScimVersion, Wanted,
+    BulkLimits, MAX_BODY, Outcome, ResourceKind, Schemas, ScimError, ScimRequest, ScimVersion, Wanted,
 };
 use portcullis_store::Origin;
 use tokio::sync::Semaphore;
@@ -122,13 +122,11 @@ fn is_bulk(version: ScimVersion, request: &Request<Bytes>) -> bool {
     version == ScimVersion::Two && request.uri().path().trim_end_matches('/') == "/Bulk"
 }
 
-async fn collect_body(body: Body, is_bulk: bool) -> Result<Bytes, ScimError> {
-    let (largest, too_large) = match is_bulk {
-        true => (
-            MAX_BULK_BODY,
-            ScimError::TooLarge { what: "the body of a Bulk (maxPayloadSize)", limit: "4 MiB" },
-        ),
-        false => (MAX_BODY, ScimError::TooLarge { what: "a request body", limit: "1 MiB" }),
+/// Reads a body within its limits: those of a Bulk, where it is one.
+async fn collect_body(body: Body, bulk: Option<BulkLimits>) -> Result<Bytes, ScimError> {
+    let (largest, too_large) = match bulk {
+        Some(limits) => (limits.body, limits.too_large()),
+        None => (MAX_BODY, ScimError::TooLarge { what: "a request body", limit: "1 MiB".into() }),
     };
     match tokio::time::timeout(BODY, Limited::new(body, largest).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -151,13 +149,13 @@ impl ScimListener {
         let mut request = Request::from_parts(head, Bytes::new());
         let below = below_base(&mut request);
         let version = below.unwrap_or(ScimVersion::Two);
-        let is_bulk = is_bulk(version, &request);
+        let bulk = is_bulk(version, &request).then(|| clients.service.bulk_limits());
         let wanted = Wanted::of_version(version, &self.schemas, &request);
         let shows_members = wanted.shows_members(&clients.service);
         let method = request.method().clone();
         let outcome = match self.check_token(&clients, request.headers(), address, &id) {
             Ok(_) if below.is_none() => Err(ScimError::NoSuchPlace),
-            Ok(_) => match collect_body(body, is_bulk).await {
+            Ok(_) => match collect_body(body, bulk).await {
                 // Asked again: a body may take its time, and a reload may have taken the token away meanwhile.
                 Ok(body) => match self.admit_now(request.headers(), address, &id) {
                     Ok(caller) => {
@@ -303,9 +301,11 @@ impl ScimListener {
         version: ScimVersion,
         request: Request<Bytes>,
     ) -> Result<ScimRequest, ScimError> {
-        let read = match version {
-            ScimVersion::One => portcullis_scim::read_version_one,
-            ScimVersion::Two => portcullis_scim::read_request,
+        let limits = self.live.in_force().scim.as_ref().map(|clients| clients.service.bulk_limits());
+        let limits = limits.unwrap_or_default();
+        let read = move |schemas: &Schemas, request: &Request<Bytes>| match version {
+            ScimVersion::One => portcullis_scim::read_version_one(schemas, request),
+            ScimVersion::Two => portcullis_scim::read_request_within(schemas, limits, request),
         };
         if request.body().len() <= LONG {
             return read(&self.schemas, &request);

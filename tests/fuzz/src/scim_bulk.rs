@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use portcullis_policy::{ResourceId, Timestamp};
 use portcullis_scim::{
-    Act, Bulk, GroupPatch, MAX_BULK_OPERATIONS, Meta, Outcome, PageCursor, PageStart, Resource, ResourceKind,
+    Act, Bulk, BulkLimits, GroupPatch, Meta, Outcome, PageCursor, PageStart, Resource, ResourceKind,
     ResourceRecord, Schemas, ScimError, ScimRequest, Search, Selection, Service, Version, Wanted, Write,
     answer_request, read_request,
 };
@@ -75,7 +75,7 @@ fn drive(mut bulk: Bulk, answers: &[u8]) -> (Outcome, usize) {
             bulk.settle(write.place, answer);
         }
         // Each operation is written once, and once more where it closes a circle.
-        assert!(steps <= 2 * MAX_BULK_OPERATIONS, "it does not end");
+        assert!(steps <= 2 * BulkLimits::default().operations, "it does not end");
     }
 }
 
