@@ -92,6 +92,18 @@ pub(crate) async fn create_account(
     now: Timestamp,
 ) -> Result<AccountRow, StoreError> {
     let id = AccountId(head::next_row(tx).await?);
+    insert_account(tx, org, id, user, active, now).await
+}
+
+/// The same with a number that was drawn.
+pub(crate) async fn insert_account(
+    tx: &mut Tx,
+    org: OrgId,
+    id: AccountId,
+    user: Option<(DirectoryId, i64)>,
+    active: bool,
+    now: Timestamp,
+) -> Result<AccountRow, StoreError> {
     let sql = "insert into account \
                (organization, id, generation, directory, resource, active, disabled, created, used) \
                values ($1, $2, 0, $3, $4, $5, 0, $6, $6)";

@@ -211,7 +211,7 @@ impl Tx {
             sql.push_str(tail);
             // Kept prepared where the same text comes again: few rows, or as many as fit. Made of our own words and
             // numbers of arguments alone.
-            let is_usual = chunk.len() <= 4 || chunk.len() == INSERTED_AT_ONCE;
+            let is_usual = chunk.len() <= USUAL_ROWS || chunk.len() == INSERTED_AT_ONCE;
             let sql = self.looked_at(sqlx::AssertSqlSafe(sql)).await;
             let mut query = sqlx::query(sql).persistent(is_usual);
             for arg in chunk.iter().flatten() {
@@ -253,6 +253,8 @@ impl Tx {
 
 /// Rows of one `insert`: with 20 columns still far below what both engines take as arguments.
 const INSERTED_AT_ONCE: usize = 200;
+/// As many as a usual person has in a table: the texts that insert so many or fewer are kept prepared.
+const USUAL_ROWS: usize = 16;
 
 type SqlQuery<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 

@@ -19,5 +19,11 @@ pub(crate) async fn next_seq(tx: &mut Tx) -> Result<Seq, StoreError> {
 
 /// The next number of an account or a resource.
 pub(crate) async fn next_row(tx: &mut Tx) -> Result<i64, StoreError> {
-    tx.one("update head set last_row = last_row + 1 where one = 1 returning last_row", &[]).await?.int(0)
+    next_rows(tx, 1).await
+}
+
+/// The last of the next so many numbers.
+pub(crate) async fn next_rows(tx: &mut Tx, many: i64) -> Result<i64, StoreError> {
+    let sql = "update head set last_row = last_row + $1 where one = 1 returning last_row";
+    tx.one(sql, &[many.into()]).await?.int(0)
 }

@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// Tables of a few rows, whatever the directory.
-const SMALL: [&str; 10] = [
+const SMALL: [&str; 11] = [
     "head",
     "migration",
     "epoch",
@@ -20,6 +20,7 @@ const SMALL: [&str; 10] = [
     "distrusted_key",
     "token",
     "search_schema",
+    "tally",
     "sqlite_schema",
 ];
 
@@ -29,7 +30,6 @@ const COARSE: [&str; 9] =
 
 /// Statements that may read much, by what they end in or hold: the table they may read, and why.
 const WHOLE: &[(&str, &str, &str)] = &[
-    ("r.deleted is null", "resource", "the total of a SCIM list; an index alone is counted"),
     (
         "r.deleted is null order by r.rid limit $4 offset $5",
         "resource",

@@ -142,40 +142,35 @@ pub(crate) async fn by_rids(
     Ok(rids.iter().filter_map(|rid| found.remove(rid)).collect())
 }
 
-/// The live resource whose name collides, other than `but`: its row number and its name as it is written.
+/// The live resource, other than `but`, whose name collides, else the live User whose `externalId` does: the attribute, and
+/// the name of whoever has it, as it is written.
 pub(crate) async fn name_holder(
     tx: &mut Tx,
     place: DirectoryKey,
     resource: &Resource,
     but: Option<i64>,
-) -> Result<Option<String>, StoreError> {
-    let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-               from resource where organization = $1 and directory = $2 and kind = $3 and name = $4 \
-               and deleted is null and rid <> $5";
+) -> Result<Option<(&'static str, String)>, StoreError> {
+    let kind = resource.kind();
+    // One question for both: every one of them is a way to the engine's thread and back.
+    let sql = "select 0 as place, kind, doc from resource where organization = $1 and directory = $2 and kind = $3 \
+                 and name = $4 and deleted is null and rid <> $5 \
+               union all \
+               select 1 as place, kind, doc from resource where organization = $1 and directory = $2 and kind = 'User' \
+                 and external_id = $6 and deleted is null and rid <> $5 \
+               order by place limit 1";
+    let external_id = resource.external_id().filter(|_| kind == ResourceKind::User);
     let args = [
         place.org.into(),
         place.directory.into(),
-        resource.kind().name().into(),
+        kind.name().into(),
         fold::unique_key(unique_name(resource)).into(),
         but.unwrap_or(-1).into(),
+        external_id.into(),
     ];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
-    Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
-}
-
-/// The live User, other than `but`, that has this `externalId`: its `userName`.
-pub(crate) async fn external_id_holder(
-    tx: &mut Tx,
-    place: DirectoryKey,
-    external_id: &str,
-    but: Option<i64>,
-) -> Result<Option<String>, StoreError> {
-    let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-               from resource where organization = $1 and directory = $2 and external_id = $3 \
-               and deleted is null and kind = 'User' and rid <> $4";
-    let args = [place.org.into(), place.directory.into(), external_id.into(), but.unwrap_or(-1).into()];
-    let holder = tx.row(sql, &args).await?.as_ref().map(ResourceRow::read_row).transpose()?;
-    Ok(holder.map(|holder| unique_name(&holder.resource).to_owned()))
+    let Some(row) = tx.row(sql, &args).await? else { return Ok(None) };
+    let holder = parse_document(kind, "a holder of a name", row.text(2)?)?;
+    let attribute = if row.int(0)? == 0 { name_attribute(kind) } else { "externalId" };
+    Ok(Some((attribute, unique_name(&holder).to_owned())))
 }
 
 /// The tombstone that a new User brings back: the same `externalId`, or neither ever had one and the name is equal. An
@@ -224,19 +219,26 @@ pub(crate) async fn former_bearer(
     row.map(|row| row.text(0).map(ResourceId::new)).transpose()
 }
 
-/// Inserts a resource, at first without an account. The numbers of `attr` and `member` are the caller's.
+/// Inserts a resource; the rows of `attr` and `member` are the caller's, and so is that of a User's account, whose number
+/// is drawn here.
 pub(crate) async fn insert_resource(
     tx: &mut Tx,
     place: DirectoryKey,
     resource: Resource,
     now: Timestamp,
 ) -> Result<ResourceRow, StoreError> {
-    let rid = head::next_row(tx).await?;
+    let (rid, account) = match resource.kind() {
+        ResourceKind::User => {
+            let last = head::next_rows(tx, 2).await?;
+            (last - 1, Some(AccountId(last)))
+        }
+        ResourceKind::Group => (head::next_row(tx).await?, None),
+    };
     let id = new_id(now);
     let had_external_id = resource.external_id().is_some();
     let sql = "insert into resource (organization, directory, rid, kind, id, doc, name, display, external_id, \
-                 had_external_id, version, created, modified) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1, $11, $11)";
+                 had_external_id, account, version, created, modified) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12)";
     let args = [
         place.org.into(),
         place.directory.into(),
@@ -248,24 +250,12 @@ pub(crate) async fn insert_resource(
         display_name(&resource).into(),
         resource.external_id().into(),
         had_external_id.into(),
+        account.into(),
         now.into(),
     ];
     tx.run(sql, &args).await?;
     let meta = Meta { created: now, modified: now, version: Version(1) };
-    Ok(ResourceRow { rid, id, resource, had_external_id, account: None, meta, deleted: None })
-}
-
-/// Joins a User and its account.
-pub(crate) async fn set_account(
-    tx: &mut Tx,
-    place: DirectoryKey,
-    stored: &mut ResourceRow,
-    account: AccountId,
-) -> Result<(), StoreError> {
-    let sql = "update resource set account = $4 where organization = $1 and directory = $2 and rid = $3";
-    tx.run(sql, &[place.org.into(), place.directory.into(), stored.rid.into(), account.into()]).await?;
-    stored.account = Some(account);
-    Ok(())
+    Ok(ResourceRow { rid, id, resource, had_external_id, account, meta, deleted: None })
 }
 
 /// Writes what a resource says now, at the next version; a tombstone lives again.

@@ -283,12 +283,12 @@ impl WriterTask {
     async fn commit_batch(&mut self, mut batch: VecDeque<Queued>) {
         let Some(mut tx) = self.tx.take() else { return };
         let began = Instant::now();
-        let is_shared = batch.len() > 1;
+        let mut savepoint = if batch.len() > 1 { Savepoint::None } else { Savepoint::Unneeded };
         let mut ran = Vec::with_capacity(batch.len());
         let mut kept = 0;
         let mut outcome = Ok(());
         while let Some(mut queued) = batch.pop_front() {
-            match run_job(&mut tx, &mut *queued.job, is_shared).await {
+            match run_job(&mut tx, &mut *queued.job, &mut savepoint).await {
                 Ok(keep) => kept += usize::from(keep),
                 Err(error) => outcome = Err(error),
             }
@@ -327,19 +327,38 @@ impl Queued {
     }
 }
 
-/// Runs one write; where several share a commit, each within a savepoint, so that one's failure is not another's.
-/// An error means that the transaction itself is in doubt.
-async fn run_job(tx: &mut Tx, job: &mut dyn Job, is_shared: bool) -> Result<bool, StoreError> {
-    if is_shared {
-        tx.plain("savepoint job").await?;
+/// The savepoint of the writes that share a commit: before each of them there is one, so that one's failure is not
+/// another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Savepoint {
+    /// A write alone is taken back with its transaction.
+    Unneeded,
+    /// There is none yet.
+    None,
+    /// Behind it stands a write that is kept.
+    Kept,
+    /// Nothing stands behind it.
+    Open,
+}
+
+/// Runs one write. An error means that the transaction itself is in doubt. The last savepoint ends with the commit.
+async fn run_job(tx: &mut Tx, job: &mut dyn Job, savepoint: &mut Savepoint) -> Result<bool, StoreError> {
+    match savepoint {
+        Savepoint::Unneeded | Savepoint::Open => {}
+        Savepoint::None => tx.plain("savepoint job").await?,
+        // In one way to the engine.
+        Savepoint::Kept => tx.plain("release savepoint job; savepoint job").await?,
     }
     let keep = AssertUnwindSafe(job.run(tx)).catch_unwind().await.unwrap_or(false);
-    if is_shared {
-        if !keep {
-            tx.plain("rollback to savepoint job").await?;
-        }
-        tx.plain("release savepoint job").await?;
+    if *savepoint == Savepoint::Unneeded {
+        return Ok(keep);
     }
+    *savepoint = if keep {
+        Savepoint::Kept
+    } else {
+        tx.plain("rollback to savepoint job").await?;
+        Savepoint::Open
+    };
     Ok(keep)
 }
 

@@ -165,10 +165,9 @@ async fn find_part(
     count: u64,
 ) -> Result<Result<FoundPart, ScimError>, StoreError> {
     let mut condition = Condition::new(place, kind, search.filter.as_ref(), search.sort.as_ref());
-    let counted = AssertSqlSafe(format!("select count(*) {}", condition.sql));
-    let matching = match tx.searched(counted, &condition.args).await?.first() {
-        Some(row) => u64::try_from(row.int(0)?).unwrap_or_default(),
-        None => 0,
+    let matching = match search.filter {
+        Some(_) => count_matching(tx, &condition).await?,
+        None => count_live(tx, place, kind).await?,
     };
     let offset = match from {
         PageFrom::Offset(offset) if count > 0 && offset < matching => offset,
@@ -199,6 +198,19 @@ async fn find_part(
     let is_more = rids.len() > room;
     rids.truncate(room);
     Ok(Ok(FoundPart { matching, stored: resource::by_rids(tx, place, &rids).await?, is_more }))
+}
+
+async fn count_matching(tx: &mut Tx, condition: &Condition) -> Result<u64, StoreError> {
+    let counted = AssertSqlSafe(format!("select count(*) {}", condition.sql));
+    let rows = tx.searched(counted, &condition.args).await?;
+    rows.first().map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or_default()))
+}
+
+/// All of a kind: the engine keeps the number, so that it costs the same however many they are.
+async fn count_live(tx: &mut Tx, place: DirectoryKey, kind: ResourceKind) -> Result<u64, StoreError> {
+    let sql = "select live from tally where organization = $1 and directory = $2 and kind = $3";
+    let row = tx.row(sql, &[place.org.into(), place.directory.into(), kind.name().into()]).await?;
+    row.map_or(Ok(0), |row| Ok(u64::try_from(row.int(0)?).unwrap_or_default()))
 }
 
 /// The value by which a row has its place; none where the row is gone or another one.

@@ -346,20 +346,8 @@ impl DirectoryWrite<'_> {
         but: Option<i64>,
     ) -> Result<Option<ScimError>, StoreError> {
         let kind = resource.kind();
-        if let Some(with) = resource::name_holder(tx, self.place, resource, but).await? {
-            return Ok(Some(ScimError::Uniqueness {
-                kind,
-                attribute: resource::name_attribute(kind).into(),
-                with,
-            }));
-        }
-        if kind == ResourceKind::User
-            && let Some(external_id) = resource.external_id()
-            && let Some(with) = resource::external_id_holder(tx, self.place, external_id, but).await?
-        {
-            return Ok(Some(ScimError::Uniqueness { kind, attribute: "externalId".into(), with }));
-        }
-        Ok(None)
+        let holder = resource::name_holder(tx, self.place, resource, but).await?;
+        Ok(holder.map(|(attribute, with)| ScimError::Uniqueness { kind, attribute: attribute.into(), with }))
     }
 }
 

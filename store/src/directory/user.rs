@@ -53,17 +53,18 @@ impl DirectoryWrite<'_> {
             return Ok(Ok(self.restore_user(tx, tombstone).await?));
         }
         let former = resource::former_bearer(tx, self.place, &resource).await?;
-        let mut stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
-        let user = Some((self.place.directory, stored.rid));
-        let account = account::create_account(tx, self.place.org, user, active, self.now).await?;
-        resource::set_account(tx, self.place, &mut stored, account.id).await?;
+        let stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
+        let (user, account) = (Some((self.place.directory, stored.rid)), stored.user_account()?);
+        account::insert_account(tx, self.place.org, account, user, active, self.now).await?;
         attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
         let mut log = self.open_log();
-        log.did("user.created", stored.id.as_str(), Some(account.id), json!({}));
+        log.did("user.created", stored.id.as_str(), Some(account), json!({}));
         if let Some(former) = former {
-            tell_name_reused(&mut log, &stored.id, account.id, &former);
+            tell_name_reused(&mut log, &stored.id, account, &former);
         }
-        Ok(Ok((log, self.user_record(tx, &stored).await?)))
+        // Nobody could put them into a group yet.
+        let ResourceRow { id, resource, meta, .. } = stored;
+        Ok(Ok((log, ResourceRecord { id, resource, meta, groups: Vec::new() })))
     }
 
     /// PUT and PATCH.

@@ -26,6 +26,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { fills_attributes: true, ..step(4, "search", include_str!("sqlite/0004_search.sql")) },
     step(5, "repeats", include_str!("sqlite/0005_repeats.sql")),
     step(6, "search_schema", include_str!("sqlite/0006_search_schema.sql")),
+    step(7, "tally", include_str!("sqlite/0007_tally.sql")),
 ];
 
 const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {

@@ -47,11 +47,13 @@ pub enum StoreRule {
     Log,
     /// Of the table `repeat`.
     Repeats,
+    /// Of the table `tally`.
+    Totals,
 }
 
 impl StoreRule {
     /// Every rule, in the order in which they are looked at.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::File,
         Self::References,
         Self::Documents,
@@ -63,6 +65,7 @@ impl StoreRule {
         Self::Bars,
         Self::Log,
         Self::Repeats,
+        Self::Totals,
     ];
 
     /// Its name for tables.
@@ -79,6 +82,7 @@ impl StoreRule {
             Self::Bars => "bars",
             Self::Log => "log",
             Self::Repeats => "repeats",
+            Self::Totals => "totals",
         }
     }
 
@@ -111,6 +115,7 @@ impl StoreRule {
                  epoch that was announced is behind."
             }
             Self::Repeats => "No remembered end of an operation is ahead of the resource it names.",
+            Self::Totals => "The numbers of people and groups that lists tell are how many there are.",
         }
     }
 }

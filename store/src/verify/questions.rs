@@ -44,6 +44,24 @@ const DISABLE: &str = "Disable the person: portcullis user disable, and enable t
 
 pub(super) const QUESTIONS: &[Question] = &[
     Question {
+        rule: StoreRule::Totals,
+        counted: "/* store check */ select count(*) from tally",
+        broken: "/* store check */ select t.kind || 's: ' || cast(t.live as text) from tally t \
+                 where t.live <> (select count(*) from resource r where r.organization = t.organization \
+                   and r.directory = t.directory and r.kind = t.kind and r.deleted is null)",
+        what: "a number that is not how many there are: lists tell a wrong totalResults",
+        remedy: RESTORE,
+    },
+    Question {
+        rule: StoreRule::Totals,
+        counted: "",
+        broken: "/* store check */ select distinct r.kind || 's: no number' from resource r \
+                 where r.deleted is null and not exists (select 1 from tally t where t.organization = r.organization \
+                   and t.directory = r.directory and t.kind = r.kind)",
+        what: "resources that are not counted: lists tell a wrong totalResults",
+        remedy: RESTORE,
+    },
+    Question {
         rule: StoreRule::Members,
         counted: "/* store check */ select count(*) from member",
         broken: "/* store check */ select coalesce(t.id, 'group ' || cast(m.team as text)) || ' has ' || \

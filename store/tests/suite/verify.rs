@@ -223,6 +223,9 @@ async fn whatever_is_done_behind_the_store_s_back_is_found() {
         // What a repeat is answered from.
         ("update repeat set version = 99", &[Repeats], "version"),
         ("update repeat set kind = 'Group'", &[Repeats], "version"),
+        // What lists tell.
+        ("update tally set live = live + 1 where kind = 'User'", &[Totals], "wrong totalResults"),
+        ("delete from tally where kind = 'Group'", &[Totals], "not counted"),
     ];
     let mut missed = Vec::new();
     for (nth, (sql, rules, said)) in damages.iter().enumerate() {
@@ -312,7 +315,7 @@ async fn a_file_that_cannot_be_read_is_damaged_and_one_of_others_is_refused() {
     std::fs::write(&path, "no database".repeat(1_000)).unwrap();
     assert!(matches!(verify_in(&path, None).await, Err(VerifyError::Store { .. } | VerifyError::Open(_))));
     let path = copy(&rig, "older").await;
-    change(&path, "delete from migration where number = 6").await;
+    change(&path, "delete from migration where number >= 6").await;
     let error = verify_in(&path, None).await.unwrap_err();
     assert!(matches!(error, VerifyError::TooOld { found: 5, .. }), "{error}");
     change(&path, "insert into migration (number, name) values (99, 'later')").await;
