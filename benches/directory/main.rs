@@ -1,7 +1,7 @@
 //! A directory of a million people behind the real program: what its SCIM port takes, over HTTP on one machine.
 //!
 //! Rows are copied into the database before the program starts, as a store that grew to this size would hold them.
-//! Run with `make bench-scim`, or `cargo bench --bench directory -- [reads] [writes] [bulk] [group] [load]`; without a
+//! Run with `make bench-scim`, or `cargo bench --bench directory -- [reads] [writes] [bulk] [elsewhere] [group] [load]`; without a
 //! name all of it is measured. `PORTCULLIS_BENCH_PEOPLE` is another number of people. What is printed is Markdown, as it
 //! stands in `benches/README.md`.
 #![allow(
@@ -68,6 +68,9 @@ async fn measure(asked: &[String]) {
     }
     if wants("bulk") {
         bench.bulk_of_creates().await;
+    }
+    if wants("elsewhere") {
+        bench.removals_beside_a_bulk().await;
     }
     if wants("group") {
         bench.one_by_one().await;
@@ -186,6 +189,40 @@ impl Bench {
         report("a Bulk of 1,000 creates", &took);
     }
 
+    /// Single removals of another client, alone and while a Bulk makes people and one removes them.
+    async fn removals_beside_a_bulk(&self) {
+        let mut next = 50_000;
+        let (mut making, mut removing) = (self.line().await, self.line().await);
+        for what in ["nothing", "a Bulk of 1,000 creates", "a Bulk of 1,000 removals"] {
+            let over = Arc::new(AtomicBool::new(false));
+            let line = self.line().await;
+            let first = next;
+            let singles = tokio::spawn(remove_until(line, first, over.clone()));
+            match what {
+                "nothing" => tokio::time::sleep(Duration::from_secs(2)).await,
+                "a Bulk of 1,000 creates" => {
+                    for round in 0..3 {
+                        let operations = (0..1_000).map(|n| {
+                            let name = format!("beside-{round}-{n}@corp.test");
+                            json!({ "method": "POST", "path": "/Users", "bulkId": name, "data": user(&name, &name) })
+                        });
+                        making.bulk(operations.collect()).await;
+                    }
+                }
+                _ => {
+                    for round in 0..3 {
+                        let first = 60_000 + round * 1_000;
+                        removing.bulk((first..first + 1_000).map(removal).collect()).await;
+                    }
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            let took = singles.await.unwrap();
+            next += took.len() as u64;
+            report(&format!("one person removed, beside {what}"), &took);
+        }
+    }
+
     /// Members of a large group, one PATCH each.
     async fn one_by_one(&self) {
         let mut line = self.line().await;
@@ -227,19 +264,37 @@ impl Bench {
         let mut bulks = Vec::new();
         for round in 0..10 {
             let first = 100_000 + round * 1_000;
-            let operations = (first..first + 1_000)
-                .map(|n| {
-                    let operations = json!([{ "op": "replace", "value": { "active": false } }]);
-                    let data = json!({ "schemas": [PATCH], "Operations": operations });
-                    json!({ "method": "PATCH", "path": format!("/Users/{}", fill::id("User", n)), "data": data })
-                })
-                .collect();
-            bulks.push(line.bulk(operations).await);
+            bulks.push(line.bulk((first..first + 1_000).map(removal).collect()).await);
         }
         over.store(true, Ordering::Relaxed);
         report("the same while 10,000 people are removed by Bulk", &busy.await.unwrap());
         report("a Bulk of 1,000 removals meanwhile", &bulks);
     }
+}
+
+/// The operation of a Bulk that puts a person out.
+fn removal(n: u64) -> Value {
+    json!({ "method": "PATCH", "path": format!("/Users/{}", fill::id("User", n)), "data": deactivation() })
+}
+
+fn deactivation() -> Value {
+    let operations = json!([{ "op": "replace", "value": { "active": false } }]);
+    json!({ "schemas": [PATCH], "Operations": operations })
+}
+
+/// Puts one person after the other out, with a rest between, until it is over: how long each took.
+async fn remove_until(mut line: Line, first: u64, over: Arc<AtomicBool>) -> Vec<Duration> {
+    let mut took = Vec::new();
+    let mut people = first..;
+    while !over.load(Ordering::Relaxed) {
+        let Some(n) = people.next() else { break };
+        let target = format!("/Users/{}", fill::id("User", n));
+        let answer = line.send(Method::PATCH, &target, Some(&deactivation())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        took.push(answer.answered - answer.sent);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    took
 }
 
 /// A connection to the SCIM port.
