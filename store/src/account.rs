@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{SqlRow, Tx};
 use crate::resource::DirectoryKey;
+use crate::script::Script;
 use crate::{Store, StoreError, head, member, resource};
 
 /// A row.
@@ -92,25 +93,27 @@ pub(crate) async fn create_account(
     now: Timestamp,
 ) -> Result<AccountRow, StoreError> {
     let id = AccountId(head::next_row(tx).await?);
-    insert_account(tx, org, id, user, active, now).await
+    let mut script = Script::new();
+    add_account(&mut script, org, id, user, active, now);
+    tx.run_script(script).await?;
+    Ok(AccountRow { id, generation: Generation(0), user, active, disabled: false, told: None })
 }
 
-/// The same with a number that was drawn.
-pub(crate) async fn insert_account(
-    tx: &mut Tx,
+/// Adds what inserts an account under a number that was drawn.
+pub(crate) fn add_account(
+    script: &mut Script<'_>,
     org: OrgId,
     id: AccountId,
     user: Option<(DirectoryId, i64)>,
     active: bool,
     now: Timestamp,
-) -> Result<AccountRow, StoreError> {
+) {
     let sql = "insert into account \
                (organization, id, generation, directory, resource, active, disabled, created, used) \
                values ($1, $2, 0, $3, $4, $5, 0, $6, $6)";
     let (directory, rid) = user.unzip();
     let args = [org.into(), id.into(), directory.into(), rid.into(), active.into(), now.into()];
-    tx.run(sql, &args).await?;
-    Ok(AccountRow { id, generation: Generation(0), user, active, disabled: false, told: None })
+    script.add(sql, args);
 }
 
 /// Raises the generation: every session born before is over. Returns the new one.

@@ -12,6 +12,7 @@ use portcullis_scim::{Resource, ResourceKind, Schemas, SearchRow};
 
 use crate::engine::{Arg, Tx};
 use crate::resource::{self, DirectoryKey};
+use crate::script::Script;
 use crate::{StoreError, account};
 
 /// Writes what differs between two states of a resource; `None` for one that is not there.
@@ -23,11 +24,25 @@ pub(crate) async fn update_attributes(
     before: Option<&Resource>,
     after: &Resource,
 ) -> Result<(), StoreError> {
+    let mut script = Script::new();
+    add_attributes(&mut script, place, rid, schemas, before, after);
+    tx.run_script(script).await.map(drop)
+}
+
+/// The same as statements of a script.
+pub(crate) fn add_attributes(
+    script: &mut Script<'_>,
+    place: DirectoryKey,
+    rid: i64,
+    schemas: &Schemas,
+    before: Option<&Resource>,
+    after: &Resource,
+) {
     let old: HashSet<SearchRow> =
         before.map(|before| before.search_rows(schemas)).into_iter().flatten().collect();
     let new: HashSet<SearchRow> = after.search_rows(schemas).into_iter().collect();
     let (gone, added) = (old.difference(&new).map(RowKey::from), new.difference(&old).collect());
-    replace_rows(tx, place, after.kind(), rid, gone.collect(), added).await
+    replace_rows(script, place, after.kind(), rid, gone.collect(), added);
 }
 
 /// Makes the rows of a resource those that the schemas say, whatever others there are.
@@ -49,7 +64,9 @@ pub(crate) async fn settle_attributes(
     let added = due.iter().filter(|row| !stored.contains(&RowKey::from(*row))).collect();
     let due: HashSet<RowKey<'_>> = due.iter().map(RowKey::from).collect();
     let gone = stored.into_iter().filter(|row| !due.contains(row)).collect();
-    replace_rows(tx, place, resource.kind(), rid, gone, added).await
+    let mut script = Script::new();
+    replace_rows(&mut script, place, resource.kind(), rid, gone, added);
+    tx.run_script(script).await.map(drop)
 }
 
 /// A row as its key has it.
@@ -66,42 +83,44 @@ impl<'a> From<&'a SearchRow> for RowKey<'a> {
     }
 }
 
-async fn replace_rows(
-    tx: &mut Tx,
+fn replace_rows(
+    script: &mut Script<'_>,
     place: DirectoryKey,
     kind: ResourceKind,
     rid: i64,
     gone: Vec<RowKey<'_>>,
     mut added: Vec<&SearchRow>,
-) -> Result<(), StoreError> {
-    for row in &gone {
+) {
+    for RowKey { path, key, element } in gone {
+        let (path, is_long) = (path.into_owned(), is_long(&key));
         let sql = "delete from attr where organization = $1 and directory = $2 and kind = $3 and path = $4 \
                    and value = $5 and rid = $6 and item = $7";
         let args: [Arg<'_>; 7] = [
             place.org.into(),
             place.directory.into(),
             kind.name().into(),
-            Arg::Text(Some(Cow::Borrowed(&row.path))),
-            Arg::Text(Some(Cow::Borrowed(&row.key))),
+            path.clone().into(),
+            key.into_owned().into(),
             rid.into(),
-            row.element.into(),
+            element.into(),
         ];
-        tx.run(sql, &args).await?;
-        if is_long(&row.key) {
+        script.add(sql, args);
+        if is_long {
             let sql = "delete from long_value where organization = $1 and directory = $2 and rid = $3 \
                        and path = $4 and item = $5";
-            let [org, directory, _, path, _, rid, item] = args;
-            tx.run(sql, &[org, directory, rid, path, item]).await?;
+            let args: [Arg<'_>; 5] =
+                [place.org.into(), place.directory.into(), rid.into(), path.into(), element.into()];
+            script.add(sql, args);
         }
     }
     added.sort_unstable(); // in the order of the key
-    let rows: Vec<Vec<Arg<'_>>> = added.iter().map(|row| row_args(place, kind, rid, row).into()).collect();
+    let rows = added.iter().map(|row| row_args(place, kind, rid, row).into()).collect();
     let sql = "insert into attr (organization, directory, kind, path, value, rid, item)";
-    tx.insert_rows(sql, "on conflict do nothing", &rows).await?;
+    script.add_rows(sql, "", "on conflict do nothing", rows);
     let long = added.iter().filter(|row| is_long(&row.value));
-    let long: Vec<Vec<Arg<'_>>> = long.map(|row| long_args(place, rid, row).into()).collect();
+    let long = long.map(|row| long_args(place, rid, row).into()).collect();
     let sql = "insert into long_value (organization, directory, rid, path, item, value)";
-    tx.insert_rows(sql, "on conflict do nothing", &long).await
+    script.add_rows(sql, "", "on conflict do nothing", long);
 }
 
 /// Removes every row of a resource.
@@ -112,26 +131,26 @@ pub(crate) async fn remove_attributes(tx: &mut Tx, place: DirectoryKey, rid: i64
     tx.run(sql, &args).await.map(drop)
 }
 
-fn row_args(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'_>; 7] {
+fn row_args<'a>(place: DirectoryKey, kind: ResourceKind, rid: i64, row: &SearchRow) -> [Arg<'a>; 7] {
     [
         place.org.into(),
         place.directory.into(),
         kind.name().into(),
-        (&row.path).into(),
-        Arg::Text(Some(value_key(&row.value))),
+        row.path.clone().into(),
+        value_key(&row.value).into_owned().into(),
         rid.into(),
         i64::from(row.element).into(),
     ]
 }
 
-fn long_args(place: DirectoryKey, rid: i64, row: &SearchRow) -> [Arg<'_>; 6] {
+fn long_args<'a>(place: DirectoryKey, rid: i64, row: &SearchRow) -> [Arg<'a>; 6] {
     [
         place.org.into(),
         place.directory.into(),
         rid.into(),
-        (&row.path).into(),
+        row.path.clone().into(),
         i64::from(row.element).into(),
-        (&row.value).into(),
+        row.value.clone().into(),
     ]
 }
 

@@ -186,40 +186,16 @@ impl Tx {
         Ok(bind_args(sql, args).execute(self.connection()).await?.rows_affected())
     }
 
-    /// Inserts many rows with few statements. `head` ends before the word `values`, `tail` follows the rows; every
-    /// row has the same number of arguments.
-    pub(crate) async fn insert_rows(
+    /// The rows of one statement or several, with arguments that nobody needs any more.
+    pub(crate) async fn all_rows(
         &mut self,
-        head: &'static str,
-        tail: &'static str,
-        rows: &[Vec<Arg<'_>>],
-    ) -> Result<(), StoreError> {
-        for chunk in rows.chunks(INSERTED_AT_ONCE) {
-            let width = chunk[0].len();
-            let mut sql = String::with_capacity(head.len() + tail.len() + chunk.len() * width * 6);
-            sql.push_str(head);
-            sql.push_str(" values ");
-            for row in 0..chunk.len() {
-                sql.push_str(if row == 0 { "(" } else { ", (" });
-                for column in 0..width {
-                    let comma = if column == 0 { "" } else { ", " };
-                    sql.push_str(&format!("{comma}${}", row * width + column + 1));
-                }
-                sql.push(')');
-            }
-            sql.push(' ');
-            sql.push_str(tail);
-            // Kept prepared where the same text comes again: few rows, or as many as fit. Made of our own words and
-            // numbers of arguments alone.
-            let is_usual = chunk.len() <= USUAL_ROWS || chunk.len() == INSERTED_AT_ONCE;
-            let sql = self.looked_at(sqlx::AssertSqlSafe(sql)).await;
-            let mut query = sqlx::query(sql).persistent(is_usual);
-            for arg in chunk.iter().flatten() {
-                query = arg.bind(query);
-            }
-            query.execute(self.connection()).await?;
-        }
-        Ok(())
+        sql: impl SqlSafeStr,
+        args: Vec<Arg<'_>>,
+        is_kept: bool,
+    ) -> Result<Vec<SqlRow>, StoreError> {
+        let query = args.into_iter().fold(sqlx::query(sql), |query, arg| arg.bind_owned(query));
+        let rows = query.persistent(is_kept).fetch_all(self.connection()).await?;
+        Ok(rows.into_iter().map(SqlRow).collect())
     }
 
     /// Statements without arguments or answers: transactions, savepoints, schemas.
@@ -238,9 +214,14 @@ impl Tx {
     /// The text of a statement, whose plan was looked at where this is no release.
     async fn looked_at(&mut self, sql: impl SqlSafeStr) -> SqlStr {
         let sql = sql.into_sql_str();
-        #[cfg(debug_assertions)]
-        crate::plan::check_plan(self.connection(), sql.as_str()).await;
+        self.look_at(sql.as_str()).await;
         sql
+    }
+
+    /// Looks at the plan of a statement, where this is no release.
+    pub(crate) async fn look_at(&mut self, _sql: &str) {
+        #[cfg(debug_assertions)]
+        crate::plan::check_plan(self.connection(), _sql).await;
     }
 
     fn connection(&mut self) -> &mut SqliteConnection {
@@ -250,11 +231,6 @@ impl Tx {
         }
     }
 }
-
-/// Rows of one `insert`: with 20 columns still far below what both engines take as arguments.
-const INSERTED_AT_ONCE: usize = 200;
-/// As many as a usual person has in a table: the texts that insert so many or fewer are kept prepared.
-const USUAL_ROWS: usize = 16;
 
 type SqlQuery<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 
@@ -281,6 +257,15 @@ impl Arg<'_> {
             Self::Int(value) => query.bind(*value),
             Self::Text(value) => query.bind(value.as_deref().map(str::to_owned)),
             Self::Bytes(value) => query.bind(value.as_deref().map(<[u8]>::to_vec)),
+        }
+    }
+
+    /// The same of one that nobody needs any more.
+    fn bind_owned<'q>(self, query: SqlQuery<'q>) -> SqlQuery<'q> {
+        match self {
+            Self::Int(value) => query.bind(value),
+            Self::Text(value) => query.bind(value.map(Cow::into_owned)),
+            Self::Bytes(value) => query.bind(value.map(Cow::into_owned)),
         }
     }
 }

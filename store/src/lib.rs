@@ -32,6 +32,7 @@ mod refusal;
 mod relink;
 mod repeats;
 mod resource;
+mod script;
 mod sealed_keys;
 mod searched;
 mod session;

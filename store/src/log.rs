@@ -11,7 +11,9 @@ use portcullis_session::Committed;
 use serde_json::Value;
 
 use crate::engine::{Arg, SqlRow, Tx};
-use crate::{Store, StoreError, head};
+use crate::head::{self, DRAWN};
+use crate::script::Script;
+use crate::{Store, StoreError};
 
 /// More accounts to be reconsidered than this are one row: the whole organization (R8).
 pub(crate) const RECONSIDERED_SINGLY: usize = 100;
@@ -117,19 +119,22 @@ impl TxLog {
 
     /// Draws the number, writes the rows and seals the value. The last thing a transaction does.
     pub(crate) async fn seal<T>(self, tx: &mut Tx, value: T) -> Result<Committed<T>, StoreError> {
-        let seq = head::next_seq(tx).await?;
-        self.write_rows(tx, seq).await?;
+        let mut script = Script::new();
+        head::draw_seq(&mut script);
+        self.add_rows(&mut script);
+        let rows = tx.run_script(script).await?;
+        let seq = head::drawn_seq(&rows)?;
         // Whatever changes access may take some of it away: a group more can cost a role, by a conflict.
         let takes_away = !self.changes.is_empty();
         Ok(Committed::new(value, self.changes, seq, takes_away))
     }
 
-    async fn write_rows(&self, tx: &mut Tx, seq: Seq) -> Result<(), StoreError> {
+    /// The rows, under the number that was drawn in the same script.
+    fn add_rows<'a>(&'a self, script: &mut Script<'a>) {
         let numbered = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let mut events = Vec::with_capacity(self.events.len());
         for (n, (kind, subject, detail)) in self.events.iter().enumerate() {
             events.push(vec![
-                seq.into(),
                 numbered(n).into(),
                 self.org.into(),
                 self.directory.into(),
@@ -140,12 +145,11 @@ impl TxLog {
             ]);
         }
         let sql = "insert into event (seq, n, organization, directory, at, kind, subject, detail)";
-        tx.insert_rows(sql, "", &events).await?;
+        script.add_rows(sql, DRAWN, "", events);
 
         let mut audits = Vec::with_capacity(self.audits.len());
         for (n, (action, outcome, account, detail)) in self.audits.iter().enumerate() {
             audits.push(vec![
-                seq.into(),
                 numbered(n).into(),
                 self.org.into(),
                 self.now.into(),
@@ -159,16 +163,16 @@ impl TxLog {
             ]);
         }
         let sql = "insert into audit (seq, n, organization, at, action, outcome, actor, account, client, reference, detail)";
-        tx.insert_rows(sql, "", &audits).await?;
+        script.add_rows(sql, DRAWN, "", audits);
 
         let mut changes = Vec::with_capacity(self.changes.len());
         for (n, change) in self.changes.iter().enumerate() {
-            let mut row = vec![seq.into(), numbered(n).into(), self.now.into()];
+            let mut row = vec![numbered(n).into(), self.now.into()];
             row.extend(to_row(self.org, change));
             changes.push(row);
         }
         let sql = "insert into revocation (seq, n, at, organization, kind, account, number, session, idp)";
-        tx.insert_rows(sql, "", &changes).await
+        script.add_rows(sql, DRAWN, "", changes);
     }
 }
 

@@ -207,7 +207,7 @@ pub(crate) async fn add_members(
     tx.insert_rows(
         "insert into member (organization, directory, team, member)",
         "on conflict do nothing",
-        &rows,
+        rows,
     )
     .await
 }

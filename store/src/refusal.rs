@@ -44,7 +44,7 @@ impl Store {
                     })
                     .collect();
                 let newest = last + i64::try_from(rows.len()).unwrap_or(KEPT);
-                tx.insert_rows("insert into refusal (n, organization, reference, at, record)", "", &rows)
+                tx.insert_rows("insert into refusal (n, organization, reference, at, record)", "", rows)
                     .await?;
                 tx.run("delete from refusal where n <= $1", &[(newest - KEPT).into()]).await?;
                 Ok(())

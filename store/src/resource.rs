@@ -8,9 +8,10 @@ use portcullis_scim::{Meta, Resource, ResourceKind, Version};
 
 use sqlx::AssertSqlSafe;
 
-use crate::engine::{SqlRow, Tx};
+use crate::StoreError;
+use crate::engine::{Arg, SqlRow, Tx};
 use crate::member::{ASKED_AT_ONCE, rids_args, sql_places};
-use crate::{StoreError, head};
+use crate::script::Script;
 
 /// A row.
 #[derive(Clone, Debug)]
@@ -173,67 +174,64 @@ pub(crate) async fn name_holder(
     Ok(Some((attribute, unique_name(&holder).to_owned())))
 }
 
-/// The tombstone that a new User brings back: the same `externalId`, or neither ever had one and the name is equal. An
-/// equal name with another `externalId` is a new person.
-pub(crate) async fn tombstone_of(
+/// Those who were removed, as a new User concerns them.
+pub(crate) struct Removed {
+    /// The tombstone that they bring back: of the same `externalId`, or neither ever had one and the name is equal. An equal
+    /// name with another `externalId` is a new person.
+    pub(crate) same: Option<ResourceRow>,
+    /// The id of whoever had the name last.
+    pub(crate) former: Option<ResourceId>,
+}
+
+/// Looks for both in one way to the engine.
+pub(crate) async fn find_removed(
     tx: &mut Tx,
     place: DirectoryKey,
     user: &Resource,
-) -> Result<Option<ResourceRow>, StoreError> {
-    let rows = match user.external_id() {
-        Some(external_id) => {
-            let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-                       from resource where organization = $1 and directory = $2 and external_id = $3 \
-                       and deleted is not null order by deleted desc, rid desc limit 1";
-            tx.rows(sql, &[place.org.into(), place.directory.into(), external_id.into()]).await?
-        }
-        None => {
-            let sql = "select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
-                       from resource where organization = $1 and directory = $2 and name = $3 \
-                       and deleted is not null and had_external_id = 0 order by deleted desc, rid desc";
-            let key = fold::unique_key(unique_name(user));
-            tx.rows(sql, &[place.org.into(), place.directory.into(), key.into()]).await?
-        }
-    };
-    for row in &rows {
+) -> Result<Removed, StoreError> {
+    // Of one externalId the newest; of one name all, since an equal key is not yet an equal name.
+    let sql = "select * from ( \
+                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                 from resource where organization = $1 and directory = $2 and external_id = $3 \
+                   and deleted is not null order by deleted desc, rid desc limit 1) \
+               union all select * from ( \
+                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                 from resource where organization = $1 and directory = $2 and name = $4 \
+                   and deleted is not null order by deleted desc, rid desc)";
+    let (external_id, key) = (user.external_id(), fold::unique_key(unique_name(user)));
+    let args = [place.org.into(), place.directory.into(), external_id.into(), key.clone().into()];
+    let mut same = None;
+    let mut former: Option<((Option<Timestamp>, i64), ResourceId)> = None;
+    for row in &tx.rows(sql, &args).await? {
         let stored = ResourceRow::read_row(row)?;
-        let is_same = user.external_id().is_some()
-            || fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user));
-        if is_same {
-            return Ok(Some(stored));
+        let has_name = fold::unique_key(unique_name(&stored.resource)) == key;
+        let is_same = match external_id {
+            Some(external_id) => stored.resource.external_id() == Some(external_id),
+            None => {
+                !stored.had_external_id
+                    && fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user))
+            }
+        };
+        let age = (stored.deleted, stored.rid);
+        if has_name && former.as_ref().is_none_or(|(newest, _)| age > *newest) {
+            former = Some((age, stored.id.clone()));
+        }
+        if is_same && same.is_none() {
+            same = Some(stored);
         }
     }
-    Ok(None)
+    Ok(Removed { same, former: former.map(|(_, id)| id) })
 }
 
-/// The id of whoever had the name of a new User last and was removed.
-pub(crate) async fn former_bearer(
-    tx: &mut Tx,
+/// Adds what inserts a resource under a number that was drawn, with that of a User's account. The rows of other tables are
+/// the caller's.
+pub(crate) fn add_resource(
+    script: &mut Script<'_>,
     place: DirectoryKey,
-    user: &Resource,
-) -> Result<Option<ResourceId>, StoreError> {
-    let sql = "select id from resource where organization = $1 and directory = $2 and name = $3 \
-               and deleted is not null order by deleted desc, rid desc limit 1";
-    let key = fold::unique_key(unique_name(user));
-    let row = tx.row(sql, &[place.org.into(), place.directory.into(), key.into()]).await?;
-    row.map(|row| row.text(0).map(ResourceId::new)).transpose()
-}
-
-/// Inserts a resource; the rows of `attr` and `member` are the caller's, and so is that of a User's account, whose number
-/// is drawn here.
-pub(crate) async fn insert_resource(
-    tx: &mut Tx,
-    place: DirectoryKey,
+    (rid, account): (i64, Option<AccountId>),
     resource: Resource,
     now: Timestamp,
-) -> Result<ResourceRow, StoreError> {
-    let (rid, account) = match resource.kind() {
-        ResourceKind::User => {
-            let last = head::next_rows(tx, 2).await?;
-            (last - 1, Some(AccountId(last)))
-        }
-        ResourceKind::Group => (head::next_row(tx).await?, None),
-    };
+) -> ResourceRow {
     let id = new_id(now);
     let had_external_id = resource.external_id().is_some();
     let sql = "insert into resource (organization, directory, rid, kind, id, doc, name, display, external_id, \
@@ -244,27 +242,28 @@ pub(crate) async fn insert_resource(
         place.directory.into(),
         rid.into(),
         resource.kind().name().into(),
-        (&id).into(),
+        id.as_str().to_owned().into(),
         resource.to_json().into(),
         fold::unique_key(unique_name(&resource)).into(),
-        display_name(&resource).into(),
-        resource.external_id().into(),
+        display_name(&resource).to_owned().into(),
+        Arg::Text(resource.external_id().map(|id| id.to_owned().into())),
         had_external_id.into(),
         account.into(),
         now.into(),
     ];
-    tx.run(sql, &args).await?;
+    script.add(sql, args);
     let meta = Meta { created: now, modified: now, version: Version(1) };
-    Ok(ResourceRow { rid, id, resource, had_external_id, account, meta, deleted: None })
+    ResourceRow { rid, id, resource, had_external_id, account, meta, deleted: None }
 }
 
-/// Writes what a resource says now, at the next version; a tombstone lives again.
-pub(crate) async fn update_resource(
-    tx: &mut Tx,
+/// Adds what writes down what a resource says now, at the next version; a tombstone lives again. The rows by which it is
+/// found are the caller's.
+pub(crate) fn add_update(
+    script: &mut Script<'_>,
     place: DirectoryKey,
     stored: &mut ResourceRow,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) {
     stored.had_external_id |= stored.resource.external_id().is_some();
     stored.meta.version = Version(stored.meta.version.0 + 1);
     stored.meta.modified = now;
@@ -278,13 +277,13 @@ pub(crate) async fn update_resource(
         stored.rid.into(),
         stored.resource.to_json().into(),
         fold::unique_key(unique_name(&stored.resource)).into(),
-        display_name(&stored.resource).into(),
-        stored.resource.external_id().into(),
+        display_name(&stored.resource).to_owned().into(),
+        Arg::Text(stored.resource.external_id().map(|id| id.to_owned().into())),
         stored.had_external_id.into(),
         stored.meta.version.0.into(),
         now.into(),
     ];
-    tx.run(sql, &args).await.map(drop)
+    script.add(sql, args);
 }
 
 /// Makes a User a tombstone: its name is free, its document is kept for operators.

@@ -34,7 +34,7 @@ pub(crate) use read::read_bulk;
 
 /// The most writes of a piece that takes access away: they work some milliseconds together, and a removal from elsewhere
 /// may stand behind them.
-const REMOVALS_AT_ONCE: usize = 16;
+const REMOVALS_AT_ONCE: usize = 8;
 /// The most writes of any other piece.
 const WRITES_AT_ONCE: usize = 64;
 

@@ -17,7 +17,7 @@ use crate::engine::Tx;
 use crate::log::{RECONSIDERED_SINGLY, TxLog, commit_unchanged};
 use crate::member::InGroup;
 use crate::resource::{self, ResourceRow};
-use crate::{StoreError, attr, member};
+use crate::{StoreError, member};
 
 const GROUP: ResourceKind = ResourceKind::Group;
 
@@ -57,8 +57,7 @@ impl DirectoryWrite<'_> {
             Ok(members) => members,
             Err(refusal) => return commit_unchanged(tx, Err(refusal)).await,
         };
-        let stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        let stored = self.insert_resource(tx, resource).await?;
         let rids: Vec<i64> = members.iter().map(|member| member.rid).collect();
         member::add_members(tx, self.place, stored.rid, &rids).await?;
         let mut log = self.open_log();
@@ -205,10 +204,8 @@ impl DirectoryWrite<'_> {
             touched.push(stored.rid); // everybody in it, also those who leave now
         }
         self.reconsider_below(tx, &mut log, &touched).await?;
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&stored.resource), &after)
-            .await?;
-        stored.resource = after;
-        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
+        let before = std::mem::replace(&mut stored.resource, after);
+        self.update_resource(tx, Some(&before), &mut stored).await?;
         member::remove_members(tx, self.place, stored.rid, &removed).await?;
         member::add_members(tx, self.place, stored.rid, &added).await?;
         if !(added.is_empty() && removed.is_empty()) {

@@ -31,9 +31,10 @@ use self::group::{GroupWrite, Plan};
 use crate::engine::Tx;
 use crate::log::{Origin, TxLog, commit_unchanged};
 use crate::repeats::{self, RecordedEnd, Repeat};
-use crate::resource::{self, DirectoryKey};
+use crate::resource::{self, DirectoryKey, ResourceRow};
+use crate::script::Script;
 use crate::writer::Lane;
-use crate::{Store, StoreError, member};
+use crate::{Store, StoreError, account, attr, head, member};
 
 /// The answer to the client: an outcome or a refusal of SCIM's.
 pub type ScimAnswer = Result<Outcome, ScimError>;
@@ -331,6 +332,40 @@ impl DirectoryWrite<'_> {
         let stored = resource::by_id(tx, self.place, kind, id).await?;
         let Some(stored) = stored.filter(|stored| stored.deleted.is_none()) else { return Ok(None) };
         self.user_record(tx, &stored).await.map(Some)
+    }
+
+    /// Inserts a resource with everything that it is found by, and a User's account.
+    async fn insert_resource(&self, tx: &mut Tx, resource: Resource) -> Result<ResourceRow, StoreError> {
+        let (place, now) = (self.place, self.now);
+        let numbers = match resource.kind() {
+            ResourceKind::User => {
+                let last = head::next_rows(tx, 2).await?;
+                (last - 1, Some(AccountId(last)))
+            }
+            ResourceKind::Group => (head::next_row(tx).await?, None),
+        };
+        let mut script = Script::new();
+        let stored = resource::add_resource(&mut script, place, numbers, resource, now);
+        if let Some(account) = stored.account {
+            let (user, active) = ((place.directory, stored.rid), stored.resource.active() == Some(true));
+            account::add_account(&mut script, place.org, account, Some(user), active, now);
+        }
+        attr::add_attributes(&mut script, place, stored.rid, self.schemas, None, &stored.resource);
+        tx.run_script(script).await?;
+        Ok(stored)
+    }
+
+    /// Writes down what a resource says now, and what it is found by; `None` for one that was not found before.
+    async fn update_resource(
+        &self,
+        tx: &mut Tx,
+        before: Option<&Resource>,
+        stored: &mut ResourceRow,
+    ) -> Result<(), StoreError> {
+        let mut script = Script::new();
+        resource::add_update(&mut script, self.place, stored, self.now);
+        attr::add_attributes(&mut script, self.place, stored.rid, self.schemas, before, &stored.resource);
+        tx.run_script(script).await.map(drop)
     }
 
     fn open_log(&self) -> TxLog {

@@ -17,7 +17,7 @@ use crate::log::{Origin, TxLog, commit_unchanged, still_out};
 use crate::resource::{self, DirectoryKey, ResourceRow};
 use crate::standing::Mode;
 use crate::writer::Lane;
-use crate::{Store, StoreError, account, attr, member};
+use crate::{Store, StoreError, account, member};
 
 /// A person of the directory, as a file is compared with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,8 +293,7 @@ impl DirectoryWrite<'_> {
     ) -> Result<(i64, String), StoreError> {
         let document = json!({ "displayName": name }).to_string();
         let group = resource::parse_document(ResourceKind::Group, name, &document)?;
-        let stored = resource::insert_resource(tx, self.place, group, self.now).await?;
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        let stored = self.insert_resource(tx, group).await?;
         log.did("group.created", stored.id.as_str(), None, json!({ "members": 1 }));
         Ok((stored.rid, stored.id.as_str().to_owned()))
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use portcullis_policy::{AccountId, Change, ResourceId};
-use portcullis_scim::{Act, Outcome, Resource, ResourceKind, ResourceRecord, ScimError, Write};
+use portcullis_scim::{Act, Membership, Outcome, Resource, ResourceKind, ResourceRecord, ScimError, Write};
 use portcullis_session::Committed;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::{DirectoryWrite, ScimAnswer, changed_attributes, check_precondition};
 use crate::barred::Word;
 use crate::engine::Tx;
 use crate::log::{TxLog, commit_unchanged, still_out};
-use crate::resource::{self, ResourceRow};
+use crate::resource::{self, Removed, ResourceRow};
 use crate::{StoreError, account, attr, barred, link, member, session};
 
 const USER: ResourceKind = ResourceKind::User;
@@ -45,18 +45,16 @@ impl DirectoryWrite<'_> {
         if let Some(refusal) = self.check_values_free(tx, None, &resource, None).await? {
             return Ok(Err(refusal));
         }
-        if let Some(mut tombstone) = resource::tombstone_of(tx, self.place, &resource).await? {
+        let Removed { same, former } = resource::find_removed(tx, self.place, &resource).await?;
+        if let Some(mut tombstone) = same {
             tombstone.resource.set_aside(self.schemas);
             resource.keep_read_only(self.schemas, &tombstone.resource);
             self.leave_taken(tx, &mut resource).await?;
             tombstone.resource = resource;
             return Ok(Ok(self.restore_user(tx, tombstone).await?));
         }
-        let former = resource::former_bearer(tx, self.place, &resource).await?;
-        let stored = resource::insert_resource(tx, self.place, resource, self.now).await?;
-        let (user, account) = (Some((self.place.directory, stored.rid)), stored.user_account()?);
-        account::insert_account(tx, self.place.org, account, user, active, self.now).await?;
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        let stored = self.insert_resource(tx, resource).await?;
+        let account = stored.user_account()?;
         let mut log = self.open_log();
         log.did("user.created", stored.id.as_str(), Some(account), json!({}));
         if let Some(former) = former {
@@ -104,7 +102,7 @@ impl DirectoryWrite<'_> {
         if let Some(refusal) = self.check_values_free(tx, was, &after, Some(stored.rid)).await? {
             return self.settle_user(tx, &stored, Err(refusal)).await;
         }
-        self.update_user(tx, stored, after).await
+        self.update_user(tx, stored, after, before.groups).await
     }
 
     /// Tells whether a change lets somebody in, now or once somebody else makes the user active: a login finds a user by
@@ -199,8 +197,7 @@ impl DirectoryWrite<'_> {
     ) -> Result<(TxLog, ResourceRecord), StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
-        resource::update_resource(tx, self.place, &mut stored, self.now).await?;
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, None, &stored.resource).await?;
+        self.update_resource(tx, None, &mut stored).await?;
         account::set_active(tx, org, account, stored.resource.active() == Some(true)).await?;
         let generation = account::raise_generation(tx, org, account).await?;
         barred::lift_bars(tx, org, account, Word::Removed).await?;
@@ -216,9 +213,11 @@ impl DirectoryWrite<'_> {
         tx: &mut Tx,
         mut stored: ResourceRow,
         after: Resource,
+        groups: Vec<Membership>,
     ) -> Result<Committed<ScimAnswer>, StoreError> {
         let log = self.change_stored(tx, &mut stored, after, json!({})).await?;
-        let record = self.user_record(tx, &stored).await?;
+        let ResourceRow { id, resource, meta, .. } = stored;
+        let record = ResourceRecord { id, resource, meta, groups };
         log.seal(tx, Ok(Outcome::Changed(record))).await
     }
 
@@ -239,8 +238,7 @@ impl DirectoryWrite<'_> {
         // Another externalId is another person: whoever was let in as the one before is out.
         let is_another = before.external_id() != after.external_id();
         let changed = changed_attributes(&before, after);
-        attr::update_attributes(tx, self.place, stored.rid, self.schemas, Some(&before), after).await?;
-        resource::update_resource(tx, self.place, stored, self.now).await?;
+        self.update_resource(tx, Some(&before), stored).await?;
 
         let mut log = self.open_log();
         if is_active != was_active {
@@ -271,7 +269,9 @@ impl DirectoryWrite<'_> {
         let is_renamed = changed.iter().any(|name| name == "userName");
         detail["changed"] = json!(changed);
         log.did(kind, stored.id.as_str(), Some(account), detail);
-        if is_renamed && let Some(former) = resource::former_bearer(tx, self.place, &stored.resource).await? {
+        if is_renamed
+            && let Some(former) = resource::find_removed(tx, self.place, &stored.resource).await?.former
+        {
             tell_name_reused(&mut log, &stored.id, account, &former);
         }
         Ok(log)
