@@ -317,6 +317,10 @@ fn read_attribute(
             let what = "no client could give what only portcullis import --map writes";
             refuse("required", what, "Leave required out");
         }
+        if ["userName", "email", "externalId"].iter().any(|key| key.eq_ignore_ascii_case(name)) {
+            let what = "this name is that of a column by which a sheet names people";
+            refuse("mutability", what, "Give the attribute another name, such as appUserName");
+        }
         if multi_valued || kind.is_some_and(|kind| kind != ValueType::String) {
             let what = "portcullis import --map writes single texts, and nobody else would write this one";
             refuse("mutability", what, "Write type: string without multi_valued, or leave mutability out");

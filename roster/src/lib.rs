@@ -15,8 +15,8 @@ mod sheet;
 
 pub use column::Column;
 pub use mapping::{
-    MappedAttribute, MappedChange, MappedPerson, Mapping, MappingPlan, MappingRow, MappingStep, plan_mapping,
-    read_mapping,
+    MappedAttribute, MappedChange, MappedPerson, Mapping, MappingPlan, MappingRow, MappingStep, person_key,
+    plan_mapping, read_mapping,
 };
 pub use plan::{Coverage, FieldChange, KnownPerson, RosterPlan, RosterStep, StepKind, plan_roster};
 pub use problem::{RosterProblem, RosterProblems};

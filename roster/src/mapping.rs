@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use policy::fold::{same_key, unique_key};
-use policy::shown;
+use policy::fold::same_key;
+use policy::{is_seen, shown};
 use portcullis_policy as policy;
 
 use crate::column::Column;
@@ -93,6 +93,8 @@ pub struct MappedChange {
 pub struct MappingStep {
     /// The place among the known people.
     pub known: usize,
+    /// The column that named them, and what it said: a step is theirs who has it still.
+    pub person: (Column, String),
     /// Their name.
     pub user_name: String,
     /// What they get.
@@ -139,12 +141,15 @@ enum MappingColumn {
 /// Reads a sheet whose columns are one that names people and `attributes`, by their names or canonical names in any case.
 /// Columns whose names are in `ignored` are passed over.
 ///
+/// `accepts` says what is wrong with a value that an attribute cannot have.
+///
 /// # Errors
 /// All its problems.
 pub fn read_mapping(
     bytes: &[u8],
     attributes: &[MappedAttribute],
     ignored: &[String],
+    accepts: impl Fn(&MappedAttribute, &str) -> Result<(), String>,
 ) -> Result<Mapping, RosterProblems> {
     let sheet = Sheet::open(bytes, "email")?;
     let mut problems = RosterProblems::default();
@@ -159,6 +164,8 @@ pub fn read_mapping(
         .collect();
     let key = match keys[..] {
         [key] => key,
+        // What is wrong with the columns says more than what is missing then.
+        [] if !problems.is_empty() => return Err(problems),
         [] => {
             let what = format!("no column says who is meant. Name one of {}", known_columns(attributes));
             return Err(and_one(problems, sheet.line, what));
@@ -178,7 +185,9 @@ pub fn read_mapping(
     }
     let (mut rows, mut seen) = (Vec::new(), HashMap::new());
     sheet.read_rows(&mut problems, |line, fields, problems| {
-        let Some(row) = read_row(line, &columns, attributes, &fields, problems) else { return };
+        let Some(row) = read_row(line, &columns, (attributes, &accepts), &fields, problems) else {
+            return;
+        };
         if row.person.is_empty() {
             problems.add(line, || format!("the row has no {}", key.name()));
         } else if let Some(first) = seen.insert(person_key(key, &row.person), line) {
@@ -265,7 +274,7 @@ fn find_column(name: &str, attributes: &[MappedAttribute]) -> Result<MappingColu
 fn read_row(
     line: u64,
     columns: &[MappingColumn],
-    attributes: &[MappedAttribute],
+    (attributes, accepts): (&[MappedAttribute], &impl Fn(&MappedAttribute, &str) -> Result<(), String>),
     fields: &[String],
     problems: &mut RosterProblems,
 ) -> Option<MappingRow> {
@@ -275,24 +284,33 @@ fn read_row(
             MappingColumn::PassedOver => {}
             MappingColumn::Key(key) => {
                 if let Some(value) = read_field(line, key.name(), field, LONGEST_FIELD, problems) {
+                    // Of an id a blank at an end is a part.
+                    let value = if *key == Column::ExternalId { field.as_str() } else { value };
                     value.clone_into(&mut person);
                 }
             }
             MappingColumn::Attribute(nth) => {
-                if let Some(value) = read_field(line, attributes[*nth].name(), field, LONGEST_FIELD, problems)
-                {
-                    values.push((!value.is_empty()).then(|| value.to_owned()));
+                let attribute = &attributes[*nth];
+                let name = attribute.name();
+                let Some(value) = read_field(line, name, field, LONGEST_FIELD, problems) else { continue };
+                if !value.chars().all(is_seen) {
+                    problems.add(line, || {
+                        format!("{name}: \"{}\" holds a character that nobody sees", shown(value))
+                    });
+                } else if let Err(what) = accepts(attribute, value) {
+                    problems.add(line, || format!("{name}: \"{}\": {what}", shown(value)));
                 }
+                values.push((!value.is_empty()).then(|| value.to_owned()));
             }
         }
     }
     (problems.count() == before).then_some(MappingRow { line, person, values })
 }
 
-/// What a sheet and a person are compared by.
-fn person_key(key: Column, text: &str) -> String {
+/// What a sheet and a person are compared by: an `externalId` byte for byte, names and addresses as SCIM compares them.
+pub fn person_key(key: Column, text: &str) -> String {
     match key {
-        Column::UserName => unique_key(text),
+        // As a login finds people: look-alikes are others.
         Column::ExternalId => text.to_owned(),
         _ => same_key(text),
     }
@@ -365,7 +383,12 @@ fn step_of(
             changes.push(MappedChange { path: attributes[*nth].path.clone(), from, to: to.clone() });
         }
     }
-    (!changes.is_empty()).then(|| MappingStep { known, user_name: person.user_name.clone(), changes })
+    (!changes.is_empty()).then(|| MappingStep {
+        known,
+        person: (mapping.key, row.person.clone()),
+        user_name: person.user_name.clone(),
+        changes,
+    })
 }
 
 /// Of an attribute that must be unique nobody gets a value that somebody else has in the end.
@@ -388,7 +411,9 @@ fn check_unique(
                 holders.insert(attribute.key(value), &person.user_name);
             }
         }
-        for row in &mapping.rows {
+        let mut rows: Vec<&MappingRow> = named.values().copied().collect();
+        rows.sort_by_key(|row| row.line);
+        for row in rows {
             let Some(value) = &row.values[column] else { continue };
             if let Some(holder) = holders.insert(attribute.key(value), &row.person) {
                 problems.add(row.line, || {

@@ -109,7 +109,9 @@ fn read_text(bytes: &[u8]) -> Result<&str, RosterProblems> {
 /// The separator is the one that the first line has. Where it has none, there is one column, and either would be a
 /// second field in a row.
 fn find_separators(header: &str) -> Result<&'static [char], RosterProblems> {
-    match (header.contains(','), header.contains(';')) {
+    // What stands in quotes separates nothing.
+    let bare: String = header.split('"').step_by(2).collect();
+    match (bare.contains(','), bare.contains(';')) {
         (true, true) => Err(RosterProblems::one(
             1,
             "the first line has both , and ; and so could be read in two ways. Separate its columns by one of them",

@@ -35,9 +35,14 @@ fn people() -> Vec<MappedPerson> {
     ]
 }
 
+fn accepts(_: &MappedAttribute, value: &str) -> Result<(), String> {
+    if value == "bad" { Err("not a value".to_owned()) } else { Ok(()) }
+}
+
 fn plan(text: &str, unique: bool) -> Result<MappingPlan, String> {
     let attributes = attributes(unique);
-    let sheet = read_mapping(text.as_bytes(), &attributes, &[]).map_err(|problems| problems.to_string())?;
+    let sheet =
+        read_mapping(text.as_bytes(), &attributes, &[], accepts).map_err(|problems| problems.to_string())?;
     plan_mapping(&sheet, &attributes, &people()).map_err(|problems| problems.to_string())
 }
 
@@ -58,6 +63,18 @@ fn a_sheet_gives_values_and_tells_whom_it_missed_on_both_sides() {
     assert_eq!(said.unnamed, [1]);
     assert_eq!(lines(&plan("externalId,number\nid-bob,1\n", true).unwrap().sets), ["bob: number=1"]);
     assert_eq!(plan("externalId,number\nID-bob,1\n", true).unwrap().unknown.len(), 1, "an id has its case");
+}
+
+/// Who is not here holds nothing, look-alikes are others, and an id is compared with its blanks.
+#[test]
+fn a_row_is_theirs_whom_it_names_and_nobody_elses() {
+    let said = plan("email,appUserName\nformer@corp.test,al\nalice@corp.test,al\n", true).unwrap();
+    assert_eq!((said.sets.len(), said.unknown.len()), (0, 1));
+    assert_eq!(plan("userName,appUserName\nálice,x\n", true).unwrap().unknown.len(), 1);
+    assert_eq!(plan("externalId,number\n\"id-bob \",1\nid-bob,2\n", true).unwrap().unknown.len(), 1);
+    let text = b"userName,\"Notes; more\",appUserName\nbob,x,y\n";
+    let sheet = read_mapping(text, &attributes(true), &["notes; more".to_owned()], accepts);
+    assert_eq!(sheet.unwrap().rows.len(), 1);
 }
 
 #[test]
@@ -85,10 +102,12 @@ fn what_could_be_read_two_ways_is_refused_with_its_line() {
         ("email,appUserName\na@b.test,x\nA@b.test,y\n", "line 3: email: \"A@b.test\" stands in line 2 too"),
         ("email,appUserName\na@b.test,\"x\ny\"\n", "line 2: appUserName holds a control character"),
         ("email,appUserName\na@b.test\n", "line 2: 1 fields, and the first line has 2"),
+        ("email,appUserName\na@b.test,bad\n", "line 2: appUserName: \"bad\": not a value"),
+        ("email,appUserName\na@b.test,x\u{200b}y\n", "line 2: appUserName: \"x"),
         ("", "line 1: the file is empty. Its first line names the columns, email among them"),
         (
-            "email,appUserName\na@b.test,x\nbob@corp.test,X\n",
-            "line 3: appUserName: \"X\" is that of a@b.test too, and must be unique",
+            "email,appUserName\nalice@corp.test,x\nbob@corp.test,X\n",
+            "line 3: appUserName: \"X\" is that of alice@corp.test too, and must be unique",
         ),
         (
             "email,appUserName\nbob@corp.test,CC\n",
@@ -100,14 +119,14 @@ fn what_could_be_read_two_ways_is_refused_with_its_line() {
         assert!(problems.ends_with("Nothing was changed."), "{problems}");
     }
     let attributes = attributes(false);
-    let sheet = read_mapping(b"email,appUserName\nsame@corp.test,x\n", &attributes, &[]).unwrap();
+    let sheet = read_mapping(b"email,appUserName\nsame@corp.test,x\n", &attributes, &[], accepts).unwrap();
     let twins = [person("one", "same@corp.test", ""), person("two", "SAME@corp.test", "")];
     let said = plan_mapping(&sheet, &attributes, &twins).unwrap_err().to_string();
     assert!(said.contains("is of two people, one and two. Name people by userName"), "{said}");
     // The same name in two extensions.
     let other = "urn:ietf:params:scim:schemas:extension:zeta:2.0:User:appUserName".to_owned();
     let two = [attributes[0].clone(), MappedAttribute { path: other, ..attributes[0].clone() }];
-    let said = read_mapping(b"email,appUserName\n", &two, &[]).unwrap_err().to_string();
+    let said = read_mapping(b"email,appUserName\n", &two, &[], accepts).unwrap_err().to_string();
     assert!(said.contains(&format!("may be meant in two ways. Write it as {APP}")), "{said}");
     // What was not declared unique may be shared.
     assert!(plan("email,appUserName\nalice@corp.test,x\nbob@corp.test,X\n", false).is_ok());
@@ -146,7 +165,7 @@ proptest! {
         for (nth, value) in &rows {
             text.push_str(&format!("p{nth}@corp.test,{}\n", value.as_deref().unwrap_or_default()));
         }
-        let sheet = read_mapping(text.as_bytes(), &attributes, &[]).unwrap();
+        let sheet = read_mapping(text.as_bytes(), &attributes, &[], accepts).unwrap();
         let Ok(plan) = plan_mapping(&sheet, &attributes, &known) else { return Ok(()) };
         let mut at = known.clone();
         apply(&plan.clears, &mut at, true);

@@ -1,4 +1,4 @@
-//! PUT (RFC 7644 §3.5.1): a resource and the one it takes the place of make a resource.
+//! A resource that takes the place of another: by a PUT (RFC 7644 §3.5.1), or by a POST that brings somebody back.
 
 use crate::conform;
 use crate::error::ScimError;
@@ -13,12 +13,20 @@ impl Resource {
     /// # Errors
     /// `invalidValue` where an extension requires what is not there.
     pub fn replacing(&self, schemas: &Schemas, before: &Resource) -> Result<Self, ScimError> {
-        let mut after = before.with_tree(self.tree.clone());
-        after.keep_read_only(schemas, before);
+        let mut after = self.restoring(schemas, before);
         if self.kind() == ResourceKind::User && self.active().is_none() {
             after.set_active(before.active().unwrap_or(true));
         }
         conform::check_extensions(schemas, &after, Some(before))?;
         Ok(after)
+    }
+
+    /// Makes the resource that this one becomes where it brings back `before`: itself, with what an operator wrote of the
+    /// other and what is set aside of it.
+    #[must_use]
+    pub fn restoring(&self, schemas: &Schemas, before: &Resource) -> Self {
+        let mut after = before.with_tree(self.tree.clone());
+        after.keep_read_only(schemas, before);
+        after
     }
 }

@@ -58,7 +58,7 @@ impl Resource {
     }
 
     /// Takes over what an operator wrote of the resource before.
-    pub fn keep_read_only(&mut self, schemas: &Schemas, before: &Resource) {
+    pub(crate) fn keep_read_only(&mut self, schemas: &Schemas, before: &Resource) {
         for Schema { urn, attributes, .. } in schemas.extensions(self.kind()) {
             let Some(was) = before.tree.get(urn.as_ref()).and_then(Value::as_object) else { continue };
             for attribute in attributes.iter().filter(|attribute| is_read_only(attribute)) {

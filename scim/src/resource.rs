@@ -30,6 +30,11 @@ impl Resource {
         Self { kind: self.kind, tree, aside: self.aside.clone() }
     }
 
+    /// A resource that says nothing yet.
+    pub fn empty(kind: ResourceKind) -> Self {
+        Self::new(kind, Map::new())
+    }
+
     /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors

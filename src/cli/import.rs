@@ -119,7 +119,14 @@ fn tell_error(error: ReachError) -> Exit {
             said.lines().for_each(|line| eprintln!("portcullis: {}", escaped(line)));
             Exit::Failed
         }
-        error => print_error(&error),
+        error => {
+            if matches!(error, ReachError::Broken { .. }) {
+                eprintln!(
+                    "portcullis: what was done until then stands: import the file again, and it does what is left"
+                );
+            }
+            print_error(&error)
+        }
     }
 }
 

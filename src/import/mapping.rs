@@ -3,6 +3,7 @@
 //! It makes nobody and puts nobody out, and writes only attributes that no SCIM client writes, so a directory that one
 //! feeds takes it as well. Like every file it is read and planned whole before anything is written.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use portcullis_policy::{DirectoryId, OrgId, shown};
 use portcullis_roster::{
     MappedAttribute, MappedPerson, MappingPlan, MappingStep, plan_mapping, read_mapping,
 };
-use portcullis_scim::ScimError;
 use portcullis_scim::schema::Uniqueness;
+use portcullis_scim::{Resource, ResourceKind, ScimError};
 use portcullis_store::{DirectoryPerson, Origin};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,6 +45,8 @@ pub(crate) struct MappingReport {
     pub(crate) rows: usize,
     /// People whose values were changed and committed; in a dry run, those whose would be.
     pub(crate) changed: usize,
+    /// People who lost a value that goes to somebody else, and have not got theirs: an import that ended early.
+    pub(crate) without: usize,
     /// A dry run's changes, a line each.
     pub(crate) changes: Vec<String>,
     /// Rows that name nobody who is there, a line each.
@@ -67,7 +70,7 @@ impl MappingReport {
 
     /// The last line.
     pub(crate) fn summary(&self, is_dry: bool) -> String {
-        let Self { rows, changed, refusals, sha256, .. } = self;
+        let Self { rows, changed, refusals, without, sha256, .. } = self;
         let (unknown, unnamed) = (self.unknown.len(), self.unnamed.len());
         let mut text = String::new();
         if is_dry {
@@ -79,6 +82,9 @@ impl MappingReport {
         );
         if *refusals > 0 {
             let _ = write!(text, "; refused: {refusals}");
+        }
+        if *without > 0 {
+            let _ = write!(text, "; without a value until it is imported again: {without}");
         }
         let _ = write!(text, ". SHA-256 {sha256}");
         text
@@ -97,8 +103,9 @@ impl Operator {
         order: MappingOrder,
     ) -> Result<MappingReport, OrderError> {
         let attributes = self.mapped_attributes()?;
+        let declared = self.store.schemas().read_only_attributes();
         let Ok(_turn) = self.imports.try_lock() else { return Err(super::another_is_imported()) };
-        if !self.serves {
+        if !self.serves && !order.dry_run {
             // A start does the same before anything is written by another declaration.
             self.store.settle_search(|_| ()).await.map_err(OrderError::Store)?;
         }
@@ -107,7 +114,13 @@ impl Operator {
         let planning = tokio::task::spawn_blocking(move || {
             let hash = hash_file(bytes.as_ref());
             let known: Vec<MappedPerson> = people.iter().map(mapped_person).collect();
-            let planned = read_mapping(bytes.as_ref(), &attributes, &order.ignored)
+            let accepts = |attribute: &MappedAttribute, value: &str| {
+                let path = declared.iter().find(|path| path.as_str() == attribute.path);
+                let mut nobody = Resource::empty(ResourceKind::User);
+                path.map_or(Ok(()), |path| nobody.set_read_only(path, Some(value)))
+                    .map_err(|error| error.to_string())
+            };
+            let planned = read_mapping(bytes.as_ref(), &attributes, &order.ignored, accepts)
                 .and_then(|sheet| Ok((sheet.rows.len(), plan_mapping(&sheet, &attributes, &known)?)));
             (hash, people, planned.map_err(|problems| problems.to_string()))
         });
@@ -135,11 +148,11 @@ impl Operator {
         }
         road.carry_out_mapping(&people, &plan, &mut report).await;
         let outcome = if report.is_whole() { "done" } else { "unfinished" };
-        let MappingReport { sha256, changed, refusals, .. } = &report;
+        let MappingReport { sha256, changed, refusals, without, .. } = &report;
         let (unknown, unnamed) = (report.unknown.len(), report.unnamed.len());
         let detail = json!({
             "sha256": sha256, "map": true, "rows": rows, "changed": changed, "unknown": unknown,
-            "unnamed": unnamed, "refused": refusals,
+            "unnamed": unnamed, "refused": refusals, "without": without,
         });
         let noted = road.note(outcome, detail).await;
         tracing::info!(
@@ -202,12 +215,17 @@ impl StepRoad<'_> {
         plan: &MappingPlan,
         report: &mut MappingReport,
     ) {
-        let clears = plan.clears.chunks(PIECE).map(|piece| (piece, 0));
-        for (piece, counted) in clears.chain(plan.sets.chunks(PIECE).map(|piece| (piece, 1))) {
+        let mut cleared = HashSet::new();
+        let clears = plan.clears.chunks(PIECE).map(|piece| (piece, true));
+        for (piece, clears) in clears.chain(plan.sets.chunks(PIECE).map(|piece| (piece, false))) {
             let steps = piece.iter().map(|step| async move { (step, self.map_person(people, step).await) });
             for (step, done) in join_all(steps).await {
                 match done {
-                    Ok(Ok(())) => report.changed += counted,
+                    Ok(Ok(())) if clears => drop(cleared.insert(step.known)),
+                    Ok(Ok(())) => {
+                        report.changed += 1;
+                        cleared.remove(&step.known);
+                    }
                     Ok(Err(refusal)) => {
                         report.refusals += 1;
                         if report.refused.len() < TOLD {
@@ -217,6 +235,7 @@ impl StepRoad<'_> {
                     Err(fault) => drop(report.fault.get_or_insert(fault)),
                 }
             }
+            report.without = cleared.len();
             if report.fault.is_some() {
                 return;
             }
@@ -230,9 +249,9 @@ impl StepRoad<'_> {
         step: &MappingStep,
     ) -> Result<Result<(), ScimError>, String> {
         let (store, origin) = (Arc::clone(&self.operator.store), self.origin.clone());
-        let (id, changes) = (people[step.known].id.clone(), step.changes.clone());
+        let (id, step) = (people[step.known].id.clone(), step.clone());
         let writing = async move {
-            store.apply_mapping(OrgId::ONLY, DirectoryId::ONLY, id, changes, &origin, now()).await
+            store.apply_mapping(OrgId::ONLY, DirectoryId::ONLY, id, step, &origin, now()).await
         };
         match self.operator.revocation.carry_out(writing, LEAVE).wait_done().await {
             Ok(enforced) => Ok(enforced.value),

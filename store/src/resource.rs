@@ -189,38 +189,37 @@ pub(crate) async fn find_removed(
     place: DirectoryKey,
     user: &Resource,
 ) -> Result<Removed, StoreError> {
-    // Of one externalId the newest; of one name all, since an equal key is not yet an equal name.
+    // Of one externalId the newest; without one the newest of those whose names fold to one, of which a few are enough: they
+    // differ in accents. The former bearer is asked for without a document, since there may be many.
     let sql = "select * from ( \
-                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted, 0 \
                  from resource where organization = $1 and directory = $2 and external_id = $3 \
                    and deleted is not null order by deleted desc, rid desc limit 1) \
                union all select * from ( \
-                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted \
+                 select rid, id, kind, doc, had_external_id, account, version, created, modified, deleted, 0 \
+                 from resource where organization = $1 and directory = $2 and name = $4 and $3 is null \
+                   and deleted is not null and had_external_id = 0 order by deleted desc, rid desc limit 8) \
+               union all select * from ( \
+                 select rid, id, kind, '{}', had_external_id, account, version, created, modified, deleted, 1 \
                  from resource where organization = $1 and directory = $2 and name = $4 \
-                   and deleted is not null order by deleted desc, rid desc)";
+                   and deleted is not null order by deleted desc, rid desc limit 1)";
     let (external_id, key) = (user.external_id(), fold::unique_key(unique_name(user)));
-    let args = [place.org.into(), place.directory.into(), external_id.into(), key.clone().into()];
-    let mut same = None;
-    let mut former: Option<((Option<Timestamp>, i64), ResourceId)> = None;
+    let args = [place.org.into(), place.directory.into(), external_id.into(), key.into()];
+    let (mut same, mut former) = (None, None);
     for row in &tx.rows(sql, &args).await? {
         let stored = ResourceRow::read_row(row)?;
-        let has_name = fold::unique_key(unique_name(&stored.resource)) == key;
-        let is_same = match external_id {
-            Some(external_id) => stored.resource.external_id() == Some(external_id),
-            None => {
-                !stored.had_external_id
-                    && fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user))
-            }
+        let is_former = row.flag(10)?;
+        let is_same = || {
+            external_id.is_some()
+                || fold::same_key(unique_name(&stored.resource)) == fold::same_key(unique_name(user))
         };
-        let age = (stored.deleted, stored.rid);
-        if has_name && former.as_ref().is_none_or(|(newest, _)| age > *newest) {
-            former = Some((age, stored.id.clone()));
-        }
-        if is_same && same.is_none() {
+        if is_former {
+            former = Some(stored.id);
+        } else if same.is_none() && is_same() {
             same = Some(stored);
         }
     }
-    Ok(Removed { same, former: former.map(|(_, id)| id) })
+    Ok(Removed { same, former })
 }
 
 /// Adds what inserts a resource under a number that was drawn, with that of a User's account. The rows of other tables are

@@ -3,9 +3,9 @@
 //! It writes attributes that no client writes, so it is as right in a directory that a SCIM client feeds.
 
 use portcullis_policy::{DirectoryId, OrgId, ResourceId, Timestamp};
-use portcullis_roster::MappedChange;
+use portcullis_roster::{Column, MappedChange, MappingStep, person_key};
 use portcullis_scim::schema::Uniqueness;
-use portcullis_scim::{Resource, ResourceKind, ScimError};
+use portcullis_scim::{Resource, ResourceKind, ScimError, ScimType};
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ impl Store {
         org: OrgId,
         directory: DirectoryId,
         id: ResourceId,
-        changes: Vec<MappedChange>,
+        step: MappingStep,
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<Result<(), ScimError>>, StoreError> {
@@ -35,7 +35,7 @@ impl Store {
             Box::pin(async move {
                 let (place, ended) = (DirectoryKey { org, directory }, Default::default());
                 let write = DirectoryWrite::of_operator(place, &schemas, &origin, now, &ended);
-                write.map_person(tx, &id, &changes).await
+                write.map_person(tx, &id, &step).await
             })
         })
         .await
@@ -47,7 +47,7 @@ impl DirectoryWrite<'_> {
         &self,
         tx: &mut Tx,
         id: &ResourceId,
-        changes: &[MappedChange],
+        step: &MappingStep,
     ) -> Result<Committed<Result<(), ScimError>>, StoreError> {
         const USER: ResourceKind = ResourceKind::User;
         let found =
@@ -56,7 +56,12 @@ impl DirectoryWrite<'_> {
             return commit_unchanged(tx, Err(ScimError::NotFound { kind: USER, id: id.clone() })).await;
         };
         stored.resource.set_aside(self.schemas);
-        let after = match self.mapped(&stored.resource, changes) {
+        if !is_named(&stored.resource, &step.person) {
+            let column = step.person.0.name();
+            let detail = format!("{column} has changed since the sheet was read: import it again");
+            return commit_unchanged(tx, Err(ScimError::of_type(ScimType::InvalidValue, detail))).await;
+        }
+        let after = match self.mapped(&stored.resource, &step.changes) {
             Ok(after) => after,
             Err(refusal) => return commit_unchanged(tx, Err(refusal)).await,
         };
@@ -96,4 +101,14 @@ impl DirectoryWrite<'_> {
         }
         Ok(())
     }
+}
+
+/// Tells whether somebody is still whom a sheet named.
+fn is_named(user: &Resource, (column, person): &(Column, String)) -> bool {
+    let text = match column {
+        Column::UserName => user.user_name(),
+        Column::ExternalId => user.external_id(),
+        _ => user.email(),
+    };
+    text.is_some_and(|text| person_key(*column, text) == person_key(*column, person))
 }

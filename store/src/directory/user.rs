@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use portcullis_policy::{AccountId, Change, ResourceId};
+use portcullis_policy::{AccountId, Change, ResourceId, fold};
 use portcullis_scim::{Act, Membership, Outcome, Resource, ResourceKind, ResourceRecord, ScimError, Write};
 use portcullis_session::Committed;
 use serde_json::{Value, json};
@@ -48,10 +48,10 @@ impl DirectoryWrite<'_> {
         let Removed { same, former } = resource::find_removed(tx, self.place, &resource).await?;
         if let Some(mut tombstone) = same {
             tombstone.resource.set_aside(self.schemas);
-            resource.keep_read_only(self.schemas, &tombstone.resource);
-            self.leave_taken(tx, &mut resource).await?;
-            tombstone.resource = resource;
-            return Ok(Ok(self.restore_user(tx, tombstone).await?));
+            let mut restored = resource.restoring(self.schemas, &tombstone.resource);
+            self.leave_taken(tx, &mut restored).await?;
+            tombstone.resource = restored;
+            return Ok(Ok(self.restore_user(tx, tombstone, former).await?));
         }
         let stored = self.insert_resource(tx, resource).await?;
         let account = stored.user_account()?;
@@ -185,7 +185,8 @@ impl DirectoryWrite<'_> {
             return self.settle_user(tx, &tombstone, Err(refusal)).await;
         }
         tombstone.resource = revived;
-        let (log, record) = self.restore_user(tx, tombstone).await?;
+        let former = resource::find_removed(tx, self.place, &tombstone.resource).await?.former;
+        let (log, record) = self.restore_user(tx, tombstone, former).await?;
         log.seal(tx, Ok(Outcome::Changed(record))).await
     }
 
@@ -194,6 +195,7 @@ impl DirectoryWrite<'_> {
         &self,
         tx: &mut Tx,
         mut stored: ResourceRow,
+        former: Option<ResourceId>,
     ) -> Result<(TxLog, ResourceRecord), StoreError> {
         let org = self.place.org;
         let account = stored.user_account()?;
@@ -203,6 +205,9 @@ impl DirectoryWrite<'_> {
         barred::lift_bars(tx, org, account, Word::Removed).await?;
         let mut log = self.open_log();
         log.did("user.restored", stored.id.as_str(), Some(account), json!({}));
+        if let Some(former) = former.filter(|former| *former != stored.id) {
+            tell_name_reused(&mut log, &stored.id, account, &former);
+        }
         log.add_change(Change::Out(account, generation));
         log.add_change(Change::Reconsider(account));
         Ok((log, self.user_record(tx, &stored).await?))
@@ -266,7 +271,8 @@ impl DirectoryWrite<'_> {
             (false, true) => "user.activated",
             _ => "user.updated",
         };
-        let is_renamed = changed.iter().any(|name| name == "userName");
+        let name_key = |user: &Resource| user.user_name().map(fold::unique_key);
+        let is_renamed = name_key(&before) != name_key(&stored.resource);
         detail["changed"] = json!(changed);
         log.did(kind, stored.id.as_str(), Some(account), detail);
         if is_renamed

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portcullis_roster::MappedChange;
+use portcullis_roster::{Column, MappedChange, MappingStep};
 use portcullis_scim::schema::{Attribute, Mutability, Type, Uniqueness};
 use portcullis_scim::{
     GroupPatch, Outcome, ResourceRecord, Schemas, ScimError, Service, Wanted, answer_request,
@@ -231,7 +231,10 @@ async fn what_operators_write_outlives_a_removal() {
     let map = async |who: &ResourceRecord, to: Option<&str>| {
         let change = MappedChange { path: path.clone(), from: None, to: to.map(str::to_owned) };
         let origin = Origin::of_actor("operator");
-        let done = rig.store.apply_mapping(ORG, HERE, who.id.clone(), vec![change], &origin, NOW).await;
+        let name = who.resource.user_name().unwrap().to_owned();
+        let person = (Column::UserName, name.clone());
+        let step = MappingStep { known: 0, person, user_name: name, changes: vec![change] };
+        let done = rig.store.apply_mapping(ORG, HERE, who.id.clone(), step, &origin, NOW).await;
         rig.done(done.unwrap()).await.value
     };
     let is_found = async |name: &str| found(&rig, &format!("appUserName eq \"{name}\"")).await == 1;
@@ -270,4 +273,41 @@ async fn what_operators_write_outlives_a_removal() {
     let known = rig.store.directory_people(ORG, HERE).await.unwrap();
     let values: Vec<_> = known.iter().map(|person| person.read_only[0].as_deref()).collect();
     assert_eq!(values, [Some("asmith"), None]);
+}
+
+/// Whoever is brought back while an attribute is not declared, or with another type, has it again when it is.
+#[tokio::test]
+async fn what_is_set_aside_outlives_a_removal_too() {
+    let app = || Attribute { mutability: Mutability::ReadOnly, ..row("appUserName", Type::String) };
+    let rig = Rig::speaking(extension(vec![app()])).await;
+    let mut people = Vec::new();
+    for name in ["ada", "bob"] {
+        let made = rig.post("/Users", person(name, &json!({}))).await;
+        let change =
+            MappedChange { path: format!("{ACME}:appUserName"), from: None, to: Some(format!("app-{name}")) };
+        let step = MappingStep {
+            known: 0,
+            person: (Column::UserName, name.to_owned()),
+            user_name: name.to_owned(),
+            changes: vec![change],
+        };
+        let origin = Origin::of_actor("operator");
+        let done = rig.store.apply_mapping(ORG, HERE, made.id.clone(), step, &origin, NOW).await;
+        rig.done(done.unwrap()).await.value.unwrap();
+        people.push(made);
+    }
+    let mut rig = rig;
+    for schemas in [Schemas::core_schemas(), extension(vec![row("appUserName", Type::Integer)])] {
+        let undeclared = rig.reopened_speaking(schemas).await;
+        let (ada, bob) = (user_path(&people[0]), user_path(&people[1]));
+        undeclared.delete(&ada).await.value.unwrap();
+        let back = undeclared.post("/Users", json!({ "schemas": [USER], "userName": "ada" })).await;
+        assert_eq!(back.id, people[0].id);
+        undeclared.put(&bob, json!({ "schemas": [USER], "userName": "bob" })).await.value.unwrap();
+        let declared = undeclared.reopened_speaking(extension(vec![app()])).await;
+        for name in ["ada", "bob"] {
+            assert_eq!(found(&declared, &format!("appUserName eq \"app-{name}\"")).await, 1, "{name}");
+        }
+        rig = declared;
+    }
 }

@@ -165,6 +165,17 @@ async fn a_name_that_somebody_removed_had_is_told_when_it_is_used_again() {
         .unwrap();
     due.insert(0, (bob.id.as_str().to_owned(), json!({ "former": other.id.as_str() }).to_string()));
     assert_eq!(reused().await, due);
+    // The same name in another case is not another one.
+    let rename = |name: &str| json!([{ "op": "replace", "path": "userName", "value": name }]);
+    rig.patch(&user_path(&bob), rename("Alice")).await.value.unwrap();
+    assert_eq!(reused().await, due);
+    // Somebody who is brought back under somebody else's name.
+    let carl = rig.post("/Users", with_external_id("carl", "x3")).await;
+    rig.delete(&user_path(&bob)).await.value.unwrap();
+    rig.delete(&user_path(&carl)).await.value.unwrap();
+    assert_eq!(rig.post("/Users", with_external_id("alice", "x3")).await.id, carl.id);
+    due.insert(0, (carl.id.as_str().to_owned(), json!({ "former": bob.id.as_str() }).to_string()));
+    assert_eq!(reused().await, due);
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ fn sheet(data: &[u8]) {
     let attribute =
         |path: &str, unique| MappedAttribute { path: path.to_owned(), unique, case_exact: unique };
     let attributes = [attribute("urn:x:displayName", true), attribute("urn:x:groups", false)];
-    let sheet = match read_mapping(data, &attributes, &["ignored".to_owned()]) {
+    let sheet = match read_mapping(data, &attributes, &["ignored".to_owned()], |_, _| Ok(())) {
         Ok(sheet) => sheet,
         Err(problems) => return drop(check_problems(&problems, lines_of(data))),
     };
