@@ -38,7 +38,12 @@ fn policy() -> Arc<Policy> {
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.example.com", "", "/.portcullis", vec![]).unwrap();
     let bind = [GroupBinding { group: "Engineering".into(), role: "member".into() }];
     let bindings = Bindings::new(&["member".into()], &[], &bind).unwrap();
-    Arc::new(Policy::new(RulesVersion(1), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName }))
+    Arc::new(Policy::new(
+        RulesVersion(1),
+        vec![app],
+        bindings,
+        IdentityHeaders::x_forwarded(UserFrom::UserName),
+    ))
 }
 
 fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {

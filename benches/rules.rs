@@ -35,7 +35,7 @@ fn app() -> App {
 
 fn of_two_hundred(criterion: &mut Criterion) {
     assert_eq!(rules().len(), 200);
-    let identity = IdentityHeaders { user: UserFrom::UserName };
+    let identity = IdentityHeaders::x_forwarded(UserFrom::UserName);
     let policy = Policy::new(RulesVersion(1), vec![app()], Bindings::default(), identity);
     let many = format!("/area-7/a;b\\c/../%2F/%252Fd;e{}", "/x;y%2F..%2Fz".repeat(1200));
     for (name, path) in [

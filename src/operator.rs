@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp};
 use portcullis_proxy::LogDetail;
 use portcullis_session::Committed;
@@ -178,6 +179,16 @@ pub(crate) struct ReferredRefusal {
 /// The number of people that one answer holds.
 const A_PAGE: u32 = 1000;
 
+/// The headers by which the application would know a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ToldHeaders {
+    /// Each with its value, in their order; a secret is hidden.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The reason why nothing can be told, and so nobody is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fault: Option<String>,
+}
+
 impl Operator {
     fn order_means(&self) -> Means {
         let Self { store, revocation, terms, serves, .. } = self;
@@ -239,6 +250,30 @@ impl Operator {
         let mut shown = person_details(details, sessions.policy().bindings(), on_hold, heard_after);
         shown.user = shown.user.with_source(self.terms.people);
         Ok(shown)
+    }
+
+    /// The headers by which the application would know a person, by the configuration in force.
+    ///
+    /// # Errors
+    /// As [`show_user`](Self::show_user).
+    pub(crate) async fn explain_headers(&self, who: &str) -> Result<ToldHeaders, OrderError> {
+        let details = self.store.user_show(OrgId::ONLY, who, Timestamp::now()).await?;
+        let described = self.store.read_description(OrgId::ONLY, details.user.account).await;
+        let described = described.map_err(OrderError::Store)?;
+        let Some(described) = described else { return Err(OrderError::Unknown(who.to_owned())) };
+        let policy = self.revocation.sessions().policy();
+        Ok(match policy.describe_person(&described.facts, described.at) {
+            Ok(principal) => {
+                let shown = |value: &HeaderValue| match value.is_sensitive() {
+                    true => "(a secret)".to_owned(),
+                    false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                };
+                let fields = principal.identity_headers().iter();
+                let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(value)));
+                ToldHeaders { headers: headers.collect(), fault: None }
+            }
+            Err(fault) => ToldHeaders { headers: Vec::new(), fault: Some(fault.to_string()) },
+        })
     }
 
     /// Removes a person as the directory would. Where one says who there is, it would bring them back: refused.

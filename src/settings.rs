@@ -81,7 +81,6 @@ fn site_idp(
             domains: spoken_domains(file, idp),
             is_one_of_several: file.idps.len() > 1,
             trust_email,
-            user_from: file.identity.user,
             absolute_ms: to_ms(file.session.absolute),
         },
     })
@@ -301,7 +300,7 @@ pub(crate) fn proxy_rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages)
     };
     let accept = proxy::Accept {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
-        strip: proxy::Strip::default(),
+        strip: proxy::Strip::new(&file.stripped),
         head: file.limits.head.bytes(),
     };
     proxy::Rules::new(policy, accept, log_detail(file), pages, |app| {

@@ -24,6 +24,8 @@ pub struct File {
     pub bindings: Bindings,
     /// The identity headers, and the source of the user header's value.
     pub identity: IdentityHeaders,
+    /// Names of headers that no client may send, beside those of every preset; a final `*` stands for any ending.
+    pub stripped: Vec<String>,
     /// The identity providers, in the order in which they are written; at least one.
     pub idps: Vec<IdpEntry>,
     /// The source of users.
@@ -71,6 +73,6 @@ pub enum UserSource {
 impl File {
     /// Everything that decides. `version` grows with each reload.
     pub fn compile_policy(&self, version: RulesVersion) -> Policy {
-        Policy::new(version, vec![self.app.clone()], self.bindings.clone(), self.identity)
+        Policy::new(version, vec![self.app.clone()], self.bindings.clone(), self.identity.clone())
     }
 }

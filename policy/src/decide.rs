@@ -182,7 +182,12 @@ mod tests {
         let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules.collect()).unwrap();
         let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
         let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
-        Policy::new(RulesVersion(version), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName })
+        Policy::new(
+            RulesVersion(version),
+            vec![app],
+            bindings,
+            IdentityHeaders::x_forwarded(UserFrom::UserName),
+        )
     }
 
     fn person(policy: &Policy, groups: &[&str]) -> Principal {

@@ -27,17 +27,21 @@ pub use access_change::{Change, Scope};
 pub use address::{AddressError, HostPort, PublicUrl};
 pub use attributes::Attributes;
 pub use decide::{Decision, DenyReason, Pass};
-pub use identity::{IDENTITY_HEADERS, IdentityHeaders, UserFrom};
+pub use identity::{
+    HEADER_BUDGET, HeaderEncoding, HeaderFault, HeaderPreset, HeaderRule, HeaderSource, HeaderText,
+    IDENTITY_HEADERS, IdentityHeaders, PresetHeader, TemplatePart, ToldGroups, UserFrom,
+};
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,
 };
 pub use loopback::is_loopback_name;
 pub use network::{AllowedHost, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
-pub use principal::{Facts, NoName, Principal};
+pub use principal::{Facts, Principal};
 pub use roles::{BindingError, Bindings, GroupBinding, OutrankedRole, Resolution, Roles};
 pub use routes::{Allow, App, Clash, OnChange, Policy, Route, RouteKey, Rule, RuleError};
 pub use shown::{MOST, escaped, is_seen, shown};
 pub use vocabulary::{
-    ClientAuth, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity, LogTarget,
+    ClientAuth, ENTERPRISE_USER, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity,
+    LogTarget, USER_ATTRIBUTES,
 };

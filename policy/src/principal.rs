@@ -85,11 +85,3 @@ impl Principal {
         self
     }
 }
-
-/// The user header has no value: `headers.user` asks for something that is not known of this person.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("headers.user is {wanted}, which is not known of this person")]
-pub struct NoName {
-    /// The word that `headers.user` says.
-    pub wanted: &'static str,
-}

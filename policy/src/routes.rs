@@ -8,8 +8,8 @@ use http::uri::PathAndQuery;
 use crate::index::Index;
 use crate::readings::Readings;
 use crate::{
-    AppId, Bindings, DenyReason, Facts, IdentityHeaders, NoName, OrgId, Pattern, Principal, RulesVersion,
-    Seq, folded,
+    AppId, Bindings, DenyReason, Facts, HeaderFault, IdentityHeaders, OrgId, Pattern, Principal,
+    RulesVersion, Seq, folded,
 };
 
 /// The host, path and method that a request is routed by, as Accept read them.
@@ -320,8 +320,8 @@ impl Policy {
     }
 
     /// The content of the identity headers.
-    pub fn identity(&self) -> IdentityHeaders {
-        self.identity
+    pub fn identity(&self) -> &IdentityHeaders {
+        &self.identity
     }
 
     /// The app of a host and the rule of the path, or one of our own pages.
@@ -359,11 +359,11 @@ impl Policy {
     /// Resolves the facts of a person under this configuration.
     ///
     /// # Errors
-    /// [`NoName`] where `headers.user` asks for something that is not known of the person.
-    pub fn describe_person(&self, facts: &Arc<Facts>, at: Seq) -> Result<Principal, NoName> {
+    /// [`HeaderFault`] where nothing could be said of the person to the application.
+    pub fn describe_person(&self, facts: &Arc<Facts>, at: Seq) -> Result<Principal, HeaderFault> {
         let name = self.identity.user.name_of(facts)?;
         let roles = self.bindings.resolve_groups(facts.groups.iter().map(|group| &**group)).roles;
-        let headers = self.identity.prepare(&name, facts, &roles);
+        let headers = self.identity.prepare(&name, facts, &roles)?;
         Ok(Principal { facts: facts.clone(), at, rules: self.version, name, roles, headers })
     }
 }
@@ -387,7 +387,7 @@ mod tests {
 
     fn policy(rules: Vec<Rule>) -> Policy {
         let app = App::new(AppId::ONLY, OrgId::ONLY, "Wiki.example.com", "", "/.portcullis", rules).unwrap();
-        let identity = IdentityHeaders { user: crate::UserFrom::UserName };
+        let identity = IdentityHeaders::x_forwarded(crate::UserFrom::UserName);
         Policy::new(RulesVersion(1), vec![app], Bindings::default(), identity)
     }
 

@@ -113,3 +113,36 @@ pub enum GroupPatch {
     /// 200 with the group, for clients that insist.
     Whole,
 }
+
+/// The attributes of a User that an application can be told, by their canonical names: those of the core schema (RFC 7643
+/// §4.1), then those of the enterprise extension (§4.3) without its URN. Of a list it is each element's `value`.
+pub const USER_ATTRIBUTES: [&[&str]; 2] = [
+    &[
+        "userName",
+        "externalId",
+        "name.formatted",
+        "name.familyName",
+        "name.givenName",
+        "name.middleName",
+        "name.honorificPrefix",
+        "name.honorificSuffix",
+        "displayName",
+        "nickName",
+        "profileUrl",
+        "title",
+        "userType",
+        "preferredLanguage",
+        "locale",
+        "timezone",
+        "emails",
+        "phoneNumbers",
+        "ims",
+        "photos",
+        "entitlements",
+        "roles",
+    ],
+    &["employeeNumber", "costCenter", "organization", "division", "department", "manager.value"],
+];
+
+/// The URN of the enterprise extension of User (RFC 7643 §4.3).
+pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";

@@ -98,7 +98,7 @@ fn policy() -> Policy {
         .collect();
     let conflict = CONFLICT.map(str::to_owned).to_vec();
     let bindings = Bindings::new(&roles, &[conflict], &groups).expect("bindings");
-    let identity = IdentityHeaders { user: UserFrom::UserName };
+    let identity = IdentityHeaders::x_forwarded(UserFrom::UserName);
     Policy::new(RulesVersion(1), vec![app], bindings, identity)
 }
 

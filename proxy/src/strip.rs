@@ -2,7 +2,7 @@
 //!
 //! Names are compared after every byte that is no letter or digit became `-`, lower case, because servers behind us
 //! do the same in their own ways (CGI turns `X_Auth_User` and `X-Auth-User` into one variable). The rule protected:
-//! headers are true, on every path (promise 2). Adding a preset means adding its names here.
+//! headers are true, on every path (promise 2). The names of all presets are policy's (`IDENTITY_HEADERS`).
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -11,7 +11,7 @@ use portcullis_policy::IDENTITY_HEADERS;
 use crate::field_set::{FieldKind, FieldSet, may_be_listed};
 
 /// Stripped whoever sends it. A final `*` stands for any ending.
-const ALWAYS: [&str; 30] = [
+const ALWAYS: [&str; 24] = [
     // What applications, and proxies of other products, take identity from.
     "x-user",
     "x-user-id",
@@ -26,17 +26,11 @@ const ALWAYS: [&str; 30] = [
     "x-amzn-oidc-*",
     "cf-access-jwt-assertion",
     "cf-access-authenticated-user-*",
-    "remote-user",
-    "remote-groups",
-    "remote-name",
-    "remote-email",
     "x-remote-*",
     "x-auth-*",
     "x-authenticated-*",
     "x-webauth-*",
     "x-forwarded-client-cert",
-    "x-forwarded-login",
-    "x-forwarded-name",
     "x-forwarded-access-token",
     "x-client-cert*",
     "x-ssl-*",

@@ -35,7 +35,12 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.test", "", "/.portcullis", rules).unwrap();
     let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
     let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
-    Arc::new(Policy::new(RulesVersion(1), vec![app], bindings, IdentityHeaders { user: UserFrom::UserName }))
+    Arc::new(Policy::new(
+        RulesVersion(1),
+        vec![app],
+        bindings,
+        IdentityHeaders::x_forwarded(UserFrom::UserName),
+    ))
 }
 
 pub(crate) fn rules(policy: Arc<Policy>) -> Rules {

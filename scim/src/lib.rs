@@ -29,6 +29,7 @@ mod read_write;
 mod request;
 mod resource;
 pub mod schema;
+mod texts;
 mod version;
 mod version_one;
 mod write;

@@ -162,7 +162,7 @@ impl Replace {
         };
         let origin = Origin::of_actor("cli");
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
-        let identity = IdentityHeaders { user: UserFrom::UserName };
+        let identity = IdentityHeaders::x_forwarded(UserFrom::UserName);
         let policy = Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity);
         let sessions = Sessions::new(0, i64::MAX, Arc::new(policy));
         let road = Revocation::new(Handle::current(), sessions, store.clone());

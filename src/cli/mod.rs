@@ -8,6 +8,7 @@ mod audit;
 mod check;
 #[cfg(feature = "saml")]
 mod doctor;
+mod explain;
 mod home;
 #[cfg(feature = "saml")]
 mod idp;
@@ -77,6 +78,12 @@ pub(crate) enum ShortCommand {
     /// List people, show what is known of one, add them, and put them out by hand.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis user list")]
     User(user::UserOrders),
+    /// Explain what the application is told of a person.
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example: portcullis explain headers --as alice@example.com"
+    )]
+    Explain(explain::ExplainOrders),
     /// Make the directory say what a file of people says, for those whose directory cannot speak SCIM.
     #[command(after_help = "Example: portcullis import people.csv --full --dry-run")]
     Import(import::Import),
@@ -119,6 +126,7 @@ impl ShortCommand {
             Self::Schema(schema) => schema.answer(),
             Self::Ref(reference) => reference.answer(config),
             Self::User(orders) => orders.answer(config),
+            Self::Explain(orders) => orders.answer(config),
             Self::Import(import) => import.answer(config),
             #[cfg(feature = "saml")]
             Self::Idp(orders) => orders.answer(config),

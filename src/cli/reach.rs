@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use portcullis_config::{File, Home, HomePeople};
+use portcullis_config::{Environment, File, Home, HomePeople};
 use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
 use portcullis_proxy::LogDetail;
 use portcullis_scim::Schemas;
@@ -35,6 +35,7 @@ use crate::operator::{Operator, Terms};
 use crate::person::People;
 use crate::revocation::Revocation;
 use crate::settings;
+use crate::terminal::{Exit, config_path, print_error, tell_problems};
 use crate::tokens::TokenBook;
 
 /// A way to the store.
@@ -165,7 +166,7 @@ impl StoreReach {
         let schemas = home.extensions.as_ref().map_or_else(Schemas::core_schemas, settings::declared_schemas);
         let store = Arc::new(Store::open(database, Arc::new(schemas)).await?);
         // Nobody is in, in this process: what is enforced here is what the store says from now on.
-        let identity = IdentityHeaders { user: UserFrom::UserName };
+        let identity = IdentityHeaders::x_forwarded(UserFrom::UserName);
         let policy =
             Arc::new(Policy::new(RulesVersion::default(), Vec::new(), home.bindings.clone(), identity));
         let idp_keys = IdpKeys::load_kept(&store).await.map_err(ReachError::Kept)?;
@@ -190,9 +191,18 @@ impl StoreReach {
         Ok(Self(StoreWay::Here { router, operator, store, _lock: lock }))
     }
 
-    /// Tells whether this process has the store: then an order that needs the configuration needs it here.
-    pub(super) fn is_here(&self) -> bool {
-        matches!(self.0, StoreWay::Here { .. })
+    /// Reads the whole configuration for an order in this process, where one that runs has it.
+    ///
+    /// # Errors
+    /// The code to end with, once the reason was printed.
+    pub(super) async fn read_config_if_here(&self, config: Option<&Path>) -> Result<(), Exit> {
+        if !matches!(self.0, StoreWay::Here { .. }) {
+            return Ok(());
+        }
+        let loaded = config_path(config)
+            .and_then(|path| portcullis_config::load_file(&path, &Environment::of_process()));
+        let file = loaded.map_err(|problems| tell_problems(&problems))?.file;
+        self.configure_if_here(&file).await.map_err(|error| print_error(&error))
     }
 
     /// Gives an order in this process what it needs of a configuration: the master key, and the identity providers.
@@ -205,6 +215,9 @@ impl StoreReach {
             let relink_to = settings::relink_to(file);
             let before = operator.load();
             let terms = Terms { relink_to, ..before.terms.clone() };
+            // Nobody is in, so nobody is cut.
+            let policy = Arc::new(file.compile_policy(RulesVersion(1)));
+            drop(before.revocation.sessions().review(policy));
             operator.store(Arc::new(Operator { terms, ..(**before).clone() }));
         }
         Ok(())

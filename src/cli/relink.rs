@@ -5,13 +5,11 @@ use std::path::Path;
 use clap::Args;
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_config::{Environment, Home};
+use portcullis_config::Home;
 
 use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use crate::relink::{LinkedPerson, MovableLinks, Moved};
-use crate::terminal::{
-    Exit, config_path, fit_for_terminal, format_table, print_error, print_text, tell_problems,
-};
+use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
 
 /// Moves links, subject for subject.
 #[derive(Args, Clone, Debug)]
@@ -46,16 +44,8 @@ impl Relink {
 
     async fn order_links(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
         // A program that runs knows its identity provider; without one the file must say which it is.
-        if reach.is_here() {
-            let loaded = config_path(config)
-                .and_then(|path| portcullis_config::load_file(&path, &Environment::of_process()));
-            let file = match loaded {
-                Ok(loaded) => loaded.file,
-                Err(problems) => return tell_problems(&problems),
-            };
-            if let Err(error) = reach.configure_if_here(&file).await {
-                return print_error(&error);
-            }
+        if let Err(exit) = reach.read_config_if_here(config).await {
+            return exit;
         }
         match if self.apply { self.move_links(reach).await } else { self.list_links(reach).await } {
             Ok(text) => {

@@ -63,6 +63,7 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/users", get(list_users).post(add_user))
         .route("/users/{name}", get(show_user).delete(remove_user))
         .route("/users/{name}/end-sessions", post(end_sessions))
+        .route("/users/{name}/headers", get(explain_headers))
         .route("/audit", get(read_audit))
         .route("/import", post(import_file).layer(DefaultBodyLimit::max(LARGEST_FILE)))
         .route("/mapping", post(import_mapping).layer(DefaultBodyLimit::max(LARGEST_FILE)))
@@ -213,6 +214,10 @@ fn read_order<T: DeserializeOwned>(
         Ok(file) => Ok((order, file)),
         Err(rejection) => Err(Box::new(failed_answer(rejection.status(), rejection.body_text()))),
     }
+}
+
+async fn explain_headers(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {
+    json_answer(StatusCode::OK, operator.explain_headers(&name).await)
 }
 
 async fn disable_user(State(operator): State<Arc<Operator>>, Path(name): Path<String>) -> Response {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use portcullis_keys::sha256;
-use portcullis_policy::{AppId, Attributes, DirectoryId, LinkTo, OrgId, Timestamp, UserFrom};
+use portcullis_policy::{AppId, Attributes, DirectoryId, LinkTo, OrgId, Policy, Timestamp};
 use portcullis_sso::{Assertion, FLOW_MS, Pending};
 use portcullis_store as store;
 
@@ -24,7 +24,6 @@ pub(crate) struct Admission {
     /// True where other IdPs sign people in too.
     pub(crate) is_one_of_several: bool,
     pub(crate) trust_email: bool,
-    pub(crate) user_from: UserFrom,
     pub(crate) absolute_ms: i64,
 }
 
@@ -36,6 +35,7 @@ impl Admission {
         assertion: &Assertion,
         session: store::NewSession,
         flow: &Pending,
+        policy: Arc<Policy>,
     ) -> store::VerifiedLogin {
         let (issuer, subject) = (assertion.issuer().to_owned(), assertion.subject().to_owned());
         let provisioning = if self.directory {
@@ -84,7 +84,7 @@ impl Admission {
             provisioning,
             domains: self.domains.clone(),
             is_one_of_several: self.is_one_of_several,
-            user_from: self.user_from,
+            policy,
             claims,
             session,
             flow: sha256(flow.state().as_bytes()).to_vec(),

@@ -432,7 +432,8 @@ impl Own {
             replaces: visitor.session.or(pending.replaces()),
             spares_others: replaces == Replaces::SamePerson,
         };
-        let asked = admission.verified_login(visitor.app, &assertion, session, &pending);
+        let policy = self.core.revocation.sessions().policy();
+        let asked = admission.verified_login(visitor.app, &assertion, session, &pending, policy.clone());
         let origin = Origin {
             client: visitor.detail.shown_client(visitor.client).map(Into::into),
             reference: Some(reference),
@@ -443,7 +444,7 @@ impl Own {
             LoginError::Refused(refusal) if !origin.names => LoginError::Refused(Box::new(refusal.unnamed())),
             error => error,
         })?;
-        let user_from = admission.user_from;
+        let user_from = policy.identity().user;
         Ok(signed_in.map(|signed_in| EnteredSite { signed_in, site, user_from }))
     }
 

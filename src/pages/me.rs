@@ -73,7 +73,7 @@ mod tests {
         let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", vec![]).unwrap();
         let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
         let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
-        let headers = IdentityHeaders { user: UserFrom::UserName };
+        let headers = IdentityHeaders::x_forwarded(UserFrom::UserName);
         let policy = Policy::new(RulesVersion(1), vec![app], bindings, headers);
         let facts = Arc::new(Facts {
             account: AccountId(1),

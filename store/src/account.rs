@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portcullis_policy::{
     AccountId, Attributes, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, Timestamp,
 };
-use portcullis_scim::{Resource, ResourceKind};
+use portcullis_scim::{Resource, ResourceKind, Schemas};
 use portcullis_session::Described;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +164,7 @@ pub(crate) async fn set_used(
 /// Everything a description needs, from the snapshot of `tx`.
 pub(crate) async fn describe_account(
     tx: &mut Tx,
+    schemas: &Schemas,
     org: OrgId,
     account: AccountId,
 ) -> Result<Option<Described>, StoreError> {
@@ -182,10 +183,11 @@ pub(crate) async fn describe_account(
         match (row.maybe_int(4)?, row.maybe_int(5)?, row.maybe_text(6)?, row.maybe_text(7)?) {
             (Some(directory), Some(rid), Some(id), Some(doc)) => {
                 let directory = directory_id(directory)?;
-                let user = resource::parse_document(ResourceKind::User, id, doc)?;
+                let mut user = resource::parse_document(ResourceKind::User, id, doc)?;
+                user.set_aside(schemas);
                 let id = ResourceId::new(id);
                 let groups = member::group_names(tx, DirectoryKey { org, directory }, rid).await?;
-                (of_user(org, account, subject, &id, &user, groups), Some((directory, id)))
+                (of_user(org, account, subject, (&id, &user, schemas), groups), Some((directory, id)))
             }
             _ => (of_login(org, account, subject, read_told(account, row.maybe_text(3)?)?), None),
         };
@@ -202,10 +204,15 @@ fn of_user(
     org: OrgId,
     account: AccountId,
     subject: Option<Arc<str>>,
-    id: &ResourceId,
-    user: &Resource,
+    (id, user, schemas): (&ResourceId, &Resource, &Schemas),
     groups: Arc<[Arc<str>]>,
 ) -> Facts {
+    let mut attributes = Attributes::default()
+        .with_texts(Attributes::NAME, user.display_name().or_else(|| user.text_at("name.formatted")))
+        .with_texts(Attributes::PREFERRED_USERNAME, user.user_name());
+    for (name, texts) in user.attribute_texts(schemas) {
+        attributes.add_texts(&name, texts);
+    }
     Facts {
         account,
         org,
@@ -213,9 +220,7 @@ fn of_user(
         external_id: user.external_id().map(Arc::from),
         subject,
         email: user.email().map(Arc::from),
-        attributes: Attributes::default()
-            .with_texts(Attributes::NAME, user.display_name().or_else(|| user.text_at("name.formatted")))
-            .with_texts(Attributes::PREFERRED_USERNAME, user.user_name()),
+        attributes,
         user_name: user.user_name().map(Arc::from),
         groups,
     }
@@ -253,7 +258,7 @@ impl Store {
         org: OrgId,
         account: AccountId,
     ) -> Result<Option<Described>, StoreError> {
-        describe_account(&mut self.engine.snapshot().await?, org, account).await
+        describe_account(&mut self.engine.snapshot().await?, &self.schemas, org, account).await
     }
 }
 

@@ -263,7 +263,7 @@ impl Store {
             idp,
         };
         let epochs = epoch::read_epochs(&mut tx, org, &session.idp).await?;
-        let described = account::describe_account(&mut tx, org, account).await?;
+        let described = account::describe_account(&mut tx, &self.schemas, org, account).await?;
         Ok(described.map(|described| SessionSnapshot { described, session, epochs }))
     }
 

@@ -32,13 +32,14 @@ async fn nobody_waits_for_a_large_directory() {
     let schemas = Arc::new(Schemas::core_schemas());
     let store = Store::open(&path, schemas.clone()).await.unwrap();
     store.use_keys(&Keyring::from_master(&[7; 32]), &mut Random::from_system(), NOW).await.unwrap();
-    let identity = IdentityHeaders { user: UserFrom::UserName };
+    let identity = IdentityHeaders::x_forwarded(UserFrom::UserName);
     let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
-    let sessions = Sessions::new(1_000, 3_600_000, Arc::new(policy));
+    let policy = Arc::new(policy);
+    let sessions = Sessions::new(1_000, 3_600_000, policy.clone());
     let began = Instant::now();
     people::fill(&store, &path, &sessions, 20_000).await;
     println!("made within {:?}", began.elapsed());
-    let hash = sign_in(&store, &sessions).await;
+    let hash = sign_in(&store, &sessions, policy).await;
 
     // A cold load: whoever asks first after a restart.
     let mut cold = Vec::new();
@@ -93,7 +94,7 @@ async fn nobody_waits_for_a_large_directory() {
 }
 
 /// Signs in somebody who is in groups within groups.
-async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
+async fn sign_in(store: &Store, sessions: &Sessions, policy: Arc<Policy>) -> SessionHash {
     let hash = SessionHash([7; 32]);
     let name = format!("{}{}", people::PERSON, people::GROUPS - 1);
     let link = LinkAttribute {
@@ -115,7 +116,7 @@ async fn sign_in(store: &Store, sessions: &Sessions) -> SessionHash {
         provisioning: PeopleSource::Directory { invited: false, directories: vec![DirectoryId::ONLY], link },
         domains: EmailDomains::AnyBut(Vec::new()),
         is_one_of_several: false,
-        user_from: UserFrom::UserName,
+        policy,
         claims: LoginAttributes::default(),
         session: NewSession {
             hash,

@@ -49,3 +49,4 @@ mod standing;
 mod store_check;
 mod store_failure;
 mod streams;
+mod told_headers;

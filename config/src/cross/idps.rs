@@ -13,9 +13,14 @@ use crate::idps::{Domains, Idps, NamedIdp, is_name};
 pub(super) fn check_idps(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(Idps(idps)) = &document.idps.0 else { return };
     idps.iter().for_each(|idp| check_idp(findings, document, idp));
-    if idps.len() > 1 && document.headers.user == Some(UserFrom::Subject) {
-        let what = "two identity providers may call two people by one subject, and the application could not tell them \
-                    apart";
+    if idps.len() > 1
+        && let Some(user @ (UserFrom::Subject | UserFrom::PreferredUsername)) = document.headers.user
+        && (user == UserFrom::Subject || document.provisioning == ProvisioningWord::None)
+    {
+        let what = format!(
+            "two identity providers may call two people by one {}, and the application could not tell them apart",
+            user.config_word()
+        );
         findings.add_problem(
             "headers.user",
             what,

@@ -5,6 +5,7 @@ mod bindings;
 mod bounds;
 mod certificates;
 mod findings;
+mod headers;
 mod idps;
 mod listeners;
 mod oidc;
@@ -15,12 +16,9 @@ mod scim;
 
 use std::path::PathBuf;
 
-use portcullis_policy::{IdentityHeaders, UserFrom};
-
 use self::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::file::{File, UserSource};
-use crate::headers::HeaderPreset;
 use crate::idps::NamedIdp;
 use crate::node::YamlNode;
 use crate::report::Report;
@@ -38,20 +36,21 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
     let expires = certificates::check_certificates(findings, &document);
     let bindings = bindings::read_bindings(findings, &document);
     let app = routes::join_app(findings, &document, bindings.as_ref());
+    let identity = headers::join_headers(findings, &document);
     let state = find_state(findings, &document);
     if !report.problems.is_empty() {
         return None;
     }
+    let identity = identity?;
+    let stripped = headers::stripped_names(&identity, &document);
     let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
-    let HeaderPreset::XForwarded = document.headers.preset;
-    let without_directory = document.provisioning == ProvisioningWord::None;
-    let user = if without_directory { UserFrom::Email } else { UserFrom::UserName };
     Some(File {
         public_url,
         upstream: document.upstream.0?,
         app: app?,
         bindings: bindings?,
-        identity: IdentityHeaders { user: document.headers.user.unwrap_or(user) },
+        stripped,
+        identity,
         idps: idps.0.into_iter().map(NamedIdp::into_entry).collect::<Option<_>>()?,
         provisioning: match document.provisioning {
             ProvisioningWord::Scim => UserSource::Scim(document.scim?),

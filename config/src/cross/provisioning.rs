@@ -53,6 +53,11 @@ pub(super) fn check_provisioning(findings: &mut Findings<'_, '_>, document: &Roo
     if document.provisioning == ProvisioningWord::Invited {
         return;
     }
+    if document.headers.user == Some(UserFrom::PreferredUsername) {
+        let what = "people may choose this name themselves at many providers, and be somebody else to the application";
+        let remedy = "Write email or subject, unless the provider lets nobody choose it";
+        findings.add_warning("headers.user", what, remedy);
+    }
     if let Some(user @ (UserFrom::UserName | UserFrom::Id | UserFrom::ExternalId)) = document.headers.user {
         let what =
             format!("{} is an attribute of a directory, and provisioning: none has none", user.config_word());

@@ -1,62 +1,146 @@
 //! `headers`: how the application is told who is there.
 
+mod names;
+mod template;
+
 use std::borrow::Cow;
 
-use portcullis_policy::UserFrom;
+use portcullis_policy::{HeaderEncoding, HeaderPreset, UserFrom};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::At;
 use crate::node::YamlNode;
-use crate::read::{FromYaml, read_text, section, unknown_word, words};
+use crate::read::{FromYaml, read_text, section, unknown_word};
 use crate::report::Report;
+use crate::units::Size;
+
+pub(crate) use names::{HeaderNames, StripName, WritableName};
+pub(crate) use template::{HeaderTemplates, PartText, TemplateText};
 
 section! {
     /// How the application is told who is there.
     pub(crate) struct Headers {
-        /// Which headers are written.
+        /// The names that the application knows.
+        #[schemars(with = "PresetWord")]
         pub(crate) preset: HeaderPreset = "x-forwarded",
         /// Where the user header's value comes from; it never falls back. `userName` where left out, without a
         /// directory `email`.
         #[schemars(with = "Option<UserWord>")]
         pub(crate) user: Option<UserFrom>,
+        /// Other names for what the preset says, or `off`.
+        pub(crate) names: HeaderNames = "{}",
+        /// Further headers, each with a text in which `${user.department}` and the like stand, or a reference to a secret.
+        pub(crate) templates: HeaderTemplates = "{}",
+        /// The groups that are told.
+        pub(crate) groups: HeaderGroups = "{}",
+        /// How values are written, where a header says nothing of its own.
+        #[schemars(with = "EncodingWord")]
+        pub(crate) encoding: HeaderEncoding = "percent",
+        /// The most bytes of all headers of a person. Whoever has more is not signed in, and the log says why.
+        pub(crate) budget: HeaderBudget = "16KiB",
+        /// Further names that no client may send; a final `*` stands for any ending.
+        pub(crate) strip: Vec<StripName> = "[]",
     }
 }
 
-words! {
-    /// Which headers are written.
-    pub(crate) enum HeaderPreset {
-        /// `X-Forwarded-User`, `-Email`, `-Groups`, `-Roles`, `-Preferred-Username`.
-        XForwarded = "x-forwarded",
-    }
-    refused {
-        "oauth2-proxy" => "", "authelia" => "", "remote-user" => "", "grafana" => "", "gitea" => "",
-        "jenkins" => "", "nexus" => "", "sonarqube" => "",
+section! {
+    /// The groups that are told; roles come of all of them.
+    pub(crate) struct HeaderGroups {
+        /// Names of groups, `*` for any text; all groups where left out.
+        pub(crate) only: Option<Vec<String>>,
     }
 }
 
-const SOURCES: [UserFrom; 5] =
-    [UserFrom::UserName, UserFrom::Id, UserFrom::ExternalId, UserFrom::Subject, UserFrom::Email];
-
-impl FromYaml for UserFrom {
-    const WANTED: &'static str = "userName, id, externalId, subject or email";
+impl FromYaml for HeaderPreset {
+    const WANTED: &'static str = "the name of a preset such as x-forwarded";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let text = read_text(node, at, report, Self::WANTED)?;
-        let known = SOURCES.map(Self::config_word);
-        let found = SOURCES.into_iter().find(|source| source.config_word() == text);
-        found.or_else(|| unknown_word(node, at, report, text, &known))
+        read_word(node, at, report, &Self::ALL, Self::config_word)
     }
 }
 
-/// The schema of [`UserFrom`].
-struct UserWord;
+impl FromYaml for UserFrom {
+    const WANTED: &'static str = "userName, preferred_username, id, externalId, subject or email";
 
-impl JsonSchema for UserWord {
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        read_word(node, at, report, &Self::ALL, Self::config_word)
+    }
+}
+
+const ENCODINGS: [HeaderEncoding; 3] =
+    [HeaderEncoding::Percent, HeaderEncoding::Utf8, HeaderEncoding::Latin1];
+
+impl FromYaml for HeaderEncoding {
+    const WANTED: &'static str = "percent, utf8 or latin1";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        read_word(node, at, report, &ENCODINGS, Self::config_word)
+    }
+}
+
+/// Reads one of the words that a part shares with the file.
+fn read_word<T: FromYaml + Copy>(
+    node: &YamlNode,
+    at: &At,
+    report: &mut Report<'_>,
+    all: &[T],
+    word: fn(T) -> &'static str,
+) -> Option<T> {
+    let text = read_text(node, at, report, T::WANTED)?;
+    let known: Vec<&str> = all.iter().map(|one| word(*one)).collect();
+    let found = all.iter().copied().find(|one| word(*one) == text);
+    found.or_else(|| unknown_word(node, at, report, text, &known))
+}
+
+macro_rules! word_schemas {
+    ($($(#[$meta:meta])* $schema:ident as $name:literal: $words:expr;)*) => {$(
+        $(#[$meta])*
+        pub(crate) struct $schema;
+
+        impl JsonSchema for $schema {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "enum": $words })
+            }
+        }
+    )*};
+}
+
+word_schemas! {
+    /// The schema of [`HeaderPreset`].
+    PresetWord as "HeaderPreset": HeaderPreset::ALL.map(HeaderPreset::config_word);
+    /// The schema of [`UserFrom`].
+    UserWord as "UserFrom": UserFrom::ALL.map(UserFrom::config_word);
+    /// The schema of [`HeaderEncoding`].
+    EncodingWord as "HeaderEncoding": ENCODINGS.map(HeaderEncoding::config_word);
+}
+
+/// The size of all headers of a person: 1 KiB to 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderBudget(pub(crate) Size);
+
+impl FromYaml for HeaderBudget {
+    const WANTED: &'static str = Size::WANTED;
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let size = Size::read(node, at, report)?;
+        if (1 << 10..=64 << 10).contains(&size.bytes()) {
+            return Some(Self(size));
+        }
+        let what = format!("{size} is no size that headers can have");
+        report.add_problem(node, at, what, "Write a size from 1KiB to 64KiB")
+    }
+}
+
+impl JsonSchema for HeaderBudget {
     fn schema_name() -> Cow<'static, str> {
-        "UserFrom".into()
+        Size::schema_name()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": SOURCES.map(UserFrom::config_word) })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Size::json_schema(generator)
     }
 }

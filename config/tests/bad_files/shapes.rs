@@ -54,9 +54,6 @@ fn keys_of_later_versions_are_refused_by_name() {
         "app: {}",
         "roles_from: assertion",
         "session:\n  bind: [network-prefix]",
-        "headers:\n  groups: {}",
-        "headers:\n  encoding: {}",
-        "headers:\n  strip: []",
         "http_client:\n  proxy: http://p",
         "store:\n  postgres: ${env:OIDC}",
         "listen:\n  proxy:\n    redirect: 0.0.0.0:80",
@@ -110,7 +107,6 @@ fn words_of_later_versions_are_refused_by_name() {
                 "11: session.same_site: \"strict\" cannot work: the identity provider's answer is a navigation from \
              another site.",
             ),
-            ("headers:\n  preset: grafana\n", "11: headers.preset: \"grafana\" is not in this version."),
             (
                 "headers:\n  preset: x-forward\n",
                 "11: headers.preset: \"x-forward\" is not known here. Did you mean \
@@ -228,7 +224,7 @@ fn values_of_the_wrong_kind() {
             ),
             (
                 "headers:\n  user: name\n",
-                "11: headers.user: \"name\" is not known here. Known: userName, id, externalId, \
+                "11: headers.user: \"name\" is not known here. Known: userName, preferred_username, id, externalId, \
           subject, email.",
             ),
             (

@@ -1,33 +1,35 @@
 //! The identity headers: their names, where the values come from, how values are encoded.
+//!
+//! The rule it protects: headers are true (promise 2). A person of whom the user header cannot be said is nobody to the
+//! application, so there is no principal of them; what else is not known is no header.
 
+mod encoding;
+mod groups;
+mod preset;
+mod rule;
+mod source;
+
+use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::{Attributes, Facts, NoName, Roles};
+use self::source::ToldPerson;
+use crate::{Attributes, Facts, Roles};
 
-/// Every identity header of every preset this build knows, lower case. The proxy strips all of them from clients,
-/// whatever is configured.
-pub const IDENTITY_HEADERS: [&str; 5] = [
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-roles",
-    "x-forwarded-preferred-username",
-];
-
-const USER: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[0]);
-const EMAIL: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[1]);
-const GROUPS: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[2]);
-const ROLES: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[3]);
-const PREFERRED: HeaderName = HeaderName::from_static(IDENTITY_HEADERS[4]);
+pub use encoding::HeaderEncoding;
+pub use groups::ToldGroups;
+pub use preset::{HeaderPreset, IDENTITY_HEADERS, PresetHeader};
+pub use rule::{HeaderRule, HeaderText, TemplatePart};
+pub use source::HeaderSource;
 
 /// The source of the user header's value. It never falls back to another source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserFrom {
     /// `userName` of the SCIM User: the default with a directory.
     UserName,
+    /// What the login calls `preferred_username`; `userName` of the directory. People may have chosen it themselves.
+    PreferredUsername,
     /// `id` of the SCIM User.
     Id,
     /// `externalId` of the SCIM User.
@@ -39,10 +41,15 @@ pub enum UserFrom {
 }
 
 impl UserFrom {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::UserName, Self::PreferredUsername, Self::Id, Self::ExternalId, Self::Subject, Self::Email];
+
     /// The word of the configuration.
     pub fn config_word(self) -> &'static str {
         match self {
             Self::UserName => "userName",
+            Self::PreferredUsername => "preferred_username",
             Self::Id => "id",
             Self::ExternalId => "externalId",
             Self::Subject => "subject",
@@ -53,135 +60,140 @@ impl UserFrom {
     /// The value for a person.
     ///
     /// # Errors
-    /// [`NoName`] where it is not known or empty.
-    pub fn name_of(self, facts: &Facts) -> Result<Arc<str>, NoName> {
+    /// [`HeaderFault::NoName`] where it is not known or empty.
+    pub fn name_of(self, facts: &Facts) -> Result<Arc<str>, HeaderFault> {
         let value = match self {
-            Self::UserName => &facts.user_name,
-            Self::Id => &facts.id,
-            Self::ExternalId => &facts.external_id,
-            Self::Subject => &facts.subject,
-            Self::Email => &facts.email,
+            Self::UserName => facts.user_name.clone(),
+            Self::PreferredUsername => {
+                facts.attributes.all_texts(Attributes::PREFERRED_USERNAME).first().cloned()
+            }
+            Self::Id => facts.id.clone(),
+            Self::ExternalId => facts.external_id.clone(),
+            Self::Subject => facts.subject.clone(),
+            Self::Email => facts.email.clone(),
         };
-        value.clone().filter(|value| !value.is_empty()).ok_or(NoName { wanted: self.config_word() })
+        let missing = HeaderFault::NoName { wanted: self.config_word() };
+        value.filter(|value| !value.is_empty()).ok_or(missing)
     }
 }
 
-/// The identity headers as they are written for the application: the preset `x-forwarded`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Reasons why nothing can be said of a person to the application.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderFault {
+    /// The user header has no value: `headers.user` asks for something that is not known of this person.
+    #[error("headers.user is {wanted}, which is not known of this person")]
+    NoName {
+        /// The word that `headers.user` says.
+        wanted: &'static str,
+    },
+    /// The user header cannot be written in its encoding.
+    #[error("{header} cannot say this person's name in the encoding {encoding}")]
+    NotWritable {
+        /// The header.
+        header: HeaderName,
+        /// The word of the encoding.
+        encoding: &'static str,
+    },
+    /// All headers together are larger than `headers.budget`.
+    #[error(
+        "the headers of this person have {bytes} bytes, and headers.budget is {budget}; most are of {largest}"
+    )]
+    OverBudget {
+        /// The size of all of them.
+        bytes: usize,
+        /// The most that is allowed.
+        budget: usize,
+        /// The largest one.
+        largest: HeaderName,
+    },
+}
+
+/// The most bytes of all identity headers of a person, where nobody says otherwise: what applications commonly take is 8 to
+/// 64 KiB.
+pub const HEADER_BUDGET: usize = 16 * 1024;
+
+/// The identity headers as they are written for the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityHeaders {
     /// The source of the user header's value.
     pub user: UserFrom,
+    /// The headers, in the order in which they are written; no name twice.
+    pub rules: Arc<[HeaderRule]>,
+    /// The groups that are told.
+    pub groups: ToldGroups,
+    /// The most bytes of all headers of a person.
+    pub budget: usize,
 }
 
 impl IdentityHeaders {
+    /// Those of the preset `x-forwarded`.
+    pub fn x_forwarded(user: UserFrom) -> Self {
+        let rules = HeaderPreset::XForwarded.headers().iter().map(|PresetHeader { name, source }| {
+            let name = HeaderName::from_static(name);
+            HeaderRule::of_source(name, source.clone(), HeaderEncoding::Percent, ',')
+        });
+        Self { user, rules: rules.collect(), groups: ToldGroups::default(), budget: HEADER_BUDGET }
+    }
+
+    /// The names of the headers that go up, each of which is taken from clients.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
     /// The headers of a person. An empty list and an unknown value are no header at all.
-    pub(crate) fn prepare(self, name: &str, facts: &Facts, roles: &Roles) -> PreparedHeaders {
-        let one = |value: Option<&str>| value.filter(|v| !v.is_empty()).map(encode_one);
-        let said = [
-            (USER, Some(encode_one(name))),
-            (EMAIL, one(facts.email.as_deref())),
-            (GROUPS, encode_list(&facts.groups)),
-            (ROLES, encode_list(roles.names())),
-            (PREFERRED, one(facts.attributes.first_text(Attributes::PREFERRED_USERNAME))),
-        ];
-        let mut lines = Vec::new();
-        let mut fields = Vec::new();
-        for (header, value) in said {
-            let Some(value) = value.and_then(|value| HeaderValue::from_maybe_shared(Bytes::from(value)).ok())
-            else {
+    pub(crate) fn prepare(
+        &self,
+        name: &str,
+        facts: &Facts,
+        roles: &Roles,
+    ) -> Result<PreparedHeaders, HeaderFault> {
+        let groups = facts.groups.iter().map(|group| &**group);
+        let groups = groups.filter(|group| self.groups.include(group)).collect();
+        let person = ToldPerson { name, facts, roles, groups };
+        let (mut lines, mut fields) = (Vec::new(), Vec::new());
+        let mut largest: Option<(usize, &HeaderName)> = None;
+        for rule in self.rules.iter() {
+            let Some(value) = rule.value_for(&person) else {
+                if rule.names_person() {
+                    let (header, encoding) = (rule.name.clone(), rule.encoding.config_word());
+                    return Err(HeaderFault::NotWritable { header, encoding });
+                }
                 continue;
             };
-            for part in [header.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            let before = lines.len();
+            for part in [rule.name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
             }
-            fields.push((header, value));
+            let size = lines.len() - before;
+            if largest.is_none_or(|(most, _)| size > most) {
+                largest = Some((size, &rule.name));
+            }
+            fields.push((rule.name.clone(), value));
         }
-        PreparedHeaders { fields: fields.into(), lines: lines.into() }
+        match largest {
+            Some((_, largest)) if lines.len() > self.budget => {
+                let (bytes, largest) = (lines.len(), largest.clone());
+                Err(HeaderFault::OverBudget { bytes, budget: self.budget, largest })
+            }
+            _ => Ok(PreparedHeaders { fields: fields.into(), lines: lines.into() }),
+        }
     }
 }
 
 /// The identity headers of one person, ready to be written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct PreparedHeaders {
     pub(crate) fields: Arc<[(HeaderName, HeaderValue)]>,
     /// The same as lines of HTTP/1.1.
     pub(crate) lines: Arc<[u8]>,
 }
 
-fn encode_one(value: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    encode_value(value, None, &mut out);
-    out
-}
-
-fn encode_list(values: &[Arc<str>]) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    for value in values.iter().filter(|value| !value.is_empty()) {
-        if !out.is_empty() {
-            out.push(b',');
-        }
-        encode_value(value, Some(b','), &mut out);
-    }
-    (!out.is_empty()).then_some(out)
-}
-
-/// Percent-encodes as UTF-8 what is outside 0x20–0x7E, is `%` or the list's separator, or is a blank at either end:
-/// one to one, so the application can decode it.
-fn encode_value(value: &str, separator: Option<u8>, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let last = value.len().wrapping_sub(1);
-    for (at, byte) in value.bytes().enumerate() {
-        let blank_at_an_end = byte == b' ' && (at == 0 || at == last);
-        if (0x20..0x7f).contains(&byte) && byte != b'%' && Some(byte) != separator && !blank_at_an_end {
-            out.push(byte);
-        } else {
-            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
+impl fmt::Debug for PreparedHeaders {
+    /// Without the lines, in which a credential may stand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.fields.iter().map(|(name, value)| (name, value))).finish()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn list(values: &[&str]) -> Option<String> {
-        let values: Vec<Arc<str>> = values.iter().map(|v| (*v).into()).collect();
-        encode_list(&values).map(|bytes| String::from_utf8(bytes).unwrap())
-    }
-
-    #[test]
-    fn lists_are_joined_by_a_bare_comma_and_an_empty_one_is_none() {
-        assert_eq!(list(&["a", "b c"]).as_deref(), Some("a,b c"));
-        assert_eq!(list(&["a,b", "50%"]).as_deref(), Some("a%2Cb,50%25"));
-        assert_eq!(list(&[" edge "]).as_deref(), Some("%20edge%20"));
-        assert_eq!(list(&[]), None);
-        assert_eq!(list(&[""]), None);
-    }
-
-    proptest::proptest! {
-        /// Whatever a directory holds, the header is valid, decodes to the same, and no two lists share a header.
-        #[test]
-        fn encoding_is_one_to_one(values in proptest::collection::vec("\\PC{1,12}|[\\x00-\\x7f]{1,6}", 1..5)) {
-            let shared: Vec<Arc<str>> = values.iter().map(|v| v.as_str().into()).collect();
-            let bytes = encode_list(&shared).unwrap();
-            proptest::prop_assert!(HeaderValue::from_bytes(&bytes).is_ok());
-            let text = std::str::from_utf8(&bytes).unwrap();
-            let decoded: Vec<String> = text.split(',').map(decode).collect();
-            proptest::prop_assert_eq!(decoded, values);
-        }
-    }
-
-    fn decode(text: &str) -> String {
-        let (mut out, mut rest) = (Vec::new(), text.as_bytes());
-        while let Some((byte, tail)) = rest.split_first() {
-            if *byte == b'%' {
-                out.push(u8::from_str_radix(std::str::from_utf8(&tail[..2]).unwrap(), 16).unwrap());
-                rest = &tail[2..];
-            } else {
-                out.push(*byte);
-                rest = tail;
-            }
-        }
-        String::from_utf8(out).unwrap()
-    }
-}
+mod tests;

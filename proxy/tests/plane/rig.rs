@@ -366,7 +366,7 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
         RulesVersion(version),
         vec![app],
         bindings,
-        IdentityHeaders { user: UserFrom::UserName },
+        IdentityHeaders::x_forwarded(UserFrom::UserName),
     ))
 }
 

@@ -36,7 +36,7 @@ pub fn policy_of(version: u64, rules: &[(&str, Allow)]) -> Arc<Policy> {
         RulesVersion(version),
         vec![app],
         bindings,
-        IdentityHeaders { user: UserFrom::UserName },
+        IdentityHeaders::x_forwarded(UserFrom::UserName),
     ))
 }
 

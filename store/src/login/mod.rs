@@ -12,9 +12,10 @@ mod refusal;
 use std::sync::Arc;
 
 use portcullis_policy::{
-    AccountId, AppId, Attributes, Change, DirectoryId, Facts, Generation, LinkTo, OrgId, SessionHash,
-    Timestamp, UserFrom, fold,
+    AccountId, AppId, Attributes, Change, DirectoryId, Facts, Generation, HeaderFault, LinkTo, OrgId, Policy,
+    Seq, SessionHash, Timestamp, fold,
 };
+use portcullis_scim::Schemas;
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -61,8 +62,8 @@ pub struct VerifiedLogin {
     /// True where other IdPs sign people of the organization in too: then nobody is matched whose address does not say
     /// that they are this one's.
     pub is_one_of_several: bool,
-    /// The source of the user header's value: a person without it is refused.
-    pub user_from: UserFrom,
+    /// The configuration in force: whoever could not be told to the application by it is refused.
+    pub policy: Arc<Policy>,
     /// The attributes that the IdP gave; used only without a directory.
     pub claims: LoginAttributes,
     /// The session to be.
@@ -211,8 +212,11 @@ impl Store {
     ) -> Result<Committed<LoggedIn>, LoginError> {
         let origin = origin.clone();
         let keyed = self.key_subject(&sign_in.issuer, &sign_in.subject)?;
+        let schemas = self.schemas.clone();
         self.write_in(Lane::Ordinary, move |tx| {
-            Box::pin(async move { LoginAttempt::new(&sign_in, keyed, &origin, now).admit_person(tx).await })
+            Box::pin(async move {
+                LoginAttempt::new(&sign_in, &schemas, keyed, &origin, now).admit_person(tx).await
+            })
         })
         .await?
     }
@@ -221,6 +225,7 @@ impl Store {
 /// One login under way.
 struct LoginAttempt<'a> {
     asked: &'a VerifiedLogin,
+    schemas: &'a Schemas,
     key: LinkKey,
     log: TxLog,
     now: Timestamp,
@@ -250,7 +255,13 @@ macro_rules! admit {
 }
 
 impl<'a> LoginAttempt<'a> {
-    fn new(asked: &'a VerifiedLogin, keyed: Keyed, origin: &Origin, now: Timestamp) -> Self {
+    fn new(
+        asked: &'a VerifiedLogin,
+        schemas: &'a Schemas,
+        keyed: Keyed,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Self {
         let key = LinkKey {
             org: asked.org,
             idp: asked.idp.to_string(),
@@ -258,7 +269,7 @@ impl<'a> LoginAttempt<'a> {
             subject: asked.subject.clone(),
             keyed,
         };
-        Self { asked, key, log: TxLog::new(asked.org, None, origin, now), now }
+        Self { asked, schemas, key, log: TxLog::new(asked.org, None, origin, now), now }
     }
 
     async fn admit_person(
@@ -412,7 +423,7 @@ impl<'a> LoginAttempt<'a> {
     /// Gathers what the person will be known by.
     async fn gather_facts(&self, tx: &mut Tx, account: &AccountRow) -> Result<Arc<Facts>, StoreError> {
         if account.user.is_some() {
-            let described = account::describe_account(tx, self.key.org, account.id).await?;
+            let described = account::describe_account(tx, self.schemas, self.key.org, account.id).await?;
             let described = described.ok_or(StoreError::Unreadable {
                 table: "account",
                 row: account.id.0.to_string(),
@@ -431,10 +442,10 @@ impl<'a> LoginAttempt<'a> {
         LoginFacts { email, attributes, groups }
     }
 
-    /// The e-mail header's value must be of the IdP's domains, and the user header must have one. Without a directory, and
+    /// The e-mail header's value must be of the IdP's domains, and the headers must be able to say who it is. Without a directory, and
     /// beside other IdPs, the address is all there is to tell by whose people somebody is, so it must be known; but for
     /// somebody who is linked already.
-    fn may_be_named(&self, facts: &Facts, is_linked: bool) -> Result<(), Box<AdmissionRefusal>> {
+    fn may_be_named(&self, facts: &Arc<Facts>, is_linked: bool) -> Result<(), Box<AdmissionRefusal>> {
         let is_of_domain = match facts.email.as_deref() {
             Some(email) => self.asked.domains.include(email),
             None if facts.id.is_some() => is_linked || !self.asked.is_one_of_several,
@@ -447,9 +458,10 @@ impl<'a> LoginAttempt<'a> {
                 idp: self.key.idp.clone(),
             }));
         }
-        match self.asked.user_from.name_of(facts) {
+        match self.asked.policy.describe_person(facts, Seq(0)) {
             Ok(_) => Ok(()),
-            Err(missing) => Err(Box::new(AdmissionRefusal::NoName { wanted: missing.wanted })),
+            Err(HeaderFault::NoName { wanted }) => Err(Box::new(AdmissionRefusal::NoName { wanted })),
+            Err(fault) => Err(Box::new(AdmissionRefusal::Headers(fault))),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Why a verified person is not let in: one variant for each reason, with what an operator does about it.
 
-use portcullis_policy::{DirectoryId, shown};
+use portcullis_policy::{DirectoryId, HeaderFault, shown};
 
 /// The text that stands where somebody would be named whom `log.identity: none` leaves unnamed.
 const UNNAMED: &str = "(not kept: log.identity)";
@@ -106,11 +106,14 @@ pub enum AdmissionRefusal {
         /// The value of `headers.user`.
         wanted: &'static str,
     },
+    /// The headers could not be written, or not all of them.
+    #[error("{0}")]
+    Headers(HeaderFault),
 }
 
 impl AdmissionRefusal {
     /// Every word of [`Self::log_word`].
-    pub const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 16] = [
         "flow_spent",
         "saml_replay",
         "overtaken",
@@ -126,6 +129,7 @@ impl AdmissionRefusal {
         "disabled",
         "removed",
         "no_name",
+        "headers",
     ];
 
     /// One word for metrics, the log and the audit.
@@ -146,6 +150,7 @@ impl AdmissionRefusal {
             Self::Disabled => "disabled",
             Self::Removed => "removed",
             Self::NoName { .. } => "no_name",
+            Self::Headers(_) => "headers",
         }
     }
 
@@ -201,6 +206,12 @@ impl AdmissionRefusal {
                 "Have the IdP verify addresses, set trust_email: true of this IdP, or set headers.user: subject."
             }
             Self::NoName { .. } => "Fill the attribute at the IdP, or name another one: headers.user.",
+            Self::Headers(HeaderFault::OverBudget { .. }) => {
+                "Tell the application of fewer groups: headers.groups.only; or raise headers.budget, if the application takes as much."
+            }
+            Self::Headers(_) => {
+                "Choose another encoding of that header: headers.names.user: { name: …, encoding: percent }."
+            }
         }
     }
 }

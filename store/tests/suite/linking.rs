@@ -7,7 +7,7 @@ use portcullis_store::{
 };
 use serde_json::json;
 
-use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, user, user_path};
+use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, telling, user, user_path};
 
 fn link_to(login: &mut VerifiedLogin, to: LinkTo, value: Option<&str>) {
     let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
@@ -65,7 +65,7 @@ async fn who_was_removed_comes_back_under_no_name_that_is_only_said() {
     let mia = rig.add_user("mia@corp.test").await;
     rig.delete(&user_path(&mia)).await;
     let mut login = alone(&rig, "s9", None);
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     login.claims.names_said = vec!["MIA@corp.test".to_owned()];
     assert_eq!(rig.try_sign_in(login).await.err(), Some(AdmissionRefusal::Removed));
 }
@@ -421,7 +421,7 @@ async fn the_user_header_never_falls_back() {
     let rig = Rig::new().await;
     rig.add_user("alice").await;
     let mut login = rig.login("s1", "alice");
-    login.user_from = UserFrom::Email;
+    login.policy = telling(UserFrom::Email);
     let refusal = rig.try_sign_in(login).await.err().unwrap();
     assert_eq!(refusal, AdmissionRefusal::NoName { wanted: "email" });
     let remedy = refusal.remedy();
@@ -487,7 +487,7 @@ async fn a_login_and_a_removal_leave_nobody_in() {
 fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
     let mut login = rig.login(subject, "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Email;
+    login.policy = telling(UserFrom::Email);
     login.claims = LoginAttributes {
         email: email.map(str::to_owned),
         attributes: Attributes::default()
@@ -542,7 +542,7 @@ async fn without_a_directory_and_a_verified_address_nobody_is_named() {
     assert_eq!(refusal, Some(AdmissionRefusal::NoName { wanted: "email" }));
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty(), "no account was made");
     let mut login = alone(&rig, "s1", None);
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     rig.try_sign_in(login).await.unwrap();
 }
 
@@ -556,7 +556,7 @@ async fn without_a_directory_the_domains_hold() {
     }
     // Nor does anybody enter of whom no domain is known.
     let mut login = alone(&rig, "s1", None);
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     login.domains = EmailDomains::Only(vec!["corp.test".to_owned()]);
     assert_eq!(rig.try_sign_in(login).await.err().unwrap().log_word(), "domain");
 }
@@ -737,7 +737,7 @@ async fn without_a_directory_such_a_name_is_all_there_is_to_know_a_person_by() {
     let rig = Rig::new().await;
     let login = |subject: &str| VerifiedLogin {
         provisioning: PeopleSource::None,
-        user_from: UserFrom::Subject,
+        policy: telling(UserFrom::Subject),
         ..passing_name(&rig, subject, "alice")
     };
     let first = rig.try_sign_in(login("a@corp.test")).await.unwrap();
@@ -808,7 +808,7 @@ async fn a_login_that_nobody_was_asked_about_replaces_its_own_persons_session_al
     ));
     unknown = arriving("s9", "", 3);
     unknown.provisioning = PeopleSource::None;
-    unknown.user_from = portcullis_policy::UserFrom::Subject;
+    unknown.policy = telling(portcullis_policy::UserFrom::Subject);
     assert!(matches!(rig.store.log_in(unknown, &origin, NOW).await.err(), Some(LoginError::OfAnother)));
 
     // Her own is replaced without a question.

@@ -10,12 +10,12 @@ use portcullis_store::{
     AdmissionRefusal, KeyLoss, KeysError, LoginError, Origin, PeopleSource, Retention, Store,
 };
 
-use crate::support::{HOUR, NOW, ORG, Rig, master, user_path};
+use crate::support::{HOUR, NOW, ORG, Rig, master, telling, user_path};
 
 async fn refused(rig: &Rig, subject: &str) -> Option<AdmissionRefusal> {
     let mut login = rig.login(subject, "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     rig.try_sign_in(login).await.err()
 }
 

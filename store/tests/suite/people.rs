@@ -4,7 +4,7 @@ use portcullis_policy::{Attributes, Change, UserFrom};
 use portcullis_scim::ScimError;
 use portcullis_store::{LoginAttributes, NewUser, Origin, PeopleSource, UserError, UserState};
 
-use crate::support::{HERE, NOW, ORG, Rig, user, user_path};
+use crate::support::{HERE, NOW, ORG, Rig, telling, user, user_path};
 
 fn cli() -> Origin {
     Origin::of_actor("cli")
@@ -77,7 +77,7 @@ async fn people_are_named_by_name_id_number_subject_or_address() {
     let alice = rig.add_user("alice").await;
     let mut login = rig.login("sub-1", "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     login.claims = LoginAttributes { email: Some("mia@corp.test".to_owned()), ..LoginAttributes::default() };
     let mia = rig.try_sign_in(login).await.unwrap().value.account;
     let number = format!("account:{}", mia.0);
@@ -104,7 +104,7 @@ async fn people_are_named_by_name_id_number_subject_or_address() {
 fn alone(rig: &Rig, subject: &str, email: &str) -> portcullis_store::VerifiedLogin {
     let mut login = rig.login(subject, "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     login.claims = LoginAttributes { email: Some(email.to_owned()), ..LoginAttributes::default() };
     login
 }
@@ -182,7 +182,7 @@ async fn whoever_is_there_is_listed() {
     rig.delete(&user_path(&carol)).await.value.unwrap();
     let mut login = rig.login("sub-1", "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     rig.try_sign_in(login).await.unwrap();
     let list = rig.store.user_list(ORG, None, 100).await.unwrap();
     let lines: Vec<_> =
@@ -258,7 +258,7 @@ async fn whom_a_login_made_cannot_be_removed_and_it_is_said_what_can() {
     let rig = Rig::new().await;
     let mut login = rig.login("s1", "alice");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     let signed_in = rig.done(rig.store.log_in(login, &cli(), NOW).await.unwrap()).await.value;
     let name = format!("account:{}", signed_in.account.0);
     let refused = rig.store.user_remove(ORG, &name, &cli(), NOW).await.err().unwrap();

@@ -4,7 +4,7 @@
 use portcullis_policy::{Change, Scope, SessionHash, UserFrom};
 use portcullis_store::{AdmissionRefusal, Mode, Origin, PeopleSource, Standing, VerifiedLogin, Which};
 
-use crate::support::{Done, HERE, NOW, ORG, Rig};
+use crate::support::{Done, HERE, NOW, ORG, Rig, telling};
 
 fn standing(idps: &[(&str, &str)], mode: Mode) -> Standing {
     Standing {
@@ -24,7 +24,7 @@ async fn stand(rig: &Rig, standing: Standing) -> Done<Vec<Scope>> {
 fn alone(rig: &Rig, subject: &str) -> VerifiedLogin {
     let mut login = rig.login(subject, "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     login
 }
 

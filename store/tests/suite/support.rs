@@ -29,6 +29,12 @@ pub(crate) const ELSEWHERE: DirectoryId = DirectoryId(2);
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 pub(crate) const HOUR: i64 = 3_600_000;
 
+/// A configuration that tells the application of people by this.
+pub(crate) fn telling(user: UserFrom) -> Arc<Policy> {
+    let identity = IdentityHeaders::x_forwarded(user);
+    Arc::new(Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity))
+}
+
 /// A store in a folder that goes with it.
 pub(crate) struct Rig {
     pub(crate) store: Arc<Store>,
@@ -67,9 +73,7 @@ impl Rig {
         let store = Arc::new(Store::open(&path, schemas.clone()).await.unwrap());
         store.settle_search(|_| ()).await.unwrap();
         store.use_keys(&master(byte), &mut Random::from_system(), NOW).await.unwrap();
-        let identity = IdentityHeaders { user: UserFrom::UserName };
-        let policy = Policy::new(RulesVersion(1), Vec::<App>::new(), Bindings::default(), identity);
-        let sessions = Sessions::new(1_000, HOUR, Arc::new(policy));
+        let sessions = Sessions::new(1_000, HOUR, telling(UserFrom::UserName));
         Self { store, sessions, schemas, path, folder }
     }
 
@@ -231,7 +235,7 @@ impl Rig {
             },
             domains: EmailDomains::AnyBut(Vec::new()),
             is_one_of_several: false,
-            user_from: UserFrom::UserName,
+            policy: telling(UserFrom::UserName),
             claims: LoginAttributes::default(),
             session: NewSession {
                 hash: fresh_hash(),

@@ -3,7 +3,7 @@
 use portcullis_policy::{OrgId, Seq, UserFrom};
 use portcullis_store::{AdmissionRefusal, LoggedRefusal, Origin, PeopleSource, Retention};
 
-use crate::support::{HOUR, NOW, ORG, Rig, user_path};
+use crate::support::{HOUR, NOW, ORG, Rig, telling, user_path};
 
 const DAY: i64 = 24 * HOUR;
 const KEPT: Retention = Retention {
@@ -62,7 +62,7 @@ async fn a_tombstone_is_shredded_after_its_time_and_still_bars() {
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().is_empty());
     let mut login = rig.login("s1", "");
     login.provisioning = PeopleSource::None;
-    login.user_from = UserFrom::Subject;
+    login.policy = telling(UserFrom::Subject);
     assert_eq!(
         rig.try_sign_in(login).await.err(),
         Some(AdmissionRefusal::Removed),
@@ -78,7 +78,7 @@ async fn accounts_nobody_uses_go_but_not_those_an_operator_disabled() {
     for subject in ["s1", "s2"] {
         let mut login = rig.login(subject, "");
         login.provisioning = PeopleSource::None;
-        login.user_from = UserFrom::Subject;
+        login.policy = telling(UserFrom::Subject);
         rig.try_sign_in(login).await.unwrap();
     }
     let disabled = rig.store.user_disable(ORG, "s2", &Origin::of_actor("cli"), NOW).await.unwrap();

@@ -191,7 +191,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         on_change: OnChange::Cut,
     };
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.test", "", "/.portcullis", vec![everything]);
-    let headers = IdentityHeaders { user: UserFrom::UserName };
+    let headers = IdentityHeaders::x_forwarded(UserFrom::UserName);
     let policy = Policy::new(RulesVersion(1), vec![app.expect("an app")], Bindings::default(), headers);
     let policy = Arc::new(policy);
     let person = policy.describe_person(&Arc::new(alice()), Seq(1)).expect("a person with a name");

@@ -31,7 +31,7 @@ pub fn decided(rules: &[Rule], steps: &str, path: &str) -> bool {
     let Ok(app) = app else { return false };
     let owners = [GroupBinding { group: "Owners".into(), role: "r".into() }];
     let Ok(bindings) = Bindings::new(&["r".into()], &[], &owners) else { return false };
-    let headers = IdentityHeaders { user: UserFrom::UserName };
+    let headers = IdentityHeaders::x_forwarded(UserFrom::UserName);
     let policy = Policy::new(RulesVersion(1), vec![app], bindings, headers);
     let people = [None, person(&policy, &[]), person(&policy, &["Owners"])];
     let Ok(route) = policy.find_route(&RouteKey { host: "h", target: &target, method: &Method::GET }) else {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use portcullis_keys::{Keyring, Random, sha256};
-use portcullis_policy::{AppId, DirectoryId, OrgId, Timestamp, UserFrom};
+use portcullis_policy::{
+    AppId, Bindings, DirectoryId, IdentityHeaders, OrgId, Policy, RulesVersion, Timestamp, UserFrom,
+};
 use portcullis_scim::{Outcome, Schemas, ScimRequest};
 use portcullis_store::{
     EmailDomains, LinkAttribute, LinkTo, LoginAttributes, NewSession, Origin, PeopleSource, Store,
@@ -134,7 +136,15 @@ impl Seed {
             },
             domains: EmailDomains::AnyBut(Vec::new()),
             is_one_of_several: false,
-            user_from: if self.provisioning == "none" { UserFrom::Email } else { UserFrom::UserName },
+            policy: Arc::new(Policy::new(
+                RulesVersion(1),
+                Vec::new(),
+                Bindings::default(),
+                IdentityHeaders::x_forwarded(match self.provisioning {
+                    "none" => UserFrom::Email,
+                    _ => UserFrom::UserName,
+                }),
+            )),
             claims: LoginAttributes { email: Some(name.to_owned()), ..LoginAttributes::default() },
             session: NewSession {
                 hash,

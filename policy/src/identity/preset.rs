@@ -1,0 +1,210 @@
+//! Presets: the names by which applications, and proxies of other products, know a person's headers. Each is from the
+//! documentation of the product it is called after.
+
+use super::source::HeaderSource as From;
+
+/// A set of names for the headers of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderPreset {
+    /// `X-Forwarded-User`, `-Email`, `-Groups`, `-Roles`, `-Preferred-Username`.
+    XForwarded,
+    /// What oauth2-proxy sends to an application, and what it answers to `auth_request`.
+    OAuth2Proxy,
+    /// What Authelia answers: `Remote-User`, `-Groups`, `-Name`, `-Email`.
+    Authelia,
+    /// `Remote-User` and `X-Remote-User`, which servers turn into CGI variables.
+    RemoteUser,
+    /// Grafana's `[auth.proxy]`.
+    Grafana,
+    /// Gitea's and Forgejo's reverse proxy authentication.
+    Gitea,
+    /// Jenkins' plugin `reverse-proxy-auth-plugin`; groups are separated by `|`.
+    Jenkins,
+    /// Nexus Repository's Rut Auth.
+    Nexus,
+    /// SonarQube's HTTP header authentication.
+    SonarQube,
+    /// Radicale's `http_x_remote_user`.
+    Radicale,
+    /// Superset's `AUTH_REMOTE_USER`, with `AUTH_REMOTE_USER_ENV_VAR = "HTTP_X_REMOTE_USER"`.
+    Superset,
+    /// MediaWiki's extension Auth_remoteuser.
+    MediaWiki,
+    /// None: only what is set by name.
+    None,
+}
+
+/// One header of a preset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresetHeader {
+    /// Its name, lower case.
+    pub name: &'static str,
+    /// What it says.
+    pub source: From,
+}
+
+const fn row(name: &'static str, source: From) -> PresetHeader {
+    PresetHeader { name, source }
+}
+
+impl HeaderPreset {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 13] = [
+        Self::XForwarded,
+        Self::OAuth2Proxy,
+        Self::Authelia,
+        Self::RemoteUser,
+        Self::Grafana,
+        Self::Gitea,
+        Self::Jenkins,
+        Self::Nexus,
+        Self::SonarQube,
+        Self::Radicale,
+        Self::Superset,
+        Self::MediaWiki,
+        Self::None,
+    ];
+
+    /// The word of the configuration.
+    pub fn config_word(self) -> &'static str {
+        match self {
+            Self::XForwarded => "x-forwarded",
+            Self::OAuth2Proxy => "oauth2-proxy",
+            Self::Authelia => "authelia",
+            Self::RemoteUser => "remote-user",
+            Self::Grafana => "grafana",
+            Self::Gitea => "gitea",
+            Self::Jenkins => "jenkins",
+            Self::Nexus => "nexus",
+            Self::SonarQube => "sonarqube",
+            Self::Radicale => "radicale",
+            Self::Superset => "superset",
+            Self::MediaWiki => "mediawiki",
+            Self::None => "none",
+        }
+    }
+
+    /// Its headers, in the order in which they are written.
+    pub fn headers(self) -> &'static [PresetHeader] {
+        const X_FORWARDED: &[PresetHeader] = &[
+            row("x-forwarded-user", From::Name),
+            row("x-forwarded-email", From::Email),
+            row("x-forwarded-groups", From::Groups),
+            row("x-forwarded-roles", From::Roles),
+            row("x-forwarded-preferred-username", From::PreferredUsername),
+        ];
+        const OAUTH2_PROXY: &[PresetHeader] = &[
+            row("x-forwarded-user", From::Name),
+            row("x-forwarded-email", From::Email),
+            row("x-forwarded-groups", From::Groups),
+            row("x-forwarded-preferred-username", From::PreferredUsername),
+            row("x-auth-request-user", From::Name),
+            row("x-auth-request-email", From::Email),
+            row("x-auth-request-groups", From::Groups),
+            row("x-auth-request-preferred-username", From::PreferredUsername),
+        ];
+        const AUTHELIA: &[PresetHeader] = &[
+            row("remote-user", From::Name),
+            row("remote-groups", From::Groups),
+            row("remote-name", From::DisplayName),
+            row("remote-email", From::Email),
+        ];
+        const REMOTE_USER: &[PresetHeader] =
+            &[row("remote-user", From::Name), row("x-remote-user", From::Name)];
+        const GRAFANA: &[PresetHeader] = &[
+            row("x-webauth-user", From::Name),
+            row("x-webauth-email", From::Email),
+            row("x-webauth-name", From::DisplayName),
+            row("x-webauth-groups", From::Groups),
+        ];
+        const GITEA: &[PresetHeader] = &[
+            row("x-webauth-user", From::Name),
+            row("x-webauth-email", From::Email),
+            row("x-webauth-fullname", From::DisplayName),
+        ];
+        const JENKINS: &[PresetHeader] = &[
+            row("x-forwarded-user", From::Name),
+            row("x-forwarded-mail", From::Email),
+            row("x-forwarded-displayname", From::DisplayName),
+            row("x-forwarded-groups", From::Groups),
+        ];
+        const NEXUS: &[PresetHeader] = &[row("x-sso-user", From::Name)];
+        const SONARQUBE: &[PresetHeader] = &[
+            row("x-forwarded-login", From::Name),
+            row("x-forwarded-name", From::DisplayName),
+            row("x-forwarded-email", From::Email),
+            row("x-forwarded-groups", From::Groups),
+        ];
+        const X_REMOTE_USER: &[PresetHeader] = &[row("x-remote-user", From::Name)];
+        match self {
+            Self::XForwarded => X_FORWARDED,
+            Self::OAuth2Proxy => OAUTH2_PROXY,
+            Self::Authelia => AUTHELIA,
+            Self::RemoteUser => REMOTE_USER,
+            Self::Grafana => GRAFANA,
+            Self::Gitea => GITEA,
+            Self::Jenkins => JENKINS,
+            Self::Nexus => NEXUS,
+            Self::SonarQube => SONARQUBE,
+            Self::Radicale | Self::Superset | Self::MediaWiki => X_REMOTE_USER,
+            Self::None => &[],
+        }
+    }
+
+    /// The sign between the values of a list.
+    pub fn separator(self) -> char {
+        if self == Self::Jenkins { '|' } else { ',' }
+    }
+}
+
+/// Every header of every preset, lower case, none twice. The proxy strips all of them from clients, whatever is configured.
+pub const IDENTITY_HEADERS: [&str; 24] = [
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-roles",
+    "x-forwarded-preferred-username",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "remote-user",
+    "remote-groups",
+    "remote-name",
+    "remote-email",
+    "x-remote-user",
+    "x-webauth-user",
+    "x-webauth-email",
+    "x-webauth-name",
+    "x-webauth-groups",
+    "x-webauth-fullname",
+    "x-forwarded-mail",
+    "x-forwarded-displayname",
+    "x-sso-user",
+    "x-forwarded-login",
+    "x-forwarded-name",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_of_every_preset_is_stripped() {
+        let listed: HashSet<&str> = IDENTITY_HEADERS.into_iter().collect();
+        assert_eq!(listed.len(), IDENTITY_HEADERS.len());
+        let used: HashSet<&str> =
+            HeaderPreset::ALL.iter().flat_map(|preset| preset.headers()).map(|header| header.name).collect();
+        assert_eq!(used, listed);
+    }
+
+    #[test]
+    fn no_preset_says_one_name_twice() {
+        for preset in HeaderPreset::ALL {
+            let names: HashSet<&str> = preset.headers().iter().map(|header| header.name).collect();
+            assert_eq!(names.len(), preset.headers().len(), "{preset:?}");
+        }
+    }
+}
