@@ -73,3 +73,97 @@ fn text_of(attribute: &Attribute, value: &Value) -> Option<String> {
     };
     (!text.is_empty() && text.len() <= LONGEST).then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use portcullis_policy::{ENTERPRISE_USER, USER_ATTRIBUTES};
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::schema::ResourceKind;
+    use crate::schema::extensions::tests::{ACME, every_type};
+
+    /// A value of every attribute, as a client may have given it.
+    fn full(schemas: &Schemas) -> Resource {
+        let value_of = |attribute: &Attribute| {
+            let simple = |kind: Type| match kind {
+                Type::Boolean => json!(true),
+                Type::Integer => json!(7),
+                Type::Decimal => json!(1.5),
+                _ => json!("text"),
+            };
+            let one = match attribute.kind {
+                Type::Complex => {
+                    let parts = attribute.subs.iter().map(|sub| (sub.name.to_string(), simple(sub.kind)));
+                    Value::Object(parts.collect())
+                }
+                kind => simple(kind),
+            };
+            if attribute.multi { json!([one]) } else { one }
+        };
+        let of = |attributes: &[std::sync::Arc<Attribute>]| -> Map<String, Value> {
+            let values = attributes.iter().map(|attribute| (attribute.name.to_string(), value_of(attribute)));
+            values.collect()
+        };
+        let mut tree = of(&schemas.base(ResourceKind::User).attributes);
+        tree.insert("externalId".to_owned(), json!("x"));
+        for Schema { urn, attributes, .. } in schemas.extensions(ResourceKind::User) {
+            tree.insert(urn.to_string(), Value::Object(of(attributes)));
+        }
+        Resource::new(ResourceKind::User, tree)
+    }
+
+    /// What a configuration may name is what there is.
+    #[test]
+    fn the_names_that_templates_know_are_those_that_are_told() {
+        let schemas = Schemas::core_schemas();
+        let told: BTreeSet<String> =
+            full(&schemas).attribute_texts(&schemas).into_iter().map(|(name, _)| name).collect();
+        let [core, enterprise] = USER_ATTRIBUTES;
+        let mut known: BTreeSet<String> = core.iter().map(|name| (*name).to_owned()).collect();
+        known.extend(enterprise.iter().map(|name| format!("{ENTERPRISE_USER}:{name}")));
+        // The id of a login or of us is told by sources of their own, and so are groups.
+        for own in ["externalId", "groups"] {
+            known.remove(own);
+        }
+        let unknown: Vec<&String> = told.difference(&known).collect();
+        let missing: Vec<&String> = known.difference(&told).collect();
+        assert!(missing.is_empty(), "{missing:?} are never told");
+        let not_offered = ["x509Certificates", "groups", "manager.$ref", "manager.displayName", "addresses"];
+        assert!(
+            unknown.iter().all(|name| not_offered.iter().any(|other| name.ends_with(other))),
+            "{unknown:?} cannot be named"
+        );
+    }
+
+    #[test]
+    fn declared_attributes_are_told_by_their_whole_names() {
+        let schemas = Schemas::with_extensions(vec![every_type()]);
+        let told = full(&schemas).attribute_texts(&schemas);
+        let text = |name: &str| {
+            told.iter()
+                .find(|(known, _)| *known == format!("{ACME}:{name}"))
+                .map(|(_, texts)| texts.join("|"))
+        };
+        assert_eq!(text("costCenter").as_deref(), Some("text"));
+        assert_eq!(text("level").as_deref(), Some("7"));
+        assert_eq!(text("contractor").as_deref(), Some("true"));
+        assert_eq!(text("badge.number").as_deref(), Some("7"));
+        assert_eq!((text("badge"), text("nothing")), (None, None));
+    }
+
+    #[test]
+    fn the_primary_one_is_first_and_what_is_long_is_left_out() {
+        let schemas = Schemas::core_schemas();
+        let tree = json!({
+            "emails": [{ "value": "a" }, { "type": "home" }, { "value": "b", "primary": true }],
+            "title": "x".repeat(LONGEST + 1), "nickName": "y".repeat(LONGEST), "active": true,
+        });
+        let user = Resource::from_json(ResourceKind::User, &tree.to_string()).unwrap();
+        let told = user.attribute_texts(&schemas);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[1], ("emails".to_owned(), vec!["b".to_owned(), "a".to_owned()]));
+    }
+}

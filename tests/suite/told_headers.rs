@@ -7,8 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::needs;
 use crate::rig::application::Seen;
 use crate::rig::directory::{ENTERPRISE, GROUP};
+use crate::rig::foreign::ForeignApplication;
+use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Visitor;
 use crate::rig::wire::{Connection, whole};
@@ -167,4 +170,32 @@ async fn an_application_gets_the_headers_that_it_wants_and_no_others() {
 async fn seen_plainly(stage: &Stage, visitor: &Visitor, path: &str) -> Seen {
     assert_eq!(visitor.status(path).await, 200);
     stage.app.last(path).unwrap()
+}
+
+/// The application of a preset, as its own documentation sets it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn radicale_knows_whose_calendar_it_is() {
+    needs!("radicale");
+    let radicale = ForeignApplication::start("radicale").await;
+    let upstream = format!("http://{}", radicale.address);
+    let change = |settings: &mut Settings| {
+        settings.upstream = upstream.clone();
+        settings.more = "headers:\n  preset: radicale\n".to_owned();
+    };
+    let stage = Stage::seeded(change, &[ALICE, "bob@corp.test"]).await;
+    for (name, other) in [(ALICE, "bob@corp.test"), ("bob@corp.test", ALICE)] {
+        let visitor = stage.visitor(name);
+        let body = "<?xml version=\"1.0\"?><propfind xmlns=\"DAV:\"><prop><current-user-principal/></prop></propfind>";
+        let mut request =
+            visitor.request(Method::from_bytes(b"PROPFIND").unwrap(), "/").body(whole(body)).unwrap();
+        let headers = request.headers_mut();
+        headers.insert("depth", "0".parse().unwrap());
+        headers.insert("x-remote-user", other.parse().unwrap());
+        let answer = Connection::open(visitor.address).await.unwrap().send(request).await.unwrap();
+        assert_eq!(answer.status, 207, "{}", answer.text());
+        let principal = format!("<current-user-principal><href>/{}/</href>", name.replace('@', "%40"));
+        assert!(answer.text().contains(&principal), "{}", answer.text());
+        assert_eq!(visitor.status(&format!("/{other}/")).await, 403, "somebody else's");
+    }
+    assert_eq!(stage.stranger().status("/").await, 401);
 }

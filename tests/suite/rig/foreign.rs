@@ -1,5 +1,5 @@
-//! Applications that nobody here wrote, for what they make of a path: servers and routers as children, each with a page
-//! below `/admin` and open ones beside it. Their scripts stand in `tests/rigs/apps`.
+//! Applications that nobody here wrote, for what they make of a path or of a header: servers and routers as children, each with
+//! a page below `/admin` and open ones beside it, and Radicale. Their scripts stand in `tests/rigs/apps`.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -117,6 +117,18 @@ fn command(name: &str, folder: &Path, port: u16) -> Command {
             let mut nginx = Command::new("/usr/sbin/nginx");
             nginx.arg("-p").arg(folder).arg("-c").arg(conf);
             nginx
+        }
+        "radicale" => {
+            let conf = folder.join("radicale.conf");
+            let text = format!(
+                "[server]\nhosts = {at}\n[auth]\ntype = http_x_remote_user\n[storage]\nfilesystem_folder = {}\n\
+                 [rights]\ntype = owner_only\n",
+                folder.join("calendars").display()
+            );
+            fs::write(&conf, text).unwrap();
+            let mut radicale = Command::new(cache.join("radicale/bin/python"));
+            radicale.args(["-m", "radicale", "--config"]).arg(conf).env("PYTHONDONTWRITEBYTECODE", "1");
+            radicale
         }
         "Servlets" => {
             let classes = cache.join("tomcat");
