@@ -10,6 +10,7 @@ use portcullis_store::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::certificates::ServedCertificates;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub(crate) struct Core {
     pub(crate) metrics: Arc<Metrics>,
     /// The records that a reference number leads to.
     pub(crate) refusals: Refusals,
+    /// The certificates that are served.
+    pub(crate) certificates: Arc<ServedCertificates>,
     /// The files that are imported, one at a time.
     pub(crate) imports: Imports,
 }

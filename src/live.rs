@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_config::{Expiry, File, ImportBlock};
+use portcullis_config::{File, ImportBlock};
 use portcullis_keys::Keyring;
 use portcullis_policy::Timestamp;
 use portcullis_sso::Fetch;
@@ -65,8 +65,8 @@ pub(crate) struct Live {
     pub(crate) app_health: Option<AppHealth>,
     /// The time that exchanges in flight may take once the process leaves.
     pub(crate) stop_grace: Duration,
-    /// The certificates that are served, and when they end.
-    pub(crate) expires: Vec<Expiry>,
+    /// The scheme and authority of the application, as browsers write them.
+    pub(crate) public_origin: String,
     /// Settings that only a start reads.
     pub(crate) fixed: Fixed,
 }
@@ -101,8 +101,7 @@ impl Live {
             import: file.import.clone(),
             app_health: settings::app_health(file),
             stop_grace: file.stop_grace,
-            // Only a start reads a certificate: what ends is the one that is served.
-            expires: before.map_or_else(|| file.expires.clone(), |before| before.expires.clone()),
+            public_origin: file.public_url.origin().to_owned(),
             fixed: Fixed::from_file(file),
         }
     }

@@ -24,10 +24,19 @@ pub(crate) struct Fixed {
     master_key: Option<[u8; 32]>,
 }
 
+/// The addresses, and which of them speak TLS. What is shown there is another matter.
+fn without_certificates(listen: &Listen) -> Listen {
+    let mut listen = listen.clone();
+    for tls in [&mut listen.proxy.tls, &mut listen.scim.tls].into_iter().flatten() {
+        tls.certificates.clear();
+    }
+    listen
+}
+
 impl Fixed {
     pub(crate) fn from_file(file: &File) -> Self {
         Self {
-            listen: file.listen.clone(),
+            listen: without_certificates(&file.listen),
             state: file.state.clone(),
             store: file.database.strip_prefix(&file.state).unwrap_or(&file.database).to_owned(),
             limits: file.limits.clone(),

@@ -104,13 +104,6 @@ impl Reload {
             );
             return Reloaded::Refused;
         }
-        if self.live.in_force().expires != file.expires {
-            // The path is the same and the file is another one.
-            tracing::warn!(
-                key = "listen.proxy.tls",
-                "the certificate has changed, and only a start reads it: restart to serve the new one"
-            );
-        }
         // Numbers of files that turn out unusable are not used again.
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let policy = settings::compile_policy(&file, version);
@@ -148,6 +141,7 @@ impl Reload {
         self.gate.replace_rules(rules);
         self.fetch.replace_client(client);
         self.live.replace(live);
+        self.core.certificates.take_file(file);
         // Logins that go by the one before are committed now, so what follows finds their sessions.
         let admitted = tokio::time::timeout(ADMIT, self.own.admitting.write()).await.map(drop);
         if admitted.is_err() {

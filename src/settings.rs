@@ -19,7 +19,6 @@ use tracing::level_filters::LevelFilter;
 
 use crate::app_health::AppHealth;
 use crate::fetch::FetchReach;
-use crate::listeners::ListenerTls;
 use crate::log::Format;
 use crate::operator::Terms;
 use crate::own::admission::Admission;
@@ -317,25 +316,6 @@ pub(crate) fn proxy_limits(file: &File, sockets: Option<usize>) -> proxy::Limits
         send_buffer: file.limits.send_buffer.bytes(),
         sockets,
     }
-}
-
-/// Makes the listeners of the data plane.
-pub(crate) fn proxy_listeners(file: &File) -> Vec<proxy::Listener> {
-    let tls = file.listen.proxy.tls.as_ref().map(|tls| proxy::TlsFiles {
-        certificate: tls.certificate.certificate.clone(),
-        key: tls.certificate.key.clone(),
-    });
-    vec![proxy::Listener { address: file.listen.proxy.address, tls }]
-}
-
-/// The certificate of the SCIM listener, and whom it hears.
-pub(crate) fn scim_tls(file: &File) -> Option<ListenerTls> {
-    let scim = &file.listen.scim;
-    scim.tls.as_ref().map(|tls| ListenerTls {
-        certificate: tls.certificate.certificate.clone(),
-        key: tls.certificate.key.clone(),
-        client_ca: scim.client_ca.clone(),
-    })
 }
 
 /// Gives the target of the access log, and its format.

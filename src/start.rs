@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::certificates::{self, ServedCertificates};
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
 use crate::idp_keys::IdpKeys;
@@ -24,7 +25,7 @@ use crate::import::drop_folder;
 use crate::import::turn::Imports;
 use crate::keyring::{self, KeyringError};
 use crate::limits::Shares;
-use crate::listeners::{self, ListenError, Port, admin, health, scim};
+use crate::listeners::{self, ListenError, Port, admin, health, redirect, scim};
 use crate::live::{Current, Live};
 use crate::load;
 use crate::lock::{Lock, LockError};
@@ -71,6 +72,8 @@ pub(crate) enum StartError {
     Store(#[from] OpenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error("listen: a certificate cannot be served")]
+    Certificates(#[from] proxy::CertificateError),
     #[error("listen.scim.tls: SCIM cannot be listened for over TLS")]
     ScimTls(#[from] listeners::TlsFault),
     #[error(transparent)]
@@ -96,13 +99,13 @@ impl StartError {
     /// 78 for what a restart does not mend: a master key that does not fit the database, and what `check` finds too,
     /// should it have come about since it was looked for.
     pub(crate) fn exit(&self) -> Exit {
-        use proxy::StartError::{Certificate, Key, NoCertificate, Pair};
         match self {
             Self::Lock(LockError::Held { .. }) => Exit::Failed,
             Self::Lock(_)
             | Self::Keys(KeyringError::Key(_))
             | Self::Fetch(_)
             | Self::Saml(_)
+            | Self::Certificates(_)
             | Self::ScimTls(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
@@ -110,7 +113,6 @@ impl StartError {
             ) => Exit::Config,
             Self::Store(OpenError::NetworkFileSystem { .. }) => Exit::Config,
             Self::AccessLog(proxy::AccessLogError::Open(..)) => Exit::Config,
-            Self::DataPlane(Certificate(..) | NoCertificate(..) | Key(..) | Pair { .. }) => Exit::Config,
             Self::Keys(_)
             | Self::IdpKeys(_)
             | Self::Tokens(_)
@@ -151,6 +153,7 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
         core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
     Ticks { core: core.clone(), live: live.clone() }.start(stopping.clone());
+    certificates::watch_files(core.certificates.clone(), stopping.clone());
     drop_folder::watch_folder(live_operators(&core, &live), live.clone(), stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
@@ -183,6 +186,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let idp_keys = Arc::new(IdpKeys::load_kept(&store).await.map_err(StartError::IdpKeys)?);
     let tokens = Arc::new(TokenBook::load_kept(&store).await.map_err(StartError::Tokens)?);
     let saml_keys = saml::open_files(file, &idp_keys, Timestamp::now())?;
+    let certificates = ServedCertificates::open(file)?;
     let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
 
     let sessions =
@@ -197,6 +201,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         keys,
         idp_keys,
         tokens,
+        certificates,
         imports: Imports::default(),
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
@@ -261,7 +266,8 @@ async fn bind_ports(
     let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::of_process();
     let limits = settings::proxy_limits(file, shares.proxy);
-    let server = Server::bind_listeners(gate, &settings::proxy_listeners(file), limits, None)?;
+    let listener = proxy::Listener { address: file.listen.proxy.address, tls: core.certificates.proxy() };
+    let server = Server::bind_listeners(gate, &[listener], limits, None)?;
     let mut bound = vec![(
         listeners::bind_tcp("listen.health", file.listen.health.address).await?,
         health::health_router(core, live, registry, draining.clone()),
@@ -269,14 +275,23 @@ async fn bind_ports(
     )];
     if live.in_force().scim.is_some() {
         let listener = listeners::bind_tcp("listen.scim", file.listen.scim.address).await?;
-        let listener = match settings::scim_tls(file) {
-            Some(tls) => listener.over_tls(tls.read_files()?),
+        let listener = match core.certificates.scim() {
+            Some(shown) => {
+                listener.over_tls(listeners::acceptor(shown, file.listen.scim.client_ca.as_deref())?)
+            }
             None => listener,
         };
         bound.push((
             listener,
             scim::scim_router(core.clone(), live.clone(), schemas.clone()),
             Port::new("scim", shares.scim, &core.metrics),
+        ));
+    }
+    if let Some(address) = file.listen.proxy.redirect {
+        bound.push((
+            listeners::bind_tcp("listen.proxy.redirect", address).await?,
+            redirect::redirect_router(live.clone()),
+            Port::new("redirect", shares.scim, &core.metrics),
         ));
     }
     bound.push((

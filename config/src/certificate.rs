@@ -3,6 +3,8 @@
 //! The same library that serves with them judges them here, from the bytes of the files alone, so that what it would
 //! refuse is a problem of the configuration and not of a start. Nothing of a key is ever told.
 
+use std::path::Path;
+
 use rustls::RootCertStore;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,6 +15,10 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
+use zeroize::Zeroizing;
+
+use crate::at::show_value;
+use crate::source::bytes_of;
 
 /// The end of something of the configuration that ends of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +39,8 @@ pub(crate) struct Leaf {
     pub(crate) ends: Moment,
     /// The first certificate behind it in the chain whose time is over.
     pub(crate) stale: Option<Moment>,
-    /// True where it is for the host that was asked.
-    pub(crate) names_host: bool,
+    /// The certificate itself, to ask whom it is for.
+    der: CertificateDer<'static>,
     /// The names it is for, few of them and cut.
     pub(crate) names: Vec<String>,
 }
@@ -57,20 +63,48 @@ pub(crate) enum CertificateFault {
     Pair,
 }
 
-/// Judges a chain and its key, both PEM, for a host; `now` is in seconds since 1970.
-pub(crate) fn judge_certificate(
-    chain: &[u8],
-    key: &[u8],
-    host: &str,
-    now: i64,
-) -> Result<Leaf, CertificateFault> {
+impl Leaf {
+    /// Tells whether it is for a host.
+    pub(crate) fn is_for(&self, host: Option<&str>) -> bool {
+        let host = host.unwrap_or_default();
+        let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']'));
+        let readable = ParsedCertificate::try_from(&self.der);
+        name.ok().zip(readable.ok()).is_some_and(|(name, leaf)| verify_server_name(&leaf, &name).is_ok())
+    }
+}
+
+/// Reads when a certificate ends that a running program is about to serve, in seconds since 1970.
+///
+/// # Errors
+/// A sentence, for a file that cannot be read or a key that is another certificate's.
+pub fn read_expiry(certificate: &Path, key: &Path) -> Result<i64, String> {
+    let read = |file: &Path| {
+        bytes_of(file).map_err(|what| format!("{} {what}", show_value(&file.to_string_lossy())))
+    };
+    let (chain, secret) = (read(certificate)?, Zeroizing::new(read(key)?));
+    let judged = judge_certificate(&chain, &secret, 0).map_err(|fault| match fault {
+        CertificateFault::Certificate(what) => {
+            format!("{} {what}", show_value(&certificate.to_string_lossy()))
+        }
+        CertificateFault::Key(what) => format!("{} {what}", show_value(&key.to_string_lossy())),
+        CertificateFault::Pair => format!(
+            "{} is not the key of the certificate {}",
+            show_value(&key.to_string_lossy()),
+            show_value(&certificate.to_string_lossy())
+        ),
+    })?;
+    Ok(judged.ends.at)
+}
+
+/// Judges a chain and its key, both PEM; `now` is in seconds since 1970.
+pub(crate) fn judge_certificate(chain: &[u8], key: &[u8], now: i64) -> Result<Leaf, CertificateFault> {
     let chain = read_certificates(chain).map_err(CertificateFault::Certificate)?;
     let Some((leaf, rest)) = chain.split_first() else {
         return Err(CertificateFault::Certificate("holds no certificate"));
     };
     let parsed = X509Certificate::from_der(leaf);
     let readable = ParsedCertificate::try_from(leaf);
-    let (Ok((_, fields)), Ok(readable)) = (parsed, readable) else {
+    let (Ok((_, fields)), Ok(_)) = (parsed, readable) else {
         return Err(CertificateFault::Certificate("holds a certificate that cannot be read"));
     };
     let key = PrivateKeyDer::from_pem_slice(key)
@@ -88,15 +122,8 @@ pub(crate) fn judge_certificate(
         .iter()
         .filter_map(|der| Some(of(&X509Certificate::from_der(der).ok()?.1).1))
         .find(|end| end.at <= now);
-    let name = ServerName::try_from(host.trim_start_matches('[').trim_end_matches(']'));
     let (begins, ends) = of(&fields);
-    Ok(Leaf {
-        begins,
-        ends,
-        stale,
-        names_host: name.is_ok_and(|name| verify_server_name(&readable, &name).is_ok()),
-        names: list_names(&fields),
-    })
+    Ok(Leaf { begins, ends, stale, der: leaf.clone().into_owned(), names: list_names(&fields) })
 }
 
 /// Judges a file of authorities, PEM, as the client reads it: all of it must be certificates that can be trusted.
@@ -153,8 +180,8 @@ mod tests {
         (params(names, (2027, 2, 3)).self_signed(&key).unwrap().pem(), key)
     }
 
-    fn judged(chain: &str, key: &str, host: &str) -> Result<Leaf, CertificateFault> {
-        judge_certificate(chain.as_bytes(), key.as_bytes(), host, NOW)
+    fn judged(chain: &str, key: &str) -> Result<Leaf, CertificateFault> {
+        judge_certificate(chain.as_bytes(), key.as_bytes(), NOW)
     }
 
     #[test]
@@ -168,15 +195,15 @@ mod tests {
             ("other.example.com", false),
             ("[::1]", false),
         ] {
-            let leaf = judged(&pem, &key.serialize_pem(), host).unwrap();
-            assert_eq!(leaf.names_host, is_named, "{host}");
+            let leaf = judged(&pem, &key.serialize_pem()).unwrap();
+            assert_eq!(leaf.is_for(Some(host)), is_named, "{host}");
             assert_eq!((leaf.begins.day.as_str(), leaf.ends.day.as_str()), ("2026-01-01", "2027-02-03"));
             assert_eq!(leaf.ends.at, 1_801_612_800);
             assert_eq!(leaf.names, ["wiki.example.com", "*.apps.example.com", "127.0.0.1"]);
             assert_eq!(leaf.stale, None);
         }
         let (pem, key) = own(&[]);
-        assert!(!judged(&pem, &key.serialize_pem(), "wiki.example.com").unwrap().names_host);
+        assert!(!judged(&pem, &key.serialize_pem()).unwrap().is_for(Some("wiki.example.com")));
     }
 
     #[test]
@@ -184,16 +211,16 @@ mod tests {
         let (pem, key) = own(&["a.test"]);
         let (_, other) = own(&["a.test"]);
         let key = key.serialize_pem();
-        assert_eq!(judged(&pem, &other.serialize_pem(), "a.test").unwrap_err(), CertificateFault::Pair);
+        assert_eq!(judged(&pem, &other.serialize_pem()).unwrap_err(), CertificateFault::Pair);
         let fake = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
-        assert!(matches!(judged(fake, &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
-        assert!(matches!(judged("", &key, "a.test").unwrap_err(), CertificateFault::Certificate(_)));
+        assert!(matches!(judged(fake, &key).unwrap_err(), CertificateFault::Certificate(_)));
+        assert!(matches!(judged("", &key).unwrap_err(), CertificateFault::Certificate(_)));
         assert!(matches!(
-            judged("-----BEGIN CERTIFICATE-----\n?", &key, "a.test").unwrap_err(),
+            judged("-----BEGIN CERTIFICATE-----\n?", &key).unwrap_err(),
             CertificateFault::Certificate(_)
         ));
         for none in ["", &pem, "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n"] {
-            assert!(matches!(judged(&pem, none, "a.test").unwrap_err(), CertificateFault::Key(_)), "{none}");
+            assert!(matches!(judged(&pem, none).unwrap_err(), CertificateFault::Key(_)), "{none}");
         }
     }
 
@@ -205,7 +232,7 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let leaf = params(&["a.test"], (2027, 1, 1)).signed_by(&key, &authority).unwrap();
         let chain = leaf.pem() + &authority.pem();
-        let judged = judged(&chain, &key.serialize_pem(), "a.test").unwrap();
+        let judged = judged(&chain, &key.serialize_pem()).unwrap();
         assert_eq!(judged.stale.map(|end| end.day).as_deref(), Some("2026-05-01"));
         assert_eq!(judged.ends.day, "2027-01-01", "the server's own");
         assert_eq!(judge_authorities(authority.pem().as_bytes()), Ok(()));

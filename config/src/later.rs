@@ -25,7 +25,6 @@ const KEYS: &[(&str, &str)] = &[
     ("listen.admin", ""),
     ("listen.health.tls", ""),
     ("listen.proxy.proxy_protocol", ""),
-    ("listen.proxy.redirect", ""),
     ("listen.proxy.tls[].client_ca", ""),
     ("routes[].as", ""),
     ("routes[].cache", ""),

@@ -48,7 +48,7 @@ mod upstream;
 mod urls;
 mod web;
 
-pub use certificate::Expiry;
+pub use certificate::{Expiry, read_expiry};
 pub use environment::Environment;
 pub use extensions::{DeclaredAttribute, ScimExtension, ScimExtensions, ValueType};
 pub use file::{File, UserSource};

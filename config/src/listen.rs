@@ -28,9 +28,12 @@ section! {
         /// The address and port; port 0 is any that is free.
         #[schemars(with = "String")]
         pub address: SocketAddr = "127.0.0.1:8080",
-        /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then.
-        #[schemars(with = "Option<[Certificate; 1]>")]
+        /// The certificates, of which the first that is for the name asked is shown; HTTP/2 and HTTP/1.1 over TLS then.
+        #[schemars(with = "Option<Vec<Certificate>>")]
         pub tls: Option<Tls>,
+        /// Where plain http is sent on to `public_url`, such as 0.0.0.0:80. It reads no cookie.
+        #[schemars(with = "Option<String>")]
+        pub redirect: Option<SocketAddr>,
     }
 }
 
@@ -43,8 +46,9 @@ section! {
         pub address: SocketAddr = "127.0.0.1:8081",
         /// Says that a proxy before it ends TLS; without this or `tls` SCIM listens on loopback addresses only.
         pub plaintext: Option<Plaintext>,
-        /// The certificate, as a list of one; HTTP/2 and HTTP/1.1 over TLS then, and nothing in the clear.
-        #[schemars(with = "Option<[Certificate; 1]>")]
+        /// The certificates, of which the first that is for the name asked is shown; HTTP/2 and HTTP/1.1 over TLS then, and
+        /// nothing in the clear.
+        #[schemars(with = "Option<Vec<Certificate>>")]
         pub tls: Option<Tls>,
         /// Authorities, PEM: only clients with a certificate of one of them are heard. Their token is asked for all the same.
         pub client_ca: Option<PathBuf>,
@@ -80,18 +84,21 @@ words! {
     }
 }
 
-/// The certificates of a listener: one in this version.
+/// The most certificates of a listener.
+const MOST_CERTIFICATES: usize = 50;
+
+/// The certificates of a listener: 1 to 50.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The only one.
-    pub certificate: Certificate,
+    /// In the order in which they are written.
+    pub certificates: Vec<Certificate>,
 }
 
 impl FromYaml for Tls {
-    const WANTED: &'static str = "a list with one certificate and its key";
+    const WANTED: &'static str = "a list of certificates, each with its key";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
-        let mut certificates = match &node.value {
+        let certificates = match &node.value {
             YamlValue::List(items) if items.is_empty() => {
                 return report.add_problem(
                     node,
@@ -102,10 +109,11 @@ impl FromYaml for Tls {
             }
             _ => Vec::<Certificate>::read(node, at, report)?,
         };
-        if certificates.len() > 1 {
-            return report.add_problem(node, at, "several certificates are not in this version", "Keep one");
+        if certificates.len() > MOST_CERTIFICATES {
+            let what = format!("more than {MOST_CERTIFICATES} certificates");
+            return report.add_problem(node, at, what, "Join some: one may have many names");
         }
-        certificates.pop().map(|certificate| Self { certificate })
+        Some(Self { certificates })
     }
 }
 

@@ -154,7 +154,7 @@ fn the_example_with_a_directory_says_it_all() {
         both.roles.names().iter().map(|role| &**role).collect::<Vec<_>>(),
         ["workspace.member", "org.audit"]
     );
-    assert_eq!(file.listen.proxy.tls.unwrap().certificate.key, at("tls.key"));
+    assert_eq!(file.listen.proxy.tls.unwrap().certificates[0].key, at("tls.key"));
     assert_eq!((file.log.identity, file.log.client), (LogIdentity::Name, LogClient::Prefix));
     let mut watched = watched;
     watched.sort();

@@ -1,6 +1,6 @@
 //! The data plane as a running thing: listeners, a thread a core, a drain.
 //!
-//! Sockets are bound and certificates read before anything runs, so that a port in use is an error of the start and
+//! Sockets are bound before anything runs, so that a port in use is an error of the start and
 //! not of a thread. Each core has a runtime of its own, with Pingora's listening service on a socket of its own, and
 //! everything of a connection stays on the core that accepted it; reads and pages run on whoever's runtime the seams
 //! choose. Nothing of Pingora shows.
@@ -9,7 +9,6 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,14 +23,11 @@ use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::server::{Fds, ShutdownWatch};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::connection::{Door, Protocol};
 use crate::gate::Gate;
@@ -40,21 +36,12 @@ use crate::share::Share;
 use crate::upstream;
 
 /// One address the proxy listens on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Its address; port 0 takes a free one.
     pub address: SocketAddr,
     /// With a certificate it speaks TLS, HTTP/2 and HTTP/1.1; without, HTTP/1.1 and HTTP/2 with prior knowledge.
-    pub tls: Option<TlsFiles>,
-}
-
-/// A certificate chain and its key, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+    pub tls: Option<Arc<Certificates>>,
 }
 
 /// The reason why the data plane does not start.
@@ -68,26 +55,6 @@ pub enum StartError {
         /// In use, not ours, or not allowed.
         #[source]
         cause: io::Error,
-    },
-    /// The certificate cannot be read.
-    #[error("the certificate {} cannot be read", .0.display())]
-    Certificate(PathBuf, #[source] rustls::pki_types::pem::Error),
-    /// There is no certificate in the file.
-    #[error("there is no certificate in {}", .0.display())]
-    NoCertificate(PathBuf),
-    /// The key cannot be read.
-    #[error("the key {} cannot be read", .0.display())]
-    Key(PathBuf, #[source] rustls::pki_types::pem::Error),
-    /// The key is of no kind we know, or another certificate's.
-    #[error("the key {} does not go with the certificate {}", key.display(), certificate.display())]
-    Pair {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-        /// The fault of the two.
-        #[source]
-        cause: rustls::Error,
     },
     /// There are no threads to run on.
     #[error("the threads of the proxy cannot be started")]
@@ -148,11 +115,11 @@ impl Drop for Cores {
 struct BoundAddress {
     address: SocketAddr,
     sockets: Vec<TcpListener>,
-    certified: Option<Arc<CertifiedKey>>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl Server {
-    /// Binds every listener and reads every certificate. `threads` is the number of cores unless given.
+    /// Binds every listener. `threads` is the number of cores unless given.
     ///
     /// # Errors
     /// [`StartError`], by the first listener that cannot be.
@@ -269,7 +236,7 @@ struct ServingThread {
 struct CoreListener {
     address: SocketAddr,
     socket: TcpListener,
-    certified: Option<Arc<CertifiedKey>>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl ServingThread {
@@ -292,14 +259,14 @@ impl ServingThread {
         let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
         upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep_pool));
-        let services = listeners.into_iter().map(|CoreListener { address, socket, certified }| {
+        let services = listeners.into_iter().map(|CoreListener { address, socket, certificates }| {
             let name = address.to_string();
             let listener = ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(socket_options(limits))
                 .l4_buffer(L4BufferSettings::unbuffered());
             let door = Door { gate: gate.clone(), clock: clock.clone(), limits, share: share.clone() };
             // To Pingora every listener is a plain one: a socket is counted before it shakes hands.
-            let tls = certified.map(|certified| tls_settings(certified).map(TlsSettings::build));
+            let tls = certificates.map(|shown| tls_settings(shown).map(TlsSettings::build));
             let mut service = Service::new("proxy".into(), Sockets { door, open: sockets.clone(), tls });
             service.add_listener(listener);
             let mut fds = Fds::new();
@@ -412,20 +379,19 @@ fn socket_options(limits: Limits) -> TcpSocketOptions {
 impl BoundAddress {
     fn new(listener: &Listener, count: usize) -> Result<Self, StartError> {
         let fault = |cause| StartError::Bind { address: listener.address, cause };
-        let certified = listener.tls.as_ref().map(load_certificate).transpose()?;
         // Sockets that share a port would share it with another program's too: this one says whether it is free.
         drop(TcpListener::bind(listener.address).map_err(fault)?);
         let first = bind_shared(listener.address).map_err(fault)?;
         let address = first.local_addr().map_err(fault)?;
         let more = (1..count).map(|_| bind_shared(address).map_err(fault));
         let sockets = std::iter::once(Ok(first)).chain(more).collect::<Result<_, _>>()?;
-        Ok(Self { address, sockets, certified })
+        Ok(Self { address, sockets, certificates: listener.tls.clone() })
     }
 
     /// The socket of the next core.
     fn next_listener(&mut self) -> Option<CoreListener> {
-        let Self { address, sockets, certified } = self;
-        Some(CoreListener { address: *address, socket: sockets.pop()?, certified: certified.clone() })
+        let Self { address, sockets, certificates } = self;
+        Some(CoreListener { address: *address, socket: sockets.pop()?, certificates: certificates.clone() })
     }
 }
 
@@ -443,38 +409,12 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 /// The number of connections that the kernel holds until they are accepted, on each core's socket.
 const BACKLOG: i32 = 4096;
 
-fn load_certificate(files: &TlsFiles) -> Result<Arc<CertifiedKey>, StartError> {
-    let pair =
-        |cause| StartError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), cause };
-    let provider = rustls::crypto::ring::default_provider();
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|cause| StartError::Key(files.key.clone(), cause))?;
-    CertifiedKey::from_der(read_chain(&files.certificate)?, key, &provider).map(Arc::new).map_err(pair)
-}
-
-/// With a resolver no path is read: what was read at the start is what is served.
-fn tls_settings(certified: Arc<CertifiedKey>) -> Option<TlsSettings> {
+/// With a resolver no path is read.
+fn tls_settings(certificates: Arc<Certificates>) -> Option<TlsSettings> {
     let mut settings = TlsSettings::intermediate("", "").ok()?;
-    settings.set_cert_resolver(Arc::new(Same(certified)));
+    settings.set_cert_resolver(certificates);
     settings.enable_h2();
     Some(settings)
-}
-
-/// One certificate, for every name.
-#[derive(Debug)]
-struct Same(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Same {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let fault = |cause| StartError::Certificate(path.into(), cause);
-    let chain =
-        CertificateDer::pem_file_iter(path).map_err(fault)?.collect::<Result<Vec<_>, _>>().map_err(fault)?;
-    if chain.is_empty() { Err(StartError::NoCertificate(path.into())) } else { Ok(chain) }
 }
 
 #[cfg(test)]
@@ -504,30 +444,5 @@ mod tests {
         assert_eq!(split_descriptors(Some(128), 2), (8, 112));
         assert_eq!(split_descriptors(Some(100_000), 8), (512, 95_904));
         assert_eq!(split_descriptors(Some(1), 8), (1, 0));
-    }
-
-    #[test]
-    fn certificates_are_read_before_anything_runs() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["wiki.test".to_owned()]).unwrap();
-        let other = rcgen::generate_simple_self_signed(["other.test".to_owned()]).unwrap();
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        let certificate = file("good.crt", &made.cert.pem());
-        let key = file("good.key", &made.signing_key.serialize_pem());
-        let foreign = file("other.key", &other.signing_key.serialize_pem());
-        let empty = file("empty.pem", "");
-        let start = |certificate: &Path, key: &Path| {
-            let tls = Some(TlsFiles { certificate: certificate.into(), key: key.into() });
-            bind(Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls }).map(|_| ())
-        };
-        assert!(start(&certificate, &key).is_ok());
-        assert!(matches!(start(&certificate, &foreign), Err(StartError::Pair { .. })));
-        assert!(matches!(start(&empty, &key), Err(StartError::NoCertificate(_))));
-        assert!(matches!(start(&certificate, &empty), Err(StartError::Key(..))));
-        assert!(matches!(start(Path::new("/nonexistent"), &key), Err(StartError::Certificate(..))));
     }
 }

@@ -85,7 +85,7 @@ fn read_gauges(core: &Core, live: &Live) -> Gauges {
             .iter()
             .map(|entry| (entry.name().to_owned(), entry.idp.is_answering()))
             .collect(),
-        expires: live.expires.iter().map(left).chain(tokens).collect(),
+        expires: core.certificates.expires().iter().map(left).chain(tokens).collect(),
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod admin;
 pub(crate) mod health;
 mod holder;
+pub(crate) mod redirect;
 pub(crate) mod scim;
 mod tls;
 mod traffic;
@@ -30,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::tls::{ListenerTls, TlsFault};
+pub(crate) use self::tls::{TlsFault, acceptor};
 use self::traffic::{Seats, Times, Traffic};
 use crate::metrics::Metrics;
 

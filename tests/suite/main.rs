@@ -12,6 +12,7 @@ mod back_channel;
 mod bad_input;
 mod by_hand;
 mod canaille;
+mod certificates;
 mod conformance;
 mod custom_attributes;
 mod dialects;

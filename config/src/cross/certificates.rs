@@ -9,7 +9,7 @@ use crate::at::{At, show_value};
 use crate::certificate::{self, CertificateFault, Expiry, Leaf};
 use crate::document::RootBlock;
 use crate::environment::ReadDepth;
-use crate::listen::Tls;
+use crate::listen::Certificate;
 use crate::secret::warn_of_readers;
 use crate::source::bytes_of;
 
@@ -24,13 +24,31 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     let proxy_host = document.public_url.0.as_ref().map(|url| url.host().to_owned());
     let scim_host = document.scim.as_ref().map(|scim| scim.public_url.host().to_owned());
     let served = [
-        (&document.listen.proxy.tls, "listen.proxy.tls[0]", proxy_host, "public_url"),
-        (&document.listen.scim.tls, "listen.scim.tls[0]", scim_host, "scim.public_url"),
+        (&document.listen.proxy.tls, "listen.proxy.tls", proxy_host, "public_url"),
+        (&document.listen.scim.tls, "listen.scim.tls", scim_host, "scim.public_url"),
     ];
     let mut expiries = Vec::new();
     for (tls, path, host, named) in served {
         let Some(tls) = tls else { continue };
-        expiries.extend(check_pair(findings, path, tls, host.as_deref(), named));
+        let mut judged = Vec::new();
+        for (nth, certificate) in tls.certificates.iter().enumerate() {
+            let path = format!("{path}[{nth}]");
+            judged.extend(check_pair(findings, &path, certificate).map(|leaf| (path, certificate, leaf)));
+        }
+        // Of several the first that is for the host is shown; one of another name is for another name.
+        let is_shown = judged.iter().position(|(_, _, leaf)| leaf.is_for(host.as_deref())).unwrap_or(0);
+        for (nth, (path, certificate, leaf)) in judged.iter().enumerate() {
+            let host = host.as_deref().filter(|_| nth == is_shown);
+            warn_of_leaf(
+                findings,
+                &format!("{path}.certificate"),
+                &certificate.certificate,
+                leaf,
+                host,
+                named,
+            );
+            expiries.push(Expiry { kind: "certificate", name: path.clone(), at: leaf.ends.at });
+        }
     }
     expiries
 }
@@ -44,15 +62,9 @@ fn check_authorities(findings: &mut Findings<'_, '_>, path: &str, file: &Path) {
     }
 }
 
-/// A certificate and its key, for a host that a key of the configuration names; when it ends.
-fn check_pair(
-    findings: &mut Findings<'_, '_>,
-    path: &str,
-    tls: &Tls,
-    host: Option<&str>,
-    named: &str,
-) -> Option<Expiry> {
-    let (certificate, key) = (&tls.certificate.certificate, &tls.certificate.key);
+/// A certificate and its key.
+fn check_pair(findings: &mut Findings<'_, '_>, path: &str, pair: &Certificate) -> Option<Leaf> {
+    let (certificate, key) = (&pair.certificate, &pair.key);
     let kinds = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
     let (certificate_path, key_path) = (format!("{path}.certificate"), format!("{path}.key"));
     let chain = read_pem(findings, &certificate_path, certificate, &["CERTIFICATE"], "a certificate");
@@ -64,11 +76,8 @@ fn check_pair(
     }
     let (chain, secret) = (chain?, secret?);
     let now = findings.report.environment.now();
-    match certificate::judge_certificate(&chain, &secret, host.unwrap_or_default(), now) {
-        Ok(leaf) => {
-            warn_of_leaf(findings, &certificate_path, certificate, &leaf, host, named);
-            Some(Expiry { kind: "certificate", name: path.to_owned(), at: leaf.ends.at })
-        }
+    match certificate::judge_certificate(&chain, &secret, now) {
+        Ok(leaf) => Some(leaf),
         Err(fault) => {
             let (place, what, remedy) = match fault {
                 CertificateFault::Certificate(what) => {
@@ -104,7 +113,7 @@ fn warn_of_leaf(
     const DAY: i64 = 24 * 3600;
     let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
-    let renew = "Renew it, and restart";
+    let renew = "Renew it: the new one is served within seconds";
     let who = if named == "public_url" { "browsers" } else { "clients" };
     if leaf.ends.at <= now {
         findings.add_warning(
@@ -129,7 +138,7 @@ fn warn_of_leaf(
         findings.add_warning(path, what, "Take the chain that the authority gives out today");
     }
     if let Some(host) = host
-        && !leaf.names_host
+        && !leaf.is_for(Some(host))
     {
         let names = match leaf.names.as_slice() {
             [] => "names no host".to_owned(),

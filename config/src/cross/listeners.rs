@@ -45,6 +45,13 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
         findings.add_warning("listen.scim.tls", what, "Write scim.public_url as https://");
     }
     if let Some(public) = &document.public_url.0
+        && listen.proxy.redirect.is_some()
+        && !public.is_https()
+    {
+        let what = "public_url says http, so everybody would be sent round in a circle";
+        findings.add_problem("listen.proxy.redirect", what, "Write public_url as https://, or leave it out");
+    }
+    if let Some(public) = &document.public_url.0
         && listen.proxy.tls.is_some()
         && !public.is_https()
     {
@@ -77,6 +84,7 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
 fn open_listeners(findings: &Findings<'_, '_>, document: &RootBlock) -> Vec<(&'static str, SocketAddr)> {
     let listen = &document.listen;
     let mut open = vec![("listen.proxy", listen.proxy.address)];
+    open.extend(listen.proxy.redirect.map(|address| ("listen.proxy.redirect", address)));
     if document.provisioning == ProvisioningWord::Scim && !findings.has_failed("provisioning") {
         open.push(("listen.scim", listen.scim.address));
     }

@@ -53,9 +53,8 @@ fn keys_that_do_not_fit_each_other() {
              listen.proxy.tls[0].key: /dev/null is not a plain file.",
             ),
             (
-                "listen:\n  proxy:\n    address: 0.0.0.0:8443\n    tls:\n      - certificate: a\n        key: b\n      \
-             - certificate: c\n        key: d\n",
-                "13: listen.proxy.tls: several certificates are not in this version. Keep one.",
+                "listen:\n  proxy:\n    redirect: 0.0.0.0:8080\n",
+                "12: listen.proxy.redirect: port 8080 is taken by listen.proxy (127.0.0.1:8080). Give one of them another port.",
             ),
             (
                 "routes: []\n",

@@ -25,6 +25,8 @@ pub struct Settings {
     pub client_secret: String,
     /// The directory's token.
     pub scim_token: String,
+    /// Where plain http is sent on, over https.
+    pub redirect: Option<SocketAddr>,
     /// Lines below `listen.scim` beside its address, where there are any; `{folder}` is the program's.
     pub scim_listener: &'static str,
     /// More lines below `scim`.
@@ -63,6 +65,7 @@ impl Settings {
             idps: oidc("op", &format!("http://{}", ports::free()), "nobody"),
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
+            redirect: None,
             scim_listener: "",
             scim_more: "",
             groups_answer: "204",
@@ -169,8 +172,9 @@ impl Settings {
     }
 
     fn tls(&self, folder: &str) -> String {
+        let redirect = self.redirect.map(|address| format!("\n    redirect: {address}")).unwrap_or_default();
         format!(
-            "\n    address: {}\n    tls:\n      - certificate: {folder}/tls.crt\n        key: {folder}/tls.key",
+            "\n    address: {}{redirect}\n    tls:\n      - certificate: {folder}/tls.crt\n        key: {folder}/tls.key",
             self.proxy
         )
     }
