@@ -277,11 +277,23 @@ fn certificates_that_end_or_are_anothers_are_warned_of() {
     let place = "listen.proxy.tls[0].certificate: tls.crt";
     let line = on(400)[0].split(' ').next().unwrap().to_owned();
     assert_eq!(on(334), Vec::<String>::new(), "31 days before");
-    assert_eq!(on(336), [format!("{line} {place} ends in 29 days, on 2027-01-01. Renew it, and restart.")]);
-    assert_eq!(on(364), [format!("{line} {place} ends in a day, on 2027-01-01. Renew it, and restart.")]);
+    assert_eq!(
+        on(336),
+        [format!(
+            "{line} {place} ends in 29 days, on 2027-01-01. Renew it: the new one is served within seconds."
+        )]
+    );
+    assert_eq!(
+        on(364),
+        [format!(
+            "{line} {place} ends in a day, on 2027-01-01. Renew it: the new one is served within seconds."
+        )]
+    );
     assert_eq!(
         on(365),
-        [format!("{line} {place} has expired on 2027-01-01: browsers refuse it. Renew it, and restart.")]
+        [format!(
+            "{line} {place} has expired on 2027-01-01: browsers refuse it. Renew it: the new one is served within seconds."
+        )]
     );
     assert_eq!(
         on(-1),

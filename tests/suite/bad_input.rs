@@ -177,12 +177,11 @@ async fn a_certificate_that_ends_soon_is_warned_of_told_at_the_start_and_counted
     program.logged(&["\"level\":\"warn\"", "tls.crt ends in 10 days"]).await;
     let left = program.metric("portcullis_expires_seconds").await.unwrap();
     assert!((10.0..10.1).contains(&(left / 86400.0)), "{left}");
-    // A reload finds another one, of the same name, and does not read it: what is counted is what is served.
+    // A reload finds another one, of the same name, and serves it: what is counted is what is served.
     program.reload(|_| {}).await;
-    program.logged(&["\"level\":\"warn\"", "the certificate has changed", "restart"]).await;
     program.logged(&["the configuration is in force"]).await;
     let left = program.metric("portcullis_expires_seconds").await.unwrap();
-    assert!((9.9..10.1).contains(&(left / 86400.0)), "{left}");
+    assert!(left / 86400.0 > 100.0, "{left}");
 }
 
 #[test]
