@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_policy::{AppId, SessionHash, Timestamp};
 use portcullis_proxy::{Load, LoadError};
-use portcullis_session::{Enrolment, InFlight};
+use portcullis_session::{Ended, Enrolment, InFlight};
 
 use crate::core::{Core, EndsWith};
 
@@ -37,5 +37,19 @@ async fn read_session(
     let Some((org, account)) = store.guess_owner(&hash).await.map_err(unavailable)? else { return Ok(None) };
     let cold = sessions.keep_account(org, account).enrol(hash, exchange);
     let Some(stored) = store.read_session(&hash).await.map_err(unavailable)? else { return Ok(None) };
-    sessions.read_session(cold, &stored, app, Timestamp::now()).map(Some).map_err(LoadError::Ended)
+    let ended = match sessions.read_session(cold, &stored, app, Timestamp::now()) {
+        Ok(enrolment) => return Ok(Some(enrolment)),
+        Err(ended) => ended,
+    };
+    let described = &stored.described;
+    let fault = (ended == Ended::Forbidden)
+        .then(|| sessions.policy().describe_person(&described.facts, described.at).err())
+        .flatten();
+    let Some(fault) = fault else { return Err(LoadError::Ended(ended)) };
+    let account = described.facts.account.0;
+    tracing::warn!(
+        account,
+        "the application cannot be told who this person is, so they are refused: {fault}"
+    );
+    Err(LoadError::Untold(fault))
 }

@@ -187,6 +187,11 @@ pub(crate) struct ToldHeaders {
     /// The reason why nothing can be told, and so nobody is let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
+    /// The advice where nothing can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
+    /// True where the person may be let in at all: not removed, not inactive, not disabled.
+    pub(crate) active: bool,
 }
 
 impl Operator {
@@ -261,7 +266,7 @@ impl Operator {
         let described = self.store.read_description(OrgId::ONLY, details.user.account).await;
         let described = described.map_err(OrderError::Store)?;
         let Some(described) = described else { return Err(OrderError::Unknown(who.to_owned())) };
-        let policy = self.revocation.sessions().policy();
+        let (policy, active) = (self.revocation.sessions().policy(), described.active);
         Ok(match policy.describe_person(&described.facts, described.at) {
             Ok(principal) => {
                 let shown = |value: &HeaderValue| match value.is_sensitive() {
@@ -270,9 +275,14 @@ impl Operator {
                 };
                 let fields = principal.identity_headers().iter();
                 let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(value)));
-                ToldHeaders { headers: headers.collect(), fault: None }
+                ToldHeaders { headers: headers.collect(), fault: None, help: None, active }
             }
-            Err(fault) => ToldHeaders { headers: Vec::new(), fault: Some(fault.to_string()) },
+            Err(fault) => ToldHeaders {
+                headers: Vec::new(),
+                fault: Some(fault.to_string()),
+                help: Some(fault.remedy().to_owned()),
+                active,
+            },
         })
     }
 

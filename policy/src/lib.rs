@@ -43,5 +43,5 @@ pub use routes::{Allow, App, Clash, OnChange, Policy, Route, RouteKey, Rule, Rul
 pub use shown::{MOST, escaped, is_seen, shown};
 pub use vocabulary::{
     ClientAuth, ENTERPRISE_USER, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity,
-    LogTarget, USER_ATTRIBUTES,
+    LogTarget, USER_ATTRIBUTES, USER_LISTS,
 };

@@ -115,11 +115,11 @@ pub enum GroupPatch {
 }
 
 /// The attributes of a User that an application can be told, by their canonical names: those of the core schema (RFC 7643
-/// §4.1), then those of the enterprise extension (§4.3) without its URN. Of a list it is each element's `value`.
+/// §4.1), then those of the enterprise extension (§4.3) without its URN. Of a list it is each element's `value`. The
+/// ids are told by sources of their own.
 pub const USER_ATTRIBUTES: [&[&str]; 2] = [
     &[
         "userName",
-        "externalId",
         "name.formatted",
         "name.familyName",
         "name.givenName",
@@ -143,6 +143,9 @@ pub const USER_ATTRIBUTES: [&[&str]; 2] = [
     ],
     &["employeeNumber", "costCenter", "organization", "division", "department", "manager.value"],
 ];
+
+/// Those of [`USER_ATTRIBUTES`] that have many values.
+pub const USER_LISTS: [&str; 6] = ["emails", "phoneNumbers", "ims", "photos", "entitlements", "roles"];
 
 /// The URN of the enterprise extension of User (RFC 7643 §4.3).
 pub const ENTERPRISE_USER: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";

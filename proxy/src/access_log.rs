@@ -406,6 +406,7 @@ mod tests {
             decision: LoggedDecision::Deny,
             reason: "role",
             who: None,
+            untold: None,
             idp: Some("okta".into()),
             method: http::Method::GET,
             host: AskedHost::Field(http::HeaderValue::from_static("wiki.example.com")),

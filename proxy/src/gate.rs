@@ -263,7 +263,12 @@ impl Gate {
                 return Err(RequestRefusal::OtherSite);
             }
             let enrolment = if route.asks_who() {
-                self.identify.find_session(&head, &place, request, &mut search, record.time()).await? // Identify
+                let found =
+                    self.identify.find_session(&head, &place, request, &mut search, record.time()).await; // Identify
+                if let Some(fault) = search.untold.take() {
+                    record.note(|line| line.untold = Some(Box::new(fault)));
+                }
+                found?
             } else {
                 None
             };

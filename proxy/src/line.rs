@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method};
-use portcullis_policy::{Pass, Principal, Rule, Timestamp};
+use portcullis_policy::{HeaderFault, Pass, Principal, Rule, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::log_detail::LogDetail;
@@ -82,6 +82,8 @@ pub struct Line {
     pub reason: &'static str,
     /// The person, where somebody is signed in.
     pub who: Option<Arc<Principal>>,
+    /// The reason why somebody who is signed in is nobody to the application.
+    pub untold: Option<Box<HeaderFault>>,
     /// The IdP that signed them in.
     pub idp: Option<Arc<str>>,
     /// The method.

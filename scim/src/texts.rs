@@ -78,7 +78,7 @@ fn text_of(attribute: &Attribute, value: &Value) -> Option<String> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use portcullis_policy::{ENTERPRISE_USER, USER_ATTRIBUTES};
+    use portcullis_policy::{ENTERPRISE_USER, USER_ATTRIBUTES, USER_LISTS};
     use serde_json::{Map, json};
 
     use super::*;
@@ -124,10 +124,6 @@ mod tests {
         let [core, enterprise] = USER_ATTRIBUTES;
         let mut known: BTreeSet<String> = core.iter().map(|name| (*name).to_owned()).collect();
         known.extend(enterprise.iter().map(|name| format!("{ENTERPRISE_USER}:{name}")));
-        // The id of a login or of us is told by sources of their own, and so are groups.
-        for own in ["externalId", "groups"] {
-            known.remove(own);
-        }
         let unknown: Vec<&String> = told.difference(&known).collect();
         let missing: Vec<&String> = known.difference(&told).collect();
         assert!(missing.is_empty(), "{missing:?} are never told");
@@ -136,6 +132,11 @@ mod tests {
             unknown.iter().all(|name| not_offered.iter().any(|other| name.ends_with(other))),
             "{unknown:?} cannot be named"
         );
+        let of_core = &schemas.base(ResourceKind::User).attributes;
+        for name in core {
+            let is_list = of_core.iter().any(|attribute| attribute.multi && *attribute.name == **name);
+            assert_eq!(USER_LISTS.contains(name), is_list, "{name}");
+        }
     }
 
     #[test]

@@ -73,15 +73,20 @@ impl ExplainHeaders {
         match reach.ask_store::<ToldHeaders>(Request::get(path), None).await {
             Ok(told) if self.json => {
                 print_text(&format!("{}\n", serde_json::json!(told)));
-                Exit::Fine
+                told_exit(&told)
             }
             Ok(told) => {
                 print_text(&told_lines(&told));
-                if told.fault.is_none() { Exit::Fine } else { Exit::Failed }
+                told_exit(&told)
             }
             Err(error) => print_error(&error),
         }
     }
+}
+
+/// What is told of nobody is a failure.
+fn told_exit(told: &ToldHeaders) -> Exit {
+    if told.fault.is_none() { Exit::Fine } else { Exit::Failed }
 }
 
 fn told_lines(told: &ToldHeaders) -> String {
@@ -89,8 +94,16 @@ fn told_lines(told: &ToldHeaders) -> String {
     for (name, value) in &told.headers {
         text.push_str(&format!("{}: {}\n", escaped(name), escaped(value)));
     }
+    if !told.active {
+        text.push_str("This person is not let in: inactive, disabled or removed (portcullis user show). This is what would be told.\n");
+    }
     if let Some(fault) = &told.fault {
-        text.push_str(&format!("Nothing is told, and nobody is let in: {}.\n", escaped(fault)));
+        let help = told.help.as_deref().unwrap_or_default();
+        text.push_str(&format!(
+            "Nothing is told, and the person is not let in: {}. {}\n",
+            escaped(fault),
+            escaped(help)
+        ));
     } else if told.headers.is_empty() {
         text.push_str("The application is told nothing of this person: headers.preset is none, and nothing is set by name.\n");
     }

@@ -299,7 +299,7 @@ async fn the_other_listeners_serve_their_own_things_only() {
 }
 
 /// What `portcullis ref` prints. Refusals are written in batches, without a hurry.
-async fn told(stage: &Stage, reference: &str) -> String {
+pub(crate) async fn told(stage: &Stage, reference: &str) -> String {
     let mut told = String::new();
     until("the refusal under its number", || {
         let output = stage.program.command(&["ref", reference]);

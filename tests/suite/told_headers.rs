@@ -30,6 +30,7 @@ const HEADERS: &str = "headers:
     X_Legacy_Id: ${user.externalId}
     X-Badge: { value: 'no ${user.badge.number}', default: none }
     X-Mails: ${user.emails}
+    X-Roles: ${user.roles}
     Authorization: Basic ${file:{folder}/app-basic}
   groups: { only: [wiki-*] }
   strip: [X-Old-*]
@@ -79,6 +80,7 @@ async fn fill(stage: &Stage) {
         { "op": "add", "path": format!("{ENTERPRISE}:department"), "value": "R&D, Süd" },
         { "op": "add", "path": "emails", "value": [{ "value": "a@corp.test" }, { "value": "b@corp.test", "primary": true }] },
         { "op": "add", "path": format!("{ACME}:badge.number"), "value": 7 },
+        { "op": "add", "path": "roles", "value": [{ "value": "a,b" }] },
     ]);
     let answer = stage.directory.patch(&id, operations).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -123,6 +125,7 @@ async fn an_application_gets_the_headers_that_it_wants_and_no_others() {
         ("x_legacy_id", Some("alice@corp.test")),
         ("x-badge", Some("no 7")),
         ("x-mails", Some("b@corp.test,alice@corp.test,a@corp.test")),
+        ("x-roles", Some("a%2Cb")),
         ("authorization", Some("Basic c2VjcmV0")),
     ] {
         let found =
@@ -156,9 +159,20 @@ async fn an_application_gets_the_headers_that_it_wants_and_no_others() {
         let group = json!({ "schemas": [GROUP], "displayName": name, "members": [{ "value": id }] });
         assert_eq!(stage.directory.send(Method::POST, "/Groups", Some(&group)).await.status, 201);
     }
-    assert_ne!(alice.status("/f").await, 200);
+    let refused = alice.get("/f").await;
+    assert_eq!(refused.status, 403);
+    let why = "headers.budget is 1024; most are of x-forwarded-groups";
+    let reference = refused.json()["ref"].as_str().unwrap().to_owned();
+    let told = crate::refusals::told(&stage, &reference).await;
+    assert!(told.contains(why) && told.contains("headers.groups.only"), "{told}");
+    stage.program.logged(&["cannot be told who this person is", why]).await;
     let said = explained(&stage, 1);
-    assert!(said.contains("headers.budget is 1024; most are of x-forwarded-groups"), "{said}");
+    assert!(said.contains(why) && said.contains("headers.groups.only"), "{said}");
+    let json = stage.program.command(&["explain", "headers", "--json", "--as", ALICE]);
+    assert_eq!(json.status.code(), Some(1));
+    // The session is not over: it is good again where more may be told.
+    stage.program.reload(|settings| settings.more = "headers:\n  budget: 8KiB\n".to_owned()).await;
+    assert_eq!(alice.status("/g").await, 200);
 
     // Without a program the file says it.
     stage.program.settings.more = "headers:\n  groups: { only: [Staff] }\n".to_owned();

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use portcullis_policy::{
     ENTERPRISE_USER, HeaderPreset, HeaderRule, HeaderSource, HeaderText, IdentityHeaders, TemplatePart,
-    ToldGroups, USER_ATTRIBUTES, UserFrom,
+    ToldGroups, USER_ATTRIBUTES, USER_LISTS, UserFrom,
 };
 
 use super::findings::Findings;
 use crate::at::{At, show_value};
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::extensions::{DeclaredAttribute, ValueType};
-use crate::headers::{PartText, TemplateText, WritableName};
+use crate::headers::{HeaderTemplate, PartText, TemplateText, WritableName};
 use crate::nearest;
 
 /// Joins the identity headers, where they say what can be said.
@@ -26,7 +27,7 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
     let known = KnownAttributes::of_document(document);
     for template in &headers.templates.0 {
         let at = At::from("headers").below_key("templates").below_key(&template.key);
-        let Some(says) = known.resolve_template(&template.text, &at, findings) else { continue };
+        let Some(says) = known.resolve_template(template, &at, findings) else { continue };
         rules.push(HeaderRule {
             name: template.name.0.clone(),
             says,
@@ -48,22 +49,25 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
     if findings.report.problems.len() > before {
         return None;
     }
-    if !rules.iter().any(HeaderRule::names_person) && !says_name(&rules) {
-        let what = "no header says who is there";
+    if !rules.iter().any(HeaderRule::names_person) {
+        let what = "no header says who is there by headers.user";
         let remedy = "Give the user header a name: names: { user: X-Remote-User }";
         findings.add_warning("headers", what, remedy);
     }
     let (user, budget) = (headers.user.unwrap_or(user), headers.budget.0.bytes());
-    Some(IdentityHeaders { user, rules: rules.into(), groups, budget })
-}
-
-/// Tells whether a template speaks of the person at all.
-fn says_name(rules: &[HeaderRule]) -> bool {
-    rules.iter().any(|rule| match &rule.says {
-        HeaderText::Template(parts) => parts.iter().any(|part| matches!(part, TemplatePart::Source(_))),
-        HeaderText::Source(source) => !source.is_list(),
-        HeaderText::Fixed(_) => false,
-    })
+    let identity = IdentityHeaders { user, rules: rules.into(), groups, budget };
+    let least = identity.least_size();
+    if least > budget {
+        let what =
+            format!("the texts of headers.templates alone have {least} bytes, so nobody would be let in");
+        findings.add_problem(
+            "headers.budget",
+            what,
+            "Make it larger, if the application takes as much, or the texts shorter",
+        );
+        return None;
+    }
+    Some(identity)
 }
 
 /// The headers of the preset, under the names that they are given.
@@ -111,36 +115,60 @@ fn check_names(findings: &mut Findings<'_, '_>, document: &RootBlock, rules: &[H
     }
 }
 
+/// The attributes that have a source of their own.
+const IDS: [(&str, HeaderSource); 3] = [
+    ("id", HeaderSource::Id),
+    ("userName", HeaderSource::UserName),
+    ("externalId", HeaderSource::ExternalId),
+];
+
 /// What `${…}` may name.
 struct KnownAttributes {
     has_directory: bool,
-    /// The names by which an attribute may be meant, and its canonical one.
-    names: Vec<(String, String)>,
+    /// The names by which an attribute may be meant.
+    names: Vec<(String, KnownAttribute)>,
+}
+
+/// An attribute, as headers tell it.
+#[derive(Clone, PartialEq, Eq)]
+struct KnownAttribute {
+    /// Its canonical name.
+    whole: String,
+    is_list: bool,
 }
 
 impl KnownAttributes {
     fn of_document(document: &RootBlock) -> Self {
         let mut names = Vec::new();
         let [core, enterprise] = USER_ATTRIBUTES;
-        names.extend(core.iter().map(|name| ((*name).to_owned(), (*name).to_owned())));
-        let mut add = |urn: &str, name: &str| {
-            let whole = format!("{urn}:{name}");
-            names.push((name.to_owned(), whole.clone()));
-            names.push((whole.clone(), whole));
+        names.extend(core.iter().map(|name| {
+            let is_list = USER_LISTS.contains(name);
+            ((*name).to_owned(), KnownAttribute { whole: (*name).to_owned(), is_list })
+        }));
+        let mut add = |urn: &str, name: &str, is_list: bool| {
+            let known = KnownAttribute { whole: format!("{urn}:{name}"), is_list };
+            names.push((name.to_owned(), known.clone()));
+            names.push((known.whole.clone(), known));
         };
-        enterprise.iter().for_each(|name| add(ENTERPRISE_USER, name));
+        enterprise.iter().for_each(|name| add(ENTERPRISE_USER, name, false));
         let declared = document.scim.iter().flat_map(|scim| &scim.extensions.0);
         for extension in declared {
             for attribute in &extension.attributes {
-                told_names(attribute).iter().for_each(|name| add(&extension.urn, name));
+                told_names(attribute)
+                    .iter()
+                    .for_each(|name| add(&extension.urn, name, attribute.multi_valued));
             }
         }
         Self { has_directory: document.provisioning != ProvisioningWord::None, names }
     }
 
+    fn all_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.names.iter().map(|(known, _)| known.as_str()).chain(IDS.iter().map(|(known, _)| *known))
+    }
+
     fn resolve_template(
         &self,
-        TemplateText(parts): &TemplateText,
+        HeaderTemplate { name: header, text: TemplateText(parts), .. }: &HeaderTemplate,
         at: &At,
         findings: &mut Findings<'_, '_>,
     ) -> Option<HeaderText> {
@@ -148,6 +176,15 @@ impl KnownAttributes {
             return Some(HeaderText::Source(self.resolve_name(name, at, findings)?));
         }
         if parts.iter().any(|part| matches!(part, PartText::Secret(_))) {
+            return join_secret(parts, at, findings);
+        }
+        if header.0 == AUTHORIZATION && parts.iter().all(|part| matches!(part, PartText::Literal(_))) {
+            let what = "a credential stands in the configuration itself";
+            findings.add_warning(
+                &at.to_string(),
+                what,
+                "Keep it in a file of its own: ${file:/run/secrets/app-basic}",
+            );
             return join_secret(parts, at, findings);
         }
         let mut resolved = Vec::with_capacity(parts.len());
@@ -182,8 +219,8 @@ impl KnownAttributes {
         let shown = show_value(name);
         let Some(asked) = name.strip_prefix("user.") else {
             let known = OWN.into_iter().map(|(known, _)| known);
-            let remedy = match self.names.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-                Some((known, _)) => format!("An attribute of the directory is written ${{user.{known}}}"),
+            let remedy = match self.all_names().find(|known| known.eq_ignore_ascii_case(name)) {
+                Some(known) => format!("An attribute of the directory is written ${{user.{known}}}"),
                 None => nearest::suggest_word(name, known),
             };
             return refuse(format!("\"{shown}\" is nothing that is known of a person"), remedy);
@@ -195,35 +232,31 @@ impl KnownAttributes {
                 "Write email, subject, groups, display_name or preferred_username".to_owned(),
             );
         }
-        let own = match asked {
-            "id" => Some(HeaderSource::Id),
-            "userName" => Some(HeaderSource::UserName),
-            "externalId" => Some(HeaderSource::ExternalId),
-            _ => None,
-        };
-        if own.is_some() {
-            return own;
+        if let Some((_, own)) = IDS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(asked)) {
+            return Some(own);
         }
-        let mut found: Vec<&str> = self
+        let mut found: Vec<&KnownAttribute> = self
             .names
             .iter()
             .filter(|(known, _)| known.eq_ignore_ascii_case(asked))
-            .map(|(_, whole)| whole.as_str())
+            .map(|(_, known)| known)
             .collect();
         found.dedup();
         match found[..] {
-            [whole] => Some(HeaderSource::Attribute(Arc::from(whole))),
+            [KnownAttribute { whole, is_list }] => {
+                Some(HeaderSource::Attribute { name: Arc::from(whole.as_str()), is_list: *is_list })
+            }
             [] => {
                 let remedy = match asked {
                     "groups" => "Write ${groups}".to_owned(),
                     "email" => "Write ${email}, or ${user.emails} for all of them".to_owned(),
-                    _ => nearest::suggest_word(asked, self.names.iter().map(|(known, _)| known.as_str())),
+                    _ => nearest::suggest_word(asked, self.all_names()),
                 };
                 refuse(format!("there is no attribute \"{}\" of people", show_value(asked)), remedy)
             }
             [one, other, ..] => refuse(
                 format!("\"{shown}\" is an attribute of two schemas"),
-                format!("Write ${{user.{one}}} or ${{user.{other}}}"),
+                format!("Write ${{user.{}}} or ${{user.{}}}", one.whole, other.whole),
             ),
         }
     }

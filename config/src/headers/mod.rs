@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::units::Size;
 
 pub(crate) use names::{HeaderNames, StripName, WritableName};
-pub(crate) use template::{HeaderTemplates, PartText, TemplateText};
+pub(crate) use template::{HeaderTemplate, HeaderTemplates, PartText, TemplateText};
 
 section! {
     /// How the application is told who is there.

@@ -12,28 +12,62 @@ use crate::node::{YamlNode, YamlValue};
 use crate::read::{BlockFields, FromYaml, lengthen_block, read_text};
 use crate::report::Report;
 
-/// Fields that frame a message, belong to one connection, or are ours to say in another way.
-const NOT_TO_SAY: [&str; 19] = [
+/// Fields that frame a message, belong to one connection, or carry our own cookie: nobody writes or strips them by the file. A
+/// final `*` stands for any ending.
+const FRAMES: [&str; 18] = [
     "host",
     "connection",
-    "content-length",
+    "close",
+    "keep-alive",
+    "upgrade",
+    "content-*",
     "transfer-encoding",
     "te",
     "trailer",
-    "upgrade",
-    "keep-alive",
     "expect",
     "cookie",
-    "proxy-connection",
-    "proxy-authorization",
+    "set-cookie",
     "http2-settings",
+    "proxy-connection",
+    "sec-websocket-*",
+    "x-portcullis",
+    "x-portcullis-*",
+    "proxy-authorization",
+];
+
+/// Fields that a client says, or that we say in another way: nobody writes them by the file.
+const SAID_OTHERWISE: [&str; 15] = [
+    "proxy*",
+    "sec-*",
     "forwarded",
+    "via",
+    "alt-svc",
+    "origin",
+    "referer",
+    "range",
+    "if-*",
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
     "x-request-id",
     "traceparent",
+    "tracestate",
 ];
+
+/// Tells whether a name, or one with a final `*`, may mean a field of a list.
+fn may_mean(list: &[&str], name: &str) -> bool {
+    let parts = |text: &str| match text.strip_suffix('*') {
+        Some(stem) => (WritableName::fold_text(stem), true),
+        None => (WritableName::fold_text(text), false),
+    };
+    let (name, name_is_open) = parts(name);
+    list.iter().any(|listed| {
+        let (listed, is_open) = parts(listed);
+        listed == name
+            || (is_open && name.starts_with(&listed))
+            || (name_is_open && listed.starts_with(&name))
+    })
+}
 
 /// The name of a header that may be written: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +78,21 @@ impl WritableName {
     pub(crate) fn parse_name(name: &str, line: usize, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let lower = name.to_ascii_lowercase();
+        let begins_well = name.starts_with(|first: char| first.is_ascii_alphabetic());
         let (what, remedy) = match HeaderName::from_bytes(lower.as_bytes()) {
-            Ok(parsed) if name.len() <= 64 && name.bytes().all(fits) => {
-                let is_ours = lower.starts_with("x-portcullis-");
-                if !is_ours && !NOT_TO_SAY.contains(&lower.as_str()) {
+            Ok(parsed) if name.len() <= 64 && begins_well && name.bytes().all(fits) => {
+                if !may_mean(&FRAMES, &lower) && !may_mean(&SAID_OTHERWISE, &lower) {
                     return Some(Self(parsed));
                 }
-                let what =
-                    if is_ours { "begins as our own headers do" } else { "is written by Portcullis itself" };
+                let what = match Self::fold_text(&lower).starts_with("x-portcullis") {
+                    true => "begins as our own headers do",
+                    false => "is not for the file to say: it is the client's, or Portcullis writes it itself",
+                };
                 (what.to_owned(), "Choose another name".to_owned())
             }
             _ => (
                 format!("\"{}\" is not the name of a header", show_value(name)),
-                "Write letters, digits, - and _, such as X-Remote-User".to_owned(),
+                "Write letters, digits, - and _, a letter first, such as X-Remote-User".to_owned(),
             ),
         };
         report.problem_on(line, at, what, remedy);
@@ -65,7 +101,11 @@ impl WritableName {
 
     /// The name as servers behind us may take it: what is no letter or digit is the same there.
     pub(crate) fn folded(name: &HeaderName) -> String {
-        name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        Self::fold_text(name.as_str())
+    }
+
+    fn fold_text(name: &str) -> String {
+        name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
     }
 }
 
@@ -81,7 +121,11 @@ impl FromYaml for StripName {
         let stem = text.strip_suffix('*').unwrap_or(text);
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if (3..=64).contains(&stem.len()) && stem.bytes().all(fits) {
-            return Some(Self(text.to_ascii_lowercase()));
+            if !may_mean(&FRAMES, text) {
+                return Some(Self(text.to_ascii_lowercase()));
+            }
+            let what = format!("{text} would take out what a request cannot be without");
+            return report.add_problem(node, at, what, "Name the headers that the application believes");
         }
         report.add_problem(
             node,
@@ -162,6 +206,10 @@ impl RenamedHeader {
         // YAML 1.2 has no other word for it.
         let name = match name.as_str() {
             "off" => None,
+            "no" | "No" | "NO" | "Off" | "OFF" | "none" | "false" => {
+                report.problem_on(node.line, at, format!("{name} is no name of a header"), "Write off");
+                return None;
+            }
             name => Some(WritableName::parse_name(name, node.line, at, report)?),
         };
         let encoding = fields.take_field("encoding", None, report).unwrap_or_default();
@@ -179,13 +227,13 @@ impl JsonSchema for HeaderNames {
         encoding.insert("description".to_owned(), "How it is written.".into());
         let name = serde_json::json!({
             "type": "string",
-            "pattern": "^[A-Za-z0-9_-]{1,64}$",
+            "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$",
             "description": "The name, or off for no header.",
         });
         json_schema!({
             "type": "object",
             "propertyNames": { "enum": ROLES.map(|(key, _)| key) },
-            "additionalProperties": { "anyOf": [{ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }, {
+            "additionalProperties": { "anyOf": [{ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$" }, {
                 "type": "object",
                 "additionalProperties": false,
                 "required": ["name"],

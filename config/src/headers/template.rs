@@ -89,13 +89,47 @@ impl HeaderTemplate {
         }
         let node = lengthen_block(node.clone(), "value");
         let fields = BlockFields::open_block(&node, at, report, &["value", "default", "encoding"])?;
-        let text = fields.take_field("value", None, report);
+        let text: Option<TemplateText> = fields.take_field("value", None, report);
         let default: Option<DefaultText> = fields.take_field("default", None, report).unwrap_or_default();
-        let encoding = fields.take_field("encoding", None, report).unwrap_or_default();
+        let encoding: Option<HeaderEncoding> =
+            fields.take_field("encoding", None, report).unwrap_or_default();
         let default = default.map(|DefaultText(text)| text);
+        if let Some(text) = &text {
+            text.check_beside(default.is_some(), encoding.is_some(), &node, at, report)?;
+        }
         Some(Self { key: key.to_owned(), name: name?, text: text?, default, encoding })
     }
 }
+
+impl TemplateText {
+    /// Refuses what says nothing beside it: a default of what is always known, and one that would name somebody else.
+    fn check_beside(
+        &self,
+        has_default: bool,
+        has_encoding: bool,
+        node: &YamlNode,
+        at: &At,
+        report: &mut Report<'_>,
+    ) -> Option<()> {
+        let asks = |wanted: fn(&str) -> bool| {
+            self.0.iter().any(|part| matches!(part, PartText::Person(name) if wanted(name)))
+        };
+        let (key, what, remedy) = if has_default && asks(|name| name == "name") {
+            let what = "whose name cannot be written would be known by the default";
+            ("default", what, "Leave it out: who has no such name is not let in")
+        } else if has_default && !asks(|_| true) {
+            ("default", "the text is always known", "Leave it out")
+        } else if has_encoding && !asks(|_| true) {
+            ("encoding", "the text is written as it stands", "Leave it out")
+        } else {
+            return Some(());
+        };
+        report.add_problem(node, &at.below_key(key), what, remedy)
+    }
+}
+
+/// The most bytes of a `default`.
+const LONGEST_DEFAULT: usize = 1024;
 
 const FORM: &str = "Known inside ${ }: user.ATTRIBUTE of the directory, name, email, groups, roles, subject, display_name, \
                     preferred_username; and file:, env: and run: for a secret";
@@ -170,11 +204,11 @@ impl FromYaml for DefaultText {
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let text = read_text(node, at, report, Self::WANTED)?;
         let is_visible = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-        if is_visible && !text.is_empty() && text == text.trim() {
+        if is_visible && !text.is_empty() && text == text.trim() && text.len() <= LONGEST_DEFAULT {
             return Some(Self(text.to_owned()));
         }
         let what = format!("\"{}\" cannot stand in a header", show_value(text));
-        report.add_problem(node, at, what, "Write visible ASCII, without blanks at the ends")
+        report.add_problem(node, at, what, "Write visible ASCII, at most 1 KiB, without blanks at the ends")
     }
 }
 
@@ -192,7 +226,7 @@ impl JsonSchema for HeaderTemplates {
         json_schema!({
             "type": "object",
             "maxProperties": MOST,
-            "propertyNames": { "pattern": "^[A-Za-z0-9_-]{1,64}$" },
+            "propertyNames": { "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$" },
             "additionalProperties": { "anyOf": [{ "type": "string", "minLength": 1 }, {
                 "type": "object",
                 "additionalProperties": false,

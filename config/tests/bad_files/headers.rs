@@ -1,6 +1,10 @@
 //! Headers that nobody could send, or that would say what nobody knows.
 
-use crate::{DIRECTORY, SMALLEST, said_of, table};
+use std::path::Path;
+
+use portcullis_config::load_text;
+
+use crate::{DIRECTORY, SMALLEST, environment, said_of, table};
 
 #[test]
 fn headers_that_can_be_sent() {
@@ -13,6 +17,7 @@ fn headers_that_can_be_sent() {
     x-both: \"${user.name.givenName} / ${name} (${groups})\"
     X-Mode: intranet
     X-Title: { value: '${user.TITLE}', default: none, encoding: utf8 }
+    X-Id: ${user.externalID}
     X-Whole: ${user.urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value}
     Authorization: Basic ${env:SCIM}
   groups: { only: [Staff, 'app-*'] }
@@ -37,8 +42,8 @@ fn headers_that_cannot_be_meant() {
             (
                 "headers:\n  names: { user: 'X User', mail: X-Mail, email: Host, groups: X-Portcullis-Groups }\n",
                 "13: headers.names.mail: no such key. Did you mean email?\n\
-                 13: headers.names.user: \"X User\" is not the name of a header. Write letters, digits, - and _, such as X-Remote-User.\n\
-                 13: headers.names.email: is written by Portcullis itself. Choose another name.\n\
+                 13: headers.names.user: \"X User\" is not the name of a header. Write letters, digits, - and _, a letter first, such as X-Remote-User.\n\
+                 13: headers.names.email: is not for the file to say: it is the client's, or Portcullis writes it itself. Choose another name.\n\
                  13: headers.names.groups: begins as our own headers do. Choose another name.",
             ),
             (
@@ -59,7 +64,8 @@ fn headers_that_cannot_be_meant() {
                  15: headers.templates.X-E.value: a ${ is never closed. Close it by }.\n\
                  16: headers.templates.X-F.value: a header's own text is of visible ASCII, without blanks at its ends, and not \
                  empty. Write other text; what is known of the person may be anything.\n\
-                 17: headers.templates.Cookie: is written by Portcullis itself. Choose another name.\n\
+                 17: headers.templates.Cookie: is not for the file to say: it is the client's, or Portcullis writes it itself. Choose another \
+                 name.\n\
                  18: headers.templates.X-G.value: a secret and something of the person in one header. Write two headers.\n\
                  19: headers.templates.X-H: nothing stands behind the colon. Write a text, such as ${user.department}.",
             ),
@@ -86,4 +92,94 @@ fn headers_that_cannot_be_meant() {
     let none = "headers:\n  templates: { X-Dept: '${user.department}', X-Mail: '${email}' }\n";
     let said = said_of(&format!("{SMALLEST}{none}"));
     assert!(said.len() == 1 && said[0].contains("provisioning: none has none"), "{said:?}");
+}
+
+/// Names are compared as servers behind us read them, so no spelling goes around the list.
+#[test]
+fn names_that_frame_a_request_or_are_said_otherwise() {
+    for name in [
+        "X_Forwarded_For",
+        "Content_Length",
+        "content-type",
+        "X-Portcullis",
+        "x_portcullis_user",
+        "Close",
+        "Sec-WebSocket-Protocol",
+        "Sec-Fetch-Site",
+        "Proxy",
+        "Proxy_Authorization",
+        "Via",
+        "Set-Cookie",
+        "Origin",
+        "Range",
+        "If-Match",
+        "_user",
+        "1-user",
+    ] {
+        for file in [
+            format!("headers:\n  templates: {{ {name}: text }}\n"),
+            format!("headers:\n  names: {{ user: {name} }}\n"),
+        ] {
+            let said = said_of(&format!("{DIRECTORY}{file}"));
+            assert_eq!(said.len(), 1, "{name}: {said:?}");
+        }
+    }
+    for (name, is_fine) in [
+        ("Host", false),
+        ("hos*", false),
+        ("content-*", false),
+        ("Content-Typ*", false),
+        ("con*", false),
+        ("COOKIE", false),
+        ("sec-*", false),
+        ("X-Forwarded-*", true),
+        ("authorization", true),
+        ("if-*", true),
+    ] {
+        let said = said_of(&format!("{DIRECTORY}headers:\n  strip: ['{name}']\n"));
+        assert_eq!(said.is_empty(), is_fine, "{name}: {said:?}");
+    }
+}
+
+#[test]
+fn headers_that_would_say_something_else_than_is_meant() {
+    let long = "x".repeat(1025);
+    let large = "x".repeat(1020);
+    for (file, wanted) in [
+        ("templates: { X-U: { value: '${name}', default: nobody } }", "known by the default"),
+        ("templates: { X-U: { value: 'u=${name}', default: nobody } }", "known by the default"),
+        ("templates: { X-U: { value: text, default: none } }", "default: the text is always known"),
+        (
+            "templates: { X-U: { value: '${env:SCIM}', encoding: utf8 } }",
+            "encoding: the text is written as it stands",
+        ),
+        ("names: { email: no }", "Write off"),
+        ("names: { email: OFF }", "Write off"),
+        (&format!("templates: {{ X-U: {{ value: '${{email}}', default: {long} }} }}"), "at most 1 KiB"),
+        (&format!("{{ budget: 1KiB, templates: {{ X-U: {large} }} }}"), "nobody would be let in"),
+    ] {
+        let file = if file.starts_with('{') {
+            format!("headers: {file}\n")
+        } else {
+            format!("headers:\n  {file}\n")
+        };
+        let said = said_of(&format!("{DIRECTORY}{file}"));
+        assert!(said.len() == 1 && said[0].contains(wanted), "{file}: {said:?}");
+    }
+}
+
+#[test]
+fn headers_that_deserve_a_look() {
+    for (file, wanted) in [
+        ("preset: none, templates: { X-U: '${subject}' }", "no header says who is there by headers.user"),
+        ("preset: none, templates: { X-U: 'u ${name}' }", ""),
+        ("templates: { Authorization: Basic c2VjcmV0 }", "a credential stands in the configuration itself"),
+    ] {
+        let text = format!("{DIRECTORY}headers: {{ {file} }}\n");
+        let loaded = load_text(Path::new("portcullis.yaml"), text.as_bytes(), &environment()).unwrap();
+        let said: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let said: Vec<&String> = said.iter().filter(|said| said.contains("headers")).collect();
+        assert!(said.len() == usize::from(!wanted.is_empty()), "{file}: {said:?}");
+        assert!(said.iter().all(|said| said.contains(wanted)), "{file}: {said:?}");
+    }
 }

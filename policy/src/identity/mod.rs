@@ -94,6 +94,12 @@ pub enum HeaderFault {
         /// The word of the encoding.
         encoding: &'static str,
     },
+    /// No header that names the person can be written, since something else in it is not known.
+    #[error("{header} names the person, and something else in it is not known or cannot be written")]
+    Unsaid {
+        /// The header.
+        header: HeaderName,
+    },
     /// All headers together are larger than `headers.budget`.
     #[error(
         "the headers of this person have {bytes} bytes, and headers.budget is {budget}; most are of {largest}"
@@ -106,6 +112,24 @@ pub enum HeaderFault {
         /// The largest one.
         largest: HeaderName,
     },
+}
+
+impl HeaderFault {
+    /// Gives the advice for the operator.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoName { .. } => {
+                "Fill the attribute where the person is managed, or name another one: headers.user."
+            }
+            Self::NotWritable { .. } => "Choose another encoding of that header: encoding: percent.",
+            Self::Unsaid { .. } => {
+                "Give the user header a line of its own: headers.names: { user: X-Remote-User }."
+            }
+            Self::OverBudget { .. } => {
+                "Tell the application of less: of fewer groups by headers.groups.only, or without that header; or raise headers.budget, if the application takes as much."
+            }
+        }
+    }
 }
 
 /// The most bytes of all identity headers of a person, where nobody says otherwise: what applications commonly take is 8 to
@@ -140,6 +164,11 @@ impl IdentityHeaders {
         self.rules.iter().map(|rule| &rule.name)
     }
 
+    /// The bytes that everybody's headers have at least: what is the same for all, and defaults where they are shorter.
+    pub fn least_size(&self) -> usize {
+        self.rules.iter().map(HeaderRule::least_size).sum()
+    }
+
     /// The headers of a person. An empty list and an unknown value are no header at all.
     pub(crate) fn prepare(
         &self,
@@ -152,14 +181,18 @@ impl IdentityHeaders {
         let person = ToldPerson { name, facts, roles, groups };
         let (mut lines, mut fields) = (Vec::new(), Vec::new());
         let mut largest: Option<(usize, &HeaderName)> = None;
+        let (mut is_named, mut unsaid) = (false, None);
         for rule in self.rules.iter() {
+            let names_person = rule.names_person();
+            if names_person && !rule.can_write(name) {
+                let (header, encoding) = (rule.name.clone(), rule.encoding.config_word());
+                return Err(HeaderFault::NotWritable { header, encoding });
+            }
             let Some(value) = rule.value_for(&person) else {
-                if rule.names_person() {
-                    let (header, encoding) = (rule.name.clone(), rule.encoding.config_word());
-                    return Err(HeaderFault::NotWritable { header, encoding });
-                }
+                unsaid = unsaid.or(names_person.then_some(&rule.name));
                 continue;
             };
+            is_named |= names_person;
             let before = lines.len();
             for part in [rule.name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);
@@ -169,6 +202,9 @@ impl IdentityHeaders {
                 largest = Some((size, &rule.name));
             }
             fields.push((rule.name.clone(), value));
+        }
+        if let (false, Some(header)) = (is_named, unsaid) {
+            return Err(HeaderFault::Unsaid { header: header.clone() });
         }
         match largest {
             Some((_, largest)) if lines.len() > self.budget => {

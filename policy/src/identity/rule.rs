@@ -52,9 +52,38 @@ impl HeaderRule {
         Self { name, says: HeaderText::Source(source), encoding, separator, default: None }
     }
 
-    /// Tells whether the application knows the person by it.
+    /// Tells whether the application may know the person by it: the name is all of it, or a part. It has no default,
+    /// which would name somebody else.
     pub fn names_person(&self) -> bool {
-        self.says == HeaderText::Source(HeaderSource::Name)
+        let is_name = |part: &TemplatePart| *part == TemplatePart::Source(HeaderSource::Name);
+        match &self.says {
+            HeaderText::Source(source) => *source == HeaderSource::Name,
+            HeaderText::Template(parts) => parts.iter().any(is_name),
+            HeaderText::Fixed(_) => false,
+        }
+    }
+
+    /// Tells whether a text can stand in it.
+    pub(super) fn can_write(&self, text: &str) -> bool {
+        self.encoding.write(text, None, &mut Vec::with_capacity(text.len()))
+    }
+
+    /// The bytes that its line has for everybody.
+    pub(super) fn least_size(&self) -> usize {
+        let is_literal = |part: &TemplatePart| matches!(part, TemplatePart::Literal(_));
+        let text = match &self.says {
+            HeaderText::Fixed(value) => value.len(),
+            HeaderText::Template(parts) if parts.iter().all(is_literal) => literal_size(parts),
+            HeaderText::Source(_) => match &self.default {
+                Some(_) => 1,
+                None => return 0,
+            },
+            HeaderText::Template(parts) => match &self.default {
+                Some(default) => literal_size(parts).min(default.len()),
+                None => return 0,
+            },
+        };
+        self.name.as_str().len() + text + 4 // ": " and the end of the line
     }
 
     /// Its value for a person; `None` for no header.
@@ -64,7 +93,8 @@ impl HeaderRule {
             HeaderText::Source(source) => self.write_source(source, person),
             HeaderText::Template(parts) => self.write_template(parts, person),
         };
-        let bytes = bytes.or_else(|| self.default.as_ref().map(|text| text.clone().into_bytes()))?;
+        let default = self.default.as_ref().filter(|_| !self.names_person());
+        let bytes = bytes.or_else(|| default.map(|text| text.clone().into_bytes()))?;
         HeaderValue::from_maybe_shared(Bytes::from(bytes)).ok()
     }
 
@@ -89,4 +119,12 @@ impl HeaderRule {
         }
         (!out.is_empty()).then_some(out)
     }
+}
+
+fn literal_size(parts: &[TemplatePart]) -> usize {
+    let sizes = parts.iter().map(|part| match part {
+        TemplatePart::Literal(text) => text.len(),
+        TemplatePart::Source(_) => 0,
+    });
+    sizes.sum()
 }

@@ -27,14 +27,19 @@ pub enum HeaderSource {
     ExternalId,
     /// The subject at the IdP.
     Subject,
-    /// An attribute of the directory, by its canonical name.
-    Attribute(Arc<str>),
+    /// An attribute of the directory.
+    Attribute {
+        /// Its canonical name.
+        name: Arc<str>,
+        /// True where it can have many values: one value is written as a list of one then.
+        is_list: bool,
+    },
 }
 
 impl HeaderSource {
     /// Tells whether it is a list by nature.
     pub fn is_list(&self) -> bool {
-        matches!(self, Self::Groups | Self::Roles)
+        matches!(self, Self::Groups | Self::Roles | Self::Attribute { is_list: true, .. })
     }
 }
 
@@ -66,7 +71,7 @@ impl<'p> ToldPerson<'p> {
             HeaderSource::Id => of_arc(&facts.id),
             HeaderSource::ExternalId => of_arc(&facts.external_id),
             HeaderSource::Subject => of_arc(&facts.subject),
-            HeaderSource::Attribute(name) => {
+            HeaderSource::Attribute { name, .. } => {
                 facts.attributes.all_texts(name).iter().map(|text| &**text).collect()
             }
         }

@@ -25,6 +25,10 @@ fn alice() -> Facts {
     }
 }
 
+fn attribute(name: &str, is_list: bool) -> HeaderSource {
+    HeaderSource::Attribute { name: name.into(), is_list }
+}
+
 fn roles(facts: &Facts) -> Roles {
     let bindings = [GroupBinding { group: "staff".into(), role: "member".into() }];
     let bindings = Bindings::new(&["member".to_owned()], &[], &bindings).unwrap();
@@ -83,15 +87,15 @@ fn presets_say_what_their_products_do() {
 
 #[test]
 fn templates_say_what_is_known_and_else_nothing_or_a_default() {
-    use HeaderSource::{Attribute, Groups, Name};
-    let source = |name: &str| TemplatePart::Source(Attribute(name.into()));
+    use HeaderSource::{Groups, Name};
+    let source = |name: &str| TemplatePart::Source(attribute(name, false));
     let literal = |text: &str| TemplatePart::Literal(text.to_owned());
     let mut sensitive = HeaderValue::from_static("Basic c2VjcmV0");
     sensitive.set_sensitive(true);
     let unknown = HeaderText::Template(vec![literal("cc-"), source("costCenter")]);
     let rules = vec![
-        rule("x-dept", HeaderText::Source(Attribute(DEPARTMENT.into()))),
-        rule("x-mails", HeaderText::Source(Attribute("emails".into()))),
+        rule("x-dept", HeaderText::Source(attribute(DEPARTMENT, false))),
+        rule("x-mails", HeaderText::Source(attribute("emails", true))),
         rule(
             "x-both",
             HeaderText::Template(vec![TemplatePart::Source(Name), literal("/"), source(DEPARTMENT)]),
@@ -155,4 +159,67 @@ fn nobody_goes_up_without_a_name_or_with_more_than_fits() {
     facts.attributes = Attributes::default();
     let fault = UserFrom::PreferredUsername.name_of(&facts).unwrap_err();
     assert_eq!(fault, HeaderFault::NoName { wanted: "preferred_username" });
+}
+
+/// A name that cannot be written is no other name: not a default, and not the rest of a text.
+#[test]
+fn a_text_with_the_name_in_it_names_the_person() {
+    let text = |more: Vec<TemplatePart>| {
+        let name = [TemplatePart::Literal("u=".to_owned()), TemplatePart::Source(HeaderSource::Name)];
+        HeaderText::Template(name.into_iter().chain(more).collect())
+    };
+    let of_rules = |rules: Vec<HeaderRule>| IdentityHeaders {
+        rules: rules.into(),
+        ..IdentityHeaders::x_forwarded(UserFrom::UserName)
+    };
+    let facts = alice();
+    let told = |headers: &IdentityHeaders, name: &str| headers.prepare(name, &facts, &roles(&facts));
+    let latin = |says: HeaderText| HeaderRule {
+        encoding: HeaderEncoding::Latin1,
+        default: Some("nobody".to_owned()),
+        ..rule("x-user", says)
+    };
+    for says in [HeaderText::Source(HeaderSource::Name), text(Vec::new())] {
+        let headers = of_rules(vec![latin(says)]);
+        assert!(matches!(told(&headers, "Łucja"), Err(HeaderFault::NotWritable { .. })));
+        assert!(told(&headers, "Lucja").is_ok());
+    }
+    let unknown = TemplatePart::Source(attribute("costCenter", false));
+    let half = of_rules(vec![rule("x-user", text(vec![unknown.clone()]))]);
+    assert!(matches!(told(&half, "alice"), Err(HeaderFault::Unsaid { header }) if header == "x-user"));
+    let with_a_name = of_rules(vec![
+        rule("x-user", text(vec![unknown])),
+        rule("x-name", HeaderText::Source(HeaderSource::Name)),
+    ]);
+    assert_eq!(told(&with_a_name, "alice").unwrap().fields.len(), 1);
+}
+
+/// `["a,b"]` and `["a", "b"]` are two things to an application.
+#[test]
+fn a_list_of_one_value_is_written_as_a_list() {
+    let written = |texts: &[&str], is_list: bool| {
+        let rules = vec![rule("x-roles", HeaderText::Source(attribute("roles", is_list)))];
+        let headers =
+            IdentityHeaders { rules: rules.into(), ..IdentityHeaders::x_forwarded(UserFrom::UserName) };
+        let mut facts = alice();
+        facts.attributes = facts.attributes.with_texts("roles", texts.iter().copied());
+        headers.prepare("alice", &facts, &roles(&facts)).unwrap().fields[0].1.clone()
+    };
+    assert_eq!(written(&["a,b"], true), "a%2Cb");
+    assert_eq!(written(&["a", "b"], true), "a,b");
+    assert_eq!(written(&["a,b"], false), "a,b");
+}
+
+#[test]
+fn the_least_size_is_what_everybody_has() {
+    let literal = |text: &str| HeaderText::Template(vec![TemplatePart::Literal(text.to_owned())]);
+    let unknown = HeaderText::Source(attribute("costCenter", false));
+    let rules = vec![
+        rule("x-a", literal("12345")),
+        rule("x-b", HeaderText::Fixed(HeaderValue::from_static("123"))),
+        rule("x-c", unknown.clone()),
+        HeaderRule { default: Some("none".to_owned()), ..rule("x-d", unknown) },
+    ];
+    let headers = IdentityHeaders { rules: rules.into(), ..IdentityHeaders::x_forwarded(UserFrom::UserName) };
+    assert_eq!(headers.least_size(), 12 + 10 + 8);
 }

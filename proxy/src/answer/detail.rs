@@ -161,17 +161,12 @@ impl RefusalContext<'_> {
         (detail, what_gives(self.rules.policy(), wanted, who))
     }
 
-    /// Tells of somebody without a value for the user header, who is let in nowhere.
+    /// Tells of somebody of whom nothing can be said to the application, who is let in nowhere.
     fn of_a_name(&self) -> (String, String) {
-        let wanted = self.rules.policy().identity().user.config_word();
-        (
-            format!(
-                "the application is told who is there by {wanted} (headers.user), and the person has none"
-            ),
-            format!(
-                "give the person a {wanted} where they are managed, or let headers.user name what everybody has"
-            ),
-        )
+        match self.line.untold.as_deref() {
+            Some(fault) => (fault.to_string(), fault.remedy().to_owned()),
+            None => of_an_end(Ended::Forbidden),
+        }
     }
 
     fn of_a_host(&self, told: &mut Detail) -> (String, String) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use portcullis_keys::Keyring;
-use portcullis_policy::{App, AppId, Principal, SessionHash, Timestamp};
+use portcullis_policy::{App, AppId, HeaderFault, Principal, SessionHash, Timestamp};
 use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions};
 use tokio::time::Instant;
 
@@ -30,11 +30,14 @@ pub type Load = Arc<
 >;
 
 /// The reason why the cold road led nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The session is not good.
     #[error("the session is over: {0}")]
     Ended(Ended),
+    /// The session is good, but nothing can be said of the person to the application.
+    #[error("nothing can be said of the person: {0}")]
+    Untold(HeaderFault),
     /// The store does not answer.
     #[error("the session cannot be read now")]
     Unavailable,
@@ -48,6 +51,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct SessionSearch {
     /// The session in memory is of no use: its account has to be read again.
     pub(crate) cold: bool,
+    /// The reason why the person it found is nobody to the application.
+    pub(crate) untold: Option<HeaderFault>,
     until: Option<Instant>,
 }
 
@@ -130,6 +135,10 @@ impl Identify {
         match tokio::time::timeout_at(until, (self.load)(hash, app.id, exchange.clone())).await {
             Ok(Ok(enrolment)) => Ok(enrolment.filter(|found| found.session().org() == app.org)),
             Ok(Err(LoadError::Ended(ended))) => Err(RequestRefusal::Ended(ended)),
+            Ok(Err(LoadError::Untold(fault))) => {
+                search.untold = Some(fault);
+                Err(RequestRefusal::Ended(Ended::Forbidden))
+            }
             Ok(Err(LoadError::Unavailable)) => Err(RequestRefusal::Unproven),
             Err(_) => {
                 tracing::error!("a session was not read within 1 s: its request is refused with 503");

@@ -60,6 +60,7 @@ impl Record {
             decision: LoggedDecision::Bad,
             reason: "",
             who: None,
+            untold: None,
             idp: None,
             method: parts.method.clone(),
             host,

@@ -101,7 +101,7 @@ pub enum AdmissionRefusal {
     #[error("the user was removed from the directory")]
     Removed,
     /// The user header would have no value.
-    #[error("headers.user is {wanted}, which is not known of this person")]
+    #[error("{}", HeaderFault::NoName { wanted })]
     NoName {
         /// The value of `headers.user`.
         wanted: &'static str,
@@ -205,13 +205,8 @@ impl AdmissionRefusal {
             Self::NoName { wanted: "email" } => {
                 "Have the IdP verify addresses, set trust_email: true of this IdP, or set headers.user: subject."
             }
-            Self::NoName { .. } => "Fill the attribute at the IdP, or name another one: headers.user.",
-            Self::Headers(HeaderFault::OverBudget { .. }) => {
-                "Tell the application of fewer groups: headers.groups.only; or raise headers.budget, if the application takes as much."
-            }
-            Self::Headers(_) => {
-                "Choose another encoding of that header: headers.names.user: { name: …, encoding: percent }."
-            }
+            Self::NoName { wanted } => HeaderFault::NoName { wanted }.remedy(),
+            Self::Headers(fault) => fault.remedy(),
         }
     }
 }
