@@ -1,14 +1,14 @@
 //! The start: the store and the keys are opened, then everything is bound, and only then anything is served. A start
 //! that fails says at what and what to change, and nothing is left behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use portcullis_config::File;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{self as proxy, AccessLog, Gate, Server};
+use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Store, StoreError};
@@ -74,8 +74,10 @@ pub(crate) enum StartError {
     Listen(#[from] ListenError),
     #[error("listen: a certificate cannot be served")]
     Certificates(#[from] proxy::CertificateError),
+    #[error("listen: the authorities of clients (client_ca) cannot be used")]
+    Authorities(#[from] proxy::AuthoritiesError),
     #[error("listen.scim.tls: SCIM cannot be listened for over TLS")]
-    ScimTls(#[from] listeners::TlsFault),
+    ScimTls(#[from] rustls::Error),
     #[error(transparent)]
     Fetch(#[from] fetch::ClientError),
     #[error("log.access cannot be written")]
@@ -106,6 +108,7 @@ impl StartError {
             | Self::Fetch(_)
             | Self::Saml(_)
             | Self::Certificates(_)
+            | Self::Authorities(_)
             | Self::ScimTls(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
@@ -266,7 +269,10 @@ async fn bind_ports(
     let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::of_process();
     let limits = settings::proxy_limits(file, shares.proxy);
-    let listener = proxy::Listener { address: file.listen.proxy.address, tls: core.certificates.proxy() };
+    let clients = |file: &Option<PathBuf>| file.as_deref().map(ClientAuthorities::load).transpose();
+    let heard = clients(&file.listen.proxy.client_ca)?;
+    let tls = core.certificates.proxy().map(|certificates| ListenerTls { certificates, clients: heard });
+    let listener = proxy::Listener { address: file.listen.proxy.address, tls };
     let server = Server::bind_listeners(gate, &[listener], limits, None)?;
     let mut bound = vec![(
         listeners::bind_tcp("listen.health", file.listen.health.address).await?,
@@ -277,7 +283,8 @@ async fn bind_ports(
         let listener = listeners::bind_tcp("listen.scim", file.listen.scim.address).await?;
         let listener = match core.certificates.scim() {
             Some(shown) => {
-                listener.over_tls(listeners::acceptor(shown, file.listen.scim.client_ca.as_deref())?)
+                let clients = clients(&file.listen.scim.client_ca)?;
+                listener.over_tls(listeners::acceptor(shown, clients.as_ref())?)
             }
             None => listener,
         };

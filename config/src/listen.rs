@@ -31,6 +31,9 @@ section! {
         /// The certificates, of which the first that is for the name asked is shown; HTTP/2 and HTTP/1.1 over TLS then.
         #[schemars(with = "Option<Vec<Certificate>>")]
         pub tls: Option<Tls>,
+        /// Authorities, PEM: only browsers with a certificate of one of them get as far as a page. Who they are a session
+        /// says all the same.
+        pub client_ca: Option<PathBuf>,
         /// Where plain http is sent on to `public_url`, such as 0.0.0.0:80. It reads no cookie.
         #[schemars(with = "Option<String>")]
         pub redirect: Option<SocketAddr>,

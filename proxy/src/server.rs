@@ -28,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::certificates::Certificates;
+use crate::client_authorities::ClientAuthorities;
 use crate::clock::Clock;
 use crate::connection::{Door, Protocol};
 use crate::gate::Gate;
@@ -41,7 +42,16 @@ pub struct Listener {
     /// Its address; port 0 takes a free one.
     pub address: SocketAddr,
     /// With a certificate it speaks TLS, HTTP/2 and HTTP/1.1; without, HTTP/1.1 and HTTP/2 with prior knowledge.
-    pub tls: Option<Arc<Certificates>>,
+    pub tls: Option<ListenerTls>,
+}
+
+/// What shakes hands on a listener.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// What it shows.
+    pub certificates: Arc<Certificates>,
+    /// The authorities of the clients that are heard; all are where there are none.
+    pub clients: Option<ClientAuthorities>,
 }
 
 /// The reason why the data plane does not start.
@@ -115,7 +125,7 @@ impl Drop for Cores {
 struct BoundAddress {
     address: SocketAddr,
     sockets: Vec<TcpListener>,
-    certificates: Option<Arc<Certificates>>,
+    tls: Option<ListenerTls>,
 }
 
 impl Server {
@@ -236,7 +246,7 @@ struct ServingThread {
 struct CoreListener {
     address: SocketAddr,
     socket: TcpListener,
-    certificates: Option<Arc<Certificates>>,
+    tls: Option<ListenerTls>,
 }
 
 impl ServingThread {
@@ -259,14 +269,14 @@ impl ServingThread {
         let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
         upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep_pool));
-        let services = listeners.into_iter().map(|CoreListener { address, socket, certificates }| {
+        let services = listeners.into_iter().map(|CoreListener { address, socket, tls }| {
             let name = address.to_string();
             let listener = ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(socket_options(limits))
                 .l4_buffer(L4BufferSettings::unbuffered());
             let door = Door { gate: gate.clone(), clock: clock.clone(), limits, share: share.clone() };
             // To Pingora every listener is a plain one: a socket is counted before it shakes hands.
-            let tls = certificates.map(|shown| tls_settings(shown).map(TlsSettings::build));
+            let tls = tls.map(|tls| tls_settings(tls).map(TlsSettings::build));
             let mut service = Service::new("proxy".into(), Sockets { door, open: sockets.clone(), tls });
             service.add_listener(listener);
             let mut fds = Fds::new();
@@ -385,13 +395,13 @@ impl BoundAddress {
         let address = first.local_addr().map_err(fault)?;
         let more = (1..count).map(|_| bind_shared(address).map_err(fault));
         let sockets = std::iter::once(Ok(first)).chain(more).collect::<Result<_, _>>()?;
-        Ok(Self { address, sockets, certificates: listener.tls.clone() })
+        Ok(Self { address, sockets, tls: listener.tls.clone() })
     }
 
     /// The socket of the next core.
     fn next_listener(&mut self) -> Option<CoreListener> {
-        let Self { address, sockets, certificates } = self;
-        Some(CoreListener { address: *address, socket: sockets.pop()?, certificates: certificates.clone() })
+        let Self { address, sockets, tls } = self;
+        Some(CoreListener { address: *address, socket: sockets.pop()?, tls: tls.clone() })
     }
 }
 
@@ -410,9 +420,12 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 const BACKLOG: i32 = 4096;
 
 /// With a resolver no path is read.
-fn tls_settings(certificates: Arc<Certificates>) -> Option<TlsSettings> {
+fn tls_settings(ListenerTls { certificates, clients }: ListenerTls) -> Option<TlsSettings> {
     let mut settings = TlsSettings::intermediate("", "").ok()?;
     settings.set_cert_resolver(certificates);
+    if let Some(clients) = clients {
+        settings.set_client_cert_verifier(clients.verifier());
+    }
     settings.enable_h2();
     Some(settings)
 }

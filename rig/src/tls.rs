@@ -72,17 +72,40 @@ pub async fn connect_as<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let shown = client.map(|client| {
+        let params = rcgen::CertificateParams::new(vec![client.to_owned()]).unwrap();
+        params.signed_by(leaf_key(), &authority().issuer).unwrap()
+    });
+    connect_showing(socket, name, offered, shown).await
+}
+
+/// The same as a client that shows a certificate of its own making.
+pub async fn connect_as_stranger<S>(socket: S, name: &str, offered: &[&[u8]]) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let params = rcgen::CertificateParams::new(vec!["anybody.localhost".to_owned()]).unwrap();
+    connect_showing(socket, name, offered, Some(params.self_signed(leaf_key()).unwrap())).await
+}
+
+async fn connect_showing<S>(
+    socket: S,
+    name: &str,
+    offered: &[&[u8]],
+    shown: Option<rcgen::Certificate>,
+) -> io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority().certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let builder = builder.with_root_certificates(roots);
-    let mut config = match client {
+    let mut config = match shown {
         None => builder.with_no_client_auth(),
-        Some(client) => {
-            let params = rcgen::CertificateParams::new(vec![client.to_owned()]).unwrap();
-            let certificate = params.signed_by(leaf_key(), &authority().issuer).unwrap();
+        Some(certificate) => {
             let key = rustls::pki_types::PrivateKeyDer::try_from(leaf_key().serialize_der()).unwrap();
             builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
         }

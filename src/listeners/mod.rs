@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::tls::{TlsFault, acceptor};
+pub(crate) use self::tls::acceptor;
 use self::traffic::{Seats, Times, Traffic};
 use crate::metrics::Metrics;
 

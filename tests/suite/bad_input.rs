@@ -112,7 +112,7 @@ fn a_port_in_use_exits_1_with_its_line_and_who_holds_it() {
 #[test]
 fn what_check_finds_on_this_machine_is_78_in_run_too() {
     type Spoilt = (&'static str, fn(&mut Settings), fn(&std::path::Path));
-    let spoil: [Spoilt; 5] = [
+    let spoil: [Spoilt; 6] = [
         (
             "listen.proxy.tls[0].key",
             |settings| settings.scheme = "https",
@@ -120,6 +120,14 @@ fn what_check_finds_on_this_machine_is_78_in_run_too() {
                 let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
                 fs::write(folder.join("tls.key"), other).unwrap();
             },
+        ),
+        (
+            "listen.proxy.client_ca",
+            |settings| {
+                settings.scheme = "https";
+                settings.asks_browsers = true;
+            },
+            |folder| fs::write(folder.join("clients.pem"), "no certificate").unwrap(),
         ),
         ("log.access", |settings| settings.access = "gone/access.log".into(), |_| {}),
         ("state", |_| {}, |folder| fs::write(folder.join("state"), "").unwrap()),

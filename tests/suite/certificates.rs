@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::rig::application::Application;
 use crate::rig::program::Program;
 use crate::rig::settings::Settings;
+use crate::rig::stage::Stage;
 use crate::rig::{ports, tls, until, wire};
 
 const LISTENER: &str =
@@ -110,4 +111,61 @@ async fn shown_to(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
     let socket = TcpStream::connect(address).await.unwrap();
     let stream = tls::connect(socket, name, &[b"http/1.1"]).await.ok()?;
     Some(stream.get_ref().1.peer_certificates()?[0].to_vec())
+}
+
+/// Asks the application over TLS; what a client shows, and whether it has a session.
+async fn ask(stage: &Stage, shows: Shown, cookie: &str) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (settings, protocols) = (&stage.program.settings, &[b"http/1.1".as_slice()]);
+    let socket = TcpStream::connect(settings.proxy).await?;
+    let mut stream = match shows {
+        Shown::Nothing => tls::connect(socket, &settings.host, protocols).await?,
+        Shown::OfAuthority => {
+            tls::connect_as(socket, &settings.host, protocols, Some("laptop.localhost")).await?
+        }
+        Shown::OfItself => tls::connect_as_stranger(socket, &settings.host, protocols).await?,
+    };
+    let authority = format!("{}:{}", settings.host, settings.proxy.port());
+    let request =
+        format!("GET /page HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    match stream.read_to_string(&mut answer).await {
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    Nothing,
+    OfAuthority,
+    OfItself,
+}
+
+/// A certificate opens the connection and says nothing of who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_show_a_certificate_and_have_a_session_all_the_same() {
+    let change = |settings: &mut Settings| {
+        settings.scheme = "https";
+        settings.asks_browsers = true;
+    };
+    let stage = Stage::seeded(change, &["alice@corp.test"]).await;
+    let alice = stage.visitor("alice@corp.test");
+    let answer = ask(&stage, Shown::OfAuthority, &alice.cookie).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = stage.app.last("/page").unwrap();
+    assert_eq!(seen.header("x-forwarded-user").as_deref(), Some("alice@corp.test"));
+    assert!(seen.headers.iter().all(|(_, value)| !value.as_bytes().starts_with(b"laptop")));
+    let nobody = ask(&stage, Shown::OfAuthority, "").await.unwrap();
+    assert!(!nobody.starts_with("HTTP/1.1 200"), "{nobody}");
+    for shows in [Shown::Nothing, Shown::OfItself] {
+        let refused = ask(&stage, shows, &alice.cookie).await;
+        assert!(refused.is_err(), "{shows:?}: {refused:?}");
+    }
+    until("the count", || async {
+        let failed = stage.program.metric("portcullis_tls_handshakes_failed_total").await;
+        failed.is_some_and(|count| count >= 2.0)
+    })
+    .await;
 }

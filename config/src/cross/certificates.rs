@@ -18,8 +18,14 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     if let Some(authorities) = &document.http_client.ca_file {
         check_authorities(findings, "http_client.ca_file", authorities);
     }
-    if let Some(authorities) = &document.listen.scim.client_ca {
-        check_authorities(findings, "listen.scim.client_ca", authorities);
+    let heard = [
+        ("listen.proxy.client_ca", &document.listen.proxy.client_ca),
+        ("listen.scim.client_ca", &document.listen.scim.client_ca),
+    ];
+    for (path, authorities) in heard {
+        if let Some(authorities) = authorities {
+            check_authorities(findings, path, authorities);
+        }
     }
     let proxy_host = document.public_url.0.as_ref().map(|url| url.host().to_owned());
     let scim_host = document.scim.as_ref().map(|scim| scim.public_url.host().to_owned());

@@ -33,9 +33,14 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
         let what = "with tls nothing is in the clear: the two contradict each other";
         findings.add_problem("listen.scim.plaintext", what, "Keep one of them");
     }
-    if listen.scim.client_ca.is_some() && !findings.has_key("listen.scim.tls") {
-        let what = "clients show a certificate over TLS only";
-        findings.add_problem("listen.scim.client_ca", what, "Name a certificate in listen.scim.tls");
+    for (key, authorities, tls) in [
+        ("listen.proxy.client_ca", &listen.proxy.client_ca, "listen.proxy.tls"),
+        ("listen.scim.client_ca", &listen.scim.client_ca, "listen.scim.tls"),
+    ] {
+        if authorities.is_some() && !findings.has_key(tls) {
+            let what = "clients show a certificate over TLS only";
+            findings.add_problem(key, what, format!("Name a certificate in {tls}"));
+        }
     }
     if let Some(public) = document.scim.as_ref().map(|scim| &scim.public_url)
         && listen.scim.tls.is_some()

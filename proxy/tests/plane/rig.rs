@@ -16,9 +16,9 @@ use portcullis_policy::{
     Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener, Load,
-    LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage, Rules, Server, Site,
-    TlsFiles, Upstream, UpstreamSettings, Visitor, session_cookie,
+    Accept, AccessLog, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener,
+    ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage,
+    Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings, Visitor, session_cookie,
 };
 use portcullis_rig::application::Application;
 pub(crate) use portcullis_rig::bare::{application, blurt, in_turn, nobody, once_each};
@@ -168,7 +168,7 @@ impl Rig {
             idle: wish.limits.idle,
         };
         let gate = Gate::new(parts, &mut registry);
-        let tls = Certificates::load(&[tls]).unwrap();
+        let tls = ListenerTls { certificates: Certificates::load(&[tls]).unwrap(), clients: None };
         let listen = |tls| Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
         let server =
             Server::bind_listeners(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2))

@@ -329,6 +329,7 @@ pub fn write_files(folder: &Path, settings: &Settings) {
         let (certificate, key) = super::tls::pem_files(&settings.host);
         write("tls.crt", &certificate);
         write("tls.key", &key);
+        write("clients.pem", &super::tls::authority_pem());
     }
     write("portcullis.yaml", &settings.yaml(folder));
 }

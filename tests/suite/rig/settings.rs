@@ -27,6 +27,8 @@ pub struct Settings {
     pub scim_token: String,
     /// Where plain http is sent on, over https.
     pub redirect: Option<SocketAddr>,
+    /// Asks browsers for a certificate of the authority that the rig's certificates are of.
+    pub asks_browsers: bool,
     /// Lines below `listen.scim` beside its address, where there are any; `{folder}` is the program's.
     pub scim_listener: &'static str,
     /// More lines below `scim`.
@@ -66,6 +68,7 @@ impl Settings {
             client_secret: "a-client-secret-nobody-uses".to_owned(),
             scim_token: format!("scim-token-{:016x}", rand()),
             redirect: None,
+            asks_browsers: false,
             scim_listener: "",
             scim_more: "",
             groups_answer: "204",
@@ -173,8 +176,10 @@ impl Settings {
 
     fn tls(&self, folder: &str) -> String {
         let redirect = self.redirect.map(|address| format!("\n    redirect: {address}")).unwrap_or_default();
+        let asking =
+            if self.asks_browsers { format!("\n    client_ca: {folder}/clients.pem") } else { String::new() };
         format!(
-            "\n    address: {}{redirect}\n    tls:\n      - certificate: {folder}/tls.crt\n        key: {folder}/tls.key",
+            "\n    address: {}{redirect}{asking}\n    tls:\n      - certificate: {folder}/tls.crt\n        key: {folder}/tls.key",
             self.proxy
         )
     }
