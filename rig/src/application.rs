@@ -281,7 +281,7 @@ async fn answer_request(
 }
 
 /// A page that opens a WebSocket and says how it is.
-const PAGE: &str = "<!doctype html><title>legacy</title><p id=s>socket opening</p><script>
+const PAGE: &str = "<!doctype html><title>legacy</title><p id=s>no socket yet</p><script>
 const s = document.getElementById('s'), w = new WebSocket(location.origin.replace('http', 'ws') + '/ws');
 w.onopen = () => s.textContent = 'socket open'; w.onclose = () => s.textContent = 'socket closed';</script>";
 
