@@ -27,6 +27,7 @@ mod order_error;
 mod own;
 mod pages;
 mod person;
+mod process_figures;
 mod refusals;
 mod relink;
 mod reload;

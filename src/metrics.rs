@@ -17,6 +17,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::process_figures::ProcessFigures;
+
 /// The outcome of a login that let somebody in; every other outcome is the reason of a refusal.
 pub(crate) const ACCEPTED: &str = "accepted";
 
@@ -79,6 +81,7 @@ impl Metrics {
         let m = &metrics;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("portcullis_build", "The version that runs", build);
+        registry.register_collector(Box::new(ProcessFigures));
         registry.register(
             "portcullis_logins",
             "Logins by outcome: accepted, or the reason of the refusal",
@@ -388,9 +391,15 @@ mod tests {
     #[test]
     fn every_series_is_in_the_documentation() {
         let documented = include_str!("../docs/metrics.md");
-        for source in [include_str!("metrics.rs"), include_str!("../proxy/src/metrics.rs")] {
+        let sources = [
+            include_str!("metrics.rs"),
+            include_str!("../proxy/src/metrics.rs"),
+            include_str!("process_figures.rs"),
+        ];
+        for source in sources {
             let is_name = |text: &&str| {
-                text.starts_with("portcullis_") && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                (text.starts_with("portcullis_") || text.starts_with("process_"))
+                    && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
             };
             let names: Vec<&str> = source.split('"').filter(is_name).collect();
             assert!(names.len() > 5, "{names:?}");

@@ -23,6 +23,7 @@ mod hop;
 mod inbound;
 mod intake;
 mod kind;
+mod latency;
 mod line;
 mod log_detail;
 mod logged_decision;

@@ -6,6 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
+use crate::latency::Latency;
 use crate::logged_decision::LoggedDecision;
 use crate::striped::Striped;
 
@@ -17,6 +18,10 @@ pub(crate) type Gauge = prometheus_client::metrics::gauge::Gauge<i64, Striped>;
 pub(crate) struct Metrics {
     requests: [Counter; LoggedDecision::ALL.len()],
     cuts: [Counter; Ended::ALL.len()],
+    /// From the head of a request until it may go to the application.
+    pub(crate) gate: Latency,
+    /// From then until the head of the application's answer is here.
+    pub(crate) upstream: Latency,
     /// Exchanges in flight, from the request's head to the last byte.
     pub(crate) live: Gauge,
     /// Descriptors that clients hold or are promised, and how many there are for them.
@@ -39,6 +44,15 @@ pub(crate) struct Metrics {
     pub(crate) floods: Counter,
     pub(crate) log_lines_dropped: Counter,
 }
+
+/// Of ours, in microseconds: memory alone is within the first ones, a read of the store is behind them.
+const GATE_BOUNDS: [u64; 13] =
+    [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000];
+/// Of the application, in microseconds.
+const UPSTREAM_BOUNDS: [u64; 13] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+    30_000_000,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -64,6 +78,17 @@ impl Metrics {
         }
         let live = Gauge::default();
         registry.register("portcullis_exchanges", "Exchanges in flight", live.clone());
+        let (gate, upstream) = (Latency::new(GATE_BOUNDS), Latency::new(UPSTREAM_BOUNDS));
+        registry.register(
+            "portcullis_gate_seconds",
+            "From the head of a request until it may go to the application",
+            gate.clone(),
+        );
+        registry.register(
+            "portcullis_upstream_seconds",
+            "From then until the head of the application's answer is here",
+            upstream.clone(),
+        );
         let (sockets, sockets_limit) = (Gauge::default(), Gauge::default());
         registry.register(
             "portcullis_sockets",
@@ -100,6 +125,8 @@ impl Metrics {
                 "Exchanges cut, by reason",
                 Ended::ALL.map(Ended::log_word),
             ),
+            gate,
+            upstream,
             live,
             sockets,
             sockets_limit,

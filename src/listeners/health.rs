@@ -127,11 +127,15 @@ async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
-    health.metrics.set_gauges(&(health.look)());
-    let mut text = String::with_capacity(16 * 1024);
-    if prometheus_client::encoding::text::encode(&mut text, &health.registry).is_err() {
+    // The system is asked about this process too, which may take it a moment.
+    let written = tokio::task::spawn_blocking(move || {
+        health.metrics.set_gauges(&(health.look)());
+        let mut text = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::text::encode(&mut text, &health.registry).map(|()| text)
+    });
+    let Ok(Ok(text)) = written.await else {
         return text_answer(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
-    }
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // The text is both: what OpenMetrics adds is a comment to the older format.
     let kind = if accept.contains("application/openmetrics-text") {

@@ -26,6 +26,7 @@ mod in_a_browser;
 mod leaving;
 mod logs;
 mod mapping;
+mod metrics;
 mod model;
 mod play;
 mod refusals;

@@ -139,6 +139,9 @@ impl Record {
     /// Notes that it goes up.
     pub(crate) fn note_pass(&mut self, pass: &Pass) {
         self.note_decision(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
+        if let Some(decided) = self.decided {
+            self.peer.recorder().metrics.gate.observe(decided - self.started);
+        }
         self.note(|line| line.pass = Some(pass.clone()));
     }
 
@@ -157,8 +160,11 @@ impl Record {
 
     /// Notes that the head of the application's answer is here.
     pub(crate) fn note_status(&mut self, status: u16) {
-        let since =
-            self.decided.map(|decided| u64::try_from(decided.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let since = self.decided.map(|decided| decided.elapsed());
+        if let Some(since) = since {
+            self.peer.recorder().metrics.upstream.observe(since);
+        }
+        let since = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         self.note(|line| {
             line.status = status;
             line.upstream_ms = since;

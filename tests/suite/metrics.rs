@@ -1,0 +1,76 @@
+//! What is measured, on the real program: whose share of a request was whose, and what the system says of the process.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Request;
+
+use crate::needs;
+use crate::rig::stage::Stage;
+use crate::rig::{peer, until, wire};
+
+async fn text(stage: &Stage) -> String {
+    let health = stage.program.settings.health;
+    let request = Request::get("/metrics").header("host", "localhost");
+    let request = request.header("accept", "application/openmetrics-text").body(wire::whole("")).unwrap();
+    wire::ask(health, request).await.unwrap().text()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_share_of_a_request_is_counted_once() {
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let alice = stage.visitor("alice@corp.test");
+    for _ in 0..5 {
+        assert_eq!(alice.status("/page").await, 200);
+    }
+    assert_eq!(stage.stranger().status("/page").await, 401);
+    assert_eq!(alice.status("/.portcullis/me").await, 200);
+    let metric = async |name: &str| stage.program.metric(name).await.unwrap();
+    until("five of each", || async {
+        stage.program.metric("portcullis_upstream_seconds_count").await == Some(5.0)
+    })
+    .await;
+    assert_eq!(metric("portcullis_gate_seconds_count").await, 5.0);
+    assert!(metric("portcullis_gate_seconds_sum").await > 0.0);
+    assert!(metric("portcullis_upstream_seconds_sum").await > 0.0);
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let started = metric("process_start_time_seconds").await;
+    assert!((now - started).abs() < 600.0, "{started} at {now}");
+    assert!(metric("process_resident_memory_bytes").await > 1e6);
+    assert!(metric("process_virtual_memory_bytes").await > metric("process_resident_memory_bytes").await);
+    assert!(metric("process_threads").await > 2.0);
+    assert!(metric("process_cpu_seconds_total").await > 0.0);
+    let (open, most) = (metric("process_open_fds").await, metric("process_max_fds").await);
+    assert!(open > 10.0 && open < most, "{open} of {most}");
+}
+
+/// The strict reader of those whose format it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_format_is_as_its_authors_read_it() {
+    needs!("openmetrics");
+    const READ: &str = "import sys\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
+        names = [family.name for family in read(sys.stdin.read())]\n\
+        assert 'portcullis_gate_seconds' in names and 'process_open_fds' in names, names\n\
+        print(len(names))";
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    assert_eq!(stage.visitor("alice@corp.test").status("/page").await, 200);
+    let text = text(&stage).await;
+    let mut command = Command::new(peer::cache().join("openmetrics/bin/python"));
+    let mut reader = command
+        .args(["-c", READ])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    reader.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = reader.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{text}");
+    let families: usize = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+    assert!(families > 30, "{families}");
+}
