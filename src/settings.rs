@@ -32,6 +32,8 @@ use crate::scim_rate::ScimRateLimit;
 pub(crate) fn own_site(file: &File, fetch: Fetch, keys: Option<&Arc<saml::SamlKeys>>) -> OwnSite {
     let path = file.public_url.path();
     OwnSite {
+        name: file.app_name.clone(),
+        support: file.support.clone(),
         host: file.public_url.host().to_owned(),
         origin: file.public_url.origin().to_owned(),
         home: format!("{path}/"),

@@ -17,6 +17,7 @@ use crate::listen::Listen;
 use crate::log::LogBlock;
 use crate::network::NetworkText;
 use crate::node::YamlNode;
+use crate::pages::{AppBlock, Support};
 use crate::read::{FromYaml, Given, read_text, section, words};
 use crate::report::Report;
 use crate::routes::RouteBlock;
@@ -48,6 +49,10 @@ section! {
         pub(crate) import: Option<ImportBlock>,
         /// The bindings file: which groups give which roles.
         pub(crate) bindings: Option<String>,
+        /// The application, as people know it.
+        pub(crate) app: AppBlock = "{}",
+        /// Where people find help, on our own pages where something went wrong: a text, or an address (https, mailto).
+        pub(crate) support: Option<Support>,
         /// Who may ask for which paths. Left out, the whole site is for signed-in people; with routes, what matches
         /// none is refused.
         #[schemars(with = "Option<Vec<RouteBlock>>")]

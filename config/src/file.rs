@@ -7,7 +7,7 @@ use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicU
 
 use crate::{
     Expiry, HttpClient, IdpEntry, ImportBlock, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock,
-    UpstreamBlock,
+    Support, UpstreamBlock,
 };
 
 /// A valid configuration. Only [`load_file`](crate::load_file) makes one.
@@ -20,6 +20,10 @@ pub struct File {
     pub upstream: UpstreamBlock,
     /// The app with its host, its prefix and its rules; none of them clash.
     pub app: App,
+    /// The application's name for people; the host of the URL where none is given.
+    pub app_name: String,
+    /// The help that our own pages name.
+    pub support: Option<Support>,
     /// The role bindings; without a bindings file no roles.
     pub bindings: Bindings,
     /// The identity headers, and the source of the user header's value.

@@ -9,7 +9,9 @@ pub(crate) const NOT_YET: &str = "not in this version";
 /// The places where they stand (`*` is any name, `[]` any index) and what to do instead; empty where there is only
 /// leaving out.
 const KEYS: &[(&str, &str)] = &[
-    ("app", ""),
+    ("app.clear_site_data", ""),
+    ("app.logout_paths", ""),
+    ("app.session_cookies", ""),
     ("apps", "One file fronts one app: write its public_url and upstream at the top"),
     ("audit", ""),
     ("console", ""),
@@ -17,7 +19,6 @@ const KEYS: &[(&str, &str)] = &[
     ("organizations", "One organization is written by its idps: and scim: at the top"),
     ("retention", ""),
     ("roles_from", ""),
-    ("support", ""),
     ("upstreams", "One upstream is written as upstream:"),
     ("webhooks", ""),
     ("http_client.proxy", ""),

@@ -30,6 +30,7 @@ mod log;
 mod nearest;
 mod network;
 mod node;
+mod pages;
 mod presets;
 mod problem;
 mod read;
@@ -61,6 +62,7 @@ pub use lines::KeyLines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListenerBlock, Tls};
 pub use load::{Checked, Loaded, Opens, check_file, check_text, find_default_path, load_file, load_text};
 pub use log::{LogBlock, LogLevel};
+pub use pages::Support;
 pub use problem::{Problem, Problems};
 pub use saml::{
     AttributesBlock, BindingWord, EntityId, IdpInitiated, MetadataText, NameIdWord, NewKeys,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_config::IdpInitiated;
+use portcullis_config::{IdpInitiated, Support};
 use portcullis_policy::fold;
 use portcullis_sso::Idp;
 use portcullis_store::EmailDomains;
@@ -12,7 +12,11 @@ use crate::pages::Links;
 
 /// An app as its pages need it.
 pub(crate) struct OwnSite {
-    /// The host of `public_url`, as people know it.
+    /// Its name for people.
+    pub(crate) name: String,
+    /// The help that its pages name.
+    pub(crate) support: Option<Support>,
+    /// The host of `public_url`, by which a browser knows its cookies.
     pub(crate) host: String,
     /// Scheme, host and port of `public_url`: what `Origin` must be.
     pub(crate) origin: String,
@@ -77,7 +81,14 @@ impl OwnSite {
     }
 
     pub(super) fn page_links(&self) -> Links<'_> {
-        Links { app: &self.host, home: &self.home, ours: &self.ours, has_choice: self.idps.len() > 1 }
+        Links {
+            app: &self.name,
+            host: &self.host,
+            home: &self.home,
+            ours: &self.ours,
+            has_choice: self.idps.len() > 1,
+            support: self.support.as_ref(),
+        }
     }
 
     /// A path of this app, or its front page: nothing that could lead to another origin.

@@ -13,6 +13,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use portcullis_config::Support;
 use portcullis_proxy::RefusalKind;
 use serde::Serialize;
 
@@ -22,14 +23,18 @@ use words::{Action, PageWords};
 /// The parts that a page's links are made of. All of it is configured, nothing comes from the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links<'a> {
-    /// The public host of the app, as people know it: `wiki.example.com`.
+    /// The app, as people know it: `Team Wiki`, or its host.
     pub(crate) app: &'a str,
+    /// Its host, by which a browser knows its cookies.
+    pub(crate) host: &'a str,
     /// The path of the app's front page: `/`, or `/wiki/`.
     pub(crate) home: &'a str,
     /// The path our endpoints are below, without a slash at its end: `/.portcullis`, or `/wiki/.portcullis`.
     pub(crate) ours: &'a str,
     /// True where a person can choose another sign-in service.
     pub(crate) has_choice: bool,
+    /// Where people find help.
+    pub(crate) support: Option<&'a Support>,
 }
 
 /// The pages, each with what there is to tell. `reference` is the number that `portcullis ref` takes.
@@ -281,8 +286,14 @@ fn is_origin(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PLACE: Links<'_> =
-        Links { app: "wiki.example.com", home: "/", ours: "/.portcullis", has_choice: false };
+    const PLACE: Links<'_> = Links {
+        app: "Team Wiki",
+        host: "wiki.example.com",
+        home: "/",
+        ours: "/.portcullis",
+        has_choice: false,
+        support: None,
+    };
     const REF: &str = "7Q2M-X4KD";
 
     fn refused(kind: RefusalKind) -> Page<'static> {
@@ -378,6 +389,24 @@ mod tests {
         assert!(html.contains("<h1>You could not be signed in</h1>"), "{html}");
         let sentence = "Ask your administrator and mention <strong class=\"reference\">7Q2M-X4KD</strong>.";
         assert!(html.contains(sentence), "{html}");
+    }
+
+    /// Where something went wrong, and nowhere else; what the file says is text.
+    #[test]
+    fn pages_of_trouble_say_where_help_is() {
+        let link = Support::Link { href: "https://help.test/?a=1&b=\"".into(), text: "help.test".into() };
+        let words = Support::Text("Call <4711>".into());
+        for page in all() {
+            let went_wrong = text(&render_page(&page, &PLACE)).contains("class=\"trouble\"");
+            let with =
+                |support| text(&render_page(&page, &Links { support: Some(support), ..PLACE })).to_owned();
+            let (linked, said) = (with(&link), with(&words));
+            let anchor =
+                "Help: <a href=\"https://help.test/?a=1&#38;b=&#34;\" rel=\"noopener\">help.test</a>";
+            assert_eq!(linked.contains(anchor), went_wrong, "{linked}");
+            assert_eq!(said.contains("Help: Call &#60;4711&#62;</p>"), went_wrong, "{said}");
+            assert!(!text(&render_page(&page, &PLACE)).contains("Help:"));
+        }
     }
 
     #[test]

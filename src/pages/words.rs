@@ -44,7 +44,7 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
 
 /// The words of a page where there is one sign-in service.
 fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
-    let app = place.app;
+    let (app, host) = (place.app, place.host);
     match page {
         Page::LoginRefused { reference } => {
             PageWords::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
@@ -52,7 +52,7 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
         Page::LoginStuck { cause: Stuck::CookieLost, reference } => PageWords::trouble("Your login got lost")
             .with_line(format!(
                 "Your browser came back without the cookie it was given when the login began. Either that was \
-                 longer than ten minutes ago, or it does not accept cookies of {app}."
+                 longer than ten minutes ago, or it does not accept cookies of {host}."
             ))
             .tell(reference)
             .with_link("Try again", login_link(place, place.home), None),
@@ -60,7 +60,7 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
             PageWords::trouble("Signing in does not come to an end")
                 .with_line("You were signed in three times in a row, and each time you came back signed out.")
                 .with_line(format!(
-                    "Your browser may be dropping the cookie of {app}: allow it, and close other windows of \
+                    "Your browser may be dropping the cookie of {host}: allow it, and close other windows of \
                      this site. If that does not help, a clock or a setting on our side is wrong."
                 ))
                 .ask(reference)

@@ -119,6 +119,32 @@ async fn the_same_over_tls_and_http_2() {
     assert_eq!(stage.app.count_of("/page"), 1);
 }
 
+/// The words that the operator has for people, from a reload on; and on a small screen.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_call_the_application_by_its_name_and_say_where_help_is() {
+    needs!("chromium");
+    let mut stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    let origin = stage.program.settings.origin();
+    let chromium = Chromium::start((600, 640), &[]).await;
+    let refused = format!("{origin}/.portcullis/callback/op?code=x&state=x");
+    chromium.open(&refused).await;
+    assert!(!chromium.text().await.contains("Help:"));
+    let words = "app: { name: Team Wiki – Köln }\nsupport: https://help.corp.test/desk/wiki\n";
+    stage.program.reload(|settings| settings.more = words.to_owned()).await;
+    chromium.narrow(320).await;
+    chromium.open(&refused).await;
+    chromium.reads("Help: help.corp.test/desk/wiki").await;
+    chromium.reads("Team Wiki – Köln").await;
+    assert!(chromium.title().await.ends_with(" – Team Wiki – Köln"));
+    let leads = chromium.run("return document.querySelector('.support a').href").await;
+    assert_eq!(leads, "https://help.corp.test/desk/wiki");
+    let width = chromium.run("return document.documentElement.scrollWidth").await;
+    assert!(width.as_u64() <= Some(320), "{width}");
+    chromium.picture(&picture("help")).await;
+    chromium.open(&format!("{origin}/.portcullis/logged-out")).await;
+    assert!(!chromium.text().await.contains("Help:"), "nothing went wrong");
+}
+
 /// RFC 8441: a browser that has an HTTP/2 connection to the app opens a page's WebSocket on it, as a stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_of_a_page_is_a_stream_of_http_2_and_is_cut() {

@@ -21,6 +21,7 @@ use crate::document::{ProvisioningWord, RootBlock};
 use crate::file::{File, UserSource};
 use crate::idps::NamedIdp;
 use crate::node::YamlNode;
+use crate::pages::AppName;
 use crate::report::Report;
 use crate::store::{IN_STATE, StoreLocation};
 
@@ -45,6 +46,8 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
     let stripped = headers::stripped_names(&identity, &document);
     let (state, idps, public_url) = (state?, document.idps.0?, document.public_url.0?);
     Some(File {
+        app_name: document.app.name.map_or_else(|| public_url.host().to_owned(), |AppName(name)| name),
+        support: document.support,
         public_url,
         upstream: document.upstream.0?,
         app: app?,

@@ -3,6 +3,7 @@
 
 mod access;
 mod headers;
+mod pages;
 mod people;
 mod providers;
 mod shapes;

@@ -32,7 +32,7 @@ fn keys_that_are_not_known() {
             (
                 "client_secret=hunter2: x\n",
                 "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
-          idps, scim, import, bindings, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
+          idps, scim, import, bindings, app, support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
         ],
@@ -49,9 +49,8 @@ fn keys_of_later_versions_are_refused_by_name() {
         "upstreams: {}",
         "directories: {}",
         "retention: {}",
-        "support: x",
         "audit: {}",
-        "app: {}",
+        "app:\n  session_cookies: [sid]",
         "roles_from: assertion",
         "session:\n  bind: [network-prefix]",
         "http_client:\n  proxy: http://p",
@@ -272,8 +271,8 @@ fn what_is_missing() {
     assert_eq!(
         said_of("- a\n"),
         [
-            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, import, bindings, \
-         routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
+            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, import, bindings, app, \
+         support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
         ]
     );
     assert_eq!(said_of("hunter2\n").len(), 1);
