@@ -21,7 +21,7 @@ use portcullis_sso::{Ask, Assertion, Class, FLOW_MS, Pending};
 use super::flows::{Flows, arrived_name};
 use super::login::{Landing, LoginAdvice, NotIn, Replaces, redirect_to};
 use super::saml::SamlForm;
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, SiteIdp};
 use super::{Own, login_required};
 use crate::pages::{Page, Stuck};
 
@@ -81,7 +81,7 @@ impl Own {
     /// Verifies a response that nobody here asked for, and sends its browser to the page where the login is stored.
     pub(super) async fn receive_unsolicited(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: &Arc<SiteIdp>,
         form: SamlForm,
         flows: &Flows<'_>,
@@ -137,7 +137,7 @@ impl Own {
     /// person's session: then it asks, and the button of that page says yes.
     pub(super) async fn finish_arrival(
         self: Arc<Self>,
-        site: &Arc<OwnSite>,
+        site: &Arc<AskedSite>,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -181,7 +181,7 @@ impl Own {
     }
 
     /// Nothing has arrived, or it is over. Who is signed in goes to the front page.
-    async fn without_arrival(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
+    async fn without_arrival(&self, site: &AskedSite, visitor: &Visitor) -> Response<Bytes> {
         if visitor.who.find_person().await.is_some() {
             return redirect_to(&site.home);
         }

@@ -18,7 +18,7 @@ use portcullis_store::{IdpNotice, IdpSessions, Origin};
 
 use super::Own;
 use super::reasons::STORE;
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, SiteIdp};
 use crate::pages::{self, Page};
 
 /// Messages that are stored and were not enforced in time: their repeat is answered like the first. Bounded; one that is
@@ -56,7 +56,7 @@ impl Own {
     /// `backchannel-logout/<idp>`.
     pub(super) async fn end_by_token(
         self: Arc<Self>,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: &SiteIdp,
         request: &Request<Bytes>,
         visitor: &Visitor,
@@ -121,7 +121,7 @@ impl Own {
 
     fn refuse_token(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: &SiteIdp,
         refusal: &LoginRefusal,
         visitor: &Visitor,

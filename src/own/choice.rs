@@ -13,7 +13,7 @@ use portcullis_proxy::{RefusalKind, cookies};
 use super::Own;
 use super::flows::PREFIX;
 use super::set_cookie::{remove_cookie, set_cookie};
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, SiteIdp};
 use crate::pages::Page;
 
 /// The parameter that asks for the page, whatever the browser remembers.
@@ -24,7 +24,7 @@ const REMEMBERED: i64 = 180 * 24 * 3600;
 const LONGEST: usize = 254;
 
 /// Finds the provider that a login goes to without asking; `None` where the person has to say.
-pub(super) fn idp_of_request<'s>(site: &'s OwnSite, request: &Request<Bytes>) -> Option<&'s Arc<SiteIdp>> {
+pub(super) fn idp_of_request<'s>(site: &'s AskedSite, request: &Request<Bytes>) -> Option<&'s Arc<SiteIdp>> {
     if let Some(only) = site.only_idp() {
         return Some(only);
     }
@@ -40,7 +40,7 @@ pub(super) fn idp_of_request<'s>(site: &'s OwnSite, request: &Request<Bytes>) ->
 }
 
 /// The provider by which this browser has signed in before.
-pub(super) fn remembered_idp<'s>(site: &'s OwnSite, headers: &HeaderMap) -> Option<&'s Arc<SiteIdp>> {
+pub(super) fn remembered_idp<'s>(site: &'s AskedSite, headers: &HeaderMap) -> Option<&'s Arc<SiteIdp>> {
     let name = cookie_name();
     let mut found = cookies(headers).filter(|(cookie, _)| *cookie == name.as_bytes());
     let (_, value) = found.next()?;
@@ -48,7 +48,7 @@ pub(super) fn remembered_idp<'s>(site: &'s OwnSite, headers: &HeaderMap) -> Opti
 }
 
 /// The cookie by which a browser remembers its provider; none where there is only one.
-pub(super) fn remember_idp(site: &OwnSite, idp: &str) -> Option<HeaderValue> {
+pub(super) fn remember_idp(site: &AskedSite, idp: &str) -> Option<HeaderValue> {
     if site.only_idp().is_some() {
         return None;
     }
@@ -66,7 +66,7 @@ fn cookie_name() -> String {
 
 impl Own {
     /// The page that asks for the e-mail address.
-    pub(super) fn ask_for_address(&self, site: &OwnSite, way: &str, is_unknown: bool) -> Response<Bytes> {
+    pub(super) fn ask_for_address(&self, site: &AskedSite, way: &str, is_unknown: bool) -> Response<Bytes> {
         let mut answer = self.render_page(site, &Page::ChooseIdp { return_to: way, is_unknown });
         if let Some(removal) = forget_idp() {
             answer.headers_mut().append(http::header::SET_COOKIE, removal);
@@ -75,7 +75,7 @@ impl Own {
     }
 
     /// `login` by POST: the address that a person has given. Forms of other sites do not come this far.
-    pub(super) fn choose_idp(&self, site: &OwnSite, request: &Request<Bytes>) -> Response<Bytes> {
+    pub(super) fn choose_idp(&self, site: &AskedSite, request: &Request<Bytes>) -> Response<Bytes> {
         if site.only_idp().is_some() {
             return self.render_page(site, &Page::refused(RefusalKind::Method, None));
         }

@@ -18,7 +18,7 @@ use portcullis_store::{AdmissionRefusal, LoggedIn, LoginError, NewSession, Origi
 use super::flows::{Flows, Tab};
 use super::reasons::{BUSY, INTERNAL, ROUNDS_IN_A_ROW, STORE, TRIES};
 use super::set_cookie::{remove_cookie, set_cookie};
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, OwnSite, SiteIdp};
 use super::tries::Enough;
 use super::{Own, choice, login_required};
 use crate::pages::{Page, Stuck};
@@ -144,7 +144,7 @@ impl Own {
     /// `login`: only a navigation starts a flow.
     pub(crate) async fn begin_login(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -168,7 +168,7 @@ impl Own {
     #[expect(clippy::too_many_arguments, reason = "each is another thing, and all are passed on")]
     async fn start_login(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: &SiteIdp,
         request: &Request<Bytes>,
         visitor: &Visitor,
@@ -218,7 +218,7 @@ impl Own {
     }
 
     /// Sends the browser to an IdP with a message.
-    pub(super) fn depart(&self, site: &OwnSite, departure: &Departure) -> Response<Bytes> {
+    pub(super) fn depart(&self, site: &AskedSite, departure: &Departure) -> Response<Bytes> {
         match departure {
             Departure::Redirect(location) => redirect_to(location),
             Departure::Post(form) => {
@@ -229,7 +229,13 @@ impl Own {
 
     /// A way back that is short enough for an address or a cookie: itself, or a reference to what is kept here. The
     /// reference carries the path, which is what is left where the rest is gone.
-    pub(super) fn short_way(&self, site: &OwnSite, way: &str, random: &mut Random, now: Timestamp) -> String {
+    pub(super) fn short_way(
+        &self,
+        site: &AskedSite,
+        way: &str,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> String {
         if way.len() <= SHORT {
             return way.to_owned();
         }
@@ -238,7 +244,7 @@ impl Own {
     }
 
     /// The way back itself, judged: a path of the app, or its front page.
-    pub(super) fn whole_way(&self, site: &OwnSite, way: &str, now: Timestamp) -> String {
+    pub(super) fn whole_way(&self, site: &AskedSite, way: &str, now: Timestamp) -> String {
         let reference =
             way.strip_prefix(&site.ours).and_then(|rest| rest.strip_prefix('/')?.strip_prefix(KEPT));
         match reference {
@@ -251,7 +257,7 @@ impl Own {
     }
 
     /// The login page for a way back that is too long for its address.
-    pub(super) fn keep_way(&self, site: &OwnSite, way: &str) -> Response<Bytes> {
+    pub(super) fn keep_way(&self, site: &AskedSite, way: &str) -> Response<Bytes> {
         let way = site.local_path(way);
         let short = self.short_way(site, &way, &mut Random::from_system(), Timestamp::now());
         let query =
@@ -262,7 +268,7 @@ impl Own {
     /// `callback/<idp>`: the IdP's answer, as the browser brought it.
     pub(crate) async fn finish_login(
         self: Arc<Self>,
-        site: &Arc<OwnSite>,
+        site: &Arc<AskedSite>,
         entry: &Arc<SiteIdp>,
         request: &Request<Bytes>,
         visitor: &Visitor,
@@ -292,7 +298,7 @@ impl Own {
     /// Answers a login that has come to its end: back to where it began, or the page of its refusal. Its cookie goes.
     pub(super) fn land_login(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         flows: &Flows<'_>,
         landing: Landing<'_>,
         visitor: &Visitor,
@@ -452,7 +458,7 @@ impl Own {
     /// it is one of ours; anything else is nothing.
     pub(super) async fn finish_overtaken_login(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -470,7 +476,7 @@ impl Own {
     /// Nothing of it is believed. Who is signed in goes where the tab was going; who is not starts over, unseen.
     pub(super) async fn without_flow(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: Option<&SiteIdp>,
         request: &Request<Bytes>,
         answer: &AuthorizationResponse,
@@ -513,7 +519,7 @@ impl Own {
     /// `reference` is the number that the login has been called by, if it was.
     pub(super) fn not_in(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         idp: &str,
         refusal: NotIn,
         way: &str,

@@ -18,7 +18,7 @@ use super::Own;
 use super::flows::{self, Flows};
 use super::reasons::{LOGOUT_CSRF, STORE};
 use super::set_cookie::remove_cookie;
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, SiteIdp};
 use crate::pages::Page;
 
 /// A session that has ended: the IdP that signed it in, and what that one wants to hear of it.
@@ -32,7 +32,7 @@ const STORED: Duration = Duration::from_secs(2);
 
 impl Own {
     /// `logout` by GET: asks.
-    pub(crate) async fn ask_to_sign_out(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
+    pub(crate) async fn ask_to_sign_out(&self, site: &AskedSite, visitor: &Visitor) -> Response<Bytes> {
         let (Some((who, _)), Some(session)) = (visitor.who.find_person().await, visitor.session) else {
             return self.render_page(site, &Page::SignedOut { at_idp: false });
         };
@@ -44,7 +44,7 @@ impl Own {
     /// `logout` by POST: ends.
     pub(crate) async fn sign_out(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         request: &Request<Bytes>,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -111,12 +111,16 @@ impl Own {
     }
 
     /// `logged-out`: where the IdP sends the browser back to. It says so, whether or not a session was there.
-    pub(crate) fn signed_out(&self, site: &OwnSite, request: &Request<Bytes>) -> Response<Bytes> {
+    pub(crate) fn signed_out(&self, site: &AskedSite, request: &Request<Bytes>) -> Response<Bytes> {
         self.render_page(site, &Page::SignedOut { at_idp: request.uri().query() != Some("local") })
     }
 
     /// Finds the IdP that signed a session in; `None` where that cannot be read, or it is not configured any more.
-    async fn idp_of_session<'s>(&self, site: &'s OwnSite, session: &SessionHash) -> Option<&'s Arc<SiteIdp>> {
+    async fn idp_of_session<'s>(
+        &self,
+        site: &'s AskedSite,
+        session: &SessionHash,
+    ) -> Option<&'s Arc<SiteIdp>> {
         if let Some(only) = site.only_idp() {
             return Some(only);
         }

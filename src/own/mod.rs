@@ -31,7 +31,7 @@ use portcullis_policy::Timestamp;
 use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
 use portcullis_sso::Class;
 
-pub(crate) use self::site::{OwnSite, SiteIdp};
+pub(crate) use self::site::{AskedSite, OwnSite, SiteIdp};
 use crate::core::{Core, answer_undisturbed};
 use crate::live::{Current, Live};
 use crate::pages::{self, Page};
@@ -133,6 +133,7 @@ impl Own {
     }
 
     async fn serve_page(self: Arc<Self>, site: Arc<OwnSite>, request: Request<Bytes>) -> Response<Bytes> {
+        let site = Arc::new(AskedSite::new(site, request.headers()));
         if let Some(refused) = request.extensions().get::<RefusalPage>() {
             return self.refusal_page(&site, refused, request.extensions().get::<Visitor>()).await;
         }
@@ -183,7 +184,7 @@ impl Own {
     }
 
     /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.
-    pub(crate) fn render_page(&self, site: &OwnSite, page: &Page<'_>) -> Response<Bytes> {
+    pub(crate) fn render_page(&self, site: &AskedSite, page: &Page<'_>) -> Response<Bytes> {
         let mut answer = pages::render_page(page, &site.page_links());
         if let Some(reference) = page.reference() {
             answer.extensions_mut().insert(Reference(reference.to_owned()));
@@ -194,7 +195,7 @@ impl Own {
     /// The page for a refusal of the data plane, which sets the status.
     async fn refusal_page(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         refused: &RefusalPage,
         visitor: Option<&Visitor>,
     ) -> Response<Bytes> {
@@ -215,7 +216,7 @@ impl Own {
         answer
     }
 
-    async fn answer_me(&self, site: &OwnSite, visitor: &Visitor) -> Response<Bytes> {
+    async fn answer_me(&self, site: &AskedSite, visitor: &Visitor) -> Response<Bytes> {
         match visitor.who.find_person().await {
             Some((who, expires)) => pages::answer_me(&who, expires, &site.page_links()),
             None => login_required(),

@@ -24,7 +24,7 @@ use super::flows::{Flows, leaving_name};
 use super::login::{Landing, NotIn, Replaces, redirect_to};
 use super::reasons::STORE;
 use super::set_cookie::remove_cookie;
-use super::site::{OwnSite, SiteIdp};
+use super::site::{AskedSite, SiteIdp};
 use crate::pages::{Page, Stuck};
 
 /// The longest form with a response: the response itself has at most 512 kB, and a form writes some bytes as three.
@@ -38,7 +38,7 @@ impl Own {
     /// `saml/<idp>/…`.
     pub(super) async fn serve_saml(
         self: Arc<Self>,
-        site: &Arc<OwnSite>,
+        site: &Arc<AskedSite>,
         page: &str,
         request: &Request<Bytes>,
         visitor: &Visitor,
@@ -63,7 +63,7 @@ impl Own {
     /// `saml/<idp>/acs`: a response, as the browser posts it from the identity provider's site.
     async fn consume_response(
         self: Arc<Self>,
-        site: &Arc<OwnSite>,
+        site: &Arc<AskedSite>,
         entry: &Arc<SiteIdp>,
         request: &Request<Bytes>,
         visitor: &Visitor,
@@ -192,7 +192,7 @@ impl Own {
     /// A response that belongs to no login of this browser: it is not read.
     pub(super) fn without_login(
         &self,
-        site: &OwnSite,
+        site: &AskedSite,
         entry: &SiteIdp,
         visitor: &Visitor,
     ) -> Response<Bytes> {
@@ -205,7 +205,7 @@ impl Own {
 
     /// Begins a login of our own, where a response came that nobody here asked for: by a page, for a redirect from here
     /// would still be the other site's navigation.
-    fn start_anew(&self, site: &OwnSite, entry: &SiteIdp, way: &str) -> Response<Bytes> {
+    fn start_anew(&self, site: &AskedSite, entry: &SiteIdp, way: &str) -> Response<Bytes> {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("idp", entry.name())
             .append_pair("return_to", way)
@@ -216,7 +216,7 @@ impl Own {
     /// `saml/<idp>/slo`: the identity provider ends sessions, or answers our wish to end one.
     async fn answer_logout(
         self: Arc<Self>,
-        site: &Arc<OwnSite>,
+        site: &Arc<AskedSite>,
         entry: &Arc<SiteIdp>,
         request: &Request<Bytes>,
         visitor: &Visitor,

@@ -1,14 +1,16 @@
 //! The app as its pages need it: one file's word on it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use portcullis_config::{IdpInitiated, Support};
 use portcullis_policy::fold;
 use portcullis_sso::Idp;
 use portcullis_store::EmailDomains;
 
 use super::admission::Admission;
-use crate::pages::Links;
+use crate::pages::{Language, Links};
 
 /// An app as its pages need it.
 pub(crate) struct OwnSite {
@@ -47,6 +49,40 @@ impl SiteIdp {
     }
 }
 
+/// An app, as somebody asks for one of its pages.
+#[derive(Clone)]
+pub(crate) struct AskedSite {
+    site: Arc<OwnSite>,
+    language: Language,
+}
+
+impl AskedSite {
+    /// Notes what a request says of its sender.
+    pub(super) fn new(site: Arc<OwnSite>, headers: &HeaderMap) -> Self {
+        Self { site, language: Language::asked_for(headers) }
+    }
+
+    pub(super) fn page_links(&self) -> Links<'_> {
+        Links {
+            app: &self.name,
+            host: &self.host,
+            home: &self.home,
+            ours: &self.ours,
+            has_choice: self.idps.len() > 1,
+            language: self.language,
+            support: self.support.as_ref(),
+        }
+    }
+}
+
+impl Deref for AskedSite {
+    type Target = OwnSite;
+
+    fn deref(&self) -> &OwnSite {
+        &self.site
+    }
+}
+
 impl OwnSite {
     /// Keeps each IdP of another site of which nothing has changed, with the keys it has read.
     pub(crate) fn with_idps_of(mut self, before: &OwnSite) -> Self {
@@ -78,17 +114,6 @@ impl OwnSite {
         let lists = |entry: &&Arc<SiteIdp>| matches!(&entry.admission.domains, EmailDomains::Only(listed) if listed.contains(&domain));
         let takes_any = |entry: &&Arc<SiteIdp>| matches!(entry.admission.domains, EmailDomains::AnyBut(_));
         self.idps.iter().find(lists).or_else(|| self.idps.iter().find(takes_any))
-    }
-
-    pub(super) fn page_links(&self) -> Links<'_> {
-        Links {
-            app: &self.name,
-            host: &self.host,
-            home: &self.home,
-            ours: &self.ours,
-            has_choice: self.idps.len() > 1,
-            support: self.support.as_ref(),
-        }
     }
 
     /// A path of this app, or its front page: nothing that could lead to another origin.

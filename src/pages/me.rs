@@ -87,8 +87,15 @@ mod tests {
             groups: Arc::new(["Owners".into(), "Everyone".into()]),
         });
         let who = policy.describe_person(&facts, Seq(1)).unwrap();
-        let place =
-            Links { app: "h", host: "h", home: "/", ours: "/.portcullis", has_choice: false, support: None };
+        let place = Links {
+            app: "h",
+            host: "h",
+            home: "/",
+            ours: "/.portcullis",
+            has_choice: false,
+            language: crate::pages::Language::English,
+            support: None,
+        };
 
         let answer = answer_me(&who, Timestamp(1_769_878_800_999), &place);
 

@@ -6,6 +6,7 @@
 //! ours says is added by the data plane (`proxy/src/answer/whole.rs`). Nothing here needs a script; one page has one, which
 //! presses its only button.
 
+mod languages;
 mod me;
 mod words;
 
@@ -17,6 +18,7 @@ use portcullis_config::Support;
 use portcullis_proxy::RefusalKind;
 use serde::Serialize;
 
+pub(crate) use languages::Language;
 pub(crate) use me::answer_me;
 use words::{Action, PageWords};
 
@@ -33,6 +35,8 @@ pub(crate) struct Links<'a> {
     pub(crate) ours: &'a str,
     /// True where a person can choose another sign-in service.
     pub(crate) has_choice: bool,
+    /// The language of the page.
+    pub(crate) language: Language,
     /// Where people find help.
     pub(crate) support: Option<&'a Support>,
 }
@@ -156,6 +160,7 @@ pub(crate) fn render_page(page: &Page<'_>, place: &Links<'_>) -> Response<Bytes>
         PageTemplate { words: words::words_of(page, place), place, version: env!("CARGO_PKG_VERSION") };
     let html = shown.render().unwrap_or_else(|_| shown.words.title.to_owned());
     let mut headers = answer_headers(HTML, page.framing(), page.forms());
+    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(place.language.tag()));
     if page.status() == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Portcullis"));
     }
@@ -292,6 +297,7 @@ mod tests {
         home: "/",
         ours: "/.portcullis",
         has_choice: false,
+        language: Language::English,
         support: None,
     };
     const REF: &str = "7Q2M-X4KD";
@@ -389,6 +395,28 @@ mod tests {
         assert!(html.contains("<h1>You could not be signed in</h1>"), "{html}");
         let sentence = "Ask your administrator and mention <strong class=\"reference\">7Q2M-X4KD</strong>.";
         assert!(html.contains(sentence), "{html}");
+    }
+
+    /// Every page in every language, and what is put into a sentence is not looked through again.
+    #[test]
+    fn every_page_is_there_in_every_language() {
+        for language in Language::ALL {
+            let place = Links { language, app: "Wiki {who}", ..PLACE };
+            for (page, in_english) in all().iter().zip(all()) {
+                let answer = render_page(page, &place);
+                let html = text(&answer);
+                assert!(html.contains(&format!("<html lang=\"{}\">", language.tag())), "{html}");
+                assert_eq!(header(&answer, "content-language"), language.tag());
+                let left: Vec<&str> = html.match_indices(['{', '}']).map(|(at, _)| &html[at..]).collect();
+                assert!(left.iter().all(|rest| rest.starts_with("{who}") || rest.starts_with('}')), "{html}");
+                assert_eq!(html.matches(REF).count(), usize::from(page.reference().is_some()), "{html}");
+                let title =
+                    |html: &str| html.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned();
+                let english = render_page(&in_english, &Links { language: Language::English, ..place });
+                let is_english = title(html) == title(text(&english));
+                assert_eq!(is_english, language == Language::English, "{html}");
+            }
+        }
     }
 
     /// Where something went wrong, and nowhere else; what the file says is text.

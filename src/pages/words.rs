@@ -1,16 +1,17 @@
-//! What the pages say. One function, so that all of it can be read in one place, aloud.
+//! What the pages say, of which words, in one function. The words themselves are in `languages/`.
 
 use portcullis_policy::shown;
 use portcullis_proxy::RefusalKind;
 
+use super::languages::Words;
 use super::{Links, Page, Stuck, choice_link, login_link};
 
 /// The words of one page.
 pub(super) struct PageWords<'a> {
     pub(super) title: &'static str,
     pub(super) lines: Vec<String>,
-    /// The advice whom to ask, and the number to mention.
-    pub(super) reference: Option<(&'static str, String)>,
+    /// The advice whom to ask, around the number to mention.
+    pub(super) reference: Option<(&'static str, String, &'static str)>,
     pub(super) action: Action<'a>,
     /// A quieter way out: text and address.
     pub(super) beside: Option<(&'static str, String)>,
@@ -37,115 +38,114 @@ pub(super) fn words_of<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> 
     };
     let words = page_words(page, place);
     match way.and_then(|way| choice_link(place, way)) {
-        Some(href) => words.beside("Sign in with another address", href),
+        Some(href) => words.beside(place.language.words().other_address, href),
         None => words,
     }
 }
 
+/// Puts what is known into a sentence. What is put in is not looked through again.
+fn fill(text: &str, known: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(text.len() + 32);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        filled.push_str(known.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value));
+        rest = after;
+    }
+    filled + rest
+}
+
 /// The words of a page where there is one sign-in service.
 fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
-    let (app, host) = (place.app, place.host);
+    let words = place.language.words();
+    let with = |text: &str| fill(text, &[("app", place.app), ("host", place.host)]);
+    let with_who = |text: &str, who: &str| fill(text, &[("app", place.app), ("who", &shown(who))]);
+    let try_again = |way: &str| (words.try_again, login_link(place, way));
     match page {
-        Page::LoginRefused { reference } => {
-            PageWords::trouble("You could not be signed in").ask(reference).beside("Try again", login_link(place, place.home))
+        Page::LoginRefused { reference } => PageWords::trouble(words.sign_in_refused_title)
+            .mention(words.ask, reference)
+            .beside(words.try_again, login_link(place, place.home)),
+        Page::LoginStuck { cause: Stuck::CookieLost, reference } => {
+            PageWords::trouble(words.login_lost_title)
+                .with_line(with(words.login_lost))
+                .mention(words.tell, reference)
+                .with_link(try_again(place.home), None)
         }
-        Page::LoginStuck { cause: Stuck::CookieLost, reference } => PageWords::trouble("Your login got lost")
-            .with_line(format!(
-                "Your browser came back without the cookie it was given when the login began. Either that was \
-                 longer than ten minutes ago, or it does not accept cookies of {host}."
-            ))
-            .tell(reference)
-            .with_link("Try again", login_link(place, place.home), None),
         Page::LoginStuck { cause: Stuck::EndedAtOnce, reference } => {
-            PageWords::trouble("Signing in does not come to an end")
-                .with_line("You were signed in three times in a row, and each time you came back signed out.")
-                .with_line(format!(
-                    "Your browser may be dropping the cookie of {host}: allow it, and close other windows of \
-                     this site. If that does not help, a clock or a setting on our side is wrong."
-                ))
-                .ask(reference)
-                .beside("Try again", login_link(place, place.home))
+            PageWords::trouble(words.login_loops_title)
+                .with_line(words.login_loops)
+                .with_line(with(words.login_loops_cookie))
+                .mention(words.ask, reference)
+                .beside(words.try_again, login_link(place, place.home))
         }
-        Page::IdpDown { idp, return_to, reference } => PageWords::trouble("Signing in does not work right now")
-            .with_line(format!(
-                "The sign-in service “{}” does not answer. Whoever is signed in already is not affected.",
-                shown(idp)
-            ))
-            .with_line("Try again in a few minutes.")
-            .tell(reference)
-            .with_link("Try again", login_link(place, return_to), None),
-        Page::TryAgain { return_to, reference } => PageWords::trouble("Not signed in yet")
-            .with_line("Too much is going on at the sign-in service at the moment. Nothing is wrong with your account.")
-            .with_line("Try again in a moment.")
-            .tell(reference)
-            .with_link("Try again", login_link(place, return_to), None),
-        Page::NotSignedOut { reference } => PageWords::trouble("You may still be signed in")
-            .with_line("Your sign-out could not be written down just now.")
-            .with_line("Try again in a moment. On a computer that others use, close the browser until it has worked.")
-            .tell(reference)
-            .with_link("Try again", format!("{}/logout", place.ours), None),
-        Page::SignedOut { at_idp } => PageWords::calm("You are signed out")
-            .with_line(if *at_idp {
-                format!("You have left {app} and the sign-in service.")
-            } else {
-                format!(
-                    "You have left {app}. The sign-in service may still know you: on a computer that others \
-                     use, sign out there as well, or close the browser."
-                )
-            })
-            .with_link("Sign in again", login_link(place, place.home), None),
+        Page::IdpDown { idp, return_to, reference } => PageWords::trouble(words.idp_down_title)
+            .with_line(fill(words.idp_down, &[("idp", &shown(idp))]))
+            .with_line(words.in_minutes)
+            .mention(words.tell, reference)
+            .with_link(try_again(return_to), None),
+        Page::TryAgain { return_to, reference } => PageWords::trouble(words.not_yet_title)
+            .with_line(words.idp_busy)
+            .with_line(words.in_a_moment)
+            .mention(words.tell, reference)
+            .with_link(try_again(return_to), None),
+        Page::NotSignedOut { reference } => PageWords::trouble(words.not_signed_out_title)
+            .with_line(words.not_signed_out)
+            .with_line(words.not_signed_out_what)
+            .mention(words.tell, reference)
+            .with_link((words.try_again, format!("{}/logout", place.ours)), None),
+        Page::SignedOut { at_idp } => PageWords::calm(words.signed_out_title)
+            .with_line(with(if *at_idp { words.left_both } else { words.left_app }))
+            .with_link((words.sign_in_again, login_link(place, place.home)), None),
         Page::Logout { who, token, .. } => {
-            let mut words = PageWords::calm("Sign out?")
-                .with_line(format!("You are signed in to {app} as {}.", shown(who)))
-                .beside("Stay signed in", place.home.to_owned());
-            let (text, href, hidden) = ("Sign out", format!("{}/logout", place.ours), vec![("token", *token)]);
-            words.action = Action::Form { text, href, hidden, asks_address: false };
-            words
+            let mut page = PageWords::calm(words.sign_out_title)
+                .with_line(with_who(words.signed_in_as, who))
+                .beside(words.stay, place.home.to_owned());
+            let (text, href, hidden) =
+                (words.sign_out, format!("{}/logout", place.ours), vec![("token", *token)]);
+            page.action = Action::Form { text, href, hidden, asks_address: false };
+            page
         }
         Page::Switch { who, token } => {
             let before = match *who {
-                "" => format!("Somebody else is signed in to {app} with this browser."),
-                who => format!("You are signed in to {app} as {}.", shown(who)),
+                "" => with(words.somebody_else),
+                who => with_who(words.signed_in_as, who),
             };
-            let mut words = PageWords::calm("Sign in as somebody else?")
+            let mut page = PageWords::calm(words.switch_title)
                 .with_line(before)
-                .with_line(
-                    "Your sign-in service has just sent a sign-in of another account. If you did not ask for that, stay as \
-                     you are.",
-                )
-                .beside("Stay signed in", place.home.to_owned());
+                .with_line(words.switch_unasked)
+                .beside(words.stay, place.home.to_owned());
             let (text, href, hidden) =
-                ("Use the other account", format!("{}/arrived", place.ours), vec![("token", *token)]);
-            words.action = Action::Form { text, href, hidden, asks_address: false };
-            words
+                (words.use_other, format!("{}/arrived", place.ours), vec![("token", *token)]);
+            page.action = Action::Form { text, href, hidden, asks_address: false };
+            page
         }
         Page::ChooseIdp { return_to, is_unknown } => {
-            let mut words = PageWords::calm("Sign in").with_line(if *is_unknown {
-                "Nobody signs in here with that address. See whether it is mistyped; if it is not, ask your \
-                 administrator."
-            } else {
-                "Your e-mail address at work says which sign-in service you are sent to."
-            });
-            let (text, href, hidden) = ("Continue", format!("{}/login", place.ours), vec![("return_to", *return_to)]);
-            words.action = Action::Form { text, href, hidden, asks_address: true };
-            words
+            let line = if *is_unknown { words.address_unknown } else { words.address_says };
+            let mut page = PageWords::calm(words.sign_in).with_line(line);
+            let (text, href, hidden) =
+                (words.go_on, format!("{}/login", place.ours), vec![("return_to", *return_to)]);
+            page.action = Action::Form { text, href, hidden, asks_address: true };
+            page
         }
         Page::Forward { action, fields } => {
             let hidden = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let mut words = PageWords { sends_itself: true, ..PageWords::calm("One moment") }
-                .with_line("You are being sent to your sign-in service.");
-            words.action =
-                Action::Form { text: "Go on", href: (*action).to_owned(), hidden, asks_address: false };
-            words
+            let mut page = PageWords { sends_itself: true, ..PageWords::calm(words.one_moment_title) }
+                .with_line(words.sent_on);
+            page.action =
+                Action::Form { text: words.go_on, href: (*action).to_owned(), hidden, asks_address: false };
+            page
         }
-        Page::Onward { to } => PageWords { onward: Some((*to).to_owned()), ..PageWords::calm("One moment") }
-            .with_line("You are being sent to your sign-in service.")
-            .with_link("Go on", (*to).to_owned(), None),
+        Page::Onward { to } => {
+            PageWords { onward: Some((*to).to_owned()), ..PageWords::calm(words.one_moment_title) }
+                .with_line(words.sent_on)
+                .with_link((words.go_on, (*to).to_owned()), None)
+        }
         Page::Refused { kind, who, return_to, reference } => {
-            let words = refusal_words(*kind, who, return_to, place);
+            let page = refusal_words(*kind, who, return_to, place);
             match *reference {
-                Some(reference) => words.numbered(*kind, reference),
-                None => words,
+                Some(reference) => page.numbered(words, *kind, reference),
+                None => page,
             }
         }
     }
@@ -153,43 +153,33 @@ fn page_words<'a>(page: &Page<'a>, place: &Links<'_>) -> PageWords<'a> {
 
 /// The words of a refusal, without its number.
 fn refusal_words<'a>(kind: RefusalKind, who: &str, return_to: &str, place: &Links<'_>) -> PageWords<'a> {
-    let app = place.app;
-    let home = |words: PageWords<'a>| words.with_link("Go to the front page", place.home.to_owned(), None);
+    let words = place.language.words();
+    let with = |text: &str| fill(text, &[("app", place.app)]);
+    let home = |page: PageWords<'a>| page.with_link((words.front_page, place.home.to_owned()), None);
     match kind {
-        RefusalKind::FormNotSent => PageWords::trouble("What you sent was not passed on")
-            .with_line(format!("You are not signed in any more, so {app} did not get it."))
-            .with_line("Sign in in a new window. Then come back to this one, go back a page, and send it again.")
-            .with_link("Sign in in a new window", login_link(place, place.home), Some("_blank")),
-        RefusalKind::FramedLogin => PageWords::calm("Please sign in")
-            .with_line("This part of the page is only for people who are signed in.")
-            .with_link("Sign in", login_link(place, return_to), Some("_top")),
-        RefusalKind::NotAllowed => home(PageWords::trouble("This page is not open to you").with_line(match who {
-            "" => "You are signed in, but your account may not open it.".to_owned(),
-            who => format!("You are signed in as {}, and that account may not open it.", shown(who)),
+        RefusalKind::FormNotSent => PageWords::trouble(words.form_lost_title)
+            .with_line(with(words.form_lost))
+            .with_line(words.form_lost_what)
+            .with_link((words.new_window, login_link(place, place.home)), Some("_blank")),
+        RefusalKind::FramedLogin => PageWords::calm(words.framed_title)
+            .with_line(words.framed)
+            .with_link((words.sign_in, login_link(place, return_to)), Some("_top")),
+        RefusalKind::NotAllowed => home(PageWords::trouble(words.not_allowed_title).with_line(match who {
+            "" => words.not_allowed.to_owned(),
+            who => fill(words.not_allowed_as, &[("who", &shown(who))]),
         }))
-        .beside("Sign out", format!("{}/logout", place.ours)),
-        RefusalKind::OtherSite => home(
-            PageWords::trouble("This request came from another site")
-                .with_line(format!("It was not passed on. Open {app} in a window of its own and do it there.")),
-        ),
-        RefusalKind::NotFound => home(
-            PageWords::calm("There is nothing here")
-                .with_line("The address may be mistyped, or what was here is gone."),
-        ),
-        RefusalKind::Unreadable => PageWords::trouble("This request was not passed on")
-            .with_line("It is too large, or its address could be read in more than one way."),
-        RefusalKind::Method => home(
-            PageWords::trouble("That cannot be done here").with_line("This address does not take what was sent to it."),
-        ),
-        RefusalKind::Unreachable => PageWords::trouble("The application does not answer")
-            .with_line(format!("{app} cannot be reached at the moment. Try again in a few minutes.")),
-        RefusalKind::Slow => PageWords::trouble("The application takes too long").with_line(format!(
-            "{app} did not answer in time. What you asked for may still be under way: look before you repeat it."
-        )),
-        RefusalKind::Unproven => PageWords::trouble("Not now").with_line(
-            "Whether you may come in could not be checked just now, so nothing was passed on. Try again in a \
-             moment.",
-        ),
+        .beside(words.sign_out, format!("{}/logout", place.ours)),
+        RefusalKind::OtherSite => {
+            home(PageWords::trouble(words.other_site_title).with_line(with(words.other_site)))
+        }
+        RefusalKind::NotFound => home(PageWords::calm(words.not_found_title).with_line(words.not_found)),
+        RefusalKind::Unreadable => PageWords::trouble(words.unreadable_title).with_line(words.unreadable),
+        RefusalKind::Method => home(PageWords::trouble(words.method_title).with_line(words.method)),
+        RefusalKind::Unreachable => {
+            PageWords::trouble(words.unreachable_title).with_line(with(words.unreachable))
+        }
+        RefusalKind::Slow => PageWords::trouble(words.slow_title).with_line(with(words.slow)),
+        RefusalKind::Unproven => PageWords::trouble(words.unproven_title).with_line(words.unproven),
     }
 }
 
@@ -221,32 +211,21 @@ impl PageWords<'_> {
         self
     }
 
-    fn ask(self, reference: &str) -> Self {
-        self.mention("Ask your administrator and mention", reference)
-    }
-
-    fn tell(self, reference: &str) -> Self {
-        self.mention("If it goes on, tell your administrator and mention", reference)
-    }
-
-    fn need(self, reference: &str) -> Self {
-        self.mention("If you need it, ask your administrator and mention", reference)
-    }
-
-    fn numbered(self, kind: RefusalKind, reference: &str) -> Self {
+    fn numbered(self, words: &Words, kind: RefusalKind, reference: &str) -> Self {
         match kind {
-            RefusalKind::NotAllowed => self.need(reference),
-            kind if mentions_number(kind) => self.tell(reference),
+            RefusalKind::NotAllowed => self.mention(words.need, reference),
+            kind if mentions_number(kind) => self.mention(words.tell, reference),
             _ => self,
         }
     }
 
-    fn mention(mut self, ask: &'static str, reference: &str) -> Self {
-        self.reference = Some((ask, shown(reference).into_owned()));
+    fn mention(mut self, advice: &'static str, reference: &str) -> Self {
+        let (before, after) = advice.split_once("{reference}").unwrap_or((advice, ""));
+        self.reference = Some((before, shown(reference).into_owned(), after));
         self
     }
 
-    fn with_link(mut self, text: &'static str, href: String, target: Option<&'static str>) -> Self {
+    fn with_link(mut self, (text, href): (&'static str, String), target: Option<&'static str>) -> Self {
         self.action = Action::Link { text, href, target };
         self
     }

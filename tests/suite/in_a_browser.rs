@@ -145,6 +145,38 @@ async fn pages_call_the_application_by_its_name_and_say_where_help_is() {
     assert!(!chromium.text().await.contains("Help:"), "nothing went wrong");
 }
 
+/// Our pages in the language that somebody asks for, made by us or for the data plane.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_speak_the_language_that_is_asked_for() {
+    needs!("chromium");
+    let change = |settings: &mut Settings| {
+        settings.more =
+            "app: { name: Team Wiki }\nsupport: Call 4711\nroutes:\n  - path: /open/**\n    allow: public\n"
+                .to_owned();
+        settings.upstream = "http://127.0.0.1:9".to_owned();
+    };
+    let stage = Stage::seeded(change, &["alice@corp.test"]).await;
+    let origin = stage.program.settings.origin();
+    for (language, title, down) in [
+        ("de-CH", "Sie sind abgemeldet", "Die Anwendung antwortet nicht"),
+        ("fr", "Vous êtes déconnecté", "L’application ne répond pas"),
+        ("es-MX", "Ha cerrado la sesión", "La aplicación no responde"),
+        ("ja", "サインアウトしました", "アプリケーションが応答しません"),
+        ("pl", "You are signed out", "The application does not answer"),
+    ] {
+        let chromium = Chromium::start((600, 640), &[format!("--accept-lang={language}")]).await;
+        for (path, wanted) in [("/.portcullis/logged-out", title), ("/open/x", down)] {
+            chromium.open(&format!("{origin}{path}")).await;
+            chromium.reads(wanted).await;
+            let said = chromium.run("return document.documentElement.lang").await;
+            let tag = if language == "pl" { "en" } else { &language[..2] };
+            assert_eq!(said, tag, "{language} {path}");
+        }
+        chromium.reads("Call 4711").await;
+        chromium.picture(&picture(&format!("language-{}", &language[..2]))).await;
+    }
+}
+
 /// RFC 8441: a browser that has an HTTP/2 connection to the app opens a page's WebSocket on it, as a stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_of_a_page_is_a_stream_of_http_2_and_is_cut() {
