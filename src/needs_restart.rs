@@ -20,6 +20,8 @@ pub(crate) struct Fixed {
     has_directory: bool,
     /// The search rows of the store agree with them from a start on.
     extensions: Option<ScimExtensions>,
+    /// Tells the authorities of clients from others: they are read at a start.
+    authorities: [Option<[u8; 32]>; 2],
     /// Tells one master key from another, and nothing else.
     master_key: Option<[u8; 32]>,
 }
@@ -47,6 +49,8 @@ impl Fixed {
                 UserSource::Invited | UserSource::None => None,
             },
             has_directory: matches!(file.provisioning, UserSource::Scim(_)),
+            authorities: [&file.listen.proxy.client_ca, &file.listen.scim.client_ca]
+                .map(|file| std::fs::read(file.as_ref()?).ok().map(|bytes| sha256(&bytes))),
             master_key: file.keys.as_ref().map(|master| sha256(master.expose())),
         }
     }
@@ -55,6 +59,7 @@ impl Fixed {
     pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         [
             ("listen", self.listen != other.listen),
+            ("listen.*.client_ca (what is in the file)", self.authorities != other.authorities),
             ("state", self.state != other.state),
             ("store", self.store != other.store),
             ("limits", self.limits != other.limits),

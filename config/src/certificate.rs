@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Version;
 use zeroize::Zeroizing;
 
 use crate::at::show_value;
@@ -133,6 +134,26 @@ pub(crate) fn judge_authorities(pem: &[u8]) -> Result<(), &'static str> {
         roots.add(certificate).map_err(|_| "holds a certificate that is none of an authority")?;
     }
     if roots.is_empty() { Err("holds no certificate") } else { Ok(()) }
+}
+
+/// Judges the authorities of clients, which [`judge_authorities`] found good: none may be an ordinary certificate, whose
+/// holder could make others then. Gives the days at which some were over at a time, in seconds since 1970.
+pub(crate) fn judge_client_authorities(pem: &[u8], now: i64) -> Result<Vec<String>, &'static str> {
+    let mut over = Vec::new();
+    for der in read_certificates(pem)? {
+        let (_, read) =
+            X509Certificate::from_der(&der).map_err(|_| "holds a certificate that cannot be read")?;
+        let constraints = read.basic_constraints().map_err(|_| "holds a certificate that cannot be read")?;
+        // RFC 5280 §4.2.1.9: one of version 3 that does not say so is none; version 1 cannot say it.
+        if !constraints.map_or(read.version() == X509Version::V1, |constraints| constraints.value.ca) {
+            return Err("holds a certificate that is none of an authority (CA:FALSE)");
+        }
+        let end = to_moment(read.validity().not_after);
+        if end.at < now {
+            over.push(end.day);
+        }
+    }
+    Ok(over)
 }
 
 fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {

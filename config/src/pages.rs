@@ -26,7 +26,7 @@ pub(crate) struct AppName(pub(crate) String);
 /// The help that people are shown where something went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// An address: https, http or mailto.
+    /// An address: https, http, mailto or tel.
     Link {
         /// The whole address.
         href: String,
@@ -39,7 +39,11 @@ pub enum Support {
 
 /// Tells whether people see a text as it is: no character that cannot be seen, turns the line round or is too much.
 fn is_visible(text: &str, most: usize) -> bool {
-    !text.is_empty() && text == text.trim() && text.chars().count() <= most && show_value(text) == text
+    !text.is_empty()
+        && text == text.trim()
+        && text.chars().count() <= most
+        && show_value(text) == text
+        && text.chars().any(char::is_alphanumeric)
 }
 
 impl FromYaml for AppName {
@@ -66,10 +70,15 @@ impl FromYaml for Support {
         }
         let begins =
             |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-        if !["https:", "http:", "mailto:"].into_iter().any(begins) {
+        if !["https:", "http:", "mailto:", "tel:"].into_iter().any(begins) {
             return Some(Self::Text(text.to_owned()));
         }
-        let link = Url::parse(text).ok().filter(|_| !text.contains(' ')).and_then(|url| support_link(&url));
+        let is_whole = !begins("http") || begins("https://") || begins("http://");
+        let link = Url::parse(text)
+            .ok()
+            .filter(|_| is_whole)
+            .filter(|_| !text.contains(' '))
+            .and_then(|url| support_link(&url));
         link.or_else(|| {
             let what = format!("\"{}\" is no address that a page could lead to", show_value(text));
             let remedy =
@@ -82,10 +91,20 @@ impl FromYaml for Support {
 fn support_link(url: &Url) -> Option<Support> {
     let text = match url.scheme() {
         "mailto" => {
+            let is_plain = url.query_pairs().all(|(name, _)| matches!(&*name, "subject" | "body"));
+            // What is encoded there few programs take for what it was.
+            if !is_plain || url.path().contains('%') {
+                return None;
+            }
             let (name, host) = url.path().split_once('@')?;
             (!name.is_empty() && !host.is_empty() && !host.contains('@')).then(|| url.path().to_owned())?
         }
         // Whoever is named in an address is named to everybody.
+        "tel" => url
+            .path()
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.()".contains(&byte))
+            .then(|| url.path().to_owned())?,
         _ if url.has_host() && url.username().is_empty() && url.password().is_none() => {
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let path = url.path().trim_end_matches('/');

@@ -7,11 +7,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, pem};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 
 /// The fault of a file of authorities.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,13 @@ impl ClientAuthorities {
     /// What looks at a client's certificate.
     pub fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         self.0.clone()
+    }
+
+    /// Has every connection shake hands in full: one that is taken up again shows no certificate, so it would outlive the
+    /// end of the one it began with.
+    pub fn forget_sessions(&self, config: &mut ServerConfig) {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
     }
 }
 

@@ -23,6 +23,7 @@ use pingora::protocols::{ALPN, Stream, TcpKeepalive};
 use pingora::server::{Fds, ShutdownWatch};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
+use rustls::ServerConfig;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -276,7 +277,7 @@ impl ServingThread {
                 .l4_buffer(L4BufferSettings::unbuffered());
             let door = Door { gate: gate.clone(), clock: clock.clone(), limits, share: share.clone() };
             // To Pingora every listener is a plain one: a socket is counted before it shakes hands.
-            let tls = tls.map(|tls| tls_settings(tls).map(TlsSettings::build));
+            let tls = tls.map(make_acceptor);
             let mut service = Service::new("proxy".into(), Sockets { door, open: sockets.clone(), tls });
             service.add_listener(listener);
             let mut fds = Fds::new();
@@ -420,14 +421,17 @@ fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
 const BACKLOG: i32 = 4096;
 
 /// With a resolver no path is read.
-fn tls_settings(ListenerTls { certificates, clients }: ListenerTls) -> Option<TlsSettings> {
+fn make_acceptor(ListenerTls { certificates, clients }: ListenerTls) -> Option<Acceptor> {
     let mut settings = TlsSettings::intermediate("", "").ok()?;
     settings.set_cert_resolver(certificates);
-    if let Some(clients) = clients {
-        settings.set_client_cert_verifier(clients.verifier());
-    }
     settings.enable_h2();
-    Some(settings)
+    let Some(clients) = clients else { return Some(settings.build()) };
+    settings.set_client_cert_verifier(clients.verifier());
+    let mut acceptor = settings.build();
+    let mut config = ServerConfig::clone(acceptor.acceptor.config());
+    clients.forget_sessions(&mut config);
+    acceptor.acceptor = Arc::new(config).into();
+    Some(acceptor)
 }
 
 #[cfg(test)]

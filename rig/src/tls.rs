@@ -1,10 +1,12 @@
 //! TLS with certificates of this run: one authority signs them, and the clients here trust no other.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// The certificate authority of this run.
@@ -97,22 +99,53 @@ async fn connect_showing<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut config = client_config(shown, rustls::DEFAULT_VERSIONS);
+    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await
+}
+
+fn client_config(
+    shown: Option<rcgen::Certificate>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority().certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
-    let builder = builder.with_root_certificates(roots);
-    let mut config = match shown {
+    let builder = builder.with_protocol_versions(versions).unwrap().with_root_certificates(roots);
+    match shown {
         None => builder.with_no_client_auth(),
         Some(certificate) => {
             let key = rustls::pki_types::PrivateKeyDer::try_from(leaf_key().serialize_der()).unwrap();
             builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
         }
-    };
-    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await
+    }
+}
+
+/// Connects a few times as one client that remembers, with a certificate of the authority of this run, and tells whether any
+/// connection took up an earlier one's session: a listener may have several memories.
+pub async fn takes_up_a_session(
+    address: SocketAddr,
+    name: &str,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> bool {
+    let params = rcgen::CertificateParams::new(vec!["laptop.localhost".to_owned()]).unwrap();
+    let shown = params.signed_by(leaf_key(), &authority().issuer).unwrap();
+    let config = Arc::new(client_config(Some(shown), &[version]));
+    let mut is_taken_up = false;
+    for _ in 0..12 {
+        let socket = TcpStream::connect(address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(config.clone());
+        let mut stream =
+            connector.connect(ServerName::try_from(name.to_owned()).unwrap(), socket).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Tickets come behind the handshake.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        is_taken_up |= stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    }
+    is_taken_up
 }
 
 /// Tells which protocol was chosen.

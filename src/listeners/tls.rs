@@ -21,6 +21,9 @@ pub(crate) fn acceptor(
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(certificates);
+    if let Some(clients) = clients {
+        clients.forget_sessions(&mut config);
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

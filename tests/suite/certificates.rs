@@ -169,3 +169,42 @@ async fn browsers_show_a_certificate_and_have_a_session_all_the_same() {
     })
     .await;
 }
+
+/// One that is taken up again shows no certificate: it would outlive the end of the first one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_certificate_is_asked_for_no_session_is_taken_up_again() {
+    for asks in [false, true] {
+        let app = Application::start().await;
+        let mut settings = Settings::new(app.address);
+        settings.scheme = "https";
+        settings.asks_browsers = asks;
+        let program = Program::start(settings).await;
+        let (proxy, host) = (program.settings.proxy, &program.settings.host);
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            assert_eq!(tls::takes_up_a_session(proxy, host, version).await, !asks, "{version:?}");
+        }
+    }
+}
+
+/// Authorities are read at a start, so a reload does not say that others are in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_authorities_of_clients_take_a_restart() {
+    let app = Application::start().await;
+    let mut settings = Settings::new(app.address);
+    settings.scheme = "https";
+    settings.asks_browsers = true;
+    let program = Program::start(settings).await;
+    let file = program.folder().join("clients.pem");
+    let before = fs::read_to_string(&file).unwrap();
+    fs::write(&file, before.clone() + &before).unwrap();
+    program.signal(rustix::process::Signal::HUP);
+    program.logged(&["a restart", "client_ca"]).await;
+
+    // One that the authority has made is none, and whoever has its key could make others.
+    let (leaf, _) = tls::pem_files("laptop.localhost");
+    fs::write(&file, leaf).unwrap();
+    let check = program.command(&["check"]);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned() + &String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(78), "{said}");
+    assert!(said.contains("listen.proxy.client_ca: ") && said.contains("none of an authority"), "{said}");
+}

@@ -24,7 +24,7 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     ];
     for (path, authorities) in heard {
         if let Some(authorities) = authorities {
-            check_authorities(findings, path, authorities);
+            check_client_authorities(findings, path, authorities);
         }
     }
     let proxy_host = document.public_url.0.as_ref().map(|url| url.host().to_owned());
@@ -59,12 +59,33 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     expiries
 }
 
-/// Certificates of authorities that somebody is believed by.
-fn check_authorities(findings: &mut Findings<'_, '_>, path: &str, file: &Path) {
-    if let Some(bytes) = read_pem(findings, path, file, &["CERTIFICATE"], "a certificate")
-        && let Err(what) = certificate::judge_authorities(&bytes)
-    {
-        findings.add_problem(path, format!("{} {what}", name_file(file)), "");
+/// Certificates of authorities that somebody is believed by; what is in the file, where that is good.
+fn check_authorities(findings: &mut Findings<'_, '_>, path: &str, file: &Path) -> Option<Vec<u8>> {
+    let bytes = read_pem(findings, path, file, &["CERTIFICATE"], "a certificate")?;
+    match certificate::judge_authorities(&bytes) {
+        Ok(()) => Some(bytes),
+        Err(what) => {
+            findings.add_problem(path, format!("{} {what}", name_file(file)), "");
+            None
+        }
+    }
+}
+
+/// Those that clients are heard by have to be authorities, and are believed after their end too.
+fn check_client_authorities(findings: &mut Findings<'_, '_>, path: &str, file: &Path) {
+    let Some(bytes) = check_authorities(findings, path, file) else { return };
+    match certificate::judge_client_authorities(&bytes, findings.report.environment.now()) {
+        Err(what) => {
+            let remedy = "Name the certificate of the authority, not one that it has made";
+            findings.add_problem(path, format!("{} {what}", name_file(file)), remedy);
+        }
+        Ok(over) => {
+            for day in over {
+                let name = name_file(file);
+                let what = format!("{name} holds an authority that was over on {day}, and is believed still");
+                findings.add_warning(path, what, "Take it out, or name the one that took its place");
+            }
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
     for template in &headers.templates.0 {
         let at = At::from("headers").below_key("templates").below_key(&template.key);
         let Some(says) = known.resolve_template(template, &at, findings) else { continue };
+        let says = name_in(says, headers.user.unwrap_or(user));
         rules.push(HeaderRule {
             name: template.name.0.clone(),
             says,
@@ -35,6 +36,11 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
             separator: headers.preset.separator(),
             default: template.default.clone(),
         });
+        if template.default.is_some() && rules.last().is_some_and(HeaderRule::names_person) {
+            let what = "whose name cannot be written would be known by the default";
+            let remedy = "Leave it out: who has no such name is not let in";
+            findings.add_problem(&at.below_key("default").to_string(), what, remedy);
+        }
     }
     check_names(findings, document, &rules);
     let groups = match &headers.groups.only {
@@ -68,6 +74,30 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
         return None;
     }
     Some(identity)
+}
+
+/// What `headers.user` says is the name, under whatever word a template asks for it.
+fn name_in(says: HeaderText, user: UserFrom) -> HeaderText {
+    let named = match user {
+        UserFrom::UserName => HeaderSource::UserName,
+        UserFrom::PreferredUsername => HeaderSource::PreferredUsername,
+        UserFrom::Id => HeaderSource::Id,
+        UserFrom::ExternalId => HeaderSource::ExternalId,
+        UserFrom::Subject => HeaderSource::Subject,
+        UserFrom::Email => HeaderSource::Email,
+    };
+    let renamed = |source: HeaderSource| if source == named { HeaderSource::Name } else { source };
+    match says {
+        HeaderText::Source(source) => HeaderText::Source(renamed(source)),
+        HeaderText::Template(parts) => {
+            let parts = parts.into_iter().map(|part| match part {
+                TemplatePart::Source(source) => TemplatePart::Source(renamed(source)),
+                literal @ TemplatePart::Literal(_) => literal,
+            });
+            HeaderText::Template(parts.collect())
+        }
+        fixed @ HeaderText::Fixed(_) => fixed,
+    }
 }
 
 /// The headers of the preset, under the names that they are given.

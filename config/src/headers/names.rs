@@ -36,8 +36,17 @@ const FRAMES: [&str; 18] = [
 ];
 
 /// Fields that a client says, or that we say in another way: nobody writes them by the file.
-const SAID_OTHERWISE: [&str; 15] = [
-    "proxy*",
+const SAID_OTHERWISE: [&str; 24] = [
+    "proxy",
+    "accept-encoding",
+    "access-control-*",
+    "x-http-method*",
+    "x-method-override",
+    "x-original-*",
+    "x-rewrite-*",
+    "x-real-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
     "sec-*",
     "forwarded",
     "via",

@@ -102,7 +102,7 @@ impl HeaderTemplate {
 }
 
 impl TemplateText {
-    /// Refuses what says nothing beside it: a default of what is always known, and one that would name somebody else.
+    /// Refuses what says nothing beside it: a default, or an encoding, of what is the same for everybody.
     fn check_beside(
         &self,
         has_default: bool,
@@ -111,15 +111,10 @@ impl TemplateText {
         at: &At,
         report: &mut Report<'_>,
     ) -> Option<()> {
-        let asks = |wanted: fn(&str) -> bool| {
-            self.0.iter().any(|part| matches!(part, PartText::Person(name) if wanted(name)))
-        };
-        let (key, what, remedy) = if has_default && asks(|name| name == "name") {
-            let what = "whose name cannot be written would be known by the default";
-            ("default", what, "Leave it out: who has no such name is not let in")
-        } else if has_default && !asks(|_| true) {
+        let speaks_of_person = self.0.iter().any(|part| matches!(part, PartText::Person(_)));
+        let (key, what, remedy) = if has_default && !speaks_of_person {
             ("default", "the text is always known", "Leave it out")
-        } else if has_encoding && !asks(|_| true) {
+        } else if has_encoding && !speaks_of_person {
             ("encoding", "the text is written as it stands", "Leave it out")
         } else {
             return Some(());

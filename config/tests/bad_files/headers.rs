@@ -113,6 +113,9 @@ fn names_that_frame_a_request_or_are_said_otherwise() {
         "Origin",
         "Range",
         "If-Match",
+        "X-HTTP-Method-Override",
+        "X_Original_URL",
+        "Accept-Encoding",
         "_user",
         "1-user",
     ] {
@@ -148,6 +151,11 @@ fn headers_that_would_say_something_else_than_is_meant() {
     for (file, wanted) in [
         ("templates: { X-U: { value: '${name}', default: nobody } }", "known by the default"),
         ("templates: { X-U: { value: 'u=${name}', default: nobody } }", "known by the default"),
+        ("templates: { X-U: { value: 'u ${user.username}', default: nobody } }", "known by the default"),
+        (
+            "{ user: email, templates: { X-U: { value: '${email}', default: nobody } } }",
+            "known by the default",
+        ),
         ("templates: { X-U: { value: text, default: none } }", "default: the text is always known"),
         (
             "templates: { X-U: { value: '${env:SCIM}', encoding: utf8 } }",
@@ -173,6 +181,7 @@ fn headers_that_deserve_a_look() {
     for (file, wanted) in [
         ("preset: none, templates: { X-U: '${subject}' }", "no header says who is there by headers.user"),
         ("preset: none, templates: { X-U: 'u ${name}' }", ""),
+        ("preset: none, templates: { X-U: '${user.userName}', Proxy-User: '${email}' }", ""),
         ("templates: { Authorization: Basic c2VjcmV0 }", "a credential stands in the configuration itself"),
     ] {
         let text = format!("{DIRECTORY}headers: {{ {file} }}\n");

@@ -20,6 +20,11 @@ fn words_that_nobody_could_read_or_follow() {
         ("support: 'https://help.test or 4711'\n".to_owned(), "is no address that a page could lead to"),
         ("support: 'mailto:help'\n".to_owned(), "is no address that a page could lead to"),
         ("support: 'MAILTO:a@b@c'\n".to_owned(), "is no address that a page could lead to"),
+        ("support: 'https:help.test'\n".to_owned(), "is no address that a page could lead to"),
+        ("support: 'mailto:a@b.test?cc=c@d.test'\n".to_owned(), "is no address that a page could lead to"),
+        ("support: 'mailto:hilfe@bücher.test'\n".to_owned(), "is no address that a page could lead to"),
+        ("support: 'tel:call me'\n".to_owned(), "is no address that a page could lead to"),
+        ("app: { name: \"\\u2800\" }\n".to_owned(), "is no name for a page"),
         ("app: { session_cookies: [sid] }\n".to_owned(), "not in this version"),
     ] {
         let said = said_of(&format!("{DIRECTORY}{file}"));
@@ -41,6 +46,7 @@ fn help_is_a_link_or_a_text() {
         ("https://help.test", link("https://help.test/", "help.test")),
         ("HTTPS://help.test:8443/it?x=1#y", link("https://help.test:8443/it?x=1#y", "help.test:8443/it")),
         ("mailto:help@corp.test?subject=Wiki", link("mailto:help@corp.test?subject=Wiki", "help@corp.test")),
+        ("tel:+49-30-1234", link("tel:+49-30-1234", "+49-30-1234")),
         ("Call 4711", Support::Text("Call 4711".into())),
         ("javascript:alert(1)", Support::Text("javascript:alert(1)".into())),
         ("help.test", Support::Text("help.test".into())),

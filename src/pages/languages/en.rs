@@ -5,7 +5,7 @@ use super::Words;
 pub(super) const WORDS: Words = Words {
     sign_in_refused_title: "You could not be signed in",
     login_lost_title: "Your login got lost",
-    login_lost: "Your browser came back without the cookie it was given when the login began. Either that was longer than ten minutes ago, or it does not accept cookies of {host}.",
+    login_lost: "Your browser came back without the cookie it was given when the login began. That was longer than ten minutes ago, or the answer was used already (by going back or reloading), or the browser does not accept cookies of {host}.",
     login_loops_title: "Signing in does not come to an end",
     login_loops: "You were signed in three times in a row, and each time you came back signed out.",
     login_loops_cookie: "Your browser may be dropping the cookie of {host}: allow it, and close other windows of this site. If that does not help, a clock or a setting on our side is wrong.",
@@ -17,7 +17,7 @@ pub(super) const WORDS: Words = Words {
     in_a_moment: "Try again in a moment.",
     not_signed_out_title: "You may still be signed in",
     not_signed_out: "Your sign-out could not be written down just now.",
-    not_signed_out_what: "Try again in a moment. On a computer that others use, close the browser until it has worked.",
+    not_signed_out_what: "Try again in a moment. On a computer that others use, do not leave it before that has worked; if you must, close the browser.",
     signed_out_title: "You are signed out",
     left_both: "You have left {app} and the sign-in service.",
     left_app: "You have left {app}. The sign-in service may still know you: on a computer that others use, sign out there as well, or close the browser.",
