@@ -201,6 +201,25 @@ mod tests {
         assert_eq!(Language::asked_for(&HeaderMap::new()).tag(), "en");
     }
 
+    proptest::proptest! {
+        /// Whatever a browser says, there is a language, and one that is named without a weight is not passed over for less.
+        #[test]
+        fn odd_fields_are_read_without_a_fault(before in "\\PC{0,40}", weight in 0_u16..1000, after in "[ -~]{0,40}") {
+            let read = |text: &str| {
+                let mut headers = HeaderMap::new();
+                if let Ok(value) = http::HeaderValue::from_str(text) {
+                    headers.insert(ACCEPT_LANGUAGE, value);
+                }
+                Language::asked_for(&headers)
+            };
+            let _ = read(&before);
+            let _ = read(&format!("de;q={after}"));
+            proptest::prop_assert_eq!(read(&format!("fr;q=0.{weight:03},de")), Language::German);
+            let first = if weight > 500 { Language::French } else { Language::German };
+            proptest::prop_assert_eq!(read(&format!("de;q=0.5, fr;q=0.{weight:03}")), first);
+        }
+    }
+
     fn holes(text: &str) -> Vec<&str> {
         let mut found: Vec<&str> =
             text.split('{').skip(1).map(|rest| rest.split_once('}').unwrap().0).collect();
