@@ -50,6 +50,7 @@ fn stored(hash: SessionHash, now: Timestamp) -> SessionSnapshot {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
+        stable_id: "2819c223-7f76-453a-919d-413861904646".into(),
         user_name: Some("alice@example.com".into()),
         id: Some("2819c223-7f76-453a-919d-413861904646".into()),
         external_id: Some("00u8mira2k".into()),
@@ -107,6 +108,7 @@ fn world() -> World {
             rules: Rules::new(policy, Accept::default(), LogDetail::default(), pages, site),
             sessions: sessions.clone(),
             keys,
+            signer: Arc::default(),
             load: Arc::new(|_, _, _| panic!("a warm request reads nothing")),
             log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).unwrap(),
             references: None,
@@ -155,7 +157,13 @@ fn hot_path(criterion: &mut Criterion) {
             || world.parts.headers.clone(),
             |mut headers| {
                 let (open, _record) = pass(&world);
-                let told = rewrite_outgoing(&mut headers, open.place(), open.who(), &world.peer, &trace);
+                let told = rewrite_outgoing(
+                    &mut headers,
+                    open.place(),
+                    open.who().map(|who| &**who),
+                    &world.peer,
+                    &trace,
+                );
                 black_box((headers, told.told, open))
             },
             criterion::BatchSize::SmallInput,

@@ -10,6 +10,7 @@ use portcullis_store::Store;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::assertion_keys::AssertionKeys;
 use crate::certificates::ServedCertificates;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     /// The sessions and accounts in memory: who is in right now.
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) keys: Arc<Keyring>,
+    /// The keys of the header that is signed.
+    pub(crate) assertion_keys: Arc<AssertionKeys>,
     /// The word on the signing keys of identity providers.
     pub(crate) idp_keys: Arc<IdpKeys>,
     /// The tokens by which the directory writes.

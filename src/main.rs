@@ -1,6 +1,7 @@
 //! Portcullis: a single-sign-on sidecar that takes people out the moment the directory removes them.
 
 mod app_health;
+mod assertion_keys;
 mod certificates;
 mod cli;
 mod core;

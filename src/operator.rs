@@ -17,6 +17,7 @@ use portcullis_store::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::assertion_keys::AssertionKeys;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
 use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
@@ -35,6 +36,8 @@ pub(crate) struct Operator {
     pub(crate) idp_keys: Arc<IdpKeys>,
     /// The tokens by which the directory writes.
     pub(crate) tokens: Arc<TokenBook>,
+    /// The keys of the header that is signed; `None` where the master key was not read.
+    pub(crate) assertion_keys: Option<Arc<AssertionKeys>>,
     pub(crate) terms: Terms,
     /// True where this process serves, so that somebody may be in. Else only the store is written.
     pub(crate) serves: bool,
@@ -184,6 +187,9 @@ const A_PAGE: u32 = 1000;
 pub(crate) struct ToldHeaders {
     /// Each with its value, in their order; a secret is hidden.
     pub(crate) headers: Vec<(String, String)>,
+    /// What the signed header says of the person, where there is one; each has what is of the session and the hour besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claims: Option<serde_json::Value>,
     /// The reason why nothing can be told, and so nobody is let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
@@ -275,10 +281,12 @@ impl Operator {
                 };
                 let fields = principal.identity_headers().iter();
                 let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(value)));
-                ToldHeaders { headers: headers.collect(), fault: None, help: None, active }
+                let claims = principal.claims().map(|claims| claims.to_value());
+                ToldHeaders { headers: headers.collect(), claims, fault: None, help: None, active }
             }
             Err(fault) => ToldHeaders {
                 headers: Vec::new(),
+                claims: None,
                 fault: Some(fault.to_string()),
                 help: Some(fault.remedy().to_owned()),
                 active,

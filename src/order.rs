@@ -227,6 +227,7 @@ pub(crate) fn facts_for_log(account: AccountId, id: Option<&str>, email: Option<
     Facts {
         account,
         org: OrgId::ONLY,
+        stable_id: Arc::default(),
         user_name: None,
         id: id.map(Into::into),
         external_id: None,

@@ -40,6 +40,7 @@ pub(crate) fn own_site(file: &File, fetch: Fetch, keys: Option<&Arc<saml::SamlKe
         ours: format!("{path}{}", file.prefix),
         cookie: proxy::session_cookie(&file.public_url),
         flow_bytes: file.limits.head.bytes() / 4,
+        signs: file.identity.signed.is_some(),
         idps: file
             .idps
             .iter()

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::assertion_keys::{AssertionKeys, AssertionKeysError};
 use crate::certificates::{self, ServedCertificates};
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
@@ -66,6 +67,8 @@ pub(crate) enum StartError {
         "scim.extensions differ from those of the last start, and what is found by them could not be made anew"
     )]
     Search(#[source] StoreError),
+    #[error(transparent)]
+    AssertionKeys(#[from] AssertionKeysError),
     #[error(transparent)]
     Standing(#[from] StandingError),
     #[error(transparent)]
@@ -120,6 +123,7 @@ impl StartError {
             | Self::IdpKeys(_)
             | Self::Tokens(_)
             | Self::Search(_)
+            | Self::AssertionKeys(_)
             | Self::Standing(_)
             | Self::Store(_)
             | Self::Listen(_)
@@ -140,6 +144,8 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let opened = open_parts(file, &mut registry).await?;
     // Before anything listens: nobody is served by what is not configured any more.
     standing::end_unconfigured(file, &opened.core, "start").await?;
+    let Core { store, revocation, assertion_keys, .. } = &*opened.core;
+    assertion_keys.settle(store, revocation, Timestamp::now()).await?;
     let site = opened.live.in_force().site.clone();
     saml::settle_keys(site.idps.iter().map(|entry| &*entry.idp));
     for entry in &site.idps {
@@ -201,6 +207,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         runtime,
         store,
         sessions,
+        assertion_keys: Arc::new(AssertionKeys::new(keys.clone())),
         keys,
         idp_keys,
         tokens,
@@ -244,6 +251,7 @@ fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Re
         rules: settings::proxy_rules(file, core.sessions.policy(), pages),
         sessions: core.sessions.clone(),
         keys: core.keys.clone(),
+        signer: core.assertion_keys.signer().clone(),
         load: load::session_loader(core.clone()),
         log: access_log.clone(),
         references: Some(core.refusals.of_the_data_plane(&core.runtime)),
@@ -318,6 +326,7 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
             revocation: core.revocation.clone(),
             idp_keys: core.idp_keys.clone(),
             tokens: core.tokens.clone(),
+            assertion_keys: Some(core.assertion_keys.clone()),
             terms: live.in_force().terms.clone(),
             serves: true,
             imports: core.imports.clone(),

@@ -26,6 +26,8 @@ const TIDY: Duration = Duration::from_secs(600);
 const COUNT: Duration = Duration::from_secs(60);
 /// The greatest age of what is kept of the use of tokens.
 const TOKENS: Duration = Duration::from_secs(60);
+/// The interval at which it is looked whether another key signs.
+const ASSERTION_KEYS: Duration = Duration::from_secs(60);
 /// The interval at which discovery and keys are read again, while the IdP answers.
 const IDP: Duration = Duration::from_secs(300);
 /// The same interval, while the IdP does not answer.
@@ -59,6 +61,8 @@ impl Ticks {
         tick_every(COUNT, stop.clone(), move || ticking.clone().count_sessions());
         tokio::spawn(ticks.clone().count_sessions());
         let ticking = ticks.clone();
+        tick_every(ASSERTION_KEYS, stop.clone(), move || ticking.clone().settle_assertion_keys());
+        let ticking = ticks.clone();
         tick_every(TOKENS, stop.clone(), move || ticking.clone().mind_tokens());
         tokio::spawn(ticks.clone().mind_tokens());
         tokio::spawn(ask_idps(ticks.core.clone(), ticks.live.clone(), stop));
@@ -71,6 +75,13 @@ impl Ticks {
     /// Counted now and then, not where somebody asks: it grows with the store.
     async fn count_sessions(self: Arc<Self>) {
         self.core.metrics.count_stored(self.core.store.count_sessions(Timestamp::now()).await.ok());
+    }
+
+    async fn settle_assertion_keys(self: Arc<Self>) {
+        let Core { store, revocation, assertion_keys, .. } = &*self.core;
+        if let Err(error) = assertion_keys.settle(store, revocation, Timestamp::now()).await {
+            tracing::warn!(error = %error_chain(&error), "the keys of the signed header stay as they were: it is tried again in a minute");
+        }
     }
 
     async fn mind_tokens(self: Arc<Self>) {

@@ -23,10 +23,12 @@ pub enum Purpose {
     ScimToken,
     /// The remains of a removed person: names that must not come back by themselves.
     Tombstone,
+    /// The keys that sign the header for applications.
+    Assertion,
 }
 
 /// The number of purposes.
-const PURPOSES: usize = Purpose::Tombstone as usize + 1;
+const PURPOSES: usize = Purpose::Assertion as usize + 1;
 
 /// The id of the one key set this build makes.
 pub(crate) const KEY_ID: u8 = 1;
@@ -112,13 +114,14 @@ impl fmt::Debug for Keyring {
 
 fn derive_keys(root: &hmac::Key, use_: &str) -> [hmac::Key; PURPOSES] {
     use Purpose::*;
-    [Login, Session, Form, ScimToken, Tombstone].map(|purpose| {
+    [Login, Session, Form, ScimToken, Tombstone, Assertion].map(|purpose| {
         let label = match purpose {
             Login => "login",
             Session => "session",
             Form => "form",
             ScimToken => "scim-token",
             Tombstone => "tombstone",
+            Assertion => "assertion",
         };
         let bytes = expand_key(root, format!("portcullis 1 {use_} {label}").as_bytes());
         hmac::Key::new(hmac::HMAC_SHA256, &bytes)

@@ -6,6 +6,7 @@
 //! Secrets have types of their own, [`Secret`] and [`SessionId`], that never show themselves.
 #![forbid(unsafe_code)]
 
+mod assertion_key;
 mod bar;
 mod cookie;
 mod digest;
@@ -17,6 +18,7 @@ mod secret;
 mod signing;
 mod verification;
 
+pub use assertion_key::AssertionKey;
 pub use bar::BarKey;
 pub use cookie::SessionId;
 pub use digest::{sha256, sha384, sha512};

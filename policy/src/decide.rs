@@ -194,6 +194,7 @@ mod tests {
         let facts = Facts {
             account: AccountId(1),
             org: OrgId::ONLY,
+            stable_id: "alice".into(),
             user_name: Some("alice".into()),
             id: None,
             external_id: None,

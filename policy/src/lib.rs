@@ -29,7 +29,8 @@ pub use attributes::Attributes;
 pub use decide::{Decision, DenyReason, Pass};
 pub use identity::{
     HEADER_BUDGET, HeaderEncoding, HeaderFault, HeaderPreset, HeaderRule, HeaderSource, HeaderText,
-    IDENTITY_HEADERS, IdentityHeaders, PresetHeader, TemplatePart, ToldGroups, UserFrom,
+    IDENTITY_HEADERS, IdentityHeaders, PresetHeader, SIGNED_HEADER, SignedClaims, SignedHeader, TemplatePart,
+    ToldGroups, UserFrom,
 };
 pub use ids::{
     AccountId, AppId, DirectoryId, Generation, OrgId, ResourceId, RulesVersion, Seq, SessionHash, Timestamp,

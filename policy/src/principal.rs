@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::identity::PreparedHeaders;
+use crate::identity::{PreparedHeaders, SignedClaims};
 use crate::{AccountId, Attributes, OrgId, Roles, RulesVersion, Seq};
 
 /// Facts that the directory, or without one a verified login, states about somebody: verified, not yet judged.
@@ -14,6 +14,9 @@ pub struct Facts {
     pub account: AccountId,
     /// Its organization.
     pub org: OrgId,
+    /// An id that stays this person's and is never another's: `id` of the SCIM User, without a directory a hash of issuer
+    /// and subject.
+    pub stable_id: Arc<str>,
     /// `userName` of the SCIM User; `None` without a directory.
     pub user_name: Option<Arc<str>>,
     /// `id` of the SCIM User; `None` without a directory.
@@ -76,6 +79,16 @@ impl Principal {
     /// The identity headers as lines of HTTP/1.1, each with its end.
     pub fn identity_lines(&self) -> &[u8] {
         &self.headers.lines
+    }
+
+    /// The claims that the signed header begins with; `None` where there is none.
+    pub fn claims(&self) -> Option<&SignedClaims> {
+        self.headers.claims.as_ref()
+    }
+
+    /// Tells whether the application would know this person just as `other`.
+    pub fn is_told_as(&self, other: &Self) -> bool {
+        self.headers.fields == other.headers.fields && self.headers.claims == other.headers.claims
     }
 
     /// The same person, read again at a later log number with nothing different.

@@ -106,6 +106,7 @@ fn person(policy: &Policy, name: &str, groups: &[&str]) -> Principal {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
+        stable_id: "id".into(),
         user_name: Some(name.into()),
         id: Some("id".into()),
         external_id: None,

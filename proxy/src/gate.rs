@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::access_log::AccessLog;
 use crate::answer::{AskedBy, LargeBodies, Refuse, RequestRefusal, finish_answer, serve_own};
 use crate::answer_body::{AnswerBody, CarriedExchange};
+use crate::assertion::AssertionSigner;
 use crate::clock::Waits;
 use crate::exchange::Exchange;
 use crate::field_set::{FieldKind, FieldSet};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// The keys that open cookies.
     pub keys: Arc<Keyring>,
+    /// The key that signs who is there.
+    pub signer: Arc<AssertionSigner>,
     /// The seam to the store.
     pub load: Load,
     /// The log that lines go to.
@@ -87,7 +90,7 @@ pub enum GateVerdict {
 impl Gate {
     /// Joins the parts; what it counts is registered.
     pub fn new(parts: Parts, registry: &mut Registry) -> Arc<Self> {
-        let Parts { rules, sessions, keys, load, log, references, idle } = parts;
+        let Parts { rules, sessions, keys, signer, load, log, references, idle } = parts;
         sessions.strangers_quiet_after(i64::try_from(idle.as_millis()).unwrap_or(i64::MAX));
         let detail = ArcSwap::from_pointee(rules.log);
         let recorder = Arc::new(Recorder { metrics: Metrics::register(registry), log, references, detail });
@@ -95,7 +98,7 @@ impl Gate {
         let identify = Arc::new(Identify::new(sessions.clone(), keys, load, &recorder.metrics));
         Arc::new(Self {
             sessions,
-            forward: Forward::new(&recorder.metrics),
+            forward: Forward::new(&recorder.metrics, signer),
             refuse: Refuse::new(rules.clone(), identify.clone(), idle),
             identify,
             large_bodies: LargeBodies::new(),

@@ -7,6 +7,7 @@
 mod access_log;
 mod answer;
 mod answer_body;
+mod assertion;
 mod caching;
 mod certificates;
 mod client;
@@ -56,6 +57,7 @@ pub mod wire;
 
 pub use access_log::{AccessLog, AccessLogError};
 pub use answer::{RefusalKind, RequestRefusal};
+pub use assertion::AssertionSigner;
 pub use certificates::{CertificateError, Certificates, TlsFiles};
 pub use client_authorities::{AuthoritiesError, ClientAuthorities};
 pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, cookies, session_cookie};

@@ -55,7 +55,7 @@ impl Open {
     }
 
     /// The person whose identity goes up; `None` under a public rule.
-    pub fn who(&self) -> Option<&Principal> {
+    pub fn who(&self) -> Option<&Arc<Principal>> {
         match &self.standing {
             RegisterPlace::Person(who, _) => Some(who),
             RegisterPlace::Nobody(_) => None,

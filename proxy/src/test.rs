@@ -67,6 +67,7 @@ pub(crate) fn alice(policy: &Policy) -> Principal {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
+        stable_id: "2819c223".into(),
         user_name: Some("alice".into()),
         id: Some("2819c223".into()),
         external_id: None,
@@ -84,6 +85,7 @@ pub(crate) fn gate() -> Arc<Gate> {
         rules: rules(policy.clone()),
         sessions: Sessions::new(100, 3_600_000, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
+        signer: Arc::default(),
         load: Arc::new(|_, _, _| Box::pin(async { Ok(None) })),
         log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).unwrap(),
         references: None,

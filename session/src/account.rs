@@ -199,7 +199,7 @@ impl AccountState {
         entry.is_stream = true;
         match (&entry.stands, now) {
             (Some((pass, carried)), Some(now)) if pass.on_change() == OnChange::Cut => {
-                (carried.identity_headers() == now.identity_headers()).then_some(()).ok_or(Ended::Changed)
+                carried.is_told_as(&now).then_some(()).ok_or(Ended::Changed)
             }
             _ => Ok(()),
         }
@@ -295,9 +295,7 @@ impl AccountState {
     fn redescribe(&mut self, principal: Option<Principal>, policy: &Policy) -> Doomed {
         let same = match (&principal, &self.principal) {
             (Some(new), Some(old)) => {
-                new.facts() == old.facts()
-                    && new.roles() == old.roles()
-                    && new.identity_headers() == old.identity_headers()
+                new.facts() == old.facts() && new.roles() == old.roles() && new.is_told_as(old)
             }
             _ => false,
         };
@@ -309,7 +307,7 @@ impl AccountState {
             let (pass, carried) = entry.stands.as_ref()?;
             match &now {
                 Some(now) if policy.still_allows(pass, now) => {
-                    let differs = carried.identity_headers() != now.identity_headers();
+                    let differs = !carried.is_told_as(now);
                     (differs && entry.is_stream && pass.on_change() == OnChange::Cut)
                         .then_some(Ended::Changed)
                 }

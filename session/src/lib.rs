@@ -29,6 +29,6 @@ pub use enrolment::{Cold, Enrolment};
 pub use holds::{DirectoryUser, HoldMark, HoldOn};
 pub use inflight::{Ended, InFlight, Watch};
 pub use registry::{AccountHolder, StaleAccount};
-pub use session::{Described, Session, SessionSnapshot, StoredSession};
+pub use session::{Described, Session, SessionSnapshot, SignedLine, StoredSession};
 pub use sessions::{Figures, Sessions};
 pub use stranger::Stranger;

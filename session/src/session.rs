@@ -3,12 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use portcullis_policy::{
-    AccountId, AppId, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, SessionHash, Timestamp,
+    AccountId, AppId, DirectoryId, Facts, Generation, OrgId, Principal, ResourceId, Seq, SessionHash,
+    Timestamp,
 };
 
 use crate::account::AccountState;
 use crate::epochs::Epoch;
-use crate::loom_or_std::{AtomicBool, AtomicI64, Ordering};
+use crate::loom_or_std::{AtomicBool, AtomicI64, Mutex, Ordering};
 use crate::registry::AccountHolder;
 use crate::{Ended, Enrolment, InFlight};
 
@@ -73,6 +74,20 @@ pub struct Session {
     seen: AtomicI64,
     saved: AtomicI64,
     birth: OnceLock<Birth>,
+    signed: Mutex<Option<SignedLine>>,
+}
+
+/// The signed line that was last made about a session, for as long as it is shown again.
+#[derive(Debug)]
+pub struct SignedLine {
+    /// Whom it speaks of: another snapshot of the person has another.
+    pub who: Arc<Principal>,
+    /// The number of the key that signed it.
+    pub key: u64,
+    /// When it was signed.
+    pub issued: Timestamp,
+    /// The line.
+    pub line: Box<[u8]>,
 }
 
 /// The part of a session that never changes, known once it is read.
@@ -95,7 +110,14 @@ impl Session {
             seen: AtomicI64::new(0),
             saved: AtomicI64::new(0),
             birth: OnceLock::new(),
+            signed: Mutex::new(None),
         }
+    }
+
+    /// Works on the line that was last signed about it; nobody else does meanwhile. It says nothing of whether the session
+    /// is good.
+    pub fn with_signed_line<T>(&self, work: impl FnOnce(&mut Option<SignedLine>) -> T) -> T {
+        work(&mut self.signed.lock())
     }
 
     /// The hash of its id.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_policy::escaped;
+use portcullis_policy::{SIGNED_HEADER, escaped};
 
 use super::home::StateFolder;
 use super::reach::{StoreReach, WithoutDatabase, build_runtime};
@@ -94,6 +94,12 @@ fn told_lines(told: &ToldHeaders) -> String {
     for (name, value) in &told.headers {
         text.push_str(&format!("{}: {}\n", escaped(name), escaped(value)));
     }
+    if let Some(claims) = &told.claims {
+        text.push_str(&format!(
+            "{SIGNED_HEADER}: signed, with sid, iat, exp and jti besides: {}\n",
+            escaped(&claims.to_string())
+        ));
+    }
     if !told.active {
         text.push_str("This person is not let in: inactive, disabled or removed (portcullis user show). This is what would be told.\n");
     }
@@ -104,7 +110,7 @@ fn told_lines(told: &ToldHeaders) -> String {
             escaped(fault),
             escaped(help)
         ));
-    } else if told.headers.is_empty() {
+    } else if told.headers.is_empty() && told.claims.is_none() {
         text.push_str("The application is told nothing of this person: headers.preset is none, and nothing is set by name.\n");
     }
     text

@@ -1,9 +1,11 @@
-//! `keys`: going on with another master key. Only while nothing runs on the database: whoever runs has opened it.
+//! `keys`: the keys of the signed header, and going on with another master key. The latter only while nothing runs on the
+//! database: whoever runs has opened it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use http::Request;
 use portcullis_config::{Environment, Home, MasterKey};
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, Timestamp, UserFrom};
@@ -13,18 +15,48 @@ use portcullis_store::{KeysError, OpenError, Origin, Replaced, Store, StoreError
 use tokio::runtime::Handle;
 
 use super::home::StateFolder;
-use super::reach::{self, ReachError};
+use super::reach::{self, ReachError, StoreReach, WithoutDatabase};
+use crate::assertion_keys::{AssertionKeyListing, ListedAssertionKey};
 use crate::keyring::{self, MASTER};
 use crate::lock::{Lock, LockError};
 use crate::revocation::{LEAVE, NotDone, NotGone, Revocation};
 use crate::terminal::{Exit, config_path, format_table, print_error, print_text, tell_problems};
 
-/// What to do with the master key.
+/// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
+    /// List the keys of the signed header (headers.assertion): which signs, and which applications are shown besides.
+    #[command(after_help = "Example: portcullis keys list")]
+    List(ListKeys),
+    /// Make another key for the signed header. Applications are shown it for an hour before it signs.
+    ///
+    /// This happens by itself every 90 days. With --now the new key signs at once and all others are gone: for a key that
+    /// somebody else may have.
+    #[command(after_help = "Example: portcullis keys rotate")]
+    Rotate(RotateKey),
     /// Go on with another master key than the database was written with. Lists what that costs; with --apply, does it.
     #[command(after_help = "Example: portcullis keys replace --former /safe/old-master.key --apply")]
     Replace(Replace),
+}
+
+/// Lists the keys of the signed header.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListKeys {
+    #[command(flatten)]
+    named: StateFolder,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes another key for the signed header.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RotateKey {
+    #[command(flatten)]
+    named: StateFolder,
+    /// Sign by the new key at once, and drop all others.
+    #[arg(long)]
+    now: bool,
 }
 
 /// Puts another master key in the place of the one from before.
@@ -88,7 +120,11 @@ impl From<NotDone<StoreError>> for KeysNotReplaced {
 
 impl Keys {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
-        let Self::Replace(replace) = self;
+        let replace = match self {
+            Self::List(list) => return list.answer(config),
+            Self::Rotate(rotate) => return rotate.answer(config),
+            Self::Replace(replace) => replace,
+        };
         // What is wrong elsewhere in the configuration is no matter: this is done when something is wrong.
         let place = replace.named.home(config).and_then(|home| {
             let keys = match (config, &replace.named) {
@@ -111,6 +147,85 @@ impl Keys {
         });
         done.map_or_else(|error| print_error(&error), |()| Exit::Fine)
     }
+}
+
+impl ListKeys {
+    fn answer(self, config: Option<&Path>) -> Exit {
+        let home = match self.named.home(config) {
+            Ok(home) => home,
+            Err(exit) => return exit,
+        };
+        let request = Request::get("/assertion-keys");
+        match StoreReach::ask_once::<AssertionKeyListing>(&home, WithoutDatabase::Refuse, request, None) {
+            Ok(listing) => {
+                print_text(&match self.json {
+                    true => format!("{}\n", serde_json::json!(listing)),
+                    false => keys_table(&listing),
+                });
+                Exit::Fine
+            }
+            Err(error) => print_error(&error),
+        }
+    }
+}
+
+impl RotateKey {
+    fn answer(self, config: Option<&Path>) -> Exit {
+        let home = match self.named.home(config) {
+            Ok(home) => home,
+            Err(exit) => return exit,
+        };
+        let runtime = match reach::build_runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return print_error(&error),
+        };
+        runtime.block_on(async {
+            let reach = match StoreReach::open_home(&home, WithoutDatabase::Refuse).await {
+                Ok(reach) => reach,
+                Err(error) => return print_error(&error),
+            };
+            let exit = self.ask(&reach, config).await;
+            reach.leave().await;
+            exit
+        })
+    }
+
+    async fn ask(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
+        // A program that runs has the master key, which seals the new one; without one the file says where it is.
+        if let Err(exit) = reach.read_config_if_here(config).await {
+            return exit;
+        }
+        let path = format!("/assertion-keys/rotate?now={}", self.now);
+        match reach.ask_store::<AssertionKeyListing>(Request::post(path), None).await {
+            Ok(listing) => {
+                print_text(&format!("{}{}", keys_table(&listing), rotated_sentence(self.now)));
+                Exit::Fine
+            }
+            Err(error) => print_error(&error),
+        }
+    }
+}
+
+fn rotated_sentence(at_once: bool) -> &'static str {
+    match at_once {
+        true => {
+            "The new key signs from now on, and whatever another one signed is worthless once an application reads jwks.json \
+             again. Restart applications that read it at their start only.\n"
+        }
+        false => {
+            "Applications that read jwks.json need not be told. One that has the key in a file needs the new one before it \
+             signs.\n"
+        }
+    }
+}
+
+fn keys_table(listing: &AssertionKeyListing) -> String {
+    if listing.keys.is_empty() {
+        return "There is no key yet: the first start makes one.\n".to_owned();
+    }
+    let head = ["KEY", "STATE", "MADE", "SIGNS FROM"].map(str::to_owned);
+    let row = |key: &ListedAssertionKey| [&key.kid, &key.state, &key.since, &key.signs].map(String::clone);
+    format_table(&std::iter::once(head).chain(listing.keys.iter().map(row)).collect::<Vec<_>>())
 }
 
 impl Replace {

@@ -97,12 +97,8 @@ pub(crate) enum ShortCommand {
     /// Check the database: whether it keeps every rule that the program relies on.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis store check")]
     Store(store::StoreOrders),
-    /// Go on with another master key.
-    #[command(
-        subcommand,
-        arg_required_else_help = true,
-        after_help = "Example: portcullis keys replace --former /safe/old-master.key"
-    )]
+    /// List and rotate the keys of the signed header; go on with another master key.
+    #[command(subcommand, arg_required_else_help = true, after_help = "Example: portcullis keys list")]
     Keys(keys::Keys),
     /// Look into a login that is refused: what passes, what fails, and which setting to change.
     #[cfg(feature = "saml")]

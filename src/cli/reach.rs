@@ -26,6 +26,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
 
+use crate::assertion_keys::AssertionKeys;
 use crate::foreign::Foreign;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
@@ -175,6 +176,7 @@ impl StoreReach {
             store: store.clone(),
             idp_keys: Arc::new(idp_keys),
             tokens: Arc::new(tokens),
+            assertion_keys: None,
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             imports: Imports::default(),
@@ -211,14 +213,15 @@ impl StoreReach {
     /// [`ReachError::Keyring`].
     pub(super) async fn configure_if_here(&self, file: &File) -> Result<(), ReachError> {
         if let StoreWay::Here { operator, store, .. } = &self.0 {
-            crate::keyring::open_keyring(file, store).await?;
+            let keys = Arc::new(crate::keyring::open_keyring(file, store).await?);
+            let assertion_keys = Some(Arc::new(AssertionKeys::new(keys)));
             let relink_to = settings::relink_to(file);
             let before = operator.load();
             let terms = Terms { relink_to, ..before.terms.clone() };
             // Nobody is in, so nobody is cut.
             let policy = Arc::new(file.compile_policy(RulesVersion(1)));
             drop(before.revocation.sessions().review(policy));
-            operator.store(Arc::new(Operator { terms, ..(**before).clone() }));
+            operator.store(Arc::new(Operator { terms, assertion_keys, ..(**before).clone() }));
         }
         Ok(())
     }

@@ -47,6 +47,7 @@ pub(crate) struct Failure {
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `POST /import`, `POST /mapping`, `GET /refs/{reference}`,
 /// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
+/// `GET /assertion-keys`, `POST /assertion-keys/rotate`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
 pub(crate) fn admin_router(operators: Operators) -> Router {
@@ -57,6 +58,8 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/idp-keys/{fingerprint}/approve", post(approve_idp_key))
         .route("/idp-keys/{fingerprint}/distrust", post(distrust_idp_key));
     router
+        .route("/assertion-keys", get(list_assertion_keys))
+        .route("/assertion-keys/rotate", post(rotate_assertion_key))
         .route("/scim-tokens", get(list_tokens).post(add_token))
         .route("/scim-tokens/{token}/rotate", post(rotate_token))
         .route("/scim-tokens/{token}/revoke", post(revoke_token))
@@ -283,6 +286,29 @@ async fn rotate_token(
 
 async fn revoke_token(State(operator): State<Arc<Operator>>, Path(token): Path<String>) -> Response {
     json_answer(StatusCode::OK, operator.revoke_token(&token).await)
+}
+
+async fn list_assertion_keys(State(operator): State<Arc<Operator>>) -> Response {
+    json_answer(StatusCode::OK, operator.list_assertion_keys().await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedKey {
+    #[serde(default)]
+    now: bool,
+}
+
+async fn rotate_assertion_key(
+    State(operator): State<Arc<Operator>>,
+    query: Result<Query<AskedKey>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(AskedKey { now })) => {
+            json_answer(StatusCode::CREATED, operator.rotate_assertion_key(now).await)
+        }
+        Err(rejection) => failed_answer(StatusCode::BAD_REQUEST, rejection.body_text()),
+    }
 }
 
 #[cfg(feature = "saml")]

@@ -174,6 +174,7 @@ impl Own {
                 *answer.status_mut() = StatusCode::NO_CONTENT;
                 answer
             }
+            ("jwks.json", "") if reads && site.signs => pages::keys_answer(&self.core.assertion_keys.shown()),
             ("login" | "logout" | "logged-out" | "me" | "ping", "") => {
                 self.render_page(&site, &Page::refused(RefusalKind::Method, None))
             }

@@ -30,6 +30,8 @@ pub(crate) struct OwnSite {
     pub(crate) cookie: String,
     /// The most bytes of a request's head that the cookies of logins under way may take.
     pub(crate) flow_bytes: usize,
+    /// True where applications are told who is there in a header that is signed.
+    pub(crate) signs: bool,
     /// The identity providers, in the order of the file; at least one.
     pub(crate) idps: Vec<Arc<SiteIdp>>,
 }

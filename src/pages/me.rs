@@ -78,6 +78,7 @@ mod tests {
         let facts = Arc::new(Facts {
             account: AccountId(1),
             org: OrgId::ONLY,
+            stable_id: "2819c223".into(),
             user_name: Some("alice".into()),
             id: Some("2819c223".into()),
             external_id: Some("00u1".into()),

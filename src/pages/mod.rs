@@ -176,6 +176,15 @@ pub(crate) fn json_answer(status: StatusCode, value: &impl Serialize) -> Respons
     build_answer(status, answer_headers(JSON, Framing::Nobody, Forms::Nowhere), body.into())
 }
 
+/// The keys that applications check the signed header by (RFC 7517 §8.5). They may be kept for a while: a new one is shown
+/// for longer than that before it signs.
+pub(crate) fn keys_answer(keys: &str) -> Response<Bytes> {
+    let kind = HeaderValue::from_static("application/jwk-set+json");
+    let mut headers = answer_headers(kind, Framing::Nobody, Forms::Nowhere);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    build_answer(StatusCode::OK, headers, Bytes::copy_from_slice(keys.as_bytes()))
+}
+
 /// The files that pages refer to, by the name behind the prefix: `style.css`, `icon.svg`. The only answers of ours
 /// that may be cached: pages name them with the version.
 pub(crate) fn find_asset(name: &str) -> Option<Response<Bytes>> {

@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_keys::sha256;
 use portcullis_policy::{
     AccountId, Attributes, DirectoryId, Facts, Generation, OrgId, ResourceId, Seq, Timestamp,
 };
@@ -169,7 +172,7 @@ pub(crate) async fn describe_account(
     account: AccountId,
 ) -> Result<Option<Described>, StoreError> {
     let sql = "select a.generation, a.active, a.disabled, a.told, a.directory, a.resource, \
-                      r.id, r.doc, r.deleted, l.subject, h.seq \
+                      r.id, r.doc, r.deleted, l.issuer, l.subject, h.seq, a.stable_id \
                from account a \
                join head h on h.one = 1 \
                left join resource r on r.organization = a.organization and r.directory = a.directory \
@@ -177,7 +180,7 @@ pub(crate) async fn describe_account(
                left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                where a.organization = $1 and a.id = $2";
     let Some(row) = tx.row(sql, &[org.into(), account.into()]).await? else { return Ok(None) };
-    let subject = row.maybe_text(9)?.map(Arc::from);
+    let subject: Option<Arc<str>> = row.maybe_text(10)?.map(Arc::from);
     let is_gone = row.maybe_int(8)?.is_some();
     let (facts, resource) =
         match (row.maybe_int(4)?, row.maybe_int(5)?, row.maybe_text(6)?, row.maybe_text(7)?) {
@@ -189,10 +192,18 @@ pub(crate) async fn describe_account(
                 let groups = member::group_names(tx, DirectoryKey { org, directory }, rid).await?;
                 (of_user(org, account, subject, (&id, &user, schemas), groups), Some((directory, id)))
             }
-            _ => (of_login(org, account, subject, read_told(account, row.maybe_text(3)?)?), None),
+            _ => {
+                let linked = row.maybe_text(9)?.zip(subject.as_deref());
+                let told = read_told(account, row.maybe_text(3)?)?;
+                let mut facts = of_login(org, account, linked, told);
+                if let Some(kept) = row.maybe_text(12)? {
+                    facts.stable_id = kept.into();
+                }
+                (facts, None)
+            }
         };
     Ok(Some(Described {
-        at: Seq(row.int(10)?),
+        at: Seq(row.int(11)?),
         facts: Arc::new(facts),
         generation: Generation(row.int(0)?),
         active: row.flag(1)? && !row.flag(2)? && !is_gone,
@@ -216,6 +227,7 @@ fn of_user(
     Facts {
         account,
         org,
+        stable_id: id.as_str().into(),
         id: Some(id.as_str().into()),
         external_id: user.external_id().map(Arc::from),
         subject,
@@ -226,18 +238,37 @@ fn of_user(
     }
 }
 
-/// The facts of a person without a directory.
-pub(crate) fn of_login(org: OrgId, account: AccountId, subject: Option<Arc<str>>, told: LoginFacts) -> Facts {
+/// The facts of a person without a directory; `linked` is the issuer that signs them in, and their subject there.
+pub(crate) fn of_login(
+    org: OrgId,
+    account: AccountId,
+    linked: Option<(&str, &str)>,
+    told: LoginFacts,
+) -> Facts {
     Facts {
         account,
         org,
+        stable_id: stable_id(account, linked).into(),
         user_name: None,
         id: None,
         external_id: None,
-        subject,
+        subject: linked.map(|(_, subject)| subject.into()),
         email: told.email.map(Into::into),
         attributes: told.attributes,
         groups: told.groups.unwrap_or_default().into_iter().map(Arc::from).collect(),
+    }
+}
+
+/// The id of a person without a directory. The account's number is no such id: an account that nobody uses is removed, and
+/// whoever comes back later gets another.
+pub(crate) fn stable_id(account: AccountId, linked: Option<(&str, &str)>) -> String {
+    match linked {
+        // With its length before it, no issuer and subject read as another issuer and subject.
+        Some((issuer, subject)) => {
+            let hash = sha256(format!("stable id {}:{issuer}{subject}", issuer.len()).as_bytes());
+            URL_SAFE_NO_PAD.encode(hash)
+        }
+        None => format!("account:{}", account.0),
     }
 }
 

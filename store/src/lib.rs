@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod assertion_keys;
 mod attr;
 mod barred;
 mod directory;
@@ -45,6 +46,7 @@ mod users;
 mod verify;
 mod writer;
 
+pub use assertion_keys::{AssertionKeyRow, FormerKeys};
 pub use directory::{DirectoryPerson, ScimAnswer, StepApplied, StepRefusal, WriteTerms, Written};
 pub use end::{EndedAtIdp, IdpNotice, IdpSessions, Which};
 pub use error::{Cause, OpenError, StoreError};

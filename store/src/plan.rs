@@ -10,12 +10,13 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// Tables of a few rows, whatever the directory.
-const SMALL: [&str; 11] = [
+const SMALL: [&str; 12] = [
     "head",
     "migration",
     "epoch",
     "made_under",
     "bar_key",
+    "assertion_key",
     "idp_key",
     "distrusted_key",
     "token",

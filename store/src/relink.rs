@@ -6,6 +6,7 @@ use portcullis_policy::{AccountId, Change, OrgId, Timestamp};
 use portcullis_session::Committed;
 use serde_json::json;
 
+use crate::account;
 use crate::barred;
 use crate::engine::Tx;
 use crate::log::{Origin, TxLog, account_name, commit_unchanged};
@@ -173,6 +174,11 @@ async fn relink_piece(
             key.into(),
         ];
         tx.run(sql, &args).await?;
+        // To the application it is the same person.
+        let stable = account::stable_id(link.account, Some((&link.issuer, &link.subject)));
+        let sql = "update account set stable_id = coalesce(stable_id, $3) \
+                   where organization = $1 and id = $2 and resource is null";
+        tx.run(sql, &[org.into(), link.account.into(), (&stable).into()]).await?;
         done.moved += 1;
         let detail = json!({ "from": from, "to": to.idp });
         log.did("account.relinked", &account_name(link.account), Some(link.account), detail);

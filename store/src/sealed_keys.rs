@@ -13,6 +13,7 @@ use portcullis_policy::{AccountId, Change, OrgId, Scope, Timestamp};
 use portcullis_session::Committed;
 use serde_json::json;
 
+use crate::assertion_keys::SealedAgain;
 use crate::engine::{Engine, Tx};
 use crate::log::{Origin, TxLog};
 use crate::writer::Lane;
@@ -196,6 +197,7 @@ impl Store {
         let mut tx = self.engine.snapshot().await?;
         let found = sealed_keys(&mut tx).await?;
         let last = tx.one("select coalesce(max(id), 0) from bar_key", &[]).await?.int(0)?;
+        let assertion_keys = SealedAgain::seal_rows(&mut tx, former, keys, random).await?;
         drop(tx);
         let resealed = former.and_then(|former| open_keys(&found, former)).map(|BarKeys(opened)| {
             opened.iter().map(|(id, key)| (*id, key.seal(*id, keys, random))).collect::<Vec<SealedKey>>()
@@ -221,6 +223,7 @@ impl Store {
                         barred::bar_again(tx, &next).await?;
                     }
                 }
+                assertion_keys.write_rows(tx).await?;
                 let number = epoch::raise_epoch(tx, &Scope::Deployment).await?;
                 let mut log = TxLog::new(OrgId::DEPLOYMENT, None, &origin, now);
                 let detail = json!({ "keeps_bars": outcome.keeps_bars, "void": outcome.void.len() });

@@ -46,6 +46,7 @@ mod scim_version_one;
 mod secrets;
 mod several_idps;
 mod sign_in;
+mod signed_header;
 mod spellings;
 mod standing;
 mod store_check;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use portcullis_policy::{
-    ENTERPRISE_USER, HeaderPreset, HeaderRule, HeaderSource, HeaderText, IdentityHeaders, TemplatePart,
-    ToldGroups, USER_ATTRIBUTES, USER_LISTS, UserFrom,
+    ENTERPRISE_USER, HeaderPreset, HeaderRule, HeaderSource, HeaderText, IdentityHeaders, SignedHeader,
+    TemplatePart, ToldGroups, USER_ATTRIBUTES, USER_LISTS, UserFrom,
 };
 
 use super::findings::Findings;
 use crate::at::{At, show_value};
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::extensions::{DeclaredAttribute, ValueType};
-use crate::headers::{HeaderTemplate, PartText, TemplateText, WritableName};
+use crate::headers::{AssertionBlock, HeaderTemplate, PartText, TemplateText, WritableName};
 use crate::nearest;
 
 /// Joins the identity headers, where they say what can be said.
@@ -61,7 +61,8 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
         findings.add_warning("headers", what, remedy);
     }
     let (user, budget) = (headers.user.unwrap_or(user), headers.budget.0.bytes());
-    let identity = IdentityHeaders { user, rules: rules.into(), groups, budget };
+    let signed = join_assertion(document);
+    let identity = IdentityHeaders { user, rules: rules.into(), groups, budget, signed };
     let least = identity.least_size();
     if least > budget {
         let what =
@@ -74,6 +75,18 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
         return None;
     }
     Some(identity)
+}
+
+/// The signed header, where it is on and there is an address by which its keys are found.
+fn join_assertion(document: &RootBlock) -> Option<SignedHeader> {
+    let AssertionBlock::On { audience } = &document.headers.assertion else { return None };
+    let public_url = document.public_url.0.as_ref()?;
+    let issuer = format!("{}{}", public_url.origin(), public_url.path());
+    Some(SignedHeader {
+        audience: audience.as_ref().unwrap_or(&issuer).as_str().into(),
+        issuer: issuer.into(),
+        organization: "default".into(),
+    })
 }
 
 /// What `headers.user` says is the name, under whatever word a template asks for it.

@@ -1,5 +1,6 @@
 //! `headers`: how the application is told who is there.
 
+mod assertion;
 mod names;
 mod template;
 
@@ -14,6 +15,7 @@ use crate::read::{FromYaml, read_text, section, unknown_word};
 use crate::report::Report;
 use crate::units::Size;
 
+pub(crate) use assertion::AssertionBlock;
 pub(crate) use names::{HeaderNames, StripName, WritableName};
 pub(crate) use template::{HeaderTemplate, HeaderTemplates, PartText, TemplateText};
 
@@ -38,6 +40,8 @@ section! {
         pub(crate) encoding: HeaderEncoding = "percent",
         /// The most bytes of all headers of a person. Whoever has more is not signed in, and the log says why.
         pub(crate) budget: HeaderBudget = "16KiB",
+        /// A header that is signed besides: `on`, or a block with its audience.
+        pub(crate) assertion: AssertionBlock = "off",
         /// Further names that no client may send; a final `*` stands for any ending.
         pub(crate) strip: Vec<StripName> = "[]",
     }

@@ -23,6 +23,7 @@ fn headers_that_can_be_sent() {
   groups: { only: [Staff, 'app-*'] }
   encoding: utf8
   budget: 8KiB
+  assertion: { audience: wiki }
   strip: [X-Legacy-User, acme-*]
 ";
     assert_eq!(said_of(&format!("{DIRECTORY}{good}")), Vec::<String>::new());
@@ -38,6 +39,19 @@ fn headers_that_cannot_be_meant() {
                 "13: headers.preset: \"grafna\" is not known here. Did you mean grafana?\n\
                  14: headers.encoding: \"utf-8\" is not known here. Did you mean utf8?\n\
                  15: headers.budget: 512B is no size that headers can have. Write a size from 1KiB to 64KiB.",
+            ),
+            (
+                "headers:\n  assertion: yes\n",
+                "13: headers.assertion: \"yes\" is not known here. Write on, off, or a block with audience.",
+            ),
+            (
+                "headers:\n  assertion: { audience: 'a wiki' }\n",
+                "13: headers.assertion.audience: \"a wiki\" is no audience. Write 1 to 200 visible characters without a blank, \
+                 such as wiki or an address.",
+            ),
+            (
+                "headers:\n  assertion: { aud: wiki }\n",
+                "13: headers.assertion.aud: no such key. Known: audience.",
             ),
             (
                 "headers:\n  names: { user: 'X User', mail: X-Mail, email: Host, groups: X-Portcullis-Groups }\n",

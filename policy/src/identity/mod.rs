@@ -7,6 +7,7 @@ mod encoding;
 mod groups;
 mod preset;
 mod rule;
+mod signed;
 mod source;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use encoding::HeaderEncoding;
 pub use groups::ToldGroups;
 pub use preset::{HeaderPreset, IDENTITY_HEADERS, PresetHeader};
 pub use rule::{HeaderRule, HeaderText, TemplatePart};
+pub use signed::{SIGNED_HEADER, SignedClaims, SignedHeader};
 pub use source::HeaderSource;
 
 /// The source of the user header's value. It never falls back to another source.
@@ -147,6 +149,8 @@ pub struct IdentityHeaders {
     pub groups: ToldGroups,
     /// The most bytes of all headers of a person.
     pub budget: usize,
+    /// The header that is signed, where there is one.
+    pub signed: Option<SignedHeader>,
 }
 
 impl IdentityHeaders {
@@ -156,7 +160,13 @@ impl IdentityHeaders {
             let name = HeaderName::from_static(name);
             HeaderRule::of_source(name, source.clone(), HeaderEncoding::Percent, ',')
         });
-        Self { user, rules: rules.collect(), groups: ToldGroups::default(), budget: HEADER_BUDGET }
+        Self {
+            user,
+            rules: rules.collect(),
+            groups: ToldGroups::default(),
+            budget: HEADER_BUDGET,
+            signed: None,
+        }
     }
 
     /// The names of the headers that go up, each of which is taken from clients.
@@ -206,13 +216,18 @@ impl IdentityHeaders {
         if let (false, Some(header)) = (is_named, unsaid) {
             return Err(HeaderFault::Unsaid { header: header.clone() });
         }
-        match largest {
-            Some((_, largest)) if lines.len() > self.budget => {
-                let (bytes, largest) = (lines.len(), largest.clone());
-                Err(HeaderFault::OverBudget { bytes, budget: self.budget, largest })
-            }
-            _ => Ok(PreparedHeaders { fields: fields.into(), lines: lines.into() }),
+        let tells_email = self.rules.iter().any(|rule| rule.says == HeaderText::Source(HeaderSource::Email));
+        let claims = self.signed.as_ref().map(|signed| signed.claims_of(&person, tells_email));
+        let signed = claims.as_ref().map_or(0, SignedClaims::line_size);
+        let bytes = lines.len() + signed;
+        if bytes > self.budget {
+            let largest = match largest {
+                Some((size, largest)) if size > signed => largest.clone(),
+                _ => HeaderName::from_static(SIGNED_HEADER),
+            };
+            return Err(HeaderFault::OverBudget { bytes, budget: self.budget, largest });
         }
+        Ok(PreparedHeaders { fields: fields.into(), lines: lines.into(), claims })
     }
 }
 
@@ -222,6 +237,8 @@ pub(crate) struct PreparedHeaders {
     pub(crate) fields: Arc<[(HeaderName, HeaderValue)]>,
     /// The same as lines of HTTP/1.1.
     pub(crate) lines: Arc<[u8]>,
+    /// The claims of the header that is signed.
+    pub(crate) claims: Option<SignedClaims>,
 }
 
 impl fmt::Debug for PreparedHeaders {

@@ -11,6 +11,7 @@ fn alice() -> Facts {
     Facts {
         account: AccountId(7),
         org: OrgId::ONLY,
+        stable_id: "u-1".into(),
         user_name: Some("alice@corp.test".into()),
         id: Some("u-1".into()),
         external_id: Some("00u1".into()),

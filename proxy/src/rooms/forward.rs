@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::future::pending;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::header::{
@@ -13,10 +14,11 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Response, StatusCode, Version, request, response};
-use portcullis_policy::Principal;
+use portcullis_policy::{Principal, Timestamp};
 
 use crate::answer::{AskedBy, RequestRefusal, Trouble};
 use crate::answer_body::{AnswerBody, CarriedExchange};
+use crate::assertion::AssertionSigner;
 use crate::client::Client;
 use crate::clock::Wait;
 use crate::exchange::Exchange;
@@ -143,6 +145,7 @@ pub(crate) fn is_stream(status: http::StatusCode, headers: &HeaderMap) -> bool {
 
 /// The room that takes requests up, and answers down.
 pub(crate) struct Forward {
+    signer: Arc<AssertionSigner>,
     headers_stripped: Counter,
     set_cookies_refused: Counter,
     slow: Counter,
@@ -161,8 +164,9 @@ pub(crate) struct Failed {
 }
 
 impl Forward {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics, signer: Arc<AssertionSigner>) -> Self {
         Self {
+            signer,
             headers_stripped: metrics.headers_stripped.clone(),
             set_cookies_refused: metrics.set_cookies_refused.clone(),
             slow: metrics.slow.clone(),
@@ -250,8 +254,11 @@ impl Forward {
         let trace =
             trace.map_or_else(|| Cow::Owned(Trace::from_headers(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
-        let Rewritten { told, stripped } =
-            rewrite_known(&mut head.headers, has, place, who, &client.peer, &trace);
+        let Rewritten { mut told, stripped } =
+            rewrite_known(&mut head.headers, has, place, who.map(|who| &**who), &client.peer, &trace);
+        if let Some((who, session)) = who.zip(exchange.open.session()) {
+            self.signer.tell(who, session, Timestamp::now(), &mut told);
+        }
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);
         }

@@ -4,6 +4,7 @@
 //! state they want, with a bound.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on stops")]
 
+mod assertion;
 mod bodies;
 mod client;
 mod cut;

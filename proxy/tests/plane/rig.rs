@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use portcullis_keys::{Keyring, Random};
+use portcullis_keys::{AssertionKey, Keyring, Random};
 use portcullis_policy::{
     AccountId, Allow, App, AppId, Attributes, Bindings, Change, Facts, Generation, GroupBinding, HostPort,
     IdentityHeaders, OnChange, OrgId, Pattern, Policy, PublicUrl, Rule, RulesVersion, Seq, SessionHash,
-    Timestamp, UserFrom,
+    SignedHeader, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line, Listener,
-    ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, RefusalPage,
-    Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings, Visitor, session_cookie,
+    Accept, AccessLog, AssertionSigner, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line,
+    Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts,
+    RefusalPage, Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings, Visitor, session_cookie,
 };
 use portcullis_rig::application::Application;
 pub(crate) use portcullis_rig::bare::{application, blurt, in_turn, nobody, once_each};
@@ -48,6 +48,10 @@ pub(crate) struct Wish {
     pub(crate) header_case: HeaderCase,
     pub(crate) trusted: Vec<&'static str>,
     pub(crate) public: &'static str,
+    /// Who is there is signed, for the audience `wiki`.
+    pub(crate) signs: bool,
+    /// There is no key to sign by.
+    pub(crate) keyless: bool,
 }
 
 impl Default for Wish {
@@ -61,6 +65,8 @@ impl Default for Wish {
             header_case: HeaderCase::Lower,
             trusted: Vec::new(),
             public: PUBLIC,
+            signs: false,
+            keyless: false,
         }
     }
 }
@@ -121,6 +127,9 @@ pub(crate) struct Rig {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) store: Arc<Store>,
     pub(crate) keys: Arc<Keyring>,
+    /// The key that signs who is there, and its place.
+    pub(crate) key: Arc<AssertionKey>,
+    pub(crate) signer: Arc<AssertionSigner>,
     pub(crate) pages: Arc<Mutex<Vec<Seen>>>,
     pub(crate) registry: Registry,
     records: tokio::sync::Mutex<mpsc::Receiver<Line>>,
@@ -154,6 +163,10 @@ impl Rig {
         let sessions = Sessions::new(1000, IDLE, policy.clone());
         let (store, pages) = (Arc::new(Store::default()), Arc::new(Mutex::new(Vec::new())));
         let keys = Arc::new(Keyring::from_master(&[7; 32]));
+        let (key, signer) = (Arc::new(AssertionKey::new()), Arc::new(AssertionSigner::default()));
+        if !wish.keyless {
+            signer.replace_key(key.clone());
+        }
         let log_path = folder.path().join("access.log");
         let log = AccessLog::start_writer(&LogTarget::File(log_path.clone()), LogFormat::Json).unwrap();
         let mut registry = Registry::default();
@@ -164,6 +177,7 @@ impl Rig {
             keys: keys.clone(),
             load: load(sessions.clone(), store.clone()),
             log: log.clone(),
+            signer: signer.clone(),
             references: Some(references),
             idle: wish.limits.idle,
         };
@@ -190,6 +204,8 @@ impl Rig {
             sessions,
             store,
             keys,
+            key,
+            signer,
             pages,
             registry,
             records: records.into(),
@@ -342,6 +358,7 @@ fn facts(account: AccountId, name: &str, groups: &[&str]) -> Facts {
     Facts {
         account,
         org: OrgId::ONLY,
+        stable_id: format!("id-{name}").into(),
         user_name: Some(name.into()),
         id: Some(format!("id-{name}").into()),
         external_id: None,
@@ -363,12 +380,13 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.localhost", "", "/.portcullis", rules).unwrap();
     let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];
     let bindings = Bindings::new(&["admin".into()], &[], &owners).unwrap();
-    Arc::new(Policy::new(
-        RulesVersion(version),
-        vec![app],
-        bindings,
-        IdentityHeaders::x_forwarded(UserFrom::UserName),
-    ))
+    let signed = wish.signs.then(|| SignedHeader {
+        issuer: wish.public.into(),
+        audience: "wiki".into(),
+        organization: "default".into(),
+    });
+    let identity = IdentityHeaders { signed, ..IdentityHeaders::x_forwarded(UserFrom::UserName) };
+    Arc::new(Policy::new(RulesVersion(version), vec![app], bindings, identity))
 }
 
 fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr, pages: Pages) -> Rules {

@@ -67,6 +67,7 @@ pub fn described(account: AccountId, at: i64, generation: i64, active: bool, gro
     let facts = Facts {
         account,
         org: OrgId::ONLY,
+        stable_id: "user-1".into(),
         user_name: Some("alice".into()),
         id: Some("user-1".into()),
         external_id: None,

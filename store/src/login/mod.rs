@@ -433,8 +433,8 @@ impl<'a> LoginAttempt<'a> {
             facts.subject = Some(self.asked.subject.as_str().into());
             return Ok(Arc::new(facts));
         }
-        let subject = Some(self.asked.subject.as_str().into());
-        Ok(Arc::new(account::of_login(self.key.org, account.id, subject, self.login_facts())))
+        let linked = Some((self.asked.issuer.as_str(), self.asked.subject.as_str()));
+        Ok(Arc::new(account::of_login(self.key.org, account.id, linked, self.login_facts())))
     }
 
     fn login_facts(&self) -> LoginFacts {

@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     step(5, "repeats", include_str!("sqlite/0005_repeats.sql")),
     step(6, "search_schema", include_str!("sqlite/0006_search_schema.sql")),
     step(7, "tally", include_str!("sqlite/0007_tally.sql")),
+    step(8, "assertion_keys", include_str!("sqlite/0008_assertion_keys.sql")),
 ];
 
 const fn step(number: i64, name: &'static str, sql: &'static str) -> Migration {

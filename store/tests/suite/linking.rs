@@ -1,13 +1,13 @@
 //! Linking: a subject is let in as exactly one active person, or refused by name.
 
-use portcullis_policy::{Attributes, Change, DirectoryId, UserFrom};
+use portcullis_policy::{AccountId, Attributes, Change, DirectoryId, UserFrom};
 use portcullis_store::{
     AdmissionRefusal, EmailDomains, LinkTo, LoginAttributes, LoginError, Origin, PeopleSource, RelinkTo,
-    VerifiedLogin,
+    Retention, VerifiedLogin,
 };
 use serde_json::json;
 
-use crate::support::{ELSEWHERE, HERE, NOW, ORG, Rig, USER, fresh_hash, telling, user, user_path};
+use crate::support::{ELSEWHERE, HERE, HOUR, NOW, ORG, Rig, USER, fresh_hash, telling, user, user_path};
 
 fn link_to(login: &mut VerifiedLogin, to: LinkTo, value: Option<&str>) {
     let PeopleSource::Directory { link, .. } = &mut login.provisioning else { panic!() };
@@ -673,6 +673,42 @@ async fn an_operator_moves_the_subjects_of_a_former_issuer() {
     assert_eq!(out, Some(AdmissionRefusal::Disabled), "who was barred is barred there too");
     let stranded = rig.store.list_stranded(ORG, &[&home.issuer]).await.unwrap();
     assert_eq!((stranded.len(), stranded[0].people), (1, 2));
+}
+
+async fn stable_id(rig: &Rig, account: AccountId) -> String {
+    rig.store.read_description(ORG, account).await.unwrap().unwrap().facts.stable_id.to_string()
+}
+
+#[tokio::test]
+async fn to_an_application_a_person_stays_who_they_were() {
+    let rig = Rig::new().await;
+    let login = |subject: &str| alone(&rig, subject, Some("mia@corp.test"));
+    let mia = rig.try_sign_in(login("s1")).await.unwrap().value;
+    let ada = rig.try_sign_in(login("s2")).await.unwrap().value;
+    let (known, other) = (stable_id(&rig, mia.account).await, stable_id(&rig, ada.account).await);
+    assert_eq!(*mia.facts.stable_id, known);
+    assert_eq!(known.len(), 43);
+    assert_ne!(known, other);
+
+    // An account that nobody uses is removed, and the one that follows it is the same person.
+    let kept = Retention { unused_ms: 0, ..Retention::new(0) };
+    rig.store.tidy(NOW.plus_ms(100 * 24 * HOUR), kept).await.unwrap();
+    let again = rig.try_sign_in(login("s1")).await.unwrap().value;
+    assert_ne!(again.account, mia.account);
+    assert_eq!(stable_id(&rig, again.account).await, known);
+
+    // So is one whose link an operator has moved, however often.
+    for issuer in ["https://new.test", "https://newer.test"] {
+        let home = RelinkTo { idp: "okta".to_owned(), issuer: issuer.to_owned() };
+        let done =
+            rig.store.relink_people(ORG, "okta", &home, None, &Origin::of_actor("cli"), NOW).await.unwrap();
+        assert_eq!(rig.done(done).await.value.moved, 1);
+        assert_eq!(stable_id(&rig, again.account).await, known);
+    }
+    // Whom a directory knows is who they are there.
+    let alice = rig.add_user("alice").await;
+    let (_, signed_in) = rig.sign_in("s3", "alice").await;
+    assert!(user_path(&alice).ends_with(&stable_id(&rig, signed_in.account).await));
 }
 
 #[tokio::test]

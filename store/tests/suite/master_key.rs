@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use portcullis_keys::{Keyring, Random};
+use portcullis_keys::{AssertionKey, Keyring, Random};
 use portcullis_policy::UserFrom;
 use portcullis_scim::Schemas;
 use portcullis_store::{
-    AdmissionRefusal, KeyLoss, KeysError, LoginError, Origin, PeopleSource, Retention, Store,
+    AdmissionRefusal, FormerKeys, KeyLoss, KeysError, LoginError, Origin, PeopleSource, Retention, Store,
 };
 
 use crate::support::{HOUR, NOW, ORG, Rig, master, telling, user_path};
@@ -118,4 +118,38 @@ async fn without_it_whoever_is_known_stays_barred_and_the_rest_is_told() {
     rig.sign_out_by_hand("alice").await;
     assert_eq!(refused(&rig, "s1").await, Some(AdmissionRefusal::Disabled));
     assert!(rig.store.user_list(ORG, None, 10).await.unwrap().len() >= 3);
+}
+
+#[tokio::test]
+async fn the_keys_of_the_signed_header_follow_the_master_key_or_are_made_anew() {
+    let rig = Rig::new().await;
+    let (origin, mut random) = (Origin::of_actor("tick"), Random::from_system());
+    let names = |rows: Vec<portcullis_store::AssertionKeyRow>| {
+        rows.iter().map(|row| row.key.kid().to_owned()).collect::<Vec<_>>()
+    };
+    let mut made = Vec::new();
+    for later in 0..3 {
+        let key = AssertionKey::new();
+        let former = if later == 1 { FormerKeys::Go } else { FormerKeys::Stay };
+        let sealing = (&master(7), &mut random);
+        let now = NOW.plus_ms(later);
+        let added = rig.store.add_assertion_key(&key, former, sealing, &origin, now).await.unwrap();
+        rig.done(added).await;
+        made.push(key.kid().to_owned());
+    }
+    assert_eq!(names(rig.store.read_assertion_keys(&master(7)).await.unwrap()), made[1..]);
+    let damaged = rig.store.read_assertion_keys(&master(8)).await.unwrap_err().to_string();
+    assert!(damaged.contains("another master key"), "{damaged}");
+    rig.store.drop_assertion_keys(vec![made[1].clone()]).await.unwrap();
+
+    let mut replace = async |former: Option<u8>, next| {
+        let former = former.map(master);
+        let done =
+            rig.store.replace_keys(former.as_ref(), &master(next), &mut random, &origin, NOW).await.unwrap();
+        rig.done(done).await;
+    };
+    replace(Some(7), 8).await;
+    assert_eq!(names(rig.store.read_assertion_keys(&master(8)).await.unwrap()), made[2..]);
+    replace(None, 9).await;
+    assert!(rig.store.list_assertion_keys().await.unwrap().is_empty());
 }

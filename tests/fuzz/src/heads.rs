@@ -211,6 +211,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         rules: Rules::new(policy.clone(), accept, LogDetail::default(), pages, site),
         sessions: Sessions::new(1, 1, policy),
         keys: Arc::new(Keyring::from_master(&[7; 32])),
+        signer: std::sync::Arc::default(),
         load: Arc::new(|_, _, _| unreachable!("nobody is looked up")),
         log: AccessLog::start_writer(&LogTarget::Off, LogFormat::Json).expect("no log"),
         references: None,
@@ -234,6 +235,7 @@ fn alice() -> Facts {
     Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
+        stable_id: "2819c223".into(),
         user_name: Some("alice".into()),
         id: Some("2819c223".into()),
         external_id: None,

@@ -248,6 +248,7 @@ fn person(policy: &Policy, groups: &[&str]) -> Option<Principal> {
     let facts = Facts {
         account: AccountId(1),
         org: OrgId::ONLY,
+        stable_id: "alice".into(),
         user_name: Some("alice".into()),
         id: None,
         external_id: None,
