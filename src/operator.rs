@@ -90,6 +90,9 @@ pub(crate) struct PersonDetails {
     pub(crate) user: UserListing,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) email: Option<String>,
+    /// The IdP's own id of the person, where the directory has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external_id: Option<String>,
     pub(crate) created: String,
     /// Out although it is not stored yet.
     pub(crate) on_hold: bool,
@@ -442,7 +445,7 @@ fn person_details(
     on_hold: bool,
     heard_after: Timestamp,
 ) -> PersonDetails {
-    let UserDetails { user, created, others, links, nested, sessions } = details;
+    let UserDetails { user, external_id, created, others, links, nested, sessions } = details;
     let lost = bindings.resolve_groups(user.groups.iter().map(String::as_str)).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
     let group = |name: &String| GroupRoles {
@@ -464,6 +467,7 @@ fn person_details(
     let live = sessions.into_iter().filter(|session| session.seen > heard_after);
     PersonDetails {
         email: user.email.clone(),
+        external_id,
         created: format_rfc3339(created),
         on_hold,
         links: links.into_iter().map(link).collect(),

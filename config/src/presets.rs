@@ -63,7 +63,7 @@ impl Preset {
                 groups: &["memberOf", "groups"],
                 ..PLAIN
             },
-            Self::Ping => AttributePreset { id: "saml_subject", groups: &["groups", "memberOf"], ..PLAIN },
+            Self::Ping => AttributePreset { id: "NameID", groups: &["groups", "memberOf"], ..PLAIN },
             Self::Jumpcloud => AttributePreset { groups: &["memberOf", "groups"], ..PLAIN },
             Self::Duo => AttributePreset {
                 email: &["Email", "email"],

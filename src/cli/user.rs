@@ -243,12 +243,18 @@ fn other_accounts(user: &Found) -> String {
 
 /// Everything of a person, a line each.
 fn person_lines(shown: &PersonDetails) -> String {
-    let PersonDetails { user, email, created, on_hold, links, groups, lost, sessions } = shown;
+    let PersonDetails { user, email, external_id, created, on_hold, links, groups, lost, sessions } = shown;
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
     say("name:", fit_for_terminal(&user.name));
     say("account:", format!("account:{}", user.account));
-    for (name, value) in [("id:", &user.id), ("display name:", &user.display_name), ("e-mail:", email)] {
+    let known = [
+        ("id:", &user.id),
+        ("external id:", external_id),
+        ("display name:", &user.display_name),
+        ("e-mail:", email),
+    ];
+    for (name, value) in known {
         if let Some(value) = value {
             say(name, fit_for_terminal(value));
         }
@@ -368,6 +374,7 @@ mod tests {
         let shown = PersonDetails {
             user: mallory(),
             email: None,
+            external_id: Some("00u1".to_owned()),
             created: at("10"),
             on_hold: false,
             links: vec![Linked {

@@ -94,6 +94,8 @@ pub struct UserSummary {
 pub struct UserDetails {
     /// As `user list` has them.
     pub user: UserSummary,
+    /// `externalId` of the SCIM User: mostly the provider's own id.
+    pub external_id: Option<String>,
     /// The time the account was made.
     pub created: Timestamp,
     /// Accounts that bear a name of this one: what is ordered of it is ordered of these.
@@ -375,7 +377,10 @@ impl Store {
         };
         let links = links.iter().map(link).collect::<Result<_, StoreError>>()?;
         let sessions = session::list_live(&mut tx, org, id, now).await?;
-        Ok(UserDetails { user, created, others, links, nested, sessions })
+        let described = account::describe_account(&mut tx, &self.schemas, org, id).await?;
+        let external_id =
+            described.and_then(|described| described.facts.external_id.as_deref().map(str::to_owned));
+        Ok(UserDetails { user, external_id, created, others, links, nested, sessions })
     }
 
     /// Accounts of an organization in the order they were made, those of removed users among them: at most `limit`

@@ -34,6 +34,7 @@ mod rehearsal;
 mod restart;
 mod revocation;
 mod rig_itself;
+mod runbooks;
 mod saml;
 mod saml_in_a_browser;
 mod saml_keys;
