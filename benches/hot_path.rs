@@ -18,8 +18,8 @@ use portcullis_policy::{
 };
 use portcullis_proxy::{
     Accept, AccessLog, Gate, GateRequest, GateVerdict, HeaderCase, HostSent, LogDetail, LogFormat, LogTarget,
-    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamSettings, rewrite_outgoing,
-    session_cookie,
+    Open, Pages, Parts, Peer, Rules, Site, Trace, Upstream, UpstreamPlace, UpstreamSettings,
+    rewrite_outgoing, session_cookie,
 };
 use portcullis_session::{Described, InFlight, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
@@ -95,7 +95,7 @@ fn world() -> World {
     drop(sessions.read_session(cold, &stored(hash, now), AppId::ONLY, now).unwrap());
 
     let upstream = UpstreamSettings {
-        at: HostPort::new("127.0.0.1", Some(3000)).unwrap(),
+        at: UpstreamPlace::Http(HostPort::new("127.0.0.1", Some(3000)).unwrap()),
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(300),
         host: HostSent::Public,

@@ -115,7 +115,11 @@ impl AssertionKeys {
         let judged = judge_keys(&ages(&rows), now);
         if judged.as_ref().is_none_or(|judged| judged.wants_another) {
             self.add_key(store, revocation, FormerKeys::Stay, "tick", now).await?;
-            tracing::info!("a new key for the signed header was made: applications find it in jwks.json");
+            if judged.is_some() {
+                tracing::info!(
+                    "the next key for the signed header was made: applications find it in jwks.json, and in an hour it signs"
+                );
+            }
             return self.take_up(store.read_assertion_keys(&self.keys).await?, now);
         }
         let spent = judged.map_or(0, |judged| judged.spent);

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portcullis_config::{File, ImportBlock};
+use portcullis_config::{File, ImportBlock, UpstreamUrl};
 use portcullis_keys::Keyring;
 use portcullis_policy::Timestamp;
+use portcullis_proxy::UpstreamSettings;
 use portcullis_sso::Fetch;
 use tokio::sync::Notify;
 
@@ -61,8 +62,10 @@ pub(crate) struct Live {
     pub(crate) terms: Terms,
     /// The folder into which files of people are dropped.
     pub(crate) import: Option<ImportBlock>,
+    /// The address of the app.
+    pub(crate) upstream: UpstreamUrl,
     /// The health check of the app.
-    pub(crate) app_health: Option<AppHealth>,
+    pub(crate) app_health: Option<Arc<AppHealth>>,
     /// The time that exchanges in flight may take once the process leaves.
     pub(crate) stop_grace: Duration,
     /// The scheme and authority of the application, as browsers write them.
@@ -87,6 +90,7 @@ impl Live {
         keys: &Keyring,
         saml_keys: Option<&Arc<saml::SamlKeys>>,
         fetch: Fetch,
+        way: &UpstreamSettings,
         before: Option<&Self>,
     ) -> Self {
         let site = settings::own_site(file, fetch, saml_keys);
@@ -99,7 +103,8 @@ impl Live {
             scim: settings::scim_clients(file, keys).map(Arc::new),
             terms: settings::order_terms(file),
             import: file.import.clone(),
-            app_health: settings::app_health(file),
+            upstream: file.upstream.url.clone(),
+            app_health: settings::app_health(file, way).map(Arc::new),
             stop_grace: file.stop_grace,
             public_origin: file.public_url.origin().to_owned(),
             fixed: Fixed::from_file(file),

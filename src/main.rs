@@ -1,6 +1,7 @@
 //! Portcullis: a single-sign-on sidecar that takes people out the moment the directory removes them.
 
 mod app_health;
+mod application;
 mod assertion_keys;
 mod certificates;
 mod cli;
@@ -47,6 +48,7 @@ mod terminal;
 mod ticks;
 mod token_orders;
 mod tokens;
+mod way_around;
 
 use std::process::ExitCode;
 

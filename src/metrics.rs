@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     sessions_stored: Family<Nothing, Gauge>,
     sessions_cached: Gauge,
     accounts: Gauge,
+    open_beside: Gauge,
     enrolled: Gauge,
     strangers: Gauge,
     holds: Gauge,
@@ -72,6 +73,7 @@ impl Metrics {
             sessions_stored: Family::default(),
             sessions_cached: Gauge::default(),
             accounts: Gauge::default(),
+            open_beside: Gauge::default(),
             enrolled: Gauge::default(),
             strangers: Gauge::default(),
             holds: Gauge::default(),
@@ -82,6 +84,11 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("portcullis_build", "The version that runs", build);
         registry.register_collector(Box::new(ProcessFigures));
+        registry.register(
+            "portcullis_upstream_open_beside",
+            "1 while the application can be reached beside us, else 0",
+            m.open_beside.clone(),
+        );
         registry.register(
             "portcullis_logins",
             "Logins by outcome: accepted, or the reason of the refusal",
@@ -214,6 +221,11 @@ impl Metrics {
     /// A reload ended.
     pub(crate) fn count_reload(&self, reloaded: Reloaded) {
         self.reloads.get_or_create(&OutcomeLabels { outcome: reloaded.label_word() }).inc();
+    }
+
+    /// Notes whether the application can be reached beside us.
+    pub(crate) fn note_way_around(&self, is_there: bool) {
+        self.open_beside.set(is_there.into());
     }
 
     /// Takes how many sessions the store has that are not over; `None` where it did not say.

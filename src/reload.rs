@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use portcullis_config::{Environment, File, Loaded};
 use portcullis_policy::{Policy, Timestamp};
-use portcullis_proxy::{AccessLog, Gate, Rules};
+use portcullis_proxy::{AccessLog, AppTlsError, Gate, Rules};
 use portcullis_sso::Fetch;
 
+use crate::application;
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
 use crate::live::{Current, Live};
@@ -50,6 +51,8 @@ enum UnusableError {
     Client(#[from] fetch::ClientError),
     #[error(transparent)]
     Saml(#[from] saml::SamlError),
+    #[error("upstream: the application cannot be spoken to over TLS")]
+    Upstream(#[from] AppTlsError),
 }
 
 /// The time that files and secrets of a new configuration may take to be read.
@@ -121,12 +124,12 @@ impl Reload {
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
         let saml_keys = saml::open_files(file, &self.core.idp_keys, Timestamp::now())?;
-        let live =
-            Live::from_file(file, &self.core.keys, saml_keys.as_ref(), self.fetch.fetch(), Some(&before));
-        let live = Arc::new(live);
+        let way = application::read_way(file)?;
+        let (keys, fetch) = (&self.core.keys, self.fetch.fetch());
+        let live = Arc::new(Live::from_file(file, keys, saml_keys.as_ref(), fetch, &way, Some(&before)));
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {
-            rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live)),
+            rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live), &way),
             client,
             live,
         })

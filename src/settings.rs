@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use portcullis_config::{
     DeclaredAttribute, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc,
-    Preset, ScimExtensions, UserSource, ValueType,
+    Preset, ScimExtensions, SecretHeader, UserSource, ValueType, WritableName,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
-use portcullis_policy::{HostSent, LogFormat, LogTarget, Policy, UserFrom};
+use portcullis_policy::{LogFormat, LogTarget, Policy, UserFrom};
 use portcullis_proxy as proxy;
 use portcullis_scim::schema::{Attribute, Mutability, Returned, Schema, Type, Uniqueness};
 use portcullis_scim::{BulkLimits, Schemas, Service};
@@ -260,15 +261,24 @@ pub(crate) fn fetch_reach(file: &File) -> FetchReach {
 }
 
 /// Makes the app's health check, where the file names one.
-pub(crate) fn app_health(file: &File) -> Option<AppHealth> {
+pub(crate) fn app_health(file: &File, way: &proxy::UpstreamSettings) -> Option<AppHealth> {
     let path = file.upstream.health.as_ref()?.path().clone();
-    let dial = file.upstream.url.host_port().clone();
-    let host = match &file.upstream.host {
-        HostSent::Public => file.public_url.authority().clone(),
-        HostSent::Upstream => dial.field().clone(),
-        HostSent::Named(name) => name.clone(),
-    };
-    Some(AppHealth { dial, host, path })
+    let secret = secret_header(file);
+    Some(AppHealth {
+        upstream: proxy::Upstream::new(way),
+        public: file.public_url.authority().clone(),
+        path,
+        secret,
+    })
+}
+
+/// The header by which the application knows its gate.
+fn secret_header(file: &File) -> Option<(HeaderName, HeaderValue)> {
+    let SecretHeader { name: WritableName(name), value } = file.upstream.secret_header.as_ref()?;
+    // What a header cannot carry was refused with the file.
+    let mut value = HeaderValue::from_str(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((name.clone(), value))
 }
 
 /// The log's level.
@@ -292,21 +302,21 @@ pub(crate) fn log_format(file: &File) -> Format {
 }
 
 /// Joins everything that the data plane goes by.
-pub(crate) fn proxy_rules(file: &File, policy: Arc<Policy>, pages: proxy::Pages) -> proxy::Rules {
-    let upstream = proxy::UpstreamSettings {
-        at: file.upstream.url.host_port().clone(),
-        connect_timeout: file.upstream.connect_timeout,
-        first_byte_timeout: file.upstream.first_byte_timeout,
-        host: file.upstream.host.clone(),
-        header_case: file.upstream.header_case,
-    };
+pub(crate) fn proxy_rules(
+    file: &File,
+    policy: Arc<Policy>,
+    pages: proxy::Pages,
+    way: &proxy::UpstreamSettings,
+) -> proxy::Rules {
     let accept = proxy::Accept {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
         strip: proxy::Strip::new(&file.stripped),
         head: file.limits.head.bytes(),
     };
     proxy::Rules::new(policy, accept, log_detail(file), pages, |app| {
-        proxy::Site::new(app, "default", "default", &file.public_url, proxy::Upstream::new(&upstream))
+        let upstream = proxy::Upstream::new(way);
+        proxy::Site::new(app, "default", "default", &file.public_url, upstream)
+            .with_secret(secret_header(file))
     })
 }
 

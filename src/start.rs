@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use portcullis_config::File;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server};
+use portcullis_proxy::{
+    self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server, UpstreamSettings,
+};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Store, StoreError};
@@ -17,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::application;
 use crate::assertion_keys::{AssertionKeys, AssertionKeysError};
 use crate::certificates::{self, ServedCertificates};
 use crate::core::Core;
@@ -44,6 +47,7 @@ use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
 use crate::ticks::Ticks;
 use crate::tokens::TokenBook;
+use crate::way_around;
 
 /// The number of sessions that are kept in memory without an exchange.
 const CACHED: u64 = 200_000;
@@ -79,6 +83,8 @@ pub(crate) enum StartError {
     Certificates(#[from] proxy::CertificateError),
     #[error("listen: the authorities of clients (client_ca) cannot be used")]
     Authorities(#[from] proxy::AuthoritiesError),
+    #[error("upstream: the application cannot be spoken to over TLS")]
+    Upstream(#[from] proxy::AppTlsError),
     #[error("listen.scim.tls: SCIM cannot be listened for over TLS")]
     ScimTls(#[from] rustls::Error),
     #[error(transparent)]
@@ -112,6 +118,7 @@ impl StartError {
             | Self::Saml(_)
             | Self::Certificates(_)
             | Self::Authorities(_)
+            | Self::Upstream(_)
             | Self::ScimTls(_) => Exit::Config,
             Self::Keys(
                 KeyringError::Fit(KeysError::DoNotFit { .. })
@@ -163,6 +170,7 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
     Ticks { core: core.clone(), live: live.clone() }.start(stopping.clone());
     certificates::watch_files(core.certificates.clone(), stopping.clone());
+    tokio::spawn(way_around::watch_way_around(core.clone(), live.clone(), stopping.clone()));
     drop_folder::watch_folder(live_operators(&core, &live), live.clone(), stopping);
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
@@ -180,6 +188,7 @@ struct OpenedParts {
     own: Arc<Own>,
     fetch: Renewable,
     schemas: Arc<Schemas>,
+    way: UpstreamSettings,
 }
 
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
@@ -196,7 +205,9 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let tokens = Arc::new(TokenBook::load_kept(&store).await.map_err(StartError::Tokens)?);
     let saml_keys = saml::open_files(file, &idp_keys, Timestamp::now())?;
     let certificates = ServedCertificates::open(file)?;
-    let live = Arc::new(Current::new(Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), None)));
+    let way = application::read_way(file)?;
+    let live = Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), &way, None);
+    let live = Arc::new(Current::new(live));
 
     let sessions =
         Sessions::new(CACHED, settings::to_ms(file.session.idle), settings::compile_policy(file, FIRST));
@@ -215,7 +226,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         imports: Imports::default(),
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
-    Ok(OpenedParts { lock, core, live, own, fetch, schemas })
+    Ok(OpenedParts { lock, core, live, own, fetch, schemas, way })
 }
 
 /// Users are told of in the log after each so many.
@@ -243,12 +254,12 @@ struct Plane {
 }
 
 fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
-    let OpenedParts { core, live, own, .. } = opened;
+    let OpenedParts { core, live, own, way, .. } = opened;
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start_writer(&target, format)?;
     let pages = own::pages_seam(own.clone(), &live.in_force());
     let parts = proxy::Parts {
-        rules: settings::proxy_rules(file, core.sessions.policy(), pages),
+        rules: settings::proxy_rules(file, core.sessions.policy(), pages, way),
         sessions: core.sessions.clone(),
         keys: core.keys.clone(),
         signer: core.assertion_keys.signer().clone(),
@@ -355,7 +366,7 @@ fn tell_addresses(file: &File) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),
-        upstream = %file.upstream.url.host_port(),
+        upstream = %file.upstream.url,
         proxy = %file.listen.proxy.address,
         scim = scim.then(|| file.listen.scim.address.to_string()),
         health = %file.listen.health.address,

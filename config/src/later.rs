@@ -38,9 +38,6 @@ const KEYS: &[(&str, &str)] = &[
     ("session.bind", ""),
     ("store.lease", ""),
     ("store.postgres", "Write store: sqlite"),
-    ("upstream.ca_file", ""),
-    ("upstream.secret_header", ""),
-    ("upstream.server_name", ""),
     ("upstream.strip_prefix", ""),
     // of the bindings file
     ("default_role", ""),

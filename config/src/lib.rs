@@ -53,6 +53,7 @@ pub use certificate::{Expiry, read_expiry};
 pub use environment::Environment;
 pub use extensions::{DeclaredAttribute, ScimExtension, ScimExtensions, ValueType};
 pub use file::{File, UserSource};
+pub use headers::WritableName;
 pub use home::{Home, HomePeople, master_key, read_home};
 pub use http_client::HttpClient;
 pub use idps::{ClaimsBlock, Domains, IdpEntry, IdpProtocol, LinkBlock, Oidc, Preset, SamlEntry};
@@ -76,6 +77,6 @@ pub use scim::{
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
 pub use units::{Percent, Size, parse_duration, parse_percent};
-pub use upstream::{HealthPath, UpstreamBlock};
+pub use upstream::{HealthPath, SecretHeader, ServerNameText, UpstreamBlock};
 pub use urls::list_urls;
 pub use web::{Issuer, UpstreamUrl};

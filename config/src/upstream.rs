@@ -1,6 +1,7 @@
 //! `upstream`: where the application is.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -9,17 +10,31 @@ use portcullis_policy::{HeaderCase, HostSent, is_loopback_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
+use crate::headers::WritableName;
 use crate::node::YamlNode;
 use crate::read::{FromYaml, read_text, section, words_of};
 use crate::report::Report;
+use crate::secret::SecretText;
 use crate::units::Period;
 use crate::web::UpstreamUrl;
 
 section! {
     /// Where the application is. A plain address is short for a block with `url`.
     pub struct UpstreamBlock [short = url] {
-        /// The address of the application: http, a host, a port.
+        /// The address of the application: http or https, a host, a port; or unix: and the path of a socket.
         pub url: UpstreamUrl,
+        /// The authorities that the application's certificate must be of, PEM; those of the system where left out.
+        pub ca_file: Option<PathBuf>,
+        /// The name that its certificate must be for; the host of `url` where left out.
+        #[schemars(with = "Option<String>")]
+        pub server_name: Option<ServerNameText>,
+        /// A certificate that the application knows us by, PEM, with its `key`.
+        pub certificate: Option<PathBuf>,
+        /// The private key of `certificate`, PEM.
+        pub key: Option<PathBuf>,
+        /// A header with a secret, on every request to the application: by it the application knows that a request came
+        /// through here.
+        pub secret_header: Option<SecretHeader>,
         /// How long a connection to the application may take to be made.
         #[schemars(with = "Period")]
         pub connect_timeout: Duration = "5s",
@@ -35,6 +50,35 @@ section! {
         /// In which case the application is told the names of header fields.
         #[schemars(with = "HeaderCaseWord")]
         pub header_case: HeaderCase = "lower",
+    }
+}
+
+section! {
+    /// A header with a secret, which the application knows its gate by.
+    pub struct SecretHeader {
+        /// Its name; taken from whatever a client sends.
+        #[schemars(with = "String")]
+        pub name: WritableName,
+        /// Its value.
+        pub value: SecretText,
+    }
+}
+
+/// A name, or an address, that a certificate is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerNameText(pub String);
+
+impl FromYaml for ServerNameText {
+    const WANTED: &'static str = "the name of a server such as app.internal";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        let is_one = rustls::pki_types::ServerName::try_from(text.trim_matches(['[', ']'])).is_ok();
+        if is_one {
+            return Some(Self(text.to_owned()));
+        }
+        let what = format!("\"{}\" is no name that a certificate could be for", show_value(text));
+        report.add_problem(node, at, what, "Write a name such as app.internal, or leave it out")
     }
 }
 

@@ -3,6 +3,8 @@
 //! An address with a name or password inside is refused without printing it.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
 
 use portcullis_policy::{HostPort, PublicUrl};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -136,35 +138,52 @@ impl JsonSchema for Issuer {
     }
 }
 
-/// The address on which the application listens: `http://host:port`.
+/// The address on which the application listens: `http://host:port`, `https://host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamUrl(HostPort);
+pub enum UpstreamUrl {
+    /// The host, and the port where it is not 80.
+    Http(HostPort),
+    /// The host, and the port where it is not 443.
+    Https(HostPort),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
 
 impl UpstreamUrl {
-    /// The host, and the port where it is not 80.
-    pub fn host_port(&self) -> &HostPort {
-        &self.0
-    }
-
-    /// The port; 80 where none is written.
-    pub fn port(&self) -> u16 {
-        self.0.port().unwrap_or(80)
+    /// The host and the port that are connected to, over TCP.
+    pub fn tcp(&self) -> Option<(&HostPort, u16)> {
+        match self {
+            Self::Http(at) => Some((at, at.port().unwrap_or(80))),
+            Self::Https(at) => Some((at, at.port().unwrap_or(443))),
+            Self::Unix(_) => None,
+        }
     }
 }
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(at) => write!(f, "http://{at}"),
+            Self::Https(at) => write!(f, "https://{at}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The longest path that a socket can have (`sockaddr_un`, without its end).
+const LONGEST_SOCKET: usize = 107;
 
 impl FromYaml for UpstreamUrl {
     const WANTED: &'static str = "an address such as http://127.0.0.1:3000";
 
     fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
         let written = read_text(node, at, report, Self::WANTED)?;
-        let scheme = written.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if let Some(scheme @ ("https" | "unix" | "h2c")) = scheme.as_deref() {
-            return report.add_problem(
-                node,
-                at,
-                format!("an upstream by {scheme} is not in this version"),
-                "Write http://host:port",
-            );
+        if written.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("unix:")) {
+            return read_socket_path(&written[5..], node, at, report).map(Self::Unix);
+        }
+        if written.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("h2c:")) {
+            let what = "an upstream by h2c is not in this version";
+            return report.add_problem(node, at, what, "Write http://host:port");
         }
         let url = read_url(node, at, report, Self::WANTED)?;
         if !matches!(url.path(), "" | "/") {
@@ -175,8 +194,23 @@ impl FromYaml for UpstreamUrl {
                 "Write http://host:port",
             );
         }
-        host_port(&url, node, at, report).map(Self)
+        let read = host_port(&url, node, at, report)?;
+        Some(if url.scheme() == "https" { Self::Https(read) } else { Self::Http(read) })
     }
+}
+
+fn read_socket_path(path: &str, node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<PathBuf> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let is_one = path.starts_with('/')
+        && path.len() <= LONGEST_SOCKET
+        && !path.ends_with('/')
+        && !path.contains(|c: char| c.is_control());
+    if is_one {
+        return Some(path.into());
+    }
+    let what = format!("\"{}\" is not the path of a socket", show_value(path));
+    let remedy = format!("Write unix:/run/app.sock: a whole path of at most {LONGEST_SOCKET} bytes");
+    report.add_problem(node, at, what, remedy)
 }
 
 impl JsonSchema for UpstreamUrl {
@@ -185,7 +219,7 @@ impl JsonSchema for UpstreamUrl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "uri", "pattern": "^http://" })
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^(https?://|unix:/)" })
     }
 }
 
@@ -317,24 +351,39 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_is_http_with_host_and_port() {
-        for (text, authority) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:3000"),
-            ("http://app/", "app"),
-            ("http://app:80", "app"),
-            ("http://[::1]:1", "[::1]:1"),
+    fn an_upstream_has_a_host_and_a_port_or_a_path() {
+        for (text, shown, port) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000", Some(3000)),
+            ("http://app/", "http://app", Some(80)),
+            ("HTTP://app:80", "http://app", Some(80)),
+            ("http://[::1]:1", "http://[::1]:1", Some(1)),
+            ("https://app.test", "https://app.test", Some(443)),
+            ("https://app.test:8443/", "https://app.test:8443", Some(8443)),
+            ("unix:/run/app.sock", "unix:/run/app.sock", None),
+            ("unix:///run/app.sock", "unix:/run/app.sock", None),
         ] {
-            assert_eq!(read::<UpstreamUrl>(text).unwrap().host_port().field(), authority);
-        }
-        for scheme in ["https", "unix", "h2c"] {
-            let message = read::<UpstreamUrl>(&format!("{scheme}://127.0.0.1:3000")).unwrap_err();
+            let read = read::<UpstreamUrl>(text).unwrap();
             assert_eq!(
-                message,
-                format!("c:1: an upstream by {scheme} is not in this version. Write http://host:port.")
+                (read.to_string().as_str(), read.tcp().map(|(_, port)| port)),
+                (shown, port),
+                "{text}"
             );
         }
-        assert!(read::<UpstreamUrl>("unix:/run/app.sock").unwrap_err().contains("by unix"));
-        for wrong in ["127.0.0.1:3000", "http://a/path", "http://a?x", "localhost:3000"] {
+        let message = read::<UpstreamUrl>("h2c://127.0.0.1:3000").unwrap_err();
+        assert_eq!(message, "c:1: an upstream by h2c is not in this version. Write http://host:port.");
+        let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET));
+        for wrong in [
+            "127.0.0.1:3000",
+            "http://a/path",
+            "https://a/path",
+            "http://a?x",
+            "localhost:3000",
+            "unix:app.sock",
+            "unix://app.sock",
+            "unix:/run/",
+            "unix:",
+            &long,
+        ] {
             assert!(read::<UpstreamUrl>(wrong).is_err(), "{wrong}");
         }
     }

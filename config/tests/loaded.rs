@@ -98,7 +98,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(warnings, []);
     assert_eq!(watched, [std::path::absolute("portcullis.yaml").unwrap()]);
     assert_eq!(file.public_url.to_string(), "https://wiki.example.com");
-    assert_eq!(file.upstream.url.host_port().field(), "127.0.0.1:3000");
+    assert_eq!(file.upstream.url.to_string(), "http://127.0.0.1:3000");
     assert_eq!(file.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(file.upstream.first_byte_timeout, Duration::from_secs(300));
     assert_eq!((&file.upstream.health, &file.upstream.host), (&None, &HostSent::Public));
@@ -417,7 +417,7 @@ routes:
     let path = folder.path().join("c.yaml");
     let loaded = portcullis_config::load_text(&path, text.as_bytes(), &environment);
     let file: File = loaded.unwrap_or_else(|problems| panic!("{problems}")).file;
-    assert_eq!(file.upstream.url.host_port().field(), "[::1]:3000");
+    assert_eq!(file.upstream.url.to_string(), "http://[::1]:3000");
     assert_eq!(file.upstream.host, HostSent::Named(HeaderValue::from_static("app.internal:8080")));
     assert_eq!(file.upstream.health.as_ref().unwrap().path(), "/healthz?deep=1");
     assert_eq!(file.log.access, LogTarget::File(folder.path().join("access.log")));

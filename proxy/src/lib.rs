@@ -83,5 +83,5 @@ pub use server::{Drained, Listener, ListenerTls, Server, StartError, Stopped};
 pub use strip::Strip;
 pub use told::Told;
 pub use trace::Trace;
-pub use upstream::{Upstream, UpstreamSettings};
+pub use upstream::{AppTls, AppTlsError, AppTlsFiles, ProbeError, Upstream, UpstreamPlace, UpstreamSettings};
 pub use way_back::way_back;

@@ -95,6 +95,9 @@ impl AppRules {
         let mut told = Told::new();
         told.add_field(&X_FORWARDED_PROTO, &site.scheme);
         told.add_field(&X_FORWARDED_HOST, &site.authority);
+        if let Some((name, value)) = &site.secret {
+            told.add_field(name, value);
+        }
         Some(Self(Arc::new(HeldRules { rules: rules.clone(), at, asked: host_asked.into(), host, told })))
     }
 
@@ -118,7 +121,8 @@ impl AppRules {
         &self.0.rules.policy.apps()[self.0.at]
     }
 
-    /// What the application is told of the site's address: `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    /// What the application is told of the site's address, `X-Forwarded-Proto` and `X-Forwarded-Host`, and the secret that
+    /// it knows its gate by.
     pub(crate) fn told(&self) -> &Told {
         &self.0.told
     }
@@ -159,6 +163,8 @@ pub struct Site {
     /// Host and port.
     pub(crate) authority: HeaderValue,
     pub(crate) scheme: HeaderValue,
+    /// The header by which the application knows its gate.
+    secret: Option<(HeaderName, HeaderValue)>,
     is_https: bool,
 }
 
@@ -174,8 +180,17 @@ impl Site {
             origin: public_url.origin().to_owned(),
             authority: public_url.authority().clone(),
             scheme: HeaderValue::from_static(if public_url.is_https() { "https" } else { "http" }),
+            secret: None,
             is_https: public_url.is_https(),
         }
+    }
+
+    /// Says a secret to the application with every request, under whatever rule. Whoever makes the rules has the name
+    /// stripped from what clients send.
+    #[must_use]
+    pub fn with_secret(mut self, secret: Option<(HeaderName, HeaderValue)>) -> Self {
+        self.secret = secret;
+        self
     }
 
     /// `Strict-Transport-Security`, where its address is https: one year, of this name alone; what is below it is not

@@ -16,7 +16,7 @@ use crate::gate::{Gate, Parts};
 use crate::pages::Pages;
 use crate::{
     Accept, AccessLog, AppRules, HeaderCase, HostSent, Limits, LogDetail, LogFormat, LogTarget, Networks,
-    Rules, Site, Upstream, UpstreamSettings,
+    Rules, Site, Upstream, UpstreamPlace, UpstreamSettings,
 };
 
 /// A client.
@@ -45,7 +45,7 @@ pub(crate) fn policy(rules: Vec<Rule>) -> Arc<Policy> {
 
 pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
     let upstream = UpstreamSettings {
-        at: HostPort::new("127.0.0.1", Some(1)).unwrap(),
+        at: UpstreamPlace::Http(HostPort::new("127.0.0.1", Some(1)).unwrap()),
         connect_timeout: std::time::Duration::from_secs(1),
         first_byte_timeout: std::time::Duration::from_secs(1),
         host: HostSent::Public,

@@ -16,11 +16,11 @@ use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE}
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::exchange::Exchange;
 use crate::line::Over;
 use crate::socket::Socket;
+use crate::upstream::AppSocket;
 
 /// The bytes that are read at once; what the other side does not take at once is held, and nothing is read until it
 /// has.
@@ -53,7 +53,7 @@ pub(crate) fn is_agreed(headers: &HeaderMap, accept: Option<&str>) -> bool {
 
 /// A WebSocket whose client's socket is still hyper's.
 pub(crate) struct Tunnel {
-    application: TcpStream,
+    application: AppSocket,
     /// The bytes that the application sent behind its 101.
     from_application: Bytes,
     exchange: Exchange,
@@ -66,7 +66,7 @@ type OnPiece = Box<dyn Fn() + Send + Sync>;
 impl Tunnel {
     /// A tunnel to the application; `on_piece` is told of each piece that goes to the client, and is dropped at its end.
     pub(crate) fn new(
-        application: TcpStream,
+        application: AppSocket,
         from_application: Bytes,
         exchange: Exchange,
         on_piece: impl Fn() + Send + Sync + 'static,
@@ -97,7 +97,7 @@ impl Tunnel {
 /// Both sockets, and what is on its way between them.
 struct Ends<S> {
     client: S, // the sockets first, so that nothing passes once the register has been left
-    application: TcpStream,
+    application: AppSocket,
     up: TunnelDirection,
     down: TunnelDirection,
     exchange: Exchange,

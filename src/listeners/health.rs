@@ -30,7 +30,7 @@ type StoreProbe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send 
 /// Looks up what the metrics show of the state.
 type Look = Arc<dyn Fn() -> Gauges + Send + Sync>;
 /// The app's health check, as it is configured now.
-type AppProbe = Arc<dyn Fn() -> Option<AppHealth> + Send + Sync>;
+type AppProbe = Arc<dyn Fn() -> Option<Arc<AppHealth>> + Send + Sync>;
 
 /// The state that the listener serves from.
 struct Health {
@@ -170,7 +170,8 @@ mod tests {
     use http::uri::PathAndQuery;
     use http::{HeaderValue, Request};
     use http_body_util::BodyExt as _;
-    use portcullis_policy::HostPort;
+    use portcullis_policy::{HeaderCase, HostPort, HostSent};
+    use portcullis_proxy::{Upstream, UpstreamPlace, UpstreamSettings};
     use portcullis_session::Figures;
     use tower::ServiceExt as _;
 
@@ -255,12 +256,18 @@ mod tests {
             }),
         );
         let serving = tokio::spawn(async move { axum::serve(listener, wiki).await });
-        let app = |dial: &HostPort| AppHealth {
-            dial: dial.clone(),
-            host: HeaderValue::from_static("wiki.example.com"),
+        let app = Arc::new(AppHealth {
+            upstream: Upstream::new(&UpstreamSettings {
+                at: UpstreamPlace::Http(dial),
+                connect_timeout: Duration::from_secs(5),
+                first_byte_timeout: Duration::from_secs(5),
+                host: HostSent::Public,
+                header_case: HeaderCase::Lower,
+            }),
+            public: HeaderValue::from_static("wiki.example.com"),
             path: PathAndQuery::from_static("/healthz"),
-        };
-        let app = app(&dial);
+            secret: None,
+        });
         let health = serve_health(Health { app: Arc::new(move || Some(app.clone())), ..health(well()) });
         assert_eq!(asked(&health, "/app").await.0, StatusCode::IM_A_TEAPOT);
 

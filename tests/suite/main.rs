@@ -54,3 +54,4 @@ mod store_check;
 mod store_failure;
 mod streams;
 mod told_headers;
+mod upstreams;

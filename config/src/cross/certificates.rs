@@ -18,6 +18,10 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     if let Some(authorities) = &document.http_client.ca_file {
         check_authorities(findings, "http_client.ca_file", authorities);
     }
+    let upstream = document.upstream.0.as_ref();
+    if let Some(authorities) = upstream.and_then(|upstream| upstream.ca_file.as_ref()) {
+        check_authorities(findings, "upstream.ca_file", authorities);
+    }
     let heard = [
         ("listen.proxy.client_ca", &document.listen.proxy.client_ca),
         ("listen.scim.client_ca", &document.listen.scim.client_ca),
@@ -34,6 +38,14 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
         (&document.listen.scim.tls, "listen.scim.tls", scim_host, "scim.public_url"),
     ];
     let mut expiries = Vec::new();
+    let shown_up = upstream.and_then(|upstream| upstream.certificate.as_ref().zip(upstream.key.as_ref()));
+    if let Some((certificate, key)) = shown_up {
+        let pair = Certificate { certificate: certificate.clone(), key: key.clone() };
+        if let Some(leaf) = check_pair(findings, "upstream", &pair) {
+            warn_of_leaf(findings, "upstream.certificate", certificate, &leaf, None, "upstream");
+            expiries.push(Expiry { kind: "certificate", name: "upstream".to_owned(), at: leaf.ends.at });
+        }
+    }
     for (tls, path, host, named) in served {
         let Some(tls) = tls else { continue };
         let mut judged = Vec::new();
@@ -140,8 +152,11 @@ fn warn_of_leaf(
     const DAY: i64 = 24 * 3600;
     let (now, name) = (findings.report.environment.now(), name_file(file));
     let days = (leaf.ends.at - now) / DAY;
-    let renew = "Renew it: the new one is served within seconds";
-    let who = if named == "public_url" { "browsers" } else { "clients" };
+    let (who, renew) = match named {
+        "public_url" => ("browsers", "Renew it: the new one is served within seconds"),
+        "upstream" => ("applications", "Renew it, and reload"),
+        _ => ("clients", "Renew it: the new one is served within seconds"),
+    };
     if leaf.ends.at <= now {
         findings.add_warning(
             path,

@@ -16,6 +16,8 @@ use crate::document::{ProvisioningWord, RootBlock};
 use crate::extensions::{DeclaredAttribute, ValueType};
 use crate::headers::{AssertionBlock, HeaderTemplate, PartText, TemplateText, WritableName};
 use crate::nearest;
+use crate::secret::SecretText;
+use crate::upstream::SecretHeader;
 
 /// Joins the identity headers, where they say what can be said.
 pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<IdentityHeaders> {
@@ -136,6 +138,13 @@ fn preset_rules(document: &RootBlock) -> Vec<HeaderRule> {
 /// Refuses two headers that are one to an application: servers behind us take `X_User` and `X-User` for the same.
 fn check_names(findings: &mut Findings<'_, '_>, document: &RootBlock, rules: &[HeaderRule]) {
     let mut seen: HashMap<String, &HeaderName> = HashMap::new();
+    let upstream = document.upstream.0.as_ref();
+    if let Some(SecretHeader { name: WritableName(name), value }) =
+        upstream.and_then(|upstream| upstream.secret_header.as_ref())
+    {
+        check_secret(findings, value);
+        seen.insert(WritableName::folded(name), name);
+    }
     for rule in rules {
         let Some(first) = seen.insert(WritableName::folded(&rule.name), &rule.name) else { continue };
         let what = match *first == rule.name {
@@ -155,6 +164,19 @@ fn check_names(findings: &mut Findings<'_, '_>, document: &RootBlock, rules: &[H
             (None, None) => "headers.preset".to_owned(),
         };
         findings.add_problem(&path, what, "Name one of them differently, or leave it out");
+    }
+}
+
+/// Refuses a secret that a header cannot carry. One that was not read is none.
+fn check_secret(findings: &mut Findings<'_, '_>, secret: &SecretText) {
+    let text = secret.expose();
+    let is_visible = text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if !is_visible {
+        let what = "the secret has a blank or a character that a header cannot carry";
+        findings.add_problem("upstream.secret_header.value", what, "Write it in letters and digits");
+    } else if !text.is_empty() && text.len() < 16 {
+        let what = "the secret is shorter than 16 characters, and can be guessed";
+        findings.add_warning("upstream.secret_header.value", what, "Make one: openssl rand -hex 32");
     }
 }
 
@@ -349,5 +371,7 @@ pub(super) fn stripped_names(identity: &IdentityHeaders, document: &RootBlock) -
         HeaderPreset::ALL.iter().any(|preset| preset.headers().iter().any(|header| header.name == *name))
     };
     let named = document.headers.strip.iter().map(|name| name.0.clone());
-    own.filter(|name| !is_known(name)).chain(named).collect()
+    let secret = document.upstream.0.as_ref().and_then(|upstream| upstream.secret_header.as_ref());
+    let secret = secret.map(|secret| secret.name.0.as_str().to_owned());
+    own.filter(|name| !is_known(name)).chain(named).chain(secret).collect()
 }

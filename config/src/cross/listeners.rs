@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
+use crate::upstream::UpstreamBlock;
+use crate::web::UpstreamUrl;
 
 /// Asks whether all listeners can be opened together, and whether what is told on them stays private.
 pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBlock) {
@@ -68,7 +70,8 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
 /// Refuses an upstream that is a listener of our own.
 pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlock) {
     let Some(upstream) = &document.upstream.0 else { return };
-    let (host, port) = (upstream.url.host_port(), upstream.url.port());
+    check_tls(findings, upstream);
+    let Some((host, port)) = upstream.url.tcp() else { return };
     let here: Vec<IpAddr> = match host.ip() {
         Some(ip) => vec![ip],
         None if host.is_loopback() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
@@ -82,6 +85,29 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
             what,
             "Write where the application listens, or move the listener",
         );
+    }
+}
+
+/// Refuses what only https has use for, and half a certificate.
+fn check_tls(findings: &mut Findings<'_, '_>, upstream: &UpstreamBlock) {
+    let keys = [
+        ("upstream.ca_file", upstream.ca_file.is_some()),
+        ("upstream.server_name", upstream.server_name.is_some()),
+        ("upstream.certificate", upstream.certificate.is_some()),
+        ("upstream.key", upstream.key.is_some()),
+    ];
+    let is_https = matches!(upstream.url, UpstreamUrl::Https(_));
+    for (path, _) in keys.into_iter().filter(|(_, is_said)| *is_said && !is_https) {
+        let what = "the application is not spoken to over TLS, so this has no meaning";
+        findings.add_problem(path, what, "Leave it out, or write the url as https://");
+    }
+    for (path, other, is_half) in [
+        ("upstream.certificate", "key", upstream.certificate.is_some() && upstream.key.is_none()),
+        ("upstream.key", "certificate", upstream.key.is_some() && upstream.certificate.is_none()),
+    ] {
+        if is_half {
+            findings.add_problem(path, format!("there is no upstream.{other} beside it"), "Name both");
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::report::Report;
 use crate::units::Size;
 
 pub(crate) use assertion::AssertionBlock;
-pub(crate) use names::{HeaderNames, StripName, WritableName};
+pub use names::WritableName;
+pub(crate) use names::{HeaderNames, StripName};
 pub(crate) use template::{HeaderTemplate, HeaderTemplates, PartText, TemplateText};
 
 section! {

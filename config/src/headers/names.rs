@@ -80,7 +80,16 @@ fn may_mean(list: &[&str], name: &str) -> bool {
 
 /// The name of a header that may be written: letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WritableName(pub(crate) HeaderName);
+pub struct WritableName(pub HeaderName);
+
+impl FromYaml for WritableName {
+    const WANTED: &'static str = "the name of a header, such as X-Gate";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        Self::parse_name(text, node.line, at, report)
+    }
+}
 
 impl WritableName {
     /// Reads a name that stands at a place.

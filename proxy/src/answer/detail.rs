@@ -62,7 +62,7 @@ impl Trouble {
             }
             fault => (fault.to_string(), None),
         };
-        Self { upstream: format!("http://{}", upstream.at()), cause, limit, has_begun }
+        Self { upstream: upstream.at().to_string(), cause, limit, has_begun }
     }
 
     fn add_to_detail(&self, detail: &mut Detail) {

@@ -1,9 +1,13 @@
 //! An application's address, and the addresses behind its name.
 //!
+//! A path of the file system has no name to look up.
+//!
 //! A name is looked up when it is first needed and again every half minute, so that an application may move; a
 //! literal address and the loopback names are never looked up.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,14 +16,37 @@ use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use portcullis_policy::{HeaderCase, HostPort, HostSent};
 
+use super::app_tls::AppTls;
+
 /// The greatest age of a look-up.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// The place where an application listens.
+#[derive(Clone, Debug)]
+pub enum UpstreamPlace {
+    /// Over http; with the port where it is not 80.
+    Http(HostPort),
+    /// Over https; with the port where it is not 443.
+    Https(HostPort, Arc<AppTls>),
+    /// On a socket in the file system.
+    Unix(Arc<Path>),
+}
+
+impl fmt::Display for UpstreamPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(at) => write!(f, "http://{at}"),
+            Self::Https(at, _) => write!(f, "https://{at}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// The way in which an application is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct UpstreamSettings {
-    /// Its address, for http; with the port where it is not 80.
-    pub at: HostPort,
+    /// Its address.
+    pub at: UpstreamPlace,
     /// The longest time a connection may take.
     pub connect_timeout: Duration,
     /// The longest time the application may take to begin its answer, once it has the request.
@@ -33,7 +60,7 @@ pub struct UpstreamSettings {
 /// An application's address.
 #[derive(Debug)]
 pub struct Upstream {
-    at: HostPort,
+    at: UpstreamPlace,
     target: UpstreamTarget,
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
@@ -42,7 +69,14 @@ pub struct Upstream {
 }
 
 /// The addresses of a name, in the order they are tried.
-pub(crate) type Addresses = Arc<[SocketAddr]>;
+pub(crate) type Addresses = Arc<[AppAddress]>;
+
+/// An address that can be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AppAddress {
+    Tcp(SocketAddr),
+    Unix(Arc<Path>),
+}
 
 #[derive(Debug)]
 enum UpstreamTarget {
@@ -64,25 +98,17 @@ impl Upstream {
     /// Makes an address of the settings; no name is looked up yet.
     pub fn new(settings: &UpstreamSettings) -> Self {
         let at = settings.at.clone();
-        let port = at.port().unwrap_or(80);
-        let fixed = |addresses: &[IpAddr]| {
-            UpstreamTarget::Fixed(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
-        };
-        let target = match at.ip() {
-            Some(ip) => fixed(&[ip]),
-            // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
-            None if at.is_loopback() => fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
-            None => UpstreamTarget::Named(Arc::new(NamedHost {
-                name: at.host().into(),
-                port,
-                found: ArcSwapOption::empty(),
-                looking: AtomicBool::new(false),
-                failed: ArcSwapOption::empty(),
-            })),
+        let (target, own_host) = match &at {
+            UpstreamPlace::Http(at) => (UpstreamTarget::of_host(at, 80), at.field().clone()),
+            UpstreamPlace::Https(at, _) => (UpstreamTarget::of_host(at, 443), at.field().clone()),
+            UpstreamPlace::Unix(path) => (
+                UpstreamTarget::Fixed(Arc::new([AppAddress::Unix(path.clone())])),
+                HeaderValue::from_static("localhost"),
+            ),
         };
         let host = match &settings.host {
             HostSent::Public => None,
-            HostSent::Upstream => Some(at.field().clone()),
+            HostSent::Upstream => Some(own_host),
             HostSent::Named(name) => Some(name.clone()),
         };
         Self {
@@ -95,9 +121,17 @@ impl Upstream {
         }
     }
 
-    /// Its host and port as configured, for log lines; never on a page.
-    pub(crate) fn at(&self) -> &HostPort {
+    /// Its address as configured, for log lines; never on a page.
+    pub fn at(&self) -> &UpstreamPlace {
         &self.at
+    }
+
+    /// The TLS that it is spoken to by.
+    pub(super) fn tls(&self) -> Option<&Arc<AppTls>> {
+        match &self.at {
+            UpstreamPlace::Https(_, tls) => Some(tls),
+            UpstreamPlace::Http(_) | UpstreamPlace::Unix(_) => None,
+        }
     }
 
     /// The reason why its name has no address, and whether that was said in time; `None` where nothing was looked up
@@ -130,6 +164,28 @@ impl Upstream {
     }
 }
 
+impl UpstreamTarget {
+    fn of_host(at: &HostPort, usual: u16) -> Self {
+        let port = at.port().unwrap_or(usual);
+        let fixed = |addresses: &[IpAddr]| {
+            let address = |ip: &IpAddr| AppAddress::Tcp(SocketAddr::new(*ip, port));
+            Self::Fixed(addresses.iter().map(address).collect())
+        };
+        match at.ip() {
+            Some(ip) => fixed(&[ip]),
+            // RFC 6761 §6.3; system resolvers do not know `*.localhost`.
+            None if at.is_loopback() => fixed(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+            None => Self::Named(Arc::new(NamedHost {
+                name: at.host().into(),
+                port,
+                found: ArcSwapOption::empty(),
+                looking: AtomicBool::new(false),
+                failed: ArcSwapOption::empty(),
+            })),
+        }
+    }
+}
+
 impl NamedHost {
     async fn addresses(self: &Arc<Self>, limit: Duration) -> Addresses {
         match self.found.load_full() {
@@ -154,7 +210,7 @@ impl NamedHost {
             tokio::time::timeout(limit, tokio::net::lookup_host((self.name.as_str(), self.port))).await;
         let name = &self.name;
         let addresses: Result<Addresses, (String, bool)> = match looked {
-            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Ok(addresses)) => Ok(addresses.map(AppAddress::Tcp).collect()),
             Ok(Err(error)) => Err((format!("the name {name} cannot be looked up: {error}"), true)),
             Err(_) => Err((format!("the name {name} was not found within {limit:?}"), false)),
         };
@@ -166,7 +222,7 @@ impl NamedHost {
         self.failed.store(addresses.as_ref().err().cloned().map(Arc::new));
         let addresses = addresses.unwrap_or_else(|(cause, _)| {
             tracing::warn!(cause, "the application's address could not be looked up");
-            Addresses::default()
+            Arc::new([])
         });
         if !addresses.is_empty() {
             self.found.store(Some(Arc::new((addresses.clone(), Instant::now()))));
@@ -181,7 +237,7 @@ mod tests {
 
     fn upstream(host: &str, port: Option<u16>) -> Upstream {
         Upstream::new(&UpstreamSettings {
-            at: HostPort::new(host, port).unwrap(),
+            at: UpstreamPlace::Http(HostPort::new(host, port).unwrap()),
             connect_timeout: Duration::from_secs(1),
             first_byte_timeout: Duration::from_secs(1),
             host: HostSent::Upstream,
@@ -190,7 +246,11 @@ mod tests {
     }
 
     async fn addresses(host: &str, port: Option<u16>) -> Vec<String> {
-        upstream(host, port).addresses().await.iter().map(SocketAddr::to_string).collect()
+        let text = |address: &AppAddress| match address {
+            AppAddress::Tcp(address) => address.to_string(),
+            AppAddress::Unix(path) => path.display().to_string(),
+        };
+        upstream(host, port).addresses().await.iter().map(text).collect()
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 //! Nothing is spawned: whoever drops a question, or the answer's body, closes the connection with it.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -15,8 +14,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use portcullis_policy::HeaderCase;
-use tokio::net::TcpStream;
 
+use super::Upstream;
+use super::address::AppAddress;
+use super::app_socket::AppSocket;
+use super::app_tls::AppTls;
 use super::fault::UpstreamFault;
 use super::filter::WakeFilter;
 use super::heard::{Heard, Notes};
@@ -28,7 +30,9 @@ use crate::told::Told;
 
 /// A connection to an application.
 pub(crate) struct AppConnection {
-    pub(super) to: SocketAddr,
+    pub(super) to: AppAddress,
+    /// By what the application was known.
+    pub(super) tls: Option<Arc<AppTls>>,
     /// As it was made to write.
     pub(super) case: HeaderCase,
     sender: SendRequest<Outgoing>,
@@ -84,8 +88,12 @@ impl AppConnection {
     ///
     /// # Errors
     /// Where the socket is gone already.
-    pub(super) async fn speak_over(socket: TcpStream, case: HeaderCase) -> Result<Box<Self>, UpstreamFault> {
-        let to = socket.peer_addr().map_err(UpstreamFault::Connect)?;
+    pub(super) async fn speak_over(
+        socket: AppSocket,
+        to: AppAddress,
+        upstream: &Upstream,
+    ) -> Result<Box<Self>, UpstreamFault> {
+        let (case, tls) = (upstream.header_case, upstream.tls().cloned());
         let notes = Arc::new(Notes::default());
         let socket = Heard { socket, notes: notes.clone() };
         let mut builder = http1::Builder::new();
@@ -94,6 +102,7 @@ impl AppConnection {
             builder.handshake(TokioIo::new(socket)).await.map_err(UpstreamFault::from_error)?;
         Ok(Box::new(Self {
             to,
+            tls,
             case,
             sender,
             connection,
@@ -184,7 +193,7 @@ impl AppConnection {
     }
 
     /// The socket, and what was read of it already, after an answer that switched protocols.
-    pub(crate) fn into_socket(self: Box<Self>) -> (TcpStream, Bytes) {
+    pub(crate) fn into_socket(self: Box<Self>) -> (AppSocket, Bytes) {
         let parts = self.connection.into_parts();
         (parts.io.into_inner().socket, parts.read_buf)
     }
@@ -195,7 +204,16 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
+    use tokio::net::TcpStream;
+
     use super::*;
+    use crate::test;
+
+    async fn speak_over(socket: TcpStream) -> Box<AppConnection> {
+        let to = AppAddress::Tcp(socket.peer_addr().unwrap());
+        let place = test::place();
+        AppConnection::speak_over(AppSocket::Tcp(socket), to, &place.site().upstream).await.unwrap()
+    }
 
     /// A connection that was asked once with this method, was answered with this, and what the application then does.
     async fn ask_once(
@@ -206,7 +224,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut application, _) = listener.accept().unwrap();
-        let mut connection = AppConnection::speak_over(socket, HeaderCase::Lower).await.unwrap();
+        let mut connection = speak_over(socket).await;
         let answering = std::thread::spawn(move || {
             let _ = application.read(&mut [0; 1024]).unwrap();
             application.write_all(answer.as_bytes()).unwrap();
@@ -230,7 +248,7 @@ mod tests {
         let sockets = [socket2::SockRef::from(&socket), socket2::SockRef::from(&application)];
         sockets[0].set_send_buffer_size(4 * 1024).unwrap();
         sockets[1].set_recv_buffer_size(4 * 1024).unwrap();
-        let mut connection = AppConnection::speak_over(socket, HeaderCase::Lower).await.unwrap();
+        let mut connection = speak_over(socket).await;
         let answering = std::thread::spawn(move || {
             application.write_all(EMPTY.as_bytes()).unwrap(); // to what it has not read
             application

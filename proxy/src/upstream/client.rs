@@ -2,12 +2,11 @@
 //!
 //! A connection goes back to the pool only when its answer was read to its end and nothing else has come of it.
 
-use std::net::SocketAddr;
-
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, request, response};
 use hyper::body::Incoming;
 
+use super::address::AppAddress;
 use super::app_connection::AppConnection;
 use super::download::Download;
 use super::fault::UpstreamFault;
@@ -32,7 +31,7 @@ pub(crate) async fn send_request(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(*head, Outgoing(upload));
-    if let Some(mut connection) = pool::take_connection(&addresses, upstream.header_case) {
+    if let Some(mut connection) = pool::take_connection(&addresses, upstream) {
         let is_repeatable = request.method().is_idempotent() && request.body().0.is_none();
         waits.arm(Wait::Answer, upstream.first_byte_timeout);
         match connection.send_request(request, told, is_repeatable, waits).await {
@@ -80,10 +79,10 @@ pub(crate) async fn ask_alone(
 
 async fn connect_anew(
     upstream: &Upstream,
-    addresses: &[SocketAddr],
+    addresses: &[AppAddress],
 ) -> Result<Box<AppConnection>, UpstreamFault> {
-    match connect::connect_tcp(addresses, upstream.connect_timeout).await {
-        Ok(socket) => AppConnection::speak_over(socket, upstream.header_case).await,
+    match connect::connect_app(addresses, upstream.tls(), upstream.connect_timeout).await {
+        Ok((socket, to)) => AppConnection::speak_over(socket, to, upstream).await,
         Err(error) => {
             upstream.look_up_anew();
             Err(UpstreamFault::Connect(error))

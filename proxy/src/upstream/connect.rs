@@ -1,29 +1,60 @@
-//! A socket to an application over TCP.
+//! A socket to an application: connected, and with TLS shaken hands, within one limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
-/// Connects to the first of these addresses that answers, each within `limit`.
+use super::address::AppAddress;
+use super::app_socket::AppSocket;
+use super::app_tls::AppTls;
+
+/// Connects to the first of these addresses that answers, each within `limit`. Says which it was.
 ///
 /// # Errors
-/// The last address's; `TimedOut` where it did not answer, `NotFound` where there is no address at all.
-pub(crate) async fn connect_tcp(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::ErrorKind::NotFound.into();
+/// The most telling one: where something answered and was refused here, that, and not that nothing listens at the next
+/// address. `TimedOut` where it did not answer, `NotFound` where there is no address at all.
+pub(crate) async fn connect_app(
+    addresses: &[AppAddress],
+    tls: Option<&Arc<AppTls>>,
+    limit: Duration,
+) -> io::Result<(AppSocket, AppAddress)> {
+    let mut told = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
-        match tokio::time::timeout(limit, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => {
-                prepare_socket(&socket);
-                return Ok(socket);
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        let error = match tokio::time::timeout(limit, connect_to(address, tls)).await {
+            Ok(Ok(socket)) => return Ok((socket, address.clone())),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        if told.kind() == io::ErrorKind::NotFound || error.kind() != io::ErrorKind::ConnectionRefused {
+            told = error;
         }
     }
-    Err(last)
+    Err(told)
+}
+
+async fn connect_to(address: &AppAddress, tls: Option<&Arc<AppTls>>) -> io::Result<AppSocket> {
+    let socket = match address {
+        AppAddress::Unix(path) => {
+            // A path that is not there is nothing that listens; an address that is not there is a name without one.
+            let connected = UnixStream::connect(path).await;
+            return connected.map(AppSocket::Unix).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other(format!("{}: {error}", path.display())),
+                _ => error,
+            });
+        }
+        AppAddress::Tcp(address) => TcpStream::connect(address).await?,
+    };
+    prepare_socket(&socket);
+    match tls {
+        None => Ok(AppSocket::Tcp(socket)),
+        Some(tls) => {
+            let shaken = tls.connector.connect(tls.name.clone(), socket).await?;
+            Ok(AppSocket::Tls(Box::new(shaken)))
+        }
+    }
 }
 
 /// Small writes go out at once, and an application that vanished without a word is noticed. A socket that does not take

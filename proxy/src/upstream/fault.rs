@@ -22,6 +22,12 @@ pub(crate) enum UpstreamFault {
 
 impl fmt::Display for UpstreamFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refused) = self.tls_fault() {
+            return write!(
+                f,
+                "TLS with it fails (look at upstream.ca_file, server_name and certificate): {refused}"
+            );
+        }
         match self {
             Self::Connect(error) if error.kind() == io::ErrorKind::NotFound => {
                 f.write_str("its name has no address")
@@ -43,6 +49,18 @@ impl fmt::Display for UpstreamFault {
 impl std::error::Error for UpstreamFault {}
 
 impl UpstreamFault {
+    /// The fault of TLS, where it is one: ours when it is connected to, or the application's alert that comes later.
+    fn tls_fault(&self) -> Option<&rustls::Error> {
+        fn of_socket(error: &io::Error) -> Option<&rustls::Error> {
+            error.get_ref()?.downcast_ref()
+        }
+        match self {
+            Self::Connect(error) => of_socket(error),
+            Self::Ended(Some(error)) => of_socket(error.source()?.downcast_ref::<io::Error>()?),
+            _ => None,
+        }
+    }
+
     pub(super) fn from_error(error: hyper::Error) -> Self {
         match error.source().and_then(|source| source.downcast_ref::<UploadFault>()) {
             Some(fault) => Self::Upload(*fault),

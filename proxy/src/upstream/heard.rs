@@ -2,7 +2,6 @@
 //! how much of an answer has come, and which bytes a request is.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,15 +10,14 @@ use std::task::{Context, Poll, ready};
 use memchr::memchr;
 use parking_lot::Mutex;
 use portcullis_policy::HeaderCase;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::app_socket::{AppSocket, Unasked};
 use crate::told::Told;
 
 /// A socket that takes note of what passes.
 pub(super) struct Heard {
-    pub(super) socket: TcpStream,
+    pub(super) socket: AppSocket,
     pub(super) notes: Arc<Notes>,
 }
 
@@ -161,7 +159,7 @@ impl AsyncRead for Heard {
         context: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.notes.looks.load(Ordering::Relaxed) && has_something(&self.socket) {
+        if self.notes.looks.load(Ordering::Relaxed) && self.socket.look() == Unasked::Something {
             return Poll::Ready(Err(io::Error::other("the application sent something unasked, or its end")));
         }
         let before = space.filled().len();
@@ -196,12 +194,6 @@ impl AsyncWrite for Heard {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
-}
-
-/// Asks the socket itself for bytes or an end, without taking them: the runtime knows only what came before its last turn.
-fn has_something(socket: &TcpStream) -> bool {
-    let peeked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
-    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Upstream: where requests go, and how they get there.
 //!
-//! `address.rs` knows the application's addresses; `client.rs` asks on a connection that `pool.rs` kept or `connect.rs`
+//! `address.rs` knows the application's addresses, `app_tls.rs` by what it is known; `client.rs` asks on a connection that `pool.rs` kept or `connect.rs`
 //! made, and `download.rs` is what comes back.
 
 mod address;
 mod app_connection;
+mod app_socket;
+mod app_tls;
 mod client;
 mod connect;
 mod download;
@@ -13,10 +15,14 @@ mod filter;
 mod heard;
 mod outgoing_body;
 mod pool;
+mod probe;
 mod replay;
 
-pub use address::{Upstream, UpstreamSettings};
+pub use address::{Upstream, UpstreamPlace, UpstreamSettings};
+pub(crate) use app_socket::AppSocket;
+pub use app_tls::{AppTls, AppTlsError, AppTlsFiles};
 pub(crate) use client::{ask_alone, send_request};
 pub(crate) use download::Download;
 pub(crate) use fault::UpstreamFault;
 pub(crate) use pool::{MOST, keep_at_most, sweep_pool};
+pub use probe::ProbeError;

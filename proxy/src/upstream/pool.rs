@@ -5,15 +5,15 @@
 //! be of no further use: its request had a body, which may not have gone up whole, or its answer spoke of its end.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_policy::HeaderCase;
-
+use super::Upstream;
+use super::address::AppAddress;
 use super::app_connection::{Afterwards, AppConnection};
 
 thread_local! {
-    static POOL: RefCell<Vec<(SocketAddr, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<(AppAddress, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
     static KEPT_AT_MOST: Cell<usize> = const { Cell::new(MOST) };
 }
 
@@ -29,14 +29,19 @@ pub(crate) const MOST: usize = 512;
 const IDLE: Duration = Duration::from_secs(55);
 
 /// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
-/// case is of a configuration before this one.
-pub(super) fn take_connection(addresses: &[SocketAddr], case: HeaderCase) -> Option<Box<AppConnection>> {
+/// case, or that knew its application by something else, is of a configuration before this one.
+pub(super) fn take_connection(addresses: &[AppAddress], upstream: &Upstream) -> Option<Box<AppConnection>> {
     loop {
         let mut connection = POOL.with_borrow_mut(|pool| {
             let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
             kept.pop()
         })?;
-        if connection.connection.case == case && connection.connection.is_idle() {
+        let kept = &mut connection.connection;
+        let is_known_so = match (&kept.tls, upstream.tls()) {
+            (Some(by), Some(wanted)) => Arc::ptr_eq(by, wanted),
+            (by, wanted) => by.is_none() && wanted.is_none(),
+        };
+        if is_known_so && kept.case == upstream.header_case && kept.is_idle() {
             return Some(connection.connection);
         }
     }
@@ -51,9 +56,9 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     }
     let kept = IdleConnection { since: Instant::now(), connection };
     POOL.with_borrow_mut(|pool| {
-        let to = kept.connection.to;
-        let at = pool.iter().position(|(address, _)| *address == to).unwrap_or_else(|| {
-            pool.push((to, Vec::new()));
+        let to = &kept.connection.to;
+        let at = pool.iter().position(|(address, _)| address == to).unwrap_or_else(|| {
+            pool.push((to.clone(), Vec::new()));
             pool.len() - 1
         });
         if pool.iter().map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_AT_MOST.get() {

@@ -18,7 +18,8 @@ use portcullis_policy::{
 use portcullis_proxy::{
     Accept, AccessLog, AssertionSigner, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line,
     Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts,
-    RefusalPage, Rules, Server, Site, TlsFiles, Upstream, UpstreamSettings, Visitor, session_cookie,
+    RefusalPage, Rules, Server, Site, TlsFiles, Upstream, UpstreamPlace, UpstreamSettings, Visitor,
+    session_cookie,
 };
 use portcullis_rig::application::Application;
 pub(crate) use portcullis_rig::bare::{application, blurt, in_turn, nobody, once_each};
@@ -392,7 +393,9 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
 fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr, pages: Pages) -> Rules {
     let address = wish.upstream.unwrap_or(upstream);
     let upstream = UpstreamSettings {
-        at: HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap(),
+        at: UpstreamPlace::Http(
+            HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap(),
+        ),
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: wish.first_byte,
         host: wish.host.clone(),

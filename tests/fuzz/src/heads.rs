@@ -18,7 +18,7 @@ use portcullis_policy::{
 use portcullis_proxy::{
     Accept, AccessLog, AppRules, FLOW_COOKIE, Gate, GateRequest, GateVerdict, HeaderCase, HostSent,
     LogDetail, LogFormat, LogTarget, Networks, Pages, Parts, Peer, Rules, SESSION_COOKIE, Site, Trace,
-    Upstream, UpstreamSettings, cookies as all_cookies, rewrite_incoming, rewrite_outgoing,
+    Upstream, UpstreamPlace, UpstreamSettings, cookies as all_cookies, rewrite_incoming, rewrite_outgoing,
 };
 use portcullis_session::{InFlight, Sessions};
 use prometheus_client::registry::Registry;
@@ -196,7 +196,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let policy = Arc::new(policy);
     let person = policy.describe_person(&Arc::new(alice()), Seq(1)).expect("a person with a name");
     let upstream = UpstreamSettings {
-        at: HostPort::new("127.0.0.1", Some(1)).expect("an address"),
+        at: UpstreamPlace::Http(HostPort::new("127.0.0.1", Some(1)).expect("an address")),
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(1),
         host: HostSent::Public,

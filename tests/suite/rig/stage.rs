@@ -39,7 +39,11 @@ impl Stage {
     /// With people in the directory, each with a session, before the program starts. A person's name is also their
     /// address and `externalId`.
     pub async fn seeded(change: impl FnOnce(&mut Settings), names: &[&str]) -> Self {
-        let app = Application::start().await;
+        Self::seeded_before(Application::start().await, change, names).await
+    }
+
+    /// The same before an application that is there already.
+    pub async fn seeded_before(app: Application, change: impl FnOnce(&mut Settings), names: &[&str]) -> Self {
         let mut settings = Settings::new(app.address);
         change(&mut settings);
         let mut program = Program::install(settings);

@@ -1,0 +1,282 @@
+//! The ways to the application: over TLS, by a socket in the file system, with a secret that it knows its gate by. What
+//! holds on the plain way holds on each, and what is not the application is not spoken to.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Method;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio_rustls::TlsAcceptor;
+
+use crate::rig::application::Application;
+use crate::rig::settings::Settings;
+use crate::rig::stage::Stage;
+use crate::rig::tls::{authority_pem, pem_files};
+use crate::rig::visitor::Held;
+use crate::rig::wire::{Connection, ask, whole};
+
+const ALICE: &str = "alice@corp.test";
+const BOB: &str = "bob@corp.test";
+
+/// Something that speaks TLS before an application.
+struct TlsFront {
+    address: SocketAddr,
+    /// The handshakes that came to an end.
+    shaken: Arc<AtomicUsize>,
+}
+
+impl TlsFront {
+    /// Shows a certificate for `name`; where `asks`, only who shows one of the authority of this run is heard.
+    async fn start(application: SocketAddr, name: &str, asks: bool) -> Self {
+        let (certificate, key) = pem_files(name);
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority_pem().as_bytes()).unwrap()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let config = builder.with_single_cert(chain, key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, shaken) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = shaken.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (acceptor, counted) = (acceptor.clone(), counted.clone());
+                tokio::spawn(async move {
+                    let Ok(mut near) = acceptor.accept(socket).await else { return };
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let mut far = TcpStream::connect(application).await.unwrap();
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { address, shaken }
+    }
+
+    fn upstream(&self, folder: &Path, more: &str) -> String {
+        let folder = folder.display();
+        format!("\n  url: https://localhost:{}\n  ca_file: {folder}/ca.pem\n{more}", self.address.port())
+    }
+}
+
+/// A socket in the file system before an application.
+fn listen_at(path: &Path, application: SocketAddr) {
+    let listener = UnixListener::bind(path).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(application).await.unwrap();
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+}
+
+async fn stage(app: Application, upstream: String) -> Stage {
+    let change = |settings: &mut Settings| settings.upstream = upstream;
+    Stage::seeded_before(app, change, &[ALICE, BOB]).await
+}
+
+/// Everything that a person may have open, open and gone with the person.
+async fn carries_and_cuts(stage: &Stage) {
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    assert_eq!(alice.status("/a").await, 200);
+    let seen = stage.app.last("/a").unwrap();
+    assert_eq!(seen.header("x-forwarded-user").as_deref(), Some(ALICE));
+    let held = Held::open(&alice, &stage.app).await;
+    let mut others = bob.socket("/ws").await.unwrap();
+    others.echo("hello").await.unwrap();
+    assert_eq!(
+        stage.directory.send(Method::DELETE, &format!("/Users/{}", stage.id(ALICE)), None).await.status,
+        204
+    );
+    stage.app.mark("after").await;
+    held.ends_without("after").await;
+    assert_eq!(alice.status("/b").await, 401);
+    others.echo("still here").await.unwrap();
+    assert_eq!(bob.status("/c").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_everything_is_carried_and_cut() {
+    let app = Application::start().await;
+    let front = TlsFront::start(app.address, "localhost", false).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ca.pem"), authority_pem()).unwrap();
+    let stage = stage(app, front.upstream(folder.path(), "  health: /health\n")).await;
+
+    // Connections are kept, over TLS as they are without.
+    let bob = stage.visitor(BOB);
+    let mut connection = Connection::open(bob.address).await.unwrap();
+    for n in 0..20 {
+        let request = bob.request(Method::POST, &format!("/kept/{n}")).body(whole("body")).unwrap();
+        assert_eq!(connection.send(request).await.unwrap().status, 200);
+    }
+    assert_eq!(front.shaken.load(Ordering::SeqCst), 1);
+    carries_and_cuts(&stage).await;
+    let health = http::Request::get("/app").body(whole("")).unwrap();
+    assert_eq!(ask(stage.program.settings.health, health).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_the_application_is_not_spoken_to() {
+    let app = Application::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("ca.pem"), authority_pem()).unwrap();
+    let (certificate, key) = pem_files("gate.test");
+    fs::write(path("gate.crt"), &certificate).unwrap();
+    fs::write(path("gate.key"), &key).unwrap();
+    fs::set_permissions(path("gate.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    fs::write(path("other-ca.pem"), stranger.cert.pem()).unwrap();
+
+    let asking = TlsFront::start(app.address, "app.internal", true).await;
+    let shows = format!(
+        "  server_name: app.internal\n  certificate: {0}/gate.crt\n  key: {0}/gate.key\n",
+        folder.path().display()
+    );
+    let mut stage = stage(app, asking.upstream(folder.path(), &shows)).await;
+    let bob = stage.visitor(BOB);
+    assert_eq!(bob.status("/a").await, 200);
+
+    // Each by a reload: what was connected before is not used for what is not the application any more.
+    let wrongs = [
+        (shows.replace("  server_name: app.internal\n", ""), "certificate not valid for name"),
+        (shows.replace("app.internal", "other.internal"), "certificate not valid for name"),
+        ("  server_name: app.internal\n".to_owned(), "received fatal alert"),
+    ];
+    for (wrong, why) in wrongs {
+        let upstream = asking.upstream(folder.path(), &wrong);
+        stage.program.reload(|settings| settings.upstream = upstream).await;
+        refused(&stage, why).await;
+    }
+    let upstream = asking.upstream(folder.path(), &shows).replace("/ca.pem", "/other-ca.pem");
+    stage.program.reload(|settings| settings.upstream = upstream).await;
+    refused(&stage, "UnknownIssuer").await;
+    let plain = format!("http://{}", asking.address);
+    stage.program.reload(|settings| settings.upstream = plain).await;
+    assert_eq!(bob.status("/b").await, 502, "TLS is spoken there");
+
+    // The same names with other contents count from the next reload on, and a broken one changes nothing.
+    let good = asking.upstream(folder.path(), &shows);
+    stage.program.reload(|settings| settings.upstream = good).await;
+    assert_eq!(bob.status("/c").await, 200);
+    fs::write(path("ca.pem"), stranger.cert.pem()).unwrap();
+    stage.program.reload(|_| {}).await;
+    refused(&stage, "UnknownIssuer").await;
+    fs::write(path("ca.pem"), "nothing").unwrap();
+    assert!(!stage.program.hang_up().await, "the file is refused");
+    stage.program.logged(&["upstream.ca_file", "ca.pem holds no PEM block of a certificate"]).await;
+    fs::write(path("ca.pem"), authority_pem()).unwrap();
+    stage.program.reload(|_| {}).await;
+    assert_eq!(bob.status("/d").await, 200);
+}
+
+/// A request that the application does not get, and what the operator is told of it.
+async fn refused(stage: &Stage, why: &str) {
+    let answer = stage.visitor(BOB).get("/refused").await;
+    assert_eq!(answer.status, 502, "{why}");
+    assert!(!answer.text().contains("internal") && !answer.text().contains("https://localhost"), "{why}");
+    let reference = answer.json()["ref"].as_str().unwrap().to_owned();
+    let told = crate::refusals::told(stage, &reference).await;
+    assert!(told.contains(why) && told.contains("https://localhost"), "{why}: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_socket_in_the_file_system_everything_is_carried_and_cut() {
+    let app = Application::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    listen_at(&path, app.address);
+    // Every user's: that is a way around, and told.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut stage = stage(app, format!("\n  url: unix:{}\n  health: /health\n", path.display())).await;
+    stage.program.logged(&["there is a way around Portcullis", "app.sock"]).await;
+    assert_eq!(stage.program.metric("portcullis_upstream_open_beside").await, Some(1.0));
+    carries_and_cuts(&stage).await;
+    assert_eq!(stage.app.last("/c").unwrap().header("host").unwrap(), stage.program.settings.origin()[7..]);
+    let health = || http::Request::get("/app").body(whole("")).unwrap();
+    assert_eq!(ask(stage.program.settings.health, health()).await.unwrap().status, 200);
+
+    fs::remove_file(&path).unwrap();
+    stage.restart().await;
+    let answer = stage.visitor(BOB).get("/gone").await;
+    assert_eq!(answer.status, 502);
+    assert!(!answer.text().contains("app.sock"), "{}", answer.text());
+    let reference = answer.json()["ref"].as_str().unwrap().to_owned();
+    let told = crate::refusals::told(&stage, &reference).await;
+    assert!(told.contains("app.sock") && told.contains("No such file"), "{told}");
+    assert_eq!(ask(stage.program.settings.health, health()).await.unwrap().status, 502);
+    assert_eq!(stage.program.metric("portcullis_upstream_open_beside").await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_knows_its_gate_by_a_secret_that_nobody_else_says() {
+    let app = Application::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("gate");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let upstream = format!(
+        "\n  url: http://{}\n  health: /health\n  secret_header:\n    name: X-Gate\n    value: ${{file:{}}}\n",
+        app.address,
+        secret.display()
+    );
+    let change = |settings: &mut Settings| {
+        settings.upstream = upstream;
+        settings.more =
+            "routes:\n  - path: /open/**\n    allow: public\n  - path: /**\n    allow: signed-in\n"
+                .to_owned();
+    };
+    let mut stage = Stage::seeded_before(app, change, &[BOB]).await;
+    let bob = stage.visitor(BOB);
+    for (visitor, path) in [(&bob, "/a"), (&bob, "/open/a"), (&stage.stranger(), "/open/b")] {
+        let mut request = visitor.request(Method::GET, path).body(whole("")).unwrap();
+        for name in ["x-gate", "x_gate"] {
+            request.headers_mut().insert(name, "forged".parse().unwrap());
+        }
+        let answer = Connection::open(visitor.address).await.unwrap().send(request).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        let seen = stage.app.last(path).unwrap();
+        let said: Vec<_> = seen.headers.get_all("x-gate").iter().collect();
+        assert_eq!(said, ["0123456789abcdef0123456789abcdef"], "{path}");
+        assert!(seen.headers.get("x_gate").is_none(), "{path}");
+    }
+    let mut socket = bob.socket("/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+    let health = http::Request::get("/app").body(whole("")).unwrap();
+    assert_eq!(ask(stage.program.settings.health, health).await.unwrap().status, 200);
+    assert_eq!(
+        stage.app.last("/health").unwrap().header("x-gate").as_deref(),
+        Some("0123456789abcdef0123456789abcdef")
+    );
+    // Another one from a reload on, and none of them in a log.
+    fs::write(&secret, "fedcba9876543210fedcba9876543210\n").unwrap();
+    stage.program.reload(|_| {}).await;
+    assert_eq!(bob.status("/b").await, 200);
+    let said = stage.app.last("/b").unwrap().header("x-gate");
+    assert_eq!(said.as_deref(), Some("fedcba9876543210fedcba9876543210"));
+    let log = stage.program.log();
+    assert!(!log.contains("0123456789abcdef") && !log.contains("fedcba9876543210"));
+}
