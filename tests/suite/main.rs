@@ -8,6 +8,7 @@
 
 mod rig;
 
+mod alerts;
 mod back_channel;
 mod bad_input;
 mod behind_a_proxy;
