@@ -9,9 +9,14 @@ mod fuzzed;
 fn files() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut replayed = 0;
-    for folder in ["tests/fuzz/corpus/config", "examples"] {
-        for entry in std::fs::read_dir(root.join(folder)).expect("a corpus") {
+    let mut folders = vec![root.join("tests/fuzz/corpus/config"), root.join("examples")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a corpus") {
             let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
             // Shown by the test runner where the check fails.
             println!("{}", path.display());
             fuzzed::file(&std::fs::read(path).expect("a file"));

@@ -3,19 +3,24 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::must;
 use crate::wire::{self, WireFault, in_time};
+use crate::{must, tls};
 
 /// One open WebSocket.
-pub struct WebSocket(WebSocketStream<TcpStream>);
+pub struct WebSocket(WebSocketStream<Box<dyn ByteStream>>);
+
+/// The bytes below it: a socket, or TLS on one.
+trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> ByteStream for S {}
 
 impl WebSocket {
-    /// Opens one. `origin` is the app's origin: it gives `Host` and, as a browser does, `Origin`.
+    /// Opens one. `origin` is the app's origin: it gives `Host`, whether there is TLS, and, as a browser does, `Origin`.
     pub async fn open(
         address: SocketAddr,
         origin: &str,
@@ -39,7 +44,13 @@ impl WebSocket {
         }
         in_time(async move {
             let unreached = |source| WireFault::Dial { address, source };
-            let stream = wire::tcp(address, None).await.map_err(unreached)?;
+            let socket = wire::tcp(address, None).await.map_err(unreached)?;
+            let name = request.uri().host().unwrap_or_default().to_owned();
+            let stream: Box<dyn ByteStream> = if request.uri().scheme_str() == Some("wss") {
+                Box::new(tls::connect(socket, &name, &[b"http/1.1"]).await.map_err(unreached)?)
+            } else {
+                Box::new(socket)
+            };
             match client_async(request, stream).await {
                 Ok((socket, _)) => Ok(Self(socket)),
                 Err(tungstenite::Error::Http(response)) => Err(WireFault::Refused(response.status())),

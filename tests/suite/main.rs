@@ -8,8 +8,10 @@
 
 mod rig;
 
+mod alerts;
 mod back_channel;
 mod bad_input;
+mod behind_a_proxy;
 mod by_hand;
 mod canaille;
 mod certificates;
@@ -25,6 +27,7 @@ mod imports;
 mod in_a_browser;
 mod leaving;
 mod logs;
+mod manifests;
 mod mapping;
 mod metrics;
 mod model;
@@ -46,6 +49,7 @@ mod scim_tokens;
 mod scim_version_one;
 mod secrets;
 mod several_idps;
+mod shapes;
 mod sign_in;
 mod signed_header;
 mod spellings;
@@ -54,4 +58,5 @@ mod store_check;
 mod store_failure;
 mod streams;
 mod told_headers;
+mod units;
 mod upstreams;

@@ -3,6 +3,7 @@
 pub mod canaille;
 pub mod chromium;
 pub mod foreign;
+pub mod front;
 pub mod idp;
 pub mod import_crash;
 pub mod inspect;
@@ -12,6 +13,7 @@ pub mod rehearsal;
 pub mod saml_idp;
 pub mod seed;
 pub mod settings;
+pub mod shape;
 pub mod sqlite_lock;
 pub mod stage;
 pub mod visitor;
