@@ -57,9 +57,22 @@ impl Fixed {
 
     /// The keys of the file in which the two differ.
     pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
+        let (Listen { proxy, scim, health }, there) = (&self.listen, &other.listen);
+        let [(proxy_ca, scim_ca), (other_proxy_ca, other_scim_ca)] =
+            [self.authorities, other.authorities].map(|[proxy, scim]| (proxy, scim));
         [
-            ("listen", self.listen != other.listen),
-            ("listen.*.client_ca (what is in the file)", self.authorities != other.authorities),
+            ("listen.proxy.address", proxy.address != there.proxy.address),
+            ("listen.proxy.tls", proxy.tls != there.proxy.tls),
+            (
+                "listen.proxy.client_ca",
+                proxy.client_ca != there.proxy.client_ca || proxy_ca != other_proxy_ca,
+            ),
+            ("listen.proxy.redirect", proxy.redirect != there.proxy.redirect),
+            ("listen.scim.address", scim.address != there.scim.address),
+            ("listen.scim.plaintext", scim.plaintext != there.scim.plaintext),
+            ("listen.scim.tls", scim.tls != there.scim.tls),
+            ("listen.scim.client_ca", scim.client_ca != there.scim.client_ca || scim_ca != other_scim_ca),
+            ("listen.health.address", health != &there.health),
             ("state", self.state != other.state),
             ("store", self.store != other.store),
             ("limits", self.limits != other.limits),

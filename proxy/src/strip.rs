@@ -11,7 +11,7 @@ use portcullis_policy::IDENTITY_HEADERS;
 use crate::field_set::{FieldKind, FieldSet, may_be_listed};
 
 /// Stripped whoever sends it. A final `*` stands for any ending.
-const ALWAYS: [&str; 24] = [
+const ALWAYS: [&str; 26] = [
     // What applications, and proxies of other products, take identity from.
     "x-user",
     "x-user-id",
@@ -37,10 +37,14 @@ const ALWAYS: [&str; 24] = [
     "ssl-client-*",
     "proxy",
     "x-portcullis-*",
+    // Another path than the one that was decided, which some applications go by. A proxy before us passes on what its
+    // client says of it as a rule.
+    "x-original-*",
+    "x-rewrite-*",
 ];
 
 /// Stripped from peers outside `trusted_proxies`.
-const OF_THE_WAY: [&str; 12] = [
+const OF_THE_WAY: [&str; 10] = [
     "x-forwarded-*",
     "forwarded",
     "x-real-ip",
@@ -50,8 +54,6 @@ const OF_THE_WAY: [&str; 12] = [
     "client-ip",
     "cf-connecting-ip",
     "fastly-client-ip",
-    "x-original-*",
-    "x-rewrite-*",
     "tracestate",
 ];
 
@@ -206,6 +208,15 @@ mod tests {
     }
 
     #[test]
+    fn another_path_than_the_one_that_is_asked_for_passes_from_nobody() {
+        for name in ["x-original-url", "x-rewrite-url", "X-Original-URI", "x_rewrite_url", "x-original-"] {
+            for trusted in [false, true] {
+                assert!(left(&Strip::default(), &[name], trusted).is_empty(), "{name} trusted={trusted}");
+            }
+        }
+    }
+
+    #[test]
     fn what_speaks_of_the_way_passes_only_from_a_trusted_proxy_and_well_spelt() {
         for name in [
             "X-Forwarded-Port",
@@ -217,14 +228,12 @@ mod tests {
             "Client-IP",
             "CF-Connecting-IP",
             "Fastly-Client-IP",
-            "X-Original-URL",
-            "X-Rewrite-URL",
             "X-Forwarded-Prefix",
         ] {
             assert!(left(&Strip::default(), &[name], false).is_empty(), "{name}");
             assert_eq!(left(&Strip::default(), &[name], true).len(), 1, "{name}");
         }
-        for name in ["X_Forwarded_Port", "X-Real_IP", "X_Client_Ip", "X.Original.URL"] {
+        for name in ["X_Forwarded_Port", "X-Real_IP", "X_Client_Ip"] {
             assert!(left(&Strip::default(), &[name], true).is_empty(), "{name}");
         }
     }

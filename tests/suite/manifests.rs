@@ -190,15 +190,17 @@ fn kubernetes_waits_for_as_long_as_a_drain_may_take() {
 #[test]
 fn kubernetes_closes_the_way_around() {
     let loaded = loaded_of_kubernetes();
-    let upstream = loaded.file.upstream.url.host_port().field().to_str().unwrap().to_owned();
-    let (host, app) = upstream.rsplit_once(':').unwrap();
-    assert_eq!(host, "127.0.0.1");
-    let app: u64 = app.parse().unwrap();
+    let (host, app) = loaded.file.upstream.url.tcp().unwrap();
+    assert_eq!(host.host(), "127.0.0.1");
+    let app = u64::from(app);
     let set = manifest("StatefulSet");
     let pod = &set["spec"]["template"];
     let init = &pod["spec"]["initContainers"][0];
     assert!(init["ports"].is_null(), "no port of the application is named");
-    assert!(texts(&init["args"]).iter().any(|word| word.ends_with(&upstream)), "it listens there alone");
+    assert!(
+        texts(&init["args"]).iter().any(|word| word.ends_with(&format!("127.0.0.1:{app}"))),
+        "it listens there alone"
+    );
     let policy = manifest("NetworkPolicy");
     let policy = &policy["spec"];
     assert_eq!(texts(&policy["policyTypes"]), ["Ingress"]);

@@ -110,7 +110,7 @@ async fn a_reload_that_needs_a_restart_puts_nothing_in_force() {
         ("provisioning", no_directory),
         ("limits", |settings| settings.more.push_str("limits:\n  idle: 70s\n")),
         ("keys", |settings| settings.more.push_str("keys: ${file:{folder}/master}\n")),
-        ("listen", |settings| settings.health = crate::rig::ports::free()),
+        ("listen.health.address", |settings| settings.health = crate::rig::ports::free()),
     ];
     for (key, differs) in changes {
         let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
